@@ -1,0 +1,31 @@
+"""The errors a user meets: what was wrong, where, and what to do about it, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rapidfuzz import process
+
+
+class StudyError(Exception):
+    """Base of all errors that a user's input can cause; the command line prints it and exits with 2."""
+
+
+class DataError(StudyError):
+    """A file or table is missing, truncated, malformed or contradicts itself."""
+
+
+class QuestionError(StudyError):
+    """A question cannot be asked of this panel, or a design cannot answer it."""
+
+
+class OutputError(StudyError):
+    """A result cannot be written or compiled here."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str) -> QuestionError:
+    """Return the error for an unknown name, with the nearest known one and the whole list."""
+    names = sorted(known)
+    nearest = process.extractOne(name, names, score_cutoff=60)
+    hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
+    return QuestionError(f'{where}: there is no {kind} "{name}".{hint} Known: {", ".join(names)}.')

@@ -1,0 +1,1 @@
+"""Published sources, one a file: the original format to a tidy table."""

@@ -1,0 +1,62 @@
+"""Does compute access cause changes in academic representation in machine-learning research?
+
+Panels of institutions x years with compute-access events, difference-in-differences and double-ML designs
+under one contract, and the LaTeX tables of the paper.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from study.designs import Design, all_designs, design, estimate
+    from study.errors import DataError, OutputError, QuestionError, StudyError
+    from study.estimates import Estimand, Estimate, joint
+    from study.panel import Panel, load_panel
+    from study.question import Question, Sample
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DataError": "study.errors",
+    "Design": "study.designs",
+    "Estimand": "study.estimates",
+    "Estimate": "study.estimates",
+    "OutputError": "study.errors",
+    "Panel": "study.panel",
+    "Question": "study.question",
+    "QuestionError": "study.errors",
+    "Sample": "study.question",
+    "StudyError": "study.errors",
+    "all_designs": "study.designs",
+    "design": "study.designs",
+    "estimate": "study.designs",
+    "joint": "study.estimates",
+    "load_panel": "study.panel",
+}
+
+__all__ = [
+    "DataError",
+    "Design",
+    "Estimand",
+    "Estimate",
+    "OutputError",
+    "Panel",
+    "Question",
+    "QuestionError",
+    "Sample",
+    "StudyError",
+    "all_designs",
+    "design",
+    "estimate",
+    "joint",
+    "load_panel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``study --help`` answers at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,154 @@
+"""Averages of group-time effects, whose estimated cohort shares add their own influence.
+
+Callaway and Sant'Anna (2021), Section 3.1 and Theorem 4: with p_g the share of cohort g and S the cells
+of an average, theta = sum_S p_g ATT(g,t) / sum_S p_g, and estimating the shares adds
+1{G_i = g} (ATT(g,t) - theta) / sum_S p_g to the influence of unit i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import QuestionError, unknown
+from study.estimates import Estimand, Estimate
+from study.panel import FloatArray
+from study.question import AVERAGES
+
+Cells = NDArray[np.bool_]
+
+
+class _Average(NamedTuple):
+    """One averaged term: its label, its cells, and whether cohort shares or equal weights average them."""
+
+    term: str
+    cells: Cells
+    by_share: bool
+    cohort: float = np.nan
+    period: float = np.nan
+    event_time: float = np.nan
+
+
+def aggregate(
+    estimate: Estimate, to: str, *, horizon: int | None = None, balance: int | None = None
+) -> Estimate:
+    """Average an estimate's effects; see :meth:`Estimate.aggregate`."""
+    if to not in ("event", "cohort", "calendar", *AVERAGES):
+        raise unknown("average", to, ("event", "cohort", "calendar", *AVERAGES), "aggregate")
+    kind = to.removesuffix("_average")
+    if estimate.estimand is Estimand.COEFFICIENT:
+        raise QuestionError(
+            f"{estimate.design}: its term is a coefficient, which is not an average over cohorts or event "
+            "times; use a design with event times, such as event_study or callaway_santanna."
+        )
+    by_event_time = estimate.estimand is Estimand.EVENT_TIME_ATT
+    if by_event_time and kind != "event":
+        raise QuestionError(
+            f'{estimate.design}: its terms are by event time, so "{to}" cannot be formed; use "event_average".'
+        )
+    if by_event_time and balance is not None:
+        raise QuestionError(f"{estimate.design}: its terms are by event time, so cohorts cannot be balanced.")
+
+    if kind == "event":
+        groups = estimate if by_event_time else _apply(estimate, _event_times(estimate, balance))
+        if to == "event":
+            return groups
+        last = estimate.sample.question.horizon if horizon is None else horizon
+        chosen = (groups.event_time >= 0) & _observed(groups)
+        if last is not None:
+            chosen &= groups.event_time <= last
+        return _single(groups, to, chosen, by_share=False)
+    if kind == "treated":
+        return _single(estimate, to, _post(estimate), by_share=True)
+    if kind == "cohort":
+        groups = _apply(estimate, _cohorts(estimate))
+        return groups if to == "cohort" else _single(groups, to, _observed(groups), by_share=True)
+    groups = _apply(estimate, _calendar(estimate))
+    return groups if to == "calendar" else _single(groups, to, _observed(groups), by_share=False)
+
+
+def _observed(estimate: Estimate) -> Cells:
+    return ~estimate.reference & np.isfinite(estimate.linear)
+
+
+def _post(estimate: Estimate) -> Cells:
+    return _observed(estimate) & (estimate.period >= estimate.cohort)
+
+
+def _event_times(estimate: Estimate, balance: int | None) -> list[_Average]:
+    cells = np.isfinite(estimate.linear)
+    times = np.unique(estimate.event_time[cells])
+    if balance is not None:
+        periods = estimate.sample.periods
+        cells &= periods[-1] - estimate.cohort >= balance
+        times = times[(times <= balance) & (times >= balance - (periods[-1] - periods[0]))]
+    chosen = [(e, cells & (estimate.event_time == e)) for e in times]
+    return [_Average(f"event {e:g}", which, True, event_time=e) for e, which in chosen if which.any()]
+
+
+def _cohorts(estimate: Estimate) -> list[_Average]:
+    post = _post(estimate)
+    return [
+        _Average(f"cohort {g:g}", post & (estimate.cohort == g), False, cohort=g)
+        for g in np.unique(estimate.cohort[post])
+    ]
+
+
+def _calendar(estimate: Estimate) -> list[_Average]:
+    post = _post(estimate)
+    return [
+        _Average(f"period {t:g}", post & (estimate.period == t), True, period=t)
+        for t in np.unique(estimate.period[post])
+    ]
+
+
+def _single(estimate: Estimate, term: str, cells: Cells, *, by_share: bool) -> Estimate:
+    if not cells.any():
+        raise QuestionError(f"{estimate.design}: no treated period is observed, so {term} cannot be formed.")
+    return _apply(estimate, [_Average(term, cells, by_share)])
+
+
+def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
+    """Average effects and untreated means with the same weights."""
+    linear, influence = _averaged(estimate, averages, estimate.linear, estimate.linear_influence)
+    mean, mean_influence = estimate.untreated_mean, estimate.untreated_influence
+    if mean is not None and mean_influence is not None:
+        mean, mean_influence = _averaged(estimate, averages, mean, mean_influence)
+    return replace(
+        estimate,
+        terms=tuple(a.term for a in averages),
+        linear=linear,
+        linear_influence=influence,
+        untreated_mean=mean,
+        untreated_influence=mean_influence,
+        cohort=np.array([a.cohort for a in averages]),
+        period=np.array([a.period for a in averages]),
+        event_time=np.array([a.event_time for a in averages]),
+        reference=np.array([bool(estimate.reference[a.cells].all()) for a in averages]),
+    )
+
+
+def _averaged(
+    estimate: Estimate, averages: Sequence[_Average], values: FloatArray, influence: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    first_treated, weights = estimate.sample.first_treated, estimate.sample.weights
+    averaged = np.empty(len(averages))
+    averaged_influence = np.empty((len(influence), len(averages)))
+    for m, average in enumerate(averages):
+        cells = np.flatnonzero(average.cells)
+        share = np.ones(len(cells))
+        if average.by_share:
+            assert first_treated is not None
+            share = np.array([np.mean(weights * (first_treated == g)) for g in estimate.cohort[cells]])
+        averaged[m] = share @ values[cells] / share.sum()
+        averaged_influence[:, m] = influence[:, cells] @ (share / share.sum())
+        if average.by_share and first_treated is not None:
+            for g in np.unique(estimate.cohort[cells]):
+                of_cohort = values[cells[estimate.cohort[cells] == g]]
+                pull = np.sum(of_cohort - averaged[m]) / share.sum()
+                averaged_influence[:, m] += np.where(first_treated == g, weights * pull, 0.0)
+    return averaged, averaged_influence

@@ -1,0 +1,203 @@
+"""The contract of a design, and the catalogue of those that exist: one identification design a file.
+
+A design is one function in one module of this folder, or an entry point in the group ``study.designs``
+of another distribution, under the decorator :func:`design`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from study.errors import QuestionError, unknown
+from study.estimates import Estimand, Estimate
+from study.panel import Panel
+from study.question import Question, Sample
+
+__all__ = ["Assumes", "Design", "Estimand", "Handles", "all_designs", "design", "estimate", "find_design"]
+
+
+class Assumes(StrEnum):
+    """What has to hold for a design's estimate to be a causal effect."""
+
+    PARALLEL_TRENDS = "parallel trends"
+    CONDITIONAL_PARALLEL_TRENDS = "parallel trends given covariates"
+    LIMITED_ANTICIPATION = "no effect before the event less the anticipation"
+    OVERLAP = "comparison units at every covariate value of the treated"
+    HOMOGENEOUS_EFFECTS = "the same effect in every cohort and event time"
+    HOMOGENEOUS_COHORTS = "the same path of effects in every cohort"
+    NUISANCE_RATES = "learners that converge faster than n to the -1/4"
+
+
+class Handles(StrEnum):
+    """What of a question or sample a design can take account of; what it does not list it refuses."""
+
+    COVARIATES = "covariates"
+    MISSING_CELLS = "gaps in the panel"
+    REPEATED_CELLS = 'missing="cells"'
+    ANTICIPATION = "anticipation"
+    CLUSTERS = "clusters above the unit"
+    WEIGHTS = "weights"
+    SWITCHING = "a treatment that switches off"
+    NEVER_TREATED = 'comparison="never_treated"'
+    VARYING_BASE = 'base="varying"'
+    PROPORTIONAL = 'scale="proportional"'
+
+
+class _Trait(NamedTuple):
+    """Something that a sample may ask for: how to see it, and how to say it."""
+
+    asked: Callable[[Sample], bool]
+    said: str
+
+
+_TRAITS: dict[Handles, _Trait] = {
+    Handles.COVARIATES: _Trait(lambda s: bool(s.question.covariates), "covariates"),
+    Handles.MISSING_CELLS: _Trait(
+        lambda s: not s.observed.all(), 'gaps in the outcome (missing="balanced" drops them)'
+    ),
+    Handles.REPEATED_CELLS: _Trait(lambda s: s.question.missing == "cells", 'missing="cells"'),
+    Handles.ANTICIPATION: _Trait(lambda s: s.question.anticipation > 0, "anticipation above 0"),
+    Handles.CLUSTERS: _Trait(lambda s: s.question.cluster is not None, "a cluster above the unit"),
+    Handles.WEIGHTS: _Trait(lambda s: s.question.weights is not None, "weights"),
+    Handles.SWITCHING: _Trait(lambda s: s.first_treated is None, "an event that switches off"),
+    Handles.NEVER_TREATED: _Trait(
+        lambda s: s.question.comparison == "never_treated", 'comparison="never_treated"'
+    ),
+    Handles.VARYING_BASE: _Trait(lambda s: s.question.base == "varying", 'base="varying"'),
+    Handles.PROPORTIONAL: _Trait(lambda s: s.question.scale == "proportional", 'scale="proportional"'),
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """A design's function and what is known of it before it runs.
+
+    Attributes
+    ----------
+    name, title : str
+    reference : str
+        Key in ``paper/references.bib``.
+    estimand : Estimand
+    assumes : tuple of Assumes
+    handles : tuple of Handles
+    function : callable
+        Takes a Sample and keyword options, returns an Estimate.
+    """
+
+    name: str
+    title: str
+    reference: str
+    estimand: Estimand
+    assumes: tuple[Assumes, ...]
+    handles: tuple[Handles, ...]
+    function: Callable[..., Estimate]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the design with their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    def refusal(self, sample: Sample) -> str | None:
+        """Say in one line why the design cannot answer the sample's question, or return None."""
+        for handle, trait in _TRAITS.items():
+            if trait.asked(sample) and handle not in self.handles:
+                others = [d.name for d in all_designs().values() if handle in d.handles]
+                can = f"; {', '.join(others)} can" if others else "; no design here can"
+                return f"{self.name}: it cannot answer a question with {trait.said}{can}."
+        return None
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Refuse an option or a value of it that the design does not have."""
+        hints = get_type_hints(self.function)
+        for name, value in options.items():
+            if name not in self.options:
+                raise unknown("option", name, self.options or ["(none)"], self.name)
+            allowed = get_args(hints[name])
+            if allowed and all(isinstance(a, str) for a in allowed) and value not in allowed:
+                raise unknown(name, str(value), allowed, self.name)
+
+    def __call__(self, sample: Sample, **options: Any) -> Estimate:
+        """Answer the sample's question."""
+        self.check_options(options)
+        refusal = self.refusal(sample)
+        if refusal is not None:
+            raise QuestionError(refusal)
+        used = self.options | options
+        return replace(
+            self.function(sample, **options), design=self.name, options=used, seed=used.get("seed")
+        )
+
+
+_registered: dict[str, Design] = {}
+
+
+def design(
+    *,
+    name: str,
+    title: str,
+    reference: str,
+    estimand: Estimand,
+    assumes: tuple[Assumes, ...],
+    handles: tuple[Handles, ...] = (),
+) -> Callable[[Callable[..., Estimate]], Design]:
+    """Make a function a design of the catalogue; see :class:`Design` for the arguments."""
+
+    def register(function: Callable[..., Estimate]) -> Design:
+        made = Design(name, title, reference, estimand, assumes, handles, function)
+        _registered[name] = made
+        return made
+
+    return register
+
+
+@cache
+def all_designs() -> dict[str, Design]:
+    """Return every design by name: those of this folder and those of other distributions."""
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    for entry in entry_points(group="study.designs"):
+        entry.load()
+    return dict(sorted(_registered.items()))
+
+
+def find_design(name: str) -> Design:
+    """Return a design by name, or raise a QuestionError that suggests the nearest one."""
+    designs = all_designs()
+    if name not in designs:
+        raise unknown("design", name, designs, "study")
+    return designs[name]
+
+
+def estimate(panel: Panel, question: Question, design: str = "callaway_santanna", **options: Any) -> Estimate:
+    """Answer a question about a panel with a design.
+
+    Parameters
+    ----------
+    panel : Panel
+    question : Question
+    design : str
+        Name of a design; ``study designs`` lists them.
+    **options
+        Options of the design.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    QuestionError
+        If the question cannot be asked of the panel or the design cannot answer it.
+    """
+    chosen = find_design(design)
+    chosen.check_options(options)
+    return chosen(question.sample(panel), **options)

@@ -1,0 +1,288 @@
+"""What a design answers: labelled effects with their influence function by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from study import inference
+from study.errors import QuestionError
+from study.inference import Convention, Joint, Wald
+from study.panel import FloatArray
+from study.question import Sample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Estimand(StrEnum):
+    """What a design's terms are."""
+
+    GROUP_TIME_ATT = "group-time ATT"
+    EVENT_TIME_ATT = "event-time effect"
+    COEFFICIENT = "coefficient"
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Effects of one design on one sample.
+
+    The fields hold effects on the scale of ``sample.y``; ``effect`` and ``influence`` are on the
+    question's scale, which differs for "proportional" only.
+
+    Attributes
+    ----------
+    sample : Sample
+    estimand : Estimand
+    terms : tuple of str, length K
+    linear : ndarray, shape (K,)
+        Effects on the scale of ``sample.y``.
+    linear_influence : ndarray, shape (n, K)
+        Sampling influence by unit: the estimates' error is its mean over units.
+    untreated_mean, untreated_influence : ndarray, shapes (K,), (n, K), optional
+        The treated units' mean without treatment, as the design implies it.
+    cohort, period, event_time : ndarray, shape (K,)
+        Labels of the terms, NaN where a term is not of one cohort, period or event time.
+    reference : ndarray of bool, shape (K,)
+        Terms that are zero by normalisation: no standard error, no part in bands or tests.
+    n_obs : int
+        Unit-periods used.
+    counted : int
+        Parameters that the "CR1_fixest" convention counts.
+    convention : Convention
+        Small-sample convention of the standard errors: "CR1_fixest" with t(G-1), else the normal.
+    design : str
+    options : mapping
+    seed : int, optional
+    notes : tuple of str
+        What the design left out, and why, in sentences.
+    """
+
+    sample: Sample
+    estimand: Estimand
+    terms: tuple[str, ...]
+    linear: FloatArray
+    linear_influence: FloatArray
+    cohort: FloatArray
+    period: FloatArray
+    event_time: FloatArray
+    reference: NDArray[np.bool_]
+    n_obs: int
+    untreated_mean: FloatArray | None = None
+    untreated_influence: FloatArray | None = None
+    counted: int = 0
+    convention: Convention = "CR0"
+    design: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def effect(self) -> FloatArray:
+        """Effects on the question's scale, shape (K,); NaN where the mean to divide by is not positive."""
+        if self.sample.question.scale != "proportional":
+            return self.linear
+        return self.linear / self._positive_mean
+
+    @cached_property
+    def influence(self) -> FloatArray:
+        """Influence of ``effect`` by unit, shape (n, K); the delta method for "proportional"."""
+        if self.sample.question.scale != "proportional":
+            return self.linear_influence
+        assert self.untreated_influence is not None
+        share: FloatArray = self.linear_influence - self.effect * self.untreated_influence
+        return share / self._positive_mean
+
+    @cached_property
+    def _positive_mean(self) -> FloatArray:
+        if self.untreated_mean is None:
+            raise QuestionError(
+                f'{self.design}: it implies no untreated mean, so scale="proportional" has no answer.'
+            )
+        return np.where(self.untreated_mean > 0, self.untreated_mean, np.nan)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters of the sample."""
+        return int(self.sample.cluster.max()) + 1
+
+    @cached_property
+    def std_error(self) -> FloatArray:
+        """Standard errors under the estimate's convention, shape (K,); NaN for reference terms."""
+        sums = inference.cluster_sums(self.influence, self.sample.cluster)
+        factor = inference.small_sample_factor(self.n_clusters, self.convention, self.n_obs, self.counted)
+        error = np.sqrt(factor * np.sum(sums**2, axis=0)) / self.sample.n_units
+        return np.where(self.reference | ~(error > 0), np.nan, error)
+
+    def covariance(self, convention: Convention | None = None) -> FloatArray:
+        """Return the covariance of the effects, shape (K, K), under the estimate's convention or another."""
+        return inference.covariance(
+            self.influence,
+            self.sample.cluster,
+            convention or self.convention,
+            n_obs=self.n_obs,
+            counted=self.counted,
+        )
+
+    def critical_value(self, level: float = 0.95) -> float:
+        """Return the pointwise critical value: t(G-1) under "CR1_fixest", normal otherwise."""
+        tail = (1 + level) / 2
+        if self.convention == "CR1_fixest":
+            return float(stats.t.ppf(tail, self.n_clusters - 1))
+        return float(stats.norm.ppf(tail))
+
+    def tidy(self, level: float = 0.95) -> pd.DataFrame:
+        """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval."""
+        statistic = self.effect / self.std_error
+        if self.convention == "CR1_fixest":
+            p_value = 2 * stats.t.sf(np.abs(statistic), self.n_clusters - 1)
+        else:
+            p_value = 2 * stats.norm.sf(np.abs(statistic))
+        half = self.critical_value(level) * self.std_error
+        return pd.DataFrame(
+            {
+                "term": self.terms,
+                "estimate": self.effect,
+                "std_error": self.std_error,
+                "statistic": statistic,
+                "p_value": p_value,
+                "conf_low": self.effect - half,
+                "conf_high": self.effect + half,
+            }
+        )
+
+    @property
+    def varies(self) -> NDArray[np.bool_]:
+        """Which terms have a sampling variance, shape (K,)."""
+        return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
+
+    def band(self, level: float = 0.95, *, draws: int = 9999, seed: int = 0) -> pd.DataFrame:
+        """Return the simultaneous band of all terms that vary.
+
+        Returns
+        -------
+        DataFrame
+            term, event_time, estimate, std_error, band_low, band_high; NaN limits for reference terms.
+        """
+        used = self.varies
+        if not used.any():
+            raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
+        critical = inference.sup_t(
+            self.influence[:, used], self.sample.cluster, level=level, draws=draws, seed=seed
+        )
+        half = np.where(used, critical * self.std_error, np.nan)
+        return pd.DataFrame(
+            {
+                "term": self.terms,
+                "event_time": self.event_time,
+                "estimate": self.effect,
+                "std_error": self.std_error,
+                "band_low": self.effect - half,
+                "band_high": self.effect + half,
+            }
+        )
+
+    def test(self, which: NDArray[np.bool_] | None = None, convention: Convention = "CR1") -> Wald:
+        """Test that all terms (or those selected, shape (K,)) are zero.
+
+        Raises
+        ------
+        QuestionError
+            If no selected term has a sampling variance.
+        """
+        used = self.varies if which is None else self.varies & which
+        return inference.wald(self.effect[used], self.covariance(convention)[np.ix_(used, used)])
+
+    @property
+    def pre(self) -> NDArray[np.bool_]:
+        """Which terms are before treatment, shape (K,); none of them where terms have no event time."""
+        return self.event_time < -self.sample.question.anticipation
+
+    def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
+        """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
+        return (self.critical_value(1 - size) + stats.norm.ppf(power)) * self.std_error
+
+    def aggregate(self, to: str, *, horizon: int | None = None, balance: int | None = None) -> Estimate:
+        """Average the effects over cohorts, periods or event times.
+
+        Parameters
+        ----------
+        to : str
+            "event", "cohort" or "calendar" for one term each, or the name of one average:
+            "event_average", "treated_average", "cohort_average", "calendar_average".
+        horizon : int, optional
+            Last event time in "event_average"; by default the question's.
+        balance : int, optional
+            For "event" and "event_average": only cohorts that are seen that many periods after treatment.
+
+        Raises
+        ------
+        QuestionError
+            If the estimate's terms do not have the labels that the average needs.
+        """
+        from study.aggregation import aggregate
+
+        return aggregate(self, to, horizon=horizon, balance=balance)
+
+    @cached_property
+    def headline(self) -> Estimate:
+        """The question's average; for a coefficient, the coefficient itself."""
+        if self.estimand is Estimand.COEFFICIENT or len(self.terms) == 1:
+            return self.select(np.arange(len(self.terms)) == 0)
+        return self.aggregate(self.sample.question.average)
+
+    def select(self, which: NDArray[np.bool_]) -> Estimate:
+        """Return the estimate with some of its terms, which has shape (K,)."""
+        assert (self.untreated_mean is None) == (self.untreated_influence is None)
+        return replace(
+            self,
+            terms=tuple(term for term, used in zip(self.terms, which, strict=True) if used),
+            linear=self.linear[which],
+            linear_influence=self.linear_influence[:, which],
+            untreated_mean=None if self.untreated_mean is None else self.untreated_mean[which],
+            untreated_influence=None
+            if self.untreated_influence is None
+            else self.untreated_influence[:, which],
+            cohort=self.cohort[which],
+            period=self.period[which],
+            event_time=self.event_time[which],
+            reference=self.reference[which],
+        )
+
+    def plot(self, **options: Any) -> Figure:
+        """Draw the terms with their simultaneous band; see :func:`study.report.figures.event_study`."""
+        from study.report.figures import event_study
+
+        return event_study({self.design: self}, **options)
+
+
+def joint(*estimates: Estimate) -> Joint:
+    """Return all terms that vary with their joint sampling distribution, on the union of the samples.
+
+    Raises
+    ------
+    QuestionError
+        If the estimates differ in scale or cluster by different attributes.
+    """
+    scales = {estimate.sample.question.scale for estimate in estimates}
+    clusters = {estimate.sample.question.cluster for estimate in estimates}
+    if len(scales) > 1 or len(clusters) > 1:
+        raise QuestionError(
+            f"joint: the estimates differ in scale ({', '.join(sorted(scales))}) or cluster "
+            f"({', '.join(sorted(str(c) for c in clusters))}); compare like with like."
+        )
+    return inference.stack(
+        [f"{e.design} {t}" for e in estimates for t, used in zip(e.terms, e.varies, strict=True) if used],
+        [e.effect[e.varies] for e in estimates],
+        [e.influence[:, e.varies] for e in estimates],
+        [e.sample.unit_ids for e in estimates],
+        [e.sample.cluster_labels for e in estimates],
+    )

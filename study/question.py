@@ -1,0 +1,225 @@
+"""What is asked of a panel (Question), and the arrays that a design answers it from (Sample)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import QuestionError, unknown
+from study.panel import FloatArray, Panel
+
+Scale = Literal["level", "log1p", "proportional"]
+Comparison = Literal["never_treated", "not_yet_treated"]
+Base = Literal["universal", "varying"]
+Missing = Literal["pairs", "balanced", "cells"]
+Average = Literal["event_average", "treated_average", "cohort_average", "calendar_average"]
+
+AVERAGES: tuple[str, ...] = get_args(Average)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, before any design answers it.
+
+    Parameters
+    ----------
+    outcome, event : str
+        An outcome and an event of the panel.
+    scale : {"level", "log1p", "proportional"}
+        Units of the effect: the outcome's own, log(1 + outcome), or a share of the mean that the treated
+        units would have had without treatment.
+    population : str
+        "all", or "attribute=value" of an attribute that is fixed before treatment.
+    comparison : {"not_yet_treated", "never_treated"}
+        Who stands for the treated units' untreated course; the first includes the never-treated.
+    base : {"universal", "varying"}
+        Pre-period effects against one period before treatment, or against the period before each.
+    anticipation : int
+        Periods before the event from which units count as treated.
+    lag : int
+        Periods by which the event is moved later.
+    covariates : tuple of str
+        Covariates of the panel.
+    cluster, weights : str, optional
+        An attribute to cluster by (each unit is its own cluster where none is given), and a covariate
+        whose first observed value weights the units.
+    horizon : int, optional
+        Last event time in ``event_average``; all that are observed where none is given.
+    average : str
+        The headline: "event_average", "treated_average", "cohort_average" or "calendar_average".
+    missing : {"pairs", "balanced", "cells"}
+        Use differences where both periods are seen, only units without gaps, or each period's cells.
+    min_cohort_size : int, optional
+        Smaller cohorts are dropped and counted. Without a value, a design whose effects are by cohort
+        refuses a cohort of one unit; 1 keeps every cohort.
+    cohort_width : int
+        Adoption periods pooled into one cohort, which is dated by the first of them.
+
+    Raises
+    ------
+    QuestionError
+        If a value is not one of those above.
+    """
+
+    outcome: str
+    event: str
+    scale: Scale = "level"
+    population: str = "all"
+    comparison: Comparison = "not_yet_treated"
+    base: Base = "universal"
+    anticipation: int = 0
+    lag: int = 0
+    covariates: tuple[str, ...] = ()
+    cluster: str | None = None
+    weights: str | None = None
+    horizon: int | None = None
+    average: Average = "event_average"
+    missing: Missing = "pairs"
+    min_cohort_size: int | None = None
+    cohort_width: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the values that do not depend on a panel."""
+        for name, hint in get_type_hints(type(self)).items():
+            allowed = get_args(hint)
+            if (
+                allowed
+                and all(isinstance(value, str) for value in allowed)
+                and getattr(self, name) not in allowed
+            ):
+                raise unknown(name, str(getattr(self, name)), allowed, "Question")
+        for name, least in (
+            ("anticipation", 0),
+            ("lag", None),
+            ("cohort_width", 1),
+            ("horizon", 0),
+            ("min_cohort_size", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+                raise QuestionError(f"Question: {name} is {value!r}; it must be a whole number.")
+            if value is not None and least is not None and value < least:
+                raise QuestionError(f"Question: {name} is {value}; it must be at least {least}.")
+        if isinstance(self.covariates, str):
+            raise QuestionError(
+                f'Question: covariates is one text, "{self.covariates}"; give a tuple of names.'
+            )
+        object.__setattr__(self, "covariates", tuple(self.covariates))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> Question:
+        """Build a question from a table of a TOML file, naming a key that is not a field."""
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise unknown("field", key, known, where)
+        for key in ("outcome", "event"):
+            if key not in values:
+                raise QuestionError(f"{where}: {key} is missing; say which.")
+        return cls(**values)
+
+    def but(self, **changes: Any) -> Question:
+        """Return the same question with some fields changed."""
+        return replace(self, **changes)
+
+    def sample(self, panel: Panel) -> Sample:
+        """Return the arrays that a design works on, with the flow of units into them.
+
+        Raises
+        ------
+        QuestionError
+            If a name is not in the panel, nobody is treated inside the window, or no comparison
+            unit is left.
+        """
+        from study.sampling import draw_sample
+
+        return draw_sample(self, panel)
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """Units (or periods) that one rule took out of the sample, or kept in a role."""
+
+    reason: str
+    units: int
+    kept: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The arrays a design works on: n units in the panel's order, T consecutive periods.
+
+    Attributes
+    ----------
+    question : Question
+    y : ndarray, shape (n, T)
+        The outcome on the question's scale, NaN where not observed. For "proportional" it is the level.
+    treatment : ndarray, shape (n, T)
+        1 from the event (less the anticipation) on, or the given path.
+    first_treated : ndarray, shape (n,), or None
+        First treated period, NaN = never; None if the treatment switches off.
+    x_baseline : ndarray, shape (n, p)
+        First observed value of each covariate.
+    x_varying : ndarray, shape (n, T, p)
+        The covariates by period.
+    weights : ndarray, shape (n,)
+        Mean one.
+    cluster : ndarray of int, shape (n,)
+        Cluster numbers, 0..G-1.
+    unit_ids, periods : ndarray, shapes (n,), (T,)
+    flow : tuple of FlowStep
+        Who was kept and dropped, and why; the counts of units add up to the panel's.
+    panel_checksum, panel_name : str
+    """
+
+    question: Question
+    y: FloatArray
+    treatment: FloatArray
+    first_treated: FloatArray | None
+    x_baseline: FloatArray
+    x_varying: FloatArray
+    weights: FloatArray
+    cluster: NDArray[np.int64]
+    unit_ids: NDArray[Any]
+    periods: NDArray[np.int64]
+    flow: tuple[FlowStep, ...]
+    panel_name: str
+    panel_checksum: str
+    attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.unit_ids)
+
+    @property
+    def observed(self) -> NDArray[np.bool_]:
+        """Which cells have an outcome, shape (n, T)."""
+        return ~np.isnan(self.y)
+
+    @property
+    def cluster_labels(self) -> NDArray[Any]:
+        """Label of each unit's cluster, shape (n,), the same in every sample of the panel."""
+        cluster = self.question.cluster
+        return self.unit_ids if cluster is None else self.attributes[cluster].astype(str)
+
+    @property
+    def cohorts(self) -> FloatArray:
+        """First treated periods inside the window, ascending."""
+        if self.first_treated is None:
+            return np.empty(0)
+        dates = np.unique(self.first_treated[~np.isnan(self.first_treated)])
+        return dates[dates - self.question.anticipation <= self.periods[-1]]
+
+    @property
+    def sample_id(self) -> str:
+        """Sixteen hexadecimal digits that two samples share only if they are the same."""
+        digest = hashlib.sha256(f"{self.panel_checksum}|{self.question}".encode())
+        first = self.treatment if self.first_treated is None else self.first_treated
+        digest.update(np.nan_to_num(first, nan=-1e9).astype("<f8").tobytes())
+        digest.update("\0".join(map(str, self.unit_ids)).encode())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,231 @@
+"""From a question and a panel to a sample: who is in it, who is treated when, who was left out and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import QuestionError, unknown
+from study.panel import FloatArray, Panel
+from study.question import FlowStep, Question, Sample
+
+
+def draw_sample(question: Question, panel: Panel) -> Sample:
+    """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
+    _check_names(question, panel)
+    periods = panel.periods
+    outcome = panel.outcomes[question.outcome]
+    first_treated, path = _treatment(question, panel)
+    keep = np.ones(panel.n_units, dtype=bool)
+    flow: list[FlowStep] = []
+
+    def drop(which: Any, reason: str) -> None:
+        out = which & keep
+        if out.any():
+            flow.append(FlowStep(reason, int(out.sum()), kept=False))
+            keep[out] = False
+
+    drop(~_in_population(question, panel), f"outside the population {question.population}")
+    if first_treated is not None:
+        already = first_treated - question.anticipation <= periods[0]
+        drop(already, f"already treated in {periods[0]}" + _anticipating(question))
+    drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
+    if question.missing == "balanced":
+        drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
+    for covariate in question.covariates:
+        drop(np.isnan(panel.covariates[covariate]).all(axis=1), f"covariate {covariate} is never observed")
+    if question.weights is not None:
+        drop(
+            ~(first_observed(panel.covariates[question.weights]) > 0),
+            f"weight {question.weights} is not positive",
+        )
+
+    if first_treated is not None and question.cohort_width > 1:
+        first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
+    if first_treated is not None and question.min_cohort_size is not None:
+        cohorts, sizes = np.unique(first_treated[keep & ~np.isnan(first_treated)], return_counts=True)
+        small = cohorts[sizes < question.min_cohort_size]
+        in_window = small[small - question.anticipation <= periods[-1]]
+        drop(np.isin(first_treated, in_window), f"in a cohort of fewer than {question.min_cohort_size} units")
+    if not keep.any():
+        raise QuestionError(f"Question: no unit of {panel.name} is left: {_told(flow)}.")
+
+    columns = np.ones(len(periods), dtype=bool)
+    if first_treated is not None:
+        columns = _comparable_periods(question, first_treated[keep], periods, panel.name)
+        _check_treated(question, first_treated[keep], periods[columns], panel.name, flow)
+        flow += _roles(question, first_treated[keep], periods, columns)
+        treatment = (periods >= first_treated[:, None] - question.anticipation).astype(float)
+    else:
+        if path is None or not np.nansum(path[keep]):
+            raise QuestionError(f"Question: nobody is treated by {question.event} in {_window(periods)}.")
+        treatment = path
+        ever = np.nansum(path[keep], axis=1) > 0
+        flow += [FlowStep("treated in some period", int(ever.sum()), kept=True)]
+        flow += [FlowStep("never treated", int((~ever).sum()), kept=True)]
+
+    rows = np.flatnonzero(keep)
+    kept_y = outcome[np.ix_(rows, columns)]
+    if question.scale == "log1p":
+        if np.nanmin(kept_y) <= -1:
+            i, t = np.argwhere(kept_y <= -1)[0]
+            raise QuestionError(
+                f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {kept_y[i, t]:g} for "
+                f'({panel.units[rows[i]]}, {periods[columns][t]}); use scale="level".'
+            )
+        kept_y = np.log1p(kept_y)
+    varying = [panel.covariates[name][np.ix_(rows, columns)] for name in question.covariates]
+    baseline = [first_observed(panel.covariates[name])[rows] for name in question.covariates]
+    weights = np.ones(len(rows))
+    if question.weights is not None:
+        weights = first_observed(panel.covariates[question.weights])[rows]
+    return Sample(
+        question=question,
+        y=kept_y,
+        treatment=treatment[np.ix_(rows, columns)],
+        first_treated=None if first_treated is None else first_treated[rows],
+        x_baseline=np.column_stack(baseline) if baseline else np.empty((len(rows), 0)),
+        x_varying=np.stack(varying, axis=2) if varying else np.empty((len(rows), int(columns.sum()), 0)),
+        weights=weights / weights.mean(),
+        cluster=_clusters(question, panel, rows),
+        unit_ids=panel.units[rows],
+        periods=periods[columns],
+        flow=tuple(flow),
+        panel_name=panel.name,
+        panel_checksum=panel.checksum,
+        attributes={name: labels[rows] for name, labels in panel.attributes.items()},
+    )
+
+
+def first_observed(block: FloatArray) -> FloatArray:
+    """Return each row's first value that is not NaN, shape (n,)."""
+    seen = ~np.isnan(block)
+    return np.where(seen.any(axis=1), block[np.arange(len(block)), seen.argmax(axis=1)], np.nan)
+
+
+def pool_cohorts(first_treated: FloatArray, periods: NDArray[np.int64], width: int) -> FloatArray:
+    """Date each unit by the first period of its adoption window; windows start at the second period."""
+    start = periods[1]
+    return start + np.floor((first_treated - start) / width) * width
+
+
+def _check_names(question: Question, panel: Panel) -> None:
+    where = f"Question about {panel.name}"
+    if question.outcome not in panel.outcomes:
+        raise unknown("outcome", question.outcome, panel.outcomes, where)
+    if question.event not in panel.events:
+        raise unknown("event", question.event, panel.events, where)
+    for covariate in (*question.covariates, *([question.weights] if question.weights else [])):
+        if covariate not in panel.covariates:
+            raise unknown("covariate", covariate, panel.covariates, where)
+    if question.cluster is not None and question.cluster not in panel.attributes:
+        raise unknown("attribute", question.cluster, panel.attributes, where)
+
+
+def _treatment(question: Question, panel: Panel) -> tuple[FloatArray | None, FloatArray | None]:
+    """Return the first treated periods after the lag, or the path if the event switches off."""
+    if question.event in panel.first_treated:
+        return panel.first_treated[question.event] + question.lag, None
+    if question.lag or question.anticipation:
+        raise QuestionError(
+            f"Question: {question.event} switches off, so lag and anticipation have no date to move; "
+            "set both to 0 or shift the treatment column."
+        )
+    return None, panel.treatment[question.event]
+
+
+def _in_population(question: Question, panel: Panel) -> NDArray[np.bool_]:
+    if question.population == "all":
+        return np.ones(panel.n_units, dtype=bool)
+    attribute, equals, value = question.population.partition("=")
+    if not equals:
+        raise QuestionError(
+            f'Question: population "{question.population}" is neither "all" nor "attribute=value".'
+        )
+    if attribute not in panel.attributes:
+        raise unknown("attribute", attribute, panel.attributes, f"Question about {panel.name}")
+    labels = panel.attributes[attribute].astype(str)
+    if value not in labels:
+        raise unknown(attribute, value, np.unique(labels), f"Question about {panel.name}")
+    matches: NDArray[np.bool_] = labels == value
+    return matches
+
+
+def _comparable_periods(
+    question: Question, first_treated: FloatArray, periods: NDArray[np.int64], name: str
+) -> NDArray[np.bool_]:
+    """Return which periods keep a comparison unit; refuse where none does."""
+    everything = np.ones(len(periods), dtype=bool)
+    if np.isnan(first_treated).any():
+        return everything
+    if question.comparison == "never_treated":
+        raise QuestionError(
+            f"Question: no unit of {name} is never treated by {question.event}; "
+            'use comparison="not_yet_treated".'
+        )
+    untreated = periods < first_treated.max() - question.anticipation
+    if not untreated.all() and len(np.unique(first_treated)) == 1:
+        raise QuestionError(
+            f"Question: all units of {name} are treated by {question.event} at once, so there is no "
+            "comparison group."
+        )
+    return untreated
+
+
+def _check_treated(
+    question: Question, first_treated: FloatArray, periods: NDArray[np.int64], name: str, flow: list[FlowStep]
+) -> None:
+    if not np.any(first_treated - question.anticipation <= periods[-1]):
+        because = f" ({_told(flow)})" if flow else ""
+        raise QuestionError(
+            f"Question: nobody in {name} is first treated by {question.event} inside {_window(periods)}"
+            f"{because}; choose another event, population or window."
+        )
+
+
+def _roles(
+    question: Question, first_treated: FloatArray, periods: NDArray[np.int64], columns: NDArray[np.bool_]
+) -> list[FlowStep]:
+    """Return the kept units by role, and the periods that had to be cut."""
+    last = periods[columns][-1] + question.anticipation
+    never = np.isnan(first_treated)
+    later = first_treated > last
+    roles = [
+        FlowStep(f"first treated in {period:g}", int((first_treated == period).sum()), kept=True)
+        for period in np.unique(first_treated[~never & ~later])
+    ]
+    if later.any():
+        roles.append(FlowStep(f"first treated after {last} (not yet treated)", int(later.sum()), kept=True))
+    if never.any():
+        roles.append(FlowStep("never treated", int(never.sum()), kept=True))
+    if not columns.all():
+        roles.append(
+            FlowStep(
+                f"{int((~columns).sum())} periods cut, no comparison left from {periods[~columns][0]}",
+                0,
+                kept=False,
+            )
+        )
+    return roles
+
+
+def _clusters(question: Question, panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return cluster numbers 0..G-1; each unit its own where none are named."""
+    if question.cluster is None:
+        return np.arange(len(rows))
+    labels: NDArray[Any] = panel.attributes[question.cluster][rows]
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def _anticipating(question: Question) -> str:
+    return f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
+
+
+def _window(periods: NDArray[np.int64]) -> str:
+    return f"{periods[0]}-{periods[-1]}"
+
+
+def _told(flow: list[FlowStep]) -> str:
+    return "; ".join(f"{step.units} units {step.reason}" for step in flow) or "it has none"

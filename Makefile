@@ -1,0 +1,42 @@
+# The two commands: `make run` estimates and writes the paper's tables, figures and numbers; `make test` tests.
+# Both make their own environment first; a second call starts at once.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: run test lint check assemble lock clean
+
+run: $(READY)
+	$(VENV)/bin/study run
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+check: $(READY)
+	$(VENV)/bin/study check
+
+# RAW is a folder with the originals as their publishers have them; data/README.md says how to obtain them.
+assemble: $(READY)
+	$(VENV)/bin/study assemble --raw $(RAW)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12 run"; exit 2; }
+	@echo "Making the environment in $(VENV) (once, about two minutes and 1.2 GB)."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $(READY)
+
+# Needs uv; pins every dependency with hashes for Python 3.11 to 3.13, without index lines.
+lock:
+	printf 'hatchling\neditables\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --extra test --output-file requirements.lock pyproject.toml -
+
+clean:
+	rm -rf $(VENV) build

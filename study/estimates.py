@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -9,17 +10,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from study import inference
+from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
 from study.inference import Convention, Joint, Wald
 from study.panel import FloatArray
 from study.question import Sample
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -132,20 +133,21 @@ class Estimate:
             counted=self.counted,
         )
 
+    @property
+    def degrees_of_freedom(self) -> float:
+        """G-1 under "CR1_fixest", infinitely many (the normal) otherwise."""
+        return self.n_clusters - 1 if self.convention == "CR1_fixest" else math.inf
+
     def critical_value(self, level: float = 0.95) -> float:
         """Return the pointwise critical value: t(G-1) under "CR1_fixest", normal otherwise."""
-        tail = (1 + level) / 2
-        if self.convention == "CR1_fixest":
-            return float(stats.t.ppf(tail, self.n_clusters - 1))
-        return float(stats.norm.ppf(tail))
+        return quantile((1 + level) / 2, self.degrees_of_freedom)
 
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval."""
+        import pandas as pd
+
         statistic = self.effect / self.std_error
-        if self.convention == "CR1_fixest":
-            p_value = 2 * stats.t.sf(np.abs(statistic), self.n_clusters - 1)
-        else:
-            p_value = 2 * stats.norm.sf(np.abs(statistic))
+        p_value = two_sided_p(statistic, self.degrees_of_freedom)
         half = self.critical_value(level) * self.std_error
         return pd.DataFrame(
             {
@@ -172,6 +174,8 @@ class Estimate:
         DataFrame
             term, event_time, estimate, std_error, band_low, band_high; NaN limits for reference terms.
         """
+        import pandas as pd
+
         used = self.varies
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
@@ -208,7 +212,7 @@ class Estimate:
 
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
         """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
-        return (self.critical_value(1 - size) + stats.norm.ppf(power)) * self.std_error
+        return (self.critical_value(1 - size) + quantile(power, self.degrees_of_freedom)) * self.std_error
 
     def aggregate(self, to: str, *, horizon: int | None = None, balance: int | None = None) -> Estimate:
         """Average the effects over cohorts, periods or event times.
@@ -257,11 +261,11 @@ class Estimate:
             reference=self.reference[which],
         )
 
-    def plot(self, **options: Any) -> Figure:
-        """Draw the terms with their simultaneous band; see :func:`study.report.figures.event_study`."""
-        from study.report.figures import event_study
+    def plot(self, level: float = 0.95) -> Figure:
+        """Draw the effects by event time with their simultaneous band, as a matplotlib Figure."""
+        from study.report.figures import plot_estimate
 
-        return event_study({self.design: self}, **options)
+        return plot_estimate(self, level)
 
 
 def joint(*estimates: Estimate) -> Joint:

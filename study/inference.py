@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from study.distributions import chi_squared_tail, quantile
 from study.errors import QuestionError
 from study.panel import FloatArray
 
@@ -89,7 +89,7 @@ def wald(effect: FloatArray, cov: FloatArray) -> Wald:
     projected = vectors[:, used].T @ (effect / scale)
     statistic = float(np.sum(projected**2 / values[used]))
     rank = int(used.sum())
-    return Wald(statistic, rank, float(stats.chi2.sf(statistic, rank)))
+    return Wald(statistic, rank, chi_squared_tail(statistic, rank))
 
 
 def sup_t(influence: FloatArray, cluster: NDArray[np.int64], *, level: float, draws: int, seed: int) -> float:
@@ -114,7 +114,7 @@ def sup_t(influence: FloatArray, cluster: NDArray[np.int64], *, level: float, dr
     scaled = sums / np.sqrt(np.sum(sums**2, axis=0))
     signs = np.random.default_rng(seed).integers(0, 2, size=(draws, len(sums))) * 2.0 - 1.0
     largest = np.abs(signs @ scaled).max(axis=1)
-    return max(float(np.quantile(largest, level)), float(stats.norm.ppf((1 + level) / 2)))
+    return max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
 
 
 class Randomization(NamedTuple):

@@ -7,14 +7,16 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from study.errors import DataError, unknown
 from study.shipped import shipped
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = NDArray[np.float64]
 
@@ -128,10 +130,11 @@ class Panel:
             an event period is impossible, or a label changes within a unit; the message names the
             first row concerned.
         """
-        table, label = (data, name or "panel") if isinstance(data, pd.DataFrame) else _read(Path(data), name)
+        in_memory = not isinstance(data, str | Path)
+        table, label = (data, name or "panel") if in_memory else _read(Path(data), name)
         events, paths = _names(first_treated), _names(treatment)
         outcome_names, covariate_names, attribute_names = map(_names, (outcomes, covariates, attributes))
-        rows = _Rows(label, table, first_line=1 if isinstance(data, pd.DataFrame) else 2)
+        rows = _Rows(label, table, first_line=1 if in_memory else 2)
         rows.require([unit, time, *events, *paths, *outcome_names, *covariate_names, *attribute_names])
         if not outcome_names:
             raise DataError(f"{label}: no outcome is named; say which columns are outcomes.")
@@ -212,6 +215,8 @@ def _names(columns: str | Sequence[str]) -> list[str]:
 
 
 def _read(path: Path, name: str | None) -> tuple[pd.DataFrame, str]:
+    import pandas as pd
+
     label = name or path.name
     if not path.is_file():
         raise DataError(f"{path}: there is no such file.")
@@ -255,8 +260,10 @@ class _Rows:
 
     def numbers(self, column: str) -> FloatArray:
         """Return a column as float64, empty cells as NaN."""
+        import pandas as pd
+
         raw = self.table[column]
-        values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
         text = raw.astype("string").str.strip().fillna("")
         bad = np.isnan(values) & ~text.str.lower().isin(["", "na", "nan", "<na>", "none"]).to_numpy()
         bad |= np.isinf(values)
@@ -281,6 +288,8 @@ class _Rows:
 
     def check_once(self, units: NDArray[Any], when: NDArray[np.int64], unit: str, time: str) -> None:
         """Refuse a table in which a unit-period stands twice."""
+        import pandas as pd
+
         keys = pd.DataFrame({unit: units, time: when})
         twice = keys.duplicated(keep="first").to_numpy()
         if twice.any():

@@ -1,0 +1,199 @@
+"""What a paper estimates: the contents of ``study.toml``, checked before any work."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from study.designs import find_design
+from study.errors import DataError, QuestionError, unknown
+from study.estimates import Estimand
+from study.panel import Panel
+from study.question import Question
+
+
+@dataclass(frozen=True)
+class Row:
+    """A design as a row of the tables: its options, and what it changes in the question."""
+
+    name: str
+    label: str
+    options: dict[str, Any]
+    question: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event as one table: its column in the panel, its long and short name, its label in file names."""
+
+    name: str
+    title: str
+    short: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell of a table: a question, the design that answers it, and the seed and draws it uses."""
+
+    event: Event
+    outcome: str
+    scale: str
+    row: Row
+    question: Question
+    seed: int
+    level: float
+    band_draws: int
+    permutations: int
+    strata: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Event label, scale, outcome and row label: where in the tables the cell stands."""
+        return self.event.label, self.scale, self.outcome, self.row.label
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the paper estimates.
+
+    Attributes
+    ----------
+    panel : str
+        A shipped panel's name, or a CSV file's path beside the plan.
+    headline : Row
+        The design of the text, the event-study figure and the randomization test.
+    rows : tuple of Row
+        The designs of the tables.
+    outcomes, scales : dict of str to str
+        Names with their titles.
+    events : tuple of Event
+    question : dict
+        Fields that all questions share.
+    """
+
+    panel: str
+    headline: Row
+    rows: tuple[Row, ...]
+    outcomes: dict[str, str]
+    scales: dict[str, str]
+    events: tuple[Event, ...]
+    question: dict[str, Any]
+    seed: int
+    level: float
+    band_draws: int
+    permutations: int
+    strata: str
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield every cell of every table; the headline's cells carry the randomization test."""
+        for event in self.events:
+            for scale in self.scales:
+                for outcome in self.outcomes:
+                    for row in self.rows:
+                        yield self.task(event, outcome, scale, row)
+
+    def task(self, event: Event, outcome: str, scale: str, row: Row) -> Task:
+        """Return one cell."""
+        values = self.question | {"outcome": outcome, "event": event.name, "scale": scale} | row.question
+        return Task(
+            event=event,
+            outcome=outcome,
+            scale=scale,
+            row=row,
+            question=Question.from_dict(values, f"study.toml, {row.label}"),
+            seed=self.seed,
+            level=self.level,
+            band_draws=self.band_draws,
+            permutations=self.permutations if row == self.headline else 0,
+            strata=self.strata,
+        )
+
+    def under(self, design: str) -> Plan:
+        """Return the plan with another headline design, which becomes the first row."""
+        find_design(design)
+        found = [row for row in self.rows if row.name == design]
+        headline = found[0] if found else Row(design, find_design(design).title, {}, {})
+        return replace(
+            self, headline=headline, rows=(headline, *(row for row in self.rows if row != headline))
+        )
+
+    @property
+    def figure_row(self) -> Row:
+        """The headline, or the first row with effects by event time where the headline has none."""
+        for row in (self.headline, *self.rows):
+            if find_design(row.name).estimand is not Estimand.COEFFICIENT:
+                return row
+        raise QuestionError("study.toml: no design has effects by event time, so there is no figure to draw.")
+
+    def check(self, panel: Panel) -> None:
+        """Refuse a plan that names what the panel or the catalogue does not have, before any work."""
+        for outcome in self.outcomes:
+            if outcome not in panel.outcomes:
+                raise unknown("outcome", outcome, panel.outcomes, f"study.toml about {panel.name}")
+        for event in self.events:
+            if event.name not in panel.events:
+                raise unknown("event", event.name, panel.events, f"study.toml about {panel.name}")
+        if self.strata not in panel.attributes:
+            raise unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
+        for row in self.rows:
+            find_design(row.name).check_options(row.options)
+        for task in self.tasks():
+            task.question.sample(panel)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or not TOML.
+    QuestionError
+        If a key is missing, or a design or field is unknown.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such plan; run from the checkout, or name one with --plan.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path}: not valid TOML: {error}.") from error
+    try:
+        rows = tuple(
+            Row(row["name"], row["label"], row.get("options", {}), row.get("question", {}))
+            for row in content["designs"]
+        )
+        plan = Plan(
+            panel=content["panel"],
+            headline=_headline(rows, content["headline"], path),
+            rows=rows,
+            outcomes=content["outcomes"],
+            scales=content["scales"],
+            events=tuple(Event(**event) for event in content["events"]),
+            question=content["question"],
+            seed=content["seed"],
+            **{key: content["inference"][key] for key in ("level", "band_draws", "permutations", "strata")},
+        )
+    except KeyError as error:
+        raise QuestionError(
+            f"{path}: the key {error} is missing; see paper/study.toml for all of them."
+        ) from error
+    except TypeError as error:
+        raise QuestionError(f"{path}: {error}; see paper/study.toml for the keys of each table.") from error
+    labels = [row.label for row in rows]
+    if len(set(labels)) < len(labels):
+        raise QuestionError(f"{path}: two designs have the same label; a row needs its own.")
+    for row in rows:
+        find_design(row.name)
+    return plan
+
+
+def _headline(rows: tuple[Row, ...], name: str, path: Path) -> Row:
+    for row in rows:
+        if row.name == name:
+            return row
+    find_design(name)
+    raise QuestionError(f'{path}: the headline "{name}" is not among the designs; list it there.')

@@ -1,0 +1,1 @@
+"""Results as tables, figures, numbers and a record of every estimate."""

@@ -1,0 +1,136 @@
+"""Event-study figures: effects by event time with pointwise intervals and the simultaneous band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from study.estimates import Estimate
+from study.plan import Event, Plan
+from study.report.tables import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; shade and marker differ for grey print.
+COLOUR = "#0072B2"
+BAND = "#9ECAE9"
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "study",
+}
+
+
+def event_study(paths: Mapping[str, pd.DataFrame], *, ylabel: str, percent: bool = False) -> Figure:
+    """Draw one axis for each path of effects, side by side on one scale.
+
+    Parameters
+    ----------
+    paths : mapping of str to DataFrame
+        By title: event_time, estimate, conf_low, conf_high, band_low, band_high; a reference row has NaN
+        limits.
+    ylabel : str
+        What the effect is, with its unit.
+    percent : bool
+        Effects are shares and are drawn in percent.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        figure = Figure(figsize=(1.3 + 2.3 * len(paths), 2.9), layout="constrained")
+        axes = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
+        for axis, (title, path) in zip(axes, paths.items(), strict=True):
+            factor = 100 if percent else 1
+            times = path["event_time"].to_numpy()
+            low, high = (factor * path[c].to_numpy() for c in ("band_low", "band_high"))
+            estimate = factor * path["estimate"].to_numpy()
+            inner = factor * np.abs(
+                path[["conf_low", "conf_high"]].to_numpy().T - path["estimate"].to_numpy()
+            )
+            axis.axhline(0, color="0.35", linewidth=0.8)
+            axis.axvline(-0.5, color="0.35", linewidth=0.8, linestyle=":")
+            axis.bar(times, high - low, bottom=low, width=0.62, color=BAND, label="simultaneous band")
+            axis.errorbar(
+                times,
+                estimate,
+                yerr=inner,
+                fmt="o",
+                markersize=3.5,
+                color=COLOUR,
+                linewidth=1.1,
+                label="estimate, pointwise interval",
+            )
+            reference = np.isnan(low)
+            axis.plot(
+                times[reference],
+                estimate[reference],
+                "o",
+                markersize=4,
+                markerfacecolor="white",
+                markeredgecolor=COLOUR,
+                linestyle="none",
+                label="reference",
+            )
+            axis.set_title(title)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].set_ylabel(ylabel)
+        figure.supxlabel("Years since first treated", fontsize=9)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Figure:
+    """Draw one estimate's effects by event time.
+
+    Raises
+    ------
+    QuestionError
+        If the estimate has no event times.
+    """
+    fit = (
+        estimate if estimate.terms and np.isfinite(estimate.event_time).all() else estimate.aggregate("event")
+    )
+    path = fit.tidy(level).merge(fit.band(level, seed=seed), on=["term", "estimate", "std_error"], how="left")
+    percent = estimate.sample.question.scale == "proportional"
+    unit = {"level": "", "log1p": ", log points", "proportional": ", % of the mean without treatment"}
+    ylabel = f"Effect on {estimate.sample.question.outcome}{unit[estimate.sample.question.scale]}"
+    return event_study({estimate.design: path}, ylabel=ylabel, percent=percent)
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """Return a figure as "pdf" or "png" with no date or version in it."""
+    buffer = BytesIO()
+    metadata = (
+        {"CreationDate": None, "Producer": None, "Creator": None} if kind == "pdf" else {"Software": None}
+    )
+    figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+    return buffer.getvalue()
+
+
+def of_results(plan: Plan, event: Event, scale: str, results: Results) -> Figure:
+    """Draw the headline design's event study of each outcome, or that of the first design that has one."""
+    row = plan.figure_row
+    paths = {
+        title: pd.DataFrame(results[event.label, scale, outcome, row.label].path)
+        for outcome, title in plan.outcomes.items()
+    }
+    unit = (
+        "Effect, % of the mean\nwithout treatment" if scale == "proportional" else "Effect on log(1 + papers)"
+    )
+    return event_study(paths, ylabel=unit, percent=scale == "proportional")

@@ -1,0 +1,174 @@
+"""The record of every estimate, and its comparison with a fresh run, cell by cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from study.designs import find_design
+from study.errors import DataError
+from study.report.tables import Results
+from study.results import Result, Term
+
+COLUMNS = (
+    "event",
+    "outcome",
+    "scale",
+    "design",
+    "label",
+    "options",
+    "question",
+    "term",
+    "estimate",
+    "std_error",
+    "n_units",
+    "n_obs",
+    "clusters",
+    "seed",
+    "panel_checksum",
+    "tolerance",
+)
+KEY = ["event", "outcome", "scale", "label", "term"]
+EXACT = ["design", "options", "question", "n_units", "n_obs", "clusters", "seed", "panel_checksum"]
+
+# Relative to the larger of the value and its standard error, by class of computation.
+TOLERANCES = {"closed form": 1e-8, "iterative": 1e-6, "machine learning": 0.05}
+
+
+class Difference(NamedTuple):
+    """A cell in which a fresh run differs from the record."""
+
+    where: str
+    column: str
+    recorded: str
+    fresh: str
+
+    def __str__(self) -> str:
+        """Say the difference in one line."""
+        return (
+            f"{self.where}: {self.column} is recorded as {self.recorded}, the fresh run gives {self.fresh}."
+        )
+
+
+def record(results: Results) -> pd.DataFrame:
+    """Return one row an estimate, in the order of the tables."""
+    rows = [row for result in results.values() for row in _rows(result)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def record_file(table: pd.DataFrame) -> bytes:
+    """Return the record as CSV with 17 significant digits, which read back to the same numbers."""
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.17g").encode()
+
+
+def read_record(path: Path) -> pd.DataFrame:
+    """Read a record.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or lacks a column.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no record to check against; write one with `study run`.")
+    try:
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values={"estimate": [""], "std_error": [""]}, dtype=str
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: not a readable record ({error}); write it anew with `study run`."
+        ) from error
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise DataError(f"{path}: column {missing[0]} is missing; write the record anew with `study run`.")
+    for column in ("estimate", "std_error"):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        bad = table.index[numbers.isna() & table[column].notna()]
+        if len(bad):
+            raise DataError(
+                f'{path}: column {column} holds "{table[column][bad[0]]}" on line {bad[0] + 2}; it must be a number.'
+            )
+        table[column] = numbers
+    return table[list(COLUMNS)]
+
+
+def differences(recorded: pd.DataFrame, fresh: pd.DataFrame) -> list[Difference]:
+    """Compare two records: text exactly, numbers within the tolerance of their class."""
+    fresh = pd.read_csv(_buffer(fresh), keep_default_na=False, dtype=str)
+    for column in ("estimate", "std_error"):
+        fresh[column] = pd.to_numeric(fresh[column], errors="coerce")
+    left, right = (table.set_index(KEY) for table in (recorded, fresh))
+    found = [
+        Difference(_where(key), "estimate", "absent", "present") for key in right.index.difference(left.index)
+    ]
+    found += [
+        Difference(_where(key), "estimate", "present", "absent") for key in left.index.difference(right.index)
+    ]
+    for key in left.index.intersection(right.index, sort=False):
+        old, new = left.loc[key], right.loc[key]
+        found += [
+            Difference(_where(key), column, str(old[column]), str(new[column]))
+            for column in EXACT
+            if str(old[column]) != str(new[column])
+        ]
+        for column in ("estimate", "std_error"):
+            scale = max(abs(new[column]), new["std_error"] if new["std_error"] == new["std_error"] else 0.0)
+            apart = abs(old[column] - new[column]) > TOLERANCES[new["tolerance"]] * scale
+            if apart or pd.isna(old[column]) != pd.isna(new[column]):
+                found.append(Difference(_where(key), column, f"{old[column]:.10g}", f"{new[column]:.10g}"))
+    return found
+
+
+def _rows(result: Result) -> Iterator[tuple[object, ...]]:
+    if result.headline is None:
+        return
+    yield _row(result, result.headline.term, result.headline.estimate, result.headline.std_error)
+    for term in result.path:
+        if not _is_reference(term):
+            yield _row(result, term.term, term.estimate, term.std_error)
+    if result.randomization is not None:
+        yield _row(result, "randomization p-value", result.randomization.p_value, float("nan"))
+    if result.pre_test[1]:
+        yield _row(result, "pre-period joint p-value", result.pre_test[0], float("nan"))
+
+
+def _is_reference(term: Term) -> bool:
+    return term.std_error != term.std_error
+
+
+def _row(result: Result, term: str, estimate: float, std_error: float) -> tuple[object, ...]:
+    task = result.task
+    question = {k: v for k, v in vars(task.question).items() if k not in ("outcome", "event", "scale")}
+    return (
+        task.event.name,
+        task.outcome,
+        task.scale,
+        task.row.name,
+        task.row.label,
+        json.dumps(result.options, sort_keys=True),
+        json.dumps(question, sort_keys=True),
+        term,
+        estimate,
+        std_error,
+        result.n_units,
+        result.n_obs,
+        result.n_clusters,
+        task.seed,
+        result.panel_checksum,
+        "machine learning" if "seed" in find_design(task.row.name).options else "closed form",
+    )
+
+
+def _where(key: tuple[str, ...]) -> str:
+    return ", ".join(key)
+
+
+def _buffer(table: pd.DataFrame) -> object:
+    from io import BytesIO
+
+    return BytesIO(record_file(table))

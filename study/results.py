@@ -1,0 +1,212 @@
+"""The answer to one task as plain numbers: what tables, figures, the record and the check read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.designs import Design, find_design
+from study.errors import QuestionError
+from study.estimates import Estimand, Estimate
+from study.inference import Randomization, randomization_test
+from study.panel import Panel
+from study.plan import Task
+from study.question import FlowStep, Sample
+
+
+@dataclass(frozen=True)
+class Term:
+    """One effect with its uncertainty; NaN where a reference term has none."""
+
+    term: str
+    event_time: float
+    estimate: float
+    std_error: float
+    p_value: float
+    conf_low: float
+    conf_high: float
+    band_low: float = np.nan
+    band_high: float = np.nan
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to a task, or the design's refusal.
+
+    Attributes
+    ----------
+    task : Task
+    headline : Term or None
+        The question's average; None where the design refused.
+    path : tuple of Term
+        Effects by event time with their simultaneous band; empty for a coefficient.
+    estimand, convention : str
+    n_units, n_treated, n_cohorts, n_clusters, n_obs : int
+        Of the sample; treated are those first treated inside the window.
+    untreated_mean : float
+        The treated units' mean without treatment over the headline's cells, NaN where not implied.
+    minimum_detectable_effect : float
+        At 80% power and 5% size, in the estimate's units.
+    pre_test : tuple of float and int
+        P-value and rank of the joint test of the pre-period effects; NaN and 0 without any.
+    randomization : Randomization or None
+    flow : tuple of FlowStep
+    options : dict
+        All options of the design, defaults included.
+    seed : int or None
+        The design's own seed, None where it draws nothing.
+    notes : tuple of str
+        What the design left out; the refusal where it refused.
+    """
+
+    task: Task
+    headline: Term | None
+    path: tuple[Term, ...]
+    estimand: str
+    convention: str
+    n_units: int
+    n_treated: int
+    n_cohorts: int
+    n_clusters: int
+    n_obs: int
+    untreated_mean: float
+    minimum_detectable_effect: float
+    pre_test: tuple[float, int]
+    randomization: Randomization | None
+    flow: tuple[FlowStep, ...]
+    options: dict[str, Any]
+    seed: int | None
+    panel_checksum: str
+    notes: tuple[str, ...]
+
+
+def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None) -> Result:
+    """Answer one task.
+
+    Parameters
+    ----------
+    task : Task
+    panel : Panel
+    progress : callable, optional
+        Called once an estimate or permutation is done.
+
+    Returns
+    -------
+    Result
+        With the refusal in its notes where the design cannot answer the question.
+    """
+    design = find_design(task.row.name)
+    options = dict(task.row.options)
+    if "seed" in design.options:
+        options.setdefault("seed", task.seed)
+    sample = task.question.sample(panel)
+    try:
+        fit = design(sample, **options)
+    except QuestionError as refusal:
+        return _refused(task, sample, design, options, str(refusal))
+    headline = fit.headline
+    path, pre_test = _path(fit, task)
+    return Result(
+        task=task,
+        headline=_terms(headline, task.level)[0],
+        path=path,
+        estimand=fit.estimand.value,
+        convention=fit.convention,
+        n_obs=fit.n_obs,
+        untreated_mean=np.nan if headline.untreated_mean is None else float(headline.untreated_mean[0]),
+        minimum_detectable_effect=float(headline.minimum_detectable_effect()[0]),
+        pre_test=pre_test,
+        randomization=_randomization(task, sample, design, options, progress) if task.permutations else None,
+        options=dict(fit.options),
+        seed=fit.seed,
+        notes=fit.notes,
+        **_counts(sample),
+    )
+
+
+def _counts(sample: Sample) -> dict[str, Any]:
+    treated = (sample.treatment == 1).any(axis=1)
+    return {
+        "n_units": sample.n_units,
+        "n_treated": int(treated.sum()),
+        "n_cohorts": len(sample.cohorts),
+        "n_clusters": int(sample.cluster.max()) + 1,
+        "flow": sample.flow,
+        "panel_checksum": sample.panel_checksum,
+    }
+
+
+def _refused(task: Task, sample: Sample, design: Design, options: dict[str, Any], why: str) -> Result:
+    return Result(
+        task=task,
+        headline=None,
+        path=(),
+        estimand=design.estimand.value,
+        convention="",
+        n_obs=0,
+        untreated_mean=np.nan,
+        minimum_detectable_effect=np.nan,
+        pre_test=(np.nan, 0),
+        randomization=None,
+        options=design.options | options,
+        seed=None,
+        notes=(why,),
+        **_counts(sample),
+    )
+
+
+def _terms(fit: Estimate, level: float) -> list[Term]:
+    table = fit.tidy(level)
+    return [
+        Term(
+            row.term, float(event_time), row.estimate, row.std_error, row.p_value, row.conf_low, row.conf_high
+        )
+        for row, event_time in zip(table.itertuples(), fit.event_time, strict=True)
+    ]
+
+
+def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], tuple[float, int]]:
+    """Return the effects by event time with their band, and the joint test of those before treatment."""
+    if fit.estimand is Estimand.COEFFICIENT:
+        return (), (np.nan, 0)
+    path = fit.aggregate("event")
+    band = path.band(task.level, draws=task.band_draws, seed=task.seed)
+    terms = tuple(
+        replace(term, band_low=row.band_low, band_high=row.band_high)
+        for term, row in zip(_terms(path, task.level), band.itertuples(), strict=True)
+    )
+    if not (path.pre & path.varies).any():
+        return terms, (np.nan, 0)
+    test = path.test(path.pre)
+    return terms, (test.p_value, test.rank)
+
+
+def _randomization(
+    task: Task,
+    sample: Sample,
+    design: Design,
+    options: dict[str, Any],
+    progress: Callable[[], None] | None,
+) -> Randomization:
+    """Test the sharp null with the headline's t statistic, dealing event dates anew within strata."""
+
+    def statistic(order: NDArray[np.int64]) -> float:
+        dealt = replace(
+            sample,
+            treatment=sample.treatment[order],
+            first_treated=None if sample.first_treated is None else sample.first_treated[order],
+        )
+        headline = design(dealt, **options).headline
+        return float(headline.effect[0] / headline.std_error[0])
+
+    return randomization_test(
+        statistic,
+        sample.attributes[task.strata],
+        permutations=task.permutations,
+        seed=task.seed,
+        progress=progress,
+    )

@@ -1,0 +1,77 @@
+"""Run a plan: every estimate in parallel with progress, then all files of the paper at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from study.panel import Panel, load_panel
+from study.plan import Plan, Task
+from study.report import figures, numbers, record, tables
+from study.report.tables import Results
+from study.results import Result, answer
+
+Step = Callable[[str], None]
+
+
+def load(plan: Plan) -> Panel:
+    """Load a plan's panel and refuse, before any work, what cannot be asked of it."""
+    panel = load_panel(plan.panel)
+    plan.check(panel)
+    return panel
+
+
+def run(plan: Plan, panel: Panel, *, jobs: int = -1, progress: Step | None = None) -> Results:
+    """Answer every task of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    jobs : int
+        Processes; the results do not depend on it. All cores by default.
+    progress : callable, optional
+        Called with each finished task's description.
+
+    Returns
+    -------
+    dict
+        Results by event label, scale, outcome and row label, in the order of the tables.
+    """
+    from joblib import Parallel, delayed
+
+    tasks = list(plan.tasks())
+    results: dict[tuple[str, str, str, str], Result] = {}
+    # The longest tasks first, so that no process waits for one at the end.
+    order = sorted(tasks, key=lambda task: -task.permutations)
+    workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    for result in workers(delayed(answer)(task, panel) for task in order):
+        results[result.task.key] = result
+        if progress is not None:
+            progress(describe(result.task))
+    return {task.key: results[task.key] for task in tasks}
+
+
+def describe(task: Task) -> str:
+    """Say what a task is, for the progress display."""
+    return f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}"
+
+
+def files(plan: Plan, panel: Panel, results: Results) -> dict[str, bytes]:
+    """Return every file of the paper that is generated, by its path below ``paper/``."""
+    written = {"estimates.csv": record.record_file(record.record(results))}
+    for event in plan.events:
+        written[f"tables/{event.label}.tex"] = tables.main_table(plan, event, results)
+    written["tables/sample.tex"] = tables.sample_table(plan, panel, results)
+    for event in plan.events:
+        for scale in plan.scales:
+            figure = figures.of_results(plan, event, scale, results)
+            for kind in ("pdf", "png"):
+                written[f"figures/{event.label}_{scale}.{kind}"] = figures.drawn(figure, kind)
+    written["numbers.tex"] = numbers.numbers_file(numbers.numbers(plan, panel, results))
+    return written
+
+
+def paper_folder(plan_path: Path) -> Path:
+    """Return the folder into which a plan's files go: the one the plan is in."""
+    return plan_path.resolve().parent

@@ -1,0 +1,410 @@
+"""Double machine learning for panels: a partially linear model of first differences with period effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.designs import Assumes, Estimand, Handles, design
+from study.designs.twfe import treated_means
+from study.errors import QuestionError
+from study.estimates import Estimate
+from study.panel import FloatArray
+from study.question import Sample
+
+IntArray = NDArray[np.int64]
+Learner = Callable[[FloatArray, IntArray, FloatArray, IntArray, NDArray[np.bool_]], FloatArray]
+
+# Penalties that the lasso chooses between, from the least one that leaves nothing down to a thousandth of it,
+# by the prediction error in this many sets of clusters.
+PENALTIES = np.geomspace(1, 1e-3, 30)
+TUNING_FOLDS = 5
+
+# Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
+# baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is
+# no subsampling, so that nothing in a fit is random.
+TREES: dict[str, Any] = {
+    "n_estimators": 100,
+    "learning_rate": 0.1,
+    "num_leaves": 8,
+    "min_child_samples": 30,
+    "reg_lambda": 1.0,
+}
+SINGLE_PRECISION = 6  # decimals of a standardised target
+ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
+
+
+class Changes(NamedTuple):
+    """First differences, one row a unit and a period that is seen together with the one before.
+
+    Arrays of shape (N,): the unit's and the period's number (0 is the sample's second period), the
+    change of outcome and of treatment; covariates of shape (N, p).
+    """
+
+    unit: IntArray
+    period: IntArray
+    outcome: FloatArray
+    treatment: FloatArray
+    covariates: FloatArray
+
+
+@design(
+    name="dml_panel",
+    title="Double machine learning, first differences",
+    reference="clarkepolselli2025",
+    estimand=Estimand.COEFFICIENT,
+    assumes=(
+        Assumes.CONDITIONAL_PARALLEL_TRENDS,
+        Assumes.LIMITED_ANTICIPATION,
+        Assumes.OVERLAP,
+        Assumes.HOMOGENEOUS_EFFECTS,
+        Assumes.NUISANCE_RATES,
+    ),
+    handles=(
+        Handles.COVARIATES,
+        Handles.MISSING_CELLS,
+        Handles.ANTICIPATION,
+        Handles.CLUSTERS,
+        Handles.SWITCHING,
+        Handles.PROPORTIONAL,
+    ),
+)
+def dml_panel(
+    sample: Sample,
+    *,
+    learner: Literal["lasso", "lightgbm"] = "lasso",
+    folds: int = 5,
+    repetitions: int = 5,
+    seed: int = 0,
+) -> Estimate:
+    """Regress changes of the outcome on changes of treatment, both less what covariates and period predict.
+
+    dY_it = theta dD_it + g(X_it, t) + dU_it and dD_it = m(X_it, t) + V_it, where X holds the covariates in
+    the first period they are seen, in t-1 and in t (Clarke and Polselli 2025, the exact first-difference
+    approach, with the period added). l(X, t) = E[dY|X, t] and m(X, t) = E[dD|X, t] are predicted for each
+    unit by learners that have not seen its fold, and theta solves the mean of doubleml's partialling-out
+    score, (dY - l - theta (dD - m))(dD - m) (Chernozhukov et al. 2018, equation (4.4)). Period effects are
+    taken out of every variable exactly, by the period's mean in the training folds, before a learner sees
+    it; without covariates nothing else is taken out.
+
+    Under absorbing treatment dD is 1 in the period of adoption and 0 in every other, so theta rests on the
+    change from the period before adoption to that of adoption, and on nothing later. It is the effect if
+    effects are constant. If they grow after adoption, the later changes of treated units stand among the
+    comparisons, and theta is an immediate effect less some of that growth. It is therefore reported as a
+    coefficient and not as an average effect. Covariates of period t must not respond to treatment.
+
+    Parameters
+    ----------
+    sample : Sample
+        Gaps are allowed: a row is a unit and a period that is seen together with the one before.
+    learner : {"lasso", "lightgbm"}
+        Lasso on the covariates, their squares and products, and each covariate in each period, with the
+        penalty chosen by cross-validation over clusters; or boosted trees on covariates and period.
+    folds : int
+        Folds by unit, or by cluster where the question names clusters. Clusters in which treatment changes
+        are dealt out first, so that they are spread over the folds evenly.
+    repetitions : int
+        Times the folds are drawn; estimate and influence are the averages (doubleml reports the median).
+    seed : int
+        Of the folds. They are dealt to units in the order of their labels: other labels, other folds.
+
+    Returns
+    -------
+    Estimate
+        One term. The influence of a unit is n times the sum of its scores over the sum of (dD - m)^2, zero
+        for units without a row; standard errors "CR0". Within one repetition they are doubleml's clustered
+        ones where the folds hold equally many clusters; where they do not, doubleml weights the folds
+        equally, and this design the rows. "Proportional" divides by the mean outcome of the treated
+        cells at the changes of treatment, less theta.
+
+    Raises
+    ------
+    QuestionError
+        If an option is impossible, a covariate is missing in a row, a fold would have fewer than two
+        clusters, or treatment does not vary within periods in the training folds.
+
+    References
+    ----------
+    Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural
+    parameters. Econometrics Journal 21(1).
+    Clarke, P. S. and A. Polselli (2025). Double machine learning for static panel models with fixed
+    effects. Econometrics Journal.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    check_options(folds, repetitions, seed)
+    rows = changes(sample)
+    check_covariates(sample, rows)
+    cluster = sample.cluster[rows.unit]
+    order = np.column_stack(
+        [deal(cluster, rows.treatment, rng) for rng in np.random.default_rng(seed).spawn(repetitions)]
+    )
+    check_folds(sample, rows, cluster, order, folds)
+
+    with threadpool_limits(1):  # two threads that share cores with other work were four times slower
+        l_hat, m_hat = (
+            np.column_stack(
+                [cross_fit(target, rows, position, folds, LEARNERS[learner]) for position in order.T]
+            )
+            for target in (rows.outcome, rows.treatment)
+        )
+    theta, psi, psi_a = partialling_out(rows, l_hat, m_hat, order % folds)
+    scores = np.zeros((sample.n_units, repetitions))
+    np.add.at(scores, rows.unit, psi)
+    influence = sample.n_units * (scores / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
+    coefficient = theta.mean(keepdims=True)
+
+    mean, mean_influence = treated_means(sample, treated_at_change(sample, rows)[None])
+    unlabelled = np.full(1, np.nan)
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.COEFFICIENT,
+        terms=("treatment",),
+        linear=coefficient,
+        linear_influence=influence,
+        untreated_mean=mean - coefficient,
+        untreated_influence=mean_influence - influence,
+        cohort=unlabelled,
+        period=unlabelled,
+        event_time=unlabelled,
+        reference=np.zeros(1, dtype=bool),
+        n_obs=len(rows.unit),
+        convention="CR0",
+        notes=notes(sample, rows, theta),
+    )
+
+
+def changes(sample: Sample) -> Changes:
+    """Return the first differences of a sample, by unit and then period."""
+    outcome, treatment = np.diff(sample.y, axis=1), np.diff(sample.treatment, axis=1)
+    unit, period = np.nonzero(~np.isnan(outcome) & ~np.isnan(treatment))
+    blocks = (sample.x_baseline[unit], sample.x_varying[unit, period], sample.x_varying[unit, period + 1])
+    return Changes(
+        unit, period, outcome[unit, period], treatment[unit, period], distinct_columns(np.hstack(blocks))
+    )
+
+
+def distinct_columns(x: FloatArray) -> FloatArray:
+    """Leave out columns that repeat an earlier one: covariates that are fixed in time come three times."""
+    return x[:, np.sort(np.unique(x, axis=1, return_index=True)[1])] if x.size else x
+
+
+def deal(cluster: IntArray, treatment: FloatArray, rng: np.random.Generator) -> IntArray:
+    """Return each row's place in a random order of the clusters, those where treatment changes first.
+
+    Places modulo the number of folds are the folds: equal in size, and in switchers, up to one.
+    """
+    present, index = np.unique(cluster, return_inverse=True)
+    switches = np.zeros(len(present), dtype=bool)
+    np.logical_or.at(switches, index, treatment != 0)
+    shuffled = rng.permutation(len(present))
+    place = np.empty(len(present), dtype=np.int64)
+    place[shuffled[np.argsort(~switches[shuffled], kind="stable")]] = np.arange(len(present))
+    return place[index]
+
+
+def cross_fit(target: FloatArray, rows: Changes, order: IntArray, folds: int, predict: Learner) -> FloatArray:
+    """Predict the target in each fold from the others: the period's mean, and what the learner adds.
+
+    Parameters
+    ----------
+    target : ndarray, shape (N,)
+    rows : Changes
+    order : ndarray of int, shape (N,)
+        Place of the row's cluster; modulo ``folds`` it is the fold.
+    folds : int
+    predict : callable
+        Takes covariates, period, the target less its period means, order, and which rows train; returns
+        its predictions of the others.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+    """
+    fitted = np.empty_like(target)
+    for fold in range(folds):
+        train = order % folds != fold
+        means = period_means(target[:, None], rows.period, train)[:, 0]
+        fitted[~train] = means[~train]
+        if rows.covariates.shape[1]:
+            fitted[~train] += predict(rows.covariates, rows.period, target - means, order, train)
+    return fitted
+
+
+def period_means(blocks: FloatArray, period: IntArray, train: NDArray[np.bool_]) -> FloatArray:
+    """Return for each row the means of its period over the training rows, shape (N, k)."""
+    totals = np.zeros((int(period.max()) + 1, blocks.shape[1]))
+    np.add.at(totals, period[train], blocks[train])
+    counts = np.bincount(period[train], minlength=len(totals))
+    means: FloatArray = (totals / np.maximum(counts, 1)[:, None])[period]
+    return means
+
+
+def lasso(
+    x: FloatArray, period: IntArray, target: FloatArray, order: IntArray, train: NDArray[np.bool_]
+) -> FloatArray:
+    """Predict by lasso with unpenalised period effects: the dictionary, too, is less its period means."""
+    from sklearn.linear_model import LassoCV
+
+    terms = dictionary(x, period)
+    terms = terms - period_means(terms, period, train)
+    terms = terms / spread(terms[train])
+    largest = np.abs(terms[train].T @ target[train]).max() / train.sum()
+    if not largest > 0:
+        return np.zeros(int((~train).sum()))
+    place = np.unique(order[train], return_inverse=True)[1]
+    parts = [place % TUNING_FOLDS == part for part in range(min(TUNING_FOLDS, int(place.max()) + 1))]
+    splits = [(np.flatnonzero(~part), np.flatnonzero(part)) for part in parts]
+    # scikit-learn draws from numpy's global generator, though it needs no draw, unless it is given a seed.
+    model = LassoCV(
+        alphas=largest * PENALTIES,
+        cv=splits,
+        fit_intercept=False,
+        precompute=True,
+        max_iter=10_000,
+        random_state=0,
+    )
+    return np.asarray(model.fit(terms[train], target[train]).predict(terms[~train]))
+
+
+def dictionary(x: FloatArray, period: IntArray) -> FloatArray:
+    """Return the standardised covariates, their squares and products, and each of them in each period."""
+    z = (x - x.mean(axis=0)) / spread(x)
+    left, right = np.triu_indices(z.shape[1])
+    indicators = period[:, None] == np.unique(period)
+    by_period = (z[:, :, None] * indicators[:, None, :]).reshape(len(z), -1)
+    return np.hstack([z, z[:, left] * z[:, right], by_period])
+
+
+def spread(x: FloatArray) -> FloatArray:
+    """Return each column's standard deviation, one where it is constant up to rounding."""
+    deviation = x.std(axis=0)
+    return np.where(deviation > 1e-10 * np.abs(x).max(axis=0, initial=0.0), deviation, 1.0)
+
+
+def boosted_trees(
+    x: FloatArray, period: IntArray, target: FloatArray, order: IntArray, train: NDArray[np.bool_]
+) -> FloatArray:
+    """Predict by boosted trees on covariates and period.
+
+    Trees break ties by the last bit of their target. It is standardised and rounded to single precision
+    here, so that rescaling, constants and the order of additions do not move the predictions.
+    """
+    from lightgbm import LGBMRegressor
+
+    features = np.column_stack([x, period])
+    size = spread(target[train])
+    rounded = np.round(target[train] / size, SINGLE_PRECISION)
+    model = LGBMRegressor(**TREES, **ONE_THREAD).fit(features[train], rounded)
+    return np.asarray(model.predict(features[~train])) * size
+
+
+LEARNERS: dict[str, Learner] = {"lasso": lasso, "lightgbm": boosted_trees}
+
+
+def partialling_out(
+    rows: Changes, l_hat: FloatArray, m_hat: FloatArray, fold: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return doubleml's coefficients, scores and score derivatives by repetition, from given predictions.
+
+    The predictions are made here, since doubleml tells its learners neither which rows are of one cluster
+    nor which column is the period.
+
+    Parameters
+    ----------
+    rows : Changes
+    l_hat, m_hat : ndarray, shape (N, R)
+        Cross-fitted predictions of the changes of outcome and of treatment.
+    fold : ndarray of int, shape (N, R)
+
+    Returns
+    -------
+    theta, psi, psi_a : ndarray, shapes (R,), (N, R), (N, R)
+    """
+    from doubleml import DoubleMLData, DoubleMLPLR
+    from doubleml.utils import DMLDummyRegressor
+
+    x = np.column_stack([rows.covariates, rows.period])
+    data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
+    model = DoubleMLPLR(data, DMLDummyRegressor(), DMLDummyRegressor(), draw_sample_splitting=False)
+    model.set_sample_splitting(
+        [[(np.flatnonzero(f != k), np.flatnonzero(f == k)) for k in np.unique(f)] for f in fold.T]
+    )
+    model.fit(external_predictions={"d": {"ml_l": l_hat, "ml_m": m_hat}})
+    return model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
+
+
+def treated_at_change(sample: Sample, rows: Changes) -> NDArray[np.bool_]:
+    """Return the treated cell of each change of treatment: the later where it starts, else the earlier."""
+    cells = np.zeros(sample.y.shape, dtype=bool)
+    changed = rows.treatment != 0
+    cells[rows.unit[changed], (rows.period + (rows.treatment > 0))[changed]] = True
+    return cells
+
+
+def check_options(folds: int, repetitions: int, seed: int) -> None:
+    """Refuse an option that is not a whole number, or too small."""
+    for name, value, least in (("folds", folds, 2), ("repetitions", repetitions, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise QuestionError(
+                f"dml_panel: {name} is {value!r}; it must be a whole number, at least {least}."
+            )
+
+
+def check_covariates(sample: Sample, rows: Changes) -> None:
+    """Refuse a covariate that is missing in a row, naming the first."""
+    if not np.isnan(rows.covariates).any():
+        return
+    used = np.zeros(sample.y.shape, dtype=bool)
+    used[rows.unit, rows.period] = used[rows.unit, rows.period + 1] = True
+    missing = used[:, :, None] & np.isnan(sample.x_varying)
+    i, t, k = np.argwhere(missing)[0]
+    raise QuestionError(
+        f"dml_panel: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
+        f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
+    )
+
+
+def check_folds(sample: Sample, rows: Changes, cluster: IntArray, order: IntArray, folds: int) -> None:
+    """Refuse folds from which the nuisance functions or the coefficient could not be learned."""
+    kind = "units" if sample.question.cluster is None else f"clusters ({sample.question.cluster})"
+    n_clusters = len(np.unique(cluster))
+    if n_clusters < 2 * folds:
+        raise QuestionError(
+            f"dml_panel: {folds} folds of at least two {kind} need {2 * folds}, but {n_clusters} are seen in "
+            "two periods running; use fewer folds or another design."
+        )
+    n_switching = len(np.unique(cluster[rows.treatment != 0]))
+    for fold in (order % folds).T:
+        for k in range(folds):
+            train = fold != k
+            unseen = np.setdiff1d(rows.period, rows.period[train])
+            if unseen.size:
+                raise QuestionError(
+                    f"dml_panel: the change to {sample.periods[unseen[0] + 1]} is seen in {kind} of one fold "
+                    "only, so its period effect cannot be learned from the others; use a shorter window."
+                )
+            within = rows.treatment - period_means(rows.treatment[:, None], rows.period, train)[:, 0]
+            if not np.any(np.abs(within[train]) > 1e-10):
+                raise QuestionError(
+                    f"dml_panel: outside one of the {folds} folds treatment changes alike for all "
+                    f"{kind} of a period; it happens in {n_switching} {kind} of {n_clusters}, too few or too "
+                    "many for cross-fitting."
+                )
+
+
+def notes(sample: Sample, rows: Changes, theta: FloatArray) -> tuple[str, ...]:
+    """Say who adds no row, and how much the coefficient moves with the folds."""
+    said = []
+    unused = sample.n_units - len(np.unique(rows.unit))
+    if unused:
+        said.append(f"{unused} units are not seen in two periods running and add no row.")
+    if len(theta) > 1:
+        said.append(
+            f"Over {len(theta)} draws of the folds the coefficient has a standard deviation of "
+            f"{theta.std(ddof=1):.3g}."
+        )
+    return tuple(said)

@@ -1,0 +1,460 @@
+"""dml_panel against doubleml itself, plain numpy and known truths, on panels simulated here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from study.designs import estimate
+from study.designs.dml_panel import (
+    ONE_THREAD,
+    PENALTIES,
+    SINGLE_PRECISION,
+    TREES,
+    TUNING_FOLDS,
+    changes,
+    deal,
+    dictionary,
+)
+from study.errors import QuestionError
+from study.panel import Panel
+from study.question import Question
+
+LEARNERS = ("lasso", "lightgbm")
+EXACT = 1e-9
+FOLDS = 5
+
+
+def long_table(
+    seed: int = 0,
+    n: int = 40,
+    periods: int = 6,
+    effect: float = 0.859,
+    boom: float = 0.0,
+    confounded: float = 0.0,
+    missing: float = 0.0,
+) -> pd.DataFrame:
+    """Simulate a staggered panel with random-walk errors and a constant effect.
+
+    Adoption and trends share f(x) where ``confounded``; a ``boom`` in period 4 lifts all outcomes and adoption.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2))
+    f = 1.0 * (np.abs(x[:, 0]) > 1) + 1.0 * (x[:, 1] > 0.5)
+    hazard = 0.03 + 0.1 * f if confounded else np.full(n, 0.12)
+    chance = hazard[:, None] * np.where((np.arange(periods) == 3) & (boom > 0), 4, 1)
+    adopts = rng.random((n, periods)) < chance
+    adopts[:, 0] = False
+    first = np.where(adopts.any(axis=1), adopts.argmax(axis=1) + 1.0, np.nan)
+    time = np.arange(1, periods + 1)
+    treated = time >= np.where(np.isnan(first), np.inf, first)[:, None]
+    y = (
+        rng.normal(scale=3, size=(n, 1))
+        + np.cumsum(rng.normal(size=periods))
+        + boom * (time >= 4)
+        + confounded * f[:, None] * time
+        + effect * treated
+        + np.cumsum(rng.normal(size=(n, periods)), axis=1)
+    )
+    table = pd.DataFrame(
+        {
+            "unit": np.repeat([f"u{i:03d}" for i in range(n)], periods),
+            "time": np.tile(time, n),
+            "first": np.repeat(first, periods),
+            "y": y.ravel(),
+            "x1": np.repeat(x[:, 0], periods),
+            "x2": np.repeat(x[:, 1], periods),
+            "x3": rng.normal(size=n * periods) + 0.3 * y.ravel(),
+            "state": np.repeat(np.arange(n) % 10, periods),
+        }
+    )
+    return table[rng.random(len(table)) >= missing]
+
+
+def panel(table: pd.DataFrame, **event: str) -> Panel:
+    return Panel.from_long(
+        table,
+        unit="unit",
+        time="time",
+        outcomes="y",
+        covariates=["x1", "x2", "x3"],
+        attributes="state",
+        **(event or {"first_treated": "first"}),
+    )
+
+
+def ask(event: str = "first", *covariates: str, **fields) -> Question:
+    return Question("y", event, covariates=covariates, **fields)
+
+
+def rows_and_folds(sample, seed: int = 0):
+    """Return the sample's differences and, by row, cluster and place of the first repetition."""
+    rows = changes(sample)
+    cluster = sample.cluster[rows.unit]
+    return rows, cluster, deal(cluster, rows.treatment, np.random.default_rng(seed).spawn(1)[0])
+
+
+def without_period_means(values, period, train):
+    """Take out period means of the training rows, with pandas."""
+    frame = pd.DataFrame(values)
+    means = frame[train].groupby(period[train]).mean()
+    return frame.to_numpy() - means.loc[period].to_numpy(), means
+
+
+def sklearn_learner(name: str):
+    """Return the learner as an sklearn regressor on columns order, period, terms: doubleml can run it itself."""
+    from lightgbm import LGBMRegressor
+    from sklearn.base import BaseEstimator, RegressorMixin
+    from sklearn.linear_model import LassoCV
+    from sklearn.model_selection import GroupKFold
+
+    class Twin(RegressorMixin, BaseEstimator):
+        def fit(self, x, y):
+            order, period, terms = x[:, 0], x[:, 1], x[:, 2:]
+            residual, self.means_ = without_period_means(y, period, np.ones(len(y), bool))
+            if name == "lightgbm":
+                self.model_ = LGBMRegressor(**TREES, **ONE_THREAD)
+                self.scale_ = residual.std()
+                rounded = np.round(residual[:, 0] / self.scale_, SINGLE_PRECISION)
+                self.model_.fit(np.column_stack([terms, period]), rounded)
+                return self
+            within, self.term_means_ = without_period_means(terms, period, np.ones(len(y), bool))
+            self.scale_ = within.std(axis=0)
+            within = within / self.scale_
+            part = pd.Series(order).rank(method="dense").to_numpy().astype(int) - 1
+            splits = list(GroupKFold(TUNING_FOLDS).split(within, groups=part % TUNING_FOLDS))
+            grid = np.abs(within.T @ residual[:, 0]).max() / len(y) * PENALTIES
+            self.model_ = LassoCV(
+                alphas=grid, cv=splits, fit_intercept=False, max_iter=10_000, random_state=0
+            )
+            self.model_.fit(within, residual[:, 0])
+            return self
+
+        def predict(self, x):
+            period, terms = x[:, 1], x[:, 2:]
+            base = self.means_.loc[period].to_numpy()[:, 0]
+            if name == "lightgbm":
+                return base + self.model_.predict(np.column_stack([terms, period])) * self.scale_
+            return base + self.model_.predict((terms - self.term_means_.loc[period].to_numpy()) / self.scale_)
+
+    return Twin()
+
+
+def doubleml_itself(sample, learner: str, *, clustered: bool):
+    """Run DoubleMLPLR with its own cross-fitting on the design's folds and return coefficient and SE."""
+    from doubleml import DoubleMLData, DoubleMLPLR
+
+    rows, cluster, order = rows_and_folds(sample)
+    terms = rows.covariates if learner == "lightgbm" else dictionary(rows.covariates, rows.period)
+    data = DoubleMLData.from_arrays(
+        np.column_stack([order, rows.period, terms]),
+        rows.outcome,
+        rows.treatment,
+        cluster_vars=cluster if clustered else None,
+    )
+    model = DoubleMLPLR(data, sklearn_learner(learner), sklearn_learner(learner), draw_sample_splitting=False)
+    fold = order % FOLDS
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(FOLDS)]
+    of_clusters = [([np.unique(cluster[a])], [np.unique(cluster[b])]) for a, b in splits]
+    model._n_folds_per_cluster = FOLDS
+    model.set_sample_splitting([splits], [of_clusters] if clustered else None)
+    model.fit()
+    return model.coef[0], model.se[0]
+
+
+@pytest.mark.parametrize("cluster", [None, "state"])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_equals_doubleml_with_its_clustered_error_where_folds_are_equal(learner, cluster):
+    source = panel(long_table())
+    question = ask("first", "x1", "x2", "x3", cluster=cluster)
+    fit = estimate(source, question, "dml_panel", learner=learner, repetitions=1)
+    coefficient, error = doubleml_itself(question.sample(source), learner, clustered=True)
+    assert fit.effect[0] == pytest.approx(coefficient, rel=EXACT)
+    assert fit.std_error[0] == pytest.approx(error, rel=EXACT)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_weights_rows_equally_where_folds_are_unequal(learner):
+    source = panel(long_table(n=43, missing=0.1))
+    question = ask("first", "x1", "x2")
+    fit = estimate(source, question, "dml_panel", learner=learner, repetitions=1)
+    pooled, _ = doubleml_itself(question.sample(source), learner, clustered=False)
+    _, clustered_error = doubleml_itself(question.sample(source), learner, clustered=True)
+    assert fit.effect[0] == pytest.approx(pooled, rel=EXACT)
+    assert fit.std_error[0] == pytest.approx(clustered_error, rel=0.05)
+
+
+def cross_fitted_least_squares(sample, seed: int = 0):
+    """Regress differences, less the period means of the other folds, and cluster the error: loops only."""
+    rows, cluster, order = rows_and_folds(sample, seed)
+    fold = order % FOLDS
+    u, v = rows.outcome.copy(), rows.treatment.copy()
+    for i in range(len(u)):
+        others = (fold != fold[i]) & (rows.period == rows.period[i])
+        u[i] -= rows.outcome[others].mean()
+        v[i] -= rows.treatment[others].mean()
+    coefficient = (u @ v) / (v @ v)
+    score = pd.Series(v * (u - coefficient * v)).groupby(cluster).sum()
+    return coefficient, np.sqrt((score**2).sum()) / (v @ v)
+
+
+def least_squares(sample):
+    """Regress first differences on the change of treatment and period effects, by dummies."""
+    rows = changes(sample)
+    dummies = 1.0 * (rows.period[:, None] == np.unique(rows.period))
+    design = np.column_stack([rows.treatment, dummies])
+    return np.linalg.lstsq(design, rows.outcome, rcond=None)[0][0]
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("missing", [0.0, 0.15])
+@pytest.mark.parametrize("cluster", [None, "state"])
+def test_without_covariates_is_cross_fitted_first_differences(learner, missing, cluster):
+    source = panel(long_table(n=60, missing=missing))
+    question = ask(cluster=cluster)
+    fit = estimate(source, question, "dml_panel", learner=learner, repetitions=1, seed=3)
+    coefficient, error = cross_fitted_least_squares(question.sample(source), seed=3)
+    assert fit.effect[0] == pytest.approx(coefficient, rel=EXACT)
+    assert fit.std_error[0] == pytest.approx(error, rel=EXACT)
+
+
+def test_approaches_first_differences_with_period_effects_as_folds_grow():
+    source = panel(long_table(n=200, boom=3.0))
+    question = ask()
+    fit = estimate(source, question, "dml_panel", folds=100, repetitions=1)
+    assert abs(fit.effect[0] - least_squares(question.sample(source))) < 0.02 * fit.std_error[0]
+
+
+def test_period_effects_do_not_pass_for_the_effect():
+    from doubleml import DoubleMLPLPR
+    from doubleml.data import DoubleMLPanelData
+    from lightgbm import LGBMRegressor
+
+    table = long_table(n=200, boom=3.0)
+    source, question = panel(table), ask("first", "x1")
+    table["d"] = 1.0 * (table["time"] >= table["first"])
+    data = DoubleMLPanelData(
+        table[["unit", "time", "y", "d", "x1"]],
+        "y",
+        "d",
+        t_col="time",
+        id_col="unit",
+        x_cols="x1",
+        static_panel=True,
+    )
+    trees = LGBMRegressor(**TREES, **ONE_THREAD)
+    trap = DoubleMLPLPR(data, trees, trees, draw_sample_splitting=False)
+    fold = pd.factorize(trap.data_transform.data["unit"])[0] % FOLDS
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(FOLDS)]
+    units = np.unique(trap.data_transform.cluster_vars)
+    of_units = [
+        ([units[np.arange(200) % FOLDS != k]], [units[np.arange(200) % FOLDS == k]]) for k in range(FOLDS)
+    ]
+    trap.set_sample_splitting([splits], [of_units])
+    trap.fit()
+    for learner in LEARNERS:
+        fit = estimate(source, question, "dml_panel", learner=learner)
+        assert abs(fit.effect[0] - 0.859) < 2 * fit.std_error[0]
+        assert abs(fit.effect[0] - least_squares(question.sample(source))) < 0.5 * fit.std_error[0]
+    assert trap.coef[0] - 0.859 > 5 * trap.se[0]
+
+
+def test_covers_a_known_effect_under_nonlinear_confounding_where_linear_designs_fail():
+    draws, inside, off = 30, 0, []
+    for seed in range(draws):
+        source = panel(long_table(seed, n=300, periods=8, effect=1.0, confounded=1.0))
+        trees = estimate(source, ask("first", "x1", "x2"), "dml_panel", learner="lightgbm", repetitions=1)
+        inside += trees.tidy().eval("conf_low < 1 < conf_high").item()
+        naive = estimate(source, ask(), "twfe"), estimate(source, ask(), "dml_panel", repetitions=1)
+        off.append(
+            [trees.effect[0] - 1, *(fit.tidy().eval("conf_low < 1 < conf_high").item() for fit in naive)]
+        )
+    bias, twfe_inside, differences_inside = np.mean(off, axis=0)
+    assert inside >= stats.binom.ppf(0.001, draws, 0.95)
+    assert abs(bias) < 0.05
+    assert twfe_inside < 0.1
+    assert differences_inside < 0.1
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_same_seed_same_numbers_and_the_global_seed_is_not_touched(learner):
+    source, question = panel(long_table()), ask("first", "x1")
+    np.random.seed(11)  # noqa: NPY002
+    before = np.random.get_state()  # noqa: NPY002
+    first, again = (
+        estimate(source, question, "dml_panel", learner=learner, repetitions=2, seed=5) for _ in range(2)
+    )
+    after = np.random.get_state()  # noqa: NPY002
+    other = estimate(source, question, "dml_panel", learner=learner, repetitions=2, seed=6)
+    assert np.array_equal(before[1], after[1])
+    assert before[2:] == after[2:]
+    assert np.array_equal(first.effect, again.effect)
+    assert np.array_equal(first.influence, again.influence)
+    assert first.seed == 5
+    assert other.effect[0] != first.effect[0]
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_repetitions_are_averaged_with_their_influence(learner, monkeypatch):
+    import study.designs.dml_panel  # noqa: F401
+
+    module = sys.modules["study.designs.dml_panel"]
+    source, question = panel(long_table()), ask("first", "x1")
+    both = estimate(source, question, "dml_panel", learner=learner, repetitions=2)
+    drawn, single = [], []
+    original = deal
+    monkeypatch.setattr(module, "deal", lambda *a: drawn.append(original(*a)) or drawn[-1])
+    estimate(source, question, "dml_panel", learner=learner, repetitions=2)
+    for order in list(drawn):
+        monkeypatch.setattr(module, "deal", lambda *a, order=order: order)
+        single.append(estimate(source, question, "dml_panel", learner=learner, repetitions=1))
+    assert both.effect[0] == pytest.approx(np.mean([fit.effect[0] for fit in single]), rel=EXACT)
+    average = np.mean([fit.influence for fit in single], axis=0)
+    np.testing.assert_allclose(both.influence, average, rtol=0, atol=EXACT)
+    assert abs(both.influence.mean()) < EXACT
+
+
+def test_the_folds_hold_whole_clusters_and_equally_many_switchers():
+    sample = ask(cluster="state").sample(panel(long_table(n=60)))
+    rows, cluster, order = rows_and_folds(sample)
+    assert all(len(np.unique(order[cluster == c])) == 1 for c in np.unique(cluster))
+    sample = ask().sample(panel(long_table(n=61)))
+    rows, cluster, order = rows_and_folds(sample)
+    switches = np.unique(order[rows.treatment != 0])
+    for places in (np.unique(order), switches):
+        sizes = np.bincount(places % FOLDS, minlength=FOLDS)
+        assert sizes.max() - sizes.min() <= 1
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize(
+    ("change", "factor", "trees_within"),
+    [
+        (lambda t: t.sample(frac=1, random_state=1), 1.0, 0.0),
+        (lambda t: t.assign(y=t["y"] + 10.0 * t["unit"].str[1:].astype(int)), 1.0, 1e-6),
+        (lambda t: t.assign(y=t["y"] + np.sin(t["time"])), 1.0, 1e-6),
+        (lambda t: t.assign(y=t["y"] * 1000.0), 1000.0, 1e-6),
+        (lambda t: t.assign(x1=5 - 3 * t["x1"], x2=2 * t["x2"]), 1.0, 0.5),
+    ],
+    ids=["row order", "unit constants", "period constants", "scale", "units of covariates"],
+)
+def test_invariance(learner, change, factor, trees_within):
+    """Within a share of the standard error; mirrored covariates put values into other bins of the trees."""
+    within = trees_within if learner == "lightgbm" else min(trees_within, 1e-6)
+    table = long_table(n=100)
+    question = ask("first", "x1", "x2")
+    base, other = (
+        estimate(panel(t), question, "dml_panel", learner=learner, repetitions=1)
+        for t in (table, change(table))
+    )
+    assert abs(other.effect[0] - factor * base.effect[0]) <= within * factor * base.std_error[0]
+    assert abs(other.std_error[0] - factor * base.std_error[0]) <= within * factor * base.std_error[0]
+
+
+def test_proportional_divides_by_the_treated_mean_at_adoption_less_the_coefficient():
+    table = long_table(n=100).assign(y=lambda t: np.exp(t["y"] / 4))
+    source, question = panel(table), ask("first", "x1")
+    level = estimate(source, question, "dml_panel", learner="lightgbm")
+    share = estimate(source, question.but(scale="proportional"), "dml_panel", learner="lightgbm")
+    at_adoption = table[table["time"] == table["first"]]["y"]
+    untreated = at_adoption.mean() - level.effect[0]
+    assert share.effect[0] == pytest.approx(level.effect[0] / untreated, rel=EXACT)
+    deviation = np.zeros(100)
+    adopters = table[table["time"] == table["first"]]["unit"].str[1:].astype(int)
+    deviation[adopters] = (at_adoption - at_adoption.mean()) * 100 / len(at_adoption)
+    psi = level.influence[:, 0]
+    expected = psi / untreated - level.effect[0] / untreated**2 * (deviation - psi)
+    np.testing.assert_allclose(share.influence[:, 0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_treatment_that_switches_off_is_a_change_of_the_other_sign():
+    table = long_table(n=80)
+    since = table["time"] - table["first"]
+    table["path"] = 1.0 * ((since >= 0) & (since < 2))
+    source, question = panel(table, treatment="path"), ask("path")
+    sample = question.sample(source)
+    assert sample.first_treated is None
+    fit = estimate(source, question, "dml_panel", repetitions=1)
+    assert fit.effect[0] == pytest.approx(cross_fitted_least_squares(sample)[0], rel=EXACT)
+    at_change = table[(since == 0) | ((since == 1) & (table["time"] < 6))]["y"].mean()
+    assert fit.untreated_mean[0] == pytest.approx(at_change - fit.effect[0], rel=EXACT)
+
+
+def test_anticipation_is_an_earlier_event():
+    table = long_table(n=80)
+    table = table[~(table["first"] <= 2)]
+    earlier = table.assign(first=table["first"] - 1)
+    asked = estimate(panel(table), ask("first", "x1", anticipation=1), "dml_panel", repetitions=1)
+    moved = estimate(panel(earlier), ask("first", "x1"), "dml_panel", repetitions=1)
+    assert np.array_equal(asked.influence, moved.influence)
+
+
+def test_units_without_two_periods_running_have_no_influence_and_are_counted():
+    table = long_table(n=60)
+    table = table[~((table["unit"] == "u007") & table["time"].isin([2, 4, 6]))]
+    fit = estimate(panel(table), ask("first", "x1"), "dml_panel", learner="lightgbm")
+    assert fit.influence[7, 0] == 0
+    assert fit.n_obs == 59 * 5
+    assert "1 units are not seen in two periods running" in fit.notes[0]
+
+
+def test_covariates_that_are_fixed_in_time_enter_once():
+    rows = changes(ask("first", "x1", "x3").sample(panel(long_table())))
+    assert rows.covariates.shape[1] == 1 + 3
+
+
+def few_switchers(table):
+    first = table["first"].where(table["unit"] == table.loc[table["first"].notna(), "unit"].iloc[0])
+    return table.assign(first=first)
+
+
+def everyone_at_once(table):
+    return table.assign(path=1.0 * table["time"].isin([3, 4]))
+
+
+@pytest.mark.parametrize(
+    ("change", "fields", "options", "message"),
+    [
+        (None, {}, {"folds": 1}, "folds is 1; it must be a whole number, at least 2"),
+        (None, {}, {"folds": 2.5}, "folds is 2.5"),
+        (None, {}, {"repetitions": 0}, "repetitions is 0"),
+        (None, {}, {"seed": -1}, "seed is -1"),
+        (None, {}, {"learner": "forest"}, 'there is no learner "forest"'),
+        (None, {}, {"folds": 21}, "21 folds of at least two units need 42, but 40"),
+        (None, {"cluster": "state"}, {"folds": 6}, r"clusters \(state\) need 12, but 10"),
+        (few_switchers, {}, {}, "it happens in 1 units of 40, too few"),
+        (everyone_at_once, {"event": "path"}, {}, "alike for all units of a period; it happens in 40"),
+        (
+            lambda t: t.assign(x1=t["x1"].mask((t["unit"] == "u003") & (t["time"] == 4))),
+            {"covariates": ("x1",)},
+            {},
+            r"covariate x1 is missing for \(u003, 4\) and in 0 cells more",
+        ),
+        (
+            lambda t: t[(t["time"] < 6) | (t["unit"] == "u003")],
+            {},
+            {},
+            "the change to 6 is seen in units of one fold only",
+        ),
+    ],
+)
+def test_bad_input_is_refused_before_fitting(change, fields, options, message, monkeypatch):
+    monkeypatch.setattr(sys.modules["study.designs.dml_panel"], "cross_fit", None)
+    table = long_table() if change is None else change(long_table())
+    event = {"treatment": "path"} if "path" in table else {"first_treated": "first"}
+    question = Question("y", **({"event": "first"} | fields))
+    with pytest.raises(QuestionError, match=message) as error:
+        estimate(panel(table, **event), question, "dml_panel", **options)
+    assert "\n" not in str(error.value)
+
+
+def test_heavy_libraries_wait_until_the_design_runs():
+    heavy = "('doubleml', 'sklearn', 'lightgbm')"
+    code = f"import sys, study.designs.dml_panel; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -16,6 +16,17 @@ from study.question import Question
 
 
 @dataclass(frozen=True)
+class Text:
+    """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample."""
+
+    unit: str
+    units: str
+    outcome: str
+    outcomes_with_units: str
+    sample_notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """A design as a row of the tables: its options, and what it changes in the question."""
 
@@ -62,8 +73,9 @@ class Plan:
 
     Attributes
     ----------
-    panel : str
-        A shipped panel's name, or a CSV file's path beside the plan.
+    panel : str or dict
+        A shipped panel's name, or the arguments of ``Panel.from_long`` with the CSV file as ``file``.
+    text : Text
     headline : Row
         The design of the text, the event-study figure and the randomization test.
     rows : tuple of Row
@@ -75,7 +87,8 @@ class Plan:
         Fields that all questions share.
     """
 
-    panel: str
+    panel: str | dict[str, Any]
+    text: Text
     headline: Row
     rows: tuple[Row, ...]
     outcomes: dict[str, str]
@@ -108,7 +121,7 @@ class Plan:
             seed=self.seed,
             level=self.level,
             band_draws=self.band_draws,
-            permutations=self.permutations if row == self.headline else 0,
+            permutations=self.permutations if row == self.headline and not _draws(row) else 0,
             strata=self.strata,
         )
 
@@ -167,7 +180,8 @@ def read_plan(path: Path) -> Plan:
             for row in content["designs"]
         )
         plan = Plan(
-            panel=content["panel"],
+            panel=_panel(content["panel"], path),
+            text=Text(**content["text"] | {"sample_notes": tuple(content["text"]["sample_notes"])}),
             headline=_headline(rows, content["headline"], path),
             rows=rows,
             outcomes=content["outcomes"],
@@ -197,3 +211,15 @@ def _headline(rows: tuple[Row, ...], name: str, path: Path) -> Row:
             return row
     find_design(name)
     raise QuestionError(f'{path}: the headline "{name}" is not among the designs; list it there.')
+
+
+def _panel(entry: str | dict[str, Any], path: Path) -> str | dict[str, Any]:
+    """Return a panel's entry with its file's path taken from the plan's folder."""
+    if isinstance(entry, str):
+        return entry
+    return entry | {"file": str(path.parent / entry["file"])}
+
+
+def _draws(row: Row) -> bool:
+    """Say whether a design fits learners, which a randomization test would refit for every permutation."""
+    return "seed" in find_design(row.name).options

@@ -16,7 +16,11 @@ Step = Callable[[str], None]
 
 def load(plan: Plan) -> Panel:
     """Load a plan's panel and refuse, before any work, what cannot be asked of it."""
-    panel = load_panel(plan.panel)
+    if isinstance(plan.panel, str):
+        panel = load_panel(plan.panel)
+    else:
+        arguments = dict(plan.panel)
+        panel = Panel.from_long(arguments.pop("file"), **arguments)
     plan.check(panel)
     return panel
 

@@ -173,7 +173,7 @@ def find_design(name: str) -> Design:
     """Return a design by name, or raise a QuestionError that suggests the nearest one."""
     designs = all_designs()
     if name not in designs:
-        raise unknown("design", name, designs, "study")
+        raise unknown("design", name, designs, "designs")
     return designs[name]
 
 

@@ -52,7 +52,7 @@ def event_study(paths: Mapping[str, pd.DataFrame], *, ylabel: str, percent: bool
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(1.3 + 2.3 * len(paths), 2.9), layout="constrained")
+        figure = Figure(figsize=(max(4.6, 1.0 + 1.9 * len(paths)), 2.9), layout="constrained")
         axes = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
         for axis, (title, path) in zip(axes, paths.items(), strict=True):
             factor = 100 if percent else 1
@@ -103,12 +103,11 @@ def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Fig
     QuestionError
         If the estimate has no event times.
     """
-    fit = (
-        estimate if estimate.terms and np.isfinite(estimate.event_time).all() else estimate.aggregate("event")
-    )
+    by_event_time = np.isfinite(estimate.event_time).all() and np.isnan(estimate.cohort).all()
+    fit = estimate if by_event_time else estimate.aggregate("event")
     path = fit.tidy(level).merge(fit.band(level, seed=seed), on=["term", "estimate", "std_error"], how="left")
     percent = estimate.sample.question.scale == "proportional"
-    unit = {"level": "", "log1p": ", log points", "proportional": ", % of the mean without treatment"}
+    unit = {"level": "", "log1p": ",\nlog points", "proportional": ",\n% of the mean without treatment"}
     ylabel = f"Effect on {estimate.sample.question.outcome}{unit[estimate.sample.question.scale]}"
     return event_study({estimate.design: path}, ylabel=ylabel, percent=percent)
 

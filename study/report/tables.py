@@ -47,7 +47,7 @@ def main_table(plan: Plan, event: Event, results: Results) -> bytes:
     ]
     return render(
         "table.tex",
-        caption=f"Effect of the {event.title} on a university's CVPR papers, by design",
+        caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
         label=f"tab:{event.label}",
         column_spec=_numeric_columns([block.lines for block in blocks], len(plan.outcomes)),
         headings=list(plan.outcomes.values()),
@@ -80,7 +80,8 @@ def _numeric_columns(groups: Sequence[Sequence[Line]], count: int) -> str:
     """Return one siunitx column for each outcome, wide enough for its largest number."""
     cells = [cell for lines in groups for line in lines for cell in line.cells]
     digits = max((len(c.split(".")[0].lstrip("-{()}")) for c in cells if "." in c), default=1)
-    return f"*{{{count}}}{{S[table-format=-{digits}.3]}}"
+    brackets = "table-space-text-pre={(},table-space-text-post={)},table-align-text-pre=false"
+    return f"*{{{count}}}{{S[table-format=-{digits}.3,{brackets}]}}"
 
 
 def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
@@ -91,10 +92,10 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
     every = [results[task.key] for task in plan.tasks() if task.event == event]
     coefficients = sorted({r.task.row.label for r in every if r.estimand == "coefficient"})
     notes = [
-        f"{first.n_units} universities, of which {first.n_treated} first treated in {first.n_cohorts} adoption "
-        f"years, {first.n_obs} university-years.",
-        f"Standard errors in parentheses, clustered by {_cluster_name(first)} ({first.n_clusters} clusters; "
-        f"{_conventions(every)}).",
+        f"{first.n_units} {plan.text.units}, of which {first.n_treated} first treated in {first.n_cohorts} adoption "
+        f"years, {first.n_obs} {plan.text.unit}-years.",
+        f"Standard errors in parentheses, clustered by {first.task.question.cluster or plan.text.unit} "
+        f"({first.n_clusters} clusters; {_conventions(every)}).",
         f"Estimand: the average over {times}, with equal weights"
         + (f"; {', '.join(coefficients)}: a coefficient, not an average effect." if coefficients else "."),
         f"The minimum detectable effect of {plan.headline.label} is what a two-sided 5% test finds with 80% power; "
@@ -105,7 +106,9 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
         told = ", ".join(
             f"{title.lower()} {decimal(m, 2)}" for title, m in zip(plan.outcomes.values(), means, strict=True)
         )
-        notes.append(f"Papers a year that the treated would have had without treatment: {told}.")
+        notes.append(
+            f"{plan.text.outcomes_with_units} that the treated would have had without treatment: {told}."
+        )
     if first.randomization:
         notes.append(
             f"The randomization p-value deals event dates anew within strata of {plan.strata} "
@@ -115,10 +118,6 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
     if refused:
         notes.append("-- : refused. " + " ".join(refused))
     return notes
-
-
-def _cluster_name(result: Result) -> str:
-    return result.task.question.cluster or "university"
 
 
 def _conventions(results: Sequence[Result]) -> str:
@@ -135,7 +134,7 @@ def sample_table(plan: Plan, panel: Panel, results: Results) -> bytes:
     extra = [block for block in (papers, coverage) if block is not None]
     blank = [""] * len(extra)
     by_rule = [
-        Line("Universities in the panel", [str(panel.n_units)] * len(flows) + blank),
+        Line(f"{plan.text.units.capitalize()} in the panel", [str(panel.n_units)] * len(flows) + blank),
         *(
             Line(f"Dropped: {reason}", _counts(flows, reason) + blank)
             for reason in _reasons(flows, kept=False)
@@ -161,21 +160,15 @@ def sample_table(plan: Plan, panel: Panel, results: Results) -> bytes:
         columns.append("S[table-format=3.1]")
     return render(
         "table.tex",
-        caption="The sample: universities by treatment, and coverage of affiliations by year",
+        caption=f"The sample: {plan.text.units} by treatment, and coverage by year",
         label="tab:sample",
         column_spec="".join(columns),
         headings=headings,
         panels=[
-            Block("Panel A. Universities, by rule", by_rule),
-            Block("Panel B. Universities first treated, by year; papers and coverage", by_year),
+            Block(f"Panel A. {plan.text.units.capitalize()}, by rule", by_rule),
+            Block(f"Panel B. {plan.text.units.capitalize()} first treated, by year, and coverage", by_year),
         ],
-        notes=[
-            "A university is in the panel if it has a paper at any covered venue up to and including 2013; "
-            "years without a paper stay as zeros.",
-            f"Years are those of the first CVPR whose deadline lies after the list; lag {plan.question.get('lag', 0)}.",
-            "Coverage is the share of the year's papers whose record has an affiliation; the break between 2019 and "
-            "2020 is one of the source, and year effects take it up only if it is common to all universities.",
-        ],
+        notes=list(plan.text.sample_notes),
     )
 
 
@@ -244,8 +237,8 @@ def _described(fit: Estimate) -> list[str]:
     smallest = fit.minimum_detectable_effect()
     sentences = [
         f"Estimand: {fit.estimand}, scale {sample.question.scale}",
-        f"{sample.n_units} units, {treated} of them treated in {len(sample.cohorts)} cohorts; {fit.n_obs} observations; "
-        f"{fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
+        f"{sample.n_units} units, {treated} of them treated in {len(sample.cohorts)} cohorts; "
+        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
     ]
     if len(smallest) == 1:
         sentences.append(f"Minimum detectable effect at 80% power: {smallest[0]:.4f}")

@@ -1,0 +1,149 @@
+"""The command line: its answers, its errors, and that it writes nothing when it fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from plans import PANEL, PLAN
+
+HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels")
+
+
+def command(*arguments, cwd, **options):
+    return subprocess.run(
+        [sys.executable, "-c", "from study.cli import main; main()", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["designs"]])
+def test_help_and_designs_import_nothing_heavy(arguments, tmp_path):
+    program = (
+        f"import sys; sys.argv = ['study', *{arguments!r}]\n"
+        "from study.cli import main\n"
+        "try:\n    main()\nfinally:\n"
+        f"    print('HEAVY', [m for m in {HEAVY!r} + ('pandas',) if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "HEAVY []" in done.stdout
+
+
+def test_designs_says_what_each_assumes(tmp_path):
+    done = command("designs", cwd=tmp_path)
+    for name in ("callaway_santanna", "dml_panel", "event_study", "twfe"):
+        assert f"{name}: " in done.stdout
+    assert "parallel trends" in done.stdout
+
+
+def test_run_writes_all_files_and_check_agrees_until_a_cell_changes(tmp_path):
+    (tmp_path / "study.toml").write_text(PLAN.replace("permutations = 19", "permutations = 9"))
+    done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    listed = [line.strip() for line in done.stdout.split("Files written:")[1].split("\n") if line.strip()]
+    assert sorted(listed) == sorted(
+        str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file() and p.name != "study.toml"
+    )
+    assert command("check", "--plan", "study.toml", "--jobs", "1", cwd=tmp_path).returncode == 0
+    table = pd.read_csv(tmp_path / "estimates.csv", dtype=str, keep_default_na=False)
+    table.loc[0, "estimate"] = "0.5"
+    table.to_csv(tmp_path / "estimates.csv", index=False)
+    done = command("check", "--plan", "study.toml", "--jobs", "1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "estimate is recorded as 0.5" in done.stdout
+    assert "1 cells differ" in done.stdout
+
+
+def test_an_own_csv_is_estimated_as_a_first_period_or_as_a_path(tmp_path):
+    table = pd.read_csv(PANEL)
+    table["cluster_on"] = ((table.first_treated > 0) & (table.time >= table.first_treated)).astype(int)
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    shared = ["estimate", "--panel", "mine.csv", "--outcome", "y"]
+    dated = command(*shared, "--event", "first_treated", cwd=tmp_path)
+    path = command(*shared, "--event", "cluster_on", "--treatment", cwd=tmp_path)
+    assert dated.returncode == path.returncode == 0, dated.stderr + path.stderr
+    assert dated.stdout == path.stdout
+    assert "event_average" in dated.stdout
+    assert r"\begin{tabular}" in command(*shared, "--event", "first_treated", "--latex", cwd=tmp_path).stdout
+
+
+def write(tmp_path, change):
+    table = pd.read_csv(PANEL, dtype=str)
+    change(table).to_csv(tmp_path / "mine.csv", index=False)
+
+
+def put(row, column, value):
+    def change(table):
+        table.loc[row, column] = value
+        return table
+
+    return change
+
+
+def switch_off(table):
+    treated = (table.first_treated.astype(int) > 0) & (
+        table.time.astype(int) == table.first_treated.astype(int)
+    )
+    return table.assign(first_treated=treated.astype(int))
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        (lambda t: pd.concat([t, t.iloc[[5]]]), [], "lines 7 and 2402"),
+        (put(4, "y", "n/a?"), [], 'column y holds "n/a?" on line 6'),
+        (put(slice(0, 11), "first_treated", "20155"), [], "impossible event period"),
+        (put(0, "first_treated", "5"), [], "changes within 1"),
+        (lambda t: t[t.first_treated == "8"], [], "no comparison group"),
+        (lambda t: t[t.first_treated == "0"], [], "nobody"),
+        (switch_off, ["--treatment"], "an event that switches off; dml_panel, twfe can"),
+        (lambda t: t, ["--outcome", "yy"], 'Did you mean "y"'),
+        (lambda t: t, ["--design", "calaway_santana"], 'Did you mean "callaway_santanna"'),
+        (lambda t: t, ["--scale", "logs"], 'no scale "logs"'),
+        (lambda t: t[t.time != "6"], [], "jump from 5 to 7"),
+        (lambda t: t.iloc[:0], [], "no rows"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_nothing_written(tmp_path, change, arguments, message):
+    write(tmp_path, change)
+    before = sorted(tmp_path.iterdir())
+    given = ["--panel", "mine.csv", "--outcome", "y", "--event", "first_treated", *arguments]
+    done = command("estimate", *given, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("line 7 and line 2402", "lines 7 and 2402")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--plan", "absent.toml"], "there is no such plan"),
+        (["run", "--plan", "study.toml", "--design", "sun_abrahm"], "there is no design"),
+        (["check", "--plan", "study.toml"], "there is no record"),
+        (["assemble", "--raw", "absent", "--output", "out"], "absent"),
+        (["paper", "--plan", "study.toml"], "missing"),
+    ],
+)
+def test_a_command_that_cannot_work_says_so_and_writes_nothing(tmp_path, arguments, message):
+    (tmp_path / "study.toml").write_text(PLAN)
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr or "texlive" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["study.toml"]
+
+
+def test_a_file_that_is_no_table_is_one_clear_error(tmp_path):
+    Path(tmp_path / "mine.csv").write_bytes(b"\xff\xfe\x00binary\x00")
+    done = command("estimate", "--panel", "mine.csv", "--outcome", "y", "--event", "g", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "save it as UTF-8 CSV" in done.stderr

@@ -1,0 +1,226 @@
+"""The paper's files: what they hold, that they are whole, stable and agree with the estimates."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from plans import PLAN, ROOT
+
+import study
+from study import run as running
+from study.errors import OutputError, QuestionError
+from study.plan import read_plan
+from study.report import figures, latex, record
+from study.report.compile import compile_paper
+from study.report.outputs import write_all
+
+
+@pytest.fixture(scope="module")
+def plan_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plan") / "study.toml"
+    path.write_text(PLAN)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ran(plan_path):
+    plan = read_plan(plan_path)
+    panel = running.load(plan)
+    results = running.run(plan, panel, jobs=1)
+    return plan, panel, results, running.files(plan, panel, results)
+
+
+def test_every_cell_of_the_table_is_the_design_asked_directly(ran):
+    _plan, panel, results, files = ran
+    table = files["tables/sim1.tex"].decode()
+    for scale in ("proportional", "log1p"):
+        question = study.Question("count", "first_treated", scale=scale, horizon=3)
+        for design, label in (("callaway_santanna", "CS"), ("event_study", "ES"), ("twfe", "TWFE")):
+            fit = study.estimate(panel, question, design).headline
+            assert results["sim1", scale, "count", label].headline.estimate == fit.effect[0]
+            assert results["sim1", scale, "count", label].headline.std_error == fit.std_error[0]
+            assert f"{label} & {fit.effect[0]:.3f}" in table
+            assert f"{{(}}{fit.std_error[0]:.3f}{{)}}" in table
+
+
+def test_the_same_run_gives_the_same_bytes_for_any_number_of_jobs(ran):
+    plan, panel, _, files = ran
+    assert running.files(plan, panel, running.run(plan, panel, jobs=2)) == files
+
+
+def test_another_headline_design_moves_the_randomization_test_the_figure_and_the_numbers(ran):
+    plan, panel, _, files = ran
+    swapped = plan.under("event_study")
+    results = running.run(swapped, panel, jobs=1)
+    fresh = running.files(swapped, panel, results)
+    assert results["sim1", "log1p", "count", "ES"].randomization is not None
+    assert results["sim1", "log1p", "count", "CS"].randomization is None
+    assert r"\newcommand{\Headline}{ES}" in fresh["numbers.tex"].decode()
+    assert fresh["figures/sim1_log1p.png"] != files["figures/sim1_log1p.png"]
+
+
+def test_a_headline_without_event_times_leaves_the_figure_to_a_design_that_has_them(ran):
+    plan, _panel, _, _files = ran
+    swapped = plan.under("twfe")
+    assert swapped.figure_row.label == "CS"
+    assert swapped.headline.label == "TWFE"
+
+
+def test_the_record_reads_back_to_itself_and_a_changed_cell_is_named(ran, tmp_path):
+    _, _, results, files = ran
+    path = tmp_path / "estimates.csv"
+    path.write_bytes(files["estimates.csv"])
+    recorded = record.read_record(path)
+    fresh = record.record(results)
+    assert record.differences(recorded, fresh) == []
+    changed = recorded.copy()
+    changed.loc[0, "std_error"] *= 1 + 1e-6
+    changed.loc[1, "n_obs"] = "7"
+    found = record.differences(changed.drop(index=2), fresh)
+    assert [d.column for d in found] == ["estimate", "std_error", "n_obs"]
+    assert "first_treated, count, proportional" in str(found[1])
+
+
+def test_the_record_holds_every_effect_by_event_time_but_the_reference(ran):
+    _, panel, results, _ = ran
+    table = record.record(results)
+    rows = table[(table.label == "CS") & (table.scale == "log1p")]
+    question = study.Question("count", "first_treated", scale="log1p", horizon=3)
+    path = study.estimate(panel, question).aggregate("event")
+    expected = dict(zip(np.array(path.terms)[~path.reference], path.effect[~path.reference], strict=True))
+    recorded = dict(zip(rows.term, rows.estimate, strict=True))
+    assert {term: recorded[term] for term in expected} == expected
+    assert "event -1" not in recorded
+    assert 1 / 20 <= recorded["randomization p-value"] <= 1
+
+
+def test_a_truncated_record_is_one_clear_error(tmp_path):
+    path = tmp_path / "estimates.csv"
+    path.write_text("event,outcome\na,b\n")
+    with pytest.raises(study.DataError, match="column scale is missing"):
+        record.read_record(path)
+    header = ",".join(record.COLUMNS)
+    path.write_text(header + "\n" + ",".join(["a"] * 8 + ["x"] + ["1"] * 7) + "\n")
+    with pytest.raises(study.DataError, match='"x" on line 2'):
+        record.read_record(path)
+
+
+def test_macro_names_are_letters_and_differ_by_digit():
+    assert (
+        latex.macro_name("top500", "log1p", "papers_with_industry")
+        == "TopFiveZeroZeroLogOnepPapersWithIndustry"
+    )
+    assert latex.macro_name("x1") != latex.macro_name("x2")
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    (tmp_path / "kept").write_text("old")
+    (tmp_path / "folder").write_text("a file where a folder is needed")
+    with pytest.raises(OutputError, match="cannot write here"):
+        write_all(tmp_path / "folder", {"kept": b"new"})
+    write_all(tmp_path, {"kept": b"new", "deep/er": b"x"})
+    assert (tmp_path / "kept").read_text() == "new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["deep", "folder", "kept"]
+
+
+def test_numbers_are_never_minus_zero_or_nan():
+    assert latex.decimal(-0.0001, 3) == "0.000"
+    assert latex.decimal(float("nan")) == ""
+    assert latex.in_brackets(float("nan")) == ""
+
+
+def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
+    plan, _, results, files = ran
+    for kind in ("pdf", "png"):
+        again = figures.drawn(figures.of_results(plan, plan.events[0], "log1p", results), kind)
+        assert again == files[f"figures/sim1_log1p.{kind}"]
+
+
+def test_an_estimate_draws_one_point_an_event_time(ran):
+    _, panel, _, _ = ran
+    figure = study.estimate(panel, study.Question("count", "first_treated")).plot()
+    points = figure.axes[0].lines
+    times = np.concatenate([line.get_xdata() for line in points if len(line.get_xdata()) > 2])
+    assert len(times) == len(set(times)) == 18
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "twfe"', 'name = "twef"', 'Did you mean "twfe"'),
+        ('headline = "callaway_santanna"', 'headline = "dml_panel"', "not among the designs"),
+        ("seed = 3", "sead = 3", "'seed' is missing"),
+        ("horizon = 3", "horizn = 3", 'Did you mean "horizon"'),
+        ('label = "ES"', 'label = "CS"', "same label"),
+        ('strata = "cluster"', 'strata = "clustr"', 'Did you mean "cluster"'),
+        ('count = "A_count"', 'cuont = "A_count"', 'Did you mean "count"'),
+        ('label = "TWFE"', 'label = "TWFE"\noptions = { binat = 2 }', 'no option "binat"'),
+    ],
+)
+def test_a_plan_with_a_mistake_is_refused_before_any_work(tmp_path, old, new, message):
+    assert PLAN.count(old) >= 1
+    path = tmp_path / "study.toml"
+    path.write_text(PLAN.replace(old, new, 1))
+    with pytest.raises(QuestionError, match=re.escape(message)):
+        running.load(read_plan(path))
+
+
+def test_every_macro_of_the_paper_is_generated():
+    text = (ROOT / "paper/main.tex").read_text()
+    used = set(
+        re.findall(r"\\((?:Main|TopFiveZeroZero|Panel|First|Last|Headline|Figure)[A-Za-z]*)\{\}", text)
+    )
+    generated = set(re.findall(r"\\newcommand\{\\(\w+)\}", (ROOT / "paper/numbers.tex").read_text()))
+    assert len(used) > 20
+    assert used <= generated
+
+
+needs_tex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+
+
+@needs_tex
+def test_a_table_with_awkward_names_compiles_alone_without_overfull_boxes(ran, tmp_path):
+    write_all(tmp_path, ran[3])
+    document = r"\documentclass{article}\usepackage{booktabs,siunitx,threeparttable}\begin{document}"
+    (tmp_path / "alone.tex").write_text(document + r"\input{tables/sim1}\input{tables/sample}\end{document}")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
+@needs_tex
+def test_the_paper_compiles_without_overfull_boxes_or_undefined_references(tmp_path):
+    shutil.copytree(ROOT / "paper", tmp_path / "paper")
+    compile_paper(tmp_path / "paper")
+    log = (tmp_path / "paper/main.log").read_text(errors="replace")
+    assert "Overfull" not in log
+    assert "undefined" not in log.lower()
+
+
+def test_without_tex_the_error_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OutputError, match="texlive-science"):
+        compile_paper(ROOT / "paper")
+
+
+def test_the_committed_paper_is_what_the_committed_record_says():
+    table = pd.read_csv(ROOT / "paper/estimates.csv")
+    headline = table[
+        (table.event == "first_accelerator") & (table.outcome == "papers") & (table.scale == "log1p")
+    ]
+    headline = headline[(headline.design == "callaway_santanna") & (headline.term == "event_average")]
+    shown = f"{headline.estimate.iloc[0]:.3f}".replace("-", "\N{MINUS SIGN}")
+    assert (
+        rf"\newcommand{{\MainLogOnepPapersEstimate}}{{{shown}}}" in (ROOT / "paper/numbers.tex").read_text()
+    )

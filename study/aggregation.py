@@ -135,20 +135,22 @@ def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
 def _averaged(
     estimate: Estimate, averages: Sequence[_Average], values: FloatArray, influence: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    first_treated, weights = estimate.sample.first_treated, estimate.sample.weights
+    sample, n_cells = estimate.sample, len(values)
+    cohorts, of_cell = np.unique(estimate.cohort, return_inverse=True)
+    member = np.zeros((len(influence), len(cohorts)))
+    if sample.first_treated is not None:
+        member = sample.weights[:, None] * (sample.first_treated[:, None] == cohorts)
+    share = member.mean(axis=0)[of_cell]
     averaged = np.empty(len(averages))
-    averaged_influence = np.empty((len(influence), len(averages)))
+    weight = np.zeros((n_cells, len(averages)))
+    pull = np.zeros((len(cohorts), len(averages)))
     for m, average in enumerate(averages):
         cells = np.flatnonzero(average.cells)
-        share = np.ones(len(cells))
+        cell_weight = share[cells] if average.by_share else np.ones(len(cells))
+        total = cell_weight.sum()
+        weight[cells, m] = cell_weight / total
+        averaged[m] = weight[cells, m] @ values[cells]
         if average.by_share:
-            assert first_treated is not None
-            share = np.array([np.mean(weights * (first_treated == g)) for g in estimate.cohort[cells]])
-        averaged[m] = share @ values[cells] / share.sum()
-        averaged_influence[:, m] = influence[:, cells] @ (share / share.sum())
-        if average.by_share and first_treated is not None:
-            for g in np.unique(estimate.cohort[cells]):
-                of_cohort = values[cells[estimate.cohort[cells] == g]]
-                pull = np.sum(of_cohort - averaged[m]) / share.sum()
-                averaged_influence[:, m] += np.where(first_treated == g, weights * pull, 0.0)
-    return averaged, averaged_influence
+            np.add.at(pull[:, m], of_cell[cells], (values[cells] - averaged[m]) / total)
+    used = weight.any(axis=1)
+    return averaged, influence[:, used] @ weight[used] + member @ pull

@@ -1,0 +1,307 @@
+"""Group-time average treatment effects of Callaway and Sant'Anna (2021), equations (2.3) to (2.10)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.designs import Assumes, Estimand, Handles, design
+from study.errors import QuestionError
+from study.estimates import Estimate
+from study.panel import FloatArray
+from study.question import Sample
+from study.two_by_two import Effect, Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
+
+COLLINEAR = 1e-7
+
+
+@design(
+    name="callaway_santanna",
+    title="Group-time ATT (Callaway and Sant'Anna)",
+    reference="callaway2021",
+    estimand=Estimand.GROUP_TIME_ATT,
+    assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.OVERLAP),
+    handles=(
+        Handles.COVARIATES,
+        Handles.MISSING_CELLS,
+        Handles.REPEATED_CELLS,
+        Handles.ANTICIPATION,
+        Handles.CLUSTERS,
+        Handles.WEIGHTS,
+        Handles.NEVER_TREATED,
+        Handles.VARYING_BASE,
+        Handles.PROPORTIONAL,
+    ),
+)
+def callaway_santanna(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "dr") -> Estimate:
+    """Compare each cohort's change since its base period with that of units not treated by then.
+
+    With anticipation d, ATT(g,t) is the change of cohort g from period g-d-1 to t, less the change that
+    never-treated or not-yet-treated units imply (equations 2.8 to 2.10 with never-treated, 2.5 to 2.7
+    with not-yet-treated units). Periods before g-d have the same base, or with ``base="varying"`` the
+    period before each. Not-yet-treated units are those with G > max(t, base) + d.
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment. Covariates enter by their first observed value. Gaps: with "pairs" and
+        "balanced" a cell rests on units seen in both of its periods; with "cells" on all that are seen in
+        either, as repeated cross-sections, with the influence added up by unit.
+    method : {"dr", "ipw", "reg"}
+        Doubly robust, inverse-probability weights, or outcome regression; the same without covariates.
+
+    Returns
+    -------
+    Estimate
+        One term for each cohort and period, in that order, with a reference term at the base of each
+        cohort if it is universal; "CR0" standard errors. "Proportional" divides by the treated units' mean
+        in the period less ATT(g,t): parallel trends hold for the level. ``notes`` name each cohort and
+        period that has no estimate, and why, and those that rest on one treated unit.
+
+        With missing="cells", covariates and "dr" the standard errors are DRDID 1.2.3's, which are right if
+        the propensity model is (``study.two_by_two.AS_DRDID``).
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it, a covariate is collinear
+        with those before it, or no effect can be estimated.
+
+    References
+    ----------
+    Callaway, B., and Sant'Anna, P. H. C. (2021). Difference-in-differences with multiple time periods.
+    Journal of Econometrics 225(2).
+    """
+    _refuse_single_units(sample)
+    x = _design_matrix(sample)
+    cohorts = [g for g in sample.cohorts if g - 1 - sample.question.anticipation >= sample.periods[0]]
+    y, observed = np.nan_to_num(sample.y).T.copy(), sample.observed.T.copy()
+    blocks = [_effects(sample, y, _comparison(sample, observed, g), x, method) for g in cohorts]
+    notes = [
+        f"cohort {g:g} left out: its base period lies before {sample.periods[0]}"
+        for g in sample.cohorts
+        if g not in cohorts
+    ]
+    notes += [note for block in blocks for note in block.notes]
+    if all(block.reference.all() for block in blocks):
+        raise QuestionError(f"callaway_santanna: no effect can be estimated: {'; '.join(notes)}.")
+    period = np.concatenate([block.period for block in blocks])
+    cohort = np.repeat([block.cohort for block in blocks], [len(block.period) for block in blocks])
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.GROUP_TIME_ATT,
+        terms=tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True)),
+        linear=np.concatenate([block.effect.estimate for block in blocks]),
+        linear_influence=np.concatenate([block.effect.influence for block in blocks]).T,
+        untreated_mean=np.concatenate([block.untreated.estimate for block in blocks]),
+        untreated_influence=np.concatenate([block.untreated.influence for block in blocks]).T,
+        cohort=cohort,
+        period=period,
+        event_time=period - cohort,
+        reference=np.concatenate([block.reference for block in blocks]),
+        n_obs=int(np.any([block.used for block in blocks], axis=0).sum()),
+        convention="CR0",
+        notes=tuple(notes),
+    )
+
+
+class _Comparison(NamedTuple):
+    """Who is compared with whom, and when, in the K cells of one cohort.
+
+    ``now`` and ``base`` are period numbers, shape (K,). ``members`` are the m units of the cohort; which of
+    them are seen has shape (K, m), which units they are compared with (K, n). The two periods of a cell
+    differ in that with missing="cells" only.
+    """
+
+    cohort: float
+    now: NDArray[np.int64]
+    base: NDArray[np.int64]
+    members: NDArray[np.int64]
+    treated_now: Rows
+    treated_base: Rows
+    compared_now: Rows
+    compared_base: Rows
+
+    @property
+    def reference(self) -> Rows:
+        """Cells of the base period itself."""
+        return self.now == self.base
+
+
+class _Block(NamedTuple):
+    """The estimated cells of one cohort, and the unit-periods that they rest on, shape (T, n)."""
+
+    cohort: float
+    period: FloatArray
+    effect: Effect
+    untreated: Effect
+    reference: Rows
+    used: Rows
+    notes: list[str]
+
+
+def _comparison(sample: Sample, observed: Rows, cohort: float) -> _Comparison:
+    """Lay out the cells of one cohort; equations (2.2) to (2.4) say which units and periods are used."""
+    question, first = sample.question, sample.first_treated
+    assert first is not None
+    start = int(cohort - question.anticipation - sample.periods[0])
+    now = np.arange(len(sample.periods))
+    base = np.full(len(now), start - 1)
+    if question.base == "varying":
+        base = np.where(now >= start, start - 1, now - 1)
+        now, base = now[1:], base[1:]
+    if question.comparison == "never_treated":
+        untreated = np.isnan(first)[None]
+    else:
+        until = sample.periods[np.maximum(now, base)] + question.anticipation
+        untreated = ~(first <= until[:, None]) & (first != cohort)
+    seen_now, seen_base = observed[now], observed[base]
+    if question.missing != "cells":
+        seen_now = seen_base = seen_now & seen_base
+    members = np.flatnonzero(first == cohort)
+    return _Comparison(
+        cohort,
+        now,
+        base,
+        members,
+        seen_now[:, members],
+        seen_base[:, members],
+        untreated & seen_now,
+        untreated & seen_base,
+    )
+
+
+def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None, method: Method) -> _Block:
+    """Estimate the cells of one cohort, and say which have no estimate; y has shape (T, n)."""
+    after, before = y[c.now], y[c.base]
+    reason = _not_seen(c)
+    if x is not None:
+        effect = Effect(np.zeros(len(c.now)), np.zeros(after.shape))
+        for k in np.flatnonzero(~c.reference):
+            if k not in reason:
+                try:
+                    fit = _adjusted(sample, c, int(k), after[k], before[k], x, method)
+                    effect.estimate[k], effect.influence[k] = fit
+                except Unidentified as error:
+                    reason[int(k)] = str(error)
+    elif sample.question.missing == "cells":
+        late = raw_gap(after, c.members, c.treated_now, c.compared_now, sample.weights)
+        early = raw_gap(before, c.members, c.treated_base, c.compared_base, sample.weights)
+        effect = Effect(late.estimate - early.estimate, late.influence - early.influence)
+    else:
+        effect = raw_gap(after - before, c.members, c.treated_now, c.compared_now, sample.weights)
+    effect.estimate[c.reference], effect.influence[c.reference] = 0.0, 0.0
+    own = group_mean(after[:, c.members], c.treated_now, sample.weights[c.members], sample.n_units)
+    untreated = Effect(own.estimate - effect.estimate, -effect.influence)
+    untreated.influence[:, c.members] += own.influence
+    kept = np.ones(len(c.now), dtype=bool)
+    kept[list(reason)] = False
+    period = sample.periods[c.now].astype(float)
+    notes = [
+        f"cohort {c.cohort:g} in {', '.join(f'{period[k]:g}' for k in sorted(reason) if reason[k] == why)} "
+        f"left out: {why}"
+        for why in dict.fromkeys(reason.values())
+    ]
+    single = kept & ~c.reference & (c.treated_now.sum(axis=1) == 1)
+    if single.any():
+        notes.append(
+            f"cohort {c.cohort:g} in {', '.join(f'{t:g}' for t in period[single])} rests on one treated unit: "
+            "the standard errors of these cells cover the comparison units only, while averages over cohorts "
+            "carry variation between treated units through the estimated shares"
+        )
+    return _Block(
+        c.cohort,
+        period[kept],
+        _columns(effect, kept),
+        _columns(untreated, kept),
+        c.reference[kept],
+        _used(sample, c, kept & ~c.reference),
+        notes,
+    )
+
+
+def _not_seen(c: _Comparison) -> dict[int, str]:
+    """Return the cells in which one of the groups is not observed, with the reason."""
+    treated = c.treated_now.any(axis=1) & c.treated_base.any(axis=1)
+    compared = c.compared_now.any(axis=1) & c.compared_base.any(axis=1)
+    reason = {int(k): "no comparison unit is observed" for k in np.flatnonzero(~compared & ~c.reference)}
+    return reason | {int(k): "no treated unit is observed" for k in np.flatnonzero(~treated)}
+
+
+def _adjusted(
+    sample: Sample,
+    c: _Comparison,
+    k: int,
+    after: FloatArray,
+    before: FloatArray,
+    x: FloatArray,
+    method: Method,
+) -> Effect:
+    """Return ATT(g,t) given covariates, with its influence on all n units of the sample."""
+    n, weights = sample.n_units, sample.weights
+    treated, compared = c.members[c.treated_now[k]], np.flatnonzero(c.compared_now[k])
+    rows = np.concatenate([treated, compared])
+    is_treated = np.arange(len(rows)) < len(treated)
+    if sample.question.missing != "cells":
+        fit = panel_att(after[rows] - before[rows], is_treated, x[rows], weights[rows], method)
+    else:
+        treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
+        early = np.concatenate([treated, compared])
+        y = np.concatenate([after[rows], before[early]])
+        post = np.arange(len(y)) < len(rows)
+        is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
+        rows = np.concatenate([rows, early])
+        fit = repeated_att(y, post, is_treated, x[rows], weights[rows], method)
+    influence = np.zeros(n)
+    np.add.at(influence, rows, fit.influence * (n / len(rows)))
+    return Effect(fit.estimate, influence)
+
+
+def _used(sample: Sample, c: _Comparison, cells: Rows) -> Rows:
+    """Return the unit-periods that some of the cells rest on, shape (T, n)."""
+    used = np.zeros((len(sample.periods), sample.n_units), dtype=bool)
+    used[c.now[cells]] = c.compared_now[cells]
+    used[np.ix_(c.now[cells], c.members)] = c.treated_now[cells]
+    for base in np.unique(c.base[cells]):
+        here = cells & (c.base == base)
+        used[base] |= c.compared_base[here].any(axis=0)
+        used[base, c.members] |= c.treated_base[here].any(axis=0)
+    return used
+
+
+def _columns(effect: Effect, kept: Rows) -> Effect:
+    return effect if kept.all() else Effect(effect.estimate[kept], effect.influence[kept])
+
+
+def _design_matrix(sample: Sample) -> FloatArray | None:
+    """Return the constant and the covariates, centred and scaled; None where there are no covariates.
+
+    A regression or a logit with a constant does not change with the scaling, but its conditioning does.
+    """
+    if not sample.question.covariates:
+        return None
+    x = sample.x_baseline - sample.x_baseline.mean(axis=0)
+    spread = x.std(axis=0)
+    x = x / np.where(spread > COLLINEAR * np.abs(sample.x_baseline).max(axis=0), spread, np.inf)
+    diagonal = np.abs(np.diag(np.linalg.qr(x, mode="r"))) / np.sqrt(len(x))
+    for k, name in enumerate(sample.question.covariates):
+        if k >= len(diagonal) or diagonal[k] < COLLINEAR:
+            raise QuestionError(
+                f"callaway_santanna: covariate {name} is explained by the constant and the covariates before "
+                "it; leave it out."
+            )
+    return np.column_stack([np.ones(len(x)), x])
+
+
+def _refuse_single_units(sample: Sample) -> None:
+    if sample.question.min_cohort_size is not None:
+        return
+    for cohort in sample.cohorts:
+        if np.sum(sample.first_treated == cohort) == 1:
+            raise QuestionError(
+                f"callaway_santanna: cohort {cohort:g} has one unit; its variance cannot be estimated. Set "
+                "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "
+                "out, or pool adoption years with cohort_width."
+            )

@@ -12,43 +12,31 @@ from study.panel import FloatArray, Panel
 from study.question import FlowStep, Question, Sample
 
 
+class _Selection:
+    """Which units are kept, and the steps that took the others out."""
+
+    def __init__(self, n_units: int) -> None:
+        self.keep = np.ones(n_units, dtype=bool)
+        self.steps: list[FlowStep] = []
+
+    def drop(self, which: Any, reason: str) -> None:
+        """Take out the units of a boolean array that are still kept, and count them."""
+        out = which & self.keep
+        if out.any():
+            self.steps.append(FlowStep(reason, int(out.sum()), kept=False))
+            self.keep[out] = False
+
+
 def draw_sample(question: Question, panel: Panel) -> Sample:
     """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
     _check_names(question, panel)
     periods = panel.periods
-    outcome = panel.outcomes[question.outcome]
     first_treated, path = _treatment(question, panel)
-    keep = np.ones(panel.n_units, dtype=bool)
-    flow: list[FlowStep] = []
-
-    def drop(which: Any, reason: str) -> None:
-        out = which & keep
-        if out.any():
-            flow.append(FlowStep(reason, int(out.sum()), kept=False))
-            keep[out] = False
-
-    drop(~_in_population(question, panel), f"outside the population {question.population}")
+    selection = _select(question, panel, first_treated)
     if first_treated is not None:
-        already = first_treated - question.anticipation <= periods[0]
-        drop(already, f"already treated in {periods[0]}" + _anticipating(question))
-    drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
-    if question.missing == "balanced":
-        drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
-    for covariate in question.covariates:
-        drop(np.isnan(panel.covariates[covariate]).all(axis=1), f"covariate {covariate} is never observed")
-    if question.weights is not None:
-        drop(
-            ~(first_observed(panel.covariates[question.weights]) > 0),
-            f"weight {question.weights} is not positive",
-        )
-
-    if first_treated is not None and question.cohort_width > 1:
         first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
-    if first_treated is not None and question.min_cohort_size is not None:
-        cohorts, sizes = np.unique(first_treated[keep & ~np.isnan(first_treated)], return_counts=True)
-        small = cohorts[sizes < question.min_cohort_size]
-        in_window = small[small - question.anticipation <= periods[-1]]
-        drop(np.isin(first_treated, in_window), f"in a cohort of fewer than {question.min_cohort_size} units")
+        _drop_small_cohorts(selection, question, first_treated, periods)
+    keep, flow = selection.keep, selection.steps
     if not keep.any():
         raise QuestionError(f"Question: no unit of {panel.name} is left: {_told(flow)}.")
 
@@ -59,36 +47,22 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         flow += _roles(question, first_treated[keep], periods, columns)
         treatment = (periods >= first_treated[:, None] - question.anticipation).astype(float)
     else:
-        if path is None or not np.nansum(path[keep]):
-            raise QuestionError(f"Question: nobody is treated by {question.event} in {_window(periods)}.")
+        assert path is not None
         treatment = path
-        ever = np.nansum(path[keep], axis=1) > 0
-        flow += [FlowStep("treated in some period", int(ever.sum()), kept=True)]
-        flow += [FlowStep("never treated", int((~ever).sum()), kept=True)]
+        flow += _switching_roles(question, path[keep], periods)
 
     rows = np.flatnonzero(keep)
-    kept_y = outcome[np.ix_(rows, columns)]
-    if question.scale == "log1p":
-        if np.nanmin(kept_y) <= -1:
-            i, t = np.argwhere(kept_y <= -1)[0]
-            raise QuestionError(
-                f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {kept_y[i, t]:g} for "
-                f'({panel.units[rows[i]]}, {periods[columns][t]}); use scale="level".'
-            )
-        kept_y = np.log1p(kept_y)
-    varying = [panel.covariates[name][np.ix_(rows, columns)] for name in question.covariates]
+    cells = np.ix_(rows, columns)
+    varying = [panel.covariates[name][cells] for name in question.covariates]
     baseline = [first_observed(panel.covariates[name])[rows] for name in question.covariates]
-    weights = np.ones(len(rows))
-    if question.weights is not None:
-        weights = first_observed(panel.covariates[question.weights])[rows]
     return Sample(
         question=question,
-        y=kept_y,
-        treatment=treatment[np.ix_(rows, columns)],
+        y=_scaled(question, panel.outcomes[question.outcome][cells], panel.units[rows], periods[columns]),
+        treatment=treatment[cells],
         first_treated=None if first_treated is None else first_treated[rows],
         x_baseline=np.column_stack(baseline) if baseline else np.empty((len(rows), 0)),
         x_varying=np.stack(varying, axis=2) if varying else np.empty((len(rows), int(columns.sum()), 0)),
-        weights=weights / weights.mean(),
+        weights=_weights(question, panel, rows),
         cluster=_clusters(question, panel, rows),
         unit_ids=panel.units[rows],
         periods=periods[columns],
@@ -99,6 +73,73 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     )
 
 
+def _select(question: Question, panel: Panel, first_treated: FloatArray | None) -> _Selection:
+    """Keep the units of the population that can be used at all."""
+    outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
+    selection = _Selection(panel.n_units)
+    selection.drop(~_in_population(question, panel), f"outside the population {question.population}")
+    if first_treated is not None:
+        already = first_treated - question.anticipation <= first_period
+        selection.drop(already, f"already treated in {first_period}" + _anticipating(question))
+    selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
+    if question.missing == "balanced":
+        selection.drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
+    for covariate in question.covariates:
+        unseen = np.isnan(panel.covariates[covariate]).all(axis=1)
+        selection.drop(unseen, f"covariate {covariate} is never observed")
+    if question.weights is not None:
+        positive = first_observed(panel.covariates[question.weights]) > 0
+        selection.drop(~positive, f"weight {question.weights} is not positive")
+    return selection
+
+
+def _drop_small_cohorts(
+    selection: _Selection, question: Question, first_treated: FloatArray, periods: NDArray[np.int64]
+) -> None:
+    if question.min_cohort_size is None:
+        return
+    cohorts, sizes = np.unique(first_treated[selection.keep & ~np.isnan(first_treated)], return_counts=True)
+    in_window = cohorts - question.anticipation <= periods[-1]
+    small = cohorts[(sizes < question.min_cohort_size) & in_window]
+    selection.drop(
+        np.isin(first_treated, small), f"in a cohort of fewer than {question.min_cohort_size} units"
+    )
+
+
+def _scaled(
+    question: Question, outcome: FloatArray, units: NDArray[Any], periods: NDArray[np.int64]
+) -> FloatArray:
+    """Return the outcome on the scale that designs work on: logarithms for log1p, levels otherwise."""
+    if question.scale != "log1p":
+        return outcome
+    bad = np.argwhere(outcome <= -1)
+    if bad.size:
+        i, t = bad[0]
+        raise QuestionError(
+            f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {outcome[i, t]:g} "
+            f'for ({units[i]}, {periods[t]}); use scale="level".'
+        )
+    return np.log1p(outcome)
+
+
+def _switching_roles(question: Question, path: FloatArray, periods: NDArray[np.int64]) -> list[FlowStep]:
+    ever = np.nansum(path, axis=1) > 0
+    if not ever.any():
+        raise QuestionError(f"Question: nobody is treated by {question.event} in {_window(periods)}.")
+    return [
+        FlowStep("treated in some period", int(ever.sum()), kept=True),
+        FlowStep("never treated", int((~ever).sum()), kept=True),
+    ]
+
+
+def _weights(question: Question, panel: Panel, rows: NDArray[np.int64]) -> FloatArray:
+    """Return weights of mean one; one each where none are named."""
+    if question.weights is None:
+        return np.ones(len(rows))
+    weights = first_observed(panel.covariates[question.weights])[rows]
+    return weights / weights.mean()
+
+
 def first_observed(block: FloatArray) -> FloatArray:
     """Return each row's first value that is not NaN, shape (n,)."""
     seen = ~np.isnan(block)
@@ -106,9 +147,14 @@ def first_observed(block: FloatArray) -> FloatArray:
 
 
 def pool_cohorts(first_treated: FloatArray, periods: NDArray[np.int64], width: int) -> FloatArray:
-    """Date each unit by the first period of its adoption window; windows start at the second period."""
+    """Date each unit treated in the window by the first period of its adoption window.
+
+    Adoption windows start at the second period, the first in which a unit with a base period can be
+    treated; a date after the last period stays what it is.
+    """
     start = periods[1]
-    return start + np.floor((first_treated - start) / width) * width
+    pooled = start + np.floor((first_treated - start) / width) * width
+    return np.where(first_treated <= periods[-1], pooled, first_treated)
 
 
 def _check_names(question: Question, panel: Panel) -> None:

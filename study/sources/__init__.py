@@ -1,1 +1,1 @@
-"""Published sources, one a file: the original format to a tidy table."""
+"""Published sources, one a module: from the original files to tidy, validated tables and nothing else."""

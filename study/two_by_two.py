@@ -155,6 +155,7 @@ def logit_scores(treated: Rows, x: FloatArray, weights: FloatArray) -> FloatArra
 
     The first column of x is the constant.
     """
+    _refuse_singular((x * weights[:, None]).T @ x, "the propensity score")
     share = weights @ treated / weights.sum()
     coefficient = np.zeros(x.shape[1])
     coefficient[0] = np.log(share / (1 - share))
@@ -173,14 +174,18 @@ def logit_scores(treated: Rows, x: FloatArray, weights: FloatArray) -> FloatArra
         coefficient, best = coefficient + step, likelihood
         if np.abs(step).max() <= CONVERGED * max(1.0, np.abs(coefficient).max()):
             return 1 / (1 + np.exp(-x @ coefficient))
-    raise Unidentified("the logit of the propensity score does not converge, as under perfect separation")
+    raise Unidentified("the propensity score does not exist, the covariates separate treated from comparison")
 
 
 def solved(gram: FloatArray, rows: FloatArray, what: str) -> FloatArray:
     """Return rows @ inverse(gram), or raise Unidentified where ``gram`` is singular to rounding."""
+    _refuse_singular(gram, what)
+    return np.asarray(np.linalg.solve(gram, rows.T).T, dtype=np.float64)
+
+
+def _refuse_singular(gram: FloatArray, what: str) -> None:
     if not np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps:
         raise Unidentified(f"the covariates do not identify {what}")
-    return np.asarray(np.linalg.solve(gram, rows.T).T, dtype=np.float64)
 
 
 def _log_likelihood(coefficient: FloatArray, treated: Rows, x: FloatArray, weights: FloatArray) -> float:

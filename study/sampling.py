@@ -152,7 +152,7 @@ def pool_cohorts(first_treated: FloatArray, periods: NDArray[np.int64], width: i
     Adoption windows start at the second period, the first in which a unit with a base period can be
     treated; a date after the last period stays what it is.
     """
-    start = periods[1]
+    start = periods[0] + 1
     pooled = start + np.floor((first_treated - start) / width) * width
     return np.where(first_treated <= periods[-1], pooled, first_treated)
 

@@ -1,0 +1,200 @@
+"""twfe and event_study against fixest, dense dummies, linearmodels and derivatives by weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import goldens
+import numpy as np
+import pandas as pd
+import pytest
+import simulated
+from goldens import TOLERANCE, distance
+from linearmodels.panel import PanelOLS
+
+from study import Estimate, Panel, Question, QuestionError, estimate
+from study.designs import find_design
+from study.question import Sample
+
+RUNS = goldens.all_ids("fixest_twfe", "fixest_eventstudy")
+MODELS = ("twfe", "twfe_x2", "es", "es_binned_pm4")
+COVARIANCES = ("cl_unit", "cl_cluster")
+COUNTINGS = ("default", "noadj", "Gdf_conv")
+
+
+def out_of_scope(name: str) -> str | None:
+    """Say why a fixest run is not one of ours, or return None."""
+    model, covariance, counting = name.split("__")
+    if model not in MODELS:
+        return "pooled regression without fixed effects"
+    if covariance not in COVARIANCES:
+        return "covariance that is not clustered by unit or above"
+    if counting not in COUNTINGS:
+        return "counts unit effects that are nested in the clusters, or no effects"
+    return None
+
+
+IN_SCOPE = [run for run in RUNS if out_of_scope(run[2]) is None]
+
+
+def fixest_fit(panel: str, name: str) -> Estimate:
+    model, covariance, _ = name.split("__")
+    question = Question(
+        outcome="y",
+        event="first_treated",
+        covariates=("x2",) if model == "twfe_x2" else (),
+        cluster="cluster" if covariance == "cl_cluster" else None,
+    )
+    if model.startswith("twfe"):
+        return estimate(goldens.panel(panel), question, "twfe")
+    bin_at = 4 if model == "es_binned_pm4" else None
+    return estimate(goldens.panel(panel), question, "event_study", bin_at=bin_at)
+
+
+def fixest_name(term: str, binned: bool) -> str:
+    kind, _, event_time = term.partition(" ")
+    if kind == "event":
+        return f"{'relb' if binned else 'rel'}::{event_time}"
+    return {"treatment": "D"}.get(term, term)
+
+
+@pytest.mark.parametrize(("panel", "package", "name"), IN_SCOPE, ids=["-".join(run) for run in IN_SCOPE])
+def test_equals_fixest(panel: str, package: str, name: str) -> None:
+    run = goldens.runs(panel, package)[name]
+    fit = fixest_fit(panel, name)
+    ours = fit.tidy().assign(term=[fixest_name(t, "binned" in name) for t in fit.terms]).set_index("term")
+    if name.endswith("noadj"):
+        ours["std_error"] = np.sqrt(np.diag(fit.covariance("CR0")))
+    theirs = pd.DataFrame(run["estimates"]).set_index("term")
+    assert set(theirs.index) == set(ours.index[~fit.reference])
+    ours = ours.loc[theirs.index]
+    assert distance(ours["estimate"], theirs["estimate"], theirs["se"]) <= TOLERANCE
+    assert distance(ours["std_error"], theirs["se"], 0.0) <= TOLERANCE
+    assert fit.n_obs == run["meta"]["nobs"]
+    if not name.endswith("noadj"):
+        assert fit.counted == run["meta"]["dof_K"]
+        assert fit.degrees_of_freedom == run["meta"]["dof_t"]
+        assert distance(ours["p_value"], theirs["p"], 1e-12) <= 1e-5  # p follows t, whose digits it magnifies
+
+
+def test_every_fixest_run_is_tested_or_out_of_scope_for_a_reason() -> None:
+    outside = {run for run in RUNS if out_of_scope(run[2])}
+    assert outside | set(IN_SCOPE) == set(RUNS)
+    assert not outside & set(IN_SCOPE)
+    assert (len(RUNS), len(IN_SCOPE)) == (RUN_COUNT, IN_SCOPE_COUNT)
+
+
+RUN_COUNT, IN_SCOPE_COUNT = 198, 51
+
+
+def dense_regression(sample: Sample, regressors: np.ndarray) -> np.ndarray:
+    """Return coefficients from dummies for every unit and period, shape (k,)."""
+    seen = sample.observed & ~np.isnan(regressors).any(axis=0)
+    unit, period = np.nonzero(seen)
+    dummies = np.hstack(
+        [
+            unit[:, None] == np.arange(sample.n_units),
+            period[:, None] == np.arange(1, len(sample.periods)),
+        ]
+    )
+    x = np.hstack([regressors[:, unit, period].T, dummies])
+    root = np.sqrt(sample.weights[unit])
+    solution = np.linalg.lstsq(x * root[:, None], sample.y[unit, period] * root, rcond=None)[0]
+    return solution[: len(regressors)]
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, "size"])
+def test_twfe_equals_a_regression_on_dummies(gaps: float, weights: str | None) -> None:
+    question = Question("y", "event", covariates=("moving",), weights=weights)
+    sample = question.sample(simulated.panel(n=60, gaps=gaps))
+    regressors = np.stack([sample.treatment, sample.x_varying[:, :, 0]])
+    fit = find_design("twfe")(sample)
+    np.testing.assert_allclose(fit.effect, dense_regression(sample, regressors), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("anticipation", [0, 1])
+def test_event_study_equals_a_regression_on_dummies(anticipation: int) -> None:
+    question = Question("y", "event", anticipation=anticipation)
+    sample = question.sample(simulated.panel(n=60, gaps=0.2))
+    fit = find_design("event_study")(sample)
+    times = fit.event_time[~fit.reference]
+    assert list(fit.event_time[fit.reference]) == [-1 - anticipation]
+    since = sample.periods - sample.first_treated[:, None]
+    regressors = (since[None] == times[:, None, None]).astype(float)
+    expected = dense_regression(sample, regressors)
+    np.testing.assert_allclose(fit.effect[~fit.reference], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("cluster", [None, "state"])
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+def test_twfe_standard_errors_equal_linearmodels(cluster: str | None, gaps: float) -> None:
+    panel = simulated.panel(n=80, gaps=gaps)
+    fit = estimate(panel, Question("y", "event", covariates=("moving",), cluster=cluster), "twfe")
+    index = pd.MultiIndex.from_product([panel.units, panel.periods])
+    data = pd.DataFrame(
+        {
+            "y": panel.outcomes["y"].ravel(),
+            "d": fit.sample.treatment.ravel(),
+            "x": panel.covariates["moving"].ravel(),
+            "cluster": np.repeat(fit.sample.cluster, len(panel.periods)),
+        },
+        index=index,
+    ).dropna()
+    model = PanelOLS(data["y"], data[["d", "x"]], entity_effects=True, time_effects=True)
+    theirs = model.fit(
+        cov_type="clustered", clusters=data[["cluster"]], debiased=False, auto_df=False, count_effects=False
+    )
+    np.testing.assert_allclose(fit.effect, theirs.params, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(fit.covariance("CR0"), theirs.cov, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+@pytest.mark.parametrize("design", ["twfe", "event_study"])
+def test_influence_is_the_derivative_by_unit_weights(design: str, scale: str) -> None:
+    question = Question("y", "event", scale=scale, weights="size")
+    sample = question.sample(simulated.panel(n=70, gaps=0.1, level=9.0))
+    simulated.check_influence(sample, find_design(design))
+
+
+def test_twfe_takes_a_treatment_that_switches_off() -> None:
+    rng = np.random.default_rng(0)
+    panel = simulated.panel(n=50)
+    path = (rng.random(panel.outcomes["y"].shape) < 0.4).astype(float)
+    switching = Panel(**{**panel.__dict__, "first_treated": {}, "treatment": {"grant": path}})
+    sample = Question("y", "grant").sample(switching)
+    fit = find_design("twfe")(sample)
+    np.testing.assert_allclose(fit.effect, dense_regression(sample, path[None]), rtol=0, atol=1e-9)
+
+
+def one_and_all_treated() -> Panel:
+    """Return a panel whose units are all treated, at different times."""
+    panel = simulated.panel(n=60)
+    dates = np.nan_to_num(panel.first_treated["event"], nan=5.0)
+    return Panel(**{**panel.__dict__, "first_treated": {"event": dates}})
+
+
+def test_event_study_refuses_event_times_that_fixed_effects_explain() -> None:
+    with pytest.raises(QuestionError, match=r"Regression: event -?\d+ is explained by the unit effects"):
+        estimate(one_and_all_treated(), Question("y", "event"), "event_study")
+    binned = estimate(one_and_all_treated(), Question("y", "event"), "event_study", bin_at=2)
+    assert np.isfinite(binned.effect).all()
+
+
+@pytest.mark.parametrize("bin_at", [0, -3])
+def test_event_study_refuses_a_bin_below_one(bin_at: int) -> None:
+    with pytest.raises(QuestionError, match=f"event_study: bin_at is {bin_at}; it must be at least 1"):
+        estimate(simulated.panel(), Question("y", "event"), "event_study", bin_at=bin_at)
+
+
+def test_twfe_refuses_a_covariate_that_does_not_vary_within_units_by_name() -> None:
+    with pytest.raises(QuestionError, match="Regression: x1 is explained by the unit effects"):
+        estimate(simulated.panel(), Question("y", "event", covariates=("x1",)), "twfe")
+
+
+def test_a_static_coefficient_is_not_aggregated_but_is_its_own_headline() -> None:
+    fit: Any = estimate(simulated.panel(), Question("y", "event", covariates=("moving",)), "twfe")
+    assert fit.terms == ("treatment", "moving")
+    assert fit.headline.terms == ("treatment",)
+    with pytest.raises(QuestionError, match="twfe: its term is a coefficient"):
+        fit.aggregate("event_average")

@@ -12,6 +12,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import treated_means
 from study.errors import QuestionError
 from study.estimates import Estimate
+from study.inference import covariance
 from study.panel import FloatArray
 from study.question import Sample
 
@@ -77,7 +78,7 @@ def dml_panel(
     *,
     learner: Literal["lasso", "lightgbm"] = "lasso",
     folds: int = 5,
-    repetitions: int = 5,
+    repetitions: int = 10,
     seed: int = 0,
 ) -> Estimate:
     """Regress changes of the outcome on changes of treatment, both less what covariates and period predict.
@@ -108,6 +109,8 @@ def dml_panel(
         are dealt out first, so that they are spread over the folds evenly.
     repetitions : int
         Times the folds are drawn; estimate and influence are the averages (doubleml reports the median).
+        What is left of the variance of the draws is not in the standard error; a note of the estimate says
+        how large it is for one draw.
     seed : int
         Of the folds. They are dealt to units in the order of their labels: other labels, other folds.
 
@@ -173,7 +176,7 @@ def dml_panel(
         reference=np.zeros(1, dtype=bool),
         n_obs=len(rows.unit),
         convention="CR0",
-        notes=notes(sample, rows, theta),
+        notes=notes(sample, rows, theta, influence),
     )
 
 
@@ -396,15 +399,16 @@ def check_folds(sample: Sample, rows: Changes, cluster: IntArray, order: IntArra
                 )
 
 
-def notes(sample: Sample, rows: Changes, theta: FloatArray) -> tuple[str, ...]:
+def notes(sample: Sample, rows: Changes, theta: FloatArray, influence: FloatArray) -> tuple[str, ...]:
     """Say who adds no row, and how much the coefficient moves with the folds."""
     said = []
     unused = sample.n_units - len(np.unique(rows.unit))
     if unused:
         said.append(f"{unused} units are not seen in two periods running and add no row.")
     if len(theta) > 1:
+        error = float(np.sqrt(covariance(influence, sample.cluster)[0, 0]))
         said.append(
-            f"Over {len(theta)} draws of the folds the coefficient has a standard deviation of "
-            f"{theta.std(ddof=1):.3g}."
+            f"Over {len(theta)} draws of the folds the coefficient of one has a standard deviation of "
+            f"{theta.std(ddof=1) / error:.2f} standard errors."
         )
     return tuple(said)

@@ -136,7 +136,7 @@ def dml_panel(
     Clarke, P. S. and A. Polselli (2025). Double machine learning for static panel models with fixed
     effects. Econometrics Journal.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     check_options(folds, repetitions, seed)
     rows = changes(sample)

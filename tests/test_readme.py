@@ -1,0 +1,63 @@
+"""What the README says is so: its code runs, its commands exist, its findings are the recorded ones."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from plans import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def macros():
+    text = (ROOT / "paper/numbers.tex").read_text()
+    return {
+        name: value.replace(r"\%", "%")
+        for name, value in re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}\n", text)
+    }
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
+    tour, own, new = BLOCKS
+    frame = (
+        "import pandas as pd\n"
+        "df = pd.DataFrame({'lab': list('aabbcc'), 'year': [1, 2] * 3, 'cluster': [0, 1, 0, 0, 0, 0], 'papers': 1.0})\n"
+    )
+    use = (
+        "fit = study.estimate(study.load_panel('cvpr'), question.but(scale='level'), design='long_difference')\n"
+        "print(fit.tidy())\n"
+    )
+    script = tmp_path / "readme.py"
+    script.write_text(tour + frame + own + new + use)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "change" in done.stdout
+
+
+def test_every_file_and_command_that_the_readme_names_exists():
+    for path in re.findall(r"`((?:paper|data|study|tests)/[\w./*]+)`", README):
+        assert list(ROOT.glob(path.rstrip("/"))) or path == "paper/main.pdf", path
+    help_text = subprocess.run(
+        [sys.executable, "-c", "from study.cli import main; main()", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for command in set(
+        re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", README)))
+    ):
+        assert re.search(rf"│ {command}\b", help_text), command
+
+
+def test_the_findings_are_the_recorded_ones():
+    said = re.search(r"<!-- findings -->(.*?)<!-- /findings -->", README, re.S)[1]
+    generated = macros()
+    sources = re.findall(r"<!--(\w+)-->(\S+?)(?=[\s,;.%)]|$)", said)
+    assert len(sources) >= 10
+    for name, value in sources:
+        assert generated[name].replace("\N{MINUS SIGN}", "-") == value.rstrip("%"), name
+    bare = re.sub(r"<!--\w+-->\S+", "", said)
+    assert not re.search(r"\d+\.\d", bare), "a number in the findings has no source"

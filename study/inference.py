@@ -16,6 +16,7 @@ from study.panel import FloatArray
 Convention = Literal["CR0", "CR1", "CR1_fixest"]
 
 RANK_TOLERANCE = 1e-10
+SIGNS_AT_ONCE = 2**22
 
 
 class Wald(NamedTuple):
@@ -112,8 +113,12 @@ def sup_t(influence: FloatArray, cluster: NDArray[np.int64], *, level: float, dr
     """
     sums = cluster_sums(influence, cluster)
     scaled = sums / np.sqrt(np.sum(sums**2, axis=0))
-    signs = np.random.default_rng(seed).integers(0, 2, size=(draws, len(sums))) * 2.0 - 1.0
-    largest = np.abs(signs @ scaled).max(axis=1)
+    rng, largest = np.random.default_rng(seed), np.empty(draws)
+    at_once = max(1, SIGNS_AT_ONCE // len(sums))
+    for start in range(0, draws, at_once):
+        part = largest[start : start + at_once]
+        signs = rng.integers(0, 2, size=(len(part), len(sums))) * 2.0 - 1.0
+        part[:] = np.abs(signs @ scaled).max(axis=1)
     return max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
 
 

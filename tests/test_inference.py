@@ -1,0 +1,234 @@
+"""Covariances, bands, joint tests and randomization against did, plain algebra and known truths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import goldens
+import numpy as np
+import pytest
+import simulated
+from scipy import stats
+
+from study import Estimate, Question, QuestionError, estimate, inference, joint
+
+RNG = np.random.default_rng(0)
+INFLUENCE = RNG.normal(size=(40, 3))
+CLUSTER = np.unique(RNG.integers(0, 9, size=40), return_inverse=True)[1]
+
+
+def loop_covariance(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    total = np.zeros((influence.shape[1],) * 2)
+    for c in np.unique(cluster):
+        s = influence[cluster == c].sum(axis=0)
+        total += np.outer(s, s)
+    return total / len(influence) ** 2
+
+
+def test_covariances_follow_their_formulas() -> None:
+    cr0, groups = loop_covariance(INFLUENCE, CLUSTER), len(np.unique(CLUSTER))
+    np.testing.assert_allclose(inference.covariance(INFLUENCE, CLUSTER), cr0, rtol=1e-12)
+    cr1 = inference.covariance(INFLUENCE, CLUSTER, "CR1")
+    np.testing.assert_allclose(cr1, cr0 * groups / (groups - 1), rtol=1e-12)
+    fixest = inference.covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=400, counted=13)
+    np.testing.assert_allclose(fixest, cr1 * 399 / 387, rtol=1e-12)
+
+
+def test_one_cluster_has_no_small_sample_factor() -> None:
+    with pytest.raises(QuestionError, match="there is one cluster"):
+        inference.covariance(INFLUENCE, np.zeros(40, dtype=int), "CR1")
+
+
+def test_wald_equals_the_quadratic_form_and_counts_the_rank() -> None:
+    effect = np.array([0.3, -0.1, 0.2])
+    cov = loop_covariance(INFLUENCE, np.arange(40))
+    found = inference.wald(effect, cov)
+    assert found.rank == 3
+    assert found.statistic == pytest.approx(effect @ np.linalg.solve(cov, effect), rel=1e-10)
+    assert found.p_value == pytest.approx(stats.chi2.sf(found.statistic, 3), rel=1e-10)
+    spread = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], dtype=float)
+    repeated = inference.wald(spread @ effect, spread @ cov @ spread.T)
+    assert repeated.rank == 3
+    assert repeated.statistic == pytest.approx(found.statistic, rel=1e-8)
+
+
+def test_wald_refuses_nothing_to_test_and_terms_without_variance() -> None:
+    with pytest.raises(QuestionError, match="no term to test"):
+        inference.wald(np.empty(0), np.empty((0, 0)))
+    with pytest.raises(QuestionError, match="no sampling variance"):
+        inference.wald(np.zeros(2), np.diag([1.0, 0.0]))
+
+
+def test_sup_t_of_independent_terms_is_the_sidak_value() -> None:
+    influence = np.random.default_rng(1).normal(size=(1000, 10))
+    found = inference.sup_t(influence, np.arange(1000), level=0.95, draws=20000, seed=1)
+    assert found == pytest.approx(stats.norm.ppf((1 + 0.95**0.1) / 2), rel=0.01)
+
+
+def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = inference.sup_t(INFLUENCE, CLUSTER, level=0.95, draws=999, seed=5)
+    monkeypatch.setattr(inference, "SIGNS_AT_ONCE", 50)
+    assert inference.sup_t(INFLUENCE, CLUSTER, level=0.95, draws=999, seed=5) == pytest.approx(
+        whole, rel=1e-12
+    )
+
+
+def test_sup_t_of_one_term_is_the_normal_quantile_and_repeats_with_its_seed() -> None:
+    influence = np.random.default_rng(1).normal(size=(4000, 1))
+    first, second = (
+        inference.sup_t(influence, np.arange(4000), level=0.9, draws=9999, seed=7) for _ in range(2)
+    )
+    assert first == second
+    assert first == pytest.approx(stats.norm.ppf(0.95), rel=0.02)
+
+
+def did_critical_value(influence: np.ndarray, cluster: np.ndarray) -> float:
+    """Return the critical value of a band as did 2.3.0 simulates it."""
+    sums = inference.cluster_sums(influence, cluster)
+    sums = sums[:, np.sum(sums**2, axis=0) > 0]
+    draws = (np.random.default_rng(0).integers(0, 2, size=(9999, len(sums))) * 2.0 - 1.0) @ sums
+    low, high = np.quantile(draws, [0.25, 0.75], axis=0)
+    spread = (high - low) / (2 * stats.norm.ppf(0.75))
+    return float(np.quantile(np.abs(draws / spread).max(axis=1), 0.95))
+
+
+BOOTSTRAP = [(p, e, name) for p, e, name in goldens.all_ids("did_230") if name.startswith("bootstrap")]
+
+
+@pytest.mark.parametrize(("panel", "package", "name"), BOOTSTRAP, ids=["-".join(run) for run in BOOTSTRAP])
+def test_bands_equal_those_that_did_simulates_to_three_percent(panel: str, package: str, name: str) -> None:
+    run = goldens.runs(panel, package)[name]
+    clustered = name.endswith("cluster")
+    question = Question(
+        "y",
+        "first_treated",
+        comparison="never_treated",
+        base="varying",
+        cluster="cluster" if clustered else None,
+    )
+    fit = estimate(goldens.panel(panel), question)
+    for terms, critical, known in (
+        (fit, run["crit_val"], [(r["att"], r["se"]) for r in run["att_gt"]]),
+        (
+            fit.aggregate("event"),
+            run["dynamic_crit"],
+            [(r["estimate"], r["se"]) for r in run["dynamic"] if r["term"] != "dynamic_overall"],
+        ),
+    ):
+        influence, cluster = terms.influence, fit.sample.cluster
+        if clustered:  # did 2.3.0 draws signs for cluster means, not sums
+            size = np.bincount(cluster)
+            influence = influence * (size.mean() / size[cluster])[:, None]
+        ours = inference.sup_t(influence, cluster, level=0.95, draws=9999, seed=0)
+        errors = np.sqrt(np.diag(inference.covariance(influence, cluster)))
+        effects, simulated_errors = np.array(known).T
+        np.testing.assert_allclose(terms.effect, effects, rtol=1e-6, atol=1e-9)
+        assert did_critical_value(influence, cluster) == pytest.approx(critical, rel=0.03)
+        if (
+            not clustered
+        ):  # with few clusters the quartile range by which did studentizes is no standard error
+            width = np.exp(np.mean(np.log(simulated_errors / errors))) * critical
+            assert ours == pytest.approx(width, rel=0.03)
+
+
+def test_a_band_contains_the_pointwise_intervals_and_leaves_the_reference_out() -> None:
+    fit = estimate(simulated.panel(n=120), Question("y", "event")).aggregate("event")
+    band, table = fit.band(draws=999), fit.tidy()
+    used = ~fit.reference
+    assert (band["band_low"] <= table["conf_low"])[used].all()
+    assert (band["band_high"] >= table["conf_high"])[used].all()
+    assert band["band_low"][fit.reference].isna().all()
+
+
+def test_the_pre_trend_test_takes_the_terms_before_treatment() -> None:
+    fit = estimate(simulated.panel(n=120), Question("y", "event", anticipation=1)).aggregate("event")
+    assert list(fit.event_time[fit.pre]) == [e for e in fit.event_time if e < -1]
+    found = fit.test(fit.pre)
+    used = fit.pre & ~fit.reference
+    cov = fit.covariance("CR1")[np.ix_(used, used)]
+    assert found.statistic == pytest.approx(
+        fit.effect[used] @ np.linalg.solve(cov, fit.effect[used]), rel=1e-8
+    )
+
+
+def test_the_minimum_detectable_effect_is_found_with_the_power_it_states() -> None:
+    fit = estimate(simulated.panel(n=120), Question("y", "event")).headline
+    effect, error = fit.minimum_detectable_effect(power=0.8)[0], fit.std_error[0]
+    assert stats.norm.sf(1.959963985 - effect / error) == pytest.approx(0.8, abs=1e-8)
+
+
+def test_randomization_is_uniform_without_effects_and_small_with_them() -> None:
+    rng = np.random.default_rng(4)
+    treated = np.arange(40) < 12
+
+    def p_value(effect: float, seed: int) -> float:
+        y = rng.normal(size=40) + effect * treated
+        found = inference.randomization_test(
+            lambda order: float(y[treated[order]].mean() - y[~treated[order]].mean()),
+            np.zeros(40),
+            permutations=99,
+            seed=seed,
+        )
+        assert found.permutations == 99
+        return found.p_value
+
+    null = np.array([p_value(0.0, seed) for seed in range(300)])
+    assert stats.kstest(null, "uniform").pvalue > 0.001
+    assert p_value(5.0, 0) == pytest.approx(0.01)
+
+
+def test_randomization_deals_dates_within_strata_only() -> None:
+    strata = np.repeat([0, 1, 2], [5, 7, 8])
+    seen = []
+    inference.randomization_test(
+        lambda order: float(seen.append(order) or order[0]), strata, permutations=20, seed=0
+    )
+    for order in seen:
+        assert (strata[order] == strata).all()
+        assert sorted(order) == list(range(20))
+    assert any((order != np.arange(20)).any() for order in seen[1:])
+
+
+def designs(panel_size: int = 120) -> list[Estimate]:
+    panel = simulated.panel(n=panel_size)
+    question = Question("y", "event", horizon=1)
+    return [estimate(panel, question, name).headline for name in ("callaway_santanna", "event_study")]
+
+
+def test_the_joint_covariance_of_designs_has_their_own_on_its_diagonal() -> None:
+    cs, es = designs()
+    both = joint(cs, es)
+    assert both.names == ("callaway_santanna event_average", "event_study event_average")
+    expected = [fit.covariance("CR1")[0, 0] for fit in (cs, es)]
+    np.testing.assert_allclose(np.diag(both.covariance()), expected, rtol=1e-12)
+    cross = np.sum(cs.influence[:, 0] * es.influence[:, 0]) / 120**2 * 120 / 119
+    assert both.covariance()[0, 1] == pytest.approx(cross, rel=1e-12)
+    (difference,) = both.differences().effect
+    assert difference == pytest.approx(es.effect[0] - cs.effect[0], abs=1e-14)
+
+
+def test_estimates_of_different_samples_join_on_the_union_of_their_units() -> None:
+    panel = simulated.panel(n=120)
+    question = Question("y", "event", horizon=1)
+    part = simulated.subset(panel, np.arange(120) % 3 > 0)
+    whole, some = estimate(panel, question).headline, estimate(part, question).headline
+    both = joint(some, whole)
+    errors = np.sqrt(np.diag(inference.covariance(both.influence, both.cluster)))
+    np.testing.assert_allclose(errors, [some.std_error[0], whole.std_error[0]], rtol=1e-12)
+
+
+def test_estimates_of_unlike_scale_or_cluster_do_not_join() -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    level = estimate(panel, Question("y", "event")).headline
+    for other in (Question("y", "event", scale="log1p"), Question("y", "event", cluster="state")):
+        with pytest.raises(QuestionError, match="joint: the estimates differ in scale"):
+            joint(level, estimate(panel, other).headline)
+
+
+def test_clustered_errors_equal_those_of_units_when_every_unit_is_its_own_cluster() -> None:
+    panel = simulated.panel(n=60)
+    own = replace(panel, attributes={"state": panel.units})
+    unit, state = (
+        estimate(own, Question("y", "event", cluster=cluster)).std_error for cluster in (None, "state")
+    )
+    np.testing.assert_allclose(unit, state, rtol=1e-12)

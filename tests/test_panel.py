@@ -1,0 +1,165 @@
+"""Panels from long tables: what they hold, and what is refused with the row that is at fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study import DataError, Panel, load_panel
+from study.errors import StudyError
+
+COLUMNS: dict[str, Any] = {
+    "unit": "unit",
+    "time": "year",
+    "first_treated": "event",
+    "outcomes": ["papers"],
+    "covariates": ["staff"],
+    "attributes": ["country"],
+}
+
+
+def table() -> pd.DataFrame:
+    """Return two units in three years."""
+    return pd.DataFrame(
+        {
+            "unit": ["ETH", "ETH", "ETH", "MIT", "MIT", "MIT"],
+            "year": [2014, 2015, 2016, 2014, 2015, 2016],
+            "event": ["2016", "2016", "2016", "", "", ""],
+            "papers": ["1", "2", "3", "4", "", "6"],
+            "staff": ["10", "10", "11", "20", "21", "22"],
+            "country": ["CH", "CH", "CH", "US", "US", "US"],
+        }
+    )
+
+
+def changed(column: str, row: int, value: Any) -> pd.DataFrame:
+    data = table().astype(object)
+    data.loc[row, column] = value
+    return data
+
+
+def test_a_panel_holds_wide_arrays_with_gaps_and_events() -> None:
+    panel = Panel.from_long(table(), **COLUMNS)
+    assert list(panel.units) == ["ETH", "MIT"]
+    assert list(panel.periods) == [2014, 2015, 2016]
+    np.testing.assert_array_equal(panel.outcomes["papers"], [[1, 2, 3], [4, np.nan, 6]])
+    np.testing.assert_array_equal(panel.first_treated["event"], [2016, np.nan])
+    assert list(panel.attributes["country"]) == ["CH", "US"]
+    assert panel.events == ("event",)
+
+
+def test_a_csv_file_and_a_dataframe_make_the_same_panel(tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "own.csv", index=False)
+    from_file = Panel.from_long(tmp_path / "own.csv", **COLUMNS)
+    assert from_file.name == "own.csv"
+    assert from_file.checksum == Panel.from_long(table(), **COLUMNS).checksum
+
+
+def test_the_checksum_follows_values_and_not_the_order_of_rows() -> None:
+    panel = Panel.from_long(table(), **COLUMNS)
+    assert Panel.from_long(table().iloc[::-1], **COLUMNS).checksum == panel.checksum
+    assert Panel.from_long(changed("papers", 0, "1.5"), **COLUMNS).checksum != panel.checksum
+    assert Panel.from_long(changed("papers", 4, "0"), **COLUMNS).checksum != panel.checksum
+
+
+def test_a_zero_one_treatment_that_stays_on_becomes_a_first_treated_period() -> None:
+    data = table().assign(grant=[0, 1, 1, 0, 0, 0], visit=[0, 1, 0, 0, 0, 0])
+    panel = Panel.from_long(data, **(COLUMNS | {"first_treated": (), "treatment": ["grant", "visit"]}))
+    np.testing.assert_array_equal(panel.first_treated["grant"], [2015, np.nan])
+    assert "visit" not in panel.first_treated
+    np.testing.assert_array_equal(panel.treatment["visit"], [[0, 1, 0], [0, 0, 0]])
+
+
+def test_zero_is_never_treated_in_years_but_a_period_in_a_panel_that_starts_at_zero() -> None:
+    data = table().assign(event=0)
+    assert np.isnan(Panel.from_long(data, **COLUMNS).first_treated["event"]).all()
+    early = data.assign(year=data["year"] - 2014)
+    np.testing.assert_array_equal(Panel.from_long(early, **COLUMNS).first_treated["event"], [0, 0])
+
+
+BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
+    "duplicate unit-year": (
+        pd.concat([table(), table().iloc[[2]]], ignore_index=True),
+        {},
+        "1 unit-periods appear twice, first (ETH, 2016) on line 4 and line 8; keep one row each.",
+    ),
+    "text in a number column": (
+        changed("papers", 1, "many"),
+        {},
+        'column papers holds "many" on line 3; it must be a number or empty.',
+    ),
+    "infinite number": (changed("papers", 1, "inf"), {}, 'column papers holds "inf" on line 3'),
+    "impossible event year": (
+        table().replace({"event": {"2016": "20166"}}),
+        {},
+        "column event is 20166 for ETH on line 2, an impossible event period for a panel of 2014-2016",
+    ),
+    "event between periods": (
+        table().replace({"event": {"2016": "2015.5"}}),
+        {},
+        "column event is 2015.5 for ETH on line 2, an impossible event period",
+    ),
+    "event that changes within a unit": (
+        changed("event", 2, "2015"),
+        {},
+        "column event changes within ETH between line 2 and line 4; it must be one value a unit.",
+    ),
+    "label that changes within a unit": (
+        changed("country", 5, "UK"),
+        {},
+        "column country changes within MIT between line 5 and line 7",
+    ),
+    "empty unit": (changed("unit", 3, " "), {}, "column unit is empty on line 5; every row needs one."),
+    "half a year": (changed("year", 3, "2014.5"), {}, 'column year holds "2014.5" on line 5'),
+    "gap in the periods": (
+        table().query("year != 2015"),
+        {},
+        "periods jump from 2014 to 2016; number them consecutively or add the missing ones.",
+    ),
+    "treatment of two": (
+        table().assign(grant=["0", "1", "2", "0", "0", "0"]),
+        {"treatment": "grant"},
+        "column grant is 2 for (ETH, 2016); a treatment is 0 or 1.",
+    ),
+    "unknown column": (table(), {"outcomes": "paper"}, 'there is no column "paper". Did you mean "papers"?'),
+    "no outcome": (table(), {"outcomes": []}, "no outcome is named; say which columns are outcomes."),
+    "no event": (table(), {"first_treated": []}, "no event is named; give first_treated= or treatment=."),
+    "no rows": (table().iloc[:0], {}, "the table has no rows."),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_table_is_refused_in_one_line_that_names_the_row(case: str, tmp_path: Path) -> None:
+    data, options, said = BAD[case]
+    path = tmp_path / "own.csv"
+    data.to_csv(path, index=False)
+    with pytest.raises(DataError) as error:
+        Panel.from_long(path, **(COLUMNS | options))
+    assert str(error.value).startswith("own.csv: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_of_a_dataframe_are_counted_from_one() -> None:
+    with pytest.raises(DataError, match='panel: column papers holds "many" on row 2; '):
+        Panel.from_long(changed("papers", 1, "many"), **COLUMNS)
+
+
+def test_a_file_that_is_absent_or_no_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file"):
+        Panel.from_long(tmp_path / "none.csv", **COLUMNS)
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(DataError, match="not a readable CSV table"):
+        Panel.from_long(tmp_path / "empty.csv", **COLUMNS)
+    (tmp_path / "latin.csv").write_bytes(b"unit,year\nZ\xfcrich,2014\n")
+    with pytest.raises(DataError, match="save it as UTF-8 CSV"):
+        Panel.from_long(tmp_path / "latin.csv", **COLUMNS)
+
+
+def test_an_unknown_shipped_panel_is_refused_with_those_there_are() -> None:
+    with pytest.raises(StudyError, match=r'load_panel: there is no panel "cvprr"\..*Known: '):
+        load_panel("cvprr")

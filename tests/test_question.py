@@ -1,0 +1,175 @@
+"""Questions and the samples they draw: who is kept in which role, and what cannot be asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Panel, Question, QuestionError
+from study.question import Sample
+
+
+def dated(*dates: float) -> Panel:
+    """Return a panel of one unit a date, NaN for never, over periods 1 to 8."""
+    panel = simulated.panel(n=len(dates))
+    return replace(panel, first_treated={"event": np.array(dates, dtype=float)})
+
+
+def steps(sample: Sample) -> dict[str, int]:
+    return {step.reason: step.units for step in sample.flow}
+
+
+NEVER = np.nan
+
+
+def test_units_are_kept_or_dropped_for_one_stated_reason_each() -> None:
+    panel = dated(-5, 1, 3, 3, 12, NEVER, NEVER)
+    sample = Question("y", "event").sample(panel)
+    assert steps(sample) == {
+        "already treated in 1": 2,
+        "first treated in 3": 2,
+        "first treated after 8 (not yet treated)": 1,
+        "never treated": 2,
+    }
+    assert sum(step.units for step in sample.flow) == panel.n_units
+    np.testing.assert_array_equal(sample.first_treated, [3, 3, 12, NEVER, NEVER])
+    assert list(sample.cohorts) == [3]
+
+
+def test_anticipation_moves_who_is_already_treated_and_when_treatment_starts() -> None:
+    sample = Question("y", "event", anticipation=2).sample(dated(3, 5, NEVER))
+    assert "already treated in 1 (with 2 periods of anticipation)" in steps(sample)
+    np.testing.assert_array_equal(sample.treatment[0], [0, 0, 1, 1, 1, 1, 1, 1])
+
+
+def test_the_lag_moves_events_later() -> None:
+    sample = Question("y", "event", lag=2).sample(dated(1, 3, NEVER))
+    np.testing.assert_array_equal(sample.first_treated, [3, 5, NEVER])
+
+
+def test_without_never_treated_units_the_last_cohort_s_treated_periods_are_cut_and_counted() -> None:
+    sample = Question("y", "event").sample(dated(3, 4, 6, 6))
+    assert list(sample.periods) == [1, 2, 3, 4, 5]
+    assert "3 periods cut, no comparison left from 6" in steps(sample)
+    assert list(sample.cohorts) == [3, 4]
+
+
+def test_small_cohorts_are_dropped_and_counted() -> None:
+    sample = Question("y", "event", min_cohort_size=2).sample(dated(3, 4, 4, 9, NEVER))
+    assert steps(sample)["in a cohort of fewer than 2 units"] == 1
+    assert list(sample.cohorts) == [4]
+    assert 9 in sample.first_treated
+
+
+def test_pooled_cohorts_are_dated_by_the_first_period_of_their_window() -> None:
+    sample = Question("y", "event", cohort_width=3).sample(dated(2, 4, 5, 7, NEVER))
+    np.testing.assert_array_equal(sample.first_treated, [2, 2, 5, 5, NEVER])
+
+
+def test_weights_have_mean_one_and_clusters_number_from_zero() -> None:
+    sample = Question("y", "event", weights="size", cluster="state").sample(simulated.panel(n=50))
+    assert sample.weights.mean() == pytest.approx(1.0)
+    assert sorted(set(sample.cluster)) == list(range(17))
+
+
+def test_missing_outcomes_and_a_population_leave_units_out() -> None:
+    panel = simulated.panel(n=60)
+    y = panel.outcomes["y"].copy()
+    y[0], y[1, 3] = np.nan, np.nan
+    gappy = replace(panel, outcomes={"y": y})
+    assert Question("y", "event").sample(gappy).n_units == 59
+    assert Question("y", "event", missing="balanced").sample(gappy).n_units == 58
+    one = Question("y", "event", population="state=s03").sample(simulated.panel(n=200))
+    assert set(one.attributes["state"]) == {"s03"}
+
+
+def test_sample_ids_differ_if_and_only_if_samples_do() -> None:
+    panel, question = simulated.panel(n=40), Question("y", "event")
+    assert question.sample(panel).sample_id == question.sample(panel).sample_id
+    other = {question.but(lag=1).sample(panel).sample_id, question.sample(simulated.panel(n=41)).sample_id}
+    assert question.sample(panel).sample_id not in other
+
+
+IMPOSSIBLE: dict[str, tuple[Panel, dict[str, Any], str]] = {
+    "nobody treated in the window": (
+        dated(-3, 12, NEVER),
+        {},
+        "nobody in simulated is first treated by event inside 1-8 (1 units already treated in 1); choose "
+        "another event, population or window.",
+    ),
+    "no never-treated": (
+        dated(3, 5, 6),
+        {"comparison": "never_treated"},
+        'no unit of simulated is never treated by event; use comparison="not_yet_treated".',
+    ),
+    "all treated at once": (
+        dated(5, 5, 5),
+        {},
+        "all units of simulated are treated by event at once, so there is no comparison group.",
+    ),
+    "nobody left": (dated(1, 1), {}, "no unit of simulated is left: 2 units already treated in 1."),
+    "unknown outcome": (dated(3, NEVER), {"outcome": "yy"}, 'no outcome "yy". Did you mean "y"? Known: y.'),
+    "unknown event": (dated(3, NEVER), {"event": "events"}, 'no event "events". Did you mean "event"?'),
+    "unknown covariate": (dated(3, NEVER), {"covariates": ["x3"]}, 'there is no covariate "x3".'),
+    "unknown cluster": (dated(3, NEVER), {"cluster": "stat"}, 'no attribute "stat". Did you mean "state"?'),
+    "unknown population": (dated(3, NEVER), {"population": "rich"}, 'population "rich" is neither "all" nor'),
+    "empty population": (dated(3, NEVER), {"population": "state=s99"}, 'there is no state "s99".'),
+    "logarithm of a loss": (
+        replace(dated(3, NEVER), outcomes={"y": np.full((2, 8), -4.0)}),
+        {"scale": "log1p"},
+        'scale log1p needs outcomes above -1, but y is -4 for (u0000, 1); use scale="level".',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_question_that_a_panel_cannot_answer_is_refused_in_one_line(case: str) -> None:
+    panel, options, said = IMPOSSIBLE[case]
+    with pytest.raises(QuestionError) as error:
+        Question(**({"outcome": "y", "event": "event"} | options)).sample(panel)
+    assert str(error.value).startswith("Question")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scale": "log"}, r'Question: there is no scale "log".*Known: level, log1p, proportional'),
+        ({"comparison": "nevertreated"}, r'no comparison "nevertreated". Did you mean "never_treated"\?'),
+        ({"anticipation": -1}, "Question: anticipation is -1; it must be at least 0."),
+        ({"lag": 0.5}, "Question: lag is 0.5; it must be a whole number."),
+        ({"horizon": True}, "Question: horizon is True; it must be a whole number."),
+        ({"min_cohort_size": 0}, "Question: min_cohort_size is 0; it must be at least 1."),
+        ({"covariates": "x1"}, 'Question: covariates is one text, "x1"; give a tuple of names.'),
+    ],
+)
+def test_a_field_with_an_impossible_value_is_refused_by_name(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(QuestionError, match=said):
+        Question("y", "event", **options)
+
+
+def test_an_event_that_switches_off_has_no_date_to_move() -> None:
+    path = np.zeros((2, 8))
+    path[0, 3] = 1
+    panel = replace(dated(NEVER, NEVER), first_treated={}, treatment={"grant": path})
+    assert Question("y", "grant").sample(panel).first_treated is None
+    with pytest.raises(
+        QuestionError, match="grant switches off, so lag and anticipation have no date to move"
+    ):
+        Question("y", "grant", lag=1).sample(panel)
+
+
+def test_a_table_of_a_plan_makes_a_question_or_names_the_key_that_is_wrong() -> None:
+    asked = Question.from_dict({"outcome": "y", "event": "event", "covariates": ["x1"]}, "study.toml")
+    assert asked == Question("y", "event", covariates=("x1",))
+    with pytest.raises(
+        QuestionError, match=r'study.toml: there is no field "outcom". Did you mean "outcome"\?'
+    ):
+        Question.from_dict({"outcom": "y", "event": "event"}, "study.toml")
+    with pytest.raises(QuestionError, match=r"study.toml: event is missing; say which."):
+        Question.from_dict({"outcome": "y"}, "study.toml")

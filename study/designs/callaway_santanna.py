@@ -1,4 +1,4 @@
-"""Group-time average treatment effects of Callaway and Sant'Anna (2021), equations (2.3) to (2.10)."""
+"""Group-time average treatment effects of Callaway and Sant'Anna (2021), equations (2.2) to (2.7)."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def callaway_santanna(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     """Compare each cohort's change since its base period with that of units not treated by then.
 
     With anticipation d, ATT(g,t) is the change of cohort g from period g-d-1 to t, less the change that
-    never-treated or not-yet-treated units imply (equations 2.8 to 2.10 with never-treated, 2.5 to 2.7
-    with not-yet-treated units). Periods before g-d have the same base, or with ``base="varying"`` the
-    period before each. Not-yet-treated units are those with G > max(t, base) + d.
+    comparison units imply: never-treated units, equations (2.2) to (2.4) for "ipw", "reg" and "dr", or units
+    not yet treated, G > max(t, base) + d, equations (2.5) to (2.7). Periods before g-d have the same base, or
+    with ``base="varying"`` the period before each.
 
     Parameters
     ----------
@@ -143,7 +143,11 @@ class _Block(NamedTuple):
 
 
 def _comparison(sample: Sample, observed: Rows, cohort: float) -> _Comparison:
-    """Lay out the cells of one cohort; equations (2.2) to (2.4) say which units and periods are used."""
+    """Lay out the cells of one cohort.
+
+    Periods from g-d on have the base g-d-1, as in the paper; did differs for d > 1 with a varying base, where
+    it starts that at g.
+    """
     question, first = sample.question, sample.first_treated
     assert first is not None
     start = int(cohort - question.anticipation - sample.periods[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +41,12 @@ def match_papers(papers: pd.DataFrame, matcher: Matcher) -> tuple[list[Paper], C
     for venue, year, text, mail in zip(*(papers[name] for name in columns), strict=True):
         authors = [author.strip() for author in clean(text).split(";")]
         domains = [domain.strip() for domain in mail.split(";")]
+        if venue == "cvpr" or len(domains) != len(authors):
+            domains = [""] * len(authors)
         hits: dict[Hit, None] = {}
-        for author, domain in zip(
-            authors, domains if len(domains) == len(authors) else [""] * len(authors), strict=True
-        ):
+        for author, domain in zip(authors, domains, strict=True):
             if author:
-                hits.update(dict.fromkeys(_match_author(matcher, author, "" if venue == "cvpr" else domain)))
+                hits.update(dict.fromkeys(_match_author(matcher, author, domain)))
         entities = {hit.entity for hit in hits if hit.entity is not None}
         signed.append(
             Paper(
@@ -75,28 +75,23 @@ def match_sites(
 ) -> dict[tuple[str, str], tuple[Hit, ...]]:
     """Match the sites of systems; keys are (site, ISO2 country), values what is credited."""
     found: dict[tuple[str, str], tuple[Hit, ...]] = {}
-    rows = systems
-    for site, country, month in zip(rows["site"], rows["country"], rows["list"], strict=True):
+    for site, country, month in zip(systems["site"], systems["country"], systems["list"], strict=True):
         iso2 = matcher.gazetteer.country(country, f"TOP500 {month}")
-        if (site, iso2) in found:
-            continue
-        if (site, iso2) in decided:
-            found[site, iso2] = decided[site, iso2]
-            continue
-        hits = [hit for hit in matcher.match(site, iso2) if hit.entity is not None]
-        national = [hit for hit in hits if hit.entity is not None and hit.entity.kind == "national_centre"]
-        schools = [
-            hit
-            for hit in hits
-            if hit.entity is not None and hit.entity.kind == UNIVERSITY and hit.entity.country == iso2
-        ]
-        # A national centre serves a country, also where its host stands beside it.
-        kept = national or schools or [hit for hit in hits if hit.entity and hit.entity.kind != UNIVERSITY]
-        unique = {hit.entity: hit for hit in reversed(kept)}
-        found[site, iso2] = tuple(
-            unique[entity] for entity in sorted(unique, key=lambda e: e.name if e else "")
-        )
+        if (site, iso2) not in found:
+            decision = decided.get((site, iso2))
+            found[site, iso2] = _credited(matcher.match(site, iso2), iso2) if decision is None else decision
     return found
+
+
+def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:
+    """Return what a site is credited to: national centres, else universities of its country, else the rest."""
+    known = {hit.entity: hit for hit in hits if hit.entity is not None}
+    national = [entity for entity in known if entity.kind == "national_centre"]
+    universities = [entity for entity in known if entity.kind == UNIVERSITY and entity.country == country]
+    others = [entity for entity in known if entity.kind != UNIVERSITY]
+    # A national centre serves a country, also where its host stands beside it.
+    chosen = national or universities or others
+    return tuple(known[entity] for entity in sorted(chosen, key=lambda entity: entity.name))
 
 
 def decisions(path: Path, gazetteer: Gazetteer) -> dict[tuple[str, str], tuple[Hit, ...]]:
@@ -106,12 +101,17 @@ def decisions(path: Path, gazetteer: Gazetteer) -> dict[tuple[str, str], tuple[H
     for entity in (entity for entities in gazetteer.exact.values() for entity in entities):
         by_name[entity.name].add(entity)
     with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
+        reader = csv.DictReader(stream)
+        if reader.fieldnames != ["site", "country", "university", "note"]:
+            raise DataError(f"{path.name}, line 1: the heading must be site,country,university,note.")
+        for row in reader:
             site, country, name = row["site"], row["country"], row["university"]
             entities = by_name.get(name, set())
             chosen = [entity for entity in entities if entity.country == country or len(entities) == 1]
             if name and not chosen:
-                raise DataError(f'{path.name}: university "{name}" is unknown; correct the row of {site}.')
+                raise DataError(
+                    f'{path.name}: university "{name}" is unknown; correct line {reader.line_num}.'
+                )
             found[site, country] = (
                 *found.get((site, country), ()),
                 *(Hit(site, entity, "decision") for entity in chosen),

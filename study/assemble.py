@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from study.errors import DataError
 from study.institutions import Entity, Gazetteer, Hit, Matcher, load
 from study.institutions.credit import Paper, Sites, decisions, match_papers, match_sites
 from study.institutions.gazetteer import UNIVERSITY
+from study.outputs import write_all
 from study.shipped import shipped
 from study.sources import paperlists, top500, universities
 from study.sources.provenance import sources_toml
@@ -94,9 +94,9 @@ def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[
         "crosswalks/sites.csv": sites_table(sites),
         "crosswalks/affiliations.csv": affiliations_table(segments),
     }
-    texts = {name: _csv(table) for name, table in files.items()}
-    texts["sources.toml"] = sources_toml(raw, paper_files())
-    return _write_all(out, texts)
+    texts = {name: _csv(table).encode() for name, table in files.items()}
+    texts["sources.toml"] = sources_toml(raw, paper_files()).encode()
+    return write_all(out, texts)
 
 
 def paper_files() -> list[tuple[str, int]]:
@@ -157,7 +157,7 @@ def panel(signed: Sequence[Paper], baseline: Mapping[Entity, int], events: pd.Da
         if paper.venue == "cvpr":
             for university in paper.universities:
                 counts.setdefault((university, paper.year), [0, 0])[int(paper.company)] += 1
-    coverage = {row["year"]: row["coverage"] for row in years_table(signed).to_dict("records")}
+    of_year = {row["year"]: row for row in years_table(signed).to_dict("records")}
     starts = {
         (row["event"], row["university"], row["country"]): row["treats_from"]
         for row in events.to_dict("records")
@@ -179,8 +179,10 @@ def panel(signed: Sequence[Paper], baseline: Mapping[Entity, int], events: pd.Da
                         for event in ("first_top500", "first_accelerator")
                     },
                     "baseline_papers": baseline[university],
+                    "log_baseline_papers": f"{math.log(baseline[university]):.6f}",
                     "tier": tier(baseline[university]),
-                    "coverage": coverage[year],
+                    "venue_papers": of_year[year]["papers"],
+                    "coverage": of_year[year]["coverage"],
                 }
             )
     return pd.DataFrame(records)
@@ -250,17 +252,3 @@ def _hit_columns(hit: Hit) -> dict[str, str]:
 
 def _csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, lineterminator="\n")
-
-
-def _write_all(out: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write all files beside their places first, so that a failure leaves the folder as it was."""
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".assemble-", dir=out) as folder:
-        for name, text in texts.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
-        for name in texts:
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(folder, name), out / name)
-    return [out / name for name in texts]

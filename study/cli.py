@@ -43,8 +43,8 @@ def run(
 ) -> None:
     """Produce every table, figure and number of the paper, and the record of all estimates."""
     from study import run as running
+    from study.outputs import write_all
     from study.plan import read_plan
-    from study.report.outputs import write_all
 
     chosen = read_plan(plan)
     if design is not None:

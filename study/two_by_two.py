@@ -21,11 +21,6 @@ TRIM_COMPARISON = 0.995
 STEPS = 100
 CONVERGED = 1e-12
 
-# DRDID 1.2.3 adds the influence of the comparison regression before treatment in two terms where the delta
-# method subtracts it. The two are equal in the limit if the propensity model is right; False is the delta
-# method in every case. It touches standard errors of repeated cells with "dr" and covariates, nothing else.
-AS_DRDID = True
-
 
 class Unidentified(Exception):
     """A cell has no estimate; the text says why, in words that follow its cohort and period."""
@@ -113,16 +108,25 @@ def panel_att(
 
 
 def repeated_att(
-    y: FloatArray, post: Rows, treated: Rows, x: FloatArray, weights: FloatArray, method: Method
+    y: FloatArray,
+    post: Rows,
+    treated: Rows,
+    x: FloatArray,
+    weights: FloatArray,
+    method: Method,
+    *,
+    as_drdid: bool = False,
 ) -> Effect:
     """Return the ATT from cells of two periods, which need not be of the same units, with covariates.
 
     Sant'Anna and Zhao (2020), equation (3.4), the locally efficient estimator, for "dr". One row a cell;
-    the other arguments are those of :func:`panel_att`. The influence for "dr" is DRDID's; see ``AS_DRDID``.
+    the other arguments are those of :func:`panel_att`. DRDID 1.2.3 adds the influence of the comparison
+    regression before treatment in two terms of "dr" where the delta method subtracts it; ``as_drdid`` does
+    as it does. The two are equal in the limit if the propensity model is right.
     """
     odds = None if method == "reg" else comparison_odds(treated, x, weights)
     after = _gap(y, post, treated, x, weights, method, odds)
-    before = _gap(y, ~post, treated, x, weights, method, odds, as_drdid=AS_DRDID)
+    before = _gap(y, ~post, treated, x, weights, method, odds, as_drdid=as_drdid)
     return Effect(after.estimate - before.estimate, after.influence - before.influence)
 
 

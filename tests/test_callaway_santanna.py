@@ -57,7 +57,9 @@ def did_fit(panel: str, name: str) -> Estimate:
         min_cohort_size=1,
     )
     unit = "row" if "repeated_cs" in options else "unit"
-    return estimate(goldens.panel(panel, unit), question, "callaway_santanna", method=method)
+    return estimate(
+        goldens.panel(panel, unit), question, "callaway_santanna", method=method, variance="drdid"
+    )
 
 
 def did_missing(panel: str, options: list[str]) -> str:
@@ -155,7 +157,9 @@ def check_drdid(run: dict[str, Any]) -> None:
     if kind == "panel":
         fit = two_by_two.panel_att(y, treated, x, weights, method)
     else:
-        fit = two_by_two.repeated_att(y, (rows["time"] == 8).to_numpy(), treated, x, weights, method)
+        fit = two_by_two.repeated_att(
+            y, (rows["time"] == 8).to_numpy(), treated, x, weights, method, as_drdid=True
+        )
     error = np.sqrt(np.sum(fit.influence**2)) / len(y)
     reference = run["estimates"][0]
     assert (
@@ -237,9 +241,8 @@ def test_equals_plain_loops_on_a_panel_with_gaps(options: dict[str, Any], method
 @pytest.mark.parametrize("covariates", [(), ("x1", "x2")])
 @pytest.mark.parametrize("scale", ["level", "proportional"])
 def test_influence_is_the_derivative_by_unit_weights(
-    method: str, missing: str, covariates: tuple[str, ...], scale: str, monkeypatch: pytest.MonkeyPatch
+    method: str, missing: str, covariates: tuple[str, ...], scale: str
 ) -> None:
-    monkeypatch.setattr(two_by_two, "AS_DRDID", False)
     question = Question("y", "event", missing=missing, covariates=covariates, scale=scale, weights="size")
     sample = question.sample(simulated.panel(n=90, gaps=0.1, level=9.0))
     fit = find_design("callaway_santanna")
@@ -254,10 +257,8 @@ def test_drdid_influence_of_repeated_cells_equals_the_delta_method_if_the_propen
     y = x @ [1.0, 2.0] + treated * post + rng.normal(size=n)
     errors = []
     for as_drdid in (True, False):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(two_by_two, "AS_DRDID", as_drdid)
-            influence = two_by_two.repeated_att(y, post, treated, x, np.ones(n), "dr").influence
-            errors.append(np.sqrt(np.sum(influence**2)) / n)
+        fit = two_by_two.repeated_att(y, post, treated, x, np.ones(n), "dr", as_drdid=as_drdid)
+        errors.append(np.sqrt(np.sum(fit.influence**2)) / n)
     assert errors[0] == pytest.approx(errors[1], rel=0.005)
 
 

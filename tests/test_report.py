@@ -14,10 +14,10 @@ from plans import PLAN, ROOT
 import study
 from study import run as running
 from study.errors import OutputError, QuestionError
+from study.outputs import write_all
 from study.plan import read_plan
 from study.report import figures, latex, record
 from study.report.compile import compile_paper
-from study.report.outputs import write_all
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,12 @@ COLLINEAR = 1e-7
         Handles.PROPORTIONAL,
     ),
 )
-def callaway_santanna(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "dr") -> Estimate:
+def callaway_santanna(
+    sample: Sample,
+    *,
+    method: Literal["dr", "ipw", "reg"] = "dr",
+    variance: Literal["sampling", "drdid"] = "sampling",
+) -> Estimate:
     """Compare each cohort's change since its base period with that of units not treated by then.
 
     With anticipation d, ATT(g,t) is the change of cohort g from period g-d-1 to t, less the change that
@@ -51,6 +56,9 @@ def callaway_santanna(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         either, as repeated cross-sections, with the influence added up by unit.
     method : {"dr", "ipw", "reg"}
         Doubly robust, inverse-probability weights, or outcome regression; the same without covariates.
+    variance : {"sampling", "drdid"}
+        The delta method, or DRDID 1.2.3's influence, which differs from it in the sign of two terms with
+        missing="cells", covariates and "dr", and is right there only if the propensity model is.
 
     Returns
     -------
@@ -59,9 +67,6 @@ def callaway_santanna(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         cohort if it is universal; "CR0" standard errors. "Proportional" divides by the treated units' mean
         in the period less ATT(g,t): parallel trends hold for the level. ``notes`` name each cohort and
         period that has no estimate, and why, and those that rest on one treated unit.
-
-        With missing="cells", covariates and "dr" the standard errors are DRDID 1.2.3's, which are right if
-        the propensity model is (``study.two_by_two.AS_DRDID``).
 
     Raises
     ------
@@ -75,10 +80,10 @@ def callaway_santanna(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     Journal of Econometrics 225(2).
     """
     _refuse_single_units(sample)
-    x = _design_matrix(sample)
+    x, adjustment = _design_matrix(sample), _Adjustment(method, variance == "drdid")
     cohorts = [g for g in sample.cohorts if g - 1 - sample.question.anticipation >= sample.periods[0]]
     y, observed = np.nan_to_num(sample.y).T.copy(), sample.observed.T.copy()
-    blocks = [_effects(sample, y, _comparison(sample, observed, g), x, method) for g in cohorts]
+    blocks = [_effects(sample, y, _comparison(sample, observed, g), x, adjustment) for g in cohorts]
     notes = [
         f"cohort {g:g} left out: its base period lies before {sample.periods[0]}"
         for g in sample.cohorts
@@ -105,6 +110,13 @@ def callaway_santanna(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         convention="CR0",
         notes=tuple(notes),
     )
+
+
+class _Adjustment(NamedTuple):
+    """How covariates are adjusted for, and whether the influence of repeated cells is DRDID's."""
+
+    method: Method
+    as_drdid: bool
 
 
 class _Comparison(NamedTuple):
@@ -177,7 +189,7 @@ def _comparison(sample: Sample, observed: Rows, cohort: float) -> _Comparison:
     )
 
 
-def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None, method: Method) -> _Block:
+def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None, how: _Adjustment) -> _Block:
     """Estimate the cells of one cohort, and say which have no estimate; y has shape (T, n)."""
     after, before = y[c.now], y[c.base]
     reason = _not_seen(c)
@@ -186,7 +198,7 @@ def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None
         for k in np.flatnonzero(~c.reference):
             if k not in reason:
                 try:
-                    fit = _adjusted(sample, c, int(k), after[k], before[k], x, method)
+                    fit = _adjusted(sample, c, int(k), after[k], before[k], x, how)
                     effect.estimate[k], effect.influence[k] = fit
                 except Unidentified as error:
                     reason[int(k)] = str(error)
@@ -241,7 +253,7 @@ def _adjusted(
     after: FloatArray,
     before: FloatArray,
     x: FloatArray,
-    method: Method,
+    how: _Adjustment,
 ) -> Effect:
     """Return ATT(g,t) given covariates, with its influence on all n units of the sample."""
     n, weights = sample.n_units, sample.weights
@@ -249,7 +261,7 @@ def _adjusted(
     rows = np.concatenate([treated, compared])
     is_treated = np.arange(len(rows)) < len(treated)
     if sample.question.missing != "cells":
-        fit = panel_att(after[rows] - before[rows], is_treated, x[rows], weights[rows], method)
+        fit = panel_att(after[rows] - before[rows], is_treated, x[rows], weights[rows], how.method)
     else:
         treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
         early = np.concatenate([treated, compared])
@@ -257,7 +269,7 @@ def _adjusted(
         post = np.arange(len(y)) < len(rows)
         is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
         rows = np.concatenate([rows, early])
-        fit = repeated_att(y, post, is_treated, x[rows], weights[rows], method)
+        fit = repeated_att(y, post, is_treated, x[rows], weights[rows], how.method, as_drdid=how.as_drdid)
     influence = np.zeros(n)
     np.add.at(influence, rows, fit.influence * (n / len(rows)))
     return Effect(fit.estimate, influence)

@@ -130,7 +130,7 @@ def sample_table(plan: Plan, panel: Panel, results: Results) -> bytes:
     scale, outcome = next(iter(plan.scales)), next(iter(plan.outcomes))
     flows = [results[event.label, scale, outcome, plan.headline.label].flow for event in plan.events]
     coverage = panel.covariates.get("coverage")
-    papers = panel.covariates.get("papers_in_proceedings")
+    papers = panel.covariates.get("venue_papers")
     extra = [block for block in (papers, coverage) if block is not None]
     blank = [""] * len(extra)
     by_rule = [

@@ -32,6 +32,9 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            if (folder / name).is_dir():
+                raise IsADirectoryError(0, f"{name} is a folder")
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as staging:
             for name, content in files.items():
                 staged = Path(staging) / name

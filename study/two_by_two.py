@@ -75,6 +75,50 @@ def group_mean(y: FloatArray, group: Rows, weights: FloatArray, n: int) -> Effec
     return Effect(mean, weight)
 
 
+def regression_gap(
+    change: FloatArray,
+    members: NDArray[np.int64],
+    treated: Rows,
+    compared: Rows,
+    x: FloatArray,
+    weights: FloatArray,
+) -> tuple[Effect, Rows]:
+    """Return the treated's mean change less what a regression of the comparison units implies, cell by cell.
+
+    :func:`panel_att` with method "reg" for all cells at once: with c the comparison units of a cell and d
+    its treated, b = (sum w c x x')^-1 sum w c x y, and the effect is the mean of y - x'b over d.
+
+    Parameters
+    ----------
+    change : ndarray, shape (K, n)
+    members, treated, compared, weights
+        As in :func:`raw_gap`.
+    x : ndarray, shape (n, p)
+
+    Returns
+    -------
+    Effect
+        Shapes (K,) and (K, n), for identified cells.
+    identified : ndarray of bool, shape (K,)
+        False where the comparison units' covariates are collinear.
+    """
+    n, p = x.shape
+    weight = weights * compared
+    products = (x[:, :, None] * x[:, None, :]).reshape(n, p * p)
+    gram = (weight @ products).reshape(-1, p, p)
+    identified = np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps
+    gram[~identified] = np.eye(p)
+    slope = np.linalg.solve(gram, ((weight * change) @ x)[:, :, None])[:, :, 0]
+    residual = change - slope @ x.T
+    ours = group_mean(residual[:, members], treated, weights[members], n)
+    of_treated = weights[members] * treated
+    mean_x = of_treated @ x[members] / of_treated.sum(axis=1, keepdims=True)
+    pull = np.linalg.solve(gram, mean_x[:, :, None])[:, :, 0]
+    influence = -n * weight * residual * (pull @ x.T)
+    influence[:, members] += ours.influence
+    return Effect(ours.estimate, influence), identified
+
+
 def panel_att(
     change: FloatArray, treated: Rows, x: FloatArray, weights: FloatArray, method: Method
 ) -> Effect:

@@ -12,7 +12,17 @@ from study.errors import QuestionError
 from study.estimates import Estimate
 from study.panel import FloatArray
 from study.question import Sample
-from study.two_by_two import Effect, Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
+from study.two_by_two import (
+    Effect,
+    Method,
+    Rows,
+    Unidentified,
+    group_mean,
+    panel_att,
+    raw_gap,
+    regression_gap,
+    repeated_att,
+)
 
 COLLINEAR = 1e-7
 
@@ -193,15 +203,16 @@ def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None
     """Estimate the cells of one cohort, and say which have no estimate; y has shape (T, n)."""
     after, before = y[c.now], y[c.base]
     reason = _not_seen(c)
-    if x is not None:
-        effect = Effect(np.zeros(len(c.now)), np.zeros(after.shape))
-        for k in np.flatnonzero(~c.reference):
-            if k not in reason:
-                try:
-                    fit = _adjusted(sample, c, int(k), after[k], before[k], x, how)
-                    effect.estimate[k], effect.influence[k] = fit
-                except Unidentified as error:
-                    reason[int(k)] = str(error)
+    if x is not None and how.method == "reg" and sample.question.missing != "cells":
+        effect, identified = regression_gap(
+            after - before, c.members, c.treated_now, c.compared_now, x, sample.weights
+        )
+        collinear = np.flatnonzero(~identified & ~c.reference)
+        reason = {
+            int(k): "the covariates do not identify the comparison units' regression" for k in collinear
+        } | reason
+    elif x is not None:
+        effect = _each_adjusted(sample, c, after, before, x, how, reason)
     elif sample.question.missing == "cells":
         late = raw_gap(after, c.members, c.treated_now, c.compared_now, sample.weights)
         early = raw_gap(before, c.members, c.treated_base, c.compared_base, sample.weights)
@@ -236,6 +247,27 @@ def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None
         _used(sample, c, kept & ~c.reference),
         notes,
     )
+
+
+def _each_adjusted(
+    sample: Sample,
+    c: _Comparison,
+    after: FloatArray,
+    before: FloatArray,
+    x: FloatArray,
+    how: _Adjustment,
+    reason: dict[int, str],
+) -> Effect:
+    """Estimate one cell after the other, and add the reason to those that are not identified."""
+    effect = Effect(np.zeros(len(c.now)), np.zeros(after.shape))
+    for k in map(int, np.flatnonzero(~c.reference)):
+        if k not in reason:
+            try:
+                fit = _adjusted(sample, c, k, after[k], before[k], x, how)
+                effect.estimate[k], effect.influence[k] = fit
+            except Unidentified as error:
+                reason[k] = str(error)
+    return effect
 
 
 def _not_seen(c: _Comparison) -> dict[int, str]:

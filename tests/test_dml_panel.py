@@ -124,8 +124,11 @@ def sklearn_learner(name: str):
                 self.model_.fit(np.column_stack([terms, period]), rounded)
                 return self
             within, self.term_means_ = without_period_means(terms, period, np.ones(len(y), bool))
-            self.scale_ = within.std(axis=0)
-            within = within / self.scale_
+            left = np.abs(np.diag(np.linalg.qr(within)[1])) / np.linalg.norm(within, axis=0)
+            self.own_ = left > 1e-6  # the square of a 0/1 covariate is that covariate again
+            basis, triangle = np.linalg.qr(within[:, self.own_])
+            self.rotation_ = np.linalg.inv(triangle) * np.sqrt(len(y))
+            within = basis * np.sqrt(len(y))
             part = pd.Series(order).rank(method="dense").to_numpy().astype(int) - 1
             splits = list(GroupKFold(TUNING_FOLDS).split(within, groups=part % TUNING_FOLDS))
             grid = np.abs(within.T @ residual[:, 0]).max() / len(y) * PENALTIES
@@ -140,7 +143,8 @@ def sklearn_learner(name: str):
             base = self.means_.loc[period].to_numpy()[:, 0]
             if name == "lightgbm":
                 return base + self.model_.predict(np.column_stack([terms, period])) * self.scale_
-            return base + self.model_.predict((terms - self.term_means_.loc[period].to_numpy()) / self.scale_)
+            own = (terms - self.term_means_.loc[period].to_numpy())[:, self.own_] @ self.rotation_
+            return base + self.model_.predict(own)
 
     return Twin()
 

@@ -23,6 +23,7 @@ Learner = Callable[[FloatArray, IntArray, FloatArray, IntArray, NDArray[np.bool_
 # by the prediction error in this many sets of clusters.
 PENALTIES = np.geomspace(1, 1e-3, 30)
 TUNING_FOLDS = 5
+COLLINEAR = 1e-6
 
 # Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
 # baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is
@@ -254,7 +255,7 @@ def lasso(
 
     terms = dictionary(x, period)
     terms = terms - period_means(terms, period, train)
-    terms = terms / spread(terms[train])
+    terms = orthogonal(terms, train)
     largest = np.abs(terms[train].T @ target[train]).max() / train.sum()
     if not largest > 0:
         return np.zeros(int((~train).sum()))
@@ -274,12 +275,28 @@ def lasso(
 
 
 def dictionary(x: FloatArray, period: IntArray) -> FloatArray:
-    """Return the standardised covariates, their squares and products, and each of them in each period."""
+    """Return the standardised covariates, their squares and products, and what is each one's own in a period.
+
+    The first period has no term of its own: all periods' together repeat the covariates themselves.
+    """
     z = (x - x.mean(axis=0)) / spread(x)
     left, right = np.triu_indices(z.shape[1])
-    indicators = period[:, None] == np.unique(period)
+    indicators = period[:, None] == np.unique(period)[1:]
     by_period = (z[:, :, None] * indicators[:, None, :]).reshape(len(z), -1)
     return np.hstack([z, z[:, left] * z[:, right], by_period])
+
+
+def orthogonal(terms: FloatArray, train: NDArray[np.bool_]) -> FloatArray:
+    """Return each term less what those before it explain, with variance one over the training rows.
+
+    Powers of a skewed covariate are so collinear that coordinate descent does not converge on them.
+    """
+    triangle = np.linalg.qr(terms[train])[1]
+    size = np.abs(np.diag(triangle))
+    own = size > COLLINEAR * np.sqrt((terms[train] ** 2).sum(axis=0))
+    reduced = np.linalg.qr(terms[train][:, own])[1]
+    unit: FloatArray = np.linalg.solve(reduced.T, terms[:, own].T).T
+    return unit * np.sqrt(train.sum())
 
 
 def spread(x: FloatArray) -> FloatArray:

@@ -197,13 +197,25 @@ class Estimate:
     def test(self, which: NDArray[np.bool_] | None = None, convention: Convention = "CR1") -> Wald:
         """Test that all terms (or those selected, shape (K,)) are zero.
 
+        On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
+        defined also where the mean to divide by is not positive.
+
         Raises
         ------
         QuestionError
             If no selected term has a sampling variance.
         """
-        used = self.varies if which is None else self.varies & which
-        return inference.wald(self.effect[used], self.covariance(convention)[np.ix_(used, used)])
+        used = ~self.reference & np.any(self.linear_influence, axis=0)
+        if which is not None:
+            used &= which
+        cov = inference.covariance(
+            self.linear_influence[:, used],
+            self.sample.cluster,
+            convention,
+            n_obs=self.n_obs,
+            counted=self.counted,
+        )
+        return inference.wald(self.linear[used], cov)
 
     @property
     def pre(self) -> NDArray[np.bool_]:

@@ -85,6 +85,8 @@ class Plan:
     events : tuple of Event
     question : dict
         Fields that all questions share.
+    window : tuple of int
+        First and last event time that the figures show.
     """
 
     panel: str | dict[str, Any]
@@ -100,6 +102,7 @@ class Plan:
     band_draws: int
     permutations: int
     strata: str
+    window: tuple[int, int]
 
     def tasks(self) -> Iterator[Task]:
         """Yield every cell of every table; the headline's cells carry the randomization test."""
@@ -189,6 +192,7 @@ def read_plan(path: Path) -> Plan:
             events=tuple(Event(**event) for event in content["events"]),
             question=content["question"],
             seed=content["seed"],
+            window=(content["figure"]["window"][0], content["figure"]["window"][1]),
             **{key: content["inference"][key] for key in ("level", "band_draws", "permutations", "strata")},
         )
     except KeyError as error:

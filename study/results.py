@@ -123,7 +123,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         randomization=_randomization(task, sample, design, options, progress) if task.permutations else None,
         options=dict(fit.options),
         seed=fit.seed,
-        notes=fit.notes,
+        notes=fit.notes + _undefined(path),
         **_counts(sample),
     )
 
@@ -179,10 +179,19 @@ def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], tuple[float, int
         replace(term, band_low=row.band_low, band_high=row.band_high)
         for term, row in zip(_terms(path, task.level), band.itertuples(), strict=True)
     )
-    if not (path.pre & path.varies).any():
+    if not (path.pre & ~path.reference).any():
         return terms, (np.nan, 0)
     test = path.test(path.pre)
     return terms, (test.p_value, test.rank)
+
+
+def _undefined(path: tuple[Term, ...]) -> tuple[str, ...]:
+    times = [f"{term.event_time:g}" for term in path if np.isnan(term.estimate)]
+    if not times:
+        return ()
+    return (
+        f"No proportional effect at event times {', '.join(times)}: the mean without treatment is not positive",
+    )
 
 
 def _randomization(

@@ -243,7 +243,7 @@ def _roles(
         for period in np.unique(first_treated[~never & ~later])
     ]
     if later.any():
-        roles.append(FlowStep(f"first treated after {last} (not yet treated)", int(later.sum()), kept=True))
+        roles.append(FlowStep(f"first treated after {last}", int(later.sum()), kept=True))
     if never.any():
         roles.append(FlowStep("never treated", int(never.sum()), kept=True))
     if not columns.all():

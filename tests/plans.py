@@ -49,4 +49,6 @@ level = 0.9
 band_draws = 199
 permutations = 19
 strata = "cluster"
+[figure]
+window = [-3, 4]
 """

@@ -126,10 +126,14 @@ def of_results(plan: Plan, event: Event, scale: str, results: Results) -> Figure
     """Draw the headline design's event study of each outcome, or that of the first design that has one."""
     row = plan.figure_row
     paths = {
-        title: pd.DataFrame(results[event.label, scale, outcome, row.label].path)
+        title: _shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
         for outcome, title in plan.outcomes.items()
     }
     unit = (
         "Effect, % of the mean\nwithout treatment" if scale == "proportional" else "Effect on log(1 + papers)"
     )
     return event_study(paths, ylabel=unit, percent=scale == "proportional")
+
+
+def _shown(path: pd.DataFrame, window: tuple[int, int]) -> pd.DataFrame:
+    return path[path["event_time"].between(*window)] if len(path) else path

@@ -23,6 +23,8 @@ def numbers(plan: Plan, panel: Panel, results: Results) -> dict[str, str]:
     macros = {
         "Headline": plan.headline.label,
         "FigureDesign": plan.figure_row.label,
+        "WindowFirst": str(abs(plan.window[0])),
+        "WindowLast": str(plan.window[1]),
         "PanelUniversities": str(panel.n_units),
         "FirstYear": str(panel.periods[0]),
         "LastYear": str(panel.periods[-1]),
@@ -37,6 +39,7 @@ def numbers(plan: Plan, panel: Panel, results: Results) -> dict[str, str]:
             for outcome in plan.outcomes:
                 result = results[event.label, scale, outcome, plan.headline.label]
                 macros |= _result_numbers(macro_name(event.label, scale, outcome), result)
+                macros |= _path_numbers(macro_name(event.label, scale, outcome), result, plan.window)
                 agreeing = [results[event.label, scale, outcome, row.label].headline for row in plan.rows]
                 macros |= _spread(macro_name(event.label, scale, outcome), scale, agreeing)
     return macros
@@ -80,10 +83,22 @@ def _result_numbers(prefix: str, result: Result) -> dict[str, str]:
         f"{prefix}PreP": _p_value(result.pre_test[0]),
         f"{prefix}PreRank": str(result.pre_test[1]),
     }
-    if not math.isnan(result.untreated_mean):
+    if scale == "proportional" and not math.isnan(result.untreated_mean):
         macros[f"{prefix}UntreatedMean"] = f"{result.untreated_mean:.2f}"
     if result.randomization is not None:
         macros[f"{prefix}RandomizationP"] = _p_value(result.randomization.p_value)
+    return macros
+
+
+def _path_numbers(prefix: str, result: Result, window: tuple[int, int]) -> dict[str, str]:
+    """Return the effects at the first and last event time that the figures show."""
+    macros = {}
+    for name, time in zip(("Lead", "Last"), window, strict=True):
+        for term in result.path:
+            if term.event_time == time:
+                macros[f"{prefix}{name}"] = _effect(term.estimate, result.task.scale)
+                macros[f"{prefix}{name}Low"] = _effect(term.conf_low, result.task.scale)
+                macros[f"{prefix}{name}High"] = _effect(term.conf_high, result.task.scale)
     return macros
 
 

@@ -90,14 +90,16 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
     horizon = first.task.question.horizon
     times = "all event times from 0" if horizon is None else f"event times 0 to {horizon}"
     every = [results[task.key] for task in plan.tasks() if task.event == event]
-    coefficients = sorted({r.task.row.label for r in every if r.estimand == "coefficient"})
+    coefficients = dict.fromkeys(r.task.row.label for r in every if r.estimand == "coefficient")
     notes = [
         f"{first.n_units} {plan.text.units}, of which {first.n_treated} first treated in {first.n_cohorts} adoption "
         f"years, {first.n_obs} {plan.text.unit}-years.",
         f"Standard errors in parentheses, clustered by {first.task.question.cluster or plan.text.unit} "
         f"({first.n_clusters} clusters; {_conventions(every)}).",
         f"Estimand: the average over {times}, with equal weights"
-        + (f"; {', '.join(coefficients)}: a coefficient, not an average effect." if coefficients else "."),
+        + (
+            f"; for {'; '.join(coefficients)}: a coefficient, not an average effect." if coefficients else "."
+        ),
         f"The minimum detectable effect of {plan.headline.label} is what a two-sided 5% test finds with 80% power; "
         "in Panel A it is a share of the mean without treatment.",
     ]
@@ -153,10 +155,10 @@ def sample_table(plan: Plan, panel: Panel, results: Results) -> bytes:
     headings = [event.short for event in plan.events]
     columns = ["S[table-format=4.0]"] * len(flows)
     if papers is not None:
-        headings.append("CVPR papers")
+        headings.append("Papers")
         columns.append("S[table-format=5.0]")
     if coverage is not None:
-        headings.append("With affiliation, %")
+        headings.append("Coverage, %")
         columns.append("S[table-format=3.1]")
     return render(
         "table.tex",
@@ -166,7 +168,7 @@ def sample_table(plan: Plan, panel: Panel, results: Results) -> bytes:
         headings=headings,
         panels=[
             Block(f"Panel A. {plan.text.units.capitalize()}, by rule", by_rule),
-            Block(f"Panel B. {plan.text.units.capitalize()} first treated, by year, and coverage", by_year),
+            Block(f"Panel B. {plan.text.units.capitalize()} first treated, by year", by_year),
         ],
         notes=list(plan.text.sample_notes),
     )

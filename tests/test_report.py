@@ -141,12 +141,12 @@ def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 
-def test_an_estimate_draws_one_point_an_event_time(ran):
+def test_an_estimate_draws_one_point_an_event_time_and_the_reference_apart(ran):
     _, panel, _, _ = ran
     figure = study.estimate(panel, study.Question("count", "first_treated")).plot()
     points = figure.axes[0].lines
     times = np.concatenate([line.get_xdata() for line in points if len(line.get_xdata()) > 2])
-    assert len(times) == len(set(times)) == 18
+    assert len(times) == len(set(times)) == 17
 
 
 @pytest.mark.parametrize(

@@ -160,12 +160,16 @@ def design(
 
 
 @cache
-def all_designs() -> dict[str, Design]:
-    """Return every design by name: those of this folder and those of other distributions."""
+def _import_all() -> None:
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     for entry in entry_points(group="study.designs"):
         entry.load()
+
+
+def all_designs() -> dict[str, Design]:
+    """Return every design by name: those of this folder, of other distributions, and made in this session."""
+    _import_all()
     return dict(sorted(_registered.items()))
 
 

@@ -62,20 +62,21 @@ def event_study(paths: Mapping[str, pd.DataFrame], *, ylabel: str, percent: bool
             inner = factor * np.abs(
                 path[["conf_low", "conf_high"]].to_numpy().T - path["estimate"].to_numpy()
             )
+            axis.use_sticky_edges = False
             axis.axhline(0, color="0.35", linewidth=0.8)
             axis.axvline(-0.5, color="0.35", linewidth=0.8, linestyle=":")
             axis.bar(times, high - low, bottom=low, width=0.62, color=BAND, label="simultaneous band")
+            reference = np.isnan(low)
             axis.errorbar(
-                times,
-                estimate,
-                yerr=inner,
+                times[~reference],
+                estimate[~reference],
+                yerr=inner[:, ~reference],
                 fmt="o",
                 markersize=3.5,
                 color=COLOUR,
                 linewidth=1.1,
                 label="estimate, pointwise interval",
             )
-            reference = np.isnan(low)
             axis.plot(
                 times[reference],
                 estimate[reference],

@@ -40,6 +40,10 @@ def run(
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder to write into, instead of the plan's own.")
     ] = None,
+    cache: Annotated[
+        Path,
+        typer.Option("--cache", help="Folder of finished estimates; an interrupted run goes on from it."),
+    ] = Path("build") / "cache",
 ) -> None:
     """Produce every table, figure and number of the paper, and the record of all estimates."""
     from study import run as running
@@ -51,7 +55,8 @@ def run(
         chosen = chosen.under(design)
     panel = running.load(chosen)
     with _progress() as progress:
-        results = running.run(chosen, panel, jobs=jobs, progress=_steps(progress, len(list(chosen.tasks()))))
+        steps = _steps(progress, len(list(chosen.tasks())))
+        results = running.run(chosen, panel, jobs=jobs, progress=steps, cache=cache)
     written = write_all(output or running.paper_folder(plan), running.files(chosen, panel, results))
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
     typer.echo("Files written:")
@@ -231,5 +236,8 @@ def main() -> None:
         typer.echo(f"study: {error}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        typer.echo("study: interrupted; nothing was written.", err=True)
+        typer.echo(
+            "study: interrupted; nothing was written, and finished estimates are kept for the next run.",
+            err=True,
+        )
         raise SystemExit(130) from None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from study.cache import answer_and_store, place, stored
 from study.panel import Panel, load_panel
 from study.plan import Plan, Task
 from study.report import figures, numbers, record, tables
 from study.report.tables import Results
-from study.results import Result, answer
 
 Step = Callable[[str], None]
 
@@ -25,7 +25,9 @@ def load(plan: Plan) -> Panel:
     return panel
 
 
-def run(plan: Plan, panel: Panel, *, jobs: int = -1, progress: Step | None = None) -> Results:
+def run(
+    plan: Plan, panel: Panel, *, jobs: int = -1, progress: Step | None = None, cache: Path | None = None
+) -> Results:
     """Answer every task of a plan.
 
     Parameters
@@ -36,6 +38,8 @@ def run(plan: Plan, panel: Panel, *, jobs: int = -1, progress: Step | None = Non
         Processes; the results do not depend on it. All cores by default.
     progress : callable, optional
         Called with each finished task's description.
+    cache : Path, optional
+        Folder in which answers are kept as they are found, and looked up first.
 
     Returns
     -------
@@ -45,11 +49,16 @@ def run(plan: Plan, panel: Panel, *, jobs: int = -1, progress: Step | None = Non
     from joblib import Parallel, delayed
 
     tasks = list(plan.tasks())
-    results: dict[tuple[str, str, str, str], Result] = {}
+    paths = {task.key: None if cache is None else place(cache, task, panel) for task in tasks}
+    found = {key: stored(path) for key, path in paths.items() if path is not None}
+    results = {key: result for key, result in found.items() if result is not None}
+    if progress is not None:
+        for result in results.values():
+            progress(describe(result.task))
     # The longest tasks first, so that no process waits for one at the end.
-    order = sorted(tasks, key=lambda task: -task.permutations)
+    left = sorted((t for t in tasks if t.key not in results), key=lambda task: -task.permutations)
     workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    for result in workers(delayed(answer)(task, panel) for task in order):
+    for result in workers(delayed(answer_and_store)(task, panel, paths[task.key]) for task in left):
         results[result.task.key] = result
         if progress is not None:
             progress(describe(result.task))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from plans import PLAN, ROOT
 
 import study
+from study import cache
 from study import run as running
 from study.errors import OutputError, QuestionError
 from study.outputs import write_all
@@ -51,6 +53,35 @@ def test_every_cell_of_the_table_is_the_design_asked_directly(ran):
 def test_the_same_run_gives_the_same_bytes_for_any_number_of_jobs(ran):
     plan, panel, _, files = ran
     assert running.files(plan, panel, running.run(plan, panel, jobs=2)) == files
+
+
+def test_an_interrupted_run_goes_on_and_a_damaged_or_foreign_answer_is_found_anew(ran, tmp_path, monkeypatch):
+    plan, panel, results, files = ran
+
+    def stop_after_two(description):
+        done.append(description)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        running.run(plan, panel, jobs=1, progress=stop_after_two, cache=tmp_path)
+    kept = sorted(tmp_path.glob("*.pickle"))
+    assert len(kept) >= 2
+    kept[0].write_bytes(kept[0].read_bytes()[:50])
+    asked = []
+    real = cache.answer
+    monkeypatch.setattr(cache, "answer", lambda *a: asked.append(1) or real(*a))
+    assert running.files(plan, panel, running.run(plan, panel, jobs=1, cache=tmp_path)) == files
+    assert len(asked) == len(results) - len(kept) + 1
+    asked.clear()
+    running.run(
+        plan,
+        replace(panel, outcomes={**panel.outcomes, "count": panel.outcomes["count"] + 1}),
+        jobs=1,
+        cache=tmp_path,
+    )
+    assert len(asked) == len(results)
 
 
 def test_another_headline_design_moves_the_randomization_test_the_figure_and_the_numbers(ran):

@@ -280,6 +280,39 @@ class Estimate:
         return plot_estimate(self, level)
 
 
+def coefficients(
+    sample: Sample,
+    terms: tuple[str, ...],
+    linear: FloatArray,
+    influence: FloatArray,
+    *,
+    n_obs: int,
+    **fields: Any,
+) -> Estimate:
+    """Return an estimate whose terms are coefficients, of no one cohort, period or event time.
+
+    Parameters
+    ----------
+    sample, terms, n_obs, **fields
+        As in :class:`Estimate`.
+    linear, influence : ndarray, shapes (K,), (n, K)
+    """
+    unlabelled = np.full(len(terms), np.nan)
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.COEFFICIENT,
+        terms=terms,
+        linear=linear,
+        linear_influence=influence,
+        cohort=unlabelled,
+        period=unlabelled,
+        event_time=unlabelled,
+        reference=np.zeros(len(terms), dtype=bool),
+        n_obs=n_obs,
+        **fields,
+    )
+
+
 def joint(*estimates: Estimate) -> Joint:
     """Return all terms that vary with their joint sampling distribution, on the union of the samples.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import treated_means
 from study.errors import QuestionError
-from study.estimates import Estimate
+from study.estimates import Estimate, coefficients
 from study.inference import covariance
 from study.panel import FloatArray
 from study.question import Sample
@@ -162,21 +162,14 @@ def dml_panel(
     coefficient = theta.mean(keepdims=True)
 
     mean, mean_influence = treated_means(sample, treated_at_change(sample, rows)[None])
-    unlabelled = np.full(1, np.nan)
-    return Estimate(
-        sample=sample,
-        estimand=Estimand.COEFFICIENT,
-        terms=("treatment",),
-        linear=coefficient,
-        linear_influence=influence,
+    return coefficients(
+        sample,
+        ("treatment",),
+        coefficient,
+        influence,
+        n_obs=len(rows.unit),
         untreated_mean=mean - coefficient,
         untreated_influence=mean_influence - influence,
-        cohort=unlabelled,
-        period=unlabelled,
-        event_time=unlabelled,
-        reference=np.zeros(1, dtype=bool),
-        n_obs=len(rows.unit),
-        convention="CR0",
         notes=notes(sample, rows, theta, influence),
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.designs import Assumes, Estimand, Handles, design
-from study.estimates import Estimate
+from study.estimates import Estimate, coefficients
 from study.fixed_effects import two_way_regression
 from study.panel import FloatArray
 from study.question import Sample
@@ -62,23 +62,18 @@ def twfe(sample: Sample) -> Estimate:
     fit = two_way_regression(sample.y, regressors, names, sample.weights)
     treated = sample.treatment[None] == 1
     mean, mean_influence = treated_means(sample, treated)
-    unlabelled = np.full(len(names), np.nan)
-    untreated = np.concatenate([mean - fit.coefficient[:1], unlabelled[1:]])
+    untreated = np.full(len(names), np.nan)
+    untreated[0] = mean[0] - fit.coefficient[0]
     untreated_influence = np.zeros_like(fit.influence)
     untreated_influence[:, :1] = mean_influence - fit.influence[:, :1]
-    return Estimate(
-        sample=sample,
-        estimand=Estimand.COEFFICIENT,
-        terms=tuple(names),
-        linear=fit.coefficient,
-        linear_influence=fit.influence,
+    return coefficients(
+        sample,
+        tuple(names),
+        fit.coefficient,
+        fit.influence,
+        n_obs=int(sample.observed.sum()),
         untreated_mean=untreated,
         untreated_influence=untreated_influence,
-        cohort=unlabelled,
-        period=unlabelled,
-        event_time=unlabelled,
-        reference=np.zeros(len(names), dtype=bool),
-        n_obs=int(sample.observed.sum()),
         counted=fit.counted,
         convention="CR1_fixest",
     )

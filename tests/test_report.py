@@ -18,7 +18,7 @@ from study import run as running
 from study.errors import OutputError, QuestionError
 from study.outputs import write_all
 from study.plan import read_plan
-from study.report import figures, latex, record
+from study.report import figures, latex, numbers, record
 from study.report.compile import compile_paper
 
 
@@ -100,6 +100,16 @@ def test_a_headline_without_event_times_leaves_the_figure_to_a_design_that_has_t
     swapped = plan.under("twfe")
     assert swapped.figure_row.label == "CS"
     assert swapped.headline.label == "TWFE"
+
+
+def test_the_text_has_the_same_macros_under_every_headline_design(ran):
+    plan, panel, results, _ = ran
+    expected = numbers.numbers(plan, panel, results)
+    for design in ("event_study", "twfe"):
+        swapped = plan.under(design)
+        fresh = numbers.numbers(swapped, panel, running.run(swapped, panel, jobs=1))
+        assert fresh.keys() == expected.keys()
+        assert all(fresh.values())
 
 
 def test_the_record_reads_back_to_itself_and_a_changed_cell_is_named(ran, tmp_path):

@@ -69,36 +69,31 @@ def _sample_numbers(event: Event, plan: Plan, results: Results) -> dict[str, str
 
 
 def _result_numbers(prefix: str, result: Result) -> dict[str, str]:
-    scale = result.task.scale
-    term = result.headline
-    if term is None:
-        return {f"{prefix}{name}": "(refused)" for name in ("Estimate", "Error", "Low", "High", "P", "Mde")}
-    macros = {
-        f"{prefix}Estimate": _effect(term.estimate, scale),
-        f"{prefix}Error": _effect(term.std_error, scale),
-        f"{prefix}Low": _effect(term.conf_low, scale),
-        f"{prefix}High": _effect(term.conf_high, scale),
-        f"{prefix}P": _p_value(term.p_value),
+    """Return a result's numbers; the same names whatever the design, "(none)" for what it does not give."""
+    scale, term = result.task.scale, result.headline
+    p_value = math.nan if result.randomization is None else result.randomization.p_value
+    return {
+        f"{prefix}Estimate": _effect(term.estimate if term else math.nan, scale),
+        f"{prefix}Error": _effect(term.std_error if term else math.nan, scale),
+        f"{prefix}Low": _effect(term.conf_low if term else math.nan, scale),
+        f"{prefix}High": _effect(term.conf_high if term else math.nan, scale),
+        f"{prefix}P": _p_value(term.p_value if term else math.nan),
         f"{prefix}Mde": _effect(result.minimum_detectable_effect, scale),
         f"{prefix}PreP": _p_value(result.pre_test[0]),
         f"{prefix}PreRank": str(result.pre_test[1]),
+        f"{prefix}RandomizationP": _p_value(p_value),
     }
-    if scale == "proportional" and not math.isnan(result.untreated_mean):
-        macros[f"{prefix}UntreatedMean"] = f"{result.untreated_mean:.2f}"
-    if result.randomization is not None:
-        macros[f"{prefix}RandomizationP"] = _p_value(result.randomization.p_value)
-    return macros
 
 
 def _path_numbers(prefix: str, result: Result, window: tuple[int, int]) -> dict[str, str]:
     """Return the effects at the first and last event time that the figures show."""
     macros = {}
+    by_time = {term.event_time: term for term in result.path}
     for name, time in zip(("Lead", "Last"), window, strict=True):
-        for term in result.path:
-            if term.event_time == time:
-                macros[f"{prefix}{name}"] = _effect(term.estimate, result.task.scale)
-                macros[f"{prefix}{name}Low"] = _effect(term.conf_low, result.task.scale)
-                macros[f"{prefix}{name}High"] = _effect(term.conf_high, result.task.scale)
+        term = by_time.get(time)
+        values = (term.estimate, term.conf_low, term.conf_high) if term else (math.nan,) * 3
+        for part, value in zip(("", "Low", "High"), values, strict=True):
+            macros[f"{prefix}{name}{part}"] = _effect(value, result.task.scale)
     return macros
 
 

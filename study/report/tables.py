@@ -103,6 +103,12 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
         f"The minimum detectable effect of {plan.headline.label} is what a two-sided 5% test finds with 80% power; "
         "in Panel A it is a share of the mean without treatment.",
     ]
+    if len(plan.scales) > 1:
+        trends = [
+            f"Panel {letter} of {'log(1 + outcome)' if scale == 'log1p' else 'the outcome itself'}"
+            for letter, scale in zip("ABCDEFGH", plan.scales, strict=False)
+        ]
+        notes.append(f"Parallel trends are assumed: {', '.join(trends)}.")
     means = [r.untreated_mean for r in _row(plan, event, scale, plan.headline.label, results)]
     if not any(math.isnan(m) for m in means):
         told = ", ".join(
@@ -142,6 +148,10 @@ def sample_table(plan: Plan, panel: Panel, results: Results) -> bytes:
             for reason in _reasons(flows, kept=False)
         ),
         Line("In the sample", [str(sum(s.units for s in flow if s.kept)) for flow in flows] + blank),
+        Line(
+            f"of which first treated in {panel.periods[0]}-{panel.periods[-1]}",
+            [str(sum(s.units for s in flow if s.kept and _year(s.reason))) for flow in flows] + blank,
+        ),
         *(
             Line(f"of which {reason}", _counts(flows, reason) + blank)
             for reason in _reasons(flows, kept=True)

@@ -36,7 +36,7 @@ $(READY): requirements.lock pyproject.toml
 # Needs uv; pins every dependency with hashes for Python 3.11 to 3.13, without index lines.
 lock:
 	printf 'hatchling\neditables\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --extra test --output-file requirements.lock pyproject.toml -
+		--extra test --output-file requirements.lock pyproject.toml -
 
 clean:
 	rm -rf $(VENV) build

@@ -11,17 +11,9 @@ import pytest
 from scipy import stats
 
 from study.designs import estimate
-from study.designs.dml_panel import (
-    ONE_THREAD,
-    PENALTIES,
-    SINGLE_PRECISION,
-    TREES,
-    TUNING_FOLDS,
-    changes,
-    deal,
-    dictionary,
-)
+from study.designs.dml_panel import changes, deal
 from study.errors import QuestionError
+from study.learners import ONE_THREAD, PENALTIES, SINGLE_PRECISION, TREES, TUNING_FOLDS, dictionary
 from study.panel import Panel
 from study.question import Question
 

@@ -1,0 +1,80 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A tour in ten minutes
+#
+# One panel, one question, several designs. Open this file in Jupyter with jupytext, or run it as a script.
+
+# %%
+import study
+
+panel = study.load_panel("cvpr")
+print(panel.n_units, "universities,", panel.periods[0], "to", panel.periods[-1])
+print("outcomes:", ", ".join(panel.outcomes), "| events:", ", ".join(panel.events))
+
+# %% [markdown]
+# **What** is asked is a question. Here: papers over the five years from the first accelerator system in the TOP500,
+# as a share of what they would have been, compared with universities of like size before 2014.
+
+# %%
+question = study.Question(
+    outcome="papers",
+    event="first_accelerator",
+    scale="proportional",
+    covariates=("log_baseline_papers", "baseline_papers"),
+    horizon=4,
+    min_cohort_size=1,
+)
+for step in question.sample(panel).flow:
+    print(f"{step.units:5d}  {'kept' if step.kept else 'dropped'}: {step.reason}")
+
+# %% [markdown]
+# **How** it is answered is a design.
+
+# %%
+fit = study.estimate(panel, question, design="callaway_santanna", method="reg")
+print(fit.headline.tidy().round(3))
+print("Smallest effect found with 80% power:", fit.headline.minimum_detectable_effect().round(3)[0])
+
+# %% [markdown]
+# The path by years since adoption, with its simultaneous band, and the joint test of the years before.
+
+# %%
+path = fit.aggregate("event")
+print(path.band(draws=999).round(2))
+print(path.test(path.pre))
+figure = fit.plot()
+
+# %% [markdown]
+# Another design is another word. What a design cannot answer it refuses in one line.
+
+# %%
+plain = question.but(covariates=())
+for name in ("callaway_santanna", "event_study", "twfe"):
+    row = study.estimate(panel, plain, design=name).headline.tidy().iloc[0]
+    print(f"{name:20s} {row.estimate:6.3f} ({row.std_error:.3f})")
+
+try:
+    study.estimate(panel, plain.but(comparison="never_treated"), design="twfe")
+except study.QuestionError as refusal:
+    print(refusal)
+
+# %% [markdown]
+# Do two designs agree? Their influence functions give the joint distribution.
+
+# %%
+pair = study.joint(
+    study.estimate(panel, plain, design="callaway_santanna").headline,
+    study.estimate(panel, plain, design="event_study").headline,
+)
+print(pair.differences().test())

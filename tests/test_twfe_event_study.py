@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import goldens
@@ -198,3 +199,33 @@ def test_a_static_coefficient_is_not_aggregated_but_is_its_own_headline() -> Non
     assert fit.headline.terms == ("treatment",)
     with pytest.raises(QuestionError, match="twfe: its term is a coefficient"):
         fit.aggregate("event_average")
+
+
+@pytest.mark.parametrize("design", ["twfe", "event_study"])
+@pytest.mark.parametrize("groups", [None, 40])
+def test_intervals_cover_at_their_level_where_the_designs_assumptions_hold(
+    design: str, groups: int | None
+) -> None:
+    rng = np.random.default_rng(20241124)
+    n, n_draws, covered = 200, 500, 0
+    source = simulated.panel(n=n)
+    group = np.arange(n) % (groups or n)
+    for _ in range(n_draws):
+        first = rng.choice([np.nan, *simulated.COHORTS], size=n)
+        since = simulated.PERIODS - first[:, None]
+        growth = 0.0 if design == "twfe" else np.maximum(since, 0.0) / 2
+        size = 1 + 0.5 * rng.normal(size=(n, 1))
+        shocks = np.cumsum(rng.normal(size=(group.max() + 1, len(simulated.PERIODS))), axis=1)[group]
+        y = rng.normal(size=(n, 1)) + 0.3 * simulated.PERIODS + np.where(since >= 0, size * (1 + growth), 0.0)
+        made = replace(
+            source,
+            outcomes={"y": y + 0.4 * shocks + 0.5 * rng.normal(size=y.shape)},
+            first_treated={"event": first},
+            attributes={"group": group.astype(str)},
+            covariates={},
+        )
+        question = Question("y", "event", horizon=2, cluster="group" if groups else None)
+        fit = estimate(made, question, design).headline
+        truth = 1.0 if design == "twfe" else 1.5
+        covered += abs(fit.effect[0] - truth) <= fit.critical_value() * fit.std_error[0]
+    assert abs(covered / n_draws - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / n_draws)

@@ -195,7 +195,8 @@ def load_panel(name: str) -> Panel:
     if name not in catalogue:
         raise unknown("panel", name, catalogue, "load_panel")
     entry = dict(catalogue[name])
-    return Panel.from_long(shipped("data", entry.pop("file")), name=name, **entry)
+    sources = tomllib.loads(shipped("data", "sources.toml").read_text(encoding="utf-8"))
+    return Panel.from_long(shipped("data", entry.pop("file")), name=name, provenance=sources, **entry)
 
 
 def never_switches_off(path: FloatArray) -> bool:

@@ -163,3 +163,10 @@ def test_a_file_that_is_absent_or_no_table_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_shipped_panel_is_refused_with_those_there_are() -> None:
     with pytest.raises(StudyError, match=r'load_panel: there is no panel "cvprr"\..*Known: '):
         load_panel("cvprr")
+
+
+def test_the_shipped_panel_says_where_it_comes_from() -> None:
+    sources = load_panel("cvpr").provenance
+    text = str(sources)
+    assert "TOP500" in text
+    assert "sha256" in text

@@ -280,12 +280,12 @@ def test_covers_a_known_effect_under_nonlinear_confounding_where_linear_designs_
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_same_seed_same_numbers_and_the_global_seed_is_not_touched(learner):
     source, question = panel(long_table()), ask("first", "x1")
-    np.random.seed(11)  # noqa: NPY002
-    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(11)  # noqa: NPY002 (the global generator is what is tested)
+    before = np.random.get_state()  # noqa: NPY002 (the global generator is what is tested)
     first, again = (
         estimate(source, question, "dml_panel", learner=learner, repetitions=2, seed=5) for _ in range(2)
     )
-    after = np.random.get_state()  # noqa: NPY002
+    after = np.random.get_state()  # noqa: NPY002 (the global generator is what is tested)
     other = estimate(source, question, "dml_panel", learner=learner, repetitions=2, seed=6)
     assert np.array_equal(before[1], after[1])
     assert before[2:] == after[2:]
@@ -297,7 +297,7 @@ def test_same_seed_same_numbers_and_the_global_seed_is_not_touched(learner):
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_repetitions_are_averaged_with_their_influence(learner, monkeypatch):
-    import study.designs.dml_panel  # noqa: F401
+    import study.designs.dml_panel  # noqa: F401 (so that sys.modules has it)
 
     module = sys.modules["study.designs.dml_panel"]
     source, question = panel(long_table()), ask("first", "x1")

@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from originals import NAMED, new_rows, old_rows, paper, write_papers, write_universities, write_xlsx
 
@@ -142,28 +143,48 @@ def test_a_folder_without_lists_says_what_to_download(tmp_path: Path) -> None:
         top500.lists(tmp_path)
 
 
+def _read(folder: Path, records: list[dict[str, str]], name: str = "cvpr2013.json.gz") -> pd.DataFrame:
+    write_papers(folder / "cvpr" / name, records)
+    return paperlists.read(folder, [("cvpr", 2013)])
+
+
 @pytest.mark.parametrize("name", ["cvpr2013.json", "cvpr2013.json.gz"])
 def test_papers_read_the_same_plain_and_compressed(tmp_path: Path, name: str) -> None:
-    path = write_papers(tmp_path / "cvpr" / name, [paper("MIT; Google", aff_domain="mit.edu;google.com")])
-    assert paperlists.locate(tmp_path, "cvpr", 2013) == path
-    table = paperlists.read_file(path, "cvpr", 2013)
+    table = _read(tmp_path, [paper("MIT; Google", aff_domain="mit.edu;google.com")], name)
     assert table.to_dict("records") == [
-        {"venue": "cvpr", "year": 2013, "row": 1, "status": "Poster", "track": "main", "aff": "MIT; Google",
-         "aff_domain": "mit.edu;google.com"}
+        {"venue": "cvpr", "year": 2013, "row": 1, "title": "Of MIT; Google", "author": "A. Name", "aff": "MIT; Google",
+         "aff_domain": "mit.edu;google.com", "track": "main", "status": "Poster", "primary_area": "", "keywords": ""}
     ]  # fmt: skip
 
 
-def test_titles_names_and_addresses_are_not_taken_over() -> None:
-    assert not {"title", "author", "abstract", "email"} & set(paperlists.COLUMNS)
+def test_rows_keep_the_order_of_files_and_of_records(tmp_path: Path) -> None:
+    for venue, year in (("cvpr", 2014), ("cvpr", 2013), ("acml", 2013)):
+        records = [paper(f"{venue} {year} {place}") for place in range(3000)]
+        write_papers(tmp_path / venue / f"{venue}{year}.json", records)
+    table = paperlists.read(tmp_path, [("cvpr", 2014), ("acml", 2013), ("cvpr", 2013)])
+    assert table["aff"].tolist() == [
+        f"{name} {place}" for name in ("cvpr 2014", "acml 2013", "cvpr 2013") for place in range(3000)
+    ]
+    assert table["row"].tolist() == [*range(1, 3001)] * 3
 
 
 def test_only_accepted_papers_of_the_main_track_count(tmp_path: Path) -> None:
     records = [
         paper("A"), paper("B", status="Reject"), paper("C", status="Withdraw"), paper("D", status="Desk Reject"),
-        paper("E", track="Demo Track"), {"aff": "F"}, paper("G", status="Oral"),
+        paper("E", track="Demo Track"), {"aff": "F"}, paper("G", status="Oral", title="Another"),
     ]  # fmt: skip
-    table = paperlists.read_file(write_papers(tmp_path / "x.json", records), "x", 2013)
-    assert paperlists.published(table)["aff"].tolist() == ["A", "G"]
+    assert paperlists.published(_read(tmp_path, records))["aff"].tolist() == ["A", "G"]
+
+
+def test_a_paper_that_stands_twice_counts_once_and_is_told(tmp_path: Path) -> None:
+    same = {"title": "The same"}
+    twice = [
+        paper("A", **same), paper("B", **same), paper("C", author="C. Name", **same), paper("D", title=""),
+        paper("E", title=""),
+    ]  # fmt: skip
+    table = paperlists.published(_read(tmp_path, twice))
+    assert table["aff"].tolist() == ["A", "C", "D", "E"]
+    assert table["repeats"].tolist() == [1, 0, 0, 0]
 
 
 def _whole() -> bytes:
@@ -177,21 +198,26 @@ def _whole() -> bytes:
         (gzip.compress(_whole())[:-20], r"truncated or damaged gzip within its \d+ bytes"),
         (gzip.compress(_whole())[:60], "truncated or damaged gzip"),
         (_whole()[:-30], r"broken JSON at character \d+ \(line 1\)"),
-        (b"<html>Not found</html>", "broken JSON at character 0"),
+        (b"<html>Not found</html>", "web page and no JSON"),
         (b'{"papers": []}', "no list of papers"),
         (b"[]", "no list of papers"),
         (b'[{"aff": "MIT"}, "text"]', "record 2: is no object"),
         (b'[{"aff": ["MIT"]}]', r'record 1: field "aff" holds list'),
         (b'[{"aff": "\xff"}]', "byte 10 is not UTF-8"),
+        (b'[{"aff": 7}, "text"]', r'record 1: field "aff" holds int'),
+        (_whole()[:-1], "broken JSON"),
+        ("[]".encode("utf-16"), "byte 0 is not UTF-8"),
     ],
 )
 def test_a_damaged_file_of_papers_is_named_with_the_place(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
-    path = tmp_path / "cvpr2013.json.gz"
+    write_papers(tmp_path / "acml" / "acml2010.json", [paper("MIT")])
+    path = tmp_path / "cvpr" / "cvpr2013.json.gz"
+    path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        paperlists.read_file(path, "cvpr", 2013)
+        paperlists.read(tmp_path, [("acml", 2010), ("cvpr", 2013)])
     assert str(caught.value).startswith("cvpr2013.json.gz")
     assert "\n" not in str(caught.value)
 

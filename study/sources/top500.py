@@ -1,25 +1,72 @@
-"""TOP500 lists: one Excel file a list, as the publisher has them, into one table of systems."""
+"""TOP500 lists: one Excel or XML file a list, as the publisher has them, into one table of systems."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.errors import DataError
 
+if TYPE_CHECKING:
+    from study.sources.fetching import Fetcher
+
+ADDRESS = "https://www.top500.org"
+# Public code that downloads the lists reports that quick sequences of requests are blocked.
+PAUSE = 15.0
+
 FIRST_LIST = "1993-06"
 FIRST_ACCELERATOR_LIST = "2011-06"
 FIRST_TERAFLOP_LIST = "2017-06"
+FIRST_XLSX_LIST = "2020-06"
 ROWS = 500
+NAMESPACE = "http://www.top500.org/xml/top500/1.0"
+# The codes of area-of-installation, found by comparing XML and Excel files of June 2014 and June 2017.
+SEGMENTS = {
+    "1": "Academic",
+    "2": "Classified",
+    "3": "Government",
+    "4": "Industry",
+    "5": "Others",
+    "6": "Research",
+    "7": "Vendor",
+}
 
-_FILE = re.compile(r"TOP500_(\d{4})(06|11)\.xlsx?")
-_NAMED_ACCELERATOR = re.compile(r"nvidia|\bgpu\b|radeon|powerxcell|clearspeed|\baccelerator\b", re.IGNORECASE)
+_FILE = re.compile(r"TOP500_(\d{4})(06|11)(?:\.xlsx?|(?:_all)?\.xml)")
+_NAMED_ACCELERATOR = re.compile(
+    r"nvidia|\bgpu\b|\btesla\b|superchip|radeon|\bati hd\b|firepro|instinct|vega 20|powerxcell|clearspeed"
+    r"|\baccelerator\b|intel mic\b|xeon phi(?! (?:7[02]|cpu))|pezy|matrix-2000|mn-core|deep computing processor",
+    re.IGNORECASE,
+)
 _REQUIRED = ("rank", "site", "country", "computer", "segment", "rmax")
+_TAKEN = (*_REQUIRED, "name", "year", "accelerator")
+_ELEMENTS = {
+    "rank": "rank",
+    "site": "installation-site/installation-site-name",
+    "country": "country",
+    "name": "system-name",
+    "computer": "computer",
+    "segment": "area-of-installation",
+    "rmax": "r-max",
+    "year": "year",
+}
+
+
+class _System(NamedTuple):
+    """One system as the file has it: where it stands there, and its fields as text."""
+
+    place: str
+    fields: Mapping[str, str]
+
+    def text(self, name: str) -> str:
+        return " ".join(self.fields.get(name, "").split())
 
 
 def lists(folder: Path) -> dict[str, Path]:
@@ -30,29 +77,18 @@ def lists(folder: Path) -> dict[str, Path]:
     DataError
         If there is none, one is there twice, or one between June 1993 and the newest is missing.
     """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("TOP500_*.xls*")):
-        match = _FILE.fullmatch(path.name)
-        if match is None:
-            continue
-        month = f"{match[1]}-{match[2]}"
-        if month in found:
-            raise DataError(
-                f"TOP500: list {month} is there twice ({found[month].name}, {path.name}); keep one."
-            )
-        found[month] = path
+    found = _present(folder)
     if not found:
         raise DataError(
-            f"TOP500: no file TOP500_YYYYMM.xls or .xlsx in {folder}; download the lists into it."
+            f"TOP500: no file TOP500_YYYYMM.xls, .xlsx or .xml in {folder}; download the lists into it."
         )
-    months = sorted(found)
-    for month in _sequence(months[-1]):
+    for month in _sequence(max(found)):
         if month not in found:
             raise DataError(
                 f"TOP500: list {month} is missing in {folder}, but later ones are there; "
-                f"download TOP500_{month.replace('-', '')}.xls into it."
+                f"download {_file_name(month, 'excel')} into it."
             )
-    return {month: found[month] for month in months}
+    return {month: found[month] for month in sorted(found)}
 
 
 def read_list(path: Path, month: str) -> pd.DataFrame:
@@ -62,14 +98,141 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     -------
     DataFrame
         500 rows: list, rank, site, country, segment, system (name and computer), rmax_tflops,
-        accelerator (empty = none). Before June 2011 the lists have no such column: there it is
-        "named in the system" where the description names one.
+        accelerator (empty = none), year_installed (Int64; empty where the list has no such column).
+        Excel lists before June 2011 and all XML lists do not say which accelerator there is: there
+        it is "named in the system" where the description names one. On the Excel lists from June
+        2011 to June 2026, which say it, the descriptions name 3,946 of 3,986 accelerators (99.0%),
+        and 28 of the 3,974 that they name are none by the column (0.7%).
 
     Raises
     ------
     DataError
-        If the file is no Excel file, lacks a column, or has not exactly the ranks 1 to 500.
+        If the file is no Excel or XML file, lacks a column or element, or has not exactly the
+        ranks 1 to 500.
     """
+    if path.stat().st_size == 0:
+        raise DataError(f"{path.name}: the file is empty; download it again.")
+    if path.suffix == ".xml":
+        systems, unit, accelerators = _xml_systems(path), 1e-3, False
+    else:
+        systems = _excel_systems(path, month)
+        unit = 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
+        accelerators = "accelerator" in systems[0].fields
+    records = [_record(path.name, system, month, unit, accelerators) for system in systems]
+    # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
+    ranks = [int(str(record["rank"])) for record in records]
+    for position, (system, rank) in enumerate(zip(systems, ranks, strict=True)):
+        if rank > position + 1 or (position and rank < ranks[position - 1]):
+            raise DataError(
+                f"{path.name}, {system.place}: rank {rank} follows {ranks[position - 1]}; restore the order."
+            )
+    return pd.DataFrame(records).astype({"year_installed": "Int64"})
+
+
+def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+    """Read all lists of a folder into one table, in the order of time and rank."""
+    tables = []
+    for month, path in lists(folder).items():
+        if progress is not None:
+            progress(f"TOP500 list {month}")
+        tables.append(read_list(path, month))
+    return pd.concat(tables, ignore_index=True)
+
+
+def fetch(
+    raw: Path,
+    fetcher: Fetcher,
+    *,
+    progress: Callable[[str], None] | None = None,
+    last: str | None = None,
+    kind: Literal["excel", "xml"] = "excel",
+    address: str = ADDRESS,
+) -> list[Path]:
+    """Download the lists that are not in ``raw/top500/`` yet, in whatever format.
+
+    The publisher has asked for a free login at times. Where it does, download the lists with a
+    browser and put them into the folder under the publisher's names; they are kept as they are.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of originals.
+    fetcher : Fetcher
+        The client that downloads.
+    progress : callable, optional
+        Called with a short text before each list.
+    last : str, optional
+        Month ("YYYY-MM") of the last list; where none is given, the newest that is out for sure
+        (lists come out in June and November).
+    kind : {"excel", "xml"}
+        Format; XML lists do not say which accelerator a system has.
+    address : str
+        The publisher's site.
+
+    Returns
+    -------
+    list of Path
+        The files of all lists.
+
+    Raises
+    ------
+    DataError
+        If a list cannot be downloaded; those that could be stay.
+    """
+    folder = raw / "top500"
+    there = _present(folder)
+    months = list(_sequence(last if last is not None else _newest(date.today())))
+    for month in months:
+        if month in there:
+            continue
+        if progress is not None:
+            progress(f"TOP500 list {month}")
+        name = _file_name(month, kind)
+        url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"
+        try:
+            there[month] = fetcher.download(url, folder / name, pause=PAUSE)
+        except DataError as error:
+            missing = sum(other not in there for other in months)
+            raise DataError(f"{error} {missing} of {len(months)} lists are missing in {folder}.") from None
+    return [there[month] for month in months]
+
+
+def _present(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("TOP500_*")):
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            continue
+        month = f"{match[1]}-{match[2]}"
+        if month in found:
+            raise DataError(
+                f"TOP500: list {month} is there twice ({found[month].name}, {path.name}); keep one."
+            )
+        found[month] = path
+    return found
+
+
+def _file_name(month: str, kind: str) -> str:
+    stem = f"TOP500_{month.replace('-', '')}"
+    if kind == "xml":
+        return f"{stem}_all.xml"
+    return f"{stem}.xlsx" if month >= FIRST_XLSX_LIST else f"{stem}.xls"
+
+
+def _newest(today: date) -> str:
+    """Return the month of the newest list that is out for sure: that of June from July, of November from December."""
+    if today.month == 12:
+        return f"{today.year}-11"
+    return f"{today.year}-06" if today.month > 6 else f"{today.year - 1}-11"
+
+
+def _sequence(last: str) -> Iterable[str]:
+    first_year, last_year = int(FIRST_LIST[:4]), int(last[:4])
+    months = (f"{year}-{half}" for year in range(first_year, last_year + 1) for half in ("06", "11"))
+    return (month for month in months if month <= last)
+
+
+def _excel_systems(path: Path, month: str) -> list[_System]:
     rows = _cells(path)
     header = next(
         (i for i, row in enumerate(rows) if {"rank", "site"} <= {_label(cell) for cell in row}), None
@@ -84,45 +247,17 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
         raise DataError(
             f"{path.name}, row {header + 1}: no column {', '.join(missing)}; download the list again."
         )
-    body = [
-        (i + 1, row) for i, row in enumerate(rows) if i > header and any(str(cell).strip() for cell in row)
+    taken = {name: columns[name] for name in _TAKEN if name in columns}
+    systems = [
+        _System(f"row {number}", {name: str(row[j]) for name, j in taken.items()})
+        for number, row in enumerate(rows[header + 1 :], start=header + 2)
+        if any(str(cell).strip() for cell in row)
     ]
-    if len(body) != ROWS:
-        raise DataError(
-            f"{path.name}: {len(body)} systems after the heading in row {header + 1}, a list has {ROWS}; "
-            "the file is incomplete, download it again."
-        )
-    unit = 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
-    records = [_record(path.name, line, row, columns, month, unit) for line, row in body]
-    # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
-    ranks = [int(str(record["rank"])) for record in records]
-    for position, ((line, _), rank) in enumerate(zip(body, ranks, strict=True)):
-        if rank > position + 1 or (position and rank < ranks[position - 1]):
-            raise DataError(
-                f"{path.name}, row {line}: rank {rank} follows {ranks[position - 1]}; restore the order."
-            )
-    return pd.DataFrame(records)
-
-
-def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
-    """Read all lists of a folder into one table, in the order of time and rank."""
-    tables = []
-    for month, path in lists(folder).items():
-        if progress is not None:
-            progress(f"TOP500 list {month}")
-        tables.append(read_list(path, month))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _sequence(last: str) -> Iterable[str]:
-    first_year, last_year = int(FIRST_LIST[:4]), int(last[:4])
-    months = (f"{year}-{half}" for year in range(first_year, last_year + 1) for half in ("06", "11"))
-    return (month for month in months if month <= last)
+    _check_count(path, len(systems), f" after the heading in row {header + 1}")
+    return systems
 
 
 def _cells(path: Path) -> list[list[Any]]:
-    if path.stat().st_size == 0:
-        raise DataError(f"{path.name}: the file is empty; download it again.")
     with path.open("rb") as stream:
         start = stream.read(64).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -141,35 +276,75 @@ def _label(cell: Any) -> str:
     return "accelerator" if label == "accelerator/co-processor" else label
 
 
-def _record(
-    file: str, line: int, row: list[Any], columns: dict[str, int], month: str, unit: float
-) -> dict[str, str | int | float]:
-    def text(name: str) -> str:
-        place = columns.get(name)
-        return "" if place is None else " ".join(str(row[place]).split())
-
-    for name in ("site", "country"):
-        if not text(name):
-            raise DataError(f"{file}, row {line}: {name} is empty; download the list again.")
+def _xml_systems(path: Path) -> list[_System]:
     try:
-        rank, rmax = int(float(text("rank"))), float(text("rmax"))
-    except ValueError:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        line, column = error.position
         raise DataError(
-            f'{file}, row {line}: rank "{text("rank")}" and Rmax "{text("rmax")}" must be numbers; '
-            "download the list again."
+            f"{path.name}, line {line}, column {column + 1}: broken XML "
+            f"({str(error).partition(':')[0]}); log in and download it again."
         ) from None
-    if rmax <= 0:
-        raise DataError(f"{file}, row {line}: Rmax is {rmax}, it must be above 0; download the list again.")
-    system = ", ".join(part for part in (text("name"), text("computer")) if part)
+    except ValueError as error:
+        raise DataError(f"{path.name}: not readable as XML ({error}); download it again.") from None
+    if root.tag != f"{{{NAMESPACE}}}list":
+        raise DataError(f"{path.name}: the root is {root.tag}, no top500:list; log in and download it again.")
+    sites = root.findall(f"{{{NAMESPACE}}}site")
+    _check_count(path, len(sites), "")
+    return [_xml_system(path.name, f"system {n}", site) for n, site in enumerate(sites, start=1)]
+
+
+def _xml_system(file: str, place: str, site: ElementTree.Element) -> _System:
+    fields = {}
+    for name, element in _ELEMENTS.items():
+        found = site.find(f"top500:{element.replace('/', '/top500:')}", {"top500": NAMESPACE})
+        if found is None:
+            raise DataError(f"{file}, {place}: no element {element}; download the list again.")
+        fields[name] = found.text or ""
+    code = fields["segment"].strip()
+    if code not in SEGMENTS:
+        raise DataError(f'{file}, {place}: area-of-installation "{code}" is none of 1 to 7; download again.')
+    return _System(place, {**fields, "segment": SEGMENTS[code]})
+
+
+def _check_count(path: Path, systems: int, where: str) -> None:
+    if systems != ROWS:
+        raise DataError(
+            f"{path.name}: {systems} systems{where}, a list has {ROWS}; "
+            "the file is incomplete, download it again."
+        )
+
+
+def _record(
+    file: str, given: _System, month: str, unit: float, accelerators: bool
+) -> dict[str, str | int | float | None]:
+    for name in ("site", "country"):
+        if not given.text(name):
+            raise DataError(f"{file}, {given.place}: {name} is empty; download the list again.")
+    year = given.text("year")
+    try:
+        rank, rmax = int(float(given.text("rank"))), float(given.text("rmax"))
+        installed = int(float(year)) if year else None
+    except (ValueError, OverflowError):
+        raise DataError(
+            f'{file}, {given.place}: rank "{given.text("rank")}", Rmax "{given.text("rmax")}" and year "{year}" '
+            "must be numbers; download the list again."
+        ) from None
+    if not 0 < rmax < math.inf:
+        raise DataError(
+            f"{file}, {given.place}: Rmax is {rmax}, it must be above 0; download the list again."
+        )
+    system = ", ".join(part for part in (given.text("name"), given.text("computer")) if part)
     return {
         "list": month,
         "rank": rank,
-        "site": text("site"),
-        "country": text("country"),
-        "segment": text("segment"),
+        "site": given.text("site"),
+        "country": given.text("country"),
+        "segment": given.text("segment"),
         "system": system,
         "rmax_tflops": rmax * unit,
-        "accelerator": _accelerator(text("accelerator"), system, "accelerator" in columns),
+        "accelerator": _accelerator(given.text("accelerator"), system, accelerators),
+        "year_installed": installed,
     }
 
 

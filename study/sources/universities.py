@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from study.errors import DataError
 
+if TYPE_CHECKING:
+    from study.sources.fetching import Fetcher
+
+ADDRESS = "https://raw.githubusercontent.com/Hipo/university-domains-list"
+BRANCH = "master"
 FILE = "world_universities_and_domains.json"
 MINIMUM = 5_000
 
@@ -47,6 +53,44 @@ def read(folder: Path) -> pd.DataFrame:
         )
     rows = [_row(number, record) for number, record in enumerate(records, start=1)]
     return pd.DataFrame(rows, columns=["name", "country", "iso2", "domains"])
+
+
+def fetch(
+    raw: Path,
+    fetcher: Fetcher,
+    *,
+    progress: Callable[[str], None] | None = None,
+    version: str = BRANCH,
+    address: str = ADDRESS,
+) -> list[Path]:
+    """Download the list into ``raw/universities/``, unless it is there.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of originals.
+    fetcher : Fetcher
+        The client that downloads.
+    progress : callable, optional
+        Called with a short text before the download.
+    version : str
+        Branch or commit; the branch's list grows, and with it the universities that can be matched.
+    address : str
+        The publisher's repository.
+
+    Returns
+    -------
+    list of Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be downloaded.
+    """
+    if progress is not None:
+        progress("universities")
+    return [fetcher.download(f"{address}/{version}/{FILE}", raw / "universities" / FILE)]
 
 
 def _row(number: int, record: Any) -> tuple[str, str, str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ import pytest
 from study.errors import DataError
 from study.institutions import Matcher, key, load, pieces
 from study.institutions.names import clean
+from study.institutions.spelling import put_right
 from study.shipped import shipped
 
 LISTED = [
@@ -17,6 +18,8 @@ LISTED = [
     ("Henan University", "China", "CN", ("henu.edu.cn",)),
     ("Hunan University", "China", "CN", ("hnu.edu.cn",)),
     ("Universität Musterstadt", "Germany", "DE", ("uni-musterstadt.de",)),
+    ("Musterstadt University of Technology", "Germany", "DE", ("tu-musterstadt.de",)),
+    ("University of Lakeside", "Kenya", "KE", ("lakeside.ac.ke",)),
     ("Korea University", "Japan", "JP", ("korea-u.ac.jp",)),
     ("Massachusetts Institute of Technology", "United States", "US", ("mit.edu",)),
     ("York St John University", "United Kingdom", "GB", ("yorksj.ac.uk",)),
@@ -51,6 +54,15 @@ def found(matcher: Matcher, text: str, country: str = "") -> set[str]:
         ("U. of Utah", "University of Utah"),
         ("2Tsinghua University", "Tsinghua University3"),
         ("Technische Universitaet Muenchen", "Technische Universität München"),
+        ("Universitiit Wiirzburg", "Universiteit Würzburg"),
+        ("Stevens Institute of Technolozv", "Stevens Institute of Technology"),
+        ("Univ. of Calif., Irvine", "University of California, Irvine"),
+        ("Uni-versity of Oslo", "University of Oslo"),
+        ("Worcester Polytechnic In-stitute", "Worcester Polytechnic Institute"),
+        ("Universit à di Trento", "Università di Trento"),
+        ("l’Université de Rennes", "Université de Rennes"),
+        ("ψUniversity of Washington", "University of Washington"),
+        ("Alan Turing InstituteUniversity of Warwick", "Alan Turing Institute University of Warwick"),
     ],
 )
 def test_spellings_of_one_name_have_one_key(one: str, other: str) -> None:
@@ -61,6 +73,48 @@ def test_departments_places_and_second_affiliations_are_pieces() -> None:
     assert pieces("Dept. of CS, MIT + Google (Zurich) / ETH - D-ITET") == [
         "department of cs", "mit", "google", "zurich", "eth", "d itet",
     ]  # fmt: skip
+
+
+def test_numbers_of_footnotes_laboratories_and_posts_part_what_they_stand_between() -> None:
+    assert pieces("1HKUST2Kuaishou Technology") == ["hkust", "kuaishou technology"]
+    assert pieces("1TU Munich") == ["tu munich"]
+    assert pieces("LAB CNRS UMR6596ENSMM, Besancon") == ["laboratory cnrs umr659", "ensmm", "besancon"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("Ecole Normale SupÃ©rieure, Midi-PyrÃ©nÃ©es", "Ecole Normale Supérieure, Midi-Pyrénées"),
+        ("Changwon NatE28099l University", "Changwon Nat’l University"),
+        ("Universit\\u00e9 de Montru00e9al", "Université de Montréal"),
+        ('KU Eichst\\"att, Universit\\.{a} della Svizzera', "KU Eichstatt, Universita della Svizzera"),
+    ],
+)
+def test_text_that_was_read_in_the_wrong_encoding_is_read_again(text: str, mended: str) -> None:
+    assert clean(text) == mended
+
+
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("univeristy", "university"),
+        ("univcrsite", "universite"),
+        ("unversitat", "universitat"),
+        ("niversity", "university"),
+        ("insititue", "institute"),
+        ("polytecnique", "polytechnique"),
+        # Words of their own.
+        ("universities", "universities"),
+        ("universitet", "universitet"),
+        ("biodiversity", "biodiversity"),
+        ("technologies", "technologies"),
+        ("tecnologia", "tecnologia"),
+        ("institution", "institution"),
+        ("unity", "unity"),
+    ],
+)
+def test_only_misspellings_of_common_words_are_put_right(word: str, right: str) -> None:
+    assert put_right(word) == right
 
 
 def test_character_references_do_not_part_authors() -> None:
@@ -82,6 +136,12 @@ def test_character_references_do_not_part_authors() -> None:
         ("University of California, Department of EE, Los Angeles", {"University of California, Los Angeles"}),
         ("University of California", set()),
         ("University of London", set()),
+        ("University of Texas", set()),
+        ("State University of New York", set()),
+        ("Indian Institute of Technology", set()),
+        ("University of Texas at Austin", {"University of Texas at Austin"}),
+        ("Computer Science at the University of California, Irvine", {"University of California, Irvine"}),
+        ("University of Wisconsin Stout", set()),
         ("University of Michigan, Ann Arbor", {"University of Michigan"}),
         ("University of Illinois at Chicago", {"University of Illinois at Chicago"}),
         ("University of Illinois, Urbana-Champaign", {"University of Illinois at Urbana-Champaign"}),
@@ -116,9 +176,166 @@ def test_affiliations_go_where_they_belong(matcher: Matcher, text: str, names: s
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        # Research organisations of a country or a firm are no universities, whatever they are called.
+        ("Inria Paris", {"Inria"}),
+        ("Korea Institute of Science and Technology", {"KIST"}),
+        ("Samsung Advanced Institute of Technology", {"Samsung"}),
+        ("Samsung Research", {"Samsung"}),
+        ("Microsoft Research Cambridge", {"Microsoft"}),
+        ("Google Research University Relations", {"Google"}),
+        ("Huawei - University of Toronto Joint Lab", {"Huawei", "University of Toronto"}),
+        # Romanisations.
+        ("Qinghua University", {"Tsinghua University"}),
+        ("Zhongshan University, Guangzhou", {"Sun Yat-sen University"}),
+        ("Xian Jiao Tong University", {"Xi'an Jiaotong University"}),
+        ("Yonsei Univ., Seoul", {"Yonsei University"}),
+        ("Pohang Univ. of Science & Technology", {"POSTECH"}),
+        ("Hangyang University", {"Hanyang University"}),
+        ("SKKU, Suwon", {"Sungkyunkwan University"}),
+        ("Kwangju Institute of Science and Technology", {"GIST"}),
+        ("Tokyo Kogyo Daigaku, Meguro, JP", {"Tokyo Institute of Technology"}),
+        # Names that share their words.
+        ("George Washington University", {"George Washington University"}),
+        ("Washington State University", {"Washington State University"}),
+        ("Miami University, Oxford, OH", {"Miami University"}),
+        ("University of Miami", {"University of Miami"}),
+        ("York University, Toronto", {"York University"}),
+        ("York University, UK", {"University of York"}),
+        ("New York University", {"New York University"}),
+        ("Penn State", {"Pennsylvania State University"}),
+        ("Penn", {"University of Pennsylvania"}),
+        ("Beijing University of Technology", {"Beijing University of Technology"}),
+        ("Beijing University", {"Peking University"}),
+        ("National Tsing Hua University, Hsinchu", {"National Tsing Hua University"}),
+        ("Tsing Hua University, Hsinchu, Taiwan", {"National Tsing Hua University"}),
+        ("National Chiao Tung University", {"National Yang Ming Chiao Tung University"}),
+        ("NTU, Taiwan", {"National Taiwan University"}),
+        ("EPFL, Lausanne", {"EPFL"}),
+        ("Swiss Federal Institute of Technology Lausanne", {"EPFL"}),
+        ("Swiss Federal Institute of Technology Zurich", {"ETH Zurich"}),
+        ("TU Munich", {"Technical University of Munich"}),
+        ("Technische Universität, Munich", {"Technical University of Munich"}),
+        ("University of Munich", {"LMU Munich"}),
+        # One university under several names, and campuses that are their own.
+        ("Weill Cornell Medicine", {"Cornell University"}),
+        ("Rutgers University - Newark", {"Rutgers University"}),
+        ("Indiana University, Bloomington", {"Indiana University"}),
+        ("IUPUI", {"Indiana University-Purdue University Indianapolis"}),
+        ("Université Pierre et Marie Curie", {"Sorbonne University"}),
+        ("Télécom ParisTech", {"Télécom Paris"}),
+        ("IRISA, Rennes", {"Joint laboratories of several French universities"}),
+        ("Queen Mary, University of London", {"Queen Mary University of London"}),
+        ("Indian Institute of Technology, Bombay", {"Indian Institute of Technology Bombay"}),
+        ("IIIT-Hyderabad", {"IIIT Hyderabad"}),
+        ("National Institute of Technology, Trichy", {"National Institute of Technology Tiruchirappalli"}),
+        ("IISc Bangalore", {"Indian Institute of Science"}),
+        # Several affiliations of one author.
+        ("MIT + Harvard", {"Massachusetts Institute of Technology", "Harvard University"}),
+        ("Nanjing University, China University of Oslo, Norway", {"Nanjing University", "University of Oslo"}),
+        ("Nanjing University University of Oxford", {"Nanjing University", "University of Oxford"}),
+        ("Princeton University1POSTECH2", {"Princeton University", "POSTECH"}),
+        ("IBM Research & MIT-IBM Watson AI Lab", {"IBM", "Massachusetts Institute of Technology"}),
+        ("Broad Institute of MIT and Harvard", {"Massachusetts Institute of Technology", "Harvard University"}),
+        ("FAMU-FSU Coll. of Engineering", {"Florida A&M University", "Florida State University"}),
+        ("Samsung AI Center Montreal McGill University", {"Samsung", "McGill University"}),
+        ("Faculté de Médecine de l’Université Grenoble Alpes", {"Université Grenoble Alpes"}),
+        ("UPS, INSA, INP, Toulouse", {"INSA Toulouse", "INP Toulouse"}),
+        # A unit tells its university only where no other is named.
+        ("Donders Institute, Nijmegen", {"Radboud University"}),
+        ("Computer Aided Medical Procedures, Johns Hopkins University", {"Johns Hopkins University"}),
+        ("GRASP Lab + Zhejiang University", {"University of Pennsylvania", "Zhejiang University"}),
+        # A comma may part a name after the words of a unit.
+        (
+            "Department of X at Massachusetts, Institute of Technology, Boston",
+            {"Massachusetts Institute of Technology"},
+        ),
+        ("Center for Spatial Information Science, University of Tokyo", {"University of Tokyo"}),
+        ("Institute of Technology, Harbin", {"Harbin Institute of Technology"}),
+        # What only begins like a name, or names a street, is none.
+        ("Technsiche Universität München", {"Technical University of Munich"}),
+        ("Technische University Munich (TUM)", {"Technical University of Munich"}),
+        ("Tokyo University of Agriculture and Technolozv", {"Tokyo University of Agriculture and Technology"}),
+        ("University of Toronto, 6 Kings College Road", {"University of Toronto"}),
+        ("Univ. of Texas, Medical School", set()),
+        ("Université Paris-SaclayCREST", set()),
+    ],
+)  # fmt: skip
+def test_names_that_mislead_go_where_they_belong(matcher: Matcher, text: str, names: set[str]) -> None:
+    assert found(matcher, text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("CarnegieMellonUniversity", "Carnegie Mellon University"),
+        ("Technical Univer-sity of Munich", "Technical University of Munich"),
+        ("Università degli Studi di Trento", "University of Trento"),
+        ("University Trento", "University of Trento"),
+        ("Huazhong University Science Technology", "Huazhong University of Science and Technology"),
+        ("University of Technology, Musterstadt", "Musterstadt University of Technology"),
+        ("2ETH Zurich", "ETH Zurich"),
+        ("3 University of Oslo", "University of Oslo"),
+        ("U. Michigan", "University of Michigan"),
+        ("Dept. of Statistics, All authors are with the University of Oslo", "University of Oslo"),
+    ],
+)
+def test_letters_decide_where_spaces_small_words_and_languages_differ(
+    matcher: Matcher, text: str, name: str
+) -> None:
+    assert found(matcher, text) == {name}
+
+
+def test_a_listed_name_is_not_credited_in_another_country_than_the_text_names(matcher: Matcher) -> None:
+    assert found(matcher, "University of Lakeside") == {"University of Lakeside"}
+    assert found(matcher, "University of Lakeside, Nairobi, Kenya") == {"University of Lakeside"}
+    assert found(matcher, "University of Lakeside, Germany") == set()
+    # Each of an author's affiliations has its own country.
+    assert found(matcher, "Google, Germany + University of Lakeside") == {"Google", "University of Lakeside"}
+
+
+def test_a_misspelt_name_is_only_looked_for_in_the_country_that_the_text_names(matcher: Matcher) -> None:
+    assert found(matcher, "University of Southampten, UK") == {"University of Southampton"}
+    assert found(matcher, "University of Southampten, Japan") == set()
+
+
+def test_a_state_of_the_us_is_no_country_of_the_same_name(matcher: Matcher) -> None:
+    assert found(matcher, "Georgia Institute of Technology, Atlanta, Georgia") == {
+        "Georgia Institute of Technology"
+    }
+    assert found(matcher, "Johns Hopkins University, Baltimore, Maryland, USA") == {
+        "Johns Hopkins University"
+    }
+
+
+def test_identifiers_of_the_registry_are_found_by_university(matcher: Matcher) -> None:
+    named = {entity.name: ror for entity, ror in matcher.gazetteer.ror.items()}
+    assert named["Massachusetts Institute of Technology"] == "https://ror.org/042nb2s44"
+    assert len(set(named.values())) == len(named) > 200
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Tokyo University of Agriculture and Forest Enginering", set()),
+        ("Tokyo University of Agriculture and Statistics", {"Tokyo University of Agriculture"}),
+    ],
+)
+def test_a_name_that_goes_on_as_a_longer_one_misspelt_is_not_the_shorter_one(
+    text: str, names: set[str]
+) -> None:
+    longer = ("Tokyo University of Agriculture and Forest Engineering", "Japan", "JP", ("forest.jp",))
+    shorter = ("Tokyo University of Agriculture", "Japan", "JP", ("nodai.jp",))
+    table = pd.DataFrame([*LISTED, longer, shorter], columns=["name", "country", "iso2", "domains"])
+    two = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), table))
+    assert found(two, f"Department of X {text} Fuchu") == names
+
+
+@pytest.mark.parametrize(
     "text",
     [
-        "Nanjing University of Finance and Economics",
+        "Nanjing University of Fine Cooking",
         "South Tsinghua University",
         "Institute of Technology",
         "Department of Computer Science",
@@ -136,7 +353,7 @@ def test_a_name_inside_another_name_is_no_match(matcher: Matcher, text: str) -> 
     [
         ("Massachussetts Institute of Technology", "Massachusetts Institute of Technology"),
         ("National University of Singaore", "National University of Singapore"),
-        ("Univesity of Southern California", "University of Southern California"),
+        ("University of Southern Californa", "University of Southern California"),
     ],
 )
 def test_misspelt_words_are_recognised(matcher: Matcher, text: str, name: str) -> None:
@@ -205,13 +422,14 @@ LIST = pd.DataFrame(LISTED, columns=["name", "country", "iso2", "domains"])
     ("rows", "message"),
     [
         ("name,country\n", "line 1: the heading"),
-        ("name,country,aliases\nMIT,US\n", "line 2: three fields"),
-        ("name,country,aliases\nMIT,USA,\n", "line 2: country"),
+        ("name,country,ror,aliases\nMIT,US,\n", "line 2: 4 fields"),
+        ("name,country,ror,aliases\nMIT,USA,,\n", "line 2: country"),
+        ("name,country,ror,aliases\nMIT,US,042nb2s44,\n", 'line 2: ror "042nb2s44"'),
         (
-            "name,country,aliases\nA College X,US,AX\nB College Y,US,AX\n",
+            "name,country,ror,aliases\nA College X,US,,AX\nB College Y,US,,AX\n",
             'line 3: "AX" is also a name of A College X',
         ),
-        ("name,country,aliases\nThe University,US,\n", "identifies nobody"),
+        ("name,country,ror,aliases\nThe University,US,,\n", "identifies nobody"),
     ],
 )
 def test_a_malformed_table_of_institutions_is_named_with_its_line(

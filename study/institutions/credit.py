@@ -13,52 +13,99 @@ import pandas as pd
 from study.errors import DataError
 from study.institutions.gazetteer import UNIVERSITY, Entity, Gazetteer
 from study.institutions.match import Hit, Matcher
-from study.institutions.names import clean
+from study.institutions.names import clean, words
 
 Sites = Mapping[tuple[str, str], tuple[Hit, ...]]
 
 
-@dataclass(frozen=True)
-class Paper:
-    """What is kept of one paper: where it appeared, who signed it, and whether anything is known of that."""
-
-    venue: str
-    year: int
-    universities: frozenset[Entity]
-    company: bool
-    affiliated: bool
+# Venues all of whose files have mail domains. In the others a rule that could use them in some years only would
+# break the outcome where they end (CVPR and ICCV have none from 2020 on).
+WITH_DOMAINS = words(
+    "3dv acl acml acmmm ai4x aistats alt coling colm colt corl emnlp icml ijcai naacl rss wacv www"
+)
 
 
-def match_papers(papers: pd.DataFrame, matcher: Matcher) -> tuple[list[Paper], Counter[Hit]]:
-    """Match the affiliations of all papers; return the papers and in how many of them each piece stands.
+@dataclass(frozen=True, eq=False)
+class Signed:
+    """Who signed which papers.
 
-    Mail domains are used for no CVPR paper: from 2020 on the files have none, and a rule that could
-    use them only before would break the outcome there.
+    Attributes
+    ----------
+    papers : DataFrame
+        One row a paper, in the order given: affiliated (an author has an affiliation), ordered (each affiliation
+        can be told to its author), university, institute (a research institute or national centre), company.
+    signatures : DataFrame
+        One row a paper and university: paper (row number in ``papers``), university (place in ``universities``),
+        first, last (whether the first, the last author is there; only where ordered).
+    universities : tuple of Entity
+    pieces : Counter of Hit
+        In how many papers each piece of an affiliation stands.
     """
-    signed: list[Paper] = []
-    segments: Counter[Hit] = Counter()
-    columns = ("venue", "year", "aff", "aff_domain")
-    for venue, year, text, mail in zip(*(papers[name] for name in columns), strict=True):
-        authors = [author.strip() for author in clean(text).split(";")]
-        domains = [domain.strip() for domain in mail.split(";")]
-        if venue == "cvpr" or len(domains) != len(authors):
-            domains = [""] * len(authors)
-        hits: dict[Hit, None] = {}
-        for author, domain in zip(authors, domains, strict=True):
-            if author:
-                hits.update(dict.fromkeys(_match_author(matcher, author, domain)))
+
+    papers: pd.DataFrame
+    signatures: pd.DataFrame
+    universities: tuple[Entity, ...]
+    pieces: Counter[Hit]
+
+
+def match_papers(papers: pd.DataFrame, matcher: Matcher) -> Signed:
+    """Match the affiliations of all papers (columns venue, author, aff, aff_domain of ``sources.paperlists``)."""
+    rows: list[tuple[bool, bool, bool, bool, bool]] = []
+    signatures: list[tuple[int, int, bool, bool]] = []
+    places: dict[Entity, int] = {}
+    pieces: Counter[Hit] = Counter()
+    columns = ("venue", "author", "aff", "aff_domain")
+    for paper, (venue, author, aff, mail) in enumerate(zip(*(papers[name] for name in columns), strict=True)):
+        by_author = _hits_by_author(matcher, venue, aff, mail)
+        hits = dict.fromkeys(hit for found in by_author for hit in found)
         entities = {hit.entity for hit in hits if hit.entity is not None}
-        signed.append(
-            Paper(
-                venue,
-                int(year),
-                frozenset(entity for entity in entities if entity.kind == UNIVERSITY),
-                any(entity.kind == "company" for entity in entities),
-                any(authors),
+        kinds = {entity.kind for entity in entities}
+        ordered = len(by_author) in (1, count_authors(author))
+        rows.append(
+            (
+                any(by_author),
+                ordered,
+                UNIVERSITY in kinds,
+                bool(kinds & {"research_institute", "national_centre"}),
+                "company" in kinds,
             )
         )
-        segments.update(hits.keys())
-    return signed, segments
+        first, last = (_universities(by_author[end]) if ordered else set() for end in (0, -1))
+        for university in sorted(_universities(hits), key=lambda entity: (entity.name, entity.country)):
+            place = places.setdefault(university, len(places))
+            signatures.append((paper, place, university in first, university in last))
+        pieces.update(hits.keys())
+    return Signed(
+        pd.DataFrame(rows, columns=["affiliated", "ordered", "university", "institute", "company"]),
+        pd.DataFrame(signatures, columns=["paper", "university", "first", "last"]),
+        tuple(places),
+        pieces,
+    )
+
+
+def count_authors(names: str) -> int:
+    """Return the number of authors of a list parted by ";", or by "," where there is none; a repeated name counts once.
+
+    >>> count_authors("A. Ito;B. Roy;A. Ito;B. Roy"), count_authors("A. Ito, B. Roy")
+    (2, 2)
+    """
+    return len({name.strip() for name in names.split(";" if ";" in names else ",")})
+
+
+def _universities(hits: Iterable[Hit]) -> set[Entity]:
+    return {hit.entity for hit in hits if hit.entity is not None and hit.entity.kind == UNIVERSITY}
+
+
+def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[tuple[Hit, ...]]:
+    """Return what each part of a paper's affiliations is, nothing for an empty part."""
+    parts = [part.strip() for part in clean(aff).split(";")]
+    domains = [domain.strip() for domain in mail.split(";")]
+    if venue not in WITH_DOMAINS or len(domains) != len(parts):
+        domains = [""] * len(parts)
+    return [
+        _match_author(matcher, part, domain) if part else ()
+        for part, domain in zip(parts, domains, strict=True)
+    ]
 
 
 def _match_author(matcher: Matcher, text: str, domain: str) -> tuple[Hit, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import DataError, unknown
-from study.shipped import shipped
+from study.errors import unknown
+from study.schema.reading import read_table
+from study.schema.roles import Names, Roles
+from study.schema.rows import Rows
+from study.schema.rules import event_dates, refuse_first
+from study.shipped import panel_entries, shipped
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FloatArray = NDArray[np.float64]
-
-FARTHEST_EVENT = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class Panel:
         Fixed labels of units: country, tier, cluster.
     provenance : dict
         Where the data come from (sources, versions, checksums), as recorded with the panel.
+    populations : dict of str to str
+        Rules of populations by name (see ``study.population``); they are no data and not in the checksum.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Panel:
     treatment: Mapping[str, FloatArray]
     attributes: Mapping[str, NDArray[Any]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    populations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_units(self) -> int:
@@ -91,13 +96,14 @@ class Panel:
         *,
         unit: str,
         time: str,
-        first_treated: str | Sequence[str] = (),
-        treatment: str | Sequence[str] = (),
-        outcomes: str | Sequence[str],
-        covariates: str | Sequence[str] = (),
-        attributes: str | Sequence[str] = (),
+        first_treated: Names = (),
+        treatment: Names = (),
+        outcomes: Names,
+        covariates: Names = (),
+        attributes: Names = (),
         name: str | None = None,
         provenance: Mapping[str, Any] | None = None,
+        populations: Mapping[str, str] | None = None,
     ) -> Panel:
         """Build a panel from one row a unit and period.
 
@@ -118,6 +124,10 @@ class Panel:
             Label columns that do not change within a unit (country, tier, cluster).
         name : str, optional
             Name of the panel; by default the file's name, or "panel".
+        provenance : dict, optional
+            Where the data come from.
+        populations : dict of str to str, optional
+            Rules of populations by name, for :attr:`study.Question.population`.
 
         Returns
         -------
@@ -130,51 +140,65 @@ class Panel:
             an event period is impossible, or a label changes within a unit; the message names the
             first row concerned.
         """
-        in_memory = not isinstance(data, str | Path)
-        table, label = (data, name or "panel") if in_memory else _read(Path(data), name)
-        events, paths = _names(first_treated), _names(treatment)
-        outcome_names, covariate_names, attribute_names = map(_names, (outcomes, covariates, attributes))
-        rows = _Rows(label, table, first_line=1 if in_memory else 2)
-        rows.require([unit, time, *events, *paths, *outcome_names, *covariate_names, *attribute_names])
-        if not outcome_names:
-            raise DataError(f"{label}: no outcome is named; say which columns are outcomes.")
-        if not events and not paths:
-            raise DataError(f"{label}: no event is named; give first_treated= or treatment=.")
+        roles = Roles.of(
+            unit,
+            time,
+            first_treated=first_treated,
+            treatment=treatment,
+            outcomes=outcomes,
+            covariates=covariates,
+            attributes=attributes,
+        )
+        if isinstance(data, str | Path):
+            label = name or Path(data).name
+            rows = Rows(*read_table(Path(data)), unit, time)
+        else:
+            label, rows = name or "panel", Rows(data, None, unit, time)
+        refuse_first(rows, roles, label)
+        return cls._of_rows(rows, roles, label, dict(provenance or {}), dict(populations or {}))
 
-        when = rows.whole_numbers(time)
-        units, unit_index = np.unique(rows.labels(unit), return_inverse=True)
-        periods = np.unique(when)
-        rows.check_once(units[unit_index], when, unit, time)
-        gap = np.flatnonzero(np.diff(periods) != 1)
-        if gap.size:
-            raise DataError(
-                f"{label}: periods jump from {periods[gap[0]]} to {periods[gap[0] + 1]}; "
-                "number them consecutively or add the missing ones."
-            )
-        time_index = when - periods[0]
+    @classmethod
+    def _of_rows(
+        cls,
+        rows: Rows,
+        roles: Roles,
+        name: str,
+        provenance: Mapping[str, Any],
+        populations: Mapping[str, str],
+    ) -> Panel:
+        """Build a panel from rows that break no rule."""
+        units, periods = rows.labels(roles.unit)[0], rows.periods()
+        shape, cells = (len(units), len(periods)), rows.cells(roles.unit)
+        representative = np.unique(rows.first_rows(roles.unit))
+        representative = representative[np.argsort(rows.labels(roles.unit)[1][representative])]
 
         def wide(column: str) -> FloatArray:
-            block = np.full((len(units), len(periods)), np.nan)
-            block[unit_index, time_index] = rows.numbers(column)
-            return block
+            block = np.full(len(units) * len(periods), np.nan)
+            block[cells] = rows.numbers(column)[0]
+            return block.reshape(shape)
 
-        treatment_paths = {column: rows.zero_one(column, wide(column), units, periods) for column in paths}
-        dates = {column: rows.event_periods(column, unit_index, units, periods) for column in events}
+        def label(column: str) -> NDArray[Any]:
+            names, codes = rows.labels(column)
+            return names[codes[representative]]
+
+        paths = {column: wide(column) for column in roles.treatment}
+        dates = {column: event_dates(rows, column)[representative] for column in roles.first_treated}
         dates |= {
             column: first_ones(path, periods)
-            for column, path in treatment_paths.items()
+            for column, path in paths.items()
             if column not in dates and never_switches_off(path)
         }
         return cls(
-            name=label,
+            name=name,
             units=units,
             periods=periods,
-            outcomes={column: wide(column) for column in outcome_names},
-            covariates={column: wide(column) for column in covariate_names},
+            outcomes={column: wide(column) for column in roles.outcomes},
+            covariates={column: wide(column) for column in roles.covariates},
             first_treated=dates,
-            treatment=treatment_paths,
-            attributes={column: rows.fixed(column, unit_index, units) for column in attribute_names},
-            provenance=dict(provenance or {}),
+            treatment=paths,
+            attributes={column: label(column) for column in roles.attributes},
+            provenance=provenance,
+            populations=populations,
         )
 
 
@@ -191,7 +215,7 @@ def load_panel(name: str) -> Panel:
     QuestionError
         If there is no such panel.
     """
-    catalogue = tomllib.loads(shipped("data", "panels.toml").read_text(encoding="utf-8"))
+    catalogue = panel_entries()
     if name not in catalogue:
         raise unknown("panel", name, catalogue, "load_panel")
     entry = dict(catalogue[name])
@@ -209,149 +233,3 @@ def first_ones(path: FloatArray, periods: NDArray[np.int64]) -> FloatArray:
     """Return the first period with a 1 by unit, NaN where there is none."""
     ones = path == 1
     return np.where(ones.any(axis=1), periods[ones.argmax(axis=1)].astype(float), np.nan)
-
-
-def _names(columns: str | Sequence[str]) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns)
-
-
-def _read(path: Path, name: str | None) -> tuple[pd.DataFrame, str]:
-    import pandas as pd
-
-    label = name or path.name
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False), label
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(
-            f"{path}: not a readable CSV table ({str(error).strip()}); save it as UTF-8 CSV."
-        ) from error
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A long table that reports its faults by row."""
-
-    label: str
-    table: pd.DataFrame
-    first_line: int
-
-    def line(self, row: int) -> str:
-        """Name a row as its user counts: the file's line, or the table's row."""
-        return f"{'line' if self.first_line == 2 else 'row'} {row + self.first_line}"
-
-    def require(self, columns: list[str]) -> None:
-        """Refuse a table that is empty or lacks a column."""
-        for column in columns:
-            if column not in self.table.columns:
-                raise DataError(str(unknown("column", column, map(str, self.table.columns), self.label)))
-        if self.table.empty:
-            raise DataError(f"{self.label}: the table has no rows.")
-
-    def labels(self, column: str) -> NDArray[Any]:
-        """Return a column as text, none of it empty."""
-        text = self.table[column].astype("string").str.strip().fillna("")
-        empty = np.flatnonzero((text == "").to_numpy())
-        if empty.size:
-            raise DataError(
-                f"{self.label}: column {column} is empty on {self.line(empty[0])}; every row needs one."
-            )
-        return text.to_numpy(dtype=object).astype(str)
-
-    def numbers(self, column: str) -> FloatArray:
-        """Return a column as float64, empty cells as NaN."""
-        import pandas as pd
-
-        raw = self.table[column]
-        values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
-        text = raw.astype("string").str.strip().fillna("")
-        bad = np.isnan(values) & ~text.str.lower().isin(["", "na", "nan", "<na>", "none"]).to_numpy()
-        bad |= np.isinf(values)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise DataError(
-                f'{self.label}: column {column} holds "{text.iloc[row]}" on {self.line(row)}; '
-                "it must be a number or empty."
-            )
-        return values
-
-    def whole_numbers(self, column: str) -> NDArray[np.int64]:
-        """Return a column of periods as integers."""
-        values = self.numbers(column)
-        bad = np.flatnonzero(np.isnan(values) | (values != np.round(values)))
-        if bad.size:
-            raise DataError(
-                f'{self.label}: column {column} holds "{self.table[column].iloc[bad[0]]}" on '
-                f"{self.line(bad[0])}; a period is a whole number."
-            )
-        return values.astype(np.int64)
-
-    def check_once(self, units: NDArray[Any], when: NDArray[np.int64], unit: str, time: str) -> None:
-        """Refuse a table in which a unit-period stands twice."""
-        import pandas as pd
-
-        keys = pd.DataFrame({unit: units, time: when})
-        twice = keys.duplicated(keep="first").to_numpy()
-        if twice.any():
-            second = int(np.flatnonzero(twice)[0])
-            same = (keys[unit] == keys[unit].iloc[second]) & (keys[time] == keys[time].iloc[second])
-            first = int(np.flatnonzero(same.to_numpy())[0])
-            raise DataError(
-                f"{self.label}: {twice.sum()} unit-periods appear twice, first "
-                f"({keys[unit].iloc[second]}, {keys[time].iloc[second]}) on {self.line(first)} and "
-                f"{self.line(second)}; keep one row each."
-            )
-
-    def zero_one(
-        self, column: str, path: FloatArray, units: NDArray[Any], periods: NDArray[np.int64]
-    ) -> FloatArray:
-        """Return a treatment path, all of it 0, 1 or not observed."""
-        bad = np.argwhere(~np.isnan(path) & (path != 0) & (path != 1))
-        if bad.size:
-            i, t = bad[0]
-            raise DataError(
-                f"{self.label}: column {column} is {path[i, t]:g} for ({units[i]}, {periods[t]}); "
-                "a treatment is 0 or 1."
-            )
-        return path
-
-    def event_periods(
-        self, column: str, unit_index: NDArray[np.int64], units: NDArray[Any], periods: NDArray[np.int64]
-    ) -> FloatArray:
-        """Return one first treated period a unit, NaN where it is never treated."""
-        values = self.numbers(column)
-        values[(values == 0) & (periods[0] > 0)] = np.nan
-        far = (values < periods[0] - FARTHEST_EVENT) | (values > periods[-1] + FARTHEST_EVENT)
-        bad = np.flatnonzero(~np.isnan(values) & ((values != np.round(values)) | far))
-        if bad.size:
-            raise DataError(
-                f"{self.label}: column {column} is {values[bad[0]]:g} for {units[unit_index[bad[0]]]} on "
-                f"{self.line(bad[0])}, an impossible event period for a panel of {periods[0]}-{periods[-1]}; "
-                "correct it, or leave it empty if the unit is never treated."
-            )
-        self._check_fixed(column, np.nan_to_num(values, nan=np.inf), unit_index, units)
-        dates = np.full(len(units), np.nan)
-        dates[unit_index] = values
-        return dates
-
-    def fixed(self, column: str, unit_index: NDArray[np.int64], units: NDArray[Any]) -> NDArray[Any]:
-        """Return one label a unit."""
-        text = self.table[column].astype("string").str.strip().fillna("").to_numpy(dtype=object).astype(str)
-        self._check_fixed(column, text, unit_index, units)
-        labels = np.empty(len(units), dtype=text.dtype)
-        labels[unit_index] = text
-        return labels
-
-    def _check_fixed(
-        self, column: str, values: NDArray[Any], unit_index: NDArray[np.int64], units: NDArray[Any]
-    ) -> None:
-        first_row = np.unique(unit_index, return_index=True)[1]
-        changed = np.flatnonzero(values != values[first_row][unit_index])
-        if changed.size:
-            row = int(changed[0])
-            earlier = int(first_row[unit_index[row]])
-            raise DataError(
-                f"{self.label}: column {column} changes within {units[unit_index[row]]} between "
-                f"{self.line(earlier)} and {self.line(row)}; it must be one value a unit."
-            )

@@ -33,7 +33,9 @@ class Question:
         Units of the effect: the outcome's own, log(1 + outcome), or a share of the mean that the treated
         units would have had without treatment.
     population : str
-        "all", or "attribute=value" of an attribute that is fixed before treatment.
+        "all", the name of one of the panel's populations, or terms about attributes and fixed covariates
+        joined by " and ", for example "country=US|CA and baseline_papers>=10"; the language is that of
+        :func:`study.population.population`.
     comparison : {"not_yet_treated", "never_treated"}
         Who stands for the treated units' untreated course; the first includes the never-treated.
     base : {"universal", "varying"}
@@ -104,6 +106,8 @@ class Question:
                 raise QuestionError(f"Question: {name} is {value!r}; it must be a whole number.")
             if value is not None and least is not None and value < least:
                 raise QuestionError(f"Question: {name} is {value}; it must be at least {least}.")
+        if not isinstance(self.population, str):
+            raise QuestionError(f"Question: population is {self.population!r}; it must be a text.")
         if isinstance(self.covariates, str):
             raise QuestionError(
                 f'Question: covariates is one text, "{self.covariates}"; give a tuple of names.'

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from study.errors import QuestionError, unknown
 from study.panel import FloatArray, Panel
+from study.population import population
 from study.question import FlowStep, Question, Sample
 
 
@@ -77,7 +78,7 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     """Keep the units of the population that can be used at all."""
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
     selection = _Selection(panel.n_units)
-    selection.drop(~_in_population(question, panel), f"outside the population {question.population}")
+    selection.drop(~population(question.population, panel), f"outside the population {question.population}")
     if first_treated is not None:
         already = first_treated - question.anticipation <= first_period
         selection.drop(already, f"already treated in {first_period}" + _anticipating(question))
@@ -180,23 +181,6 @@ def _treatment(question: Question, panel: Panel) -> tuple[FloatArray | None, Flo
             "set both to 0 or shift the treatment column."
         )
     return None, panel.treatment[question.event]
-
-
-def _in_population(question: Question, panel: Panel) -> NDArray[np.bool_]:
-    if question.population == "all":
-        return np.ones(panel.n_units, dtype=bool)
-    attribute, equals, value = question.population.partition("=")
-    if not equals:
-        raise QuestionError(
-            f'Question: population "{question.population}" is neither "all" nor "attribute=value".'
-        )
-    if attribute not in panel.attributes:
-        raise unknown("attribute", attribute, panel.attributes, f"Question about {panel.name}")
-    labels = panel.attributes[attribute].astype(str)
-    if value not in labels:
-        raise unknown(attribute, value, np.unique(labels), f"Question about {panel.name}")
-    matches: NDArray[np.bool_] = labels == value
-    return matches
 
 
 def _comparable_periods(

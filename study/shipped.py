@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
+PANELS = "panels.toml"
 _PACKAGE = Path(__file__).parent
 
 
@@ -11,3 +14,20 @@ def shipped(*parts: str) -> Path:
     """Return the path of a shipped file or folder, for example ``shipped("data", "panels", "cvpr.csv")``."""
     inside = _PACKAGE / "_shipped"
     return (inside if inside.is_dir() else _PACKAGE.parent).joinpath(*parts)
+
+
+def panel_entries(path: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Return how the columns of each shipped panel are read, by name, from ``data/panels.toml`` or another such file.
+
+    A table may be ``like`` another one, whose keys it takes over and may replace; a table without a file is
+    only there for that.
+    """
+    tables = tomllib.loads((path or shipped("data", PANELS)).read_text(encoding="utf-8"))
+    entries = {}
+    for name, table in tables.items():
+        if "file" in table:
+            model = tables[table["like"]] if "like" in table else {}
+            own = {key: value for key, value in table.items() if key != "like"}
+            populations = {**model.get("populations", {}), **own.get("populations", {})}
+            entries[name] = {**model, **own, **({"populations": populations} if populations else {})}
+    return entries

@@ -85,7 +85,12 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "duplicate unit-year": (
         pd.concat([table(), table().iloc[[2]]], ignore_index=True),
         {},
-        "1 unit-periods appear twice, first (ETH, 2016) on line 4 and line 8; keep one row each.",
+        "1 unit-period appears twice, first (ETH, 2016) on line 4 and line 8; keep one row each.",
+    ),
+    "duplicate unit-years": (
+        pd.concat([table(), table().iloc[[5, 2, 5]]], ignore_index=True),
+        {},
+        "2 unit-periods appear twice, first (ETH, 2016) on line 4 and line 9; keep one row each.",
     ),
     "text in a number column": (
         changed("papers", 1, "many"),
@@ -114,6 +119,11 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
         "column country changes within MIT between line 5 and line 7",
     ),
     "empty unit": (changed("unit", 3, " "), {}, "column unit is empty on line 5; every row needs one."),
+    "year of text": (
+        changed("year", 3, "in 2014"),
+        {},
+        'column year holds "in 2014" on line 5; a period is a whole number.',
+    ),
     "half a year": (changed("year", 3, "2014.5"), {}, 'column year holds "2014.5" on line 5'),
     "gap in the periods": (
         table().query("year != 2015"),
@@ -144,6 +154,23 @@ def test_a_bad_table_is_refused_in_one_line_that_names_the_row(case: str, tmp_pa
     assert "\n" not in str(error.value)
 
 
+def test_dates_are_no_periods() -> None:
+    dates = table().assign(year=pd.to_datetime(table()["year"].astype(str)))
+    with pytest.raises(
+        DataError, match=r'column year holds "2014-01-01.*" on row 1; a period is a whole number'
+    ):
+        Panel.from_long(dates, **COLUMNS)
+
+
+def test_columns_of_any_type_make_the_same_panel() -> None:
+    panel = Panel.from_long(table(), **COLUMNS)
+    numbers = table().replace({"event": {"": None}, "papers": {"": None}})
+    numbers = numbers.astype({"event": "Int64", "papers": float, "staff": int, "country": "category"})
+    assert Panel.from_long(numbers, **COLUMNS).checksum == panel.checksum
+    spaced = table().assign(unit=" " + table()["unit"] + " ", papers=table()["papers"].replace({"": " NA "}))
+    assert Panel.from_long(spaced, **COLUMNS).checksum == panel.checksum
+
+
 def test_rows_of_a_dataframe_are_counted_from_one() -> None:
     with pytest.raises(DataError, match='panel: column papers holds "many" on row 2; '):
         Panel.from_long(changed("papers", 1, "many"), **COLUMNS)
@@ -158,6 +185,14 @@ def test_a_file_that_is_absent_or_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(b"unit,year\nZ\xfcrich,2014\n")
     with pytest.raises(DataError, match="save it as UTF-8 CSV"):
         Panel.from_long(tmp_path / "latin.csv", **COLUMNS)
+
+
+def test_populations_are_kept_and_are_not_in_the_checksum() -> None:
+    panel = Panel.from_long(table(), **COLUMNS)
+    named = Panel.from_long(table(), **COLUMNS, populations={"swiss": "country=CH"})
+    assert dict(panel.populations) == {}
+    assert dict(named.populations) == {"swiss": "country=CH"}
+    assert named.checksum == panel.checksum
 
 
 def test_an_unknown_shipped_panel_is_refused_with_those_there_are() -> None:

@@ -116,7 +116,12 @@ IMPOSSIBLE: dict[str, tuple[Panel, dict[str, Any], str]] = {
     "unknown event": (dated(3, NEVER), {"event": "events"}, 'no event "events". Did you mean "event"?'),
     "unknown covariate": (dated(3, NEVER), {"covariates": ["x3"]}, 'there is no covariate "x3".'),
     "unknown cluster": (dated(3, NEVER), {"cluster": "stat"}, 'no attribute "stat". Did you mean "state"?'),
-    "unknown population": (dated(3, NEVER), {"population": "rich"}, 'population "rich" is neither "all" nor'),
+    "unknown population": (dated(3, NEVER), {"population": "rich"}, 'no population "rich". Known: all.'),
+    "population of the treated": (
+        dated(3, NEVER),
+        {"population": "event=3"},
+        "event is an event, and a population is fixed before treatment",
+    ),
     "empty population": (dated(3, NEVER), {"population": "state=s99"}, 'there is no state "s99".'),
     "logarithm of a loss": (
         replace(dated(3, NEVER), outcomes={"y": np.full((2, 8), -4.0)}),
@@ -145,6 +150,7 @@ def test_a_question_that_a_panel_cannot_answer_is_refused_in_one_line(case: str)
         ({"lag": 0.5}, "Question: lag is 0.5; it must be a whole number."),
         ({"horizon": True}, "Question: horizon is True; it must be a whole number."),
         ({"min_cohort_size": 0}, "Question: min_cohort_size is 0; it must be at least 1."),
+        ({"population": None}, "Question: population is None; it must be a text."),
         ({"covariates": "x1"}, 'Question: covariates is one text, "x1"; give a tuple of names.'),
     ],
 )

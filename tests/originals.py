@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from study.assemble import paper_files
 from study.sources import universities
+from study.sources.paperlists import known_files
 
 OLD_HEADER = ["Rank", "Site", "Manufacturer", "Computer", "Country", "Year", "RMax", "Segment"]
 NEW_HEADER = [
@@ -75,7 +75,7 @@ def new_rows(systems: int = 500) -> list[list[object]]:
 def paper(aff: str, **fields: str) -> dict[str, str]:
     """Return one record of a paper."""
     return {
-        "title": "A title",
+        "title": f"Of {aff}",
         "author": "A. Name",
         "track": "main",
         "status": "Poster",
@@ -118,11 +118,11 @@ def write_all(raw: Path) -> Path:
     """Write a complete small set of originals: one list, one paper a file, five universities."""
     write_xlsx(raw / "top500" / "TOP500_199306.xlsx", old_rows())
     write_universities(raw / "universities", NAMED)
-    for venue, year in paper_files():
+    for venue, year in known_files():
         records = [paper("Dept. of CS, Stanford University")]
         if (venue, year) == ("cvpr", 2020):
             records += [paper("ETH Zürich; Google Research"), paper("ETH Zurich", status="Reject"), paper("")]
-        if (venue, year) == ("nips", 2013):
+        if (venue, year) == ("icml", 2013):
             records += [paper("Brigham Young University;", aff_domain="byu.edu;")]
         write_papers(raw / "paperlists" / venue / f"{venue}{year}.json.gz", records)
     return raw

@@ -3,92 +3,85 @@ from __future__ import annotations
 import os
 import shutil
 import tomllib
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from originals import write_all
+import test_epoch
+import test_herd
+import test_nsf
+import test_osg
+from originals import NAMED, write_all, write_universities
 
-from study.assemble import BASELINE_END, YEARS, assemble, first_events, panel, paper_files, tier, treats_from
+from study.assemble.build import assemble
+from study.countries import countries
 from study.errors import DataError
-from study.institutions import Entity, Hit, Matcher, load
-from study.institutions.credit import Paper, decisions, match_sites
+from study.institutions import Hit, Matcher, load
+from study.institutions.credit import decisions, match_sites
+from study.panel import load_panel
 from study.shipped import shipped
-from study.sources import universities
+from study.sources import paperlists, universities
+from study.sources.provenance import SOURCES
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))
-DERIVED = (
-    "panels/cvpr.csv",
-    "panels/cvpr_years.csv",
-    "events/top500.csv",
-    "crosswalks/sites.csv",
-    "crosswalks/affiliations.csv",
-    "sources.toml",
+BY_HAND = (
+    "awardees.csv",
+    "columns.toml",
+    "epoch_organisations.csv",
+    "herd_institutions.csv",
+    "institutions.csv",
+    "organisations.csv",
+    "osg_facilities.csv",
+    "panels.toml",
+    "programmes.csv",
+    "programmes.toml",
+    "site_decisions.csv",
 )
-OLD, NEW = Entity("Old University", "university", "US"), Entity("New University", "university", "US")
+LARGEST = 16 * 1024**2
 
 
-@pytest.mark.parametrize(("month", "year"), [("2012-06", 2013), ("2012-11", 2014), ("1993-06", 1994)])
-def test_a_list_treats_only_papers_whose_deadline_lies_after_its_month(month: str, year: int) -> None:
-    assert treats_from(month) == year
-
-
-@pytest.mark.parametrize(
-    ("papers", "label"),
-    [(1, "1 paper"), (2, "2-9 papers"), (9, "2-9 papers"), (10, "10-49 papers"), (50, "50+ papers")],
-)
-def test_tiers_are_fixed_bands(papers: int, label: str) -> None:
-    assert tier(papers) == label
-
-
-def _papers(*extra: Paper) -> list[Paper]:
-    every_year = [Paper("cvpr", year, frozenset({OLD}), False, True) for year in YEARS]
-    return [*every_year, *extra]
-
-
-NO_EVENTS = pd.DataFrame(columns=["university", "country", "event", "treats_from"])
-
-
-def test_the_population_is_who_published_up_to_the_baseline_year_and_zeros_stay() -> None:
-    late = Paper("cvpr", 2020, frozenset({NEW}), False, True)
-    early = Paper("nips", 1990, frozenset({OLD}), False, True)
-    signed = _papers(late, early)
-    baseline = Counter(u for paper in signed if paper.year <= BASELINE_END for u in paper.universities)
-    table = panel(signed, baseline, NO_EVENTS)
-    assert set(table["university"]) == {"Old University"}
-    assert table["year"].tolist() == list(YEARS)
-    assert set(table["baseline_papers"]) == {2}
-
-
-def test_a_university_without_a_later_paper_has_zeros() -> None:
-    table = panel(_papers(), Counter({OLD: 1, NEW: 1}), NO_EVENTS)
-    assert table.loc[table["university"] == "New University", "papers"].tolist() == [0] * len(YEARS)
-
-
-def test_teams_with_and_without_a_company_add_up() -> None:
-    table = panel(_papers(Paper("cvpr", 2020, frozenset({OLD}), True, True)), Counter({OLD: 1}), NO_EVENTS)
-    row = table[table["year"] == 2020].iloc[0]
-    assert (row["papers"], row["papers_academic_only"], row["papers_with_industry"]) == (2, 1, 1)
-
-
-def test_a_paper_counts_fully_for_each_of_its_universities() -> None:
-    table = panel(
-        _papers(Paper("cvpr", 2020, frozenset({OLD, NEW}), False, True)), Counter({OLD: 1, NEW: 1}), NO_EVENTS
+def write_originals(raw: Path) -> Path:
+    """Write a complete small set of originals: what Stanford did, mostly."""
+    write_all(raw)
+    write_universities(raw / "universities", [*NAMED, *_credited()])
+    stanford = "Stanford University"
+    test_epoch.current(raw / "epoch", test_epoch.JOINT)
+    test_herd.write_copy(raw / "herd", test_herd.COPIED)
+    (raw / "osg").mkdir()
+    test_osg.groups(raw / "osg", ("topology/S.yaml", stanford, "S", "S", "1", "2021-03-29", ""))
+    award = test_nsf.dumped(
+        inst={**test_nsf.dumped()["inst"], "inst_name": stanford, "inst_state_code": "CA"}
     )
-    assert table.loc[table["year"] == 2020, "papers"].tolist() == [1, 2]
+    test_nsf.put_json(raw / "nsf", 2023, award)
+    return raw
 
 
-def test_papers_without_affiliation_lower_the_coverage_of_their_year_alone() -> None:
-    table = panel(_papers(Paper("cvpr", 2020, frozenset(), False, False)), Counter({OLD: 1}), NO_EVENTS)
-    assert table.loc[table["year"] == 2020, "coverage"].tolist() == ["0.5000"]
-    assert table.loc[table["year"] == 2019, "coverage"].tolist() == ["1.0000"]
+def _credited() -> list[tuple[str, str, str, str]]:
+    """Return the universities that the shipped table of programmes names, as entries of the list of universities."""
+    rows = pd.read_csv(shipped("data", "programmes.csv"), dtype=str, keep_default_na=False)
+    names = {
+        (name, code)
+        for names, code in zip(rows["credited"], rows["country"], strict=True)
+        for name in names.split("|")
+    }
+    return [
+        (name, countries()[code].name, code, f"u{place}.test")
+        for place, (name, code) in enumerate(sorted(names - {("", "")}))
+        if name
+    ]
 
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("raw"))
+    return write_originals(tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="module")
+def derived(originals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("data")
+    assemble(originals, out)
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +95,6 @@ def _systems(*rows: tuple[str, str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(
         country="United States", system="Cluster", segment="Academic"
     )
-
-
-def test_events_are_first_appearances_and_say_what_they_cannot_know(matcher: Matcher) -> None:
-    systems = _systems(
-        ("1993-06", "Stanford University", ""),
-        ("2011-06", "Stanford University", "NVIDIA 2050"),
-        ("2012-11", "Cornell University", "NVIDIA K20"),
-        ("2014-06", "Cornell University", "NVIDIA K40"),
-    )
-    events = first_events(systems, match_sites(systems, matcher, {}), matcher.gazetteer)
-    rows = events.set_index(["university", "event"])[["list", "treats_from", "left_censored"]]
-    assert rows.loc[("Stanford University", "first_top500")].tolist() == ["1993-06", 1994, 1]
-    assert rows.loc[("Stanford University", "first_accelerator")].tolist() == ["2011-06", 2012, 1]
-    assert rows.loc[("Cornell University", "first_accelerator")].tolist() == ["2012-11", 2014, 0]
-    assert len(events) == 4
 
 
 def test_a_national_centre_outranks_the_host_beside_it(matcher: Matcher) -> None:
@@ -151,30 +129,46 @@ def _files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_assemble_writes_the_same_bytes_twice(tmp_path: Path, originals: Path) -> None:
+def test_assemble_writes_the_same_bytes_twice(tmp_path: Path, originals: Path, derived: Path) -> None:
     steps: list[str] = []
-    first, second = tmp_path / "first", tmp_path / "second"
-    written = assemble(originals, first, progress=steps.append)
-    assemble(originals, second)
-    assert _files(first) == _files(second)
-    assert (
-        sorted(_files(first)) == sorted(DERIVED) == sorted(p.relative_to(first).as_posix() for p in written)
-    )
-    assert "cvpr 2020" in steps
-    rows = pd.read_csv(first / "panels" / "cvpr.csv")
-    assert set(rows["university"]) == {"Stanford University", "Brigham Young University"}
-    assert tomllib.loads((first / "sources.toml").read_text(encoding="utf-8"))["paperlists"]["files"] == len(
-        paper_files()
-    )
+    written = assemble(originals, tmp_path, progress=steps.append)
+    assert _files(tmp_path) == _files(derived)
+    assert sorted(_files(tmp_path)) == sorted(path.relative_to(tmp_path).as_posix() for path in written)
+    assert "affiliations of papers" in steps
 
 
-def test_rejected_papers_and_those_without_affiliation_are_not_counted(
-    tmp_path: Path, originals: Path
-) -> None:
-    assemble(originals, tmp_path)
-    years = pd.read_csv(tmp_path / "panels" / "cvpr_years.csv").set_index("year")
-    assert years.loc[2020, ["papers", "with_affiliation"]].tolist() == [3, 2]
-    assert years.loc[2020, "share_company"] == 0.5
+def test_assemble_writes_exactly_the_derived_files_that_ship(derived: Path) -> None:
+    shipped_names = {
+        name for name in _files(shipped("data")) if name.count("/") or name.endswith("codebook.md")
+    }
+    assert {name for name in _files(derived) if name.count("/")} == {
+        name for name in shipped_names if name.count("/") and not name.startswith("audits/")
+    }
+
+
+def test_every_source_leaves_its_trace_in_the_panel(derived: Path) -> None:
+    rows = pd.read_csv(derived / "panels" / "cvpr.csv").set_index(["university", "year"])
+    assert set(rows.index.get_level_values(0)) == {"Stanford University", "Brigham Young University"}
+    stanford = rows.loc[("Stanford University", 2019)]
+    assert stanford["first_top500"] == 1994
+    # The only year of awards there is: an older one cannot be excluded, so that it is treated from the start.
+    assert stanford["first_cluster_grant"] == stanford["first_gpu_grant"] == 2013
+    assert stanford["nsf_role"] == "cluster"
+    assert stanford["first_ccstar"] == 2022
+    assert stanford["herd_total"] == 100
+    assert rows.loc[("Stanford University", 2020), "papers"] == 1
+    models = pd.read_csv(derived / "panels" / "models.csv").set_index(["university", "year"])
+    assert models.loc[("Stanford University", 2021), "models_with_industry"] == 1
+    recorded = tomllib.loads((derived / "sources.toml").read_text(encoding="utf-8"))
+    assert set(recorded) == set(SOURCES)
+    assert recorded["paperlists"]["files"] == len(paperlists.known_files())
+
+
+def test_rejected_papers_and_those_without_affiliation_are_not_counted(derived: Path) -> None:
+    years = pd.read_csv(derived / "venue_years.csv").set_index(["venue", "year"])
+    row = years.loc[("cvpr", 2020)]
+    assert row[["papers", "with_affiliation"]].tolist() == [3, 2]
+    assert row["share_company"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -184,22 +178,29 @@ def test_rejected_papers_and_those_without_affiliation_are_not_counted(
         "universities/world_universities_and_domains.json",
         "paperlists/cvpr/cvpr2020.json.gz",
         "paperlists/nips/nips1995.json.gz",
+        "epoch/notable_ai_models_2025-11-24.csv",
+        "herd/herd.db",
+        "nsf/json/2023.zip",
+        "osg/osg_topology_ccstar_resource_groups.csv",
     ],
 )
-@pytest.mark.parametrize("how", ["missing", "truncated"])
+@pytest.mark.parametrize("how", ["missing", "truncated", "web page"])
 def test_a_bad_original_is_named_and_nothing_is_written(
     tmp_path: Path, originals: Path, spoil: str, how: str
 ) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     shutil.copytree(originals, raw)
+    path = raw / spoil
     if how == "missing":
-        (raw / spoil).unlink()
+        path.unlink()
     else:
-        (raw / spoil).write_bytes((raw / spoil).read_bytes()[:50])
-    named = "TOP500" if spoil.startswith("top500") else Path(spoil).name.removesuffix(".gz")
-    with pytest.raises(DataError, match=named) as caught:
+        path.write_bytes(path.read_bytes()[:50] if how == "truncated" else b"<!DOCTYPE html><html></html>")
+    with pytest.raises(DataError) as caught:
         assemble(raw, out)
-    assert "\n" not in str(caught.value)
+    message = str(caught.value)
+    named = {path.name, path.name.removesuffix(".gz"), path.parent.name, spoil.split("/")[0]}
+    assert any(name.lower() in message.lower() for name in named), message
+    assert "\n" not in message
     assert not out.exists()
 
 
@@ -208,30 +209,57 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         assemble(tmp_path, tmp_path / "out")
 
 
-def test_shipped_tables_hold_no_titles_names_or_addresses() -> None:
-    for name in ("crosswalks/affiliations.csv", "panels/cvpr.csv", "events/top500.csv"):
-        header = shipped("data", *name.split("/")).read_text(encoding="utf-8").partition("\n")[0].split(",")
-        assert not {"title", "author", "abstract", "email"} & set(header)
+def test_shipped_tables_hold_no_titles_of_papers_names_or_addresses() -> None:
+    for path in shipped("data").rglob("*.csv"):
+        header = path.read_text(encoding="utf-8").partition("\n")[0].split(",")
+        assert not {"author", "abstract", "email", "pi"} & set(header), path.name
+        assert "title" not in header or path.name == "nsf_awards.csv"
     assert "@" not in pd.read_csv(shipped("data", "crosswalks", "affiliations.csv"))["segment"].str.cat()
 
 
-def test_the_panel_is_balanced_and_consistent() -> None:
-    table = pd.read_csv(shipped("data", "panels", "cvpr.csv"), keep_default_na=False)
-    assert not table.duplicated(["university", "year"]).any()
-    assert (table.groupby("university")["year"].nunique() == len(YEARS)).all()
-    assert (table["papers"] == table["papers_academic_only"] + table["papers_with_industry"]).all()
+PAPER_PANELS = ("cvpr", "iccv", "icml", "neurips", "robotics", "colt", "venues")
+
+
+@pytest.mark.parametrize("name", PAPER_PANELS)
+def test_a_panel_is_balanced_and_its_parts_add_up(name: str) -> None:
+    table = pd.read_csv(shipped("data", "panels", f"{name}.csv"), keep_default_na=False, na_values=[""])
+    keys = ["university", "country", *(["group"] if "group" in table else [])]
+    assert not table.duplicated([*keys, "year"]).any()
+    assert table.groupby(keys)["year"].nunique().nunique() == 1
+    seen = table.dropna(subset="papers")
+    assert (seen["papers"] == seen["papers_academic_only"] + seen["papers_with_industry"]).all()
+    assert (seen["papers"] == seen["papers_compute_heavy"] + seen["papers_other_topics"]).all()
     assert (table["baseline_papers"] >= 1).all()
+    assert (table["first_paper_year"] <= table["year"].min() + 5).all()
 
 
-def test_no_shipped_file_exceeds_two_mebibytes() -> None:
+@pytest.mark.parametrize("name", [*PAPER_PANELS, "models", "fields", "areas"])
+def test_every_shipped_panel_loads_and_knows_its_sources(name: str) -> None:
+    panel = load_panel(name)
+    assert panel.n_units > 1
+    assert panel.events
+    assert "paperlists" in panel.provenance
+
+
+def test_no_event_of_a_left_censored_date_falls_into_a_window() -> None:
+    events = pd.read_csv(shipped("data", "events", "top500.csv"), keep_default_na=False)
+    censored = events[(events["left_censored"] == 1) & (events["event"] == "first_top500")]
+    panel = load_panel("neurips")
+    dates = dict(zip(panel.units, panel.first_treated["first_top500"], strict=True))
+    inside = [dates[name] for name in censored["university"] if name in dates]
+    assert len(inside) > 20
+    assert set(inside) == {panel.periods[0]}
+
+
+def test_no_shipped_file_is_larger_than_a_reader_can_open() -> None:
     for path in shipped("data").rglob("*"):
-        assert not path.is_file() or path.stat().st_size <= 2 * 1024**2, path.name
+        assert not path.is_file() or path.stat().st_size <= LARGEST, path.name
 
 
 @pytest.mark.skipif(not RAW.is_dir(), reason="the originals are absent: set STUDY_RAW to their folder")
 def test_the_committed_files_are_what_assemble_writes(tmp_path: Path) -> None:
-    for name in ("institutions.csv", "organisations.csv", "site_decisions.csv"):
+    for name in BY_HAND:
         shutil.copy(shipped("data", name), tmp_path / name)
-    assemble(RAW, tmp_path)
-    for name in DERIVED:
-        assert (tmp_path / name).read_bytes() == shipped("data", *name.split("/")).read_bytes(), name
+    for path in assemble(RAW, tmp_path):
+        name = path.relative_to(tmp_path).as_posix()
+        assert path.read_bytes() == shipped("data", *name.split("/")).read_bytes(), name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from plans import PANEL, PLAN
+from plans import PANEL, PLAN, ROOT
 
 HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels")
 
@@ -149,3 +149,52 @@ def test_a_file_that_is_no_table_is_one_clear_error(tmp_path):
     done = command("estimate", "--panel", "mine.csv", "--outcome", "y", "--event", "g", cwd=tmp_path)
     assert done.returncode == 2
     assert "save it as UTF-8 CSV" in done.stderr
+
+
+LONG = "lab,year,cluster,papers\nA,2001,0,1\nA,2002,1,2\nB,2001,0,1\nB,2002,0,1\n"
+ROLES = ("--unit", "lab", "--outcome", "papers", "--treatment", "cluster")
+
+
+def test_validate_says_that_a_file_is_fit_and_what_its_columns_are_for(tmp_path):
+    (tmp_path / "my.csv").write_text(LONG)
+    done = command("validate", "my.csv", *ROLES, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "lab: unit" in done.stdout
+    assert "The file is fit to use: 2 units, periods 2001 to 2002." in done.stdout
+
+
+def test_validate_prints_every_row_that_breaks_a_rule(tmp_path):
+    (tmp_path / "my.csv").write_text(LONG.replace("A,2002,1,2", "A,2001,3,many") + ",2002,0,1\n")
+    done = command("validate", "my.csv", *ROLES, cwd=tmp_path)
+    assert done.returncode == 1
+    for told in ("line 3", "line 6", "many", "The file is not fit to use"):
+        assert told in done.stdout, done.stdout
+
+
+def test_validate_asks_for_what_the_names_of_columns_do_not_tell(tmp_path):
+    (tmp_path / "my.csv").write_text(LONG)
+    done = command("validate", "my.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--outcome" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_fetch_names_an_unknown_source_before_anything_is_fetched(tmp_path):
+    done = command("fetch", "topp500", "--raw", "raw", cwd=tmp_path)
+    assert done.returncode == 2
+    assert 'Did you mean "top500"' in done.stderr
+    assert not (tmp_path / "raw").exists()
+
+
+def test_fetch_says_what_could_not_be_fetched_and_fails(tmp_path):
+    done = command("fetch", "programmes", "--raw", "raw", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "data/programmes.csv" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_audit_prints_what_the_readme_of_the_data_says(tmp_path):
+    done = command("audit", cwd=tmp_path)
+    said = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    said = said.split("<!-- audits -->\n")[1].split("<!-- /audits -->")[0]
+    assert done.stdout.strip() == said.strip()

@@ -112,7 +112,8 @@ def regression_gap(
     residual = change - slope @ x.T
     ours = group_mean(residual[:, members], treated, weights[members], n)
     of_treated = weights[members] * treated
-    mean_x = of_treated @ x[members] / of_treated.sum(axis=1, keepdims=True)
+    total = of_treated.sum(axis=1, keepdims=True)
+    mean_x = of_treated @ x[members] / np.where(total > 0, total, np.nan)
     pull = np.linalg.solve(gram, mean_x[:, :, None])[:, :, 0]
     influence = -n * weight * residual * (pull @ x.T)
     influence[:, members] += ours.influence

@@ -411,3 +411,15 @@ def test_intervals_of_the_event_average_cover_at_their_level() -> None:
         half = fit.critical_value() * fit.std_error[0]
         covered += abs(fit.effect[0] - truth) <= half
     assert abs(covered / n_draws - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / n_draws)
+
+
+@pytest.mark.parametrize("method", ["dr", "reg", "ipw"])
+@pytest.mark.filterwarnings("error")
+def test_a_period_that_nobody_observes_is_left_out_without_a_warning(method: str) -> None:
+    whole = simulated.panel(n=300)
+    gap = whole.outcomes["y"].copy()
+    gap[:, 3] = np.nan
+    question = Question("y", "event", covariates=("size",), min_cohort_size=1)
+    fit = estimate(replace(whole, outcomes={"y": gap}), question, design="callaway_santanna", method=method)
+    assert whole.periods[3] not in fit.period[np.isfinite(fit.effect)]
+    assert np.isfinite(fit.headline.effect).all()

@@ -127,6 +127,10 @@ def estimate(
     ] = None,
     design: Annotated[str, typer.Option(help="Name of a design; see `study designs`.")] = "callaway_santanna",
     scale: Annotated[str, typer.Option(help="level, log1p or proportional.")] = "level",
+    population: Annotated[
+        str,
+        typer.Option(help="all, a population of the panel, or a rule such as country=US and tier!=1 paper."),
+    ] = "all",
     comparison: Annotated[str, typer.Option(help="not_yet_treated or never_treated.")] = "not_yet_treated",
     base: Annotated[str, typer.Option(help="universal or varying.")] = "universal",
     missing: Annotated[str, typer.Option(help="pairs, balanced or cells.")] = "pairs",
@@ -153,6 +157,7 @@ def estimate(
             "outcome": outcome,
             "event": event,
             "scale": scale,
+            "population": population,
             "comparison": comparison,
             "base": base,
             "missing": missing,

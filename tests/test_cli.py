@@ -198,3 +198,15 @@ def test_audit_prints_what_the_readme_of_the_data_says(tmp_path):
     said = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     said = said.split("<!-- audits -->\n")[1].split("<!-- /audits -->")[0]
     assert done.stdout.strip() == said.strip()
+
+
+def test_estimate_takes_a_population_of_the_panel_by_name_or_rule(tmp_path):
+    asked = ("estimate", "--outcome", "papers", "--event", "first_cluster_grant", "--min-cohort-size", "1")
+    by_name, by_rule, unknown = (
+        command(*asked, "--population", rule, cwd=tmp_path)
+        for rule in ("united_states", "country=US", "united_statess")
+    )
+    assert by_name.returncode == by_rule.returncode == 0, by_name.stderr + by_rule.stderr
+    assert by_name.stdout.replace("united_states", "country=US") == by_rule.stdout
+    assert unknown.returncode == 2
+    assert 'Did you mean "united_states"' in unknown.stderr

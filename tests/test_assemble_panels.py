@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,7 +95,7 @@ def _written(*rows: tuple[str, int, tuple[Entity, ...], bool, bool, bool]) -> tu
         ],
         columns=["paper", "university", "first", "last"],
     )
-    return table, Signed(known, each, (OLD, NEW), {})  # type: ignore[arg-type]
+    return table, Signed(known, each, (OLD, NEW), Counter())
 
 
 def _every_year(

@@ -18,7 +18,7 @@ from study.institutions.audit import (
     summary,
 )
 from study.shipped import shipped
-from study.sources import universities
+from study.sources import paperlists, universities
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 
@@ -182,3 +182,13 @@ def test_the_rule_still_credits_what_was_judged() -> None:
         hits = [hit.entity for hit in rule.match(text) if hit.entity is not None]
         names = dict.fromkeys(f"{e.name} ({e.country})" for e in hits if e.kind == "university")
         assert "|".join(names) == judged_as, text
+
+
+@pytest.mark.skipif(not RAW.is_dir(), reason="the originals are absent: set STUDY_RAW to their folder")
+def test_text_and_mail_domain_agree_as_often_as_the_readme_of_the_data_says() -> None:
+    world = universities.read(RAW / "universities")
+    rule = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
+    papers = paperlists.published(paperlists.read(RAW / "paperlists", paperlists.known_files()))
+    same = check_domains(papers, rule).same
+    said = " ".join(shipped("data", "README.md").read_text(encoding="utf-8").split())
+    assert f"name the same one in {same.value:.1%} of {same.total:,} authors" in said

@@ -13,7 +13,7 @@ import pytest
 from study.assemble.programmes import COLUMNS, Family, checked, events, families, roles
 from study.errors import DataError
 from study.institutions import Matcher, load
-from study.shipped import shipped
+from study.shipped import panel_entries, shipped
 from study.sources import programmes, universities
 
 ROOT = Path(__file__).parents[1]
@@ -371,3 +371,8 @@ def test_a_winner_has_the_event_and_nobody_else() -> None:
         treated = set(dated.loc[dated["event"] == family.event, "university"])
         assert winners <= treated
         assert treated - winners <= set(own.loc[own["role"] == "later_winner", "university"])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_named_population_of_a_panel_is_that_of_its_family(name: str) -> None:
+    assert panel_entries()["cvpr"]["populations"][name] == FAMILIES[name].population

@@ -196,7 +196,7 @@ def _completed(roles: Mapping[str, Names], headings: Sequence[str], label: str) 
             f"{label}: which columns are for what is not certain; say it with {', '.join(asked)}{either}. The "
             f"columns are {', '.join(headings)}.{wide_hint(headings)}"
         )
-    return Roles.of(**known), [f"{role} = {column}" for role, column in guessed.items()]  # type: ignore[arg-type]
+    return Roles.of(**known), [f"{role} = {column}" for role, column in guessed.items()]  # type: ignore[arg-type]  # roles known by name only here
 
 
 def _roles_told(roles: Roles) -> list[str]:

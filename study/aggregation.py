@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.cohorts import cohort_membership
 from study.errors import QuestionError, unknown
 from study.estimates import Estimand, Estimate
+from study.influence import Influence
 from study.panel import FloatArray
 from study.question import AVERAGES
 
@@ -93,7 +95,7 @@ def _event_times(estimate: Estimate, balance: int | None) -> list[_Average]:
 def _cohorts(estimate: Estimate) -> list[_Average]:
     post = _post(estimate)
     return [
-        _Average(f"cohort {g:g}", post & (estimate.cohort == g), False, cohort=g)
+        _Average(f"cohort {g:g}", post & (estimate.cohort == g), True, cohort=g)
         for g in np.unique(estimate.cohort[post])
     ]
 
@@ -114,10 +116,29 @@ def _single(estimate: Estimate, term: str, cells: Cells, *, by_share: bool) -> E
 
 def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
     """Average effects and untreated means with the same weights."""
-    linear, influence = _averaged(estimate, averages, estimate.linear, estimate.linear_influence)
+    share = _shares(estimate)
+    weight = np.zeros((len(share), len(averages)))
+    total = np.ones(len(averages))
+    for m, average in enumerate(averages):
+        cells = np.flatnonzero(average.cells)
+        by_share = average.by_share and len(cells) > 1
+        cell_weight = share[cells] if by_share else np.ones(len(cells))
+        weight[cells, m] = cell_weight / cell_weight.sum()
+        total[m] = cell_weight.sum() if by_share else np.inf
+
+    def averaged(values: FloatArray, influence: Influence) -> tuple[FloatArray, Influence]:
+        mean = weight.T @ np.where(weight.any(axis=1), values, 0.0)
+        across = influence @ weight
+        if estimate.membership is None or estimate.shares == "fixed":
+            return mean, across
+        pull = np.where(weight > 0, (values[:, None] - mean) / total, 0.0)
+        return mean, across + estimate.membership @ pull
+
+    linear, influence = averaged(estimate.linear, estimate.linear_influence)
     mean, mean_influence = estimate.untreated_mean, estimate.untreated_influence
     if mean is not None and mean_influence is not None:
-        mean, mean_influence = _averaged(estimate, averages, mean, mean_influence)
+        mean, mean_influence = averaged(mean, mean_influence)
+    cohort = np.array([a.cohort for a in averages])
     return replace(
         estimate,
         terms=tuple(a.term for a in averages),
@@ -125,32 +146,16 @@ def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
         linear_influence=influence,
         untreated_mean=mean,
         untreated_influence=mean_influence,
-        cohort=np.array([a.cohort for a in averages]),
+        membership=None if np.isnan(cohort).any() else cohort_membership(estimate.sample, cohort),
+        cohort=cohort,
         period=np.array([a.period for a in averages]),
         event_time=np.array([a.event_time for a in averages]),
         reference=np.array([bool(estimate.reference[a.cells].all()) for a in averages]),
     )
 
 
-def _averaged(
-    estimate: Estimate, averages: Sequence[_Average], values: FloatArray, influence: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    sample, n_cells = estimate.sample, len(values)
-    cohorts, of_cell = np.unique(estimate.cohort, return_inverse=True)
-    member = np.zeros((len(influence), len(cohorts)))
-    if sample.first_treated is not None:
-        member = sample.weights[:, None] * (sample.first_treated[:, None] == cohorts)
-    share = member.mean(axis=0)[of_cell]
-    averaged = np.empty(len(averages))
-    weight = np.zeros((n_cells, len(averages)))
-    pull = np.zeros((len(cohorts), len(averages)))
-    for m, average in enumerate(averages):
-        cells = np.flatnonzero(average.cells)
-        cell_weight = share[cells] if average.by_share else np.ones(len(cells))
-        total = cell_weight.sum()
-        weight[cells, m] = cell_weight / total
-        averaged[m] = weight[cells, m] @ values[cells]
-        if average.by_share:
-            np.add.at(pull[:, m], of_cell[cells], (values[cells] - averaged[m]) / total)
-    used = weight.any(axis=1)
-    return averaged, influence[:, used] @ weight[used] + member @ pull
+def _shares(estimate: Estimate) -> FloatArray:
+    """Return the share of the treated that each term stands for; equal ones where it stands for none."""
+    if estimate.membership is None:
+        return np.ones(len(estimate.terms))
+    return estimate.membership.means()

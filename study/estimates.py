@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,16 @@ from study import inference
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
 from study.inference import Convention, Joint, Wald
+from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+Shares = Literal["estimated", "fixed"]
 
 
 class Estimand(StrEnum):
@@ -46,10 +50,15 @@ class Estimate:
     terms : tuple of str, length K
     linear : ndarray, shape (K,)
         Effects on the scale of ``sample.y``.
-    linear_influence : ndarray, shape (n, K)
+    linear_influence : Influence, shape (n, K)
         Sampling influence by unit: the estimates' error is its mean over units.
-    untreated_mean, untreated_influence : ndarray, shapes (K,), (n, K), optional
+    untreated_mean, untreated_influence : ndarray of shape (K,) and Influence of shape (n, K), optional
         The treated units' mean without treatment, as the design implies it.
+    membership : Influence, shape (n, K), optional
+        For terms that are averaged by shares: the unit's weight in each term's treated group. Its means
+        over units are the shares, and it is the influence of their estimation.
+    shares : {"estimated", "fixed"}
+        Whether averages carry the influence of estimated shares, or take them as given.
     cohort, period, event_time : ndarray, shape (K,)
         Labels of the terms, NaN where a term is not of one cohort, period or event time.
     reference : ndarray of bool, shape (K,)
@@ -71,14 +80,16 @@ class Estimate:
     estimand: Estimand
     terms: tuple[str, ...]
     linear: FloatArray
-    linear_influence: FloatArray
+    linear_influence: Influence
     cohort: FloatArray
     period: FloatArray
     event_time: FloatArray
     reference: NDArray[np.bool_]
     n_obs: int
     untreated_mean: FloatArray | None = None
-    untreated_influence: FloatArray | None = None
+    untreated_influence: Influence | None = None
+    membership: Influence | None = None
+    shares: Shares = "estimated"
     counted: int = 0
     convention: Convention = "CR0"
     design: str = ""
@@ -94,13 +105,18 @@ class Estimate:
         return self.linear / self._positive_mean
 
     @cached_property
-    def influence(self) -> FloatArray:
+    def influence_map(self) -> Influence:
         """Influence of ``effect`` by unit, shape (n, K); the delta method for "proportional"."""
         if self.sample.question.scale != "proportional":
             return self.linear_influence
         assert self.untreated_influence is not None
-        share: FloatArray = self.linear_influence - self.effect * self.untreated_influence
-        return share / self._positive_mean
+        of_effect = self.linear_influence.scaled(1 / self._positive_mean)
+        return of_effect - self.untreated_influence.scaled(self.effect / self._positive_mean)
+
+    @property
+    def influence(self) -> FloatArray:
+        """Influence of ``effect`` by unit as an array, shape (n, K), made when it is asked for."""
+        return self.influence_map.dense()
 
     @cached_property
     def _positive_mean(self) -> FloatArray:
@@ -118,15 +134,15 @@ class Estimate:
     @cached_property
     def std_error(self) -> FloatArray:
         """Standard errors under the estimate's convention, shape (K,); NaN for reference terms."""
-        sums = inference.cluster_sums(self.influence, self.sample.cluster)
         factor = inference.small_sample_factor(self.n_clusters, self.convention, self.n_obs, self.counted)
-        error = np.sqrt(factor * np.sum(sums**2, axis=0)) / self.sample.n_units
+        squares = self.influence_map.squares(self.sample.cluster)
+        error = np.sqrt(factor * squares) / self.sample.n_units
         return np.where(self.reference | ~(error > 0), np.nan, error)
 
     def covariance(self, convention: Convention | None = None) -> FloatArray:
         """Return the covariance of the effects, shape (K, K), under the estimate's convention or another."""
         return inference.covariance(
-            self.influence,
+            self.influence_map,
             self.sample.cluster,
             convention or self.convention,
             n_obs=self.n_obs,
@@ -179,9 +195,8 @@ class Estimate:
         used = self.varies
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
-        critical = inference.sup_t(
-            self.influence[:, used], self.sample.cluster, level=level, draws=draws, seed=seed
-        )
+        sums = self.influence_map.select(used).cluster_sums(self.sample.cluster)
+        critical = inference.sup_t(sums, level=level, draws=draws, seed=seed)
         half = np.where(used, critical * self.std_error, np.nan)
         return pd.DataFrame(
             {
@@ -205,11 +220,11 @@ class Estimate:
         QuestionError
             If no selected term has a sampling variance.
         """
-        used = ~self.reference & np.any(self.linear_influence, axis=0)
+        used = ~self.reference & (self.linear_influence.squares(self.sample.cluster) > 0)
         if which is not None:
             used &= which
         cov = inference.covariance(
-            self.linear_influence[:, used],
+            self.linear_influence.select(used),
             self.sample.cluster,
             convention,
             n_obs=self.n_obs,
@@ -262,11 +277,12 @@ class Estimate:
             self,
             terms=tuple(term for term, used in zip(self.terms, which, strict=True) if used),
             linear=self.linear[which],
-            linear_influence=self.linear_influence[:, which],
+            linear_influence=self.linear_influence.select(which),
             untreated_mean=None if self.untreated_mean is None else self.untreated_mean[which],
             untreated_influence=None
             if self.untreated_influence is None
-            else self.untreated_influence[:, which],
+            else self.untreated_influence.select(which),
+            membership=None if self.membership is None else self.membership.select(which),
             cohort=self.cohort[which],
             period=self.period[which],
             event_time=self.event_time[which],
@@ -284,7 +300,7 @@ def coefficients(
     sample: Sample,
     terms: tuple[str, ...],
     linear: FloatArray,
-    influence: FloatArray,
+    influence: Influence,
     *,
     n_obs: int,
     **fields: Any,
@@ -295,7 +311,8 @@ def coefficients(
     ----------
     sample, terms, n_obs, **fields
         As in :class:`Estimate`.
-    linear, influence : ndarray, shapes (K,), (n, K)
+    linear : ndarray, shape (K,)
+    influence : Influence, shape (n, K)
     """
     unlabelled = np.full(len(terms), np.nan)
     return Estimate(

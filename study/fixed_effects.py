@@ -1,106 +1,464 @@
-"""Exact two-way fixed effects on wide arrays: unit effects eliminated, one T x T system for the periods."""
+"""Exact regressions on wide arrays: unit effects are eliminated, and what cohorts share is solved in small systems.
+
+A regressor that is the same for all units of a cohort in a period has T values a cohort, so that all sums over
+units are sums of T x T blocks by cohort. With M_i = diag(v_i) - v_i v_i' / sum(v_i), where v_i marks the observed
+periods of unit i (or holds its Poisson means), unit effects turn X'X into sum_g X_g' (sum_{i in g} w_i M_i) X_g.
+Exact with gaps; no iterative demeaning and no dummies for units.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import QuestionError
+from study.influence import Influence
 from study.panel import FloatArray
 
+Family = Literal["gaussian", "poisson"]
+
 COLLINEAR = 1e-9
+STEPS = 100
+CONVERGED = 1e-9
 
 
-def residualize(blocks: FloatArray, observed: NDArray[np.bool_], weights: FloatArray) -> FloatArray:
-    """Take unit and period effects out of k variables.
+class Terms(NamedTuple):
+    """Regressors that are constant within group and period, up to features of the unit.
 
-    With unit means eliminated, the period effects d solve the T x T normal equations
-    (sum_i w_i M_i) d = sum_i w_i (x_i - mean x_i), where M_i = diag(o_i) - o_i o_i' / sum(o_i) and o_i marks
-    the observed periods of unit i. Exact on balanced and unbalanced panels.
-
-    Parameters
-    ----------
-    blocks : ndarray, shape (k, n, T)
-        Anything in cells that are not observed.
-    observed : ndarray of bool, shape (n, T)
-    weights : ndarray, shape (n,)
-
-    Returns
-    -------
-    ndarray, shape (k, n, T)
-        Residuals, zero in cells that are not observed.
+    ``effects`` has shape (G, p, K) and ``nuisance`` (G, p, N), with p = f T: the coefficient of feature a in
+    period t of group g is in row a T + t.
     """
-    seen = observed.astype(float)
-    counts = np.maximum(seen.sum(axis=1), 1.0)
-    centred = np.where(observed, blocks, 0.0)
-    centred = np.where(observed, centred - (centred.sum(axis=2) / counts)[:, :, None], 0.0)
-    system = np.diag(weights @ seen) - (seen * (weights / counts)[:, None]).T @ seen
-    totals = np.einsum("i,kit->tk", weights, centred)
-    effects = np.linalg.lstsq(system, totals, rcond=None)[0].T
-    effects_by_unit = (effects @ seen.T) / counts
-    shift = effects[:, None, :] - effects_by_unit[:, :, None]
-    residual: FloatArray = np.where(observed, centred - shift, 0.0)
-    return residual
+
+    effects: FloatArray
+    nuisance: FloatArray
 
 
-class Regression(NamedTuple):
-    """A regression with two-way fixed effects: coefficients, influence by unit, parameters counted."""
+def period_effects(n_groups: int, n_periods: int) -> FloatArray:
+    """Return one indicator for each period, the same in all groups, shape (G, T, T)."""
+    return np.broadcast_to(np.eye(n_periods), (n_groups, n_periods, n_periods))
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """A fitted regression; effects are the K of :class:`Terms`, then the q varying regressors.
+
+    Attributes
+    ----------
+    coefficient : ndarray, shape (K + q,)
+    influence : Influence, shape (n, K + q)
+    identified : ndarray of bool, shape (K + q,)
+        False where fixed effects and other regressors explain a regressor.
+    inestimable : ndarray, shape (K + q, K + q)
+        Projection on the combinations of coefficients that have no estimate.
+    nuisance : ndarray, shape (N,)
+    residual : list of ndarray, shapes (m_g, T)
+        Outcome less fitted mean, by group, zero where not observed.
+    counted : int
+        Parameters: regressors and nuisance; unit effects, nested in the clusters, are not.
+    n_obs : int
+    """
 
     coefficient: FloatArray
-    influence: FloatArray
+    influence: Influence
+    identified: NDArray[np.bool_]
+    inestimable: FloatArray
+    nuisance: FloatArray
+    residual: list[FloatArray]
     counted: int
+    n_obs: int
 
 
-def two_way_regression(
-    y: FloatArray, regressors: FloatArray, names: list[str], weights: FloatArray
+class _Group(NamedTuple):
+    """The data of one group: y zero where not observed, seen None where all is."""
+
+    y: FloatArray
+    seen: FloatArray | None
+    weights: FloatArray
+    features: FloatArray
+    varying: FloatArray
+
+
+class _State(NamedTuple):
+    """What one group contributes at given coefficients; p = f T.
+
+    Residuals (m, T), curvature (p, p) and its raw diagonal (p,), cross (p, q) and square (q, q) with the varying
+    regressors and their raw sizes (q,), scores (p,) and (q,), and the log-likelihood.
+    """
+
+    residual: FloatArray
+    curvature: FloatArray
+    raw: FloatArray
+    cross: FloatArray
+    square: FloatArray
+    raw_square: FloatArray
+    score: FloatArray
+    score_varying: FloatArray
+    likelihood: float
+
+
+def regress(
+    y: FloatArray,
+    rows: Sequence[NDArray[np.int64]],
+    terms: Terms,
+    weights: FloatArray,
+    *,
+    features: FloatArray | None = None,
+    varying: FloatArray | None = None,
+    unit_effects: bool = True,
+    family: Family = "gaussian",
 ) -> Regression:
-    """Regress y on k regressors, unit effects and period effects.
+    """Regress an outcome on regressors by group and period, with or without unit effects.
 
     Parameters
     ----------
     y : ndarray, shape (n, T)
         NaN where not observed.
-    regressors : ndarray, shape (k, n, T)
-    names : list of str, length k
-        What the regressors are called in an error.
+    rows : sequence of ndarray of int, shapes (m_g,)
+        Units of each group; a unit in none is left out.
+    terms : Terms
     weights : ndarray, shape (n,)
+    features : ndarray, shape (n, f), optional
+        What multiplies the coefficients of a unit, the constant first; only the constant if not given.
+    varying : ndarray, shape (n, T, q), optional
+        Regressors by unit and period.
+    unit_effects : bool
+    family : {"gaussian", "poisson"}
+        Least squares, or Poisson quasi-likelihood with a logarithmic link.
 
     Returns
     -------
     Regression
-        Coefficients (k,), influence (n, k) = n w_i sum_t x_it e_it (sum w x x')^-1 with x, e the residuals,
-        and the number of parameters that fixest counts when unit effects are nested in the clusters: k plus
-        the observed periods.
+        Influence n w_i sum_t x_it e_it H^-1, with x the regressors less what the fixed effects explain, e the
+        residuals and H the (expected) information.
 
     Raises
     ------
     QuestionError
-        If a regressor is collinear with the fixed effects or the regressors before it.
+        If the Poisson likelihood has no maximum.
     """
-    observed = ~np.isnan(y) & ~np.isnan(regressors).any(axis=0)
-    residuals = residualize(np.concatenate([y[None], regressors]), observed, weights)
-    outcome, x = residuals[0], residuals[1:]
-    weighted = x * weights[None, :, None]
-    gram = np.einsum("kit,lit->kl", weighted, x)
-    raw = np.where(observed, regressors, 0.0)
-    sizes = np.einsum("kit,i,kit->k", raw, weights, raw)
-    _refuse_collinear(gram, sizes, names)
-    coefficient = np.linalg.solve(gram, np.einsum("kit,it->k", weighted, outcome))
-    error = outcome - np.einsum("k,kit->it", coefficient, x)
-    score = np.einsum("kit,it->ik", weighted, error)
-    influence = len(y) * np.linalg.solve(gram, score.T).T
-    return Regression(coefficient, influence, len(names) + int(observed.any(axis=0).sum()))
-
-
-def _refuse_collinear(gram: FloatArray, sizes: FloatArray, names: list[str]) -> None:
-    """Name the first regressor that the fixed effects and the regressors before it explain."""
-    left = gram.copy()
-    for k, name in enumerate(names):
-        if left[k, k] <= COLLINEAR * max(sizes[k], np.finfo(float).tiny):
-            raise QuestionError(
-                f"Regression: {name} is explained by the unit effects, the period effects and the regressors "
-                "before it; leave it out."
+    n, n_periods = y.shape
+    features = np.ones((n, 1)) if features is None else features
+    varying = np.empty((n, n_periods, 0)) if varying is None else varying
+    groups = [_group(y, weights, features, varying, members) for members in rows]
+    n_obs = int(sum(group.y.size if group.seen is None else group.seen.sum() for group in groups))
+    k, q = terms.effects.shape[2], varying.shape[2]
+    coefficient, nuisance = np.zeros(k + q), _start(groups, terms, unit_effects, family)
+    states = _states(groups, terms, coefficient, nuisance, unit_effects, family)
+    system = _system(states, terms)
+    if family == "gaussian":
+        coefficient, nuisance = system.step()
+        residual = [
+            _less_fitted(group, state.residual, index, unit_effects)
+            for group, state, index in zip(
+                groups, states, _indices(groups, terms, coefficient, nuisance), strict=True
             )
-        left = left - np.outer(left[:, k], left[k]) / left[k, k]
+        ]
+    else:
+        coefficient, nuisance, states, system = _maximum(
+            groups, terms, coefficient, nuisance, unit_effects, states, system
+        )
+        residual = [state.residual for state in states]
+    return Regression(
+        coefficient=coefficient,
+        influence=_influence(n, rows, groups, terms, residual, system),
+        identified=np.diag(system.inestimable) < COLLINEAR**0.5,
+        inestimable=system.inestimable,
+        nuisance=nuisance,
+        residual=residual,
+        counted=system.rank + int(unit_effects),
+        n_obs=n_obs,
+    )
+
+
+def _group(
+    y: FloatArray,
+    weights: FloatArray,
+    features: FloatArray,
+    varying: FloatArray,
+    members: NDArray[np.int64],
+) -> _Group:
+    here, z = y[members], varying[members]
+    missing = np.isnan(here)
+    if z.shape[2]:
+        missing |= np.isnan(z).any(axis=2)
+        z = np.where(missing[:, :, None], 0.0, z)
+    seen = None
+    if missing.any():
+        here[missing] = 0.0
+        seen = (~missing).astype(float)
+    return _Group(here, seen, weights[members], features[members], z)
+
+
+def _start(groups: list[_Group], terms: Terms, unit_effects: bool, family: Family) -> FloatArray:
+    """Return nuisance coefficients to start from: the logarithm of the mean without unit effects, else zero."""
+    if family == "gaussian" or unit_effects:
+        return np.zeros(terms.nuisance.shape[2])
+    total = sum(float(group.weights @ group.y.sum(axis=1)) for group in groups)
+    cells = sum(float(group.weights @ _marks(group).sum(axis=1)) for group in groups)
+    constant = np.zeros(terms.nuisance.shape[1])
+    constant[: groups[0].y.shape[1]] = np.log(total / cells)
+    flat = terms.nuisance.reshape(-1, terms.nuisance.shape[2])
+    start = np.linalg.lstsq(flat, np.tile(constant, len(groups)), rcond=None)[0]
+    return np.asarray(start, dtype=np.float64)
+
+
+def _marks(group: _Group) -> FloatArray:
+    return np.ones_like(group.y) if group.seen is None else group.seen
+
+
+def _indices(
+    groups: list[_Group], terms: Terms, coefficient: FloatArray, nuisance: FloatArray
+) -> list[FloatArray]:
+    """Return the linear index of each group, shape (1 or m, T)."""
+    k, n_periods = terms.effects.shape[2], groups[0].y.shape[1]
+    by_group = terms.effects @ coefficient[:k] + terms.nuisance @ nuisance
+    indices = []
+    for group, values in zip(groups, by_group, strict=True):
+        index = values.reshape(-1, n_periods)
+        if len(index) > 1:
+            index = group.features @ index
+        if group.varying.shape[2]:
+            index = index + group.varying @ coefficient[k:]
+        indices.append(index)
+    return indices
+
+
+def _less_fitted(group: _Group, residual: FloatArray, index: FloatArray, unit_effects: bool) -> FloatArray:
+    """Take the index, less its mean by unit where there are unit effects, from residuals in place."""
+    if group.seen is None:
+        residual -= index - index.mean(axis=1, keepdims=True) if unit_effects else index
+        return residual
+    if unit_effects:
+        counts = np.maximum(group.seen.sum(axis=1), 1.0)
+        index = (
+            index
+            - (np.einsum("it,it->i", group.seen, np.broadcast_to(index, group.seen.shape)) / counts)[:, None]
+        )
+    residual -= index * group.seen
+    return residual
+
+
+def _states(
+    groups: list[_Group],
+    terms: Terms,
+    coefficient: FloatArray,
+    nuisance: FloatArray,
+    unit_effects: bool,
+    family: Family,
+) -> list[_State]:
+    if family == "gaussian":
+        return [_least_squares(group, unit_effects) for group in groups]
+    indices = _indices(groups, terms, coefficient, nuisance)
+    return [_poisson(group, index, unit_effects) for group, index in zip(groups, indices, strict=True)]
+
+
+def _least_squares(group: _Group, unit_effects: bool) -> _State:
+    """Return a group's part of the normal equations; its residual is the outcome less its mean by unit."""
+    n_periods = group.y.shape[1]
+    if group.seen is not None:
+        residual = group.y
+        if unit_effects:
+            counts = np.maximum(group.seen.sum(axis=1), 1.0)
+            residual = (group.y - (group.y.sum(axis=1) / counts)[:, None]) * group.seen
+        return _sums(group, group.seen, residual, unit_effects, 0.0)
+    residual = group.y - group.y.mean(axis=1, keepdims=True) if unit_effects else group.y.copy()
+    if group.varying.shape[2]:
+        return _sums(group, np.ones_like(group.y), residual, unit_effects, 0.0)
+    gram = (group.features * group.weights[:, None]).T @ group.features
+    demean = np.eye(n_periods) - float(unit_effects) / n_periods
+    empty = np.empty((len(gram) * n_periods, 0))
+    score = (group.features * group.weights[:, None]).T @ residual
+    return _State(
+        residual,
+        np.kron(gram, demean),
+        np.repeat(np.diag(gram), n_periods),
+        empty,
+        np.empty((0, 0)),
+        np.empty(0),
+        score.ravel(),
+        np.empty(0),
+        0.0,
+    )
+
+
+def _poisson(group: _Group, index: FloatArray, unit_effects: bool) -> _State:
+    """Return a group's part of the Poisson score and information at an index."""
+    index = index - index.max(axis=1, keepdims=True) if unit_effects else index
+    means = np.exp(np.clip(index, -500, 500)) * _marks(group)
+    if unit_effects:
+        total, own = means.sum(axis=1), group.y.sum(axis=1)
+        means = means * np.divide(own, total, out=np.zeros_like(own), where=total > 0)[:, None]
+        fit = (group.y * index).sum(axis=1) - own * np.log(np.where(total > 0, total, 1.0))
+    else:
+        fit = (group.y * index - means).sum(axis=1)
+    return _sums(group, means, group.y - means, unit_effects, float(group.weights @ fit))
+
+
+def _sums(
+    group: _Group, v: FloatArray, residual: FloatArray, unit_effects: bool, likelihood: float
+) -> _State:
+    """Add up a group's blocks with v the observed cells or the Poisson means, shape (m, T)."""
+    weights, features, z = group.weights, group.features, group.varying
+    f, n_periods, q = features.shape[1], v.shape[1], z.shape[2]
+    total = v.sum(axis=1)
+    total[total == 0] = 1.0
+    spread = (features[:, :, None] * v[:, None, :]).reshape(len(v), f * n_periods) if f > 1 else v
+    diagonal = np.einsum("i,ia,ib,it->abt", weights, features, features, v, optimize=True)
+    curvature = np.einsum("abt,ts->atbs", diagonal, np.eye(n_periods)).reshape(f * n_periods, f * n_periods)
+    if unit_effects:
+        curvature = curvature - (spread * (weights / total)[:, None]).T @ spread
+    raw_square = np.einsum("i,it,itq->q", weights, v, z**2)
+    centred = z
+    if q and unit_effects:
+        centred = z - (np.einsum("it,itq->iq", v, z) / total[:, None])[:, None, :]
+    weighted = centred * (weights[:, None] * v)[:, :, None]
+    return _State(
+        residual,
+        curvature,
+        np.einsum("aat->at", diagonal).ravel(),
+        np.einsum("ia,itq->atq", features, weighted).reshape(f * n_periods, q),
+        np.einsum("itq,itr->qr", weighted, centred),
+        raw_square,
+        ((features * weights[:, None]).T @ residual).ravel(),
+        np.einsum("i,it,itq->q", weights, residual, z),
+        likelihood,
+    )
+
+
+class _System(NamedTuple):
+    """Normal equations with the nuisance eliminated; effects are K + q, nuisance N.
+
+    ``inverse`` is the generalised inverse of the effects' information, ``nuisance_inverse`` of the nuisance's;
+    ``explained`` (N, K + q) is what the nuisance explains of the effects' regressors.
+    """
+
+    inverse: FloatArray
+    nuisance_inverse: FloatArray
+    explained: FloatArray
+    score: FloatArray
+    nuisance_score: FloatArray
+    inestimable: FloatArray
+    rank: int
+
+    def step(self) -> tuple[FloatArray, FloatArray]:
+        """Return the Newton step of effects and nuisance."""
+        effects = self.inverse @ (self.score - self.explained.T @ self.nuisance_score)
+        return effects, self.nuisance_inverse @ self.nuisance_score - self.explained @ effects
+
+
+def _system(states: list[_State], terms: Terms) -> _System:
+    x, a = terms.effects, terms.nuisance
+    curvature = np.stack([s.curvature for s in states])
+    raw, cross = np.stack([s.raw for s in states]), np.stack([s.cross for s in states])
+    square = np.sum([s.square for s in states], axis=0)
+    score = np.stack([s.score for s in states])
+    by_effect, by_nuisance = curvature @ x, curvature @ a
+    mixed = _added(x, cross)
+    information = np.block([[_added(x, by_effect), mixed], [mixed.T, square]])
+    between = np.hstack([_added(a, by_effect), _added(a, cross)])
+    sizes = np.concatenate([_sizes(x, raw), np.sum([s.raw_square for s in states], axis=0)])
+    nuisance_inverse, _, nuisance_rank = _inverse(_added(a, by_nuisance), _sizes(a, raw))
+    explained = nuisance_inverse @ between
+    inverse, inestimable, rank = _inverse(information - between.T @ explained, sizes)
+    return _System(
+        inverse,
+        nuisance_inverse,
+        explained,
+        np.concatenate(
+            [_added(x, score[:, :, None])[:, 0], np.sum([s.score_varying for s in states], axis=0)]
+        ),
+        _added(a, score[:, :, None])[:, 0],
+        inestimable,
+        rank + nuisance_rank,
+    )
+
+
+def _added(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Return the sum over groups of left' right; shapes (G, p, a), (G, p, b)."""
+    return np.tensordot(left, right, axes=([0, 1], [0, 1]))
+
+
+def _sizes(x: FloatArray, raw: FloatArray) -> FloatArray:
+    return np.einsum("gpk,gp,gpk->k", x, raw, x)
+
+
+def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+    """Return the generalised inverse, the projection on the null space in units of the sizes, and the rank.
+
+    A direction counts as null where it keeps less than 1e-9 of the regressors' own sizes.
+    """
+    scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
+    values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
+    used = values > COLLINEAR
+    kept = vectors[:, used] / scale[:, None]
+    null = vectors[:, ~used]
+    return (kept / values[used]) @ kept.T, null @ null.T, int(used.sum())
+
+
+def _maximum(
+    groups: list[_Group],
+    terms: Terms,
+    coefficient: FloatArray,
+    nuisance: FloatArray,
+    unit_effects: bool,
+    states: list[_State],
+    system: _System,
+) -> tuple[FloatArray, FloatArray, list[_State], _System]:
+    """Maximise the Poisson likelihood by Newton's method with halved steps."""
+    best = sum(s.likelihood for s in states)
+    for _ in range(STEPS):
+        effects, others = system.step()
+        share = 1.0
+        while True:
+            tried, tried_nuisance = coefficient + share * effects, nuisance + share * others
+            states = _states(groups, terms, tried, tried_nuisance, unit_effects, "poisson")
+            likelihood = sum(s.likelihood for s in states)
+            if likelihood >= best - 1e-12 * abs(best) or share < CONVERGED:
+                break
+            share /= 2
+        coefficient, nuisance, best = tried, tried_nuisance, likelihood
+        system = _system(states, terms)
+        moved = max(np.abs(effects).max(initial=0.0), np.abs(others).max(initial=0.0))
+        if moved <= CONVERGED * max(
+            1.0, np.abs(coefficient).max(initial=0.0), np.abs(nuisance).max(initial=0.0)
+        ):
+            return coefficient, nuisance, states, system
+    raise QuestionError(
+        "Poisson regression: the likelihood has no maximum, since some regressor separates cells without any "
+        "outcome; drop the units or periods concerned, or use a linear design."
+    )
+
+
+def _influence(
+    n: int,
+    rows: Sequence[NDArray[np.int64]],
+    groups: list[_Group],
+    terms: Terms,
+    residual: list[FloatArray],
+    system: _System,
+) -> Influence:
+    """Return n w_i sum_t x_it e_it H^-1 as a map of residuals by group, shape (n, K + q)."""
+    q = groups[0].varying.shape[2]
+    k = terms.effects.shape[2]
+    values = [_scores(group, error) for group, error in zip(groups, residual, strict=True)]
+    maps = np.zeros((len(groups), values[0].shape[1], k + q))
+    maps[:, : maps.shape[1] - q, :k] = terms.effects
+    maps[:, : maps.shape[1] - q] -= terms.nuisance @ system.explained
+    maps[:, maps.shape[1] - q :, k:] = np.eye(q)
+    return Influence.by_group(n, rows, values, n * (maps @ system.inverse))
+
+
+def _scores(group: _Group, error: FloatArray) -> FloatArray:
+    """Return a unit's weighted residuals by feature and period, and their products with varying regressors."""
+    f, q = group.features.shape[1], group.varying.shape[2]
+    weighted = error if np.all(group.weights == 1) else error * group.weights[:, None]
+    spread = weighted
+    if f > 1:
+        spread = (group.features[:, :, None] * weighted[:, None, :]).reshape(len(error), -1)
+    if not q:
+        return spread
+    return np.hstack([spread, np.einsum("it,itq->iq", weighted, group.varying)])

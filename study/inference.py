@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from study.distributions import chi_squared_tail, quantile
 from study.errors import QuestionError
+from study.influence import Influence
 from study.panel import FloatArray
 
 Convention = Literal["CR0", "CR1", "CR1_fixest"]
 
 RANK_TOLERANCE = 1e-10
-SIGNS_AT_ONCE = 2**22
+BITS_AT_ONCE = 2**22
 
 
 class Wald(NamedTuple):
@@ -27,18 +28,8 @@ class Wald(NamedTuple):
     p_value: float
 
 
-def cluster_sums(influence: FloatArray, cluster: NDArray[np.int64]) -> FloatArray:
-    """Add up the rows of each cluster, shape (G, K)."""
-    n_clusters = int(cluster.max()) + 1
-    if n_clusters == len(cluster):
-        return influence
-    sums = np.zeros((n_clusters, influence.shape[1]))
-    np.add.at(sums, cluster, influence)
-    return sums
-
-
 def covariance(
-    influence: FloatArray,
+    influence: Influence | FloatArray,
     cluster: NDArray[np.int64],
     convention: Convention = "CR0",
     *,
@@ -49,7 +40,7 @@ def covariance(
 
     Parameters
     ----------
-    influence : ndarray, shape (n, K)
+    influence : Influence or ndarray, shape (n, K)
         By unit, scaled so that an estimate's error is its mean.
     cluster : ndarray of int, shape (n,)
     convention : {"CR0", "CR1", "CR1_fixest"}
@@ -62,9 +53,9 @@ def covariance(
     -------
     ndarray, shape (K, K)
     """
-    sums = cluster_sums(influence, cluster)
-    meat: FloatArray = sums.T @ sums / len(influence) ** 2
-    return meat * small_sample_factor(len(sums), convention, n_obs, counted)
+    influence = influence if isinstance(influence, Influence) else Influence.of(influence)
+    meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
+    return meat * small_sample_factor(int(cluster.max()) + 1, convention, n_obs, counted)
 
 
 def small_sample_factor(n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0) -> float:
@@ -93,14 +84,13 @@ def wald(effect: FloatArray, cov: FloatArray) -> Wald:
     return Wald(statistic, rank, chi_squared_tail(statistic, rank))
 
 
-def sup_t(influence: FloatArray, cluster: NDArray[np.int64], *, level: float, draws: int, seed: int) -> float:
+def sup_t(sums: FloatArray, *, level: float, draws: int, seed: int) -> float:
     """Return the critical value of a simultaneous band by the Rademacher multiplier bootstrap.
 
     Parameters
     ----------
-    influence : ndarray, shape (n, K)
-        Of terms that all have sampling variance.
-    cluster : ndarray of int, shape (n,)
+    sums : ndarray, shape (G, K)
+        Influence added up by cluster, of terms that all have sampling variance.
     level : float
         Simultaneous coverage, for example 0.95.
     draws, seed : int
@@ -111,15 +101,24 @@ def sup_t(influence: FloatArray, cluster: NDArray[np.int64], *, level: float, dr
         The ``level`` quantile of max_k |t_k| over the draws, at least the pointwise normal quantile
         (Callaway and Sant'Anna 2021, Algorithm 1).
     """
-    sums = cluster_sums(influence, cluster)
-    scaled = sums / np.sqrt(np.sum(sums**2, axis=0))
+    largest = largest_draws(sums, draws, seed)
+    return max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
+
+
+def largest_draws(sums: FloatArray, draws: int, seed: int) -> FloatArray:
+    """Return max_k |t_k| of each draw of Rademacher signs by cluster, shape (draws,); in single precision."""
+    scaled = (sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))).astype(np.float32)
+    total = scaled.sum(axis=0)
     rng, largest = np.random.default_rng(seed), np.empty(draws)
-    at_once = max(1, SIGNS_AT_ONCE // len(sums))
+    in_bytes = 4 * -(-len(scaled) // 32)  # whole words, so that the signs do not depend on the draws at once
+    at_once = max(1, min(draws, BITS_AT_ONCE // len(scaled)))
+    bits = np.empty((at_once, len(scaled)), dtype=np.float32)
     for start in range(0, draws, at_once):
         part = largest[start : start + at_once]
-        signs = rng.integers(0, 2, size=(len(part), len(sums))) * 2.0 - 1.0
-        part[:] = np.abs(signs @ scaled).max(axis=1)
-    return max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
+        drawn = np.frombuffer(rng.bytes(len(part) * in_bytes), dtype=np.uint8).reshape(len(part), in_bytes)
+        bits[: len(part)] = np.unpackbits(drawn, axis=1, count=len(scaled))
+        part[:] = np.abs(2 * (bits[: len(part)] @ scaled) - total).max(axis=1)
+    return largest
 
 
 class Randomization(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -218,6 +219,15 @@ class Sample:
             return np.empty(0)
         dates = np.unique(self.first_treated[~np.isnan(self.first_treated)])
         return dates[dates - self.question.anticipation <= self.periods[-1]]
+
+    @cached_property
+    def groups(self) -> tuple[FloatArray, tuple[NDArray[np.int64], ...]]:
+        """Distinct first treated periods, ascending, NaN (never) last, and the units of each; one if it switches."""
+        if self.first_treated is None:
+            return np.array([np.nan]), (np.arange(self.n_units),)
+        dates, of_unit = np.unique(self.first_treated, return_inverse=True)
+        ends = np.cumsum(np.bincount(of_unit, minlength=len(dates)))[:-1]
+        return dates, tuple(np.split(np.argsort(of_unit, kind="stable"), ends))
 
     @property
     def sample_id(self) -> str:

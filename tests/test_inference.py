@@ -11,10 +11,15 @@ import simulated
 from scipy import stats
 
 from study import Estimate, Question, QuestionError, estimate, inference, joint
+from study.influence import Influence
 
 RNG = np.random.default_rng(0)
 INFLUENCE = RNG.normal(size=(40, 3))
 CLUSTER = np.unique(RNG.integers(0, 9, size=40), return_inverse=True)[1]
+
+
+def sums(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    return Influence.of(influence).cluster_sums(cluster)
 
 
 def loop_covariance(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:
@@ -61,14 +66,14 @@ def test_wald_refuses_nothing_to_test_and_terms_without_variance() -> None:
 
 def test_sup_t_of_independent_terms_is_the_sidak_value() -> None:
     influence = np.random.default_rng(1).normal(size=(1000, 10))
-    found = inference.sup_t(influence, np.arange(1000), level=0.95, draws=20000, seed=1)
+    found = inference.sup_t(sums(influence, np.arange(1000)), level=0.95, draws=20000, seed=1)
     assert found == pytest.approx(stats.norm.ppf((1 + 0.95**0.1) / 2), rel=0.01)
 
 
 def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = inference.sup_t(INFLUENCE, CLUSTER, level=0.95, draws=999, seed=5)
-    monkeypatch.setattr(inference, "SIGNS_AT_ONCE", 50)
-    assert inference.sup_t(INFLUENCE, CLUSTER, level=0.95, draws=999, seed=5) == pytest.approx(
+    whole = inference.sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
+    monkeypatch.setattr(inference, "BITS_AT_ONCE", 50)
+    assert inference.sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(
         whole, rel=1e-12
     )
 
@@ -76,7 +81,7 @@ def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.Mon
 def test_sup_t_of_one_term_is_the_normal_quantile_and_repeats_with_its_seed() -> None:
     influence = np.random.default_rng(1).normal(size=(4000, 1))
     first, second = (
-        inference.sup_t(influence, np.arange(4000), level=0.9, draws=9999, seed=7) for _ in range(2)
+        inference.sup_t(sums(influence, np.arange(4000)), level=0.9, draws=9999, seed=7) for _ in range(2)
     )
     assert first == second
     assert first == pytest.approx(stats.norm.ppf(0.95), rel=0.02)
@@ -84,9 +89,9 @@ def test_sup_t_of_one_term_is_the_normal_quantile_and_repeats_with_its_seed() ->
 
 def did_critical_value(influence: np.ndarray, cluster: np.ndarray) -> float:
     """Return the critical value of a band as did 2.3.0 simulates it."""
-    sums = inference.cluster_sums(influence, cluster)
-    sums = sums[:, np.sum(sums**2, axis=0) > 0]
-    draws = (np.random.default_rng(0).integers(0, 2, size=(9999, len(sums))) * 2.0 - 1.0) @ sums
+    of_cluster = sums(influence, cluster)
+    of_cluster = of_cluster[:, np.sum(of_cluster**2, axis=0) > 0]
+    draws = (np.random.default_rng(0).integers(0, 2, size=(9999, len(of_cluster))) * 2.0 - 1.0) @ of_cluster
     low, high = np.quantile(draws, [0.25, 0.75], axis=0)
     spread = (high - low) / (2 * stats.norm.ppf(0.75))
     return float(np.quantile(np.abs(draws / spread).max(axis=1), 0.95))
@@ -119,7 +124,7 @@ def test_bands_equal_those_that_did_simulates_to_three_percent(panel: str, packa
         if clustered:  # did 2.3.0 draws signs for cluster means, not sums
             size = np.bincount(cluster)
             influence = influence * (size.mean() / size[cluster])[:, None]
-        ours = inference.sup_t(influence, cluster, level=0.95, draws=9999, seed=0)
+        ours = inference.sup_t(sums(influence, cluster), level=0.95, draws=9999, seed=0)
         errors = np.sqrt(np.diag(inference.covariance(influence, cluster)))
         effects, simulated_errors = np.array(known).T
         np.testing.assert_allclose(terms.effect, effects, rtol=1e-6, atol=1e-9)

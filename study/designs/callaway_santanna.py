@@ -7,9 +7,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.cohorts import cohort_membership
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
+from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 from study.two_by_two import (
@@ -109,9 +111,10 @@ def callaway_santanna(
         estimand=Estimand.GROUP_TIME_ATT,
         terms=tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True)),
         linear=np.concatenate([block.effect.estimate for block in blocks]),
-        linear_influence=np.concatenate([block.effect.influence for block in blocks]).T,
+        linear_influence=Influence.of(np.concatenate([block.effect.influence for block in blocks]).T),
         untreated_mean=np.concatenate([block.untreated.estimate for block in blocks]),
-        untreated_influence=np.concatenate([block.untreated.influence for block in blocks]).T,
+        untreated_influence=Influence.of(np.concatenate([block.untreated.influence for block in blocks]).T),
+        membership=cohort_membership(sample, cohort),
         cohort=cohort,
         period=period,
         event_time=period - cohort,

@@ -7,11 +7,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.cohorts import mean_over
 from study.designs import Assumes, Estimand, Handles, design
-from study.designs.twfe import treated_means
 from study.errors import QuestionError
 from study.estimates import Estimate, coefficients
 from study.inference import covariance
+from study.influence import Influence
 from study.learners import LEARNERS, IntArray, Learner, period_means
 from study.panel import FloatArray
 from study.question import Sample
@@ -139,15 +140,15 @@ def dml_panel(
     influence = sample.n_units * (scores / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
     coefficient = theta.mean(keepdims=True)
 
-    mean, mean_influence = treated_means(sample, treated_at_change(sample, rows)[None])
+    mean, mean_influence = mean_over(sample, treated_at_change(sample, rows))
     return coefficients(
         sample,
         ("treatment",),
         coefficient,
-        influence,
+        Influence.of(influence),
         n_obs=len(rows.unit),
         untreated_mean=mean - coefficient,
-        untreated_influence=mean_influence - influence,
+        untreated_influence=mean_influence - Influence.of(influence),
         notes=notes(sample, rows, theta, influence),
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from study.cohorts import cohort_means
 from study.designs import Assumes, Estimand, Handles, design
-from study.designs.twfe import treated_means
+from study.designs.twfe import two_way
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.fixed_effects import two_way_regression
 from study.question import Sample
 
 
@@ -56,22 +56,19 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     base = -1 - sample.question.anticipation
     if bin_at is not None and bin_at < 1:
         raise QuestionError(f"event_study: bin_at is {bin_at}; it must be at least 1.")
-    event_time = sample.periods - sample.first_treated[:, None]
+    event_time = sample.periods - sample.groups[0][:, None]
     if bin_at is not None:
         event_time = np.clip(event_time, base + 1 - bin_at, bin_at)
-    seen = event_time[sample.observed & ~np.isnan(event_time)]
-    times = np.unique(np.append(seen, base))
+    means = cohort_means(sample)
+    times = np.unique(np.append(event_time[(means.weight > 0) & ~np.isnan(event_time)], base))
     used = times != base
-    cells = event_time[None] == times[used][:, None, None]
-    regressors = np.concatenate([cells.astype(float), np.moveaxis(sample.x_varying, 2, 0)])
+    cells = event_time[:, :, None] == times
     names = [f"event {e:g}" for e in times[used]] + list(sample.question.covariates)
-    fit = two_way_regression(sample.y, regressors, names, sample.weights)
-    k = int(used.sum())
-    linear, untreated = np.zeros(len(times)), np.full(len(times), np.nan)
-    influence, untreated_influence = (np.zeros((sample.n_units, len(times))) for _ in range(2))
-    linear[used], influence[:, used] = fit.coefficient[:k], fit.influence[:, :k]
-    untreated[:], untreated_influence[:] = treated_means(sample, event_time[None] == times[:, None, None])
-    untreated, untreated_influence = untreated - linear, untreated_influence - influence
+    fit = two_way(sample, cells[:, :, used].astype(float), sample.x_varying, names)
+    terms = np.zeros((len(names), len(times)))
+    terms[np.arange(used.sum()), np.flatnonzero(used)] = 1.0
+    linear, influence = fit.coefficient @ terms, fit.influence @ terms
+    treated, treated_influence = means.pooled(cells)
     unlabelled = np.full(len(times), np.nan)
     return Estimate(
         sample=sample,
@@ -79,13 +76,13 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         terms=tuple(f"event {e:g}" for e in times),
         linear=linear,
         linear_influence=influence,
-        untreated_mean=untreated,
-        untreated_influence=untreated_influence,
+        untreated_mean=treated - linear,
+        untreated_influence=treated_influence - influence,
         cohort=unlabelled,
         period=unlabelled,
         event_time=times,
         reference=~used,
-        n_obs=int(sample.observed.sum()),
+        n_obs=fit.n_obs,
         counted=fit.counted,
         convention="CR1_fixest",
     )

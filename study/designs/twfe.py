@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
+import numpy as np
+
+from study.cohorts import cohort_means, mean_over, treated_cells
 from study.designs import Assumes, Estimand, Handles, design
+from study.errors import QuestionError
 from study.estimates import Estimate, coefficients
-from study.fixed_effects import two_way_regression
+from study.fixed_effects import Family, Regression, Terms, period_effects, regress
+from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 
@@ -57,43 +61,76 @@ def twfe(sample: Sample) -> Estimate:
     Goodman-Bacon, A. (2021). Difference-in-differences with variation in treatment timing. Journal of
     Econometrics 225(2), equation (1).
     """
-    names = ["treatment", *sample.question.covariates]
-    regressors = np.concatenate([sample.treatment[None], np.moveaxis(sample.x_varying, 2, 0)])
-    fit = two_way_regression(sample.y, regressors, names, sample.weights)
-    treated = sample.treatment[None] == 1
-    mean, mean_influence = treated_means(sample, treated)
+    names = ("treatment", *sample.question.covariates)
+    fit = two_way(sample, *_treatment(sample), names)
+    mean, mean_influence = _treated_mean(sample)
     untreated = np.full(len(names), np.nan)
     untreated[0] = mean[0] - fit.coefficient[0]
-    untreated_influence = np.zeros_like(fit.influence)
-    untreated_influence[:, :1] = mean_influence - fit.influence[:, :1]
+    first = np.zeros((1, len(names)))
+    first[0, 0] = 1.0
     return coefficients(
         sample,
-        tuple(names),
+        names,
         fit.coefficient,
         fit.influence,
-        n_obs=int(sample.observed.sum()),
+        n_obs=fit.n_obs,
         untreated_mean=untreated,
-        untreated_influence=untreated_influence,
+        untreated_influence=(mean_influence - fit.influence.select(np.arange(len(names)) == 0)) @ first,
         counted=fit.counted,
         convention="CR1_fixest",
     )
 
 
-def treated_means(sample: Sample, cells: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Return the weighted mean outcome over each set of cells, with its influence by unit.
+def two_way(
+    sample: Sample,
+    effects: FloatArray,
+    varying: FloatArray,
+    names: Sequence[str],
+    family: Family = "gaussian",
+) -> Regression:
+    """Regress the outcome on effects by group, varying regressors, unit effects and period effects.
 
     Parameters
     ----------
     sample : Sample
-    cells : ndarray of bool, shape (k, n, T)
+    effects : ndarray, shape (G, T, K)
+    varying : ndarray, shape (n, T, q)
+    names : sequence of str, length K + q
+        What the regressors are called in an error.
+    family : {"gaussian", "poisson"}
 
-    Returns
-    -------
-    mean, influence : ndarray, shapes (k,), (n, k)
+    Raises
+    ------
+    QuestionError
+        If a regressor is explained by the fixed effects and the other regressors.
     """
-    weight = sample.weights[:, None] * (cells & sample.observed)
-    outcome = np.nan_to_num(sample.y)
-    total = weight.sum(axis=(1, 2))
-    mean = np.einsum("kit,it->k", weight, outcome) / total
-    deviation = np.einsum("kit,kit->ik", weight, outcome[None] - mean[:, None, None])
-    return mean, sample.n_units * deviation / total
+    fit = regress(
+        sample.y,
+        sample.groups[1],
+        Terms(effects, period_effects(*effects.shape[:2])),
+        sample.weights,
+        varying=varying,
+        family=family,
+    )
+    if not fit.identified.all():
+        which = [name for name, known in zip(names, fit.identified, strict=True) if not known]
+        raise QuestionError(
+            f"Regression: {', '.join(which)} {'is' if len(which) == 1 else 'are'} explained by the unit "
+            f"effects, the period effects and the other regressors; leave {'it' if len(which) == 1 else 'one'} out."
+        )
+    return fit
+
+
+def _treatment(sample: Sample) -> tuple[FloatArray, FloatArray]:
+    """Return treatment as a regressor by group, or by unit where it switches off, and the varying regressors."""
+    if sample.first_treated is None:
+        varying = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
+        return np.empty((1, len(sample.periods), 0)), varying
+    return treated_cells(sample).astype(float)[:, :, None], sample.x_varying
+
+
+def _treated_mean(sample: Sample) -> tuple[FloatArray, Influence]:
+    """Return the mean outcome of treated cells, with its influence."""
+    if sample.first_treated is None:
+        return mean_over(sample, sample.treatment == 1)
+    return cohort_means(sample).pooled(treated_cells(sample)[:, :, None])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from study.errors import QuestionError
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
@@ -61,6 +63,20 @@ class CohortMeans:
     def membership(self, cells: Cells) -> Influence:
         """Return each unit's weight in each set of cells, shape (n, K)."""
         return self.influence(np.zeros(cells.shape), cells.astype(float))
+
+    def sizes(self, cohort: FloatArray, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many units are seen in the cells of cohorts and numbers of periods, shape (K,)."""
+        n_periods = self.mean.shape[1]
+        seen = np.stack(
+            [np.broadcast_to((block[:, n_periods:] > 0).sum(axis=0), n_periods) for block in self.values]
+        )
+        return seen[np.searchsorted(self.dates, cohort), position]
+
+    def untreated(self, sample: Sample) -> Cells:
+        """Return which groups are not treated in the window and may be compared with, shape (G,)."""
+        later = self.dates - sample.question.anticipation > sample.periods[-1]
+        never = np.isnan(self.dates)
+        return never if sample.question.comparison == "never_treated" else never | later
 
     def cells(self, cohort: FloatArray, position: NDArray[np.int64]) -> Cells:
         """Return the single cells of cohorts and numbers of periods, shape (G, T, K)."""
@@ -118,3 +134,47 @@ def cohort_membership(sample: Sample, cohort: FloatArray) -> Influence:
     values = [sample.weights[members][:, None] for members in rows]
     coefficients = (np.arange(len(distinct))[:, None] == of_term)[:, None, :].astype(float)
     return Influence.by_group(sample.n_units, rows, values, coefficients)
+
+
+def refuse_single_units(sample: Sample, design: str) -> None:
+    """Refuse a cohort of one unit unless the question says what to do with it."""
+    if sample.question.min_cohort_size is not None:
+        return
+    for cohort in sample.cohorts:
+        if np.sum(sample.first_treated == cohort) == 1:
+            raise QuestionError(
+                f"{design}: cohort {cohort:g} has one unit; its variance cannot be estimated. Set "
+                "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "
+                "out, or pool adoption years with cohort_width."
+            )
+
+
+def cohorts_with_base(sample: Sample) -> tuple[FloatArray, list[str]]:
+    """Return the cohorts in the window that have a period before treatment, and a note on each other one."""
+    has_base = sample.cohorts - 1 - sample.question.anticipation >= sample.periods[0]
+    notes = [
+        f"cohort {g:g} left out: its base period lies before {sample.periods[0]}"
+        for g in sample.cohorts[~has_base]
+    ]
+    return sample.cohorts[has_base], notes
+
+
+def left_out(cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str]) -> list[str]:
+    """Return one note for each cohort and reason, with the periods concerned; reasons are by number of cell."""
+    kinds = dict.fromkeys((cohort[k], why) for k, why in sorted(reasons.items()))
+    return [
+        f"cohort {g:g} in "
+        f"{', '.join(f'{period[k]:g}' for k, w in sorted(reasons.items()) if w == why and cohort[k] == g)} "
+        f"left out: {why}"
+        for g, why in kinds
+    ]
+
+
+def rests_on_one(cohort: FloatArray, period: FloatArray, single: Cells) -> list[str]:
+    """Return a note on the cells, one for each cohort, that rest on one treated unit."""
+    return [
+        f"cohort {g:g} in {', '.join(f'{t:g}' for t in period[single & (cohort == g)])} rests on one treated "
+        "unit: the standard errors of these cells cover the comparison units only, while averages over cohorts "
+        "carry variation between treated units through the estimated shares"
+        for g in np.unique(cohort[single])
+    ]

@@ -330,6 +330,28 @@ def coefficients(
     )
 
 
+def group_time_effects(
+    sample: Sample,
+    cohort: FloatArray,
+    period: FloatArray,
+    linear: FloatArray,
+    influence: Influence,
+    **fields: Any,
+) -> Estimate:
+    """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`."""
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.GROUP_TIME_ATT,
+        terms=tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True)),
+        linear=linear,
+        linear_influence=influence,
+        cohort=cohort,
+        period=period,
+        event_time=period - cohort,
+        **fields,
+    )
+
+
 def joint(*estimates: Estimate) -> Joint:
     """Return all terms that vary with their joint sampling distribution, on the union of the samples.
 

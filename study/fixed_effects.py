@@ -52,8 +52,9 @@ class Regression:
     influence : Influence, shape (n, K + q)
     identified : ndarray of bool, shape (K + q,)
         False where fixed effects and other regressors explain a regressor.
-    inestimable : ndarray, shape (K + q, K + q)
-        Projection on the combinations of coefficients that have no estimate.
+    null : ndarray, shape (K + q, r)
+        Directions in which the coefficients can move without changing the fit, the largest entry of each one;
+        a combination of coefficients has an estimate if it does not change along any of them.
     nuisance : ndarray, shape (N,)
     residual : list of ndarray, shapes (m_g, T)
         Outcome less fitted mean, by group, zero where not observed.
@@ -65,7 +66,7 @@ class Regression:
     coefficient: FloatArray
     influence: Influence
     identified: NDArray[np.bool_]
-    inestimable: FloatArray
+    null: FloatArray
     nuisance: FloatArray
     residual: list[FloatArray]
     counted: int
@@ -98,6 +99,16 @@ class _State(NamedTuple):
     score: FloatArray
     score_varying: FloatArray
     likelihood: float
+
+
+def refuse_unidentified(names: Sequence[str], identified: NDArray[np.bool_]) -> None:
+    """Refuse regressors that the fixed effects and the other regressors explain, by name."""
+    which = [name for name, known in zip(names, identified, strict=True) if not known]
+    if which:
+        raise QuestionError(
+            f"Regression: {', '.join(which)} {'is' if len(which) == 1 else 'are'} explained by the fixed "
+            f"effects and the other regressors; leave {'it' if len(which) == 1 else 'one'} out."
+        )
 
 
 def regress(
@@ -165,8 +176,8 @@ def regress(
     return Regression(
         coefficient=coefficient,
         influence=_influence(n, rows, groups, terms, residual, system),
-        identified=np.diag(system.inestimable) < COLLINEAR**0.5,
-        inestimable=system.inestimable,
+        identified=system.identified,
+        null=system.null,
         nuisance=nuisance,
         residual=residual,
         counted=system.rank + int(unit_effects),
@@ -341,7 +352,8 @@ class _System(NamedTuple):
     explained: FloatArray
     score: FloatArray
     nuisance_score: FloatArray
-    inestimable: FloatArray
+    identified: NDArray[np.bool_]
+    null: FloatArray
     rank: int
 
     def step(self) -> tuple[FloatArray, FloatArray]:
@@ -361,9 +373,10 @@ def _system(states: list[_State], terms: Terms) -> _System:
     information = np.block([[_added(x, by_effect), mixed], [mixed.T, square]])
     between = np.hstack([_added(a, by_effect), _added(a, cross)])
     sizes = np.concatenate([_sizes(x, raw), np.sum([s.raw_square for s in states], axis=0)])
-    nuisance_inverse, _, nuisance_rank = _inverse(_added(a, by_nuisance), _sizes(a, raw))
+    nuisance_inverse, _, null = _inverse(_added(a, by_nuisance), _sizes(a, raw))
     explained = nuisance_inverse @ between
-    inverse, inestimable, rank = _inverse(information - between.T @ explained, sizes)
+    rank = len(nuisance_inverse) - null.shape[1]
+    inverse, identified, null = _inverse(information - between.T @ explained, sizes)
     return _System(
         inverse,
         nuisance_inverse,
@@ -372,8 +385,9 @@ def _system(states: list[_State], terms: Terms) -> _System:
             [_added(x, score[:, :, None])[:, 0], np.sum([s.score_varying for s in states], axis=0)]
         ),
         _added(a, score[:, :, None])[:, 0],
-        inestimable,
-        rank + nuisance_rank,
+        identified,
+        null,
+        rank + len(inverse) - null.shape[1],
     )
 
 
@@ -386,17 +400,19 @@ def _sizes(x: FloatArray, raw: FloatArray) -> FloatArray:
     return np.einsum("gpk,gp,gpk->k", x, raw, x)
 
 
-def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, FloatArray, int]:
-    """Return the generalised inverse, the projection on the null space in units of the sizes, and the rank.
+def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
+    """Return the generalised inverse, which coefficients are identified, and the null directions.
 
     A direction counts as null where it keeps less than 1e-9 of the regressors' own sizes.
     """
     scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
     values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
     used = values > COLLINEAR
-    kept = vectors[:, used] / scale[:, None]
-    null = vectors[:, ~used]
-    return (kept / values[used]) @ kept.T, null @ null.T, int(used.sum())
+    kept, null = vectors[:, used] / scale[:, None], vectors[:, ~used]
+    identified = np.einsum("kr,kr->k", null, null) < COLLINEAR**0.5
+    null = null / scale[:, None]
+    null = null / np.abs(null).max(axis=0, initial=np.finfo(float).tiny)
+    return (kept / values[used]) @ kept.T, identified, null
 
 
 def _maximum(

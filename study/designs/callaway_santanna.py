@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import cohort_membership
+from study.cohorts import cohort_membership, cohorts_with_base, left_out, refuse_single_units, rests_on_one
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate
+from study.estimates import Estimate, group_time_effects
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
@@ -91,33 +91,25 @@ def callaway_santanna(
     Callaway, B., and Sant'Anna, P. H. C. (2021). Difference-in-differences with multiple time periods.
     Journal of Econometrics 225(2).
     """
-    _refuse_single_units(sample)
+    refuse_single_units(sample, "callaway_santanna")
     x, adjustment = _design_matrix(sample), _Adjustment(method, variance == "drdid")
-    cohorts = [g for g in sample.cohorts if g - 1 - sample.question.anticipation >= sample.periods[0]]
+    cohorts, notes = cohorts_with_base(sample)
     y, observed = np.nan_to_num(sample.y).T.copy(), sample.observed.T.copy()
     blocks = [_effects(sample, y, _comparison(sample, observed, g), x, adjustment) for g in cohorts]
-    notes = [
-        f"cohort {g:g} left out: its base period lies before {sample.periods[0]}"
-        for g in sample.cohorts
-        if g not in cohorts
-    ]
     notes += [note for block in blocks for note in block.notes]
     if all(block.reference.all() for block in blocks):
         raise QuestionError(f"callaway_santanna: no effect can be estimated: {'; '.join(notes)}.")
     period = np.concatenate([block.period for block in blocks])
     cohort = np.repeat([block.cohort for block in blocks], [len(block.period) for block in blocks])
-    return Estimate(
-        sample=sample,
-        estimand=Estimand.GROUP_TIME_ATT,
-        terms=tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True)),
-        linear=np.concatenate([block.effect.estimate for block in blocks]),
-        linear_influence=Influence.of(np.concatenate([block.effect.influence for block in blocks]).T),
+    return group_time_effects(
+        sample,
+        cohort,
+        period,
+        np.concatenate([block.effect.estimate for block in blocks]),
+        Influence.of(np.concatenate([block.effect.influence for block in blocks]).T),
         untreated_mean=np.concatenate([block.untreated.estimate for block in blocks]),
         untreated_influence=Influence.of(np.concatenate([block.untreated.influence for block in blocks]).T),
         membership=cohort_membership(sample, cohort),
-        cohort=cohort,
-        period=period,
-        event_time=period - cohort,
         reference=np.concatenate([block.reference for block in blocks]),
         n_obs=int(np.any([block.used for block in blocks], axis=0).sum()),
         convention="CR0",
@@ -229,18 +221,9 @@ def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None
     kept = np.ones(len(c.now), dtype=bool)
     kept[list(reason)] = False
     period = sample.periods[c.now].astype(float)
-    notes = [
-        f"cohort {c.cohort:g} in {', '.join(f'{period[k]:g}' for k in sorted(reason) if reason[k] == why)} "
-        f"left out: {why}"
-        for why in dict.fromkeys(reason.values())
-    ]
+    own_cohort = np.full(len(period), c.cohort)
     single = kept & ~c.reference & (c.treated_now.sum(axis=1) == 1)
-    if single.any():
-        notes.append(
-            f"cohort {c.cohort:g} in {', '.join(f'{t:g}' for t in period[single])} rests on one treated unit: "
-            "the standard errors of these cells cover the comparison units only, while averages over cohorts "
-            "carry variation between treated units through the estimated shares"
-        )
+    notes = left_out(own_cohort, period, reason) + rests_on_one(own_cohort, period, single)
     return _Block(
         c.cohort,
         period[kept],
@@ -344,15 +327,3 @@ def _design_matrix(sample: Sample) -> FloatArray | None:
                 "it; leave it out."
             )
     return np.column_stack([np.ones(len(x)), x])
-
-
-def _refuse_single_units(sample: Sample) -> None:
-    if sample.question.min_cohort_size is not None:
-        return
-    for cohort in sample.cohorts:
-        if np.sum(sample.first_treated == cohort) == 1:
-            raise QuestionError(
-                f"callaway_santanna: cohort {cohort:g} has one unit; its variance cannot be estimated. Set "
-                "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "
-                "out, or pool adoption years with cohort_width."
-            )

@@ -8,9 +8,8 @@ import numpy as np
 
 from study.cohorts import cohort_means, mean_over, treated_cells
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
 from study.estimates import Estimate, coefficients
-from study.fixed_effects import Family, Regression, Terms, period_effects, regress
+from study.fixed_effects import Family, Regression, Terms, period_effects, refuse_unidentified, regress
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
@@ -112,12 +111,7 @@ def two_way(
         varying=varying,
         family=family,
     )
-    if not fit.identified.all():
-        which = [name for name, known in zip(names, fit.identified, strict=True) if not known]
-        raise QuestionError(
-            f"Regression: {', '.join(which)} {'is' if len(which) == 1 else 'are'} explained by the unit "
-            f"effects, the period effects and the other regressors; leave {'it' if len(which) == 1 else 'one'} out."
-        )
+    refuse_unidentified(names, fit.identified)
     return fit
 
 

@@ -1,0 +1,300 @@
+"""Imputation of untreated outcomes by Borusyak, Jaravel and Spiess (2024), Section 4."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.cohorts import (
+    CohortMeans,
+    cohort_means,
+    left_out,
+    refuse_single_units,
+    rests_on_one,
+    treated_cells,
+)
+from study.designs import Assumes, Estimand, Handles, design
+from study.errors import QuestionError
+from study.estimates import Estimate, group_time_effects
+from study.fixed_effects import Regression, Terms, period_effects, refuse_unidentified, regress
+from study.influence import Influence
+from study.panel import FloatArray
+from study.question import Sample
+
+Groups = NDArray[np.bool_]
+
+ESTIMABLE = 1e-6
+
+
+@design(
+    name="imputation",
+    title="Imputation (Borusyak, Jaravel and Spiess)",
+    reference="borusyak2024",
+    estimand=Estimand.GROUP_TIME_ATT,
+    assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
+    handles=(
+        Handles.COVARIATES,
+        Handles.MISSING_CELLS,
+        Handles.ANTICIPATION,
+        Handles.CLUSTERS,
+        Handles.WEIGHTS,
+        Handles.NEVER_TREATED,
+        Handles.PROPORTIONAL,
+    ),
+)
+def imputation(
+    sample: Sample, *, leads: int | None = None, variance: Literal["sampling", "conservative"] = "sampling"
+) -> Estimate:
+    """Fit unit and period effects to untreated cells, and average what treated cells have beyond them.
+
+    y_it(0) = alpha_i + beta_t + x_it'gamma is estimated on cells before treatment less the anticipation, and
+    tau_it = y_it less its prediction (Theorem 2). ATT(g,t) is the mean of tau_it over the cohort's units.
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment. Covariates enter by period. Gaps are allowed; a unit that is never seen untreated
+        has no prediction and is left out of the averages. With comparison="never_treated" the first step uses
+        never-treated units and the cohorts' own periods before treatment, as otherwise, but not units that are
+        treated after the window.
+    leads : int, optional
+        Number of event times before treatment less the anticipation whose effects are estimated, in a separate
+        regression on untreated cells (Section 4.4); earlier cells are their reference. With None all event
+        times before treatment, and the last of them is the reference, as in the other designs. They are not on the same base as the
+        effects after treatment, and those that cannot be told from the fixed effects are left out.
+    variance : {"sampling", "conservative"}
+        Whether averages over cohorts carry the variation of effects between cohorts, as the two-stage errors of
+        Gardner (2022) do, or leave it out, which is their conservative error with the average of each cohort
+        and period in equation (8), for a sample of which cohorts and their sizes are given.
+
+    Returns
+    -------
+    Estimate
+        One term for each cohort and treated period, then one for each lead, ascending, labelled by event time
+        only; "CR0" standard errors. Averages weight by the unit-periods that are seen. "Proportional" divides
+        by the mean prediction.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it, a covariate is explained
+        by the fixed effects, or no effect can be estimated.
+
+    References
+    ----------
+    Borusyak, K., Jaravel, X., and Spiess, J. (2024). Revisiting event-study designs: robust and efficient
+    estimation. Review of Economic Studies 91(6).
+    Gardner, J. (2022). Two-stage differences in differences.
+    """
+    refuse_single_units(sample, "imputation")
+    if leads is not None and leads < 0:
+        raise QuestionError(f"imputation: leads is {leads}; it must be at least 0.")
+    dates = sample.groups[0]
+    used = np.isin(dates, sample.cohorts) | np.isnan(dates) | (sample.question.comparison != "never_treated")
+    untreated = np.where(sample.treatment == 1, np.nan, sample.y)
+    first = _untreated_regression(sample, untreated, used, np.empty((used.sum(), len(sample.periods), 0)))
+    prediction = _prediction(sample, untreated, used, first)
+    effects = _effects(sample, prediction, first)
+    before = _leads(sample, untreated, used, leads)
+    n_leads = len(before.event_time)
+    absent = np.full(n_leads, np.nan)
+    linear = np.concatenate([effects.linear, before.linear])
+    fit = group_time_effects(
+        sample,
+        np.concatenate([effects.cohort, absent]),
+        np.concatenate([effects.period, absent]),
+        linear,
+        _beside(effects.influence, before.influence),
+        reference=np.concatenate([np.zeros(len(effects.linear), dtype=bool), before.reference]),
+        untreated_mean=np.concatenate([effects.untreated_mean, before.mean - before.linear]),
+        untreated_influence=_beside(effects.untreated_influence, before.mean_influence - before.influence),
+        membership=_beside(effects.membership, Influence.none(sample.n_units, n_leads)),
+        shares="estimated" if variance == "sampling" else "fixed",
+        n_obs=int(sample.observed[_units(sample, used)].sum()),
+        convention="CR0",
+        notes=(*effects.notes, *before.notes),
+    )
+    event_time = np.concatenate([effects.period - effects.cohort, before.event_time])
+    terms = (*fit.terms[: len(effects.linear)], *(f"event {e:g}" for e in before.event_time))
+    return replace(fit, event_time=event_time, terms=terms)
+
+
+class _Effects(NamedTuple):
+    """Effects of treated cells, shape (K,), and what they leave out."""
+
+    cohort: FloatArray
+    period: FloatArray
+    linear: FloatArray
+    influence: Influence
+    untreated_mean: FloatArray
+    untreated_influence: Influence
+    membership: Influence
+    notes: list[str]
+
+
+class _Leads(NamedTuple):
+    """Effects by event time before treatment, shape (L,), and the mean outcome of the cells of each."""
+
+    event_time: FloatArray
+    reference: NDArray[np.bool_]
+    linear: FloatArray
+    influence: Influence
+    mean: FloatArray
+    mean_influence: Influence
+    notes: list[str]
+
+
+def _units(sample: Sample, groups: Groups) -> NDArray[np.int64]:
+    return np.concatenate([rows for rows, used in zip(sample.groups[1], groups, strict=True) if used])
+
+
+def _untreated_regression(
+    sample: Sample, untreated: FloatArray, groups: Groups, extra: FloatArray
+) -> Regression:
+    """Regress untreated outcomes on effects by group, (G, T, L), period effects, covariates and unit effects."""
+    n_periods = len(sample.periods)
+    effects = np.concatenate([extra, period_effects(len(extra), n_periods)], axis=2)
+    fit = regress(
+        untreated,
+        [rows for rows, used in zip(sample.groups[1], groups, strict=True) if used],
+        Terms(effects, np.empty((len(extra), n_periods, 0))),
+        sample.weights,
+        varying=sample.x_varying,
+    )
+    refuse_unidentified(sample.question.covariates, fit.identified[effects.shape[2] :])
+    return fit
+
+
+def _prediction(sample: Sample, untreated: FloatArray, groups: Groups, first: Regression) -> FloatArray:
+    """Return y_it(0) as unit effects, period effects and covariates give it, shape (n, T); NaN where unknown."""
+    n_periods = len(sample.periods)
+    index = np.broadcast_to(first.coefficient[:n_periods], untreated.shape)
+    if sample.question.covariates:
+        index = index + sample.x_varying @ first.coefficient[n_periods:]
+    left = untreated - index
+    seen = ~np.isnan(left)
+    count = seen.sum(axis=1)
+    alpha = np.divide(
+        np.where(seen, left, 0.0).sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0
+    )
+    used = np.zeros(len(count), dtype=bool)
+    used[_units(sample, groups)] = True
+    return np.where(used, alpha, np.nan)[:, None] + index
+
+
+def _effects(sample: Sample, prediction: FloatArray, first: Regression) -> _Effects:
+    """Average tau by cohort and period, with the influence of its own variation and of the first step."""
+    tau = np.where(sample.treatment == 1, sample.y - prediction, np.nan)
+    means, observed = cohort_means(replace(sample, y=tau)), cohort_means(_treated_only(sample, tau))
+    treated = treated_cells(sample) & np.isin(means.dates, sample.cohorts)[:, None]
+    group, position = np.nonzero(treated)
+    cohort, period = means.dates[group], sample.periods[position].astype(float)
+    size = means.sizes(cohort, position)
+    cells = means.cells(cohort, position)
+    mean, influence = means.pooled(cells)
+    loading = _loadings(sample, tau, means)[group, position]
+    gap = np.abs(first.null.T @ loading.T).max(axis=0, initial=0.0)
+    reasons = {
+        int(k): "no treated unit is observed both then and before treatment"
+        for k in np.flatnonzero(size == 0)
+    }
+    reasons |= {
+        int(k): "no untreated unit is observed" for k in np.flatnonzero((size > 0) & (gap > ESTIMABLE))
+    }
+    known = np.ones(len(cohort), dtype=bool)
+    known[list(reasons)] = False
+    notes = left_out(cohort, period, reasons) + _without_prediction(sample, prediction)
+    if not known.any():
+        raise QuestionError(f"imputation: no effect can be estimated: {'; '.join(notes)}.")
+    notes += rests_on_one(cohort, period, known & (size == 1))
+    influence = influence.select(known) - first.influence @ loading[known].T
+    own_mean, own_influence = observed.pooled(cells[:, :, known])
+    return _Effects(
+        cohort[known],
+        period[known],
+        mean[known],
+        influence,
+        own_mean - mean[known],
+        own_influence - influence,
+        means.membership(cells[:, :, known]),
+        notes,
+    )
+
+
+def _treated_only(sample: Sample, tau: FloatArray) -> Sample:
+    return replace(sample, y=np.where(np.isnan(tau), np.nan, sample.y))
+
+
+def _loadings(sample: Sample, tau: FloatArray, means: CohortMeans) -> FloatArray:
+    """Return how the mean prediction of each cohort and period depends on beta and gamma, shape (G, T, T + q).
+
+    A prediction is beta_t + x_it'gamma plus the unit's mean of y - beta - x'gamma over untreated cells.
+    """
+    n_groups, n_periods = means.mean.shape
+    z = sample.x_varying
+    loading = np.zeros((n_groups, n_periods, n_periods + z.shape[2]))
+    for g, members in enumerate(means.rows):
+        weight = np.where(np.isnan(tau[members]), 0.0, sample.weights[members][:, None])
+        total = weight.sum(axis=0)
+        if not total.any():
+            continue
+        before = sample.observed[members] & (sample.treatment[members] == 0)
+        if z.shape[2]:
+            before &= ~np.isnan(z[members]).any(axis=2)
+        share = before / np.maximum(before.sum(axis=1, keepdims=True), 1)
+        scale = 1 / np.where(total > 0, total, 1.0)
+        loading[g, :, :n_periods] = np.diag(total * scale) - scale[:, None] * (weight.T @ share)
+        if z.shape[2]:
+            x = np.nan_to_num(z[members])
+            own = np.einsum("it,itq->tq", weight, x)
+            mean = weight.T @ np.einsum("it,itq->iq", share, x)
+            loading[g, :, n_periods:] = scale[:, None] * (own - mean)
+    return loading
+
+
+def _without_prediction(sample: Sample, prediction: FloatArray) -> list[str]:
+    """Return a note on the treated unit-periods that are seen but whose unit is never seen untreated."""
+    lost = (sample.treatment == 1) & sample.observed & np.isnan(prediction)
+    if not lost.any():
+        return []
+    return [
+        f"{int(lost.sum())} treated unit-periods of {int(lost.any(axis=1).sum())} units left out: the unit or its "
+        "covariates are not observed before treatment"
+    ]
+
+
+def _leads(sample: Sample, untreated: FloatArray, groups: Groups, leads: int | None) -> _Leads:
+    """Estimate effects of event times before treatment on untreated cells."""
+    means = cohort_means(replace(sample, y=untreated))
+    event_time = sample.periods - means.dates[:, None]
+    last = -1.0 - sample.question.anticipation
+    seen = event_time[(means.weight > 0) & (event_time <= last)]
+    times = np.unique(seen if leads is None else seen[seen > last - leads])
+    cells = event_time[:, :, None] == times
+    reference = (times == last) if leads is None else np.zeros(len(times), dtype=bool)
+
+    fit = _untreated_regression(sample, untreated, groups, cells[groups][:, :, ~reference].astype(float))
+    k = int((~reference).sum())
+    known = reference.copy()
+    known[~reference] = fit.identified[:k]
+    place = np.zeros((len(fit.coefficient), len(times)))
+    place[np.arange(k), np.flatnonzero(~reference)] = 1.0
+    mean, mean_influence = means.pooled(cells[:, :, known])
+    return _Leads(
+        times[known],
+        reference[known],
+        fit.coefficient @ place[:, known],
+        fit.influence @ place[:, known],
+        mean,
+        mean_influence,
+        [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]],
+    )
+
+
+def _beside(left: Influence, right: Influence) -> Influence:
+    """Return the influence on the terms of both."""
+    k, m = left.shape[1], right.shape[1]
+    return left @ np.eye(k, k + m) + right @ np.eye(m, k + m, k)

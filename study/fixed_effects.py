@@ -22,6 +22,7 @@ from study.panel import FloatArray
 Family = Literal["gaussian", "poisson"]
 
 COLLINEAR = 1e-9
+ESTIMABLE = 1e-6
 STEPS = 100
 CONVERGED = 1e-9
 
@@ -40,6 +41,15 @@ class Terms(NamedTuple):
 def period_effects(n_groups: int, n_periods: int) -> FloatArray:
     """Return one indicator for each period, the same in all groups, shape (G, T, T)."""
     return np.broadcast_to(np.eye(n_periods), (n_groups, n_periods, n_periods))
+
+
+def by_feature(regressors: FloatArray, f: int) -> FloatArray:
+    """Multiply regressors, shape (G, T, M), by each of f features of units: shape (G, f T, f M), as in Terms."""
+    n_groups, n_periods, m = regressors.shape
+    spread = np.zeros((n_groups, f, n_periods, m, f))
+    for a in range(f):
+        spread[:, a, :, :, a] = regressors
+    return spread.reshape(n_groups, f * n_periods, m * f)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +166,7 @@ def regress(
     varying = np.empty((n, n_periods, 0)) if varying is None else varying
     groups = [_group(y, weights, features, varying, members) for members in rows]
     n_obs = int(sum(group.y.size if group.seen is None else group.seen.sum() for group in groups))
-    k, q = terms.effects.shape[2], varying.shape[2]
-    coefficient, nuisance = np.zeros(k + q), _start(groups, terms, unit_effects, family)
+    coefficient, nuisance = _start(groups, terms, varying.shape[2], unit_effects, family)
     states = _states(groups, terms, coefficient, nuisance, unit_effects, family)
     system = _system(states, terms)
     if family == "gaussian":
@@ -204,17 +213,20 @@ def _group(
     return _Group(here, seen, weights[members], features[members], z)
 
 
-def _start(groups: list[_Group], terms: Terms, unit_effects: bool, family: Family) -> FloatArray:
-    """Return nuisance coefficients to start from: the logarithm of the mean without unit effects, else zero."""
-    if family == "gaussian" or unit_effects:
-        return np.zeros(terms.nuisance.shape[2])
-    total = sum(float(group.weights @ group.y.sum(axis=1)) for group in groups)
-    cells = sum(float(group.weights @ _marks(group).sum(axis=1)) for group in groups)
-    constant = np.zeros(terms.nuisance.shape[1])
-    constant[: groups[0].y.shape[1]] = np.log(total / cells)
-    flat = terms.nuisance.reshape(-1, terms.nuisance.shape[2])
-    start = np.linalg.lstsq(flat, np.tile(constant, len(groups)), rcond=None)[0]
-    return np.asarray(start, dtype=np.float64)
+def _start(
+    groups: list[_Group], terms: Terms, q: int, unit_effects: bool, family: Family
+) -> tuple[FloatArray, FloatArray]:
+    """Return coefficients to start from: the logarithm of the mean where no unit effects give it, else zero."""
+    k = terms.effects.shape[2]
+    start = np.zeros(k + terms.nuisance.shape[2])
+    if family == "poisson" and not unit_effects:
+        total = sum(float(group.weights @ group.y.sum(axis=1)) for group in groups)
+        cells = sum(float(group.weights @ _marks(group).sum(axis=1)) for group in groups)
+        constant = np.zeros(terms.effects.shape[:2])
+        constant[:, : groups[0].y.shape[1]] = np.log(total / cells)
+        columns = np.concatenate([terms.effects, terms.nuisance], axis=2).reshape(constant.size, -1)
+        start = np.linalg.lstsq(columns, constant.ravel(), rcond=None)[0]
+    return np.concatenate([start[:k], np.zeros(q)]), start[k:]
 
 
 def _marks(group: _Group) -> FloatArray:

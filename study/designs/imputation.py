@@ -19,14 +19,12 @@ from study.cohorts import (
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
-from study.fixed_effects import Regression, Terms, period_effects, refuse_unidentified, regress
+from study.fixed_effects import ESTIMABLE, Regression, Terms, period_effects, refuse_unidentified, regress
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 
 Groups = NDArray[np.bool_]
-
-ESTIMABLE = 1e-6
 
 
 @design(
@@ -63,8 +61,9 @@ def imputation(
     leads : int, optional
         Number of event times before treatment less the anticipation whose effects are estimated, in a separate
         regression on untreated cells (Section 4.4); earlier cells are their reference. With None all event
-        times before treatment, and the last of them is the reference, as in the other designs. They are not on the same base as the
-        effects after treatment, and those that cannot be told from the fixed effects are left out.
+        times before treatment, and the last of them is the reference, as in the other designs. They are not
+        on the same base as the effects after treatment, and those that cannot be told from the fixed effects
+        are left out.
     variance : {"sampling", "conservative"}
         Whether averages over cohorts carry the variation of effects between cohorts, as the two-stage errors of
         Gardner (2022) do, or leave it out, which is their conservative error with the average of each cohort

@@ -1,0 +1,299 @@
+"""Extended two-way fixed effects of Wooldridge (2021, 2023), linear and Poisson."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.cohorts import (
+    Cells,
+    CohortMeans,
+    cohort_means,
+    cohorts_with_base,
+    left_out,
+    refuse_single_units,
+    rests_on_one,
+)
+from study.designs import Assumes, Estimand, Handles, design
+from study.errors import QuestionError
+from study.estimates import Estimate, group_time_effects
+from study.fixed_effects import ESTIMABLE, Family, Regression, Terms, by_feature, period_effects, regress
+from study.influence import Influence
+from study.panel import FloatArray
+from study.poisson import refuse_negative, without_empty_cells, without_empty_units
+from study.question import Sample
+
+
+@design(
+    name="etwfe",
+    title="Extended two-way fixed effects (Wooldridge)",
+    reference="wooldridge2023",
+    estimand=Estimand.GROUP_TIME_ATT,
+    assumes=(Assumes.CONDITIONAL_PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
+    handles=(
+        Handles.COVARIATES,
+        Handles.MISSING_CELLS,
+        Handles.ANTICIPATION,
+        Handles.CLUSTERS,
+        Handles.WEIGHTS,
+        Handles.NEVER_TREATED,
+        Handles.PROPORTIONAL,
+    ),
+)
+def etwfe(
+    sample: Sample,
+    *,
+    family: Family = "gaussian",
+    effects: Literal["cohort", "unit"] = "cohort",
+    variance: Literal["sampling", "conditional"] = "sampling",
+) -> Estimate:
+    """Regress the outcome on an effect for each cohort and treated period, cohort and period effects.
+
+    Wooldridge (2021), equation (6.33), and for "poisson" Wooldridge (2023), equation (3.2), where parallel
+    trends hold for the logarithm of the mean. Covariates multiply the period effects, the cohort effects and
+    the effects of treatment. ATT(g,t) is the mean over the cohort's units of the fitted outcome less the
+    fitted outcome without the effect of treatment, in units of the outcome.
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment. Covariates enter by their first observed value. Gaps are allowed, but with cohort
+        effects the cohort's composition must not change with them in a way that matters for its trend. With
+        comparison="never_treated" periods before treatment have effects too, and the period before treatment
+        less the anticipation is each cohort's reference.
+    family : {"gaussian", "poisson"}
+        Least squares, or Poisson quasi-likelihood with a logarithmic link.
+    effects : {"cohort", "unit"}
+        One constant for each cohort, as in the papers, or one for each unit.
+    variance : {"sampling", "conditional"}
+        Whether standard errors carry the sampling of covariates and of cohort shares, or take both as given,
+        as the delta method of the R package etwfe does.
+
+    Returns
+    -------
+    Estimate
+        One term for each cohort and period, in that order; "CR1_fixest" standard errors. Averages weight by
+        the unit-periods that are seen. "Proportional" divides by the mean without treatment: under "poisson"
+        it is exp(coefficient) - 1. ``notes`` name each cohort and period without an estimate.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it, no effect can be estimated,
+        or for "poisson" the outcome is negative or the likelihood has no maximum.
+
+    References
+    ----------
+    Wooldridge, J. M. (2021). Two-way fixed effects, the two-way Mundlak regression, and
+    difference-in-differences estimators.
+    Wooldridge, J. M. (2023). Simple approaches to nonlinear difference-in-differences with panel data.
+    Econometrics Journal 26(3).
+    """
+    refuse_single_units(sample, "etwfe")
+    used: Sample = sample
+    notes: list[str] = []
+    if family == "poisson":
+        refuse_negative(sample, "etwfe")
+        if effects == "unit":
+            used, notes = without_empty_units(sample)
+    cohorts, early = cohorts_with_base(sample)
+    notes += early
+    cell = _cells(used, cohorts)
+    if family == "poisson":
+        used, kept = without_empty_cells(used, _sets(cohort_means(used), cell) & ~cell.reference)
+        kept |= cell.reference
+        empty = dict.fromkeys(map(int, np.flatnonzero(~kept)), "the outcome of all its treated units is zero")
+        notes += left_out(cell.cohort, cell.period, empty)
+        cell = cell.select(kept)
+    means = cohort_means(used)
+    model = _fit(used, means, cell, effects, family)
+    if family == "gaussian":
+        estimated = _linear(used, means, cell, model, variance)
+    else:
+        estimated = _exponential(used, means, cell, model, variance, effects == "unit")
+    known = cell.reference | estimated.estimable
+    size = means.sizes(cell.cohort, cell.position)
+    reasons = {int(k): "no treated unit is observed" for k in np.flatnonzero(size == 0)}
+    why = "no comparison unit or no base period is observed, or the covariates do not identify it"
+    reasons |= {int(k): why for k in np.flatnonzero(~known & (size > 0))}
+    notes += left_out(cell.cohort, cell.period, reasons)
+    known &= (size > 0) | cell.reference
+    known &= np.isin(cell.cohort, cell.cohort[known & ~cell.reference])
+    if not known.any():
+        raise QuestionError(f"etwfe: no effect can be estimated: {'; '.join(notes)}.")
+    notes += rests_on_one(cell.cohort, cell.period, known & ~cell.reference & (size == 1))
+    cell = cell.select(known)
+    return group_time_effects(
+        sample,
+        cell.cohort,
+        cell.period,
+        estimated.linear[known],
+        estimated.influence.select(known),
+        reference=cell.reference,
+        untreated_mean=estimated.untreated[known],
+        untreated_influence=estimated.untreated_influence.select(known),
+        membership=means.membership(_sets(means, cell)),
+        shares="estimated" if variance == "sampling" else "fixed",
+        n_obs=model.fit.n_obs,
+        counted=model.fit.counted,
+        convention="CR1_fixest",
+        notes=tuple(notes),
+    )
+
+
+class _Cell(NamedTuple):
+    """Cohort, period and number of the period of each term, and which are zero by normalisation; shape (K,)."""
+
+    cohort: FloatArray
+    period: FloatArray
+    position: NDArray[np.int64]
+    reference: NDArray[np.bool_]
+
+    def select(self, kept: NDArray[np.bool_]) -> _Cell:
+        """Return some of the terms."""
+        return _Cell(self.cohort[kept], self.period[kept], self.position[kept], self.reference[kept])
+
+
+class _Model(NamedTuple):
+    """The regression, its regressors (G, f T, P), the units' features (n, f) and the groups used (G,)."""
+
+    fit: Regression
+    regressors: FloatArray
+    features: FloatArray
+    groups: Cells
+
+
+class _Att(NamedTuple):
+    """ATT(g,t) and the mean without treatment, shape (K,), and which of them have an estimate."""
+
+    linear: FloatArray
+    influence: Influence
+    untreated: FloatArray
+    untreated_influence: Influence
+    estimable: NDArray[np.bool_]
+
+
+def _sets(means: CohortMeans, cell: _Cell) -> Cells:
+    return means.cells(cell.cohort, cell.position)
+
+
+def _cells(sample: Sample, cohorts: FloatArray) -> _Cell:
+    """Return the treated cells, or with never-treated comparison all cells of the cohorts."""
+    base = cohorts - 1 - sample.question.anticipation
+    all_periods = sample.question.comparison == "never_treated"
+    which = np.ones((len(cohorts), len(sample.periods)), dtype=bool)
+    if not all_periods:
+        which = sample.periods > base[:, None]
+    number, position = np.nonzero(which)
+    period = sample.periods[position].astype(float)
+    return _Cell(cohorts[number], period, position, period == base[number])
+
+
+def _fit(sample: Sample, means: CohortMeans, cell: _Cell, effects: str, family: Family) -> _Model:
+    """Regress on cells, periods and cohorts, each times the unit's features."""
+    groups = np.isin(means.dates, cell.cohort) | means.untreated(sample)
+    n_groups, n_periods = int(groups.sum()), len(sample.periods)
+    x = sample.x_baseline - sample.x_baseline.mean(axis=0)
+    spread = x.std(axis=0)
+    features = np.column_stack([np.ones(len(x)), x / np.where(spread > 0, spread, 1.0)])
+    regressed = ~cell.reference
+    columns = [
+        means.cells(cell.cohort[regressed], cell.position[regressed])[groups],
+        period_effects(n_groups, n_periods),
+    ]
+    if effects == "cohort":
+        columns.append(np.repeat(np.eye(n_groups)[:, None, :], n_periods, axis=1))
+    regressors = by_feature(np.concatenate(columns, axis=2).astype(float), features.shape[1])
+    fit = regress(
+        sample.y,
+        [rows for rows, used in zip(means.rows, groups, strict=True) if used],
+        Terms(regressors, np.empty((*regressors.shape[:2], 0))),
+        sample.weights,
+        features=features,
+        unit_effects=effects == "unit",
+        family=family,
+    )
+    return _Model(fit, regressors, features, groups)
+
+
+def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, variance: str) -> _Att:
+    """Return the cells' effects at the mean features of their units."""
+    f, n = model.features.shape[1], sample.n_units
+    place = np.zeros((len(model.fit.coefficient), len(cell.cohort)))
+    regressed = list(map(int, np.flatnonzero(~cell.reference)))
+    blocks = []
+    for g, members in _members(means, cell):
+        own = [k for k in regressed if cell.cohort[k] == g]
+        weight = _seen_weights(sample, members)[:, cell.position[own]]
+        share = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
+        features = model.features[members]
+        at = share.T @ features
+        columns = f * np.searchsorted(regressed, own)[:, None] + np.arange(f)
+        place[columns, np.array(own)[:, None]] = at
+        if f > 1 and variance == "sampling":
+            slope = model.fit.coefficient[columns]
+            blocks.append((members, n * share * (features @ slope.T - np.einsum("ka,ka->k", at, slope)), own))
+    linear, influence = model.fit.coefficient @ place, model.fit.influence @ place
+    for members, values, own in blocks:
+        influence = influence + _block(n, members, values, own, len(cell.cohort))
+    mean, mean_influence = means.pooled(_sets(means, cell))
+    estimable = np.abs(model.fit.null.T @ place).max(axis=0, initial=0.0) < ESTIMABLE
+    return _Att(linear, influence, mean - linear, mean_influence - influence, estimable)
+
+
+def _exponential(
+    sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, variance: str, unit_effects: bool
+) -> _Att:
+    """Return the cells' mean outcomes less their fitted means without the effect of treatment."""
+    f, n, n_terms = model.features.shape[1], sample.n_units, len(cell.cohort)
+    regressed = np.flatnonzero(~cell.reference)
+    untreated, slope = np.zeros(n_terms), np.zeros((n_terms, len(model.fit.coefficient)))
+    estimable = np.ones(n_terms, dtype=bool)
+    own_mean, implied = Influence.none(n, n_terms), Influence.none(n, n_terms)
+    mean, sampled = means.pooled(_sets(means, cell))
+    place = np.flatnonzero(model.groups)
+    for g, members in _members(means, cell):
+        own = [k for k in range(n_terms) if cell.cohort[k] == g]
+        number = int(np.searchsorted(place, np.searchsorted(means.dates, g)))
+        residual, features = model.fit.residual[number], model.features[members]
+        fitted = np.nan_to_num(sample.y[members]) - residual
+        weight = _seen_weights(sample, members)[:, cell.position[own]]
+        share = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
+        rows = model.regressors[number].reshape(f, len(sample.periods), -1)
+        at_zero = np.empty(share.shape)
+        for j, k in enumerate(own):
+            regressor = rows[:, cell.position[k]].copy()
+            factor = np.ones(len(members))
+            if not cell.reference[k]:
+                columns = f * np.searchsorted(regressed, k) + np.arange(f)
+                regressor[:, columns] = 0.0
+                factor = np.exp(-features @ model.fit.coefficient[columns])
+                estimable[k] = bool(model.fit.identified[columns].all())
+            at_zero[:, j] = fitted[:, cell.position[k]] * factor
+            loading = features * (share[:, j] * at_zero[:, j])[:, None]
+            slope[k] = np.einsum("a,ap->p", loading.sum(axis=0), regressor)
+            if unit_effects:
+                total = np.maximum(fitted.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+                slope[k] -= np.einsum("at,atp->p", loading.T @ (fitted / total), rows)
+        untreated[own] = np.einsum("ik,ik->k", share, at_zero)
+        own_mean += _block(n, members, n * share * residual[:, cell.position[own]], own, n_terms)
+        implied += _block(n, members, n * share * (at_zero - untreated[own]), own, n_terms)
+    given = model.fit.influence @ slope.T
+    if variance == "sampling":
+        own_mean, given = sampled, given + implied
+    return _Att(mean - untreated, own_mean - given, untreated, given, estimable)
+
+
+def _members(means: CohortMeans, cell: _Cell) -> list[tuple[float, NDArray[np.int64]]]:
+    return [(g, means.rows[np.searchsorted(means.dates, g)]) for g in np.unique(cell.cohort)]
+
+
+def _seen_weights(sample: Sample, members: NDArray[np.int64]) -> FloatArray:
+    return sample.weights[members][:, None] * sample.observed[members]
+
+
+def _block(n: int, members: NDArray[np.int64], values: FloatArray, own: list[int], n_terms: int) -> Influence:
+    """Return the influence of one group on its own terms."""
+    return Influence.by_group(n, [members], [values], np.eye(n_terms)[own][None])

@@ -28,9 +28,13 @@ class CohortMeans:
     rows : tuple of ndarray of int, shapes (m_g,)
     mean, weight : ndarray, shape (G, T)
         Mean (zero where nobody is seen) and sum of the weights of the units that are seen.
+    seen : ndarray of int, shape (G, T)
+        How many units are seen.
     values : tuple of ndarray, shapes (m_g, T + 1) or (m_g, 2 T)
         By unit: the weighted deviations from the mean of the group by period, zero where not seen, then the
-        unit's weight, or with gaps its weight in each period.
+        unit's weight, or where units of a group differ in when they are seen, its weight in each period.
+    whole : bool
+        Whether in each period all units of a group are seen, or none of them.
     """
 
     n_units: int
@@ -38,13 +42,14 @@ class CohortMeans:
     rows: tuple[NDArray[np.int64], ...]
     mean: FloatArray
     weight: FloatArray
+    seen: NDArray[np.int64]
     values: tuple[FloatArray, ...]
+    whole: bool
 
     def influence(self, of_deviation: FloatArray, of_weight: FloatArray) -> Influence:
         """Return the influence with given coefficients of deviations and of weights, shapes (G, T, K)."""
-        n_periods = self.mean.shape[1]
-        if self.values[0].shape[1] == n_periods + 1:
-            of_weight = of_weight.sum(axis=1, keepdims=True)
+        if self.whole:
+            of_weight = np.einsum("gtk,gt->gk", of_weight, self.seen > 0)[:, None]
         maps = np.concatenate([of_deviation, of_weight], axis=1)
         return Influence.by_group(self.n_units, self.rows, self.values, maps)
 
@@ -66,11 +71,7 @@ class CohortMeans:
 
     def sizes(self, cohort: FloatArray, position: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many units are seen in the cells of cohorts and numbers of periods, shape (K,)."""
-        n_periods = self.mean.shape[1]
-        seen = np.stack(
-            [np.broadcast_to((block[:, n_periods:] > 0).sum(axis=0), n_periods) for block in self.values]
-        )
-        return seen[np.searchsorted(self.dates, cohort), position]
+        return self.seen[np.searchsorted(self.dates, cohort), position]
 
     def untreated(self, sample: Sample) -> Cells:
         """Return which groups are not treated in the window and may be compared with, shape (G,)."""
@@ -85,32 +86,36 @@ class CohortMeans:
         return found
 
 
-def cohort_means(sample: Sample) -> CohortMeans:
-    """Return the means of a sample's outcome by group and period."""
+def cohort_means(sample: Sample, y: FloatArray | None = None) -> CohortMeans:
+    """Return the means of an outcome, the sample's own if none is given, by group and period."""
     dates, rows = sample.groups
-    n_periods = len(sample.periods)
+    outcome = sample.y if y is None else y
+    blocks = [outcome[members] for members in rows]
+    unseen = [np.isnan(block) for block in blocks]
+    whole = all(bool(np.all(u == u[0])) for u in unseen)
+    n_periods = outcome.shape[1]
     mean, weight = np.zeros((2, len(dates), n_periods))
-    gaps = bool(np.isnan(sample.y).any())
+    count = np.zeros(mean.shape, dtype=np.int64)
     values = []
-    for g, members in enumerate(rows):
-        y, w = sample.y[members], sample.weights[members]
-        block = np.empty((len(members), n_periods + (n_periods if gaps else 1)))
-        if gaps:
-            seen = ~np.isnan(y)
-            y[~seen] = 0.0
-            block[:, n_periods:] = seen * w[:, None]
-            weight[g] = block[:, n_periods:].sum(axis=0)
+    for g, (block, u) in enumerate(zip(blocks, unseen, strict=True)):
+        w = sample.weights[rows[g]]
+        marks = w[:, None]
+        if u.any():
+            block[u] = 0.0
+            marks = marks if whole else marks * ~u
+            weight[g] = w @ ~u
         else:
-            block[:, n_periods] = w
             weight[g] = w.sum()
-        mean[g] = np.divide(w @ y, weight[g], out=np.zeros(n_periods), where=weight[g] > 0)
-        np.subtract(y, mean[g], out=block[:, :n_periods])
-        if gaps:
-            block[:, :n_periods] *= block[:, n_periods:]
-        elif not np.all(w == 1):
-            block[:, :n_periods] *= w[:, None]
-        values.append(block)
-    return CohortMeans(sample.n_units, dates, rows, mean, weight, tuple(values))
+            marks = marks if whole else np.broadcast_to(marks, block.shape)
+        count[g] = len(w) - u.sum(axis=0)
+        mean[g] = np.divide(w @ block, weight[g], out=np.zeros(n_periods), where=weight[g] > 0)
+        value = np.empty((len(w), n_periods + marks.shape[1]))
+        np.subtract(block, mean[g], out=value[:, :n_periods])
+        if not whole or not np.all(w == 1):
+            value[:, :n_periods] *= marks
+        value[:, n_periods:] = marks
+        values.append(value)
+    return CohortMeans(sample.n_units, dates, rows, mean, weight, count, tuple(values), whole)
 
 
 def treated_cells(sample: Sample) -> Cells:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -168,37 +168,56 @@ class Influence:
         """Return the sum over clusters of s s', with s a cluster's sum, shape (K, K)."""
         if self._by_unit(cluster):
             total = np.zeros((self.shape[1], self.shape[1]))
-            for block in self.blocks:
-                gram = block.values.T @ block.values
-                total += gram if block.coefficient is None else block.coefficient.T @ gram @ block.coefficient
+            for left, right, gram in self._grams:
+                half = gram if right.coefficient is None else gram @ right.coefficient
+                total += half if left.coefficient is None else left.coefficient.T @ half
             return total
         sums = self.cluster_sums(cluster)
         return sums.T @ sums
 
     def squares(self, cluster: NDArray[np.int64]) -> FloatArray:
         """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
+        if len(self.blocks) == 1 and self.blocks[0].coefficient is None and self._by_unit(cluster):
+            return np.einsum("ik,ik->k", self.blocks[0].values, self.blocks[0].values)
         if self._by_unit(cluster):
             total = np.zeros(self.shape[1])
-            for block in self.blocks:
-                if block.coefficient is None:
-                    total += np.einsum("ik,ik->k", block.values, block.values)
-                else:
-                    gram = block.values.T @ block.values
-                    total += np.einsum("pk,pk->k", block.coefficient, gram @ block.coefficient)
+            for left, right, gram in self._grams:
+                half = gram if right.coefficient is None else gram @ right.coefficient
+                total += (
+                    np.diag(half)
+                    if left.coefficient is None
+                    else np.einsum("pk,pk->k", left.coefficient, half)
+                )
             return total
         parts = np.split(np.arange(self.shape[1]), range(COLUMNS_AT_ONCE, self.shape[1], COLUMNS_AT_ONCE))
         sums = [self._columns(part).cluster_sums(cluster) for part in parts]
         return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
+
+    @property
+    def _grams(self) -> Iterator[tuple[Block, Block, FloatArray]]:
+        """Yield the pairs of blocks of the same units with the products of their values."""
+        for blocks in self._by_rows.values():
+            for left in blocks:
+                for right in blocks:
+                    yield left, right, left.values.T @ right.values
+
+    @cached_property
+    def _by_rows(self) -> dict[int, list[Block]]:
+        groups: dict[int, list[Block]] = {}
+        for block in self.blocks:
+            groups.setdefault(id(block.rows), []).append(block)
+        return groups
 
     def _by_unit(self, cluster: NDArray[np.int64]) -> bool:
         return self._disjoint and int(cluster.max()) + 1 == self.shape[0]
 
     @cached_property
     def _disjoint(self) -> bool:
-        """Whether no unit is in two blocks."""
-        if len(self.blocks) <= 1:
+        """Whether blocks have either the same units or none in common."""
+        if len(self._by_rows) <= 1:
             return True
-        if any(block.rows is None for block in self.blocks):
+        rows = [blocks[0].rows for blocks in self._by_rows.values()]
+        if any(units is None for units in rows):
             return False
-        rows = np.concatenate([block.rows for block in self.blocks if block.rows is not None])
-        return not np.any(np.bincount(rows, minlength=self.shape[0]) > 1)
+        units = np.concatenate([own for own in rows if own is not None])
+        return not np.any(np.bincount(units, minlength=self.shape[0]) > 1)

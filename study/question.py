@@ -201,7 +201,7 @@ class Sample:
         """Number of units."""
         return len(self.unit_ids)
 
-    @property
+    @cached_property
     def observed(self) -> NDArray[np.bool_]:
         """Which cells have an outcome, shape (n, T)."""
         return ~np.isnan(self.y)

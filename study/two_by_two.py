@@ -75,51 +75,6 @@ def group_mean(y: FloatArray, group: Rows, weights: FloatArray, n: int) -> Effec
     return Effect(mean, weight)
 
 
-def regression_gap(
-    change: FloatArray,
-    members: NDArray[np.int64],
-    treated: Rows,
-    compared: Rows,
-    x: FloatArray,
-    weights: FloatArray,
-) -> tuple[Effect, Rows]:
-    """Return the treated's mean change less what a regression of the comparison units implies, cell by cell.
-
-    :func:`panel_att` with method "reg" for all cells at once: with c the comparison units of a cell and d
-    its treated, b = (sum w c x x')^-1 sum w c x y, and the effect is the mean of y - x'b over d.
-
-    Parameters
-    ----------
-    change : ndarray, shape (K, n)
-    members, treated, compared, weights
-        As in :func:`raw_gap`.
-    x : ndarray, shape (n, p)
-
-    Returns
-    -------
-    Effect
-        Shapes (K,) and (K, n), for identified cells.
-    identified : ndarray of bool, shape (K,)
-        False where the comparison units' covariates are collinear.
-    """
-    n, p = x.shape
-    weight = weights * compared
-    products = (x[:, :, None] * x[:, None, :]).reshape(n, p * p)
-    gram = (weight @ products).reshape(-1, p, p)
-    identified = np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps
-    gram[~identified] = np.eye(p)
-    slope = np.linalg.solve(gram, ((weight * change) @ x)[:, :, None])[:, :, 0]
-    residual = change - slope @ x.T
-    ours = group_mean(residual[:, members], treated, weights[members], n)
-    of_treated = weights[members] * treated
-    total = of_treated.sum(axis=1, keepdims=True)
-    mean_x = of_treated @ x[members] / np.where(total > 0, total, np.nan)
-    pull = np.linalg.solve(gram, mean_x[:, :, None])[:, :, 0]
-    influence = -n * weight * residual * (pull @ x.T)
-    influence[:, members] += ours.influence
-    return Effect(ours.estimate, influence), identified
-
-
 def panel_att(
     change: FloatArray, treated: Rows, x: FloatArray, weights: FloatArray, method: Method
 ) -> Effect:
@@ -130,8 +85,8 @@ def panel_att(
 
     Parameters
     ----------
-    change : ndarray, shape (n,)
-        Outcome after less outcome before.
+    change : ndarray, shape (n,) or (K, n)
+        Outcome after less outcome before; K of them are estimated at once.
     treated : ndarray of bool, shape (n,)
     x : ndarray, shape (n, p)
         Covariates, the constant among them.
@@ -141,7 +96,7 @@ def panel_att(
     Returns
     -------
     Effect
-        Shapes () and (n,).
+        Shapes () and (n,), or (K,) and (K, n).
 
     Raises
     ------
@@ -149,7 +104,7 @@ def panel_att(
         If a regression is singular, or the propensity score does not exist or comes near one.
     """
     odds = None if method == "reg" else comparison_odds(treated, x, weights)
-    return _gap(change, np.ones(len(change), dtype=bool), treated, x, weights, method, odds)
+    return _gap(change, np.ones(len(x), dtype=bool), treated, x, weights, method, odds)
 
 
 def repeated_att(
@@ -243,18 +198,24 @@ def _log_likelihood(coefficient: FloatArray, treated: Rows, x: FloatArray, weigh
 
 
 class _Regression(NamedTuple):
-    """Fitted values for all rows, shape (n,), and the influence of the coefficients, (n, p)."""
+    """Fitted values and errors, shape (n,) or (K, n), weighted regressors (n, p) and their products (p, p)."""
 
     fitted: FloatArray
-    influence: FloatArray
+    error: FloatArray
+    weighted: FloatArray
+    gram: FloatArray
+
+    def influence(self, slope: FloatArray) -> FloatArray:
+        """Return the influence of x'b at x = slope, shaped like the errors."""
+        return (self.weighted @ np.linalg.solve(self.gram, slope)) * self.error
 
 
 def _regression(y: FloatArray, used: Rows, x: FloatArray, weights: FloatArray, what: str) -> _Regression:
     """Regress y on x over the rows that are used."""
     weighted = x * (weights * used)[:, None]
-    gram = weighted.T @ x / len(y)
-    fitted: FloatArray = x @ solved(gram, (weighted.T @ y / len(y))[None], what)[0]
-    return _Regression(fitted, solved(gram, weighted * (y - fitted)[:, None], what))
+    gram = weighted.T @ x / len(x)
+    fitted: FloatArray = solved(gram, y @ weighted / len(x), what) @ x.T
+    return _Regression(fitted, y - fitted, weighted, gram)
 
 
 def _gap(
@@ -274,33 +235,31 @@ def _gap(
     E[w_1 (y - m_1)] - E[w_0 (y - m_0)] + E[w_D (m_1 - m_0)]. "ipw" has m_1 = m_0 = 0, "reg" m_1 = 0 and
     no middle term. If all rows are of this period, w_1 = w_D and m_1 cancels.
     """
-    n = len(y)
+    n = len(x)
     of_treated = weights * treated
     of_treated = of_treated / of_treated.mean()
     of_here = weights * (treated & here)
     of_here = of_here / of_here.mean()
-    m_1: FloatArray = np.zeros(n)
-    m_0: FloatArray = np.zeros(n)
-    influence: FloatArray = np.zeros(n)
+    m_1, m_0, influence = np.zeros((3, *y.shape))
     if method == "dr" and not here.all():
         regression = _regression(y, treated & here, x, weights, "the treated units' regression")
         m_1 = regression.fitted
-        influence += regression.influence @ ((of_treated - of_here) @ x / n)
+        influence += regression.influence((of_treated - of_here) @ x / n)
     if method != "ipw":
         regression = _regression(y, ~treated & here, x, weights, "the comparison units' regression")
         m_0 = regression.fitted
-        influence -= regression.influence @ (of_treated @ x / n)
-    ours, implied = of_here @ (y - m_1) / n, of_treated @ (m_1 - m_0) / n
-    influence += of_here * (y - m_1 - ours) + of_treated * (m_1 - m_0 - implied)
+        influence -= regression.influence(of_treated @ x / n)
+    ours, implied = (y - m_1) @ of_here / n, (m_1 - m_0) @ of_treated / n
+    influence += of_here * (y - m_1 - ours[..., None]) + of_treated * (m_1 - m_0 - implied[..., None])
     if odds is None:
         return Effect(ours + implied, influence)
     of_odds = weights * here * odds.odds
     of_odds = of_odds / of_odds.mean()
-    theirs = of_odds @ (y - m_0) / n
-    error = of_odds * (y - m_0 - theirs)
-    influence -= error + odds.influence @ (error @ x / n)
+    theirs = (y - m_0) @ of_odds / n
+    error = of_odds * (y - m_0 - theirs[..., None])
+    influence -= error + (error @ x / n) @ odds.influence.T
     if method == "dr":
-        influence += regression.influence @ (of_odds @ x / n)
+        influence += regression.influence(of_odds @ x / n)
         if as_drdid:
-            influence += 2 * regression.influence @ ((of_here - of_odds) @ x / n)
+            influence += 2 * regression.influence((of_here - of_odds) @ x / n)
     return Effect(ours + implied - theirs, influence)

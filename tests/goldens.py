@@ -21,10 +21,15 @@ PANELS = ("mpdta", "base_stagg", "sim_small", "sim_unbalanced", "sim_clustered")
 
 
 @cache
+def read(path: Path) -> dict[str, Any]:
+    """Return one reference file: the package, its version and commit, its runs."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@cache
 def runs(panel: str, estimator: str) -> dict[str, dict[str, Any]]:
     """Return the runs of one reference file by id."""
-    path = HERE / f"{panel}__{estimator}.json"
-    return {run["id"]: run for run in json.loads(path.read_text(encoding="utf-8"))["runs"]}
+    return {run["id"]: run for run in read(HERE / f"{panel}__{estimator}.json")["runs"]}
 
 
 def all_ids(*estimators: str) -> list[tuple[str, str, str]]:
@@ -38,14 +43,19 @@ def all_ids(*estimators: str) -> list[tuple[str, str, str]]:
     ]
 
 
+def panel_file(panel: str) -> Path | None:
+    """Return where a panel's long table is; None where its licence keeps it out of this repository."""
+    places = [folder / "panels" / f"{panel}.csv" for folder in (HERE, SHARED)]
+    return next((path for path in places if path.exists()), None)
+
+
 @cache
 def table(panel: str) -> pd.DataFrame:
-    """Return a panel's long table; skip the test where its licence keeps it out of this repository."""
-    own = HERE / "panels" / f"{panel}.csv"
-    shared = SHARED / "panels" / f"{panel}.csv"
-    if not own.exists() and not shared.exists():
-        pytest.skip(f"the panel {panel} is not ours to copy, and {shared} is absent here")
-    data = pd.read_csv(own if own.exists() else shared)
+    """Return a panel's long table; skip the test where it cannot be had."""
+    path = panel_file(panel)
+    if path is None:
+        pytest.skip(f"the panel {panel} is not ours to copy, and the shared folder is absent here")
+    data = pd.read_csv(path)
     data["x1sq"] = data["x1"] ** 2
     data["row"] = np.arange(len(data))
     return data
@@ -60,7 +70,7 @@ def panel(name: str, unit: str = "unit") -> Panel:
         unit=unit,
         time="time",
         first_treated="first_treated",
-        outcomes="y",
+        outcomes=["y", "count"] if table(name)["count"].notna().any() else "y",
         covariates=covariates,
         attributes="cluster",
         name=name,

@@ -1,186 +1,18 @@
-"""callaway_santanna against did and DRDID, plain loops, derivatives by weights, and known truths."""
+"""callaway_santanna against plain loops, derivatives by weights, and known truths."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-import goldens
 import numpy as np
 import pytest
 import simulated
 import statsmodels.api as sm
-from goldens import TOLERANCE, distance
 
-from study import Estimate, Panel, Question, QuestionError, estimate, inference, two_by_two
+from study import Panel, Question, QuestionError, estimate, two_by_two
 from study.designs import find_design
 from study.question import Sample
-
-RUNS = goldens.all_ids("did_251", "did_230", "drdid")
-BOOTSTRAP = "simulated: tests/test_inference.py holds its critical values to 3%"
-OUT_OF_SCOPE = {
-    "bootstrap_biters9999_unit": BOOTSTRAP,
-    "bootstrap_biters9999_cluster": BOOTSTRAP,
-    "nevertreated__varying__ant0__x1x2__dr": "x2 at each base period; here a covariate is its first value",
-    **{
-        f"{estimator}__{x}": why
-        for x in ("1", "x1", "x1+x2")
-        for estimator, why in {
-            "drdid_imp_panel": "calibrated propensity score, not in did",
-            "drdid_imp_rc": "calibrated propensity score, not in did",
-            "drdid_imp_rc1": "calibrated propensity score, not in did",
-            "drdid_rc1": "not locally efficient, not in did",
-            "ipw_did_panel": "weights that do not sum to one, not in did",
-            "ipw_did_rc": "weights that do not sum to one, not in did",
-            "twfe_did_panel": "a two-way regression",
-            "twfe_did_rc": "a two-way regression",
-        }.items()
-    },
-}
-IN_SCOPE = [run for run in RUNS if run[2] not in OUT_OF_SCOPE]
-ESTIMATORS = {"drdid": "dr", "reg_did": "reg", "std_ipw_did": "ipw"}
-
-
-def did_fit(panel: str, name: str) -> Estimate:
-    """Answer the question of a did run; 1{cohort of one} cells are kept, as did keeps them."""
-    *options, method = name.split("__")
-    covariates = {"x1": ("x1",), "x1x1sq": ("x1", "x1sq")}
-    question = Question(
-        outcome="y",
-        event="first_treated",
-        comparison="not_yet_treated" if "notyettreated" in options else "never_treated",
-        base="universal" if "universal" in options else "varying",
-        anticipation=int("ant1" in options),
-        covariates=next((covariates[o] for o in options if o in covariates), ()),
-        cluster="cluster" if "clustered" in options else None,
-        missing=did_missing(panel, options),
-        min_cohort_size=1,
-    )
-    unit = "row" if "repeated_cs" in options else "unit"
-    return estimate(
-        goldens.panel(panel, unit), question, "callaway_santanna", method=method, variance="drdid"
-    )
-
-
-def did_missing(panel: str, options: list[str]) -> str:
-    if "balanced_subset" in options:
-        return "balanced"
-    return "cells" if panel == "sim_unbalanced" or "repeated_cs" in options else "pairs"
-
-
-def by_label(prefix: str, label: str, by: Estimate, overall: Estimate) -> dict[str, tuple[float, float]]:
-    ours = {f"{prefix}_overall": (overall.effect[0], overall.std_error[0])}
-    labels = getattr(by, label)
-    return ours | {
-        f"{prefix}_{k:g}": pair
-        for k, pair in zip(labels, zip(by.effect, by.std_error, strict=True), strict=True)
-    }
-
-
-def did_sections(fit: Estimate) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return every aggregation of did by its names, as (estimate, standard error)."""
-    event, average = fit.aggregate("event"), fit.aggregate("event_average")
-    simple = fit.aggregate("treated_average")
-    balanced, short = fit.aggregate("event", balance=1), fit.aggregate("event_average", horizon=3)
-    return {
-        "simple": {"simple_overall": (simple.effect[0], simple.std_error[0])},
-        "group": by_label("group", "cohort", fit.aggregate("cohort"), fit.aggregate("cohort_average")),
-        "calendar": by_label(
-            "calendar", "period", fit.aggregate("calendar"), fit.aggregate("calendar_average")
-        ),
-        "dynamic": by_label("dynamic", "event_time", event, average),
-        "dynamic_min_m3_max3": by_label("dynamic", "event_time", event, short),
-        "dynamic_balance_e1": by_label(
-            "dynamic", "event_time", balanced, fit.aggregate("event_average", balance=1)
-        ),
-    }
-
-
-def worst(ours: dict[Any, tuple[float, float]], theirs: dict[Any, tuple[float, float | None]]) -> float:
-    """Return the largest relative difference in estimates and in standard errors."""
-    assert set(theirs) <= set(ours)
-    largest = 0.0
-    for key, (value, error) in theirs.items():
-        if value is None:
-            continue
-        assert (error is None) == np.isnan(ours[key][1]), key
-        largest = max(largest, distance(ours[key][0], value, error or 0.0))
-        if error is not None:
-            largest = max(largest, distance(ours[key][1], error, 0.0))
-    return largest
-
-
-def check_did(panel: str, run: dict[str, Any]) -> None:
-    fit = did_fit(panel, run["id"])
-    cells = {
-        (g, t): pair
-        for g, t, pair in zip(
-            fit.cohort, fit.period, zip(fit.effect, fit.std_error, strict=True), strict=True
-        )
-    }
-    theirs = {(r["group"], r["time"]): (r["att"], r["se"]) for r in run["att_gt"]}
-    assert set(cells) == {key for key, (att, _) in theirs.items() if att is not None}
-    assert worst(cells, theirs) <= TOLERANCE
-    for name, section in did_sections(fit).items():
-        if name in run:
-            reference = {r["term"]: (r["estimate"], r["se"]) for r in run[name]}
-            assert worst(section, reference) <= TOLERANCE, name
-    if "esvcov" in run:
-        event = fit.aggregate("event")
-        assert list(event.event_time) == run["esvcov"]["e"]
-        by_unit = np.arange(fit.sample.n_units)  # did reports it by unit in clustered runs too
-        ours = inference.covariance(event.influence, by_unit)
-        errors = np.sqrt(np.diag(ours))
-        known = np.array(run["esvcov"]["vcov"], dtype=float)
-        seen = ~np.isnan(known)
-        assert distance(ours[seen], known[seen], np.outer(errors, errors)[seen]) <= TOLERANCE
-    if run.get("wald") is not None:
-        wald = fit.test(fit.period < fit.cohort, "CR0")
-        assert distance(wald.statistic, run["wald"], 0.0) <= TOLERANCE
-        assert wald.p_value == pytest.approx(run["wald_p"], abs=6e-6)
-
-
-def check_drdid(run: dict[str, Any]) -> None:
-    name, covariates = run["id"].split("__")
-    estimator, kind = name.rsplit("_", 1)
-    data = goldens.table("sim_small")
-    data = data[data["first_treated"].isin([0, 8]) & data["time"].isin([7, 8])]
-    if kind == "panel":
-        before, after = (data[data["time"] == t].reset_index(drop=True) for t in (7, 8))
-        rows, y = before, (after["y"] - before["y"]).to_numpy()
-    else:
-        rows, y = data, data["y"].to_numpy()
-    names = [] if covariates == "1" else covariates.split("+")
-    x = np.column_stack([np.ones(len(rows)), rows[names]])
-    treated, weights = (rows["first_treated"] == 8).to_numpy(), np.ones(len(rows))
-    method: Any = ESTIMATORS[estimator]
-    if kind == "panel":
-        fit = two_by_two.panel_att(y, treated, x, weights, method)
-    else:
-        fit = two_by_two.repeated_att(
-            y, (rows["time"] == 8).to_numpy(), treated, x, weights, method, as_drdid=True
-        )
-    error = np.sqrt(np.sum(fit.influence**2)) / len(y)
-    reference = run["estimates"][0]
-    assert (
-        worst({"ATT": (fit.estimate, error)}, {"ATT": (reference["estimate"], reference["se"])}) <= TOLERANCE
-    )
-
-
-@pytest.mark.parametrize(("panel", "package", "name"), IN_SCOPE, ids=["-".join(run) for run in IN_SCOPE])
-def test_equals_the_reference(panel: str, package: str, name: str) -> None:
-    run = goldens.runs(panel, package)[name]
-    if package == "drdid":
-        check_drdid(run)
-    else:
-        check_did(panel, run)
-
-
-def test_every_reference_run_is_tested_or_out_of_scope_for_a_reason() -> None:
-    names = {name for _, _, name in RUNS}
-    assert set(OUT_OF_SCOPE) <= names
-    assert set(OUT_OF_SCOPE) | {name for _, _, name in IN_SCOPE} == names
-    assert len(RUNS) == 326
 
 
 def by_loops(sample: Sample, method: str) -> dict[tuple[float, float], float]:

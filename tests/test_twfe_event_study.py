@@ -119,7 +119,7 @@ def test_event_study_refuses_a_bin_below_one(bin_at: int) -> None:
 
 
 def test_twfe_refuses_a_covariate_that_does_not_vary_within_units_by_name() -> None:
-    with pytest.raises(QuestionError, match="Regression: x1 is explained by the unit effects"):
+    with pytest.raises(QuestionError, match="Regression: x1 is explained by the fixed effects"):
         estimate(simulated.panel(), Question("y", "event", covariates=("x1",)), "twfe")
 
 

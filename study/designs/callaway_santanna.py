@@ -7,24 +7,23 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import cohort_membership, cohorts_with_base, left_out, refuse_single_units, rests_on_one
+from study.cohorts import (
+    CohortMeans,
+    cohort_means,
+    cohort_membership,
+    cohorts_with_base,
+    left_out,
+    refuse_single_units,
+    rests_on_one,
+)
+from study.comparisons import Layout, cohort_gaps
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
-from study.influence import Influence
+from study.influence import Block, Influence
 from study.panel import FloatArray
 from study.question import Sample
-from study.two_by_two import (
-    Effect,
-    Method,
-    Rows,
-    Unidentified,
-    group_mean,
-    panel_att,
-    raw_gap,
-    regression_gap,
-    repeated_att,
-)
+from study.two_by_two import Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
 
 COLLINEAR = 1e-7
 
@@ -94,24 +93,33 @@ def callaway_santanna(
     refuse_single_units(sample, "callaway_santanna")
     x, adjustment = _design_matrix(sample), _Adjustment(method, variance == "drdid")
     cohorts, notes = cohorts_with_base(sample)
-    y, observed = np.nan_to_num(sample.y).T.copy(), sample.observed.T.copy()
-    blocks = [_effects(sample, y, _comparison(sample, observed, g), x, adjustment) for g in cohorts]
-    notes += [note for block in blocks for note in block.notes]
-    if all(block.reference.all() for block in blocks):
+    cells = _cells(sample, cohorts)
+    means = cohort_means(sample)
+    if x is None and (means.whole or sample.question.missing == "cells"):
+        found = _from_means(sample, means, cells)
+    else:
+        found = _from_units(sample, cells, x, adjustment)
+    notes += left_out(cells.cohort, cells.period, found.reasons)
+    known = np.ones(len(cells.cohort), dtype=bool)
+    known[list(found.reasons)] = False
+    notes += rests_on_one(cells.cohort, cells.period, known & ~cells.reference & (found.size == 1))
+    if not np.any(known & ~cells.reference):
         raise QuestionError(f"callaway_santanna: no effect can be estimated: {'; '.join(notes)}.")
-    period = np.concatenate([block.period for block in blocks])
-    cohort = np.repeat([block.cohort for block in blocks], [len(block.period) for block in blocks])
+    cohort, influence = cells.cohort[known], found.influence.select(known)
+    membership = cohort_membership(sample, cohort)
+    if means.whole:
+        membership = means.membership(means.cells(cohort, cells.now[known]))
     return group_time_effects(
         sample,
         cohort,
-        period,
-        np.concatenate([block.effect.estimate for block in blocks]),
-        Influence.of(np.concatenate([block.effect.influence for block in blocks]).T),
-        untreated_mean=np.concatenate([block.untreated.estimate for block in blocks]),
-        untreated_influence=Influence.of(np.concatenate([block.untreated.influence for block in blocks]).T),
-        membership=cohort_membership(sample, cohort),
-        reference=np.concatenate([block.reference for block in blocks]),
-        n_obs=int(np.any([block.used for block in blocks], axis=0).sum()),
+        cells.period[known],
+        found.estimate[known],
+        influence,
+        untreated_mean=found.mean[known] - found.estimate[known],
+        untreated_influence=found.mean_influence.select(known) - influence,
+        membership=membership,
+        reference=cells.reference[known],
+        n_obs=found.n_obs,
         convention="CR0",
         notes=tuple(notes),
     )
@@ -124,15 +132,141 @@ class _Adjustment(NamedTuple):
     as_drdid: bool
 
 
+class _Cells(NamedTuple):
+    """Cohort, period, and numbers of the period and of its base, of each term; shape (K,)."""
+
+    cohort: FloatArray
+    period: FloatArray
+    now: NDArray[np.int64]
+    base: NDArray[np.int64]
+
+    @property
+    def reference(self) -> Rows:
+        """Cells of the base period itself."""
+        return self.now == self.base
+
+    def select(self, which: NDArray[np.int64]) -> _Cells:
+        """Return some of the terms."""
+        return _Cells(self.cohort[which], self.period[which], self.now[which], self.base[which])
+
+
+class _Found(NamedTuple):
+    """Estimates and mean outcomes of the treated, shape (K,); ``reasons`` says why some have no estimate.
+
+    ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do.
+    """
+
+    estimate: FloatArray
+    influence: Influence
+    mean: FloatArray
+    mean_influence: Influence
+    size: NDArray[np.int64]
+    reasons: dict[int, str]
+    n_obs: int
+
+
+def _cells(sample: Sample, cohorts: FloatArray) -> _Cells:
+    """Lay out the terms.
+
+    Periods from g-d on have the base g-d-1, as in the paper; did differs for d > 1 with a varying base, where
+    it starts that at g.
+    """
+    start = (cohorts - sample.question.anticipation - sample.periods[0]).astype(np.int64)[:, None]
+    now, base = np.broadcast_arrays(np.arange(len(sample.periods)), start - 1)
+    if sample.question.base == "varying":
+        base = np.where(now >= start, base, now - 1)
+        now, base = now[:, 1:], base[:, 1:]
+    cohort = np.repeat(cohorts, now.shape[1])
+    return _Cells(cohort, sample.periods[now.ravel()].astype(float), now.ravel(), base.ravel())
+
+
+def _compared(sample: Sample, cells: _Cells, first: FloatArray) -> Rows:
+    """Return which of some first treated periods belong to comparison units of each term, shape (m, K)."""
+    if sample.question.comparison == "never_treated":
+        return np.broadcast_to(np.isnan(first)[:, None], (len(first), len(cells.cohort)))
+    until = sample.periods[np.maximum(cells.now, cells.base)] + sample.question.anticipation
+    return ~(first[:, None] <= until) & (first[:, None] != cells.cohort)
+
+
+def _unseen(treated: Rows, compared: Rows, reference: Rows) -> dict[int, str]:
+    """Return the terms in which one of the groups is not observed, with the reason."""
+    reasons = {int(k): "no comparison unit is observed" for k in np.flatnonzero(~compared & ~reference)}
+    return reasons | {int(k): "no treated unit is observed" for k in np.flatnonzero(~treated)}
+
+
+def _from_means(sample: Sample, means: CohortMeans, cells: _Cells) -> _Found:
+    """Estimate all terms from the means by cohort and period, where who is seen does not hang on the period."""
+    group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
+    compared = _compared(sample, cells, means.dates)
+    gaps = cohort_gaps(means, Layout(group, cells.now, cells.base, compared))
+    seen = means.weight > 0
+    both = [seen[:, cells.now], seen[:, cells.base]]
+    reasons = _unseen(
+        both[0][group, each] & both[1][group, each],
+        np.any(compared & both[0], axis=0) & np.any(compared & both[1], axis=0),
+        cells.reference,
+    )
+    used = np.zeros(means.mean.shape, dtype=bool)
+    kept = np.setdiff1d(np.flatnonzero(~cells.reference), list(reasons))
+    for at in (cells.now, cells.base):
+        used[group[kept], at[kept]] = True
+        which = np.nonzero(compared[:, kept])
+        used[which[0], at[kept][which[1]]] = True
+    mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
+    return _Found(
+        gaps.estimate,
+        gaps.influence,
+        mean,
+        mean_influence,
+        means.sizes(cells.cohort, cells.now),
+        reasons,
+        int(means.seen[used].sum()),
+    )
+
+
+def _from_units(sample: Sample, cells: _Cells, x: FloatArray | None, how: _Adjustment) -> _Found:
+    """Estimate the terms of each cohort from its own units and those it is compared with."""
+    assert sample.first_treated is not None
+    n, n_terms = sample.n_units, len(cells.cohort)
+    y, observed = np.nan_to_num(sample.y).T.copy(), sample.observed.T.copy()
+    estimate, mean, size = np.zeros(n_terms), np.zeros(n_terms), np.zeros(n_terms, dtype=np.int64)
+    blocks: list[Block] = []
+    mean_blocks: list[Block] = []
+    reasons: dict[int, str] = {}
+    used = np.zeros(observed.shape, dtype=bool)
+    for g in np.unique(cells.cohort):
+        own = np.flatnonzero(cells.cohort == g)
+        c = _comparison(sample, observed, cells.select(own))
+        found, parts, why = _effects(sample, y, c, x, how)
+        estimate[own], size[own] = found, c.treated_now.sum(axis=1)
+        place = np.zeros((len(own), n_terms))
+        place[np.arange(len(own)), own] = 1.0
+        blocks += [part.times(place) for part in parts]
+        reasons |= {int(own[k]): reason for k, reason in why.items()}
+        level = group_mean(y[np.ix_(c.now, c.members)], c.treated_now, sample.weights[c.members], n)
+        mean[own] = level.estimate
+        mean_blocks.append(Block(c.members, np.nan_to_num(level.influence.T), place))
+        used |= _used(sample, c, np.setdiff1d(np.flatnonzero(c.now != c.base), list(why)))
+    shape = (n, n_terms)
+    return _Found(
+        estimate,
+        Influence(shape, tuple(blocks)),
+        mean,
+        Influence(shape, tuple(mean_blocks)),
+        size,
+        reasons,
+        int(used.sum()),
+    )
+
+
 class _Comparison(NamedTuple):
-    """Who is compared with whom, and when, in the K cells of one cohort.
+    """Who is compared with whom, and when, in the K terms of one cohort.
 
     ``now`` and ``base`` are period numbers, shape (K,). ``members`` are the m units of the cohort; which of
     them are seen has shape (K, m), which units they are compared with (K, n). The two periods of a cell
     differ in that with missing="cells" only.
     """
 
-    cohort: float
     now: NDArray[np.int64]
     base: NDArray[np.int64]
     members: NDArray[np.int64]
@@ -141,51 +275,18 @@ class _Comparison(NamedTuple):
     compared_now: Rows
     compared_base: Rows
 
-    @property
-    def reference(self) -> Rows:
-        """Cells of the base period itself."""
-        return self.now == self.base
 
-
-class _Block(NamedTuple):
-    """The estimated cells of one cohort, and the unit-periods that they rest on, shape (T, n)."""
-
-    cohort: float
-    period: FloatArray
-    effect: Effect
-    untreated: Effect
-    reference: Rows
-    used: Rows
-    notes: list[str]
-
-
-def _comparison(sample: Sample, observed: Rows, cohort: float) -> _Comparison:
-    """Lay out the cells of one cohort.
-
-    Periods from g-d on have the base g-d-1, as in the paper; did differs for d > 1 with a varying base, where
-    it starts that at g.
-    """
-    question, first = sample.question, sample.first_treated
-    assert first is not None
-    start = int(cohort - question.anticipation - sample.periods[0])
-    now = np.arange(len(sample.periods))
-    base = np.full(len(now), start - 1)
-    if question.base == "varying":
-        base = np.where(now >= start, start - 1, now - 1)
-        now, base = now[1:], base[1:]
-    if question.comparison == "never_treated":
-        untreated = np.isnan(first)[None]
-    else:
-        until = sample.periods[np.maximum(now, base)] + question.anticipation
-        untreated = ~(first <= until[:, None]) & (first != cohort)
-    seen_now, seen_base = observed[now], observed[base]
-    if question.missing != "cells":
+def _comparison(sample: Sample, observed: Rows, cells: _Cells) -> _Comparison:
+    """Find the units of one cohort's terms; observed has shape (T, n)."""
+    assert sample.first_treated is not None
+    seen_now, seen_base = observed[cells.now], observed[cells.base]
+    if sample.question.missing != "cells":
         seen_now = seen_base = seen_now & seen_base
-    members = np.flatnonzero(first == cohort)
+    untreated = _compared(sample, cells, sample.first_treated).T
+    members = np.flatnonzero(sample.first_treated == cells.cohort[0])
     return _Comparison(
-        cohort,
-        now,
-        base,
+        cells.now,
+        cells.base,
         members,
         seen_now[:, members],
         seen_base[:, members],
@@ -194,119 +295,86 @@ def _comparison(sample: Sample, observed: Rows, cohort: float) -> _Comparison:
     )
 
 
-def _effects(sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None, how: _Adjustment) -> _Block:
-    """Estimate the cells of one cohort, and say which have no estimate; y has shape (T, n)."""
-    after, before = y[c.now], y[c.base]
-    reason = _not_seen(c)
-    if x is not None and how.method == "reg" and sample.question.missing != "cells":
-        effect, identified = regression_gap(
-            after - before, c.members, c.treated_now, c.compared_now, x, sample.weights
-        )
-        collinear = np.flatnonzero(~identified & ~c.reference)
-        reason = {
-            int(k): "the covariates do not identify the comparison units' regression" for k in collinear
-        } | reason
-    elif x is not None:
-        effect = _each_adjusted(sample, c, after, before, x, how, reason)
-    elif sample.question.missing == "cells":
-        late = raw_gap(after, c.members, c.treated_now, c.compared_now, sample.weights)
-        early = raw_gap(before, c.members, c.treated_base, c.compared_base, sample.weights)
-        effect = Effect(late.estimate - early.estimate, late.influence - early.influence)
-    else:
-        effect = raw_gap(after - before, c.members, c.treated_now, c.compared_now, sample.weights)
-    effect.estimate[c.reference], effect.influence[c.reference] = 0.0, 0.0
-    own = group_mean(after[:, c.members], c.treated_now, sample.weights[c.members], sample.n_units)
-    untreated = Effect(own.estimate - effect.estimate, -effect.influence)
-    untreated.influence[:, c.members] += own.influence
-    kept = np.ones(len(c.now), dtype=bool)
-    kept[list(reason)] = False
-    period = sample.periods[c.now].astype(float)
-    own_cohort = np.full(len(period), c.cohort)
-    single = kept & ~c.reference & (c.treated_now.sum(axis=1) == 1)
-    notes = left_out(own_cohort, period, reason) + rests_on_one(own_cohort, period, single)
-    return _Block(
-        c.cohort,
-        period[kept],
-        _columns(effect, kept),
-        _columns(untreated, kept),
-        c.reference[kept],
-        _used(sample, c, kept & ~c.reference),
-        notes,
+def _effects(
+    sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None, how: _Adjustment
+) -> tuple[FloatArray, list[Block], dict[int, str]]:
+    """Estimate the terms of one cohort, with blocks of their influence, and say which have none; y is (T, n)."""
+    reference = c.now == c.base
+    reasons = _unseen(
+        np.any(c.treated_now, axis=1) & np.any(c.treated_base, axis=1),
+        np.any(c.compared_now, axis=1) & np.any(c.compared_base, axis=1),
+        reference,
     )
+    if x is None:
+        change = y[c.now] - y[c.base]
+        gap = raw_gap(change, c.members, c.treated_now, c.compared_now, sample.weights)
+        known = ~reference
+        known[list(reasons)] = False
+        values = np.where(known[:, None], gap.influence, 0.0).T
+        return np.where(known, gap.estimate, 0.0), [Block(None, values, None)], reasons
+    estimate, blocks = np.zeros(len(c.now)), []
+    for cells in _alike(c, np.setdiff1d(np.flatnonzero(~reference), list(reasons)), sample):
+        try:
+            fit = _adjusted(sample, c, cells, y, x, how)
+        except Unidentified as error:
+            reasons |= dict.fromkeys(map(int, cells), str(error))
+            continue
+        estimate[cells] = fit.estimate
+        blocks.append(fit.block._replace(coefficient=np.eye(len(c.now))[cells]))
+    return estimate, blocks, reasons
 
 
-def _each_adjusted(
-    sample: Sample,
-    c: _Comparison,
-    after: FloatArray,
-    before: FloatArray,
-    x: FloatArray,
-    how: _Adjustment,
-    reason: dict[int, str],
-) -> Effect:
-    """Estimate one cell after the other, and add the reason to those that are not identified."""
-    effect = Effect(np.zeros(len(c.now)), np.zeros(after.shape))
-    for k in map(int, np.flatnonzero(~c.reference)):
-        if k not in reason:
-            try:
-                fit = _adjusted(sample, c, k, after[k], before[k], x, how)
-                effect.estimate[k], effect.influence[k] = fit
-            except Unidentified as error:
-                reason[k] = str(error)
-    return effect
+def _alike(c: _Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDArray[np.int64]]:
+    """Put cells of the same units together; with repeated cross-sections each stands alone."""
+    if sample.question.missing == "cells":
+        return [cells[k : k + 1] for k in range(len(cells))]
+    groups: dict[tuple[bytes, bytes], list[int]] = {}
+    for k in cells:
+        groups.setdefault((c.treated_now[k].tobytes(), c.compared_now[k].tobytes()), []).append(int(k))
+    return [np.array(group) for group in groups.values()]
 
 
-def _not_seen(c: _Comparison) -> dict[int, str]:
-    """Return the cells in which one of the groups is not observed, with the reason."""
-    treated = c.treated_now.any(axis=1) & c.treated_base.any(axis=1)
-    compared = c.compared_now.any(axis=1) & c.compared_base.any(axis=1)
-    reason = {int(k): "no comparison unit is observed" for k in np.flatnonzero(~compared & ~c.reference)}
-    return reason | {int(k): "no treated unit is observed" for k in np.flatnonzero(~treated)}
+class _Fit(NamedTuple):
+    """Estimates of cells of the same units, with their influence as the columns of a block."""
+
+    estimate: FloatArray
+    block: Block
 
 
 def _adjusted(
-    sample: Sample,
-    c: _Comparison,
-    k: int,
-    after: FloatArray,
-    before: FloatArray,
-    x: FloatArray,
-    how: _Adjustment,
-) -> Effect:
-    """Return ATT(g,t) given covariates, with its influence on all n units of the sample."""
-    n, weights = sample.n_units, sample.weights
+    sample: Sample, c: _Comparison, cells: NDArray[np.int64], y: FloatArray, x: FloatArray, how: _Adjustment
+) -> _Fit:
+    """Return ATT(g,t) given covariates for cells of the same units."""
+    n, weights, k = sample.n_units, sample.weights, cells[0]
     treated, compared = c.members[c.treated_now[k]], np.flatnonzero(c.compared_now[k])
     rows = np.concatenate([treated, compared])
     is_treated = np.arange(len(rows)) < len(treated)
     if sample.question.missing != "cells":
-        fit = panel_att(after[rows] - before[rows], is_treated, x[rows], weights[rows], how.method)
-    else:
-        treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
-        early = np.concatenate([treated, compared])
-        y = np.concatenate([after[rows], before[early]])
-        post = np.arange(len(y)) < len(rows)
-        is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
-        rows = np.concatenate([rows, early])
-        fit = repeated_att(y, post, is_treated, x[rows], weights[rows], how.method, as_drdid=how.as_drdid)
-    influence = np.zeros(n)
-    np.add.at(influence, rows, fit.influence * (n / len(rows)))
-    return Effect(fit.estimate, influence)
+        change = y[np.ix_(c.now[cells], rows)] - y[np.ix_(c.base[cells], rows)]
+        fit = panel_att(change, is_treated, x[rows], weights[rows], how.method)
+        return _Fit(fit.estimate, Block(rows, fit.influence.T * (n / len(rows)), None))
+    treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
+    early = np.concatenate([treated, compared])
+    outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
+    post = np.arange(len(outcome)) < len(rows)
+    is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
+    rows = np.concatenate([rows, early])
+    fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], how.method, as_drdid=how.as_drdid)
+    influence = np.zeros((n, 1))
+    np.add.at(influence[:, 0], rows, fit.influence * (n / len(rows)))
+    return _Fit(fit.estimate, Block(None, influence, None))
 
 
-def _used(sample: Sample, c: _Comparison, cells: Rows) -> Rows:
+def _used(sample: Sample, c: _Comparison, cells: NDArray[np.int64]) -> Rows:
     """Return the unit-periods that some of the cells rest on, shape (T, n)."""
     used = np.zeros((len(sample.periods), sample.n_units), dtype=bool)
     used[c.now[cells]] = c.compared_now[cells]
     used[np.ix_(c.now[cells], c.members)] = c.treated_now[cells]
     for base in np.unique(c.base[cells]):
-        here = cells & (c.base == base)
+        here = cells[c.base[cells] == base]
         used[base] |= c.compared_base[here].any(axis=0)
         used[base, c.members] |= c.treated_base[here].any(axis=0)
     return used
-
-
-def _columns(effect: Effect, kept: Rows) -> Effect:
-    return effect if kept.all() else Effect(effect.estimate[kept], effect.influence[kept])
 
 
 def _design_matrix(sample: Sample) -> FloatArray | None:

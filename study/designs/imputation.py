@@ -187,7 +187,7 @@ def _prediction(sample: Sample, untreated: FloatArray, groups: Groups, first: Re
 def _effects(sample: Sample, prediction: FloatArray, first: Regression) -> _Effects:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
     tau = np.where(sample.treatment == 1, sample.y - prediction, np.nan)
-    means, observed = cohort_means(replace(sample, y=tau)), cohort_means(_treated_only(sample, tau))
+    means, own = cohort_means(sample, tau), cohort_means(sample, _predicted(sample, tau))
     treated = treated_cells(sample) & np.isin(means.dates, sample.cohorts)[:, None]
     group, position = np.nonzero(treated)
     cohort, period = means.dates[group], sample.periods[position].astype(float)
@@ -210,7 +210,7 @@ def _effects(sample: Sample, prediction: FloatArray, first: Regression) -> _Effe
         raise QuestionError(f"imputation: no effect can be estimated: {'; '.join(notes)}.")
     notes += rests_on_one(cohort, period, known & (size == 1))
     influence = influence.select(known) - first.influence @ loading[known].T
-    own_mean, own_influence = observed.pooled(cells[:, :, known])
+    own_mean, own_influence = own.pooled(cells[:, :, known])
     return _Effects(
         cohort[known],
         period[known],
@@ -223,8 +223,10 @@ def _effects(sample: Sample, prediction: FloatArray, first: Regression) -> _Effe
     )
 
 
-def _treated_only(sample: Sample, tau: FloatArray) -> Sample:
-    return replace(sample, y=np.where(np.isnan(tau), np.nan, sample.y))
+def _predicted(sample: Sample, tau: FloatArray) -> FloatArray:
+    """Return the outcome without the treated cells that have no prediction."""
+    lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
+    return np.where(lost, np.nan, sample.y) if lost.any() else sample.y
 
 
 def _loadings(sample: Sample, tau: FloatArray, means: CohortMeans) -> FloatArray:
@@ -267,7 +269,7 @@ def _without_prediction(sample: Sample, prediction: FloatArray) -> list[str]:
 
 def _leads(sample: Sample, untreated: FloatArray, groups: Groups, leads: int | None) -> _Leads:
     """Estimate effects of event times before treatment on untreated cells."""
-    means = cohort_means(replace(sample, y=untreated))
+    means = cohort_means(sample, untreated)
     event_time = sample.periods - means.dates[:, None]
     last = -1.0 - sample.question.anticipation
     seen = event_time[(means.weight > 0) & (event_time <= last)]

@@ -1,0 +1,232 @@
+"""Local-projections difference-in-differences of Dube, Girardi, Jordà and Taylor (2025)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.cohorts import CohortMeans, cohort_means
+from study.designs import Assumes, Estimand, Handles, design
+from study.errors import QuestionError
+from study.estimates import Estimate
+from study.influence import Influence
+from study.panel import FloatArray
+from study.question import Sample
+
+Weighting = Literal["variance", "equal"]
+
+
+@design(
+    name="lp_did",
+    title="Local projections (Dube, Girardi, Jordà and Taylor)",
+    reference="dube2025",
+    estimand=Estimand.EVENT_TIME_ATT,
+    assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
+    handles=(
+        Handles.MISSING_CELLS,
+        Handles.ANTICIPATION,
+        Handles.CLUSTERS,
+        Handles.WEIGHTS,
+        Handles.NEVER_TREATED,
+        Handles.PROPORTIONAL,
+    ),
+)
+def lp_did(
+    sample: Sample, *, weighting: Weighting = "variance", before: int | None = None, after: int | None = None
+) -> Estimate:
+    """Regress changes since the base on the start of treatment, one event time after the other.
+
+    For event time h and anticipation d, y_{i,t+h} - y_{i,t-1-d} is regressed on whether unit i is first treated
+    in t, with period effects, among units first treated in t and clean comparison units: those not treated,
+    less the anticipation, by the later of t and t+h. The coefficient is an average over cohorts of their
+    differences in differences.
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment. A change enters where both of its periods are seen.
+    weighting : {"variance", "equal"}
+        Cohorts weighted by the variance of treatment in their period, as least squares does, or by their
+        numbers of units, as the paper's reweighted regression does, which makes the average an ATT.
+    before, after : int, optional
+        How many event times before treatment less the anticipation, the reference among them, and the last
+        event time after it; all that the panel has where they are not given.
+
+    Returns
+    -------
+    Estimate
+        One term for each event time, ascending, the reference among them; "CR0" standard errors, since every
+        coefficient is of another regression. "Proportional" divides by the treated units' mean at the event
+        time less the coefficient.
+
+    Raises
+    ------
+    QuestionError
+        If the window is impossible or no effect can be estimated.
+
+    References
+    ----------
+    Dube, A., Girardi, D., Jordà, Ò., and Taylor, A. M. (2025). A local projections approach to
+    difference-in-differences. Journal of Applied Econometrics 40(5).
+    """
+    if (before is not None and before < 1) or (after is not None and after < 0):
+        raise QuestionError(
+            f"lp_did: the window is before={before}, after={after}; they must be at least 1 and 0."
+        )
+    last = -1 - sample.question.anticipation
+    means = cohort_means(sample)
+    rows = _groups(means) if means.whole else _Rows(sample.y, sample.weights, _first(sample))
+    fits, notes = [], []
+    for h in _event_times(sample, before, after):
+        fit = _projection(sample, rows, h, weighting)
+        if fit is None:
+            notes.append(f"event {h} left out: no unit first treated then has a clean comparison unit")
+        else:
+            fits.append(fit)
+    if all(fit.event_time == last for fit in fits):
+        raise QuestionError(f"lp_did: no effect can be estimated: {'; '.join(notes)}.")
+    times = np.array([fit.event_time for fit in fits], dtype=float)
+    reference = times == last
+    linear = np.array([fit.coefficient for fit in fits])
+    influence = _of_groups(means, fits) if means.whole else _of_units(sample, fits)
+    cells = np.stack([_treated(sample, means, fit) for fit in fits], axis=2)
+    mean, mean_influence = means.pooled(cells)
+    unlabelled = np.full(len(times), np.nan)
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.EVENT_TIME_ATT,
+        terms=tuple(f"event {e:g}" for e in times),
+        linear=linear,
+        linear_influence=influence,
+        untreated_mean=mean - linear,
+        untreated_influence=mean_influence - influence,
+        cohort=unlabelled,
+        period=unlabelled,
+        event_time=times,
+        reference=reference,
+        n_obs=int(sample.observed.sum()),
+        convention="CR0",
+        notes=tuple(notes),
+    )
+
+
+class _Rows(NamedTuple):
+    """Outcomes (m, T), weights (m,) and first treated periods (m,) of units, or of groups and their means."""
+
+    y: FloatArray
+    weights: FloatArray
+    first_treated: FloatArray
+
+
+class _Projection(NamedTuple):
+    """The regression of one event time: J starting periods, of which ``now`` and ``base`` are the two periods.
+
+    ``start`` are the starting periods. A row's influence is the sum over starts of its weight times
+    ``regressor`` (m, J) times ``error`` (m, J), over ``size``.
+    """
+
+    event_time: int
+    coefficient: float
+    start: NDArray[np.int64]
+    now: NDArray[np.int64]
+    base: NDArray[np.int64]
+    regressor: FloatArray
+    error: FloatArray
+    weights: FloatArray
+    size: float
+
+
+def _first(sample: Sample) -> FloatArray:
+    assert sample.first_treated is not None
+    return sample.first_treated
+
+
+def _groups(means: CohortMeans) -> _Rows:
+    """Return groups as rows: regressors do not differ within them, so that their means give the coefficients."""
+    mean = np.where(means.seen > 0, means.mean, np.nan)
+    return _Rows(mean, means.weight.max(axis=1), means.dates)
+
+
+def _event_times(sample: Sample, before: int | None, after: int | None) -> range:
+    last = -1 - sample.question.anticipation
+    earliest = int(sample.periods[0] - sample.cohorts[-1])
+    latest = int(sample.periods[-1] - sample.cohorts[0])
+    first = earliest if before is None else max(earliest, last - before + 1)
+    return range(first, (latest if after is None else min(latest, after)) + 1)
+
+
+def _projection(sample: Sample, rows: _Rows, h: int, weighting: Weighting) -> _Projection | None:
+    """Regress the changes of one event time on the start of treatment; None where nobody can be compared."""
+    question, n_periods = sample.question, len(sample.periods)
+    position = np.arange(n_periods)
+    base = position - 1 - question.anticipation
+    position = position[(base >= 0) & (position + h >= 0) & (position + h < n_periods)]
+    start, now, base = sample.periods[position], position + h, position - 1 - question.anticipation
+    first = rows.first_treated[:, None]
+    treated, clean = first == start, np.isnan(first)
+    if question.comparison == "not_yet_treated":
+        clean = clean | (first - question.anticipation > np.maximum(start, start + h))
+    change = rows.y[:, now] - rows.y[:, base]
+    seen = ~np.isnan(change)
+    change = np.where(seen, change, 0.0)
+    of_treated = rows.weights[:, None] * (treated & seen)
+    of_clean = rows.weights[:, None] * (clean & seen)
+    n_treated, n_clean = of_treated.sum(axis=0), of_clean.sum(axis=0)
+    kept = (n_treated > 0) & (n_clean > 0)
+    if not kept.any():
+        return None
+    change, of_treated, of_clean = change[:, kept], of_treated[:, kept], of_clean[:, kept]
+    n_treated, n_clean = n_treated[kept], n_clean[kept]
+    ours = (of_treated * change).sum(axis=0) / n_treated
+    theirs = (of_clean * change).sum(axis=0) / n_clean
+    gap, is_treated, is_clean = ours - theirs, of_treated > 0, of_clean > 0
+    if weighting == "variance":
+        share = n_treated / (n_treated + n_clean)
+        size = n_treated * (1 - share)
+        coefficient = float(size @ gap / size.sum())
+        regressor = is_treated - share * (is_treated | is_clean)
+        error = change - theirs - share * (gap - coefficient) - coefficient * is_treated
+    else:
+        size = n_treated
+        coefficient = float(size @ gap / size.sum())
+        regressor = is_treated - (n_treated / n_clean) * is_clean
+        error = change - theirs - is_treated * coefficient
+    return _Projection(
+        h,
+        coefficient,
+        start[kept],
+        now[kept],
+        base[kept],
+        regressor,
+        np.where(is_treated | is_clean, error, 0.0),
+        rows.weights,
+        float(size.sum()),
+    )
+
+
+def _of_units(sample: Sample, fits: list[_Projection]) -> Influence:
+    columns = [
+        sample.n_units / fit.size * fit.weights * np.einsum("ij,ij->i", fit.regressor, fit.error)
+        for fit in fits
+    ]
+    return Influence.of(np.column_stack(columns))
+
+
+def _of_groups(means: CohortMeans, fits: list[_Projection]) -> Influence:
+    """Return the influence by unit: a unit's change is its group's and what the unit deviates from it."""
+    of_deviation, of_weight = np.zeros((2, *means.mean.shape, len(fits)))
+    for k, fit in enumerate(fits):
+        scaled = means.n_units / fit.size * fit.regressor
+        of_deviation[:, fit.now, k] += scaled
+        of_deviation[:, fit.base, k] -= scaled
+        of_weight[:, fit.now, k] += scaled * fit.error
+    return means.influence(of_deviation, of_weight)
+
+
+def _treated(sample: Sample, means: CohortMeans, fit: _Projection) -> NDArray[np.bool_]:
+    """Return the treated cells that a coefficient rests on, shape (G, T)."""
+    cells = np.zeros(means.mean.shape, dtype=bool)
+    cells[:, fit.now] = means.dates[:, None] == fit.start
+    return cells

@@ -1,0 +1,193 @@
+"""Stacked difference-in-differences of Wing, Freedman and Hollingsworth (2024)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units, rests_on_one
+from study.comparisons import Layout, cohort_gaps
+from study.designs import Assumes, Estimand, Handles, design
+from study.errors import QuestionError
+from study.estimates import Estimate, group_time_effects
+from study.influence import Influence
+from study.panel import FloatArray
+from study.question import Sample
+
+
+@design(
+    name="stacked",
+    title="Stacked difference-in-differences (Wing, Freedman and Hollingsworth)",
+    reference="wing2024",
+    estimand=Estimand.GROUP_TIME_ATT,
+    assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
+    handles=(
+        Handles.MISSING_CELLS,
+        Handles.ANTICIPATION,
+        Handles.CLUSTERS,
+        Handles.WEIGHTS,
+        Handles.NEVER_TREATED,
+        Handles.PROPORTIONAL,
+    ),
+)
+def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Estimate:
+    """Compare each cohort over one window with units that are untreated in all of it, and pool by cohort size.
+
+    A cohort g enters if its window, from g-d-``before`` to g + ``after`` with anticipation d, lies in the panel;
+    its base is g-d-1, and its comparison units are not treated, less the anticipation, by the window's end. The
+    corrected weights of the paper give the comparison units of a stack the share that its cohort has among all
+    treated units, so that the coefficients of the weighted regression are the stacks' differences in
+    differences averaged by cohort size: the trimmed aggregate ATT, of the same cohorts at all event times.
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment. A unit enters a stack if it is seen in all of its window.
+    before : int
+        Periods before treatment less the anticipation that the window has, the base among them.
+    after : int, optional
+        Last event time of the window; the question's horizon if not given, and 3 if that is not set either.
+
+    Returns
+    -------
+    Estimate
+        One term for each cohort that enters and each period of its window, in that order, with a reference term
+        at its base; the average by event time weights them by units. "CR0" standard errors, which carry the
+        estimation of those weights, as the regression's own do not. ``notes`` name cohorts that do not enter.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it, the window is impossible,
+        or no cohort enters.
+
+    References
+    ----------
+    Wing, C., Freedman, S. M., and Hollingsworth, A. (2024). Stacked difference-in-differences. NBER Working
+    Paper 32054.
+    """
+    refuse_single_units(sample, "stacked")
+    horizon = 3 if sample.question.horizon is None else sample.question.horizon
+    last = horizon if after is None else after
+    if before < 1 or last < 0:
+        raise QuestionError(
+            f"stacked: the window is before={before}, after={last}; they must be at least 1 and 0."
+        )
+    start = sample.cohorts - sample.question.anticipation - before
+    fits = (start >= sample.periods[0]) & (sample.cohorts + last <= sample.periods[-1])
+    notes = [
+        f"cohort {g:g} left out: its window of {g - sample.question.anticipation - before:g} to {g + last:g} "
+        f"does not lie in {sample.periods[0]}-{sample.periods[-1]}"
+        for g in sample.cohorts[~fits]
+    ]
+    whole = cohort_means(sample) if sample.observed.all() else None
+    stacks = []
+    for g, first in zip(sample.cohorts[fits], start[fits], strict=True):
+        window = (sample.periods >= first) & (sample.periods <= g + last)
+        stack = _stack(sample, whole or cohort_means(sample, _complete(sample, window)), g, window)
+        missing = _missing(stack)
+        if missing:
+            notes.append(f"cohort {g:g} left out: {missing} is observed in all of its window")
+        else:
+            stacks.append(stack)
+    if not stacks:
+        raise QuestionError(f"stacked: no effect can be estimated: {'; '.join(notes)}.")
+    cohort = np.concatenate([stack.cohort for stack in stacks])
+    period = np.concatenate([stack.period for stack in stacks])
+    linear = np.concatenate([stack.linear for stack in stacks])
+    influence = _side_by_side([stack.influence for stack in stacks])
+    mean = np.concatenate([stack.mean for stack in stacks])
+    size = np.concatenate([stack.size for stack in stacks])
+    reference = period == cohort - 1 - sample.question.anticipation
+    return group_time_effects(
+        sample,
+        cohort,
+        period,
+        linear,
+        influence,
+        untreated_mean=mean - linear,
+        untreated_influence=_side_by_side([stack.mean_influence for stack in stacks]) - influence,
+        membership=_side_by_side([stack.membership for stack in stacks]),
+        reference=reference,
+        n_obs=int(sum(stack.n_obs for stack in stacks)),
+        convention="CR0",
+        notes=(*notes, *rests_on_one(cohort, period, ~reference & (size == 1))),
+    )
+
+
+class _Stack(NamedTuple):
+    """The terms of one cohort, shape (K,), with how many treated and comparison units it has."""
+
+    cohort: FloatArray
+    period: FloatArray
+    linear: FloatArray
+    influence: Influence
+    mean: FloatArray
+    mean_influence: Influence
+    membership: Influence
+    size: NDArray[np.int64]
+    n_compared: int
+    n_obs: int
+
+
+def _complete(sample: Sample, window: NDArray[np.bool_]) -> FloatArray:
+    """Return the outcomes of units that are seen in all of a window, shape (n, T)."""
+    complete = sample.observed[:, window].all(axis=1)
+    return np.where(complete[:, None], sample.y, np.nan)
+
+
+def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np.bool_]) -> _Stack:
+    position = np.flatnonzero(window)
+    base = int(cohort - 1 - sample.question.anticipation - sample.periods[0])
+    group = np.full(len(position), np.searchsorted(means.dates, cohort))
+    clean = _clean(sample, means, sample.periods[position[-1]])
+    gaps = cohort_gaps(
+        means,
+        Layout(
+            group, position, np.full(len(position), base), np.repeat(clean[:, None], len(position), axis=1)
+        ),
+    )
+    cohorts = np.full(len(position), cohort)
+    cells = means.cells(cohorts, position)
+    mean, mean_influence = means.pooled(cells)
+    size = means.sizes(cohorts, position)
+    n_compared = int(means.seen[clean, base].sum())
+    return _Stack(
+        cohorts,
+        sample.periods[position].astype(float),
+        gaps.estimate,
+        gaps.influence,
+        mean,
+        mean_influence,
+        means.membership(cells),
+        size,
+        n_compared,
+        (int(size[0]) + n_compared) * len(position),
+    )
+
+
+def _clean(sample: Sample, means: CohortMeans, end: int) -> Cells:
+    """Return which groups are untreated, less the anticipation, to the end of a window, shape (G,)."""
+    never = np.isnan(means.dates)
+    if sample.question.comparison == "never_treated":
+        return never
+    return never | (means.dates - sample.question.anticipation > end)
+
+
+def _missing(stack: _Stack) -> str:
+    """Say which side of a stack nobody is on, or nothing."""
+    if not stack.size.all():
+        return "no treated unit"
+    return "" if stack.n_compared else "no comparison unit"
+
+
+def _side_by_side(parts: list[Influence]) -> Influence:
+    """Return the influence on the terms of all parts, one after the other."""
+    total, start = sum(part.shape[1] for part in parts), 0
+    whole = Influence.none(parts[0].shape[0], total)
+    for part in parts:
+        whole += part @ np.eye(part.shape[1], total, start)
+        start += part.shape[1]
+    return whole

@@ -1,0 +1,186 @@
+"""What the report on parity says of conventions that differ and of references that disagree."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Number(NamedTuple):
+    """One reported estimate with its standard error: where it stands in the reference files."""
+
+    panel: str
+    package: str
+    run: str
+    term: str
+    section: str = "estimates"
+    what: str = ""
+
+
+class Disagreement(NamedTuple):
+    """Two references that differ on one question, examples of it, and which one the paper supports."""
+
+    title: str
+    examples: tuple[tuple[Number, Number], ...]
+    text: str
+
+
+CONVENTIONS: dict[str, tuple[str, ...]] = {
+    "twfe": (
+        'fixest counts the parameters that are not nested in the clusters; this is "CR1_fixest" here, and the '
+        'default of the regressions. Its option without adjustments is "CR0". Its option that counts no fixed '
+        'effects is "CR1" with one regressor, where (N-1)/(N-k) is one.',
+        "fixest's default covariance is the one for independent errors with equal variance. Here a covariance is "
+        "always by unit or by a cluster above it, since the outcomes of a unit are not independent over time.",
+        "Goodman-Bacon's weighted sum of two-by-two comparisons is compared with the coefficient on balanced "
+        "panels without covariates, where the two are equal.",
+    ),
+    "event_study": ("The conventions are those of twfe.",),
+    "callaway_santanna": (
+        "did reports no small-sample factor and takes the normal distribution, as this design does.",
+        'On unbalanced panels did treats periods as repeated cross-sections; this is missing="cells" here, while '
+        'the default, missing="pairs", takes differences of units that are seen in both periods.',
+        "did reports the covariance of the event study by unit also in clustered runs; it is compared as such.",
+        "did takes a covariate that varies over time at each base period. Here it is its first observed value, so "
+        "that one value of a covariate holds for all effects of a unit.",
+        'The runs are compared under variance="drdid"; the default, "sampling", differs from it only for dr with '
+        'covariates and missing="cells" (see below).',
+    ),
+    "sun_abraham": (
+        'fixest takes the shares that average cohorts as fixed. This is variance="conditional" here; the default, '
+        '"sampling", adds the influence of estimated shares, since cohorts are drawn with the units.',
+        "fixest averages with shares of unit-periods that are observed, as the design does here. On a balanced "
+        "panel these are shares of units.",
+    ),
+    "poisson_twfe": (
+        "The effect here is proportional, exp(coefficient) - 1. The comparison is with the coefficient, "
+        "log(1 + effect), whose standard error is that of the effect divided by 1 + effect.",
+        "fixest takes p-values of Poisson regressions from the normal distribution; they are not compared.",
+        "fixest averages the cohorts' coefficients, on the scale of the logarithm. The comparison does so too; the "
+        "averages of the design are of proportional effects.",
+    ),
+    "imputation": (
+        'The runs of didimputation are compared under variance="conservative", those of did2s under '
+        '"sampling", the default. Neither package has a small-sample factor for the effects.',
+        "didimputation, did2s and fect remove the effects of units and periods by iteration, which shows in their "
+        "seventh or eighth digit; on balanced panels etwfe reports the same averages and agrees with us to 1e-9.",
+        "didimputation takes the errors of its leads from fixest, whose factor counts the untreated unit-periods and "
+        "the parameters of that regression; the comparison multiplies by the same factor. Here leads and effects have "
+        'one convention, "CR0", so that they have a joint covariance.',
+        "Leads come from a regression on untreated unit-periods, as Borusyak, Jaravel and Spiess propose, and not "
+        "from the residuals of the first stage. did2s reports means of those residuals before treatment, which "
+        "shrink towards zero by construction; they are not compared.",
+        'didimputation runs with fixef.rm = "none": under fixest 0.13 or later its default silently loses the '
+        "treated observations of units with a single untreated one.",
+    ),
+    "etwfe": (
+        "etwfe has effects of cohorts by default, and of units with its option ivar; here these are "
+        'effects="cohort" and effects="unit".',
+        'emfx takes covariates and shares as given; this is variance="conditional" here. The default, '
+        '"sampling", adds the influence of both.',
+        "emfx computes derivatives numerically, which costs the standard errors of its averages some digits.",
+        "Coefficients of a Poisson regression are compared as log(1 + proportional effect) of each cohort and "
+        "period.",
+    ),
+}
+
+_SIMPLE_DID = ("nevertreated__varying__ant0__nocov__dr", "simple_overall", "simple")
+
+DISAGREEMENTS: tuple[Disagreement, ...] = (
+    Disagreement(
+        "did 2.3.0 and did 2.5.1 on clusters",
+        tuple(
+            (
+                Number(panel, "did_230", "bootstrap_biters9999_cluster", "simple", "simple"),
+                Number(
+                    panel,
+                    "did_251",
+                    "clustered__nevertreated__varying__nocov__dr",
+                    "simple_overall",
+                    "simple",
+                ),
+            )
+            for panel in ("mpdta", "sim_clustered")
+        ),
+        "Version 2.3.0 draws one multiplier a cluster and applies it to the mean of the cluster's influence, so that "
+        "a small cluster counts as much as a large one; 2.5.1 applies it to the sum. Callaway and Sant'Anna (2021), "
+        "Remark 10, draw a multiplier for each cluster in place of each unit, which is the sum. The two are the same "
+        "where clusters have the same size. The design here follows the paper and 2.5.1. Version 2.3.0 has no analytic "
+        "clustered error, so its numbers below are bootstrapped from the interquartile range of the draws.",
+    ),
+    Disagreement(
+        "did2s and didimputation on standard errors",
+        tuple(
+            (
+                Number(panel, "did2s", "static__cl_unit", "D::1"),
+                Number(panel, "didimputation", "static__cl_unit", "treat"),
+            )
+            for panel in ("base_stagg", "mpdta", "sim_small", "sim_unbalanced", "sim_clustered")
+        )
+        + tuple(
+            (
+                Number(panel, "did2s", "static__cl_unit", "D::1"),
+                Number(panel, "fect", "fe", "att_avg"),
+            )
+            for panel in ("sim_small", "sim_unbalanced")
+        ),
+        "The estimates are the same, and each error is the one of its paper. Both carry the variation of effects "
+        "between the units of a cohort in a period. Borusyak, Jaravel and Spiess take cohorts and their sizes as "
+        "given, so that the variation between the averages of cohorts and periods is not in the error. Gardner takes "
+        "units as drawn with their cohorts, so that it is. The influence functions of all designs here are of the "
+        'second kind, which is the default, "sampling"; a jackknife over units, as fect reports, agrees with it.',
+    ),
+    Disagreement(
+        "DRDID on repeated cross-sections with covariates",
+        (),
+        "In DRDID 1.2.3 the influence of the doubly robust estimator for repeated cross-sections adds the comparison "
+        "group's regression before treatment in two terms where the delta method of Sant'Anna and Zhao (2020), "
+        "equation (3.4), subtracts it. The two are the same in the limit if the propensity model is right. The "
+        'default here is the delta method, which tests hold to derivatives by weights; variance="drdid" does as the '
+        "package does and is what the runs are compared with.",
+    ),
+    Disagreement(
+        "etwfe with effects of cohorts, etwfe with effects of units, and imputation on unbalanced panels",
+        (
+            (
+                Number("sim_unbalanced", "etwfe", "notyet__cl_unit__emfx_simple", "simple", what="cohorts"),
+                Number(
+                    "sim_unbalanced", "etwfe", "notyet_ivar__cl_unit__emfx_simple", "simple", what="units"
+                ),
+            ),
+            (
+                Number(
+                    "sim_unbalanced", "etwfe", "notyet_ivar__cl_unit__emfx_simple", "simple", what="units"
+                ),
+                Number("sim_unbalanced", "didimputation", "static__cl_unit", "treat"),
+            ),
+            (
+                Number("sim_small", "etwfe", "notyet_ivar__cl_unit__emfx_simple", "simple", what="units"),
+                Number("sim_small", "didimputation", "static__cl_unit", "treat"),
+            ),
+        ),
+        "On balanced panels the three estimates are the same, which is the equivalence that Wooldridge (2021) proves; "
+        "etwfe's errors have fixest's factor, those of didimputation have none. With gaps "
+        "the effects of cohorts compare different units in different periods, which is right if being observed does "
+        "not depend on the units' levels. Effects of units allow for that, and the regression uses treated periods to "
+        "estimate them where imputation does not. The papers support each on its own assumption; here the choice is "
+        "the option effects, and imputation is a design of its own.",
+    ),
+    Disagreement(
+        "fixest's sunab and did on averages",
+        (
+            (
+                Number("sim_small", "fixest_sunab", "sunab__att__cl_unit", "ATT"),
+                Number("sim_small", "did_251", *_SIMPLE_DID),
+            ),
+            (
+                Number("sim_unbalanced", "fixest_sunab", "sunab__att__cl_unit", "ATT"),
+                Number("sim_unbalanced", "did_251", *_SIMPLE_DID),
+            ),
+        ),
+        "On balanced panels the estimates are the same and the errors are not: sunab takes the shares of cohorts as "
+        "fixed, did estimates them. Sun and Abraham (2021), equations (27) to (29), average with estimated shares, "
+        "and the authors' Stata command adds the variance of the shares; the default here does so. With gaps the "
+        "estimates differ too: sunab is a regression with unit effects that averages by observed unit-periods, did "
+        "compares repeated cross-sections and averages by the units of a cohort.",
+    ),
+)

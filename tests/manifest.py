@@ -1,0 +1,213 @@
+"""Every run of the reference files: how closely it is to be met, or why it is none of ours.
+
+A rule names runs by a pattern on "panel/run"; each run falls under exactly one rule of its package.
+``python tests/manifest.py`` lists all runs that the copied reference files hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import goldens
+
+Kind = Literal["exact", "iterative", "differenced", "simulated", "out of scope"]
+
+
+class Tolerance(NamedTuple):
+    """The largest relative difference of estimates, and of standard errors."""
+
+    estimates: float
+    std_errors: float
+
+
+TOLERANCES: dict[str, Tolerance] = {
+    "exact": Tolerance(goldens.TOLERANCE, goldens.TOLERANCE),
+    "iterative": Tolerance(goldens.TOLERANCE, 1e-5),
+    "differenced": Tolerance(goldens.TOLERANCE, 1e-5),
+}
+WHY: dict[str, str] = {
+    "exact": "The reference is closed form, or iterates to a tolerance well below 1e-6.",
+    "iterative": "The reference is a Poisson regression of fixest at its default tolerance, which stops at a relative "
+    "change of the deviance of 1e-8: the coefficients of the last step are exact to the printed digits, but the "
+    "weights in the covariance are those of the step before, from which a test reproduces the errors. Averages by emfx "
+    "are differenced as well.",
+    "differenced": "The reference is an average by emfx, whose standard error rests on numerical derivatives: on mpdta "
+    "it gives a single cell a standard error that differs by 1e-6 from the one in its own regression.",
+    "simulated": "The reference draws at random, so it is held to its simulation error and not to digits.",
+}
+
+
+class Rule(NamedTuple):
+    """What holds for the runs of a package that match a pattern.
+
+    ``reason`` says why a run is out of scope, or where a simulated one is tested; ``left_out`` says which
+    terms of a run in scope are not compared, and why.
+    """
+
+    package: str
+    runs: str
+    kind: Kind
+    reason: str = ""
+    left_out: str = ""
+
+
+class Run(NamedTuple):
+    """One run of a reference file, with the rule that it falls under."""
+
+    panel: str
+    package: str
+    name: str
+    rule: Rule
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether a design of ours answers the run, digit for digit."""
+        return self.rule.kind in TOLERANCES
+
+
+CLUSTERED = "cl_(unit|cluster)"
+NOT_CLUSTERED = "Its covariance is not clustered by unit or above."
+NESTED = (
+    "Its small-sample factor counts the unit effects although they are nested in the clusters, which no named "
+    "convention here does."
+)
+COVARIATE_ROW = "The coefficient of the covariate is not a term of the design."
+LATER = "It belongs to the issue on diagnostics and inference."
+NO_DESIGN = "There is no such design here."
+
+_NOT_IN_DID = {
+    "drdid_imp_(panel|rc|rc1)": "It calibrates the propensity score, which did does not.",
+    "drdid_rc1": "It is not locally efficient, and did does not use it.",
+    "ipw_did_(panel|rc)": "Its weights do not add up to one, and did does not use it.",
+    "twfe_did_(panel|rc)": "It is a two-way regression with covariates, which DRDID has for comparison.",
+}
+
+RULES: tuple[Rule, ...] = (
+    # fixest
+    Rule("fixest_twfe", rf".*/twfe__{CLUSTERED}__(default|Gdf_conv|noadj|none)", "exact"),
+    Rule("fixest_twfe", rf".*/twfe_x2__{CLUSTERED}__default", "exact"),
+    Rule("fixest_twfe", rf".*/twfe__{CLUSTERED}__full", "out of scope", NESTED),
+    Rule("fixest_twfe", r".*/twfe(_x2)?__(iid|hetero|twoway)__.*", "out of scope", NOT_CLUSTERED),
+    Rule(
+        "fixest_twfe", r".*/pooled_ols__.*", "out of scope", "It is a pooled regression without unit effects."
+    ),
+    Rule("fixest_eventstudy", rf".*/es(_binned_pm4)?__{CLUSTERED}__default", "exact"),
+    Rule("fixest_eventstudy", r".*/es(_binned_pm4)?__(iid|hetero|twoway)__.*", "out of scope", NOT_CLUSTERED),
+    Rule("fixest_sunab", rf".*/sunab__(period|att|cohort|no_agg)__{CLUSTERED}", "exact"),
+    Rule("fixest_sunab", rf".*/sunab_x2__(period|att)__{CLUSTERED}", "exact", left_out=COVARIATE_ROW),
+    Rule("fixest_sunab", r".*/sunab__.*__(iid|hetero|twoway)", "out of scope", NOT_CLUSTERED),
+    Rule("fixest_poisson", rf".*/pois_(twfe|es)__{CLUSTERED}__(default|noadj)", "exact"),
+    Rule("fixest_poisson", rf".*/pois_twfe_x2__{CLUSTERED}__default", "exact", left_out=COVARIATE_ROW),
+    Rule("fixest_poisson", rf".*/pois_sunab__(period|att)__{CLUSTERED}", "exact"),
+    Rule("fixest_poisson", rf".*/pois_twfe_defaulttol__{CLUSTERED}", "iterative"),
+    Rule("fixest_poisson", rf".*/pois_twfe__{CLUSTERED}__full", "out of scope", NESTED),
+    Rule(
+        "fixest_poisson", r".*/pois_(twfe|twfe_x2|es)__(iid|hetero|twoway)__.*", "out of scope", NOT_CLUSTERED
+    ),
+    # did and DRDID
+    Rule("did_251|did_230", r".*/(?!bootstrap)(?!.*__varying__ant0__x1x2__).*", "exact"),
+    Rule(
+        "did_251|did_230",
+        r".*/nevertreated__varying__ant0__x1x2__dr",
+        "out of scope",
+        "It takes x2 at each base period; here a baseline covariate is its first value.",
+    ),
+    Rule(
+        "did_230", r".*/bootstrap_.*", "simulated", "tests/test_inference.py holds its critical values to 3%."
+    ),
+    Rule("drdid", r".*/(drdid|reg_did|std_ipw_did)_(panel|rc)__.*", "exact"),
+    *(Rule("drdid", rf".*/{runs}__.*", "out of scope", why) for runs, why in _NOT_IN_DID.items()),
+    # imputation
+    Rule("didimputation", r".*", "exact"),
+    Rule("did2s", rf".*/static(_x2)?__{CLUSTERED}", "exact"),
+    Rule(
+        "did2s",
+        rf".*/es__{CLUSTERED}",
+        "exact",
+        left_out="Its leads are means of first-stage residuals, which shrink towards zero and are not offered.",
+    ),
+    # etwfe
+    Rule("etwfe", rf".*/(notyet|never)(_ivar)?__{CLUSTERED}__coef", "exact"),
+    Rule("etwfe", rf".*/(notyet|never)(_ivar|_x1)?__{CLUSTERED}__emfx_.*", "differenced"),
+    Rule(
+        "etwfe",
+        rf"(?!sim_unbalanced).*/(notyet|never)_x1__{CLUSTERED}__coef",
+        "exact",
+        left_out="Slopes of the covariate and its interactions are not terms of the design.",
+    ),
+    Rule(
+        "etwfe",
+        rf"sim_unbalanced/(notyet|never)_x1__{CLUSTERED}__coef",
+        "out of scope",
+        "With gaps in the panel a coefficient at the cohort's mean of the covariate is not the cell's average "
+        "effect, which is the term here.",
+    ),
+    Rule(
+        "etwfe_poisson",
+        rf".*/pois_(notyet|never)__{CLUSTERED}__coef",
+        "iterative",
+        left_out="Group and period effects and the intercept are not terms of the design.",
+    ),
+    Rule("etwfe_poisson", rf".*/pois_(notyet|never)(_x1)?__{CLUSTERED}__emfx_.*", "iterative"),
+    Rule(
+        "etwfe_poisson",
+        rf".*/pois_notyet_x1__{CLUSTERED}__coef",
+        "out of scope",
+        "With a covariate a coefficient of the index is not the cell's average effect, which is the term here.",
+    ),
+    # decomposition
+    Rule(
+        "bacondecomp",
+        r".*/bacon",
+        "exact",
+        left_out="The parts belong to the diagnostic; their weighted sum and the coefficient are compared.",
+    ),
+    Rule(
+        "bacondecomp",
+        r".*/bacon_x2",
+        "out of scope",
+        "With a covariate it is another decomposition, whose parts do not add up to the coefficient.",
+    ),
+    # other estimators
+    Rule("honestdid|pretrends|sensemakr|wildboot_cr3", r".*", "out of scope", LATER),
+    Rule(
+        "fect",
+        r".*/fe(_x)?",
+        "exact",
+        left_out="Its jackknifed errors belong to the issue on diagnostics and inference; its means of residuals "
+        "before treatment shrink towards zero and are not offered; with gaps in the panel its event times number the "
+        "periods in which a unit is observed.",
+    ),
+    Rule("fect", r".*/(gsynth|ife|mc)_.*", "out of scope", NO_DESIGN),
+    Rule(
+        "staggered",
+        r".*",
+        "out of scope",
+        "Its errors are for dates assigned at random, and its efficient estimator is no design here.",
+    ),
+    Rule("did_multiplegt_dyn|synthdid", r".*", "out of scope", NO_DESIGN),
+)
+
+
+def rules_of(panel: str, package: str, name: str) -> list[Rule]:
+    """Return the rules that a run falls under, of which there has to be one."""
+    run = f"{panel}/{name}"
+    return [r for r in RULES if re.fullmatch(r.package, package) and re.fullmatch(r.runs, run)]
+
+
+def every_run(folder: Path = goldens.HERE) -> Iterator[Run]:
+    """Yield every run of a folder's reference files with its rule."""
+    for path in sorted(folder.glob("*.json")):
+        panel, package = path.stem.split("__")
+        for run in goldens.read(path)["runs"]:
+            rules = rules_of(panel, package, run["id"])
+            assert len(rules) == 1, f"{path.stem} {run['id']} falls under {len(rules)} rules"
+            yield Run(panel, package, run["id"], rules[0])
+
+
+if __name__ == "__main__":
+    for listed in every_run():
+        print(*listed[:3], listed.rule.kind, listed.rule.reason, sep="\t")

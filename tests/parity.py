@@ -1,0 +1,177 @@
+"""The report tests/PARITY.md on how closely the designs meet the reference packages.
+
+Made anew with ``python tests/parity.py``, which needs the shared folder with the panels that are not ours to copy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import goldens
+from conventions import CONVENTIONS, DISAGREEMENTS, Number
+from manifest import RULES, TOLERANCES, WHY, Run, every_run
+from references import did, etwfe, fixest, imputation
+from references.comparison import Comparison
+
+REPORT = Path(__file__).parent / "PARITY.md"
+LEAST = -9  # ten digits are printed, so a relative difference below 1e-9 is none
+
+READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
+    "fixest_twfe": ("twfe", fixest.regression),
+    "bacondecomp": ("twfe", fixest.bacon),
+    "fixest_eventstudy": ("event_study", fixest.regression),
+    "did_251": ("callaway_santanna", did.did),
+    "did_230": ("callaway_santanna", did.did),
+    "drdid": ("callaway_santanna", did.drdid),
+    "fixest_sunab": ("sun_abraham", fixest.sunab),
+    "didimputation": ("imputation", imputation.didimputation),
+    "did2s": ("imputation", imputation.did2s),
+    "fect": ("imputation", imputation.fect),
+    "etwfe": ("etwfe", etwfe.read),
+    "etwfe_poisson": ("etwfe", etwfe.read),
+    "fixest_poisson": ("poisson_twfe", fixest.poisson),
+}
+
+HEAD = """# How closely the designs meet the reference packages
+
+This file is made by `python tests/parity.py` from the comparisons that `tests/test_parity.py` tests; do not edit it.
+`tests/manifest.py` says of every reference run how closely it is to be met or why it is not compared.
+"""
+
+
+@cache
+def measured(run: Run) -> Comparison:
+    """Answer a run in scope and put the answer beside it, once for the tests and the report."""
+    return READERS[run.package][1](run.panel, goldens.runs(run.panel, run.package)[run.name])
+
+
+def report() -> str:
+    """Return the text of tests/PARITY.md."""
+    shared = list(every_run(goldens.SHARED))
+    parts = [
+        HEAD,
+        differences([run for run in shared if run.in_scope]),
+        tolerances(),
+        conventions(),
+        disagreements(),
+        not_compared(shared),
+    ]
+    return "\n".join(parts)
+
+
+def differences(runs: list[Run]) -> str:
+    """Return the table of the largest differences by design, reference and tolerance class."""
+    rows = []
+    for package, (design, _) in READERS.items():
+        for kind in TOLERANCES:
+            chosen = [run for run in runs if (run.package, run.rule.kind) == (package, kind)]
+            if not chosen:
+                continue
+            made = [measured(run) for run in chosen]
+            errors = [bound(c.std_errors) for c in made if c.has_errors]
+            rows.append(
+                (
+                    f"`{design}`",
+                    version(chosen[0]) + (" (Poisson)" if package.endswith("poisson") else ""),
+                    ", ".join(dict.fromkeys(run.panel for run in chosen)),
+                    kind,
+                    len(made),
+                    largest(bound(c.estimates) for c in made),
+                    largest(errors) if errors else "none compared",
+                )
+            )
+    head = ("design", "reference", "panels", "class", "runs", "estimates", "standard errors")
+    return (
+        "## Largest differences\n\n"
+        "Estimates: |ours - theirs| / max(|theirs|, their standard error). Standard errors: |ours - theirs| / theirs. "
+        "Both are rounded up to a power of ten; the references print ten digits, so 1e-9 is the least. The tests also "
+        "hold observations, parameters counted and degrees of freedom to the same whole numbers, and covariances, Wald "
+        "tests and p-values to the digits that are printed.\n\n" + table(head, rows)
+    )
+
+
+def bound(difference: float) -> int:
+    """Return the exponent of the power of ten that a difference stays below."""
+    return max(LEAST, math.floor(math.log10(difference)) + 1) if difference > 0 else LEAST
+
+
+def largest(exponents: Iterable[int]) -> str:
+    return f"< 1e{max(exponents)}"
+
+
+def version(run: Run) -> str:
+    """Return the package and version that made a run."""
+    about = goldens.read(goldens.HERE / f"{run.panel}__{run.package}.json")
+    return f"{about['package']} {about['version']}"
+
+
+def tolerances() -> str:
+    """Return the table of tolerance classes."""
+    rows = [
+        (kind, *(f"{t:.0e}" for t in TOLERANCES[kind]), why) if kind in TOLERANCES else (kind, "", "", why)
+        for kind, why in WHY.items()
+    ]
+    return "## Tolerance classes\n\n" + table(("class", "estimates", "standard errors", "meaning"), rows)
+
+
+def conventions() -> str:
+    parts = ["## Conventions that differ\n"]
+    for design, sentences in CONVENTIONS.items():
+        parts.append(f"### {design}\n\n" + "".join(f"- {sentence}\n" for sentence in sentences))
+    return "\n".join(parts)
+
+
+def disagreements() -> str:
+    parts = ["## Where references disagree\n"]
+    for title, examples, text in DISAGREEMENTS:
+        parts.append(f"### {title}\n\n{text}\n")
+        if examples:
+            rows = [(one.panel, *shown(one), *shown(other)) for one, other in examples]
+            parts.append(table(("panel", "one", "estimate (error)", "the other", "estimate (error)"), rows))
+    return "\n".join(parts)
+
+
+def shown(number: Number) -> tuple[str, str]:
+    """Return where a reported number comes from, and the number."""
+    about = goldens.read(goldens.HERE / f"{number.panel}__{number.package}.json")
+    run = goldens.runs(number.panel, number.package)[number.run]
+    (found,) = [r for r in run[number.section] if r["term"] == number.term]
+    name = f"{about['package']} {about['version']}" + (f", {number.what}" if number.what else "")
+    return name, f"{found['estimate']:.4f} ({found['se']:.4f})"
+
+
+def not_compared(runs: list[Run]) -> str:
+    """Return the tables of runs, and of terms of runs, that are not compared."""
+    outside = [run for run in runs if not run.in_scope]
+    groups = groupby(
+        sorted(outside, key=lambda r: (r.package, RULES.index(r.rule))), lambda r: (r.package, r.rule)
+    )
+    rows = [(f"`{package}`", len(list(of_rule)), rule.reason) for (package, rule), of_rule in groups]
+    left_out: dict[tuple[str, str], int] = {}
+    for run in runs:
+        if run.rule.left_out:
+            key = (run.package, run.rule.left_out)
+            left_out[key] = left_out.get(key, 0) + 1
+    terms = [(f"`{package}`", count, why) for (package, why), count in sorted(left_out.items())]
+    return (
+        f"## What is not compared\n\nOf {len(runs)} reference runs {len(runs) - len(outside)} are compared. "
+        "The others, with the reason:\n\n"
+        + table(("reference", "runs", "reason"), rows)
+        + "\nIn runs that are compared, these terms are not:\n\n"
+        + table(("reference", "runs", "terms"), terms)
+    )
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    REPORT.write_text(report(), encoding="utf-8")

@@ -67,6 +67,8 @@ class Estimate:
         Unit-periods used.
     counted : int
         Parameters that the "CR1_fixest" convention counts.
+    absorbed : int
+        Unit effects, which "CR1_areg" counts besides.
     convention : Convention
         Small-sample convention of the standard errors: "CR1_fixest" with t(G-1), else the normal.
     design : str
@@ -91,6 +93,7 @@ class Estimate:
     membership: Influence | None = None
     shares: Shares = "estimated"
     counted: int = 0
+    absorbed: int = 0
     convention: Convention = "CR0"
     design: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -134,9 +137,11 @@ class Estimate:
     @cached_property
     def std_error(self) -> FloatArray:
         """Standard errors under the estimate's convention, shape (K,); NaN for reference terms."""
-        factor = inference.small_sample_factor(self.n_clusters, self.convention, self.n_obs, self.counted)
+        factor = inference.small_sample_factor(
+            self.n_clusters, self.convention, self.n_obs, self.counted, self.absorbed
+        )
         squares = self.influence_map.squares(self.sample.cluster)
-        error = np.sqrt(factor * squares) / self.sample.n_units
+        error = np.sqrt(factor * np.maximum(squares, 0.0)) / self.sample.n_units
         return np.where(self.reference | ~(error > 0), np.nan, error)
 
     def covariance(self, convention: Convention | None = None) -> FloatArray:
@@ -147,6 +152,7 @@ class Estimate:
             convention or self.convention,
             n_obs=self.n_obs,
             counted=self.counted,
+            absorbed=self.absorbed,
         )
 
     @property
@@ -229,6 +235,7 @@ class Estimate:
             convention,
             n_obs=self.n_obs,
             counted=self.counted,
+            absorbed=self.absorbed,
         )
         return inference.wald(self.linear[used], cov)
 

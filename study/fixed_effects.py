@@ -70,6 +70,8 @@ class Regression:
         Outcome less fitted mean, by group, zero where not observed.
     counted : int
         Parameters: regressors and nuisance; unit effects, nested in the clusters, are not.
+    absorbed : int
+        Unit effects.
     n_obs : int
     """
 
@@ -80,6 +82,7 @@ class Regression:
     nuisance: FloatArray
     residual: list[FloatArray]
     counted: int
+    absorbed: int
     n_obs: int
 
 
@@ -190,6 +193,7 @@ def regress(
         nuisance=nuisance,
         residual=residual,
         counted=system.rank + int(unit_effects),
+        absorbed=sum(map(_n_seen, groups)) if unit_effects else 0,
         n_obs=n_obs,
     )
 
@@ -227,6 +231,11 @@ def _start(
         columns = np.concatenate([terms.effects, terms.nuisance], axis=2).reshape(constant.size, -1)
         start = np.linalg.lstsq(columns, constant.ravel(), rcond=None)[0]
     return np.concatenate([start[:k], np.zeros(q)]), start[k:]
+
+
+def _n_seen(group: _Group) -> int:
+    """Return how many units are seen at all."""
+    return len(group.y) if group.seen is None else int(group.seen.any(axis=1).sum())
 
 
 def _marks(group: _Group) -> FloatArray:

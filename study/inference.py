@@ -14,7 +14,7 @@ from study.errors import QuestionError
 from study.influence import Influence
 from study.panel import FloatArray
 
-Convention = Literal["CR0", "CR1", "CR1_fixest"]
+Convention = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
 
 RANK_TOLERANCE = 1e-10
 BITS_AT_ONCE = 2**22
@@ -35,6 +35,7 @@ def covariance(
     *,
     n_obs: int = 0,
     counted: int = 0,
+    absorbed: int = 0,
 ) -> FloatArray:
     """Return the cluster-robust covariance of the estimates.
 
@@ -43,11 +44,12 @@ def covariance(
     influence : Influence or ndarray, shape (n, K)
         By unit, scaled so that an estimate's error is its mean.
     cluster : ndarray of int, shape (n,)
-    convention : {"CR0", "CR1", "CR1_fixest"}
-        Sum over clusters of s s' / n^2; that times G/(G-1); and that times (N-1)/(N-k) again, with k as
-        fixest counts it (unit effects nested in clusters are not counted).
-    n_obs, counted : int
-        N and k of "CR1_fixest".
+    convention : {"CR0", "CR1", "CR1_fixest", "CR1_areg"}
+        Sum over clusters of s s' / n^2; that times G/(G-1); and that times (N-1)/(N-k) again. "CR1_fixest"
+        counts k as fixest does and Stata's xtreg and reghdfe do: unit effects, nested in clusters, are not
+        counted. "CR1_areg" counts them, as Stata's areg and fixest's K.fixef = "full" do.
+    n_obs, counted, absorbed : int
+        N, k without unit effects, and the number of unit effects.
 
     Returns
     -------
@@ -55,17 +57,22 @@ def covariance(
     """
     influence = influence if isinstance(influence, Influence) else Influence.of(influence)
     meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
-    return meat * small_sample_factor(int(cluster.max()) + 1, convention, n_obs, counted)
+    return meat * small_sample_factor(int(cluster.max()) + 1, convention, n_obs, counted, absorbed)
 
 
-def small_sample_factor(n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0) -> float:
+def small_sample_factor(
+    n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0, absorbed: int = 0
+) -> float:
     """Return the factor by which a convention multiplies CR0."""
     if convention == "CR0":
         return 1.0
     if n_clusters < 2:
         raise QuestionError("Covariance: there is one cluster, so its sampling variance cannot be estimated.")
     factor = n_clusters / (n_clusters - 1)
-    return factor if convention == "CR1" else factor * (n_obs - 1) / (n_obs - counted)
+    if convention == "CR1":
+        return factor
+    others = max(absorbed - 1, 0) if convention == "CR1_areg" else 0
+    return factor * (n_obs - 1) / (n_obs - counted - others)
 
 
 def wald(effect: FloatArray, cov: FloatArray) -> Wald:

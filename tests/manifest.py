@@ -70,10 +70,6 @@ class Run(NamedTuple):
 
 CLUSTERED = "cl_(unit|cluster)"
 NOT_CLUSTERED = "Its covariance is not clustered by unit or above."
-NESTED = (
-    "Its small-sample factor counts the unit effects although they are nested in the clusters, which no named "
-    "convention here does."
-)
 COVARIATE_ROW = "The coefficient of the covariate is not a term of the design."
 LATER = "It belongs to the issue on diagnostics and inference."
 NO_DESIGN = "There is no such design here."
@@ -87,9 +83,8 @@ _NOT_IN_DID = {
 
 RULES: tuple[Rule, ...] = (
     # fixest
-    Rule("fixest_twfe", rf".*/twfe__{CLUSTERED}__(default|Gdf_conv|noadj|none)", "exact"),
+    Rule("fixest_twfe", rf".*/twfe__{CLUSTERED}__(default|Gdf_conv|noadj|none|full)", "exact"),
     Rule("fixest_twfe", rf".*/twfe_x2__{CLUSTERED}__default", "exact"),
-    Rule("fixest_twfe", rf".*/twfe__{CLUSTERED}__full", "out of scope", NESTED),
     Rule("fixest_twfe", r".*/twfe(_x2)?__(iid|hetero|twoway)__.*", "out of scope", NOT_CLUSTERED),
     Rule(
         "fixest_twfe", r".*/pooled_ols__.*", "out of scope", "It is a pooled regression without unit effects."
@@ -99,11 +94,10 @@ RULES: tuple[Rule, ...] = (
     Rule("fixest_sunab", rf".*/sunab__(period|att|cohort|no_agg)__{CLUSTERED}", "exact"),
     Rule("fixest_sunab", rf".*/sunab_x2__(period|att)__{CLUSTERED}", "exact", left_out=COVARIATE_ROW),
     Rule("fixest_sunab", r".*/sunab__.*__(iid|hetero|twoway)", "out of scope", NOT_CLUSTERED),
-    Rule("fixest_poisson", rf".*/pois_(twfe|es)__{CLUSTERED}__(default|noadj)", "exact"),
+    Rule("fixest_poisson", rf".*/pois_(twfe|es)__{CLUSTERED}__(default|noadj|full)", "exact"),
     Rule("fixest_poisson", rf".*/pois_twfe_x2__{CLUSTERED}__default", "exact", left_out=COVARIATE_ROW),
     Rule("fixest_poisson", rf".*/pois_sunab__(period|att)__{CLUSTERED}", "exact"),
     Rule("fixest_poisson", rf".*/pois_twfe_defaulttol__{CLUSTERED}", "iterative"),
-    Rule("fixest_poisson", rf".*/pois_twfe__{CLUSTERED}__full", "out of scope", NESTED),
     Rule(
         "fixest_poisson", r".*/pois_(twfe|twfe_x2|es)__(iid|hetero|twoway)__.*", "out of scope", NOT_CLUSTERED
     ),

@@ -138,6 +138,7 @@ def etwfe(
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=model.fit.n_obs,
         counted=model.fit.counted,
+        absorbed=model.fit.absorbed,
         convention="CR1_fixest",
         notes=tuple(notes),
     )

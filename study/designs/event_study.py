@@ -84,5 +84,6 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         reference=~used,
         n_obs=fit.n_obs,
         counted=fit.counted,
+        absorbed=fit.absorbed,
         convention="CR1_fixest",
     )

@@ -120,6 +120,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         membership=means.membership(layout.cells) if terms == "cohort_time" else None,
         n_obs=fit.n_obs,
         counted=fit.counted,
+        absorbed=fit.absorbed,
         convention="CR1_fixest",
         notes=tuple(notes),
     )

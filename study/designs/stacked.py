@@ -134,7 +134,7 @@ class _Stack(NamedTuple):
 
 def _complete(sample: Sample, window: NDArray[np.bool_]) -> FloatArray:
     """Return the outcomes of units that are seen in all of a window, shape (n, T)."""
-    complete = sample.observed[:, window].all(axis=1)
+    complete = np.all(sample.observed[:, window], axis=1)
     return np.where(complete[:, None], sample.y, np.nan)
 
 
@@ -142,7 +142,9 @@ def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np
     position = np.flatnonzero(window)
     base = int(cohort - 1 - sample.question.anticipation - sample.periods[0])
     group = np.full(len(position), np.searchsorted(means.dates, cohort))
-    clean = _clean(sample, means, sample.periods[position[-1]])
+    clean = np.flatnonzero(_clean(sample, means, sample.periods[position[-1]]))
+    compared = np.zeros((len(means.dates), len(position)), dtype=bool)
+    compared[clean] = True
     gaps = cohort_gaps(
         means,
         Layout(

@@ -116,6 +116,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=fit.n_obs,
         counted=fit.counted,
+        absorbed=fit.absorbed,
         convention="CR1_fixest",
         notes=tuple(notes),
     )

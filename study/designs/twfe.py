@@ -76,6 +76,7 @@ def twfe(sample: Sample) -> Estimate:
         untreated_mean=untreated,
         untreated_influence=(mean_influence - fit.influence.select(np.arange(len(names)) == 0)) @ first,
         counted=fit.counted,
+        absorbed=fit.absorbed,
         convention="CR1_fixest",
     )
 

@@ -16,6 +16,7 @@ CONVENTIONS: dict[str, Convention] = {
     "default": "CR1_fixest",
     "Gdf_conv": "CR1_fixest",  # with one-way clusters the same as the default
     "noadj": "CR0",
+    "full": "CR1_areg",
     "none": "CR1",  # with one regressor, as here: (N-1)/(N-k) is one
 }
 P_DIGITS = 1e-5  # p follows t, whose last digits it magnifies
@@ -74,9 +75,13 @@ def counts(made: Estimate, run: dict[str, Any]) -> dict[str, tuple[int, int]]:
         return {}
     return {
         "n_obs": (made.n_obs, meta["nobs"]),
-        "counted": (made.counted, meta["dof_K"]),
+        "counted": (_counted(made, run), meta["dof_K"]),
         "degrees of freedom": (made.n_clusters - 1, meta["dof_t"]),
     }
+
+
+def _counted(made: Estimate, run: dict[str, Any]) -> int:
+    return made.counted + made.absorbed - 1 if run["id"].endswith("__full") else made.counted
 
 
 def sunab(panel: str, run: dict[str, Any]) -> Comparison:

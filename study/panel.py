@@ -6,6 +6,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class Panel:
         """Names of the events of which the panel knows the dates or the path."""
         return tuple(dict.fromkeys([*self.first_treated, *self.treatment]))
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of everything that an estimate can depend on."""
         digest = hashlib.sha256()
@@ -167,22 +168,30 @@ class Panel:
         populations: Mapping[str, str],
     ) -> Panel:
         """Build a panel from rows that break no rule."""
-        units, periods = rows.labels(roles.unit)[0], rows.periods()
-        shape, cells = (len(units), len(periods)), rows.cells(roles.unit)
-        representative = np.unique(rows.first_rows(roles.unit))
-        representative = representative[np.argsort(rows.labels(roles.unit)[1][representative])]
+        units, codes, each = rows.distinct(roles.unit)
+        periods, shape = rows.periods(), (len(units), len(rows.periods()))
+        listed = each > 1
+        order = np.argsort(codes) if listed else np.empty(0, dtype=np.int64)
+        columns = np.argsort(rows.when_first()) if listed else order
+        first = order * each if listed else _first_of_units(rows, roles.unit)
 
         def wide(column: str) -> FloatArray:
+            if listed:
+                values, _, on_end = rows.compact(column)
+                if on_end > 1:
+                    return np.repeat(values[order], on_end).reshape(shape)
+                block = values.reshape(shape)[order]
+                return block if np.all(np.diff(columns) == 1) else block[:, columns]
             block = np.full(len(units) * len(periods), np.nan)
-            block[cells] = rows.numbers(column)[0]
+            block[rows.cells(roles.unit)] = rows.numbers(column)[0]
             return block.reshape(shape)
 
         def label(column: str) -> NDArray[Any]:
-            names, codes = rows.labels(column)
-            return names[codes[representative]]
+            names, of_row = rows.labels(column)
+            return names[of_row[first]]
 
         paths = {column: wide(column) for column in roles.treatment}
-        dates = {column: event_dates(rows, column)[representative] for column in roles.first_treated}
+        dates = {column: event_dates(rows, column)[first] for column in roles.first_treated}
         dates |= {
             column: first_ones(path, periods)
             for column, path in paths.items()
@@ -200,6 +209,12 @@ class Panel:
             provenance=provenance,
             populations=populations,
         )
+
+
+def _first_of_units(rows: Rows, unit: str) -> NDArray[np.int64]:
+    """Return the first row of each unit, in the order of their labels."""
+    first = np.unique(rows.first_rows(unit))
+    return first[np.argsort(rows.labels(unit)[1][first])]
 
 
 def load_panel(name: str) -> Panel:

@@ -163,14 +163,14 @@ class Sample:
     question : Question
     y : ndarray, shape (n, T)
         The outcome on the question's scale, NaN where not observed. For "proportional" it is the level.
-    treatment : ndarray, shape (n, T)
-        1 from the event (less the anticipation) on, or the given path.
     first_treated : ndarray, shape (n,), or None
         First treated period, NaN = never; None if the treatment switches off.
+    path : ndarray, shape (n, T), or None
+        The path of a treatment that switches off.
     x_baseline : ndarray, shape (n, p)
         First observed value of each covariate.
-    x_varying : ndarray, shape (n, T, p)
-        The covariates by period.
+    x_by_period : tuple of ndarray, shape (n, T)
+        Each covariate by period.
     weights : ndarray, shape (n,)
         Mean one.
     cluster : ndarray of int, shape (n,)
@@ -178,28 +178,52 @@ class Sample:
     unit_ids, periods : ndarray, shapes (n,), (T,)
     flow : tuple of FlowStep
         Who was kept and dropped, and why; the counts of units add up to the panel's.
-    panel_checksum, panel_name : str
+    panel : Panel
+        Where the sample was drawn from, for its name and checksum.
     """
 
     question: Question
     y: FloatArray
-    treatment: FloatArray
     first_treated: FloatArray | None
+    path: FloatArray | None
     x_baseline: FloatArray
-    x_varying: FloatArray
+    x_by_period: tuple[FloatArray, ...]
     weights: FloatArray
     cluster: NDArray[np.int64]
     unit_ids: NDArray[Any]
     periods: NDArray[np.int64]
     flow: tuple[FlowStep, ...]
-    panel_name: str
-    panel_checksum: str
+    panel: Panel
     attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def n_units(self) -> int:
         """Number of units."""
         return len(self.unit_ids)
+
+    @property
+    def panel_name(self) -> str:
+        """Name of the panel."""
+        return self.panel.name
+
+    @property
+    def panel_checksum(self) -> str:
+        """Checksum of the panel."""
+        return self.panel.checksum
+
+    @cached_property
+    def treatment(self) -> FloatArray:
+        """1 from the event (less the anticipation) on, or the given path, shape (n, T)."""
+        if self.first_treated is None:
+            assert self.path is not None
+            return self.path
+        since = self.periods >= self.first_treated[:, None] - self.question.anticipation
+        return since.astype(float)
+
+    @cached_property
+    def x_varying(self) -> FloatArray:
+        """The covariates by period, shape (n, T, p)."""
+        return np.stack(self.x_by_period, axis=2) if self.x_by_period else np.empty((*self.y.shape, 0))
 
     @cached_property
     def observed(self) -> NDArray[np.bool_]:

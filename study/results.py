@@ -206,7 +206,7 @@ def _randomization(
     def statistic(order: NDArray[np.int64]) -> float:
         dealt = replace(
             sample,
-            treatment=sample.treatment[order],
+            path=None if sample.path is None else sample.path[order],
             first_treated=None if sample.first_treated is None else sample.first_treated[order],
         )
         headline = design(dealt, **options).headline

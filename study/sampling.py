@@ -46,30 +46,29 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         columns = _comparable_periods(question, first_treated[keep], periods, panel.name)
         _check_treated(question, first_treated[keep], periods[columns], panel.name, flow)
         flow += _roles(question, first_treated[keep], periods, columns)
-        treatment = (periods >= first_treated[:, None] - question.anticipation).astype(float)
     else:
         assert path is not None
-        treatment = path
         flow += _switching_roles(question, path[keep], periods)
 
     rows = np.flatnonzero(keep)
-    cells = np.ix_(rows, columns)
-    varying = [panel.covariates[name][cells] for name in question.covariates]
+
+    def chosen(block: FloatArray) -> FloatArray:
+        return block if keep.all() and columns.all() else block[np.ix_(rows, columns)]
+
     baseline = [first_observed(panel.covariates[name])[rows] for name in question.covariates]
     return Sample(
         question=question,
-        y=_scaled(question, panel.outcomes[question.outcome][cells], panel.units[rows], periods[columns]),
-        treatment=treatment[cells],
+        y=_scaled(question, chosen(panel.outcomes[question.outcome]), panel.units[rows], periods[columns]),
         first_treated=None if first_treated is None else first_treated[rows],
+        path=None if path is None else chosen(path),
         x_baseline=np.column_stack(baseline) if baseline else np.empty((len(rows), 0)),
-        x_varying=np.stack(varying, axis=2) if varying else np.empty((len(rows), int(columns.sum()), 0)),
+        x_by_period=tuple(chosen(panel.covariates[name]) for name in question.covariates),
         weights=_weights(question, panel, rows),
         cluster=_clusters(question, panel, rows),
         unit_ids=panel.units[rows],
         periods=periods[columns],
         flow=tuple(flow),
-        panel_name=panel.name,
-        panel_checksum=panel.checksum,
+        panel=panel,
         attributes={name: labels[rows] for name, labels in panel.attributes.items()},
     )
 

@@ -90,7 +90,7 @@ def test_twfe_takes_a_treatment_that_switches_off() -> None:
     rng = np.random.default_rng(0)
     panel = simulated.panel(n=50)
     path = (rng.random(panel.outcomes["y"].shape) < 0.4).astype(float)
-    switching = Panel(**{**panel.__dict__, "first_treated": {}, "treatment": {"grant": path}})
+    switching = replace(panel, first_treated={}, treatment={"grant": path})
     sample = Question("y", "grant").sample(switching)
     fit = find_design("twfe")(sample)
     np.testing.assert_allclose(fit.effect, dense_regression(sample, path[None]), rtol=0, atol=1e-9)
@@ -100,7 +100,7 @@ def one_and_all_treated() -> Panel:
     """Return a panel whose units are all treated, at different times."""
     panel = simulated.panel(n=60)
     dates = np.nan_to_num(panel.first_treated["event"], nan=5.0)
-    return Panel(**{**panel.__dict__, "first_treated": {"event": dates}})
+    return replace(panel, first_treated={"event": dates})
 
 
 def test_event_study_refuses_event_times_that_fixed_effects_explain() -> None:

@@ -52,31 +52,51 @@ class Rows:
         """Return what the cells of some rows hold, as in :meth:`cell`."""
         return self.table[column].iloc[rows].astype("string").str.strip().fillna("").to_numpy(dtype=object)
 
+    def each(self) -> int:
+        """Return T where the table lists unit after unit, each with the same T periods in the same order, else 1."""
+        return self._once("each", self.unit, lambda _: self._read_each())
+
+    def fixed(self, column: str) -> bool:
+        """Say whether a column is seen at once not to change within units, since the table lists unit after unit."""
+        return self._once("fixed", column, lambda _: self.each() > 1 and _constant(self._blocks(column)))
+
+    def distinct(self, column: str) -> tuple[NDArray[Any], NDArray[np.int64], int]:
+        """Return labels as :meth:`labels` does, with one code for as many rows on end as the last value says."""
+        return self._once("distinct", column, self._read_labels)
+
+    def compact(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
+        """Return numbers as :meth:`numbers` does, with one for as many rows on end as the last value says."""
+        return self._once("compact", column, self._read_numbers)
+
     def labels(self, column: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the distinct labels of a column, sorted, and the number of each row's label.
 
         Labels are text without spaces around them; an empty cell has the label "".
         """
-        return self._once("labels", column, self._read_labels)
+        names, codes, each = self.distinct(column)
+        return names, self._once("codes", column, lambda _: spread(codes, each))
 
     def numbers(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return a column as float64 with NaN in empty cells, and which cells hold something else."""
-        return self._once("numbers", column, self._read_numbers)
+        values, bad, each = self.compact(column)
+        return self._once("numbers", column, lambda _: (spread(values, each), spread(bad, each)))
 
     def when(self) -> NDArray[np.float64]:
         """Return the periods of the rows, NaN where there is no whole number."""
-        return self._once("when", self.time, self._read_periods)
+        block = self.when_first()
+        return self._once("when", self.time, lambda _: np.tile(block, len(self) // max(len(block), 1)))
+
+    def when_first(self) -> NDArray[np.float64]:
+        """Return the periods of the first rows, which all others repeat: of the first unit, or of all rows."""
+        return self._once("when_first", self.time, self._read_periods)
 
     def periods(self) -> NDArray[np.int64]:
         """Return the distinct periods, ascending."""
-        return self._once("periods", self.time, lambda _: _distinct(self.when()))
+        return self._once("periods", self.time, lambda _: _distinct(self.when_first()))
 
     def cells(self, unit: str) -> NDArray[np.int64]:
         """Return a number that two rows share only if they are of one unit and period; -1 where either is unknown."""
-        names, codes = self.labels(unit)
-        known = ~np.isnan(self.when()) & (names != "")[codes]
-        position = np.searchsorted(self.periods(), np.nan_to_num(self.when()))
-        return np.where(known, codes * len(self.periods()) + position, -1)
+        return self._once("cells", unit, self._read_cells)
 
     def first_rows(self, column: str) -> NDArray[np.int64]:
         """Return for each row the first row with the same label."""
@@ -87,35 +107,93 @@ class Rows:
             self._parsed[what, column] = read(column)
         return self._parsed[what, column]
 
-    def _read_labels(self, column: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def _blocks(self, column: str) -> NDArray[Any]:
+        return self.table[column].to_numpy().reshape(-1, self.each())
+
+    def _read_each(self) -> int:
         import pandas as pd
 
-        codes, values = pd.factorize(self.table[column])
-        texts = pd.Series(values).astype("string").str.strip().fillna("").to_numpy(dtype=object)
+        if self.unit not in self.table or self.time not in self.table:
+            return 1
+        if self.table[[self.unit, self.time]].isna().to_numpy().any():
+            return 1
+        unit, time = self.table[self.unit].to_numpy(), self.table[self.time].to_numpy()
+        changes = np.asarray(unit[1:] != unit[:-1])
+        each = int(changes.argmax()) + 1 if changes.any() else len(unit)
+        if each < 2 or len(unit) % each or not _constant(unit.reshape(-1, each)):
+            return 1
+        if not np.all(time.reshape(-1, each) == time[:each]) or len(pd.unique(time[:each])) < each:
+            return 1
+        return each if len(self._names_of(self.unit, each)[0]) == len(unit) // each else 1
+
+    def _read_labels(self, column: str) -> tuple[NDArray[Any], NDArray[np.int64], int]:
+        each = self.each() if self.fixed(column) else 1
+        return (*self._names_of(column, each), each)
+
+    def _names_of(self, column: str, each: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        return self._once(f"names {each}", column, lambda _: self._names(self.table[column].iloc[::each]))
+
+    def _names(self, raw: pd.Series) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        import pandas as pd
+
+        codes, values = pd.factorize(raw)
+        texts = [str(value).strip() for value in values.tolist()]
         if (codes == -1).any():
-            codes, texts = np.where(codes == -1, len(texts), codes), np.append(texts, "")
-        names, position = np.unique(texts.astype(str), return_inverse=True)
-        return names, position[codes]
+            codes, texts = np.where(codes == -1, len(texts), codes), [*texts, ""]
+        names = sorted(set(texts))
+        place = dict(zip(names, range(len(names)), strict=True))
+        position = np.array([place[text] for text in texts], dtype=np.int64)
+        return np.array(names, dtype=str), position[codes]
 
-    def _read_numbers(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def _read_numbers(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
         import pandas as pd
 
-        raw = self.table[column]
+        each = self.each() if self.fixed(column) else 1
+        raw = self.table[column].iloc[::each]
         if raw.dtype.kind in "mM":
             raw = raw.astype("string")
-        values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
-        bad = np.isinf(values)
-        unread = np.flatnonzero(np.isnan(values))
-        codes, there = pd.factorize(raw.iloc[unread])
-        strange = np.array([str(value).strip().lower() not in NO_NUMBER for value in there], dtype=bool)
-        bad[unread[codes >= 0]] = strange[codes[codes >= 0]]
-        values[bad] = np.nan
-        return values, bad
+        if isinstance(raw.dtype, np.dtype) and raw.dtype.kind in "fiu":
+            values = raw.to_numpy(dtype=float)
+            bad = np.isinf(values)
+        else:
+            values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
+            bad = np.isinf(values)
+            unread = np.flatnonzero(np.isnan(values))
+            codes, there = pd.factorize(raw.iloc[unread])
+            strange = np.array([str(value).strip().lower() not in NO_NUMBER for value in there], dtype=bool)
+            bad[unread[codes >= 0]] = strange[codes[codes >= 0]]
+        return (np.where(bad, np.nan, values) if bad.any() else values), bad, each
 
     def _read_periods(self, column: str) -> NDArray[np.float64]:
-        values = self.numbers(column)[0]
+        first = self.each() if self.each() > 1 else len(self)
+        values = (
+            self.numbers(column)[0] if first == len(self) else Rows(self.table[:first]).numbers(column)[0]
+        )
         whole = (values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)
         return np.where(whole, values, np.nan)
+
+    def _read_cells(self, unit: str) -> NDArray[np.int64]:
+        names, codes = self.labels(unit)
+        known = ~np.isnan(self.when()) & (names != "")[codes]
+        position = np.searchsorted(self.periods(), np.nan_to_num(self.when()))
+        return np.where(known, codes * len(self.periods()) + position, -1)
+
+
+def spread(values: NDArray[Any], each: int) -> NDArray[Any]:
+    """Repeat each value for as many rows on end as it stands for."""
+    return values if each == 1 else np.repeat(values, each)
+
+
+def _constant(blocks: NDArray[Any]) -> bool:
+    """Say whether rows hold one value each; objects with missing ones among them are not looked at."""
+    import pandas as pd
+
+    if blocks.dtype == object and pd.isna(blocks).any():
+        return False
+    same = np.asarray(blocks == blocks[:, :1])
+    if not same.all() and blocks.dtype.kind == "f":
+        same |= np.isnan(blocks) & np.isnan(blocks[:, :1])
+    return bool(same.all())
 
 
 def _distinct(when: NDArray[np.float64]) -> NDArray[np.int64]:

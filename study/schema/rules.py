@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from study.errors import DataError
 from study.schema.roles import Roles, absent
-from study.schema.rows import Rows
+from study.schema.rows import Rows, spread
 
 FARTHEST_EVENT = 200
 
@@ -90,7 +90,11 @@ def number(column: str) -> Rule:
     def says(rows: Rows, row: int) -> str:
         return f"{_holds(rows, column, row)}; it must be a number or empty."
 
-    return Rule(column, "must be a number or empty", lambda rows: rows.numbers(column)[1], says)
+    def broken(rows: Rows) -> BoolArray:
+        _, bad, each = rows.compact(column)
+        return spread(bad, each)
+
+    return Rule(column, "must be a number or empty", broken, says)
 
 
 def whole_period(column: str) -> Rule:
@@ -99,15 +103,19 @@ def whole_period(column: str) -> Rule:
     def says(rows: Rows, row: int) -> str:
         return f"{_holds(rows, column, row)}; a period is a whole number."
 
-    return Rule(column, "must be a whole number", lambda rows: np.isnan(rows.when()), says)
+    def broken(rows: Rows) -> BoolArray:
+        first = np.isnan(rows.when_first())
+        return np.tile(first, len(rows) // max(len(first), 1))
+
+    return Rule(column, "must be a whole number", broken, says)
 
 
 def not_empty(column: str) -> Rule:
     """Return the rule that no cell is empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        names, codes = rows.labels(column)
-        return (names == "")[codes]
+        names, codes, each = rows.distinct(column)
+        return spread((names == "")[codes], each)
 
     def says(rows: Rows, row: int) -> str:
         return f"column {column} is empty on {rows.place(row)}; every row needs one."
@@ -119,6 +127,8 @@ def once(unit: str, time: str) -> Rule:
     """Return the rule that no unit-period stands twice; all rows of one that does break it."""
 
     def broken(rows: Rows) -> BoolArray:
+        if rows.each() > 1 and unit == rows.unit:
+            return np.zeros(len(rows), dtype=bool)
         cells = rows.cells(unit)
         return (cells != -1) & _repeated(cells)
 
@@ -175,19 +185,26 @@ def event_dates(rows: Rows, column: str) -> NDArray[np.float64]:
 
     A zero before the first period is what other packages write for never.
     """
-    values, periods = rows.numbers(column)[0], rows.periods()
-    return np.where((values == 0) & (periods[0] > 0), np.nan, values) if len(periods) else values
+    return spread(*_dates(rows, column))
+
+
+def _dates(rows: Rows, column: str) -> tuple[NDArray[np.float64], int]:
+    """Return event dates, each for as many rows on end as the second value says."""
+    (values, _, each), periods = rows.compact(column), rows.periods()
+    if len(periods) and periods[0] > 0:
+        values = np.where(values == 0, np.nan, values)
+    return values, each
 
 
 def plausible(column: str, roles: Roles) -> Rule:
     """Return the rule that the date of an event is a whole period not far from the panel's."""
 
     def broken(rows: Rows) -> BoolArray:
-        dates, periods = event_dates(rows, column), rows.periods()
+        (dates, each), periods = _dates(rows, column), rows.periods()
         if not len(periods):
             return np.zeros(len(rows), dtype=bool)
         far = (dates < periods[0] - FARTHEST_EVENT) | (dates > periods[-1] + FARTHEST_EVENT)
-        return ~np.isnan(dates) & ((dates != np.round(dates)) | far)
+        return spread(~np.isnan(dates) & ((dates != np.round(dates)) | far), each)
 
     def says(rows: Rows, row: int) -> str:
         periods, date = rows.periods(), event_dates(rows, column)[row]
@@ -243,6 +260,8 @@ def spelt_alike(column: str) -> Rule:
 
 def _same(column: str, key: str, kind: str, values: Callable[[Rows], NDArray[Any]]) -> Rule:
     def broken(rows: Rows) -> BoolArray:
+        if key == rows.unit and rows.fixed(column):
+            return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
         here = values(rows)
         return (here != here[rows.first_rows(key)]) & (names != "")[codes]

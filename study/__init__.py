@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study.comparison import Comparison, compare
     from study.designs import Design, all_designs, design, estimate
     from study.errors import DataError, OutputError, QuestionError, StudyError
     from study.estimates import Estimand, Estimate, joint
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Comparison": "study.comparison",
     "DataError": "study.errors",
     "Design": "study.designs",
     "Estimand": "study.estimates",
@@ -30,6 +32,7 @@ _HOMES = {
     "Sample": "study.question",
     "StudyError": "study.errors",
     "all_designs": "study.designs",
+    "compare": "study.comparison",
     "design": "study.designs",
     "estimate": "study.designs",
     "joint": "study.estimates",
@@ -37,6 +40,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Comparison",
     "DataError",
     "Design",
     "Estimand",
@@ -48,6 +52,7 @@ __all__ = [
     "Sample",
     "StudyError",
     "all_designs",
+    "compare",
     "design",
     "estimate",
     "joint",

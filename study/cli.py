@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from study import options
 from study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -101,91 +102,120 @@ def designs() -> None:
     from study.designs import all_designs
 
     for design in all_designs().values():
-        options = ", ".join(f"{name}={value!r}" for name, value in design.options.items()) or "none"
+        listed = ", ".join(f"{name}={value!r}" for name, value in design.options.items()) or "none"
         typer.echo(f"{design.name}: {design.title} [{design.reference}]")
         typer.echo(f"  estimand: {design.estimand}")
         typer.echo(f"  assumes:  {'; '.join(design.assumes)}")
         typer.echo(f"  handles:  {'; '.join(design.handles)}")
-        typer.echo(f"  options:  {options}")
+        typer.echo(f"  options:  {listed}")
 
 
 @app.command()
 def estimate(
     outcome: Annotated[str, typer.Option(help="Outcome column.")],
-    event: Annotated[
-        str, typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
-    ],
-    panel: Annotated[str, typer.Option(help="A shipped panel's name, or a long CSV file.")] = "cvpr",
-    unit: Annotated[str, typer.Option(help="Unit column of a CSV file.")] = "unit",
-    time: Annotated[str, typer.Option(help="Period column of a CSV file.")] = "time",
-    treatment: Annotated[
-        bool, typer.Option("--treatment", help="The event column is 0/1 by period.")
-    ] = False,
-    covariate: Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Column to cluster by; the unit where none is given.")
-    ] = None,
+    event: options.Event,
+    panel: options.PanelName = "cvpr",
+    unit: options.Unit = "unit",
+    time: options.Time = "time",
+    treatment: options.Treatment = False,
+    covariate: options.Covariate = None,
+    cluster: options.Cluster = None,
     design: Annotated[str, typer.Option(help="Name of a design; see `study designs`.")] = "callaway_santanna",
-    scale: Annotated[str, typer.Option(help="level, log1p or proportional.")] = "level",
-    population: Annotated[
-        str,
-        typer.Option(help="all, a population of the panel, or a rule such as country=US and tier!=1 paper."),
-    ] = "all",
-    comparison: Annotated[str, typer.Option(help="not_yet_treated or never_treated.")] = "not_yet_treated",
-    base: Annotated[str, typer.Option(help="universal or varying.")] = "universal",
-    missing: Annotated[str, typer.Option(help="pairs, balanced or cells.")] = "pairs",
-    anticipation: Annotated[int, typer.Option(help="Periods of anticipation.")] = 0,
-    lag: Annotated[int, typer.Option(help="Periods by which the event is moved later.")] = 0,
-    horizon: Annotated[int | None, typer.Option(help="Last event time in the average.")] = None,
-    min_cohort_size: Annotated[
-        int | None, typer.Option(help="Smaller cohorts are dropped and counted.")
-    ] = None,
+    scale: options.Scale = "level",
+    population: options.Population = "all",
+    comparison: options.Comparison = "not_yet_treated",
+    base: options.Base = "universal",
+    missing: options.Missing = "pairs",
+    anticipation: options.Anticipation = 0,
+    lag: options.Lag = 0,
+    horizon: options.Horizon = None,
+    min_cohort_size: options.Smallest = None,
     by_event_time: Annotated[bool, typer.Option("--by-event-time", help="Show the path of effects.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
+    latex: options.Latex = False,
 ) -> None:
     """Estimate one effect on a shipped panel or on your own long CSV file."""
     from study.designs import estimate as run_design
     from study.designs import find_design
-    from study.panel import Panel, load_panel
-    from study.question import Question
     from study.report.tables import estimate_table, estimate_text
 
     find_design(design)
-    covariates = tuple(covariate or ())
-    question = Question.from_dict(
-        {
-            "outcome": outcome,
-            "event": event,
-            "scale": scale,
-            "population": population,
-            "comparison": comparison,
-            "base": base,
-            "missing": missing,
-            "anticipation": anticipation,
-            "lag": lag,
-            "horizon": horizon,
-            "covariates": covariates,
-            "cluster": cluster,
-            "min_cohort_size": min_cohort_size,
-        },
+    question = options.read_question(
         "study estimate",
+        outcome=outcome,
+        event=event,
+        covariates=tuple(covariate or ()),
+        cluster=cluster,
+        scale=scale,
+        population=population,
+        comparison=comparison,
+        base=base,
+        missing=missing,
+        anticipation=anticipation,
+        lag=lag,
+        horizon=horizon,
+        min_cohort_size=min_cohort_size,
     )
-    if panel.endswith(".csv"):
-        chosen = Panel.from_long(
-            panel,
-            unit=unit,
-            time=time,
-            treatment=event if treatment else (),
-            first_treated=() if treatment else event,
-            outcomes=outcome,
-            covariates=covariates,
-            attributes=() if cluster is None else cluster,
-        )
-    else:
-        chosen = load_panel(panel)
-    fit = run_design(chosen, question, design)
+    fit = run_design(options.read_panel(panel, unit, time, [outcome], treatment, question), question, design)
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
+
+
+@app.command()
+def compare(
+    outcome: Annotated[list[str], typer.Option(help="Outcome column; may be repeated.")],
+    event: options.Event,
+    panel: options.PanelName = "cvpr",
+    unit: options.Unit = "unit",
+    time: options.Time = "time",
+    treatment: options.Treatment = False,
+    covariate: options.Covariate = None,
+    cluster: options.Cluster = None,
+    design: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a design; may be repeated. All that draw nothing where none is named."),
+    ] = None,
+    scale: options.Scale = "level",
+    population: options.Population = "all",
+    comparison: options.Comparison = "not_yet_treated",
+    base: options.Base = "universal",
+    missing: options.Missing = "pairs",
+    anticipation: options.Anticipation = 0,
+    lag: options.Lag = 0,
+    horizon: options.Horizon = None,
+    min_cohort_size: options.Smallest = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare also estimates of unlike estimand, scale or window.")
+    ] = False,
+    draws: Annotated[int, typer.Option(help="Draws of the multiplier bootstrap.")] = 9999,
+    seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 0,
+    latex: options.Latex = False,
+) -> None:
+    """Set designs beside one another on the same question, and test whether they agree."""
+    from study.comparison import compare as run_designs
+    from study.designs import find_design
+    from study.report.comparison import comparison_tables, comparison_text
+
+    for name in design or ():
+        find_design(name)
+    question = options.read_question(
+        "study compare",
+        outcome=outcome[0],
+        event=event,
+        covariates=tuple(covariate or ()),
+        cluster=cluster,
+        scale=scale,
+        population=population,
+        comparison=comparison,
+        base=base,
+        missing=missing,
+        anticipation=anticipation,
+        lag=lag,
+        horizon=horizon,
+        min_cohort_size=min_cohort_size,
+    )
+    chosen = options.read_panel(panel, unit, time, outcome, treatment, question)
+    found = run_designs(chosen, question, design, outcome, force=force, draws=draws, seed=seed)
+    typer.echo(comparison_tables(found).decode() if latex else comparison_text(found))
 
 
 @app.command()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import QuestionError
-from study.influence import Influence
+from study.influence import Influence, Values
 from study.panel import FloatArray
 from study.question import Sample
 
@@ -30,7 +30,7 @@ class CohortMeans:
         Mean (zero where nobody is seen) and sum of the weights of the units that are seen.
     seen : ndarray of int, shape (G, T)
         How many units are seen.
-    values : tuple of ndarray, shapes (m_g, T + 1) or (m_g, 2 T)
+    values : Values, of p = T + 1 or 2 T columns
         By unit: the weighted deviations from the mean of the group by period, zero where not seen, then the
         unit's weight, or where units of a group differ in when they are seen, its weight in each period.
     whole : bool
@@ -43,7 +43,7 @@ class CohortMeans:
     mean: FloatArray
     weight: FloatArray
     seen: NDArray[np.int64]
-    values: tuple[FloatArray, ...]
+    values: Values
     whole: bool
 
     def influence(self, of_deviation: FloatArray, of_weight: FloatArray) -> Influence:
@@ -51,7 +51,7 @@ class CohortMeans:
         if self.whole:
             of_weight = np.einsum("gtk,gt->gk", of_weight, self.seen > 0)[:, None]
         maps = np.concatenate([of_deviation, of_weight], axis=1)
-        return Influence.by_group(self.n_units, self.rows, self.values, maps)
+        return Influence.by_group(self.n_units, self.values, maps)
 
     def pooled(self, cells: Cells) -> tuple[FloatArray, Influence]:
         """Return the mean over each set of cells, with its influence; cells has shape (G, T, K).
@@ -115,7 +115,7 @@ def cohort_means(sample: Sample, y: FloatArray | None = None) -> CohortMeans:
             value[:, :n_periods] *= marks
         value[:, n_periods:] = marks
         values.append(value)
-    return CohortMeans(sample.n_units, dates, rows, mean, weight, count, tuple(values), whole)
+    return CohortMeans(sample.n_units, dates, rows, mean, weight, count, Values(rows, tuple(values)), whole)
 
 
 def treated_cells(sample: Sample) -> Cells:
@@ -136,9 +136,9 @@ def cohort_membership(sample: Sample, cohort: FloatArray) -> Influence:
     assert sample.first_treated is not None
     distinct, of_term = np.unique(cohort, return_inverse=True)
     rows = [np.flatnonzero(sample.first_treated == g) for g in distinct]
-    values = [sample.weights[members][:, None] for members in rows]
+    values = Values(tuple(rows), tuple(sample.weights[members][:, None] for members in rows))
     coefficients = (np.arange(len(distinct))[:, None] == of_term)[:, None, :].astype(float)
-    return Influence.by_group(sample.n_units, rows, values, coefficients)
+    return Influence.by_group(sample.n_units, values, coefficients)
 
 
 def refuse_single_units(sample: Sample, design: str) -> None:

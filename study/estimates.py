@@ -157,8 +157,8 @@ class Estimate:
 
     @property
     def degrees_of_freedom(self) -> float:
-        """G-1 under "CR1_fixest", infinitely many (the normal) otherwise."""
-        return self.n_clusters - 1 if self.convention == "CR1_fixest" else math.inf
+        """G-1 under "CR1_fixest" and "CR1_areg", infinitely many (the normal) otherwise."""
+        return self.n_clusters - 1 if self.convention in ("CR1_fixest", "CR1_areg") else math.inf
 
     def critical_value(self, level: float = 0.95) -> float:
         """Return the pointwise critical value: t(G-1) under "CR1_fixest", normal otherwise."""

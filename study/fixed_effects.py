@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import QuestionError
-from study.influence import Influence
+from study.influence import Influence, Values
 from study.panel import FloatArray
 
 Family = Literal["gaussian", "poisson"]
@@ -87,10 +87,10 @@ class Regression:
 
 
 class _Group(NamedTuple):
-    """The data of one group: y zero where not observed, seen None where all is."""
+    """The data of one group: y (m, T), zero where not observed, and seen, (m, T), or (1, T) if all are seen alike."""
 
     y: FloatArray
-    seen: FloatArray | None
+    seen: FloatArray
     weights: FloatArray
     features: FloatArray
     varying: FloatArray
@@ -168,7 +168,7 @@ def regress(
     features = np.ones((n, 1)) if features is None else features
     varying = np.empty((n, n_periods, 0)) if varying is None else varying
     groups = [_group(y, weights, features, varying, members) for members in rows]
-    n_obs = int(sum(group.y.size if group.seen is None else group.seen.sum() for group in groups))
+    n_obs = int(sum(_marks(group).sum() for group in groups))
     coefficient, nuisance = _start(groups, terms, varying.shape[2], unit_effects, family)
     states = _states(groups, terms, coefficient, nuisance, unit_effects, family)
     system = _system(states, terms)
@@ -210,11 +210,11 @@ def _group(
     if z.shape[2]:
         missing |= np.isnan(z).any(axis=2)
         z = np.where(missing[:, :, None], 0.0, z)
-    seen = None
     if missing.any():
         here[missing] = 0.0
-        seen = (~missing).astype(float)
-    return _Group(here, seen, weights[members], features[members], z)
+    if len(missing) and np.all(missing == missing[0]):
+        missing = missing[:1]
+    return _Group(here, (~missing).astype(float), weights[members], features[members], z)
 
 
 def _start(
@@ -235,11 +235,11 @@ def _start(
 
 def _n_seen(group: _Group) -> int:
     """Return how many units are seen at all."""
-    return len(group.y) if group.seen is None else int(group.seen.any(axis=1).sum())
+    return int(_marks(group).any(axis=1).sum())
 
 
 def _marks(group: _Group) -> FloatArray:
-    return np.ones_like(group.y) if group.seen is None else group.seen
+    return np.broadcast_to(group.seen, group.y.shape)
 
 
 def _indices(
@@ -261,17 +261,16 @@ def _indices(
 
 def _less_fitted(group: _Group, residual: FloatArray, index: FloatArray, unit_effects: bool) -> FloatArray:
     """Take the index, less its mean by unit where there are unit effects, from residuals in place."""
-    if group.seen is None:
-        residual -= index - index.mean(axis=1, keepdims=True) if unit_effects else index
-        return residual
+    index = index * group.seen
     if unit_effects:
-        counts = np.maximum(group.seen.sum(axis=1), 1.0)
-        index = (
-            index
-            - (np.einsum("it,it->i", group.seen, np.broadcast_to(index, group.seen.shape)) / counts)[:, None]
-        )
-    residual -= index * group.seen
+        index = index - (index.sum(axis=1) / _counts(group))[:, None] * group.seen
+    residual -= index
     return residual
+
+
+def _counts(group: _Group) -> FloatArray:
+    """Return how many periods each unit is seen, at least one, shape (m,), or (1,) if all are seen alike."""
+    return np.maximum(group.seen.sum(axis=1), 1.0)
 
 
 def _states(
@@ -290,28 +289,22 @@ def _states(
 
 def _least_squares(group: _Group, unit_effects: bool) -> _State:
     """Return a group's part of the normal equations; its residual is the outcome less its mean by unit."""
-    n_periods = group.y.shape[1]
-    if group.seen is not None:
-        residual = group.y
-        if unit_effects:
-            counts = np.maximum(group.seen.sum(axis=1), 1.0)
-            residual = (group.y - (group.y.sum(axis=1) / counts)[:, None]) * group.seen
-        return _sums(group, group.seen, residual, unit_effects, 0.0)
-    residual = group.y - group.y.mean(axis=1, keepdims=True) if unit_effects else group.y.copy()
-    if group.varying.shape[2]:
-        return _sums(group, np.ones_like(group.y), residual, unit_effects, 0.0)
-    gram = (group.features * group.weights[:, None]).T @ group.features
-    demean = np.eye(n_periods) - float(unit_effects) / n_periods
-    empty = np.empty((len(gram) * n_periods, 0))
-    score = (group.features * group.weights[:, None]).T @ residual
+    residual = group.y
+    if unit_effects:
+        residual = (residual - (residual.sum(axis=1) / _counts(group))[:, None]) * group.seen
+    if len(group.seen) > 1 or group.varying.shape[2]:
+        return _sums(group, _marks(group), residual, unit_effects, 0.0)
+    weighted, seen = group.features * group.weights[:, None], group.seen[0]
+    gram = weighted.T @ group.features
+    demean: FloatArray = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
     return _State(
         residual,
         np.kron(gram, demean),
-        np.repeat(np.diag(gram), n_periods),
-        empty,
+        np.kron(np.diag(gram), seen),
+        np.empty((gram.size // len(gram) * len(seen), 0)),
         np.empty((0, 0)),
         np.empty(0),
-        score.ravel(),
+        (weighted.T @ residual).ravel(),
         np.empty(0),
         0.0,
     )
@@ -339,7 +332,8 @@ def _sums(
     total = v.sum(axis=1)
     total[total == 0] = 1.0
     spread = (features[:, :, None] * v[:, None, :]).reshape(len(v), f * n_periods) if f > 1 else v
-    diagonal = np.einsum("i,ia,ib,it->abt", weights, features, features, v, optimize=True)
+    pairs = (features[:, :, None] * (features * weights[:, None])[:, None, :]).reshape(len(v), f * f)
+    diagonal = (pairs.T @ v).reshape(f, f, n_periods)
     curvature = np.einsum("abt,ts->atbs", diagonal, np.eye(n_periods)).reshape(f * n_periods, f * n_periods)
     if unit_effects:
         curvature = curvature - (spread * (weights / total)[:, None]).T @ spread
@@ -486,7 +480,7 @@ def _influence(
     maps[:, : maps.shape[1] - q, :k] = terms.effects
     maps[:, : maps.shape[1] - q] -= terms.nuisance @ system.explained
     maps[:, maps.shape[1] - q :, k:] = np.eye(q)
-    return Influence.by_group(n, rows, values, n * (maps @ system.inverse))
+    return Influence.by_group(n, Values(tuple(rows), tuple(values)), n * (maps @ system.inverse))
 
 
 def _scores(group: _Group, error: FloatArray) -> FloatArray:

@@ -14,35 +14,46 @@ from study.panel import FloatArray
 
 COLUMNS_AT_ONCE = 32
 
+Units = NDArray[np.int64]
 
-class Block(NamedTuple):
-    """The part ``values @ coefficient`` of an influence function, which some units have.
 
-    ``rows`` are the units, shape (m,), each at most once, None for all of them; ``values`` has shape (m, p),
-    ``coefficient`` (p, K), None for the identity.
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Numbers by unit, for G groups of units.
+
+    Attributes
+    ----------
+    rows : tuple of ndarray of int, shapes (m_g,)
+        The units of each group, each at most once; None stands for all units.
+    arrays : tuple of ndarray, shapes (m_g, p)
     """
 
-    rows: NDArray[np.int64] | None
-    values: FloatArray
+    rows: tuple[Units | None, ...]
+    arrays: tuple[FloatArray, ...]
+
+    @cached_property
+    def products(self) -> FloatArray:
+        """Products of the columns over the units of each group, shape (G, p, p)."""
+        return np.stack([array.T @ array for array in self.arrays])
+
+    @cached_property
+    def totals(self) -> FloatArray:
+        """Sums of the columns over the units of each group, shape (G, p)."""
+        return np.stack([array.sum(axis=0) for array in self.arrays])
+
+
+class Part(NamedTuple):
+    """What the units of group g have: ``values.arrays[g] @ coefficient[g]``.
+
+    ``coefficient`` has shape (G, p, K); None is the identity for each group.
+    """
+
+    values: Values
     coefficient: FloatArray | None
 
-    def times(self, weights: FloatArray) -> Block:
-        """Return the block of linear combinations of its terms; weights has shape (K, M)."""
-        if self.coefficient is None:
-            return self._replace(coefficient=weights)
-        return self._replace(coefficient=self.coefficient @ weights)
-
-    def dense(self) -> FloatArray:
-        """Return the values of its units, shape (m, K)."""
-        return self.values if self.coefficient is None else self.values @ self.coefficient
-
-    def sums(self, cluster: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray]:
-        """Return the clusters that the block's units belong to, and the sums of its values over each."""
-        of_unit = cluster if self.rows is None else cluster[self.rows]
-        order = np.argsort(of_unit, kind="stable")
-        present, start = np.unique(of_unit[order], return_index=True)
-        sums = np.add.reduceat(self.values[order], start, axis=0) if len(order) else self.values[:0]
-        return present, sums if self.coefficient is None else sums @ self.coefficient
+    def of(self, g: int, values: FloatArray) -> FloatArray:
+        """Apply the map of group g to an array with p columns."""
+        return values if self.coefficient is None else values @ self.coefficient[g]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +67,18 @@ class Influence:
     ----------
     shape : tuple of int
         n and K.
-    blocks : tuple of Block
-        Parts that add up.
+    parts : tuple of Part
+        They add up.
     """
 
     shape: tuple[int, int]
-    blocks: tuple[Block, ...]
+    parts: tuple[Part, ...]
 
     @classmethod
-    def of(cls, dense: FloatArray) -> Influence:
-        """Return the influence that is given as an array of shape (n, K)."""
-        return cls((dense.shape[0], dense.shape[1]), (Block(None, dense, None),))
+    def of(cls, dense: FloatArray, rows: Units | None = None, n_units: int | None = None) -> Influence:
+        """Return the influence that is given as an array, of all units or of some rows among n, shape (m, K)."""
+        n = len(dense) if n_units is None else n_units
+        return cls((n, dense.shape[1]), (Part(Values((rows,), (dense,)), None),))
 
     @classmethod
     def none(cls, n_units: int, n_terms: int) -> Influence:
@@ -74,72 +86,64 @@ class Influence:
         return cls((n_units, n_terms), ())
 
     @classmethod
-    def by_group(
-        cls,
-        n_units: int,
-        rows: Sequence[NDArray[np.int64]],
-        values: Sequence[FloatArray],
-        coefficients: FloatArray,
-    ) -> Influence:
-        """Return the influence of groups of units, each with its own map of values by unit.
-
-        Shapes: rows (m_g,), values (m_g, p), coefficients (G, p, K).
-        """
-        blocks = tuple(Block(*part) for part in zip(rows, values, coefficients, strict=True))
-        return cls((n_units, coefficients.shape[2]), blocks)
+    def by_group(cls, n_units: int, values: Values, coefficient: FloatArray) -> Influence:
+        """Return the influence of groups of units, each with its own map of values, (G, p, K)."""
+        return cls((n_units, coefficient.shape[2]), (Part(values, coefficient),))
 
     def dense(self) -> FloatArray:
         """Return the influence as an array of shape (n, K)."""
-        if len(self.blocks) == 1 and self.blocks[0].rows is None:
-            return self.blocks[0].dense()
         out = np.zeros(self.shape)
-        for block in self.blocks:
-            if block.rows is None:
-                out += block.dense()
-            else:
-                out[block.rows] += block.dense()
+        for part in self.parts:
+            for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+                if rows is None:
+                    out += part.of(g, array)
+                else:
+                    out[rows] += part.of(g, array)
         return out
 
     def __matmul__(self, weights: FloatArray) -> Influence:
         """Return the influence on linear combinations of the estimates; weights has shape (K, M)."""
-        shape = (self.shape[0], weights.shape[1])
-        return Influence(shape, tuple(block.times(weights) for block in self.blocks))
+        parts = (
+            Part(values, np.repeat(weights[None], len(values.rows), axis=0) if c is None else c @ weights)
+            for values, c in self.parts
+        )
+        return Influence((self.shape[0], weights.shape[1]), tuple(parts))
 
     def select(self, which: NDArray[np.bool_]) -> Influence:
         """Return the influence on some of the estimates; which has shape (K,)."""
-        return self._columns(np.flatnonzero(which))
+        return self if which.all() else self._columns(np.flatnonzero(which))
 
     def _columns(self, columns: NDArray[np.int64]) -> Influence:
-        blocks = (
-            block._replace(values=block.values[:, columns])
-            if block.coefficient is None
-            else block._replace(coefficient=block.coefficient[:, columns])
-            for block in self.blocks
+        parts = (
+            Part(Values(values.rows, tuple(array[:, columns] for array in values.arrays)), None)
+            if c is None
+            else Part(values, c[:, :, columns])
+            for values, c in self.parts
         )
-        return Influence((self.shape[0], len(columns)), tuple(blocks))
+        return Influence((self.shape[0], len(columns)), tuple(parts))
 
     def scaled(self, factor: FloatArray) -> Influence:
         """Return the influence on each estimate times a number; factor has shape (K,)."""
-        blocks = (
-            block._replace(values=block.values * factor)
-            if block.coefficient is None
-            else block._replace(coefficient=block.coefficient * factor)
-            for block in self.blocks
+        parts = (
+            Part(Values(values.rows, tuple(array * factor for array in values.arrays)), None)
+            if c is None
+            else Part(values, c * factor)
+            for values, c in self.parts
         )
-        return Influence(self.shape, tuple(blocks))
+        return Influence(self.shape, tuple(parts))
 
     def __add__(self, other: Influence) -> Influence:
-        """Return the influence on the sums of two sets of estimates; blocks of the same values are joined."""
-        blocks = list(self.blocks)
-        place = {(id(b.rows), id(b.values)): k for k, b in enumerate(blocks) if b.coefficient is not None}
-        for block in other.blocks:
-            k = place.get((id(block.rows), id(block.values)))
-            own = None if k is None else blocks[k].coefficient
-            if k is None or own is None or block.coefficient is None:
-                blocks.append(block)
+        """Return the influence on the sums of two sets of estimates; maps of the same values are added."""
+        parts = list(self.parts)
+        place = {id(part.values): k for k, part in enumerate(parts) if part.coefficient is not None}
+        for values, c in other.parts:
+            k = place.get(id(values))
+            own = None if k is None else parts[k].coefficient
+            if k is None or own is None or c is None:
+                parts.append(Part(values, c))
             else:
-                blocks[k] = block._replace(coefficient=own + block.coefficient)
-        return Influence(self.shape, tuple(blocks))
+                parts[k] = Part(values, own + c)
+        return Influence(self.shape, tuple(parts))
 
     def __sub__(self, other: Influence) -> Influence:
         """Return the influence on the differences of two sets of estimates."""
@@ -148,9 +152,8 @@ class Influence:
     def means(self) -> FloatArray:
         """Return the means over units, shape (K,)."""
         total = np.zeros(self.shape[1])
-        for block in self.blocks:
-            sums = block.values.sum(axis=0)
-            total += sums if block.coefficient is None else sums @ block.coefficient
+        for values, c in self.parts:
+            total += values.totals.sum(axis=0) if c is None else np.einsum("gp,gpk->k", values.totals, c)
         return total / self.shape[0]
 
     def cluster_sums(self, cluster: NDArray[np.int64]) -> FloatArray:
@@ -159,65 +162,89 @@ class Influence:
         if n_clusters == self.shape[0]:
             return self.dense()
         out = np.zeros((n_clusters, self.shape[1]))
-        for block in self.blocks:
-            present, sums = block.sums(cluster)
-            out[present] += sums
+        for part in self.parts:
+            for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+                of_unit = cluster if rows is None else cluster[rows]
+                order = np.argsort(of_unit, kind="stable")
+                present, start = np.unique(of_unit[order], return_index=True)
+                if len(order):
+                    out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
         return out
 
     def products(self, cluster: NDArray[np.int64]) -> FloatArray:
         """Return the sum over clusters of s s', with s a cluster's sum, shape (K, K)."""
-        if self._by_unit(cluster):
-            total = np.zeros((self.shape[1], self.shape[1]))
-            for left, right, gram in self._grams:
-                half = gram if right.coefficient is None else gram @ right.coefficient
-                total += half if left.coefficient is None else left.coefficient.T @ half
-            return total
-        sums = self.cluster_sums(cluster)
-        return sums.T @ sums
+        if not self._by_unit(cluster):
+            sums = self.cluster_sums(cluster)
+            return sums.T @ sums
+        total = np.zeros((self.shape[1], self.shape[1]))
+        for values, c in self.parts:
+            half = values.products if c is None else values.products @ c
+            total += half.sum(axis=0) if c is None else np.einsum("gpk,gpm->km", c, half, optimize=True)
+        for left, right, cross in self._crossed:
+            half = cross if right is None else cross @ right
+            both = half if left is None else left.T @ half
+            total += both + both.T
+        return total
 
     def squares(self, cluster: NDArray[np.int64]) -> FloatArray:
         """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
-        if len(self.blocks) == 1 and self.blocks[0].coefficient is None and self._by_unit(cluster):
-            return np.einsum("ik,ik->k", self.blocks[0].values, self.blocks[0].values)
-        if self._by_unit(cluster):
-            total = np.zeros(self.shape[1])
-            for left, right, gram in self._grams:
-                half = gram if right.coefficient is None else gram @ right.coefficient
-                total += (
-                    np.diag(half)
-                    if left.coefficient is None
-                    else np.einsum("pk,pk->k", left.coefficient, half)
-                )
-            return total
-        parts = np.split(np.arange(self.shape[1]), range(COLUMNS_AT_ONCE, self.shape[1], COLUMNS_AT_ONCE))
-        sums = [self._columns(part).cluster_sums(cluster) for part in parts]
-        return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
+        if not self._by_unit(cluster):
+            parts = np.split(np.arange(self.shape[1]), range(COLUMNS_AT_ONCE, self.shape[1], COLUMNS_AT_ONCE))
+            sums = [self._columns(part).cluster_sums(cluster) for part in parts]
+            return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
+        total = np.zeros(self.shape[1])
+        for values, c in self.parts:
+            if c is None:
+                total += sum(np.einsum("ik,ik->k", array, array) for array in values.arrays)
+            else:
+                total += np.sum(c * (values.products @ c), axis=(0, 1))
+        for left, right, cross in self._crossed:
+            half = cross if right is None else cross @ right
+            total += 2 * (np.diag(half) if left is None else np.einsum("pk,pk->k", left, half))
+        return total
 
     @property
-    def _grams(self) -> Iterator[tuple[Block, Block, FloatArray]]:
-        """Yield the pairs of blocks of the same units with the products of their values."""
-        for blocks in self._by_rows.values():
-            for left in blocks:
-                for right in blocks:
-                    yield left, right, left.values.T @ right.values
+    def _crossed(self) -> Iterator[tuple[FloatArray | None, FloatArray | None, FloatArray]]:
+        """Yield the maps of each two parts for the units that both have, with the products of their values."""
+        for entries in self._shared.values():
+            for a, (left, g) in enumerate(entries):
+                for right, h in entries[a + 1 :]:
+                    cross = left.values.arrays[g].T @ right.values.arrays[h]
+                    yield (
+                        None if left.coefficient is None else left.coefficient[g],
+                        None if right.coefficient is None else right.coefficient[h],
+                        cross,
+                    )
 
     @cached_property
-    def _by_rows(self) -> dict[int, list[Block]]:
-        groups: dict[int, list[Block]] = {}
-        for block in self.blocks:
-            groups.setdefault(id(block.rows), []).append(block)
-        return groups
+    def _shared(self) -> dict[int, list[tuple[Part, int]]]:
+        """The parts and groups that each array of units has."""
+        entries: dict[int, list[tuple[Part, int]]] = {}
+        for part in self.parts:
+            for g, rows in enumerate(part.values.rows):
+                entries.setdefault(id(rows), []).append((part, g))
+        return entries
 
     def _by_unit(self, cluster: NDArray[np.int64]) -> bool:
-        return self._disjoint and int(cluster.max()) + 1 == self.shape[0]
+        """Say whether clusters are units, and arrays of units are either the same or have none in common."""
+        return int(cluster.max()) + 1 == self.shape[0] and self._disjoint
 
     @cached_property
     def _disjoint(self) -> bool:
-        """Whether blocks have either the same units or none in common."""
-        if len(self._by_rows) <= 1:
+        arrays = [entries[0][0].values.rows[entries[0][1]] for entries in self._shared.values()]
+        if len(arrays) <= 1:
             return True
-        rows = [blocks[0].rows for blocks in self._by_rows.values()]
-        if any(units is None for units in rows):
+        if any(rows is None for rows in arrays):
             return False
-        units = np.concatenate([own for own in rows if own is not None])
+        units = np.concatenate([rows for rows in arrays if rows is not None])
         return not np.any(np.bincount(units, minlength=self.shape[0]) > 1)
+
+
+def side_by_side(parts: Sequence[Influence]) -> Influence:
+    """Return the influence on the terms of all parts, one after the other."""
+    total, start = sum(part.shape[1] for part in parts), 0
+    whole = Influence.none(parts[0].shape[0], total)
+    for part in parts:
+        whole += part @ np.eye(part.shape[1], total, start)
+        start += part.shape[1]
+    return whole

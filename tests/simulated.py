@@ -54,19 +54,65 @@ def effects(first: NDArray[np.float64], size: float | NDArray[np.float64]) -> ND
     return np.where(since >= 0, size * (1 + since / 2), 0.0)
 
 
+SHARES = {4: 0.25, 6: 0.2, 7: 0.15}
+SIZES = {4: 1.0, 6: 0.2, 7: -0.5}
+
+
 def draw(rng: np.random.Generator, n: int) -> tuple[Panel, float]:
     """Return a new panel whose effects differ by unit, cohort and event time, and its event average 0-2."""
-    shares, sizes = np.array([0.4, 0.25, 0.2, 0.15]), {4: 1.0, 6: 0.2, 7: -0.5}
-    first = rng.choice([np.nan, *COHORTS], size=n, p=shares)
-    size = np.vectorize(sizes.get)(np.nan_to_num(first), 0.0).astype(float) + rng.normal(size=n)
+    first = rng.choice([np.nan, *COHORTS], size=n, p=[0.4, *SHARES.values()])
+    size = np.vectorize(SIZES.get)(np.nan_to_num(first), 0.0).astype(float) + rng.normal(size=n)
     y = rng.normal(size=(n, 1)) + 0.3 * PERIODS + effects(first, size[:, None])
     y = y + np.cumsum(rng.normal(size=y.shape), axis=1) * 0.4
+    made = replace(panel(n=n), outcomes={"y": y}, first_treated={"event": first}, covariates={})
+    return made, event_average()
+
+
+def event_average(cohorts: tuple[int, ...] = COHORTS) -> float:
+    """Return the average over event times 0-2 of the mean effects that ``draw`` gives some of its cohorts."""
     by_event_time = []
     for e in range(3):
-        seen = [(p, sizes[g] * (1 + e / 2)) for p, g in zip(shares[1:], COHORTS, strict=True) if g + e <= 8]
-        by_event_time.append(np.average([v for _, v in seen], weights=[p for p, _ in seen]))
-    made = replace(panel(n=n), outcomes={"y": y}, first_treated={"event": first}, covariates={})
-    return made, float(np.mean(by_event_time))
+        seen = [g for g in cohorts if g + e <= PERIODS[-1]]
+        mean = np.average([SIZES[g] for g in seen], weights=[SHARES[g] for g in seen])
+        by_event_time.append(mean * (1 + e / 2))
+    return float(np.mean(by_event_time))
+
+
+def draw_alike(rng: np.random.Generator, n: int) -> Panel:
+    """Return a new panel in which every cohort has the same mean effects.
+
+    They are 1 in all event times in the outcome "flat", 1 + event time / 2 in "growing", and a quarter of the
+    mean, with Poisson noise around means that vary in proportion, in "count".
+    """
+    first = rng.choice([np.nan, *COHORTS], size=n, p=[0.4, *SHARES.values()])
+    since = PERIODS - first[:, None]
+    size = np.where(since >= 0, 1 + 0.5 * rng.normal(size=(n, 1)), 0.0)
+    untreated = rng.normal(size=(n, 1)) + 0.3 * PERIODS
+    untreated = untreated + np.cumsum(rng.normal(size=since.shape), axis=1) * 0.4
+    shocks = rng.gamma(4, 1 / 4, size=(n, 1)) * rng.gamma(4, 1 / 4, size=since.shape)
+    mean = (
+        np.exp(1.0 + 0.1 * PERIODS - 0.3 * (first[:, None] == 4)) * np.where(since >= 0, 1.25, 1.0) * shocks
+    )
+    outcomes = {
+        "flat": untreated + size,
+        "growing": untreated + size * (1 + np.nan_to_num(since) / 2),
+        "count": rng.poisson(mean).astype(float),
+    }
+    return replace(panel(n=n), outcomes=outcomes, first_treated={"event": first}, covariates={})
+
+
+def with_late_units(n: int = 70, seed: int = 0, gaps: float = 0.0, level: float = 0.0) -> Panel:
+    """Return a panel some of whose units are first treated after its last period, with a covariate that trends."""
+    made = panel(n, seed, gaps, level, cohorts=(4, 6, 7, 11))
+    drift = made.covariates["x2"] * PERIODS**1.5
+    return replace(made, covariates=dict(made.covariates) | {"drifting": drift})
+
+
+def counts(whole: Panel, seed: int = 1) -> Panel:
+    """Return the panel with a count for its outcome, whose mean grows with the outcome that it had."""
+    y = whole.outcomes["y"]
+    drawn = np.random.default_rng(seed).poisson(np.exp(0.4 * np.nan_to_num(y))).astype(float)
+    return replace(whole, outcomes={"y": np.where(np.isnan(y), np.nan, drawn)})
 
 
 def subset(whole: Panel, keep: NDArray[np.bool_]) -> Panel:
@@ -110,3 +156,12 @@ def check_influence(sample: Sample, fit: Callable[[Sample], Estimate], units: in
         down[i] *= 1 - step
         derivative = n * (effect(up) - effect(down)) / (2 * step)
         np.testing.assert_allclose(influence[i], derivative, rtol=0, atol=2e-6 * scale)
+
+
+def few_treated(rng: np.random.Generator, n: int = 300, treated: int = 30) -> Panel:
+    """Return a new panel with few treated units, whose effects are the same in every cohort; errors persist."""
+    first = np.full(n, np.nan)
+    first[:treated] = np.resize(COHORTS, treated)
+    shocks = 0.5 * np.cumsum(rng.normal(size=(n, len(PERIODS))), axis=1)
+    y = rng.normal(size=(n, 1)) + 0.3 * PERIODS + effects(first, 1.0) + shocks + rng.normal(size=shocks.shape)
+    return replace(panel(n=n), outcomes={"y": y}, first_treated={"event": first}, covariates={})

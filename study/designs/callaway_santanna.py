@@ -16,11 +16,11 @@ from study.cohorts import (
     refuse_single_units,
     rests_on_one,
 )
-from study.comparisons import Layout, cohort_gaps
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
-from study.influence import Block, Influence
+from study.gaps import Layout, cohort_gaps
+from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 from study.two_by_two import Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
@@ -230,33 +230,23 @@ def _from_units(sample: Sample, cells: _Cells, x: FloatArray | None, how: _Adjus
     n, n_terms = sample.n_units, len(cells.cohort)
     y, observed = np.nan_to_num(sample.y).T.copy(), sample.observed.T.copy()
     estimate, mean, size = np.zeros(n_terms), np.zeros(n_terms), np.zeros(n_terms, dtype=np.int64)
-    blocks: list[Block] = []
-    mean_blocks: list[Block] = []
+    influence = mean_influence = Influence.none(n, n_terms)
     reasons: dict[int, str] = {}
     used = np.zeros(observed.shape, dtype=bool)
     for g in np.unique(cells.cohort):
         own = np.flatnonzero(cells.cohort == g)
         c = _comparison(sample, observed, cells.select(own))
-        found, parts, why = _effects(sample, y, c, x, how)
+        found, of_effects, why = _effects(sample, y, c, x, how)
         estimate[own], size[own] = found, c.treated_now.sum(axis=1)
         place = np.zeros((len(own), n_terms))
         place[np.arange(len(own)), own] = 1.0
-        blocks += [part.times(place) for part in parts]
+        influence += of_effects @ place
         reasons |= {int(own[k]): reason for k, reason in why.items()}
         level = group_mean(y[np.ix_(c.now, c.members)], c.treated_now, sample.weights[c.members], n)
         mean[own] = level.estimate
-        mean_blocks.append(Block(c.members, np.nan_to_num(level.influence.T), place))
+        mean_influence += Influence.of(np.nan_to_num(level.influence.T), c.members, n) @ place
         used |= _used(sample, c, np.setdiff1d(np.flatnonzero(c.now != c.base), list(why)))
-    shape = (n, n_terms)
-    return _Found(
-        estimate,
-        Influence(shape, tuple(blocks)),
-        mean,
-        Influence(shape, tuple(mean_blocks)),
-        size,
-        reasons,
-        int(used.sum()),
-    )
+    return _Found(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()))
 
 
 class _Comparison(NamedTuple):
@@ -297,8 +287,8 @@ def _comparison(sample: Sample, observed: Rows, cells: _Cells) -> _Comparison:
 
 def _effects(
     sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None, how: _Adjustment
-) -> tuple[FloatArray, list[Block], dict[int, str]]:
-    """Estimate the terms of one cohort, with blocks of their influence, and say which have none; y is (T, n)."""
+) -> tuple[FloatArray, Influence, dict[int, str]]:
+    """Estimate the terms of one cohort, with their influence, and say which have none; y is (T, n)."""
     reference = c.now == c.base
     reasons = _unseen(
         np.any(c.treated_now, axis=1) & np.any(c.treated_base, axis=1),
@@ -311,8 +301,8 @@ def _effects(
         known = ~reference
         known[list(reasons)] = False
         values = np.where(known[:, None], gap.influence, 0.0).T
-        return np.where(known, gap.estimate, 0.0), [Block(None, values, None)], reasons
-    estimate, blocks = np.zeros(len(c.now)), []
+        return np.where(known, gap.estimate, 0.0), Influence.of(values), reasons
+    estimate, influence = np.zeros(len(c.now)), Influence.none(sample.n_units, len(c.now))
     for cells in _alike(c, np.setdiff1d(np.flatnonzero(~reference), list(reasons)), sample):
         try:
             fit = _adjusted(sample, c, cells, y, x, how)
@@ -320,8 +310,8 @@ def _effects(
             reasons |= dict.fromkeys(map(int, cells), str(error))
             continue
         estimate[cells] = fit.estimate
-        blocks.append(fit.block._replace(coefficient=np.eye(len(c.now))[cells]))
-    return estimate, blocks, reasons
+        influence += fit.influence @ np.eye(len(c.now))[cells]
+    return estimate, influence, reasons
 
 
 def _alike(c: _Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDArray[np.int64]]:
@@ -335,10 +325,10 @@ def _alike(c: _Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDA
 
 
 class _Fit(NamedTuple):
-    """Estimates of cells of the same units, with their influence as the columns of a block."""
+    """Estimates of cells of the same units, with their influence."""
 
     estimate: FloatArray
-    block: Block
+    influence: Influence
 
 
 def _adjusted(
@@ -352,7 +342,7 @@ def _adjusted(
     if sample.question.missing != "cells":
         change = y[np.ix_(c.now[cells], rows)] - y[np.ix_(c.base[cells], rows)]
         fit = panel_att(change, is_treated, x[rows], weights[rows], how.method)
-        return _Fit(fit.estimate, Block(rows, fit.influence.T * (n / len(rows)), None))
+        return _Fit(fit.estimate, Influence.of(fit.influence.T * (n / len(rows)), rows, n))
     treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
     early = np.concatenate([treated, compared])
     outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
@@ -362,7 +352,7 @@ def _adjusted(
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], how.method, as_drdid=how.as_drdid)
     influence = np.zeros((n, 1))
     np.add.at(influence[:, 0], rows, fit.influence * (n / len(rows)))
-    return _Fit(fit.estimate, Block(None, influence, None))
+    return _Fit(fit.estimate, Influence.of(influence))
 
 
 def _used(sample: Sample, c: _Comparison, cells: NDArray[np.int64]) -> Rows:

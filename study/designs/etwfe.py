@@ -297,4 +297,4 @@ def _seen_weights(sample: Sample, members: NDArray[np.int64]) -> FloatArray:
 
 def _block(n: int, members: NDArray[np.int64], values: FloatArray, own: list[int], n_terms: int) -> Influence:
     """Return the influence of one group on its own terms."""
-    return Influence.by_group(n, [members], [values], np.eye(n_terms)[own][None])
+    return Influence.of(values, members, n) @ np.eye(n_terms)[own]

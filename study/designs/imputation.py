@@ -20,7 +20,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
 from study.fixed_effects import ESTIMABLE, Regression, Terms, period_effects, refuse_unidentified, regress
-from study.influence import Influence
+from study.influence import Influence, side_by_side
 from study.panel import FloatArray
 from study.question import Sample
 
@@ -106,11 +106,13 @@ def imputation(
         np.concatenate([effects.cohort, absent]),
         np.concatenate([effects.period, absent]),
         linear,
-        _beside(effects.influence, before.influence),
+        side_by_side([effects.influence, before.influence]),
         reference=np.concatenate([np.zeros(len(effects.linear), dtype=bool), before.reference]),
         untreated_mean=np.concatenate([effects.untreated_mean, before.mean - before.linear]),
-        untreated_influence=_beside(effects.untreated_influence, before.mean_influence - before.influence),
-        membership=_beside(effects.membership, Influence.none(sample.n_units, n_leads)),
+        untreated_influence=side_by_side(
+            [effects.untreated_influence, before.mean_influence - before.influence]
+        ),
+        membership=side_by_side([effects.membership, Influence.none(sample.n_units, n_leads)]),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=int(sample.observed[_units(sample, used)].sum()),
         convention="CR0",
@@ -293,9 +295,3 @@ def _leads(sample: Sample, untreated: FloatArray, groups: Groups, leads: int | N
         mean_influence,
         [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]],
     )
-
-
-def _beside(left: Influence, right: Influence) -> Influence:
-    """Return the influence on the terms of both."""
-    k, m = left.shape[1], right.shape[1]
-    return left @ np.eye(k, k + m) + right @ np.eye(m, k + m, k)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units, rests_on_one
-from study.comparisons import Layout, cohort_gaps
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
-from study.influence import Influence
+from study.gaps import Layout, cohort_gaps
+from study.influence import Influence, side_by_side
 from study.panel import FloatArray
 from study.question import Sample
 
@@ -97,7 +97,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     cohort = np.concatenate([stack.cohort for stack in stacks])
     period = np.concatenate([stack.period for stack in stacks])
     linear = np.concatenate([stack.linear for stack in stacks])
-    influence = _side_by_side([stack.influence for stack in stacks])
+    influence = side_by_side([stack.influence for stack in stacks])
     mean = np.concatenate([stack.mean for stack in stacks])
     size = np.concatenate([stack.size for stack in stacks])
     reference = period == cohort - 1 - sample.question.anticipation
@@ -108,8 +108,8 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         linear,
         influence,
         untreated_mean=mean - linear,
-        untreated_influence=_side_by_side([stack.mean_influence for stack in stacks]) - influence,
-        membership=_side_by_side([stack.membership for stack in stacks]),
+        untreated_influence=side_by_side([stack.mean_influence for stack in stacks]) - influence,
+        membership=side_by_side([stack.membership for stack in stacks]),
         reference=reference,
         n_obs=int(sum(stack.n_obs for stack in stacks)),
         convention="CR0",
@@ -147,9 +147,7 @@ def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np
     compared[clean] = True
     gaps = cohort_gaps(
         means,
-        Layout(
-            group, position, np.full(len(position), base), np.repeat(clean[:, None], len(position), axis=1)
-        ),
+        Layout(group, position, np.full(len(position), base), compared),
     )
     cohorts = np.full(len(position), cohort)
     cells = means.cells(cohorts, position)
@@ -183,13 +181,3 @@ def _missing(stack: _Stack) -> str:
     if not stack.size.all():
         return "no treated unit"
     return "" if stack.n_compared else "no comparison unit"
-
-
-def _side_by_side(parts: list[Influence]) -> Influence:
-    """Return the influence on the terms of all parts, one after the other."""
-    total, start = sum(part.shape[1] for part in parts), 0
-    whole = Influence.none(parts[0].shape[0], total)
-    for part in parts:
-        whole += part @ np.eye(part.shape[1], total, start)
-        start += part.shape[1]
-    return whole

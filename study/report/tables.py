@@ -20,6 +20,7 @@ CONVENTIONS: dict[str, str] = {
     "CR0": "influence-function standard errors without a small-sample factor, normal critical values",
     "CR1": "standard errors with the factor G/(G-1)",
     "CR1_fixest": "regression standard errors with fixest's small-sample factor and t(G-1)",
+    "CR1_areg": "regression standard errors with the small-sample factor that counts unit effects and t(G-1)",
 }
 
 Results = dict[tuple[str, str, str, str], Result]
@@ -49,7 +50,7 @@ def main_table(plan: Plan, event: Event, results: Results) -> bytes:
         "table.tex",
         caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
         label=f"tab:{event.label}",
-        column_spec=_numeric_columns([block.lines for block in blocks], len(plan.outcomes)),
+        column_spec=numeric_columns([block.lines for block in blocks], len(plan.outcomes)),
         headings=list(plan.outcomes.values()),
         panels=blocks,
         notes=_main_notes(plan, event, results),
@@ -76,7 +77,7 @@ def _scale_lines(plan: Plan, event: Event, scale: str, results: Results) -> list
     return lines
 
 
-def _numeric_columns(groups: Sequence[Sequence[Line]], count: int) -> str:
+def numeric_columns(groups: Sequence[Sequence[Line]], count: int) -> str:
     """Return one siunitx column for each outcome, wide enough for its largest number."""
     cells = [cell for lines in groups for line in lines for cell in line.cells]
     digits = max((len(c.split(".")[0].lstrip("-{()}")) for c in cells if "." in c), default=1)
@@ -227,7 +228,7 @@ def estimate_table(fit: Estimate) -> bytes:
         "table.tex",
         caption=f"Effect of {question.event} on {question.outcome}",
         label="tab:estimate",
-        column_spec=_numeric_columns([lines], 4),
+        column_spec=numeric_columns([lines], 4),
         headings=["Estimate", "Std. error", "95% low", "95% high"],
         panels=[Block(find_design(fit.design).title, lines)],
         notes=[f"{sentence}." for sentence in _described(fit)],

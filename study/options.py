@@ -1,0 +1,70 @@
+"""Options that commands share, as what they ask of which panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from study.panel import Panel
+    from study.question import Question
+
+Event = Annotated[
+    str, typer.Option("--event", help="Event: a column of first treated periods, or of 0/1 treatment.")
+]
+PanelName = Annotated[str, typer.Option("--panel", help="A shipped panel's name, or a long CSV file.")]
+Unit = Annotated[str, typer.Option("--unit", help="Unit column of a CSV file.")]
+Time = Annotated[str, typer.Option("--time", help="Period column of a CSV file.")]
+Treatment = Annotated[bool, typer.Option("--treatment", help="The event column is 0/1 by period.")]
+Covariate = Annotated[
+    list[str] | None, typer.Option("--covariate", help="Covariate column; may be repeated.")
+]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", help="Column to cluster by; the unit where none is given.")
+]
+Scale = Annotated[str, typer.Option("--scale", help="level, log1p or proportional.")]
+Population = Annotated[
+    str,
+    typer.Option(
+        "--population",
+        help="all, a population of the panel, or a rule such as country=US and tier!=1 paper.",
+    ),
+]
+Comparison = Annotated[str, typer.Option("--comparison", help="not_yet_treated or never_treated.")]
+Base = Annotated[str, typer.Option("--base", help="universal or varying.")]
+Missing = Annotated[str, typer.Option("--missing", help="pairs, balanced or cells.")]
+Anticipation = Annotated[int, typer.Option("--anticipation", help="Periods of anticipation.")]
+Lag = Annotated[int, typer.Option("--lag", help="Periods by which the event is moved later.")]
+Horizon = Annotated[int | None, typer.Option("--horizon", help="Last event time in the average.")]
+Smallest = Annotated[
+    int | None, typer.Option("--min-cohort-size", help="Smaller cohorts are dropped and counted.")
+]
+Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
+
+
+def read_question(command: str, **values: Any) -> Question:
+    """Return the question that the options of a command ask."""
+    from study.question import Question
+
+    return Question.from_dict(values, command)
+
+
+def read_panel(
+    name: str, unit: str, time: str, outcomes: list[str], treatment: bool, question: Question
+) -> Panel:
+    """Return a shipped panel, or the columns of a CSV file that the question needs."""
+    from study.panel import Panel, load_panel
+
+    if not name.endswith(".csv"):
+        return load_panel(name)
+    return Panel.from_long(
+        name,
+        unit=unit,
+        time=time,
+        treatment=question.event if treatment else (),
+        first_treated=() if treatment else question.event,
+        outcomes=outcomes,
+        covariates=question.covariates,
+        attributes=() if question.cluster is None else question.cluster,
+    )

@@ -1,0 +1,163 @@
+"""The comparison of designs as text for a terminal and as LaTeX tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from study.agreement import LEVEL, Agreement
+from study.comparison import Comparison
+from study.report.latex import decimal, in_brackets, render
+from study.report.tables import CONVENTIONS, Block, Line, numeric_columns
+
+REFUSED = "{--}"
+EQUAL = "{equal}"
+JOINT = "Standard errors of differences are from the joint influence of the designs, with the factor G/(G-1)."
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Return the averages, their differences, the tests and the notes as text for a terminal."""
+    import pandas as pd
+
+    columns = {"design": list(comparison.labels)}
+    for outcome in comparison.outcomes:
+        columns[outcome] = [_cell(comparison, outcome, label) for label in comparison.labels]
+    averages = pd.DataFrame(columns).to_string(index=False)
+    parts = [f"{_title(comparison)}; standard errors in parentheses", averages, ""]
+    apart = comparison.differences()
+    if len(apart):
+        numbers = [f"{difference:.4f}" for difference in apart["difference"]]
+        shown = apart.assign(difference=np.where(apart["equal"], "equal", numbers)).drop(columns="equal")
+        parts += [
+            "Differences, the first less the second; p-values are adjusted for all of them",
+            shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"),
+            "",
+        ]
+    return "\n".join([*parts, *_tested(comparison), *_sentences(comparison)])
+
+
+def comparison_tables(comparison: Comparison) -> bytes:
+    """Return the averages and the tests that they agree as one LaTeX table, the differences as one an outcome."""
+    outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
+    differences = [_differences_table(comparison, outcome) for outcome in outcomes]
+    return b"\n".join([_averages_table(comparison), *differences])
+
+
+def _averages_table(comparison: Comparison) -> bytes:
+    averages = []
+    for label in comparison.labels:
+        fits = [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
+        averages.append(
+            Line(_numbered(comparison, label), [decimal(f.effect[0]) if f else REFUSED for f in fits])
+        )
+        if any(fits):
+            averages.append(Line("", [in_brackets(f.std_error[0]) if f else "" for f in fits]))
+    blocks = [Block("Panel A. Averages", averages)]
+    found = list(comparison.agreement.values())
+    if any(agreement.sup_t for agreement in found):
+        blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(found)))
+    return render(
+        "table.tex",
+        caption=_title(comparison),
+        label="tab:comparison",
+        column_spec=numeric_columns([block.lines for block in blocks], len(comparison.outcomes)),
+        headings=list(comparison.outcomes),
+        panels=blocks,
+        notes=["Standard errors in parentheses.", *_sentences(comparison)],
+    )
+
+
+def _test_lines(found: Sequence[Agreement]) -> list[Line]:
+    sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
+    return [
+        Line("Differences tested", [str(f.tested) for f in found]),
+        Line("Largest absolute t", [decimal(s.statistic) if s else "" for s in sup_t]),
+        Line(f"{LEVEL:.0%} critical value", [decimal(s.critical_value) if s else "" for s in sup_t]),
+        Line("p-value (sup-t)", [decimal(s.p_value) if s else "" for s in sup_t]),
+        Line("Wald chi-squared", [decimal(w.statistic) if w else "" for w in wald]),
+        Line("Rank", [str(w.rank) if w else "" for w in wald]),
+        Line("p-value (Wald)", [decimal(w.p_value) if w else "" for w in wald]),
+    ]
+
+
+def _differences_table(comparison: Comparison, outcome: str) -> bytes:
+    found = comparison.agreement[outcome]
+    rows = comparison.differences()
+    lines = []
+    for row in rows[rows["outcome"] == outcome].itertuples():
+        first, second = (comparison.labels.index(label) + 1 for label in (row.first, row.second))
+        difference = EQUAL if row.equal else decimal(row.difference)
+        numbers = [decimal(value) for value in (row.std_error, row.statistic, row.p_adjusted)]
+        lines.append(Line(f"({first}) less ({second})", [difference, *numbers]))
+    compared = ", ".join(_numbered(comparison, label) for label in found.labels)
+    notes = [f"{compared}.", JOINT]
+    if found.sup_t is not None:
+        notes.append(
+            f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
+            f"them at once is {decimal(found.sup_t.critical_value)} ({found.sup_t.draws} draws)."
+        )
+    return render(
+        "table.tex",
+        caption=f"Differences between the designs: {outcome}",
+        label=f"tab:differences:{comparison.outcomes.index(outcome) + 1}",
+        column_spec=numeric_columns([lines], 4),
+        headings=["Difference", "Std. error", "t", "p-value"],
+        panels=[Block("The first less the second", lines)],
+        notes=notes,
+    )
+
+
+def _numbered(comparison: Comparison, label: str) -> str:
+    return f"({comparison.labels.index(label) + 1}) {label}"
+
+
+def _title(comparison: Comparison) -> str:
+    question, outcomes = comparison.question, ", ".join(comparison.outcomes)
+    average = question.average.replace("_", " ")
+    if question.average == "event_average" and question.horizon is not None:
+        average += f" over event times 0 to {question.horizon}"
+    return f"Effect of {question.event} on {outcomes}, by design ({average}, scale {question.scale})"
+
+
+def _cell(comparison: Comparison, outcome: str, label: str) -> str:
+    fit = comparison.estimates.get((outcome, label))
+    return "refused" if fit is None else f"{fit.effect[0]:.4f} ({fit.std_error[0]:.4f})"
+
+
+def _tested(comparison: Comparison) -> list[str]:
+    """Say what the tests found, a sentence an outcome."""
+    return [
+        f"Do they agree on {outcome}? Differences tested: {found.tested}; largest absolute t "
+        f"{found.sup_t.statistic:.3f}, {LEVEL:.0%} critical value {found.sup_t.critical_value:.3f}, "
+        f"p = {found.sup_t.p_value:.4f} ({found.sup_t.draws} draws); "
+        f"Wald chi-squared {found.wald.statistic:.3f} of rank {found.wald.rank}, p = {found.wald.p_value:.4f}."
+        for outcome, found in comparison.agreement.items()
+        if found.sup_t is not None and found.wald is not None
+    ]
+
+
+def _sentences(comparison: Comparison) -> list[str]:
+    """Say with what uncertainty, what was left out or equal, and what was refused."""
+    fits = list(comparison.estimates.values())
+    told = []
+    if fits:
+        used = dict.fromkeys(fit.convention for fit in fits)
+        said = "; ".join(
+            f"{', '.join(dict.fromkeys(fit.design for fit in fits if fit.convention == c))}: {CONVENTIONS[c]}"
+            for c in used
+        )
+        units = _range([fit.sample.n_units for fit in fits])
+        treated = _range([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
+        cluster = comparison.question.cluster or "unit"
+        told.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {said}.")
+    if any(found.sup_t for found in comparison.agreement.values()):
+        told.append(JOINT)
+        told.append(
+            "With few treated units the Wald test rejects more often than its level says; prefer the other."
+        )
+    return [*told, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
+
+
+def _range(values: Sequence[int]) -> str:
+    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"

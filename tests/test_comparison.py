@@ -1,0 +1,359 @@
+"""Designs side by side: their differences, whether they agree, and what is left out of the test and why."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import simulated
+from plans import PANEL
+
+from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate
+from study.agreement import agreement_of
+from study.influence import Influence
+from study.report.comparison import comparison_tables, comparison_text
+
+QUESTION = Question("y", "event", horizon=2)
+PAIR = ["callaway_santanna", "event_study"]
+METHODS = [("callaway_santanna", {"method": method}) for method in ("dr", "ipw", "reg")]
+
+
+def two_outcomes(n: int = 150) -> Panel:
+    panel = simulated.panel(n=n, level=9.0)
+    noise = np.random.default_rng(5).normal(size=panel.outcomes["y"].shape)
+    return replace(panel, outcomes={"y": panel.outcomes["y"], "z": 3 * panel.outcomes["y"] + noise})
+
+
+def sentence(found: Comparison, *words: str) -> str:
+    """Return the only note that has all the words."""
+    (note,) = [note for note in found.notes if all(word in note for word in words)]
+    return note
+
+
+def test_the_table_has_what_each_design_says_alone() -> None:
+    panel = two_outcomes()
+    table = compare(panel, QUESTION, ["twfe", *PAIR], ["y", "z"], draws=99).tidy()
+    assert list(zip(table.outcome, table.design, strict=True)) == [
+        (outcome, design) for outcome in ("y", "z") for design in ("twfe", *PAIR)
+    ]
+    for row in table.itertuples():
+        alone = estimate(panel, QUESTION.but(outcome=row.outcome), row.design).headline.tidy()
+        assert row.estimate == alone.estimate[0]
+        assert row.std_error == alone.std_error[0]
+        assert row.conf_low == alone.conf_low[0]
+
+
+@pytest.mark.parametrize("cluster", [None, "state"])
+def test_the_error_of_a_difference_is_that_of_the_summed_differences_of_influence(
+    cluster: str | None,
+) -> None:
+    panel = simulated.panel(n=120, gaps=0.05)
+    question = QUESTION.but(cluster=cluster)
+    row = compare(panel, question, PAIR, draws=99).differences().iloc[0]
+    one, other = (estimate(panel, question, design).headline for design in PAIR)
+    groups = panel.units if cluster is None else panel.attributes["state"]
+    sums = pd.Series((one.influence - other.influence)[:, 0]).groupby(groups).sum()
+    variance = (sums**2).sum() / 120**2 * len(sums) / (len(sums) - 1)
+    assert row.difference == pytest.approx(one.effect[0] - other.effect[0], rel=1e-12)
+    assert row.std_error == pytest.approx(np.sqrt(variance), rel=1e-9)
+    assert row.statistic == pytest.approx(row.difference / row.std_error, rel=1e-12)
+
+
+def test_the_error_of_a_difference_is_near_that_of_leaving_out_one_unit_at_a_time() -> None:
+    panel = simulated.panel(n=80)
+    row = compare(panel, QUESTION, PAIR, draws=99).differences().iloc[0]
+    without = []
+    for i in range(80):
+        part = simulated.subset(panel, np.arange(80) != i)
+        one, other = (estimate(part, QUESTION, design).headline.effect[0] for design in PAIR)
+        without.append(one - other)
+    assert row.std_error == pytest.approx(np.sqrt(79 * np.var(without)), rel=0.1)
+
+
+def test_estimates_of_different_units_are_compared_on_the_union_of_them() -> None:
+    panel = simulated.panel(n=120)
+    some = np.arange(120) % 4 > 0
+    whole = estimate(panel, QUESTION)
+    part = estimate(simulated.subset(panel, some), QUESTION, "event_study")
+    found = agreement_of({"whole": whole, "part": part}, draws=99)
+    padded = np.zeros(120)
+    padded[some] = part.headline.influence[:, 0] * 120 / some.sum()
+    apart = whole.headline.influence[:, 0] - padded
+    assert found.std_error[0] == pytest.approx(np.sqrt(np.sum(apart**2) / (120 * 119)), rel=1e-9)
+    assert found.difference[0] == pytest.approx(whole.headline.effect[0] - part.headline.effect[0])
+
+
+@pytest.mark.parametrize("cluster", [None, "state"])
+def test_both_tests_are_those_of_their_textbook_formulas(cluster: str | None) -> None:
+    panel = simulated.panel(n=120)
+    question, designs = QUESTION.but(cluster=cluster), ["twfe", *PAIR]
+    found = compare(panel, question, designs, draws=9999, force=True).agreement["y"]
+    fits = [estimate(panel, question, design).headline for design in designs]
+    groups = panel.units if cluster is None else panel.attributes["state"]
+    influence = pd.DataFrame(np.hstack([fit.influence for fit in fits])).groupby(groups).sum().to_numpy()
+    effect = np.concatenate([fit.effect for fit in fits])
+    g = len(influence)
+    less_first, sums = effect[1:] - effect[0], influence[:, 1:] - influence[:, :1]
+    cov = sums.T @ sums / 120**2 * g / (g - 1)
+    assert found.wald.statistic == pytest.approx(less_first @ np.linalg.solve(cov, less_first), rel=1e-6)
+    pairs = list(combinations(range(3), 2))
+    apart = np.column_stack([influence[:, i] - influence[:, j] for i, j in pairs])
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], size=(9999, g))
+    drawn = np.abs(signs @ apart / np.sqrt((apart**2).sum(axis=0))).max(axis=1)
+    assert found.sup_t.critical_value == pytest.approx(np.quantile(drawn, 0.95), abs=0.06)
+    for p_value, difference, error in zip(found.p_adjusted, found.difference, found.std_error, strict=True):
+        assert p_value == pytest.approx(np.mean(drawn >= abs(difference / error)), abs=0.02)
+
+
+def test_designs_that_are_algebraically_equal_are_reported_as_equal_and_not_tested() -> None:
+    found = compare(simulated.panel(n=120), QUESTION, METHODS, draws=99)
+    agreement = found.agreement["y"]
+    assert agreement.equal == (found.labels,)
+    assert agreement.sup_t is None
+    assert agreement.wald is None
+    assert found.differences()["equal"].all()
+    assert (found.differences()["difference"] == 0).all()
+    assert "(method=dr), callaway_santanna (method=ipw)" in sentence(found, "Algebraically equal")
+
+
+def test_two_designs_that_are_one_on_a_balanced_panel_are_told_apart_only_on_one_with_gaps() -> None:
+    designs = ["imputation", "etwfe", "event_study"]
+    balanced = compare(simulated.panel(n=120), QUESTION, designs, draws=99).agreement["y"]
+    assert balanced.equal == (("imputation", "etwfe"),)
+    gaps = compare(simulated.panel(n=120, gaps=0.1), QUESTION, designs, draws=99).agreement["y"]
+    assert gaps.equal == ()
+    assert gaps.wald.rank == balanced.wald.rank + 1 == 2
+
+
+def test_equal_designs_neither_add_to_the_rank_nor_move_the_test() -> None:
+    panel = simulated.panel(n=120)
+    plain = compare(panel, QUESTION, PAIR, draws=999).agreement["y"]
+    more = compare(panel, QUESTION, [*METHODS, "event_study"], draws=999).agreement["y"]
+    assert len(more.pairs) == 6
+    assert more.wald.rank == plain.wald.rank == 1
+    assert more.wald.statistic == pytest.approx(plain.wald.statistic, rel=1e-6)
+    assert more.sup_t.statistic == pytest.approx(plain.sup_t.statistic, rel=1e-9)
+    assert more.sup_t.p_value == pytest.approx(plain.sup_t.p_value, abs=2e-3)
+
+
+def test_methods_that_covariates_make_different_are_tested() -> None:
+    found = compare(simulated.panel(n=150), QUESTION.but(covariates=("x1",)), METHODS, draws=99)
+    assert found.agreement["y"].equal == ()
+    assert found.agreement["y"].wald.rank == 2
+
+
+def test_a_difference_without_variance_is_neither_equal_nor_tested() -> None:
+    fit = estimate(simulated.panel(n=120), QUESTION)
+    found = agreement_of({"one": fit, "other": replace(fit, linear=fit.linear + 1)}, draws=99)
+    assert found.equal == ()
+    assert found.sup_t is None
+    assert found.difference[0] == pytest.approx(-1)
+    assert "one - other is -1 without a sampling variance" in found.notes[0]
+
+
+def test_an_estimate_without_variance_is_not_compared() -> None:
+    fit = estimate(simulated.panel(n=120), QUESTION)
+    none = Influence.none(fit.sample.n_units, len(fit.terms))
+    fixed = replace(fit, linear_influence=none, membership=None)
+    found = agreement_of(
+        {"one": fit, "other": estimate(simulated.panel(n=120), QUESTION, "event_study"), "x": fixed}
+    )
+    assert found.labels == ("one", "other")
+    assert "x has no sampling variance" in found.notes[0]
+
+
+def test_a_refusal_is_shown_in_one_line_and_the_others_are_compared() -> None:
+    question = QUESTION.but(comparison="never_treated", covariates=("x1",))
+    found = compare(simulated.panel(n=150), question, [*METHODS, "event_study"], draws=99)
+    assert found.agreement["y"].labels == found.labels[:3]
+    (refusal,) = found.refusals.values()
+    assert 'comparison="never_treated"' in refusal
+    assert "\n" not in refusal
+    text = comparison_text(found)
+    assert f"Refused: event_study: {refusal}" in text.splitlines()
+    row = found.tidy().iloc[-1]
+    assert np.isnan(row.estimate)
+    assert row.refusal == refusal
+    assert not row.compared
+
+
+def test_fewer_than_two_answers_are_one_sentence_and_no_error() -> None:
+    question = QUESTION.but(comparison="never_treated")
+    found = compare(simulated.panel(n=80), question, PAIR)
+    assert found.notes == (
+        "Fewer than two designs have estimates that can be compared, so there is no difference to test.",
+    )
+    assert found.differences().empty
+    assert np.isnan(found.tests().sup_t_p_value[0])
+    assert b"Panel B" not in comparison_tables(found)
+
+
+def test_a_coefficient_is_in_the_table_but_compared_only_when_forced() -> None:
+    panel = simulated.panel(n=120)
+    left = compare(panel, QUESTION, ["twfe", *PAIR], draws=99)
+    assert left.agreement["y"].labels == tuple(PAIR)
+    assert "event average over event times 0 to 2" in sentence(left, "Not compared: twfe", "coefficient")
+    assert list(left.tidy().compared) == [False, True, True]
+    assert left.tidy().estimate.notna().all()
+    forced = compare(panel, QUESTION, ["twfe", *PAIR], draws=99, force=True)
+    assert forced.agreement["y"].wald.rank == 2
+    assert set(forced.agreement["y"].pairs) == set(combinations(["twfe", *PAIR], 2))
+    assert sentence(forced, "Compared all the same: twfe", "coefficient")
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [({"scale": "log1p"}, "scale log1p"), ({"horizon": 1}, "event times 0 to 1")]
+)
+def test_estimates_of_unlike_scale_or_window_are_compared_only_when_forced(
+    other: dict[str, object], said: str
+) -> None:
+    panel = simulated.panel(n=120, level=9.0)
+    fits = {
+        "first": estimate(panel, QUESTION),
+        "second": estimate(panel, QUESTION, "event_study"),
+        "unlike": estimate(panel, QUESTION.but(**other)),
+    }
+    found = agreement_of(fits, draws=99)
+    assert found.labels == ("first", "second")
+    assert found.notes[0].startswith("Not compared: unlike, of another kind")
+    assert said in found.notes[0]
+    assert agreement_of(fits, draws=99, force=True).labels == tuple(fits)
+
+
+def test_estimates_that_cluster_differently_have_no_joint_distribution() -> None:
+    panel = simulated.panel(n=80)
+    fits = {
+        "unit": estimate(panel, QUESTION),
+        "state": estimate(panel, QUESTION.but(cluster="state"), "event_study"),
+    }
+    with pytest.raises(QuestionError, match="cluster by state and unit"):
+        agreement_of(fits)
+
+
+def test_the_p_value_of_one_difference_is_near_the_normal_one() -> None:
+    found = compare(simulated.panel(n=300), QUESTION, PAIR, draws=9999)
+    agreement = found.agreement["y"]
+    assert agreement.sup_t.p_value == pytest.approx(agreement.wald.p_value, abs=0.02)
+    assert agreement.sup_t.critical_value == pytest.approx(1.96, abs=0.08)
+    assert agreement.sup_t.p_value == agreement.p_adjusted[0]
+
+
+def test_designs_that_differ_by_far_have_the_smallest_p_value_that_the_draws_allow() -> None:
+    panel = simulated.panel(n=120)
+    tripled = replace(panel, outcomes={"y": 3 * panel.outcomes["y"]})
+    fits = {"one": estimate(panel, QUESTION), "three": estimate(tripled, QUESTION)}
+    found = agreement_of(fits, draws=199)
+    assert found.sup_t.p_value == 1 / 200
+    assert found.wald.p_value < 1e-9
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_draws() -> None:
+    panel = two_outcomes(90)
+    runs = [compare(panel, QUESTION, ["twfe", *PAIR], ["y", "z"], draws=199, seed=s) for s in (3, 3, 4)]
+    texts = [comparison_text(found).encode() + comparison_tables(found) for found in runs]
+    assert texts[0] == texts[1]
+    assert runs[0].tests().sup_t_p_value.tolist() != runs[2].tests().sup_t_p_value.tolist()
+
+
+def test_without_names_every_design_that_draws_nothing_is_compared() -> None:
+    found = compare(simulated.panel(n=120), QUESTION, draws=99)
+    assert set(found.labels) == {name for name, d in all_designs().items() if "seed" not in d.options}
+    assert "dml_panel" not in found.labels
+    assert "twfe" in found.labels
+
+
+def test_an_estimate_with_errors_that_are_not_those_of_sampling_is_pointed_out() -> None:
+    designs = [("callaway_santanna", {"variance": "drdid"}), "event_study"]
+    found = compare(simulated.panel(n=120), QUESTION, designs, draws=99)
+    assert sentence(found, 'variance="drdid"', "not those of sampling")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"designs": ["twef"]}, 'no design "twef"'),
+        ({"designs": "twfe"}, "give a list of names"),
+        ({"designs": []}, "designs is empty"),
+        ({"designs": ["twfe", "twfe"]}, 'two designs have the label "twfe"'),
+        ({"designs": [("twfe", {"metod": 1})]}, 'no option "metod"'),
+        ({"designs": [("twfe", "dr")]}, "is no design"),
+        ({"designs": [7]}, "7 is no design"),
+        ({"outcomes": ["y", "y"]}, "different names"),
+        ({"outcomes": "y"}, "different names"),
+        ({"outcomes": ["yy"]}, 'Did you mean "y"'),
+        ({"draws": 0}, "draws is 0"),
+    ],
+)
+def test_a_mistake_in_what_is_asked_is_one_clear_line(arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(QuestionError, match=said) as error:
+        compare(simulated.panel(n=60), QUESTION, **({"designs": PAIR} | arguments))
+    assert "\n" not in str(error.value)
+
+
+def study(*arguments: object, cwd: object) -> subprocess.CompletedProcess[str]:
+    program = "from study.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_prints_the_table_the_differences_and_the_tests(tmp_path) -> None:
+    shared = ["compare", "--panel", PANEL, "--event", "first_treated", "--outcome", "y", "--draws", 199]
+    shared += [part for design in ("twfe", *PAIR) for part in ("--design", design)]
+    done = study(*shared, "--outcome", "count", "--horizon", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    panel = Panel.from_long(
+        PANEL, unit="unit", time="time", first_treated="first_treated", outcomes=["y", "count"]
+    )
+    question = Question("y", "first_treated", horizon=3)
+    expected = compare(panel, question, ["twfe", *PAIR], ["y", "count"], draws=199)
+    assert done.stdout == comparison_text(expected) + "\n"
+    assert "Do they agree on count?" in done.stdout
+    forced = study(*shared, "--force", "--latex", cwd=tmp_path)
+    assert forced.stdout.count(r"\begin{tabular}") == 2
+    assert "(1) less (2)" in forced.stdout
+    wrong = study(*shared, "--design", "imputatoin", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+def test_the_tables_compile_alone_without_overfull_boxes(tmp_path) -> None:
+    panel = two_outcomes()
+    panel = replace(panel, outcomes={"y_50%": panel.outcomes["y"], "z": panel.outcomes["z"]})
+    designs = ["twfe", "event_study", *METHODS, ("callaway_santanna", {"method": "dr"}, "a & b_1")]
+    found = compare(panel, QUESTION.but(outcome="z", covariates=("x1",)), designs, ["y_50%", "z"], draws=199)
+    assert len(found.refused) == 1
+    start = rb"\documentclass{article}\usepackage{booktabs,siunitx,threeparttable}\begin{document}"
+    (tmp_path / "alone.tex").write_bytes(start + comparison_tables(found) + rb"\end{document}")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
+def test_the_sup_t_test_of_designs_that_agree_rejects_at_its_size_with_thirty_treated() -> None:
+    rng = np.random.default_rng(20261124)
+    designs = [*PAIR, "imputation"]
+    panels, rejected = 150, 0
+    for _ in range(panels):
+        found = compare(simulated.few_treated(rng), QUESTION, designs, draws=299).agreement["y"]
+        assert found.wald.rank == 2
+        rejected += found.sup_t.p_value <= 0.05
+    assert abs(rejected / panels - 0.05) <= 3 * np.sqrt(0.05 * 0.95 / panels)

@@ -116,15 +116,11 @@ def _single(estimate: Estimate, term: str, cells: Cells, *, by_share: bool) -> E
 
 def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
     """Average effects and untreated means with the same weights."""
-    share = _shares(estimate)
-    weight = np.zeros((len(share), len(averages)))
-    total = np.ones(len(averages))
-    for m, average in enumerate(averages):
-        cells = np.flatnonzero(average.cells)
-        by_share = average.by_share and len(cells) > 1
-        cell_weight = share[cells] if by_share else np.ones(len(cells))
-        weight[cells, m] = cell_weight / cell_weight.sum()
-        total[m] = cell_weight.sum() if by_share else np.inf
+    cells = np.stack([a.cells for a in averages], axis=1)
+    by_share = np.array([a.by_share for a in averages]) & (cells.sum(axis=0) > 1)
+    parts = np.where(cells, np.where(by_share, _shares(estimate)[:, None], 1.0), 0.0)
+    weight = parts / parts.sum(axis=0)
+    total = np.where(by_share, parts.sum(axis=0), np.inf)
 
     def averaged(values: FloatArray, influence: Influence) -> tuple[FloatArray, Influence]:
         mean = weight.T @ np.where(weight.any(axis=1), values, 0.0)

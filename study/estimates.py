@@ -307,7 +307,7 @@ def coefficients(
     sample: Sample,
     terms: tuple[str, ...],
     linear: FloatArray,
-    influence: Influence,
+    influence: Influence | FloatArray,
     *,
     n_obs: int,
     **fields: Any,
@@ -319,7 +319,7 @@ def coefficients(
     sample, terms, n_obs, **fields
         As in :class:`Estimate`.
     linear : ndarray, shape (K,)
-    influence : Influence, shape (n, K)
+    influence : Influence or ndarray, shape (n, K)
     """
     unlabelled = np.full(len(terms), np.nan)
     return Estimate(
@@ -327,7 +327,7 @@ def coefficients(
         estimand=Estimand.COEFFICIENT,
         terms=terms,
         linear=linear,
-        linear_influence=influence,
+        linear_influence=influence if isinstance(influence, Influence) else Influence.of(influence),
         cohort=unlabelled,
         period=unlabelled,
         event_time=unlabelled,

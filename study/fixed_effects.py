@@ -296,10 +296,10 @@ def _least_squares(group: _Group, unit_effects: bool) -> _State:
         return _sums(group, _marks(group), residual, unit_effects, 0.0)
     weighted, seen = group.features * group.weights[:, None], group.seen[0]
     gram = weighted.T @ group.features
-    demean: FloatArray = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
+    demean = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
     return _State(
         residual,
-        np.kron(gram, demean),
+        np.asarray(np.kron(gram, demean), dtype=np.float64),
         np.kron(np.diag(gram), seen),
         np.empty((gram.size // len(gram) * len(seen), 0)),
         np.empty((0, 0)),

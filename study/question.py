@@ -236,7 +236,7 @@ class Sample:
         cluster = self.question.cluster
         return self.unit_ids if cluster is None else self.attributes[cluster].astype(str)
 
-    @property
+    @cached_property
     def cohorts(self) -> FloatArray:
         """First treated periods inside the window, ascending."""
         if self.first_treated is None:

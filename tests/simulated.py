@@ -102,10 +102,15 @@ def draw_alike(rng: np.random.Generator, n: int) -> Panel:
 
 
 def with_late_units(n: int = 70, seed: int = 0, gaps: float = 0.0, level: float = 0.0) -> Panel:
-    """Return a panel some of whose units are first treated after its last period, with a covariate that trends."""
+    """Return a panel some of whose units are first treated after its last period, with a covariate that trends.
+
+    Where the outcome has gaps, the covariate "moving" has some too.
+    """
     made = panel(n, seed, gaps, level, cohorts=(4, 6, 7, 11))
     drift = made.covariates["x2"] * PERIODS**1.5
-    return replace(made, covariates=dict(made.covariates) | {"drifting": drift})
+    unseen = np.random.default_rng(seed).random(drift.shape) < gaps / 4
+    moving = np.where(unseen, np.nan, made.covariates["moving"])
+    return replace(made, covariates=dict(made.covariates) | {"drifting": drift, "moving": moving})
 
 
 def counts(whole: Panel, seed: int = 1) -> Panel:

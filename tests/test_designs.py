@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,27 +14,86 @@ import simulated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import study.designs
 from study import Estimate, Panel, Question, QuestionError, all_designs, estimate
 from study.designs import find_design
 
-DESIGNS = ("twfe", "event_study", "callaway_santanna")
-QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-QUESTIONS = (
-    Question("y", "event"),
-    Question("y", "event", base="universal", cluster="state", weights="size"),
+ALL_DESIGNS = tuple(module.name for module in pkgutil.iter_modules(study.designs.__path__))
+OF_LEARNERS = ("dml_panel",)
+QUICK = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CLUSTERED = {"base": "universal", "cluster": "state", "weights": "size"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A design with some of its options, and what its question asks beside the defaults."""
+
+    design: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    asks: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        values = [str(value) for value in (*self.options.values(), *self.asks.values())]
+        return "-".join([self.design, *values])
+
+    def answers(self, panel: Panel, **asked: Any) -> list[Estimate]:
+        """Answer the plain question, and one with weights and clusters, each with its average."""
+        questions = [Question("y", "event", **({**self.asks, **asked, **more})) for more in ({}, CLUSTERED)]
+        fits = [estimate(panel, question, self.design, **self.options) for question in questions]
+        return [made for fit in fits for made in (fit, fit.headline)]
+
+
+LINEAR = (
+    Case("twfe"),
+    Case("event_study"),
+    Case("event_study", {"bin_at": 2}),
+    Case("callaway_santanna"),
+    Case("callaway_santanna", {"method": "dr"}, {"covariates": ("x1",)}),
+    Case("callaway_santanna", {"method": "reg"}, {"covariates": ("x1",), "comparison": "never_treated"}),
+    Case("sun_abraham"),
+    Case("sun_abraham", {"variance": "conditional"}, {"covariates": ("moving",)}),
+    Case("imputation"),
+    Case("imputation", {"variance": "conservative", "leads": 2}, {"covariates": ("moving",)}),
+    Case("etwfe", {"effects": "cohort"}),
+    Case("etwfe", {"effects": "unit"}, {"comparison": "never_treated"}),
+    Case("etwfe", {"effects": "cohort", "variance": "conditional"}, {"covariates": ("x1",)}),
+    Case("stacked", {"before": 2, "after": 1}),
+    Case("lp_did", {"weighting": "variance"}),
+    Case("lp_did", {"weighting": "equal"}),
 )
+POISSON = (
+    Case("poisson_twfe", {"terms": "treatment"}),
+    Case("poisson_twfe", {"terms": "event_time"}),
+    Case("poisson_twfe", {"terms": "cohort_time"}),
+    Case("etwfe", {"family": "poisson", "effects": "cohort"}),
+    Case("etwfe", {"family": "poisson", "effects": "unit"}),
+)
+CASES = LINEAR + POISSON
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+every_linear_case = pytest.mark.parametrize("case", LINEAR, ids=str)
+every_poisson_case = pytest.mark.parametrize("case", POISSON, ids=str)
+seeds = st.integers(0, 96)
+gaps_or_none = st.sampled_from([0.0, 0.05])
 
 
-def answers(panel: Panel, design: str) -> list[Estimate]:
-    return [estimate(panel, question, design) for question in QUESTIONS]
+def test_every_design_without_learners_has_its_invariances_tested() -> None:
+    assert {case.design for case in CASES} | set(OF_LEARNERS) == set(ALL_DESIGNS)
 
 
-def same(ours: list[Estimate], theirs: list[Estimate], factor: float = 1.0, of_error: float = 1.0) -> None:
+def drawn(case: Case, seed: int, gaps: float) -> Panel:
+    """Return a small panel, of counts for a Poisson regression."""
+    if case in POISSON:
+        return simulated.counts(simulated.panel(n=50, seed=seed, gaps=gaps, level=2.0), seed)
+    return simulated.panel(n=50, seed=seed, gaps=gaps)
+
+
+def same(ours: list[Estimate], theirs: list[Estimate], factor: float = 1.0) -> None:
     """Hold effects and errors to each other, up to a factor."""
     for one, other in zip(ours, theirs, strict=True):
+        assert np.isfinite(one.effect).all()
         size = np.nanmax(one.std_error) * abs(factor)
         np.testing.assert_allclose(other.effect, factor * one.effect, rtol=1e-9, atol=1e-9 * size)
-        np.testing.assert_allclose(other.std_error, abs(factor) * of_error * one.std_error, rtol=1e-8)
+        np.testing.assert_allclose(other.std_error, abs(factor) * one.std_error, rtol=1e-8)
 
 
 def long(panel: Panel) -> pd.DataFrame:
@@ -51,81 +112,166 @@ def from_long(table: pd.DataFrame) -> Panel:
         time="time",
         first_treated="event",
         outcomes="y",
-        covariates=["size"],
+        covariates=["size", "x1", "moving"],
         attributes="state",
     )
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-@given(seed=st.integers(0, 2**32 - 1))
+@every_case
+@given(seed=seeds, gaps=gaps_or_none)
 @QUICK
-def test_the_order_of_rows_does_not_matter(design: str, seed: int) -> None:
-    table = long(simulated.panel(n=50, seed=seed % 97, gaps=0.05))
-    same(
-        answers(from_long(table), design), answers(from_long(table.sample(frac=1, random_state=seed)), design)
-    )
+def test_the_order_of_rows_does_not_matter(case: Case, seed: int, gaps: float) -> None:
+    table = long(drawn(case, seed, gaps))
+    shuffled = table.sample(frac=1, random_state=seed)
+    same(case.answers(from_long(table)), case.answers(from_long(shuffled)))
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-@given(seed=st.integers(0, 2**32 - 1))
+@every_case
+@given(seed=seeds, gaps=gaps_or_none)
 @QUICK
-def test_the_labels_of_units_do_not_matter(design: str, seed: int) -> None:
-    panel = simulated.panel(n=50, seed=seed % 97, gaps=0.05)
+def test_the_labels_of_units_do_not_matter(case: Case, seed: int, gaps: float) -> None:
+    panel = drawn(case, seed, gaps)
     names = np.random.default_rng(seed).permutation(panel.units)
     relabelled = simulated.ordered(replace(panel, units=names), np.argsort(names))
-    same(answers(panel, design), answers(relabelled, design))
+    same(case.answers(panel), case.answers(relabelled))
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-@given(seed=st.integers(0, 96), shift=st.integers(-3000, 3000))
+@every_case
+@given(seed=seeds, gaps=gaps_or_none, shift=st.integers(-3000, 3000))
 @QUICK
-def test_the_start_of_time_does_not_matter(design: str, seed: int, shift: int) -> None:
-    panel = simulated.panel(n=50, seed=seed, gaps=0.05)
+def test_the_start_of_time_does_not_matter(case: Case, seed: int, gaps: float, shift: int) -> None:
+    panel = drawn(case, seed, gaps)
     dates = {"event": panel.first_treated["event"] + shift}
     moved = replace(panel, periods=panel.periods + shift, first_treated=dates)
-    same(answers(panel, design), answers(moved, design))
+    same(case.answers(panel), case.answers(moved))
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-@given(seed=st.integers(0, 96), factor=st.floats(1e-4, 1e4) | st.floats(-1e4, -1e-4))
+def times(panel: Panel, factor: Any) -> Panel:
+    """Return the panel with its outcome multiplied by something."""
+    return replace(panel, outcomes={"y": factor * panel.outcomes["y"]})
+
+
+@every_linear_case
+@given(seed=seeds, gaps=gaps_or_none, factor=st.floats(1e-4, 1e4) | st.floats(-1e4, -1e-4))
 @QUICK
-def test_effects_and_errors_have_the_units_of_the_outcome(design: str, seed: int, factor: float) -> None:
-    panel = simulated.panel(n=50, seed=seed, gaps=0.05)
-    scaled = replace(panel, outcomes={"y": factor * panel.outcomes["y"]})
-    same(answers(panel, design), answers(scaled, design), factor)
+def test_effects_and_errors_have_the_units_of_the_outcome(
+    case: Case, seed: int, gaps: float, factor: float
+) -> None:
+    panel = drawn(case, seed, gaps)
+    scaled = times(panel, factor)
+    same(case.answers(panel), case.answers(scaled), factor)
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-@given(seed=st.integers(0, 96), size=st.floats(0.1, 100))
+@every_poisson_case
+@given(seed=seeds, gaps=gaps_or_none, factor=st.floats(1e-4, 1e4))
 @QUICK
-def test_constants_of_units_and_periods_drop_out(design: str, seed: int, size: float) -> None:
-    panel = simulated.panel(n=50, seed=seed, gaps=0.05)
+def test_proportional_effects_of_a_poisson_regression_have_no_units_and_level_effects_those_of_the_outcome(
+    case: Case, seed: int, gaps: float, factor: float
+) -> None:
+    panel = drawn(case, seed, gaps)
+    scaled = times(panel, factor)
+    same(case.answers(panel), case.answers(scaled), factor)
+    same(case.answers(panel, scale="proportional"), case.answers(scaled, scale="proportional"))
+
+
+def of_cohorts_only(case: Case) -> bool:
+    """Say whether a design has an effect for each cohort where others have one for each unit."""
+    return case.options.get("effects") == "cohort"
+
+
+@every_linear_case
+@given(seed=seeds, gaps=gaps_or_none, size=st.floats(0.1, 100))
+@QUICK
+def test_constants_of_units_and_periods_drop_out(case: Case, seed: int, gaps: float, size: float) -> None:
+    panel = drawn(case, seed, 0.0 if of_cohorts_only(case) else gaps)
     rng = np.random.default_rng(seed)
     constants = size * (rng.normal(size=(50, 1)) + rng.normal(size=len(panel.periods)))
-    same(
-        answers(panel, design),
-        answers(replace(panel, outcomes={"y": panel.outcomes["y"] + constants}), design),
-    )
+    moved = replace(panel, outcomes={"y": panel.outcomes["y"] + constants})
+    same(case.answers(panel), case.answers(moved))
 
 
-@pytest.mark.parametrize("design", ["callaway_santanna"])
-@given(seed=st.integers(0, 96))
+@pytest.mark.parametrize("case", [case for case in LINEAR if of_cohorts_only(case)], ids=str)
+@given(seed=seeds, size=st.floats(0.1, 100))
 @QUICK
-def test_a_panel_put_beside_its_copy_has_the_same_effects_and_smaller_errors(design: str, seed: int) -> None:
-    panel = simulated.panel(n=50, seed=seed, gaps=0.05)
+def test_with_gaps_and_cohort_effects_constants_of_cohorts_drop_out_and_those_of_units_do_not(
+    case: Case, seed: int, size: float
+) -> None:
+    panel = drawn(case, seed, gaps=0.05)
+    rng = np.random.default_rng(seed)
+    cohort = np.unique(np.nan_to_num(panel.first_treated["event"]), return_inverse=True)[1]
+    constants = size * (rng.normal(size=4)[cohort][:, None] + rng.normal(size=len(panel.periods)))
+    moved = replace(panel, outcomes={"y": panel.outcomes["y"] + constants})
+    same(case.answers(panel), case.answers(moved))
+    of_units = replace(panel, outcomes={"y": panel.outcomes["y"] + size * rng.normal(size=(50, 1))})
+    assert np.abs(case.answers(of_units)[0].effect - case.answers(panel)[0].effect).max() > 1e-4 * size
+
+
+@pytest.mark.parametrize("case", [case for case in POISSON if not of_cohorts_only(case)], ids=str)
+@given(seed=seeds, gaps=gaps_or_none)
+@QUICK
+def test_factors_of_units_drop_out_of_a_poisson_regression_whose_weights_undo_them(
+    case: Case, seed: int, gaps: float
+) -> None:
+    panel = drawn(case, seed, gaps)
+    factor = np.random.default_rng(seed).uniform(0.2, 5.0, size=(50, 1))
+    undone = dict(panel.covariates) | {"size": panel.covariates["size"] / factor}
+    moved = replace(times(panel, factor), covariates=undone)
+    ours, theirs = (
+        estimate(p, Question("y", "event", scale="proportional", weights="size"), case.design, **case.options)
+        for p in (panel, moved)
+    )
+    same([ours], [theirs])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("poisson_twfe", {"terms": "cohort_time"}),
+        Case("etwfe", {"family": "poisson", "effects": "cohort"}),
+        Case("etwfe", {"family": "poisson", "effects": "unit"}),
+    ],
+    ids=str,
+)
+@given(seed=seeds)
+@QUICK
+def test_factors_of_cohorts_and_periods_drop_out_of_a_saturated_poisson_regression_without_gaps(
+    case: Case, seed: int
+) -> None:
+    panel = simulated.counts(simulated.panel(n=50, seed=seed, level=2.0), seed)
+    rng = np.random.default_rng(seed)
+    cohort = np.unique(np.nan_to_num(panel.first_treated["event"]), return_inverse=True)[1]
+    factor = np.exp(rng.normal(size=4))[cohort][:, None] * np.exp(rng.normal(size=len(panel.periods)))
+    question = Question("y", "event", scale="proportional", comparison="never_treated")
+    if case.design == "poisson_twfe":
+        question = question.but(comparison="not_yet_treated")
+    ours, theirs = (estimate(p, question, case.design, **case.options) for p in (panel, times(panel, factor)))
+    same([ours], [theirs])
+
+
+@every_case
+@given(seed=seeds, gaps=gaps_or_none)
+@QUICK
+def test_a_panel_put_beside_its_copy_has_the_same_effects_and_errors_of_more_clusters(
+    case: Case, seed: int, gaps: float
+) -> None:
+    panel = drawn(case, seed, gaps)
     twice = simulated.ordered(panel, np.repeat(np.arange(50), 2))
     twice = replace(twice, units=np.array([f"{u}{i % 2}" for i, u in enumerate(twice.units)]))
-    question = QUESTIONS[0]
-    same([estimate(panel, question, design)], [estimate(twice, question, design)], of_error=1 / np.sqrt(2))
+    plain, average, clustered, its_average = zip(case.answers(panel), case.answers(twice), strict=True)
+    for (one, other), smaller in ((plain, 2), (average, 2), (clustered, 1), (its_average, 1)):
+        size = np.nanmax(one.std_error)
+        np.testing.assert_allclose(other.effect, one.effect, rtol=1e-9, atol=1e-9 * size)
+        ours, theirs = one.covariance("CR0"), other.covariance("CR0")
+        np.testing.assert_allclose(theirs * smaller, ours, rtol=1e-7, atol=1e-9 * size**2)
 
 
 @pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])
-@pytest.mark.parametrize("design", DESIGNS)
-def test_every_scale_has_finite_effects_and_errors(design: str, scale: str) -> None:
+@every_linear_case
+def test_every_scale_has_finite_effects_and_errors(case: Case, scale: str) -> None:
     panel = simulated.panel(n=80, level=9.0)
-    fit = estimate(panel, Question("y", "event", scale=scale), design)
-    assert np.isfinite(fit.effect).all()
-    assert np.isfinite(fit.std_error[~fit.reference]).all()
+    for fit in case.answers(panel, scale=scale):
+        assert np.isfinite(fit.effect).all()
+        assert np.isfinite(fit.std_error[~fit.reference]).all()
 
 
 def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
@@ -160,38 +306,80 @@ def switching(panel: Panel) -> Panel:
     return replace(panel, first_treated={}, treatment={"grant": path})
 
 
+def with_gaps(panel: Panel) -> Panel:
+    y = panel.outcomes["y"].copy()
+    y[::7, 3] = np.nan
+    return replace(panel, outcomes={"y": y})
+
+
+ASKED = Question("y", "event")
 UNSUITABLE: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
     "switches off": (switching, Question("y", "grant"), "an event that switches off"),
-    "never treated": (
-        lambda p: p,
-        Question("y", "event", comparison="never_treated"),
-        'comparison="never_treated"',
-    ),
-    "varying base": (lambda p: p, Question("y", "event", base="varying"), 'base="varying"'),
-    "cells": (lambda p: p, Question("y", "event", missing="cells"), 'missing="cells"'),
+    "never treated": (lambda p: p, ASKED.but(comparison="never_treated"), 'comparison="never_treated"'),
+    "varying base": (lambda p: p, ASKED.but(base="varying"), 'base="varying"'),
+    "cells": (lambda p: p, ASKED.but(missing="cells"), 'missing="cells"'),
+    "gaps": (with_gaps, ASKED, "gaps in the outcome"),
+    "covariates": (lambda p: p, ASKED.but(covariates=("moving",)), "covariates"),
+    "weights": (lambda p: p, ASKED.but(weights="size"), "weights"),
+    "clusters": (lambda p: p, ASKED.but(cluster="state"), "a cluster above the unit"),
+    "anticipation": (lambda p: p, ASKED.but(anticipation=1), "anticipation"),
+    "proportional": (lambda p: p, ASKED.but(scale="proportional"), 'scale="proportional"'),
+}
+CHEAPLY: dict[str, dict[str, Any]] = {
+    "dml_panel": {"folds": 2, "repetitions": 1},
+    "stacked": {"before": 2, "after": 1},
 }
 
 
-@pytest.mark.parametrize("case", UNSUITABLE)
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("name", UNSUITABLE)
+@pytest.mark.parametrize("design", ALL_DESIGNS)
 def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_names_those_that_can(
-    design: str, case: str
+    design: str, name: str
 ) -> None:
-    change, question, said = UNSUITABLE[case]
-    panel = change(simulated.panel(n=60))
+    change, question, said = UNSUITABLE[name]
+    panel = change(simulated.panel(n=60, level=9.0))
     sample = question.sample(panel)
     refusal = find_design(design).refusal(sample)
+    options = CHEAPLY.get(design, {})
     if refusal is None:
-        assert np.isfinite(estimate(panel, question, design).effect).all()
+        fit = estimate(panel, question, design, **options)
+        assert np.isfinite(fit.effect).all()
+        assert np.isfinite(fit.std_error[~fit.reference]).all()
         return
     able = [name for name, d in all_designs().items() if d.refusal(sample) is None]
     with pytest.raises(QuestionError) as error:
-        estimate(panel, question, design)
+        estimate(panel, question, design, **options)
     assert str(error.value) == refusal
     assert said in refusal
     assert "\n" not in refusal
     assert able
     assert all(name in refusal for name in able)
+
+
+@pytest.mark.parametrize("design", ALL_DESIGNS)
+def test_a_design_is_listed_with_the_estimand_of_its_answers(design: str) -> None:
+    fit = estimate(simulated.panel(n=60, level=9.0), ASKED, design, **CHEAPLY.get(design, {}))
+    assert find_design(design).estimand is fit.estimand
+
+
+@pytest.mark.parametrize("name", UNSUITABLE)
+def test_every_question_has_a_design_that_answers_it(name: str) -> None:
+    change, question, _ = UNSUITABLE[name]
+    sample = question.sample(change(simulated.panel(n=60)))
+    assert any(find_design(design).refusal(sample) is None for design in ALL_DESIGNS)
+
+
+@every_poisson_case
+def test_a_poisson_regression_refuses_a_logarithmic_scale_and_an_outcome_below_zero(case: Case) -> None:
+    panel = simulated.counts(simulated.panel(n=60))
+    with pytest.raises(QuestionError, match=rf'^{case.design}: .* in levels; use scale="proportional" or'):
+        case.answers(panel, scale="log1p")
+    y = panel.outcomes["y"].copy()
+    y[3, 2] = -1.0
+    with pytest.raises(
+        QuestionError, match=rf"^{case.design}: .* but y is -1 for \(u0003, 3\); use a linear"
+    ):
+        case.answers(replace(panel, outcomes={"y": y}))
 
 
 def test_callaway_santanna_refuses_a_treatment_that_switches_off() -> None:

@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -101,11 +101,15 @@ class Design:
     handles: tuple[Handles, ...]
     function: Callable[..., Estimate]
 
-    @property
+    @cached_property
     def options(self) -> dict[str, Any]:
         """Options of the design with their defaults."""
         parameters = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.function)
 
     def refusal(self, sample: Sample) -> str | None:
         """Say in one line why the design cannot answer the sample's question, or return None."""
@@ -118,7 +122,7 @@ class Design:
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
-        hints = get_type_hints(self.function)
+        hints = self._hints
         for name, value in options.items():
             if name not in self.options:
                 raise unknown("option", name, self.options or ["(none)"], self.name)

@@ -19,13 +19,14 @@ from study.cohorts import (
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
-from study.gaps import Layout, cohort_gaps
+from study.gaps import Layout, cohort_gaps, regression_gaps
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 from study.two_by_two import Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
 
 COLLINEAR = 1e-7
+COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
 
 
 @design(
@@ -95,10 +96,9 @@ def callaway_santanna(
     cohorts, notes = cohorts_with_base(sample)
     cells = _cells(sample, cohorts)
     means = cohort_means(sample)
-    if x is None and (means.whole or sample.question.missing == "cells"):
-        found = _from_means(sample, means, cells)
-    else:
-        found = _from_units(sample, cells, x, adjustment)
+    pairs = sample.question.missing != "cells"
+    by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
+    found = _from_means(sample, means, cells, x) if by_means else _from_units(sample, cells, x, adjustment)
     notes += left_out(cells.cohort, cells.period, found.reasons)
     known = np.ones(len(cells.cohort), dtype=bool)
     known[list(found.reasons)] = False
@@ -194,14 +194,19 @@ def _unseen(treated: Rows, compared: Rows, reference: Rows) -> dict[int, str]:
     return reasons | {int(k): "no treated unit is observed" for k in np.flatnonzero(~treated)}
 
 
-def _from_means(sample: Sample, means: CohortMeans, cells: _Cells) -> _Found:
-    """Estimate all terms from the means by cohort and period, where who is seen does not hang on the period."""
+def _from_means(sample: Sample, means: CohortMeans, cells: _Cells, x: FloatArray | None) -> _Found:
+    """Estimate all terms from sums by cohort and period, where who is seen does not hang on the period."""
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
     compared = _compared(sample, cells, means.dates)
-    gaps = cohort_gaps(means, Layout(group, cells.now, cells.base, compared))
+    layout, collinear = Layout(group, cells.now, cells.base, compared), np.zeros(len(each), dtype=bool)
+    if x is None:
+        gaps = cohort_gaps(means, layout)
+    else:
+        gaps, identified = regression_gaps(means, layout, x)
+        collinear = ~identified & ~cells.reference
     seen = means.weight > 0
     both = [seen[:, cells.now], seen[:, cells.base]]
-    reasons = _unseen(
+    reasons = dict.fromkeys(map(int, np.flatnonzero(collinear)), COLLINEAR_COMPARISON) | _unseen(
         both[0][group, each] & both[1][group, each],
         np.any(compared & both[0], axis=0) & np.any(compared & both[1], axis=0),
         cells.reference,

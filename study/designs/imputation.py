@@ -97,7 +97,7 @@ def imputation(
     first = _untreated_regression(sample, untreated, used, np.empty((used.sum(), len(sample.periods), 0)))
     prediction = _prediction(sample, untreated, used, first)
     effects = _effects(sample, prediction, first)
-    before = _leads(sample, untreated, used, leads)
+    before = _no_leads(sample) if leads == 0 else _leads(sample, untreated, used, leads)
     n_leads = len(before.event_time)
     absent = np.full(n_leads, np.nan)
     linear = np.concatenate([effects.linear, before.linear])
@@ -267,6 +267,11 @@ def _without_prediction(sample: Sample, prediction: FloatArray) -> list[str]:
         f"{int(lost.sum())} treated unit-periods of {int(lost.any(axis=1).sum())} units left out: the unit or its "
         "covariates are not observed before treatment"
     ]
+
+
+def _no_leads(sample: Sample) -> _Leads:
+    none, influence = np.empty(0), Influence.none(sample.n_units, 0)
+    return _Leads(none, np.empty(0, dtype=bool), none, influence, none, influence, [])
 
 
 def _leads(sample: Sample, untreated: FloatArray, groups: Groups, leads: int | None) -> _Leads:

@@ -1,0 +1,56 @@
+"""The designs of the catalogue by name, with the options that make estimators of their own of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import simulated
+
+from study import Estimate, Panel, Question, estimate
+
+ASKED = Question("y", "event")
+Options = Mapping[str, Any]
+LINEAR: dict[str, tuple[str, Options]] = {
+    "callaway_santanna": ("callaway_santanna", {}),
+    "sun_abraham": ("sun_abraham", {}),
+    "imputation": ("imputation", {"leads": 0}),
+    "etwfe": ("etwfe", {"effects": "cohort"}),
+    "etwfe unit": ("etwfe", {"effects": "unit"}),
+    "stacked": ("stacked", {"before": 2, "after": 1}),
+}
+POISSON: dict[str, tuple[str, Options]] = {
+    "poisson_twfe": ("poisson_twfe", {"terms": "cohort_time"}),
+    "etwfe poisson": ("etwfe", {"family": "poisson", "effects": "cohort"}),
+    "etwfe poisson unit": ("etwfe", {"family": "poisson", "effects": "unit"}),
+}
+GROUP_TIME = LINEAR | POISSON
+OTHERS: dict[str, tuple[str, Options]] = {
+    "twfe": ("twfe", {}),
+    "event_study": ("event_study", {}),
+    "lp_did": ("lp_did", {"weighting": "equal"}),
+    "poisson_twfe one": ("poisson_twfe", {"terms": "treatment"}),
+    "poisson_twfe events": ("poisson_twfe", {"terms": "event_time"}),
+    "dml_panel": ("dml_panel", {"folds": 2, "repetitions": 1}),
+}
+EVERY = GROUP_TIME | OTHERS
+
+
+def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:
+    """Return the answer of one of the designs."""
+    design, options = EVERY[name]
+    return estimate(panel, question, design, **options)
+
+
+def suited(name: str, panel: Panel) -> Panel:
+    """Return the panel, of counts for a Poisson regression."""
+    return simulated.counts(panel) if "poisson" in name else panel
+
+
+def finite(fit: Estimate) -> bool:
+    """Say whether all terms and the average have an effect and, but for references, an error."""
+    return all(
+        np.isfinite(made.effect).all() and np.isfinite(made.std_error[~made.reference]).all()
+        for made in (fit, fit.headline)
+    )

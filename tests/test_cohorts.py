@@ -1,0 +1,155 @@
+"""Means by cohort and period, and what is said of cohorts, against plain loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Question, QuestionError
+from study.cohorts import (
+    cohort_means,
+    cohort_membership,
+    cohorts_with_base,
+    left_out,
+    mean_over,
+    refuse_single_units,
+    rests_on_one,
+    treated_cells,
+)
+from study.question import Sample
+
+KINDS = ("balanced", "gaps", "the same gaps in a cohort")
+
+
+def sample_of(kind: str, **asked: object) -> Sample:
+    """Return a sample without gaps, with gaps, or with gaps that all units of a cohort have."""
+    panel = simulated.with_late_units(n=60, gaps=0.2 if kind == "gaps" else 0.0)
+    if kind == "the same gaps in a cohort":
+        y = panel.outcomes["y"].copy()
+        y[panel.first_treated["event"] == 4, 2:4] = np.nan
+        panel = replace(panel, outcomes={"y": y})
+    return Question("y", "event", weights="size", **asked).sample(panel)
+
+
+def members_of(sample: Sample, date: float) -> np.ndarray:
+    return np.isnan(sample.first_treated) if np.isnan(date) else sample.first_treated == date
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_means_weights_and_numbers_are_those_of_loops(kind: str) -> None:
+    sample = sample_of(kind)
+    means = cohort_means(sample)
+    assert list(means.dates[:-1]) == [4, 6, 7, 11]
+    assert np.isnan(means.dates[-1])
+    assert means.whole == (kind != "gaps")
+    for g, date in enumerate(means.dates):
+        for t in range(len(sample.periods)):
+            seen = members_of(sample, date) & sample.observed[:, t]
+            assert means.seen[g, t] == seen.sum()
+            assert means.weight[g, t] == pytest.approx(sample.weights[seen].sum(), abs=1e-12)
+            expected = np.average(sample.y[seen, t], weights=sample.weights[seen]) if seen.any() else 0.0
+            assert means.mean[g, t] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pooled_means_and_their_influence_are_those_of_loops(kind: str) -> None:
+    sample = sample_of(kind)
+    means = cohort_means(sample)
+    cells = np.random.default_rng(0).random((*means.mean.shape, 5)) < 0.4
+    mean, influence = means.pooled(cells)
+    for k in range(5):
+        inside = np.zeros(sample.y.shape, dtype=bool)
+        for g, date in enumerate(means.dates):
+            inside[members_of(sample, date)] = cells[g, :, k]
+        weight = sample.weights[:, None] * (inside & sample.observed)
+        y = np.nan_to_num(sample.y)
+        expected = np.sum(weight * y) / weight.sum()
+        by_unit = sample.n_units * (weight * (y - expected)).sum(axis=1) / weight.sum()
+        assert mean[k] == pytest.approx(expected, abs=1e-12)
+        np.testing.assert_allclose(influence.dense()[:, k], by_unit, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(means.membership(cells).dense()[:, k], weight.sum(axis=1), atol=1e-12)
+        alone, its_influence = mean_over(sample, inside)
+        assert alone[0] == pytest.approx(expected, abs=1e-12)
+        np.testing.assert_allclose(its_influence.dense()[:, 0], by_unit, rtol=0, atol=1e-11)
+
+
+def test_a_pool_in_which_nobody_is_seen_has_no_mean() -> None:
+    sample = sample_of("the same gaps in a cohort")
+    means = cohort_means(sample)
+    mean, _ = means.pooled(means.cells(np.array([4.0, 4.0]), np.array([2, 5])))
+    assert np.isnan(mean[0])
+    assert np.isfinite(mean[1])
+    assert list(means.sizes(np.array([4.0, 4.0]), np.array([2, 5]))) == [0, (sample.first_treated == 4).sum()]
+
+
+def test_single_cells_are_marked_in_the_order_that_is_asked() -> None:
+    means = cohort_means(sample_of("balanced"))
+    cells = means.cells(np.array([7.0, 4.0]), np.array([0, 5]))
+    assert [tuple(map(int, np.argwhere(cells[:, :, k])[0])) for k in (0, 1)] == [(2, 0), (0, 5)]
+    assert cells.sum() == 2
+
+
+@pytest.mark.parametrize("anticipation", [0, 1])
+def test_cohorts_are_treated_from_the_event_less_the_anticipation(anticipation: int) -> None:
+    sample = sample_of("balanced", anticipation=anticipation)
+    cells = treated_cells(sample)
+    for g, members in enumerate(sample.groups[1]):
+        for i in members:
+            assert np.array_equal(cells[g], sample.treatment[i] == 1)
+
+
+@pytest.mark.parametrize(("comparison", "late"), [("not_yet_treated", True), ("never_treated", False)])
+def test_units_treated_after_the_window_are_compared_with_unless_only_the_never_treated_are(
+    comparison: str, late: bool
+) -> None:
+    sample = sample_of("balanced", comparison=comparison)
+    assert list(cohort_means(sample).untreated(sample)) == [False, False, False, late, True]
+
+
+def test_membership_of_a_cohort_is_the_unit_s_weight() -> None:
+    sample = sample_of("gaps")
+    membership = cohort_membership(sample, np.array([6.0, 4.0, 6.0])).dense()
+    for k, date in enumerate((6, 4, 6)):
+        assert np.array_equal(membership[:, k], np.where(sample.first_treated == date, sample.weights, 0.0))
+
+
+def test_means_of_another_array_have_its_own_gaps() -> None:
+    sample = sample_of("balanced")
+    other = np.where(sample.treatment == 1, np.nan, sample.y)
+    means = cohort_means(sample, other)
+    assert means.whole
+    assert np.array_equal(means.seen > 0, ~treated_cells(sample))
+
+
+def test_a_cohort_of_one_unit_is_refused_unless_its_size_is_part_of_the_question() -> None:
+    panel = simulated.panel(n=60)
+    fours = np.flatnonzero(panel.first_treated["event"] == 4)
+    keep = ~np.isin(np.arange(60), fours[1:])
+    question = Question("y", "event")
+    with pytest.raises(QuestionError, match="a_design: cohort 4 has one unit"):
+        refuse_single_units(question.sample(simulated.subset(panel, keep)), "a_design")
+    refuse_single_units(question.but(min_cohort_size=1).sample(simulated.subset(panel, keep)), "a_design")
+    refuse_single_units(question.sample(panel), "a_design")
+
+
+def test_cohorts_without_a_base_period_are_named() -> None:
+    panel = simulated.panel(n=60, cohorts=(3, 5, 6))
+    pooled = Question("y", "event", cohort_width=2, anticipation=1)
+    cohorts, notes = cohorts_with_base(pooled.sample(panel))
+    assert list(cohorts) == [4, 6]
+    assert notes == ["cohort 2 left out: its base period lies before 1"]
+
+
+def test_notes_are_one_for_each_cohort_and_reason() -> None:
+    cohort, period = np.array([4.0, 4.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0, 1.0])
+    assert left_out(cohort, period, {2: "lost", 0: "lost", 1: "gone", 3: "lost"}) == [
+        "cohort 4 in 1, 3 left out: lost",
+        "cohort 4 in 2 left out: gone",
+        "cohort 6 in 1 left out: lost",
+    ]
+    notes = rests_on_one(cohort, period, np.array([True, False, True, False]))
+    assert len(notes) == 1
+    assert notes[0].startswith("cohort 4 in 1, 3 rests on one treated unit")

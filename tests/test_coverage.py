@@ -1,0 +1,69 @@
+"""Intervals of every design cover at their level where its assumptions hold, all on the same 500 draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Question
+from study.designs import find_design
+
+DRAWS, UNITS = 500, 200
+DIFFERENT = Question("y", "event", horizon=2, min_cohort_size=1)
+FLAT, GROWING = DIFFERENT.but(outcome="flat"), DIFFERENT.but(outcome="growing")
+COUNT = DIFFERENT.but(outcome="count", scale="proportional")
+
+
+class Fit(NamedTuple):
+    """A design with the question that its assumptions allow it to answer, and the true answer."""
+
+    design: str
+    question: Question
+    truth: float
+    options: Mapping[str, Any] = {}
+
+    def __str__(self) -> str:
+        options = "".join(f", {value}" for value in self.options.values())
+        return f"{self.design}{options}: {self.question.outcome}"
+
+
+TRUTH = simulated.event_average()
+FITS = [
+    Fit("sun_abraham", DIFFERENT, TRUTH),
+    Fit("imputation", DIFFERENT, TRUTH),
+    Fit("etwfe", DIFFERENT, TRUTH),
+    Fit("stacked", DIFFERENT, simulated.event_average((4, 6)), {"before": 3, "after": 2}),
+    Fit("lp_did", DIFFERENT, TRUTH, {"weighting": "equal"}),
+    Fit("lp_did", GROWING, 1.5, {"weighting": "variance"}),
+    Fit("event_study", GROWING, 1.5),
+    Fit("twfe", FLAT, 1.0),
+    Fit("poisson_twfe", COUNT, 0.25),
+    Fit("poisson_twfe", COUNT, 0.25, {"terms": "cohort_time"}),
+    Fit("etwfe", COUNT, 0.25, {"family": "poisson"}),
+]
+
+
+@pytest.fixture(scope="module")
+def covered() -> np.ndarray:
+    """Return how often the 95% interval of each fit held its truth."""
+    rng, times = np.random.default_rng(20241124), np.zeros(len(FITS))
+    for _ in range(DRAWS):
+        different, _ = simulated.draw(rng, UNITS)
+        alike = simulated.draw_alike(rng, UNITS)
+        samples = {
+            q: q.sample(different if q.outcome == "y" else alike) for q in {fit.question for fit in FITS}
+        }
+        for k, fit in enumerate(FITS):
+            found = find_design(fit.design)(samples[fit.question], **fit.options).headline
+            half = found.critical_value() * found.std_error[0]
+            times[k] += abs(found.effect[0] - fit.truth) <= half
+    return times / DRAWS
+
+
+@pytest.mark.parametrize("k", range(len(FITS)), ids=map(str, FITS))
+def test_intervals_of_the_event_average_cover_at_their_level(k: int, covered: np.ndarray) -> None:
+    assert abs(covered[k] - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / DRAWS)

@@ -1,0 +1,105 @@
+"""etwfe against regressions on dummies, and derivatives by weights."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import dense
+import numpy as np
+import pytest
+import simulated
+
+from study import Question
+from study.designs import find_design
+from study.question import Sample
+
+etwfe = find_design("etwfe")
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"comparison": "never_treated", "cluster": "state"},
+    {"anticipation": 1, "weights": "size", "cluster": "state"},
+    {"covariates": ("x1", "x2"), "comparison": "never_treated", "weights": "size"},
+    {"covariates": ("x2",), "anticipation": 1, "cluster": "state"},
+]
+
+
+class Columns(NamedTuple):
+    """Observations, the cells with an effect, those effects' columns by cell and feature, and all others."""
+
+    at: dense.Rows
+    cells: list[tuple[float, int]]
+    features: np.ndarray
+    effects: np.ndarray
+    others: np.ndarray
+
+
+def columns(sample: Sample, effects: str, used: np.ndarray) -> Columns:
+    """Return cohorts by period, periods, and cohorts or units, each times the constant and the covariates."""
+    at = dense.rows(sample, dense.compared(sample) & used)
+    leads = sample.question.comparison == "never_treated"
+    cells = dense.cells_of_cohorts(sample, -np.inf if leads else -sample.question.anticipation)
+    features = np.column_stack([np.ones(len(at.unit)), sample.x_baseline[at.unit]])
+
+    def by_feature(x: np.ndarray) -> np.ndarray:
+        return (x[:, :, None] * features[:, None, :]).reshape(len(x), -1)
+
+    slopes = [by_feature(dense.dummies(at.period)[:, 1:])]
+    if effects == "cohort":
+        slopes.append(by_feature(dense.dummies(np.nan_to_num(sample.first_treated, nan=np.inf)[at.unit])))
+    else:
+        slopes.append(dense.dummies(at.unit))
+    return Columns(at, cells, features, by_feature(dense.in_cells(sample, at, cells)), np.hstack(slopes))
+
+
+def means(sample: Sample, made: Columns, values: np.ndarray) -> np.ndarray:
+    """Return weighted means of values of observations, (m, p), over each of the cells, (K, p)."""
+    weight = dense.in_cells(sample, made.at, made.cells) * sample.weights[made.at.unit][:, None]
+    return (weight / weight.sum(axis=0)).T @ values
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.1])
+@pytest.mark.parametrize("effects", ["cohort", "unit"])
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_equals_a_regression_on_dummies(
+    asked: dict[str, Any], family: str, effects: str, gaps: float
+) -> None:
+    panel = simulated.with_late_units(n=90, gaps=gaps)
+    panel = simulated.counts(panel) if family == "poisson" else panel
+    sample = Question("y", "event", **asked).sample(panel)
+    fit = etwfe(sample, family=family, effects=effects, variance="conditional")
+    empty = (np.nansum(sample.y, axis=1) == 0) & (family == "poisson") & (effects == "unit")
+    made = columns(sample, effects, ~empty)
+    regress = dense.poisson if family == "poisson" else dense.least_squares
+    x, k = np.hstack([made.effects, made.others]), made.effects.shape[1]
+    slow = regress(sample.y[made.at], x, x[:, :0], sample.weights[made.at.unit], sample.cluster[made.at.unit])
+    without = x * (np.arange(x.shape[1]) >= k)
+    if family == "gaussian":
+        effect = means(sample, made, (x - without) @ slow.effect[:, None])
+        gradient = means(sample, made, x - without)
+    else:
+        treated, untreated = np.exp(x @ slow.effect)[:, None], np.exp(without @ slow.effect)[:, None]
+        effect = means(sample, made, treated - untreated)
+        gradient = means(sample, made, treated * x - untreated * without)
+    used = ~fit.reference
+    assert list(zip(fit.cohort[used], fit.period[used], strict=True)) == made.cells
+    np.testing.assert_allclose(fit.effect[used], effect[:, 0], rtol=0, atol=1e-9)
+    covariance = gradient @ slow.covariance @ gradient.T
+    np.testing.assert_allclose(fit.covariance("CR0")[np.ix_(used, used)], covariance, rtol=1e-7, atol=1e-9)
+    nested = len(np.unique(made.at.unit)) if effects == "unit" else 0
+    errors = np.sqrt(dense.fixest_factor(slow, fit.n_clusters, nested) * np.diag(covariance))
+    np.testing.assert_allclose(fit.std_error[used], errors, rtol=1e-7)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+@pytest.mark.parametrize("gaps", [0.0, 0.05])
+@pytest.mark.parametrize("effects", ["cohort", "unit"])
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+@pytest.mark.parametrize("asked", [{}, {"covariates": ("x1", "x2"), "comparison": "never_treated"}], ids=str)
+def test_influence_is_the_derivative_by_unit_weights(
+    asked: dict[str, Any], family: str, effects: str, gaps: float, scale: str
+) -> None:
+    panel = simulated.panel(n=90, gaps=gaps, level=9.0 if family == "gaussian" else 0.0)
+    panel = simulated.counts(panel) if family == "poisson" else panel
+    sample = Question("y", "event", weights="size", scale=scale, **asked).sample(panel)
+    simulated.check_influence(sample, lambda s: etwfe(s, family=family, effects=effects), units=2)

@@ -1,0 +1,180 @@
+"""imputation against regressions on dummies, explicit weights, stacked moments and derivatives by weights."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import dense
+import numpy as np
+import pytest
+import simulated
+
+from study import Estimate, Question
+from study.designs import find_design
+from study.question import Sample
+
+imputation = find_design("imputation")
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"comparison": "never_treated", "cluster": "state"},
+    {"anticipation": 1, "weights": "size", "cluster": "state"},
+    {"covariates": ("moving", "drifting"), "comparison": "never_treated", "weights": "size"},
+    {"covariates": ("moving",), "anticipation": 1, "cluster": "state"},
+]
+
+
+class Imputed(NamedTuple):
+    """Untreated and treated cells, the columns of both, and what treated cells have beyond their prediction."""
+
+    before: dense.Rows
+    after: dense.Rows
+    x_before: np.ndarray
+    x_after: np.ndarray
+    residual: np.ndarray
+    tau: np.ndarray
+
+
+def by_dummies(sample: Sample) -> Imputed:
+    """Fit dummies and covariates to untreated cells, and predict the treated cells of units among them."""
+    compared = dense.compared(sample)[:, None]
+    before = dense.rows(sample, compared & (sample.treatment == 0))
+    known = np.isin(np.arange(sample.n_units), before.unit)[:, None]
+    after = dense.rows(sample, compared & known & (sample.treatment == 1))
+
+    def columns(at: dense.Rows) -> np.ndarray:
+        unit = at.unit[:, None] == np.unique(before.unit)
+        period = at.period[:, None] == np.arange(1, len(sample.periods))
+        return np.hstack([unit, period, sample.x_varying[at]]).astype(float)
+
+    x, root = columns(before), np.sqrt(sample.weights[before.unit])
+    theta = np.linalg.lstsq(x * root[:, None], sample.y[before] * root, rcond=None)[0]
+    x_after = columns(after)
+    return Imputed(before, after, x, x_after, sample.y[before] - x @ theta, sample.y[after] - x_after @ theta)
+
+
+def sets_of_cells(sample: Sample, at: dense.Rows, fit: Estimate) -> np.ndarray:
+    """Return which treated cells each treated term of an estimate, or of its averages, rests on, (m, K)."""
+    first, time = sample.first_treated[at.unit], sample.periods[at.period]
+    columns = []
+    for g, t, e in zip(fit.cohort, fit.period, fit.event_time, strict=True):
+        if not (np.isnan(g) and np.isnan(t) and e < -sample.question.anticipation):
+            inside = time >= first if np.isnan([g, t, e]).all() else np.ones(len(first), dtype=bool)
+            for label, value in ((g, first), (t, time), (e, time - first)):
+                inside &= np.isnan(label) | (value == label)
+            columns.append(inside)
+    return np.column_stack(columns).astype(float)
+
+
+def treated_terms(fit: Estimate) -> np.ndarray:
+    return ~(
+        np.isnan(fit.cohort) & np.isnan(fit.period) & (fit.event_time < -fit.sample.question.anticipation)
+    )
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.15])
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_equals_means_beyond_a_prediction_from_dummies(asked: dict[str, Any], gaps: float) -> None:
+    sample = Question("y", "event", **asked).sample(simulated.with_late_units(gaps=gaps))
+    slow = by_dummies(sample)
+    fit = imputation(sample)
+    for made in (fit, fit.aggregate("event")):
+        weight = sets_of_cells(sample, slow.after, made) * sample.weights[slow.after.unit][:, None]
+        expected = slow.tau @ weight / weight.sum(axis=0)
+        np.testing.assert_allclose(made.effect[treated_terms(made)], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("leads", [None, 2])
+@pytest.mark.parametrize("gaps", [0.0, 0.15])
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_leads_equal_a_regression_of_untreated_cells_on_dummies(
+    asked: dict[str, Any], gaps: float, leads: int | None
+) -> None:
+    sample = Question("y", "event", **asked).sample(simulated.with_late_units(gaps=gaps))
+    fit = imputation(sample, leads=leads)
+    last = -1 - sample.question.anticipation
+    compared = dense.compared(sample)[:, None]
+    at = dense.rows(sample, compared & (sample.treatment == 0))
+    since = sample.periods[at.period] - sample.first_treated[at.unit]
+    times = np.array([last - 1, last]) if leads else np.unique(since[since < last])
+    slow = dense.least_squares(
+        sample.y[at],
+        (since[:, None] == times).astype(float),
+        np.hstack([dense.two_way(at), sample.x_varying[at]]),
+        sample.weights[at.unit],
+        sample.cluster[at.unit],
+    )
+    lead = np.isnan(fit.cohort) & ~fit.reference
+    assert list(fit.event_time[lead]) == list(times)
+    assert list(fit.event_time[fit.reference]) == ([] if leads else [last])
+    np.testing.assert_allclose(fit.effect[lead], slow.effect, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(fit.covariance()[np.ix_(lead, lead)], slow.covariance, rtol=0, atol=1e-9)
+
+
+def by_cluster(sample: Sample, unit: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Add up values of observations over clusters, shape (G, K)."""
+    sums = np.zeros((sample.cluster.max() + 1, values.shape[1]))
+    np.add.at(sums, sample.cluster[unit], values)
+    return sums
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.15])
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_conservative_errors_equal_explicit_weights_times_residuals(
+    asked: dict[str, Any], gaps: float
+) -> None:
+    sample = Question("y", "event", **asked).sample(simulated.with_late_units(gaps=gaps))
+    slow, fit = by_dummies(sample), imputation(sample, variance="conservative")
+    omega, treated = sample.weights[slow.before.unit], sample.weights[slow.after.unit]
+    bread = np.linalg.pinv((slow.x_before * omega[:, None]).T @ slow.x_before)
+    cells = sets_of_cells(sample, slow.after, fit)
+    mean = (slow.tau * treated) @ cells / (treated @ cells)
+    residual = slow.tau - cells @ mean
+    for made in (fit, fit.aggregate("event"), fit.aggregate("treated_average")):
+        chosen = sets_of_cells(sample, slow.after, made)
+        v_after = chosen * treated[:, None] / (treated @ chosen)
+        v_before = -omega[:, None] * (slow.x_before @ bread @ slow.x_after.T @ v_after)
+        estimate = sample.y[slow.after] @ v_after + sample.y[slow.before] @ v_before
+        errors = by_cluster(sample, slow.after.unit, v_after * residual[:, None])
+        errors += by_cluster(sample, slow.before.unit, v_before * slow.residual[:, None])
+        terms = treated_terms(made)
+        np.testing.assert_allclose(made.effect[terms], estimate, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            made.covariance()[np.ix_(terms, terms)], errors.T @ errors, rtol=0, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.15])
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_sampling_errors_equal_those_of_stacked_moments(asked: dict[str, Any], gaps: float) -> None:
+    sample = Question("y", "event", **asked).sample(simulated.with_late_units(gaps=gaps))
+    slow, fit = by_dummies(sample), imputation(sample)
+    omega, treated = sample.weights[slow.before.unit], sample.weights[slow.after.unit]
+    for made in (fit, fit.aggregate("event"), fit.aggregate("treated_average")):
+        chosen = sets_of_cells(sample, slow.after, made)
+        weighted = chosen * treated[:, None]
+        p, k = slow.x_before.shape[1], chosen.shape[1]
+        slope = np.zeros((p + k, p + k))
+        slope[:p, :p] = (slow.x_before * omega[:, None]).T @ slow.x_before
+        slope[p:, :p] = weighted.T @ slow.x_after
+        slope[p:, p:] = np.diag(weighted.sum(axis=0))
+        effect = slow.tau @ weighted / weighted.sum(axis=0)
+        first = slow.x_before * (omega * slow.residual)[:, None]
+        second = weighted * (slow.tau[:, None] - effect)
+        moments = np.hstack(
+            [by_cluster(sample, slow.before.unit, first), by_cluster(sample, slow.after.unit, second)]
+        )
+        inverse = np.linalg.inv(slope)
+        covariance = (inverse @ moments.T @ moments @ inverse.T)[p:, p:]
+        terms = treated_terms(made)
+        np.testing.assert_allclose(made.covariance()[np.ix_(terms, terms)], covariance, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+@pytest.mark.parametrize("gaps", [0.0, 0.05])
+@pytest.mark.parametrize("covariates", [(), ("moving",)])
+def test_influence_is_the_derivative_by_unit_weights(
+    gaps: float, scale: str, covariates: tuple[str, ...]
+) -> None:
+    question = Question("y", "event", weights="size", scale=scale, covariates=covariates)
+    sample = question.sample(simulated.panel(n=90, gaps=gaps, level=9.0))
+    simulated.check_influence(sample, imputation, units=2)

@@ -1,0 +1,89 @@
+"""lp_did against regressions of changes, one event time after the other, and derivatives by weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dense
+import numpy as np
+import pytest
+import simulated
+
+from study import Question
+from study.designs import find_design
+from study.question import Sample
+
+lp_did = find_design("lp_did")
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"comparison": "never_treated", "cluster": "state"},
+    {"anticipation": 1, "weights": "size", "cluster": "state"},
+]
+
+
+def changes(sample: Sample, h: int) -> list[tuple[int, int, bool, float]]:
+    """Return unit, starting period, whether it is treated then, and its change, of all who are compared."""
+    q, found = sample.question, []
+    for j, t in enumerate(sample.periods):
+        base = j - 1 - q.anticipation
+        if base < 0 or not 0 <= j + h < len(sample.periods):
+            continue
+        for i, first in enumerate(sample.first_treated):
+            later = first - q.anticipation > max(t, t + h) and q.comparison == "not_yet_treated"
+            change = sample.y[i, j + h] - sample.y[i, base]
+            if (first == t or np.isnan(first) or later) and not np.isnan(change):
+                found.append((i, int(t), bool(first == t), change))
+    return found
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.15])
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_equals_regressions_of_changes_on_the_start_of_treatment_and_dummies(
+    asked: dict[str, Any], gaps: float
+) -> None:
+    sample = Question("y", "event", **asked).sample(simulated.with_late_units(gaps=gaps))
+    fit = lp_did(sample)
+    assert list(fit.event_time[fit.reference]) == [-1 - sample.question.anticipation]
+    for k in np.flatnonzero(~fit.reference):
+        unit, start, treated, change = map(
+            np.array, zip(*changes(sample, int(fit.event_time[k])), strict=True)
+        )
+        slow = dense.least_squares(
+            change,
+            treated[:, None].astype(float),
+            dense.dummies(start),
+            sample.weights[unit],
+            sample.cluster[unit],
+        )
+        assert fit.effect[k] == pytest.approx(slow.effect[0], abs=1e-9)
+        assert fit.std_error[k] ** 2 == pytest.approx(slow.covariance[0, 0], abs=1e-9)
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.15])
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_equal_weighting_averages_cohorts_by_their_units(asked: dict[str, Any], gaps: float) -> None:
+    sample = Question("y", "event", **asked).sample(simulated.with_late_units(gaps=gaps))
+    fit = lp_did(sample, weighting="equal")
+    for k in np.flatnonzero(~fit.reference):
+        unit, start, treated, change = map(
+            np.array, zip(*changes(sample, int(fit.event_time[k])), strict=True)
+        )
+        gap, size = [], []
+        for t in np.unique(start[treated]):
+            ours, theirs = (start == t) & treated, (start == t) & ~treated
+            weights = sample.weights[unit]
+            size.append(weights[ours].sum())
+            gap.append(
+                np.average(change[ours], weights=weights[ours])
+                - np.average(change[theirs], weights=weights[theirs])
+            )
+        assert fit.effect[k] == pytest.approx(np.average(gap, weights=size), abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+@pytest.mark.parametrize("gaps", [0.0, 0.05])
+@pytest.mark.parametrize("weighting", ["variance", "equal"])
+def test_influence_is_the_derivative_by_unit_weights(weighting: str, gaps: float, scale: str) -> None:
+    question = Question("y", "event", weights="size", scale=scale)
+    sample = question.sample(simulated.panel(n=90, gaps=gaps, level=9.0))
+    simulated.check_influence(sample, lambda s: lp_did(s, weighting=weighting), units=3)

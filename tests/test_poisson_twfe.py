@@ -1,0 +1,79 @@
+"""poisson_twfe against a regression on dummies, and derivatives by weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dense
+import numpy as np
+import pytest
+import simulated
+
+from study import Estimate, Question
+from study.designs import find_design
+from study.question import Sample
+
+poisson_twfe = find_design("poisson_twfe")
+TERMS = ("treatment", "event_time", "cohort_time")
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"anticipation": 1, "weights": "size", "cluster": "state"},
+    {"covariates": ("moving", "drifting"), "cluster": "state"},
+]
+
+
+def regressors(sample: Sample, at: dense.Rows, fit: Estimate) -> np.ndarray:
+    """Return which cells each term that is not a reference rests on, (m, K)."""
+    first, time = sample.first_treated[at.unit], sample.periods[at.period]
+    columns = []
+    for g, e in zip(fit.cohort[~fit.reference], fit.event_time[~fit.reference], strict=True):
+        if np.isnan(e):
+            columns.append(sample.treatment[at] == 1)
+        else:
+            columns.append((time - first == e) & (np.isnan(g) | (first == g)))
+    return np.column_stack(columns).astype(float)
+
+
+def asked_of(asked: dict[str, Any], gaps: float, scale: str, n: int = 60) -> Sample:
+    panel = simulated.counts(simulated.with_late_units(n=n, gaps=gaps))
+    return Question("y", "event", scale=scale, **asked).sample(panel)
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.15])
+@pytest.mark.parametrize("terms", TERMS)
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_equals_a_poisson_regression_on_dummies(asked: dict[str, Any], terms: str, gaps: float) -> None:
+    sample = asked_of(asked, gaps, "proportional")
+    fit = poisson_twfe(sample, terms=terms)
+    assert set(fit.event_time[fit.reference]) <= {-1 - sample.question.anticipation}
+    assert fit.reference.any() == (terms != "treatment")
+    at = dense.rows(sample, np.nansum(sample.y, axis=1) > 0)
+    slow = dense.poisson(
+        sample.y[at],
+        regressors(sample, at, fit),
+        np.hstack([dense.two_way(at), sample.x_varying[at]]),
+        sample.weights[at.unit],
+        sample.cluster[at.unit],
+    )
+    used = ~fit.reference
+    np.testing.assert_allclose(np.log1p(fit.effect[used]), slow.effect, rtol=0, atol=1e-9)
+    ratio = np.exp(slow.effect)
+    covariance = slow.covariance * np.outer(ratio, ratio)
+    np.testing.assert_allclose(fit.covariance("CR0")[np.ix_(used, used)], covariance, rtol=1e-7, atol=1e-9)
+    factor = dense.fixest_factor(slow, fit.n_clusters, len(np.unique(at.unit)))
+    np.testing.assert_allclose(fit.std_error[used], np.sqrt(factor * np.diag(covariance)), rtol=1e-8)
+    assert fit.n_obs == len(at.unit)
+
+    level = poisson_twfe(asked_of(asked, gaps, "level"), terms=terms)
+    seen = dense.Rows(*np.nonzero(sample.observed & (np.nansum(sample.y, axis=1) > 0)[:, None]))
+    weight = regressors(sample, seen, fit) * sample.weights[seen.unit][:, None]
+    mean = sample.y[seen] @ weight / weight.sum(axis=0)
+    np.testing.assert_allclose(level.effect[used], mean * (1 - 1 / ratio), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+@pytest.mark.parametrize("gaps", [0.0, 0.1])
+@pytest.mark.parametrize("terms", TERMS)
+def test_influence_is_the_derivative_by_unit_weights(terms: str, gaps: float, scale: str) -> None:
+    sample = asked_of({"covariates": ("moving",), "weights": "size"}, gaps, scale, n=80)
+    simulated.check_influence(sample, lambda s: poisson_twfe(s, terms=terms), units=2)

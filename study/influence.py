@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.panel import FloatArray
+from study.threads import one_thread
 
 COLUMNS_AT_ONCE = 32
 
@@ -34,7 +35,8 @@ class Values:
     @cached_property
     def products(self) -> FloatArray:
         """Products of the columns over the units of each group, shape (G, p, p)."""
-        return np.stack([array.T @ array for array in self.arrays])
+        with one_thread():
+            return np.stack([array.T @ array for array in self.arrays])
 
     @cached_property
     def totals(self) -> FloatArray:
@@ -93,12 +95,13 @@ class Influence:
     def dense(self) -> FloatArray:
         """Return the influence as an array of shape (n, K)."""
         out = np.zeros(self.shape)
-        for part in self.parts:
-            for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
-                if rows is None:
-                    out += part.of(g, array)
-                else:
-                    out[rows] += part.of(g, array)
+        with one_thread():
+            for part in self.parts:
+                for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+                    if rows is None:
+                        out += part.of(g, array)
+                    else:
+                        out[rows] += part.of(g, array)
         return out
 
     def __matmul__(self, weights: FloatArray) -> Influence:
@@ -209,7 +212,8 @@ class Influence:
         for entries in self._shared.values():
             for a, (left, g) in enumerate(entries):
                 for right, h in entries[a + 1 :]:
-                    cross = left.values.arrays[g].T @ right.values.arrays[h]
+                    with one_thread():
+                        cross = left.values.arrays[g].T @ right.values.arrays[h]
                     yield (
                         None if left.coefficient is None else left.coefficient[g],
                         None if right.coefficient is None else right.coefficient[h],

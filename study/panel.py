@@ -179,7 +179,7 @@ class Panel:
             if listed:
                 values, _, on_end = rows.compact(column)
                 if on_end > 1:
-                    return np.repeat(values[order], on_end).reshape(shape)
+                    return np.broadcast_to(values[order][:, None], shape)
                 block = values.reshape(shape)[order]
                 return block if np.all(np.diff(columns) == 1) else block[:, columns]
             block = np.full(len(units) * len(periods), np.nan)

@@ -20,6 +20,7 @@ from study.errors import QuestionError, unknown
 from study.estimates import Estimand, Estimate
 from study.panel import Panel
 from study.question import Question, Sample
+from study.threads import one_thread
 
 __all__ = ["Assumes", "Design", "Estimand", "Handles", "all_designs", "design", "estimate", "find_design"]
 
@@ -137,9 +138,9 @@ class Design:
         if refusal is not None:
             raise QuestionError(refusal)
         used = self.options | options
-        return replace(
-            self.function(sample, **options), design=self.name, options=used, seed=used.get("seed")
-        )
+        with one_thread():
+            answer = self.function(sample, **options)
+        return replace(answer, design=self.name, options=used, seed=used.get("seed"))
 
 
 _registered: dict[str, Design] = {}

@@ -181,6 +181,8 @@ class Rows:
 
 def spread(values: NDArray[Any], each: int) -> NDArray[Any]:
     """Repeat each value for as many rows on end as it stands for."""
+    if each > 1 and values.dtype == bool and not values.any():
+        return np.zeros(len(values) * each, dtype=bool)
     return values if each == 1 else np.repeat(values, each)
 
 

@@ -140,10 +140,8 @@ class Rows:
         texts = [str(value).strip() for value in values.tolist()]
         if (codes == -1).any():
             codes, texts = np.where(codes == -1, len(texts), codes), [*texts, ""]
-        names = sorted(set(texts))
-        place = dict(zip(names, range(len(names)), strict=True))
-        position = np.array([place[text] for text in texts], dtype=np.int64)
-        return np.array(names, dtype=str), position[codes]
+        names, position = np.unique(np.array(texts, dtype=str), return_inverse=True)
+        return names, position[codes]
 
     def _read_numbers(self, column: str) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
         import pandas as pd

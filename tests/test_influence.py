@@ -5,46 +5,56 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.influence import COLUMNS_AT_ONCE, Block, Influence
+from study.influence import COLUMNS_AT_ONCE, Influence, Part, Values, side_by_side
 
 N, K = 30, 4
 RNG = np.random.default_rng(0)
-ROWS = tuple(np.sort(part) for part in np.split(RNG.permutation(N), [7, 16]))
+GROUPS = tuple(np.sort(part) for part in np.split(RNG.permutation(N), [7, 16]))
 SOME = np.array([1, 5, 20])
 
 
-def block(rows: np.ndarray | None, p: int = 3) -> Block:
-    m = N if rows is None else len(rows)
-    return Block(rows, RNG.normal(size=(m, p)), RNG.normal(size=(p, K)))
+def part(*rows: np.ndarray | None, p: int = 3) -> Part:
+    """Return random values of groups of units with a random map for each."""
+    arrays = tuple(RNG.normal(size=(N if r is None else len(r), p)) for r in rows)
+    return Part(Values(rows, arrays), RNG.normal(size=(len(rows), p, K)))
 
 
-def same_values_again(made: Block) -> Block:
+def array(rows: np.ndarray | None) -> Part:
+    """Return the random influence of some units, or of all, itself."""
+    return part(rows, p=K)._replace(coefficient=None)
+
+
+def mapped_again(made: Part) -> Part:
     return made._replace(coefficient=RNG.normal(size=made.coefficient.shape))
 
 
-GROUPS = Influence((N, K), tuple(block(rows) for rows in ROWS))
+FIRST = part(*GROUPS)
 MAPS = {
-    "groups that share no unit": GROUPS,
-    "one array": Influence.of(RNG.normal(size=(N, K))),
-    "a map of all units": Influence((N, K), (block(None),)),
-    "two blocks of the same units": Influence((N, K), (block(ROWS[0]), block(ROWS[0], 5), block(ROWS[1]))),
-    "groups that share units": Influence((N, K), (block(ROWS[0]), block(SOME), block(None))),
-    "an array and a map": Influence((N, K), (Block(None, RNG.normal(size=(N, K)), None), block(ROWS[2]))),
-    "values of some units": Influence((N, K), (Block(SOME, RNG.normal(size=(3, K)), None), block(SOME))),
-    "a group without units": Influence((N, K), (block(ROWS[0][:0]), block(ROWS[1]))),
-    "the same values twice": Influence((N, K), tuple(same_values_again(b) for b in GROUPS.blocks)),
-    "nothing": Influence.none(N, K),
+    name: Influence((N, K), parts)
+    for name, parts in {
+        "groups that share no unit": (FIRST,),
+        "one array": (array(None),),
+        "a map of all units": (part(None),),
+        "other values of the same units": (part(*GROUPS), part(*GROUPS, p=5), part(GROUPS[0])),
+        "groups that share units": (part(GROUPS[0]), part(SOME), part(None)),
+        "an array and maps": (array(None), part(GROUPS[2], GROUPS[1]), part(None)),
+        "arrays of some units": (array(SOME), part(SOME), array(SOME)),
+        "a group without units": (part(GROUPS[0][:0], GROUPS[1]),),
+        "the same values twice": (mapped_again(FIRST),),
+        "nothing": (),
+    }.items()
 }
 CLUSTERS = {"units": np.arange(N), "clusters": np.arange(N) % 6, "one cluster": np.zeros(N, dtype=np.int64)}
 made = pytest.mark.parametrize("made", MAPS.values(), ids=MAPS)
 
 
 def by_loops(influence: Influence) -> np.ndarray:
-    """Add up the blocks one unit at a time."""
+    """Add up the parts one unit at a time."""
     out = np.zeros(influence.shape)
-    for rows, values, coefficient in influence.blocks:
-        for place, i in enumerate(range(N) if rows is None else rows):
-            out[i] += values[place] if coefficient is None else values[place] @ coefficient
+    for values, coefficient in influence.parts:
+        for g, (rows, numbers) in enumerate(zip(values.rows, values.arrays, strict=True)):
+            for place, i in enumerate(range(N) if rows is None else rows):
+                out[i] += numbers[place] if coefficient is None else numbers[place] @ coefficient[g]
     return out
 
 
@@ -54,7 +64,7 @@ def same(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 
 @made
-def test_its_array_is_the_sum_of_its_blocks_and_its_means_are_their_means(made: Influence) -> None:
+def test_its_array_is_the_sum_of_its_parts_and_its_means_are_their_means(made: Influence) -> None:
     same(made.dense(), by_loops(made))
     same(made.means(), by_loops(made).mean(axis=0))
 
@@ -62,34 +72,34 @@ def test_its_array_is_the_sum_of_its_blocks_and_its_means_are_their_means(made: 
 @made
 @pytest.mark.parametrize("cluster", CLUSTERS.values(), ids=CLUSTERS)
 def test_its_products_are_those_of_sums_over_clusters(made: Influence, cluster: np.ndarray) -> None:
-    array = by_loops(made)
-    sums = np.stack([array[cluster == c].sum(axis=0) for c in np.unique(cluster)])
+    dense = by_loops(made)
+    sums = np.stack([dense[cluster == c].sum(axis=0) for c in np.unique(cluster)])
     same(made.cluster_sums(cluster), sums)
     same(made.products(cluster), sums.T @ sums)
     same(made.squares(cluster), np.diag(sums.T @ sums))
 
 
 def test_squares_of_more_terms_than_are_held_at_once_are_those_of_each_term() -> None:
-    many = GROUPS @ RNG.normal(size=(K, 2 * COLUMNS_AT_ONCE + 5))
+    many = MAPS["groups that share no unit"] @ RNG.normal(size=(K, 2 * COLUMNS_AT_ONCE + 5))
     for cluster in CLUSTERS.values():
         same(many.squares(cluster), np.diag(many.products(cluster)))
 
 
 @made
 def test_terms_can_be_selected_scaled_and_combined(made: Influence) -> None:
-    array = by_loops(made)
+    dense = by_loops(made)
     which, factor, weights = np.array([True, False, True, True]), RNG.normal(size=K), RNG.normal(size=(K, 3))
-    same(made.select(which).dense(), array[:, which])
-    same(made.scaled(factor).dense(), array * factor)
-    same((made @ weights).dense(), array @ weights)
+    same(made.select(which).dense(), dense[:, which])
+    same(made.scaled(factor).dense(), dense * factor)
+    same((made @ weights).dense(), dense @ weights)
     same(
         (made.select(which) @ weights[:3]).products(CLUSTERS["clusters"]),
-        _clustered(array[:, which] @ weights[:3]),
+        _clustered(dense[:, which] @ weights[:3]),
     )
 
 
-def _clustered(array: np.ndarray) -> np.ndarray:
-    sums = np.stack([array[CLUSTERS["clusters"] == c].sum(axis=0) for c in range(6)])
+def _clustered(dense: np.ndarray) -> np.ndarray:
+    sums = np.stack([dense[CLUSTERS["clusters"] == c].sum(axis=0) for c in range(6)])
     return sums.T @ sums
 
 
@@ -97,21 +107,33 @@ def _clustered(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("other", MAPS.values(), ids=MAPS)
 def test_sums_and_differences_are_those_of_the_arrays(made: Influence, other: Influence) -> None:
     same((made + other).dense(), by_loops(made) + by_loops(other))
-    same((made - other).dense(), by_loops(made) - by_loops(other))
-    array = by_loops(made) - by_loops(other)
-    same((made - other).products(CLUSTERS["units"]), array.T @ array)
-    same((made - other).squares(CLUSTERS["units"]), np.diag(array.T @ array))
+    difference = by_loops(made) - by_loops(other)
+    same((made - other).dense(), difference)
+    products = difference.T @ difference
+    same((made - other).products(CLUSTERS["units"]), products)
+    same((made - other).squares(CLUSTERS["units"]), np.diag(products))
 
 
-def test_a_sum_joins_the_blocks_of_values_that_both_have() -> None:
-    assert len((GROUPS + MAPS["the same values twice"]).blocks) == len(ROWS)
-    assert len((GROUPS + GROUPS @ np.eye(K)).blocks) == len(ROWS)
-    apart = Influence((N, K), tuple(block(rows) for rows in ROWS))
-    assert len((GROUPS + apart).blocks) == 2 * len(ROWS)
+def test_a_sum_adds_the_maps_of_values_that_both_have() -> None:
+    groups, again = MAPS["groups that share no unit"], MAPS["the same values twice"]
+    assert len((groups + again).parts) == 1
+    assert len((groups + groups @ np.eye(K)).parts) == 1
+    assert len((groups + MAPS["other values of the same units"]).parts) == 4
+
+
+def test_the_influence_on_all_terms_is_that_of_each_part_side_by_side() -> None:
+    together = side_by_side(list(MAPS.values()))
+    same(together.dense(), np.hstack([by_loops(made) for made in MAPS.values()]))
+
+
+def test_an_array_of_some_units_is_zero_for_all_others() -> None:
+    numbers = RNG.normal(size=(3, K))
+    expected = np.zeros((N, K))
+    expected[SOME] = numbers
+    same(Influence.of(numbers, SOME, N).dense(), expected)
 
 
 def test_groups_with_their_own_maps_are_put_in_their_units_rows() -> None:
-    values, maps = [RNG.normal(size=(len(rows), 2)) for rows in ROWS], RNG.normal(size=(3, 2, K))
-    array = Influence.by_group(N, ROWS, values, maps).dense()
-    for rows, value, coefficient in zip(ROWS, values, maps, strict=True):
-        same(array[rows], value @ coefficient)
+    whole = Influence.by_group(N, FIRST.values, FIRST.coefficient).dense()
+    for rows, numbers, coefficient in zip(GROUPS, FIRST.values.arrays, FIRST.coefficient, strict=True):
+        same(whole[rows], numbers @ coefficient)

@@ -74,10 +74,8 @@ class CohortMeans:
         return self.seen[np.searchsorted(self.dates, cohort), position]
 
     def untreated(self, sample: Sample) -> Cells:
-        """Return which groups are not treated in the window and may be compared with, shape (G,)."""
-        later = self.dates - sample.question.anticipation > sample.periods[-1]
-        never = np.isnan(self.dates)
-        return never if sample.question.comparison == "never_treated" else never | later
+        """Return which groups are not treated in the window, shape (G,)."""
+        return ~(self.dates - sample.question.anticipation <= sample.periods[-1])
 
     def cells(self, cohort: FloatArray, position: NDArray[np.int64]) -> Cells:
         """Return the single cells of cohorts and numbers of periods, shape (G, T, K)."""
@@ -116,6 +114,12 @@ def cohort_means(sample: Sample, y: FloatArray | None = None) -> CohortMeans:
         value[:, n_periods:] = marks
         values.append(value)
     return CohortMeans(sample.n_units, dates, rows, mean, weight, count, Values(rows, tuple(values)), whole)
+
+
+def outcome_with_covariates(sample: Sample) -> FloatArray:
+    """Return the outcome where covariates by period are observed too, shape (n, T)."""
+    missing = [np.isnan(block) for block in sample.x_by_period]
+    return np.where(np.any(missing, axis=0), np.nan, sample.y) if np.any(missing) else sample.y
 
 
 def treated_cells(sample: Sample) -> Cells:
@@ -172,6 +176,14 @@ def left_out(cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str])
         f"{', '.join(f'{period[k]:g}' for k, w in sorted(reasons.items()) if w == why and cohort[k] == g)} "
         f"left out: {why}"
         for g, why in kinds
+    ]
+
+
+def events_on_one(times: FloatArray, size: NDArray[np.int64]) -> list[str]:
+    """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
+    return [
+        f"event {e:g} rests on one treated unit: its standard error covers the comparison units only"
+        for e in times[size == 1]
     ]
 
 

@@ -69,6 +69,8 @@ class Estimate:
         Parameters that the "CR1_fixest" convention counts.
     absorbed : int
         Unit effects, which "CR1_areg" counts besides.
+    clusters : int
+        Clusters with a unit that is used, where the design leaves units out; 0 stands for the sample's.
     convention : Convention
         Small-sample convention of the standard errors: "CR1_fixest" with t(G-1), else the normal.
     design : str
@@ -94,6 +96,7 @@ class Estimate:
     shares: Shares = "estimated"
     counted: int = 0
     absorbed: int = 0
+    clusters: int = 0
     convention: Convention = "CR0"
     design: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -131,8 +134,8 @@ class Estimate:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters of the sample."""
-        return int(self.sample.cluster.max()) + 1
+        """Number of clusters that the estimate rests on."""
+        return self.clusters or int(self.sample.cluster.max()) + 1
 
     @cached_property
     def std_error(self) -> FloatArray:
@@ -153,6 +156,7 @@ class Estimate:
             n_obs=self.n_obs,
             counted=self.counted,
             absorbed=self.absorbed,
+            clusters=self.clusters,
         )
 
     @property
@@ -236,6 +240,7 @@ class Estimate:
             n_obs=self.n_obs,
             counted=self.counted,
             absorbed=self.absorbed,
+            clusters=self.clusters,
         )
         return inference.wald(self.linear[used], cov)
 

@@ -16,6 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import QuestionError
+from study.group_sums import (
+    Group,
+    GroupSums,
+    group_data,
+    least_squares,
+    less_fitted,
+    marks,
+    n_seen,
+    poisson_sums,
+    scores,
+)
 from study.influence import Influence, Values
 from study.panel import FloatArray
 
@@ -86,34 +97,6 @@ class Regression:
     n_obs: int
 
 
-class _Group(NamedTuple):
-    """The data of one group: y (m, T), zero where not observed, and seen, (m, T), or (1, T) if all are seen alike."""
-
-    y: FloatArray
-    seen: FloatArray
-    weights: FloatArray
-    features: FloatArray
-    varying: FloatArray
-
-
-class _State(NamedTuple):
-    """What one group contributes at given coefficients; p = f T.
-
-    Residuals (m, T), curvature (p, p) and its raw diagonal (p,), cross (p, q) and square (q, q) with the varying
-    regressors and their raw sizes (q,), scores (p,) and (q,), and the log-likelihood.
-    """
-
-    residual: FloatArray
-    curvature: FloatArray
-    raw: FloatArray
-    cross: FloatArray
-    square: FloatArray
-    raw_square: FloatArray
-    score: FloatArray
-    score_varying: FloatArray
-    likelihood: float
-
-
 def refuse_unidentified(names: Sequence[str], identified: NDArray[np.bool_]) -> None:
     """Refuse regressors that the fixed effects and the other regressors explain, by name."""
     which = [name for name, known in zip(names, identified, strict=True) if not known]
@@ -167,15 +150,15 @@ def regress(
     n, n_periods = y.shape
     features = np.ones((n, 1)) if features is None else features
     varying = np.empty((n, n_periods, 0)) if varying is None else varying
-    groups = [_group(y, weights, features, varying, members) for members in rows]
-    n_obs = int(sum(_marks(group).sum() for group in groups))
+    groups = [group_data(y, weights, features, varying, members) for members in rows]
+    n_obs = int(sum(marks(group).sum() for group in groups))
     coefficient, nuisance = _start(groups, terms, varying.shape[2], unit_effects, family)
     states = _states(groups, terms, coefficient, nuisance, unit_effects, family)
     system = _system(states, terms)
     if family == "gaussian":
         coefficient, nuisance = system.step()
         residual = [
-            _less_fitted(group, state.residual, index, unit_effects)
+            less_fitted(group, state.residual, index, unit_effects)
             for group, state, index in zip(
                 groups, states, _indices(groups, terms, coefficient, nuisance), strict=True
             )
@@ -193,39 +176,20 @@ def regress(
         nuisance=nuisance,
         residual=residual,
         counted=system.rank + int(unit_effects),
-        absorbed=sum(map(_n_seen, groups)) if unit_effects else 0,
+        absorbed=sum(map(n_seen, groups)) if unit_effects else 0,
         n_obs=n_obs,
     )
 
 
-def _group(
-    y: FloatArray,
-    weights: FloatArray,
-    features: FloatArray,
-    varying: FloatArray,
-    members: NDArray[np.int64],
-) -> _Group:
-    here, z = y[members], varying[members]
-    missing = np.isnan(here)
-    if z.shape[2]:
-        missing |= np.isnan(z).any(axis=2)
-        z = np.where(missing[:, :, None], 0.0, z)
-    if missing.any():
-        here[missing] = 0.0
-    if len(missing) and np.all(missing == missing[0]):
-        missing = missing[:1]
-    return _Group(here, (~missing).astype(float), weights[members], features[members], z)
-
-
 def _start(
-    groups: list[_Group], terms: Terms, q: int, unit_effects: bool, family: Family
+    groups: list[Group], terms: Terms, q: int, unit_effects: bool, family: Family
 ) -> tuple[FloatArray, FloatArray]:
     """Return coefficients to start from: the logarithm of the mean where no unit effects give it, else zero."""
     k = terms.effects.shape[2]
     start = np.zeros(k + terms.nuisance.shape[2])
     if family == "poisson" and not unit_effects:
         total = sum(float(group.weights @ group.y.sum(axis=1)) for group in groups)
-        cells = sum(float(group.weights @ _marks(group).sum(axis=1)) for group in groups)
+        cells = sum(float(group.weights @ marks(group).sum(axis=1)) for group in groups)
         constant = np.zeros(terms.effects.shape[:2])
         constant[:, : groups[0].y.shape[1]] = np.log(total / cells)
         columns = np.concatenate([terms.effects, terms.nuisance], axis=2).reshape(constant.size, -1)
@@ -233,17 +197,8 @@ def _start(
     return np.concatenate([start[:k], np.zeros(q)]), start[k:]
 
 
-def _n_seen(group: _Group) -> int:
-    """Return how many units are seen at all."""
-    return int(_marks(group).any(axis=1).sum())
-
-
-def _marks(group: _Group) -> FloatArray:
-    return np.broadcast_to(group.seen, group.y.shape)
-
-
 def _indices(
-    groups: list[_Group], terms: Terms, coefficient: FloatArray, nuisance: FloatArray
+    groups: list[Group], terms: Terms, coefficient: FloatArray, nuisance: FloatArray
 ) -> list[FloatArray]:
     """Return the linear index of each group, shape (1 or m, T)."""
     k, n_periods = terms.effects.shape[2], groups[0].y.shape[1]
@@ -259,100 +214,18 @@ def _indices(
     return indices
 
 
-def _less_fitted(group: _Group, residual: FloatArray, index: FloatArray, unit_effects: bool) -> FloatArray:
-    """Take the index, less its mean by unit where there are unit effects, from residuals in place."""
-    index = index * group.seen
-    if unit_effects:
-        index = index - (index.sum(axis=1) / _counts(group))[:, None] * group.seen
-    residual -= index
-    return residual
-
-
-def _counts(group: _Group) -> FloatArray:
-    """Return how many periods each unit is seen, at least one, shape (m,), or (1,) if all are seen alike."""
-    return np.maximum(group.seen.sum(axis=1), 1.0)
-
-
 def _states(
-    groups: list[_Group],
+    groups: list[Group],
     terms: Terms,
     coefficient: FloatArray,
     nuisance: FloatArray,
     unit_effects: bool,
     family: Family,
-) -> list[_State]:
+) -> list[GroupSums]:
     if family == "gaussian":
-        return [_least_squares(group, unit_effects) for group in groups]
+        return [least_squares(group, unit_effects) for group in groups]
     indices = _indices(groups, terms, coefficient, nuisance)
-    return [_poisson(group, index, unit_effects) for group, index in zip(groups, indices, strict=True)]
-
-
-def _least_squares(group: _Group, unit_effects: bool) -> _State:
-    """Return a group's part of the normal equations; its residual is the outcome less its mean by unit."""
-    residual = group.y
-    if unit_effects:
-        residual = (residual - (residual.sum(axis=1) / _counts(group))[:, None]) * group.seen
-    if len(group.seen) > 1 or group.varying.shape[2]:
-        return _sums(group, _marks(group), residual, unit_effects, 0.0)
-    weighted, seen = group.features * group.weights[:, None], group.seen[0]
-    gram = weighted.T @ group.features
-    demean = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
-    return _State(
-        residual,
-        np.asarray(np.kron(gram, demean), dtype=np.float64),
-        np.kron(np.diag(gram), seen),
-        np.empty((gram.size // len(gram) * len(seen), 0)),
-        np.empty((0, 0)),
-        np.empty(0),
-        (weighted.T @ residual).ravel(),
-        np.empty(0),
-        0.0,
-    )
-
-
-def _poisson(group: _Group, index: FloatArray, unit_effects: bool) -> _State:
-    """Return a group's part of the Poisson score and information at an index."""
-    index = index - index.max(axis=1, keepdims=True) if unit_effects else index
-    means = np.exp(np.clip(index, -500, 500)) * _marks(group)
-    if unit_effects:
-        total, own = means.sum(axis=1), group.y.sum(axis=1)
-        means = means * np.divide(own, total, out=np.zeros_like(own), where=total > 0)[:, None]
-        fit = (group.y * index).sum(axis=1) - own * np.log(np.where(total > 0, total, 1.0))
-    else:
-        fit = (group.y * index - means).sum(axis=1)
-    return _sums(group, means, group.y - means, unit_effects, float(group.weights @ fit))
-
-
-def _sums(
-    group: _Group, v: FloatArray, residual: FloatArray, unit_effects: bool, likelihood: float
-) -> _State:
-    """Add up a group's blocks with v the observed cells or the Poisson means, shape (m, T)."""
-    weights, features, z = group.weights, group.features, group.varying
-    f, n_periods, q = features.shape[1], v.shape[1], z.shape[2]
-    total = v.sum(axis=1)
-    total[total == 0] = 1.0
-    spread = (features[:, :, None] * v[:, None, :]).reshape(len(v), f * n_periods) if f > 1 else v
-    pairs = (features[:, :, None] * (features * weights[:, None])[:, None, :]).reshape(len(v), f * f)
-    diagonal = (pairs.T @ v).reshape(f, f, n_periods)
-    curvature = np.einsum("abt,ts->atbs", diagonal, np.eye(n_periods)).reshape(f * n_periods, f * n_periods)
-    if unit_effects:
-        curvature = curvature - (spread * (weights / total)[:, None]).T @ spread
-    raw_square = np.einsum("i,it,itq->q", weights, v, z**2)
-    centred = z
-    if q and unit_effects:
-        centred = z - (np.einsum("it,itq->iq", v, z) / total[:, None])[:, None, :]
-    weighted = centred * (weights[:, None] * v)[:, :, None]
-    return _State(
-        residual,
-        curvature,
-        np.einsum("aat->at", diagonal).ravel(),
-        np.einsum("ia,itq->atq", features, weighted).reshape(f * n_periods, q),
-        np.einsum("itq,itr->qr", weighted, centred),
-        raw_square,
-        ((features * weights[:, None]).T @ residual).ravel(),
-        np.einsum("i,it,itq->q", weights, residual, z),
-        likelihood,
-    )
+    return [poisson_sums(group, index, unit_effects) for group, index in zip(groups, indices, strict=True)]
 
 
 class _System(NamedTuple):
@@ -377,7 +250,7 @@ class _System(NamedTuple):
         return effects, self.nuisance_inverse @ self.nuisance_score - self.explained @ effects
 
 
-def _system(states: list[_State], terms: Terms) -> _System:
+def _system(states: list[GroupSums], terms: Terms) -> _System:
     x, a = terms.effects, terms.nuisance
     curvature = np.stack([s.curvature for s in states])
     raw, cross = np.stack([s.raw for s in states]), np.stack([s.cross for s in states])
@@ -431,14 +304,14 @@ def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, NDArray[n
 
 
 def _maximum(
-    groups: list[_Group],
+    groups: list[Group],
     terms: Terms,
     coefficient: FloatArray,
     nuisance: FloatArray,
     unit_effects: bool,
-    states: list[_State],
+    states: list[GroupSums],
     system: _System,
-) -> tuple[FloatArray, FloatArray, list[_State], _System]:
+) -> tuple[FloatArray, FloatArray, list[GroupSums], _System]:
     """Maximise the Poisson likelihood by Newton's method with halved steps."""
     best = sum(s.likelihood for s in states)
     for _ in range(STEPS):
@@ -467,7 +340,7 @@ def _maximum(
 def _influence(
     n: int,
     rows: Sequence[NDArray[np.int64]],
-    groups: list[_Group],
+    groups: list[Group],
     terms: Terms,
     residual: list[FloatArray],
     system: _System,
@@ -475,21 +348,9 @@ def _influence(
     """Return n w_i sum_t x_it e_it H^-1 as a map of residuals by group, shape (n, K + q)."""
     q = groups[0].varying.shape[2]
     k = terms.effects.shape[2]
-    values = [_scores(group, error) for group, error in zip(groups, residual, strict=True)]
+    values = [scores(group, error) for group, error in zip(groups, residual, strict=True)]
     maps = np.zeros((len(groups), values[0].shape[1], k + q))
     maps[:, : maps.shape[1] - q, :k] = terms.effects
     maps[:, : maps.shape[1] - q] -= terms.nuisance @ system.explained
     maps[:, maps.shape[1] - q :, k:] = np.eye(q)
     return Influence.by_group(n, Values(tuple(rows), tuple(values)), n * (maps @ system.inverse))
-
-
-def _scores(group: _Group, error: FloatArray) -> FloatArray:
-    """Return a unit's weighted residuals by feature and period, and their products with varying regressors."""
-    f, q = group.features.shape[1], group.varying.shape[2]
-    weighted = error if np.all(group.weights == 1) else error * group.weights[:, None]
-    spread = weighted
-    if f > 1:
-        spread = (group.features[:, :, None] * weighted[:, None, :]).reshape(len(error), -1)
-    if not q:
-        return spread
-    return np.hstack([spread, np.einsum("it,itq->iq", weighted, group.varying)])

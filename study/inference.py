@@ -36,6 +36,7 @@ def covariance(
     n_obs: int = 0,
     counted: int = 0,
     absorbed: int = 0,
+    clusters: int = 0,
 ) -> FloatArray:
     """Return the cluster-robust covariance of the estimates.
 
@@ -50,6 +51,8 @@ def covariance(
         counted. "CR1_areg" counts them, as Stata's areg and fixest's K.fixef = "full" do.
     n_obs, counted, absorbed : int
         N, k without unit effects, and the number of unit effects.
+    clusters : int
+        G where some clusters have no unit that is used; 0 stands for all that there are.
 
     Returns
     -------
@@ -57,7 +60,9 @@ def covariance(
     """
     influence = influence if isinstance(influence, Influence) else Influence.of(influence)
     meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
-    return meat * small_sample_factor(int(cluster.max()) + 1, convention, n_obs, counted, absorbed)
+    return meat * small_sample_factor(
+        clusters or int(cluster.max()) + 1, convention, n_obs, counted, absorbed
+    )
 
 
 def small_sample_factor(

@@ -27,6 +27,14 @@ def refuse_negative(sample: Sample, design: str) -> None:
         )
 
 
+def refuse_empty(sample: Sample, design: str) -> None:
+    """Refuse an outcome that is zero everywhere."""
+    if not np.nansum(sample.y):
+        raise QuestionError(
+            f"{design}: {sample.question.outcome} is zero for everybody, so its mean has no logarithm."
+        )
+
+
 def without_empty_units(sample: Sample) -> tuple[Sample, list[str]]:
     """Take out units without any outcome, on which a regression with unit effects cannot learn, and count them."""
     empty = (np.nansum(sample.y, axis=1) == 0) & sample.observed.any(axis=1)
@@ -37,7 +45,7 @@ def without_empty_units(sample: Sample) -> tuple[Sample, list[str]]:
 
 
 def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[np.bool_]]:
-    """Take out sets of cells, and periods, in which nobody has any outcome.
+    """Take out sets of cells, and periods, in which units are seen but nobody has any outcome.
 
     Parameters
     ----------
@@ -48,16 +56,18 @@ def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[n
     -------
     Sample
         With those cells not observed.
-    kept : ndarray of bool, shape (K,)
-        Which sets have an outcome.
+    empty : ndarray of bool, shape (K,)
+        Which sets were taken out.
     """
     means = cohort_means(sample)
     total = means.mean * means.weight
-    kept = np.einsum("gt,gtk->k", total, cells) > 0
-    empty = np.any(cells & ~kept, axis=2) | (total.sum(axis=0) == 0)
-    if not empty.any():
-        return sample, kept
-    return replace(sample, y=np.where(by_unit(sample, empty), np.nan, sample.y)), kept
+    empty = (np.einsum("gt,gtk->k", total, cells) == 0) & np.any(
+        cells & (means.seen > 0)[:, :, None], axis=(0, 1)
+    )
+    out = np.any(cells & empty, axis=2) | (total.sum(axis=0) == 0)
+    if not out.any():
+        return sample, empty
+    return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)), empty
 
 
 def by_unit(sample: Sample, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -66,3 +76,8 @@ def by_unit(sample: Sample, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for row, members in zip(values, sample.groups[1], strict=True):
         out[members] = row
     return out
+
+
+def clusters_used(sample: Sample) -> int:
+    """Return how many clusters have a unit that is seen."""
+    return len(np.unique(sample.cluster[sample.observed.any(axis=1)]))

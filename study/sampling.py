@@ -81,6 +81,9 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     if first_treated is not None:
         already = first_treated - question.anticipation <= first_period
         selection.drop(already, f"already treated in {first_period}" + _anticipating(question))
+        if question.comparison == "never_treated":
+            late = first_treated - question.anticipation > panel.periods[-1]
+            selection.drop(late, f"first treated after {panel.periods[-1]}, so not never treated")
     selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
     if question.missing == "balanced":
         selection.drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")

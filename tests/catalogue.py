@@ -21,7 +21,6 @@ LINEAR: dict[str, tuple[str, Options]] = {
     "stacked": ("stacked", {"before": 2, "after": 1}),
 }
 POISSON: dict[str, tuple[str, Options]] = {
-    "poisson_twfe": ("poisson_twfe", {"terms": "cohort_time"}),
     "etwfe poisson": ("etwfe", {"family": "poisson", "effects": "cohort"}),
     "etwfe poisson unit": ("etwfe", {"family": "poisson", "effects": "unit"}),
 }

@@ -42,8 +42,8 @@ FITS = [
     Fit("event_study", GROWING, 1.5),
     Fit("twfe", FLAT, 1.0),
     Fit("poisson_twfe", COUNT, 0.25),
-    Fit("poisson_twfe", COUNT, 0.25, {"terms": "cohort_time"}),
     Fit("etwfe", COUNT, 0.25, {"family": "poisson"}),
+    Fit("etwfe", COUNT, 0.25, {"family": "poisson", "effects": "unit"}),
 ]
 
 

@@ -64,7 +64,6 @@ LINEAR = (
 POISSON = (
     Case("poisson_twfe", {"terms": "treatment"}),
     Case("poisson_twfe", {"terms": "event_time"}),
-    Case("poisson_twfe", {"terms": "cohort_time"}),
     Case("etwfe", {"family": "poisson", "effects": "cohort"}),
     Case("etwfe", {"family": "poisson", "effects": "unit"}),
 )
@@ -226,7 +225,6 @@ def test_factors_of_units_drop_out_of_a_poisson_regression_whose_weights_undo_th
 @pytest.mark.parametrize(
     "case",
     [
-        Case("poisson_twfe", {"terms": "cohort_time"}),
         Case("etwfe", {"family": "poisson", "effects": "cohort"}),
         Case("etwfe", {"family": "poisson", "effects": "unit"}),
     ],

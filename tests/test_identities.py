@@ -110,16 +110,17 @@ def test_etwfe_with_cohort_effects_is_not_sun_abraham_with_gaps() -> None:
 
 @pytest.mark.parametrize("scale", ["proportional", "level"])
 @pytest.mark.parametrize("more", ASKS[:2], ids=str)
-@pytest.mark.parametrize(("effects", "gaps"), [("cohort", 0.0), ("unit", 0.0), ("unit", 0.1)])
-def test_poisson_etwfe_with_never_treated_comparison_is_poisson_twfe_by_cohort_with_positive_unit_totals(
-    effects: str, gaps: float, more: dict[str, Any], scale: str
+@pytest.mark.parametrize("comparison", ["never_treated", "not_yet_treated"])
+def test_poisson_etwfe_with_cohort_effects_is_that_with_unit_effects_when_balanced_with_positive_unit_totals(
+    comparison: Any, more: dict[str, Any], scale: str
 ) -> None:
-    panel = simulated.counts(simulated.panel(n=120, seed=1, gaps=gaps, level=2.0))
+    panel = simulated.counts(simulated.panel(n=120, seed=1, level=2.0))
     assert np.nansum(panel.outcomes["y"], axis=1).min() > 0
-    question = ASKED.but(scale=scale, **more)
-    two_way = estimate(panel, question, "poisson_twfe", terms="cohort_time")
-    never = question.but(comparison="never_treated")
-    identical_with_averages(two_way, estimate(panel, never, "etwfe", family="poisson", effects=effects))
+    question = ASKED.but(scale=scale, comparison=comparison, **more)
+    cohort, unit = (
+        estimate(panel, question, "etwfe", family="poisson", effects=e) for e in ("cohort", "unit")
+    )
+    identical_with_averages(cohort, unit)
 
 
 def test_units_without_outcomes_are_in_levels_and_averages_of_cohort_effects_and_not_of_unit_effects() -> (
@@ -139,10 +140,9 @@ def test_units_without_outcomes_are_in_levels_and_averages_of_cohort_effects_and
     differ(*fits[1])
 
 
-def test_poisson_etwfe_with_cohort_effects_is_not_poisson_twfe_with_gaps() -> None:
+def test_poisson_etwfe_with_cohort_effects_is_not_that_with_unit_effects_with_gaps() -> None:
     panel = simulated.counts(simulated.panel(n=120, seed=1, gaps=0.1, level=2.0))
-    two_way = estimate(panel, ASKED, "poisson_twfe", terms="cohort_time")
-    differ(two_way, estimate(panel, NEVER, "etwfe", family="poisson", effects="cohort"))
+    differ(*(estimate(panel, NEVER, "etwfe", family="poisson", effects=e) for e in ("cohort", "unit")))
 
 
 def goodman_bacon(panel: Panel) -> float:

@@ -127,7 +127,7 @@ def test_conservative_errors_equal_explicit_weights_times_residuals(
     omega, treated = sample.weights[slow.before.unit], sample.weights[slow.after.unit]
     bread = np.linalg.pinv((slow.x_before * omega[:, None]).T @ slow.x_before)
     cells = sets_of_cells(sample, slow.after, fit)
-    mean = (slow.tau * treated) @ cells / (treated @ cells)
+    mean = (slow.tau * treated**2) @ cells / (treated**2 @ cells)
     residual = slow.tau - cells @ mean
     for made in (fit, fit.aggregate("event"), fit.aggregate("treated_average")):
         chosen = sets_of_cells(sample, slow.after, made)

@@ -16,6 +16,7 @@ from study.cohorts import (
     refuse_single_units,
     rests_on_one,
 )
+from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
@@ -25,7 +26,6 @@ from study.panel import FloatArray
 from study.question import Sample
 from study.two_by_two import Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
 
-COLLINEAR = 1e-7
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
 
 
@@ -92,7 +92,7 @@ def callaway_santanna(
     Journal of Econometrics 225(2).
     """
     refuse_single_units(sample, "callaway_santanna")
-    x, adjustment = _design_matrix(sample), _Adjustment(method, variance == "drdid")
+    x, adjustment = _matrix(sample), _Adjustment(method, variance == "drdid")
     cohorts, notes = cohorts_with_base(sample)
     cells = _cells(sample, cohorts)
     means = cohort_means(sample)
@@ -123,6 +123,10 @@ def callaway_santanna(
         convention="CR0",
         notes=tuple(notes),
     )
+
+
+def _matrix(sample: Sample) -> FloatArray | None:
+    return baseline_matrix(sample, "callaway_santanna") if sample.question.covariates else None
 
 
 class _Adjustment(NamedTuple):
@@ -370,23 +374,3 @@ def _used(sample: Sample, c: _Comparison, cells: NDArray[np.int64]) -> Rows:
         used[base] |= c.compared_base[here].any(axis=0)
         used[base, c.members] |= c.treated_base[here].any(axis=0)
     return used
-
-
-def _design_matrix(sample: Sample) -> FloatArray | None:
-    """Return the constant and the covariates, centred and scaled; None where there are no covariates.
-
-    A regression or a logit with a constant does not change with the scaling, but its conditioning does.
-    """
-    if not sample.question.covariates:
-        return None
-    x = sample.x_baseline - sample.x_baseline.mean(axis=0)
-    spread = x.std(axis=0)
-    x = x / np.where(spread > COLLINEAR * np.abs(sample.x_baseline).max(axis=0), spread, np.inf)
-    diagonal = np.abs(np.diag(np.linalg.qr(x, mode="r"))) / np.sqrt(len(x))
-    for k, name in enumerate(sample.question.covariates):
-        if k >= len(diagonal) or diagonal[k] < COLLINEAR:
-            raise QuestionError(
-                f"callaway_santanna: covariate {name} is explained by the constant and the covariates before "
-                "it; leave it out."
-            )
-    return np.column_stack([np.ones(len(x)), x])

@@ -16,13 +16,20 @@ from study.cohorts import (
     refuse_single_units,
     rests_on_one,
 )
+from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
 from study.fixed_effects import ESTIMABLE, Family, Regression, Terms, by_feature, period_effects, regress
 from study.influence import Influence
 from study.panel import FloatArray
-from study.poisson import refuse_negative, without_empty_cells, without_empty_units
+from study.poisson import (
+    clusters_used,
+    refuse_empty,
+    refuse_negative,
+    without_empty_cells,
+    without_empty_units,
+)
 from study.question import Sample
 
 
@@ -76,13 +83,15 @@ def etwfe(
     Estimate
         One term for each cohort and period, in that order; "CR1_fixest" standard errors. Averages weight by
         the unit-periods that are seen. "Proportional" divides by the mean without treatment: under "poisson"
-        it is exp(coefficient) - 1. ``notes`` name each cohort and period without an estimate.
+        it is exp(coefficient) - 1, and -1 for a treated cell without any outcome. ``notes`` name each cohort
+        and period without an estimate.
 
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, no effect can be estimated,
-        or for "poisson" the outcome is negative or the likelihood has no maximum.
+        If a cohort has one unit and the question does not say what to do with it, a covariate is explained by
+        those before it, no effect can be estimated, or for "poisson" the outcome is negative or zero everywhere
+        or the likelihood has no maximum.
 
     References
     ----------
@@ -96,23 +105,23 @@ def etwfe(
     notes: list[str] = []
     if family == "poisson":
         refuse_negative(sample, "etwfe")
+        refuse_empty(sample, "etwfe")
         if effects == "unit":
             used, notes = without_empty_units(sample)
     cohorts, early = cohorts_with_base(sample)
     notes += early
-    cell = _cells(used, cohorts)
+    cell, means, regressed = _cells(used, cohorts), cohort_means(used), used
     if family == "poisson":
-        used, kept = without_empty_cells(used, _sets(cohort_means(used), cell) & ~cell.reference)
-        kept |= cell.reference
-        empty = dict.fromkeys(map(int, np.flatnonzero(~kept)), "the outcome of all its treated units is zero")
-        notes += left_out(cell.cohort, cell.period, empty)
-        cell = cell.select(kept)
-    means = cohort_means(used)
-    model = _fit(used, means, cell, effects, family)
+        regressed, empty = without_empty_cells(used, _sets(means, cell) & ~cell.reference)
+        cell = cell._replace(empty=empty)
+        outcome = sample.question.outcome
+        why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
+        notes += _told(cell, dict.fromkeys(map(int, np.flatnonzero(empty)), why))
+    model = _fit(regressed, means, cell, effects, family)
     if family == "gaussian":
         estimated = _linear(used, means, cell, model, variance)
     else:
-        estimated = _exponential(used, means, cell, model, variance, effects == "unit")
+        estimated = _exponential(used, regressed, means, cell, model, variance)
     known = cell.reference | estimated.estimable
     size = means.sizes(cell.cohort, cell.position)
     reasons = {int(k): "no treated unit is observed" for k in np.flatnonzero(size == 0)}
@@ -139,31 +148,43 @@ def etwfe(
         n_obs=model.fit.n_obs,
         counted=model.fit.counted,
         absorbed=model.fit.absorbed,
+        clusters=clusters_used(used),
         convention="CR1_fixest",
         notes=tuple(notes),
     )
 
 
 class _Cell(NamedTuple):
-    """Cohort, period and number of the period of each term, and which are zero by normalisation; shape (K,)."""
+    """Cohort, period and number of the period of each term, shape (K,).
+
+    ``reference`` are zero by normalisation; ``empty`` are treated cells without any outcome, of which a Poisson
+    regression learns nothing. Neither have a coefficient.
+    """
 
     cohort: FloatArray
     period: FloatArray
     position: NDArray[np.int64]
     reference: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
+
+    @property
+    def regressed(self) -> NDArray[np.bool_]:
+        """Which terms have a coefficient."""
+        return ~(self.reference | self.empty)
 
     def select(self, kept: NDArray[np.bool_]) -> _Cell:
         """Return some of the terms."""
-        return _Cell(self.cohort[kept], self.period[kept], self.position[kept], self.reference[kept])
+        return _Cell(*(part[kept] for part in self))  # type: ignore[arg-type]
 
 
 class _Model(NamedTuple):
-    """The regression, its regressors (G, f T, P), the units' features (n, f) and the groups used (G,)."""
+    """The regression, its regressors (G, f T, P), the units' features (n, f), the groups used (G,), its effects."""
 
     fit: Regression
     regressors: FloatArray
     features: FloatArray
     groups: Cells
+    unit_effects: bool
 
 
 class _Att(NamedTuple):
@@ -174,6 +195,11 @@ class _Att(NamedTuple):
     untreated: FloatArray
     untreated_influence: Influence
     estimable: NDArray[np.bool_]
+
+
+def _told(cell: _Cell, reasons: dict[int, str]) -> list[str]:
+    """Return notes on cells that are kept."""
+    return [note.replace(" left out:", ":") for note in left_out(cell.cohort, cell.period, reasons)]
 
 
 def _sets(means: CohortMeans, cell: _Cell) -> Cells:
@@ -189,19 +215,16 @@ def _cells(sample: Sample, cohorts: FloatArray) -> _Cell:
         which = sample.periods > base[:, None]
     number, position = np.nonzero(which)
     period = sample.periods[position].astype(float)
-    return _Cell(cohorts[number], period, position, period == base[number])
+    return _Cell(cohorts[number], period, position, period == base[number], np.zeros(len(period), dtype=bool))
 
 
 def _fit(sample: Sample, means: CohortMeans, cell: _Cell, effects: str, family: Family) -> _Model:
     """Regress on cells, periods and cohorts, each times the unit's features."""
     groups = np.isin(means.dates, cell.cohort) | means.untreated(sample)
     n_groups, n_periods = int(groups.sum()), len(sample.periods)
-    x = sample.x_baseline - sample.x_baseline.mean(axis=0)
-    spread = x.std(axis=0)
-    features = np.column_stack([np.ones(len(x)), x / np.where(spread > 0, spread, 1.0)])
-    regressed = ~cell.reference
+    features = baseline_matrix(sample, "etwfe")
     columns = [
-        means.cells(cell.cohort[regressed], cell.position[regressed])[groups],
+        means.cells(cell.cohort[cell.regressed], cell.position[cell.regressed])[groups],
         period_effects(n_groups, n_periods),
     ]
     if effects == "cohort":
@@ -216,14 +239,14 @@ def _fit(sample: Sample, means: CohortMeans, cell: _Cell, effects: str, family: 
         unit_effects=effects == "unit",
         family=family,
     )
-    return _Model(fit, regressors, features, groups)
+    return _Model(fit, regressors, features, groups, effects == "unit")
 
 
 def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, variance: str) -> _Att:
     """Return the cells' effects at the mean features of their units."""
     f, n = model.features.shape[1], sample.n_units
     place = np.zeros((len(model.fit.coefficient), len(cell.cohort)))
-    regressed = list(map(int, np.flatnonzero(~cell.reference)))
+    regressed = list(map(int, np.flatnonzero(cell.regressed)))
     blocks = []
     for g, members in _members(means, cell):
         own = [k for k in regressed if cell.cohort[k] == g]
@@ -245,46 +268,86 @@ def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, vari
 
 
 def _exponential(
-    sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, variance: str, unit_effects: bool
+    sample: Sample, regressed: Sample, means: CohortMeans, cell: _Cell, model: _Model, variance: str
 ) -> _Att:
-    """Return the cells' mean outcomes less their fitted means without the effect of treatment."""
-    f, n, n_terms = model.features.shape[1], sample.n_units, len(cell.cohort)
-    regressed = np.flatnonzero(~cell.reference)
+    """Return the cells' mean outcomes less their fitted means without the effect of treatment.
+
+    Those are exp(index without the effect) of each unit, times its unit effect: its outcomes over the sum of
+    exp(index) in the periods of the regression.
+    """
+    n, n_terms = sample.n_units, len(cell.cohort)
     untreated, slope = np.zeros(n_terms), np.zeros((n_terms, len(model.fit.coefficient)))
-    estimable = np.ones(n_terms, dtype=bool)
     own_mean, implied = Influence.none(n, n_terms), Influence.none(n, n_terms)
+    estimable = np.ones(n_terms, dtype=bool)
     mean, sampled = means.pooled(_sets(means, cell))
     place = np.flatnonzero(model.groups)
     for g, members in _members(means, cell):
         own = [k for k in range(n_terms) if cell.cohort[k] == g]
         number = int(np.searchsorted(place, np.searchsorted(means.dates, g)))
-        residual, features = model.fit.residual[number], model.features[members]
-        fitted = np.nan_to_num(sample.y[members]) - residual
         weight = _seen_weights(sample, members)[:, cell.position[own]]
         share = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
-        rows = model.regressors[number].reshape(f, len(sample.periods), -1)
         at_zero = np.empty(share.shape)
+        fitted = _fitted(model, number, regressed, members)
         for j, k in enumerate(own):
-            regressor = rows[:, cell.position[k]].copy()
-            factor = np.ones(len(members))
-            if not cell.reference[k]:
-                columns = f * np.searchsorted(regressed, k) + np.arange(f)
-                regressor[:, columns] = 0.0
-                factor = np.exp(-features @ model.fit.coefficient[columns])
-                estimable[k] = bool(model.fit.identified[columns].all())
-            at_zero[:, j] = fitted[:, cell.position[k]] * factor
-            loading = features * (share[:, j] * at_zero[:, j])[:, None]
-            slope[k] = np.einsum("a,ap->p", loading.sum(axis=0), regressor)
-            if unit_effects:
-                total = np.maximum(fitted.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-                slope[k] -= np.einsum("at,atp->p", loading.T @ (fitted / total), rows)
+            at_zero[:, j], slope[k], known = _without_effect(
+                model, number, fitted, members, cell, k, share[:, j]
+            )
+            estimable[k] = known and np.abs(model.fit.null.T @ slope[k]).max(initial=0.0) < ESTIMABLE
         untreated[own] = np.einsum("ik,ik->k", share, at_zero)
-        own_mean += _block(n, members, n * share * residual[:, cell.position[own]], own, n_terms)
+        residual = model.fit.residual[number][:, cell.position[own]]
+        own_mean += _block(n, members, n * share * residual, own, n_terms)
         implied += _block(n, members, n * share * (at_zero - untreated[own]), own, n_terms)
     given = model.fit.influence @ slope.T
     if variance == "sampling":
         own_mean, given = sampled, given + implied
     return _Att(mean - untreated, own_mean - given, untreated, given, estimable)
+
+
+class _Fitted(NamedTuple):
+    """The linear index of a group's units, shape (m, T), their unit effects (m,), each period's part (m, T)."""
+
+    linear: FloatArray
+    level: FloatArray
+    part: FloatArray
+
+
+def _fitted(model: _Model, number: int, regressed: Sample, members: NDArray[np.int64]) -> _Fitted:
+    f = model.features.shape[1]
+    by_feature = (model.regressors[number] @ model.fit.coefficient).reshape(f, -1)
+    index = model.features[members] @ by_feature
+    if not model.unit_effects:
+        return _Fitted(index, np.ones(len(index)), np.zeros(index.shape))
+    index = index - index.max(axis=1, keepdims=True)
+    part = np.exp(index) * regressed.observed[members]
+    total = np.maximum(part.sum(axis=1), np.finfo(float).tiny)
+    return _Fitted(index, np.nansum(regressed.y[members], axis=1) / total, part / total[:, None])
+
+
+def _without_effect(
+    model: _Model,
+    number: int,
+    fitted: _Fitted,
+    members: NDArray[np.int64],
+    cell: _Cell,
+    k: int,
+    share: FloatArray,
+) -> tuple[FloatArray, FloatArray, bool]:
+    """Return units' means without the effect of term k, (m,), their mean's derivative, and whether it is known."""
+    features, fit = model.features[members], model.fit
+    f = features.shape[1]
+    rows = model.regressors[number].reshape(f, fitted.linear.shape[1], -1)
+    regressor, index, known = rows[:, cell.position[k]].copy(), fitted.linear[:, cell.position[k]], True
+    if cell.regressed[k]:
+        columns = f * int(cell.regressed[:k].sum()) + np.arange(f)
+        regressor[:, columns] = 0.0
+        index = index - features @ fit.coefficient[columns]
+        known = bool(np.abs(features[share > 0] @ fit.null[columns]).max(initial=0.0) < ESTIMABLE)
+    at_zero = fitted.level * np.exp(index)
+    loading = features * (share * at_zero)[:, None]
+    slope = np.einsum("a,ap->p", loading.sum(axis=0), regressor)
+    if model.unit_effects:
+        slope -= np.einsum("at,atp->p", loading.T @ fitted.part, rows)
+    return at_zero, slope, known
 
 
 def _members(means: CohortMeans, cell: _Cell) -> list[tuple[float, NDArray[np.int64]]]:

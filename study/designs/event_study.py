@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.cohorts import cohort_means
+from study.cohorts import cohort_means, events_on_one, outcome_with_covariates
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
 from study.errors import QuestionError
@@ -59,7 +59,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     event_time = sample.periods - sample.groups[0][:, None]
     if bin_at is not None:
         event_time = np.clip(event_time, base + 1 - bin_at, bin_at)
-    means = cohort_means(sample)
+    means = cohort_means(sample, outcome_with_covariates(sample))
     times = np.unique(np.append(event_time[(means.weight > 0) & ~np.isnan(event_time)], base))
     used = times != base
     cells = event_time[:, :, None] == times
@@ -86,4 +86,5 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         counted=fit.counted,
         absorbed=fit.absorbed,
         convention="CR1_fixest",
+        notes=tuple(events_on_one(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),
     )

@@ -24,8 +24,6 @@ from study.influence import Influence, side_by_side
 from study.panel import FloatArray
 from study.question import Sample
 
-Groups = NDArray[np.bool_]
-
 
 @design(
     name="imputation",
@@ -55,9 +53,8 @@ def imputation(
     ----------
     sample : Sample
         Absorbing treatment. Covariates enter by period. Gaps are allowed; a unit that is never seen untreated
-        has no prediction and is left out of the averages. With comparison="never_treated" the first step uses
-        never-treated units and the cohorts' own periods before treatment, as otherwise, but not units that are
-        treated after the window.
+        has no prediction and is left out of the averages. The first step uses the cohorts' own periods before
+        treatment under either comparison.
     leads : int, optional
         Number of event times before treatment less the anticipation whose effects are estimated, in a separate
         regression on untreated cells (Section 4.4); earlier cells are their reference. With None all event
@@ -91,13 +88,13 @@ def imputation(
     refuse_single_units(sample, "imputation")
     if leads is not None and leads < 0:
         raise QuestionError(f"imputation: leads is {leads}; it must be at least 0.")
-    dates = sample.groups[0]
-    used = np.isin(dates, sample.cohorts) | np.isnan(dates) | (sample.question.comparison != "never_treated")
     untreated = np.where(sample.treatment == 1, np.nan, sample.y)
-    first = _untreated_regression(sample, untreated, used, np.empty((used.sum(), len(sample.periods), 0)))
-    prediction = _prediction(sample, untreated, used, first)
-    effects = _effects(sample, prediction, first)
-    before = _no_leads(sample) if leads == 0 else _leads(sample, untreated, used, leads)
+    first = _untreated_regression(
+        sample, untreated, np.empty((len(sample.groups[1]), len(sample.periods), 0))
+    )
+    prediction = _prediction(sample, untreated, first)
+    effects = _effects(sample, prediction, first, variance == "conservative")
+    before = _no_leads(sample) if leads == 0 else _leads(sample, untreated, leads)
     n_leads = len(before.event_time)
     absent = np.full(n_leads, np.nan)
     linear = np.concatenate([effects.linear, before.linear])
@@ -114,7 +111,7 @@ def imputation(
         ),
         membership=side_by_side([effects.membership, Influence.none(sample.n_units, n_leads)]),
         shares="estimated" if variance == "sampling" else "fixed",
-        n_obs=int(sample.observed[_units(sample, used)].sum()),
+        n_obs=int(sample.observed.sum()),
         convention="CR0",
         notes=(*effects.notes, *before.notes),
     )
@@ -148,19 +145,13 @@ class _Leads(NamedTuple):
     notes: list[str]
 
 
-def _units(sample: Sample, groups: Groups) -> NDArray[np.int64]:
-    return np.concatenate([rows for rows, used in zip(sample.groups[1], groups, strict=True) if used])
-
-
-def _untreated_regression(
-    sample: Sample, untreated: FloatArray, groups: Groups, extra: FloatArray
-) -> Regression:
+def _untreated_regression(sample: Sample, untreated: FloatArray, extra: FloatArray) -> Regression:
     """Regress untreated outcomes on effects by group, (G, T, L), period effects, covariates and unit effects."""
     n_periods = len(sample.periods)
     effects = np.concatenate([extra, period_effects(len(extra), n_periods)], axis=2)
     fit = regress(
         untreated,
-        [rows for rows, used in zip(sample.groups[1], groups, strict=True) if used],
+        sample.groups[1],
         Terms(effects, np.empty((len(extra), n_periods, 0))),
         sample.weights,
         varying=sample.x_varying,
@@ -169,7 +160,7 @@ def _untreated_regression(
     return fit
 
 
-def _prediction(sample: Sample, untreated: FloatArray, groups: Groups, first: Regression) -> FloatArray:
+def _prediction(sample: Sample, untreated: FloatArray, first: Regression) -> FloatArray:
     """Return y_it(0) as unit effects, period effects and covariates give it, shape (n, T); NaN where unknown."""
     n_periods = len(sample.periods)
     index = np.broadcast_to(first.coefficient[:n_periods], untreated.shape)
@@ -181,12 +172,10 @@ def _prediction(sample: Sample, untreated: FloatArray, groups: Groups, first: Re
     alpha = np.divide(
         np.where(seen, left, 0.0).sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0
     )
-    used = np.zeros(len(count), dtype=bool)
-    used[_units(sample, groups)] = True
-    return np.where(used, alpha, np.nan)[:, None] + index
+    return alpha[:, None] + index
 
 
-def _effects(sample: Sample, prediction: FloatArray, first: Regression) -> _Effects:
+def _effects(sample: Sample, prediction: FloatArray, first: Regression, conservative: bool) -> _Effects:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
     tau = np.where(sample.treatment == 1, sample.y - prediction, np.nan)
     means, own = cohort_means(sample, tau), cohort_means(sample, _predicted(sample, tau))
@@ -212,6 +201,10 @@ def _effects(sample: Sample, prediction: FloatArray, first: Regression) -> _Effe
         raise QuestionError(f"imputation: no effect can be estimated: {'; '.join(notes)}.")
     notes += rests_on_one(cohort, period, known & (size == 1))
     influence = influence.select(known) - first.influence @ loading[known].T
+    if conservative:
+        influence += means.membership(cells[:, :, known]).scaled(
+            _recentring(means, group[known], position[known])
+        )
     own_mean, own_influence = own.pooled(cells[:, :, known])
     return _Effects(
         cohort[known],
@@ -223,6 +216,18 @@ def _effects(sample: Sample, prediction: FloatArray, first: Regression) -> _Effe
         means.membership(cells[:, :, known]),
         notes,
     )
+
+
+def _recentring(means: CohortMeans, group: NDArray[np.int64], position: NDArray[np.int64]) -> FloatArray:
+    """Return what centres tau on its mean by squared weights, equation (8), shape (K,); zero without weights."""
+    n_periods = means.mean.shape[1]
+    shift = np.zeros(means.mean.shape)
+    for g, array in enumerate(means.values.arrays):
+        weight = array[:, n_periods:]
+        squares = np.maximum((weight**2).sum(axis=0), np.finfo(float).tiny)
+        shift[g] = -(weight * array[:, :n_periods]).sum(axis=0) / squares
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return means.n_units * (shift / means.weight)[group, position]
 
 
 def _predicted(sample: Sample, tau: FloatArray) -> FloatArray:
@@ -274,7 +279,7 @@ def _no_leads(sample: Sample) -> _Leads:
     return _Leads(none, np.empty(0, dtype=bool), none, influence, none, influence, [])
 
 
-def _leads(sample: Sample, untreated: FloatArray, groups: Groups, leads: int | None) -> _Leads:
+def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Leads:
     """Estimate effects of event times before treatment on untreated cells."""
     means = cohort_means(sample, untreated)
     event_time = sample.periods - means.dates[:, None]
@@ -284,7 +289,7 @@ def _leads(sample: Sample, untreated: FloatArray, groups: Groups, leads: int | N
     cells = event_time[:, :, None] == times
     reference = (times == last) if leads is None else np.zeros(len(times), dtype=bool)
 
-    fit = _untreated_regression(sample, untreated, groups, cells[groups][:, :, ~reference].astype(float))
+    fit = _untreated_regression(sample, untreated, cells[:, :, ~reference].astype(float))
     k = int((~reference).sum())
     known = reference.copy()
     known[~reference] = fit.identified[:k]

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import CohortMeans, cohort_means
+from study.cohorts import CohortMeans, cohort_means, events_on_one
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
@@ -79,12 +79,19 @@ def lp_did(
     means = cohort_means(sample)
     rows = _groups(means) if means.whole else _Rows(sample.y, sample.weights, _first(sample))
     fits, notes = [], []
+    dropped: dict[int, list[str]] = {}
     for h in _event_times(sample, before, after):
         fit = _projection(sample, rows, h, weighting)
         if fit is None:
             notes.append(f"event {h} left out: no unit first treated then has a clean comparison unit")
         else:
             fits.append(fit)
+            for g in fit.dropped:
+                dropped.setdefault(int(g), []).append(str(h))
+    notes += [
+        f"cohort {g} at event {', '.join(events)} left out: it or clean comparison units are not seen then"
+        for g, events in sorted(dropped.items())
+    ]
     if all(fit.event_time == last for fit in fits):
         raise QuestionError(f"lp_did: no effect can be estimated: {'; '.join(notes)}.")
     times = np.array([fit.event_time for fit in fits], dtype=float)
@@ -93,6 +100,8 @@ def lp_did(
     influence = _of_groups(means, fits) if means.whole else _of_units(sample, fits)
     cells = np.stack([_treated(sample, means, fit) for fit in fits], axis=2)
     mean, mean_influence = means.pooled(cells)
+    size = np.einsum("gt,gtk->k", means.seen, cells)
+    notes += events_on_one(times[~reference], size[~reference])
     unlabelled = np.full(len(times), np.nan)
     return Estimate(
         sample=sample,
@@ -123,8 +132,8 @@ class _Rows(NamedTuple):
 class _Projection(NamedTuple):
     """The regression of one event time: J starting periods, of which ``now`` and ``base`` are the two periods.
 
-    ``start`` are the starting periods. A row's influence is the sum over starts of its weight times
-    ``regressor`` (m, J) times ``error`` (m, J), over ``size``.
+    ``start`` are the starting periods, ``dropped`` those of cohorts that cannot be compared. A row's influence is
+    the sum over starts of its weight times ``regressor`` (m, J) times ``error`` (m, J), over ``size``.
     """
 
     event_time: int
@@ -136,6 +145,7 @@ class _Projection(NamedTuple):
     error: FloatArray
     weights: FloatArray
     size: float
+    dropped: NDArray[np.int64]
 
 
 def _first(sample: Sample) -> FloatArray:
@@ -177,6 +187,7 @@ def _projection(sample: Sample, rows: _Rows, h: int, weighting: Weighting) -> _P
     kept = (n_treated > 0) & (n_clean > 0)
     if not kept.any():
         return None
+    dropped = start[treated.any(axis=0) & ~kept]
     change, of_treated, of_clean = change[:, kept], of_treated[:, kept], of_clean[:, kept]
     n_treated, n_clean = n_treated[kept], n_clean[kept]
     ours = (of_treated * change).sum(axis=0) / n_treated
@@ -203,6 +214,7 @@ def _projection(sample: Sample, rows: _Rows, h: int, weighting: Weighting) -> _P
         np.where(is_treated | is_clean, error, 0.0),
         rows.weights,
         float(size.sum()),
+        dropped,
     )
 
 

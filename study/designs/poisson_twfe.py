@@ -1,28 +1,36 @@
-"""Poisson regression with unit and period effects, with one, dynamic or cohort-specific effects."""
+"""Poisson regression with unit and period effects, with one coefficient of treatment or one an event time."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units, treated_cells
+from study.cohorts import (
+    Cells,
+    CohortMeans,
+    cohort_means,
+    events_on_one,
+    outcome_with_covariates,
+    treated_cells,
+)
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.panel import FloatArray
-from study.poisson import refuse_negative, without_empty_cells, without_empty_units
+from study.poisson import (
+    clusters_used,
+    refuse_empty,
+    refuse_negative,
+    without_empty_cells,
+    without_empty_units,
+)
 from study.question import Sample
 
-Terms = Literal["treatment", "event_time", "cohort_time"]
-
-ESTIMANDS = {
-    "treatment": Estimand.COEFFICIENT,
-    "event_time": Estimand.EVENT_TIME_ATT,
-    "cohort_time": Estimand.GROUP_TIME_ATT,
-}
+Terms = Literal["treatment", "event_time"]
 
 
 @design(
@@ -52,9 +60,9 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         Absorbing treatment and an outcome of 0 or more. Covariates enter by period; gaps are allowed. Units
         without any outcome say nothing about proportions and are left out, as are sets of treated cells
         without any outcome, whose coefficient would be minus infinity.
-    terms : {"treatment", "event_time", "cohort_time"}
-        One coefficient; one for each event time; or one for each cohort and event time, whose averages do
-        not weight any effect negatively.
+    terms : {"treatment", "event_time"}
+        One coefficient, or one for each event time. ``etwfe`` with family="poisson" and effects="unit" has one
+        for each cohort and event time, whose averages do not weight any effect negatively.
 
     Returns
     -------
@@ -75,17 +83,16 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     Econometrics 90(1).
     """
     refuse_negative(sample, "poisson_twfe")
-    if terms == "cohort_time":
-        refuse_single_units(sample, "poisson_twfe")
-    used, notes = without_empty_units(sample)
+    refuse_empty(sample, "poisson_twfe")
+    used, notes = without_empty_units(replace(sample, y=outcome_with_covariates(sample)))
     layout = _layout(used, cohort_means(used), terms)
-    used, kept = without_empty_cells(used, layout.cells)
-    dropped = [term for term, k in zip(layout.terms, kept, strict=True) if not k]
+    used, empty = without_empty_cells(used, layout.cells)
+    dropped = [term for term, e in zip(layout.terms, empty, strict=True) if e]
     if dropped:
         notes.append(
             f"{', '.join(dropped)} left out: {sample.question.outcome} is zero for all of the treated"
         )
-    layout = layout.select(kept)
+    layout = layout.select(~empty)
     regressed = ~layout.reference
     if not regressed.any():
         raise QuestionError(f"poisson_twfe: no effect can be estimated: {'; '.join(notes)}.")
@@ -105,24 +112,26 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     mean, mean_influence = means.pooled(layout.cells)
     untreated = mean * np.exp(-coefficient)
     of_untreated = mean_influence.scaled(np.exp(-coefficient)) - influence.scaled(untreated)
+    size = np.einsum("gt,gtk->k", means.seen, layout.cells)
+    unlabelled = np.full(len(regressed), np.nan)
     return Estimate(
         sample=sample,
-        estimand=ESTIMANDS[terms],
+        estimand=Estimand.COEFFICIENT if terms == "treatment" else Estimand.EVENT_TIME_ATT,
         terms=layout.terms,
         linear=mean - untreated,
         linear_influence=mean_influence - of_untreated,
         untreated_mean=untreated,
         untreated_influence=of_untreated,
-        cohort=layout.cohort,
-        period=layout.period,
+        cohort=unlabelled,
+        period=unlabelled,
         event_time=layout.event_time,
         reference=layout.reference,
-        membership=means.membership(layout.cells) if terms == "cohort_time" else None,
         n_obs=fit.n_obs,
         counted=fit.counted,
         absorbed=fit.absorbed,
+        clusters=clusters_used(used),
         convention="CR1_fixest",
-        notes=tuple(notes),
+        notes=(*notes, *events_on_one(layout.event_time[regressed], size[regressed])),
     )
 
 
@@ -130,8 +139,6 @@ class _Layout(NamedTuple):
     """The terms, shape (K,), and the cells of each, shape (G, T, K)."""
 
     terms: tuple[str, ...]
-    cohort: FloatArray
-    period: FloatArray
     event_time: FloatArray
     reference: NDArray[np.bool_]
     cells: Cells
@@ -139,32 +146,16 @@ class _Layout(NamedTuple):
     def select(self, kept: NDArray[np.bool_]) -> _Layout:
         """Return some of the terms."""
         terms = tuple(term for term, k in zip(self.terms, kept, strict=True) if k)
-        return _Layout(
-            terms,
-            self.cohort[kept],
-            self.period[kept],
-            self.event_time[kept],
-            self.reference[kept],
-            self.cells[:, :, kept],
-        )
+        return _Layout(terms, self.event_time[kept], self.reference[kept], self.cells[:, :, kept])
 
 
 def _layout(sample: Sample, means: CohortMeans, terms: Terms) -> _Layout:
-    base = -1 - sample.question.anticipation
     if terms == "treatment":
-        none = np.full(1, np.nan)
-        return _Layout(
-            ("treatment",), none, none, none, np.zeros(1, dtype=bool), treated_cells(sample)[:, :, None]
-        )
+        cells = treated_cells(sample)[:, :, None]
+        return _Layout(("treatment",), np.full(1, np.nan), np.zeros(1, dtype=bool), cells)
+    base = -1 - sample.question.anticipation
     event_time = sample.periods - means.dates[:, None]
     seen = (means.weight > 0) & ~np.isnan(event_time)
-    if terms == "event_time":
-        times = np.unique(np.append(event_time[seen], base))
-        none = np.full(len(times), np.nan)
-        names = tuple(f"event {e:g}" for e in times)
-        return _Layout(names, none, none, times, times == base, event_time[:, :, None] == times)
-    group, position = np.nonzero(seen & np.isin(means.dates, sample.cohorts)[:, None])
-    cohort, period = means.dates[group], sample.periods[position].astype(float)
-    names = tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True))
-    since = period - cohort
-    return _Layout(names, cohort, period, since, since == base, means.cells(cohort, position))
+    times = np.unique(np.append(event_time[seen], base))
+    names = tuple(f"event {e:g}" for e in times)
+    return _Layout(names, times, times == base, event_time[:, :, None] == times)

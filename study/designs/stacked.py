@@ -170,10 +170,9 @@ def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np
 
 def _clean(sample: Sample, means: CohortMeans, end: int) -> Cells:
     """Return which groups are untreated, less the anticipation, to the end of a window, shape (G,)."""
-    never = np.isnan(means.dates)
     if sample.question.comparison == "never_treated":
-        return never
-    return never | (means.dates - sample.question.anticipation > end)
+        return np.isnan(means.dates)
+    return ~(means.dates - sample.question.anticipation <= end)
 
 
 def _missing(stack: _Stack) -> str:

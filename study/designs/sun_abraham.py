@@ -6,7 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from study.cohorts import cohort_means, cohorts_with_base, left_out, refuse_single_units, rests_on_one
+from study.cohorts import (
+    cohort_means,
+    cohorts_with_base,
+    left_out,
+    outcome_with_covariates,
+    refuse_single_units,
+    rests_on_one,
+)
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate, group_time_effects
@@ -66,7 +73,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     """
     refuse_single_units(sample, "sun_abraham")
     cohorts, notes = cohorts_with_base(sample)
-    means = cohort_means(sample)
+    means = cohort_means(sample, outcome_with_covariates(sample))
     n_periods = len(sample.periods)
     cohort, position = np.repeat(cohorts, n_periods), np.tile(np.arange(n_periods), len(cohorts))
     period = sample.periods[position].astype(float)

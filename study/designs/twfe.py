@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.cohorts import cohort_means, mean_over, treated_cells
+from study.cohorts import cohort_means, mean_over, outcome_with_covariates, treated_cells
 from study.designs import Assumes, Estimand, Handles, design
 from study.estimates import Estimate, coefficients
 from study.fixed_effects import Family, Regression, Terms, period_effects, refuse_unidentified, regress
@@ -128,4 +128,4 @@ def _treated_mean(sample: Sample) -> tuple[FloatArray, Influence]:
     """Return the mean outcome of treated cells, with its influence."""
     if sample.first_treated is None:
         return mean_over(sample, sample.treatment == 1)
-    return cohort_means(sample).pooled(treated_cells(sample)[:, :, None])
+    return cohort_means(sample, outcome_with_covariates(sample)).pooled(treated_cells(sample)[:, :, None])

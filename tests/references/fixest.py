@@ -27,8 +27,7 @@ REGRESSIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "es_binned_pm4": ("event_study", {"bin_at": 4}),
 }
 POISSON = {"pois_twfe": "treatment", "pois_twfe_x2": "treatment", "pois_twfe_defaulttol": "treatment"} | {
-    "pois_es": "event_time",
-    "pois_sunab": "cohort_time",
+    "pois_es": "event_time"
 }
 
 
@@ -107,12 +106,14 @@ def poisson(panel: str, run: dict[str, Any]) -> Comparison:
     """Return a fepois regression; its coefficients are log(1 + proportional effect)."""
     model, *middle = run["id"].split("__")
     covariance = next(part for part in middle if part.startswith("cl_"))
-    asked = question("count", model, covariance, scale="proportional")
-    made = fit(panel, asked, "poisson_twfe", terms=POISSON[model])
     if model == "pois_sunab":
+        asked = question("count", model, covariance, scale="proportional", comparison="never_treated")
+        made = fit(panel, asked, "etwfe", family="poisson", effects="unit")
         return Comparison(
             poisson_averages(made, run, middle[0]), {"n_obs": (made.n_obs, run["meta"]["nobs"])}
         )
+    asked = question("count", model, covariance, scale="proportional")
+    made = fit(panel, asked, "poisson_twfe", terms=POISSON[model])
     convention = CONVENTIONS[middle[1] if len(middle) > 1 else "default"]
     names = [regression_name(term, "rel") for term in made.terms]
     errors = errors_under(made, convention) / (1 + made.effect)

@@ -70,11 +70,12 @@ except study.QuestionError as refusal:
     print(refusal)
 
 # %% [markdown]
-# Do two designs agree? Their influence functions give the joint distribution.
+# Do designs agree? Their influence functions give the joint distribution of their differences. Designs that are the
+# same on this sample are told and not tested; static coefficients are no averages and are left out.
 
 # %%
-pair = study.joint(
-    study.estimate(panel, plain, design="callaway_santanna").headline,
-    study.estimate(panel, plain, design="event_study").headline,
-)
-print(pair.differences().test())
+names = ["callaway_santanna", "sun_abraham", "imputation", "etwfe", "lp_did", "event_study", "twfe"]
+compared = study.compare(panel, plain, designs=names)
+print(compared.tidy()[["design", "estimate", "std_error", "compared"]].to_string(index=False))
+print(compared.tests().T)
+print("\n".join(compared.notes))

@@ -364,6 +364,40 @@ def group_time_effects(
     )
 
 
+def event_time_effects(
+    sample: Sample,
+    times: FloatArray,
+    linear: FloatArray,
+    influence: Influence,
+    mean: FloatArray,
+    mean_influence: Influence,
+    **fields: Any,
+) -> Estimate:
+    """Return an estimate whose terms are effects by event time, from the treated units' mean outcomes at each.
+
+    Parameters
+    ----------
+    sample, linear, **fields
+        As in :class:`Estimate`.
+    times, mean : ndarray, shape (K,)
+    influence, mean_influence : Influence, shape (n, K)
+    """
+    unlabelled = np.full(len(times), np.nan)
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.EVENT_TIME_ATT,
+        terms=tuple(f"event {e:g}" for e in times),
+        linear=linear,
+        linear_influence=influence,
+        untreated_mean=mean - linear,
+        untreated_influence=mean_influence - influence,
+        cohort=unlabelled,
+        period=unlabelled,
+        event_time=times,
+        **fields,
+    )
+
+
 def joint(*estimates: Estimate) -> Joint:
     """Return all terms that vary with their joint sampling distribution, on the union of the samples.
 

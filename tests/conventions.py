@@ -28,7 +28,8 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
     "twfe": (
         'fixest counts the parameters that are not nested in the clusters; this is "CR1_fixest" here, and the '
         'default of the regressions. Its option without adjustments is "CR0". Its option that counts no fixed '
-        'effects is "CR1" with one regressor, where (N-1)/(N-k) is one.',
+        'effects is "CR1" with one regressor, where (N-1)/(N-k) is one. Its option that counts all of them is '
+        '"CR1_areg", as in Stata\'s areg; Stata\'s xtreg and reghdfe count as "CR1_fixest" does.',
         "fixest's default covariance is the one for independent errors with equal variance. Here a covariance is "
         "always by unit or by a cluster above it, since the outcomes of a unit are not independent over time.",
         "Goodman-Bacon's weighted sum of two-by-two comparisons is compared with the coefficient on balanced "
@@ -55,8 +56,9 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "The effect here is proportional, exp(coefficient) - 1. The comparison is with the coefficient, "
         "log(1 + effect), whose standard error is that of the effect divided by 1 + effect.",
         "fixest takes p-values of Poisson regressions from the normal distribution; they are not compared.",
-        "fixest averages the cohorts' coefficients, on the scale of the logarithm. The comparison does so too; the "
-        "averages of the design are of proportional effects.",
+        'Poisson runs of sunab are compared with etwfe under family="poisson" and effects="unit", which is that '
+        "regression. fixest averages the cohorts' coefficients, on the scale of the logarithm. The comparison does so "
+        "too; the averages of the design are of proportional effects.",
     ),
     "imputation": (
         'The runs of didimputation are compared under variance="conservative", those of did2s under '

@@ -8,7 +8,7 @@ from study.cohorts import cohort_means, events_on_one, outcome_with_covariates
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
 from study.errors import QuestionError
-from study.estimates import Estimate
+from study.estimates import Estimate, event_time_effects
 from study.question import Sample
 
 
@@ -68,19 +68,12 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     terms = np.zeros((len(names), len(times)))
     terms[np.arange(used.sum()), np.flatnonzero(used)] = 1.0
     linear, influence = fit.coefficient @ terms, fit.influence @ terms
-    treated, treated_influence = means.pooled(cells)
-    unlabelled = np.full(len(times), np.nan)
-    return Estimate(
-        sample=sample,
-        estimand=Estimand.EVENT_TIME_ATT,
-        terms=tuple(f"event {e:g}" for e in times),
-        linear=linear,
-        linear_influence=influence,
-        untreated_mean=treated - linear,
-        untreated_influence=treated_influence - influence,
-        cohort=unlabelled,
-        period=unlabelled,
-        event_time=times,
+    return event_time_effects(
+        sample,
+        times,
+        linear,
+        influence,
+        *means.pooled(cells),
         reference=~used,
         n_obs=fit.n_obs,
         counted=fit.counted,

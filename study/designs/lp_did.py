@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from study.cohorts import CohortMeans, cohort_means, events_on_one
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate
+from study.estimates import Estimate, event_time_effects
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
@@ -99,25 +99,17 @@ def lp_did(
     linear = np.array([fit.coefficient for fit in fits])
     influence = _of_groups(means, fits) if means.whole else _of_units(sample, fits)
     cells = np.stack([_treated(sample, means, fit) for fit in fits], axis=2)
-    mean, mean_influence = means.pooled(cells)
     size = np.einsum("gt,gtk->k", means.seen, cells)
-    notes += events_on_one(times[~reference], size[~reference])
-    unlabelled = np.full(len(times), np.nan)
-    return Estimate(
-        sample=sample,
-        estimand=Estimand.EVENT_TIME_ATT,
-        terms=tuple(f"event {e:g}" for e in times),
-        linear=linear,
-        linear_influence=influence,
-        untreated_mean=mean - linear,
-        untreated_influence=mean_influence - influence,
-        cohort=unlabelled,
-        period=unlabelled,
-        event_time=times,
+    return event_time_effects(
+        sample,
+        times,
+        linear,
+        influence,
+        *means.pooled(cells),
         reference=reference,
         n_obs=int(sample.observed.sum()),
         convention="CR0",
-        notes=tuple(notes),
+        notes=(*notes, *events_on_one(times[~reference], size[~reference])),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from study.cohorts import (
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
 from study.errors import QuestionError
-from study.estimates import Estimate
+from study.estimates import Estimate, coefficients, event_time_effects
 from study.panel import FloatArray
 from study.poisson import (
     clusters_used,
@@ -112,26 +112,37 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     mean, mean_influence = means.pooled(layout.cells)
     untreated = mean * np.exp(-coefficient)
     of_untreated = mean_influence.scaled(np.exp(-coefficient)) - influence.scaled(untreated)
+    linear, of_linear = mean - untreated, mean_influence - of_untreated
+    fields: dict[str, Any] = {
+        "n_obs": fit.n_obs,
+        "counted": fit.counted,
+        "absorbed": fit.absorbed,
+        "clusters": clusters_used(used),
+        "convention": "CR1_fixest",
+    }
+    if terms == "treatment":
+        return coefficients(
+            sample,
+            layout.terms,
+            linear,
+            of_linear,
+            untreated_mean=untreated,
+            untreated_influence=of_untreated,
+            notes=tuple(notes),
+            **fields,
+        )
     size = np.einsum("gt,gtk->k", means.seen, layout.cells)
-    unlabelled = np.full(len(regressed), np.nan)
-    return Estimate(
-        sample=sample,
-        estimand=Estimand.COEFFICIENT if terms == "treatment" else Estimand.EVENT_TIME_ATT,
-        terms=layout.terms,
-        linear=mean - untreated,
-        linear_influence=mean_influence - of_untreated,
-        untreated_mean=untreated,
-        untreated_influence=of_untreated,
-        cohort=unlabelled,
-        period=unlabelled,
-        event_time=layout.event_time,
+    notes += events_on_one(layout.event_time[regressed], size[regressed])
+    return event_time_effects(
+        sample,
+        layout.event_time,
+        linear,
+        of_linear,
+        mean,
+        mean_influence,
         reference=layout.reference,
-        n_obs=fit.n_obs,
-        counted=fit.counted,
-        absorbed=fit.absorbed,
-        clusters=clusters_used(used),
-        convention="CR1_fixest",
-        notes=(*notes, *events_on_one(layout.event_time[regressed], size[regressed])),
+        notes=tuple(notes),
+        **fields,
     )
 
 

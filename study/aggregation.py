@@ -56,7 +56,7 @@ def aggregate(
         raise QuestionError(f"{estimate.design}: its terms are by event time, so cohorts cannot be balanced.")
 
     if kind == "event":
-        groups = estimate if by_event_time else _apply(estimate, _event_times(estimate, balance))
+        groups = estimate.by_event_time if balance is None else event_effects(estimate, balance)
         if to == "event":
             return groups
         last = estimate.sample.question.horizon if horizon is None else horizon
@@ -71,6 +71,13 @@ def aggregate(
         return groups if to == "cohort" else _single(groups, to, _observed(groups), by_share=True)
     groups = _apply(estimate, _calendar(estimate))
     return groups if to == "calendar" else _single(groups, to, _observed(groups), by_share=False)
+
+
+def event_effects(estimate: Estimate, balance: int | None = None) -> Estimate:
+    """Average an estimate's effects over cohorts, for each event time; one by event time is what it is."""
+    if estimate.estimand is Estimand.EVENT_TIME_ATT:
+        return estimate
+    return _apply(estimate, _event_times(estimate, balance))
 
 
 def _observed(estimate: Estimate) -> Cells:

@@ -276,6 +276,13 @@ class Estimate:
         return aggregate(self, to, horizon=horizon, balance=balance)
 
     @cached_property
+    def by_event_time(self) -> Estimate:
+        """The effects averaged over cohorts, for each event time."""
+        from study.aggregation import event_effects
+
+        return event_effects(self)
+
+    @cached_property
     def headline(self) -> Estimate:
         """The question's average; for a coefficient, the coefficient itself."""
         if self.estimand is Estimand.COEFFICIENT or len(self.terms) == 1:

@@ -94,9 +94,9 @@ def least_squares(group: Group, unit_effects: bool) -> GroupSums:
     demean = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
     return GroupSums(
         residual,
-        np.asarray(np.kron(gram, demean), dtype=np.float64),
-        np.kron(np.diag(gram), seen),
-        np.empty((gram.size // len(gram) * len(seen), 0)),
+        (gram[:, None, :, None] * demean[:, None, :]).reshape(len(gram) * len(seen), -1),
+        np.outer(np.diag(gram), seen).ravel(),
+        np.empty((len(gram) * len(seen), 0)),
         np.empty((0, 0)),
         np.empty(0),
         (weighted.T @ residual).ravel(),

@@ -183,10 +183,11 @@ class Influence:
         for values, c in self.parts:
             half = values.products if c is None else values.products @ c
             total += half.sum(axis=0) if c is None else np.einsum("gpk,gpm->km", c, half, optimize=True)
-        for left, right, cross in self._crossed:
-            half = cross if right is None else cross @ right
-            both = half if left is None else left.T @ half
-            total += both + both.T
+        with one_thread():
+            for left, right, cross in self._crossed:
+                half = cross if right is None else cross @ right
+                both = half if left is None else left.T @ half
+                total += both + both.T
         return total
 
     def squares(self, cluster: NDArray[np.int64]) -> FloatArray:
@@ -201,9 +202,10 @@ class Influence:
                 total += sum(np.einsum("ik,ik->k", array, array) for array in values.arrays)
             else:
                 total += np.sum(c * (values.products @ c), axis=(0, 1))
-        for left, right, cross in self._crossed:
-            half = cross if right is None else cross @ right
-            total += 2 * (np.diag(half) if left is None else np.einsum("pk,pk->k", left, half))
+        with one_thread():
+            for left, right, cross in self._crossed:
+                half = cross if right is None else cross @ right
+                total += 2 * (np.diag(half) if left is None else np.einsum("pk,pk->k", left, half))
         return total
 
     @property
@@ -212,8 +214,7 @@ class Influence:
         for entries in self._shared.values():
             for a, (left, g) in enumerate(entries):
                 for right, h in entries[a + 1 :]:
-                    with one_thread():
-                        cross = left.values.arrays[g].T @ right.values.arrays[h]
+                    cross = left.values.arrays[g].T @ right.values.arrays[h]
                     yield (
                         None if left.coefficient is None else left.coefficient[g],
                         None if right.coefficient is None else right.coefficient[h],

@@ -13,6 +13,7 @@ from pathlib import Path
 from study.panel import Panel
 from study.plan import Task
 from study.results import Result, answer
+from study.threads import one_thread
 
 NUMERICS = ("numpy", "scipy", "scikit-learn", "lightgbm", "doubleml")
 
@@ -44,7 +45,8 @@ def stored(path: Path) -> Result | None:
 
 def answer_and_store(task: Task, panel: Panel, path: Path | None) -> Result:
     """Answer a task, and keep the answer if a path is given."""
-    result = answer(task, panel)
+    with one_thread():  # sums round in another order with more threads, and processes have fewer
+        result = answer(task, panel)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:

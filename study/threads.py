@@ -1,4 +1,4 @@
-"""One thread for products of long and narrow arrays, which more threads slow down."""
+"""One thread for products of long and narrow arrays, which more threads slow down and round in another order."""
 
 from __future__ import annotations
 

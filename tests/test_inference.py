@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import simulated
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from study import Estimate, Question, QuestionError, estimate, inference, joint
 from study.influence import Influence
@@ -76,6 +77,15 @@ def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.Mon
     assert inference.sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(
         whole, rel=1e-12
     )
+
+
+def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
+    influence = np.random.default_rng(2).normal(size=(20_000, 25))
+    drawn = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            drawn.append(inference.largest_draws(influence, draws=64, seed=3))
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_sup_t_of_one_term_is_the_normal_quantile_and_repeats_with_its_seed() -> None:

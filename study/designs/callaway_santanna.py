@@ -19,11 +19,12 @@ from study.cohorts import (
 from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate, group_time_effects
+from study.estimates import Estimate
 from study.gaps import Layout, cohort_gaps, regression_gaps
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
+from study.terms import group_time_effects
 from study.two_by_two import Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"

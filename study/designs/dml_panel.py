@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from study.cohorts import mean_over
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate, coefficients
+from study.estimates import Estimate
 from study.inference import covariance
 from study.influence import Influence
 from study.learners import LEARNERS, IntArray, Learner, period_means
 from study.panel import FloatArray
 from study.question import Sample
+from study.terms import coefficients
 
 
 class Changes(NamedTuple):

@@ -19,7 +19,7 @@ from study.cohorts import (
 from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate, group_time_effects
+from study.estimates import Estimate
 from study.fixed_effects import ESTIMABLE, Family, Regression, Terms, by_feature, period_effects, regress
 from study.influence import Influence
 from study.panel import FloatArray
@@ -31,6 +31,7 @@ from study.poisson import (
     without_empty_units,
 )
 from study.question import Sample
+from study.terms import group_time_effects
 
 
 @design(
@@ -174,7 +175,13 @@ class _Cell(NamedTuple):
 
     def select(self, kept: NDArray[np.bool_]) -> _Cell:
         """Return some of the terms."""
-        return _Cell(*(part[kept] for part in self))  # type: ignore[arg-type]
+        return _Cell(
+            self.cohort[kept],
+            self.period[kept],
+            self.position[kept],
+            self.reference[kept],
+            self.empty[kept],
+        )
 
 
 class _Model(NamedTuple):

@@ -8,8 +8,9 @@ from study.cohorts import cohort_means, events_on_one, outcome_with_covariates
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
 from study.errors import QuestionError
-from study.estimates import Estimate, event_time_effects
+from study.estimates import Estimate
 from study.question import Sample
+from study.terms import event_time_effects
 
 
 @design(

@@ -18,11 +18,12 @@ from study.cohorts import (
 )
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate, group_time_effects
+from study.estimates import Estimate
 from study.fixed_effects import ESTIMABLE, Regression, Terms, period_effects, refuse_unidentified, regress
 from study.influence import Influence, side_by_side
 from study.panel import FloatArray
 from study.question import Sample
+from study.terms import group_time_effects
 
 
 @design(

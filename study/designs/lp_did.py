@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from study.cohorts import CohortMeans, cohort_means, events_on_one
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate, event_time_effects
+from study.estimates import Estimate
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
+from study.terms import event_time_effects
 
 Weighting = Literal["variance", "equal"]
 

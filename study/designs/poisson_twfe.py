@@ -19,7 +19,7 @@ from study.cohorts import (
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
 from study.errors import QuestionError
-from study.estimates import Estimate, coefficients, event_time_effects
+from study.estimates import Estimate
 from study.panel import FloatArray
 from study.poisson import (
     clusters_used,
@@ -29,6 +29,7 @@ from study.poisson import (
     without_empty_units,
 )
 from study.question import Sample
+from study.terms import coefficients, event_time_effects
 
 Terms = Literal["treatment", "event_time"]
 

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from study.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units, rests_on_one
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate, group_time_effects
+from study.estimates import Estimate
 from study.gaps import Layout, cohort_gaps
 from study.influence import Influence, side_by_side
 from study.panel import FloatArray
 from study.question import Sample
+from study.terms import group_time_effects
 
 
 @design(

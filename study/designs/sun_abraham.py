@@ -16,9 +16,10 @@ from study.cohorts import (
 )
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
-from study.estimates import Estimate, group_time_effects
+from study.estimates import Estimate
 from study.fixed_effects import Terms, period_effects, refuse_unidentified, regress
 from study.question import Sample
+from study.terms import group_time_effects
 
 
 @design(

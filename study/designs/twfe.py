@@ -8,11 +8,12 @@ import numpy as np
 
 from study.cohorts import cohort_means, mean_over, outcome_with_covariates, treated_cells
 from study.designs import Assumes, Estimand, Handles, design
-from study.estimates import Estimate, coefficients
+from study.estimates import Estimate
 from study.fixed_effects import Family, Regression, Terms, period_effects, refuse_unidentified, regress
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
+from study.terms import coefficients
 
 
 @design(

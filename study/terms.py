@@ -1,0 +1,102 @@
+"""Estimates by what their terms are: coefficients, effects by cohort and period, or effects by event time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from study.estimates import Estimand, Estimate
+from study.influence import Influence
+from study.panel import FloatArray
+from study.question import Sample
+
+
+def coefficients(
+    sample: Sample,
+    terms: tuple[str, ...],
+    linear: FloatArray,
+    influence: Influence | FloatArray,
+    *,
+    n_obs: int,
+    **fields: Any,
+) -> Estimate:
+    """Return an estimate whose terms are coefficients, of no one cohort, period or event time.
+
+    Parameters
+    ----------
+    sample, terms, n_obs, **fields
+        As in :class:`Estimate`.
+    linear : ndarray, shape (K,)
+    influence : Influence or ndarray, shape (n, K)
+    """
+    unlabelled = np.full(len(terms), np.nan)
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.COEFFICIENT,
+        terms=terms,
+        linear=linear,
+        linear_influence=influence if isinstance(influence, Influence) else Influence.of(influence),
+        cohort=unlabelled,
+        period=unlabelled,
+        event_time=unlabelled,
+        reference=np.zeros(len(terms), dtype=bool),
+        n_obs=n_obs,
+        **fields,
+    )
+
+
+def group_time_effects(
+    sample: Sample,
+    cohort: FloatArray,
+    period: FloatArray,
+    linear: FloatArray,
+    influence: Influence,
+    **fields: Any,
+) -> Estimate:
+    """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`."""
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.GROUP_TIME_ATT,
+        terms=tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True)),
+        linear=linear,
+        linear_influence=influence,
+        cohort=cohort,
+        period=period,
+        event_time=period - cohort,
+        **fields,
+    )
+
+
+def event_time_effects(
+    sample: Sample,
+    times: FloatArray,
+    linear: FloatArray,
+    influence: Influence,
+    mean: FloatArray,
+    mean_influence: Influence,
+    **fields: Any,
+) -> Estimate:
+    """Return an estimate whose terms are effects by event time, from the treated units' mean outcomes at each.
+
+    Parameters
+    ----------
+    sample, linear, **fields
+        As in :class:`Estimate`.
+    times, mean : ndarray, shape (K,)
+    influence, mean_influence : Influence, shape (n, K)
+    """
+    unlabelled = np.full(len(times), np.nan)
+    return Estimate(
+        sample=sample,
+        estimand=Estimand.EVENT_TIME_ATT,
+        terms=tuple(f"event {e:g}" for e in times),
+        linear=linear,
+        linear_influence=influence,
+        untreated_mean=mean - linear,
+        untreated_influence=mean_influence - influence,
+        cohort=unlabelled,
+        period=unlabelled,
+        event_time=times,
+        **fields,
+    )

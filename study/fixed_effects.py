@@ -76,7 +76,6 @@ class Regression:
     null : ndarray, shape (K + q, r)
         Directions in which the coefficients can move without changing the fit, the largest entry of each one;
         a combination of coefficients has an estimate if it does not change along any of them.
-    nuisance : ndarray, shape (N,)
     residual : list of ndarray, shapes (m_g, T)
         Outcome less fitted mean, by group, zero where not observed.
     counted : int
@@ -90,7 +89,6 @@ class Regression:
     influence: Influence
     identified: NDArray[np.bool_]
     null: FloatArray
-    nuisance: FloatArray
     residual: list[FloatArray]
     counted: int
     absorbed: int
@@ -164,7 +162,7 @@ def regress(
             )
         ]
     else:
-        coefficient, nuisance, states, system = _maximum(
+        coefficient, states, system = _maximum(
             groups, terms, coefficient, nuisance, unit_effects, states, system
         )
         residual = [state.residual for state in states]
@@ -173,7 +171,6 @@ def regress(
         influence=_influence(n, rows, groups, terms, residual, system),
         identified=system.identified,
         null=system.null,
-        nuisance=nuisance,
         residual=residual,
         counted=system.rank + int(unit_effects),
         absorbed=sum(map(n_seen, groups)) if unit_effects else 0,
@@ -311,7 +308,7 @@ def _maximum(
     unit_effects: bool,
     states: list[GroupSums],
     system: _System,
-) -> tuple[FloatArray, FloatArray, list[GroupSums], _System]:
+) -> tuple[FloatArray, list[GroupSums], _System]:
     """Maximise the Poisson likelihood by Newton's method with halved steps."""
     best = sum(s.likelihood for s in states)
     for _ in range(STEPS):
@@ -330,7 +327,7 @@ def _maximum(
         if moved <= CONVERGED * max(
             1.0, np.abs(coefficient).max(initial=0.0), np.abs(nuisance).max(initial=0.0)
         ):
-            return coefficient, nuisance, states, system
+            return coefficient, states, system
     raise QuestionError(
         "Poisson regression: the likelihood has no maximum, since some regressor separates cells without any "
         "outcome; drop the units or periods concerned, or use a linear design."

@@ -179,7 +179,7 @@ class Sample:
     flow : tuple of FlowStep
         Who was kept and dropped, and why; the counts of units add up to the panel's.
     panel : Panel
-        Where the sample was drawn from, for its name and checksum.
+        Where the sample was drawn from, for its checksum.
     """
 
     question: Question
@@ -200,11 +200,6 @@ class Sample:
     def n_units(self) -> int:
         """Number of units."""
         return len(self.unit_ids)
-
-    @property
-    def panel_name(self) -> str:
-        """Name of the panel."""
-        return self.panel.name
 
     @property
     def panel_checksum(self) -> str:

@@ -248,6 +248,43 @@ class Sample:
         ends = np.cumsum(np.bincount(of_unit, minlength=len(dates)))[:-1]
         return dates, tuple(np.split(np.argsort(of_unit, kind="stable"), ends))
 
+    def only(self, keep: NDArray[np.bool_], reason: str) -> Sample:
+        """Return the sample of some of its units, shape (n,); the others are dropped for a reason.
+
+        Raises
+        ------
+        QuestionError
+            If no treated or no untreated unit is left.
+        """
+        rows = np.flatnonzero(keep)
+        if self.first_treated is not None:
+            treated = self.first_treated[rows] - self.question.anticipation <= self.periods[-1]
+            if not treated.any() or treated.all():
+                which = "treated" if not treated.any() else "untreated"
+                raise QuestionError(f"Sample: no {which} unit is left without those dropped: {reason}.")
+        weights = self.weights[rows]
+        return replace(
+            self,
+            y=self.y[rows],
+            first_treated=None if self.first_treated is None else self.first_treated[rows],
+            path=None if self.path is None else self.path[rows],
+            x_baseline=self.x_baseline[rows],
+            x_by_period=tuple(block[rows] for block in self.x_by_period),
+            weights=weights / weights.mean(),
+            cluster=np.unique(self.cluster[rows], return_inverse=True)[1],
+            unit_ids=self.unit_ids[rows],
+            flow=(*self.flow, FlowStep(reason, self.n_units - len(rows), kept=False)),
+            attributes={name: labels[rows] for name, labels in self.attributes.items()},
+        )
+
+    def dealt(self, order: NDArray[np.int64]) -> Sample:
+        """Return the sample in which unit i has the event date, or path, of unit ``order[i]``."""
+        return replace(
+            self,
+            path=None if self.path is None else self.path[order],
+            first_treated=None if self.first_treated is None else self.first_treated[order],
+        )
+
     @property
     def sample_id(self) -> str:
         """Sixteen hexadecimal digits that two samples share only if they are the same."""

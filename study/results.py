@@ -204,12 +204,7 @@ def _randomization(
     """Test the sharp null with the headline's t statistic, dealing event dates anew within strata."""
 
     def statistic(order: NDArray[np.int64]) -> float:
-        dealt = replace(
-            sample,
-            path=None if sample.path is None else sample.path[order],
-            first_treated=None if sample.first_treated is None else sample.first_treated[order],
-        )
-        headline = design(dealt, **options).headline
+        headline = design(sample.dealt(order), **options).headline
         return float(headline.effect[0] / headline.std_error[0])
 
     return randomization_test(

@@ -8,7 +8,7 @@ from pathlib import Path
 from study.cache import answer_and_store, place, stored
 from study.panel import Panel, load_panel
 from study.plan import Plan, Task
-from study.report import figures, numbers, record, tables
+from study.report import canvas, figures, numbers, record, tables
 from study.report.tables import Results
 
 Step = Callable[[str], None]
@@ -80,7 +80,7 @@ def files(plan: Plan, panel: Panel, results: Results) -> dict[str, bytes]:
         for scale in plan.scales:
             figure = figures.of_results(plan, event, scale, results)
             for kind in ("pdf", "png"):
-                written[f"figures/{event.label}_{scale}.{kind}"] = figures.drawn(figure, kind)
+                written[f"figures/{event.label}_{scale}.{kind}"] = canvas.drawn(figure, kind)
     written["numbers.tex"] = numbers.numbers_file(numbers.numbers(plan, panel, results))
     return written
 

@@ -18,7 +18,7 @@ from study import run as running
 from study.errors import OutputError, QuestionError
 from study.outputs import write_all
 from study.plan import read_plan
-from study.report import figures, latex, numbers, record
+from study.report import canvas, figures, latex, numbers, record
 from study.report.compile import compile_paper
 
 
@@ -178,7 +178,7 @@ def test_numbers_are_never_minus_zero_or_nan():
 def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
     plan, _, results, files = ran
     for kind in ("pdf", "png"):
-        again = figures.drawn(figures.of_results(plan, plan.events[0], "log1p", results), kind)
+        again = canvas.drawn(figures.of_results(plan, plan.events[0], "log1p", results), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from study.estimates import Estimate
 from study.plan import Event, Plan
+from study.report.canvas import BAND, COLOUR, GREY, WIDTH, canvas
 from study.report.tables import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart; shade and marker differ for grey print.
-COLOUR = "#0072B2"
-BAND = "#9ECAE9"
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "study",
-}
 
 
 def event_study(paths: Mapping[str, pd.DataFrame], *, ylabel: str, percent: bool = False) -> Figure:
@@ -46,13 +34,9 @@ def event_study(paths: Mapping[str, pd.DataFrame], *, ylabel: str, percent: bool
     -------
     matplotlib Figure
     """
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        from matplotlib.figure import Figure
+    with canvas(max(WIDTH, 1.0 + 1.9 * len(paths))) as figure:
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(max(4.6, 1.0 + 1.9 * len(paths)), 2.9), layout="constrained")
         axes = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
         for axis, (title, path) in zip(axes, paths.items(), strict=True):
             factor = 100 if percent else 1
@@ -63,8 +47,8 @@ def event_study(paths: Mapping[str, pd.DataFrame], *, ylabel: str, percent: bool
                 path[["conf_low", "conf_high"]].to_numpy().T - path["estimate"].to_numpy()
             )
             axis.use_sticky_edges = False
-            axis.axhline(0, color="0.35", linewidth=0.8)
-            axis.axvline(-0.5, color="0.35", linewidth=0.8, linestyle=":")
+            axis.axhline(0, color=GREY, linewidth=0.8)
+            axis.axvline(-0.5, color=GREY, linewidth=0.8, linestyle=":")
             axis.bar(times, high - low, bottom=low, width=0.62, color=BAND, label="simultaneous band")
             reference = np.isnan(low)
             axis.errorbar(
@@ -111,16 +95,6 @@ def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Fig
     unit = {"level": "", "log1p": ",\nlog points", "proportional": ",\n% of the mean without treatment"}
     ylabel = f"Effect on {estimate.sample.question.outcome}{unit[estimate.sample.question.scale]}"
     return event_study({estimate.design: path}, ylabel=ylabel, percent=percent)
-
-
-def drawn(figure: Figure, kind: str) -> bytes:
-    """Return a figure as "pdf" or "png" with no date or version in it."""
-    buffer = BytesIO()
-    metadata = (
-        {"CreationDate": None, "Producer": None, "Creator": None} if kind == "pdf" else {"Software": None}
-    )
-    figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-    return buffer.getvalue()
 
 
 def of_results(plan: Plan, event: Event, scale: str, results: Results) -> Figure:

@@ -1,0 +1,117 @@
+"""Effects by event time before and after treatment, as pre-trend diagnostics take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.errors import QuestionError
+from study.estimates import Estimand, Estimate
+from study.panel import FloatArray
+
+SINGULAR = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class EventPath:
+    """Consecutive event times around one reference, which is left out.
+
+    Attributes
+    ----------
+    event_time : ndarray of int, shape (K,)
+        Ascending; the ``n_pre`` first ones are before the reference.
+    reference : int
+        The event time whose effect is zero by normalisation: the last one before treatment.
+    effect : ndarray, shape (K,)
+    covariance : ndarray, shape (K, K)
+        CR0 times G/(G-1), of full rank.
+    n_pre : int
+    """
+
+    event_time: FloatArray
+    reference: int
+    effect: FloatArray
+    covariance: FloatArray
+    n_pre: int
+
+    @property
+    def n_post(self) -> int:
+        """Number of event times after the reference."""
+        return len(self.effect) - self.n_pre
+
+
+def event_path(
+    fit: Estimate, who: str, *, before: int | None = None, after: int | None = None, needs_pre: int = 1
+) -> EventPath:
+    """Return an estimate's effects by event time around treatment.
+
+    Parameters
+    ----------
+    fit : Estimate
+    who : str
+        Name of the diagnostic, for its errors.
+    before : int, optional
+        Number of event times before the reference; by default as many as there are after it, or as there are.
+    after : int, optional
+        Last event time; by default the question's horizon, or the last that is estimated.
+    needs_pre : int
+        Least number of event times before the reference.
+
+    Raises
+    ------
+    QuestionError
+        If the estimate is a coefficient, has another base than the universal one, too few event times before
+        or none after treatment, a gap between event times, one cluster, or a singular covariance.
+    """
+    if fit.estimand is Estimand.COEFFICIENT:
+        raise QuestionError(
+            f"{who}: {fit.design} has one coefficient and no effects by event time; use a design that has, such "
+            "as event_study or callaway_santanna."
+        )
+    if fit.sample.question.base != "universal":
+        raise QuestionError(
+            f'{who}: effects before treatment have base="varying", each against the period before it; ask the '
+            'question with base="universal", which compares all periods with one.'
+        )
+    if fit.n_clusters < 2:
+        raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
+    path, last = fit.by_event_time, fit.sample.question.horizon if after is None else after
+    reference = -1 - fit.sample.question.anticipation
+    usable = path.event_time[path.varies]
+    post = _consecutive(usable, reference + 1, 1, None if last is None else last - reference)
+    if not len(post):
+        raise QuestionError(f"{who}: {fit.design} has no effect at event time {reference + 1} that varies.")
+    pre = _consecutive(usable, reference - 1, -1, len(post) if before is None else before)[::-1]
+    if len(pre) < needs_pre:
+        raise QuestionError(
+            f"{who}: {fit.design} has {len(pre)} event times before the reference {reference} and {needs_pre} "
+            "are needed; the panel has to start earlier, or the design has to estimate leads."
+        )
+    times = np.concatenate([pre, post])
+    chosen = path.select(path.varies & np.isin(path.event_time, times))
+    order = np.argsort(chosen.event_time)
+    covariance = chosen.covariance("CR1")[np.ix_(order, order)]
+    _refuse_singular(covariance, who)
+    return EventPath(chosen.event_time[order], reference, chosen.effect[order], covariance, len(pre))
+
+
+def _consecutive(times: FloatArray, start: int, step: int, most: int | None) -> FloatArray:
+    """Return the event times from a start on that follow one another, at most so many."""
+    found: list[float] = []
+    e = start
+    while e in times and (most is None or len(found) < most):
+        found.append(e)
+        e += step
+    return np.array(found, dtype=float)
+
+
+def _refuse_singular(covariance: FloatArray, who: str) -> None:
+    scale = np.sqrt(np.diag(covariance))
+    values = np.linalg.eigvalsh(covariance / np.outer(scale, scale))
+    rank = int(np.sum(values > SINGULAR * len(values)))
+    if rank < len(values):
+        raise QuestionError(
+            f"{who}: the covariance of the {len(values)} event times has rank {rank}, because fewer treated "
+            "clusters than event times carry it; take fewer event times with before= and after=."
+        )

@@ -1,0 +1,93 @@
+"""Cluster-robust covariance under named small-sample conventions, and the Wald test."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.distributions import chi_squared_tail
+from study.errors import QuestionError
+from study.influence import Influence
+from study.panel import FloatArray
+
+Convention = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
+
+RANK_TOLERANCE = 1e-10
+
+
+class Wald(NamedTuple):
+    """A joint test that all its terms are zero: chi-squared statistic, its rank, its p-value."""
+
+    statistic: float
+    rank: int
+    p_value: float
+
+
+def covariance(
+    influence: Influence | FloatArray,
+    cluster: NDArray[np.int64],
+    convention: Convention = "CR0",
+    *,
+    n_obs: int = 0,
+    counted: int = 0,
+    absorbed: int = 0,
+    clusters: int = 0,
+) -> FloatArray:
+    """Return the cluster-robust covariance of the estimates.
+
+    Parameters
+    ----------
+    influence : Influence or ndarray, shape (n, K)
+        By unit, scaled so that an estimate's error is its mean.
+    cluster : ndarray of int, shape (n,)
+    convention : {"CR0", "CR1", "CR1_fixest", "CR1_areg"}
+        Sum over clusters of s s' / n^2; that times G/(G-1); and that times (N-1)/(N-k) again. "CR1_fixest"
+        counts k as fixest does and Stata's xtreg and reghdfe do: unit effects, nested in clusters, are not
+        counted. "CR1_areg" counts them, as Stata's areg and fixest's K.fixef = "full" do.
+    n_obs, counted, absorbed : int
+        N, k without unit effects, and the number of unit effects.
+    clusters : int
+        G where some clusters have no unit that is used; 0 stands for all that there are.
+
+    Returns
+    -------
+    ndarray, shape (K, K)
+    """
+    influence = influence if isinstance(influence, Influence) else Influence.of(influence)
+    meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
+    return meat * small_sample_factor(
+        clusters or int(cluster.max()) + 1, convention, n_obs, counted, absorbed
+    )
+
+
+def small_sample_factor(
+    n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0, absorbed: int = 0
+) -> float:
+    """Return the factor by which a convention multiplies CR0."""
+    if convention == "CR0":
+        return 1.0
+    if n_clusters < 2:
+        raise QuestionError("Covariance: there is one cluster, so its sampling variance cannot be estimated.")
+    factor = n_clusters / (n_clusters - 1)
+    if convention == "CR1":
+        return factor
+    others = max(absorbed - 1, 0) if convention == "CR1_areg" else 0
+    return factor * (n_obs - 1) / (n_obs - counted - others)
+
+
+def wald(effect: FloatArray, cov: FloatArray) -> Wald:
+    """Test that all effects are zero, on the rank that their covariance has."""
+    if not len(effect):
+        raise QuestionError("Wald test: there is no term to test.")
+    scale = np.sqrt(np.diag(cov))
+    if not np.all(scale > 0):
+        raise QuestionError("Wald test: a term has no sampling variance; leave it out.")
+    correlation = cov / np.outer(scale, scale)
+    values, vectors = np.linalg.eigh(correlation)
+    used = values > RANK_TOLERANCE * len(effect)
+    projected = vectors[:, used].T @ (effect / scale)
+    statistic = float(np.sum(projected**2 / values[used]))
+    rank = int(used.sum())
+    return Wald(statistic, rank, chi_squared_tail(statistic, rank))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,12 @@ class Task:
         """Event label, scale, outcome and row label: where in the tables the cell stands."""
         return self.event.label, self.scale, self.outcome, self.row.label
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the design, with the plan's seed where the design draws and the row gives none."""
+        seed = {"seed": self.seed} if "seed" in find_design(self.row.name).options else {}
+        return seed | self.row.options
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -87,6 +93,10 @@ class Plan:
         Fields that all questions share.
     window : tuple of int
         First and last event time that the figures show.
+    neighbours : str
+        Attribute within which `study diagnose` looks for spillovers; empty for none.
+    placebos : dict of str to str or dict
+        By label, panels like ``panel`` on whose outcomes the events should have no effect.
     """
 
     panel: str | dict[str, Any]
@@ -103,6 +113,8 @@ class Plan:
     permutations: int
     strata: str
     window: tuple[int, int]
+    neighbours: str = ""
+    placebos: dict[str, str | dict[str, Any]] = field(default_factory=dict)
 
     def tasks(self) -> Iterator[Task]:
         """Yield every cell of every table; the headline's cells carry the randomization test."""
@@ -137,6 +149,27 @@ class Plan:
             self, headline=headline, rows=(headline, *(row for row in self.rows if row != headline))
         )
 
+    def ask(self, question: str, design: str | None = None) -> Task:
+        """Return the cell that is named EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, under the headline or a design.
+
+        Raises
+        ------
+        QuestionError
+            If there is no such event, outcome, scale or design.
+        """
+        named, *rest = question.split("/")
+        events = {event.label: event for event in self.events}
+        if named not in events or len(rest) > 2:
+            raise unknown("question", question, events, "study.toml")
+        outcome, scale = [*rest, *[""] * (2 - len(rest))]
+        outcome, scale = outcome or next(iter(self.outcomes)), scale or next(iter(self.scales))
+        if outcome not in self.outcomes:
+            raise unknown("outcome", outcome, self.outcomes, "study.toml")
+        if scale not in self.scales:
+            raise unknown("scale", scale, self.scales, "study.toml")
+        headline = self.headline if design is None else self.under(design).headline
+        return self.task(events[named], outcome, scale, headline)
+
     @property
     def figure_row(self) -> Row:
         """The headline, or the first row with effects by event time where the headline has none."""
@@ -155,6 +188,8 @@ class Plan:
                 raise unknown("event", event.name, panel.events, f"study.toml about {panel.name}")
         if self.strata not in panel.attributes:
             raise unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
+        if self.neighbours and self.neighbours not in panel.attributes:
+            raise unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         for row in self.rows:
             find_design(row.name).check_options(row.options)
         for task in self.tasks():
@@ -193,6 +228,11 @@ def read_plan(path: Path) -> Plan:
             question=content["question"],
             seed=content["seed"],
             window=(content["figure"]["window"][0], content["figure"]["window"][1]),
+            neighbours=content.get("diagnose", {}).get("neighbours", ""),
+            placebos={
+                label: _panel(entry, path)
+                for label, entry in content.get("diagnose", {}).get("placebos", {}).items()
+            },
             **{key: content["inference"][key] for key in ("level", "band_draws", "permutations", "strata")},
         )
     except KeyError as error:

@@ -15,6 +15,7 @@ from study.estimates import Estimand, Estimate
 from study.inference import Randomization, randomization_test
 from study.panel import Panel
 from study.plan import Task
+from study.power import UNKNOWN, Power, smallest_effect
 from study.question import FlowStep, Sample
 
 
@@ -49,8 +50,8 @@ class Result:
         Of the sample; treated are those first treated inside the window.
     untreated_mean : float
         The treated units' mean without treatment over the headline's cells, NaN where not implied.
-    minimum_detectable_effect : float
-        At 80% power and 5% size, in the estimate's units.
+    power : Power
+        The minimum detectable effect of the headline, in the question's scale, in units and in percent.
     pre_test : tuple of float and int
         P-value and rank of the joint test of the pre-period effects; NaN and 0 without any.
     randomization : Randomization or None
@@ -74,7 +75,7 @@ class Result:
     n_clusters: int
     n_obs: int
     untreated_mean: float
-    minimum_detectable_effect: float
+    power: Power
     pre_test: tuple[float, int]
     randomization: Randomization | None
     flow: tuple[FlowStep, ...]
@@ -99,10 +100,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
     Result
         With the refusal in its notes where the design cannot answer the question.
     """
-    design = find_design(task.row.name)
-    options = dict(task.row.options)
-    if "seed" in design.options:
-        options.setdefault("seed", task.seed)
+    design, options = find_design(task.row.name), task.options
     sample = task.question.sample(panel)
     try:
         fit = design(sample, **options)
@@ -118,7 +116,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         convention=fit.convention,
         n_obs=fit.n_obs,
         untreated_mean=np.nan if headline.untreated_mean is None else float(headline.untreated_mean[0]),
-        minimum_detectable_effect=float(headline.minimum_detectable_effect()[0]),
+        power=smallest_effect(headline),
         pre_test=pre_test,
         randomization=_randomization(task, sample, design, options, progress) if task.permutations else None,
         options=dict(fit.options),
@@ -149,7 +147,7 @@ def _refused(task: Task, sample: Sample, design: Design, options: dict[str, Any]
         convention="",
         n_obs=0,
         untreated_mean=np.nan,
-        minimum_detectable_effect=np.nan,
+        power=UNKNOWN,
         pre_test=(np.nan, 0),
         randomization=None,
         options=design.options | options,

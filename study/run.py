@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from study.cache import answer_and_store, place, stored
 from study.panel import Panel, load_panel
@@ -16,13 +17,21 @@ Step = Callable[[str], None]
 
 def load(plan: Plan) -> Panel:
     """Load a plan's panel and refuse, before any work, what cannot be asked of it."""
-    if isinstance(plan.panel, str):
-        panel = load_panel(plan.panel)
-    else:
-        arguments = dict(plan.panel)
-        panel = Panel.from_long(arguments.pop("file"), **arguments)
+    panel = _read(plan.panel)
     plan.check(panel)
     return panel
+
+
+def placebo_panels(plan: Plan) -> dict[str, Panel]:
+    """Load the panels on whose outcomes a plan's events should have no effect, by label."""
+    return {label: _read(entry) for label, entry in plan.placebos.items()}
+
+
+def _read(entry: str | dict[str, Any]) -> Panel:
+    if isinstance(entry, str):
+        return load_panel(entry)
+    arguments = dict(entry)
+    return Panel.from_long(arguments.pop("file"), **arguments)
 
 
 def run(

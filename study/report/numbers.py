@@ -78,7 +78,7 @@ def _result_numbers(prefix: str, result: Result) -> dict[str, str]:
         f"{prefix}Low": _effect(term.conf_low if term else math.nan, scale),
         f"{prefix}High": _effect(term.conf_high if term else math.nan, scale),
         f"{prefix}P": _p_value(term.p_value if term else math.nan),
-        f"{prefix}Mde": _effect(result.minimum_detectable_effect, scale),
+        f"{prefix}Mde": _effect(result.power.effect, scale),
         f"{prefix}PreP": _p_value(result.pre_test[0]),
         f"{prefix}PreRank": str(result.pre_test[1]),
         f"{prefix}RandomizationP": _p_value(p_value),

@@ -12,6 +12,7 @@ from study.designs import find_design
 from study.estimates import Estimate
 from study.panel import Panel
 from study.plan import Event, Plan
+from study.power import smallest_effect
 from study.question import FlowStep
 from study.report.latex import decimal, in_brackets, render
 from study.results import Result
@@ -21,6 +22,12 @@ CONVENTIONS: dict[str, str] = {
     "CR1": "standard errors with the factor G/(G-1)",
     "CR1_fixest": "regression standard errors with fixest's small-sample factor and t(G-1)",
     "CR1_areg": "regression standard errors with the small-sample factor that counts unit effects and t(G-1)",
+}
+
+POWER_OF: dict[str, str] = {
+    "level": "the mean without treatment",
+    "proportional": "the mean without treatment",
+    "log1p": "one plus the mean before treatment",
 }
 
 Results = dict[tuple[str, str, str, str], Result]
@@ -72,8 +79,7 @@ def _scale_lines(plan: Plan, event: Event, scale: str, results: Results) -> list
     if any(r.randomization for r in headline):
         p_values = [r.randomization.p_value if r.randomization else math.nan for r in headline]
         lines.append(Line("Randomization p-value", [decimal(p) for p in p_values]))
-    smallest = [r.minimum_detectable_effect for r in headline]
-    lines.append(Line("Minimum detectable effect", [decimal(m) for m in smallest]))
+    lines.append(Line("Minimum detectable effect", [decimal(r.power.effect) for r in headline]))
     return lines
 
 
@@ -101,8 +107,9 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
         + (
             f"; for {'; '.join(coefficients)}: a coefficient, not an average effect." if coefficients else "."
         ),
-        f"The minimum detectable effect of {plan.headline.label} is what a two-sided 5% test finds with 80% power; "
-        "in Panel A it is a share of the mean without treatment.",
+        f"The minimum detectable effect of the panels' last rows is that of {plan.headline.label}: what a two-sided 5% "
+        "test finds with 80% power.",
+        *_power_notes(plan, event, results),
     ]
     if len(plan.scales) > 1:
         trends = [
@@ -126,6 +133,22 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
     refused = sorted({note for r in every if r.headline is None for note in r.notes})
     if refused:
         notes.append("-- : refused. " + " ".join(refused))
+    return notes
+
+
+def _power_notes(plan: Plan, event: Event, results: Results) -> list[str]:
+    """Say, a sentence a panel, what each design could have found for each outcome."""
+    notes = []
+    for letter, scale in zip("ABCDEFGH", plan.scales, strict=False):
+        by_design = []
+        for row in plan.rows:
+            answers = _row(plan, event, scale, row.label, results)
+            if any(r.headline for r in answers):
+                by_design.append(f"{row.label} {', '.join(str(r.power) for r in answers)}")
+        notes.append(
+            f"In {plan.text.outcomes_with_units} and, in parentheses, in percent of {POWER_OF[scale]}, it is in Panel "
+            f"{letter}, by column: {'; '.join(by_design)}."
+        )
     return notes
 
 
@@ -243,18 +266,26 @@ def estimate_text(fit: Estimate) -> str:
     )
 
 
+def _could_have_found(fit: Estimate) -> str:
+    """Say the minimum detectable effect of an estimate's only term, or of its headline."""
+    average = fit if len(fit.terms) == 1 else fit.headline
+    question, power = fit.sample.question, smallest_effect(average)
+    return (
+        f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {power} in units of "
+        f"{question.outcome} and in percent of {POWER_OF[question.scale]}"
+    )
+
+
 def _described(fit: Estimate) -> list[str]:
     """Say what an estimate is, on whom, with what uncertainty, and what it could have found."""
     sample = fit.sample
     treated = int((sample.treatment == 1).any(axis=1).sum())
-    smallest = fit.minimum_detectable_effect()
     sentences = [
         f"Estimand: {fit.estimand}, scale {sample.question.scale}",
         f"{sample.n_units} units, {treated} of them treated in {len(sample.cohorts)} cohorts; "
         f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
     ]
-    if len(smallest) == 1:
-        sentences.append(f"Minimum detectable effect at 80% power: {smallest[0]:.4f}")
+    sentences.append(_could_have_found(fit))
     dropped = [f"{step.units} {step.reason}" for step in sample.flow if not step.kept]
     if dropped:
         sentences.append(f"Left out: {'; '.join(dropped)}")

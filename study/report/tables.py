@@ -146,8 +146,8 @@ def _power_notes(plan: Plan, event: Event, results: Results) -> list[str]:
             if any(r.headline for r in answers):
                 by_design.append(f"{row.label} {', '.join(str(r.power) for r in answers)}")
         notes.append(
-            f"In {plan.text.outcomes_with_units} and, in parentheses, in percent of {POWER_OF[scale]}, it is in Panel "
-            f"{letter}, by column: {'; '.join(by_design)}."
+            f"Minimum detectable effects in Panel {letter}, by column, in {plan.text.outcomes_with_units} (percent of "
+            f"{POWER_OF[scale]}): {'; '.join(by_design)}."
         )
     return notes
 

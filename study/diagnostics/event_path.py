@@ -8,6 +8,8 @@ import numpy as np
 
 from study.errors import QuestionError
 from study.estimates import Estimand, Estimate
+from study.inference import covariance
+from study.influence import Influence
 from study.panel import FloatArray
 
 SINGULAR = 1e-10
@@ -16,6 +18,9 @@ SINGULAR = 1e-10
 @dataclass(frozen=True, eq=False)
 class EventPath:
     """Consecutive event times around one reference, which is left out.
+
+    On the scale "proportional" effects in levels are divided by one mean, the one that the headline is a share of:
+    parallel trends are assumed in levels, and a violation has the same unit in all event times.
 
     Attributes
     ----------
@@ -78,7 +83,8 @@ def event_path(
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
     path, last = fit.by_event_time, fit.sample.question.horizon if after is None else after
     reference = -1 - fit.sample.question.anticipation
-    usable = path.event_time[path.varies]
+    varies = ~path.reference & (path.linear_influence.squares(fit.sample.cluster) > 0)
+    usable = path.event_time[varies]
     post = _consecutive(usable, reference + 1, 1, None if last is None else last - reference)
     if not len(post):
         raise QuestionError(f"{who}: {fit.design} has no effect at event time {reference + 1} that varies.")
@@ -88,12 +94,28 @@ def event_path(
             f"{who}: {fit.design} has {len(pre)} event times before the reference {reference} and {needs_pre} "
             "are needed; the panel has to start earlier, or the design has to estimate leads."
         )
-    times = np.concatenate([pre, post])
-    chosen = path.select(path.varies & np.isin(path.event_time, times))
+    chosen = path.select(varies & np.isin(path.event_time, np.concatenate([pre, post])))
     order = np.argsort(chosen.event_time)
-    covariance = chosen.covariance("CR1")[np.ix_(order, order)]
-    _refuse_singular(covariance, who)
-    return EventPath(chosen.event_time[order], reference, chosen.effect[order], covariance, len(pre))
+    effect, influence = _on_one_mean(fit, chosen, who)
+    cov = covariance(influence, fit.sample.cluster, "CR1", clusters=fit.clusters)[np.ix_(order, order)]
+    _refuse_singular(cov, who)
+    return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre))
+
+
+def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, Influence]:
+    """Return effects with their influence, in levels over the headline's untreated mean if they are shares."""
+    if fit.sample.question.scale != "proportional":
+        return path.linear, path.linear_influence
+    average = fit.headline
+    mean = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
+    if average.untreated_influence is None or not mean > 0:
+        raise QuestionError(
+            f"{who}: the treated units' mean without treatment is not positive, so effects have no share of it; ask "
+            'the question with scale="level".'
+        )
+    effect = path.linear / mean
+    of_mean = average.untreated_influence @ (effect / mean)[None, :]
+    return effect, path.linear_influence.scaled(np.full(len(effect), 1 / mean)) - of_mean
 
 
 def _consecutive(times: FloatArray, start: int, step: int, most: int | None) -> FloatArray:
@@ -106,9 +128,9 @@ def _consecutive(times: FloatArray, start: int, step: int, most: int | None) -> 
     return np.array(found, dtype=float)
 
 
-def _refuse_singular(covariance: FloatArray, who: str) -> None:
-    scale = np.sqrt(np.diag(covariance))
-    values = np.linalg.eigvalsh(covariance / np.outer(scale, scale))
+def _refuse_singular(cov: FloatArray, who: str) -> None:
+    scale = np.sqrt(np.diag(cov))
+    values = np.linalg.eigvalsh(cov / np.outer(scale, scale))
     rank = int(np.sum(values > SINGULAR * len(values)))
     if rank < len(values):
         raise QuestionError(

@@ -19,7 +19,10 @@ class Finding(Protocol):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What was found, in complete sentences for a reader who knows the field but not the package."""
+        """What was found, in complete sentences for a reader who knows the field but not the package.
+
+        The first one is the verdict.
+        """
         ...
 
     def tidy(self) -> pd.DataFrame:

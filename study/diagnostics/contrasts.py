@@ -1,0 +1,94 @@
+"""How far the means of a covariate lie apart between treated and comparison units, in standard deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from study.panel import FloatArray
+
+ROUNDING = 1e-12
+
+
+class Side(NamedTuple):
+    """A covariate of some units and their weights, shapes (m,)."""
+
+    x: FloatArray
+    weight: FloatArray
+
+    @property
+    def mean(self) -> float:
+        """The weighted mean."""
+        return float(self.weight @ self.x / self.weight.sum())
+
+    @property
+    def variance(self) -> float:
+        """The weighted variance, times m / (m - 1); zero where it is rounding error, NaN for one unit."""
+        m = len(self.x)
+        if m < 2:
+            return np.nan
+        squares = float(self.weight @ (self.x - self.mean) ** 2 / self.weight.sum()) * m / (m - 1)
+        return squares if squares > (ROUNDING * float(np.abs(self.x).max())) ** 2 else 0.0
+
+    def scaled(self, total: float) -> Side:
+        """Return the side with weights that add up to a total."""
+        return Side(self.x, self.weight * (total / self.weight.sum()))
+
+
+def stacked(sides: Sequence[Side]) -> Side:
+    """Return several sides as one."""
+    return Side(np.concatenate([side.x for side in sides]), np.concatenate([side.weight for side in sides]))
+
+
+class Contrast(NamedTuple):
+    """Treated beside comparison units in one covariate.
+
+    ``spread`` is the root of the mean variance, ``difference`` that of the means over it, and ``variance_ratio`` of
+    treated to comparison units. A number that is not defined is NaN, and ``note`` says why.
+    """
+
+    n_treated: int
+    n_compared: int
+    mean_treated: float
+    mean_compared: float
+    spread: float
+    difference: float
+    variance_ratio: float
+    note: str
+
+
+def contrast(treated: Side, compared: Side) -> Contrast:
+    """Return the normalised difference (Imbens and Rubin 2015, equation (14.1)) and the ratio of variances.
+
+    Where one of the groups has one unit, the standard deviation is the other's.
+    """
+    ours, theirs = treated.variance, compared.variance
+    known = [variance for variance in (ours, theirs) if not np.isnan(variance)]
+    spread = float(np.sqrt(np.mean(known))) if known else 0.0
+    gap = treated.mean - compared.mean
+    notes = [
+        f"one {name} unit: standardised by the {other} units' standard deviation, no variance ratio"
+        for variance, name, other in ((ours, "treated", "comparison"), (theirs, "comparison", "treated"))
+        if np.isnan(variance) and known
+    ]
+    same = abs(gap) <= ROUNDING * max(abs(treated.mean), abs(compared.mean))
+    if not known:
+        notes.append("one unit in each group: no standard deviation")
+    elif spread == 0:
+        notes.append(
+            "it does not vary" if same else "it does not vary within the groups: no standardised difference"
+        )
+    elif theirs == 0:
+        notes.append("it does not vary among comparison units: no variance ratio")
+    return Contrast(
+        len(treated.x),
+        len(compared.x),
+        treated.mean,
+        compared.mean,
+        spread if known else np.nan,
+        gap / spread if spread > 0 else (0.0 if same and known else np.nan),
+        ours / theirs if theirs > 0 else np.nan,
+        "; ".join(notes),
+    )

@@ -1,0 +1,240 @@
+"""The headline of one design on changed samples: what the diagnostics that refit have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.designs import find_design
+from study.distributions import two_sided_p
+from study.errors import QuestionError
+from study.estimates import Estimate
+from study.panel import FloatArray
+from study.question import Question, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[], None] | None
+Samples = Mapping[str, Callable[[], Sample]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One headline: its estimate with pointwise interval, and the units that it rests on.
+
+    Attributes
+    ----------
+    label : str
+    estimate, std_error, p_value, conf_low, conf_high : float
+        On the question's scale, under the design's convention.
+    units, treated : int
+        Units of the sample, and those of them that are treated inside its periods.
+    """
+
+    label: str
+    estimate: float
+    std_error: float
+    p_value: float
+    conf_low: float
+    conf_high: float
+    units: int
+    treated: int
+
+    @classmethod
+    def of(cls, label: str, fit: Estimate, level: float) -> Row:
+        """Read a row from an estimate of one term."""
+        estimate, error = float(fit.effect[0]), float(fit.std_error[0])
+        half = fit.critical_value(level) * error
+        p_value = float(two_sided_p(np.array(estimate / error), fit.degrees_of_freedom))
+        sizes = fit.sample.n_units, int(treated(fit.sample).sum())
+        return cls(label, estimate, error, p_value, estimate - half, estimate + half, *sizes)
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero is outside the interval."""
+        return self.conf_low > 0 or self.conf_high < 0
+
+    @property
+    def reach(self) -> float:
+        """The largest absolute effect that the interval does not exclude."""
+        return max(abs(self.conf_low), abs(self.conf_high))
+
+
+@dataclass(frozen=True)
+class Refits:
+    """Headlines on changed samples, and why some samples have none.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+    refused : tuple of (str, str)
+        Label and reason of each sample that has no headline.
+    """
+
+    rows: tuple[Row, ...]
+    refused: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, answers: Iterable[tuple[str, Estimate | str]], level: float) -> Refits:
+        """Read the rows of answers one by one, without keeping the estimates."""
+        rows, refused = [], []
+        for label, answer in answers:
+            if isinstance(answer, str):
+                refused.append((label, answer))
+            else:
+                rows.append(Row.of(label, answer, level))
+        return cls(tuple(rows), tuple(refused))
+
+    @property
+    def estimates(self) -> FloatArray:
+        """Estimates, shape (K,)."""
+        return np.array([row.estimate for row in self.rows])
+
+    def refuse_none(self, who: str) -> None:
+        """Raise the reasons where no sample has a headline."""
+        if not self.rows:
+            reasons = "; ".join(f"{label}: {reason}" for label, reason in self.refused)
+            raise QuestionError(f"{who}: no changed sample has an estimate. {reasons}")
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The refusals as sentences."""
+        return tuple(f"Without an estimate: {label}, because {reason}" for label, reason in self.refused)
+
+
+def frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return rows as a table."""
+    import pandas as pd
+
+    return pd.DataFrame([asdict(row) for row in rows])
+
+
+def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:
+    """Return a design's headline, one term.
+
+    Raises
+    ------
+    QuestionError
+        If the design refuses the sample, or the headline or its standard error is not defined.
+    """
+    found = find_design(design)(sample, **options).headline
+    if not np.isfinite(found.effect[0]):
+        raise QuestionError(
+            f"{design}: the headline is not defined on this sample, for its untreated mean is not positive."
+        )
+    if not found.varies[0]:
+        raise QuestionError(f"{design}: the headline has no sampling variance on this sample.")
+    return found
+
+
+def answers(
+    samples: Samples, design: str, options: Mapping[str, Any], progress: Progress = None
+) -> Iterator[tuple[str, Estimate | str]]:
+    """Yield the label of each changed sample with its headline, or with the reason why it has none."""
+    for label, make in samples.items():
+        try:
+            answer: Estimate | str = headline(make(), design, options)
+        except QuestionError as error:
+            answer = str(error)
+        yield label, answer
+        if progress is not None:
+            progress()
+
+
+def treated(sample: Sample) -> NDArray[np.bool_]:
+    """Return which units are treated inside the sample's periods, shape (n,)."""
+    return np.any(np.nan_to_num(sample.treatment) > 0, axis=1)
+
+
+def event_dates(sample: Sample, who: str) -> FloatArray:
+    """Return the first treated periods, shape (n,), or refuse an event that switches off."""
+    if sample.first_treated is None:
+        raise QuestionError(
+            f"{who}: {sample.question.event} switches off, so it has no one date to move; ask about an event "
+            "that stays."
+        )
+    return sample.first_treated
+
+
+def check(who: str, design: str, options: Mapping[str, Any], level: float) -> None:
+    """Refuse an unknown design, an option it does not have, or a level outside (0, 1), before any work."""
+    find_design(design).check_options(dict(options))
+    if not 0 < level < 1:
+        raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
+
+
+def redated(
+    sample: Sample, first: FloatArray, *, y: FloatArray | None = None, question: Question | None = None
+) -> Sample:
+    """Return the sample under other event dates.
+
+    Units without a period before their date, without an observed outcome, or in a cohort below the question's
+    smallest are left out.
+
+    Parameters
+    ----------
+    sample : Sample
+    first : ndarray, shape (n,)
+        First treated period, NaN = never.
+    y : ndarray, shape (n, T), optional
+        Another outcome.
+    question : Question, optional
+        Another question.
+
+    Raises
+    ------
+    QuestionError
+        If no treated or no comparison unit is left.
+    """
+    moved = replace(
+        sample,
+        first_treated=first,
+        y=sample.y if y is None else y,
+        question=sample.question if question is None else question,
+    )
+    since = first - moved.question.anticipation
+    moved = _kept(moved, ~np.asarray(since <= sample.periods[0]), "no period before the moved date")
+    moved = _kept(moved, np.any(moved.observed, axis=1), "no outcome is observed")
+    return _kept(moved, ~_in_small_cohort(moved), "in a cohort below min_cohort_size after dates moved")
+
+
+def _kept(sample: Sample, keep: NDArray[np.bool_], reason: str) -> Sample:
+    return sample if keep.all() else sample.only(keep, reason)
+
+
+def _in_small_cohort(sample: Sample) -> NDArray[np.bool_]:
+    least, first = sample.question.min_cohort_size, event_dates(sample, "sample")
+    small = [g for g in sample.cohorts if least is not None and np.sum(first == g) < least]
+    return np.isin(first, small)
+
+
+def said(value: float, question: Question) -> str:
+    """Write a number on the question's scale, in percent where it is a share."""
+    return f"{100 * value:.1f}%" if question.scale == "proportional" else f"{value:.3g}"
+
+
+def interval(row: Row, question: Question) -> str:
+    """Write a row's interval."""
+    return f"[{said(row.conf_low, question)}, {said(row.conf_high, question)}]"
+
+
+def unit_of(question: Question) -> str:
+    """Name the unit of an effect."""
+    units = {
+        "level": question.outcome,
+        "log1p": "log points",
+        "proportional": "of the mean without treatment",
+    }
+    return units[question.scale]
+
+
+def axis_label(question: Question, outcome: str | None = None) -> str:
+    """Name an axis of effects."""
+    unit = "% of the mean without treatment" if question.scale == "proportional" else unit_of(question)
+    name = question.outcome if outcome is None else outcome
+    return f"Effect on {name}" + ("" if unit == name else f", {unit}")

@@ -1,0 +1,375 @@
+"""balance against loops over units, statsmodels' logit, and the weights that callaway_santanna uses."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import simulated
+import statsmodels.api as sm
+
+from study import Panel, Question, load_panel
+from study.designs import find_design
+from study.diagnostics.balance import Balance, balance, cohort_groups, outcome_variables
+from study.diagnostics.contrasts import Side, contrast
+from study.diagnostics.overlap import Overlap, overlap
+from study.errors import QuestionError
+from study.question import Sample
+
+ASKED = Question(outcome="y", event="event", covariates=("x1", "x2"))
+CASES: list[dict[str, Any]] = [
+    {},
+    {"comparison": "never_treated"},
+    {"anticipation": 1, "weights": "size"},
+    {"missing": "balanced", "weights": "size", "comparison": "never_treated"},
+    {"missing": "cells", "scale": "level"},
+]
+
+
+def drawn(panel: Panel | None = None, **changes: Any) -> Sample:
+    return ASKED.but(**changes).sample(simulated.panel(gaps=0.05) if panel is None else panel)
+
+
+def with_covariate(x: np.ndarray, **changes: Any) -> Panel:
+    """Return a panel whose covariate x1 is given by unit."""
+    panel = simulated.panel(**changes)
+    spread = x[:, None] * np.ones(len(simulated.PERIODS))
+    return replace(panel, covariates=dict(panel.covariates) | {"x1": spread})
+
+
+def by_hand(sample: Sample, cohort: float, column: np.ndarray) -> tuple[float, float, float, float]:
+    """Return means, standardised difference and variance ratio of one cohort by loops over its units."""
+    now = list(sample.periods).index(cohort - sample.question.anticipation)
+    sides: tuple[list[tuple[float, float]], ...] = ([], [])
+    for i in range(sample.n_units):
+        date = sample.first_treated[i]
+        seen = [not np.isnan(sample.y[i, t]) for t in (now - 1, now)]
+        if not (any(seen) if sample.question.missing == "cells" else all(seen)) or np.isnan(column[i]):
+            continue
+        if date == cohort:
+            sides[0].append((column[i], sample.weights[i]))
+        elif np.isnan(date) or (sample.question.comparison == "not_yet_treated" and date > cohort):
+            sides[1].append((column[i], sample.weights[i]))
+    means, variances = [], []
+    for side in sides:
+        total = sum(w for _, w in side)
+        mean = sum(w * v for v, w in side) / total
+        variances.append(sum(w * (v - mean) ** 2 for v, w in side) / total * len(side) / (len(side) - 1))
+        means.append(mean)
+    spread = ((variances[0] + variances[1]) / 2) ** 0.5
+    return means[0], means[1], (means[0] - means[1]) / spread, variances[0] / variances[1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_cohort_equals_loops_over_units(case: dict[str, Any]) -> None:
+    sample = drawn(**case)
+    table = balance(sample).tidy()
+    compared = 0
+    for k, name in enumerate(("x1", "x2")):
+        for g in sample.cohorts:
+            row = table[(table["covariate"] == name) & (table["cohort"] == f"{g:g}")].iloc[0]
+            ours = row[["mean_treated", "mean_comparison", "difference", "variance_ratio"]].astype(float)
+            np.testing.assert_allclose(ours, by_hand(sample, g, sample.x_baseline[:, k]), rtol=1e-9)
+            compared += 1
+    assert compared == 6
+
+
+def test_pooled_differences_weigh_cohorts_by_their_treated_units() -> None:
+    table = balance(drawn()).tidy()
+    for _, rows in table.groupby("covariate"):
+        cohorts, pooled = rows[rows["cohort"] != "pooled"], rows[rows["cohort"] == "pooled"].iloc[0]
+        for side in ("mean_treated", "mean_comparison"):
+            assert np.average(cohorts[side], weights=cohorts["n_treated"]) == pytest.approx(pooled[side])
+        gap = (cohorts["weighted_difference"] * cohorts["std_deviation"]).to_numpy()
+        after = np.average(gap, weights=cohorts["n_treated"]) / pooled["std_deviation"]
+        assert pooled["weighted_difference"] == pytest.approx(after, rel=1e-9)
+
+
+def test_one_cohort_pooled_is_the_cohort() -> None:
+    table = balance(drawn(simulated.panel(cohorts=(6,)))).tidy().drop(columns="cohort")
+    half = len(table) // 2
+    np.testing.assert_allclose(
+        table[:half].iloc[:, 1:-1].astype(float), table[half:].iloc[:, 1:-1].astype(float), rtol=1e-9
+    )
+
+
+def test_scores_and_weights_are_those_of_a_logit() -> None:
+    sample = drawn(weights="size")
+    found, groups = balance(sample), {g.cohort: g for g in cohort_groups(sample)[0]}
+    assert len(found.estimated) == 3
+    for cohort, made in found.estimated.items():
+        rows = np.concatenate([groups[cohort].treated, groups[cohort].compared])
+        treated = np.arange(len(rows)) < len(groups[cohort].treated)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logit = sm.GLM(
+                treated.astype(float),
+                sm.add_constant(sample.x_baseline[rows]),
+                sm.families.Binomial(),
+                freq_weights=sample.weights[rows],
+            ).fit(tol=1e-12)
+        score = logit.predict()
+        np.testing.assert_allclose(made.treated, score[treated], rtol=1e-8)
+        np.testing.assert_allclose(made.compared, score[~treated], rtol=1e-8)
+        weight = (sample.weights[rows] * score / (1 - score))[~treated]
+        assert made.effective == pytest.approx(weight.sum() ** 2 / (weight**2).sum(), rel=1e-8)
+        assert made.largest_share == pytest.approx(weight.max() / weight.sum(), rel=1e-8)
+
+
+@pytest.mark.parametrize("case", CASES[:3], ids=str)
+def test_the_weights_give_the_estimates_of_callaway_santanna_by_ipw(case: dict[str, Any]) -> None:
+    sample = drawn(**case)
+    fit = find_design("callaway_santanna")(sample, method="ipw")
+    found = balance(sample)
+    for group in cohort_groups(sample)[0]:
+        change = sample.y[:, group.base + 1] - sample.y[:, group.base]
+        made = found.estimated[group.cohort]
+        ours = np.average(change[group.treated], weights=sample.weights[group.treated])
+        ours -= made.weight @ change[group.compared]
+        cell = (fit.cohort == float(group.cohort)) & (fit.period == sample.periods[group.base + 1])
+        assert fit.effect[cell] == pytest.approx(ours, rel=1e-9)
+
+
+def test_a_shift_of_the_treated_is_found_in_standard_deviations_and_weighting_takes_it_away() -> None:
+    first = simulated.panel(n=4000).first_treated["event"]
+    x = np.random.default_rng(1).normal(size=4000) + 0.7 * ~np.isnan(first)
+    sample = drawn(with_covariate(x, n=4000), comparison="never_treated", covariates=("x1",))
+    row = balance(sample).pooled[0]
+    assert row.found.difference == pytest.approx(0.7, abs=0.05)
+    assert row.found.variance_ratio == pytest.approx(1, abs=0.1)
+    assert abs(row.weighted or 1.0) < 0.05
+
+
+def test_the_same_values_in_both_groups_do_not_differ() -> None:
+    x = np.array([1.0, 2.0, 5.0])
+    made = contrast(Side(x, np.ones(3)), Side(np.tile(x, 2), np.full(6, 0.5)))
+    assert made.difference == pytest.approx(0, abs=1e-15)
+    assert (made.n_treated, made.n_compared, made.note) == (3, 6, "")
+
+
+def test_growth_is_the_slope_of_a_straight_outcome_also_with_gaps() -> None:
+    panel = simulated.panel()
+    slope = np.random.default_rng(2).normal(size=(100, 1))
+    y = 3 + slope * simulated.PERIODS
+    y[::5, 0] = y[::7, 1] = np.nan
+    sample = drawn(replace(panel, outcomes={"y": y}))
+    _, (mean, growth) = outcome_variables(sample, base=4)
+    np.testing.assert_allclose(growth, slope[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(mean, np.nanmean(y[:, :5], axis=1))
+    assert np.isnan(outcome_variables(drawn(replace(panel, outcomes={"y": y})), base=1)[1][1][0])
+
+
+def test_later_outcomes_do_not_matter() -> None:
+    panel = simulated.panel()
+    changed = replace(panel, outcomes={"y": panel.outcomes["y"] + 100 * (simulated.PERIODS >= 7)})
+    same, other = balance(drawn(panel)).tidy(), balance(drawn(changed)).tidy()
+    numeric = same.columns[2:-1]
+    np.testing.assert_array_equal(same[numeric], other[numeric])
+
+
+def test_order_names_time_and_units_of_measurement_do_not_matter() -> None:
+    panel = simulated.panel(gaps=0.05)
+    rows = np.random.default_rng(3).permutation(panel.n_units)
+    later = {"periods": panel.periods + 9, "first_treated": {"event": panel.first_treated["event"] + 9}}
+    scaled = {name: 100 - 7 * block if name == "x1" else block for name, block in panel.covariates.items()}
+    base = balance(drawn(panel)).tidy()
+    numeric = ["n_treated", "n_comparison", "difference", "weighted_difference", "variance_ratio"]
+    for changed in (
+        simulated.ordered(panel, rows),
+        replace(panel, units=np.array([f"z{i}" for i in rows])),
+        replace(panel, **later),
+        replace(panel, outcomes={"y": 5 + 3 * panel.outcomes["y"]}),
+    ):
+        np.testing.assert_allclose(
+            balance(drawn(changed)).tidy()[numeric], base[numeric], rtol=1e-7, atol=1e-9
+        )
+    turned = balance(drawn(replace(panel, covariates=scaled))).tidy()
+    sign = np.where(base["covariate"] == "x1", -1, 1)
+    for name in ("difference", "weighted_difference"):
+        np.testing.assert_allclose(turned[name] * sign, base[name], rtol=1e-7, atol=1e-9)
+
+
+def test_who_is_compared_is_told_and_counted() -> None:
+    sample = drawn(simulated.panel())
+    first = sample.first_treated
+    found = balance(sample)
+    for cohort, (treated, compared) in found.sizes.items():
+        assert treated == np.sum(first == float(cohort))
+        assert compared == np.sum(~(first <= float(cohort)))
+    total, sizes = np.sum(~np.isnan(first)), [n for _, n in found.sizes.values()]
+    told = f"{total} treated units in 3 cohorts are compared with {min(sizes)} to {max(sizes)} units that are not yet"
+        assert any(sentence.startswith(told) for sentence in found.sentences)
+    never = balance(drawn(simulated.panel(), comparison="never_treated"))
+    assert {n for _, n in never.sizes.values()} == {np.isnan(first).sum()}
+    assert "units that are never treated" in never.sentences[0]
+
+
+def test_without_covariates_the_outcome_before_treatment_is_compared() -> None:
+    found = balance(drawn(covariates=()))
+    assert {row.covariate for row in found.rows} == {"mean y before", "growth of y before"}
+    assert "No propensity score is estimated, since the question has no covariates." in found.sentences
+    assert len(found.plot().axes) == 1
+    assert set(found.tidy()["note"]) == {"not weighted: the question has no covariates"}
+
+
+def test_other_covariates_and_labels_of_attributes_can_be_compared() -> None:
+    panel = simulated.panel()
+    half = replace(panel, attributes={"half": np.where(np.arange(100) < 50, "first", "second")})
+    found = balance(drawn(half), covariates=("size", "half"))
+    pooled = {row.covariate: row for row in found.pooled}
+    assert list(pooled)[:3] == ["size", "half first", "half second"]
+    assert pooled["half first"].found.difference == pytest.approx(-pooled["half second"].found.difference)
+    treated = drawn(half).first_treated > 0
+    assert pooled["half first"].found.mean_treated == pytest.approx(np.mean(np.arange(100)[treated] < 50))
+    assert found.estimated.keys() == balance(drawn(half)).estimated.keys()
+
+
+def undefined_are_explained(found: Balance) -> bool:
+    table = found.tidy()
+    return bool(np.all(~table.isna().any(axis=1) | (table["note"] != "")))
+
+
+def test_separated_cohorts_are_told_with_the_reason_and_the_others_estimated() -> None:
+    first = simulated.panel().first_treated["event"]
+    x = np.random.default_rng(4).normal(size=100) + 20 * (first == 7)
+    found = balance(drawn(with_covariate(x), comparison="never_treated", covariates=("x1",)))
+    assert list(found.estimated) == ["4", "6"]
+    assert isinstance(found.overlaps["7"], str)
+    told = [s for s in found.sentences if "cannot be estimated" in s]
+    assert len(told) == 1
+    assert told[0].startswith("The propensity score of cohort 7 (")
+    assert "separate treated from comparison" in told[0]
+    assert undefined_are_explained(found)
+    table = found.tidy()
+    assert table[table["cohort"] == "7"]["weighted_difference"].isna().all()
+    assert len(found.plot().axes) == 2
+
+
+def test_a_cohort_of_one_is_measured_in_the_comparison_units_standard_deviations() -> None:
+    panel = simulated.panel()
+    first = panel.first_treated["event"].copy()
+    first[first == 7] = np.nan
+    first[3] = 7
+    found = balance(
+        drawn(replace(panel, first_treated={"event": first}), min_cohort_size=1, covariates=("x1",))
+    )
+    row = next(row for row in found.rows if (row.cohort, row.covariate) == ("7", "x1"))
+    x = panel.covariates["x1"][:, 0]
+    others = x[np.isnan(first)]
+    assert row.found.difference == pytest.approx((x[3] - others.mean()) / others.std(ddof=1))
+    assert np.isnan(row.found.variance_ratio)
+    assert "one treated unit" in row.found.note
+    assert undefined_are_explained(found)
+
+
+def test_too_few_units_for_the_regression_are_told() -> None:
+    x = np.column_stack([np.ones(5), np.random.default_rng(0).normal(size=(5, 5))])
+    assert overlap(x, np.ones(5), np.array([0, 1]), np.array([2, 3, 4])) == (
+        "5 units are too few for a regression on 5 covariates and a constant"
+    )
+
+
+def test_treated_units_outside_the_range_of_comparison_units_are_counted_at_both_ends() -> None:
+    made = Overlap(np.array([0.05, 0.2, 0.9]), np.array([0.1, 0.2, 0.5]), np.array([0.2, 0.3, 0.5]))
+    assert made.outside.tolist() == [True, False, True]
+    assert made.effective == pytest.approx(1 / 0.38)
+    assert made.largest_share == 0.5
+    ours, theirs = replace(made, treated=made.treated[1:]).relative_log_odds
+    np.testing.assert_allclose(np.exp(theirs), 1.5 * np.array([1 / 9, 1 / 4, 1.0]))
+    np.testing.assert_allclose(np.exp(ours), 1.5 * np.array([1 / 4, 9.0]))
+
+
+def test_what_does_not_vary_is_told() -> None:
+    ones = np.ones(4)
+    constant = contrast(Side(ones, ones), Side(ones, ones))
+    assert (constant.difference, constant.note) == (0.0, "it does not vary")
+    apart = contrast(Side(ones, ones), Side(2 * ones, ones))
+    assert np.isnan(apart.difference)
+    assert "no standardised difference" in apart.note
+    single = contrast(Side(ones[:1], ones[:1]), Side(2 * ones[:1], ones[:1]))
+    assert np.isnan(single.difference)
+    assert single.note == "one unit in each group: no standard deviation"
+    first = simulated.panel().first_treated["event"]
+    marked = balance(
+        drawn(with_covariate((first > 0).astype(float)), covariates=("x2",), comparison="never_treated"),
+        covariates=("x1",),
+    )
+    assert any(
+        s.startswith("x1 has no standardised difference: it does not vary within") for s in marked.sentences
+    )
+    assert undefined_are_explained(marked)
+
+
+def test_a_cohort_with_one_period_before_treatment_has_no_growth() -> None:
+    found = balance(drawn(simulated.panel(cohorts=(2, 6))))
+    assert "Cohort 2 has one period before treatment, so no growth is compared." in found.sentences
+    assert [row.cohort for row in found.rows if row.covariate == "growth of y before"] == ["6", "pooled"]
+
+
+def test_a_cohort_that_is_not_observed_when_treated_is_left_out_and_told() -> None:
+    panel = simulated.panel()
+    y = panel.outcomes["y"].copy()
+    y[panel.first_treated["event"] == 6, 5] = np.nan
+    found = balance(drawn(replace(panel, outcomes={"y": y})))
+    assert list(found.sizes) == ["4", "7"]
+    assert "Cohort 6 left out: no treated unit is observed when it is first treated." in found.sentences
+
+
+def test_the_figure_shows_every_pooled_difference_and_scores_that_add_up() -> None:
+    found = balance(drawn())
+    love, scores = found.plot().axes
+    pooled = next(line for line in love.get_lines() if line.get_label() == "pooled")
+    np.testing.assert_allclose(pooled.get_xdata(), [abs(row.found.difference) for row in found.pooled])
+    weighted = next(line for line in love.get_lines() if line.get_label() == "pooled, weighted by the odds")
+    np.testing.assert_allclose(weighted.get_xdata(), [abs(row.weighted or 0) for row in found.pooled])
+    bars = sum(patch.get_height() for patch in scores.patches[:-1])
+    assert bars == pytest.approx(100)
+
+
+def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
+    question = Question(
+        outcome="papers",
+        event="first_accelerator",
+        scale="log1p",
+        covariates=("log_baseline_papers", "baseline_papers"),
+        min_cohort_size=1,
+        horizon=4,
+    )
+    found = balance(question.sample(load_panel("cvpr")))
+    fit = find_design("callaway_santanna")(question.sample(load_panel("cvpr")))
+    left_out = {note.split()[1] for note in fit.notes if "propensity score" in note}
+    assert {cohort for cohort, made in found.overlaps.items() if isinstance(made, str)} == left_out
+    assert undefined_are_explained(found)
+
+
+@pytest.mark.parametrize(
+    ("asked", "covariates", "message"),
+    [
+        (
+            {},
+            ("x3",),
+            r'balance: there is no covariate or attribute "x3"\. .*Known: moving, size, state, twice, x1',
+        ),
+        ({}, "x1", 'covariates is one text, "x1"'),
+        ({}, ("state",), "attribute state has 17 labels, too many to compare"),
+        ({"covariates": ("x1", "twice")}, None, "balance: covariate twice is explained by"),
+    ],
+)
+def test_questions_without_an_answer_are_refused(
+    asked: dict[str, Any], covariates: Any, message: str
+) -> None:
+    panel = simulated.panel()
+    panel = replace(panel, covariates=dict(panel.covariates) | {"twice": 2 * panel.covariates["x1"]})
+    with pytest.raises(QuestionError, match=message):
+        balance(drawn(panel, **asked), covariates=covariates)
+
+
+def test_a_treatment_that_switches_off_is_refused() -> None:
+    panel = simulated.panel()
+    path = (np.add.outer(np.arange(100), simulated.PERIODS) % 3 == 0).astype(float)
+    panel = replace(panel, first_treated={}, treatment={"event": path})
+    with pytest.raises(QuestionError, match="event switches off"):
+        balance(drawn(panel, covariates=()))

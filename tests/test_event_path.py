@@ -1,0 +1,89 @@
+"""Effects by event time around one reference, as the diagnostics of pre-trends take them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Estimate, Panel, Question, QuestionError, estimate
+from study.diagnostics.event_path import event_path
+
+QUESTION = Question("y", "event", min_cohort_size=1, horizon=1)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return simulated.panel(150, level=6.0)
+
+
+def by_time(fit: Estimate) -> dict[float, float]:
+    path = fit.aggregate("event")
+    return dict(zip(path.event_time, path.effect, strict=True))
+
+
+def test_it_is_the_path_without_its_reference(panel: Panel) -> None:
+    fit = estimate(panel, QUESTION)
+    path = event_path(fit, "test")
+    assert list(path.event_time) == [-3, -2, 0, 1]
+    assert (path.reference, path.n_pre, path.n_post) == (-1, 2, 2)
+    np.testing.assert_array_equal(path.effect, [by_time(fit)[e] for e in path.event_time])
+    factor = fit.n_clusters / (fit.n_clusters - 1)
+    errors = dict(zip(fit.aggregate("event").event_time, fit.aggregate("event").std_error, strict=True))
+    expected = [errors[e] ** 2 * factor for e in path.event_time]
+    np.testing.assert_allclose(np.diag(path.covariance), expected, rtol=1e-12)
+
+
+def test_the_window_can_be_chosen_and_with_anticipation_the_reference_moves(panel: Panel) -> None:
+    fit = estimate(panel, QUESTION.but(anticipation=1))
+    path = event_path(fit, "test", before=1, after=0)
+    assert (list(path.event_time), path.reference) == ([-3, -1, 0], -2)
+
+
+def test_shares_have_one_mean_so_that_their_average_is_the_headline(panel: Panel) -> None:
+    fit = estimate(panel, QUESTION.but(scale="proportional"))
+    path = event_path(fit, "test")
+    weights = np.where(path.event_time >= 0, 1 / path.n_post, 0.0)
+    assert weights @ path.effect == pytest.approx(fit.headline.effect[0], rel=1e-12)
+    variance = fit.headline.covariance("CR1")[0, 0]
+    assert weights @ path.covariance @ weights == pytest.approx(variance, rel=1e-10)
+
+
+def test_shares_before_treatment_do_not_explode_where_their_own_mean_is_small(panel: Panel) -> None:
+    low = replace(panel, outcomes={"y": panel.outcomes["y"] - 6.0})
+    question = QUESTION.but(scale="proportional")
+    levels = event_path(estimate(low, QUESTION), "test").effect
+    shares = event_path(estimate(low, question), "test").effect
+    np.testing.assert_allclose(shares / levels, shares[0] / levels[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("question", "design", "window", "message"),
+    [
+        (QUESTION, "twfe", {}, "one coefficient and no effects by event time"),
+        (QUESTION.but(base="varying"), "callaway_santanna", {}, 'base="universal"'),
+        (QUESTION, "callaway_santanna", {"needs_pre": 9}, "9 are needed"),
+        (QUESTION, "callaway_santanna", {"before": 0}, "0 event times before the reference"),
+    ],
+)
+def test_what_has_no_path_is_refused_by_name(panel: Panel, question, design, window, message) -> None:
+    with pytest.raises(QuestionError, match=message):
+        event_path(estimate(panel, question, design), "test", **window)
+
+
+def test_one_cluster_and_a_singular_covariance_are_refused() -> None:
+    one = simulated.panel(40)
+    one = replace(one, attributes={"state": np.full(40, "a")})
+    with pytest.raises(QuestionError, match="one cluster"):
+        event_path(estimate(one, QUESTION.but(cluster="state")), "test")
+    few = replace(one, attributes={"state": np.array(["a", "b", "c"])[np.arange(40) % 3]})
+    with pytest.raises(QuestionError, match="has rank 2"):
+        event_path(estimate(few, QUESTION.but(cluster="state")), "test")
+
+
+def test_a_mean_that_is_not_positive_gives_no_shares() -> None:
+    low = simulated.panel(100, level=-50.0)
+    with pytest.raises(QuestionError, match='scale="level"'):
+        event_path(estimate(low, QUESTION.but(scale="proportional")), "test")

@@ -1,0 +1,260 @@
+"""Spillovers are found where they are, and near and far comparison units are who they should be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simulated
+from simulated import PERIODS
+
+from study import Panel, Question, QuestionError, estimate
+from study.diagnostics.nearness import EARTH_RADIUS_KM, by_distance, by_label, great_circle_km
+from study.diagnostics.spillovers import spillovers
+from study.question import Sample
+
+QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
+DESIGN = "callaway_santanna"
+
+
+def regions(n: int = 400, seed: int = 0, spill: float = 0.0, dates: tuple[int, int] = (4, 6)) -> Panel:
+    """Return a panel of 40 regions, in half of which three units in ten are treated, all in one period of two.
+
+    The effect is 1, and untreated units of those regions change by ``spill`` after the first event there.
+    """
+    rng = np.random.default_rng(seed)
+    region = np.arange(n) % 40
+    date = np.where(region < 20, np.array(dates, dtype=float)[region % 2], np.nan)
+    first = np.where(rng.random(n) < 0.3, date, np.nan)
+    near = np.isnan(first) & (region < 20)
+    y = rng.normal(size=(n, 1)) + 0.3 * PERIODS + rng.normal(size=(n, len(PERIODS)))
+    y += (first[:, None] <= PERIODS) * 1.0 + (near[:, None] & (date[:, None] <= PERIODS)) * spill
+    return replace(
+        simulated.panel(n=n),
+        outcomes={"y": y},
+        first_treated={"event": first},
+        covariates={},
+        attributes={"region": np.array([f"r{k:02d}" for k in region])},
+    )
+
+
+def test_the_spillover_and_the_effect_are_recovered() -> None:
+    found = spillovers(QUESTION.sample(regions(2000, spill=0.6, dates=(5, 5))), DESIGN, by="region")
+    far, near = found.comparisons.rows
+    (neighbours,), (difference,) = found.neighbours.rows, found.differences
+    assert far.label == "far units only"
+    for row, truth in ((far, 1.0), (near, 0.4), (neighbours, 0.6), (difference, 0.6)):
+        assert abs(row.estimate - truth) < 4 * row.std_error
+        assert row.std_error < 0.1
+    assert found.whole.conf_high < 1.0
+    assert any(s.startswith("Different from zero") for s in found.sentences)
+
+
+def test_without_spillovers_nothing_is_seen_at_the_nominal_rate() -> None:
+    seen = np.zeros(2)
+    for seed in range(150):
+        found = spillovers(QUESTION.sample(regions(200, seed)), DESIGN, by="region")
+        seen += [found.differences[0].excludes_zero, found.neighbours.rows[0].excludes_zero]
+    assert np.all(seen / 150 >= 0.01)
+    assert np.all(seen / 150 <= 0.13)
+
+
+def test_the_headline_is_the_average_over_far_and_near_comparison_units() -> None:
+    found = spillovers(QUESTION.sample(regions(300, 1)), DESIGN, by="region")
+    sizes = np.array([found.counts["far"], found.counts["in the same region"]])
+    assert found.whole.estimate == pytest.approx(
+        np.average(found.comparisons.estimates, weights=sizes), rel=1e-10
+    )
+    assert sizes.sum() == found.whole.units - found.whole.treated
+
+
+def one_cohort(n: int = 240) -> tuple[Sample, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a sample with one cohort, each unit's part in the headline, and who is near and far."""
+    made = regions(n, 2)
+    first = np.where(np.isnan(made.first_treated["event"]), np.nan, 4.0)
+    sample = QUESTION.sample(replace(made, first_treated={"event": first}))
+    part = sample.y[:, 3:6].mean(axis=1) - sample.y[:, 2]
+    with_treated = np.unique(made.attributes["region"][first == 4])
+    near = np.isnan(first) & np.isin(made.attributes["region"], with_treated)
+    return sample, part, near, np.isnan(first) & ~near
+
+
+def test_the_difference_and_its_error_are_those_of_two_means() -> None:
+    sample, part, near, far = one_cohort()
+    labels = sample.attributes["region"]
+    found = spillovers(sample, DESIGN, by="region").differences[0]
+    assert found.estimate == pytest.approx(part[near].mean() - part[far].mean(), rel=1e-9)
+    share = np.where(near, (part - part[near].mean()) / near.sum(), 0.0)
+    share -= np.where(far, (part - part[far].mean()) / far.sum(), 0.0)
+    groups = np.unique(labels)
+    square = sum(share[labels == g].sum() ** 2 for g in groups)
+    assert found.std_error == pytest.approx(np.sqrt(square * len(groups) / (len(groups) - 1)), rel=1e-9)
+
+
+def test_with_coordinates_the_error_of_the_difference_is_by_unit() -> None:
+    sample, part, near, far = one_cohort()
+    place = np.column_stack([np.zeros(240), 4.0 * (np.arange(240) % 40)])
+    found = spillovers(sample, DESIGN, by=place, rings=(1.0,)).differences[0]
+    square = part[near].var() / near.sum() + part[far].var() / far.sum()
+    assert found.std_error == pytest.approx(np.sqrt(square * 240 / 239), rel=1e-9)
+
+
+def test_the_effect_on_neighbours_is_the_answer_to_its_own_question() -> None:
+    made = regions(300, 3, spill=0.5)
+    found = spillovers(QUESTION.sample(made), DESIGN, by="region").neighbours.rows[0]
+    first, region = made.first_treated["event"], made.attributes["region"]
+    exposed = np.array([np.nanmin([np.inf, *first[region == r]]) for r in region])
+    untreated = np.isnan(first)
+    asked = replace(made, first_treated={"event": np.where(np.isfinite(exposed), exposed, np.nan)})
+    expected = estimate(simulated.subset(asked, untreated), QUESTION.but(cluster="region"), DESIGN).headline
+    assert found.estimate == pytest.approx(expected.effect[0], rel=1e-10)
+    assert found.std_error == pytest.approx(expected.std_error[0], rel=1e-10)
+
+
+def test_units_treated_before_the_window_have_neighbours_too() -> None:
+    made = regions(200, 4)
+    first = made.first_treated["event"].copy()
+    early = np.flatnonzero(made.attributes["region"] == "r30")[0]
+    first[early] = -3
+    sample = QUESTION.sample(replace(made, first_treated={"event": first}))
+    assert made.units[early] not in sample.unit_ids
+    near = by_label(sample, "region", "test")
+    beside = sample.attributes["region"] == "r30"
+    assert not near.far[beside].any()
+    found = spillovers(sample, DESIGN, by="region")
+    assert found.already == beside.sum()
+    assert any(f"{beside.sum()} near units have no period" in sentence for sentence in found.sentences)
+
+
+def test_units_treated_after_the_window_are_no_source() -> None:
+    made = regions(200, 5)
+    first = made.first_treated["event"].copy()
+    late = np.flatnonzero(made.attributes["region"] == "r31")[0]
+    first[late] = 20
+    sample = QUESTION.but(comparison="not_yet_treated").sample(replace(made, first_treated={"event": first}))
+    assert by_label(sample, "region", "test").far[sample.attributes["region"] == "r31"].all()
+
+
+def test_distances_are_those_of_the_globe() -> None:
+    quarter = EARTH_RADIUS_KM * np.pi / 2
+    there = np.array([0.0, 0.0])
+    here = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [90.0, 12.0], [0.0, 180.0], [0.0, -90.0]])
+    degree = quarter / 90
+    np.testing.assert_allclose(
+        great_circle_km(here, there), [0, degree, degree, quarter, 2 * quarter, quarter], atol=1e-6
+    )
+    london, paris = np.array([[51.5074, -0.1278]]), np.array([48.8566, 2.3522])
+    assert great_circle_km(london, paris)[0] == pytest.approx(343.6, abs=0.5)
+    sydney, santiago = np.array([[-33.8688, 151.2093]]), np.array([-33.4489, -70.6693])
+    assert great_circle_km(sydney, santiago)[0] == pytest.approx(11340, rel=0.01)
+
+
+def test_rings_are_those_of_the_nearest_treated_unit_and_dates_those_of_the_first() -> None:
+    sample = QUESTION.sample(regions(80, 6))
+    rng = np.random.default_rng(0)
+    place = np.column_stack([rng.uniform(40, 50, 80), rng.uniform(0, 15, 80)])
+    rings = (80.0, 250.0)
+    near = by_distance(sample, place, rings, "test")
+    assert near.rings == ("at 0-80 km", "at 80-250 km")
+    assert sample.first_treated is not None
+    treated = np.flatnonzero(~np.isnan(sample.first_treated))
+    for i in range(80):
+        apart = great_circle_km(place[treated], place[i])
+        ring = int(np.searchsorted(rings, apart.min()))
+        assert near.ring[i] == ring
+        if ring < 2:
+            assert near.since[i] == sample.first_treated[treated][apart <= rings[ring]].min()
+        else:
+            assert np.isnan(near.since[i])
+    assert set(near.ring) == {0, 1, 2}
+
+
+def test_coordinates_by_unit_equal_those_in_order_and_count_units_outside_the_sample() -> None:
+    made = regions(120, 7)
+    first = made.first_treated["event"].copy()
+    first[np.flatnonzero(np.isnan(first))[0]] = -1
+    sample = QUESTION.sample(replace(made, first_treated={"event": first}))
+    rng = np.random.default_rng(1)
+    place = {u: (rng.uniform(40, 50), rng.uniform(0, 15)) for u in made.units}
+    ordered = np.array([place[u] for u in sample.unit_ids])
+    inside = {u: place[u] for u in sample.unit_ids}
+    by_order, by_name = (
+        by_distance(sample, ordered, (90,), "test"),
+        by_distance(sample, inside, (90,), "test"),
+    )
+    np.testing.assert_array_equal(by_order.ring, by_name.ring)
+    np.testing.assert_array_equal(by_order.since, by_name.since)
+    wider = by_distance(sample, place, (90,), "test")
+    gone = next(u for u in made.units if u not in inside)
+    beside = great_circle_km(ordered, np.array(place[gone])) <= 90
+    assert beside.any()
+    np.testing.assert_array_equal(wider.far, by_order.far & ~beside)
+
+
+def test_rows_may_stand_in_any_order() -> None:
+    made = regions(200, 8)
+    shuffled = simulated.ordered(made, np.random.default_rng(0).permutation(200))
+    plain, other = (spillovers(QUESTION.sample(p), DESIGN, by="region").tidy() for p in (made, shuffled))
+    numbers = ["estimate", "std_error", "p_value", "conf_low", "conf_high"]
+    np.testing.assert_allclose(plain[numbers], other[numbers], rtol=1e-8)
+
+
+def test_a_ring_whose_units_the_design_refuses_is_listed() -> None:
+    made = regions(200, 9)
+    first, region = made.first_treated["event"].copy(), made.attributes["region"]
+    first[(region == "r39")] = np.nan
+    members = np.flatnonzero(region == "r39")
+    first[members[:-1]] = 7.0
+    sample = QUESTION.sample(replace(made, first_treated={"event": first}))
+    found = spillovers(sample, DESIGN, by="region")
+    assert found.neighbours.rows == ()
+    assert any("cohort 7 has one unit" in sentence for sentence in found.sentences)
+
+
+@pytest.mark.parametrize("design", [DESIGN, "imputation", "twfe", "etwfe"])
+def test_every_kind_of_design_answers_and_the_figure_has_a_line_for_each_row(design: str) -> None:
+    question = QUESTION.but(comparison="not_yet_treated")
+    found = spillovers(question.sample(regions(160, 10)), design, by="region")
+    table = found.tidy()
+    assert list(table["kind"]) == [*["effect by comparison"] * 3, "difference", "effect on neighbours"]
+    assert not table.isna().any(axis=None)
+    assert len(found.plot().axes[0].get_yticks()) == 5
+    assert all(sentence.endswith(".") for sentence in found.sentences)
+
+
+def test_bad_input_is_one_clear_error() -> None:
+    made = regions(200, 11)
+    sample = QUESTION.sample(made)
+    place = np.zeros((200, 2))
+    blank = replace(
+        sample, attributes={"region": np.where(np.arange(200) == 3, "", made.attributes["region"])}
+    )
+    nobody = replace(sample, attributes={"region": np.array([f"{i}" for i in range(200)])})
+    nobody = replace(nobody, panel=replace(made, attributes=nobody.attributes))
+    together = replace(sample, attributes={"region": np.repeat("x", 200)})
+    together = replace(together, panel=replace(made, attributes=together.attributes))
+    switching = replace(sample, first_treated=None, path=sample.treatment)
+    some = {u: (0.0, 0.0) for u in sample.unit_ids[:-1]}
+    outside = place.copy()
+    outside[5, 0] = 95.0
+    unknown_place = place.copy()
+    unknown_place[5, 1] = np.nan
+    for bad, said in (
+        (lambda: spillovers(sample, DESIGN, by="regoin"), 'Did you mean "region"'),
+        (lambda: spillovers(sample, DESIGN), 'no attribute "country"'),
+        (lambda: spillovers(blank, DESIGN, by="region"), f"1 units have no region, first {made.units[3]}"),
+        (lambda: spillovers(nobody, DESIGN, by="region"), "every comparison unit is far"),
+        (lambda: spillovers(together, DESIGN, by="region"), "no comparison unit is far"),
+        (lambda: spillovers(switching, "twfe", by="region"), "switches off"),
+        (lambda: spillovers(sample, DESIGN, by="region", rings=(5,)), "rings are for coordinates"),
+        (lambda: spillovers(sample, DESIGN, by=place), "ascending limits"),
+        (lambda: spillovers(sample, DESIGN, by=place, rings=(50, 20)), "ascending limits"),
+        (lambda: spillovers(sample, DESIGN, by=place, rings=(0, 20)), "ascending limits"),
+        (lambda: spillovers(sample, DESIGN, by=some, rings=(20,)), f"first {sample.unit_ids[-1]}"),
+        (lambda: spillovers(sample, DESIGN, by=place[:5], rings=(20,)), "latitude and longitude of each"),
+        (lambda: spillovers(sample, DESIGN, by=outside, rings=(20,)), f"{sample.unit_ids[5]} are"),
+        (lambda: spillovers(sample, DESIGN, by=unknown_place, rings=(20,)), f"{sample.unit_ids[5]} are"),
+    ):
+        with pytest.raises(QuestionError, match=said):
+            bad()

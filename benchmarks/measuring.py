@@ -95,14 +95,14 @@ def run(command: list[str], limit: float, memory_limit: float | None, threads: i
             command,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
+            bufsize=0,  # so that the first line is read to its end and no further
             env=environment,
             start_new_session=True,
         )
         assert process.stdout is not None
-        first = process.stdout.readline()
+        first = process.stdout.readline().decode()
         try:
-            rest = process.communicate(timeout=limit)[0]
+            rest = process.communicate(timeout=limit)[0].decode()
         except subprocess.TimeoutExpired:
             return _came_to([first], f"not finished in {limit:g} s")
         finally:

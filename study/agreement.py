@@ -15,6 +15,7 @@ from study import inference
 from study.errors import QuestionError
 from study.estimates import Estimand, Estimate
 from study.inference import Joint, Wald
+from study.inference.families import joined_headlines
 from study.influence import Influence
 from study.panel import FloatArray
 
@@ -124,7 +125,7 @@ def agreement_of(
         )
         none = np.empty(0)
         return Agreement((), (), (), none, none, none, None, None, (*notes, sentence))
-    both = _joined({label: fits[label].headline for label in labels})
+    both = joined_headlines({label: fits[label].headline for label in labels}, "compare")
     pairs = list(combinations(range(len(labels)), 2))
     first, second = np.array(pairs).T
     apart = Joint(
@@ -193,24 +194,6 @@ def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[s
             done = "Compared all the same" if force else "Not compared"
             notes.append(f"{done}: {labels}, of another kind ({other}) than the others ({usual}).")
     return [label for label in varies if force or kinds[label] == usual], notes
-
-
-def _joined(headlines: Mapping[str, Estimate]) -> Joint:
-    """Stack averages on the union of their samples."""
-    fits = list(headlines.values())
-    clusters = {str(fit.sample.question.cluster or "unit") for fit in fits}
-    if len(clusters) > 1:
-        raise QuestionError(
-            f"compare: the estimates cluster by {' and '.join(sorted(clusters))}, so their differences have no "
-            "joint distribution; give all the same cluster."
-        )
-    return inference.stack(
-        list(headlines),
-        [fit.effect for fit in fits],
-        [fit.influence for fit in fits],
-        [fit.sample.unit_ids for fit in fits],
-        [fit.sample.cluster_labels for fit in fits],
-    )
 
 
 def _chosen(terms: Joint, which: NDArray[np.bool_]) -> Joint:

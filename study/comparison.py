@@ -14,7 +14,7 @@ from study.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.designs import all_designs, find_design
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.inference import Wald
+from study.inference import Wald, adjusted_p_values
 from study.panel import Panel
 from study.question import Question
 
@@ -28,6 +28,13 @@ class Variant(NamedTuple):
     name: str
     options: Mapping[str, Any] = {}
     label: str = ""
+
+
+class Adjusted(NamedTuple):
+    """P-values of a design's average, adjusted for all the outcomes that the design answers."""
+
+    romano_wolf: float
+    holm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,11 @@ class Comparison:
     refusals : dict of (outcome, label) to str
         Why the others do not, in one line.
     agreement : dict of outcome to Agreement
+    adjusted : dict of (outcome, label) to Adjusted
+        Empty for one outcome. A design's family is its averages that vary, one an outcome; designs are
+        alternative answers to one question, so they are not part of it.
+    draws : int
+        Of the multiplier bootstrap.
     """
 
     question: Question
@@ -52,6 +64,8 @@ class Comparison:
     estimates: dict[tuple[str, str], Estimate]
     refusals: dict[tuple[str, str], str]
     agreement: dict[str, Agreement]
+    adjusted: dict[tuple[str, str], Adjusted]
+    draws: int
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -79,7 +93,10 @@ class Comparison:
         )
 
     def tidy(self, level: float = LEVEL) -> pd.DataFrame:
-        """Return one row an outcome and design: the average with its uncertainty, or the refusal."""
+        """Return one row an outcome and design: the average with its uncertainty, or the refusal.
+
+        For more than one outcome with p-values adjusted for all of them, by Romano and Wolf and by Holm.
+        """
         import pandas as pd
 
         rows = []
@@ -90,10 +107,15 @@ class Comparison:
                 if fit is not None:
                     row |= fit.tidy(level).iloc[0].to_dict()
                     row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
+                if (outcome, label) in self.adjusted:
+                    adjusted = self.adjusted[outcome, label]
+                    row |= {"p_romano_wolf": adjusted.romano_wolf, "p_holm": adjusted.holm}
                 row["compared"] = label in self.agreement[outcome].labels
                 row["refusal"] = self.refusals.get((outcome, label), "")
                 rows.append(row)
         numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+        if len(self.outcomes) > 1:
+            numbers += ["p_romano_wolf", "p_holm"]
         sizes = ["convention", "n_units", "n_obs"]
         columns = ["outcome", "design", "term", *numbers, *sizes, "compared", "refusal"]
         return pd.DataFrame(rows, columns=columns).astype({"n_units": "Int64", "n_obs": "Int64"})
@@ -157,7 +179,8 @@ def compare(
         Names, or tuples (name, options) or (name, options, label); by default every design that draws
         nothing at random.
     outcomes : sequence of str, optional
-        Outcomes of the panel; by default the question's.
+        Outcomes of the panel; by default the question's. With more than one, each design's p-values are also
+        adjusted for all of them.
     force : bool
         Compare also estimates of unlike estimand, scale or window.
     draws, seed : int
@@ -173,7 +196,7 @@ def compare(
     QuestionError
         If there is no such design, option or outcome, or two designs have one label.
     """
-    variants = _variants(designs)
+    variants = variants_of(designs, "compare")
     asked = (question.outcome,) if outcomes is None else tuple(outcomes)
     if isinstance(outcomes, str) or not asked or len(set(asked)) < len(asked):
         raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
@@ -186,16 +209,36 @@ def compare(
         for variant in variants:
             try:
                 fit = find_design(variant.name)(sample, **variant.options)
-                estimates[outcome, variant.label] = _answered(fit.headline)
+                estimates[outcome, variant.label] = answered(fit.headline)
                 fits[variant.label] = fit
             except QuestionError as refusal:
                 refusals[outcome, variant.label] = str(refusal).removeprefix(f"{variant.name}: ")
         agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
     labels = tuple(variant.label for variant in variants)
-    return Comparison(question, labels, asked, estimates, refusals, agreements)
+    adjusted = _adjusted(labels, asked, estimates, draws, seed) if len(asked) > 1 else {}
+    return Comparison(question, labels, asked, estimates, refusals, agreements, adjusted, draws)
 
 
-def _answered(headline: Estimate) -> Estimate:
+def _adjusted(
+    labels: Sequence[str],
+    outcomes: Sequence[str],
+    estimates: Mapping[tuple[str, str], Estimate],
+    draws: int,
+    seed: int,
+) -> dict[tuple[str, str], Adjusted]:
+    """Return each design's p-values adjusted for the outcomes on which its averages vary."""
+    found: dict[tuple[str, str], Adjusted] = {}
+    for label in labels:
+        answered = {outcome: estimates.get((outcome, label)) for outcome in outcomes}
+        family = {outcome: fit for outcome, fit in answered.items() if fit is not None and fit.varies[0]}
+        if family:
+            stepped = adjusted_p_values(family, draws=draws, seed=seed)
+            by_holm = adjusted_p_values(family, method="holm")
+            found |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}
+    return found
+
+
+def answered(headline: Estimate) -> Estimate:
     """Return an average that is a number, or refuse."""
     if np.isfinite(headline.effect[0]):
         return headline
@@ -204,28 +247,28 @@ def _answered(headline: Estimate) -> Estimate:
     )
 
 
-def _variants(designs: Sequence[str | tuple[Any, ...]] | None) -> list[Variant]:
+def variants_of(designs: Sequence[str | tuple[Any, ...]] | None, who: str) -> list[Variant]:
     """Return the designs asked for, each with a label of its own."""
     if isinstance(designs, str):
-        raise QuestionError(f'compare: designs is one text, "{designs}"; give a list of names.')
+        raise QuestionError(f'{who}: designs is one text, "{designs}"; give a list of names.')
     if designs is None:
         designs = [name for name, design in all_designs().items() if "seed" not in design.options]
     variants = []
     for given in designs:
-        variant = _variant(given)
+        variant = _variant(given, who)
         find_design(variant.name).check_options(dict(variant.options))
         options = ", ".join(f"{name}={value}" for name, value in variant.options.items())
         default = f"{variant.name} ({options})" if options else variant.name
         variants.append(variant._replace(label=variant.label or default))
     if not variants:
-        raise QuestionError("compare: designs is empty; give a list of names.")
+        raise QuestionError(f"{who}: designs is empty; give a list of names.")
     for label, count in Counter(variant.label for variant in variants).items():
         if count > 1:
-            raise QuestionError(f'compare: two designs have the label "{label}"; give each its own.')
+            raise QuestionError(f'{who}: two designs have the label "{label}"; give each its own.')
     return variants
 
 
-def _variant(given: Any) -> Variant:
+def _variant(given: Any, who: str) -> Variant:
     """Return a design as it was given: a name, or a tuple of name, options and label."""
     if isinstance(given, str):
         return Variant(given)
@@ -234,5 +277,5 @@ def _variant(given: Any) -> Variant:
         if isinstance(variant.name, str) and isinstance(variant.options, Mapping):
             return variant
     raise QuestionError(
-        f"compare: {given!r} is no design; give a name, or (name, options), or (name, options, label)."
+        f"{who}: {given!r} is no design; give a name, or (name, options), or (name, options, label)."
     )

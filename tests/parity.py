@@ -15,7 +15,7 @@ from typing import Any
 import goldens
 from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
-from references import did, etwfe, fixest, imputation
+from references import bacondecomp, did, etwfe, fixest, imputation, pretrends, sensemakr
 from references.comparison import Comparison
 
 REPORT = Path(__file__).parent / "PARITY.md"
@@ -23,7 +23,6 @@ LEAST = -9  # ten digits are printed, so a relative difference below 1e-9 is non
 
 READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "fixest_twfe": ("twfe", fixest.regression),
-    "bacondecomp": ("twfe", fixest.bacon),
     "fixest_eventstudy": ("event_study", fixest.regression),
     "did_251": ("callaway_santanna", did.did),
     "did_230": ("callaway_santanna", did.did),
@@ -35,6 +34,9 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "etwfe": ("etwfe", etwfe.read),
     "etwfe_poisson": ("etwfe", etwfe.read),
     "fixest_poisson": ("poisson_twfe", fixest.poisson),
+    "bacondecomp": ("goodman_bacon", bacondecomp.bacondecomp),
+    "pretrends": ("pretrends", pretrends.pretrends),
+    "sensemakr": ("sensitivity", sensemakr.sensemakr),
 }
 
 HEAD = """# How closely the designs meet the reference packages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from study.learners import LEARNERS, IntArray, Learner, period_means
 from study.panel import FloatArray
 from study.question import Sample
 from study.terms import coefficients
+
+if TYPE_CHECKING:
+    from doubleml import DoubleMLPLR
 
 
 class Changes(NamedTuple):
@@ -117,6 +120,30 @@ def dml_panel(
     Clarke, P. S. and A. Polselli (2025). Double machine learning for static panel models with fixed
     effects. Econometrics Journal.
     """
+    rows, model = cross_fitted(sample, learner, folds, repetitions, seed)
+    theta, psi, psi_a = model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
+    scores = np.zeros((sample.n_units, repetitions))
+    np.add.at(scores, rows.unit, psi)
+    influence = sample.n_units * (scores / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
+    coefficient = theta.mean(keepdims=True)
+
+    mean, mean_influence = mean_over(sample, treated_at_change(sample, rows))
+    return coefficients(
+        sample,
+        ("treatment",),
+        coefficient,
+        Influence.of(influence),
+        n_obs=len(rows.unit),
+        untreated_mean=mean - coefficient,
+        untreated_influence=mean_influence - Influence.of(influence),
+        notes=notes(sample, rows, theta, influence),
+    )
+
+
+def cross_fitted(
+    sample: Sample, learner: Literal["lasso", "lightgbm"], folds: int, repetitions: int, seed: int
+) -> tuple[Changes, DoubleMLPLR]:
+    """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
     from threadpoolctl import threadpool_limits
 
     check_options(folds, repetitions, seed)
@@ -135,23 +162,7 @@ def dml_panel(
             )
             for target in (rows.outcome, rows.treatment)
         )
-    theta, psi, psi_a = partialling_out(rows, l_hat, m_hat, order % folds)
-    scores = np.zeros((sample.n_units, repetitions))
-    np.add.at(scores, rows.unit, psi)
-    influence = sample.n_units * (scores / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
-    coefficient = theta.mean(keepdims=True)
-
-    mean, mean_influence = mean_over(sample, treated_at_change(sample, rows))
-    return coefficients(
-        sample,
-        ("treatment",),
-        coefficient,
-        Influence.of(influence),
-        n_obs=len(rows.unit),
-        untreated_mean=mean - coefficient,
-        untreated_influence=mean_influence - Influence.of(influence),
-        notes=notes(sample, rows, theta, influence),
-    )
+    return rows, partialling_out(rows, l_hat, m_hat, order % folds)
 
 
 def changes(sample: Sample) -> Changes:
@@ -211,10 +222,8 @@ def cross_fit(target: FloatArray, rows: Changes, order: IntArray, folds: int, pr
     return fitted
 
 
-def partialling_out(
-    rows: Changes, l_hat: FloatArray, m_hat: FloatArray, fold: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return doubleml's coefficients, scores and score derivatives by repetition, from given predictions.
+def partialling_out(rows: Changes, l_hat: FloatArray, m_hat: FloatArray, fold: IntArray) -> DoubleMLPLR:
+    """Return doubleml's model, with its coefficients and scores by repetition, from given predictions.
 
     The predictions are made here, since doubleml tells its learners neither which rows are of one cluster
     nor which column is the period.
@@ -228,7 +237,7 @@ def partialling_out(
 
     Returns
     -------
-    theta, psi, psi_a : ndarray, shapes (R,), (N, R), (N, R)
+    DoubleMLPLR
     """
     from doubleml import DoubleMLData, DoubleMLPLR
     from doubleml.utils import DMLDummyRegressor
@@ -239,8 +248,7 @@ def partialling_out(
     model.set_sample_splitting(
         [[(np.flatnonzero(f != k), np.flatnonzero(f == k)) for k in np.unique(f)] for f in fold.T]
     )
-    model.fit(external_predictions={"d": {"ml_l": l_hat, "ml_m": m_hat}})
-    return model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
+    return model.fit(external_predictions={"d": {"ml_l": l_hat, "ml_m": m_hat}})
 
 
 def treated_at_change(sample: Sample, rows: Changes) -> NDArray[np.bool_]:

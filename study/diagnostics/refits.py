@@ -237,4 +237,4 @@ def axis_label(question: Question, outcome: str | None = None) -> str:
     """Name an axis of effects."""
     unit = "% of the mean without treatment" if question.scale == "proportional" else unit_of(question)
     name = question.outcome if outcome is None else outcome
-    return f"Effect on {name}" + ("" if unit == name else f", {unit}")
+    return f"Effect on {name}" + ("" if unit == name else f",\n{unit}")

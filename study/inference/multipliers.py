@@ -1,18 +1,65 @@
-"""The multiplier bootstrap: draws of signs by cluster, and the critical value of a simultaneous band."""
+"""The multiplier bootstrap: random weights by cluster, critical values of simultaneous bands, standard errors."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, get_args
 
 import numpy as np
 
 from study.distributions import quantile
+from study.errors import QuestionError, unknown
 from study.panel import FloatArray
 from study.threads import one_thread
 
+Weights = Literal["rademacher", "mammen", "webb"]
+Errors = Literal["sample", "drawn"]
+
 BITS_AT_ONCE = 2**22
+LEAST_SPREAD = 1e-6
+
+# Values and cumulative probabilities; of mean 0 and variance 1, Mammen's also with third moment 1.
+_DISTRIBUTIONS: dict[str, tuple[FloatArray, FloatArray]] = {
+    "rademacher": (np.array([-1.0, 1.0]), np.array([0.5, 1.0])),
+    "mammen": (
+        np.array([(1 - math.sqrt(5)) / 2, (1 + math.sqrt(5)) / 2]),
+        np.array([(5 + math.sqrt(5)) / 10, 1.0]),
+    ),
+    "webb": (
+        np.array([-math.sqrt(1.5), -1.0, -math.sqrt(0.5), math.sqrt(0.5), 1.0, math.sqrt(1.5)]),
+        np.arange(1, 7) / 6,
+    ),
+}
 
 
-def sup_t(sums: FloatArray, *, level: float, draws: int, seed: int) -> float:
-    """Return the critical value of a simultaneous band by the Rademacher multiplier bootstrap.
+def distribution(weights: Weights) -> tuple[FloatArray, FloatArray]:
+    """Return the values that a weight takes and their probabilities.
+
+    "rademacher" is a sign; "mammen" the two points of Mammen (1993) with third moment 1; "webb" the six points
+    of Webb (2023), for few clusters, of which there are only 2^G patterns of signs.
+    """
+    if weights not in _DISTRIBUTIONS:
+        raise unknown("weights", str(weights), get_args(Weights), "Multiplier bootstrap")
+    values, cumulative = _DISTRIBUTIONS[weights]
+    return values.copy(), np.diff(cumulative, prepend=0.0)
+
+
+def sup_t(
+    sums: FloatArray,
+    *,
+    level: float,
+    draws: int,
+    seed: int,
+    weights: Weights = "rademacher",
+    errors: Errors = "sample",
+) -> float:
+    """Return the critical value of a simultaneous band by the multiplier bootstrap.
+
+    With many clusters all weights and errors agree. With few, the sample's standard errors make the band too
+    narrow whatever the weights: for three correlated means of 5, 8 and 12 normal clusters a 95% band covered
+    all three in 73%, 81% and 87% of samples (Mammen: 75%, 83%, 88%). With ``errors="drawn"`` it covered in
+    95%, 96% and 96% with the weights "rademacher" or "webb", but in 83%, 84% and 90% with "mammen".
 
     Parameters
     ----------
@@ -21,6 +68,9 @@ def sup_t(sums: FloatArray, *, level: float, draws: int, seed: int) -> float:
     level : float
         Simultaneous coverage, for example 0.95.
     draws, seed : int
+    weights : {"rademacher", "mammen", "webb"}
+    errors : {"sample", "drawn"}
+        What studentises a draw, see :func:`statistic_draws`.
 
     Returns
     -------
@@ -28,22 +78,107 @@ def sup_t(sums: FloatArray, *, level: float, draws: int, seed: int) -> float:
         The ``level`` quantile of max_k |t_k| over the draws, at least the pointwise normal quantile
         (Callaway and Sant'Anna 2021, Algorithm 1).
     """
-    largest = largest_draws(sums, draws, seed)
+    largest = largest_draws(sums, draws, seed, weights, errors)
     return max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
 
 
-def largest_draws(sums: FloatArray, draws: int, seed: int) -> FloatArray:
-    """Return max_k |t_k| of each draw of Rademacher signs by cluster, shape (draws,); in single precision."""
+def largest_draws(
+    sums: FloatArray, draws: int, seed: int, weights: Weights = "rademacher", errors: Errors = "sample"
+) -> FloatArray:
+    """Return max_k |t_k| of each draw of weights by cluster, shape (draws,); in single precision."""
+    parts = statistic_draws(sums, draws, seed, weights, errors)
+    return np.concatenate([np.abs(part).max(axis=1) for part in parts]).astype(float)
+
+
+def statistic_draws(
+    sums: FloatArray, draws: int, seed: int, weights: Weights = "rademacher", errors: Errors = "sample"
+) -> Iterator[FloatArray]:
+    """Yield t statistics under the null that every effect is zero, a draw a row, in blocks of shape (m, K).
+
+    A draw of term k is sum_c w_c s_ck over a standard error, with s the sums by cluster and w the weights; all
+    terms have the same weights, so that draws are correlated as the terms' errors are. The draws do not depend
+    on the size of the blocks; they are in single precision.
+
+    The standard error is that of the sample, sqrt(sum_c s_ck^2), as in Callaway and Sant'Anna (2021); or with
+    ``errors="drawn"`` the draw's own, sqrt(G / (G-1) sum_c (w_c s_ck - mean_c w_c s_ck)^2), the percentile-t
+    bootstrap, for statistics that have CR0 times G/(G-1).
+
+    Raises
+    ------
+    QuestionError
+        If there is no draw to make, no such distribution of weights, or one cluster.
+    """
+    if draws < 1:
+        raise QuestionError(f"Multiplier bootstrap: draws is {draws}; it must be at least 1.")
+    if errors not in get_args(Errors):
+        raise unknown("errors", str(errors), get_args(Errors), "Multiplier bootstrap")
+    if len(sums) < 2 and errors == "drawn":
+        raise QuestionError("Multiplier bootstrap: there is one cluster, so no draw has a standard error.")
+    distribution(weights)
     scaled = (sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))).astype(np.float32)
-    total = scaled.sum(axis=0)
-    rng, largest = np.random.default_rng(seed), np.empty(draws)
-    in_bytes = 4 * -(-len(scaled) // 32)  # whole words, so that the signs do not depend on the draws at once
     at_once = max(1, min(draws, BITS_AT_ONCE // len(scaled)))
-    bits = np.empty((at_once, len(scaled)), dtype=np.float32)
-    for start in range(0, draws, at_once):
-        part = largest[start : start + at_once]
-        drawn = np.frombuffer(rng.bytes(len(part) * in_bytes), dtype=np.uint8).reshape(len(part), in_bytes)
-        bits[: len(part)] = np.unpackbits(drawn, axis=1, count=len(scaled))
+    blocks = [min(at_once, draws - start) for start in range(0, draws, at_once)]
+    rng = np.random.default_rng(seed)
+    signs = weights == "rademacher"
+    drawn = _sign_draws(scaled, blocks, rng) if signs else _weight_draws(scaled, blocks, rng, weights)
+    for total, squares in drawn:
+        yield total if errors == "sample" else _studentised(total, squares, len(scaled))
+
+
+Drawn = tuple[FloatArray, FloatArray]
+
+
+def _sign_draws(scaled: FloatArray, blocks: list[int], rng: np.random.Generator) -> Iterator[Drawn]:
+    """Yield sums over clusters with random signs, a bit a sign, and of their squares, which are one."""
+    total = scaled.sum(axis=0)
+    in_bytes = 4 * -(-len(scaled) // 32)  # whole words, so that the signs do not depend on the draws at once
+    bits = np.empty((blocks[0], len(scaled)), dtype=np.float32)
+    for size in blocks:
+        drawn = np.frombuffer(rng.bytes(size * in_bytes), dtype=np.uint8).reshape(size, in_bytes)
+        bits[:size] = np.unpackbits(drawn, axis=1, count=len(scaled))
         with one_thread():  # in single precision the number of threads would show
-            part[:] = np.abs(2 * (bits[: len(part)] @ scaled) - total).max(axis=1)
-    return largest
+            sums = 2 * (bits[:size] @ scaled) - total
+        yield sums, np.ones_like(sums)
+
+
+def _weight_draws(
+    scaled: FloatArray, blocks: list[int], rng: np.random.Generator, weights: Weights
+) -> Iterator[Drawn]:
+    """Yield sums over clusters with random weights, and sums of their squares."""
+    values, cumulative = _DISTRIBUTIONS[weights]
+    values, squared = values.astype(np.float32), scaled**2
+    for size in blocks:
+        which = np.searchsorted(cumulative, rng.random((size, len(scaled))), side="right")
+        with one_thread():
+            both = values[which] @ scaled, (values**2)[which] @ squared
+        yield both
+
+
+def _studentised(total: FloatArray, squares: FloatArray, n_clusters: int) -> FloatArray:
+    """Return sums over clusters over their own standard errors, with G/(G-1)."""
+    spread = (squares - total**2 / n_clusters) * (n_clusters / (n_clusters - 1))
+    return total / np.sqrt(np.maximum(spread, LEAST_SPREAD))
+
+
+def interquartile_errors(
+    sums: FloatArray, *, n_units: int, draws: int, seed: int, weights: Weights = "rademacher"
+) -> FloatArray:
+    """Return bootstrap standard errors as R's did computes them, shape (K,).
+
+    The interquartile range of the draws of each estimate over that of the normal, which outlying draws do not
+    move (Callaway and Sant'Anna 2021, Algorithm 1, step 4). For many clusters it is the square root of the
+    covariance's diagonal, which needs no draws and is what an Estimate reports.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (G, K)
+        Influence added up by cluster.
+    n_units : int
+        Units whose mean influence is an estimate's error.
+    draws, seed : int
+    weights : {"rademacher", "mammen", "webb"}
+    """
+    drawn = np.concatenate(list(statistic_draws(sums, draws, seed, weights)))
+    low, high = np.quantile(drawn, [0.25, 0.75], axis=0)
+    error = np.sqrt(np.einsum("ck,ck->k", sums, sums)) / n_units
+    return np.asarray(error * (high - low) / (2 * quantile(0.75)))

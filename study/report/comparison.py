@@ -25,6 +25,8 @@ def comparison_text(comparison: Comparison) -> str:
         columns[outcome] = [_cell(comparison, outcome, label) for label in comparison.labels]
     averages = pd.DataFrame(columns).to_string(index=False)
     parts = [f"{_title(comparison)}; standard errors in parentheses", averages, ""]
+    if comparison.adjusted:
+        parts += [*_adjusted_text(comparison), ""]
     apart = comparison.differences()
     if len(apart):
         numbers = [f"{difference:.4f}" for difference in apart["difference"]]
@@ -35,6 +37,17 @@ def comparison_text(comparison: Comparison) -> str:
             "",
         ]
     return "\n".join([*parts, *_tested(comparison), *_sentences(comparison)])
+
+
+def _adjusted_text(comparison: Comparison) -> list[str]:
+    """Return the p-values before and after they are adjusted for the outcomes."""
+    rows = comparison.tidy().dropna(subset="p_holm")
+    rows = rows.sort_values("design", key=lambda names: names.map(comparison.labels.index), kind="stable")
+    shown = rows[["design", "outcome", "p_value", "p_romano_wolf", "p_holm"]]
+    return [
+        "P-values, of each test alone and adjusted for all outcomes",
+        shown.to_string(index=False, float_format=lambda v: f"{v:.4f}"),
+    ]
 
 
 def comparison_tables(comparison: Comparison) -> bytes:
@@ -57,6 +70,11 @@ def _averages_table(comparison: Comparison) -> bytes:
     found = list(comparison.agreement.values())
     if any(agreement.sup_t for agreement in found):
         blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(found)))
+    if comparison.adjusted:
+        letter = "ABC"[len(blocks)]
+        blocks.append(
+            Block(f"Panel {letter}. p-values adjusted for the outcomes", _adjusted_lines(comparison))
+        )
     return render(
         "table.tex",
         caption=_title(comparison),
@@ -79,6 +97,17 @@ def _test_lines(found: Sequence[Agreement]) -> list[Line]:
         Line("Rank", [str(w.rank) if w else "" for w in wald]),
         Line("p-value (Wald)", [decimal(w.p_value) if w else "" for w in wald]),
     ]
+
+
+def _adjusted_lines(comparison: Comparison) -> list[Line]:
+    lines = []
+    for number, label in enumerate(comparison.labels, start=1):
+        adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
+        if any(adjusted):
+            stepped = [decimal(a.romano_wolf) if a else "" for a in adjusted]
+            lines.append(Line(f"({number}), Romano-Wolf", stepped))
+            lines.append(Line(f"({number}), Holm", [decimal(a.holm) if a else "" for a in adjusted]))
+    return lines
 
 
 def _differences_table(comparison: Comparison, outcome: str) -> bytes:
@@ -155,6 +184,14 @@ def _sentences(comparison: Comparison) -> list[str]:
         told.append(JOINT)
         told.append(
             "With few treated units the Wald test rejects more often than its level says; prefer the other."
+        )
+    if comparison.adjusted:
+        told.append(
+            f"The family of each design is its averages for {len(comparison.outcomes)} outcomes "
+            f"({', '.join(comparison.outcomes)}), less those that it refuses. Rejecting where an adjusted p-value is "
+            "below 5% rejects any true hypothesis of the family in at most 5% of large samples: Romano and Wolf's with "
+            f"the joint distribution of the outcomes' errors ({comparison.draws} draws), Holm's whatever it is. "
+            "Designs answer the same question and are not part of a family."
         )
     return [*told, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
 

@@ -1,4 +1,4 @@
-"""fixest (Berge) and bacondecomp as questions to twfe, event_study, sun_abraham and poisson_twfe."""
+"""fixest (Berge) as questions to twfe, event_study, sun_abraham and poisson_twfe."""
 
 from __future__ import annotations
 
@@ -155,13 +155,3 @@ def observations(made: Estimate) -> NDArray[np.float64]:
         ],
         dtype=float,
     )
-
-
-def bacon(panel: str, run: dict[str, Any]) -> Comparison:
-    """Return the two-way coefficient beside Goodman-Bacon's weighted sum of two-by-two comparisons."""
-    made = fit(panel, question("y", "twfe", "cl_unit"), "twfe")
-    parts = run["decomposition"]
-    total = sum(part["weight"] * part["estimate"] for part in parts)
-    theirs = {"weighted_sum": run["weighted_sum"], "twfe": run["twfe"], "sum of the parts": total}
-    reported = [{"term": term, "estimate": value} for term, value in theirs.items()]
-    return Comparison(matched(dict.fromkeys(theirs, (float(made.effect[0]), np.nan)), reported))

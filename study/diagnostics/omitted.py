@@ -1,0 +1,152 @@
+"""Omitted variable bias in terms of partial R2 (Cinelli and Hazlett 2020), from a coefficient alone.
+
+Z is the omitted variable, D treatment, Y the outcome, X the covariates and fixed effects of the regression.
+R2_D is the partial R2 of Z with D given X, and R2_Y that of Z with Y given X and D.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from study.distributions import quantile
+from study.panel import FloatArray
+
+
+class Adjusted(NamedTuple):
+    """What the regression with the omitted variable would give: estimate, standard error, t and interval."""
+
+    estimate: float
+    std_error: float
+    statistic: float
+    conf_low: float
+    conf_high: float
+
+
+def partial_r2(statistic: float, dof: float) -> float:
+    """Return the partial R2 of a regressor with the outcome, t^2 / (t^2 + dof) (their section 4.1)."""
+    return statistic**2 / (statistic**2 + dof)
+
+
+def partial_f(statistic: float, dof: float) -> float:
+    """Return the absolute partial Cohen f, |t| / sqrt(dof)."""
+    return abs(statistic) / math.sqrt(dof)
+
+
+def critical_f(dof: float, level: float, ratio: float = 1.0, degrees: float | None = None) -> float:
+    """Return the f that the confounded estimate has to keep to differ from zero, t* / sqrt(dof - 1).
+
+    Parameters
+    ----------
+    dof : float
+        Residual degrees of freedom without the omitted variable.
+    level : float
+        Of the interval.
+    ratio : float
+        Clustered over classical standard error, if the interval is to be a clustered one.
+    degrees : float, optional
+        Degrees of freedom of t*: G - 1 for clustered errors, by default dof - 1.
+    """
+    t_star = quantile((1 + level) / 2, dof - 1 if degrees is None else degrees)
+    return ratio * t_star / math.sqrt(dof - 1)
+
+
+def robustness_value(f: float, q: float = 1.0, f_star: float = 0.0) -> float:
+    """Return the R2_D = R2_Y that reduces the estimate by a share q, or leaves its interval at that value.
+
+    Their section 4.1, with f_q = q f, and for intervals f_q - f* in its place. If q f f* >= 1 the worst
+    confounder up to that R2 does not have R2_Y = R2_D, since a higher R2_Y shrinks the standard error more
+    than it adds bias; the value is then the extreme one.
+    """
+    if q * f * f_star >= 1:
+        return extreme_robustness_value(f, q, f_star)
+    left = max(q * f - f_star, 0.0)
+    return (math.sqrt(left**4 + 4 * left**2) - left**2) / 2
+
+
+def extreme_robustness_value(f: float, q: float = 1.0, f_star: float = 0.0, r2_outcome: float = 1.0) -> float:
+    """Return the R2_D that does so with no limit on R2_Y, or (for f* = 0) at a given R2_Y.
+
+    Their section 5.3: R2_Y R2_D / (1 - R2_D) = f_q^2. With f* the largest shift that R2_Y
+    in [0, 1] allows is sqrt((R2_D + f*^2) / (1 - R2_D)).
+    """
+    squared = (q * f) ** 2
+    return max(squared - f_star**2, 0.0) / (r2_outcome + squared)
+
+
+def bias(std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike) -> FloatArray:
+    """Return the absolute bias of an omitted variable (their section 3.2); arrays of any one shape."""
+    r2_d, r2_y = np.asarray(r2_treatment, dtype=float), np.asarray(r2_outcome, dtype=float)
+    return std_error * math.sqrt(dof) * np.sqrt(r2_y * r2_d / (1 - r2_d))
+
+
+def adjusted_estimate(
+    estimate: float, std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike
+) -> FloatArray:
+    """Return the estimate with the omitted variable, if omitting it made the estimate larger in absolute size."""
+    shift = bias(std_error, dof, r2_treatment, r2_outcome)
+    return np.asarray(estimate - math.copysign(1.0, estimate) * shift)
+
+
+def adjusted_std_error(
+    std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike
+) -> FloatArray:
+    """Return the standard error with the omitted variable (their section 3.2); arrays of any one shape."""
+    r2_d, r2_y = np.asarray(r2_treatment, dtype=float), np.asarray(r2_outcome, dtype=float)
+    return std_error * math.sqrt(dof / (dof - 1)) * np.sqrt((1 - r2_y) / (1 - r2_d))
+
+
+def adjusted(
+    estimate: float,
+    std_error: float,
+    dof: float,
+    r2_treatment: float,
+    r2_outcome: float,
+    level: float = 0.95,
+    ratio: float = 1.0,
+    degrees: float | None = None,
+) -> Adjusted:
+    """Return the estimate with the omitted variable and its interval, classical or, with a ratio, clustered.
+
+    ``ratio`` and ``degrees`` are those of :func:`critical_f`: the clustered error is taken to change with the
+    omitted variable by the factor by which the classical one does. The classical interval has dof degrees of
+    freedom, as in sensemakr, though its robustness value has dof - 1.
+    """
+    value = float(adjusted_estimate(estimate, std_error, dof, r2_treatment, r2_outcome))
+    error = ratio * float(adjusted_std_error(std_error, dof, r2_treatment, r2_outcome))
+    half = quantile((1 + level) / 2, dof if degrees is None else degrees) * error
+    statistic = value / error if error > 0 else math.copysign(math.inf, value)
+    return Adjusted(value, error, statistic, value - half, value + half)
+
+
+def bound(
+    r2_treatment: float, r2_outcome: float, k_treatment: float, k_outcome: float
+) -> tuple[float, float] | None:
+    """Return R2_D and the largest R2_Y of a confounder k times as strong as a benchmark.
+
+    Section 4.4 and its appendix: the confounder explains k_treatment times as much of D, and k_outcome times
+    as much of Y, as the benchmark does, each given the other covariates.
+
+    Parameters
+    ----------
+    r2_treatment, r2_outcome : float
+        Partial R2 of the benchmark with D given the other covariates, and with Y given those and D.
+    k_treatment, k_outcome : float
+
+    Returns
+    -------
+    (float, float) or None
+        None if no variable can be that strong, given what the benchmark explains of treatment. R2_Y is at
+        most one.
+    """
+    r2_d = k_treatment * r2_treatment / (1 - r2_treatment)
+    if r2_d >= 1 or k_treatment * r2_treatment >= 1:
+        return None
+    between = k_treatment * r2_treatment**2 / ((1 - k_treatment * r2_treatment) * (1 - r2_treatment))
+    if between >= 1:
+        return None
+    eta = (math.sqrt(k_outcome) + math.sqrt(between)) / math.sqrt(1 - between)
+    return r2_d, min(eta**2 * r2_outcome / (1 - r2_outcome), 1.0)

@@ -1,0 +1,340 @@
+"""Coefficient stability and unobserved selection (Oster 2019): delta, and the bias-adjusted coefficient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from study.designs import find_design
+from study.diagnostics.benchmarks import percent, units_of
+from study.diagnostics.linear_form import Form, LinearForm, linear_form, residual
+from study.errors import QuestionError
+from study.panel import FloatArray
+from study.question import Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+WHO = "oster"
+R_MAX_FACTOR = 1.3  # her section 4.2: the value that 90 % of randomized results survive
+REAL = 1e-7
+STILL = 1e-9
+GRID = 200
+
+
+class Moments(NamedTuple):
+    """What the regressions without and with covariates give.
+
+    ``beta_short`` and ``r2_short`` are her beta and R with a circle, of the outcome on treatment; ``beta`` and
+    ``r2``, those with a tilde, of the outcome on treatment and covariates. Variances are of outcome and treatment,
+    and of what covariates leave of treatment (tau). Everything is after fixed effects, so that R2 are within.
+    """
+
+    beta_short: float
+    r2_short: float
+    beta: float
+    r2: float
+    var_y: float
+    var_d: float
+    tau: float
+
+    @property
+    def moved(self) -> float:
+        """How much larger the coefficient is without covariates."""
+        return self.beta_short - self.beta
+
+    def index_covariance(self, beta: FloatArray | float) -> FloatArray:
+        """Return the covariance of treatment with the index of the covariates, if beta is the truth."""
+        return np.asarray((self.beta - beta) * (self.var_d - self.tau) + self.moved * self.var_d)
+
+
+class Adjusted(NamedTuple):
+    """The bias-adjusted coefficient, and the other real solutions, ascending."""
+
+    beta: float
+    others: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Oster:
+    """What selection on unobservables would do, if it is proportional to that on covariates.
+
+    Attributes
+    ----------
+    design : str
+    form : {"within", "long_difference"}
+    regression, unit : str
+    covariates : tuple of str
+    moments : Moments
+    r_max : float
+        R2 of a regression with the unobservables too.
+    delta : float
+        Selection on unobservables relative to that on covariates for which ``adjusted`` holds.
+    adjusted : Adjusted
+    beta : float
+        The coefficient that ``breakdown`` leads to.
+    breakdown : float
+        The delta at which the true coefficient is ``beta``.
+    notes : tuple of str
+    """
+
+    design: str
+    form: Form
+    regression: str
+    unit: str
+    covariates: tuple[str, ...]
+    moments: Moments
+    r_max: float
+    delta: float
+    adjusted: Adjusted
+    beta: float
+    breakdown: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What was looked at."""
+        return "Coefficient stability under proportional selection"
+
+    @property
+    def identified_set(self) -> tuple[float, float]:
+        """From the coefficient with covariates to the bias-adjusted one, ascending."""
+        low, high = sorted((self.moments.beta, self.adjusted.beta))
+        return low, high
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found."""
+        m, (low, high) = self.moments, self.identified_set
+        which = (
+            "within R2, after unit and period effects" if self.form == "within" else "R2 of the cross-section"
+        )
+        how = "the same as" if self.delta == 1 else f"{self.delta:g} times that"
+        inside = "includes" if low <= 0 <= high else "does not include"
+        said = [
+            f"In the regression of {self.regression}, covariates move the coefficient of treatment from "
+            f"{m.beta_short:.3g} to {m.beta:.3g} ({self.unit}) and R2 from {percent(m.r2_short)} to {percent(m.r2)}; "
+            f"this is the {which}.",
+            f"If selection on unobservables is {how} on covariates, and all of them together "
+            f"explain {percent(self.r_max)} of the outcome, the coefficient is {self.adjusted.beta:.3g}; the set from "
+            f"{low:.3g} to {high:.3g} {inside} zero.",
+            self._breakdown(),
+        ]
+        if self.adjusted.others:
+            roots = " and ".join(f"{b:.3g}" for b in self.adjusted.others)
+            said.append(
+                f"Other solutions of the equation are {roots}; the one given keeps the direction of selection on "
+                "covariates (her Assumption 3) and among such is nearest to the coefficient with covariates."
+            )
+        said.append("These are point estimates; their sampling error is not in them.")
+        return (*said, *self.notes)
+
+    def _breakdown(self) -> str:
+        start = f"For a coefficient of {self.beta:g}"
+        if math.isinf(self.breakdown):
+            return f"{start} no finite amount of selection on unobservables is enough."
+        said = f"{start} selection on unobservables would have to be {self.breakdown:.3g} times that on covariates"
+        if self.breakdown < 0:
+            said += ", which is in the opposite direction"
+        if self.moments.index_covariance(self.beta) * self.moments.moved < 0:
+            said += (
+                "; it would then reverse the direction of selection on covariates, against her Assumption 3"
+            )
+        return said + "."
+
+    def tidy(self) -> pd.DataFrame:
+        """Return one row a quantity: term, estimate, r2, delta (NaN without covariates, where it has no meaning)."""
+        import pandas as pd
+
+        m = self.moments
+        rows = [
+            ("without covariates", m.beta_short, m.r2_short, math.nan),
+            ("with covariates", m.beta, m.r2, 0.0),
+            ("bias-adjusted", self.adjusted.beta, self.r_max, self.delta),
+            *(("other solution", b, self.r_max, self.delta) for b in self.adjusted.others),
+            ("breakdown", self.beta, self.r_max, self.breakdown),
+        ]
+        return pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"])
+
+    def plot(self) -> Figure:
+        """Draw the bias-adjusted coefficient over R_max, for half, once and twice the delta."""
+        from study.report.canvas import COLOUR, GREY, SECOND, THIRD, canvas
+
+        m = self.moments
+        grid = np.linspace(m.r2 + (1 - m.r2) / GRID, max(self.r_max, min(1.0, 3 * m.r2)), GRID)
+        deltas = sorted({0.5 * self.delta, self.delta, 2 * self.delta})
+        with canvas(height=3.2) as figure:
+            axes = figure.add_subplot()
+            for delta, colour, style in zip(deltas, (THIRD, COLOUR, SECOND), (":", "-", "--"), strict=True):
+                found = [bias_adjusted(m, r, delta) for r in grid]
+                path = [math.nan if a is None else a.beta for a in found]
+                axes.plot(
+                    [m.r2, *grid], [m.beta, *path], color=colour, linestyle=style, label=f"δ = {delta:g}"
+                )
+            axes.axhline(0, color=GREY, linewidth=0.8)
+            axes.axvline(
+                self.r_max, color=GREY, linewidth=0.8, linestyle=":", label=f"R²max = {self.r_max:.3g}"
+            )
+            axes.plot(m.r2, m.beta, "o", color=COLOUR, label=f"with covariates: {m.beta:.3g}")
+            axes.set_xlabel("R² with the unobservables" + (" (within)" if self.form == "within" else ""))
+            axes.set_ylabel(f"Coefficient ({self.unit})")
+            axes.set_title(f"Bias-adjusted coefficient; without covariates {m.beta_short:.3g}", loc="left")
+            handles, labels = axes.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        return figure
+
+
+def oster(
+    sample: Sample,
+    design: str = "twfe",
+    *,
+    form: Form | None = None,
+    r_max: float | None = None,
+    delta: float = 1.0,
+    beta: float = 0.0,
+    **options: Any,
+) -> Oster:
+    """Ask how much selection on unobservables, relative to covariates, would explain a coefficient.
+
+    The regression is the one of :func:`study.diagnostics.sensitivity.sensitivity`. Unit and period effects, or the
+    constant, are in all regressions and are taken out first (psacalc's ``mcontrol``): R2 are within, and R_max is
+    on that scale.
+
+    Parameters
+    ----------
+    sample : Sample
+    design : str
+    form : {"within", "long_difference"}, optional
+    r_max : float, optional
+        Above the R2 with covariates and at most 1; by default the lesser of 1 and 1.3 times that R2.
+    delta : float
+        Selection on unobservables relative to that on covariates.
+    beta : float
+        The coefficient to ask the breakdown delta for.
+    **options
+        Options of the design, checked only.
+
+    Returns
+    -------
+    Oster
+
+    Raises
+    ------
+    QuestionError
+        If there are no covariates, they do not move the coefficient, r_max is not above their R2, no coefficient
+        fits delta and r_max, or the design has no linear regression with covariates.
+
+    References
+    ----------
+    Oster, E. (2019). Unobservable selection and coefficient stability: theory and evidence. Journal of Business
+    and Economic Statistics 37(2), propositions 2 and 3.
+    """
+    find_design(design).check_options(options)
+    if not sample.question.covariates:
+        raise QuestionError(f"{WHO}: the question has no covariates; name some in Question.covariates.")
+    if not (math.isfinite(delta) and math.isfinite(beta)):
+        raise QuestionError(f"{WHO}: delta is {delta} and beta {beta}; both must be finite numbers.")
+    if options.get("family", "gaussian") != "gaussian":
+        raise QuestionError(
+            f"{WHO}: {design} with family={options['family']!r} is not linear; leave family out."
+        )
+    regression = linear_form(sample, design, form, WHO)
+    made = moments(regression)
+    if abs(made.moved) <= STILL * max(abs(made.beta), abs(made.beta_short)):
+        raise QuestionError(
+            f"{WHO}: {', '.join(regression.names)} do not move the coefficient, so selection on them says nothing "
+            "about selection on unobservables."
+        )
+    limit = min(1.0, R_MAX_FACTOR * made.r2) if r_max is None else float(r_max)
+    if not made.r2 < limit <= 1:
+        raise QuestionError(
+            f"{WHO}: r_max is {limit:g}; it must be above the R2 with covariates, {made.r2:.3g}, and at most 1."
+        )
+    solution = bias_adjusted(made, limit, delta)
+    if solution is None:
+        raise QuestionError(
+            f"{WHO}: with delta = {delta:g} and r_max = {limit:.3g} no coefficient leaves selection on covariates the "
+            "direction that they show (Assumption 3); take a smaller delta or r_max."
+        )
+    return Oster(
+        design=design,
+        form=regression.form,
+        regression=regression.described,
+        unit=units_of(sample),
+        covariates=regression.names,
+        moments=made,
+        r_max=limit,
+        delta=float(delta),
+        adjusted=solution,
+        beta=float(beta),
+        breakdown=breakdown_delta(made, limit, beta),
+        notes=regression.notes,
+    )
+
+
+def moments(form: LinearForm) -> Moments:
+    """Return the coefficients, R2 and variances of the regressions without and with covariates."""
+    y, d = form.y, form.d
+    left = residual(d, form.x)
+    beta_short, beta = float(d @ y / (d @ d)), float(left @ y / (left @ left))
+    error = residual(y, np.column_stack([form.x, d]))
+    n, total = len(y), float(y @ y)
+    return Moments(
+        beta_short,
+        beta_short**2 * float(d @ d) / total,
+        beta,
+        1 - float(error @ error) / total,
+        total / n,
+        float(d @ d) / n,
+        float(left @ left) / n,
+    )
+
+
+def selection_terms(m: Moments, r_max: float) -> tuple[FloatArray, FloatArray]:
+    """Return the polynomials in the bias, highest power first, of which delta is the ratio.
+
+    Proposition 3: delta times the second polynomial is the first, with the bias the coefficient with covariates
+    less the true one. At delta = 1 the cubes cancel, which leaves the quadratic of Proposition 2.
+    """
+    seen, unseen = (m.r2 - m.r2_short) * m.var_y, (r_max - m.r2) * m.var_y
+    cube, square = m.tau * (m.var_d - m.tau), m.tau * m.moved * m.var_d
+    observed = [cube, 2 * square, m.tau * seen + m.tau * m.var_d * m.moved**2, 0.0]
+    unobserved = [cube, square, unseen * (m.var_d - m.tau), unseen * m.moved * m.var_d]
+    return np.array(observed), np.array(unobserved)
+
+
+def breakdown_delta(m: Moments, r_max: float, beta: float = 0.0) -> float:
+    """Return the delta at which beta is the true coefficient, Proposition 3; infinite where none is large enough."""
+    observed, unobserved = (float(np.polyval(p, m.beta - beta)) for p in selection_terms(m, r_max))
+    return observed / unobserved if unobserved != 0 else math.copysign(math.inf, observed)
+
+
+def bias_adjusted(m: Moments, r_max: float, delta: float = 1.0) -> Adjusted | None:
+    """Return the coefficient under a delta, Proposition 2 and its extension to delta other than 1.
+
+    Of several real solutions those count under which selection on covariates keeps its estimated direction
+    (Assumption 3), and of these the one nearest to the coefficient with covariates; psacalc selects the same for
+    delta above 0, where that direction and the sign of the bias go together. None where no solution counts.
+    With one covariate there is always a root at which selection on it is nil, where delta is no number; it is no
+    solution.
+    """
+    if delta == 0:
+        return Adjusted(m.beta, ())
+    observed, unobserved = selection_terms(m, r_max)
+    polynomial = observed - delta * unobserved
+    if delta == 1:
+        polynomial = polynomial[1:]
+    found = np.roots(polynomial)
+    bias = np.sort(found.real[np.abs(found.imag) <= REAL * (np.abs(found.real) + abs(m.moved))])
+    direction = m.index_covariance(m.beta - bias) / (m.moved * m.var_d)
+    bias, direction = bias[np.abs(direction) > REAL], direction[np.abs(direction) > REAL]
+    keeps = direction > 0
+    if not keeps.any():
+        return None
+    chosen = np.argmin(np.where(keeps, np.abs(bias), np.inf))
+    others = np.sort(m.beta - np.delete(bias, chosen))
+    return Adjusted(float(m.beta - bias[chosen]), tuple(float(b) for b in others))

@@ -1,0 +1,91 @@
+"""How many clusters an estimate's variance rests on, and a warning where they are few."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from study.distributions import two_sided_p
+from study.panel import FloatArray
+
+if TYPE_CHECKING:
+    from study.estimates import Estimate
+
+# With 20 degrees of freedom a 5% test with normal critical values rejects a true null in 6.4% of samples; below,
+# it is soon a different test (7.8% with 10, 10.7% with 5).
+FEW = 20
+
+
+def effective_number(sums: FloatArray) -> FloatArray:
+    """Return 3 (sum s^2)^2 / sum s^4 - 2 of each column, shape (K,), between 1 and the number of clusters.
+
+    With gamma_c = E s_c^2, what cluster c adds to the variance, the number that Carter, Schnepel and
+    Steigerwald (2017) define is G* = (sum gamma)^2 / sum gamma^2. It is also Satterthwaite's (1946) degrees of
+    freedom of the variance estimate sum s_c^2, 2 E(V)^2 / Var(V), for normal and independent sums, since then
+    Var(s^2) = 2 gamma^2. They fill in gamma from the regressors; here it is estimated from the sums s_c
+    themselves, so that it holds for every design. Squares in place of gammas would be wrong by a factor of about 3,
+    because E s^4 = 3 gamma^2; unbiased for the two parts are sum s^4 / 3 for sum gamma^2, and
+    (sum s^2)^2 - 2 sum s^4 / 3 for (sum gamma)^2. Their ratio is the formula: near G for clusters alike, near m
+    where m clusters carry the variance, 1 where one does. Sums with tails heavier than the normal have a smaller
+    number, as their variance estimate is less precise.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (G, K)
+        Influence added up by cluster. A column without variance has NaN.
+    """
+    largest = np.abs(sums).max(axis=0)
+    with np.errstate(invalid="ignore"):
+        squares = (sums / largest) ** 2
+    ratio = squares.sum(axis=0) ** 2 / np.sum(squares**2, axis=0)
+    return np.asarray(np.clip(3 * ratio - 2, 1.0, len(sums)))
+
+
+def effective_clusters(fit: Estimate) -> FloatArray:
+    """Return the effective number of clusters of each term, shape (K,); NaN for terms without a variance.
+
+    At most the number of clusters that the estimate rests on; see :func:`effective_number` for the formula.
+    It is an estimate, and a rough one where few clusters carry the variance: one that does by design but whose
+    own sum happens to be small, or a small cohort whose residuals are small because it determines its own effect,
+    is not seen. Compare it with the number of treated clusters.
+    """
+    used = fit.varies
+    found = np.full(len(fit.terms), np.nan)
+    if used.any():
+        sums = fit.influence_map.select(used).cluster_sums(fit.sample.cluster)
+        found[used] = np.minimum(effective_number(sums), fit.n_clusters)
+    return found
+
+
+def treated_clusters(fit: Estimate) -> int:
+    """Return the number of clusters with a treated unit."""
+    treated = (fit.sample.treatment == 1).any(axis=1)
+    return len(np.unique(fit.sample.cluster[treated]))
+
+
+def few_clusters_warning(fit: Estimate) -> str | None:
+    """Say in one sentence that few clusters carry the headline's variance, or return None.
+
+    It warns where the smaller of the effective number of clusters and the number of treated clusters is below
+    20. With as many degrees of freedom as the smaller of them has, where each cohort takes one of the treated
+    clusters' for its mean, a t statistic exceeds the normal 5% critical value as often as the sentence says. In
+    simulations it was exceeded somewhat oftener (with 5, 10 and 15 treated units in three cohorts 18%, 12% and
+    10%, where the sentence has 19%, 9% and 7%), because the variance estimate is also too small.
+    """
+    headline = fit.headline
+    effective, treated = effective_clusters(headline)[0], treated_clusters(headline)
+    if np.isnan(effective):
+        return (
+            f"{fit.design}: the average has no sampling variance that can be estimated ({treated} treated clusters of "
+            f"{fit.n_clusters}); use randomization inference over event dates."
+        )
+    if min(effective, treated) >= FEW:
+        return None
+    degrees = max(1.0, min(effective, treated - max(len(fit.sample.cohorts), 1)))
+    size = float(two_sided_p(np.asarray(1.959963984540054), degrees))
+    return (
+        f"{fit.design}: of {fit.n_clusters} clusters {treated} have treated units, and the average's variance rests "
+        f"on about {effective:.0f}; a 5% test with normal critical values then rejects a true null in at "
+        f"least about {size:.0%} of samples, so use the wild cluster bootstrap or randomization inference."
+    )

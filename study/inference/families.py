@@ -1,0 +1,169 @@
+"""P-values adjusted for a family of hypotheses, such as one effect on several outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from study.distributions import two_sided_p
+from study.errors import QuestionError, unknown
+from study.inference.joint import Joint, stack
+from study.inference.multipliers import Errors, Weights, statistic_draws
+from study.influence import Influence
+from study.panel import FloatArray
+
+if TYPE_CHECKING:
+    from study.estimates import Estimate
+
+Method = Literal["romano_wolf", "holm"]
+
+
+def holm(p_values: FloatArray) -> FloatArray:
+    """Return p-values adjusted by Holm's (1979) step-down, shape (K,): valid under any dependence.
+
+    The j-th smallest is multiplied by the number of hypotheses from it on, and is at least those before it.
+
+    Raises
+    ------
+    QuestionError
+        If there is no p-value or one is not between 0 and 1.
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    if p_values.ndim != 1 or not len(p_values) or not np.all((p_values >= 0) & (p_values <= 1)):
+        raise QuestionError("holm: p-values are numbers between 0 and 1, at least one and none missing.")
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
+    return np.minimum(adjusted, 1.0)
+
+
+def romano_wolf(
+    statistics: FloatArray,
+    sums: FloatArray,
+    *,
+    draws: int,
+    seed: int,
+    weights: Weights = "rademacher",
+    errors: Errors = "drawn",
+) -> FloatArray:
+    """Return p-values adjusted by the step-down of Romano and Wolf (2005, 2016) with multiplier draws.
+
+    With |t_1| >= ... >= |t_K|, hypothesis j has first the share of draws in which the largest |t*| among
+    hypotheses j..K is at least |t_j|, counted as (1 + draws at least as extreme) / (1 + draws), and then the
+    largest such share up to its step (Romano and Wolf 2016, Algorithms 4.1 and 4.2). Because t* keeps the
+    errors' correlation, no p-value is larger than the single-step one of the sup-t test, up to the draws none
+    is larger than Holm's of the same draws, and equal hypotheses count once.
+
+    Parameters
+    ----------
+    statistics : ndarray, shape (K,)
+        Studentised estimates.
+    sums : ndarray, shape (G, K)
+        Influence added up by cluster, of terms that all have sampling variance.
+    draws, seed : int
+    weights : {"rademacher", "mammen", "webb"}
+    errors : {"sample", "drawn"}
+        What studentises a draw; Romano and Wolf take its own standard error, "drawn".
+
+    Returns
+    -------
+    ndarray, shape (K,)
+    """
+    order = np.argsort(-np.abs(statistics), kind="stable")
+    ordered = np.abs(statistics)[order]
+    extreme = np.zeros(len(order), dtype=np.int64)
+    for block in statistic_draws(sums[:, order], draws, seed, weights, errors):
+        remaining = np.maximum.accumulate(np.abs(block)[:, ::-1], axis=1)[:, ::-1]
+        extreme += np.sum(remaining >= ordered, axis=0)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate((1 + extreme) / (1 + draws))
+    return adjusted
+
+
+def adjusted_p_values(
+    fits: Mapping[str, Estimate],
+    *,
+    method: Method = "romano_wolf",
+    draws: int = 9999,
+    seed: int = 0,
+    weights: Weights = "rademacher",
+) -> dict[str, float]:
+    """Adjust the p-values of several estimates for being a family, so that any false rejection is rare.
+
+    Each estimate's headline is one hypothesis, that the average is zero. The probability of one false rejection
+    or more among the family is at most the level at which the adjusted p-values are read, in large samples,
+    whichever of the effects are zero. Romano and Wolf's statistics have CR0 times G/(G-1), the estimates' own
+    p-values, from which Holm's are, their own convention.
+
+    Parameters
+    ----------
+    fits : mapping of label to Estimate
+        Of samples of one panel, such as one design's for several outcomes.
+    method : {"romano_wolf", "holm"}
+        The step-down with the estimates' joint distribution, or from the p-values alone.
+    draws, seed : int
+        Of the multiplier bootstrap; "holm" draws nothing.
+    weights : {"rademacher", "mammen", "webb"}
+
+    Returns
+    -------
+    dict of label to float
+        Never below the estimate's own p-value.
+
+    Raises
+    ------
+    QuestionError
+        If there is no estimate, one has no sampling variance, they cluster by different attributes, or there
+        is one cluster.
+    """
+    if method not in get_args(Method):
+        raise unknown("method", str(method), get_args(Method), "adjusted_p_values")
+    headlines = {label: fit.headline for label, fit in fits.items()}
+    _check(headlines)
+    averages = headlines.values()
+    alone = np.array([two_sided_p(f.effect / f.std_error, f.degrees_of_freedom)[0] for f in averages])
+    if method == "holm":
+        return dict(zip(headlines, holm(alone).tolist(), strict=True))
+    joined = joined_headlines(headlines, "adjusted_p_values")
+    sums = Influence.of(joined.influence).cluster_sums(joined.cluster)
+    statistics = joined.effect / np.sqrt(np.diag(joined.covariance()))
+    stepped = romano_wolf(statistics, sums, draws=draws, seed=seed, weights=weights)
+    return dict(zip(headlines, np.maximum(stepped, alone).tolist(), strict=True))
+
+
+def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
+    """Stack averages of one term on the union of their samples' units.
+
+    Raises
+    ------
+    QuestionError
+        If the estimates cluster by different attributes.
+    """
+    fits = list(headlines.values())
+    clusters = {str(fit.sample.question.cluster or "unit") for fit in fits}
+    if len(clusters) > 1:
+        raise QuestionError(
+            f"{who}: the estimates cluster by {' and '.join(sorted(clusters))}, so they have no joint "
+            "distribution; give all the same cluster."
+        )
+    return stack(
+        list(headlines),
+        [fit.effect for fit in fits],
+        [fit.influence for fit in fits],
+        [fit.sample.unit_ids for fit in fits],
+        [fit.sample.cluster_labels for fit in fits],
+    )
+
+
+def _check(headlines: Mapping[str, Estimate]) -> None:
+    if not headlines:
+        raise QuestionError("adjusted_p_values: there is no estimate; give at least one.")
+    for label, fit in headlines.items():
+        if fit.n_clusters < 2:
+            raise QuestionError(
+                f"adjusted_p_values: {label} has one cluster, so it has no sampling variance."
+            )
+        if not fit.varies[0]:
+            raise QuestionError(f"adjusted_p_values: {label} has no sampling variance; leave it out.")

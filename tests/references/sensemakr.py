@@ -1,0 +1,81 @@
+"""sensemakr (Cinelli and Hazlett 2020) as a regression by numpy and the algebra of study.diagnostics.omitted."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import goldens
+import numpy as np
+import pandas as pd
+import pytest
+
+from references.comparison import Comparison, Row
+from study.diagnostics import omitted
+from study.diagnostics.linear_form import LinearForm, residual
+
+
+def sensemakr(panel: str, run: dict[str, Any]) -> Comparison:
+    """Return every statistic and bound of a run beside ours; rows are estimates with their standard errors."""
+    (theirs,) = run["sensitivity_stats"]
+    form = regression(panel, run["call"])
+    c = form.coefficient
+    f, f_star = omitted.partial_f(c.estimate / c.std_error, c.dof), omitted.critical_f(c.dof, 0.95)
+    rows = [Row("treatment", c.estimate, c.std_error, theirs["estimate"], theirs["se"])]
+    statistics = {
+        "t_statistic": c.estimate / c.std_error,
+        "r2yd.x": omitted.partial_r2(c.estimate / c.std_error, c.dof),
+        "rv_q": omitted.robustness_value(f),
+        "rv_qa": omitted.robustness_value(f, 1.0, f_star),
+        "f2yd.x": f**2,
+    }
+    digits = {name: distance(ours, theirs[name]) for name, ours in statistics.items()}
+    benchmark = re.search(r'benchmark_covariates="(\w+)"', run["call"]).group(1)
+    strength = form.strength((benchmark,))
+    for reported in run["bounds"]:
+        label = reported["bound_label"]
+        k = float(label.split("x ")[0])
+        limits = omitted.bound(*strength, k, k)
+        made = omitted.adjusted(c.estimate, c.std_error, c.dof, *limits)
+        rows.append(
+            Row(label, made.estimate, made.std_error, reported["adjusted_estimate"], reported["adjusted_se"])
+        )
+        ours = {
+            "r2dz.x": limits[0],
+            "r2yz.dx": limits[1],
+            "adjusted_t": made.statistic,
+            "adjusted_lower_CI": made.conf_low,
+            "adjusted_upper_CI": made.conf_high,
+        }
+        digits |= {f"{label} {name}": distance(value, reported[name]) for name, value in ours.items()}
+    return Comparison(tuple(rows), counts={"dof": (c.dof, theirs["dof"])}, digits=digits)
+
+
+def regression(panel: str, call: str) -> LinearForm:
+    """Return the regression of an lm call: factors as dummies, absorbed with the constant; skip without the panel."""
+    path = goldens.panel_file(panel)
+    if path is None:
+        pytest.skip(f"the panel {panel} is not ours to copy, and the shared folder is absent here")
+    outcome, right = re.search(r"lm\((\w+) ~ ([^)]+)\)", call).groups()
+    treatment, *controls = right.split(" + ")
+    table = pd.read_csv(path)
+    factors = [name for name in controls if not pd.api.types.is_numeric_dtype(table[name])]
+    names = tuple(name for name in controls if name not in factors)
+    dummies = pd.get_dummies(table[factors], drop_first=True).to_numpy(float)
+    absorbed = np.column_stack([np.ones(len(table)), dummies])
+    left = residual(table[[outcome, treatment, *names]].to_numpy(float), absorbed)
+    return LinearForm(
+        "long_difference",
+        call,
+        left[:, 0],
+        left[:, 1],
+        left[:, 2:],
+        names,
+        np.arange(len(table)),
+        absorbed.shape[1],
+    )
+
+
+def distance(ours: float, theirs: float) -> float:
+    """Return the difference as a share of the tolerance."""
+    return goldens.distance(ours, theirs, 0.0) / goldens.TOLERANCE

@@ -1,0 +1,124 @@
+"""How many clusters carry an estimate's variance, and when a warning says that they are few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Question, estimate
+from study.inference import effective_clusters, few_clusters_warning
+from study.inference.effective import effective_number, treated_clusters
+
+QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
+
+
+def carter(gamma: np.ndarray) -> float:
+    """Return G* as Carter, Schnepel and Steigerwald define it: G / (1 + squared coefficient of variation)."""
+    return len(gamma) / (1 + np.mean((gamma / gamma.mean() - 1) ** 2))
+
+
+@pytest.mark.parametrize(
+    "gamma",
+    [np.ones(300), np.repeat([1.0, 0.0], [40, 400]), np.repeat([1.0, 0.01], [60, 500]), 1 + np.arange(200.0)],
+    ids=["alike", "some carry it", "most carry little", "growing"],
+)
+def test_normal_sums_have_the_number_that_their_variances_define(gamma: np.ndarray) -> None:
+    sums = np.random.default_rng(1).normal(size=(len(gamma), 4000)) * np.sqrt(gamma)[:, None]
+    found = effective_number(sums)
+    assert np.median(found) == pytest.approx(carter(gamma), rel=0.06)
+    variance = np.sum(sums**2, axis=0)
+    satterthwaite = 2 * variance.mean() ** 2 / variance.var()
+    assert satterthwaite == pytest.approx(carter(gamma), rel=0.06)
+
+
+def test_both_parts_of_the_ratio_are_unbiased() -> None:
+    gamma = np.array([4.0, 1.0, 1.0, 0.5])
+    sums = np.random.default_rng(2).normal(size=(4, 400_000)) * np.sqrt(gamma)[:, None]
+    fourth, square = np.sum(sums**4, axis=0), np.sum(sums**2, axis=0) ** 2
+    assert np.mean(fourth / 3) == pytest.approx(np.sum(gamma**2), rel=0.02)
+    assert np.mean(square - 2 * fourth / 3) == pytest.approx(np.sum(gamma) ** 2, rel=0.02)
+
+
+def test_one_cluster_that_carries_everything_is_one_and_equal_sums_are_all() -> None:
+    one = np.zeros((50, 1))
+    one[7] = -3.0
+    assert effective_number(one)[0] == 1.0
+    assert effective_number(np.ones((50, 1)))[0] == 50
+    nearly = one + 1e-3
+    assert effective_number(nearly)[0] == pytest.approx(1, abs=0.01)
+
+
+def test_the_number_does_not_depend_on_units_order_or_clusters_without_a_part() -> None:
+    sums = np.random.default_rng(3).normal(size=(80, 3)) * np.linspace(1, 5, 80)[:, None]
+    found = effective_number(sums)
+    np.testing.assert_allclose(effective_number(1e150 * sums[::-1]), found, rtol=1e-12)
+    np.testing.assert_allclose(effective_number(1e-150 * sums), found, rtol=1e-12)
+    np.testing.assert_allclose(effective_number(np.vstack([sums, 0 * sums])), found, rtol=1e-12)
+
+
+@pytest.mark.parametrize("treated", [5, 10, 30])
+def test_few_treated_among_many_are_about_as_many_as_they_are(treated: int) -> None:
+    rng = np.random.default_rng(treated)
+    found = []
+    for _ in range(40):
+        fit = estimate(simulated.few_treated(rng, treated=treated), QUESTION)
+        assert treated_clusters(fit) == treated
+        found.append(effective_clusters(fit.headline)[0])
+    assert np.median(found) == pytest.approx(treated, rel=0.3)
+
+
+def test_terms_have_a_number_each_and_references_none() -> None:
+    fit = estimate(simulated.panel(n=150), QUESTION, "event_study")
+    found = effective_clusters(fit)
+    assert np.isnan(found[fit.reference]).all()
+    assert (found[fit.varies] >= 1).all()
+    assert (found[fit.varies] <= 150).all()
+    sums = fit.influence[:, fit.varies]
+    plain = 3 * np.sum(sums**2, axis=0) ** 2 / np.sum(sums**4, axis=0) - 2
+    np.testing.assert_allclose(found[fit.varies], np.minimum(plain, 150), rtol=1e-9)
+    assert (plain < 150).any()
+
+
+def test_clusters_are_counted_and_not_their_units() -> None:
+    panel = simulated.panel(n=170)
+    fit = estimate(panel, QUESTION.but(cluster="state"))
+    assert effective_clusters(fit.headline)[0] <= 17
+    assert treated_clusters(fit) == 17
+    scaled = replace(panel, outcomes={"y": 1e4 * panel.outcomes["y"]})
+    np.testing.assert_allclose(
+        effective_clusters(estimate(scaled, QUESTION.but(cluster="state"))),
+        effective_clusters(fit),
+        rtol=1e-6,
+    )
+    warning = few_clusters_warning(fit)
+    assert warning is not None
+    assert "of 17 clusters 17 have treated units" in warning
+
+
+def test_a_warning_names_the_treated_clusters_and_what_to_do() -> None:
+    fit = estimate(simulated.few_treated(np.random.default_rng(0), treated=9), QUESTION)
+    warning = few_clusters_warning(fit)
+    assert warning is not None
+    assert "of 300 clusters 9 have treated units" in warning
+    assert "wild cluster bootstrap or randomization" in warning
+    assert warning.count(".") == 1
+    assert few_clusters_warning(estimate(simulated.panel(n=200), QUESTION)) is None
+
+
+def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+    first = panel.first_treated["event"].copy()
+    first[:6] = [4, 4, 4, 6, 6, 7]
+    y = panel.outcomes["y"].copy()
+    y[:6] = y[6:].mean(axis=0)
+    hidden = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+    fit = estimate(hidden, QUESTION)
+    assert effective_clusters(fit.headline)[0] > 100
+    warning = few_clusters_warning(fit)
+    assert warning is not None
+    assert "6 have treated units" in warning
+    exact = estimate(replace(hidden, outcomes={"y": np.zeros(y.shape)}), QUESTION)
+    assert "no sampling variance" in str(few_clusters_warning(exact))

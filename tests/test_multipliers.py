@@ -1,0 +1,176 @@
+"""Weights of the multiplier bootstrap: their moments, what they agree on, and few clusters."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import goldens
+import numpy as np
+import pytest
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from study import Question, QuestionError, estimate
+from study.inference import largest_draws, multipliers, sup_t
+from study.inference.multipliers import distribution, interquartile_errors, statistic_draws
+from study.influence import Influence
+
+WEIGHTS = ("rademacher", "mammen", "webb")
+ERRORS = ("sample", "drawn")
+SUMS = np.random.default_rng(0).normal(size=(37, 3)) @ np.array([[1, 0.6, 0], [0, 0.8, 0.5], [0, 0, 1]])
+
+
+def draws_of(sums: np.ndarray, draws: int, seed: int, weights: str, errors: str = "sample") -> np.ndarray:
+    return np.concatenate(list(statistic_draws(sums, draws, seed, weights, errors)))
+
+
+@pytest.mark.parametrize(
+    ("weights", "moments"),
+    [("rademacher", (0, 1, 0, 1)), ("mammen", (0, 1, 1, 2)), ("webb", (0, 1, 0, 7 / 6))],
+)
+def test_a_weight_has_the_first_four_moments_of_its_paper(weights: str, moments: tuple[float, ...]) -> None:
+    values, probabilities = distribution(weights)
+    assert probabilities.sum() == pytest.approx(1, abs=1e-15)
+    for power, moment in enumerate(moments, start=1):
+        assert np.sum(probabilities * values**power) == pytest.approx(moment, abs=1e-14)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_a_weight_is_drawn_as_often_as_its_probability_says(weights: str) -> None:
+    values, probabilities = distribution(weights)
+    drawn = draws_of(np.array([[1.0]]), 40_000, 3, weights)[:, 0]
+    shares = [np.mean(np.isclose(drawn, value)) for value in values]
+    np.testing.assert_allclose(shares, probabilities, atol=4 * np.sqrt(0.25 / 40_000))
+    assert sum(shares) == 1
+
+
+@pytest.mark.parametrize(("weights", "errors"), list(product(WEIGHTS, ERRORS)))
+def test_draws_equal_those_of_every_pattern_of_weights_by_plain_algebra(weights: str, errors: str) -> None:
+    sums = SUMS[:3]
+    values, probabilities = distribution(weights)
+    largest, chance = [], []
+    for pattern in product(range(len(values)), repeat=3):
+        weighted = values[list(pattern)][:, None] * sums
+        error = np.sqrt(np.sum(sums**2, axis=0))
+        if errors == "drawn":
+            error = np.sqrt(3 / 2 * np.sum((weighted - weighted.mean(axis=0)) ** 2, axis=0))
+        largest.append(np.max(np.abs(weighted.sum(axis=0)) / error))
+        chance.append(np.prod(probabilities[list(pattern)]))
+    drawn = largest_draws(sums, 20_000, 1, weights, errors)
+    distance = np.abs(drawn[:, None] / np.array(largest) - 1).min(axis=1)
+    assert distance.max() < 1e-3
+    for point in np.quantile(largest, [0.2, 0.5, 0.8]) * (1 + 1e-4):
+        expected = np.sum(np.array(chance)[np.array(largest) <= point])
+        assert np.mean(drawn <= point) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 20_000))
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_draws_have_the_correlation_of_the_terms_and_variance_one(weights: str) -> None:
+    drawn = draws_of(SUMS, 40_000, 0, weights)
+    scale = np.sqrt(np.sum(SUMS**2, axis=0))
+    np.testing.assert_allclose(np.cov(drawn.T), SUMS.T @ SUMS / np.outer(scale, scale), atol=0.03)
+
+
+@pytest.mark.parametrize(("weights", "errors"), list(product(WEIGHTS, ERRORS)))
+def test_draws_depend_on_the_seed_alone(weights: str, errors: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = largest_draws(SUMS, 999, 5, weights, errors)
+    np.testing.assert_array_equal(whole, largest_draws(SUMS, 999, 5, weights, errors))
+    assert not np.array_equal(whole, largest_draws(SUMS, 999, 6, weights, errors))
+    monkeypatch.setattr(multipliers, "BITS_AT_ONCE", 40 * len(SUMS))
+    np.testing.assert_allclose(largest_draws(SUMS, 999, 5, weights, errors), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_draws_are_the_same_bytes_for_any_number_of_threads(weights: str) -> None:
+    sums = np.random.default_rng(2).normal(size=(3_000, 25))
+    drawn = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            drawn.append(largest_draws(sums, 64, 3, weights, "drawn").tobytes())
+    assert drawn[0] == drawn[1]
+
+
+def test_signs_are_those_that_the_paper_was_made_with() -> None:
+    found = largest_draws(np.eye(2)[[0, 0, 0, 1, 1]] * np.arange(1.0, 6.0)[:, None], 6, 20261125)
+    signs = np.unpackbits(
+        np.frombuffer(np.random.default_rng(20261125).bytes(24), np.uint8).reshape(6, 4), axis=1, count=5
+    )
+    w = 2.0 * signs - 1
+    first = np.abs(w[:, 0] + 2 * w[:, 1] + 3 * w[:, 2]) / np.sqrt(14)
+    second = np.abs(4 * w[:, 3] + 5 * w[:, 4]) / np.sqrt(41)
+    np.testing.assert_allclose(found, np.maximum(first, second), rtol=1e-6)
+
+
+def test_with_many_clusters_all_weights_and_errors_give_one_band() -> None:
+    sums = np.random.default_rng(1).normal(size=(1500, 6))
+    expected = stats.norm.ppf((1 + 0.95 ** (1 / 6)) / 2)
+    for weights, errors in product(WEIGHTS, ERRORS):
+        found = sup_t(sums, level=0.95, draws=9999, seed=1, weights=weights, errors=errors)
+        assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_with_few_clusters_a_band_covers_only_if_each_draw_has_its_own_error() -> None:
+    rng, samples, groups = np.random.default_rng(8), 400, 8
+    covered = {kind: 0 for kind in product(WEIGHTS, ERRORS)}
+    for seed in range(samples):
+        y = rng.normal(size=(groups, 1)) + rng.normal(size=(groups, 3))
+        sums, error = y - y.mean(axis=0), y.std(axis=0, ddof=1) / np.sqrt(groups)
+        for weights, errors in covered:
+            critical = sup_t(sums, level=0.95, draws=399, seed=seed, weights=weights, errors=errors)
+            covered[weights, errors] += bool(np.all(np.abs(y.mean(axis=0)) <= critical * error))
+    share = {kind: count / samples for kind, count in covered.items()}
+    assert all(share[weights, "sample"] < 0.88 for weights in WEIGHTS)
+    for weights in ("rademacher", "webb"):
+        assert share[weights, "drawn"] == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / samples))
+    assert share["mammen", "drawn"] < share["webb", "drawn"] - 0.04
+
+
+BOOTSTRAP = [(p, e, name) for p, e, name in goldens.all_ids("did_230") if name.startswith("bootstrap")]
+
+
+@pytest.mark.parametrize(("panel", "package", "name"), BOOTSTRAP, ids=["-".join(run) for run in BOOTSTRAP])
+def test_quartile_errors_are_those_that_did_simulates(panel: str, package: str, name: str) -> None:
+    run = goldens.runs(panel, package)[name]
+    clustered = name.endswith("cluster")
+    question = Question(
+        "y",
+        "first_treated",
+        comparison="never_treated",
+        base="varying",
+        cluster="cluster" if clustered else None,
+    )
+    fit = estimate(goldens.panel(panel), question)
+    influence, cluster = fit.influence, fit.sample.cluster
+    if clustered:  # did 2.3.0 draws signs for cluster means, not sums
+        size = np.bincount(cluster)
+        influence = influence * (size.mean() / size[cluster])[:, None]
+    sums = Influence.of(influence).cluster_sums(cluster)
+    ours = interquartile_errors(sums, n_units=len(influence), draws=9999, seed=0)
+    theirs = np.array([r["se"] for r in run["att_gt"]])
+    np.testing.assert_allclose(ours, theirs, rtol=0.1)
+    assert np.exp(np.mean(np.log(ours / theirs))) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_quartile_errors_are_the_standard_errors_where_clusters_are_many(weights: str) -> None:
+    sums = np.random.default_rng(1).normal(size=(2000, 4)) * np.arange(1, 5)
+    found = interquartile_errors(sums, n_units=5000, draws=9999, seed=2, weights=weights)
+    np.testing.assert_allclose(found, np.sqrt(np.sum(sums**2, axis=0)) / 5000, rtol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"weights": "mamen"}, 'Did you mean "mammen"'),
+        ({"errors": "own"}, 'no errors "own"'),
+        ({"draws": 0}, "draws is 0"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(QuestionError, match=said):
+        sup_t(SUMS, **({"level": 0.95, "draws": 99, "seed": 0} | arguments))
+
+
+def test_one_cluster_has_no_drawn_error() -> None:
+    with pytest.raises(QuestionError, match="there is one cluster"):
+        sup_t(SUMS[:1], level=0.95, draws=99, seed=0, errors="drawn")

@@ -219,6 +219,42 @@ def compare(
 
 
 @app.command()
+def diagnose(
+    question: Annotated[
+        str,
+        typer.Argument(
+            help="EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan."
+        ),
+    ],
+    design: DesignOption = None,
+    plan: PlanOption = DEFAULT_PLAN,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/diagnose.")
+    ] = None,
+) -> None:
+    """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
+    from study import run as running
+    from study.diagnose import diagnose as make
+    from study.outputs import write_all
+    from study.plan import read_plan
+    from study.report.verdict import details, verdict_text
+
+    chosen = read_plan(plan)
+    task = chosen.ask(question, design)
+    panel, placebos = running.load(chosen), running.placebo_panels(chosen)
+    with _progress() as progress:
+        found = make(chosen, task, panel, placebos, _steps(progress, None, "Diagnosing"))
+    page = verdict_text(found)
+    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(found)}\n".encode()}
+    folder = output or Path("build", "diagnose", *question.split("/"), found.design.name)
+    written = write_all(folder, texts | found.files())
+    typer.echo(page)
+    typer.echo(
+        f"\n{len(written)} files written to {_shown(folder)}: figures, tables, and all that was found."
+    )
+
+
+@app.command()
 def assemble(
     raw: Annotated[Path, typer.Option("--raw", help="Folder with the originals; see data/README.md.")],
     output: Annotated[Path, typer.Option("--output", help="Folder to write the panels into.")] = Path("data"),
@@ -318,9 +354,9 @@ def _progress() -> Iterator[Progress]:
         yield progress
 
 
-def _steps(progress: Progress, total: int | None) -> Any:
+def _steps(progress: Progress, total: int | None, first: str = "Reading") -> Any:
     """Return a function that moves a progress bar by one step with a description."""
-    bar = progress.add_task("Estimating" if total else "Reading", total=total)
+    bar = progress.add_task("Estimating" if total else first, total=total)
 
     def step(description: str) -> None:
         progress.update(bar, advance=1, description=description)

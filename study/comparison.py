@@ -252,7 +252,7 @@ def variants_of(designs: Sequence[str | tuple[Any, ...]] | None, who: str) -> li
     if isinstance(designs, str):
         raise QuestionError(f'{who}: designs is one text, "{designs}"; give a list of names.')
     if designs is None:
-        designs = [name for name, design in all_designs().items() if "seed" not in design.options]
+        designs = [name for name, design in all_designs().items() if not design.draws]
     variants = []
     for given in designs:
         variant = _variant(given, who)

@@ -69,8 +69,7 @@ class Task:
     @property
     def options(self) -> dict[str, Any]:
         """Options of the design, with the plan's seed where the design draws and the row gives none."""
-        seed = {"seed": self.seed} if "seed" in find_design(self.row.name).options else {}
-        return seed | self.row.options
+        return find_design(self.row.name).seeded(self.row.options, self.seed)
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class Plan:
             seed=self.seed,
             level=self.level,
             band_draws=self.band_draws,
-            permutations=self.permutations if row == self.headline and not _draws(row) else 0,
+            permutations=self.permutations if row == self.headline and not find_design(row.name).draws else 0,
             strata=self.strata,
         )
 
@@ -262,8 +261,3 @@ def _panel(entry: str | dict[str, Any], path: Path) -> str | dict[str, Any]:
     if isinstance(entry, str):
         return entry
     return entry | {"file": str(path.parent / entry["file"])}
-
-
-def _draws(row: Row) -> bool:
-    """Say whether a design fits learners, which a randomization test would refit for every permutation."""
-    return "seed" in find_design(row.name).options

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.designs import Design, find_design
 from study.errors import QuestionError
 from study.estimates import Estimand, Estimate
-from study.inference import Randomization, randomization_test
+from study.inference import Randomization
+from study.inference.permuted import randomization
 from study.panel import Panel
 from study.plan import Task
 from study.power import UNKNOWN, Power, smallest_effect
@@ -200,15 +200,12 @@ def _randomization(
     progress: Callable[[], None] | None,
 ) -> Randomization:
     """Test the sharp null with the headline's t statistic, dealing event dates anew within strata."""
-
-    def statistic(order: NDArray[np.int64]) -> float:
-        headline = design(sample.dealt(order), **options).headline
-        return float(headline.effect[0] / headline.std_error[0])
-
-    return randomization_test(
-        statistic,
-        sample.attributes[task.strata],
+    return randomization(
+        sample,
+        design.name,
+        strata=task.strata,
         permutations=task.permutations,
         seed=task.seed,
         progress=progress,
+        **{name: value for name, value in options.items() if name != "seed"},
     )

@@ -15,7 +15,7 @@ from typing import Any
 import goldens
 from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
-from references import bacondecomp, did, etwfe, fixest, imputation, pretrends, sensemakr
+from references import bacondecomp, did, etwfe, fixest, honestdid, imputation, pretrends, sensemakr
 from references.comparison import Comparison
 
 REPORT = Path(__file__).parent / "PARITY.md"
@@ -36,6 +36,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "fixest_poisson": ("poisson_twfe", fixest.poisson),
     "bacondecomp": ("goodman_bacon", bacondecomp.bacondecomp),
     "pretrends": ("pretrends", pretrends.pretrends),
+    "honestdid": ("honest_did", honestdid.honestdid),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
 }
 

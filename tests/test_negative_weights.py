@@ -160,7 +160,7 @@ def test_the_spread_that_reverses_every_sign_exceeds_the_one_that_makes_the_aver
     assert f"{made.sigma_zero:.4g}" in text
     assert f"{made.sigma_opposite:.4g}" in text
     n = int((made.weight < 0).sum())
-    assert f"{n} of the {len(made.weight)} weights are negative and sum to {made.negative_sum:.4g}" in text
+    assert f"{n} of the {len(made.weight)} weights of effects are negative and sum to {made.negative_sum:.4g}" in text
     assert made.positive_sum + made.negative_sum == pytest.approx(1, abs=1e-12)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property
@@ -107,6 +107,15 @@ class Design:
         """Options of the design with their defaults."""
         parameters = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def draws(self) -> bool:
+        """Whether the design draws at random, so that it has a seed."""
+        return "seed" in self.options
+
+    def seeded(self, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Return options with a seed where the design draws and they give none."""
+        return ({"seed": seed} if self.draws else {}) | dict(options)
 
     @cached_property
     def _hints(self) -> dict[str, Any]:

@@ -99,13 +99,6 @@ class GoodmanBacon:
             f"{self.coefficient:.4g}, the weighted sum of {len(self.weight)} differences in differences of two "
             "groups."
         ]
-        for kind in Kind:
-            which = self.kind == kind
-            if which.any() and kind is not Kind.ALREADY:
-                told.append(
-                    f"Comparisons with units {kind} carry {self.weight[which].sum():.1%} of the weight and average "
-                    f"{self._average(which):.4g}."
-                )
         if self.forbidden.any():
             told.append(
                 f"Comparisons with units {Kind.ALREADY}, the forbidden ones, carry {self.forbidden_weight:.1%} of "
@@ -115,6 +108,13 @@ class GoodmanBacon:
             told.append(f"Without the forbidden comparisons the average is {self.allowed_average:.4g}.")
         else:
             told.append("No comparison is with units that are already treated.")
+        for kind in Kind:
+            which = self.kind == kind
+            if which.any() and kind is not Kind.ALREADY:
+                told.append(
+                    f"Comparisons with units {kind} carry {self.weight[which].sum():.1%} of the weight and average "
+                    f"{self._average(which):.4g}."
+                )
         if self.question.scale == "proportional":
             told.append(
                 "The decomposition is of the coefficient in levels, which the proportional effect is made from."

@@ -86,17 +86,15 @@ class NegativeWeights:
         n, n_negative = len(self.weight), int(self.negative.sum())
         measured = _measured(self.question)
         told = [
+            f"{n_negative} of the {n} weights of effects are negative and sum to {self.negative_sum:.4g}; the positive "
+            f"ones sum to {self.positive_sum:.4g}."
+            if n_negative
+            else "No weight is negative, so effects of one sign give a coefficient of that sign.",
             f"The static two-way fixed effects coefficient of {measured} is {self.coefficient:.4g}, under parallel "
-            f"trends a weighted sum of the average effects in {n} treated cells of a cohort and a period."
+            f"trends a weighted sum of the average effects in {n} treated cells of a cohort and a period.",
+            self._zero_told(),
+            *self._opposite_told(),
         ]
-        if n_negative:
-            told.append(
-                f"{n_negative} of the {n} weights are negative and sum to {self.negative_sum:.4g}; the positive ones "
-                f"sum to {self.positive_sum:.4g}."
-            )
-        else:
-            told.append("No weight is negative, so effects of one sign give a coefficient of that sign.")
-        told += [self._zero_told(), *self._opposite_told()]
         if not self.alike:
             told.append(
                 "Gaps or covariates give the units of a cell different weights; the cells' weights are exact for "

@@ -116,13 +116,13 @@ class Oster:
         how = "the same as" if self.delta == 1 else f"{self.delta:g} times that"
         inside = "includes" if low <= 0 <= high else "does not include"
         said = [
+            self._breakdown(),
             f"In the regression of {self.regression}, covariates move the coefficient of treatment from "
             f"{m.beta_short:.3g} to {m.beta:.3g} ({self.unit}) and R2 from {percent(m.r2_short)} to {percent(m.r2)}; "
             f"this is the {which}.",
             f"If selection on unobservables is {how} on covariates, and all of them together "
             f"explain {percent(self.r_max)} of the outcome, the coefficient is {self.adjusted.beta:.3g}; the set from "
             f"{low:.3g} to {high:.3g} {inside} zero.",
-            self._breakdown(),
         ]
         if self.adjusted.others:
             roots = " and ".join(f"{b:.3g}" for b in self.adjusted.others)

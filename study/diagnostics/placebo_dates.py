@@ -156,7 +156,7 @@ def placebo_dates(
     level : float
         Coverage of the intervals.
     draws, seed : int
-        Of the multiplier bootstrap of the joint test.
+        Of the multiplier bootstrap of the joint test, and of a design that draws.
     progress : callable, optional
         Called after each refit.
     **options
@@ -178,6 +178,7 @@ def placebo_dates(
     if draws < 1:
         raise QuestionError(f"placebo_dates: draws is {draws}; it must be at least 1.")
     chosen = _shifts(sample, first, shifts)
+    options = find_design(design).seeded(options, seed)
     whole = headline(sample, design, options)
     made = {_label(shift): partial(placebo_sample, sample, shift) for shift in chosen}
     found = list(answers(made, design, options, progress))

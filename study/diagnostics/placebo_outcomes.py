@@ -74,6 +74,11 @@ class PlaceboOutcomes:
         return "Placebo outcomes"
 
     @property
+    def moved(self) -> list[str]:
+        """Labels of the placebos whose adjusted p-value rejects no effect."""
+        return [row.label for row, p in zip(self.refits.rows, self.p_holm, strict=True) if p < 1 - self.level]
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """What the placebo outcomes say."""
         q, rows = self.question, self.refits.rows
@@ -83,7 +88,7 @@ class PlaceboOutcomes:
             f"{said(row.reach, q)} in absolute value is excluded."
             for row, p in zip(rows, self.p_holm, strict=True)
         ]
-        moved = [row.label for row, p in zip(rows, self.p_holm, strict=True) if p < 1 - self.level]
+        moved = self.moved
         verdict = (
             f"At a familywise error of {100 * (1 - self.level):.2g}%, {len(moved)} of {len(rows)} placebo outcomes "
             f"({', '.join(row.label for row in rows)}) move with the treatment"

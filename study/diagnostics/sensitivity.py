@@ -134,7 +134,8 @@ class Sensitivity:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found."""
-        said = [*self._about(), *self._robustness(), *self._benchmarks()]
+        zero, *robustness = self._robustness()
+        said = [zero, *self._about(), *robustness, *self._benchmarks()]
         return (*said, *self.impossible, *self.notes)
 
     def _about(self) -> list[str]:

@@ -1,16 +1,23 @@
 """Inference from influence functions; what refits a design is in modules of its own here."""
 
 from study.inference.covariance import Convention, Wald, covariance, small_sample_factor, wald
+from study.inference.effective import effective_clusters, few_clusters_warning
+from study.inference.families import adjusted_p_values
 from study.inference.joint import Joint, stack
-from study.inference.multipliers import largest_draws, sup_t
+from study.inference.multipliers import Errors, Weights, largest_draws, sup_t
 from study.inference.randomization import Randomization, randomization_test
 
 __all__ = [
     "Convention",
+    "Errors",
     "Joint",
     "Randomization",
     "Wald",
+    "Weights",
+    "adjusted_p_values",
     "covariance",
+    "effective_clusters",
+    "few_clusters_warning",
     "largest_draws",
     "randomization_test",
     "small_sample_factor",

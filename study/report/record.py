@@ -160,7 +160,7 @@ def _row(result: Result, term: str, estimate: float, std_error: float) -> tuple[
         result.n_clusters,
         task.seed,
         result.panel_checksum,
-        "machine learning" if "seed" in find_design(task.row.name).options else "closed form",
+        "machine learning" if find_design(task.row.name).draws else "closed form",
     )
 
 

@@ -47,7 +47,7 @@ class Comparison:
     @property
     def estimates(self) -> float:
         """The largest |ours - theirs| / max(|theirs|, their standard error)."""
-        rows = np.array([row[1:] for row in self.rows])
+        rows = np.array([row[1:] for row in self.rows]).reshape(-1, 4)
         return distance(rows[:, 0], rows[:, 2], rows[:, 3])
 
     @property
@@ -58,7 +58,7 @@ class Comparison:
     @property
     def std_errors(self) -> float:
         """The largest |ours - theirs| / theirs."""
-        rows = np.array([row[1:] for row in self.rows])
+        rows = np.array([row[1:] for row in self.rows]).reshape(-1, 4)
         both = rows[~np.isnan(rows[:, 3])]
         return distance(both[:, 1], both[:, 3], 0.0)
 

@@ -1,0 +1,92 @@
+"""Restrictions on how trends may differ, as bounds on changes of the difference between treated and untreated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.panel import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Restriction:
+    """A union of P sets of differential trends delta, which has K event times without the reference.
+
+    Set p bounds all changes after treatment: ``|change @ delta| <= M * (constant + within[p] @ delta)``.
+
+    Attributes
+    ----------
+    change : ndarray, shape (n_post, K)
+        Changes of delta that reach after treatment. Their part after treatment is square and invertible.
+    within : ndarray, shape (P, K)
+        The change before treatment that bounds them; zero where the bound is M itself.
+    constant : float
+        1 where the bound is M itself, else 0.
+    before : ndarray, shape (R, K)
+        The changes of delta before treatment.
+    n_pre : int
+    """
+
+    change: FloatArray
+    within: FloatArray
+    constant: float
+    before: FloatArray
+    n_pre: int
+
+    def inequalities(self, piece: int, m: float) -> tuple[FloatArray, FloatArray]:
+        """Return A and d with A delta <= d for one of the sets, shapes (2 n_post, K) and (2 n_post,)."""
+        bound = m * self.within[piece]
+        rows = np.vstack([self.change - bound, -self.change - bound])
+        return rows, np.full(len(rows), m * self.constant)
+
+    def exposure(self, weights: FloatArray) -> FloatArray:
+        """Return u with ``u @ change @ delta`` = weights @ delta after treatment + terms before, (n_post,).
+
+        The bias of the weighted effect is then at most the bound on the changes times the sum of ``|u|``.
+        """
+        return np.asarray(np.linalg.solve(self.change[:, self.n_pre :].T, weights))
+
+
+def relative_magnitudes(n_pre: int, n_post: int) -> Restriction:
+    """Return Delta^RM: no change from one period to the next exceeds M times the largest one before treatment.
+
+    References
+    ----------
+    Rambachan and Roth (2023), Delta^RM. The changes before treatment include that into the reference.
+    """
+    changes = differences(n_pre, n_post, 1)
+    return _relative(changes, n_pre, n_post)
+
+
+def smoothness_relative(n_pre: int, n_post: int) -> Restriction:
+    """Return Delta^SDRM: no change of slope exceeds M times the largest one before treatment.
+
+    References
+    ----------
+    Rambachan and Roth (2023), Delta^SDRM.
+    """
+    changes = differences(n_pre, n_post, 2)
+    return _relative(changes, n_pre, n_post)
+
+
+def smoothness(n_pre: int, n_post: int) -> Restriction:
+    """Return Delta^SD: no change of slope that reaches after treatment exceeds M.
+
+    References
+    ----------
+    Rambachan and Roth (2023), equation (8). Bounds on changes before treatment alone do not bear on the effect:
+    tests leave them out, as HonestDiD does, and fixed-length intervals use them.
+    """
+    changes = differences(n_pre, n_post, 2)
+    return Restriction(changes[-n_post:], np.zeros((1, n_pre + n_post)), 1.0, changes[:-n_post], n_pre)
+
+
+def _relative(changes: FloatArray, n_pre: int, n_post: int) -> Restriction:
+    before = changes[:-n_post]
+    return Restriction(changes[-n_post:], np.vstack([before, -before]), 0.0, before, n_pre)
+
+
+def differences(n_pre: int, n_post: int, order: int) -> FloatArray:
+    """Return the matrix of first or second differences over periods, without the column of the reference."""
+    return np.delete(np.diff(np.eye(n_pre + 1 + n_post), n=order, axis=0), n_pre, axis=1)

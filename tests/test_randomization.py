@@ -1,0 +1,421 @@
+"""Randomization tests against all ways of dealing dates by brute force, and their size by simulation."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations
+from math import factorial
+from typing import Any
+
+import catalogue
+import numpy as np
+import pytest
+import simulated
+from scipy import stats
+
+import study.designs
+from study import Estimate, Panel, Question, QuestionError, estimate
+from study.designs import Assumes, Estimand, design, find_design
+from study.inference.permuted import randomization
+from study.inference.randomization import Randomization, every_order, number_of_ways
+from study.question import Sample
+
+ASKED = Question("y", "event", min_cohort_size=1, horizon=1)
+TINY = np.array([4.0, 4.0, 6.0, np.nan, np.nan, np.nan, np.nan])
+DATES = np.repeat([4.0, 6.0, 7.0, np.nan], [6, 5, 4, 15])
+
+
+def panel(first: np.ndarray, seed: int = 0, effect: float = 0.0, strata: np.ndarray | None = None) -> Panel:
+    """Return a panel with given event dates, persistent errors and an effect of every treated cell."""
+    rng, n = np.random.default_rng(seed), len(first)
+    noise = rng.normal(size=(n, 1)) + np.cumsum(rng.normal(size=(n, 8)), axis=1)
+    treated = first[:, None] <= simulated.PERIODS
+    groups = np.zeros(n, dtype=int) if strata is None else strata
+    return replace(
+        simulated.panel(n=n),
+        outcomes={"y": 9.0 + noise + effect * treated},
+        first_treated={"event": first},
+        covariates={},
+        attributes={"size": groups.astype(str)},
+    )
+
+
+def t_statistic(whole: Panel, name: str, question: Question = ASKED) -> float:
+    headline = estimate(whole, question, name).headline
+    return float(headline.effect[0] / headline.std_error[0])
+
+
+def dealt(whole: Panel, order: np.ndarray) -> Panel:
+    return replace(whole, first_treated={"event": whole.first_treated["event"][order]})
+
+
+def test_every_way_of_dealing_is_found_once_and_stays_within_strata() -> None:
+    strata, dates = np.array([0, 1, 0, 1, 1, 0, 0]), np.array([2, 2, 0, 0, 1, 0, 1])
+    groups = [np.flatnonzero(strata == s) for s in (0, 1)]
+    found = [tuple(dates[order]) for order in every_order(groups, dates)]
+    brute = {
+        tuple(dates[list(order)]) for order in permutations(range(7)) if np.all(strata[list(order)] == strata)
+    }
+    assert len(found) == len(brute) == number_of_ways([dates[g] for g in groups]) == 12 * 6
+    assert set(found) == brute
+
+
+def test_the_number_of_ways_is_the_multinomial_coefficient_and_infinite_when_it_is_large() -> None:
+    assert number_of_ways([np.repeat([0, 1, 2], [3, 2, 9])]) == factorial(14) / factorial(3) / 2 / factorial(
+        9
+    )
+    assert number_of_ways([np.zeros(5), np.ones(3)]) == 1
+    assert number_of_ways([np.arange(1000)]) == np.inf
+
+
+@pytest.mark.parametrize("name", ["twfe", "callaway_santanna"])
+@pytest.mark.parametrize("strata", [None, "size"])
+def test_few_ways_give_the_share_of_all_permutations_by_brute_force(name: str, strata: str | None) -> None:
+    whole = panel(TINY, seed=3, effect=1.5, strata=np.array([0, 1, 0, 0, 1, 0, 1]))
+    own, known = whole.attributes["size"], {}
+    size = []
+    for order in permutations(range(7)):
+        if strata is None or all(own[i] == own[k] for i, k in enumerate(order)):
+            key = tuple(np.nan_to_num(TINY[list(order)]))
+            if key not in known:
+                known[key] = abs(t_statistic(dealt(whole, np.array(order)), name))
+            size.append(known[key])
+    actual = abs(t_statistic(whole, name))
+    found = randomization(ASKED.sample(whole), name, strata=strata)
+    assert found.exact
+    assert found.permutations == len(known)
+    assert found.p_value == pytest.approx(np.mean(np.array(size) >= actual - 1e-9), abs=1e-12)
+    np.testing.assert_allclose(np.sort(np.abs(found.drawn)), np.sort(list(known.values())), rtol=1e-9)
+
+
+def test_all_ways_are_taken_up_to_the_number_of_permutations_and_draws_beyond_it() -> None:
+    sample = ASKED.sample(panel(TINY))
+    assert randomization(sample, "twfe", permutations=105).exact
+    drawn = randomization(sample, "twfe", permutations=104)
+    assert not drawn.exact
+    extreme = np.sum(np.abs(drawn.drawn) >= abs(drawn.statistic) - 1e-9)
+    assert drawn.p_value == pytest.approx((1 + extreme) / 105)
+    assert "the smallest possible p-value is 0.0095" in " ".join(randomization(sample, "twfe").sentences)
+
+
+def expected_draws(whole: Panel, name: str, times: int, seed: int) -> list[float]:
+    """Refit from the panel with dates permuted within strata, units sorted by label."""
+    rng, first = np.random.default_rng(seed), whole.first_treated["event"]
+    found = []
+    for _ in range(times):
+        order = np.arange(len(first))
+        for label in np.unique(whole.attributes["state"]):
+            members = np.flatnonzero(whole.attributes["state"] == label)
+            order[members] = rng.permutation(members)
+        headline = catalogue.answer(name, dealt(whole, order)).headline
+        found.append(headline.effect[0] / headline.std_error[0])
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.EVERY))
+def test_every_design_answers_with_its_statistics_on_panels_whose_dates_are_dealt(name: str) -> None:
+    whole = catalogue.suited(name, simulated.panel(80, seed=2))
+    whole = replace(whole, attributes={"state": np.resize(["a", "b", "c"], 80)})
+    named, options = catalogue.EVERY[name]
+    sample, times = catalogue.ASKED.sample(whole), 3 if "dml" in name else 5
+    found = randomization(sample, named, strata="state", permutations=times, **options)
+    np.testing.assert_allclose(found.drawn, expected_draws(whole, name, times, 0), rtol=1e-9)
+    headline = catalogue.answer(name, whole).headline
+    assert found.statistic == pytest.approx(headline.effect[0] / headline.std_error[0], rel=1e-9)
+    assert found.p_value * (1 + times) == pytest.approx(
+        1 + np.sum(np.abs(found.drawn) >= abs(found.statistic)), abs=1e-9
+    )
+
+
+def test_every_design_is_among_those_tried() -> None:
+    there = {module.name for module in pkgutil.iter_modules(study.designs.__path__)}
+    assert there == {named for named, _ in catalogue.EVERY.values()}
+
+
+@pytest.mark.parametrize("name", ["callaway_santanna", "etwfe"])
+def test_what_dealt_samples_share_is_what_fresh_samples_compute(name: str) -> None:
+    whole = simulated.panel(60, seed=3)
+    question = Question("y", "event", covariates=("x1", "x2"), horizon=2)
+    sample = question.sample(whole)
+    find_design(name)(sample)
+    order = np.random.default_rng(0).permutation(60)
+    shared = find_design(name)(sample.dealt(order))
+    np.testing.assert_array_equal(shared.effect, estimate(dealt(whole, order), question, name).effect)
+    keep = np.arange(60) % 4 > 0
+    part = find_design(name)(sample.dealt(order).only(keep, "left out"))
+    fresh = estimate(simulated.subset(dealt(whole, order), keep), question, name)
+    np.testing.assert_allclose(part.effect, fresh.effect, rtol=1e-9)
+
+
+def p_values(draw: Callable[[int], Panel], times: int, **options: str) -> np.ndarray:
+    return np.array(
+        [
+            randomization(ASKED.sample(draw(s)), "twfe", permutations=19, seed=s, **options).p_value
+            for s in range(times)
+        ]
+    )
+
+
+def test_without_effects_the_p_value_is_uniform_though_few_units_are_treated() -> None:
+    def draw(seed: int) -> Panel:
+        first = np.random.default_rng((seed, 1)).permutation(np.r_[4.0, 6.0, 7.0, [np.nan] * 27])
+        return panel(first, seed)
+
+    found = np.round(p_values(draw, 300) * 20).astype(int)
+    counts = np.bincount(found, minlength=21)[1:]
+    assert stats.chisquare(counts).pvalue > 0.001
+    for most in (1, 2, 4):
+        assert stats.binomtest(int(np.sum(found <= most)), 300, most / 20).pvalue > 0.001
+
+
+def stratified(seed: int) -> Panel:
+    """Return a panel without effects, in whose one half units adopt more often and outcomes grow more."""
+    rng, half = np.random.default_rng((seed, 2)), np.repeat([0, 1], 20)
+    first = np.full(40, np.nan)
+    first[rng.choice(20, 3, replace=False)] = 5.0
+    first[20 + rng.choice(20, 14, replace=False)] = 5.0
+    made = panel(first, seed, strata=half)
+    return replace(made, outcomes={"y": made.outcomes["y"] + 0.6 * half[:, None] * simulated.PERIODS})
+
+
+def test_strata_make_the_test_valid_where_units_that_adopt_more_often_grow_more() -> None:
+    within = p_values(stratified, 120, strata="size")
+    across = p_values(stratified, 40)
+    assert stats.binomtest(int(np.sum(within < 0.101)), 120, 0.1).pvalue > 0.001
+    assert np.mean(across < 0.101) > 0.3
+
+
+def test_an_effect_is_found() -> None:
+    found = randomization(ASKED.sample(panel(DATES, effect=5.0)), "callaway_santanna", permutations=199)
+    assert found.p_value == pytest.approx(1 / 200)
+    assert found.statistic > 5
+
+
+@pytest.mark.parametrize("kind", ["t", "estimate"])
+@pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])
+def test_a_null_that_is_the_effect_itself_gives_what_no_effect_gives(scale: str, kind: str) -> None:
+    free = panel(DATES, seed=1)
+    y, treated = np.exp(free.outcomes["y"] / 9), DATES[:, None] <= simulated.PERIODS
+    with_effect = {
+        "level": y + 0.7 * treated,
+        "log1p": np.expm1(np.log1p(y) + 0.7 * treated),
+        "proportional": y * (1 + 0.7 * treated),
+    }[scale]
+    question = ASKED.but(scale=scale)
+    p = {"permutations": 19, "statistic": kind}
+    nothing = randomization(question.sample(replace(free, outcomes={"y": y})), "callaway_santanna", **p)
+    sample = question.sample(replace(free, outcomes={"y": with_effect}))
+    found = randomization(sample, "callaway_santanna", null=0.7, **p)
+    np.testing.assert_allclose(found.drawn, nothing.drawn, rtol=1e-7)
+    assert found.p_value == nothing.p_value
+    assert "effect of 0.7" in found.sentences[0]
+    assert abs(randomization(sample, "callaway_santanna", **p).statistic) > abs(found.statistic)
+
+
+def test_the_answer_does_not_depend_on_the_order_of_units_but_draws_do_on_the_seed() -> None:
+    whole = panel(DATES, strata=np.arange(30) % 2)
+    turned = simulated.ordered(whole, np.random.default_rng(5).permutation(30))
+    first, second = (
+        randomization(ASKED.sample(p), "callaway_santanna", strata="size", permutations=9)
+        for p in (whole, turned)
+    )
+    np.testing.assert_allclose(first.drawn, second.drawn, rtol=1e-9)
+    again = randomization(ASKED.sample(whole), "callaway_santanna", strata="size", permutations=9)
+    assert again.drawn.tobytes() == first.drawn.tobytes()
+    other = randomization(ASKED.sample(whole), "callaway_santanna", strata="size", permutations=9, seed=1)
+    assert not np.isclose(other.drawn, first.drawn).any()
+
+
+def test_two_processes_give_the_same_bytes_and_each_permutation_is_counted() -> None:
+    sample, done = ASKED.sample(panel(DATES)), []
+    one, two = (
+        randomization(sample, "twfe", permutations=60, jobs=jobs, progress=lambda: done.append(1))
+        for jobs in (1, 2)
+    )
+    assert one.drawn.tobytes() == two.drawn.tobytes()
+    assert len(done) == 120
+    exact = randomization(ASKED.sample(panel(TINY)), "twfe", progress=lambda: done.append(1))
+    assert len(done) == 120 + exact.permutations
+
+
+Seen = list[Sample]
+Rule = Callable[[Sample], bool]
+Recorded = tuple[Seen, Callable[[Rule], None]]
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """Register a design that keeps the samples it sees and refuses some; its answer is that of twfe."""
+    seen: Seen = []
+    refuse: list[Rule] = []
+    monkeypatch.setattr(study.designs, "_registered", dict(study.designs._registered))
+    twfe = find_design("twfe")
+
+    def function(sample: Sample) -> Estimate:
+        seen.append(sample)
+        if any(rule(sample) for rule in refuse):
+            raise QuestionError("recorded: these dates are refused.")
+        return twfe.function(sample)
+
+    design(
+        name="recorded",
+        title="Recorded",
+        reference="none",
+        estimand=Estimand.COEFFICIENT,
+        assumes=(Assumes.PARALLEL_TRENDS,),
+        handles=twfe.handles,
+    )(function)
+    return seen, refuse.append
+
+
+def test_dates_that_the_design_refuses_count_as_extreme_and_are_told(recorded: Recorded) -> None:
+    seen, refuse = recorded
+    sample = ASKED.sample(panel(DATES))
+    plain = randomization(sample, "twfe", permutations=40)
+    refuse(lambda s: bool(s.first_treated[0] == 6))
+    found = randomization(sample, "recorded", permutations=40)
+    bad = np.array([s.first_treated[0] == 6 for s in seen[2:]])
+    assert 0 < bad.sum() == found.undefined < 40
+    assert np.isnan(found.drawn[bad]).all()
+    np.testing.assert_allclose(found.drawn[~bad], plain.drawn[~bad], rtol=1e-12)
+    extreme = bad | (np.abs(plain.drawn) >= abs(plain.statistic))
+    assert found.p_value == pytest.approx((1 + extreme.sum()) / 41)
+    assert any(f"In {bad.sum()} of the 40 ways the t statistic is not defined" in s for s in found.sentences)
+    assert not any("not defined" in s for s in plain.sentences)
+    assert found.tidy().undefined[0] == bad.sum()
+
+
+def test_outcomes_covariates_and_gaps_stay_with_their_units(recorded: Recorded) -> None:
+    whole = simulated.panel(60, gaps=0.1)
+    sample = Question("y", "event", covariates=("moving",), weights="size").sample(whole)
+    randomization(sample, "recorded", permutations=3)
+    seen, _ = recorded
+    assert len(seen) == 5
+    for one in seen:
+        for name in ("y", "x_baseline", "weights", "unit_ids"):
+            assert getattr(one, name) is getattr(sample, name)
+        np.testing.assert_array_equal(np.sort(one.first_treated), np.sort(sample.first_treated))
+
+
+def clustered(first: np.ndarray, tier: np.ndarray | None = None) -> Sample:
+    state = np.repeat(["s2", "s0", "s3", "s1", "s4", "s5"], [3, 6, 4, 5, 2, 4])
+    whole = panel(first)
+    tiers = np.zeros(len(state)) if tier is None else tier
+    whole = replace(whole, attributes={"state": state, "tier": tiers.astype(int).astype(str)})
+    return ASKED.but(cluster="state").sample(whole)
+
+
+BY_STATE = np.repeat([4.0, np.nan, 6.0, np.nan, np.nan, np.nan], [3, 6, 4, 5, 2, 4])
+
+
+def test_dates_of_whole_clusters_are_dealt_between_clusters(recorded: Recorded) -> None:
+    sample = clustered(BY_STATE)
+    found = randomization(sample, "recorded")
+    assert found.exact
+    assert found.permutations == 6 * 5
+    seen, _ = recorded
+    by_cluster = set()
+    for one in seen[2:]:
+        dates = [np.unique(one.first_treated[one.cluster == c]) for c in range(6)]
+        assert all(len(d) == 1 for d in dates)
+        by_cluster.add(tuple(np.nan_to_num([d[0] for d in dates])))
+    assert len(by_cluster) == 30
+    assert any("dealt between whole clusters" in s for s in found.sentences)
+    assert "6 clusters" in found.sentences[0]
+
+
+def test_strata_hold_whole_clusters_or_are_refused(recorded: Recorded) -> None:
+    whole = randomization(clustered(BY_STATE, np.arange(24) >= 13), "recorded", strata="tier")
+    assert whole.permutations == 3 * 2 * 1
+    with pytest.raises(QuestionError, match="cluster s0 of state has units in two strata of tier"):
+        randomization(clustered(BY_STATE, np.arange(24) >= 5), "recorded", strata="tier")
+
+
+def test_dates_that_differ_within_clusters_are_dealt_between_units_with_a_warning(recorded: Recorded) -> None:
+    first = BY_STATE.copy()
+    first[0] = 7.0
+    found = randomization(clustered(first), "recorded", permutations=5)
+    assert any("valid if units of one cluster adopt independently" in s for s in found.sentences)
+    assert "24 units" in found.sentences[0]
+    within = randomization(clustered(first), "recorded", strata="state")
+    assert within.permutations == 3
+
+
+def test_the_paths_of_a_treatment_that_switches_are_dealt_whole(recorded: Recorded) -> None:
+    path = np.zeros((12, 8))
+    path[:3, 3:] = 1.0
+    path[3:6, 2:5] = 1.0
+    whole = replace(panel(np.full(12, np.nan)), first_treated={}, treatment={"event": path})
+    found = randomization(ASKED.sample(whole), "recorded", permutations=20)
+    seen, _ = recorded
+    assert number_of_ways([np.repeat([0, 1, 2], [3, 3, 6])]) == 18480
+    assert not found.exact
+    for one in seen[1:]:
+        assert sorted(map(tuple, one.path)) == sorted(map(tuple, path))
+    assert len({one.path.tobytes() for one in seen}) > 10
+
+
+def test_the_figure_the_table_and_the_sentences_have_the_numbers() -> None:
+    found = randomization(ASKED.sample(panel(DATES)), "twfe", permutations=99, statistic="estimate")
+    assert found.tidy().p_value[0] == found.p_value
+    assert found.title == "Randomization test of twfe's treatment"
+    assert f"{found.statistic:.3g}" in found.sentences[0]
+    assert f"{found.p_value:.3g}" in found.sentences[0]
+    axes = found.plot().axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == 99
+    assert axes.lines[0].get_xdata()[0] == found.statistic
+    assert axes.get_xlabel() == "estimate with event dates dealt anew\n(units of the outcome)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"design": "twoway"}, 'there is no design "twoway"'),
+        ({"strata": "tier"}, 'there is no attribute "tier"'),
+        ({"statistic": "wald"}, 'there is no statistic "wald"'),
+        ({"permutations": 0}, "permutations is 0; it must be a whole number from 1 on"),
+        ({"permutations": 9.5}, "permutations is 9.5"),
+        ({"seed": -1}, "seed is -1; it must be a whole number from 0 on"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"null": np.nan}, "null is nan; it must be a finite number"),
+        ({"method": "reg"}, 'twfe: there is no option "method"'),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_permutation(arguments: dict[str, Any], message: str) -> None:
+    done: list[int] = []
+    with pytest.raises(QuestionError, match=message):
+        randomization(
+            ASKED.sample(panel(DATES)), **{"design": "twfe", "progress": lambda: done.append(1)} | arguments
+        )
+    assert not done
+
+
+def test_an_effect_of_minus_one_in_proportion_cannot_be_a_null() -> None:
+    sample = ASKED.but(scale="proportional").sample(panel(DATES))
+    with pytest.raises(QuestionError, match=r"null is -1\.0; it must be a finite number above -1"):
+        randomization(sample, "twfe", null=-1.0)
+
+
+def test_what_the_design_cannot_answer_is_refused_as_the_design_does() -> None:
+    with pytest.raises(QuestionError, match="one unit; its variance cannot be estimated"):
+        randomization(ASKED.but(min_cohort_size=None).sample(panel(TINY)), "callaway_santanna")
+
+
+def test_strata_in_which_all_units_have_one_date_leave_nothing_to_deal() -> None:
+    whole = panel(DATES, strata=np.nan_to_num(DATES))
+    with pytest.raises(QuestionError, match="there is nothing to deal; take coarser strata"):
+        randomization(ASKED.sample(whole), "twfe", strata="size")
+
+
+def test_a_statistic_that_is_not_defined_for_the_actual_dates_is_refused(recorded: Recorded) -> None:
+    whole = panel(DATES)
+    flat = replace(whole, outcomes={"y": np.zeros((30, 8))})
+    with pytest.raises(
+        QuestionError, match=r'no standard error with the event dates .* use statistic="estimate"'
+    ):
+        randomization(ASKED.sample(flat), "twfe")
+    assert isinstance(
+        randomization(ASKED.sample(flat), "twfe", statistic="estimate", permutations=9), Randomization
+    )

@@ -147,7 +147,7 @@ def _against(
         yield Job("pretrends", AGAINST, 2, partial(of.pretrends, fit, level=level))
     yield Job("balance", AGAINST, 1, partial(of.balance, sample))
     if name == "twfe":
-        yield Job("goodman_bacon", AGAINST, 1, partial(of.goodman_bacon, sample))
+        yield Job("goodman_bacon", AGAINST, 2, partial(of.goodman_bacon, sample))
         yield Job("negative_weights", AGAINST, 1, partial(of.negative_weights, sample))
     if name == "event_study":
         contaminated = partial(of.contamination_weights, sample, **options)

@@ -41,9 +41,9 @@ WHY: dict[str, str] = {
     "integrated": "The reference integrates by quasi Monte Carlo and finds slopes to uniroot's default tolerance; ours "
     "is deterministic, and what is closed form is held to the printed digits.",
     "gridded": "The reference searches interval ends on a grid and simulates critical values; ours are exact. With the "
-    "reference's own draws, which are those of R's generator with its seed, each end is within one grid step (two where its "
-    "first stage is optimised numerically), and the draws agree with our critical values within three standard "
-    "errors. What is closed form is held to 1e-6.",
+    "reference's own draws, which are those of R's generator with its seed, each end is within one grid step (two "
+    "where its first stage is optimised numerically), and the draws agree with our critical values within three "
+    "standard errors. What is closed form is held to 1e-6.",
     "simulated": "The reference draws at random, so it is held to its simulation error and not to digits.",
 }
 

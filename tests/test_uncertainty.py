@@ -1,0 +1,111 @@
+"""The intervals of one estimate side by side are those that each way of inference gives on its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Panel, Question, QuestionError, estimate
+from study.diagnostics import uncertainty
+from study.inference.leave_out import cr3
+from study.inference.permuted import randomization
+from study.inference.wild import wild_bootstrap
+from study.question import Sample
+
+QUESTION = Question("y", "event", min_cohort_size=1)
+
+
+def sample(n: int = 60, **changes: object) -> Sample:
+    return QUESTION.but(**changes).sample(simulated.panel(n))
+
+
+def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
+    clustered = sample(cluster="state")
+    made = uncertainty(clustered, "twfe", permutations=19, draws=199, seed=4, strata="state")
+    rows = {row.label: row for row in made.rows}
+    fit = estimate(clustered.panel, clustered.question, "twfe").headline
+    own = fit.tidy().iloc[0]
+    assert made.rows[0].label == "CR1_fixest"
+    assert (made.rows[0].conf_low, made.rows[0].p_value) == pytest.approx((own.conf_low, own.p_value))
+    for convention in ("CR0", "CR1", "CR1_areg"):
+        assert rows[convention].std_error == pytest.approx(np.sqrt(fit.covariance(convention)[0, 0]))
+    left = cr3(clustered, "twfe")
+    assert (rows["CR3, t(G-1)"].conf_low, rows["CR3, t(G-1)"].conf_high) == pytest.approx(left.interval(0.95))
+    wild = wild_bootstrap(clustered, "twfe", draws=199, seed=4)
+    found = rows["wild cluster bootstrap"]
+    assert (found.conf_low, found.conf_high, found.p_value) == (*wild.interval, wild.p_value)
+    assert made.randomization is not None
+    test = randomization(clustered, "twfe", permutations=19, seed=4, strata="state")
+    assert made.randomization.p_value == test.p_value
+
+
+def test_the_bootstrap_is_near_the_normal_interval_with_many_clusters() -> None:
+    made = uncertainty(sample(400), "callaway_santanna", permutations=0, draws=1999)
+    rows = {row.label: row for row in made.rows}
+    assert rows["multiplier bootstrap-t"].conf_low == pytest.approx(rows["CR1"].conf_low, abs=0.02)
+    assert made.randomization is None
+
+
+def test_what_a_design_does_not_offer_is_named_and_the_rest_is_there() -> None:
+    made = uncertainty(sample(), "callaway_santanna", permutations=9, draws=99)
+    assert [row.label for row in made.rows] == ["CR0", "CR1", "multiplier bootstrap-t"]
+    assert any("CR3 and the wild cluster bootstrap" in sentence for sentence in made.sentences)
+    learned = uncertainty(
+        sample(80, covariates=("x1",)), "dml_panel", permutations=9, draws=99, folds=2, repetitions=1
+    )
+    assert learned.randomization is None
+    assert any("fit its learners anew" in sentence for sentence in learned.sentences)
+
+
+def test_few_treated_units_are_warned_of_and_enough_are_not() -> None:
+    few = QUESTION.sample(simulated.few_treated(np.random.default_rng(0), treated=9))
+    told = uncertainty(few, "callaway_santanna", permutations=0, draws=99)
+    assert told.warning is not None
+    assert told.warning in told.sentences
+    many = uncertainty(sample(300), "callaway_santanna", permutations=0, draws=99)
+    assert many.warning is None
+
+
+def test_the_table_has_every_row_and_the_figure_one_line_each() -> None:
+    made = uncertainty(sample(cluster="state"), "twfe", permutations=9, draws=99)
+    table = made.tidy()
+    assert list(table["inference"]) == [*(r.label for r in made.rows), "randomization of event dates"]
+    assert not table["p_value"].isna().any()
+    (axis,) = made.plot().axes
+    assert len(axis.get_yticks()) == len(made.rows)
+
+
+def test_the_scale_of_the_outcome_moves_intervals_and_no_p_value() -> None:
+    panel = simulated.panel(60)
+    tenfold = replace(panel, outcomes={"y": 10 * panel.outcomes["y"]})
+    one, ten = (
+        uncertainty(QUESTION.sample(p), "twfe", permutations=19, draws=199).tidy() for p in (panel, tenfold)
+    )
+    np.testing.assert_allclose(ten["conf_low"].dropna(), 10 * one["conf_low"].dropna(), rtol=1e-6)
+    np.testing.assert_allclose(ten["p_value"], one["p_value"], rtol=1e-6)
+
+
+def test_a_seed_is_handed_to_a_design_that_draws() -> None:
+    learned = sample(80, covariates=("x1",))
+    options = {"folds": 2, "repetitions": 1, "learner": "lightgbm"}
+    made = uncertainty(learned, "dml_panel", permutations=0, draws=99, seed=5, **options)
+    panel: Panel = learned.panel
+    expected = estimate(panel, learned.question, "dml_panel", seed=5, **options).effect[0]
+    assert made.rows[0].estimate == expected
+
+
+@pytest.mark.parametrize(
+    ("design", "options", "message"),
+    [
+        ("twef", {}, 'Did you mean "twfe"'),
+        ("twfe", {"level": 1.0}, "level"),
+        ("twfe", {"strata": "stat", "permutations": 9}, "stat"),
+        ("twfe", {"nope": 1}, 'no option "nope"'),
+    ],
+)
+def test_what_cannot_be_asked_is_one_error(design: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(QuestionError, match=message):
+        uncertainty(sample(), design, **({"permutations": 0} | options))

@@ -10,10 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study import diagnostics
     from study.comparison import Comparison, compare
     from study.designs import Design, all_designs, design, estimate
     from study.errors import DataError, OutputError, QuestionError, StudyError
     from study.estimates import Estimand, Estimate, joint
+    from study.inference import adjusted_p_values
+    from study.inference.leave_out import cr3, leave_one_cluster_out
+    from study.inference.permuted import randomization
+    from study.inference.wild import wild_bootstrap
     from study.panel import Panel, load_panel
     from study.question import Question, Sample
 
@@ -31,12 +36,17 @@ _HOMES = {
     "QuestionError": "study.errors",
     "Sample": "study.question",
     "StudyError": "study.errors",
+    "adjusted_p_values": "study.inference",
     "all_designs": "study.designs",
     "compare": "study.comparison",
+    "cr3": "study.inference.leave_out",
     "design": "study.designs",
     "estimate": "study.designs",
     "joint": "study.estimates",
+    "leave_one_cluster_out": "study.inference.leave_out",
     "load_panel": "study.panel",
+    "randomization": "study.inference.permuted",
+    "wild_bootstrap": "study.inference.wild",
 }
 
 __all__ = [
@@ -51,17 +61,25 @@ __all__ = [
     "QuestionError",
     "Sample",
     "StudyError",
+    "adjusted_p_values",
     "all_designs",
     "compare",
+    "cr3",
     "design",
+    "diagnostics",
     "estimate",
     "joint",
+    "leave_one_cluster_out",
     "load_panel",
+    "randomization",
+    "wild_bootstrap",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``study --help`` answers at once."""
+    if name == "diagnostics":
+        return import_module("study.diagnostics")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

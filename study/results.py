@@ -11,7 +11,7 @@ import numpy as np
 from study.designs import Design, find_design
 from study.errors import QuestionError
 from study.estimates import Estimand, Estimate
-from study.inference import Randomization
+from study.inference import Randomization, few_clusters_warning
 from study.inference.permuted import randomization
 from study.panel import Panel
 from study.plan import Task
@@ -62,6 +62,8 @@ class Result:
         The design's own seed, None where it draws nothing.
     notes : tuple of str
         What the design left out; the refusal where it refused.
+    few_clusters : str or None
+        The warning where few clusters carry the headline's variance.
     """
 
     task: Task
@@ -83,6 +85,7 @@ class Result:
     seed: int | None
     panel_checksum: str
     notes: tuple[str, ...]
+    few_clusters: str | None = None
 
 
 def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None) -> Result:
@@ -122,6 +125,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         options=dict(fit.options),
         seed=fit.seed,
         notes=fit.notes + _undefined(path),
+        few_clusters=few_clusters_warning(fit),
         **_counts(sample),
     )
 

@@ -9,10 +9,11 @@ import pytest
 import simulated
 from plans import PLAN
 
-from study import Panel, Question, QuestionError, estimate
+from study import Panel, Question, QuestionError, compare, estimate
 from study import run as running
 from study.plan import read_plan
 from study.power import Power, mean_before, smallest_effect
+from study.report.comparison import comparison_tables, comparison_text
 from study.report.tables import estimate_text, main_table
 
 QUESTION = Question("y", "event", min_cohort_size=1)
@@ -124,3 +125,20 @@ def test_a_plan_names_its_questions(tmp_path) -> None:
     for wrong in ("sim", "sim1/cuont", "sim1/count/level", "sim1/count/log1p/x"):
         with pytest.raises(QuestionError, match=r"study\.toml"):
             plan.ask(wrong)
+
+
+def test_a_comparison_gives_it_for_each_design_and_outcome(panel: Panel) -> None:
+    compared = compare(panel, QUESTION, ["callaway_santanna", "imputation"])
+    text, table = comparison_text(compared), comparison_tables(compared).decode().replace("\\%", "%")
+    for fit in compared.estimates.values():
+        assert str(smallest_effect(fit)) in text
+        assert str(smallest_effect(fit)) in table
+
+
+def test_tables_warn_of_few_treated_clusters_and_only_then(panel: Panel) -> None:
+    few = simulated.few_treated(np.random.default_rng(0), treated=9)
+    for made, warned in ((few, True), (panel, False)):
+        fit = estimate(made, QUESTION)
+        said = "rejects a true null"
+        assert (said in estimate_text(fit)) == warned
+        assert (said in comparison_text(compare(made, QUESTION, ["twfe", "imputation"]))) == warned

@@ -21,7 +21,7 @@ def macros():
 
 
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
-    tour, own, others, new = BLOCKS
+    tour, diagnosed, own, others, new = BLOCKS
     frame = (
         "import pandas as pd\n"
         "df = pd.DataFrame({'lab': list('aabbcc'), 'year': [1, 2] * 3, 'cluster': [0, 1, 0, 0, 0, 0], 'papers': 1.0})\n"
@@ -31,7 +31,7 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
         "print(fit.tidy())\n"
     )
     script = tmp_path / "readme.py"
-    script.write_text(tour + frame + own + others + new + use)
+    script.write_text(tour + diagnosed + frame + own + others + new + use)
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "change" in done.stdout

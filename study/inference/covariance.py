@@ -66,10 +66,10 @@ def small_sample_factor(
     n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0, absorbed: int = 0
 ) -> float:
     """Return the factor by which a convention multiplies CR0."""
+    if n_clusters < 2:
+        raise QuestionError("Covariance: there is one cluster, so no sampling variance can be estimated.")
     if convention == "CR0":
         return 1.0
-    if n_clusters < 2:
-        raise QuestionError("Covariance: there is one cluster, so its sampling variance cannot be estimated.")
     factor = n_clusters / (n_clusters - 1)
     if convention == "CR1":
         return factor

@@ -8,8 +8,10 @@ import numpy as np
 
 from study.agreement import LEVEL, Agreement
 from study.comparison import Comparison
+from study.inference import few_clusters_warning
+from study.power import smallest_effect
 from study.report.latex import decimal, in_brackets, render
-from study.report.tables import CONVENTIONS, Block, Line, numeric_columns
+from study.report.tables import CONVENTIONS, POWER_OF, Block, Line, numeric_columns
 
 REFUSED = "{--}"
 EQUAL = "{equal}"
@@ -180,6 +182,9 @@ def _sentences(comparison: Comparison) -> list[str]:
         treated = _range([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
         cluster = comparison.question.cluster or "unit"
         told.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {said}.")
+        told += [_power(comparison, outcome) for outcome in comparison.outcomes]
+        warned = [few_clusters_warning(fit) for fit in fits]
+        told += list(dict.fromkeys(sentence for sentence in warned if sentence is not None))
     if any(found.sup_t for found in comparison.agreement.values()):
         told.append(JOINT)
         told.append(
@@ -194,6 +199,18 @@ def _sentences(comparison: Comparison) -> list[str]:
             "Designs answer the same question and are not part of a family."
         )
     return [*told, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
+
+
+def _power(comparison: Comparison, outcome: str) -> str:
+    """Say what each design could have found for an outcome."""
+    answered = {
+        x: comparison.estimates[outcome, x] for x in comparison.labels if (outcome, x) in comparison.estimates
+    }
+    said = "; ".join(f"{label} {smallest_effect(fit)}" for label, fit in answered.items()) or "none"
+    return (
+        f"Minimum detectable effects at 80% power and 5% size, in units of {outcome} (percent of "
+        f"{POWER_OF[comparison.question.scale]}): {said}."
+    )
 
 
 def _range(values: Sequence[int]) -> str:

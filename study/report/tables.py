@@ -10,6 +10,7 @@ import numpy as np
 
 from study.designs import find_design
 from study.estimates import Estimate
+from study.inference import few_clusters_warning
 from study.panel import Panel
 from study.plan import Event, Plan
 from study.power import smallest_effect
@@ -125,6 +126,9 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
         notes.append(
             f"{plan.text.outcomes_with_units} that the treated would have had without treatment: {told}."
         )
+    warned = [r.few_clusters for r in every if r.task.row == plan.headline and r.few_clusters]
+    if warned:
+        notes.append(f"{warned[0]}")
     if first.randomization:
         notes.append(
             f"The randomization p-value deals event dates anew within strata of {plan.strata} "
@@ -286,6 +290,9 @@ def _described(fit: Estimate) -> list[str]:
         f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
     ]
     sentences.append(_could_have_found(fit))
+    warning = few_clusters_warning(fit)
+    if warning is not None:
+        sentences.append(warning.rstrip("."))
     dropped = [f"{step.units} {step.reason}" for step in sample.flow if not step.kept]
     if dropped:
         sentences.append(f"Left out: {'; '.join(dropped)}")

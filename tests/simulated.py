@@ -120,6 +120,13 @@ def counts(whole: Panel, seed: int = 1) -> Panel:
     return replace(whole, outcomes={"y": np.where(np.isnan(y), np.nan, drawn)})
 
 
+def switching() -> Panel:
+    """Return a panel whose treatment switches on and off for every other unit."""
+    whole = panel()
+    path = (PERIODS % 3 == 0) * (np.arange(whole.n_units) % 2)[:, None]
+    return replace(whole, first_treated={}, treatment={"event": path.astype(float)})
+
+
 def subset(whole: Panel, keep: NDArray[np.bool_]) -> Panel:
     """Return the panel of some units."""
     return ordered(whole, np.flatnonzero(keep))

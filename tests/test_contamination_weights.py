@@ -150,16 +150,10 @@ def test_the_figure_leaves_out_the_own_event_time_and_the_reference() -> None:
     assert np.nansum(shown) == pytest.approx(off.sum())
 
 
-def switching() -> Panel:
-    panel = simulated.panel()
-    path = (simulated.PERIODS % 3 == 0) * (np.arange(panel.n_units) % 2)[:, None]
-    return replace(panel, first_treated={}, treatment={"event": path.astype(float)})
-
-
 @pytest.mark.parametrize(
     ("panel", "fields", "words"),
     [
-        (switching(), {}, "event switches off"),
+        (simulated.switching(), {}, "event switches off"),
         (simulated.panel(), {"covariates": ("moving",)}, "without covariates"),
         (simulated.panel(), {"comparison": "never_treated"}, 'comparison="never_treated"'),
     ],

@@ -226,18 +226,12 @@ def test_the_figure_shows_every_comparison_once_and_the_coefficient() -> None:
     assert any(np.allclose(line.get_ydata(), made.coefficient) for line in axis.lines if line not in points)
 
 
-def switching() -> Panel:
-    panel = simulated.panel()
-    path = (simulated.PERIODS % 3 == 0) * (np.arange(panel.n_units) % 2)[:, None]
-    return replace(panel, first_treated={}, treatment={"event": path.astype(float)})
-
-
 @pytest.mark.parametrize(
     ("panel", "fields", "words"),
     [
         (simulated.panel(gaps=0.1), {}, 'ask the question with missing="balanced"'),
         (simulated.panel(), {"covariates": ("moving",)}, "use negative_weights"),
-        (switching(), {}, "event switches off"),
+        (simulated.switching(), {}, "event switches off"),
         (simulated.panel(), {"comparison": "never_treated"}, 'comparison="never_treated"'),
         (simulated.panel(), {"missing": "cells"}, 'missing="cells"'),
     ],

@@ -8,6 +8,7 @@ import goldens
 import numpy as np
 import pytest
 import simulated
+from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
@@ -108,21 +109,9 @@ def did_critical_value(influence: np.ndarray, cluster: np.ndarray) -> float:
     return float(np.quantile(np.abs(draws / spread).max(axis=1), 0.95))
 
 
-BOOTSTRAP = [(p, e, name) for p, e, name in goldens.all_ids("did_230") if name.startswith("bootstrap")]
-
-
 @pytest.mark.parametrize(("panel", "package", "name"), BOOTSTRAP, ids=["-".join(run) for run in BOOTSTRAP])
 def test_bands_equal_those_that_did_simulates_to_three_percent(panel: str, package: str, name: str) -> None:
-    run = goldens.runs(panel, package)[name]
-    clustered = name.endswith("cluster")
-    question = Question(
-        "y",
-        "first_treated",
-        comparison="never_treated",
-        base="varying",
-        cluster="cluster" if clustered else None,
-    )
-    fit = estimate(goldens.panel(panel), question)
+    run, fit = goldens.runs(panel, package)[name], bootstrapped_fit(panel, name)
     for terms, critical, known in (
         (fit, run["crit_val"], [(r["att"], r["se"]) for r in run["att_gt"]]),
         (
@@ -131,10 +120,7 @@ def test_bands_equal_those_that_did_simulates_to_three_percent(panel: str, packa
             [(r["estimate"], r["se"]) for r in run["dynamic"] if r["term"] != "dynamic_overall"],
         ),
     ):
-        influence, cluster = terms.influence, fit.sample.cluster
-        if clustered:  # did 2.3.0 draws signs for cluster means, not sums
-            size = np.bincount(cluster)
-            influence = influence * (size.mean() / size[cluster])[:, None]
+        influence, cluster = bootstrapped_influence(terms, name), fit.sample.cluster
         ours = inference.sup_t(sums(influence, cluster), level=0.95, draws=9999, seed=0)
         errors = np.sqrt(np.diag(inference.covariance(influence, cluster)))
         effects, simulated_errors = np.array(known).T

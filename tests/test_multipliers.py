@@ -7,10 +7,11 @@ from itertools import product
 import goldens
 import numpy as np
 import pytest
+from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from study import Question, QuestionError, estimate
+from study import QuestionError
 from study.inference import largest_draws, multipliers, sup_t
 from study.inference.multipliers import distribution, interquartile_errors, statistic_draws
 from study.influence import Influence
@@ -125,25 +126,10 @@ def test_with_few_clusters_a_band_covers_only_if_each_draw_has_its_own_error() -
     assert share["mammen", "drawn"] < share["webb", "drawn"] - 0.04
 
 
-BOOTSTRAP = [(p, e, name) for p, e, name in goldens.all_ids("did_230") if name.startswith("bootstrap")]
-
-
 @pytest.mark.parametrize(("panel", "package", "name"), BOOTSTRAP, ids=["-".join(run) for run in BOOTSTRAP])
 def test_quartile_errors_are_those_that_did_simulates(panel: str, package: str, name: str) -> None:
-    run = goldens.runs(panel, package)[name]
-    clustered = name.endswith("cluster")
-    question = Question(
-        "y",
-        "first_treated",
-        comparison="never_treated",
-        base="varying",
-        cluster="cluster" if clustered else None,
-    )
-    fit = estimate(goldens.panel(panel), question)
-    influence, cluster = fit.influence, fit.sample.cluster
-    if clustered:  # did 2.3.0 draws signs for cluster means, not sums
-        size = np.bincount(cluster)
-        influence = influence * (size.mean() / size[cluster])[:, None]
+    run, fit = goldens.runs(panel, package)[name], bootstrapped_fit(panel, name)
+    influence, cluster = bootstrapped_influence(fit, name), fit.sample.cluster
     sums = Influence.of(influence).cluster_sums(cluster)
     ours = interquartile_errors(sums, n_units=len(influence), draws=9999, seed=0)
     theirs = np.array([r["se"] for r in run["att_gt"]])

@@ -160,7 +160,10 @@ def test_the_spread_that_reverses_every_sign_exceeds_the_one_that_makes_the_aver
     assert f"{made.sigma_zero:.4g}" in text
     assert f"{made.sigma_opposite:.4g}" in text
     n = int((made.weight < 0).sum())
-    assert f"{n} of the {len(made.weight)} weights of effects are negative and sum to {made.negative_sum:.4g}" in text
+    assert (
+        f"{n} of the {len(made.weight)} weights of effects are negative and sum to {made.negative_sum:.4g}"
+        in text
+    )
     assert made.positive_sum + made.negative_sum == pytest.approx(1, abs=1e-12)
 
 
@@ -215,16 +218,10 @@ def test_the_figure_marks_the_negative_cells() -> None:
     assert np.isfinite(shown).sum() == len(made.weight) == len(made.tidy())
 
 
-def switching() -> Panel:
-    panel = simulated.panel()
-    path = (simulated.PERIODS % 3 == 0) * (np.arange(panel.n_units) % 2)[:, None]
-    return replace(panel, first_treated={}, treatment={"event": path.astype(float)})
-
-
 @pytest.mark.parametrize(
     ("panel", "fields", "words"),
     [
-        (switching(), {}, "event switches off"),
+        (simulated.switching(), {}, "event switches off"),
         (simulated.panel(), {"comparison": "never_treated"}, 'comparison="never_treated"'),
         (simulated.panel(), {"missing": "cells"}, 'missing="cells"'),
     ],

@@ -206,7 +206,9 @@ def test_the_largest_effect_not_excluded_is_the_far_end_of_the_interval() -> Non
     ends = table[["conf_low", "conf_high"]].abs().max(axis=1)
     np.testing.assert_allclose(table["largest_not_excluded"], ends, rtol=1e-12)
     assert list(table["role"]) == ["outcome", "placebo", "placebo"]
-    assert found.sentences[0].endswith("1 of 2 placebo outcomes (other, nothing) move with the treatment: other.")
+    assert found.sentences[0].endswith(
+        "1 of 2 placebo outcomes (other, nothing) move with the treatment: other."
+    )
 
 
 def test_the_reach_of_an_interval_is_its_far_end() -> None:

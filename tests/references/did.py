@@ -7,6 +7,7 @@ from typing import Any
 import goldens
 import numpy as np
 from goldens import distance
+from numpy.typing import NDArray
 
 from references.comparison import Comparison, Numbers, covariance, fit, matched, numbers
 from study import Estimate, Question, two_by_two
@@ -61,6 +62,25 @@ def did_missing(panel: str, options: list[str]) -> str:
     if "balanced_subset" in options:
         return "balanced"
     return "cells" if panel == "sim_unbalanced" or "repeated_cs" in options else "pairs"
+
+
+BOOTSTRAP = [(p, e, name) for p, e, name in goldens.all_ids("did_230") if name.startswith("bootstrap")]
+
+
+def bootstrapped_fit(panel: str, name: str) -> Estimate:
+    """Return our answer to a run of did 2.3.0 with bootstrapped errors."""
+    cluster = "cluster" if name.endswith("cluster") else None
+    question = Question("y", "first_treated", comparison="never_treated", base="varying", cluster=cluster)
+    return fit(panel, question, "callaway_santanna")
+
+
+def bootstrapped_influence(made: Estimate, name: str) -> NDArray[np.float64]:
+    """Return the influence that did 2.3.0 draws signs for: by cluster it takes means and not sums."""
+    influence, cluster = made.influence, made.sample.cluster
+    if not name.endswith("cluster"):
+        return influence
+    size = np.bincount(cluster)
+    return influence * (size.mean() / size[cluster])[:, None]
 
 
 def sections(made: Estimate) -> dict[str, Numbers]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from study import inference
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
-from study.inference import Convention, Joint, Wald
+from study.inference import Convention, Errors, Joint, Wald, Weights
 from study.influence import Influence
+from study.normal_equations import LinearForm
 from study.panel import FloatArray
 from study.question import Sample
 
@@ -78,6 +79,8 @@ class Estimate:
     seed : int, optional
     notes : tuple of str
         What the design left out, and why, in sentences.
+    form : LinearForm, optional
+        The terms as linear combinations of the coefficients of one regression, where they are that.
     """
 
     sample: Sample
@@ -102,6 +105,7 @@ class Estimate:
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     notes: tuple[str, ...] = ()
+    form: LinearForm | None = None
 
     @cached_property
     def effect(self) -> FloatArray:
@@ -192,8 +196,19 @@ class Estimate:
         """Which terms have a sampling variance, shape (K,)."""
         return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
 
-    def band(self, level: float = 0.95, *, draws: int = 9999, seed: int = 0) -> pd.DataFrame:
+    def band(
+        self,
+        level: float = 0.95,
+        *,
+        draws: int = 9999,
+        seed: int = 0,
+        weights: Weights = "rademacher",
+        errors: Errors = "sample",
+    ) -> pd.DataFrame:
         """Return the simultaneous band of all terms that vary.
+
+        With few clusters take ``errors="drawn"`` with weights "rademacher" or "webb"; see
+        :func:`study.inference.sup_t`.
 
         Returns
         -------
@@ -206,7 +221,7 @@ class Estimate:
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
         sums = self.influence_map.select(used).cluster_sums(self.sample.cluster)
-        critical = inference.sup_t(sums, level=level, draws=draws, seed=seed)
+        critical = inference.sup_t(sums, level=level, draws=draws, seed=seed, weights=weights, errors=errors)
         half = np.where(used, critical * self.std_error, np.nan)
         return pd.DataFrame(
             {
@@ -306,6 +321,7 @@ class Estimate:
             period=self.period[which],
             event_time=self.event_time[which],
             reference=self.reference[which],
+            form=None if self.form is None else self.form.select(which),
         )
 
     def plot(self, level: float = 0.95) -> Figure:

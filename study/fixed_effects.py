@@ -28,6 +28,7 @@ from study.group_sums import (
     scores,
 )
 from study.influence import Influence, Values
+from study.normal_equations import NormalEquations
 from study.panel import FloatArray
 
 Family = Literal["gaussian", "poisson"]
@@ -93,6 +94,7 @@ class Regression:
     counted: int
     absorbed: int
     n_obs: int
+    equations: NormalEquations | None = None
 
 
 def refuse_unidentified(names: Sequence[str], identified: NDArray[np.bool_]) -> None:
@@ -166,15 +168,24 @@ def regress(
             groups, terms, coefficient, nuisance, unit_effects, states, system
         )
         residual = [state.residual for state in states]
+    counted = system.rank + int(unit_effects)
+    absorbed = sum(map(n_seen, groups)) if unit_effects else 0
+    equations = None
+    if family == "gaussian":
+        left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
+        equations = NormalEquations(
+            n, rows, left, *terms, unit_effects, coefficient, counted, absorbed, n_obs
+        )
     return Regression(
         coefficient=coefficient,
         influence=_influence(n, rows, groups, terms, residual, system),
         identified=system.identified,
         null=system.null,
         residual=residual,
-        counted=system.rank + int(unit_effects),
-        absorbed=sum(map(n_seen, groups)) if unit_effects else 0,
+        counted=counted,
+        absorbed=absorbed,
         n_obs=n_obs,
+        equations=equations,
     )
 
 

@@ -58,6 +58,12 @@ def group_data(
     return Group(here, (~missing).astype(float), weights[members], features[members], z)
 
 
+def some_units(group: Group, which: NDArray[np.int64]) -> Group:
+    """Return the group of some of its units."""
+    seen = group.seen if len(group.seen) == 1 else group.seen[which]
+    return Group(group.y[which], seen, group.weights[which], group.features[which], group.varying[which])
+
+
 def n_seen(group: Group) -> int:
     """Return how many units are seen at all."""
     return int(marks(group).any(axis=1).sum())

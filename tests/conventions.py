@@ -32,8 +32,29 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         '"CR1_areg", as in Stata\'s areg; Stata\'s xtreg and reghdfe count as "CR1_fixest" does.',
         "fixest's default covariance is the one for independent errors with equal variance. Here a covariance is "
         "always by unit or by a cluster above it, since the outcomes of a unit are not independent over time.",
-        "Goodman-Bacon's weighted sum of two-by-two comparisons is compared with the coefficient on balanced "
-        "panels without covariates, where the two are equal.",
+        "sandwich's HC0 and HC1 for clusters are CR1 and CR1_areg here, since it has G/(G-1) in both; boottest after "
+        "lm has CR1_areg and after feols CR1. CR3 is summclust's CRV3, with centre=\"mean\" its CRV3J. summclust's "
+        "leverage of a cluster counts the dummies of its units; ours leaves them out.",
+        "fwildclusterboot counts draws that are more extreme; here a draw that ties counts too, and the observed "
+        "statistic is one of the draws. The comparison counts as it does.",
+    ),
+    "goodman_bacon": (
+        "Weights and two-by-two effects are those of the paper's Theorem 1. Units first treated in the first period, "
+        "which bacondecomp would keep as always treated, are not in a sample here.",
+    ),
+    "honest_did": (
+        "Where HonestDiD simulates the least favourable critical value from 1,000 draws and the quantiles of "
+        "the folded normal from a million, ours are integrated. The comparison takes the draws of R's generator"
+        " with the package's seed, so that what is left is the grid and the optimiser.",
+        "The covariance handed to it is CR0 times G/(G-1); the reference runs were made with CR0, and are "
+        "compared with their own covariance.",
+    ),
+    "pretrends": (
+        "Power is that of the test that rejects if any coefficient before treatment is significant on its own, "
+        "as in the package; the joint Wald test's power is ours.",
+    ),
+    "sensitivity": (
+        "sensemakr's adjusted interval has t(dof), its robustness value t(dof - 1); both are followed.",
     ),
     "event_study": ("The conventions are those of twfe.",),
     "callaway_santanna": (
@@ -88,6 +109,15 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
 _SIMPLE_DID = ("nevertreated__varying__ant0__nocov__dr", "simple_overall", "simple")
 
 DISAGREEMENTS: tuple[Disagreement, ...] = (
+    Disagreement(
+        "fwildclusterboot's bootstrap types 13 and 33 and summclust on CR3",
+        (),
+        "In fwildclusterboot 0.14.3 the variance of the observed CR3 statistic has the factor G/(G-1) "
+        "(N-1)/(N-k) and that of the draws has not, so that its p-values for these types are too large: 0.085 "
+        "for the eleven states, where draws and observation treated alike give 0.048. summclust has no such "
+        "factor, and neither have the draws. The comparison repeats the factor; here the observed statistic is "
+        "treated as the draws are (MacKinnon, Nielsen and Webb 2023).",
+    ),
     Disagreement(
         "did 2.3.0 and did 2.5.1 on clusters",
         tuple(

@@ -13,7 +13,9 @@ from typing import Literal, NamedTuple
 
 import goldens
 
-Kind = Literal["exact", "iterative", "differenced", "integrated", "gridded", "simulated", "out of scope"]
+Kind = Literal[
+    "exact", "iterative", "differenced", "integrated", "gridded", "drawn", "simulated", "out of scope"
+]
 
 
 class Tolerance(NamedTuple):
@@ -29,6 +31,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "differenced": Tolerance(goldens.TOLERANCE, 1e-5),
     "integrated": Tolerance(1e-3, 1e-3),
     "gridded": Tolerance(goldens.TOLERANCE, goldens.TOLERANCE),
+    "drawn": Tolerance(goldens.TOLERANCE, goldens.TOLERANCE),
 }
 WHY: dict[str, str] = {
     "exact": "The reference is closed form, or iterates to a tolerance well below 1e-6.",
@@ -44,6 +47,9 @@ WHY: dict[str, str] = {
     "reference's own draws, which are those of R's generator with its seed, each end is within one grid step (two "
     "where its first stage is optimised numerically), and the draws agree with our critical values within three "
     "standard errors. What is closed form is held to 1e-6.",
+    "drawn": "The reference bootstraps: its t statistics are held to 1e-6, and its p-values exactly where all patterns "
+    "of signs are enumerated; where it draws, p-values agree within four binomial standard errors, and the ends of its "
+    "intervals have p-values here that do.",
     "simulated": "The reference draws at random, so it is held to its simulation error and not to digits.",
 }
 
@@ -79,7 +85,6 @@ class Run(NamedTuple):
 CLUSTERED = "cl_(unit|cluster)"
 NOT_CLUSTERED = "Its covariance is not clustered by unit or above."
 COVARIATE_ROW = "The coefficient of the covariate is not a term of the design."
-LATER = "It belongs to the issue on diagnostics and inference."
 NO_DESIGN = "There is no such design here."
 
 _NOT_IN_DID = {
@@ -172,12 +177,19 @@ RULES: tuple[Rule, ...] = (
     Rule("pretrends", r".*", "integrated"),
     Rule("sensemakr", r".*", "exact"),
     Rule("honestdid", r".*", "gridded"),
-    Rule("wildboot_cr3", r".*", "out of scope", LATER),
+    Rule("wildboot_cr3", r".*__(sandwich_vcovCL__HC[01]|summclust.*)", "exact"),
+    Rule("wildboot_cr3", r".*__boottest.*", "drawn"),
+    Rule(
+        "wildboot_cr3",
+        r".*__sandwich_vcovCL__HC[23]",
+        "out of scope",
+        "sandwich gives no number: with unit dummies nested in clusters the blocks that it inverts are singular.",
+    ),
     Rule(
         "fect",
         r".*/fe(_x)?",
         "exact",
-        left_out="Its jackknifed errors belong to the issue on diagnostics and inference; its means of residuals "
+        left_out="Its jackknifed errors are compared for the average of all treated cells; its means of residuals "
         "before treatment shrink towards zero and are not offered; with gaps in the panel its event times number the "
         "periods in which a unit is observed.",
     ),

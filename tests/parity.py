@@ -15,7 +15,7 @@ from typing import Any
 import goldens
 from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
-from references import bacondecomp, did, etwfe, fixest, honestdid, imputation, pretrends, sensemakr
+from references import bacondecomp, did, etwfe, fixest, honestdid, imputation, pretrends, sensemakr, wildboot
 from references.comparison import Comparison
 
 REPORT = Path(__file__).parent / "PARITY.md"
@@ -37,6 +37,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "bacondecomp": ("goodman_bacon", bacondecomp.bacondecomp),
     "pretrends": ("pretrends", pretrends.pretrends),
     "honestdid": ("honest_did", honestdid.honestdid),
+    "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
 }
 
@@ -76,6 +77,7 @@ def differences(runs: list[Run]) -> str:
             if not chosen:
                 continue
             made = [measured(run) for run in chosen]
+            estimates = [bound(c.estimates) for c in made if c.rows]
             errors = [bound(c.std_errors) for c in made if c.has_errors]
             rows.append(
                 (
@@ -84,17 +86,19 @@ def differences(runs: list[Run]) -> str:
                     ", ".join(dict.fromkeys(run.panel for run in chosen)),
                     kind,
                     len(made),
-                    largest(bound(c.estimates) for c in made),
+                    largest(estimates) if estimates else "none compared",
                     largest(errors) if errors else "none compared",
+                    sum(len(c.digits) + len(c.counts) for c in made),
                 )
             )
-    head = ("design", "reference", "panels", "class", "runs", "estimates", "standard errors")
+    head = ("design", "reference", "panels", "class", "runs", "estimates", "standard errors", "other numbers")
     return (
         "## Largest differences\n\n"
         "Estimates: |ours - theirs| / max(|theirs|, their standard error). Standard errors: |ours - theirs| / theirs. "
-        "Both are rounded up to a power of ten; the references print ten digits, so 1e-9 is the least. The tests also "
-        "hold observations, parameters counted and degrees of freedom to the same whole numbers, and covariances, Wald "
-        "tests and p-values to the digits that are printed.\n\n" + table(head, rows)
+        "Both are rounded up to a power of ten; the references print ten digits, so 1e-9 is the least. Other "
+        "numbers are counted: observations, parameters and degrees of freedom are held to the same whole numbers; "
+        "covariances, Wald tests and p-values to the digits that are printed; interval ends and draws to the error of "
+        "their class.\n\n" + table(head, rows)
     )
 
 

@@ -236,7 +236,7 @@ def test_figures_have_a_line_for_each_row(scale: str) -> None:
     for found in (dates, outcomes):
         axis = found.plot().axes[0]
         assert len(axis.get_yticks()) == len(found.tidy())
-        assert ("%" in axis.get_xlabel().split("\n")[0]) == (scale == "proportional")
+        assert ("%" in axis.get_xlabel().rsplit("\n", 1)[0]) == (scale == "proportional")
         assert all(sentence.endswith(".") and "nan" not in sentence for sentence in found.sentences)
 
 

@@ -22,6 +22,7 @@ from study.errors import QuestionError
 from study.estimates import Estimate
 from study.fixed_effects import ESTIMABLE, Family, Regression, Terms, by_feature, period_effects, regress
 from study.influence import Influence
+from study.normal_equations import LinearForm, linear_form
 from study.panel import FloatArray
 from study.poisson import (
     clusters_used,
@@ -151,6 +152,7 @@ def etwfe(
         absorbed=model.fit.absorbed,
         clusters=clusters_used(used),
         convention="CR1_fixest",
+        form=None if estimated.form is None else estimated.form.select(known),
         notes=tuple(notes),
     )
 
@@ -195,13 +197,14 @@ class _Model(NamedTuple):
 
 
 class _Att(NamedTuple):
-    """ATT(g,t) and the mean without treatment, shape (K,), and which of them have an estimate."""
+    """ATT(g,t) and the mean without treatment, shape (K,), which of them have an estimate, and their linear form."""
 
     linear: FloatArray
     influence: Influence
     untreated: FloatArray
     untreated_influence: Influence
     estimable: NDArray[np.bool_]
+    form: LinearForm | None = None
 
 
 def _told(cell: _Cell, reasons: dict[int, str]) -> list[str]:
@@ -271,7 +274,8 @@ def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, vari
         influence = influence + _block(n, members, values, own, len(cell.cohort))
     mean, mean_influence = means.pooled(_sets(means, cell))
     estimable = np.abs(model.fit.null.T @ place).max(axis=0, initial=0.0) < ESTIMABLE
-    return _Att(linear, influence, mean - linear, mean_influence - influence, estimable)
+    form = linear_form(model.fit.equations, place)
+    return _Att(linear, influence, mean - linear, mean_influence - influence, estimable, form)
 
 
 def _exponential(

@@ -9,6 +9,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
 from study.errors import QuestionError
 from study.estimates import Estimate
+from study.normal_equations import linear_form
 from study.question import Sample
 from study.terms import event_time_effects
 
@@ -80,5 +81,6 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         counted=fit.counted,
         absorbed=fit.absorbed,
         convention="CR1_fixest",
+        form=linear_form(fit.equations, terms),
         notes=tuple(events_on_one(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +12,9 @@ from study.cohorts import CohortMeans, cohort_means, events_on_one
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
+from study.fixed_effects import Terms, regress
 from study.influence import Influence
+from study.normal_equations import LinearForm, Rows
 from study.panel import FloatArray
 from study.question import Sample
 from study.terms import event_time_effects
@@ -110,6 +113,7 @@ def lp_did(
         reference=reference,
         n_obs=int(sample.observed.sum()),
         convention="CR0",
+        form=_form(sample, fits, ~reference, weighting),
         notes=(*notes, *events_on_one(times[~reference], size[~reference])),
     )
 
@@ -126,7 +130,8 @@ class _Projection(NamedTuple):
     """The regression of one event time: J starting periods, of which ``now`` and ``base`` are the two periods.
 
     ``start`` are the starting periods, ``dropped`` those of cohorts that cannot be compared. A row's influence is
-    the sum over starts of its weight times ``regressor`` (m, J) times ``error`` (m, J), over ``size``.
+    the sum over starts of its weight times ``regressor`` (m, J) times ``error`` (m, J), over ``size``, the sum of
+    the ``sizes`` (J,) by which the starting periods' differences in differences are averaged.
     """
 
     event_time: int
@@ -137,8 +142,13 @@ class _Projection(NamedTuple):
     regressor: FloatArray
     error: FloatArray
     weights: FloatArray
-    size: float
+    sizes: FloatArray
     dropped: NDArray[np.int64]
+
+    @property
+    def size(self) -> float:
+        """Sum of what weights the starting periods."""
+        return float(self.sizes.sum())
 
 
 def _first(sample: Sample) -> FloatArray:
@@ -168,9 +178,7 @@ def _projection(sample: Sample, rows: _Rows, h: int, weighting: Weighting) -> _P
     position = position[(base >= 0) & (position + h >= 0) & (position + h < n_periods)]
     start, now, base = sample.periods[position], position + h, position - 1 - question.anticipation
     first = rows.first_treated[:, None]
-    treated, clean = first == start, np.isnan(first)
-    if question.comparison == "not_yet_treated":
-        clean = clean | (first - question.anticipation > np.maximum(start, start + h))
+    treated, clean = _enters(sample, first, start, h)
     change = rows.y[:, now] - rows.y[:, base]
     seen = ~np.isnan(change)
     change = np.where(seen, change, 0.0)
@@ -206,9 +214,70 @@ def _projection(sample: Sample, rows: _Rows, h: int, weighting: Weighting) -> _P
         regressor,
         np.where(is_treated | is_clean, error, 0.0),
         rows.weights,
-        float(size.sum()),
+        size,
         dropped,
     )
+
+
+def _enters(
+    sample: Sample, first: FloatArray, start: NDArray[np.int64], h: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return who starts in a period, and who is clean then, shapes (m, J)."""
+    treated, clean = first == start, np.isnan(first)
+    if sample.question.comparison == "not_yet_treated":
+        clean = clean | (first - sample.question.anticipation > np.maximum(start, start + h))
+    return treated, np.broadcast_to(clean, treated.shape)
+
+
+def _form(
+    sample: Sample,
+    fits: list[_Projection],
+    varies: NDArray[np.bool_],
+    weighting: Weighting,
+) -> LinearForm:
+    """Return the terms as coefficients, or with equal weighting as averages of them, of one regression."""
+    used = [(fit.event_time, fit.start) for fit, v in zip(fits, varies, strict=True) if v]
+    place = np.eye(len(fits))[varies]
+    if weighting == "equal":
+        shares = [fit.sizes / fit.size for fit, v in zip(fits, varies, strict=True) if v]
+        place = np.repeat(place, [len(s) for s in shares], axis=0) * np.concatenate(shares)[:, None]
+    return LinearForm(partial(_regression, sample, used, weighting), place)
+
+
+def _regression(sample: Sample, used: list[tuple[int, NDArray[np.int64]]], weighting: Weighting) -> Rows:
+    """Regress the changes of all event times, one below the other, each on its own period effects.
+
+    The start of treatment has one coefficient for each event time, or with equal weighting one for each of its
+    starting periods, whose differences in differences are averaged.
+    """
+    dates, members = sample.groups
+    n, n_periods, n_groups = sample.n_units, len(sample.periods), len(dates)
+    first, d = _first(sample), sample.question.anticipation
+    changes = np.full((len(used), n, n_periods), np.nan)
+    for k, (h, start) in enumerate(used):
+        position = start - sample.periods[0]
+        enters = np.any(_enters(sample, first[:, None], start, h), axis=0)
+        changes[k][:, position] = np.where(
+            enters, sample.y[:, position + h] - sample.y[:, position - 1 - d], np.nan
+        )
+    rows = [units + k * n for k in range(len(used)) for units in members]
+    of_event = np.repeat(np.eye(len(used)), n_groups, axis=0)[:, None, :]
+    starts = (dates[:, None] == sample.periods).astype(float)
+    treated = np.tile(starts, (len(used), 1))[:, :, None] * of_event
+    by_period = np.eye(n_periods)[:, None, :]
+    if weighting == "equal":
+        inside = np.concatenate([np.isin(sample.periods, start) for _, start in used])
+        treated = (treated[:, :, :, None] * by_period).reshape(len(rows), n_periods, -1)[:, :, inside]
+    nuisance = (of_event[:, :, :, None] * by_period).reshape(len(rows), n_periods, -1)
+    fit = regress(
+        changes.reshape(-1, n_periods),
+        rows,
+        Terms(treated, nuisance),
+        np.tile(sample.weights, len(used)),
+        unit_effects=False,
+    )
+    assert fit.equations is not None
+    return Rows(fit.equations, np.tile(np.arange(n), len(used)))
 
 
 def _of_units(sample: Sample, fits: list[_Projection]) -> Influence:

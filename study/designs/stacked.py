@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from study.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units,
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
+from study.fixed_effects import Terms, regress
 from study.gaps import Layout, cohort_gaps
 from study.influence import Influence, side_by_side
+from study.normal_equations import LinearForm, Rows
 from study.panel import FloatArray
 from study.question import Sample
 from study.terms import group_time_effects
@@ -114,6 +117,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         reference=reference,
         n_obs=int(sum(stack.n_obs for stack in stacks)),
         convention="CR0",
+        form=_form(sample, stacks),
         notes=(*notes, *rests_on_one(cohort, period, ~reference & (size == 1))),
     )
 
@@ -167,6 +171,37 @@ def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np
         n_compared,
         (int(size[0]) + n_compared) * len(position),
     )
+
+
+def _form(sample: Sample, stacks: list[_Stack]) -> LinearForm:
+    """Return the terms as coefficients of one regression of all stacks."""
+    windows = [(float(s.cohort[0]), s.period) for s in stacks]
+    reference = np.concatenate([s.period == s.cohort - 1 - sample.question.anticipation for s in stacks])
+    return LinearForm(partial(_regression, sample, windows), np.eye(len(reference))[~reference])
+
+
+def _regression(sample: Sample, windows: list[tuple[float, FloatArray]]) -> Rows:
+    """Regress all stacks, one below the other, on an effect for each stack and period but the base.
+
+    Units and periods have effects in each stack, and a unit has its own weight in all of them.
+    """
+    means, length = cohort_means(sample), len(windows[0][1])
+    window = [np.isin(sample.periods, periods) for _, periods in windows]
+    members = []
+    for (cohort, periods), inside in zip(windows, window, strict=True):
+        for groups in (means.dates == cohort, _clean(sample, means, int(periods[-1]))):
+            units = np.sort(np.concatenate([means.rows[g] for g in np.flatnonzero(groups)]))
+            members.append(units[np.all(sample.observed[np.ix_(units, inside)], axis=1)])
+    unit = np.concatenate(members)
+    y = np.concatenate([sample.y[np.ix_(m, window[k // 2])] for k, m in enumerate(members)])
+    rows = np.split(np.arange(len(unit)), np.cumsum([len(m) for m in members])[:-1])
+    stack = np.repeat(np.eye(len(windows)), 2, axis=0)
+    of_stack = (stack[:, None, :, None] * np.eye(length)[:, None, :]).reshape(len(rows), length, -1)
+    treated = of_stack * (np.arange(len(rows)) % 2 == 0)[:, None, None]
+    reference = np.concatenate([p == g - 1 - sample.question.anticipation for g, p in windows])
+    fit = regress(y, rows, Terms(treated[:, :, ~reference], of_stack), sample.weights[unit])
+    assert fit.equations is not None
+    return Rows(fit.equations, unit)
 
 
 def _clean(sample: Sample, means: CohortMeans, end: int) -> Cells:

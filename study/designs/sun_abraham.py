@@ -18,6 +18,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.fixed_effects import Terms, period_effects, refuse_unidentified, regress
+from study.normal_equations import linear_form
 from study.question import Sample
 from study.terms import group_time_effects
 
@@ -126,5 +127,6 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         counted=fit.counted,
         absorbed=fit.absorbed,
         convention="CR1_fixest",
+        form=linear_form(fit.equations, place[:, known]),
         notes=tuple(notes),
     )

@@ -11,6 +11,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.estimates import Estimate
 from study.fixed_effects import Family, Regression, Terms, period_effects, refuse_unidentified, regress
 from study.influence import Influence
+from study.normal_equations import linear_form
 from study.panel import FloatArray
 from study.question import Sample
 from study.terms import coefficients
@@ -79,6 +80,7 @@ def twfe(sample: Sample) -> Estimate:
         counted=fit.counted,
         absorbed=fit.absorbed,
         convention="CR1_fixest",
+        form=linear_form(fit.equations, np.eye(len(names))),
     )
 
 

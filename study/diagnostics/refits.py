@@ -19,6 +19,8 @@ from study.question import Question, Sample
 if TYPE_CHECKING:
     import pandas as pd
 
+LINE = 30
+
 Progress = Callable[[], None] | None
 Samples = Mapping[str, Callable[[], Sample]]
 
@@ -237,4 +239,7 @@ def axis_label(question: Question, outcome: str | None = None) -> str:
     """Name an axis of effects."""
     unit = "% of the mean without treatment" if question.scale == "proportional" else unit_of(question)
     name = question.outcome if outcome is None else outcome
-    return f"Effect on {name}" + ("" if unit == name else f",\n{unit}")
+    if unit == name:
+        return f"Effect on {name}"
+    apart = " " if len(name) + len(unit) <= LINE else "\n"
+    return f"Effect on {name},{apart}{unit}"

@@ -9,6 +9,7 @@ import numpy as np
 from references.comparison import Comparison, Numbers, fit, matched, numbers
 from study import Estimate, Question
 from study.inference import small_sample_factor
+from study.inference.leave_out import leave_one_cluster_out
 
 
 def asked(name: str) -> tuple[str, Question]:
@@ -81,5 +82,12 @@ def fect(panel: str, run: dict[str, Any]) -> Comparison:
     if panel != "sim_unbalanced":  # with gaps fect numbers the periods in which a unit is observed
         horizon = made["horizon"]
         values |= {f"rel_{e + 1:g}": v for e, v in zip(horizon.event_time, horizon.effect, strict=True)}
-    theirs = [{"term": e["term"], "estimate": e["estimate"]} for e in run["estimates"] if e["term"] in values]
-    return Comparison(matched({term: (value, np.nan) for term, value in values.items()}, theirs))
+    reported = {e["term"]: e for e in run["estimates"] if e["term"] in values}
+    theirs = [{"term": term, "estimate": e["estimate"]} for term, e in reported.items()]
+    ours = {term: (value, np.nan) for term, value in values.items()}
+    if reported["att_avg"].get("se") is not None:
+        sample = fit(panel, question, "imputation").sample
+        jackknifed = leave_one_cluster_out(sample, "imputation", term="treated_average", leads=0)
+        theirs[[t["term"] for t in theirs].index("att_avg")]["se"] = reported["att_avg"]["se"]
+        ours["att_avg"] = (values["att_avg"], jackknifed.std_error)
+    return Comparison(matched(ours, theirs))

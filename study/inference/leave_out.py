@@ -1,0 +1,300 @@
+"""The jackknife over clusters: CR3 standard errors, and which clusters an estimate rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.designs import find_design
+from study.distributions import quantile, two_sided_p
+from study.errors import QuestionError, unknown
+from study.estimates import Estimand, Estimate
+from study.inference.regressions import chosen_term, refuse_few_clusters, regression_term
+from study.normal_equations import jackknife
+from study.panel import FloatArray
+from study.question import Sample
+from study.threads import one_thread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Centre = Literal["estimate", "mean"]
+
+NOTHING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOut:
+    """An effect, and what it is without each of G clusters.
+
+    Attributes
+    ----------
+    design, term : str
+    effect : float
+        With all clusters.
+    without : ndarray, shape (G,)
+        Without each.
+    clusters : ndarray, shape (G,)
+        Their labels.
+    centre : {"estimate", "mean"}
+        Deviations from the effect ("CR3") or from the mean of ``without`` ("CR3J" in summclust).
+    shares_given : bool
+        Whether it is an average over cohorts that has the same weights without a cluster as with it.
+    leverage : ndarray, shape (G,), optional
+        Trace of A_c A^-1 with A_c what the cluster adds to the regressors' information A; it counts no unit effects,
+        of which a cluster has as many as it has units.
+    partial_leverage : ndarray, shape (G,), optional
+        The cluster's share of the variation of the regressors that the effect rests on; the shares add up to one.
+    """
+
+    design: str
+    term: str
+    effect: float
+    without: FloatArray
+    clusters: NDArray[Any]
+    centre: Centre
+    shares_given: bool
+    leverage: FloatArray | None = None
+    partial_leverage: FloatArray | None = None
+
+    @property
+    def n_clusters(self) -> int:
+        """G."""
+        return len(self.without)
+
+    @property
+    def std_error(self) -> float:
+        """Square root of (G-1)/G sum_c (without_c - centre)^2."""
+        around = self.effect if self.centre == "estimate" else self.without.mean()
+        share = (self.n_clusters - 1) / self.n_clusters
+        return float(np.sqrt(share * np.sum((self.without - around) ** 2)))
+
+    @property
+    def statistic(self) -> float:
+        """Effect over standard error."""
+        return self.effect / self.std_error
+
+    @property
+    def p_value(self) -> float:
+        """Of no effect, two-sided, by t(G-1)."""
+        return float(two_sided_p(np.array(self.statistic), self.n_clusters - 1))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the confidence interval by t(G-1)."""
+        half = quantile((1 + level) / 2, self.n_clusters - 1) * self.std_error
+        return self.effect - half, self.effect + half
+
+    @property
+    def effective_clusters(self) -> float | None:
+        """Effective number of clusters of Carter, Schnepel and Steigerwald (2017) for independent errors.
+
+        G / (1 + coefficient of variation^2) of what clusters add to the variance; with independent errors, of variances
+        inverse to the weights, that is their partial leverage.
+        """
+        if self.partial_leverage is None:
+            return None
+        return float(np.sum(self.partial_leverage) ** 2 / np.sum(self.partial_leverage**2))
+
+    def tidy(self, level: float = 0.95) -> pd.DataFrame:
+        """Return one row: estimate, standard error, statistic, p-value, interval."""
+        import pandas as pd
+
+        low, high = self.interval(level)
+        row = {"term": self.term, "estimate": self.effect, "std_error": self.std_error}
+        row |= {"statistic": self.statistic, "p_value": self.p_value, "conf_low": low, "conf_high": high}
+        return pd.DataFrame([row])
+
+    def by_cluster(self) -> pd.DataFrame:
+        """Return one row a cluster: the effect without it, and where they are known its leverages."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"cluster": self.clusters, "without": self.without}
+        if self.leverage is not None:
+            columns |= {"leverage": self.leverage, "partial_leverage": self.partial_leverage}
+        return pd.DataFrame(columns)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, in complete sentences."""
+        low, high = self.interval()
+        least, most = int(np.argmin(self.without)), int(np.argmax(self.without))
+        said = [
+            f"{self.design}, {self.term}: the effect is {self.effect:.4g}; with one of {self.n_clusters} clusters left "
+            f"out it lies between {self.without[least]:.4g} (without {self.clusters[least]}) and "
+            f"{self.without[most]:.4g} (without {self.clusters[most]}).",
+            f"Its jackknife standard error (CR3) is {self.std_error:.4g}, which gives a 95% interval of {low:.4g} to "
+            f"{high:.4g} and p = {self.p_value:.3g} with {self.n_clusters - 1} degrees of freedom.",
+        ]
+        if self.partial_leverage is not None:
+            top = int(np.argmax(self.partial_leverage))
+            said.append(
+                f"The variation that it rests on is worth {self.effective_clusters:.1f} clusters of equal size; "
+                f"{self.clusters[top]} has the largest share of it, {self.partial_leverage[top]:.0%}."
+            )
+        if self.shares_given:
+            said.append(
+                "The average has the same weights without a cluster as with it; leave_one_cluster_out estimates them "
+                "anew."
+            )
+        return tuple(said)
+
+
+def cr3(
+    sample: Sample,
+    design: str,
+    *,
+    term: str | None = None,
+    centre: Centre = "estimate",
+    **options: Any,
+) -> LeaveOut:
+    """Return the CR3 standard error of a linear regression's term, from its exact estimates without each cluster.
+
+    With A_c and s_c what cluster c adds to the information A and the score, the coefficients without it are
+    b - (A - A_c)^-1 s_c, so that no regression is run again (MacKinnon, Nielsen and Webb 2023).
+
+    Parameters
+    ----------
+    sample : Sample
+        Clusters are the question's, or units.
+    design : {"twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did"}
+    term : str, optional
+        A term, or an average by name; the headline if not given. Averages take the shares that weight their
+        terms, and the means of covariates in them, as given; :func:`leave_one_cluster_out` estimates them anew.
+    centre : {"estimate", "mean"}
+    **options
+        Options of the design.
+
+    Raises
+    ------
+    QuestionError
+        If there is one cluster or one that is treated, the design is no linear regression, there is no such term,
+        or it has no estimate without some cluster.
+
+    References
+    ----------
+    MacKinnon, J. G., Nielsen, M. Ø., and Webb, M. D. (2023). Leverage, influence, and the jackknife in clustered
+    regression models: Reliable inference using summclust. Stata Journal 23(4).
+    Carter, A. V., Schnepel, K. T., and Steigerwald, D. G. (2017). Asymptotic behavior of a t-test robust to cluster
+    heterogeneity. Review of Economics and Statistics 99(4).
+    """
+    _refuse_centre("cr3", centre)
+    asked = regression_term("cr3", sample, design, term, options)
+    with one_thread():
+        left = jackknife(asked.target)
+        away = np.einsum("gr,gr->g", left.away, asked.target.score)
+    refuse_lost("cr3", asked.term, asked.clusters[left.lost])
+    return _checked(
+        LeaveOut(
+            design,
+            asked.term,
+            asked.target.value,
+            asked.target.value - away,
+            asked.clusters,
+            centre,
+            asked.shares_given,
+            left.leverage,
+            asked.target.partial_leverage,
+        )
+    )
+
+
+def leave_one_cluster_out(
+    sample: Sample,
+    design: str,
+    *,
+    term: str | None = None,
+    centre: Centre = "estimate",
+    progress: Callable[[], None] | None = None,
+    **options: Any,
+) -> LeaveOut:
+    """Return the jackknife over clusters by fitting a design anew without each; for any design.
+
+    Everything is estimated anew: nuisance functions, shares of cohorts, means to divide by.
+
+    Parameters
+    ----------
+    sample : Sample
+    design : str
+    term : str, optional
+        A term, or an average by name; the headline if not given.
+    centre : {"estimate", "mean"}
+    progress : callable, optional
+        Called after each refit.
+    **options
+        Options of the design.
+
+    Raises
+    ------
+    QuestionError
+        If there is one cluster or one that is treated, there is no such term, or without some cluster the design
+        has no answer, or one to another question, since a cohort or an event time is gone.
+    """
+    who = "leave_one_cluster_out"
+    _refuse_centre(who, centre)
+    chosen = find_design(design)
+    refuse_few_clusters(who, sample)
+    fit = chosen(sample, **options)
+    whole = chosen_term(who, fit, term)
+    numbers, first = np.unique(sample.cluster, return_index=True)
+    labels, without = sample.cluster_labels[first], np.empty(len(numbers))
+    for c, label in zip(numbers, labels, strict=True):
+        try:
+            refit = chosen(sample.only(sample.cluster != c, f"cluster {label} is left out"), **options)
+            gone = sorted(_needed(fit, term) - _needed(refit, term))
+            if gone:
+                raise QuestionError(f"{', '.join(gone)} cannot be estimated")
+            without[c] = chosen_term(who, refit, term).effect[0]
+        except QuestionError as error:
+            raise QuestionError(
+                f"{who}: without cluster {label} {design} does not answer the same question: {error}"
+            ) from error
+        if progress is not None:
+            progress()
+    return _checked(
+        LeaveOut(design, whole.terms[0], float(whole.effect[0]), without, labels, centre, shares_given=False)
+    )
+
+
+def _needed(fit: Estimate, term: str | None) -> set[str]:
+    """Return the terms that an average is of, which have to be the same without a cluster."""
+    if fit.estimand is Estimand.COEFFICIENT or term in fit.terms:
+        return set()
+    needed, last = fit.varies & (fit.event_time >= 0), fit.sample.question.horizon
+    if last is not None and term in (None, "event_average"):
+        needed &= fit.event_time <= last
+    by_event_time = fit.by_event_time
+    if term in by_event_time.terms:
+        needed = fit.varies & (fit.event_time == by_event_time.event_time[by_event_time.terms.index(term)])
+    return {name for name, n in zip(fit.terms, needed, strict=True) if n}
+
+
+def refuse_lost(who: str, term: str, clusters: NDArray[Any]) -> None:
+    """Refuse a term that is not identified without some clusters."""
+    if len(clusters):
+        others = f" (nor without {len(clusters) - 1} others)" if len(clusters) > 1 else ""
+        raise QuestionError(
+            f"{who}: {term} has no estimate without cluster {clusters[0]}{others}; choose a term that rests on more "
+            "clusters, or pool cohorts with cohort_width."
+        )
+
+
+def _refuse_centre(who: str, centre: str) -> None:
+    if centre not in get_args(Centre):
+        raise unknown("centre", str(centre), get_args(Centre), who)
+
+
+def _checked(found: LeaveOut) -> LeaveOut:
+    """Refuse a jackknife that says nothing."""
+    if not np.all(np.isfinite(found.without)) or not np.isfinite(found.effect):
+        raise QuestionError(
+            f"{found.design}: {found.term} is not defined without some cluster; use another scale or term."
+        )
+    if not found.std_error > NOTHING * np.abs(found.without).max():
+        raise QuestionError(
+            f"{found.design}: {found.term} is the same without every cluster, so it has no variance."
+        )
+    return found

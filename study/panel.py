@@ -173,7 +173,7 @@ class Panel:
         listed = each > 1
         order = np.argsort(codes) if listed else np.empty(0, dtype=np.int64)
         columns = np.argsort(rows.when_first()) if listed else order
-        first = order * each if listed else _first_of_units(rows, roles.unit)
+        first = order * each if listed else rows.first_of(roles.unit)
 
         def wide(column: str) -> FloatArray:
             if listed:
@@ -209,12 +209,6 @@ class Panel:
             provenance=provenance,
             populations=populations,
         )
-
-
-def _first_of_units(rows: Rows, unit: str) -> NDArray[np.int64]:
-    """Return the first row of each unit, in the order of their labels."""
-    first = np.unique(rows.first_rows(unit))
-    return first[np.argsort(rows.labels(unit)[1][first])]
 
 
 def load_panel(name: str) -> Panel:

@@ -128,7 +128,7 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
         )
     warned = [r.few_clusters for r in every if r.task.row == plan.headline and r.few_clusters]
     if warned:
-        notes.append(f"{warned[0]}")
+        notes.append(warned[0].replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1))
     if first.randomization:
         notes.append(
             f"The randomization p-value deals event dates anew within strata of {plan.strata} "

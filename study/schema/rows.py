@@ -100,7 +100,11 @@ class Rows:
 
     def first_rows(self, column: str) -> NDArray[np.int64]:
         """Return for each row the first row with the same label."""
-        return self._once("first", column, lambda name: _first_rows(self.labels(name)[1]))
+        return self._once("first", column, lambda _: self.first_of(column)[self.labels(column)[1]])
+
+    def first_of(self, column: str) -> NDArray[np.int64]:
+        """Return for each label, as :meth:`labels` sorts them, the first row that has it."""
+        return self._once("first_of", column, lambda _: _first_of(self.labels(column)[1]))
 
     def _once(self, what: str, column: str, read: Callable[[str], Any]) -> Any:
         if (what, column) not in self._parsed:
@@ -202,8 +206,8 @@ def _distinct(when: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.sort(pd.unique(when[~np.isnan(when)])).astype(np.int64)
 
 
-def _first_rows(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _first_of(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     first = np.empty(int(codes.max(initial=-1)) + 1, dtype=np.int64)
     # Of repeated indices numpy keeps the last assignment, which in reversed order is the first row.
     first[codes[::-1]] = np.arange(len(codes))[::-1]
-    return first[codes]
+    return first

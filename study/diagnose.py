@@ -14,7 +14,7 @@ from study.errors import QuestionError
 from study.estimates import Estimand, Estimate
 from study.panel import Panel
 from study.plan import Plan, Task
-from study.question import Sample
+from study.question import Comparison, Sample, Scale
 from study.threads import one_thread
 
 AGAINST = "What the data say against it"
@@ -124,7 +124,7 @@ def _jobs(
 ) -> Iterator[Job]:
     """Yield the diagnostics in the order of the page, without those that are about other designs."""
     yield from _against(plan, task, sample, fit, placebos)
-    yield from _overturning(task, sample, fit)
+    yield from _overturning(plan, task, sample, fit)
     uncertain = partial(
         of.uncertainty,
         sample,
@@ -163,7 +163,7 @@ def _against(
         yield Job("spillovers", AGAINST, 1, near)
 
 
-def _overturning(task: Task, sample: Sample, fit: Estimate) -> Iterator[Job]:
+def _overturning(plan: Plan, task: Task, sample: Sample, fit: Estimate) -> Iterator[Job]:
     """Yield what says how strong a violation has to be."""
     name, options, level = task.row.name, task.options, task.level
     if fit.estimand is not Estimand.COEFFICIENT:
@@ -176,10 +176,27 @@ def _overturning(task: Task, sample: Sample, fit: Estimate) -> Iterator[Job]:
             linear = task.question.but(scale="level").sample(sample.panel)
         yield Job("sensitivity", OVERTURNS, 1, partial(of.sensitivity, linear, name, level=level, **options))
         yield Job("oster", OVERTURNS, 1, partial(of.oster, linear, name, **options))
-    for diagnostic, told in (
-        (of.misclassification, 1),
-        (of.leave_one_cohort_out, 1),
-        (of.leave_one_unit_out, 1),
-    ):
+    for diagnostic in (of.misclassification, of.leave_one_cohort_out, of.leave_one_unit_out):
         made = partial(diagnostic, sample, name, level=level, **options)
-        yield Job(diagnostic.__name__, OVERTURNS, told, made)
+        yield Job(diagnostic.__name__, OVERTURNS, 1, made)
+    yield Job(
+        "specification_curve", OVERTURNS, 1 + len(plan.scales), partial(_curve, plan, task, sample.panel)
+    )
+
+
+def _curve(plan: Plan, task: Task, panel: Panel) -> Finding:
+    """Return the curve over the plan's designs, covariates and scales, its populations and both comparison groups."""
+    rows = [row for row in plan.rows if not find_design(row.name).draws]
+    designs = {(row.name, tuple(row.options.items())): row for row in rows}
+    covariates = dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)
+    return of.specification_curve(
+        panel,
+        task.question.but(covariates=()),
+        designs=[(row.name, row.options) for row in designs.values()],
+        scales=[name for name in get_args(Scale) if name in plan.scales],
+        populations=plan.populations,
+        comparisons=get_args(Comparison),
+        covariates=list(covariates),
+        draws=plan.band_draws,
+        seed=task.seed,
+    )

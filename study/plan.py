@@ -96,6 +96,8 @@ class Plan:
         Attribute within which `study diagnose` looks for spillovers; empty for none.
     placebos : dict of str to str or dict
         By label, panels like ``panel`` on whose outcomes the events should have no effect.
+    populations : tuple of str
+        Of the specification curve of `study diagnose`.
     """
 
     panel: str | dict[str, Any]
@@ -114,6 +116,7 @@ class Plan:
     window: tuple[int, int]
     neighbours: str = ""
     placebos: dict[str, str | dict[str, Any]] = field(default_factory=dict)
+    populations: tuple[str, ...] = ("all",)
 
     def tasks(self) -> Iterator[Task]:
         """Yield every cell of every table; the headline's cells carry the randomization test."""
@@ -228,6 +231,7 @@ def read_plan(path: Path) -> Plan:
             seed=content["seed"],
             window=(content["figure"]["window"][0], content["figure"]["window"][1]),
             neighbours=content.get("diagnose", {}).get("neighbours", ""),
+            populations=tuple(content.get("diagnose", {}).get("populations", ("all",))),
             placebos={
                 label: _panel(entry, path)
                 for label, entry in content.get("diagnose", {}).get("placebos", {}).items()

@@ -78,6 +78,16 @@ def test_the_table_has_every_row_and_the_figure_one_line_each() -> None:
     assert len(axis.get_yticks()) == len(made.rows)
 
 
+def test_shares_are_drawn_in_percent_and_the_randomization_test_is_named_in_the_figure() -> None:
+    shares = QUESTION.but(scale="proportional").sample(simulated.panel(80, level=8.0))
+    made = uncertainty(shares, "callaway_santanna", permutations=9, draws=99)
+    (axis,) = made.plot().axes
+    drawn = np.concatenate([line.get_xdata() for line in axis.lines])
+    assert np.any(np.isclose(drawn, 100 * made.rows[0].estimate))
+    assert made.randomization is not None
+    assert f"{made.randomization.p_value:.3f}" in axis.get_title()
+
+
 def test_the_scale_of_the_outcome_moves_intervals_and_no_p_value() -> None:
     panel = simulated.panel(60)
     tenfold = replace(panel, outcomes={"y": 10 * panel.outcomes["y"]})

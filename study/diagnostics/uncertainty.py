@@ -110,7 +110,15 @@ class Uncertainty:
     def plot(self) -> Figure:
         """Draw the intervals, one below the other."""
         finite = [row for row in self.rows if np.isfinite(row.conf_high - row.conf_low)]
-        return dot_figure(finite, xlabel=axis_label(self.question), level=self.level)
+        figure = dot_figure(
+            finite,
+            xlabel=axis_label(self.question),
+            percent=self.question.scale == "proportional",
+            level=self.level,
+        )
+        if self.randomization is not None:
+            figure.axes[0].set_title(f"Randomization p-value {self.randomization.p_value:.3f}", fontsize=8)
+        return figure
 
 
 def uncertainty(

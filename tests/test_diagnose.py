@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from plans import PANEL, PLAN
 
 from study import QuestionError
 from study import run as running
 from study.diagnose import SECTIONS, Verdict, diagnose
+from study.diagnostics.honest.finding import HonestDid
+from study.diagnostics.placebo_dates import PlaceboDates
+from study.diagnostics.uncertainty import Uncertainty
 from study.plan import read_plan
 from study.report.verdict import conclusion, details, verdict_text
 
@@ -95,6 +101,53 @@ def test_an_interval_with_zero_has_no_sign_and_one_without_is_bounded_or_objecte
 
 def test_placebos_that_move_are_an_objection(verdict: Verdict) -> None:
     assert "outcomes that should have none (other)" in " ".join(conclusion(verdict))
+
+
+def changed(found: Verdict, **findings: Any) -> str:
+    """Return the conclusion with some findings put in place of those that were made."""
+    checks = tuple(c._replace(finding=findings.get(c.job.name, c.finding)) for c in found.checks)
+    return " ".join(conclusion(replace(found, checks=checks)))
+
+
+def test_each_objection_rests_on_what_its_diagnostic_found(verdict: Verdict) -> None:
+    dates = verdict.found("placebo_dates", PlaceboDates)
+    honest = verdict.found("honest_relative_magnitudes", HonestDid)
+    uncertain = verdict.found("uncertainty", Uncertainty)
+    assert dates is not None
+    assert honest is not None
+    assert uncertain is not None
+    assert uncertain.randomization is not None
+    assert uncertain.rows[0].excludes_zero
+    for p, objected in ((0.2, False), (0.01, True)):
+        assert ("placebo dates (p" in changed(verdict, placebo_dates=replace(dates, p_joint=p))) == objected
+        test = replace(uncertain.randomization, p_value=p)
+        said = changed(verdict, uncertainty=replace(uncertain, randomization=test))
+        assert ("the randomization test" in said) != objected
+    for breakdown, objected in ((0.4, True), (1.7, False), (None, False)):
+        made = replace(honest, breakdown=breakdown)
+        assert ("a sign that is lost" in changed(verdict, honest_relative_magnitudes=made)) == objected
+
+
+def test_the_joint_test_before_treatment_is_an_objection_only_where_it_rejects(verdict: Verdict) -> None:
+    path = verdict.fit.by_event_time
+    rejects = path.test(path.pre).p_value < 0.05
+    assert ("all effects before treatment" in " ".join(conclusion(verdict))) == rejects
+    bent = np.where(verdict.fit.event_time < 0, 50.0 * np.abs(verdict.fit.event_time), verdict.fit.linear)
+    trending = replace(verdict, fit=replace(verdict.fit, linear=np.where(verdict.fit.reference, 0.0, bent)))
+    assert "all effects before treatment" in " ".join(conclusion(trending))
+    flat = np.where(verdict.fit.event_time < 0, 0.0, verdict.fit.linear)
+    assert "all effects before" not in " ".join(
+        conclusion(replace(verdict, fit=replace(verdict.fit, linear=flat)))
+    )
+
+
+def test_shares_have_the_sensitivity_of_the_coefficient_in_levels(tmp_path: Path) -> None:
+    text = PLAN.replace(
+        'label = "CS"', 'label = "CS"\noptions = { method = "reg" }\nquestion = { covariates = ["x1"] }'
+    )
+    found = made(tmp_path, "sim1/count/proportional", text=text)
+    for name in ("sensitivity", "oster"):
+        assert found.found(name, object) is not None, name
 
 
 def test_a_static_coefficient_is_decomposed_and_has_no_pre_trends(tmp_path: Path) -> None:

@@ -36,6 +36,24 @@ def test_it_is_the_path_without_its_reference(panel: Panel) -> None:
     np.testing.assert_allclose(np.diag(path.covariance), expected, rtol=1e-12)
 
 
+def test_terms_in_another_order_are_the_same_path(panel: Panel) -> None:
+    fit = estimate(panel, QUESTION, "event_study")
+    turned = np.arange(len(fit.terms))[::-1]
+    reversed_fit = replace(
+        fit,
+        terms=tuple(fit.terms[k] for k in turned),
+        linear=fit.linear[turned],
+        linear_influence=fit.linear_influence @ np.eye(len(turned))[:, turned],
+        event_time=fit.event_time[turned],
+        reference=fit.reference[turned],
+        form=None,
+    )
+    path, again = event_path(fit, "test"), event_path(reversed_fit, "test")
+    np.testing.assert_array_equal(again.event_time, path.event_time)
+    np.testing.assert_allclose(again.effect, path.effect, rtol=1e-12)
+    np.testing.assert_allclose(again.covariance, path.covariance, rtol=1e-9)
+
+
 def test_the_window_can_be_chosen_and_with_anticipation_the_reference_moves(panel: Panel) -> None:
     fit = estimate(panel, QUESTION.but(anticipation=1))
     path = event_path(fit, "test", before=1, after=0)

@@ -10,7 +10,7 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError
-from study.question import Sample
+from study.question import FlowStep, Sample
 
 
 def dated(*dates: float) -> Panel:
@@ -179,3 +179,17 @@ def test_a_table_of_a_plan_makes_a_question_or_names_the_key_that_is_wrong() -> 
         Question.from_dict({"outcom": "y", "event": "event"}, "study.toml")
     with pytest.raises(QuestionError, match=r"study.toml: event is missing; say which."):
         Question.from_dict({"outcome": "y"}, "study.toml")
+
+
+def test_a_sample_of_some_units_has_weights_of_mean_one_and_numbers_its_clusters_anew():
+    whole = Question("y", "event", weights="size", cluster="state").sample(simulated.panel(60))
+    keep = whole.attributes["state"] != whole.attributes["state"][0]
+    part = whole.only(keep, "of another state")
+    assert part.weights.mean() == pytest.approx(1)
+    np.testing.assert_allclose(part.weights / part.weights[0], whole.weights[keep] / whole.weights[keep][0])
+    assert sorted(set(part.cluster)) == list(range(len(set(whole.attributes["state"][keep]))))
+    assert part.flow[-1] == FlowStep("of another state", int((~keep).sum()), kept=False)
+    with pytest.raises(QuestionError, match="no treated unit is left"):
+        whole.only(np.isnan(whole.first_treated), "treated")
+    with pytest.raises(QuestionError, match="no untreated unit is left"):
+        whole.only(~np.isnan(whole.first_treated), "never treated")

@@ -10,6 +10,7 @@ import simulated
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics import uncertainty
+from study.inference import largest_draws
 from study.inference.leave_out import cr3
 from study.inference.permuted import randomization
 from study.inference.wild import wild_bootstrap
@@ -47,6 +48,19 @@ def test_the_bootstrap_is_near_the_normal_interval_with_many_clusters() -> None:
     rows = {row.label: row for row in made.rows}
     assert rows["multiplier bootstrap-t"].conf_low == pytest.approx(rows["CR1"].conf_low, abs=0.02)
     assert made.randomization is None
+
+
+def test_the_bootstrap_p_value_counts_draws_over_their_own_errors_and_the_estimate_among_them() -> None:
+    clustered = sample(cluster="state")
+    made = uncertainty(clustered, "event_study", permutations=0, draws=99, seed=3)
+    row = next(row for row in made.rows if row.label == "multiplier bootstrap-t")
+    fit = estimate(clustered.panel, clustered.question, "event_study").headline
+    sums = fit.influence_map.cluster_sums(clustered.cluster)
+    error = np.sqrt(17 / 16 * np.sum(sums**2)) / clustered.n_units
+    drawn = largest_draws(sums, 99, 3, "webb", "drawn")
+    assert row.std_error == pytest.approx(error)
+    assert row.p_value == (1 + np.sum(drawn >= abs(fit.effect[0]) / error)) / 100
+    assert row.conf_high - row.estimate == pytest.approx(error * np.quantile(drawn, 0.95))
 
 
 def test_what_a_design_does_not_offer_is_named_and_the_rest_is_there() -> None:

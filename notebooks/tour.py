@@ -79,3 +79,32 @@ compared = study.compare(panel, plain, designs=names)
 print(compared.tidy()[["design", "estimate", "std_error", "compared"]].to_string(index=False))
 print(compared.tests().T)
 print("\n".join(compared.notes))
+
+# %% [markdown]
+# **What speaks against it?** A diagnostic answers with sentences, a table and a figure: would the test for pre-trends
+# have seen a trend that matters, how large a violation of parallel trends overturns the result, and does a field
+# move that needs few accelerators? `study diagnose` puts all of them on one page.
+
+# %%
+logs = question.but(scale="log1p")
+fit = study.estimate(panel, logs, design="callaway_santanna", method="reg")
+print(study.diagnostics.pretrends(fit).sentences[1])
+honest = study.diagnostics.honest_did(fit)
+print(*honest.sentences[:2], sep="\n")
+figure = honest.plot()
+robotics = {"robotics papers": (study.load_panel("robotics"), "papers")}
+placebo = study.diagnostics.placebo_outcomes(panel, logs, robotics, "callaway_santanna", method="reg")
+print(
+    placebo.tidy()[["outcome", "estimate", "conf_low", "conf_high", "p_value"]]
+    .round(3)
+    .to_string(index=False)
+)
+
+# %% [markdown]
+# Standard errors are results too: the same interval by several ways of inference, and the randomization test.
+
+# %%
+shown = ["inference", "estimate", "std_error", "conf_low", "conf_high", "p_value"]
+plain_logs = logs.but(covariates=()).sample(panel)
+table = study.diagnostics.uncertainty(plain_logs, "event_study", permutations=99).tidy()
+print(table[shown].round(3).to_string(index=False))

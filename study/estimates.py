@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 Shares = Literal["estimated", "fixed"]
+Against = Literal["base", "all_before"]
 
 
 class Estimand(StrEnum):
@@ -60,6 +61,9 @@ class Estimate:
         over units are the shares, and it is the influence of their estimation.
     shares : {"estimated", "fixed"}
         Whether averages carry the influence of estimated shares, or take them as given.
+    against : {"base", "all_before"}
+        Whether effects after treatment are against the question's base, as those before it are, or against all
+        periods before treatment.
     cohort, period, event_time : ndarray, shape (K,)
         Labels of the terms, NaN where a term is not of one cohort, period or event time.
     reference : ndarray of bool, shape (K,)
@@ -97,6 +101,7 @@ class Estimate:
     untreated_influence: Influence | None = None
     membership: Influence | None = None
     shares: Shares = "estimated"
+    against: Against = "base"
     counted: int = 0
     absorbed: int = 0
     clusters: int = 0

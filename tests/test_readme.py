@@ -8,6 +8,10 @@ import sys
 
 from plans import ROOT
 
+from study import run as running
+from study.diagnostics import placebo_dates, placebo_outcomes
+from study.plan import read_plan
+
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
@@ -50,6 +54,18 @@ def test_every_file_and_command_that_the_readme_names_exists():
         re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", README)))
     ):
         assert re.search(rf"│ {command}\b", help_text), command
+
+
+def test_placebo_fields_and_dates_are_as_the_findings_say():
+    plan = read_plan(ROOT / "paper/study.toml")
+    task, panel = plan.ask("main/papers/log1p"), running.load(plan)
+    outcomes = {label: (other, "papers") for label, other in running.placebo_panels(plan).items()}
+    placebos = placebo_outcomes(panel, task.question, outcomes, task.row.name, **task.options)
+    robotics = next(row for row in placebos.refits.rows if row.label == "robotics")
+    assert robotics.estimate > placebos.whole.estimate
+    assert placebos.moved == ["robotics"]
+    sample = task.question.sample(panel)
+    assert placebo_dates(sample, task.row.name, draws=999, **task.options).p_joint < 0.05
 
 
 def test_the_findings_are_the_recorded_ones():

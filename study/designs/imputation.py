@@ -115,6 +115,7 @@ def imputation(
         n_obs=int(sample.observed.sum()),
         convention="CR0",
         notes=(*effects.notes, *before.notes),
+        against="all_before",
     )
     event_time = np.concatenate([effects.period - effects.cohort, before.event_time])
     terms = (*fit.terms[: len(effects.linear)], *(f"event {e:g}" for e in before.event_time))

@@ -66,8 +66,9 @@ def event_path(
     Raises
     ------
     QuestionError
-        If the estimate is a coefficient, has another base than the universal one, too few event times before
-        or none after treatment, a gap between event times, one cluster, or a singular covariance.
+        If the estimate is a coefficient, has another base than the universal one or not the same before and after
+        treatment (Roth 2024), too few event times before or none after treatment, a gap between event times, one
+        cluster, or a singular covariance.
     """
     if fit.estimand is Estimand.COEFFICIENT:
         raise QuestionError(
@@ -78,6 +79,12 @@ def event_path(
         raise QuestionError(
             f'{who}: effects before treatment have base="varying", each against the period before it; ask the '
             'question with base="universal", which compares all periods with one.'
+        )
+    if fit.against == "all_before":
+        raise QuestionError(
+            f"{who}: {fit.design} compares periods after treatment with all periods before it, but those before with "
+            "the last of them only, so that a violation of parallel trends does not shift both alike; use a design "
+            "with one base, such as callaway_santanna, sun_abraham or event_study."
         )
     if fit.n_clusters < 2:
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")

@@ -58,7 +58,7 @@ def verdict_text(verdict: Verdict) -> str:
             )
         ]
         if told:
-            parts.append(_section(section, told))
+            parts.append(_section(section, dict.fromkeys(told)))
     return "\n\n".join(parts)
 
 

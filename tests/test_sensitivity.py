@@ -17,9 +17,9 @@ from test_dml_panel import panel as dml_source
 
 from study import Question, estimate
 from study.diagnostics import omitted
-from study.diagnostics.linear_form import LinearForm, linear_form
 from study.diagnostics.ml_sensitivity import bounds, ml_sensitivity
 from study.diagnostics.oster import Moments, bias_adjusted, breakdown_delta, moments, oster
+from study.diagnostics.partialled import Partialled, partialled
 from study.diagnostics.sensitivity import sensitivity
 from study.distributions import quantile
 from study.errors import QuestionError
@@ -162,7 +162,7 @@ def test_a_confounder_that_would_explain_more_than_all_of_treatment_cannot_exist
 @pytest.mark.parametrize("gaps", [0.0, 0.15])
 def test_the_within_form_is_the_regression_on_dummies(gaps, weights):
     made = sample("moving", "other", source=with_second_mover(gaps), weights=weights)
-    c = linear_form(made, "twfe", None, "test").coefficient
+    c = partialled(made, "twfe", None, "test").coefficient
     whole = dummy_regression(made)
     assert c.estimate == pytest.approx(whole.params[0], rel=EXACT)
     assert c.std_error == pytest.approx(whole.bse[0], rel=EXACT)
@@ -172,7 +172,7 @@ def test_the_within_form_is_the_regression_on_dummies(gaps, weights):
 @pytest.mark.parametrize("fields", [{}, {"cluster": "state"}, {"weights": "size"}, {"anticipation": 1}])
 def test_the_within_form_has_the_coefficient_and_clustered_error_of_twfe(fields):
     made = sample("moving", gaps=0.1, **fields)
-    c = linear_form(made, "twfe", "within", "test").coefficient
+    c = partialled(made, "twfe", "within", "test").coefficient
     fit = estimate(made.panel, made.question, "twfe")
     assert c.estimate == pytest.approx(fit.effect[0], rel=EXACT)
     assert c.clustered_error == pytest.approx(fit.std_error[0], rel=EXACT)
@@ -183,7 +183,7 @@ def test_the_within_form_takes_treatment_that_switches_off():
     whole = simulated.panel(50)
     path = (np.random.default_rng(0).random(whole.outcomes["y"].shape) < 0.4).astype(float)
     made = sample("moving", source=replace(whole, first_treated={}, treatment={"event": path}))
-    c = linear_form(made, "twfe", None, "test").coefficient
+    c = partialled(made, "twfe", None, "test").coefficient
     fit = estimate(made.panel, made.question, "twfe")
     assert (c.estimate, c.clustered_error) == pytest.approx((fit.effect[0], fit.std_error[0]), rel=EXACT)
     with pytest.raises(QuestionError, match="one date of treatment"):
@@ -193,7 +193,7 @@ def test_the_within_form_takes_treatment_that_switches_off():
 @pytest.mark.parametrize("group", [("moving",), ("moving", "other")])
 def test_strength_is_the_share_of_residual_sums_of_squares(group):
     made = sample("moving", "other", source=with_second_mover(0.1))
-    strength = linear_form(made, "twfe", None, "test").strength(group)
+    strength = partialled(made, "twfe", None, "test").strength(group)
     rest = tuple(name for name in ("moving", "other") if name not in group)
     whole, short = dummy_regression(made), dummy_regression(made, rest)
     assert strength.outcome == pytest.approx(1 - whole.ssr / short.ssr, rel=1e-8)
@@ -225,7 +225,7 @@ def did_by_cohort(made, horizon: int | None) -> float:
 @pytest.mark.parametrize(("horizon", "anticipation"), [(None, 0), (1, 0), (2, 1)])
 def test_without_covariates_the_long_difference_averages_differences_in_differences(horizon, anticipation):
     made = sample(horizon=horizon, anticipation=anticipation)
-    c = linear_form(made, "twfe", "long_difference", "test").coefficient
+    c = partialled(made, "twfe", "long_difference", "test").coefficient
     assert c.estimate == pytest.approx(did_by_cohort(made, horizon), rel=EXACT)
     assert c.dof == made.n_units - 2
 
@@ -233,7 +233,7 @@ def test_without_covariates_the_long_difference_averages_differences_in_differen
 @pytest.mark.parametrize("weights", [None, "size"])
 def test_the_long_difference_is_least_squares_on_one_row_a_unit(weights):
     made = sample("x1", "x2", horizon=2, gaps=0.5, n=120, weights=weights)
-    form = linear_form(made, "twfe", "long_difference", "test")
+    form = partialled(made, "twfe", "long_difference", "test")
     start = {g: np.flatnonzero(made.periods == g)[0] for g in made.cohorts}
     with warnings.catch_warnings(action="ignore"):
         after = np.column_stack([np.nanmean(made.y[:, s : s + 3], axis=1) for s in start.values()])
@@ -353,7 +353,7 @@ def test_default_benchmarks_are_each_covariate_and_all_together():
     one = sensitivity(sample(*FIXED), form="long_difference", benchmarks=["x2"], multiples=[(1, 2)])
     bound = next(s for s in one.scenarios if s.kind == "bound")
     assert "1 times with treatment and 2 times with the outcome as strong as x2" in bound.label
-    strength = linear_form(sample(*FIXED), "twfe", "long_difference", "test").strength(("x2",))
+    strength = partialled(sample(*FIXED), "twfe", "long_difference", "test").strength(("x2",))
     assert (bound.r2_treatment, bound.r2_outcome) == omitted.bound(*strength, 1, 2)
 
 
@@ -372,7 +372,7 @@ def test_a_design_whose_unit_effects_absorb_the_benchmarks_answers_without_them(
     own = estimate(asked.panel, asked.question.but(covariates=("moving",)), "imputation").headline
     assert made.headline == own.effect[0]
     assert made.sentences[-1] == "imputation answers without x1, which its unit effects absorb."
-    assert made.coefficient == linear_form(asked, "twfe", "long_difference", "test").coefficient
+    assert made.coefficient == partialled(asked, "twfe", "long_difference", "test").coefficient
 
 
 @pytest.mark.parametrize(
@@ -522,7 +522,7 @@ def test_the_solutions_are_all_there_are_and_the_nearest_that_keeps_the_directio
 
 def test_osters_moments_are_those_of_the_two_regressions():
     made = sample(*FIXED, n=120)
-    form = linear_form(made, "twfe", "long_difference", "test")
+    form = partialled(made, "twfe", "long_difference", "test")
     y, d = form.y, form.d
     m = moments(form)
     short, whole = sm.OLS(y, sm.add_constant(d)).fit(), sm.OLS(y, sm.add_constant(np.c_[d, form.x])).fit()
@@ -571,7 +571,7 @@ def test_oster_refuses_covariates_that_do_not_move_the_coefficient():
     d, y = rng.normal(size=(2, 40))
     x = rng.normal(size=(40, 1))
     x = x - np.outer(d, d @ x) / (d @ d)
-    form = LinearForm("within", "", y, d, x, ("x",), np.arange(40), 0)
+    form = Partialled("within", "", y, d, x, ("x",), np.arange(40), 0)
     assert abs(moments(form).moved) < 1e-12
     whole = simulated.panel(40)
     first = np.where(np.arange(40) % 2 == 0, 4.0, np.nan)
@@ -584,7 +584,7 @@ def test_oster_refuses_covariates_that_do_not_move_the_coefficient():
 def test_oster_says_that_no_coefficient_fits():
     rng = np.random.default_rng(8)
     made = sample(*FIXED, n=120)
-    m = moments(linear_form(made, "twfe", "long_difference", "test"))
+    m = moments(partialled(made, "twfe", "long_difference", "test"))
     delta = next(d for d in rng.uniform(1.5, 60, size=200) if bias_adjusted(m, 1.0, d) is None)
     with pytest.raises(QuestionError, match="Assumption 3"):
         oster(made, form="long_difference", r_max=1.0, delta=delta)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.designs import find_design
-from study.diagnostics.benchmarks import (
+from study.diagnostics.benchmark_covariates import (
     WHO,
     Groups,
     Multiples,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from study.designs import find_design
-from study.diagnostics.benchmarks import percent, units_of
-from study.diagnostics.linear_form import Form, LinearForm, linear_form, residual
+from study.diagnostics.benchmark_covariates import percent, units_of
+from study.diagnostics.partialled import Form, Partialled, partialled, residual
 from study.errors import QuestionError
 from study.panel import FloatArray
 from study.question import Sample
@@ -242,7 +242,7 @@ def oster(
         raise QuestionError(
             f"{WHO}: {design} with family={options['family']!r} is not linear; leave family out."
         )
-    regression = linear_form(sample, design, form, WHO)
+    regression = partialled(sample, design, form, WHO)
     made = moments(regression)
     if abs(made.moved) <= STILL * max(abs(made.beta), abs(made.beta_short)):
         raise QuestionError(
@@ -276,7 +276,7 @@ def oster(
     )
 
 
-def moments(form: LinearForm) -> Moments:
+def moments(form: Partialled) -> Moments:
     """Return the coefficients, R2 and variances of the regressions without and with covariates."""
     y, d = form.y, form.d
     left = residual(d, form.x)

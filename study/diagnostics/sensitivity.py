@@ -11,7 +11,7 @@ import numpy as np
 
 from study.designs import Design, find_design
 from study.diagnostics import omitted
-from study.diagnostics.benchmarks import (
+from study.diagnostics.benchmark_covariates import (
     WHO,
     Multiples,
     Scenario,
@@ -23,8 +23,8 @@ from study.diagnostics.benchmarks import (
     units_of,
     without,
 )
-from study.diagnostics.linear_form import Coefficient, Form, applicable, linear_form
 from study.diagnostics.ml_sensitivity import STRENGTH, MLSensitivity, ml_sensitivity
+from study.diagnostics.partialled import Coefficient, Form, applicable, partialled
 from study.distributions import quantile
 from study.errors import QuestionError
 from study.question import Sample
@@ -279,7 +279,7 @@ def sensitivity(
     (``form="within"``). Covariates that are fixed in time are absorbed there and cannot be benchmarks. For them,
     and for the other designs with covariates, it is that of treatment in a cross-section of units,
     ``form="long_difference"``: the change of a unit's mean outcome around the event on treatment and baseline
-    covariates (see :func:`study.diagnostics.linear_form.long_difference`). For dml_panel see
+    covariates (see :func:`study.diagnostics.partialled.long_difference`). For dml_panel see
     :func:`study.diagnostics.ml_sensitivity.ml_sensitivity`, whose options are taken too.
 
     Partial R2 and robustness values are algebra of least squares with the classical standard error. Errors of a
@@ -335,7 +335,7 @@ def sensitivity(
             f"{WHO}: {design} with family={options['family']!r} is not linear; ask for {', '.join(applicable())} "
             'with scale="log1p" or "level".'
         )
-    regression = linear_form(sample, design, form, WHO, ("dml_panel",))
+    regression = partialled(sample, design, form, WHO, ("dml_panel",))
     headline, absorbed = (None, ()) if design == "twfe" else own_answer(chosen, sample, options)
     scenarios, impossible = confounders(regression, groups, multiples)
     return Sensitivity(

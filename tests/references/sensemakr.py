@@ -12,7 +12,7 @@ import pytest
 
 from references.comparison import Comparison, Row
 from study.diagnostics import omitted
-from study.diagnostics.linear_form import LinearForm, residual
+from study.diagnostics.partialled import Partialled, residual
 
 
 def sensemakr(panel: str, run: dict[str, Any]) -> Comparison:
@@ -51,7 +51,7 @@ def sensemakr(panel: str, run: dict[str, Any]) -> Comparison:
     return Comparison(tuple(rows), counts={"dof": (c.dof, theirs["dof"])}, digits=digits)
 
 
-def regression(panel: str, call: str) -> LinearForm:
+def regression(panel: str, call: str) -> Partialled:
     """Return the regression of an lm call: factors as dummies, absorbed with the constant; skip without the panel."""
     path = goldens.panel_file(panel)
     if path is None:
@@ -64,7 +64,7 @@ def regression(panel: str, call: str) -> LinearForm:
     dummies = pd.get_dummies(table[factors], drop_first=True).to_numpy(float)
     absorbed = np.column_stack([np.ones(len(table)), dummies])
     left = residual(table[[outcome, treatment, *names]].to_numpy(float), absorbed)
-    return LinearForm(
+    return Partialled(
         "long_difference",
         call,
         left[:, 0],

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from study.diagnostics import omitted
-from study.diagnostics.linear_form import LinearForm
+from study.diagnostics.partialled import Partialled
 from study.errors import QuestionError, unknown
 from study.question import Sample
 
@@ -38,7 +38,7 @@ class Scenario(NamedTuple):
 
 
 def confounders(
-    regression: LinearForm,
+    regression: Partialled,
     groups: Groups,
     multiples: Multiples,
 ) -> tuple[tuple[Scenario, ...], tuple[str, ...]]:

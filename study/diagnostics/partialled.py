@@ -42,7 +42,7 @@ class Strength(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class LinearForm:
+class Partialled:
     """A regression by least squares, after what is absorbed was taken out of every variable.
 
     Attributes
@@ -120,9 +120,9 @@ def share_explained(target: FloatArray, x: FloatArray) -> float:
     return float(np.sum((basis.T @ target) ** 2) / (target @ target))
 
 
-def linear_form(
+def partialled(
     sample: Sample, design: str, form: Form | None, who: str, others: tuple[str, ...] = ()
-) -> LinearForm:
+) -> Partialled:
     """Return the linear regression that stands for a design's answer.
 
     Parameters
@@ -174,7 +174,7 @@ def applicable() -> list[str]:
     ]
 
 
-def within(sample: Sample, who: str) -> LinearForm:
+def within(sample: Sample, who: str) -> Partialled:
     """Return the regression of twfe: unit-periods, less unit and period effects.
 
     Unit effects count among the parameters: the degrees of freedom are N - (units + periods - 1) - p - 1.
@@ -192,7 +192,7 @@ def within(sample: Sample, who: str) -> LinearForm:
             "the same for all units counts nowhere)."
         )
     weight = np.broadcast_to(sample.weights[:, None], y.shape)[seen]
-    made = LinearForm(
+    made = Partialled(
         "within",
         f"{outcome_label(sample)} on treatment, unit effects, period effects{_and(names)}, by unit and period",
         *_weighted(weight, left),
@@ -221,7 +221,7 @@ def _less_fixed_effects(
     return left, fit.counted - 1 + fit.absorbed, fit.absorbed
 
 
-def long_difference(sample: Sample, who: str) -> LinearForm:
+def long_difference(sample: Sample, who: str) -> Partialled:
     """Return a cross-section of units: the change of the mean outcome around the event, on treatment.
 
     A treated unit's change is its mean outcome at event times 0 to H less that of the H + 1 periods, or as many
@@ -252,7 +252,7 @@ def long_difference(sample: Sample, who: str) -> LinearForm:
     span = "all periods from it on" if horizon is None else f"event times 0 to {horizon}"
     before = "all before it" if horizon is None else f"up to {horizon + 1} before it"
     n_treated = int(treated[fit_for_use].sum())
-    made = LinearForm(
+    made = Partialled(
         "long_difference",
         f"the change of mean {outcome_label(sample)} around the event ({span}, less {before}) on treatment"
         f"{_and(names)}, one row for each of {n_treated} treated and {len(weight) - n_treated} comparison units",
@@ -338,7 +338,7 @@ def _absorbed(left: Sequence[FloatArray], whole: Sequence[FloatArray], names: Se
     ]
 
 
-def _refuse_collinear(form: LinearForm, outcome: FloatArray, treatment: FloatArray, who: str) -> None:
+def _refuse_collinear(form: Partialled, outcome: FloatArray, treatment: FloatArray, who: str) -> None:
     """Refuse a covariate that those before it explain, treatment that all explain, and a perfect fit."""
     for k, name in enumerate(form.names):
         column = form.x[:, k]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import (
+    Compared,
     Progress,
     Refits,
     Row,
@@ -29,7 +30,7 @@ from study.diagnostics.refits import (
 from study.errors import QuestionError, unknown
 from study.estimates import Estimate
 from study.panel import FloatArray
-from study.question import Question, Sample
+from study.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,18 +43,12 @@ DRAWN = 60
 
 
 @dataclass(frozen=True, eq=False)
-class LeaveOneOut:
+class LeaveOneOut(Compared):
     """The headline without each cohort or unit.
 
     Attributes
     ----------
     kind : {"cohort", "unit"}
-    question : Question
-    design : str
-    level : float
-        Coverage of the intervals.
-    whole : Row
-        The headline with all units.
     labels : tuple of str, length K
         What is left out.
     influence : ndarray, shape (K,)
@@ -63,10 +58,6 @@ class LeaveOneOut:
     """
 
     kind: Literal["cohort", "unit"]
-    question: Question
-    design: str
-    level: float
-    whole: Row
     labels: tuple[str, ...]
     influence: FloatArray
     refits: Refits
@@ -164,7 +155,7 @@ class LeaveOneOut:
                 f"without the {self.kind}",
                 f"same, interval {'includes' if self.whole.excludes_zero else 'excludes'} zero",
             ),
-            percent=self.question.scale == "proportional",
+            percent=self.percent,
             level=self.level,
         )
 
@@ -281,11 +272,11 @@ def _left_out(
     refits = Refits.of(answers(made, design, options, progress), level)
     refits.refuse_none(f"leave_one_{kind}_out")
     return LeaveOneOut(
-        kind,
         sample.question,
         design,
         level,
         Row.of("all units", fit, level),
+        kind,
         tuple(outs),
         first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values())),
         refits,

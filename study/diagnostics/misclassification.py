@@ -11,6 +11,7 @@ import numpy as np
 
 from study.diagnostics.dots import draw_dots
 from study.diagnostics.refits import (
+    Compared,
     Progress,
     Refits,
     Row,
@@ -45,17 +46,11 @@ SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
 @dataclass(frozen=True, eq=False)
-class Misclassification:
+class Misclassification(Compared):
     """The headline under hidden treatment of never-treated units, and under dates that were recorded late.
 
     Attributes
     ----------
-    question : Question
-    design : str
-    level : float
-        Coverage of the intervals.
-    whole : Row
-        The headline as recorded.
     suspects : int
         Number of never-treated units.
     corrected : tuple of Bound
@@ -70,10 +65,6 @@ class Misclassification:
         Shares without an answer, with the reason.
     """
 
-    question: Question
-    design: str
-    level: float
-    whole: Row
     suspects: int
     corrected: tuple[Bound, ...]
     worst: tuple[Bound, ...]
@@ -172,8 +163,7 @@ class Misclassification:
         """Draw the bounds by share of hidden treatment above the headlines with earlier dates."""
         from study.report.canvas import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH, canvas
 
-        percent = self.question.scale == "proportional"
-        factor, rows = 100 if percent else 1, (self.whole, *self.dates.rows)
+        factor, rows = 100 if self.percent else 1, (self.whole, *self.dates.rows)
         with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(rows)) as figure:
             above, below = figure.subplots(2, 1, height_ratios=(HEIGHT - 0.6, 0.35 + 0.2 * len(rows)))
             table = self.tidy()
@@ -201,7 +191,7 @@ class Misclassification:
             )
             above.set_xlabel("Hidden treatment, % of the never-treated")
             above.set_ylabel(axis_label(self.question))
-            draw_dots(below, rows, percent=percent)
+            draw_dots(below, rows, percent=self.percent)
             below.set_xlabel(f"{axis_label(self.question)} ({100 * self.level:g}% intervals)")
             handles, labels = above.get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=7.5)

@@ -12,6 +12,7 @@ import numpy as np
 from study.designs import Handles, all_designs, find_design
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import (
+    Compared,
     Progress,
     Refits,
     Row,
@@ -32,7 +33,7 @@ from study.estimates import Estimate, joint
 from study.inference import largest_draws
 from study.influence import Influence
 from study.panel import FloatArray
-from study.question import Question, Sample
+from study.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,16 +43,11 @@ MOST_SHIFTS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class PlaceboDates:
+class PlaceboDates(Compared):
     """Events moved to earlier dates, with outcomes before the true events only.
 
     Attributes
     ----------
-    question : Question
-    design : str
-    level : float
-    whole : Row
-        The headline at the true dates.
     shifts : tuple of int, length K
         Periods by which events are moved, of the shifts that have an estimate.
     refits : Refits
@@ -62,10 +58,6 @@ class PlaceboDates:
         That all placebo effects are zero: the largest |t| against its multiplier-bootstrap distribution.
     """
 
-    question: Question
-    design: str
-    level: float
-    whole: Row
     shifts: tuple[int, ...]
     refits: Refits
     lost: Mapping[int, str]
@@ -123,7 +115,7 @@ class PlaceboDates:
             xlabel=axis_label(self.question),
             marked=[row is not self.whole for row in rows],
             names=("true dates", "placebo dates"),
-            percent=self.question.scale == "proportional",
+            percent=self.percent,
             level=self.level,
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import (
+    Compared,
     Progress,
     Refits,
     Row,
@@ -38,17 +39,11 @@ Outcomes = Sequence[str] | Mapping[str, str | tuple[Panel, str]]
 
 
 @dataclass(frozen=True, eq=False)
-class PlaceboOutcomes:
+class PlaceboOutcomes(Compared):
     """The same question about outcomes that the treatment should not move.
 
     Attributes
     ----------
-    question : Question
-    design : str
-    level : float
-        Coverage of the intervals.
-    whole : Row
-        The headline about the question's own outcome.
     refits : Refits
         The headlines about the K placebo outcomes.
     p_holm : ndarray, shape (K,)
@@ -58,10 +53,6 @@ class PlaceboOutcomes:
         two-sided p-value.
     """
 
-    question: Question
-    design: str
-    level: float
-    whole: Row
     refits: Refits
     p_holm: FloatArray
     difference: FloatArray
@@ -136,7 +127,7 @@ class PlaceboOutcomes:
             xlabel=axis_label(self.question, "the outcome"),
             marked=[row is not self.whole for row in rows],
             names=("outcome", "placebo outcome"),
-            percent=self.question.scale == "proportional",
+            percent=self.percent,
             level=self.level,
         )
 

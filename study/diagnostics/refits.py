@@ -109,6 +109,31 @@ class Refits:
         return tuple(f"Without an estimate: {label}, because {reason}" for label, reason in self.refused)
 
 
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What diagnostics that refit have in common: the headline that changed ones are compared with.
+
+    Attributes
+    ----------
+    question : Question
+    design : str
+    level : float
+        Coverage of the intervals.
+    whole : Row
+        The headline as it is asked.
+    """
+
+    question: Question
+    design: str
+    level: float
+    whole: Row
+
+    @property
+    def percent(self) -> bool:
+        """Whether effects are shares, which figures show in percent."""
+        return self.question.scale == "proportional"
+
+
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Return rows as a table."""
     import pandas as pd

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.nearness import Coordinates, Nearness, by_distance, by_label
 from study.diagnostics.refits import (
+    Compared,
     Progress,
     Refits,
     Row,
@@ -32,7 +33,7 @@ from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
 from study.estimates import Estimate, joint
 from study.inference import covariance
-from study.question import Question, Sample
+from study.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,17 +43,11 @@ FAR = "far units only"
 
 
 @dataclass(frozen=True, eq=False)
-class Spillovers:
+class Spillovers(Compared):
     """The headline by nearness of its comparison units, and the effect on those that are near.
 
     Attributes
     ----------
-    question : Question
-    design : str
-    level : float
-        Coverage of the intervals.
-    whole : Row
-        The headline with all comparison units.
     counts : mapping of str to int
         Comparison units in each ring, and far.
     comparisons : Refits
@@ -67,10 +62,6 @@ class Spillovers:
         What the standard errors of ``differences`` and ``neighbours`` are clustered by.
     """
 
-    question: Question
-    design: str
-    level: float
-    whole: Row
     counts: Mapping[str, int]
     comparisons: Refits
     differences: tuple[Row, ...]
@@ -157,7 +148,7 @@ class Spillovers:
             xlabel=axis_label(self.question),
             marked=[row in self.neighbours.rows for row in rows],
             names=("effect on the treated", "effect on untreated neighbours"),
-            percent=self.question.scale == "proportional",
+            percent=self.percent,
             level=self.level,
         )
 

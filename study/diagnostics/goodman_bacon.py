@@ -269,7 +269,7 @@ def cohort_course(sample: Sample) -> tuple[FloatArray, FloatArray, FloatArray]:
 def comparisons(mean: FloatArray, share: FloatArray, start: NDArray[np.int64]) -> Comparisons:
     """Return the comparisons of Theorem 1 that have a weight.
 
-    Of two groups k and l that are treated in shares D_k > D_l of the periods, group k switches on while l is
+    Of two groups, k early and l late, that are treated in shares D_k > D_l of the periods, group k switches on while l is
     untreated, with weight n_k n_l (1 - D_k)(D_k - D_l), and group l while k is treated, with weight
     n_k n_l D_l (D_k - D_l); equations (10e)-(10g) times the variance of treatment, which their sum is. An
     untreated group is the one with D_l = 0.
@@ -284,22 +284,23 @@ def comparisons(mean: FloatArray, share: FloatArray, start: NDArray[np.int64]) -
         Ascending number of the first treated period, T where there is none.
     """
     n_groups, n_periods = mean.shape
-    k, l = np.triu_indices(n_groups, 1)  # noqa: E741 the paper's letters
-    k, l = k[start[k] < start[l]], l[start[k] < start[l]]  # noqa: E741
+    early, late = np.triu_indices(n_groups, 1)
+    apart = start[early] < start[late]
+    early, late = early[apart], late[apart]
     period = np.arange(n_periods)
-    before = period < start[k, None]
-    after = period >= start[l, None]
+    before = period < start[early, None]
+    after = period >= start[late, None]
     between = ~before & ~after
     gap = mean - mean.mean(axis=0)
-    gap = gap[k] - gap[l]
+    gap = gap[early] - gap[late]
     before_gap, between_gap, after_gap = (_mean_where(gap, cells) for cells in (before, between, after))
     treated = 1 - start / n_periods
-    both = share[k] * share[l] * (treated[k] - treated[l])
-    weight = np.concatenate([both * (1 - treated[k]), both * treated[l]])
+    both = share[early] * share[late] * (treated[early] - treated[late])
+    weight = np.concatenate([both * (1 - treated[early]), both * treated[late]])
     used = weight > 0
     return Comparisons(
-        np.concatenate([k, l])[used],
-        np.concatenate([l, k])[used],
+        np.concatenate([early, late])[used],
+        np.concatenate([late, early])[used],
         np.concatenate([between_gap - before_gap, between_gap - after_gap])[used],
         weight[used] / weight.sum(),
     )

@@ -269,8 +269,8 @@ def cohort_course(sample: Sample) -> tuple[FloatArray, FloatArray, FloatArray]:
 def comparisons(mean: FloatArray, share: FloatArray, start: NDArray[np.int64]) -> Comparisons:
     """Return the comparisons of Theorem 1 that have a weight.
 
-    Of two groups, k early and l late, that are treated in shares D_k > D_l of the periods, group k switches on while l is
-    untreated, with weight n_k n_l (1 - D_k)(D_k - D_l), and group l while k is treated, with weight
+    Of two groups, k early and l late, that are treated in shares D_k > D_l of the periods, group k switches on
+    while l is untreated, with weight n_k n_l (1 - D_k)(D_k - D_l), and group l while k is treated, with weight
     n_k n_l D_l (D_k - D_l); equations (10e)-(10g) times the variance of treatment, which their sum is. An
     untreated group is the one with D_l = 0.
 

@@ -48,7 +48,7 @@ def test_the_spillover_and_the_effect_are_recovered() -> None:
         assert abs(row.estimate - truth) < 4 * row.std_error
         assert row.std_error < 0.1
     assert found.whole.conf_high < 1.0
-    assert any(s.startswith("Different from zero") for s in found.sentences)
+    assert any(s.startswith("These differ from zero") for s in found.sentences)
 
 
 def test_without_spillovers_nothing_is_seen_at_the_nominal_rate() -> None:

@@ -134,7 +134,8 @@ class Oster:
         return (*said, *self.notes)
 
     def _breakdown(self) -> str:
-        start = f"For a coefficient of {self.beta:g}"
+        wanted = "zero" if self.beta == 0 else f"{self.beta:g}"
+        start = f"For a coefficient of {wanted}, instead of {self.moments.beta:.3g},"
         if math.isinf(self.breakdown):
             return f"{start} no finite amount of selection on unobservables is enough."
         said = f"{start} selection on unobservables would have to be {self.breakdown:.3g} times that on covariates"

@@ -154,11 +154,12 @@ class Sensitivity:
 
     def _robustness(self) -> list[str]:
         goal = "zero" if self.q == 1 else f"{1 - self.q:g} times itself"
+        where = "A" if self.headline is None else f"In the linear regression that stands for {self.design}, a"
         said = [
-            f"A confounder that explains {percent(self.robustness_value)} of the remaining variation of treatment "
-            f"and of the outcome each would bring the estimate to {goal}; one that explains all of the remaining "
-            f"variation of the outcome would have to explain {percent(self.extreme_robustness_value)} of that of "
-            "treatment."
+            f"{where} confounder that explains {percent(self.robustness_value)} of the remaining variation of "
+            f"treatment and of the outcome each would bring the estimate of {self.coefficient.estimate:.3g} to {goal}; "
+            "one that explains all of the remaining variation of the outcome would have to explain "
+            f"{percent(self.extreme_robustness_value)} of that of treatment."
         ]
         goal = "zero" if self.q == 1 else f"{1 - self.q:g} times the estimate"
         for name, value in (

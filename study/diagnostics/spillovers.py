@@ -125,7 +125,7 @@ class Spillovers(Compared):
                 f"different from zero at the {100 * self.level:g}% level."
             ]
         return [
-            f"Different from zero: {', '.join(found)}. Either treatment reaches neighbours, or near and far units "
+            f"These differ from zero: {', '.join(found)}. Either treatment reaches neighbours, or near and far units "
             "have other trends, which these comparisons cannot tell apart."
         ]
 

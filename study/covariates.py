@@ -21,22 +21,14 @@ def baseline_matrix(sample: Sample, design: str) -> FloatArray:
     QuestionError
         If a covariate is explained by the constant and those before it.
     """
-    if "baseline_matrix" not in sample.undated:
-        sample.undated["baseline_matrix"] = _standardized(sample.x_baseline)
-    x, diagonal = sample.undated["baseline_matrix"]
+    x = sample.x_baseline - sample.x_baseline.mean(axis=0)
+    spread = x.std(axis=0)
+    x = x / np.where(spread > COLLINEAR * np.abs(sample.x_baseline).max(axis=0), spread, np.inf)
+    diagonal = np.abs(np.diag(np.linalg.qr(x, mode="r"))) / np.sqrt(len(x))
     for k, name in enumerate(sample.question.covariates):
         if k >= len(diagonal) or diagonal[k] < COLLINEAR:
             raise QuestionError(
                 f"{design}: covariate {name} is explained by the constant and the covariates before it; leave it "
                 "out."
             )
-    return x
-
-
-def _standardized(baseline: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the constant and the covariates less their means over their spreads, and R's diagonal of theirs."""
-    x = baseline - baseline.mean(axis=0)
-    spread = x.std(axis=0)
-    x = x / np.where(spread > COLLINEAR * np.abs(baseline).max(axis=0), spread, np.inf)
-    diagonal = np.abs(np.diag(np.linalg.qr(x, mode="r"))) / np.sqrt(len(x))
-    return np.column_stack([np.ones(len(x)), x]), diagonal
+    return np.column_stack([np.ones(len(x)), x])

@@ -20,7 +20,6 @@ Missing = Literal["pairs", "balanced", "cells"]
 Average = Literal["event_average", "treated_average", "cohort_average", "calendar_average"]
 
 AVERAGES: tuple[str, ...] = get_args(Average)
-UNDATED = ("observed", "x_varying", "undated")
 
 
 @dataclass(frozen=True)
@@ -280,19 +279,11 @@ class Sample:
 
     def dealt(self, order: NDArray[np.int64]) -> Sample:
         """Return the sample in which unit i has the event date, or path, of unit ``order[i]``."""
-        made = replace(
+        return replace(
             self,
             path=None if self.path is None else self.path[order],
             first_treated=None if self.first_treated is None else self.first_treated[order],
         )
-        kept = {"undated": self.undated} | self.__dict__  # cached properties stand beside the fields
-        made.__dict__.update({name: kept[name] for name in UNDATED if name in kept})
-        return made
-
-    @cached_property
-    def undated(self) -> dict[str, Any]:
-        """What designs have computed that event dates do not change, by name; dealt samples share it."""
-        return {}
 
     @property
     def sample_id(self) -> str:

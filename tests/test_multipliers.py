@@ -7,13 +7,13 @@ from itertools import product
 import goldens
 import numpy as np
 import pytest
-from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence
+from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence, interquartile_errors
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from study import QuestionError
 from study.inference import largest_draws, multipliers, sup_t
-from study.inference.multipliers import distribution, interquartile_errors, statistic_draws
+from study.inference.multipliers import distribution, statistic_draws
 from study.influence import Influence
 
 WEIGHTS = ("rademacher", "mammen", "webb")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.distributions import two_sided_p
+from study.distributions import quantile, two_sided_p
 from study.panel import FloatArray
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ def few_clusters_warning(fit: Estimate) -> str | None:
 
     It warns where the smaller of the effective number of clusters and the number of treated clusters is below
     20. With as many degrees of freedom as the smaller of them has, where each cohort takes one of the treated
-    clusters' for its mean, a t statistic exceeds the normal 5% critical value as often as the sentence says. In
-    simulations it was exceeded somewhat oftener (with 5, 10 and 15 treated units in three cohorts 18%, 12% and
-    10%, where the sentence has 19%, 9% and 7%), because the variance estimate is also too small.
+    clusters' for its mean, a t statistic exceeds the normal 5% critical value as often as the sentence says, or
+    somewhat oftener, because the variance estimate is too small as well.
     """
     headline = fit.headline
     effective, treated = effective_clusters(headline)[0], treated_clusters(headline)
@@ -83,7 +82,7 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     if min(effective, treated) >= FEW:
         return None
     degrees = max(1.0, min(effective, treated - max(len(fit.sample.cohorts), 1)))
-    size = float(two_sided_p(np.asarray(1.959963984540054), degrees))
+    size = float(two_sided_p(np.asarray(quantile(0.975)), degrees))
     return (
         f"{fit.design}: of {fit.n_clusters} clusters {treated} have treated units, and the average's variance rests "
         f"on about {effective:.0f}; a 5% test with normal critical values then rejects a true null in at "

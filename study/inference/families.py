@@ -33,10 +33,9 @@ def holm(p_values: FloatArray) -> FloatArray:
     p_values = np.asarray(p_values, dtype=float)
     if p_values.ndim != 1 or not len(p_values) or not np.all((p_values >= 0) & (p_values <= 1)):
         raise QuestionError("holm: p-values are numbers between 0 and 1, at least one and none missing.")
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
-    return np.minimum(adjusted, 1.0)
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(multipletests(p_values, method="holm")[1])
 
 
 def romano_wolf(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from references.comparison import Comparison, Numbers, covariance, fit, matched, numbers
 from study import Estimate, Question, two_by_two
+from study.distributions import quantile
+from study.inference.multipliers import Weights, statistic_draws
 
 ESTIMATORS = {"drdid": "dr", "reg_did": "reg", "std_ipw_did": "ipw"}
 P_DIGITS = 6e-6  # did prints five decimals of its p-value
@@ -81,6 +83,19 @@ def bootstrapped_influence(made: Estimate, name: str) -> NDArray[np.float64]:
         return influence
     size = np.bincount(cluster)
     return influence * (size.mean() / size[cluster])[:, None]
+
+
+def interquartile_errors(
+    sums: NDArray[np.float64], *, n_units: int, draws: int, seed: int, weights: Weights = "rademacher"
+) -> NDArray[np.float64]:
+    """Return did's bootstrap errors: the interquartile range of the draws over that of the normal.
+
+    Callaway and Sant'Anna (2021), Algorithm 1, step 4; sums of the influence by cluster have shape (G, K).
+    """
+    drawn = np.concatenate(list(statistic_draws(sums, draws, seed, weights)))
+    low, high = np.quantile(drawn, [0.25, 0.75], axis=0)
+    error = np.sqrt(np.sum(sums**2, axis=0)) / n_units
+    return error * (high - low) / (2 * quantile(0.75))
 
 
 def sections(made: Estimate) -> dict[str, Numbers]:

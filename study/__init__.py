@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from study.inference.wild import wild_bootstrap
     from study.panel import Panel, load_panel
     from study.question import Question, Sample
+    from study.work import working
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ _HOMES = {
     "load_panel": "study.panel",
     "randomization": "study.inference.permuted",
     "wild_bootstrap": "study.inference.wild",
+    "working": "study.work",
 }
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "load_panel",
     "randomization",
     "wild_bootstrap",
+    "working",
 ]
 
 

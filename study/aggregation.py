@@ -42,10 +42,10 @@ def aggregate(
     if to not in ("event", "cohort", "calendar", *AVERAGES):
         raise unknown("average", to, ("event", "cohort", "calendar", *AVERAGES), "aggregate")
     kind = to.removesuffix("_average")
-    if estimate.estimand is Estimand.COEFFICIENT:
+    if not estimate.estimand.has_path:
         raise QuestionError(
-            f"{estimate.design}: its term is a coefficient, which is not an average over cohorts or event "
-            "times; use a design with event times, such as event_study or callaway_santanna."
+            f"{estimate.design}: its term is {estimate.estimand.with_article}, which is not an average over cohorts or "
+            "event times; use a design with event times, such as event_study or callaway_santanna."
         )
     by_event_time = estimate.estimand is Estimand.EVENT_TIME_ATT
     if by_event_time and kind != "event":

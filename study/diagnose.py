@@ -11,7 +11,7 @@ from study import diagnostics as of
 from study.designs import Design, find_design
 from study.diagnostics.finding import Finding
 from study.errors import QuestionError
-from study.estimates import Estimand, Estimate
+from study.estimates import Estimate
 from study.panel import Panel
 from study.plan import Plan, Task
 from study.question import Comparison, Sample, Scale
@@ -143,7 +143,7 @@ def _against(
 ) -> Iterator[Job]:
     """Yield what can speak against the assumptions."""
     name, options, level = task.row.name, task.options, task.level
-    if fit.estimand is not Estimand.COEFFICIENT:
+    if fit.estimand.has_path:
         yield Job("pretrends", AGAINST, 2, partial(of.pretrends, fit, level=level))
     yield Job("balance", AGAINST, 1, partial(of.balance, sample))
     if name == "twfe":
@@ -166,7 +166,7 @@ def _against(
 def _overturning(plan: Plan, task: Task, sample: Sample, fit: Estimate) -> Iterator[Job]:
     """Yield what says how strong a violation has to be."""
     name, options, level = task.row.name, task.options, task.level
-    if fit.estimand is not Estimand.COEFFICIENT:
+    if fit.estimand.has_path:
         for restriction in get_args(Restricted):
             bounded = partial(of.honest_did, fit, restriction=restriction, level=level)
             yield Job(f"honest_{restriction}", OVERTURNS, 2, bounded)

@@ -36,6 +36,17 @@ class Estimand(StrEnum):
     GROUP_TIME_ATT = "group-time ATT"
     EVENT_TIME_ATT = "event-time effect"
     COEFFICIENT = "coefficient"
+    LONG_CHANGE = "effect on the change over the window"
+
+    @property
+    def has_path(self) -> bool:
+        """Whether its terms are, or can be averaged to, effects by event time."""
+        return self in (Estimand.GROUP_TIME_ATT, Estimand.EVENT_TIME_ATT)
+
+    @property
+    def with_article(self) -> str:
+        """Its name in a sentence."""
+        return f"{'an' if self[0] in 'aeiou' else 'a'} {self}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,8 +315,8 @@ class Estimate:
 
     @cached_property
     def headline(self) -> Estimate:
-        """The question's average; for a coefficient, the coefficient itself."""
-        if self.estimand is Estimand.COEFFICIENT or len(self.terms) == 1:
+        """The question's average; for a coefficient or an effect on the long change, that itself."""
+        if not self.estimand.has_path or len(self.terms) == 1:
             return self.select(np.arange(len(self.terms)) == 0)
         return self.aggregate(self.sample.question.average)
 

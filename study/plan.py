@@ -10,7 +10,6 @@ from typing import Any
 
 from study.designs import find_design
 from study.errors import DataError, QuestionError, unknown
-from study.estimates import Estimand
 from study.panel import Panel
 from study.question import Question
 
@@ -176,7 +175,7 @@ class Plan:
     def figure_row(self) -> Row:
         """The headline, or the first row with effects by event time where the headline has none."""
         for row in (self.headline, *self.rows):
-            if find_design(row.name).estimand is not Estimand.COEFFICIENT:
+            if find_design(row.name).estimand.has_path:
                 return row
         raise QuestionError("study.toml: no design has effects by event time, so there is no figure to draw.")
 

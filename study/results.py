@@ -10,7 +10,7 @@ import numpy as np
 
 from study.designs import Design, find_design
 from study.errors import QuestionError
-from study.estimates import Estimand, Estimate
+from study.estimates import Estimate
 from study.inference import Randomization, few_clusters_warning
 from study.inference.permuted import randomization
 from study.panel import Panel
@@ -173,7 +173,7 @@ def _terms(fit: Estimate, level: float) -> list[Term]:
 
 def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], tuple[float, int]]:
     """Return the effects by event time with their band, and the joint test of those before treatment."""
-    if fit.estimand is Estimand.COEFFICIENT:
+    if not fit.estimand.has_path:
         return (), (np.nan, 0)
     path = fit.aggregate("event")
     band = path.band(task.level, draws=task.band_draws, seed=task.seed)

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from study.cross_fitting import deal
 from study.designs import estimate
-from study.designs.dml_panel import changes, deal
 from study.errors import QuestionError
-from study.learners import ONE_THREAD, PENALTIES, SINGLE_PRECISION, TREES, TUNING_FOLDS, dictionary
+from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary
+from study.learners.problem import SINGLE_PRECISION
+from study.learners.trees import ONE_THREAD, TREES
 from study.panel import Panel
+from study.panel_rows import changes
 from study.question import Question
 
 LEARNERS = ("lasso", "lightgbm")
@@ -88,7 +91,7 @@ def rows_and_folds(sample, seed: int = 0):
     """Return the sample's differences and, by row, cluster and place of the first repetition."""
     rows = changes(sample)
     cluster = sample.cluster[rows.unit]
-    return rows, cluster, deal(cluster, rows.treatment, np.random.default_rng(seed).spawn(1)[0])
+    return rows, cluster, deal(cluster, np.where(rows.moves, 0, 1), np.random.default_rng(seed).spawn(1)[0])
 
 
 def without_period_means(values, period, train):
@@ -297,9 +300,8 @@ def test_same_seed_same_numbers_and_the_global_seed_is_not_touched(learner):
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_repetitions_are_averaged_with_their_influence(learner, monkeypatch):
-    import study.designs.dml_panel  # noqa: F401 (so that sys.modules has it)
+    import study.cross_fitting as module
 
-    module = sys.modules["study.designs.dml_panel"]
     source, question = panel(long_table()), ask("first", "x1")
     both = estimate(source, question, "dml_panel", learner=learner, repetitions=2)
     drawn, single = [], []
@@ -396,7 +398,7 @@ def test_units_without_two_periods_running_have_no_influence_and_are_counted():
     fit = estimate(panel(table), ask("first", "x1"), "dml_panel", learner="lightgbm")
     assert fit.influence[7, 0] == 0
     assert fit.n_obs == 59 * 5
-    assert "1 units are not seen in two periods running" in fit.notes[0]
+    assert "1 units are not seen in two periods" in fit.notes[0]
 
 
 def test_covariates_that_are_fixed_in_time_enter_once():
@@ -420,7 +422,7 @@ def everyone_at_once(table):
         (None, {}, {"folds": 2.5}, "folds is 2.5"),
         (None, {}, {"repetitions": 0}, "repetitions is 0"),
         (None, {}, {"seed": -1}, "seed is -1"),
-        (None, {}, {"learner": "forest"}, 'there is no learner "forest"'),
+        (None, {}, {"learner": "jungle"}, 'there is no learner "jungle"'),
         (None, {}, {"folds": 21}, "21 folds of at least two units need 42, but 40"),
         (None, {"cluster": "state"}, {"folds": 6}, r"clusters \(state\) need 12, but 10"),
         (few_switchers, {}, {}, "it happens in 1 units of 40, too few"),

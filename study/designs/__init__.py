@@ -136,8 +136,8 @@ class Design:
         for name, value in options.items():
             if name not in self.options:
                 raise unknown("option", name, self.options or ["(none)"], self.name)
-            allowed = get_args(hints[name])
-            if allowed and all(isinstance(a, str) for a in allowed) and value not in allowed:
+            allowed, only = _texts(hints[name])
+            if allowed and (only or isinstance(value, str)) and value not in allowed:
                 raise unknown(name, str(value), allowed, self.name)
 
     def __call__(self, sample: Sample, **options: Any) -> Estimate:
@@ -150,6 +150,14 @@ class Design:
         with one_thread():
             answer = self.function(sample, **options)
         return replace(answer, design=self.name, options=used, seed=used.get("seed"))
+
+
+def _texts(hint: Any) -> tuple[tuple[str, ...], bool]:
+    """Return the texts that an option takes, none where it takes other things only, and whether it takes no other."""
+    kinds = get_args(hint)
+    if kinds and all(isinstance(kind, str) for kind in kinds):
+        return kinds, True
+    return next((texts for texts, only in map(_texts, kinds) if only), ()), False
 
 
 _registered: dict[str, Design] = {}

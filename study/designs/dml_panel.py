@@ -1,44 +1,41 @@
-"""Double machine learning for panels: a partially linear model of first differences with period effects."""
+"""Double machine learning for panels: a partially linear model with unit and period effects."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.cohorts import mean_over
+from study.cross_fitting import (
+    Folds,
+    Nuisance,
+    check_counts,
+    check_number,
+    cross_fit,
+    draw_folds,
+    kind_of_cluster,
+)
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.inference import covariance
 from study.influence import Influence
-from study.learners import LEARNERS, IntArray, Learner, period_means
+from study.learners import Learner, refuse_unfit
+from study.learners.problem import IntArray
 from study.panel import FloatArray
+from study.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
 from study.question import Sample
+from study.scores import averaged, splits
 from study.terms import coefficients
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR
 
 
-class Changes(NamedTuple):
-    """First differences, one row a unit and a period that is seen together with the one before.
-
-    Arrays of shape (N,): the unit's and the period's number (0 is the sample's second period), the
-    change of outcome and of treatment; covariates of shape (N, p).
-    """
-
-    unit: IntArray
-    period: IntArray
-    outcome: FloatArray
-    treatment: FloatArray
-    covariates: FloatArray
-
-
 @design(
     name="dml_panel",
-    title="Double machine learning, first differences",
+    title="Double machine learning, partially linear panel model",
     reference="clarkepolselli2025",
     estimand=Estimand.COEFFICIENT,
     assumes=(
@@ -60,52 +57,66 @@ class Changes(NamedTuple):
 def dml_panel(
     sample: Sample,
     *,
-    learner: Literal["lasso", "lightgbm"] = "lasso",
+    approach: Approach = "first_differences",
+    learner: Learner = "lasso",
     folds: int = 5,
     repetitions: int = 10,
     seed: int = 0,
 ) -> Estimate:
-    """Regress changes of the outcome on changes of treatment, both less what covariates and period predict.
+    """Regress outcome on treatment, both less unit effects and what covariates and period predict.
 
-    dY_it = theta dD_it + g(X_it, t) + dU_it and dD_it = m(X_it, t) + V_it, where X holds the covariates in
-    the first period they are seen, in t-1 and in t (Clarke and Polselli 2025, the exact first-difference
-    approach, with the period added). l(X, t) = E[dY|X, t] and m(X, t) = E[dD|X, t] are predicted for each
+    Y_it = theta D_it + g(X_it, t) + a_i + U_it and D_it = m(X_it, t) + c_i + V_it, in one of the approaches of
+    Clarke and Polselli (2025) with the period added:
+
+    - "first_differences" (their exact approach): changes dY and dD, given X in t-1 and in t;
+    - "within": Y and D less unit effects, given X and its unit mean;
+    - "correlated_random_effects" (their general case): Y given X and its unit mean, D given these and its own unit
+      mean, in that the mean by unit of what m leaves of D is added to m. It has no normal distribution of treatment
+      given covariates to assume, which a treatment of 0 and 1 does not have.
+
+    Covariates that are fixed in time are in X in each. l(X, t) = E[Y|X, t] and m(X, t) are predicted for each
     unit by learners that have not seen its fold, and theta solves the mean of doubleml's partialling-out
-    score, (dY - l - theta (dD - m))(dD - m) (Chernozhukov et al. 2018, equation (4.4)). Period effects are
-    taken out of every variable exactly, by the period's mean in the training folds, before a learner sees
-    it; without covariates nothing else is taken out.
+    score, (Y - l - theta (D - m))(D - m) (Chernozhukov et al. 2018, equation (4.4)). Period effects are
+    taken out of every variable exactly, by those of the training folds, before a learner sees it; without
+    covariates nothing but unit and period effects is taken out. doubleml's own panel model has no period
+    effects: left out, they pass for the effect of treatments that spread over time.
 
-    Under absorbing treatment dD is 1 in the period of adoption and 0 in every other, so theta rests on the
-    change from the period before adoption to that of adoption, and on nothing later. It is the effect if
-    effects are constant. If they grow after adoption, the later changes of treated units stand among the
-    comparisons, and theta is an immediate effect less some of that growth. It is therefore reported as a
-    coefficient and not as an average effect. Covariates of period t must not respond to treatment.
+    Under absorbing treatment dD is 1 in the period of adoption and 0 in every other, so in first differences theta
+    rests on the change from the period before adoption to that of adoption, and on nothing later. Within, it
+    compares all periods, with the weights of a two-way regression. It is the effect if effects are constant. If
+    they grow after adoption, later changes of treated units stand among the comparisons. It is therefore reported
+    as a coefficient and not as an average effect. Covariates of period t must not respond to treatment.
 
     Parameters
     ----------
     sample : Sample
-        Gaps are allowed: a row is a unit and a period that is seen together with the one before.
-    learner : {"lasso", "lightgbm"}
+        Gaps are allowed: a row is a unit and a period that is seen together with the one before, or for levels
+        a cell of a unit that is seen twice or more.
+    approach : {"first_differences", "within", "correlated_random_effects"}
+    learner : {"lasso", "forest", "lightgbm", "ensemble", "linear"} or scikit-learn regressor
         Lasso on the covariates, their squares and products, and each covariate in each period, with the
-        penalty chosen by cross-validation over clusters; or boosted trees on covariates and period.
+        penalty chosen by cross-validation over clusters; random forest or boosted trees on covariates and
+        period; the ensemble of these three with the weights that predict best (see
+        :func:`study.cross_fitting.cross_fit`); least squares in each period; or any other regressor.
     folds : int
         Folds by unit, or by cluster where the question names clusters. Clusters in which treatment changes
         are dealt out first, so that they are spread over the folds evenly.
     repetitions : int
-        Times the folds are drawn; estimate and influence are the averages (doubleml reports the median).
-        What is left of the variance of the draws is not in the standard error; a note of the estimate says
-        how large it is for one draw.
+        Times the folds are drawn; estimate and influence are the averages. What is left of the variance of the
+        draws is not in the standard error; a note of the estimate says how large it is for one draw, and what
+        doubleml's median of the draws is.
     seed : int
-        Of the folds. They are dealt to units in the order of their labels: other labels, other folds.
+        Of the folds and of learners that draw. Folds are dealt to units in the order of their labels: other
+        labels, other folds.
 
     Returns
     -------
     Estimate
-        One term. The influence of a unit is n times the sum of its scores over the sum of (dD - m)^2, zero
+        One term. The influence of a unit is n times the sum of its scores over the sum of (D - m)^2, zero
         for units without a row; standard errors "CR0". Within one repetition they are doubleml's clustered
         ones where the folds hold equally many clusters; where they do not, doubleml weights the folds
         equally, and this design the rows. "Proportional" divides by the mean outcome of the treated
-        cells at the changes of treatment, less theta.
+        cells (in first differences those at the changes of treatment), less theta.
 
     Raises
     ------
@@ -120,109 +131,49 @@ def dml_panel(
     Clarke, P. S. and A. Polselli (2025). Double machine learning for static panel models with fixed
     effects. Econometrics Journal.
     """
-    rows, model = cross_fitted(sample, learner, folds, repetitions, seed)
-    theta, psi, psi_a = model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
-    scores = np.zeros((sample.n_units, repetitions))
-    np.add.at(scores, rows.unit, psi)
-    influence = sample.n_units * (scores / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
-    coefficient = theta.mean(keepdims=True)
-
-    mean, mean_influence = mean_over(sample, treated_at_change(sample, rows))
+    rows, model = cross_fitted(sample, learner, folds, repetitions, seed, approach)
+    found = averaged(model, rows.unit, sample.n_units)
+    coefficient, influence = found.coefficient, Influence.of(found.influence)
+    treated = treated_at_change(sample, rows) if approach == "first_differences" else sample.treatment == 1
+    mean, mean_influence = mean_over(sample, treated)
     return coefficients(
         sample,
         ("treatment",),
         coefficient,
-        Influence.of(influence),
+        influence,
         n_obs=len(rows.unit),
         untreated_mean=mean - coefficient,
-        untreated_influence=mean_influence - Influence.of(influence),
-        notes=notes(sample, rows, theta, influence),
+        untreated_influence=mean_influence - influence,
+        notes=(*unseen_units(sample, rows), *found.notes(sample)),
     )
 
 
 def cross_fitted(
-    sample: Sample, learner: Literal["lasso", "lightgbm"], folds: int, repetitions: int, seed: int
-) -> tuple[Changes, DoubleMLPLR]:
+    sample: Sample,
+    learner: Learner,
+    folds: int,
+    repetitions: int,
+    seed: int,
+    approach: Approach = "first_differences",
+) -> tuple[PanelRows, DoubleMLPLR]:
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
-    from threadpoolctl import threadpool_limits
-
-    check_options(folds, repetitions, seed)
-    rows = changes(sample)
-    check_covariates(sample, rows)
+    check_counts("dml_panel", folds=folds, repetitions=repetitions, seed=seed)
+    refuse_unfit("dml_panel", "learner", learner, "mean")
+    made = transformed(sample, approach)
+    rows = made.rows
+    check_covariates(sample, rows, "dml_panel")
     cluster = sample.cluster[rows.unit]
-    order = np.column_stack(
-        [deal(cluster, rows.treatment, rng) for rng in np.random.default_rng(seed).spawn(repetitions)]
-    )
-    check_folds(sample, rows, cluster, order, folds)
-
-    with threadpool_limits(1):  # two threads that share cores with other work were four times slower
-        l_hat, m_hat = (
-            np.column_stack(
-                [cross_fit(target, rows, position, folds, LEARNERS[learner]) for position in order.T]
-            )
-            for target in (rows.outcome, rows.treatment)
-        )
-    return rows, partialling_out(rows, l_hat, m_hat, order % folds)
+    dealt = draw_folds(cluster, np.where(rows.moves, 0, 1), folds, repetitions, seed)
+    check_folds(sample, made, cluster, dealt)
+    nuisances = {
+        "outcome": Nuisance(rows.outcome, learner, centre=made.outcome_centre),
+        "treatment": Nuisance(rows.treatment, learner, centre=made.outcome_centre),
+    }
+    found = cross_fit(rows.covariates, rows.period, nuisances, dealt, seed)
+    return rows, partialling_out(rows, found["outcome"], made.adjusted(found["treatment"]), dealt)
 
 
-def changes(sample: Sample) -> Changes:
-    """Return the first differences of a sample, by unit and then period."""
-    outcome, treatment = np.diff(sample.y, axis=1), np.diff(sample.treatment, axis=1)
-    unit, period = np.nonzero(~np.isnan(outcome) & ~np.isnan(treatment))
-    blocks = (sample.x_baseline[unit], sample.x_varying[unit, period], sample.x_varying[unit, period + 1])
-    return Changes(
-        unit, period, outcome[unit, period], treatment[unit, period], distinct_columns(np.hstack(blocks))
-    )
-
-
-def distinct_columns(x: FloatArray) -> FloatArray:
-    """Leave out columns that repeat an earlier one: covariates that are fixed in time come three times."""
-    return x[:, np.sort(np.unique(x, axis=1, return_index=True)[1])] if x.size else x
-
-
-def deal(cluster: IntArray, treatment: FloatArray, rng: np.random.Generator) -> IntArray:
-    """Return each row's place in a random order of the clusters, those where treatment changes first.
-
-    Places modulo the number of folds are the folds: equal in size, and in switchers, up to one.
-    """
-    present, index = np.unique(cluster, return_inverse=True)
-    switches = np.zeros(len(present), dtype=bool)
-    np.logical_or.at(switches, index, treatment != 0)
-    shuffled = rng.permutation(len(present))
-    place = np.empty(len(present), dtype=np.int64)
-    place[shuffled[np.argsort(~switches[shuffled], kind="stable")]] = np.arange(len(present))
-    return place[index]
-
-
-def cross_fit(target: FloatArray, rows: Changes, order: IntArray, folds: int, predict: Learner) -> FloatArray:
-    """Predict the target in each fold from the others: the period's mean, and what the learner adds.
-
-    Parameters
-    ----------
-    target : ndarray, shape (N,)
-    rows : Changes
-    order : ndarray of int, shape (N,)
-        Place of the row's cluster; modulo ``folds`` it is the fold.
-    folds : int
-    predict : callable
-        Takes covariates, period, the target less its period means, order, and which rows train; returns
-        its predictions of the others.
-
-    Returns
-    -------
-    ndarray, shape (N,)
-    """
-    fitted = np.empty_like(target)
-    for fold in range(folds):
-        train = order % folds != fold
-        means = period_means(target[:, None], rows.period, train)[:, 0]
-        fitted[~train] = means[~train]
-        if rows.covariates.shape[1]:
-            fitted[~train] += predict(rows.covariates, rows.period, target - means, order, train)
-    return fitted
-
-
-def partialling_out(rows: Changes, l_hat: FloatArray, m_hat: FloatArray, fold: IntArray) -> DoubleMLPLR:
+def partialling_out(rows: PanelRows, l_hat: FloatArray, m_hat: FloatArray, folds: Folds) -> DoubleMLPLR:
     """Return doubleml's model, with its coefficients and scores by repetition, from given predictions.
 
     The predictions are made here, since doubleml tells its learners neither which rows are of one cluster
@@ -230,10 +181,10 @@ def partialling_out(rows: Changes, l_hat: FloatArray, m_hat: FloatArray, fold: I
 
     Parameters
     ----------
-    rows : Changes
+    rows : PanelRows
     l_hat, m_hat : ndarray, shape (N, R)
-        Cross-fitted predictions of the changes of outcome and of treatment.
-    fold : ndarray of int, shape (N, R)
+        Cross-fitted predictions of outcome and treatment, or of their changes.
+    folds : Folds
 
     Returns
     -------
@@ -245,13 +196,11 @@ def partialling_out(rows: Changes, l_hat: FloatArray, m_hat: FloatArray, fold: I
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
     model = DoubleMLPLR(data, DMLDummyRegressor(), DMLDummyRegressor(), draw_sample_splitting=False)
-    model.set_sample_splitting(
-        [[(np.flatnonzero(f != k), np.flatnonzero(f == k)) for k in np.unique(f)] for f in fold.T]
-    )
+    model.set_sample_splitting(splits(folds))
     return model.fit(external_predictions={"d": {"ml_l": l_hat, "ml_m": m_hat}})
 
 
-def treated_at_change(sample: Sample, rows: Changes) -> NDArray[np.bool_]:
+def treated_at_change(sample: Sample, rows: PanelRows) -> NDArray[np.bool_]:
     """Return the treated cell of each change of treatment: the later where it starts, else the earlier."""
     cells = np.zeros(sample.y.shape, dtype=bool)
     changed = rows.treatment != 0
@@ -259,67 +208,32 @@ def treated_at_change(sample: Sample, rows: Changes) -> NDArray[np.bool_]:
     return cells
 
 
-def check_options(folds: int, repetitions: int, seed: int) -> None:
-    """Refuse an option that is not a whole number, or too small."""
-    for name, value, least in (("folds", folds, 2), ("repetitions", repetitions, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise QuestionError(
-                f"dml_panel: {name} is {value!r}; it must be a whole number, at least {least}."
-            )
-
-
-def check_covariates(sample: Sample, rows: Changes) -> None:
-    """Refuse a covariate that is missing in a row, naming the first."""
-    if not np.isnan(rows.covariates).any():
-        return
-    used = np.zeros(sample.y.shape, dtype=bool)
-    used[rows.unit, rows.period] = used[rows.unit, rows.period + 1] = True
-    missing = used[:, :, None] & np.isnan(sample.x_varying)
-    i, t, k = np.argwhere(missing)[0]
-    raise QuestionError(
-        f"dml_panel: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
-        f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
-    )
-
-
-def check_folds(sample: Sample, rows: Changes, cluster: IntArray, order: IntArray, folds: int) -> None:
+def check_folds(sample: Sample, made: Transformed, cluster: IntArray, folds: Folds) -> None:
     """Refuse folds from which the nuisance functions or the coefficient could not be learned."""
-    kind = "units" if sample.question.cluster is None else f"clusters ({sample.question.cluster})"
-    n_clusters = len(np.unique(cluster))
-    if n_clusters < 2 * folds:
-        raise QuestionError(
-            f"dml_panel: {folds} folds of at least two {kind} need {2 * folds}, but {n_clusters} are seen in "
-            "two periods running; use fewer folds or another design."
-        )
-    n_switching = len(np.unique(cluster[rows.treatment != 0]))
-    for fold in (order % folds).T:
-        for k in range(folds):
+    rows = made.rows
+    check_number("dml_panel", sample, cluster, folds.number, "seen in two periods")
+    kind, n_clusters = kind_of_cluster(sample), len(np.unique(cluster))
+    n_switching = len(np.unique(cluster[rows.moves]))
+    first = len(sample.periods) - 1 - int(rows.period.max())
+    for fold in folds.fold.T:
+        for k in range(folds.number):
             train = fold != k
             unseen = np.setdiff1d(rows.period, rows.period[train])
             if unseen.size:
                 raise QuestionError(
-                    f"dml_panel: the change to {sample.periods[unseen[0] + 1]} is seen in {kind} of one fold "
+                    f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
                     "only, so its period effect cannot be learned from the others; use a shorter window."
                 )
-            within = rows.treatment - period_means(rows.treatment[:, None], rows.period, train)[:, 0]
+            within = rows.treatment - made.within(rows.treatment, rows.period, train)
             if not np.any(np.abs(within[train]) > 1e-10):
                 raise QuestionError(
-                    f"dml_panel: outside one of the {folds} folds treatment changes alike for all "
+                    f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all "
                     f"{kind} of a period; it happens in {n_switching} {kind} of {n_clusters}, too few or too "
                     "many for cross-fitting."
                 )
 
 
-def notes(sample: Sample, rows: Changes, theta: FloatArray, influence: FloatArray) -> tuple[str, ...]:
-    """Say who adds no row, and how much the coefficient moves with the folds."""
-    said = []
+def unseen_units(sample: Sample, rows: PanelRows) -> tuple[str, ...]:
+    """Say who adds no row."""
     unused = sample.n_units - len(np.unique(rows.unit))
-    if unused:
-        said.append(f"{unused} units are not seen in two periods running and add no row.")
-    if len(theta) > 1:
-        error = float(np.sqrt(covariance(influence, sample.cluster)[0, 0]))
-        said.append(
-            f"Over {len(theta)} draws of the folds the coefficient of one has a standard deviation of "
-            f"{theta.std(ddof=1) / error:.2f} standard errors."
-        )
-    return tuple(said)
+    return (f"{unused} units are not seen in two periods and add no row.",) if unused else ()

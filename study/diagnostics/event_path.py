@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.errors import QuestionError
-from study.estimates import Estimand, Estimate
+from study.estimates import Estimate
 from study.inference import covariance
 from study.influence import Influence
 from study.panel import FloatArray
@@ -70,9 +70,9 @@ def event_path(
         treatment (Roth 2024), too few event times before or none after treatment, a gap between event times, one
         cluster, or a singular covariance.
     """
-    if fit.estimand is Estimand.COEFFICIENT:
+    if not fit.estimand.has_path:
         raise QuestionError(
-            f"{who}: {fit.design} has one coefficient and no effects by event time; use a design that has, such "
+            f"{who}: {fit.design} has one {fit.estimand} and no effects by event time; use a design that has, such "
             "as event_study or callaway_santanna."
         )
     if fit.sample.question.base != "universal":

@@ -26,7 +26,9 @@ from study.diagnostics.benchmark_covariates import (
 from study.diagnostics.omitted import robustness_value
 from study.distributions import quantile
 from study.errors import QuestionError
+from study.learners import Learner
 from study.panel import FloatArray
+from study.panel_rows import Approach
 from study.question import Sample
 from study.threads import one_thread
 
@@ -202,7 +204,8 @@ def ml_sensitivity(
     cf_y: float = 0.03,
     cf_d: float = 0.03,
     rho: float = 1.0,
-    learner: Literal["lasso", "lightgbm"] = "lasso",
+    approach: Approach = "first_differences",
+    learner: Learner = "lasso",
     folds: int = 5,
     repetitions: int = 10,
     seed: int = 0,
@@ -231,7 +234,7 @@ def ml_sensitivity(
         model it is its nonparametric partial R2 with the change of treatment.
     rho : float
         Correlation of what it adds to both, in [-1, 1] and not 0; 1 is the worst case.
-    learner, folds, repetitions, seed
+    approach, learner, folds, repetitions, seed
         Options of the design.
     progress : callable, optional
         Called after each benchmark.
@@ -259,7 +262,13 @@ def ml_sensitivity(
     refusal = find_design("dml_panel").refusal(sample)
     if refusal is not None:
         raise QuestionError(refusal)
-    options = {"learner": learner, "folds": folds, "repetitions": repetitions, "seed": seed}
+    options = {
+        "approach": approach,
+        "learner": learner,
+        "folds": folds,
+        "repetitions": repetitions,
+        "seed": seed,
+    }
     model, elements = fitted(sample, options)
     confounders = [
         Confounder("none", "no confounder", 0.0, 0.0, bounds(elements, 0.0, 0.0, rho, level)),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from study.designs import find_design
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError, unknown
-from study.estimates import Estimand, Estimate
+from study.estimates import Estimate
 from study.inference.regressions import chosen_term, refuse_few_clusters, regression_term
 from study.normal_equations import jackknife
 from study.panel import FloatArray
@@ -261,7 +261,7 @@ def leave_one_cluster_out(
 
 def _needed(fit: Estimate, term: str | None) -> set[str]:
     """Return the terms that an average is of, which have to be the same without a cluster."""
-    if fit.estimand is Estimand.COEFFICIENT or term in fit.terms:
+    if not fit.estimand.has_path or term in fit.terms:
         return set()
     needed, last = fit.varies & (fit.event_time >= 0), fit.sample.question.horizon
     if last is not None and term in (None, "event_average"):

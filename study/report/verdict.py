@@ -12,7 +12,6 @@ from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.refits import Row, interval, said, unit_of
 from study.diagnostics.uncertainty import Uncertainty
-from study.estimates import Estimand
 from study.power import smallest_effect
 from study.report.tables import POWER_OF
 
@@ -98,8 +97,8 @@ def conclusion(verdict: Verdict) -> list[str]:
         f"{interval(row, question)}; an effect below {power} in {verdict.plan.text.outcomes_with_units} (percent of "
         f"{POWER_OF[question.scale]}) would have been missed more often than one time in five."
     ]
-    if verdict.fit.estimand is Estimand.COEFFICIENT:
-        told.append("It is a coefficient and no average of effects by event time.")
+    if not verdict.fit.estimand.has_path:
+        told.append(f"It is {verdict.fit.estimand.with_article} and no average of effects by event time.")
     objections = _objections(verdict)
     if not row.excludes_zero:
         told.append("Its sign is not established: the interval has zero in it, even if all assumptions hold.")
@@ -117,7 +116,7 @@ def conclusion(verdict: Verdict) -> list[str]:
 def _objections(verdict: Verdict) -> list[str]:
     """Return what rejects an assumption at 5%, and a breakdown below what was seen before treatment."""
     told = []
-    path = verdict.fit.by_event_time if verdict.fit.estimand is not Estimand.COEFFICIENT else None
+    path = verdict.fit.by_event_time if verdict.fit.estimand.has_path else None
     if path is not None and (path.pre & ~path.reference).any():
         test = path.test(path.pre)
         if test.p_value < SIZE:

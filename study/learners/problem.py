@@ -1,0 +1,83 @@
+"""What a learner is given, and sums that learners share."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.panel import FloatArray
+
+Kind = Literal["mean", "probability"]
+IntArray = NDArray[np.int64]
+Rows = NDArray[np.bool_]
+
+SINGLE_PRECISION = 6  # decimals of a standardised target
+
+
+class Problem(NamedTuple):
+    """Rows of which some are learned from and some are predicted.
+
+    Attributes
+    ----------
+    x : ndarray, shape (N, p)
+    period : ndarray of int, shape (N,)
+        Period of a row, or the stack it belongs to; all zero where there is one.
+    target : ndarray, shape (N,)
+        What is to be predicted: a number less what is known of it exactly, or 0 and 1.
+    order : ndarray of int, shape (N,)
+        Place of the row's cluster in the random order of clusters, for tuning by cluster.
+    train, asked : ndarray of bool, shape (N,)
+        Rows that are learned from, and rows whose predictions are wanted.
+    seed : int
+        Of learners that draw.
+    """
+
+    x: FloatArray
+    period: IntArray
+    target: FloatArray
+    order: IntArray
+    train: Rows
+    asked: Rows
+    seed: int
+
+    @property
+    def features(self) -> FloatArray:
+        """The covariates, and the period where there is more than one, shape (N, p) or (N, p + 1)."""
+        if np.all(self.period == self.period[0]):
+            return self.x
+        return np.column_stack([self.x, self.period])
+
+    @property
+    def rounded(self) -> tuple[FloatArray, float]:
+        """The training rows' target, standardised and rounded to single precision, and its spread.
+
+        Trees break ties by the last bit of their target. Rounded, rescaling, constants and the order of
+        additions do not move the predictions.
+        """
+        target = self.target[self.train]
+        size = float(spread(target))
+        return np.round(target / size, SINGLE_PRECISION), size
+
+
+def period_means(blocks: FloatArray, period: IntArray, train: Rows) -> FloatArray:
+    """Return for each row the means of its period over the training rows, shape (N, k)."""
+    totals = np.zeros((int(period.max()) + 1, blocks.shape[1]))
+    np.add.at(totals, period[train], blocks[train])
+    counts = np.bincount(period[train], minlength=len(totals))
+    means: FloatArray = (totals / np.maximum(counts, 1)[:, None])[period]
+    return means
+
+
+def spread(x: FloatArray) -> FloatArray:
+    """Return each column's standard deviation, one where it is constant up to rounding."""
+    deviation = x.std(axis=0)
+    return np.where(deviation > 1e-10 * np.abs(x).max(axis=0, initial=0.0), deviation, 1.0)
+
+
+def tuning_splits(order: IntArray, train: Rows, parts: int) -> list[tuple[IntArray, IntArray]]:
+    """Split the training rows into whole clusters: pairs of rows that are learned from and rows that judge."""
+    place = np.unique(order[train], return_inverse=True)[1]
+    masks = [place % parts == part for part in range(min(parts, int(place.max()) + 1))]
+    return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in masks]

@@ -1,0 +1,68 @@
+"""Boosted trees and random forests, for means and for probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from study.learners.problem import Problem
+from study.panel import FloatArray
+
+# Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
+# baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is
+# no subsampling, so that nothing in a fit is random.
+TREES: dict[str, Any] = {
+    "n_estimators": 100,
+    "learning_rate": 0.1,
+    "num_leaves": 8,
+    "min_child_samples": 30,
+    "reg_lambda": 1.0,
+}
+ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
+# Leaves as large as those of the boosted trees; half of the rows for each tree, so that trees differ.
+FOREST: dict[str, Any] = {
+    "n_estimators": 100,
+    "min_samples_leaf": 30,
+    "max_features": 0.5,
+    "max_samples": 0.5,
+    "n_jobs": 1,
+}
+
+
+def boosted_trees(problem: Problem) -> FloatArray:
+    """Predict a mean by boosted trees on covariates and period."""
+    from lightgbm import LGBMRegressor
+
+    features, (target, size) = problem.features, problem.rounded
+    model = LGBMRegressor(**TREES, **ONE_THREAD).fit(features[problem.train], target)
+    return np.asarray(model.predict(features[problem.asked])) * size
+
+
+def boosted_trees_probability(problem: Problem) -> FloatArray:
+    """Predict a probability by boosted trees on covariates and period."""
+    from lightgbm import LGBMClassifier
+
+    features = problem.features
+    model = LGBMClassifier(**TREES, **ONE_THREAD)
+    model.fit(features[problem.train], problem.target[problem.train])
+    return np.asarray(model.predict_proba(features[problem.asked]))[:, 1]
+
+
+def forest(problem: Problem) -> FloatArray:
+    """Predict a mean by a random forest on covariates and period."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    features, (target, size) = problem.features, problem.rounded
+    model = RandomForestRegressor(**FOREST, random_state=problem.seed)
+    return np.asarray(model.fit(features[problem.train], target).predict(features[problem.asked])) * size
+
+
+def forest_probability(problem: Problem) -> FloatArray:
+    """Predict a probability by a random forest on covariates and period."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    features = problem.features
+    model = RandomForestClassifier(**FOREST, random_state=problem.seed)
+    model.fit(features[problem.train], problem.target[problem.train])
+    return np.asarray(model.predict_proba(features[problem.asked]))[:, 1]

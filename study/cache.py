@@ -14,7 +14,9 @@ from study.panel import Panel
 from study.plan import Task
 from study.results import Result, answer
 from study.threads import one_thread
+from study.work import working
 
+FITS = "fits"
 NUMERICS = ("numpy", "scipy", "scikit-learn", "lightgbm", "doubleml")
 
 
@@ -44,8 +46,12 @@ def stored(path: Path) -> Result | None:
 
 
 def answer_and_store(task: Task, panel: Panel, path: Path | None) -> Result:
-    """Answer a task, and keep the answer if a path is given."""
-    with one_thread():  # sums round in another order with more threads, and processes have fewer
+    """Answer a task, and keep the answer and what learners found on the way if a path is given.
+
+    What one task learns of treatment serves every outcome and scale.
+    """
+    kept = None if path is None else path.parent / FITS
+    with one_thread(), working(cache=kept):  # more threads would add in another order than processes with one
         result = answer(task, panel)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

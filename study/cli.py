@@ -30,7 +30,15 @@ JobsOption = Annotated[
     int, typer.Option("--jobs", help="Processes; -1 is all cores. Results do not depend on it.")
 ]
 
+CacheOption = Annotated[
+    Path,
+    typer.Option(
+        "--cache", help="Folder of finished estimates and fits; an interrupted run goes on from it."
+    ),
+]
+
 DEFAULT_PLAN = Path("paper") / "study.toml"
+DEFAULT_CACHE = Path("build") / "cache"
 
 
 @app.command()
@@ -41,10 +49,7 @@ def run(
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder to write into, instead of the plan's own.")
     ] = None,
-    cache: Annotated[
-        Path,
-        typer.Option("--cache", help="Folder of finished estimates; an interrupted run goes on from it."),
-    ] = Path("build") / "cache",
+    cache: CacheOption = DEFAULT_CACHE,
 ) -> None:
     """Produce every table, figure and number of the paper, and the record of all estimates."""
     from study import run as running
@@ -120,6 +125,7 @@ def estimate(
     treatment: options.Treatment = False,
     covariate: options.Covariate = None,
     cluster: options.Cluster = None,
+    instrument: options.Instrument = None,
     design: Annotated[str, typer.Option(help="Name of a design; see `study designs`.")] = "callaway_santanna",
     scale: options.Scale = "level",
     population: options.Population = "all",
@@ -130,21 +136,26 @@ def estimate(
     lag: options.Lag = 0,
     horizon: options.Horizon = None,
     min_cohort_size: options.Smallest = None,
+    option: options.DesignOptions = None,
     by_event_time: Annotated[bool, typer.Option("--by-event-time", help="Show the path of effects.")] = False,
+    jobs: JobsOption = -1,
     latex: options.Latex = False,
 ) -> None:
     """Estimate one effect on a shipped panel or on your own long CSV file."""
     from study.designs import estimate as run_design
     from study.designs import find_design
     from study.report.tables import estimate_table, estimate_text
+    from study.work import working
 
-    find_design(design)
+    chosen, asked = find_design(design), options.read_options(option or [])
+    chosen.check_options(asked)
     question = options.read_question(
         "study estimate",
         outcome=outcome,
         event=event,
         covariates=tuple(covariate or ()),
         cluster=cluster,
+        instrument=instrument,
         scale=scale,
         population=population,
         comparison=comparison,
@@ -155,7 +166,9 @@ def estimate(
         horizon=horizon,
         min_cohort_size=min_cohort_size,
     )
-    fit = run_design(options.read_panel(panel, unit, time, [outcome], treatment, question), question, design)
+    source = options.read_panel(panel, unit, time, [outcome], treatment, question)
+    with _learning(jobs) if chosen.draws else working():
+        fit = run_design(source, question, design, **asked)
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
 
@@ -170,6 +183,7 @@ def compare(
     treatment: options.Treatment = False,
     covariate: options.Covariate = None,
     cluster: options.Cluster = None,
+    instrument: options.Instrument = None,
     design: Annotated[
         list[str] | None,
         typer.Option(help="Name of a design; may be repeated. All that draw nothing where none is named."),
@@ -203,6 +217,7 @@ def compare(
         event=event,
         covariates=tuple(covariate or ()),
         cluster=cluster,
+        instrument=instrument,
         scale=scale,
         population=population,
         comparison=comparison,
@@ -231,6 +246,8 @@ def diagnose(
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/diagnose.")
     ] = None,
+    jobs: JobsOption = -1,
+    cache: CacheOption = DEFAULT_CACHE,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
     from study import run as running
@@ -238,11 +255,12 @@ def diagnose(
     from study.outputs import write_all
     from study.plan import read_plan
     from study.report.verdict import details, verdict_text
+    from study.work import working
 
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
     panel, placebos = running.load(chosen), running.placebo_panels(chosen)
-    with _progress() as progress:
+    with _progress() as progress, working(jobs=jobs, cache=cache / "fits"):
         found = make(chosen, task, panel, placebos, _steps(progress, None, "Diagnosing"))
     page = verdict_text(found)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(found)}\n".encode()}
@@ -352,6 +370,15 @@ def _progress() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=False) as progress:
         yield progress
+
+
+@contextmanager
+def _learning(jobs: int) -> Iterator[None]:
+    """Fit learners in some processes and show how far they are."""
+    from study.work import working
+
+    with _progress() as progress, working(jobs=jobs, progress=_steps(progress, None, "Learning")):
+        yield
 
 
 def _steps(progress: Progress, total: int | None, first: str = "Reading") -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from study.errors import QuestionError
 
 if TYPE_CHECKING:
     from study.panel import Panel
@@ -23,6 +27,9 @@ Covariate = Annotated[
 Cluster = Annotated[
     str | None, typer.Option("--cluster", help="Column to cluster by; the unit where none is given.")
 ]
+Instrument = Annotated[
+    str | None, typer.Option("--instrument", help="Covariate column that moves units into treatment.")
+]
 Scale = Annotated[str, typer.Option("--scale", help="level, log1p or proportional.")]
 Population = Annotated[
     str,
@@ -40,6 +47,12 @@ Horizon = Annotated[int | None, typer.Option("--horizon", help="Last event time 
 Smallest = Annotated[
     int | None, typer.Option("--min-cohort-size", help="Smaller cohorts are dropped and counted.")
 ]
+DesignOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", help="Option of the design as NAME=VALUE, for example learner=forest; may be repeated."
+    ),
+]
 Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
 
 
@@ -48,6 +61,20 @@ def read_question(command: str, **values: Any) -> Question:
     from study.question import Question
 
     return Question.from_dict(values, command)
+
+
+def read_options(given: Sequence[str]) -> dict[str, Any]:
+    """Return options that are given as NAME=VALUE, with numbers and true or false as what they are."""
+    read = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise QuestionError(f'--option: "{pair}" is no option; write NAME=VALUE, for example folds=5.')
+        try:
+            read[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            read[name] = value
+    return read
 
 
 def read_panel(
@@ -65,6 +92,6 @@ def read_panel(
         treatment=question.event if treatment else (),
         first_treated=() if treatment else question.event,
         outcomes=outcomes,
-        covariates=question.covariates,
+        covariates=(*question.covariates, *([] if question.instrument is None else [question.instrument])),
         attributes=() if question.cluster is None else question.cluster,
     )

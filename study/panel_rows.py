@@ -75,14 +75,17 @@ def changes(sample: Sample) -> PanelRows:
 def levels(sample: Sample) -> PanelRows:
     """Return the observed cells of units that are seen twice or more, by unit and then period.
 
-    Covariates are the baseline, the cell's own and the unit's mean over its cells.
+    Covariates are the cell's own and the unit's mean over its cells.
     """
     seen = sample.observed & ~np.isnan(sample.treatment)
     used = seen & (seen.sum(axis=1) > 1)[:, None]
     unit, period = np.nonzero(used)
     varying = np.where(used[:, :, None], sample.x_varying, 0.0)
     mean = varying.sum(axis=1) / np.maximum(used.sum(axis=1), 1)[:, None]
-    x = distinct_columns(np.hstack([sample.x_baseline[unit], varying[unit, period], mean[unit]]))
+    first = varying[np.arange(len(varying)), used.argmax(axis=1)]
+    fixed = np.all((varying == first[:, None]) | ~used[:, :, None], axis=1)
+    mean = np.where(fixed, first, mean)
+    x = distinct_columns(np.hstack([varying[unit, period], mean[unit]]))
     treatment = sample.treatment[used]
     moves = np.abs(treatment - unit_means(treatment, unit)) > 1e-10
     return PanelRows(unit, period, sample.y[used], treatment, x, moves, used)

@@ -20,11 +20,11 @@ TREES: dict[str, Any] = {
     "reg_lambda": 1.0,
 }
 ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
-# Leaves as large as those of the boosted trees; half of the rows for each tree, so that trees differ.
+# Half of the rows for each tree, so that trees differ; all covariates at each split, since there are few.
 FOREST: dict[str, Any] = {
     "n_estimators": 100,
-    "min_samples_leaf": 30,
-    "max_features": 0.5,
+    "min_samples_leaf": 10,
+    "max_features": 1.0,
     "max_samples": 0.5,
     "n_jobs": 1,
 }

@@ -1,0 +1,106 @@
+"""How work is done: settings that change no number, answers that are looked up, and options at the command line."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from plans import PANEL, PLAN
+from test_cli import command
+
+import study.cross_fitting as cross_fitting
+from study import QuestionError, working
+from study import run as running
+from study.options import read_options
+from study.plan import read_plan
+from study.work import here
+
+LEARNS = """
+[[designs]]
+name = "dml_panel"
+label = "DML"
+options = { learner = "lightgbm", repetitions = 1, folds = 2 }
+question = { covariates = ["x1"] }
+[inference]
+"""
+
+
+def test_settings_hold_inside_and_are_what_they_were_afterwards(tmp_path):
+    with working(jobs=2):
+        with working(cache=tmp_path):
+            assert (here().jobs, here().cache) == (2, tmp_path)
+        assert here().cache is None
+        with pytest.raises(ZeroDivisionError), working(jobs=7):
+            raise ZeroDivisionError
+        assert here().jobs == 2
+    assert here().jobs == 1
+
+
+def learns(tmp_path):
+    (tmp_path / "study.toml").write_text(PLAN.replace("[inference]\n", LEARNS))
+    plan = read_plan(tmp_path / "study.toml")
+    return plan, running.load(plan)
+
+
+def test_a_second_run_learns_nothing_even_without_its_answers(tmp_path, monkeypatch):
+    plan, panel = learns(tmp_path)
+    folder = tmp_path / "cache"
+    first = running.run(plan, panel, jobs=1, cache=folder)
+    for answer in folder.glob("*.pickle"):
+        answer.unlink()
+    monkeypatch.setattr(cross_fitting, "learned", None)
+    again = running.run(plan, panel, jobs=1, cache=folder)
+    assert running.files(plan, panel, again) == running.files(plan, panel, first)
+    shutil.rmtree(folder)
+    with pytest.raises(TypeError):
+        running.run(plan, panel, jobs=1, cache=folder)
+
+
+def test_what_is_learned_of_treatment_serves_every_scale(tmp_path, monkeypatch):
+    plan, panel = learns(tmp_path)
+    calls, original = [], cross_fitting.learned
+    monkeypatch.setattr(cross_fitting, "learned", lambda *a: calls.append(1) or original(*a))
+    running.run(plan, panel, jobs=1, cache=tmp_path / "cache")
+    assert len(calls) == 2 * 2 + 2  # two folds: the outcome on two scales, treatment once
+
+
+def test_files_of_a_plan_with_learners_do_not_depend_on_jobs_or_cache(tmp_path):
+    plan, panel = learns(tmp_path)
+    alone = running.files(plan, panel, running.run(plan, panel, jobs=1))
+    assert running.files(plan, panel, running.run(plan, panel, jobs=2, cache=tmp_path / "cache")) == alone
+
+
+def test_options_at_the_command_line_are_numbers_where_they_look_so():
+    read = read_options(["learner=forest", "folds=3", "trim=0.05", "normalize=true"])
+    assert read == {"learner": "forest", "folds": 3, "trim": 0.05, "normalize": True}
+    for bad in ("folds", "=3"):
+        with pytest.raises(QuestionError, match="write NAME=VALUE"):
+            read_options([bad])
+
+
+def test_a_design_with_learners_is_estimated_from_a_file_with_its_options(tmp_path):
+    shutil.copy(PANEL, tmp_path / "mine.csv")
+    given = [
+        "estimate",
+        "--panel",
+        "mine.csv",
+        "--outcome",
+        "y",
+        "--event",
+        "first_treated",
+        "--covariate",
+        "x1",
+    ]
+    options = ["--option", "learner=lightgbm", "--option", "repetitions=1"]
+    alone, together = (
+        command(*given, "--design", "dml_panel", *options, "--jobs", jobs, cwd=tmp_path)
+        for jobs in ("1", "2")
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert alone.stdout == together.stdout
+    assert np.all([word in alone.stdout for word in ("treatment", "coefficient")])
+    wrong = command(*given, "--design", "dml_panel", "--option", "learner=trees", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert 'there is no learner "trees"' in wrong.stderr
+    assert len(wrong.stderr.strip().splitlines()) == 1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from study import inference
 from study.errors import QuestionError
-from study.estimates import Estimate
+from study.estimates import Estimand, Estimate
 from study.inference import Joint, Wald
 from study.inference.families import joined_headlines
 from study.influence import Influence
@@ -165,6 +165,8 @@ def agreement_of(
 def kind(fit: Estimate) -> Kind:
     """Return what a design's average is of: its estimand, its scale, and the event times that it covers."""
     question = fit.sample.question
+    if fit.estimand is Estimand.LONG_CHANGE:
+        return Kind(fit.headline.terms[0], question.scale, ())
     if not fit.estimand.has_path:
         return Kind(fit.estimand.value, question.scale, ())
     covered = ~fit.reference & np.isfinite(fit.linear) & (fit.event_time >= 0)

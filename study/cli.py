@@ -273,6 +273,68 @@ def diagnose(
 
 
 @app.command()
+def gains(
+    question: Annotated[
+        str,
+        typer.Argument(
+            help="EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level "
+            "where none is named, for papers are what grants are counted in."
+        ),
+    ],
+    plan: PlanOption = DEFAULT_PLAN,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attribute, covariate (in thirds) or rule such as country=US that makes groups; may be repeated. The "
+            "plan's strata, the panel's region and the question's last covariate where none is named."
+        ),
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="Covariate that says how large a unit was; the question's last if none is named."),
+    ] = None,
+    grants: Annotated[
+        int | None, typer.Option(help="Grants to allocate; as many as units were treated if none is given.")
+    ] = None,
+    learner: Annotated[str, typer.Option(help="Learner of changes and propensities.")] = "forest",
+    repetitions: Annotated[int, typer.Option(help="Times the folds are drawn.")] = 10,
+    jobs: JobsOption = -1,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/gains.")
+    ] = None,
+) -> None:
+    """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
+    from study import gains as of_gains
+    from study import run as running
+    from study.gains.page import ask, usual_groupings
+    from study.outputs import write_all
+    from study.plan import read_plan
+    from study.work import working
+
+    chosen = read_plan(plan)
+    task = ask(chosen, question)
+    sample = task.question.sample(running.load(chosen))
+    with _progress() as progress, working(jobs=jobs):
+        found = of_gains.report(
+            sample,
+            by=tuple(by or usual_groupings(task, sample)),
+            prior_name=prior,
+            budget=grants,
+            learner=learner,  # type: ignore[arg-type]
+            repetitions=repetitions,
+            level=task.level,
+            draws=task.band_draws,
+            seed=task.seed,
+            event=task.event.title,
+            progress=_steps(progress, None, "Learning"),
+        )
+    folder = output or Path("build", "gains", *question.split("/"))
+    written = write_all(folder, found.files())
+    typer.echo(found.text())
+    typer.echo(f"\n{len(written)} files written to {_shown(folder)}: figures and tables.")
+
+
+@app.command()
 def assemble(
     raw: Annotated[Path, typer.Option("--raw", help="Folder with the originals; see data/README.md.")],
     output: Annotated[Path, typer.Option("--output", help="Folder to write the panels into.")] = Path("data"),

@@ -136,6 +136,9 @@ def _jobs(
         **{"seed": task.seed, **task.options},
     )
     yield Job("uncertainty", UNCERTAINTY, 3, uncertain)
+    if find_design(task.row.name).draws:
+        seeds = partial(of.seeds, sample, task.row.name, level=task.level, **task.options)
+        yield Job("seeds", UNCERTAINTY, 2, seeds)
 
 
 def _against(
@@ -146,6 +149,10 @@ def _against(
     if fit.estimand.has_path:
         yield Job("pretrends", AGAINST, 2, partial(of.pretrends, fit, level=level))
     yield Job("balance", AGAINST, 1, partial(of.balance, sample))
+    design = find_design(name)
+    if design.nuisances is not None:
+        own = {key: design.options[key] for key in design.learners} | options
+        yield Job("nuisances", AGAINST, 4, partial(of.nuisances, sample, name, level=level, **own))
     if name == "twfe":
         yield Job("goodman_bacon", AGAINST, 2, partial(of.goodman_bacon, sample))
         yield Job("negative_weights", AGAINST, 1, partial(of.negative_weights, sample))

@@ -30,6 +30,8 @@ class LongChange:
         Baseline covariates.
     notes : tuple of str
         Who was left out.
+    window : str
+        "the change from 2013 to 2024", for example.
     """
 
     unit: IntArray
@@ -39,6 +41,7 @@ class LongChange:
     treated: FloatArray
     x: FloatArray
     notes: tuple[str, ...]
+    window: str
 
 
 def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange:
@@ -75,4 +78,18 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     treated = (start[unit] <= periods[-1]).astype(float)
     left_out = sample.n_units - len(unit)
     notes = (f"{left_out} units are not seen at both ends of the window and add no row.",) if left_out else ()
-    return LongChange(unit, at_end - at_start, at_start, at_end, treated, sample.x_baseline[unit], notes)
+    first, last = (_told(end) for end in (periods[:before], periods[-after:]))
+    return LongChange(
+        unit,
+        at_end - at_start,
+        at_start,
+        at_end,
+        treated,
+        sample.x_baseline[unit],
+        notes,
+        f"the change from {first} to {last}",
+    )
+
+
+def _told(periods: IntArray) -> str:
+    return f"{periods[0]}" if len(periods) == 1 else f"{periods[0]}-{periods[-1]}"

@@ -61,6 +61,9 @@ class Question:
         refuses a cohort of one unit; 1 keeps every cohort.
     cohort_width : int
         Adoption periods pooled into one cohort, which is dated by the first of them.
+    instrument : str, optional
+        A covariate of the panel, other than those above, whose first observed value moves units into
+        treatment.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class Question:
     missing: Missing = "pairs"
     min_cohort_size: int | None = None
     cohort_width: int = 1
+    instrument: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
@@ -114,6 +118,11 @@ class Question:
                 f'Question: covariates is one text, "{self.covariates}"; give a tuple of names.'
             )
         object.__setattr__(self, "covariates", tuple(self.covariates))
+        if self.instrument in self.covariates:
+            raise QuestionError(
+                f"Question: {self.instrument} is both the instrument and a covariate, which leaves nothing of it to "
+                "move treatment; take it out of one."
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Question:
@@ -180,6 +189,8 @@ class Sample:
         Who was kept and dropped, and why; the counts of units add up to the panel's.
     panel : Panel
         Where the sample was drawn from, for its checksum.
+    instrument : ndarray, shape (n,), or None
+        First observed value of the instrument.
     """
 
     question: Question
@@ -195,6 +206,7 @@ class Sample:
     flow: tuple[FlowStep, ...]
     panel: Panel
     attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
+    instrument: FloatArray | None = None
 
     @property
     def n_units(self) -> int:
@@ -275,6 +287,7 @@ class Sample:
             unit_ids=self.unit_ids[rows],
             flow=(*self.flow, FlowStep(reason, self.n_units - len(rows), kept=False)),
             attributes={name: labels[rows] for name, labels in self.attributes.items()},
+            instrument=None if self.instrument is None else self.instrument[rows],
         )
 
     def dealt(self, order: NDArray[np.int64]) -> Sample:

@@ -70,6 +70,9 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         flow=tuple(flow),
         panel=panel,
         attributes={name: labels[rows] for name, labels in panel.attributes.items()},
+        instrument=None
+        if question.instrument is None
+        else first_observed(panel.covariates[question.instrument])[rows],
     )
 
 
@@ -90,6 +93,9 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     for covariate in question.covariates:
         unseen = np.isnan(panel.covariates[covariate]).all(axis=1)
         selection.drop(unseen, f"covariate {covariate} is never observed")
+    if question.instrument is not None:
+        unseen = np.isnan(panel.covariates[question.instrument]).all(axis=1)
+        selection.drop(unseen, f"instrument {question.instrument} is never observed")
     if question.weights is not None:
         positive = first_observed(panel.covariates[question.weights]) > 0
         selection.drop(~positive, f"weight {question.weights} is not positive")
@@ -166,8 +172,8 @@ def _check_names(question: Question, panel: Panel) -> None:
         raise unknown("outcome", question.outcome, panel.outcomes, where)
     if question.event not in panel.events:
         raise unknown("event", question.event, panel.events, where)
-    for covariate in (*question.covariates, *([question.weights] if question.weights else [])):
-        if covariate not in panel.covariates:
+    for covariate in (*question.covariates, question.weights, question.instrument):
+        if covariate is not None and covariate not in panel.covariates:
             raise unknown("covariate", covariate, panel.covariates, where)
     if question.cluster is not None and question.cluster not in panel.attributes:
         raise unknown("attribute", question.cluster, panel.attributes, where)

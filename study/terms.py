@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,14 @@ def coefficients(
         n_obs=n_obs,
         **fields,
     )
+
+
+def long_change_effect(
+    sample: Sample, term: str, linear: FloatArray, influence: FloatArray, *, n_obs: int, **fields: Any
+) -> Estimate:
+    """Return an estimate whose one term is an effect on the change over the window; arguments as above."""
+    made = coefficients(sample, (term,), linear, influence, n_obs=n_obs, **fields)
+    return replace(made, estimand=Estimand.LONG_CHANGE)
 
 
 def group_time_effects(

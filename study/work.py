@@ -58,3 +58,11 @@ def working(**changes: Any) -> Iterator[Work]:
         yield _here.get()
     finally:
         _here.reset(token)
+
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Do the work inside with these words before each step that progress is told of."""
+    progress = here().progress
+    with working(progress=None if progress is None else lambda step: progress(f"{what}, {step}")):
+        yield

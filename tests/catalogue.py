@@ -31,9 +31,15 @@ OTHERS: dict[str, tuple[str, Options]] = {
     "lp_did": ("lp_did", {"weighting": "equal"}),
     "poisson_twfe one": ("poisson_twfe", {"terms": "treatment"}),
     "poisson_twfe events": ("poisson_twfe", {"terms": "event_time"}),
+    "dml_did": ("dml_did", {"folds": 2, "repetitions": 1}),
+    "dml_irm": ("dml_irm", {"folds": 2, "repetitions": 1}),
     "dml_panel": ("dml_panel", {"folds": 2, "repetitions": 1}),
+    "dml_panel within": ("dml_panel", {"approach": "within", "folds": 2, "repetitions": 1}),
+    "dml_stacked": ("dml_stacked", {"folds": 2, "repetitions": 1}),
 }
 EVERY = GROUP_TIME | OTHERS
+# They ask for something that the other designs refuse.
+WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

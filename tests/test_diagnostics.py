@@ -18,6 +18,7 @@ from study.diagnostics.finding import Finding
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state")
 GIVEN = QUESTION.but(covariates=("x1", "x2"))
 REG = {"method": "reg"}
+FEW = {"folds": 2, "repetitions": 2}
 
 Make = Callable[[Panel], Finding]
 
@@ -66,10 +67,17 @@ EVERY: dict[str, Make] = {
     "leave_one_unit_out": of_sample(diagnostics.leave_one_unit_out, "imputation", units="all", most=3),
     "misclassification": of_sample(diagnostics.misclassification, "callaway_santanna", shares=(0.05, 0.1)),
     "negative_weights": of_sample(diagnostics.negative_weights),
+    "nuisances": of_sample(
+        diagnostics.nuisances, "dml_panel", question=GIVEN, learners=("linear", "lightgbm"), **FEW
+    ),
+    "nuisances propensity": of_sample(
+        diagnostics.nuisances, "dml_irm", question=GIVEN, learners=("linear", "lightgbm"), **FEW
+    ),
     "oster": of_sample(diagnostics.oster, "callaway_santanna", question=GIVEN, **REG),
     "placebo_dates": of_sample(diagnostics.placebo_dates, "callaway_santanna", draws=199),
     "placebo_outcomes": other_outcome,
     "pretrends": of_fit(diagnostics.pretrends),
+    "seeds": of_sample(diagnostics.seeds, "dml_panel", question=GIVEN, learner="linear", seeds=3, **FEW),
     "sensitivity": of_sample(diagnostics.sensitivity, "callaway_santanna", question=GIVEN, **REG),
     "specification_curve": curve,
     "spillovers": nearby,

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from study.errors import QuestionError, unknown
 from study.estimates import Estimand, Estimate
+from study.learners import Estimator
+from study.nuisances import Nuisances
 from study.panel import Panel
 from study.question import Question, Sample
 from study.threads import one_thread
@@ -36,6 +38,9 @@ class Assumes(StrEnum):
     HOMOGENEOUS_EFFECTS = "the same effect in every cohort and event time"
     HOMOGENEOUS_COHORTS = "the same path of effects in every cohort"
     NUISANCE_RATES = "learners that converge faster than n to the -1/4"
+    RANDOM_INSTRUMENT = "an instrument as good as random given covariates"
+    EXCLUSION = "an instrument that moves treatment, and the outcome through it alone"
+    MONOTONICITY = "no unit that the instrument keeps from treatment"
 
 
 class Handles(StrEnum):
@@ -51,6 +56,7 @@ class Handles(StrEnum):
     NEVER_TREATED = 'comparison="never_treated"'
     VARYING_BASE = 'base="varying"'
     PROPORTIONAL = 'scale="proportional"'
+    INSTRUMENT = "an instrument, which it needs"
 
 
 class _Trait(NamedTuple):
@@ -75,6 +81,7 @@ _TRAITS: dict[Handles, _Trait] = {
     ),
     Handles.VARYING_BASE: _Trait(lambda s: s.question.base == "varying", 'base="varying"'),
     Handles.PROPORTIONAL: _Trait(lambda s: s.question.scale == "proportional", 'scale="proportional"'),
+    Handles.INSTRUMENT: _Trait(lambda s: s.question.instrument is not None, "an instrument"),
 }
 
 
@@ -92,6 +99,8 @@ class Design:
     handles : tuple of Handles
     function : callable
         Takes a Sample and keyword options, returns an Estimate.
+    nuisances : callable, optional
+        Takes the same, returns what the design would learn, for designs with learners.
     """
 
     name: str
@@ -101,6 +110,7 @@ class Design:
     assumes: tuple[Assumes, ...]
     handles: tuple[Handles, ...]
     function: Callable[..., Estimate]
+    nuisances: Callable[..., Nuisances] | None = None
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -118,6 +128,11 @@ class Design:
         return ({"seed": seed} if self.draws else {}) | dict(options)
 
     @cached_property
+    def learners(self) -> tuple[str, ...]:
+        """The options that take a learner."""
+        return tuple(name for name in self.options if Estimator in get_args(self._hints[name]))
+
+    @cached_property
     def _hints(self) -> dict[str, Any]:
         return get_type_hints(self.function)
 
@@ -128,6 +143,8 @@ class Design:
                 others = [d.name for d in all_designs().values() if handle in d.handles]
                 can = f"; {', '.join(others)} can" if others else "; no design here can"
                 return f"{self.name}: it cannot answer a question with {trait.said}{can}."
+        if Handles.INSTRUMENT in self.handles and sample.question.instrument is None:
+            return f"{self.name}: the question has no instrument; name one with Question(instrument=...)."
         return None
 
     def check_options(self, options: dict[str, Any]) -> None:
@@ -171,11 +188,12 @@ def design(
     estimand: Estimand,
     assumes: tuple[Assumes, ...],
     handles: tuple[Handles, ...] = (),
+    nuisances: Callable[..., Nuisances] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Design]:
     """Make a function a design of the catalogue; see :class:`Design` for the arguments."""
 
     def register(function: Callable[..., Estimate]) -> Design:
-        made = Design(name, title, reference, estimand, assumes, handles, function)
+        made = Design(name, title, reference, estimand, assumes, handles, function, nuisances)
         _registered[name] = made
         return made
 

@@ -18,6 +18,7 @@ from study.cohorts import (
 )
 from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
+from study.did_cells import Cells, Comparison, cells_of, compared_with, comparison, unseen
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.gaps import Layout, cohort_gaps, regression_gaps
@@ -25,7 +26,7 @@ from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 from study.terms import group_time_effects
-from study.two_by_two import Method, Rows, Unidentified, group_mean, panel_att, raw_gap, repeated_att
+from study.two_by_two import Method, Unidentified, group_mean, panel_att, raw_gap, repeated_att
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
 
@@ -95,7 +96,7 @@ def callaway_santanna(
     refuse_single_units(sample, "callaway_santanna")
     x, adjustment = _matrix(sample), _Adjustment(method, variance == "drdid")
     cohorts, notes = cohorts_with_base(sample)
-    cells = _cells(sample, cohorts)
+    cells = cells_of(sample, cohorts)
     means = cohort_means(sample)
     pairs = sample.question.missing != "cells"
     by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
@@ -137,24 +138,6 @@ class _Adjustment(NamedTuple):
     as_drdid: bool
 
 
-class _Cells(NamedTuple):
-    """Cohort, period, and numbers of the period and of its base, of each term; shape (K,)."""
-
-    cohort: FloatArray
-    period: FloatArray
-    now: NDArray[np.int64]
-    base: NDArray[np.int64]
-
-    @property
-    def reference(self) -> Rows:
-        """Cells of the base period itself."""
-        return self.now == self.base
-
-    def select(self, which: NDArray[np.int64]) -> _Cells:
-        """Return some of the terms."""
-        return _Cells(self.cohort[which], self.period[which], self.now[which], self.base[which])
-
-
 class _Found(NamedTuple):
     """Estimates and mean outcomes of the treated, shape (K,); ``reasons`` says why some have no estimate.
 
@@ -170,39 +153,10 @@ class _Found(NamedTuple):
     n_obs: int
 
 
-def _cells(sample: Sample, cohorts: FloatArray) -> _Cells:
-    """Lay out the terms.
-
-    Periods from g-d on have the base g-d-1, as in the paper; did differs for d > 1 with a varying base, where
-    it starts that at g.
-    """
-    start = (cohorts - sample.question.anticipation - sample.periods[0]).astype(np.int64)[:, None]
-    now, base = np.broadcast_arrays(np.arange(len(sample.periods)), start - 1)
-    if sample.question.base == "varying":
-        base = np.where(now >= start, base, now - 1)
-        now, base = now[:, 1:], base[:, 1:]
-    cohort = np.repeat(cohorts, now.shape[1])
-    return _Cells(cohort, sample.periods[now.ravel()].astype(float), now.ravel(), base.ravel())
-
-
-def _compared(sample: Sample, cells: _Cells, first: FloatArray) -> Rows:
-    """Return which of some first treated periods belong to comparison units of each term, shape (m, K)."""
-    if sample.question.comparison == "never_treated":
-        return np.broadcast_to(np.isnan(first)[:, None], (len(first), len(cells.cohort)))
-    until = sample.periods[np.maximum(cells.now, cells.base)] + sample.question.anticipation
-    return ~(first[:, None] <= until) & (first[:, None] != cells.cohort)
-
-
-def _unseen(treated: Rows, compared: Rows, reference: Rows) -> dict[int, str]:
-    """Return the terms in which one of the groups is not observed, with the reason."""
-    reasons = {int(k): "no comparison unit is observed" for k in np.flatnonzero(~compared & ~reference)}
-    return reasons | {int(k): "no treated unit is observed" for k in np.flatnonzero(~treated)}
-
-
-def _from_means(sample: Sample, means: CohortMeans, cells: _Cells, x: FloatArray | None) -> _Found:
+def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray | None) -> _Found:
     """Estimate all terms from sums by cohort and period, where who is seen does not hang on the period."""
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
-    compared = _compared(sample, cells, means.dates)
+    compared = compared_with(sample, cells, means.dates)
     layout, collinear = Layout(group, cells.now, cells.base, compared), np.zeros(len(each), dtype=bool)
     if x is None:
         gaps = cohort_gaps(means, layout)
@@ -211,7 +165,7 @@ def _from_means(sample: Sample, means: CohortMeans, cells: _Cells, x: FloatArray
         collinear = ~identified & ~cells.reference
     seen = means.weight > 0
     both = [seen[:, cells.now], seen[:, cells.base]]
-    reasons = dict.fromkeys(map(int, np.flatnonzero(collinear)), COLLINEAR_COMPARISON) | _unseen(
+    reasons = dict.fromkeys(map(int, np.flatnonzero(collinear)), COLLINEAR_COMPARISON) | unseen(
         both[0][group, each] & both[1][group, each],
         np.any(compared & both[0], axis=0) & np.any(compared & both[1], axis=0),
         cells.reference,
@@ -234,7 +188,7 @@ def _from_means(sample: Sample, means: CohortMeans, cells: _Cells, x: FloatArray
     )
 
 
-def _from_units(sample: Sample, cells: _Cells, x: FloatArray | None, how: _Adjustment) -> _Found:
+def _from_units(sample: Sample, cells: Cells, x: FloatArray | None, how: _Adjustment) -> _Found:
     """Estimate the terms of each cohort from its own units and those it is compared with."""
     assert sample.first_treated is not None
     n, n_terms = sample.n_units, len(cells.cohort)
@@ -245,7 +199,7 @@ def _from_units(sample: Sample, cells: _Cells, x: FloatArray | None, how: _Adjus
     used = np.zeros(observed.shape, dtype=bool)
     for g in np.unique(cells.cohort):
         own = np.flatnonzero(cells.cohort == g)
-        c = _comparison(sample, observed, cells.select(own))
+        c = comparison(sample, observed, cells.select(own))
         found, of_effects, why = _effects(sample, y, c, x, how)
         estimate[own], size[own] = found, c.treated_now.sum(axis=1)
         place = np.zeros((len(own), n_terms))
@@ -255,56 +209,16 @@ def _from_units(sample: Sample, cells: _Cells, x: FloatArray | None, how: _Adjus
         level = group_mean(y[np.ix_(c.now, c.members)], c.treated_now, sample.weights[c.members], n)
         mean[own] = level.estimate
         mean_influence += Influence.of(np.nan_to_num(level.influence.T), c.members, n) @ place
-        used |= _used(sample, c, np.setdiff1d(np.flatnonzero(c.now != c.base), list(why)))
+        used |= c.used(np.setdiff1d(np.flatnonzero(c.now != c.base), list(why)), len(used))
     return _Found(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()))
 
 
-class _Comparison(NamedTuple):
-    """Who is compared with whom, and when, in the K terms of one cohort.
-
-    ``now`` and ``base`` are period numbers, shape (K,). ``members`` are the m units of the cohort; which of
-    them are seen has shape (K, m), which units they are compared with (K, n). The two periods of a cell
-    differ in that with missing="cells" only.
-    """
-
-    now: NDArray[np.int64]
-    base: NDArray[np.int64]
-    members: NDArray[np.int64]
-    treated_now: Rows
-    treated_base: Rows
-    compared_now: Rows
-    compared_base: Rows
-
-
-def _comparison(sample: Sample, observed: Rows, cells: _Cells) -> _Comparison:
-    """Find the units of one cohort's terms; observed has shape (T, n)."""
-    assert sample.first_treated is not None
-    seen_now, seen_base = observed[cells.now], observed[cells.base]
-    if sample.question.missing != "cells":
-        seen_now = seen_base = seen_now & seen_base
-    untreated = _compared(sample, cells, sample.first_treated).T
-    members = np.flatnonzero(sample.first_treated == cells.cohort[0])
-    return _Comparison(
-        cells.now,
-        cells.base,
-        members,
-        seen_now[:, members],
-        seen_base[:, members],
-        untreated & seen_now,
-        untreated & seen_base,
-    )
-
-
 def _effects(
-    sample: Sample, y: FloatArray, c: _Comparison, x: FloatArray | None, how: _Adjustment
+    sample: Sample, y: FloatArray, c: Comparison, x: FloatArray | None, how: _Adjustment
 ) -> tuple[FloatArray, Influence, dict[int, str]]:
     """Estimate the terms of one cohort, with their influence, and say which have none; y is (T, n)."""
     reference = c.now == c.base
-    reasons = _unseen(
-        np.any(c.treated_now, axis=1) & np.any(c.treated_base, axis=1),
-        np.any(c.compared_now, axis=1) & np.any(c.compared_base, axis=1),
-        reference,
-    )
+    reasons = c.unseen
     if x is None:
         change = y[c.now] - y[c.base]
         gap = raw_gap(change, c.members, c.treated_now, c.compared_now, sample.weights)
@@ -324,14 +238,11 @@ def _effects(
     return estimate, influence, reasons
 
 
-def _alike(c: _Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDArray[np.int64]]:
+def _alike(c: Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDArray[np.int64]]:
     """Put cells of the same units together; with repeated cross-sections each stands alone."""
     if sample.question.missing == "cells":
         return [cells[k : k + 1] for k in range(len(cells))]
-    groups: dict[tuple[bytes, bytes], list[int]] = {}
-    for k in cells:
-        groups.setdefault((c.treated_now[k].tobytes(), c.compared_now[k].tobytes()), []).append(int(k))
-    return [np.array(group) for group in groups.values()]
+    return c.alike(cells)
 
 
 class _Fit(NamedTuple):
@@ -342,7 +253,7 @@ class _Fit(NamedTuple):
 
 
 def _adjusted(
-    sample: Sample, c: _Comparison, cells: NDArray[np.int64], y: FloatArray, x: FloatArray, how: _Adjustment
+    sample: Sample, c: Comparison, cells: NDArray[np.int64], y: FloatArray, x: FloatArray, how: _Adjustment
 ) -> _Fit:
     """Return ATT(g,t) given covariates for cells of the same units."""
     n, weights, k = sample.n_units, sample.weights, cells[0]
@@ -363,15 +274,3 @@ def _adjusted(
     influence = np.zeros((n, 1))
     np.add.at(influence[:, 0], rows, fit.influence * (n / len(rows)))
     return _Fit(fit.estimate, Influence.of(influence))
-
-
-def _used(sample: Sample, c: _Comparison, cells: NDArray[np.int64]) -> Rows:
-    """Return the unit-periods that some of the cells rest on, shape (T, n)."""
-    used = np.zeros((len(sample.periods), sample.n_units), dtype=bool)
-    used[c.now[cells]] = c.compared_now[cells]
-    used[np.ix_(c.now[cells], c.members)] = c.treated_now[cells]
-    for base in np.unique(c.base[cells]):
-        here = cells[c.base[cells] == base]
-        used[base] |= c.compared_base[here].any(axis=0)
-        used[base, c.members] |= c.treated_base[here].any(axis=0)
-    return used

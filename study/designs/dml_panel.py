@@ -23,6 +23,7 @@ from study.estimates import Estimate
 from study.influence import Influence
 from study.learners import Learner, refuse_unfit
 from study.learners.problem import IntArray
+from study.nuisances import Nuisances, Part, outcome_in_words
 from study.panel import FloatArray
 from study.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
 from study.question import Sample
@@ -31,6 +32,40 @@ from study.terms import coefficients
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR
+
+
+def nuisances(
+    sample: Sample, *, approach: Approach, learner: Learner, folds: int, repetitions: int, seed: int
+) -> Nuisances:
+    """Return the nuisance functions of the model; arguments and errors are those of the design.
+
+    In "correlated_random_effects" the design adds unit means to the predictions of treatment afterwards.
+    """
+    check_counts("dml_panel", folds=folds, repetitions=repetitions, seed=seed)
+    refuse_unfit("dml_panel", "learner", learner, "mean")
+    made = transformed(sample, approach)
+    rows = made.rows
+    check_covariates(sample, rows, "dml_panel")
+    cluster = sample.cluster[rows.unit]
+    dealt = draw_folds(cluster, np.where(rows.moves, 0, 1), folds, repetitions, seed)
+    check_folds(sample, made, cluster, dealt)
+    functions = {
+        "outcome": Nuisance(rows.outcome, learner, centre=made.outcome_centre),
+        "treatment": Nuisance(rows.treatment, learner, centre=made.outcome_centre),
+    }
+    said, without = in_words(sample, approach)
+    part = Part(rows.unit, rows.covariates, rows.period, functions, dealt)
+    return Nuisances((part,), seed, said, without=without)
+
+
+def in_words(sample: Sample, approach: Approach) -> tuple[dict[str, str], str]:
+    """Return what outcome and treatment are called in an approach, and what is known of them without covariates."""
+    outcome = outcome_in_words(sample.question)
+    if approach == "first_differences":
+        start = "adoption" if sample.first_treated is not None else "the change of treatment"
+        return {"outcome": f"the change of {outcome}", "treatment": start}, "its period's mean"
+    known = "unit and period effects" if approach == "within" else "its period's effect"
+    return {"outcome": outcome, "treatment": "treatment"}, known
 
 
 @design(
@@ -53,6 +88,7 @@ if TYPE_CHECKING:
         Handles.SWITCHING,
         Handles.PROPORTIONAL,
     ),
+    nuisances=nuisances,
 )
 def dml_panel(
     sample: Sample,
@@ -157,20 +193,14 @@ def cross_fitted(
     approach: Approach = "first_differences",
 ) -> tuple[PanelRows, DoubleMLPLR]:
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
-    check_counts("dml_panel", folds=folds, repetitions=repetitions, seed=seed)
-    refuse_unfit("dml_panel", "learner", learner, "mean")
+    asked = nuisances(
+        sample, approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed
+    )
+    (part,) = asked.parts
     made = transformed(sample, approach)
-    rows = made.rows
-    check_covariates(sample, rows, "dml_panel")
-    cluster = sample.cluster[rows.unit]
-    dealt = draw_folds(cluster, np.where(rows.moves, 0, 1), folds, repetitions, seed)
-    check_folds(sample, made, cluster, dealt)
-    nuisances = {
-        "outcome": Nuisance(rows.outcome, learner, centre=made.outcome_centre),
-        "treatment": Nuisance(rows.treatment, learner, centre=made.outcome_centre),
-    }
-    found = cross_fit(rows.covariates, rows.period, nuisances, dealt, seed)
-    return rows, partialling_out(rows, found["outcome"], made.adjusted(found["treatment"]), dealt)
+    found = cross_fit(part.x, part.period, part.functions, part.folds, seed)
+    m_hat = made.adjusted(found["treatment"])
+    return made.rows, partialling_out(made.rows, found["outcome"], m_hat, part.folds)
 
 
 def partialling_out(rows: PanelRows, l_hat: FloatArray, m_hat: FloatArray, folds: Folds) -> DoubleMLPLR:

@@ -11,10 +11,12 @@ from study.diagnostics.honest_did import honest_did
 from study.diagnostics.leave_one_out import leave_one_cohort_out, leave_one_unit_out
 from study.diagnostics.misclassification import misclassification
 from study.diagnostics.negative_weights import negative_weights
+from study.diagnostics.nuisances import nuisances
 from study.diagnostics.oster import oster
 from study.diagnostics.placebo_dates import placebo_dates
 from study.diagnostics.placebo_outcomes import placebo_outcomes
 from study.diagnostics.pretrends import pretrends
+from study.diagnostics.seeds import seeds
 from study.diagnostics.sensitivity import sensitivity
 from study.diagnostics.specification_curve import specification_curve
 from study.diagnostics.spillovers import spillovers
@@ -29,10 +31,12 @@ __all__ = [
     "leave_one_unit_out",
     "misclassification",
     "negative_weights",
+    "nuisances",
     "oster",
     "placebo_dates",
     "placebo_outcomes",
     "pretrends",
+    "seeds",
     "sensitivity",
     "specification_curve",
     "spillovers",

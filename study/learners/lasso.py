@@ -56,7 +56,7 @@ def lasso_logit(problem: Problem) -> FloatArray:
         cv=splits,
         solver="saga",
         scoring="neg_log_loss",
-        tol=1e-6,
+        tol=1e-4,
         max_iter=10_000,
         random_state=0,
         use_legacy_attributes=False,
@@ -82,7 +82,8 @@ def orthogonal(terms: FloatArray, train: Rows) -> FloatArray:
     Powers of a skewed covariate are so collinear that coordinate descent does not converge on them.
     """
     triangle = np.linalg.qr(terms[train])[1]
-    size = np.abs(np.diag(triangle))
+    size = np.zeros(terms.shape[1])
+    size[: len(triangle)] = np.abs(np.diag(triangle))
     own = size > COLLINEAR * np.sqrt((terms[train] ** 2).sum(axis=0))
     reduced = np.linalg.qr(terms[train][:, own])[1]
     unit: FloatArray = np.linalg.solve(reduced.T, terms[:, own].T).T

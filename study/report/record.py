@@ -144,6 +144,8 @@ def _is_reference(term: Term) -> bool:
 def _row(result: Result, term: str, estimate: float, std_error: float) -> tuple[object, ...]:
     task = result.task
     question = {k: v for k, v in vars(task.question).items() if k not in ("outcome", "event", "scale")}
+    if task.question.instrument is None:  # records are older than instruments
+        del question["instrument"]
     return (
         task.event.name,
         task.outcome,

@@ -11,6 +11,7 @@ from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.refits import Row, interval, said, unit_of
+from study.diagnostics.seeds import Seeds
 from study.diagnostics.uncertainty import Uncertainty
 from study.power import smallest_effect
 from study.report.tables import POWER_OF
@@ -30,6 +31,9 @@ ASSUMED: dict[Assumes, str] = {
     "coefficient is no average of effects.",
     Assumes.HOMOGENEOUS_COHORTS: "The path of effects is the same in every cohort.",
     Assumes.NUISANCE_RATES: "The learners find the nuisance functions fast enough for their errors not to matter.",
+    Assumes.RANDOM_INSTRUMENT: "Among {units} with the same covariates the instrument is as good as random.",
+    Assumes.EXCLUSION: "The instrument moves who is treated, and the outcome in no other way.",
+    Assumes.MONOTONICITY: "The instrument keeps none of the {units} from treatment that would be treated without it.",
 }
 
 
@@ -78,13 +82,15 @@ def assumptions(verdict: Verdict) -> list[str]:
     if question.covariates:
         assumed = list(dict.fromkeys(conditional if a is Assumes.PARALLEL_TRENDS else a for a in assumed))
     else:
-        assumed = [a for a in assumed if a not in (conditional, Assumes.OVERLAP)]
+        plain = (Assumes.PARALLEL_TRENDS if a is conditional else a for a in assumed)
+        assumed = [a for a in dict.fromkeys(plain) if a is not Assumes.OVERLAP]
     scale = {"log1p": "log(1 + outcome)"}.get(question.scale, "the outcome itself")
     given = f", given {', '.join(question.covariates)}" if question.covariates else ""
-    return [
-        *(ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed),
-        f"Trends are those of {scale}{given}; the comparison group is {question.comparison.replace('_', ' ')}.",
-    ]
+    said = [ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed]
+    if Assumes.EXCLUSION in assumed:
+        return said
+    group = question.comparison.replace("_", " ")
+    return [*said, f"Trends are those of {scale}{given}; the comparison group is {group}."]
 
 
 def conclusion(verdict: Verdict) -> list[str]:
@@ -134,6 +140,11 @@ def _objections(verdict: Verdict) -> list[str]:
         p_value = uncertain.randomization.p_value
         if p_value >= SIZE:
             told.append(f"the randomization test, which does not reject no effect (p = {p_value:.2g})")
+    seeds = verdict.found("seeds", Seeds)
+    if seeds is not None and seeds.refits.rows[0].excludes_zero and not seeds.agrees:
+        told.append(
+            f"the seed, since the interval excludes zero under {seeds.excluding} of {len(seeds.refits.rows)}"
+        )
     honest = verdict.found("honest_relative_magnitudes", HonestDid)
     if honest is not None and honest.breakdown is not None and honest.breakdown < 1:
         told.append(

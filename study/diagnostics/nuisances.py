@@ -1,0 +1,340 @@
+"""How well a design's learners predict its nuisance functions, and how far its estimate moves with the learner."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from study.designs import Design, all_designs, find_design
+from study.diagnostics.losses import Loss, Score, in_order, log_losses, loss_of, squared_errors
+from study.diagnostics.propensities import Propensities
+from study.diagnostics.refits import Row, check, headline
+from study.errors import QuestionError
+from study.learners import Learner
+from study.learners.problem import IntArray
+from study.nuisances import Judged, Nuisances
+from study.panel import FloatArray
+from study.question import Question, Sample
+from study.threads import one_thread
+from study.work import here, telling, working
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+WHO = "nuisances"
+COMPARED: tuple[Learner, ...] = ("lasso", "forest", "lightgbm", "ensemble")
+QUANTILE_NAMES = ("minimum", "q05", "q25", "median", "q75", "q95", "maximum")
+
+
+@dataclass(frozen=True, eq=False)
+class NuisanceQuality:
+    """Cross-fitted predictions of each nuisance function by each learner, and the estimate that they lead to.
+
+    Attributes
+    ----------
+    design : str
+    question : Question
+    asked : Nuisances
+        With the first learner.
+    scores : tuple of Score
+        By learner and nuisance function, that of treatment first.
+    fits : tuple of Row
+        The headline under each learner that has one.
+    refused : tuple of (str, str)
+        Each learner under which the design has no estimate, and why.
+    propensities : dict of str to Propensities
+        Predicted treatment, by learner.
+    level : float
+        Coverage of the intervals.
+    """
+
+    design: str
+    question: Question
+    asked: Nuisances
+    scores: tuple[Score, ...]
+    fits: tuple[Row, ...]
+    refused: tuple[tuple[str, str], ...]
+    propensities: dict[str, Propensities]
+    level: float
+
+    @property
+    def title(self) -> str:
+        """Heading."""
+        return f"How well do learners predict what {self.design} adjusts for?"
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """Names of the learners, in the order in which they were given."""
+        return tuple(self.propensities)
+
+    def of(self, nuisance: str) -> tuple[Score, ...]:
+        """Return the scores of one nuisance function."""
+        return tuple(score for score in self.scores if score.nuisance == nuisance)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the nuisance functions, that of treatment first."""
+        return tuple(dict.fromkeys(score.nuisance for score in self.scores))
+
+    @property
+    def moves(self) -> float:
+        """Largest less smallest estimate, in standard errors of the first learner's."""
+        estimates = [row.estimate for row in self.fits]
+        return (max(estimates) - min(estimates)) / self.fits[0].std_error
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found."""
+        from study.diagnostics.nuisances_shown import sentences
+
+        return sentences(self)
+
+    def tidy(self) -> pd.DataFrame:
+        """Return one row a learner and nuisance function.
+
+        Returns
+        -------
+        DataFrame
+            learner; nuisance; kind; r2, against what is known without covariates, with r2_std_error; for
+            probabilities brier and log_loss beside brier_of_share and log_loss_of_share, those of the training
+            folds' share, and mcfadden_r2, the share of the latter that is saved, with mcfadden_r2_std_error; for what
+            is 0 or 1 auc, the share of pairs that covariates put in order; estimate and std_error of the headline.
+            Designs that learn no probability have none of their columns.
+        """
+        import pandas as pd
+
+        fits = {row.label: row for row in self.fits}
+        return pd.DataFrame([_line(score, fits.get(score.learner)) for score in self.scores]).dropna(
+            axis="columns", how="all"
+        )
+
+    def overlap(self) -> pd.DataFrame:
+        """Return predicted treatment of treated and comparison rows, by learner.
+
+        Returns
+        -------
+        DataFrame
+            learner, treated, rows, units; quantiles of the predictions; above_comparison, the share of treated rows
+            whose prediction no comparison row reaches; for propensities clipped, the number of rows that are, and
+            effective_units, the effective number of comparison units under the odds of the propensity. All are
+            averages over draws of the folds.
+        """
+        import pandas as pd
+
+        lines = [
+            _overlap_line(learner, found, treated)
+            for learner, found in self.propensities.items()
+            for treated in (True, False)
+        ]
+        return pd.DataFrame(lines).dropna(axis="columns", how="all")
+
+    def plot(self) -> Figure:
+        """Draw the R2 by nuisance function and learner, and predicted treatment by group under the first learner."""
+        from study.diagnostics.nuisances_shown import drawing
+
+        return drawing(self)
+
+
+def nuisances(
+    sample: Sample,
+    design: str,
+    *,
+    learners: Sequence[Learner] = COMPARED,
+    level: float = 0.95,
+    **options: Any,
+) -> NuisanceQuality:
+    """Predict each nuisance function of a design by several learners, on the design's own folds.
+
+    A mean is judged by its squared error relative to what is known without covariates by the same training folds
+    (the mean of a row's period, for most), so that R2 is what covariates add. A probability is judged by its log
+    loss relative to that of the training folds' share, with a propensity clipped as the design clips it. A learner is
+    said to predict better, or worse, where the difference is more than two standard errors, clustered as the question
+    says. Each function is judged on the rows that it may be learned from.
+
+    Parameters
+    ----------
+    sample : Sample
+    design : str
+        One with learners.
+    learners : sequence of str or estimator
+        A learner among the design's options comes before them.
+    level : float
+    **options
+        Options of the design. Learners take the place of every option that takes a learner.
+
+    Returns
+    -------
+    NuisanceQuality
+
+    Raises
+    ------
+    QuestionError
+        If the design learns nothing, there is no learner or one twice, or the design refuses.
+
+    References
+    ----------
+    Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural
+    parameters. Econometrics Journal 21(1).
+    """
+    check(WHO, design, options, level)
+    chosen = find_design(design)
+    used = of_learners(chosen, learners, options)
+    refusal = chosen.refusal(sample)
+    if refusal is not None:
+        raise QuestionError(refusal)
+    with one_thread(), learned_once():
+        asked = {name: described(chosen, sample, given) for name, given in used.items()}
+        first = next(iter(asked.values()))
+        with working(progress=None, jobs=1):  # there is nothing to learn in it
+            known = first.known()
+        scores: list[Score] = []
+        fits, propensities, refused = {}, {}, []
+        for learner, given in used.items():
+            with telling(learner):
+                predicted = asked[learner].predicted()
+            judged = {words: first.judged(words, predicted) for words in first.kinds}
+            scores += [
+                score_of(learner, words, first, ours, first.judged(words, known), sample.cluster)
+                for words, ours in judged.items()
+            ]
+            propensities[learner] = propensities_of(first, judged[first.said[first.treatment]])
+            try:
+                with working(progress=None):  # what the design learns has been learned
+                    fits[learner] = Row.of(learner, headline(sample, design, given), level)
+            except QuestionError as reason:
+                refused.append((learner, str(reason)))
+    if not fits:
+        raise QuestionError(f"{WHO}: {refused[0][1]}")
+    return NuisanceQuality(
+        design,
+        sample.question,
+        first,
+        tuple(scores),
+        tuple(fits.values()),
+        tuple(refused),
+        propensities,
+        level,
+    )
+
+
+def of_learners(
+    design: Design, learners: Sequence[Learner], options: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the design's options under each learner, by name, that among the options first.
+
+    Raises
+    ------
+    QuestionError
+        If the design does not say what it learns, or there is no learner.
+    """
+    if design.nuisances is None:
+        others = [d.name for d in all_designs().values() if d.nuisances is not None]
+        raise QuestionError(
+            f"{WHO}: {design.name} has no nuisance functions that it says it learns; {', '.join(others)} "
+            f"{'does' if len(others) == 1 else 'do'}."
+        )
+    if isinstance(learners, str):
+        raise QuestionError(f'{WHO}: learners is one text, "{learners}"; give a sequence of learners.')
+    names = [name_of(learner) for learner in learners]
+    twice = [name for k, name in enumerate(names) if name in names[:k]]
+    if twice:
+        raise QuestionError(f"{WHO}: two of the learners are called {twice[0]}; give each name once.")
+    every = {
+        name: dict(options) | dict.fromkeys(design.learners, of)
+        for name, of in zip(names, learners, strict=True)
+    }
+    own = {}
+    if not options.keys().isdisjoint(design.learners):
+        given = [name_of((design.options | dict(options))[key]) for key in design.learners]
+        own = {" and ".join(dict.fromkeys(given)): dict(options)}
+    if not own | every:
+        raise QuestionError(f"{WHO}: learners is empty; give at least one, for example lasso.")
+    return own | {name: of for name, of in every.items() if name not in own}
+
+
+def name_of(learner: Learner) -> str:
+    """Return what a learner is called: its name, or that of the estimator's class."""
+    return learner if isinstance(learner, str) else type(learner).__name__
+
+
+def described(design: Design, sample: Sample, options: Mapping[str, Any]) -> Nuisances:
+    """Return what a design learns under some options, the others at their defaults."""
+    assert design.nuisances is not None
+    return design.nuisances(sample, **(design.options | dict(options)))
+
+
+def score_of(
+    learner: str, words: str, asked: Nuisances, ours: Judged, plain: Judged, cluster: IntArray
+) -> Score:
+    """Return how well a learner predicts what words stand for; ``plain`` is what is known without covariates."""
+    kind, predicted, known = asked.kinds[words], ours.predicted, plain.predicted
+    if kind == "probability" and words == asked.said[asked.treatment]:
+        predicted, known = (np.clip(p, *asked.limits) for p in (predicted, known))
+
+    def of(losses: Callable[[FloatArray, FloatArray], FloatArray]) -> Loss:
+        return loss_of(losses(ours.target, predicted), losses(ours.target, known), cluster[ours.unit])
+
+    log = of(log_losses) if kind == "probability" else None
+    auc = in_order(ours.target, predicted - known)
+    return Score(learner, words, kind, of(squared_errors), log, auc)
+
+
+def propensities_of(asked: Nuisances, judged: Judged) -> Propensities:
+    """Return predicted treatment, with who is treated."""
+    words = asked.said[asked.treatment]
+    limits = asked.limits if asked.kinds[words] == "probability" else None
+    return Propensities.grouped(words, *judged, limits)
+
+
+@contextmanager
+def learned_once() -> Iterator[None]:
+    """Keep what is learned inside, so that the design and an ensemble need not learn it again."""
+    if here().cache is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="study-") as folder, working(cache=Path(folder)):
+        yield
+
+
+def _line(score: Score, fit: Row | None) -> dict[str, Any]:
+    """Return one row of the table."""
+    log, probability = score.log, score.kind == "probability"
+    return {
+        "learner": score.learner,
+        "nuisance": score.nuisance,
+        "kind": score.kind,
+        "r2": score.squared.saved,
+        "r2_std_error": score.squared.error,
+        "brier": score.squared.value if probability else np.nan,
+        "brier_of_share": score.squared.without if probability else np.nan,
+        "log_loss": np.nan if log is None else log.value,
+        "log_loss_of_share": np.nan if log is None else log.without,
+        "mcfadden_r2": np.nan if log is None else log.saved,
+        "mcfadden_r2_std_error": np.nan if log is None else log.error,
+        "auc": np.nan if score.auc is None else score.auc,
+        "estimate": np.nan if fit is None else fit.estimate,
+        "std_error": np.nan if fit is None else fit.std_error,
+    }
+
+
+def _overlap_line(learner: str, found: Propensities, treated: bool) -> dict[str, Any]:
+    """Return one row of the table of overlap."""
+    mine = found.treated == treated
+    weighed = found.limits is not None
+    return {
+        "learner": learner,
+        "treated": treated,
+        "rows": int(mine.sum()),
+        "units": len(np.unique(found.unit[mine])),
+        **dict(zip(QUANTILE_NAMES, found.quantiles(treated).tolist(), strict=True)),
+        "above_comparison": found.above if treated else np.nan,
+        "clipped": found.clipped(treated) if weighed else np.nan,
+        "effective_units": found.effective if weighed and not treated else np.nan,
+    }

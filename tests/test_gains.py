@@ -1,0 +1,294 @@
+"""Effects by group: doubly robust scores against plain loops, econml and known truths."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import gaining
+import numpy as np
+import pytest
+import simulated
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from study import Question, QuestionError, gains, working
+from study.gains.grouping import grouping
+from study.gains.pairs import all_pairs, on_long_change
+from study.gains.scored import NEAREST
+from study.scores import splits
+
+EXACT = 1e-9
+DRAWS = 999
+LINEAR = {"learner": "linear", "repetitions": 2}
+
+
+def brute_scores(scores: gains.Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Return both kinds of scores, one unit at a time, by scikit-learn."""
+    x, y, d = scores.x, scores.rows.change, scores.rows.treated
+    every, on_treated = np.zeros((2, *scores.folds.place.shape))
+    for r, fold in enumerate(scores.folds.fold.T):
+        for k in range(scores.folds.number):
+            train = fold != k
+            untreated = LinearRegression().fit(x[train & (d == 0)], y[train & (d == 0)])
+            treated = LinearRegression().fit(x[train & (d == 1)], y[train & (d == 1)])
+            logit = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky").fit(x[train], d[train])
+            for i in np.flatnonzero(fold == k):
+                row = x[i : i + 1]
+                m0, m1 = untreated.predict(row)[0], treated.predict(row)[0]
+                e = min(max(logit.predict_proba(row)[0, 1], NEAREST), 1 - NEAREST)
+                if d[i] == 1:
+                    every[i, r], on_treated[i, r] = m1 - m0 + (y[i] - m1) / e, y[i] - m0
+                else:
+                    every[i, r] = m1 - m0 - (y[i] - m0) / (1 - e)
+                    on_treated[i, r] = -e / (1 - e) * (y[i] - m0)
+    return every, on_treated
+
+
+def test_scores_are_those_of_a_loop_over_units_and_folds() -> None:
+    scores = gains.score(gaining.sample(n=120), **LINEAR)
+    every, on_treated = brute_scores(scores)
+    np.testing.assert_allclose(scores.effects, every, atol=1e-7)
+    np.testing.assert_allclose(scores.on_treated, on_treated, atol=1e-7)
+
+
+@pytest.mark.parametrize("of", ["treated", "all"])
+def test_group_effects_are_means_of_scores_and_their_errors_are_clustered_sums(of: str) -> None:
+    scores = gains.score(gaining.sample(n=200, cluster="state"), **LINEAR)
+    found = gains.effects_by_group(scores, "large", of=of, draws=DRAWS)
+    label, treated = scores.sample.attributes["large"], scores.rows.treated
+    for k, name in enumerate(found.fit.terms):
+        rows = label == name
+        values = scores.effects[rows].mean(axis=1) if of == "all" else scores.on_treated[rows].mean(axis=1)
+        counted = np.ones(rows.sum()) if of == "all" else treated[rows]
+        effect = values.sum() / counted.sum()
+        sums = np.bincount(scores.cluster[rows], values - counted * effect)
+        g = len(np.unique(scores.cluster))
+        error = np.sqrt(g / (g - 1) * np.sum(sums**2)) / counted.sum()
+        assert found.fit.effect[k] == pytest.approx(effect, abs=EXACT)
+        assert found.fit.std_error[k] == pytest.approx(error, abs=EXACT)
+
+
+class Twin(BaseEstimator):
+    """A linear model of the columns after the first two of X, W (which are groups), by treatment where it is there."""
+
+    def fit(self, xw, y):
+        self.classes_ = np.array([0, 1])
+        self.models_ = self.learn(xw[:, 2:], y)
+        return self
+
+
+class TwinOutcome(RegressorMixin, Twin):
+    def learn(self, columns, y):
+        return [
+            LinearRegression().fit(columns[columns[:, -1] == d, :-1], y[columns[:, -1] == d]) for d in (0, 1)
+        ]
+
+    def predict(self, xw):
+        columns = xw[:, 2:]
+        both = [model.predict(columns[:, :-1]) for model in self.models_]
+        return np.where(columns[:, -1] == 1, both[1], both[0])
+
+
+class TwinPropensity(ClassifierMixin, Twin):
+    def learn(self, columns, y):
+        return LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky").fit(columns, y)
+
+    def predict_proba(self, xw):
+        return self.models_.predict_proba(xw[:, 2:])
+
+    def predict(self, xw):
+        return self.predict_proba(xw).argmax(axis=1)
+
+
+def test_the_doubly_robust_learner_of_econml_on_groups_has_our_group_means() -> None:
+    from econml.dr import LinearDRLearner
+
+    scores = gains.score(gaining.sample(n=240), learner="linear", repetitions=1)
+    found = gains.effects_by_group(scores, "large", of="all", draws=DRAWS)
+    dummies = (scores.groups("large").member[:, None] == [0, 1]).astype(float)
+    model = LinearDRLearner(
+        model_propensity=TwinPropensity(),
+        model_regression=TwinOutcome(),
+        fit_cate_intercept=False,
+        min_propensity=NEAREST,
+        cv=splits(scores.folds)[0],
+        random_state=0,
+    )
+    z = (scores.x - scores.x.mean(axis=0)) / scores.x.std(axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(scores.rows.change, scores.rows.treated.astype(int), X=dummies, W=z)
+    np.testing.assert_allclose(found.fit.effect, np.ravel(model.coef_(T=1)), atol=EXACT)
+
+
+@pytest.mark.parametrize("of", ["treated", "all"])
+def test_where_only_large_units_gain_the_groups_cover_the_truth_and_are_told_apart(of: str) -> None:
+    scores = gains.score(gaining.sample(n=500, seed=1), **LINEAR)
+    found = gains.effects_by_group(scores, "large", of=of, draws=DRAWS)
+    assert found.apart
+    assert found.equal is not None
+    assert found.equal.p_value < 1e-6
+    band = found.band.set_index("term")
+    for name, truth in (("large", gaining.GAIN), ("small", 0.0)):
+        assert band.loc[name, "band_low"] < truth < band.loc[name, "band_high"]
+    assert "differ" in found.sentences[0]
+
+
+def test_where_all_gain_alike_groups_are_seldom_told_apart_and_errors_are_of_the_size_that_is_said() -> None:
+    rejected, standardised = 0, []
+    for seed in range(16):
+        scores = gains.score(
+            gaining.sample(n=200, seed=seed, only_large=False), learner="linear", repetitions=1
+        )
+        found = gains.effects_by_group(scores, "side", draws=199)
+        rejected += found.apart
+        standardised.append((found.fit.effect - gaining.GAIN / 2) / found.fit.std_error)
+    assert rejected <= 4  # a 5% test rejects more often in one of a thousand sets of sixteen
+    assert 0.7 < np.sqrt(np.mean(np.square(standardised))) < 1.4
+
+
+def test_constants_of_units_and_periods_change_no_effect_and_the_scale_of_the_outcome_scales_it() -> None:
+    made = gaining.panel(n=160)
+    rng = np.random.default_rng(5)
+    y = made.outcomes["y"]
+    moved = y + rng.normal(size=(len(y), 1)) + rng.normal(size=4)
+    question = Question("y", "event", covariates=("other", "size"))
+    base, shifted, scaled = (
+        gains.effects_by_group(
+            gains.score(question.sample(replace(made, outcomes={"y": values})), **LINEAR), "large", draws=99
+        ).fit
+        for values in (y, moved, 7 * y)
+    )
+    np.testing.assert_allclose(shifted.effect, base.effect, atol=1e-8)
+    np.testing.assert_allclose(scaled.effect, 7 * base.effect, atol=1e-8)
+    np.testing.assert_allclose(scaled.std_error, 7 * base.std_error, atol=1e-8)
+
+
+def test_a_proportional_effect_is_the_effect_over_the_mean_that_the_treated_would_have_had() -> None:
+    fits = [
+        gains.effects_by_group(gains.score(gaining.sample(scale=scale), **LINEAR), "large", draws=99).fit
+        for scale in ("level", "proportional")
+    ]
+    assert fits[0].untreated_mean is not None
+    scores = gains.score(gaining.sample(), **LINEAR)
+    rows = (scores.sample.attributes["large"] == "large") & (scores.rows.treated == 1)
+    at_end = scores.rows.at_end[rows].mean()
+    expected = fits[0].effect[0] / (at_end - fits[0].effect[0])
+    assert fits[1].effect[0] == pytest.approx(expected, abs=EXACT)
+
+
+def test_groups_by_label_rule_and_covariate_are_who_they_say() -> None:
+    drawn = gaining.sample(n=90)
+    size = drawn.x_baseline[:, 1]
+    thirds = grouping(drawn, "size")
+    assert [np.sum(thirds.member == g) for g in range(3)] == [30, 30, 30]
+    assert max(size[thirds.member == 0]) < min(size[thirds.member == 1])
+    rule = grouping(drawn, "large=small")
+    np.testing.assert_array_equal(rule.member == 0, size <= 0)
+    assert rule.labels == ("large=small", "others")
+    assert grouping(simulated_sample(), "tier").labels == ("1 paper", "2-9 papers", "10-49 papers")
+
+
+def simulated_sample():
+    made = gaining.panel(n=30)
+    labels = np.array(["10-49 papers", "1 paper", "2-9 papers"])[np.arange(30) % 3]
+    return Question("y", "event").sample(replace(made, attributes={"tier": labels}))
+
+
+def test_groups_with_few_treated_units_are_named_and_have_no_effect() -> None:
+    scores = gains.score(gaining.sample(), groups=("rare",), **LINEAR)
+    found = gains.effects_by_group(scores, "rare", draws=99)
+    assert found.fit.terms == ("many",)
+    assert found.left_out[0][:2] == ("few", 6)
+    assert any("few (" in sentence for sentence in found.sentences)
+    assert np.isnan(found.tidy().set_index("group").loc["few", "estimate"])
+    assert scores.names == ("other", "size", "rare many")
+
+
+def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not_tested() -> None:
+    drawn = gaining.sample(n=100)
+    rng = np.random.default_rng(0)
+    psi = rng.normal(size=(100, 2))
+    fit = on_long_change(drawn, ("a", "b", "c"), np.array([1.0, 0.0, 1.0]), np.column_stack([psi, psi[:, 0]]))
+    pairs = all_pairs(fit, level=0.95, draws=DRAWS, seed=0)
+    assert pairs.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
+    error = np.sqrt(100 / 99 * np.sum((psi[:, 0] - psi[:, 1]) ** 2)) / 100
+    np.testing.assert_allclose(pairs.std_error[[0, 2]], error, rtol=1e-12)
+    assert np.isnan(pairs.p_adjusted[1])
+    assert pairs.difference[1] == 0
+
+
+def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    tables = []
+    for jobs in (1, 2):
+        with working(jobs=jobs):
+            scores = gains.score(gaining.sample(n=120), learner="lightgbm", repetitions=1, folds=2)
+            made = gains.effects_by_group(scores, "large", draws=99), gains.policy(scores, 15, draws=99)
+            tables.append([found.tidy() for found in made] + [gains.forest(scores, trees=40).tidy()])
+    for first, second in zip(*tables, strict=True):
+        assert first.equals(second)
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"learner": "lassoo"}, 'there is no learner "lassoo". Did you mean "lasso"?'),
+        ({"learner": LinearRegression()}, "which has no predict_proba, so it cannot learn the propensity"),
+        ({"folds": 1}, "gains: folds is 1; it must be a whole number, at least 2"),
+        ({"before": 2}, "gains: before=2 and after=1 do not fit"),
+        ({"groups": ("colour",)}, 'gains, by: there is no attribute or covariate "colour"'),
+    ],
+)
+def test_impossible_options_are_refused_in_one_line(options: dict, said: str) -> None:
+    with pytest.raises(QuestionError) as error:
+        gains.score(gaining.sample(n=100), **options)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        (
+            lambda: gaining.sample(n=100, share=0.05),
+            "units are treated by the end of the window, and at least 20",
+        ),
+        (lambda: gaining.sample(weights="weight"), "weights is weight"),
+        (lambda: Question("y", "event").sample(gaining.panel()), "gains: the question has no covariates"),
+        (lambda: Question("y", "event").sample(simulated.switching()), "gains: event switches off"),
+    ],
+)
+def test_samples_that_say_nothing_of_who_gains_are_refused(drawn, said: str, monkeypatch) -> None:
+    made = gaining.panel
+    monkeypatch.setattr(gaining, "panel", lambda *a, **k: with_weight(made(*a, **k)))
+    with pytest.raises(QuestionError, match=said):
+        gains.score(drawn())
+
+
+def with_weight(made):
+    return replace(made, covariates=dict(made.covariates) | {"weight": np.ones(made.outcomes["y"].shape)})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"by": "colour"}, 'there is no attribute or covariate "colour"'),
+        ({"by": "large", "of": "untreated"}, 'there is no average "untreated"'),
+        ({"by": "large", "level": 95}, "level is 95; it must lie between 0 and 1"),
+        ({"by": "large", "draws": 0}, "draws is 0; it must be a whole number"),
+        ({"by": "state"}, "no group by state has 5 treated and 5 other units"),
+    ],
+)
+def test_impossible_groups_are_refused_in_one_line(options: dict, said: str) -> None:
+    scores = gains.score(gaining.sample(n=100), learner="linear", repetitions=1)
+    with pytest.raises(QuestionError, match=said):
+        gains.effects_by_group(scores, **options)
+
+
+def test_an_effect_on_all_units_has_no_proportional_scale() -> None:
+    scores = gains.score(gaining.sample(n=100, scale="proportional"), learner="linear", repetitions=1)
+    with pytest.raises(QuestionError, match="no mean without treatment to divide by"):
+        gains.effects_by_group(scores, "large", of="all")

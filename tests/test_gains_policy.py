@@ -1,0 +1,169 @@
+"""The allocation of grants: rules, their values against plain sums, econml's tree, and known truths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import gaining
+import numpy as np
+import pytest
+
+from study import Question, QuestionError, gains
+from study.gains.given import GivenOutcome, GivenPropensity, controls
+from study.gains.rules import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
+from study.gains.scored import NEAREST, Scores
+
+EXACT = 1e-9
+DRAWS = 999
+LINEAR = {"learner": "linear", "repetitions": 1}
+
+
+def scored(*, only_large: bool = True, n: int = 600, seed: int = 0, **asks: object) -> Scores:
+    return gains.score(gaining.sample(n=n, seed=seed, only_large=only_large, **asks), **LINEAR)
+
+
+def test_grants_go_by_priority_and_equal_units_have_equal_chances() -> None:
+    given = chances(np.array([3.0, 1.0, 2.0, 2.0, 2.0, 0.0]), 2.5)
+    np.testing.assert_allclose(given, [1, 0, 0.5, 0.5, 0.5, 0])
+    np.testing.assert_allclose(chances(np.zeros(8), 2), 0.25)
+
+
+@pytest.mark.parametrize("budget", [1, 7, 39])
+def test_no_more_grants_are_given_than_there_are(budget: int) -> None:
+    priority = np.random.default_rng(budget).integers(0, 5, 40).astype(float)
+    given = chances(priority, budget)
+    assert given.sum() == pytest.approx(budget)
+    assert given.min() >= 0
+    assert given.max() <= 1
+    order = np.argsort(-priority)
+    assert np.all(np.diff(given[order]) <= 0)
+
+
+def test_values_are_means_of_scores_of_those_chosen_and_errors_are_clustered_sums() -> None:
+    scores = scored(n=200, cluster="state")
+    found = gains.policy(scores, 30, draws=DRAWS)
+    psi, g = scores.effects[:, 0], len(np.unique(scores.cluster))
+    for k in range(4):
+        weight = found.chances[:, k]
+        value = sum(w * s for w, s in zip(weight, psi, strict=True)) / 30
+        sums = np.bincount(scores.cluster, weight * (psi - value)) / 30
+        assert found.fit.effect[k] == pytest.approx(value, abs=EXACT)
+        assert found.fit.std_error[k] == pytest.approx(np.sqrt(g / (g - 1) * np.sum(sums**2)), abs=EXACT)
+    assert found.chances.sum(axis=0) == pytest.approx([30, 30, 30, 30])
+    size = scores.x[:, 1]
+    assert set(np.flatnonzero(found.chances[:, 1])) == set(np.argsort(-size)[:30])
+    assert set(np.flatnonzero(found.chances[:, 2])) == set(np.argsort(size)[:30])
+
+
+def test_where_only_large_units_gain_the_tree_finds_them_and_beats_a_random_allocation() -> None:
+    found = gains.policy(scored(seed=2), 60, draws=DRAWS)
+    assert set(found.apart_from_random) >= {"policy tree", "largest first", "smallest first"}
+    value = dict(zip(found.fit.terms, found.fit.effect, strict=True))
+    assert value["policy tree"] > value["at random"] + 0.5
+    assert value["smallest first"] < value["at random"] - 0.5
+    assert abs(value["policy tree"] - gaining.GAIN) < 4 * found.fit.std_error[3]
+    assert "size > " in " ".join(found.tree)
+    assert found.sentences[0].startswith("Told apart from 60 grants given at random")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_where_all_gain_alike_no_rule_is_told_from_random_and_the_page_says_what_was_missed(
+    seed: int,
+) -> None:
+    found = gains.policy(scored(only_large=False, seed=seed), 60, draws=DRAWS)
+    assert found.apart_from_random == ()
+    assert found.pairs.p_value > 0.05
+    table = found.tidy().set_index("rule")
+    assert found.sentences[0].startswith("No rule for 60 grants can be told apart from giving them at random")
+    assert f"{table.loc['policy tree', 'detectable_difference']:.3g} for policy tree" in found.sentences[0]
+    smallest = (found.pairs.critical + 0.8416212) * table.loc["policy tree", "std_error_less_random"]
+    assert table.loc["policy tree", "detectable_difference"] == pytest.approx(smallest, rel=1e-6)
+
+
+def test_a_units_chance_by_the_tree_does_not_depend_on_any_outcome_of_its_fold() -> None:
+    made = gaining.panel(n=240)
+    question = Question("y", "event", covariates=("other", "size"))
+    first = gains.score(question.sample(made), **LINEAR)
+    inside = first.folds.fold[:, 0] == 1
+    y = made.outcomes["y"].copy()
+    y[inside] = np.random.default_rng(0).normal(scale=50, size=(inside.sum(), 4))
+    second = gains.score(question.sample(replace(made, outcomes={"y": y})), **LINEAR)
+    np.testing.assert_array_equal(first.folds.fold, second.folds.fold)
+    before, after = tree_chances(first, 24, 0)[:, 0], tree_chances(second, 24, 0)[:, 0]
+    np.testing.assert_array_equal(before[inside], after[inside])
+    assert not np.array_equal(before[~inside], after[~inside])
+
+
+def test_each_fold_gets_its_share_of_the_grants() -> None:
+    scores = scored(n=203)
+    given = tree_chances(scores, 20, 0)[:, 0]
+    for k in range(scores.folds.number):
+        inside = scores.folds.fold[:, 0] == k
+        assert given[inside].sum() == pytest.approx(20 * inside.sum() / 203)
+
+
+def test_the_tree_is_that_of_econmls_doubly_robust_policy_learner_on_the_same_predictions() -> None:
+    from econml.policy import DRPolicyTree
+
+    scores = scored(n=300)
+    mean = scores.effects.mean()
+    predicted = scores.predicted.mean()
+    priced = predicted._replace(treated=predicted.treated - mean)
+    change = scores.rows.change - mean * scores.rows.treated
+    least = least_leaf(300)
+    theirs = DRPolicyTree(
+        model_regression=GivenOutcome(),
+        model_propensity=GivenPropensity(),
+        min_propensity=NEAREST,
+        max_depth=2,
+        min_samples_leaf=least,
+        min_samples_split=2 * least,
+        honest=True,
+        cv=1,
+        random_state=4,
+    ).fit(change, scores.rows.treated.astype(int), X=scores.x, W=controls(priced))
+    ours = policy_tree(scores.x, scores.effects[:, 0], 4)
+    np.testing.assert_allclose(
+        ours.predict_value(scores.x)[:, 1], np.ravel(theirs.predict_value(scores.x)), atol=EXACT
+    )
+
+
+def test_the_leaves_of_a_tree_are_told_as_conditions_with_the_mean_effect() -> None:
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=400), rng.integers(0, 2, 400)])
+    effects = np.where(x[:, 1] == 1, 5.0, -1.0)
+    told = tree_text(policy_tree(x, effects, 0), x, ["size", "group A"], effects.mean())
+    assert any(line.startswith("not group A") and line.endswith("-1 a grant") for line in told)
+    assert any(line.startswith("group A") and line.endswith(": 5 a grant") for line in told)
+
+
+def test_of_columns_that_order_units_alike_one_is_used() -> None:
+    x = np.array([[1.0, 3.0, 0.0], [2.0, 1.0, 0.7], [10.0, 2.0, 2.3]])
+    assert distinct(x) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"budget": 100}, "policy: budget is 100; .* fewer than the 100 candidates"),
+        ({"budget": 5000}, "policy: budget is 5000; .* fewer than the 100 candidates"),
+        ({"budget": 0}, "policy: budget is 0"),
+        ({"budget": 2.5}, "policy: budget is 2.5"),
+        ({"prior_name": "sise"}, 'there is no covariate "sise". Did you mean "size"?'),
+        ({"level": 0}, "policy: level is 0"),
+    ],
+)
+def test_impossible_budgets_and_names_are_refused_in_one_line(options: dict, said: str) -> None:
+    with pytest.raises(QuestionError, match=said):
+        gains.policy(scored(n=100), **options)
+
+
+@pytest.mark.parametrize("scale", ["log1p", "proportional"])
+def test_gains_are_added_up_on_the_scale_of_the_outcome_alone(scale: str) -> None:
+    with pytest.raises(QuestionError, match=f"policy: scale is {scale}"):
+        gains.policy(scored(n=100, scale=scale))
+
+
+def test_the_budget_is_as_many_grants_as_there_were_unless_another_is_named() -> None:
+    scores = scored(n=150)
+    assert gains.policy(scores, draws=99).budget == int(scores.rows.treated.sum())

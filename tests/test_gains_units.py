@@ -1,0 +1,217 @@
+"""Effects by unit, their calibration, and the page: against econml's own runs and known truths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gaining
+import numpy as np
+import pandas as pd
+import pytest
+from plans import PLAN
+from typer.testing import CliRunner
+
+from study import QuestionError, gains
+from study.cli import app
+from study.gains.calibrated import best_linear_predictor, calibration_score, predictions
+from study.gains.causal_forest import IN_A_BAG, leaf, standardised
+
+EXACT = 1e-9
+LINEAR = {"learner": "linear", "repetitions": 1}
+
+
+@pytest.fixture(scope="module")
+def scores() -> gains.Scores:
+    return gains.score(gaining.sample(n=400, seed=3), **LINEAR)
+
+
+def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(scores: gains.Scores) -> None:
+    from econml.grf import CausalForest
+
+    found = gains.forest(scores, trees=100, seed=7)
+    x, p = standardised(scores.x), scores.predicted.mean()
+    outcome = scores.rows.change - p.untreated - p.propensity * (p.treated - p.untreated)
+    model = CausalForest(
+        n_estimators=100,
+        min_samples_leaf=leaf(scores.rows.treated),
+        subforest_size=IN_A_BAG,
+        honest=True,
+        n_jobs=1,
+        max_features="auto",
+        random_state=7,
+    ).fit(x, scores.rows.treated - p.propensity, outcome)
+    np.testing.assert_allclose(found.effect, model.predict(x)[:, 0], atol=EXACT)
+    low, high = model.predict_interval(x, alpha=0.05)
+    np.testing.assert_allclose(found.low, low[:, 0], atol=EXACT)
+    np.testing.assert_allclose(found.high, high[:, 0], atol=EXACT)
+
+
+def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(scores: gains.Scores) -> None:
+    found = gains.forest(scores, trees=IN_A_BAG)
+    x = np.column_stack([np.ones(len(scores.x)), scores.x])
+    fitted = x @ np.linalg.lstsq(x, scores.effects[:, 0], rcond=None)[0]
+    np.testing.assert_allclose(found.linear, fitted, atol=EXACT)
+
+
+def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: gains.Scores) -> None:
+    found = gains.forest(scores, by=("large",), trees=200)
+    truth = gaining.GAIN * (scores.x[:, 1] > 0)
+    clear = np.abs(scores.x[:, 1]) > 0.5
+    assert found.effect[truth > 0].mean() > found.effect[truth == 0].mean() + 1.5
+    assert np.mean((found.low <= truth) & (truth <= found.high), where=clear) > 0.7
+    assert found.apart > 100
+    assert any("by large: large" in sentence for sentence in found.sentences)
+
+
+def test_where_all_gain_alike_the_forest_spreads_less() -> None:
+    made = [
+        gains.forest(gains.score(gaining.sample(n=400, only_large=only), **LINEAR), trees=100).effect.std()
+        for only in (True, False)
+    ]
+    assert made[1] < 0.5 * made[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"trees": 10}, "forest: trees is 10; it must be a whole multiple of 4"),
+        ({"prior_name": "sise"}, 'there is no covariate "sise"'),
+        ({"by": ("colour",)}, 'there is no attribute or covariate "colour"'),
+        ({"level": 2}, "forest: level is 2"),
+    ],
+)
+def test_an_impossible_forest_is_refused_in_one_line(options: dict, said: str, scores: gains.Scores) -> None:
+    with pytest.raises(QuestionError, match=said):
+        gains.forest(scores, **options)
+
+
+QUICK = {"learner": "linear", "trees": 40, "repetitions": 2}
+
+
+def test_calibration_finds_differences_that_are_there() -> None:
+    found = gains.calibration(gaining.sample(n=500, seed=1), **QUICK)
+    assert found.rejects
+    assert found.p_value < 1e-4
+    assert abs(found.slope.effect[0] - 1) < 4 * found.slope.std_error[0]
+    assert np.all(np.diff(found.predicted) > 0)
+    assert found.quarters.effect[3] - found.quarters.effect[0] > 1.5
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_calibration_finds_none_where_all_gain_alike(seed: int) -> None:
+    found = gains.calibration(gaining.sample(n=300, seed=seed, only_large=False), **QUICK)
+    assert not found.rejects
+    assert "cannot be found" in found.sentences[0]
+
+
+def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
+    from econml.validate import DRTester
+    from econml.validate.utils import calculate_dr_outcomes
+
+    scores = gains.score(gaining.sample(n=400), folds=2, **LINEAR)
+    halved = predictions(scores, 40)
+    inside = scores.folds.fold[:, 0] == 0
+    p = scores.predicted
+    theirs = calculate_dr_outcomes(
+        scores.rows.treated.astype(int),
+        scores.rows.change,
+        np.column_stack([p.untreated, p.treated]),
+        np.column_stack([1 - p.propensity, p.propensity]),
+    )
+    np.testing.assert_allclose(scores.effects, theirs, atol=EXACT)
+    psi, tau = scores.effects[inside, 0], halved.predicted[inside, 0]
+    tau = (
+        tau + 1e-3 * scores.x[inside, 0]
+    )  # units in the same leaves stand in two of econml's quarters at once
+    tester = DRTester(model_regression=None, model_propensity=None, cate=None)
+    tester.treatments, tester.n_treat, tester.dr_val_ = np.array([0, 1]), 1, psi
+    tester.cate_preds_val_ = tau[:, None]
+    slope, influence = best_linear_predictor(psi, tau, np.zeros(len(tau), dtype=int))
+    assert slope == pytest.approx(tester.evaluate_blp().params[0], abs=EXACT)
+    assert np.mean(influence) == pytest.approx(0, abs=1e-8)
+    tester.dr_val_ = psi[:, None]
+    tester.dr_train_, tester.ate_val = psi, np.array([psi.mean()])
+    tester.cate_preds_train_ = tau[:, None]
+    quarter = np.searchsorted(np.quantile(tau, (0.25, 0.5, 0.75)), tau)
+    expected = tester.evaluate_cal(n_groups=4).cal_r_squared[0]
+    assert calibration_score(psi, tau, quarter) == pytest.approx(expected, abs=EXACT)
+
+
+def test_predictions_of_a_half_have_seen_nothing_of_it() -> None:
+    first = gains.score(gaining.sample(n=200), folds=2, **LINEAR)
+    inside = first.folds.fold[:, 0] == 0
+    before = predictions(first, 20).predicted[inside, 0]
+    second = gains.score(gaining.sample(n=200), folds=2, **LINEAR)
+    second.rows.change[inside] = 100.0
+    after = predictions(second, 20).predicted[inside, 0]
+    np.testing.assert_array_equal(before, after)
+
+
+def test_calibration_with_too_few_treated_units_is_refused_and_says_how_many_there_are() -> None:
+    drawn = gaining.sample(n=300, share=0.2)
+    treated = int(np.isfinite(drawn.first_treated).sum())
+    assert 20 <= treated < 100
+    with pytest.raises(
+        QuestionError, match=f"{treated} units are treated, {treated // 2} in each half"
+    ) as error:
+        gains.calibration(drawn)
+    assert "\n" not in str(error.value)
+
+
+SMALL = {"by": ("large", "size"), "learner": "linear", "repetitions": 1, "trees": 40, "draws": 99}
+
+
+def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files() -> None:
+    found = gains.report(gaining.sample(n=260), **SMALL)
+    lines = found.text().split("\n\n")
+    assert lines[1].startswith("Verdict\n  - Effects differ between groups by large")
+    assert "conditional parallel trends" in found.text().replace("\n    ", " ")
+    files = found.files()
+    for name in ("groups", "forest", "calibration", "policy"):
+        assert files[f"{name}.pdf"].startswith(b"%PDF")
+        assert files[f"{name}.png"].startswith(b"\x89PNG")
+    for name in ("groups_large", "groups_large_pairs", "groups_size", "forest", "policy", "policy_pairs"):
+        assert len(files[f"{name}.csv"].splitlines()) > 1
+    assert "nan" not in found.text()
+    for finding in found.findings.values():
+        for sentence in finding.sentences:
+            assert sentence.endswith(".")
+
+
+def test_what_cannot_be_made_is_said_on_the_page() -> None:
+    found = gains.report(gaining.sample(n=200, share=0.3, scale="log1p"), **SMALL)
+    assert found.policy is None
+    assert [name for name, _ in found.refused] == ["calibration", "policy"]
+    assert "Not made: policy: scale is log1p" in found.text()
+
+
+def test_the_command_prints_the_page_and_writes_its_files(tmp_path: Path) -> None:
+    made = gaining.panel(n=160)
+    n, t = made.outcomes["y"].shape
+    pd.DataFrame(
+        {
+            "unit": np.repeat(made.units, t),
+            "time": np.tile(made.periods, n),
+            "first": np.repeat(made.first_treated["event"], t),
+            "y": made.outcomes["y"].ravel(),
+            "size": made.covariates["size"].ravel(),
+            "large": np.repeat(made.attributes["large"], t),
+        }
+    ).to_csv(tmp_path / "panel.csv", index=False)
+    text = PLAN.replace('first_treated = ["first_treated"]', 'first_treated = ["first"]')
+    text = text.replace('outcomes = ["y", "count"]', 'outcomes = ["y"]').replace('["x1"]', '["size"]')
+    text = text.replace('attributes = ["cluster"]', 'attributes = ["large"]').replace('"cluster"', '"large"')
+    text = text.replace('name = "first_treated"', 'name = "first"').replace('count = "A_count"', 'y = "A_y"')
+    text = text.replace("horizon = 3", 'horizon = 2\ncovariates = ["size"]')
+    lines = [
+        f'file = "{tmp_path / "panel.csv"}"' if line.startswith("file") else line for line in text.split("\n")
+    ]
+    plan = tmp_path / "study.toml"
+    plan.write_text("\n".join(lines))
+    options = ["--plan", str(plan), "--output", str(tmp_path / "out"), "--learner", "linear", "--jobs", "1"]
+    done = CliRunner().invoke(app, ["gains", "sim1", *options, "--repetitions", "1", "--grants", "12"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("Question: who gains in y (level) from the the 1st event, panel panel.csv")
+    assert (tmp_path / "out" / "page.txt").read_text() in done.stdout
+    assert "12 grants" in done.stdout
+    assert (tmp_path / "out" / "policy.png").exists()

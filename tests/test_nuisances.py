@@ -17,13 +17,14 @@ from sklearn.linear_model import LinearRegression
 import study.cross_fitting as fitting
 from study import Panel, Question, QuestionError, diagnostics, working
 from study.cross_fitting import Folds, Nuisance
-from study.designs import all_designs, find_design
+from study.designs import Handles, all_designs, find_design
 from study.diagnostics.losses import STANDARD_ERRORS, Loss, in_order, log_losses, loss_of, squared_errors
 from study.diagnostics.nuisances import COMPARED, NuisanceQuality, described, of_learners
 from study.diagnostics.propensities import QUANTILES, Propensities
 from study.nuisances import Nuisances, Part
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
+INSTRUMENTED = QUESTION.but(instrument="z")
 FEW: dict[str, Any] = {"folds": 2, "repetitions": 2, "seed": 3}
 EXACT = 1e-12
 DESCRIBED = sorted(name for name, design in all_designs().items() if design.nuisances is not None)
@@ -46,6 +47,14 @@ def levels(panel: Panel) -> NuisanceQuality:
 
 def with_outcome(panel: Panel, y: np.ndarray) -> Panel:
     return replace(panel, outcomes={"y": y})
+
+
+def encouraged(panel: Panel) -> Panel:
+    """Return the panel with an instrument that is 1 for most treated units and a few others."""
+    treated = np.isfinite(panel.first_treated["event"])
+    z = np.where(np.arange(panel.n_units) % 4 == 0, ~treated, treated).astype(float)
+    covariates = dict(panel.covariates) | {"z": np.repeat(z[:, None], len(panel.periods), axis=1)}
+    return replace(panel, covariates=covariates)
 
 
 def asked_of(panel: Panel, design: str, learner: str) -> Nuisances:
@@ -201,9 +210,7 @@ def test_a_design_learns_what_it_says_that_it_learns_and_no_more(
     name: str, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen, options = find_design(name), {"folds": 2, "repetitions": 1, "seed": 3}
-    sample = QUESTION.sample(panel)
-    if chosen.refusal(sample) is not None:
-        pytest.skip(str(chosen.refusal(sample)))
+    sample = (INSTRUMENTED if Handles.INSTRUMENT in chosen.handles else QUESTION).sample(encouraged(panel))
     original, fits = fitting.learned, []
     monkeypatch.setattr(fitting, "learned", lambda *a: fits.append(1) or original(*a))
     options |= dict.fromkeys(chosen.learners, "linear")
@@ -292,6 +299,18 @@ def test_an_instrument_of_many_values_is_cut_at_its_median() -> None:
     assert rows.treated.tolist() == [False] * 5 + [True] * 4
     assert not rows.shares
     assert rows.groups[0] == "with distance above its median"
+
+
+def test_an_instrumented_design_is_shown_by_its_instrument(panel: Panel) -> None:
+    sample = INSTRUMENTED.sample(encouraged(panel))
+    binary = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), **FEW)
+    assert binary.names[0] == "the instrument z"
+    assert len(binary.names) == len(binary.plot().axes) - 1
+    sample = QUESTION.but(instrument="size").sample(panel)
+    many = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), model="pliv", **FEW)
+    assert "in rows with the instrument size above its median" in " ".join(many.sentences)
+    assert "auc" in many.tidy()
+    assert many.of("the instrument size")[0].auc is None
 
 
 def test_designs_with_a_propensity_have_their_overlap_and_others_their_predicted_adoption(

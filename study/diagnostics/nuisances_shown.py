@@ -102,7 +102,7 @@ def overlap_in_words(found: NuisanceQuality) -> str:
     medians = (rows.quantiles(group)[middle] for group in (True, False))
     ours, theirs = (f"{value:.2%}" if rows.shares else f"{value:.3g}" for value in medians)
     told = (
-        f"Under {learner} predicted {name} has the median {ours} in rows {rows.groups[0]} and {theirs} in rows "
+        f"Under {learner} the prediction of {name} has the median {ours} in rows {rows.groups[0]} and {theirs} in rows "
         f"{rows.groups[1]}, and {rows.above:.0%} of the former are above all of the latter"
     )
     if rows.limits is None:
@@ -181,9 +181,9 @@ def _draw_groups(axis: Axes, rows: Propensities, name: str, learner: str) -> Non
         low, high = axis.get_xlim()
         places = [(float(_logit(np.array(tick))), f"{100 * tick:g}") for tick in TICKS]
         axis.set_xticks(*zip(*[place for place in places if low <= place[0] <= high], strict=True))
-    axis.set_title(f"Predicted {name} under {learner}", loc="left")
+    axis.set_title(f"Prediction of {name} by {learner}", loc="left")
     clipped = ", logit axis (dashed: where clipped)" if rows.limits is not None else ""
-    axis.set_xlabel(f"Predicted {name}{', %' if rows.shares else ''}{clipped}", fontsize=8)
+    axis.set_xlabel(f"Prediction of {name}{', %' if rows.shares else ''}{clipped}", fontsize=8)
     axis.set_ylabel("Share of rows, %")
     axis.set_ylim(0, axis.dataLim.y1 / BELOW_LEGEND)
     axis.legend(loc="upper right", frameon=False, fontsize=7.5)

@@ -12,8 +12,13 @@ from study.panel import FloatArray
 PENALTIES = np.geomspace(1, 1e-3, 30)
 TUNING_FOLDS = 5
 COLLINEAR = 1e-6
-# Below a hundredth a logit of a rare treatment is nearly separated, and coordinate steps no longer converge.
+# scikit-learn's lasso draws nothing, yet takes a number from numpy's global generator unless it has a seed.
+SEED = 0
+# Below a hundredth a logit of a rare treatment is nearly separated.
 LOGIT_PENALTIES = np.geomspace(1, 1e-2, 10)
+STEPS = 100
+CONVERGED = 1e-9
+LEAST_WEIGHT = 1e-10
 
 
 def lasso(problem: Problem) -> FloatArray:
@@ -23,45 +28,72 @@ def lasso(problem: Problem) -> FloatArray:
     train, target = problem.train, problem.target
     terms = dictionary(problem.x, problem.period)
     terms = orthogonal(terms - period_means(terms, problem.period, train), train)
-    largest = np.abs(terms[train].T @ target[train]).max() / train.sum()
+    largest = np.abs(terms[train].T @ target[train]).max(initial=0.0) / train.sum()
     if not largest > 0:
         return np.zeros(int(problem.asked.sum()))
-    # scikit-learn draws from numpy's global generator, though it needs no draw, unless it is given a seed.
     model = LassoCV(
         alphas=largest * PENALTIES,
         cv=tuning_splits(problem.order, train, TUNING_FOLDS),
         fit_intercept=False,
         precompute=True,
         max_iter=10_000,
-        random_state=0,
+        random_state=SEED,
     )
     return np.asarray(model.fit(terms[train], target[train]).predict(terms[problem.asked]))
 
 
 def lasso_logit(problem: Problem) -> FloatArray:
     """Predict a probability by a logit with an unpenalised constant and penalised terms of the dictionary."""
-    from sklearn.linear_model import LogisticRegressionCV
-
     train, target = problem.train, problem.target
     terms = dictionary(problem.x, problem.period)
     terms = orthogonal(terms - terms[train].mean(axis=0), train)
-    share = target[train].mean()
-    largest = np.abs(terms[train].T @ (target[train] - share)).max()
+    x, y, share = terms[train], target[train], target[train].mean()
+    largest = np.abs(x.T @ (y - share)).max(initial=0.0)
     splits = tuning_splits(problem.order, train, TUNING_FOLDS)
-    if not largest > 0 or any(len(np.unique(target[train][part])) < 2 for split in splits for part in split):
+    if not largest > 0 or any(len(np.unique(y[part])) < 2 for split in splits for part in split):
         return np.full(int(problem.asked.sum()), share)
-    model = LogisticRegressionCV(
-        Cs=np.sort(1 / (largest * LOGIT_PENALTIES)),
-        l1_ratios=[1.0],
-        cv=splits,
-        solver="saga",
-        scoring="neg_log_loss",
-        tol=1e-4,
-        max_iter=10_000,
-        random_state=0,
-        use_legacy_attributes=False,
-    )
-    return np.asarray(model.fit(terms[train], target[train]).predict_proba(terms[problem.asked])[:, 1])
+    penalties = largest * LOGIT_PENALTIES
+    loss = np.zeros(len(penalties))
+    for learn, judge in splits:
+        index = indices(x[judge], logit_path(x[learn], y[learn], penalties))
+        loss += np.mean(np.logaddexp(0, index) - y[judge] * index, axis=1)
+    chosen = logit_path(x, y, penalties[: int(loss.argmin()) + 1])[-1:]
+    return score(indices(terms[problem.asked], chosen)[0])
+
+
+def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
+    """Return the constants and slopes of penalised logits, shape (L, 1 + p), for penalties in descending order.
+
+    Newton's method: the constant is not penalised, and each step is a weighted lasso.
+    """
+    from sklearn.linear_model import Lasso
+
+    share = y.mean()
+    found = np.append(np.log(share / (1 - share)), np.zeros(x.shape[1]))
+    path = []
+    for penalty in penalties:
+        for _ in range(STEPS):
+            before, index = found, indices(x, found[None])[0]
+            likely = score(index)
+            weight = np.maximum(likely * (1 - likely), LEAST_WEIGHT)
+            step = Lasso(alpha=penalty / weight.sum(), tol=1e-12, max_iter=10_000, random_state=SEED)
+            step.fit(x, index + (y - likely) / weight, sample_weight=weight)
+            found = np.append(step.intercept_, step.coef_)
+            if np.abs(found - before).max() < CONVERGED:
+                break
+        path.append(found)
+    return np.array(path)
+
+
+def indices(x: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """Return constant + x'slope for each row of coefficients, shape (L, N)."""
+    made: FloatArray = coefficients[:, :1] + coefficients[:, 1:] @ x.T
+    return made
+
+
+def score(index: FloatArray) -> FloatArray:
+    """Return the logistic function of an index."""
+    return 1 / (1 + np.exp(-np.clip(index, -500, 500)))
 
 
 def dictionary(x: FloatArray, period: IntArray) -> FloatArray:

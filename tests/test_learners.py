@@ -1,0 +1,104 @@
+"""Learners by themselves: what they minimise, what does not move them, and what they do with too little."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from study.learners import LEARNERS, Problem, learned
+from study.learners.lasso import dictionary, indices, logit_path, orthogonal, score
+
+EVERY = [(kind, name) for kind, names in LEARNERS.items() for name in names]
+
+
+def problem(kind: str, n: int = 400, seed: int = 0, **changed) -> Problem:
+    rng = np.random.default_rng(seed)
+    x, period = rng.normal(size=(n, 3)), np.arange(n) % 2
+    signal = np.sin(2 * x[:, 0]) + x[:, 1] * period
+    target = signal + 0.3 * rng.normal(size=n)
+    if kind == "probability":
+        target = 1.0 * (rng.random(n) < score(2 * signal))
+    train = np.arange(n) < 3 * n // 4
+    made = Problem(x, period, target, rng.permutation(n), train, ~train, seed)
+    return made._replace(**changed)
+
+
+@pytest.mark.parametrize("penalty", [60.0, 20.0, 1.0])
+def test_a_penalised_logit_meets_the_conditions_of_its_minimum(penalty):
+    made = problem("probability")
+    x, y = made.x, made.target
+    constant, *slopes = logit_path(x, y, np.array([80.0, penalty]))[-1]
+    error = y - score(indices(x, np.array([[constant, *slopes]]))[0])
+    assert error.sum() == pytest.approx(0, abs=1e-7)
+    for slope, pull in zip(slopes, x.T @ error, strict=True):
+        if slope:
+            assert pull == pytest.approx(np.sign(slope) * penalty, abs=1e-6)
+        else:
+            assert abs(pull) <= penalty + 1e-6
+
+
+def test_without_penalty_it_is_maximum_likelihood():
+    made = problem("probability")
+    x = np.column_stack([np.ones(len(made.x)), made.x])
+    best = minimize(lambda b: np.logaddexp(0, x @ b).sum() - made.target @ x @ b, np.zeros(4), tol=1e-12).x
+    np.testing.assert_allclose(logit_path(made.x, made.target, np.array([1e-3]))[0], best, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_a_learner_finds_what_there_is_to_find(kind, name):
+    made = problem(kind, n=2_000)
+    found, truth = learned(made, name, kind), made.target[made.asked]
+    share = made.target[made.train].mean()
+    assert np.mean((truth - found) ** 2) < 0.95 * np.mean((truth - share) ** 2)
+    if kind == "probability":
+        assert np.all((found >= 0) & (found <= 1))
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_targets_of_rows_that_are_predicted_are_not_looked_at(kind, name):
+    made = problem(kind)
+    moved = np.where(made.asked, 1 - made.target, made.target)
+    assert np.array_equal(learned(made, name, kind), learned(made._replace(target=moved), name, kind))
+
+
+@pytest.mark.parametrize("name", LEARNERS["mean"])
+def test_predictions_have_the_units_of_the_target(name):
+    made = problem("mean")
+    scaled = learned(made._replace(target=1e4 * made.target), name, "mean")
+    np.testing.assert_allclose(scaled, 1e4 * learned(made, name, "mean"), rtol=1e-5, atol=1e-2)
+
+
+def test_least_squares_is_by_period():
+    made = problem("mean")
+    found = learned(made, "linear", "mean")
+    for t in (0, 1):
+        train, asked = made.train & (made.period == t), made.asked & (made.period == t)
+        x = np.column_stack([np.ones(len(made.x)), made.x])
+        expected = x[asked] @ np.linalg.lstsq(x[train], made.target[train], rcond=None)[0]
+        np.testing.assert_allclose(found[made.period[made.asked] == t], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_a_lasso_has_more_terms_than_rows(kind):
+    made = problem(kind, n=60)
+    wide = made._replace(x=np.random.default_rng(1).normal(size=(60, 12)))
+    assert dictionary(wide.x, wide.period).shape[1] > wide.train.sum()
+    assert np.isfinite(learned(wide, "lasso", kind)).all()
+
+
+def test_terms_are_orthogonal_over_the_training_rows_and_repeated_ones_are_left_out():
+    made = problem("mean")
+    terms = np.column_stack([made.x, made.x[:, 0] + made.x[:, 1]])
+    found = orthogonal(terms, made.train)
+    assert found.shape[1] == 3
+    np.testing.assert_allclose(
+        found[made.train].T @ found[made.train] / made.train.sum(), np.eye(3), atol=1e-9
+    )
+
+
+def test_a_propensity_that_nothing_explains_is_the_share():
+    made = problem("probability")
+    flat = made._replace(x=np.ones_like(made.x))
+    share = made.target[made.train].mean()
+    np.testing.assert_allclose(learned(flat, "lasso", "probability"), share, atol=1e-9)

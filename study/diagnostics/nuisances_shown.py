@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 BINS = 24
 BELOW_LEGEND = 0.72  # share of the height that is drawn on
-OUTSIDE = 0.001  # of the comparison rows at each end, which the first and last bins hold
+# Shares of rows at each end, which the first and last bins hold; of the treated there are few.
+OUTSIDE, OUTSIDE_TREATED = 0.001, 0.02
 NEAREST = 1e-4  # to 0 and 1 on the logit axis
 TICKS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 0.7, 0.9, 0.97, 0.99, 0.999)
 
@@ -182,8 +183,12 @@ def _draw_groups(axis: Axes, rows: Propensities, name: str, learner: str) -> Non
         places = [(float(_logit(np.array(tick))), f"{100 * tick:g}") for tick in TICKS]
         axis.set_xticks(*zip(*[place for place in places if low <= place[0] <= high], strict=True))
     axis.set_title(f"Prediction of {name} by {learner}", loc="left")
-    clipped = ", logit axis (dashed: where clipped)" if rows.limits is not None else ""
-    axis.set_xlabel(f"Prediction of {name}{', %' if rows.shares else ''}{clipped}", fontsize=8)
+    dashed = "; dashed: where clipped" if rows.limits is not None else ""
+    clipped = ", logit axis" if rows.limits is not None else ""
+    axis.set_xlabel(
+        f"Prediction of {name}{', %' if rows.shares else ''}{clipped}\n(end bins: all beyond{dashed})",
+        fontsize=8,
+    )
     axis.set_ylabel("Share of rows, %")
     axis.set_ylim(0, axis.dataLim.y1 / BELOW_LEGEND)
     axis.legend(loc="upper right", frameon=False, fontsize=7.5)
@@ -203,7 +208,10 @@ def _logit(share: FloatArray) -> FloatArray:
 
 
 def _ends(treated: FloatArray, compared: FloatArray) -> tuple[float, float]:
-    """Return the ends of the axis: all treated rows, and all but a few of the others."""
-    low, high = np.quantile(compared, (OUTSIDE, 1 - OUTSIDE))
-    low, high = min(low, treated.min()), max(high, treated.max())
+    """Return the ends of the axis, beyond which few rows of each group are; the end bins hold these."""
+    ends = [
+        np.quantile(group, (share, 1 - share))
+        for group, share in ((treated, OUTSIDE_TREATED), (compared, OUTSIDE))
+    ]
+    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
     return (low, high) if high > low else (low - 1, high + 1)

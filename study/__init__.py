@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study import diagnostics
+    from study import diagnostics, gains
     from study.comparison import Comparison, compare
     from study.designs import Design, all_designs, design, estimate
     from study.errors import DataError, OutputError, QuestionError, StudyError
@@ -51,6 +51,8 @@ _HOMES = {
     "working": "study.work",
 }
 
+_ROOMS = ("diagnostics", "gains")
+
 __all__ = [
     "Comparison",
     "DataError",
@@ -70,6 +72,7 @@ __all__ = [
     "design",
     "diagnostics",
     "estimate",
+    "gains",
     "joint",
     "leave_one_cluster_out",
     "load_panel",
@@ -81,8 +84,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``study --help`` answers at once."""
-    if name == "diagnostics":
-        return import_module("study.diagnostics")
+    if name in _ROOMS:
+        return import_module(f"study.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

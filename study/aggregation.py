@@ -154,6 +154,7 @@ def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
         period=np.array([a.period for a in averages]),
         event_time=np.array([a.event_time for a in averages]),
         reference=np.array([bool(estimate.reference[a.cells].all()) for a in averages]),
+        of_draw=None if estimate.of_draw is None else weight.T @ estimate.of_draw,
         form=None if estimate.form is None else estimate.form @ weight,
     )
 

@@ -299,6 +299,7 @@ def gains(
     learner: Annotated[str, typer.Option(help="Learner of changes and propensities.")] = "forest",
     repetitions: Annotated[int, typer.Option(help="Times the folds are drawn.")] = 10,
     jobs: JobsOption = -1,
+    cache: CacheOption = DEFAULT_CACHE,
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/gains.")
     ] = None,
@@ -314,7 +315,7 @@ def gains(
     chosen = read_plan(plan)
     task = ask(chosen, question)
     sample = task.question.sample(running.load(chosen))
-    with _progress() as progress, working(jobs=jobs):
+    with _progress() as progress, working(jobs=jobs, cache=cache / "fits"):
         found = of_gains.report(
             sample,
             by=tuple(by or usual_groupings(task, sample)),

@@ -94,6 +94,8 @@ class Estimate:
     seed : int, optional
     notes : tuple of str
         What the design left out, and why, in sentences.
+    of_draw : ndarray, shape (K, R), optional
+        ``linear`` by draw of the folds, where a design learns on several and averages.
     form : LinearForm, optional
         The terms as linear combinations of the coefficients of one regression, where they are that.
     """
@@ -121,6 +123,7 @@ class Estimate:
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     notes: tuple[str, ...] = ()
+    of_draw: FloatArray | None = None
     form: LinearForm | None = None
 
     @cached_property
@@ -166,6 +169,22 @@ class Estimate:
         squares = self.influence_map.squares(self.sample.cluster)
         error = np.sqrt(factor * np.maximum(squares, 0.0)) / self.sample.n_units
         return np.where(self.reference | ~(error > 0), np.nan, error)
+
+    @property
+    def draw_error(self) -> FloatArray:
+        """Standard deviation of ``effect`` over draws of the folds, of R draws together, shape (K,).
+
+        The standard errors leave it out. NaN where folds are drawn once or never.
+        """
+        if self.of_draw is None or self.of_draw.shape[1] == 1:
+            return np.full(len(self.terms), np.nan)
+        effects = self.of_draw
+        if self.sample.question.scale == "proportional":
+            assert self.untreated_mean is not None
+            level = (self.untreated_mean + self.linear)[:, None]
+            effects = effects / np.where(level > effects, level - effects, np.nan)
+        made: FloatArray = effects.std(axis=1, ddof=1) / math.sqrt(effects.shape[1])
+        return made
 
     def covariance(self, convention: Convention | None = None) -> FloatArray:
         """Return the covariance of the effects, shape (K, K), under the estimate's convention or another."""
@@ -337,6 +356,7 @@ class Estimate:
             period=self.period[which],
             event_time=self.event_time[which],
             reference=self.reference[which],
+            of_draw=None if self.of_draw is None else self.of_draw[which],
             form=None if self.form is None else self.form.select(which),
         )
 

@@ -64,6 +64,9 @@ class Result:
         What the design left out; the refusal where it refused.
     few_clusters : str or None
         The warning where few clusters carry the headline's variance.
+    draw_error : float
+        Standard deviation of the headline over draws of the folds, which its standard error leaves out; NaN where
+        there is one draw or none.
     """
 
     task: Task
@@ -86,6 +89,7 @@ class Result:
     panel_checksum: str
     notes: tuple[str, ...]
     few_clusters: str | None = None
+    draw_error: float = np.nan
 
 
 def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None) -> Result:
@@ -126,6 +130,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         seed=fit.seed,
         notes=fit.notes + _undefined(path),
         few_clusters=few_clusters_warning(fit),
+        draw_error=float(headline.draw_error[0]),
         **_counts(sample),
     )
 

@@ -102,7 +102,7 @@ def without_period_means(values, period, train):
 
 
 def sklearn_learner(name: str):
-    """Return the learner as an sklearn regressor on columns order, period, terms: doubleml can run it itself."""
+    """Return the learner as an sklearn regressor on columns order, period, covariates: doubleml can run it itself."""
     from lightgbm import LGBMRegressor
     from sklearn.base import BaseEstimator, RegressorMixin
     from sklearn.linear_model import LassoCV
@@ -110,36 +110,36 @@ def sklearn_learner(name: str):
 
     class Twin(RegressorMixin, BaseEstimator):
         def fit(self, x, y):
-            order, period, terms = x[:, 0], x[:, 1], x[:, 2:]
-            residual, self.means_ = without_period_means(y, period, np.ones(len(y), bool))
-            if name == "lightgbm":
-                self.model_ = LGBMRegressor(**TREES, **ONE_THREAD)
-                self.scale_ = residual.std()
-                rounded = np.round(residual[:, 0] / self.scale_, SINGLE_PRECISION)
-                self.model_.fit(np.column_stack([terms, period]), rounded)
-                return self
-            within, self.term_means_ = without_period_means(terms, period, np.ones(len(y), bool))
-            left = np.abs(np.diag(np.linalg.qr(within)[1])) / np.linalg.norm(within, axis=0)
-            self.own_ = left > 1e-6  # the square of a 0/1 covariate is that covariate again
-            basis, triangle = np.linalg.qr(within[:, self.own_])
-            self.rotation_ = np.linalg.inv(triangle) * np.sqrt(len(y))
-            within = basis * np.sqrt(len(y))
-            part = pd.Series(order).rank(method="dense").to_numpy().astype(int) - 1
-            splits = list(GroupKFold(TUNING_FOLDS).split(within, groups=part % TUNING_FOLDS))
-            grid = np.abs(within.T @ residual[:, 0]).max() / len(y) * PENALTIES
-            self.model_ = LassoCV(
-                alphas=grid, cv=splits, fit_intercept=False, max_iter=10_000, random_state=0
-            )
-            self.model_.fit(within, residual[:, 0])
+            self.seen_, self.residual_ = x, without_period_means(y, x[:, 1], np.ones(len(y), bool))[0][:, 0]
+            self.means_ = pd.Series(y).groupby(x[:, 1]).mean()
             return self
 
         def predict(self, x):
-            period, terms = x[:, 1], x[:, 2:]
-            base = self.means_.loc[period].to_numpy()[:, 0]
-            if name == "lightgbm":
-                return base + self.model_.predict(np.column_stack([terms, period])) * self.scale_
-            own = (terms - self.term_means_.loc[period].to_numpy())[:, self.own_] @ self.rotation_
-            return base + self.model_.predict(own)
+            base = self.means_.loc[x[:, 1]].to_numpy()
+            return base + (self.trees(x) if name == "lightgbm" else self.lasso(x))
+
+        def trees(self, x):
+            scale = self.residual_.std()
+            model = LGBMRegressor(**TREES, **ONE_THREAD)
+            model.fit(
+                self.seen_[:, [*range(2, x.shape[1]), 1]], np.round(self.residual_ / scale, SINGLE_PRECISION)
+            )
+            return model.predict(x[:, [*range(2, x.shape[1]), 1]]) * scale
+
+        def lasso(self, x):
+            order, period, *values = np.vstack([self.seen_, x]).T
+            train, values = np.arange(len(order)) < len(self.seen_), np.column_stack(values)
+            values = np.clip(values, values[train].min(axis=0), values[train].max(axis=0))
+            within, _ = without_period_means(dictionary(values, period), period, train)
+            left = np.abs(np.diag(np.linalg.qr(within[train])[1])) / np.linalg.norm(within[train], axis=0)
+            within = within[:, left > 1e-6]  # the square of a 0/1 covariate is that covariate again
+            triangle = np.linalg.qr(within[train])[1]
+            within = within @ np.linalg.inv(triangle) * np.sqrt(train.sum())
+            part = pd.Series(order[train]).rank(method="dense").to_numpy().astype(int) - 1
+            splits = list(GroupKFold(TUNING_FOLDS).split(within[train], groups=part % TUNING_FOLDS))
+            grid = np.abs(within[train].T @ self.residual_).max() / train.sum() * PENALTIES
+            model = LassoCV(alphas=grid, cv=splits, fit_intercept=False, max_iter=10_000, random_state=0)
+            return model.fit(within[train], self.residual_).predict(within[~train])
 
     return Twin()
 
@@ -149,9 +149,8 @@ def doubleml_itself(sample, learner: str, *, clustered: bool):
     from doubleml import DoubleMLData, DoubleMLPLR
 
     rows, cluster, order = rows_and_folds(sample)
-    terms = rows.covariates if learner == "lightgbm" else dictionary(rows.covariates, rows.period)
     data = DoubleMLData.from_arrays(
-        np.column_stack([order, rows.period, terms]),
+        np.column_stack([order, rows.period, rows.covariates]),
         rows.outcome,
         rows.treatment,
         cluster_vars=cluster if clustered else None,

@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 from test_dml_panel import EXACT, FOLDS, ask, long_table, panel
 
 from study import QuestionError, estimate
-from study.cross_fitting import draw_folds
+from study.cross_fitting import deal, draw_folds
 from study.panel_rows import levels, transformed
 
 APPROACHES = ("first_differences", "within", "correlated_random_effects")
@@ -213,6 +213,42 @@ def test_a_missing_covariate_is_refused_by_its_cell(approach):
     table["x1"] = table["x1"].mask((table["unit"] == "u003") & (table["time"] == 4))
     with pytest.raises(QuestionError, match=r"covariate x1 is missing for \(u003, 4\) and in 0 cells more"):
         estimate(panel(table), ask("first", "x1"), "dml_panel", approach=approach)
+
+
+def of_single_draws(source, question, design, **options):
+    """Return the headline of each draw of the folds alone, by the design with the others left out."""
+    from unittest import mock
+
+    import study.cross_fitting as module
+
+    drawn = []
+    with mock.patch.object(module, "deal", lambda *a: drawn.append(deal(*a)) or drawn[-1]):
+        estimate(source, question, design, repetitions=3, **options)
+    found = []
+    for order in drawn[:3]:  # some designs deal the same folds twice
+        with mock.patch.object(module, "deal", lambda *a, order=order: order):
+            found.append(estimate(source, question, design, repetitions=1, **options).headline.effect[0])
+    return found
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+@pytest.mark.parametrize("design", ["dml_panel", "dml_stacked", "dml_did", "dml_irm"])
+def test_what_draws_leave_to_chance_is_their_standard_deviation_over_the_root_of_their_number(design, scale):
+    table = long_table(n=120).assign(y=lambda t: 30 + t["y"])
+    source, question = panel(table), ask("first", "x1", scale=scale, min_cohort_size=5)
+    trees = {} if design == "dml_panel" else {"propensity": "lightgbm"}
+    options = {"learner": "lightgbm", "folds": 2, **trees}
+    fit = estimate(source, question, design, repetitions=3, **options).headline
+    singles = of_single_draws(source, question, design, **options)
+    assert fit.draw_error[0] == pytest.approx(np.std(singles, ddof=1) / np.sqrt(3), rel=1e-6)
+    if scale == "level":
+        assert fit.effect[0] == pytest.approx(np.mean(singles), rel=EXACT)
+
+
+def test_without_several_draws_nothing_is_said_of_them():
+    source = panel(long_table())
+    for fit in (estimate(source, ask(), "twfe"), estimate(source, ask(), "dml_panel", repetitions=1)):
+        assert np.isnan(fit.draw_error).all()
 
 
 def test_doublemls_median_of_the_draws_is_told_beside_the_mean():

@@ -102,3 +102,14 @@ def test_a_propensity_that_nothing_explains_is_the_share():
     flat = made._replace(x=np.ones_like(made.x))
     share = made.target[made.train].mean()
     np.testing.assert_allclose(learned(flat, "lasso", "probability"), share, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+@pytest.mark.parametrize("name", ["lasso", "forest", "lightgbm"])
+def test_a_row_beyond_all_that_were_seen_is_predicted_as_the_nearest(kind, name):
+    made = problem(kind)
+    far, edge = made.x.copy(), made.x.copy()
+    far[made.asked], edge[made.asked] = 1e3, made.x[made.train].max(axis=0)
+    found, expected = (learned(made._replace(x=x), name, kind) for x in (far, edge))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found).max() < 2 * np.abs(made.target).max()

@@ -8,6 +8,7 @@ import sys
 
 from plans import ROOT
 
+import study.gains
 from study import run as running
 from study.diagnostics import placebo_dates, placebo_outcomes
 from study.plan import read_plan
@@ -25,7 +26,7 @@ def macros():
 
 
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
-    tour, diagnosed, own, others, new = BLOCKS
+    tour, diagnosed, learning, own, others, new = BLOCKS
     frame = (
         "import pandas as pd\n"
         "df = pd.DataFrame({'lab': list('aabbcc'), 'year': [1, 2] * 3, 'cluster': [0, 1, 0, 0, 0, 0], 'papers': 1.0})\n"
@@ -35,7 +36,7 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
         "print(fit.tidy())\n"
     )
     script = tmp_path / "readme.py"
-    script.write_text(tour + diagnosed + frame + own + others + new + use)
+    script.write_text(tour + diagnosed + learning + frame + own + others + new + use)
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "change" in done.stdout
@@ -66,6 +67,15 @@ def test_placebo_fields_and_dates_are_as_the_findings_say():
     assert placebos.moved == ["robotics"]
     sample = task.question.sample(panel)
     assert placebo_dates(sample, task.row.name, draws=999, **task.options).p_joint < 0.05
+
+
+def test_who_gains_cannot_be_told_apart_as_the_findings_say():
+    plan = read_plan(ROOT / "paper/study.toml")
+    sample = plan.ask("main").question.but(scale="level").sample(running.load(plan))
+    found = study.gains.report(sample, by=("tier", "region"), repetitions=2, seed=plan.seed)
+    assert found.policy.budget == 60
+    assert not any(grouping.apart for grouping in found.groups)
+    assert not found.policy.apart_from_random
 
 
 def test_the_findings_are_the_recorded_ones():

@@ -65,6 +65,24 @@ def test_what_is_learned_of_treatment_serves_every_scale(tmp_path, monkeypatch):
     assert len(calls) == 2 * 2 + 2  # two folds: the outcome on two scales, treatment once
 
 
+def test_the_table_says_what_draws_leave_to_chance(tmp_path):
+    plan, panel = learns(tmp_path)
+    results = running.run(plan, panel, jobs=1)
+    once = running.files(plan, panel, results)["tables/sim1.tex"].decode()
+    assert "leave to chance" not in once
+    (tmp_path / "study.toml").write_text(
+        (tmp_path / "study.toml").read_text().replace("repetitions = 1", "repetitions = 2")
+    )
+    plan = read_plan(tmp_path / "study.toml")
+    results = running.run(plan, panel, jobs=1)
+    made = results["sim1", "log1p", "count", "DML"]
+    share = made.draw_error / made.headline.std_error
+    table = running.files(plan, panel, results)["tables/sim1.tex"].decode()
+    assert (
+        f"chance in Panel B, by column, in standard errors, which do not count it: DML {share:.2f}." in table
+    )
+
+
 def test_files_of_a_plan_with_learners_do_not_depend_on_jobs_or_cache(tmp_path):
     plan, panel = learns(tmp_path)
     alone = running.files(plan, panel, running.run(plan, panel, jobs=1))

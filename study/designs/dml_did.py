@@ -111,7 +111,7 @@ def _layout(sample: Sample, dealt: Folds) -> tuple[Blocks, list[str]]:
 @design(
     name="dml_did",
     title="Double machine learning, group-time difference-in-differences",
-    reference="callaway2021",
+    reference="chang2020",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(
         Assumes.CONDITIONAL_PARALLEL_TRENDS,
@@ -236,6 +236,7 @@ def dml_did(
         shares="estimated" if variance == "sampling" else "fixed",
         reference=layout.cells.reference[known],
         n_obs=layout.n_obs,
+        of_draw=found.of_draw[known],
         convention="CR0",
         notes=(
             *notes,

@@ -194,6 +194,7 @@ def dml_irm(
         found.coefficient,
         found.influence,
         n_obs=len(long.unit),
+        of_draw=found.of_draw[None],
         clusters=len(np.unique(sample.cluster[long.unit])),
         notes=(
             *long.notes,

@@ -211,6 +211,7 @@ def dml_iv(
         found.coefficient,
         found.influence,
         n_obs=len(long.unit),
+        of_draw=found.of_draw[None],
         clusters=len(np.unique(of_unit)),
         notes=(
             *long.notes,

@@ -178,6 +178,7 @@ def dml_panel(
         coefficient,
         influence,
         n_obs=len(rows.unit),
+        of_draw=found.of_draw[None],
         untreated_mean=mean - coefficient,
         untreated_influence=mean_influence - influence,
         notes=(*unseen_units(sample, rows), *found.notes(sample)),

@@ -74,7 +74,7 @@ def _part(
 @design(
     name="dml_stacked",
     title="Double machine learning, cohorts pooled by event time",
-    reference="chernozhukov2018",
+    reference="chang2020",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(
         Assumes.CONDITIONAL_PARALLEL_TRENDS,
@@ -205,6 +205,7 @@ def dml_stacked(
         reference=reference,
         n_obs=_cells_used(sample, layout),
         convention="CR0",
+        of_draw=np.array([effect.of_draw for effect in effects]),
         notes=(
             *_units_pooled(sample, layout, odds),
             *layout.notes,

@@ -168,9 +168,10 @@ def partialled(
 
 def applicable() -> list[str]:
     """Return the names of the designs for which a linear regression with covariates can stand."""
-    left_out = ("dml_panel", "poisson_twfe")
     return [
-        d.name for d in all_designs().values() if Handles.COVARIATES in d.handles and d.name not in left_out
+        d.name
+        for d in all_designs().values()
+        if Handles.COVARIATES in d.handles and not d.draws and d.name != "poisson_twfe"
     ]
 
 

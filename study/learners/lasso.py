@@ -18,7 +18,7 @@ SEED = 0
 LOGIT_PENALTIES = np.geomspace(1, 1e-2, 10)
 STEPS = 100
 CONVERGED = 1e-9
-LEAST_WEIGHT = 1e-10
+LEAST_WEIGHT = 1e-5
 
 
 def lasso(problem: Problem) -> FloatArray:
@@ -26,7 +26,7 @@ def lasso(problem: Problem) -> FloatArray:
     from sklearn.linear_model import LassoCV
 
     train, target = problem.train, problem.target
-    terms = dictionary(problem.x, problem.period)
+    terms = dictionary(problem.inside, problem.period)
     terms = orthogonal(terms - period_means(terms, problem.period, train), train)
     largest = np.abs(terms[train].T @ target[train]).max(initial=0.0) / train.sum()
     if not largest > 0:
@@ -45,7 +45,7 @@ def lasso(problem: Problem) -> FloatArray:
 def lasso_logit(problem: Problem) -> FloatArray:
     """Predict a probability by a logit with an unpenalised constant and penalised terms of the dictionary."""
     train, target = problem.train, problem.target
-    terms = dictionary(problem.x, problem.period)
+    terms = dictionary(problem.inside, problem.period)
     terms = orthogonal(terms - terms[train].mean(axis=0), train)
     x, y, share = terms[train], target[train], target[train].mean()
     largest = np.abs(x.T @ (y - share)).max(initial=0.0)

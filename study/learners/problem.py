@@ -50,6 +50,16 @@ class Problem(NamedTuple):
         return np.column_stack([self.x, self.period])
 
     @property
+    def inside(self) -> FloatArray:
+        """The covariates, moved to the nearest value of the training rows where they are beyond all of these.
+
+        Powers of a skewed covariate predict anything of a row that is larger than all that were learned from; trees
+        predict of it what they have seen of the largest.
+        """
+        seen = self.x[self.train]
+        return np.clip(self.x, seen.min(axis=0), seen.max(axis=0))
+
+    @property
     def rounded(self) -> tuple[FloatArray, float]:
         """The training rows' target, standardised and rounded to single precision, and its spread.
 

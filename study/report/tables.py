@@ -111,6 +111,7 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
         f"The minimum detectable effect of the panels' last rows is that of {plan.headline.label}: what a two-sided 5% "
         "test finds with 80% power.",
         *_power_notes(plan, event, results),
+        *_draw_notes(plan, event, results),
     ]
     if len(plan.scales) > 1:
         trends = [
@@ -153,6 +154,24 @@ def _power_notes(plan: Plan, event: Event, results: Results) -> list[str]:
             f"Minimum detectable effects in Panel {letter}, by column, in {plan.text.outcomes_with_units} (percent of "
             f"{POWER_OF[scale]}): {'; '.join(by_design)}."
         )
+    return notes
+
+
+def _draw_notes(plan: Plan, event: Event, results: Results) -> list[str]:
+    """Say, a sentence a panel, how much of an average over draws of the folds is left to chance."""
+    notes = []
+    for letter, scale in zip("ABCDEFGH", plan.scales, strict=False):
+        by_design = []
+        for row in plan.rows:
+            answers = _row(plan, event, scale, row.label, results)
+            shares = [r.draw_error / r.headline.std_error for r in answers if r.headline]
+            if shares and not any(math.isnan(share) for share in shares):
+                by_design.append(f"{row.label} {', '.join(decimal(share, 2) for share in shares)}")
+        if by_design:
+            notes.append(
+                f"What the draws of the folds leave to chance in Panel {letter}, by column, in standard errors, which "
+                f"do not count it: {'; '.join(by_design)}."
+            )
     return notes
 
 

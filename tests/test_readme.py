@@ -8,6 +8,7 @@ import sys
 
 from plans import ROOT
 
+import study
 import study.gains
 from study import run as running
 from study.diagnostics import placebo_dates, placebo_outcomes
@@ -76,6 +77,14 @@ def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     assert found.policy.budget == 60
     assert not any(grouping.apart for grouping in found.groups)
     assert not found.policy.apart_from_random
+
+
+def test_one_university_has_half_of_the_weight_in_the_change_over_the_window_as_the_findings_say():
+    plan = read_plan(ROOT / "paper/study.toml")
+    question = plan.ask("main/papers/log1p").question
+    fit = study.estimate(running.load(plan), question, "dml_irm", repetitions=3, seed=plan.seed)
+    (share,) = re.findall(r"has the largest share, (\d+)%", " ".join(fit.notes))
+    assert 35 <= int(share) <= 65
 
 
 def test_the_findings_are_the_recorded_ones():

@@ -76,7 +76,9 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             before, index = found, indices(x, found[None])[0]
             likely = score(index)
             weight = np.maximum(likely * (1 - likely), LEAST_WEIGHT)
-            step = Lasso(alpha=penalty / weight.sum(), tol=1e-12, max_iter=10_000, random_state=SEED)
+            step = Lasso(
+                alpha=penalty / weight.sum(), precompute=True, tol=1e-10, max_iter=100_000, random_state=SEED
+            )
             step.fit(x, index + (y - likely) / weight, sample_weight=weight)
             found = np.append(step.intercept_, step.coef_)
             if np.abs(found - before).max() < CONVERGED:

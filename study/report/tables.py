@@ -142,37 +142,40 @@ def _main_notes(plan: Plan, event: Event, results: Results) -> list[str]:
 
 
 def _power_notes(plan: Plan, event: Event, results: Results) -> list[str]:
-    """Say, a sentence a panel, what each design could have found for each outcome."""
-    notes = []
-    for letter, scale in zip("ABCDEFGH", plan.scales, strict=False):
-        by_design = []
-        for row in plan.rows:
+    """Say what each design could have found for each outcome."""
+    letters = dict(zip("ABCDEFGH", plan.scales, strict=False))
+    by_design = []
+    for row in plan.rows:
+        told = []
+        for letter, scale in letters.items():
             answers = _row(plan, event, scale, row.label, results)
             if any(r.headline for r in answers):
-                by_design.append(f"{row.label} {', '.join(str(r.power) for r in answers)}")
-        notes.append(
-            f"Minimum detectable effects in Panel {letter}, by column, in {plan.text.outcomes_with_units} (percent of "
-            f"{POWER_OF[scale]}): {'; '.join(by_design)}."
-        )
-    return notes
+                told.append(f"{letter} {', '.join(str(r.power) for r in answers)}")
+        if told:
+            by_design.append(f"{row.label} {'; '.join(told)}")
+    percent = " and ".join(f"of {POWER_OF[scale]} (Panel {letter})" for letter, scale in letters.items())
+    return [
+        f"Minimum detectable effects by panel and column, in {plan.text.outcomes_with_units} and in percent {percent}: "
+        f"{'; '.join(by_design)}."
+    ]
 
 
 def _draw_notes(plan: Plan, event: Event, results: Results) -> list[str]:
-    """Say, a sentence a panel, how much of an average over draws of the folds is left to chance."""
-    notes = []
-    for letter, scale in zip("ABCDEFGH", plan.scales, strict=False):
-        by_design = []
-        for row in plan.rows:
-            answers = _row(plan, event, scale, row.label, results)
-            shares = [r.draw_error / r.headline.std_error for r in answers if r.headline]
-            if shares and not any(math.isnan(share) for share in shares):
-                by_design.append(f"{row.label} {', '.join(decimal(share, 2) for share in shares)}")
-        if by_design:
-            notes.append(
-                f"What the draws of the folds leave to chance in Panel {letter}, by column, in standard errors, which "
-                f"do not count it: {'; '.join(by_design)}."
-            )
-    return notes
+    """Say how much of the averages over draws of the folds is left to chance, at most, by design."""
+    by_design = []
+    for row in plan.rows:
+        answers = [
+            r for scale in plan.scales for r in _row(plan, event, scale, row.label, results) if r.headline
+        ]
+        shares = [r.draw_error / r.headline.std_error for r in answers if r.headline]
+        if shares and not any(math.isnan(share) for share in shares):
+            by_design.append(f"{row.label} {decimal(max(shares), 2)}")
+    if not by_design:
+        return []
+    return [
+        "What the draws of the folds leave to chance, which no standard error counts, is at most, in standard errors: "
+        f"{'; '.join(by_design)}."
+    ]
 
 
 def _conventions(results: Sequence[Result]) -> str:

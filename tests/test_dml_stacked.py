@@ -582,3 +582,40 @@ def test_heavy_libraries_wait_until_the_design_runs():
     code = f"import sys, study.designs.dml_stacked; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_designs_with_and_without_learners_are_set_beside_one_another() -> None:
+    made = simulated.panel(120)
+    plain = Question("y", "event", horizon=1)
+    whole = ("dml_stacked", WHOLE | LINEAR, "pooled")
+    equal = study.compare(made, plain, ["callaway_santanna", whole], draws=199).differences()
+    assert list(equal["equal"]) == [True]
+    given = plain.but(covariates=("x1", "x2"), cluster="state")
+    adjusted = ("callaway_santanna", {"method": "reg"}, "regression")
+    by_cohort = ("dml_did", LINEAR | QUICK, "by cohort")
+    found = study.compare(
+        made, given, [adjusted, by_cohort, ("dml_stacked", LINEAR | QUICK, "pooled")], draws=199
+    )
+    apart = found.differences()
+    assert len(apart) == 3
+    assert not apart["equal"].any()
+    separate = found.tidy().set_index("design")["std_error"]
+    for row in apart.itertuples():
+        assert 0 < row.std_error < separate[row.first] + separate[row.second]
+    assert found.tests()["sup_t_p_value"].notna().all()
+
+
+def test_bands_and_joint_tests_of_a_design_with_learners_are_those_of_its_influence() -> None:
+    fit = estimate(
+        simulated.panel(120),
+        Question("y", "event", covariates=("x1",), cluster="state"),
+        "dml_stacked",
+        **QUICK | LINEAR,
+    )
+    band, used = fit.band(draws=199), fit.varies
+    critical = (band["band_high"] - band["estimate"])[used] / band["std_error"][used]
+    assert critical.min() == pytest.approx(critical.max())
+    assert critical.min() > 1.96
+    sums = np.array([fit.influence[fit.sample.cluster == c].sum(axis=0) for c in range(17)])
+    np.testing.assert_allclose(fit.covariance("CR0"), sums.T @ sums / 120**2, rtol=1e-9, atol=1e-12)
+    assert 0 < fit.test(fit.pre).p_value <= 1

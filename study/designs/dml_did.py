@@ -16,7 +16,7 @@ from study.did_cells import cells_of
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.influence import Influence
-from study.learners import Learner, refuse_unfit
+from study.learners import Learner, refuse_unfit_pair
 from study.learners.problem import Rows
 from study.nuisances import Nuisances, Part, outcome_in_words
 from study.panel import FloatArray
@@ -45,8 +45,7 @@ def nuisances(
 
     Arguments and errors are those of the design.
     """
-    refuse_unfit("dml_did", "learner", learner, "mean")
-    refuse_unfit("dml_did", "propensity", propensity, "probability")
+    refuse_unfit_pair("dml_did", learner, propensity)
     check_trim("dml_did", trim)
     dealt = _dealt(sample, folds, repetitions, seed)
     layout, _ = _layout(sample, dealt)

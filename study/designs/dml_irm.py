@@ -21,7 +21,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.influence import Influence
-from study.learners import Learner, refuse_unfit
+from study.learners import Learner, refuse_unfit_pair
 from study.long_change import LongChange, long_change
 from study.nuisances import Nuisances, Part, outcome_in_words
 from study.panel import FloatArray
@@ -51,8 +51,7 @@ def nuisances(
     """Return g(0, X), for "ate" g(1, X), and m(X); arguments and errors are those of the design."""
     check_counts("dml_irm", folds=folds, repetitions=repetitions, seed=seed)
     check_trim("dml_irm", trim)
-    refuse_unfit("dml_irm", "learner", learner, "mean")
-    refuse_unfit("dml_irm", "propensity", propensity, "probability")
+    refuse_unfit_pair("dml_irm", learner, propensity)
     if effect == "ate" and sample.question.scale == "proportional":
         raise QuestionError(
             'dml_irm: scale="proportional" divides by the mean of treated units without treatment, so effect="ate" '

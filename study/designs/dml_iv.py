@@ -20,7 +20,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.inference.weak_instrument import anderson_rubin, first_stage, in_words
-from study.learners import Learner, refuse_unfit
+from study.learners import Learner, refuse_unfit_pair
 from study.long_change import LongChange, long_change
 from study.nuisances import Nuisances, Part, outcome_in_words
 from study.panel import FloatArray
@@ -50,8 +50,7 @@ def nuisances(
     """Return the nuisance functions of the model; arguments and errors are those of the design."""
     check_counts("dml_iv", folds=folds, repetitions=repetitions, seed=seed)
     check_trim("dml_iv", trim)
-    refuse_unfit("dml_iv", "learner", learner, "mean")
-    refuse_unfit("dml_iv", "propensity", propensity, "probability")
+    refuse_unfit_pair("dml_iv", learner, propensity)
     long = long_change(sample, before, after, "dml_iv")
     z = check_instrument(sample, long, model)
     cluster = sample.cluster[long.unit]

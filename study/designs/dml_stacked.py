@@ -11,7 +11,7 @@ from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.influence import Influence
-from study.learners import Learner, refuse_unfit
+from study.learners import Learner, refuse_unfit_pair
 from study.learners.problem import IntArray
 from study.nuisances import Nuisances, Part, outcome_in_words
 from study.panel import FloatArray
@@ -49,8 +49,7 @@ def nuisances(
     Arguments and errors are those of the design.
     """
     _check_options(folds, repetitions, seed, trim, before, after)
-    refuse_unfit("dml_stacked", "learner", learner, "mean")
-    refuse_unfit("dml_stacked", "propensity", propensity, "probability")
+    refuse_unfit_pair("dml_stacked", learner, propensity)
     layout = _layout(sample, folds, before, after)
     dealt = _dealt(sample, layout, folds, repetitions, seed)
     rows = layout.at_base

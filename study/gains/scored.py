@@ -12,7 +12,7 @@ from study.cross_fitting import Folds, Nuisance, check_both, check_counts, check
 from study.errors import QuestionError
 from study.gains.grouping import Grouping, grouping, indicators
 from study.inference import covariance
-from study.learners import Learner, refuse_unfit
+from study.learners import Learner, refuse_unfit_pair
 from study.learners.problem import IntArray, Rows
 from study.long_change import LongChange, long_change
 from study.panel import FloatArray
@@ -205,8 +205,7 @@ def score(
     """
     check_counts("gains", folds=folds, repetitions=repetitions, seed=seed)
     propensity = learner if propensity is None else propensity
-    refuse_unfit("gains", "learner", learner, "mean")
-    refuse_unfit("gains", "propensity", propensity, "probability")
+    refuse_unfit_pair("gains", learner, propensity)
     rows = long_change(sample, before, after, "gains")
     refuse(sample, rows)
     x, names = _covariates(sample, rows, groups)

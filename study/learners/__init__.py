@@ -13,7 +13,16 @@ from study.learners.problem import Kind, Problem
 from study.learners.trees import boosted_trees, boosted_trees_probability, forest, forest_probability
 from study.panel import FloatArray
 
-__all__ = ["ENSEMBLE", "Kind", "Learner", "LearnerName", "Problem", "learned", "refuse_unfit"]
+__all__ = [
+    "ENSEMBLE",
+    "Kind",
+    "Learner",
+    "LearnerName",
+    "Problem",
+    "learned",
+    "refuse_unfit",
+    "refuse_unfit_pair",
+]
 
 LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
 
@@ -65,3 +74,9 @@ def refuse_unfit(who: str, option: str, learner: Learner, kind: Kind) -> None:
                 f"{', '.join(get_args(LearnerName))} or a scikit-learn "
                 f"{'regressor' if kind == 'mean' else 'classifier'}."
             )
+
+
+def refuse_unfit_pair(who: str, learner: Learner, propensity: Learner) -> None:
+    """Refuse a learner of means, or of propensities, that there is not or that cannot predict them."""
+    refuse_unfit(who, "learner", learner, "mean")
+    refuse_unfit(who, "propensity", propensity, "probability")

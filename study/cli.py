@@ -286,7 +286,8 @@ def gains(
         list[str] | None,
         typer.Option(
             help="Attribute, covariate (in thirds) or rule such as country=US that makes groups; may be repeated. The "
-            "plan's strata, the panel's region and the question's last covariate where none is named."
+            "plan's strata, the region, the country with most treated units and the question's last covariate where "
+            "none is named."
         ),
     ] = None,
     prior: Annotated[

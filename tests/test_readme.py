@@ -12,6 +12,7 @@ import study
 import study.gains
 from study import run as running
 from study.diagnostics import placebo_dates, placebo_outcomes
+from study.gains.page import usual_groupings
 from study.plan import read_plan
 
 README = (ROOT / "README.md").read_text()
@@ -73,7 +74,9 @@ def test_placebo_fields_and_dates_are_as_the_findings_say():
 def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     plan = read_plan(ROOT / "paper/study.toml")
     sample = plan.ask("main").question.but(scale="level").sample(running.load(plan))
-    found = study.gains.report(sample, by=("tier", "region"), repetitions=2, seed=plan.seed)
+    by = usual_groupings(plan.ask("main"), sample)
+    assert by == ("tier", "region", "country=US", "baseline_papers")
+    found = study.gains.report(sample, by=by, repetitions=2, seed=plan.seed)
     assert found.policy.budget == 60
     assert not any(grouping.apart for grouping in found.groups)
     assert not found.policy.apart_from_random

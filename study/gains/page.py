@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from study.diagnostics.finding import Finding
 from study.errors import QuestionError
 from study.gains.allocation import Policy, policy
@@ -256,9 +258,16 @@ def ask(plan: Plan, question: str) -> Task:
 
 
 def usual_groupings(task: Task, sample: Sample) -> tuple[str, ...]:
-    """Return the groupings of a page that names none: the plan's strata, the region, and thirds of prior output."""
-    region = [name for name in ("region",) if name in sample.attributes]
-    return tuple(dict.fromkeys((task.strata, *region, *task.question.covariates[-1:])))
+    """Return the groupings of a page that names none.
+
+    The plan's strata, the region, the country with most treated units against all others, and thirds of prior output.
+    """
+    places = ["region"] if "region" in sample.attributes else []
+    if "country" in sample.attributes:
+        treated = sample.attributes["country"][(sample.treatment == 1).any(axis=1)]
+        countries, counts = np.unique(treated.astype(str), return_counts=True)
+        places.append(f"country={countries[counts.argmax()]}")
+    return tuple(dict.fromkeys((task.strata, *places, *task.question.covariates[-1:])))
 
 
 def caveats(sample: Sample, event: str) -> tuple[str, ...]:

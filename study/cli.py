@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from study import options
+from study import data_commands, options
 from study.errors import StudyError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from study.outputs import as_typed
+from study.progress import learning, progress_bar, steps
 
 app = typer.Typer(
     add_completion=False,
@@ -60,14 +57,14 @@ def run(
     if design is not None:
         chosen = chosen.under(design)
     panel = running.load(chosen)
-    with _progress() as progress:
-        steps = _steps(progress, len(list(chosen.tasks())))
-        results = running.run(chosen, panel, jobs=jobs, progress=steps, cache=cache)
+    with progress_bar() as progress:
+        told = steps(progress, len(list(chosen.tasks())))
+        results = running.run(chosen, panel, jobs=jobs, progress=told, cache=cache)
     written = write_all(output or running.paper_folder(plan), running.files(chosen, panel, results))
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
     typer.echo("Files written:")
     for path in written:
-        typer.echo(f"  {_shown(path)}")
+        typer.echo(f"  {as_typed(path)}")
 
 
 @app.command()
@@ -82,8 +79,8 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
         chosen = chosen.under(design)
     recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
     panel = running.load(chosen)
-    with _progress() as progress:
-        results = running.run(chosen, panel, jobs=jobs, progress=_steps(progress, len(list(chosen.tasks()))))
+    with progress_bar() as progress:
+        results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))
     found = record.differences(recorded, record.record(results))
     for difference in found:
         typer.echo(str(difference))
@@ -98,7 +95,7 @@ def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
     """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
     from study.report.compile import compile_paper
 
-    typer.echo(f"Written: {_shown(compile_paper(plan.resolve().parent))}")
+    typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")
 
 
 @app.command()
@@ -167,7 +164,7 @@ def estimate(
         min_cohort_size=min_cohort_size,
     )
     source = options.read_panel(panel, unit, time, [outcome], treatment, question)
-    with _learning(jobs) if chosen.draws else working():
+    with learning(jobs) if chosen.draws else working():
         fit = run_design(source, question, design, **asked)
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
@@ -260,15 +257,15 @@ def diagnose(
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
     panel, placebos = running.load(chosen), running.placebo_panels(chosen)
-    with _progress() as progress, working(jobs=jobs, cache=cache / "fits"):
-        found = make(chosen, task, panel, placebos, _steps(progress, None, "Diagnosing"))
+    with progress_bar() as progress, working(jobs=jobs, cache=cache / "fits"):
+        found = make(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
     page = verdict_text(found)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(found)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), found.design.name)
     written = write_all(folder, texts | found.files())
     typer.echo(page)
     typer.echo(
-        f"\n{len(written)} files written to {_shown(folder)}: figures, tables, and all that was found."
+        f"\n{len(written)} files written to {as_typed(folder)}: figures, tables, and all that was found."
     )
 
 
@@ -316,161 +313,27 @@ def gains(
     chosen = read_plan(plan)
     task = ask(chosen, question)
     sample = task.question.sample(running.load(chosen))
-    with _progress() as progress, working(jobs=jobs, cache=cache / "fits"):
+    with progress_bar() as progress, working(jobs=jobs, cache=cache / "fits"):
         found = of_gains.report(
             sample,
             by=tuple(by or usual_groupings(task, sample)),
             prior_name=prior,
             budget=grants,
-            learner=learner,  # type: ignore[arg-type]
+            learner=learner,  # type: ignore[arg-type]  # names are checked there
             repetitions=repetitions,
             level=task.level,
             draws=task.band_draws,
             seed=task.seed,
             event=task.event.title,
-            progress=_steps(progress, None, "Learning"),
+            progress=steps(progress, None, "Learning"),
         )
     folder = output or Path("build", "gains", *question.split("/"))
     written = write_all(folder, found.files())
     typer.echo(found.text())
-    typer.echo(f"\n{len(written)} files written to {_shown(folder)}: figures and tables.")
+    typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: figures and tables.")
 
 
-@app.command()
-def assemble(
-    raw: Annotated[Path, typer.Option("--raw", help="Folder with the originals; see data/README.md.")],
-    output: Annotated[Path, typer.Option("--output", help="Folder to write the panels into.")] = Path("data"),
-) -> None:
-    """Make the panels, events and crosswalks from the published originals."""
-    from study.assemble.build import assemble as make
-
-    with _progress() as progress:
-        written = make(raw, output, progress=_steps(progress, None))
-    typer.echo("Files written:")
-    for path in written:
-        typer.echo(f"  {_shown(path)}")
-
-
-@app.command()
-def audit() -> None:
-    """Print what the audits of matching, cluster grants and topics found, from the verdicts that ship."""
-    from study.report.audits import results
-
-    typer.echo(results())
-
-
-@app.command()
-def validate(
-    file: Annotated[Path, typer.Argument(help="A long CSV file, one row a unit and period.")],
-    unit: Annotated[str, typer.Option(help="Unit column.")] = "",
-    time: Annotated[str, typer.Option(help="Period column.")] = "",
-    outcome: Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")] = None,
-    first_treated: Annotated[
-        list[str] | None, typer.Option(help="Column of first treated periods; may be repeated.")
-    ] = None,
-    treatment: Annotated[
-        list[str] | None, typer.Option(help="Column of 0/1 treatment; may be repeated.")
-    ] = None,
-    covariate: Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")] = None,
-    attribute: Annotated[list[str] | None, typer.Option(help="Label column; may be repeated.")] = None,
-) -> None:
-    """Say whether a file is fit to be a panel, and print every row that breaks a rule; exit with 1 if it is not.
-
-    Columns that are not named are taken from their own names as far as these are certain.
-    """
-    from study.schema.files import verdict
-
-    named = {
-        "unit": unit,
-        "time": time,
-        "outcomes": outcome or (),
-        "first_treated": first_treated or (),
-        "treatment": treatment or (),
-        "covariates": covariate or (),
-        "attributes": attribute or (),
-    }
-    text, fit = verdict(file, {role: columns for role, columns in named.items() if columns})
-    typer.echo(text)
-    if not fit:
-        raise typer.Exit(1)
-
-
-@app.command()
-def fetch(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(help="Names of sources; those that assemble reads where none are named."),
-    ] = None,
-    raw: Annotated[
-        Path | None,
-        typer.Option("--raw", help="Folder of originals; a folder of the user's cache if not given."),
-    ] = None,
-) -> None:
-    """Download the published originals; what is there is kept, and an interrupted download goes on."""
-    from study import sources as published
-    from study.sources.fetching import Fetcher, cache_folder
-    from study.sources.provenance import SOURCES
-
-    folder = raw or cache_folder() / "raw"
-    with _progress() as progress:
-        fetcher = Fetcher(progress=_bytes(progress))
-        results = published.fetch(sources or list(SOURCES), folder, fetcher, _steps(progress, None))
-    for result in results:
-        typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
-    typer.echo(
-        f"Originals are in {_shown(folder)}; make the panels with: study assemble --raw {_shown(folder)}"
-    )
-    if any(result.error for result in results):
-        raise typer.Exit(2)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show progress on the error stream, so that the output can be piped."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=False) as progress:
-        yield progress
-
-
-@contextmanager
-def _learning(jobs: int) -> Iterator[None]:
-    """Fit learners in some processes and show how far they are."""
-    from study.work import working
-
-    with _progress() as progress, working(jobs=jobs, progress=_steps(progress, None, "Learning")):
-        yield
-
-
-def _steps(progress: Progress, total: int | None, first: str = "Reading") -> Any:
-    """Return a function that moves a progress bar by one step with a description."""
-    bar = progress.add_task("Estimating" if total else first, total=total)
-
-    def step(description: str) -> None:
-        progress.update(bar, advance=1, description=description)
-
-    return step
-
-
-def _bytes(progress: Progress) -> Any:
-    """Return a function that shows how much of a file has arrived."""
-    bar = progress.add_task("Downloading", total=None)
-
-    def step(url: str, done: int, total: int | None) -> None:
-        progress.update(bar, completed=done, total=total, description=url.rsplit("/", 1)[-1])
-
-    return step
-
-
-def _shown(path: Path) -> str:
-    """Return a path as the user would type it from here."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+data_commands.add_to(app)
 
 
 def main() -> None:

@@ -46,3 +46,11 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     except OSError as error:
         raise OutputError(f"{folder}: cannot write here ({error.strerror}); name another folder.") from error
     return [folder / name for name in sorted(files)]
+
+
+def as_typed(path: Path) -> str:
+    """Return a path as the user would type it from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

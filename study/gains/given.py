@@ -20,7 +20,7 @@ def controls(predicted: Predicted) -> FloatArray:
     return np.column_stack(predicted)
 
 
-class GivenOutcome(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GivenOutcome(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """E[Y | X, D], from the columns X, W, D of econml's doubly robust learners."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenOutcome:
@@ -33,7 +33,7 @@ class GivenOutcome(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return np.where(X[:, -1] == 1, X[:, -3], X[:, -4])
 
 
-class GivenMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GivenMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """E[Y | X], from the columns X, W of econml's partially linear learners."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenMean:
@@ -47,7 +47,7 @@ class GivenMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(untreated + propensity * (treated - untreated))
 
 
-class GivenPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class GivenPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """P(D = 1 | X), from the columns X, W."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenPropensity:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from study.clipping import clipped
 from study.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, cross_fit, draw_folds
 from study.errors import QuestionError
 from study.gains.grouping import Grouping, grouping, indicators
@@ -215,8 +216,8 @@ def score(
     check_both("gains", sample, rows.treated == 1, cluster, dealt, "treated")
     raw = _fitted(x, rows.change, rows.treated, dealt, learners, seed)
     predicted = _limited(raw)
-    clipped = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
-    return Scores(sample, rows, x, names, dealt, predicted, clipped, learners, seed)
+    at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
+    return Scores(sample, rows, x, names, dealt, predicted, at_limit, learners, seed)
 
 
 def refuse(sample: Sample, rows: LongChange) -> None:
@@ -302,4 +303,4 @@ def _fitted(
 
 
 def _limited(raw: Predicted) -> Predicted:
-    return raw._replace(propensity=np.clip(raw.propensity, NEAREST, 1 - NEAREST))
+    return raw._replace(propensity=clipped(raw.propensity, (NEAREST, 1 - NEAREST)))

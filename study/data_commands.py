@@ -1,0 +1,101 @@
+"""The commands about data: from published originals to panels, and whether a file is fit to be one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.outputs import as_typed
+from study.progress import arrived, progress_bar, steps
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give a program these commands."""
+    for command in (assemble, audit, validate, fetch):
+        app.command()(command)
+
+
+def assemble(
+    raw: Annotated[Path, typer.Option("--raw", help="Folder with the originals; see data/README.md.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder to write the panels into.")] = Path("data"),
+) -> None:
+    """Make the panels, events and crosswalks from the published originals."""
+    from study.assemble.build import assemble as make
+
+    with progress_bar() as progress:
+        written = make(raw, output, progress=steps(progress, None))
+    typer.echo("Files written:")
+    for path in written:
+        typer.echo(f"  {as_typed(path)}")
+
+
+def audit() -> None:
+    """Print what the audits of matching, cluster grants and topics found, from the verdicts that ship."""
+    from study.report.audits import results
+
+    typer.echo(results())
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="A long CSV file, one row a unit and period.")],
+    unit: Annotated[str, typer.Option(help="Unit column.")] = "",
+    time: Annotated[str, typer.Option(help="Period column.")] = "",
+    outcome: Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")] = None,
+    first_treated: Annotated[
+        list[str] | None, typer.Option(help="Column of first treated periods; may be repeated.")
+    ] = None,
+    treatment: Annotated[
+        list[str] | None, typer.Option(help="Column of 0/1 treatment; may be repeated.")
+    ] = None,
+    covariate: Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")] = None,
+    attribute: Annotated[list[str] | None, typer.Option(help="Label column; may be repeated.")] = None,
+) -> None:
+    """Say whether a file is fit to be a panel, and print every row that breaks a rule; exit with 1 if it is not.
+
+    Columns that are not named are taken from their own names as far as these are certain.
+    """
+    from study.schema.files import verdict
+
+    named = {
+        "unit": unit,
+        "time": time,
+        "outcomes": outcome or (),
+        "first_treated": first_treated or (),
+        "treatment": treatment or (),
+        "covariates": covariate or (),
+        "attributes": attribute or (),
+    }
+    text, fit = verdict(file, {role: columns for role, columns in named.items() if columns})
+    typer.echo(text)
+    if not fit:
+        raise typer.Exit(1)
+
+
+def fetch(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of sources; those that assemble reads where none are named."),
+    ] = None,
+    raw: Annotated[
+        Path | None,
+        typer.Option("--raw", help="Folder of originals; a folder of the user's cache if not given."),
+    ] = None,
+) -> None:
+    """Download the published originals; what is there is kept, and an interrupted download goes on."""
+    from study import sources as published
+    from study.sources.fetching import Fetcher, cache_folder
+    from study.sources.provenance import SOURCES
+
+    folder = raw or cache_folder() / "raw"
+    with progress_bar() as progress:
+        fetcher = Fetcher(progress=arrived(progress))
+        results = published.fetch(sources or list(SOURCES), folder, fetcher, steps(progress, None))
+    for result in results:
+        typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
+    typer.echo(
+        f"Originals are in {as_typed(folder)}; make the panels with: study assemble --raw {as_typed(folder)}"
+    )
+    if any(result.error for result in results):
+        raise typer.Exit(2)

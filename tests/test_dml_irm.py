@@ -458,3 +458,14 @@ def test_heavy_libraries_wait_until_the_design_runs():
     code = f"import sys, study.designs; study.designs.all_designs(); print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_effect_on_the_treated_is_not_compared_with_that_on_all() -> None:
+    linear = {"learner": "linear", "propensity": "linear", "folds": 2, "repetitions": 1}
+    both = [("dml_irm", {"effect": effect, **linear}, effect) for effect in ("att", "ate")]
+    question = Question("y", "event", covariates=("x1",))
+    found = study.compare(simulated.panel(120), question, both, draws=99)
+    assert found.differences().empty
+    assert "Not compared: ate, of another kind (ATE on the change from 1 to 8" in found.notes[0]
+    forced = study.compare(simulated.panel(120), question, both, force=True, draws=99)
+    assert len(forced.differences()) == 1

@@ -1,8 +1,7 @@
-"""LaTeX from templates: escaping and number formats in one place."""
+"""Text from templates: what LaTeX and Markdown would read as commands is escaped in one place."""
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -24,6 +23,7 @@ _ESCAPES = str.maketrans(
         ">": r"\textgreater{}",
     }
 )
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
 _DIGITS = dict(
     zip(
         "0123456789",
@@ -38,17 +38,9 @@ def escape(text: object) -> str:
     return str(text).translate(_ESCAPES)
 
 
-def decimal(value: float, digits: int = 3) -> str:
-    """Return a number for a siunitx column, an empty cell for NaN; never minus zero."""
-    if math.isnan(value):
-        return ""
-    rounded = round(value, digits) + 0.0
-    return f"{rounded:.{digits}f}"
-
-
-def in_brackets(value: float, digits: int = 3) -> str:
-    """Return a number in parentheses for a siunitx column, an empty cell for NaN."""
-    return "" if math.isnan(value) else f"{{(}}{decimal(value, digits)}{{)}}"
+def pipe(text: object) -> str:
+    """Return text with every character that Markdown reads as a command made literal."""
+    return str(text).translate(_MARKDOWN)
 
 
 def macro_name(*parts: str) -> str:
@@ -75,6 +67,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,
     )
     environment.filters["escape"] = escape
+    environment.filters["pipe"] = pipe
     return environment
 
 

@@ -37,12 +37,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Event:
-    """An event as one table: its column in the panel, its long and short name, its label in file names."""
+    """An event: its column in the panel, its long and short name, its label in file names.
+
+    Attributes
+    ----------
+    name, title, short, label : str
+    group : str
+        The family of events it belongs to, where it is one line among others.
+    threat : str
+        Why it may not be as good as random, in a sentence.
+    question : dict
+        What it changes in the question, for example the population among which it was won.
+    """
 
     name: str
     title: str
     short: str
     label: str
+    group: str = ""
+    threat: str = ""
+    question: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,15 @@ class Plan:
     outcomes, scales : dict of str to str
         Names with their titles.
     events : tuple of Event
+        Each answered by every row, in a table of its own.
+    families : tuple of Event
+        Each answered by the headline alone, as a line of one table.
+    venues : dict of str to str or dict
+        By label, panels like ``panel`` on whose outcomes the first event is asked about by the headline too.
     question : dict
         Fields that all questions share.
+    exhibits : tuple of str
+        Names of the exhibits to make, in order; see :data:`study.exhibits.EXHIBITS`.
     window : tuple of int
         First and last event time that the figures show.
     neighbours : str
@@ -115,19 +136,23 @@ class Plan:
     window: tuple[int, int]
     neighbours: str = ""
     placebos: dict[str, str | dict[str, Any]] = field(default_factory=dict)
+    families: tuple[Event, ...] = ()
+    venues: dict[str, str | dict[str, Any]] = field(default_factory=dict)
+    exhibits: tuple[str, ...] = ("sample", "designs")
     populations: tuple[str, ...] = ("all",)
 
     def tasks(self) -> Iterator[Task]:
-        """Yield every cell of every table; the headline's cells carry the randomization test."""
-        for event in self.events:
+        """Yield every cell of the tables of events; the headline's cells carry the randomization test."""
+        for event in (*self.events, *self.families):
             for scale in self.scales:
                 for outcome in self.outcomes:
-                    for row in self.rows:
+                    for row in self.rows if event in self.events else (self.headline,):
                         yield self.task(event, outcome, scale, row)
 
     def task(self, event: Event, outcome: str, scale: str, row: Row) -> Task:
         """Return one cell."""
-        values = self.question | {"outcome": outcome, "event": event.name, "scale": scale} | row.question
+        asked = {"outcome": outcome, "event": event.name, "scale": scale}
+        values = self.question | asked | event.question | row.question
         return Task(
             event=event,
             outcome=outcome,
@@ -159,7 +184,7 @@ class Plan:
             If there is no such event, outcome, scale or design.
         """
         named, *rest = question.split("/")
-        events = {event.label: event for event in self.events}
+        events = {event.label: event for event in (*self.events, *self.families)}
         if named not in events or len(rest) > 2:
             raise unknown("question", question, events, "study.toml")
         outcome, scale = [*rest, *[""] * (2 - len(rest))]
@@ -184,7 +209,7 @@ class Plan:
         for outcome in self.outcomes:
             if outcome not in panel.outcomes:
                 raise unknown("outcome", outcome, panel.outcomes, f"study.toml about {panel.name}")
-        for event in self.events:
+        for event in (*self.events, *self.families):
             if event.name not in panel.events:
                 raise unknown("event", event.name, panel.events, f"study.toml about {panel.name}")
         if self.strata not in panel.attributes:
@@ -226,6 +251,9 @@ def read_plan(path: Path) -> Plan:
             outcomes=content["outcomes"],
             scales=content["scales"],
             events=tuple(Event(**event) for event in content["events"]),
+            families=tuple(Event(**event) for event in content.get("families", ())),
+            venues={label: _panel(entry, path) for label, entry in content.get("venues", {}).items()},
+            exhibits=tuple(content.get("exhibits", ("sample", "designs"))),
             question=content["question"],
             seed=content["seed"],
             window=(content["figure"]["window"][0], content["figure"]["window"][1]),
@@ -243,9 +271,12 @@ def read_plan(path: Path) -> Plan:
         ) from error
     except TypeError as error:
         raise QuestionError(f"{path}: {error}; see paper/study.toml for the keys of each table.") from error
-    labels = [row.label for row in rows]
-    if len(set(labels)) < len(labels):
-        raise QuestionError(f"{path}: two designs have the same label; a row needs its own.")
+    for labels, what in (
+        ([row.label for row in rows], "designs"),
+        ([event.label for event in (*plan.events, *plan.families)], "events"),
+    ):
+        if len(set(labels)) < len(labels):
+            raise QuestionError(f"{path}: two {what} have the same label; each needs its own.")
     for row in rows:
         find_design(row.name)
     return plan

@@ -92,6 +92,9 @@ class Result:
     draw_error: float = np.nan
 
 
+Results = dict[tuple[str, str, str, str], Result]
+
+
 def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None) -> Result:
     """Answer one task.
 

@@ -10,13 +10,10 @@ from study.panel import Panel
 from study.plan import Plan
 from study.report.canvas import drawn
 from study.report.table import Table
-from study.results import Result
+from study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Results = dict[tuple[str, str, str, str], Result]
-
 
 class Drawn(NamedTuple):
     """A figure as its files: its name and caption, its PDF and its PNG, and what it shows in words."""

@@ -6,16 +6,16 @@ import hashlib
 import os
 import pickle
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
-from study.panel import Panel
-from study.plan import Task
-from study.results import Result, answer
 from study.threads import one_thread
 from study.work import working
 
+Kept = TypeVar("Kept")
 FITS = "fits"
 NUMERICS = ("numpy", "scipy", "scikit-learn", "lightgbm", "doubleml")
 
@@ -29,30 +29,30 @@ def _code_checksum() -> bytes:
     return digest.digest()
 
 
-def place(folder: Path, task: Task, panel: Panel) -> Path:
-    """Return the file of a task's answer: its name changes with the task, the panel, the code and its packages."""
+def place(folder: Path, what: object, *checksums: str) -> Path:
+    """Return the file of an answer: its name changes with what is asked, the data, the code and its packages."""
     digest = hashlib.sha256(_code_checksum())
-    digest.update(f"{task!r} {panel.checksum}".encode())
+    digest.update(f"{what!r} {' '.join(checksums)}".encode())
     return folder / f"{digest.hexdigest()[:32]}.pickle"
 
 
-def stored(path: Path) -> Result | None:
-    """Return a stored answer, or None where there is none that can be read."""
+def stored(path: Path, kind: type[Kept]) -> Kept | None:
+    """Return a stored answer of a kind, or None where there is none that can be read."""
     try:
         result = pickle.loads(path.read_bytes())
     except (OSError, pickle.UnpicklingError, EOFError, AttributeError):
         return None
-    return result if isinstance(result, Result) else None
+    return result if isinstance(result, kind) else None
 
 
-def answer_and_store(task: Task, panel: Panel, path: Path | None) -> Result:
-    """Answer a task, and keep the answer and what learners found on the way if a path is given.
+def kept(path: Path | None, make: Callable[[], Kept]) -> Kept:
+    """Make an answer in one thread, and keep it and what learners found on the way if a path is given.
 
-    What one task learns of treatment serves every outcome and scale.
+    What is learned of treatment for one answer serves every outcome and scale.
     """
-    kept = None if path is None else path.parent / FITS
-    with one_thread(), working(cache=kept):  # more threads would add in another order than processes with one
-        result = answer(task, panel)
+    fits = None if path is None else path.parent / FITS
+    with one_thread(), working(cache=fits):  # more threads would add in another order than processes with one
+        result = make()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:

@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from study import data_commands, options
+from study import data_commands, options, paper_commands
 from study.errors import StudyError
 from study.outputs import as_typed
+from study.paper_commands import (
+    DEFAULT_CACHE,
+    DEFAULT_PLAN,
+    CacheOption,
+    DesignOption,
+    JobsOption,
+    PlanOption,
+)
 from study.progress import learning, progress_bar, steps
 
 app = typer.Typer(
@@ -19,83 +27,7 @@ app = typer.Typer(
     help="Does compute access cause changes in academic representation in machine-learning research?",
 )
 
-PlanOption = Annotated[
-    Path, typer.Option("--plan", help="What to estimate; its folder takes the files that are written.")
-]
-DesignOption = Annotated[str | None, typer.Option("--design", help="Another design in the headline's place.")]
-JobsOption = Annotated[
-    int, typer.Option("--jobs", help="Processes; -1 is all cores. Results do not depend on it.")
-]
-
-CacheOption = Annotated[
-    Path,
-    typer.Option(
-        "--cache", help="Folder of finished estimates and fits; an interrupted run goes on from it."
-    ),
-]
-
-DEFAULT_PLAN = Path("paper") / "study.toml"
-DEFAULT_CACHE = Path("build") / "cache"
-
-
-@app.command()
-def run(
-    plan: PlanOption = DEFAULT_PLAN,
-    design: DesignOption = None,
-    jobs: JobsOption = -1,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Folder to write into, instead of the plan's own.")
-    ] = None,
-    cache: CacheOption = DEFAULT_CACHE,
-) -> None:
-    """Produce every table, figure and number of the paper, and the record of all estimates."""
-    from study import run as running
-    from study.outputs import write_all
-    from study.plan import read_plan
-
-    chosen = read_plan(plan)
-    if design is not None:
-        chosen = chosen.under(design)
-    panel = running.load(chosen)
-    with progress_bar() as progress:
-        told = steps(progress, len(list(chosen.tasks())))
-        results = running.run(chosen, panel, jobs=jobs, progress=told, cache=cache)
-    written = write_all(output or running.paper_folder(plan), running.files(chosen, panel, results))
-    typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
-    typer.echo("Files written:")
-    for path in written:
-        typer.echo(f"  {as_typed(path)}")
-
-
-@app.command()
-def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: JobsOption = -1) -> None:
-    """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ."""
-    from study import run as running
-    from study.plan import read_plan
-    from study.report import record
-
-    chosen = read_plan(plan)
-    if design is not None:
-        chosen = chosen.under(design)
-    recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
-    panel = running.load(chosen)
-    with progress_bar() as progress:
-        results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))
-    found = record.differences(recorded, record.record(results))
-    for difference in found:
-        typer.echo(str(difference))
-    if found:
-        typer.echo(f"{len(found)} cells differ from the record of {len(recorded)} estimates.")
-        raise typer.Exit(1)
-    typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
-
-
-@app.command()
-def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
-    """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
-    from study.report.compile import compile_paper
-
-    typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")
+paper_commands.add_to(app)
 
 
 @app.command()
@@ -256,7 +188,7 @@ def diagnose(
 
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
-    panel, placebos = running.load(chosen), running.placebo_panels(chosen)
+    panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
     with progress_bar() as progress, working(jobs=jobs, cache=cache / "fits"):
         found = make(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
     page = verdict_text(found)

@@ -46,6 +46,8 @@ class Event:
         The family of events it belongs to, where it is one line among others.
     threat : str
         Why it may not be as good as random, in a sentence.
+    contrast : str
+        Label of the event without compute that it is set against.
     question : dict
         What it changes in the question, for example the population among which it was won.
     """
@@ -56,6 +58,7 @@ class Event:
     label: str
     group: str = ""
     threat: str = ""
+    contrast: str = ""
     question: dict[str, Any] = field(default_factory=dict)
 
 
@@ -216,6 +219,10 @@ class Plan:
             raise unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
         if self.neighbours and self.neighbours not in panel.attributes:
             raise unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
+        labels = [event.label for event in self.families]
+        for event in self.families:
+            if event.contrast and event.contrast not in labels:
+                raise unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
         for row in self.rows:
             find_design(row.name).check_options(row.options)
         for task in self.tasks():

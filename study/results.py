@@ -117,6 +117,8 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
     except QuestionError as refusal:
         return _refused(task, sample, design, options, str(refusal))
     headline = fit.headline
+    if not headline.varies[0]:
+        return _refused(task, sample, design, options, _undetermined(design, headline))
     path, pre_test = _path(fit, task)
     return Result(
         task=task,
@@ -169,6 +171,15 @@ def _refused(task: Task, sample: Sample, design: Design, options: dict[str, Any]
     )
 
 
+def _undetermined(design: Design, headline: Estimate) -> str:
+    """Say why an average is no answer."""
+    if headline.untreated_mean is not None and not headline.untreated_mean[0] > 0:
+        why = "the mean without treatment that it implies is not positive, so that there is no share of it."
+    else:
+        why = "it has no sampling variance, as with one treated unit and no variation among the others."
+    return f"{design.name}: no {headline.terms[0]}; {why}"
+
+
 def _terms(fit: Estimate, level: float) -> list[Term]:
     table = fit.tidy(level)
     return [
@@ -184,6 +195,8 @@ def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], tuple[float, int
     if not fit.estimand.has_path:
         return (), (np.nan, 0)
     path = fit.aggregate("event")
+    if not path.varies.any():
+        return tuple(_terms(path, task.level)), (np.nan, 0)
     band = path.band(task.level, draws=task.band_draws, seed=task.seed)
     terms = tuple(
         replace(term, band_low=row.band_low, band_high=row.band_high)

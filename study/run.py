@@ -1,30 +1,38 @@
-"""Run a plan: every estimate in parallel with progress, then all files of the paper at once."""
+"""Run a plan: every estimate and exhibit in parallel with progress, then all files of the paper at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cache as remembered
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from study.cache import answer_and_store, place, stored
+from study import cache as disk
+from study.exhibits import find_exhibit
+from study.exhibits.exhibit import Exhibited, Setting
 from study.panel import Panel, load_panel
 from study.plan import Plan, Task
-from study.report import canvas, figures, numbers, record, tables
-from study.report.tables import Results
+from study.report import numbers, record
+from study.results import Result, Results, answer
+from study.shipped import shipped
 
 Step = Callable[[str], None]
 
 
 def load(plan: Plan) -> Panel:
     """Load a plan's panel and refuse, before any work, what cannot be asked of it."""
+    for name in plan.exhibits:
+        find_exhibit(name)
     panel = _read(plan.panel)
     plan.check(panel)
     return panel
 
 
-def placebo_panels(plan: Plan) -> dict[str, Panel]:
-    """Load the panels on whose outcomes a plan's events should have no effect, by label."""
-    return {label: _read(entry) for label, entry in plan.placebos.items()}
+def other_panels(entries: Mapping[str, str | dict[str, Any]]) -> dict[str, Panel]:
+    """Load the placebo panels or the other venues of a plan, by label."""
+    return {label: _read(entry) for label, entry in entries.items()}
 
 
 def _read(entry: str | dict[str, Any]) -> Panel:
@@ -55,23 +63,90 @@ def run(
     dict
         Results by event label, scale, outcome and row label, in the order of the tables.
     """
+    tasks = {task.key: task for task in plan.tasks()}
+    # The longest tasks first, so that no process waits for one at the end.
+    first = sorted(tasks, key=lambda key: -tasks[key].permutations)
+    made = _in_parallel(
+        {key: partial(answer, tasks[key], panel) for key in first},
+        {key: disk.place(cache, tasks[key], panel.checksum) for key in first} if cache else {},
+        Result,
+        jobs,
+        lambda key: progress(describe(tasks[key])) if progress else None,
+    )
+    return {key: made[key] for key in tasks}
+
+
+def exhibit(
+    plan: Plan,
+    panel: Panel,
+    results: Results,
+    *,
+    jobs: int = -1,
+    progress: Step | None = None,
+    cache: Path | None = None,
+) -> dict[str, Exhibited]:
+    """Make every exhibit of a plan from its answers.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    results : dict
+        As :func:`run` returns them.
+    jobs, progress, cache
+        As for :func:`run`.
+
+    Returns
+    -------
+    dict
+        Exhibits by name, in the plan's order.
+    """
+    setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
+    panels = (panel, *setting.placebos.values(), *setting.venues.values())
+    checksums = (*(p.checksum for p in panels), _shipped_checksum())
+    first = plan.exhibits[::-1]  # diagnostics, which take longest, stand last
+    made = _in_parallel(
+        {name: partial(find_exhibit(name).make, setting) for name in first},
+        {name: disk.place(cache, (name, plan), *checksums) for name in first} if cache else {},
+        Exhibited,
+        jobs,
+        lambda name: progress(f"Exhibit: {name.replace('_', ' ')}") if progress else None,
+    )
+    return {name: made[name] for name in plan.exhibits}
+
+
+def _in_parallel(
+    makers: Mapping[Any, Callable[[], disk.Kept]],
+    paths: Mapping[Any, Path],
+    kind: type[disk.Kept],
+    jobs: int,
+    done: Callable[[Any], object],
+) -> dict[Any, disk.Kept]:
+    """Make what is not kept on disk, in processes, and keep it; tell of each as it is done."""
     from joblib import Parallel, delayed
 
-    tasks = list(plan.tasks())
-    paths = {task.key: None if cache is None else place(cache, task, panel) for task in tasks}
-    found = {key: stored(path) for key, path in paths.items() if path is not None}
-    results = {key: result for key, result in found.items() if result is not None}
-    if progress is not None:
-        for result in results.values():
-            progress(describe(result.task))
-    # The longest tasks first, so that no process waits for one at the end.
-    left = sorted((t for t in tasks if t.key not in results), key=lambda task: -task.permutations)
-    workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    for result in workers(delayed(answer_and_store)(task, panel, paths[task.key]) for task in left):
-        results[result.task.key] = result
-        if progress is not None:
-            progress(describe(result.task))
-    return {task.key: results[task.key] for task in tasks}
+    found = {key: disk.stored(path, kind) for key, path in paths.items()}
+    made = {key: value for key, value in found.items() if value is not None}
+    for key in made:
+        done(key)
+    work = (delayed(_keyed)(key, paths.get(key), make) for key, make in makers.items() if key not in made)
+    for key, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+        made[key] = value
+        done(key)
+    return made
+
+
+def _keyed(key: Any, path: Path | None, make: Callable[[], disk.Kept]) -> tuple[Any, disk.Kept]:
+    return key, disk.kept(path, make)
+
+
+@remembered
+def _shipped_checksum() -> str:
+    """Return the checksum of all tables that ship, some of which exhibits read besides the plan's panels."""
+    digest = hashlib.sha256()
+    for path in sorted(shipped("data").rglob("*.csv")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def describe(task: Task) -> str:
@@ -79,18 +154,18 @@ def describe(task: Task) -> str:
     return f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}"
 
 
-def files(plan: Plan, panel: Panel, results: Results) -> dict[str, bytes]:
+def files(results: Results, exhibited: Mapping[str, Exhibited]) -> dict[str, bytes]:
     """Return every file of the paper that is generated, by its path below ``paper/``."""
     written = {"estimates.csv": record.record_file(record.record(results))}
-    for event in plan.events:
-        written[f"tables/{event.label}.tex"] = tables.main_table(plan, event, results)
-    written["tables/sample.tex"] = tables.sample_table(plan, panel, results)
-    for event in plan.events:
-        for scale in plan.scales:
-            figure = figures.of_results(plan, event, scale, results)
-            for kind in ("pdf", "png"):
-                written[f"figures/{event.label}_{scale}.{kind}"] = canvas.drawn(figure, kind)
-    written["numbers.tex"] = numbers.numbers_file(numbers.numbers(plan, panel, results))
+    for shown in exhibited.values():
+        for table in shown.tables:
+            for kind, content in (("tex", table.latex()), ("html", table.html()), ("md", table.markdown())):
+                written[f"tables/{table.name}.{kind}"] = content
+        for figure in shown.figures:
+            written |= {f"figures/{figure.name}.pdf": figure.pdf, f"figures/{figure.name}.png": figure.png}
+    traced = numbers.collected(exhibited.values())
+    written["numbers.tex"] = numbers.numbers_file(traced)
+    written[numbers.FILE] = numbers.sources_file(traced)
     return written
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, NamedTuple
 
+from study.designs import find_design
 from study.panel import Panel
-from study.plan import Plan
+from study.plan import Plan, Task
+from study.question import Question
 from study.report.canvas import drawn
 from study.report.table import Table
 from study.results import Results
@@ -63,6 +65,32 @@ class Source:
     seed: str = ""
 
 
+def asked(question: Question) -> str:
+    """Return a question as text: each field that differs from its default."""
+    told = []
+    for field_ in fields(question):
+        value = getattr(question, field_.name)
+        if value != field_.default:
+            told.append(f"{field_.name}={'+'.join(value) if isinstance(value, tuple) else value}")
+    return ", ".join(told)
+
+
+def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: str) -> Source:
+    """Return the source of a number that answers a task of the plan, or is made from its answer."""
+    options = find_design(task.row.name).options | task.options
+    return Source(
+        exhibit=exhibit,
+        quantity=quantity,
+        data=panel.name,
+        checksum=panel.checksum,
+        command=command,
+        question=asked(task.question),
+        design=f"{task.row.label} ({task.row.name})",
+        options=", ".join(f"{name}={value}" for name, value in options.items() if name != "seed"),
+        seed=str(task.seed),
+    )
+
+
 class Traced(NamedTuple):
     """A number of the text: its macro's name (letters only), as it is printed, and its source."""
 
@@ -93,12 +121,15 @@ class Setting:
         Results by event label, scale, outcome and row label.
     placebos : mapping of str to Panel
         Panels on whose outcomes the events should have no effect.
+    venues : mapping of str to Panel
+        Other panels on whose outcomes the first event is asked about too.
     """
 
     plan: Plan
     panel: Panel
     results: Results
     placebos: Mapping[str, Panel] = field(default_factory=dict)
+    venues: Mapping[str, Panel] = field(default_factory=dict)
 
 
 class Exhibit(NamedTuple):

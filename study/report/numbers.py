@@ -1,128 +1,115 @@
-"""Every number of the paper's text as a LaTeX macro."""
+"""Every number of the paper's text as a LaTeX macro, with a table of where each comes from."""
 
 from __future__ import annotations
 
-import math
+import csv
+import textwrap
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from io import StringIO
+from pathlib import Path
 
-from study.panel import Panel
-from study.plan import Event, Plan
-from study.report.latex import escape, macro_name, render
-from study.report.tables import Results
-from study.results import Result, Term
+from study.errors import DataError, unknown
+from study.exhibits.exhibit import Exhibited, Source, Traced
+from study.report.latex import escape, render
+
+FILE = "numbers.csv"
+LABELS = {
+    "quantity": "What it is",
+    "exhibit": "Made by the exhibit",
+    "question": "Question",
+    "design": "Design",
+    "options": "Options",
+    "data": "Data",
+    "checksum": "Checksum",
+    "seed": "Seed",
+    "command": "Command",
+}
 
 
-def numbers(plan: Plan, panel: Panel, results: Results) -> dict[str, str]:
-    """Return the macros of the paper's text, their values formatted.
+def collected(exhibited: Iterable[Exhibited]) -> tuple[Traced, ...]:
+    """Return the numbers of all exhibits.
 
-    Returns
-    -------
-    dict of str to str
-        Proportional effects are in percent with one decimal, others with three decimals; macro names are
-        the event's label, the scale, the outcome and the quantity in capitals.
+    Raises
+    ------
+    ValueError
+        If two have one name, or a name that LaTeX does not take.
     """
-    macros = {
-        "Headline": plan.headline.label,
-        "FigureDesign": plan.figure_row.label,
-        "WindowFirst": str(abs(plan.window[0])),
-        "WindowLast": str(plan.window[1]),
-        "PanelUniversities": str(panel.n_units),
-        "FirstYear": str(panel.periods[0]),
-        "LastYear": str(panel.periods[-1]),
-        "Permutations": str(plan.permutations),
-        "Level": _trimmed(100 * plan.level),
-        "Horizon": str(plan.question.get("horizon", "")),
-        "PanelChecksum": panel.checksum,
-    }
-    for event in plan.events:
-        macros |= _sample_numbers(event, plan, results)
-        for scale in plan.scales:
-            for outcome in plan.outcomes:
-                result = results[event.label, scale, outcome, plan.headline.label]
-                macros |= _result_numbers(macro_name(event.label, scale, outcome), result)
-                macros |= _path_numbers(macro_name(event.label, scale, outcome), result, plan.window)
-                agreeing = [results[event.label, scale, outcome, row.label].headline for row in plan.rows]
-                macros |= _spread(macro_name(event.label, scale, outcome), scale, agreeing)
-    return macros
+    numbers: dict[str, Traced] = {}
+    for shown in exhibited:
+        for traced in shown.numbers:
+            if traced.name in numbers or not (traced.name.isascii() and traced.name.isalpha()):
+                raise ValueError(
+                    f"The number {traced.name} is made twice, or its name is not of letters only."
+                )
+            numbers[traced.name] = traced
+    return tuple(numbers.values())
 
 
-def numbers_file(macros: dict[str, str]) -> bytes:
-    """Return the macros as a LaTeX file."""
-    return render("numbers.tex", macros={name: escape(value) for name, value in macros.items()})
+def numbers_file(numbers: Iterable[Traced]) -> bytes:
+    """Return the numbers as LaTeX macros."""
+    return render("numbers.tex", macros={traced.name: escape(traced.value) for traced in numbers})
 
 
-def _sample_numbers(event: Event, plan: Plan, results: Results) -> dict[str, str]:
-    result = results[event.label, next(iter(plan.scales)), next(iter(plan.outcomes)), plan.headline.label]
-    never = sum(step.units for step in result.flow if step.reason == "never treated")
-    already = sum(step.units for step in result.flow if step.reason.startswith("already treated"))
-    sizes = [s.units for s in result.flow if s.kept and s.reason.startswith("first treated in ")]
-    prefix = macro_name(event.label)
+def sources_file(numbers: Iterable[Traced]) -> bytes:
+    """Return a CSV file of all numbers with their sources."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "value", *(field.name for field in fields(Source))])
+    for traced in numbers:
+        writer.writerow([traced.name, traced.value, *asdict(traced.source).values()])
+    return text.getvalue().encode()
+
+
+def read_sources(folder: Path) -> dict[str, Traced]:
+    """Return the numbers of a paper by name.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or lacks a column.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise DataError(f"{path}: there are no numbers to trace; write them with `study run`.")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = ["name", "value", *(field.name for field in fields(Source))]
+    missing = [column for column in wanted if not rows or column not in rows[0]]
+    if missing:
+        raise DataError(f"{path}: column {missing[0]} is missing; write the numbers anew with `study run`.")
     return {
-        f"{prefix}Units": str(result.n_units),
-        f"{prefix}Treated": str(result.n_treated),
-        f"{prefix}Cohorts": str(result.n_cohorts),
-        f"{prefix}Clusters": str(result.n_clusters),
-        f"{prefix}Never": str(never),
-        f"{prefix}Already": str(already),
-        f"{prefix}SmallestCohort": str(min(sizes, default=0)),
-        f"{prefix}LargestCohort": str(max(sizes, default=0)),
+        row["name"]: Traced(
+            row["name"], row["value"], Source(**{f.name: row[f.name] for f in fields(Source)})
+        )
+        for row in rows
     }
 
 
-def _result_numbers(prefix: str, result: Result) -> dict[str, str]:
-    """Return a result's numbers; the same names whatever the design, "(none)" for what it does not give."""
-    scale, term = result.task.scale, result.headline
-    p_value = math.nan if result.randomization is None else result.randomization.p_value
-    return {
-        f"{prefix}Estimate": _effect(term.estimate if term else math.nan, scale),
-        f"{prefix}Error": _effect(term.std_error if term else math.nan, scale),
-        f"{prefix}Low": _effect(term.conf_low if term else math.nan, scale),
-        f"{prefix}High": _effect(term.conf_high if term else math.nan, scale),
-        f"{prefix}P": _p_value(term.p_value if term else math.nan),
-        f"{prefix}Mde": _effect(result.power.effect, scale),
-        f"{prefix}PreP": _p_value(result.pre_test[0]),
-        f"{prefix}PreRank": str(result.pre_test[1]),
-        f"{prefix}RandomizationP": _p_value(p_value),
-    }
+def find(numbers: dict[str, Traced], name: str) -> Traced:
+    """Return a number by its macro's name, with or without the backslash and braces.
+
+    Raises
+    ------
+    QuestionError
+        If there is none; the error names the nearest ones.
+    """
+    bare = name.strip("\\{}")
+    if bare not in numbers:
+        from rapidfuzz import process
+
+        near = [match for match, *_ in process.extract(bare, list(numbers), limit=5)]
+        raise unknown("number", name, near, "study trace")
+    return numbers[bare]
 
 
-def _path_numbers(prefix: str, result: Result, window: tuple[int, int]) -> dict[str, str]:
-    """Return the effects at the first and last event time that the figures show."""
-    macros = {}
-    by_time = {term.event_time: term for term in result.path}
-    for name, time in zip(("Lead", "Last"), window, strict=True):
-        term = by_time.get(time)
-        values = (term.estimate, term.conf_low, term.conf_high) if term else (math.nan,) * 3
-        for part, value in zip(("", "Low", "High"), values, strict=True):
-            macros[f"{prefix}{name}{part}"] = _effect(value, result.task.scale)
-    return macros
-
-
-def _spread(prefix: str, scale: str, terms: list[Term | None]) -> dict[str, str]:
-    """Return the smallest and largest estimate over the designs, and how many exclude zero."""
-    answered = [term for term in terms if term is not None]
-    estimates = [term.estimate for term in answered]
-    excluding = [term for term in answered if not term.conf_low <= 0 <= term.conf_high]
-    return {
-        f"{prefix}Smallest": _effect(min(estimates, default=math.nan), scale),
-        f"{prefix}Largest": _effect(max(estimates, default=math.nan), scale),
-        f"{prefix}Excluding": str(len(excluding)),
-        f"{prefix}Answered": str(len(answered)),
-    }
-
-
-def _effect(value: float, scale: str) -> str:
-    if math.isnan(value):
-        return "(none)"
-    digits = 1 if scale == "proportional" else 3
-    shown = round(100 * value if scale == "proportional" else value, digits) + 0.0
-    return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _p_value(value: float) -> str:
-    if math.isnan(value):
-        return "(none)"
-    return "below 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _trimmed(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+def traced_text(traced: Traced) -> str:
+    """Return a number and its source as text for a terminal, a line for each part of it."""
+    lines = [f"\\{traced.name} is printed as {traced.value}"]
+    for name, label in LABELS.items():
+        value = getattr(traced.source, name)
+        if value:
+            lines.append(
+                textwrap.fill(f"{label}: {value}", 100, initial_indent="  ", subsequent_indent="    ")
+            )
+    return "\n".join(lines)

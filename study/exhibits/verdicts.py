@@ -1,0 +1,324 @@
+"""What each diagnostic says of the main question, and whether it speaks against the assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from study import diagnose
+from study.designs import find_design
+from study.diagnose import Check, Job, Verdict
+from study.diagnostics.finding import Finding
+from study.diagnostics.honest.finding import HonestDid
+from study.diagnostics.placebo_dates import PlaceboDates
+from study.diagnostics.placebo_outcomes import PlaceboOutcomes
+from study.diagnostics.pretrends import Pretrends
+from study.diagnostics.refits import axis_label
+from study.diagnostics.seeds import Seeds
+from study.diagnostics.spillovers import Spillovers
+from study.diagnostics.uncertainty import Uncertainty
+from study.errors import QuestionError
+from study.estimates import Estimate
+from study.exhibits.event_studies import label_name
+from study.exhibits.exhibit import Exhibited, Setting, Traced, source_of
+from study.plan import Row, Task
+from study.report.notes import BELOW, p_text
+from study.report.table import Block, Line, Table
+from study.report.verdict import SIZE, assumptions, conclusion
+from study.threads import one_thread
+
+EXHIBIT = "verdicts"
+YES, NO, NO_TEST = "yes", "no", "no test"
+Found = TypeVar("Found")
+
+TITLES = {
+    "pretrends": "Pre-trend test",
+    "balance": "Balance before treatment",
+    "nuisances": "Predictions of the learners",
+    "goodman_bacon": "Comparisons in the coefficient",
+    "negative_weights": "Negative weights",
+    "contamination_weights": "Weights on other event times",
+    "placebo_dates": "Placebo dates",
+    "placebo_outcomes": "Placebo outcomes",
+    "spillovers": "Spillovers",
+    "honest_relative_magnitudes": "Trends bounded by those before",
+    "honest_smoothness": "Trends bounded in their change of slope",
+    "sensitivity": "A confounder that is missing",
+    "oster": "Selection on unobservables",
+    "misclassification": "Hidden or late treatment",
+    "leave_one_cohort_out": "Leaving out one cohort",
+    "leave_one_unit_out": "Leaving out one unit",
+    "specification_curve": "All specifications",
+    "uncertainty": "Other inference",
+    "seeds": "Other seeds",
+}
+
+
+class Looked(NamedTuple):
+    """An answer with the diagnostics that its design allows, by name; none of them is made yet."""
+
+    task: Task
+    fit: Estimate
+    jobs: dict[str, Job]
+
+
+def row_of(setting: Setting, label: str | None = None) -> Row:
+    """Return a row of the plan by its label, the headline where none is given."""
+    rows = {row.label: row for row in (setting.plan.headline, *setting.plan.rows)}
+    return setting.plan.headline if label is None else rows[label]
+
+
+def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
+    """Return the main question on a scale: the first event and the first outcome, under a row of the plan."""
+    plan = setting.plan
+    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row_of(setting, label))
+
+
+def found(
+    setting: Setting, scale: str, name: str, kind: type[Found], label: str | None = None
+) -> Found | str:
+    """Return what a diagnostic finds about the main question, or why it finds nothing.
+
+    Exhibits and the verdicts share what is found, so that nothing is made twice in one process.
+
+    Parameters
+    ----------
+    setting : Setting
+    scale : str
+    name : str
+        Of the diagnostic, as in :func:`study.diagnose.jobs_of`.
+    kind : type
+        Of its finding.
+    label : str, optional
+        A row of the plan; the headline where none is given.
+    """
+    check = _check(setting, scale, row_of(setting, label).label, name)
+    return check.refusal if not isinstance(check.finding, kind) else check.finding
+
+
+@lru_cache(maxsize=16)
+def _looked(setting: Setting, scale: str, label: str) -> Looked | str:
+    """Return the answer and its diagnostics, or the refusal; settings are told apart by identity."""
+    task = task_of(setting, scale, label)
+    try:
+        with one_thread():
+            sample = task.question.sample(setting.panel)
+            fit = find_design(task.row.name)(sample, **task.options)
+    except QuestionError as refusal:
+        return str(refusal)
+    jobs = diagnose.jobs_of(setting.plan, task, sample, fit, setting.placebos)
+    return Looked(task, fit, {job.name: job for job in jobs})
+
+
+@lru_cache(maxsize=256)
+def _check(setting: Setting, scale: str, label: str, name: str) -> Check:
+    looked = _looked(setting, scale, label)
+    if isinstance(looked, str) or name not in looked.jobs:
+        why = looked if isinstance(looked, str) else f"{looked.fit.design}: {name} is about other designs."
+        return Check(Job(name, "", 1, _nothing), None, why)
+    first = next(iter(setting.plan.scales))
+    if name == "specification_curve" and scale != first:  # one curve has all scales
+        return _check(setting, first, label, name)
+    job, known = looked.jobs[name], setting.results.get(looked.task.key)
+    with one_thread():
+        if name == "uncertainty" and known is not None and known.randomization is not None:
+            made = diagnose.checked(job._replace(make=partial(_without_permutations, job)))
+            if isinstance(made.finding, Uncertainty):
+                return Check(job, made.finding.with_test(known.randomization))
+            return made
+        return diagnose.checked(job)
+
+
+def _nothing() -> Finding:
+    raise AssertionError("a diagnostic that is not made has no finding")
+
+
+def _without_permutations(job: Job) -> Finding:
+    """Make the intervals alone: the plan's answer has the randomization test."""
+    return partial(job.make, permutations=0)()
+
+
+def verdict_of(setting: Setting, scale: str) -> Verdict | str:
+    """Return the headline's answer on a scale with all its diagnostics, or the refusal."""
+    label = setting.plan.headline.label
+    looked = _looked(setting, scale, label)
+    if isinstance(looked, str):
+        return looked
+    checks = tuple(_check(setting, scale, label, name) for name in looked.jobs)
+    return Verdict(setting.plan, looked.task, find_design(looked.task.row.name), looked.fit, checks)
+
+
+def command_of(setting: Setting, task: Task) -> str:
+    """Return the command that shows the diagnostics of a task."""
+    plan, ask = setting.plan, f"study diagnose {task.event.label}/{task.outcome}/{task.scale}"
+    if task.row == plan.headline:
+        return ask
+    return (
+        f"{ask} --design {task.row.name}" if plan.under(task.row.name).headline == task.row else "study run"
+    )
+
+
+def traced(
+    setting: Setting,
+    exhibit: str,
+    task: Task,
+    names: tuple[str, ...],
+    told: Iterable[tuple[str, str, str]],
+    command: str | None = None,
+) -> Iterator[Traced]:
+    """Yield numbers about a task.
+
+    Parameters
+    ----------
+    setting : Setting
+    exhibit : str
+    task : Task
+    names : tuple of str
+        How the names of all of them begin.
+    told : iterable of (str, str, str)
+        The rest of each name, the number as it is printed, and what it is.
+    command : str, optional
+        That which shows the diagnostics of the task where none is given.
+    """
+    shown = command_of(setting, task) if command is None else command
+    for part, value, quantity in told:
+        source = source_of(exhibit, quantity, task, setting.panel, shown)
+        yield Traced(label_name(*names, part), value, source)
+
+
+def on_scale(scale: str, sentence: str) -> str:
+    """Return a sentence that says which scale it is about."""
+    return f"On the scale {scale}: {sentence}"
+
+
+def scale_title(scale: str) -> str:
+    """Return what a scale is called over a panel of a figure."""
+    return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(scale, "In the outcome's units")
+
+
+def verdicts(setting: Setting) -> Exhibited:
+    """Return a table for each scale, a line a diagnostic, with the verdict on the headline in sentences."""
+    tables, numbers, sentences = [], [], []
+    for scale in setting.plan.scales:
+        verdict = verdict_of(setting, scale)
+        if isinstance(verdict, str):
+            sentences.append(on_scale(scale, verdict))
+            continue
+        lines = lines_of(verdict)
+        tables.append(_table(setting, verdict, lines, bool(tables)))
+        sentences += [on_scale(scale, sentence) for sentence in conclusion(verdict)]
+        numbers += _numbers(setting, verdict, lines)
+    return Exhibited(
+        tables=tuple(tables), numbers=tuple(numbers), sentences=tuple(sentences) if tables else ()
+    )
+
+
+def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
+    """Return the lines of a verdict's table by section: what was looked at, what it says, whether it is against."""
+    by_section: dict[str, list[Line]] = {section: [] for section in diagnose.SECTIONS}
+    joint = _joint_test(verdict)
+    if joint is not None:
+        by_section[diagnose.AGAINST].append(joint)
+    for check in verdict.checks:
+        says = f"Not made: {check.refusal}" if check.finding is None else check.finding.sentences[0]
+        against = NO_TEST if check.finding is None else against_by(check.finding)
+        by_section[check.job.section].append(
+            Line(TITLES.get(check.job.name, check.job.name), [says, against])
+        )
+    return {section: lines for section, lines in by_section.items() if lines}
+
+
+def _joint_test(verdict: Verdict) -> Line | None:
+    """Return the line of the test that all effects before the event are zero, None where there are none."""
+    path = verdict.fit.by_event_time if verdict.fit.estimand.has_path else None
+    if path is None or not (path.pre & ~path.reference).any():
+        return None
+    test = path.test(path.pre)
+    against = test.p_value < SIZE
+    says = (
+        f"The joint test that all effects before the event are zero {'rejects' if against else 'does not reject'} "
+        f"at {SIZE:.0%} (p {_is(test.p_value)}, rank {test.rank})."
+    )
+    return Line("Joint test of effects before the event", [says, YES if against else NO])
+
+
+def _is(p_value: float) -> str:
+    return p_text(p_value) if p_value < float(BELOW[1:]) else f"= {p_text(p_value)}"
+
+
+def _breaks(finding: HonestDid) -> str:
+    """Answer where the sign is established and lost below the largest change that was seen before the event."""
+    if finding.restriction != "relative_magnitudes" or finding.breakdown is None:
+        return NO_TEST
+    return YES if finding.breakdown < 1 else NO
+
+
+def _randomized(finding: Uncertainty) -> str:
+    """Answer where an interval excludes zero and the randomization test does not reject."""
+    if finding.randomization is None:
+        return NO_TEST
+    return YES if finding.rows[0].excludes_zero and finding.randomization.p_value >= SIZE else NO
+
+
+def _reaches(finding: Spillovers) -> str:
+    rows = (*finding.differences, *finding.neighbours.rows)
+    if not rows:
+        return NO_TEST
+    return YES if any(row.excludes_zero for row in rows) else NO
+
+
+# What a finding says against the assumptions; all others are no tests of them. A test holds these rules to those of the
+# page of `study diagnose`.
+AGAINST: dict[type, Callable[..., str]] = {
+    Pretrends: lambda finding: YES if bool(np.any(finding.rejected)) else NO,
+    PlaceboDates: lambda finding: YES if finding.p_joint < SIZE else NO,
+    PlaceboOutcomes: lambda finding: YES if finding.moved else NO,
+    Spillovers: _reaches,
+    HonestDid: _breaks,
+    Uncertainty: _randomized,
+    Seeds: lambda finding: YES if finding.refits.rows[0].excludes_zero and not finding.agrees else NO,
+}
+
+
+def against_by(finding: Finding) -> str:
+    """Say whether a finding speaks against the assumptions: "yes", "no", or "no test"."""
+    rule = AGAINST.get(type(finding))
+    return NO_TEST if rule is None else rule(finding)
+
+
+def _table(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]], further: bool) -> Table:
+    task, sample, plan = verdict.task, verdict.fit.sample, setting.plan
+    return Table(
+        name=f"{EXHIBIT}-{task.scale}" if further else EXHIBIT,
+        caption=f"What speaks against the effect of the {task.event.title}: {plan.scales[task.scale].lower()}",
+        headings=["What it says", "Against"],
+        blocks=[Block(section, told) for section, told in lines.items()],
+        notes=[
+            f"Design: {task.row.label}; outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; "
+            f"{axis_label(task.question).lower().removeprefix('effect on ').replace(chr(10), ' ')}; {sample.n_units} "
+            f"{plan.text.units}, clustered by {task.question.cluster or plan.text.unit}. Assumed is: "
+            f"{' '.join(assumptions(verdict))}",
+            f"The last column says whether what was found speaks against these assumptions, at {SIZE:.0%} for "
+            "tests. No test: it says how strong a violation would have to be, or what an estimate rests on, and not "
+            f"whether there is a violation. Everything that was found is printed by {command_of(setting, task)}.",
+        ],
+        widths=[2.9, 11.0, 1.2],
+    )
+
+
+def _numbers(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]]) -> Iterator[Traced]:
+    every = [line for told in lines.values() for line in told]
+    counts = {answer: sum(line.cells[1] == answer for line in every) for answer in (YES, NO, NO_TEST)}
+    told = (
+        ("Against", str(counts[YES]), "diagnostics that speak against the assumptions"),
+        ("NotAgainst", str(counts[NO]), "tests that do not speak against the assumptions"),
+        (
+            "Made",
+            str(sum(check.finding is not None for check in verdict.checks)),
+            "diagnostics that were made",
+        ),
+    )
+    yield from traced(setting, EXHIBIT, verdict.task, ("verdict", verdict.task.scale), told)

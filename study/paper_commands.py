@@ -1,0 +1,113 @@
+"""The commands about the paper: make it, check it, compile it, and say where a number comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.outputs import as_typed
+from study.progress import progress_bar, steps
+
+PlanOption = Annotated[
+    Path, typer.Option("--plan", help="What to estimate; its folder takes the files that are written.")
+]
+DesignOption = Annotated[str | None, typer.Option("--design", help="Another design in the headline's place.")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", help="Processes; -1 is all cores. Results do not depend on it.")
+]
+
+CacheOption = Annotated[
+    Path,
+    typer.Option(
+        "--cache", help="Folder of finished estimates and fits; an interrupted run goes on from it."
+    ),
+]
+
+DEFAULT_PLAN = Path("paper") / "study.toml"
+DEFAULT_CACHE = Path("build") / "cache"
+DEFAULT_REPORT = Path("build") / "report.html"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give a program these commands."""
+    for command in (run, check, paper, trace):
+        app.command()(command)
+
+
+def run(
+    plan: PlanOption = DEFAULT_PLAN,
+    design: DesignOption = None,
+    jobs: JobsOption = -1,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="Folder to write everything into, instead of the plan's own and build.",
+        ),
+    ] = None,
+    cache: CacheOption = DEFAULT_CACHE,
+) -> None:
+    """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
+    from study import run as running
+    from study.outputs import write_all
+    from study.plan import read_plan
+
+    chosen = read_plan(plan)
+    if design is not None:
+        chosen = chosen.under(design)
+    panel = running.load(chosen)
+    with progress_bar() as progress:
+        told = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
+        results = running.run(chosen, panel, jobs=jobs, progress=told, cache=cache)
+        exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=cache)
+    report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
+    written = write_all(output or running.paper_folder(plan), running.files(results, exhibited))
+    written += write_all(report.parent, {report.name: running.report(chosen, panel, exhibited, plan)})
+    typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
+    typer.echo("Files written:")
+    for path in written:
+        typer.echo(f"  {as_typed(path)}")
+
+
+def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: JobsOption = -1) -> None:
+    """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ."""
+    from study import run as running
+    from study.plan import read_plan
+    from study.report import record
+
+    chosen = read_plan(plan)
+    if design is not None:
+        chosen = chosen.under(design)
+    recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
+    panel = running.load(chosen)
+    with progress_bar() as progress:
+        results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))
+    found = record.differences(recorded, record.record(results))
+    for difference in found:
+        typer.echo(str(difference))
+    if found:
+        typer.echo(f"{len(found)} cells differ from the record of {len(recorded)} estimates.")
+        raise typer.Exit(1)
+    typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
+
+
+def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
+    """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
+    from study.report.compile import compile_paper
+
+    typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")
+
+
+def trace(
+    name: Annotated[
+        str, typer.Argument(help="A macro of the text, such as MainProportionalPapersEstimate.")
+    ],
+    plan: PlanOption = DEFAULT_PLAN,
+) -> None:
+    """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
+    from study.report import numbers
+
+    traced = numbers.find(numbers.read_sources(plan.resolve().parent), name)
+    typer.echo(numbers.traced_text(traced))

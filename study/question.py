@@ -44,7 +44,8 @@ class Question:
     anticipation : int
         Periods before the event from which units count as treated.
     lag : int
-        Periods by which the event is moved later.
+        Periods by which the event is moved later. Units dated in the panel's first period or before it are already
+        treated whatever the lag: the date may be censored.
     covariates : tuple of str
         Covariates of the panel.
     cluster, weights : str, optional

@@ -82,7 +82,9 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     selection = _Selection(panel.n_units)
     selection.drop(~population(question.population, panel), f"outside the population {question.population}")
     if first_treated is not None:
-        already = first_treated - question.anticipation <= first_period
+        # A date in the first period may be a censored one, so no lag makes an event of it.
+        dated = first_treated - max(question.lag, 0)
+        already = np.minimum(first_treated - question.anticipation, dated) <= first_period
         selection.drop(already, f"already treated in {first_period}" + _anticipating(question))
         if question.comparison == "never_treated":
             late = first_treated - question.anticipation > panel.periods[-1]

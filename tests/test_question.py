@@ -47,8 +47,16 @@ def test_anticipation_moves_who_is_already_treated_and_when_treatment_starts() -
 
 
 def test_the_lag_moves_events_later() -> None:
+    sample = Question("y", "event", lag=2).sample(dated(2, 3, NEVER))
+    np.testing.assert_array_equal(sample.first_treated, [4, 5, NEVER])
+
+
+def test_no_lag_makes_an_event_of_a_date_that_may_be_censored() -> None:
     sample = Question("y", "event", lag=2).sample(dated(1, 3, NEVER))
-    np.testing.assert_array_equal(sample.first_treated, [3, 5, NEVER])
+    assert "already treated in 1" in steps(sample)
+    np.testing.assert_array_equal(sample.first_treated, [5, NEVER])
+    earlier = Question("y", "event", lag=-1).sample(dated(2, 3, NEVER))
+    np.testing.assert_array_equal(earlier.first_treated, [2, NEVER])
 
 
 def test_without_never_treated_units_the_last_cohort_s_treated_periods_are_cut_and_counted() -> None:

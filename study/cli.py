@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study import data_commands, options, paper_commands
+from study import data_commands, options, paper_commands, table_command
 from study.errors import StudyError
 from study.outputs import as_typed
 from study.paper_commands import (
@@ -73,7 +73,7 @@ def estimate(
     """Estimate one effect on a shipped panel or on your own long CSV file."""
     from study.designs import estimate as run_design
     from study.designs import find_design
-    from study.report.tables import estimate_table, estimate_text
+    from study.report.estimate import estimate_table, estimate_text
     from study.work import working
 
     chosen, asked = find_design(design), options.read_options(option or [])
@@ -265,6 +265,7 @@ def gains(
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: figures and tables.")
 
 
+table_command.add_to(app)
 data_commands.add_to(app)
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Event = Annotated[
     str, typer.Option("--event", help="Event: a column of first treated periods, or of 0/1 treatment.")
 ]
+EventOfPanel = Annotated[
+    str | None, typer.Option("--event", help="Event: a column of first treated periods, or of 0/1 treatment.")
+]
 PanelName = Annotated[str, typer.Option("--panel", help="A shipped panel's name, or a long CSV file.")]
 Unit = Annotated[str, typer.Option("--unit", help="Unit column of a CSV file.")]
 Time = Annotated[str, typer.Option("--time", help="Period column of a CSV file.")]
@@ -31,6 +34,9 @@ Instrument = Annotated[
     str | None, typer.Option("--instrument", help="Covariate column that moves units into treatment.")
 ]
 Scale = Annotated[str, typer.Option("--scale", help="level, log1p or proportional.")]
+Scales = Annotated[
+    list[str] | None, typer.Option("--scale", help="level, log1p or proportional; may be repeated.")
+]
 Population = Annotated[
     str,
     typer.Option(

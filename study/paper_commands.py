@@ -63,8 +63,9 @@ def run(
         results = running.run(chosen, panel, jobs=jobs, progress=told, cache=cache)
         exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=cache)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
+    page = running.report(chosen, panel, exhibited, plan.read_text(encoding="utf-8"))
     written = write_all(output or running.paper_folder(plan), running.files(results, exhibited))
-    written += write_all(report.parent, {report.name: running.report(chosen, panel, exhibited, plan)})
+    written += write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
     typer.echo("Files written:")
     for path in written:
@@ -101,9 +102,7 @@ def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
 
 
 def trace(
-    name: Annotated[
-        str, typer.Argument(help="A macro of the text, such as MainProportionalPapersEstimate.")
-    ],
+    name: Annotated[str, typer.Argument(help="A macro of the text, such as MainProportionalPapersEstimate.")],
     plan: PlanOption = DEFAULT_PLAN,
 ) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""

@@ -113,6 +113,8 @@ class Plan:
         Fields that all questions share.
     exhibits : tuple of str
         Names of the exhibits to make, in order; see :data:`study.exhibits.EXHIBITS`.
+    title : str
+        Of the report page.
     window : tuple of int
         First and last event time that the figures show.
     neighbours : str
@@ -142,6 +144,7 @@ class Plan:
     families: tuple[Event, ...] = ()
     venues: dict[str, str | dict[str, Any]] = field(default_factory=dict)
     exhibits: tuple[str, ...] = ("sample", "designs")
+    title: str = ""
     populations: tuple[str, ...] = ("all",)
 
     def tasks(self) -> Iterator[Task]:
@@ -261,6 +264,7 @@ def read_plan(path: Path) -> Plan:
             families=tuple(Event(**event) for event in content.get("families", ())),
             venues={label: _panel(entry, path) for label, entry in content.get("venues", {}).items()},
             exhibits=tuple(content.get("exhibits", ("sample", "designs"))),
+            title=content.get("title", ""),
             question=content["question"],
             seed=content["seed"],
             window=(content["figure"]["window"][0], content["figure"]["window"][1]),

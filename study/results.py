@@ -177,7 +177,7 @@ def _undetermined(design: Design, headline: Estimate) -> str:
         why = "the mean without treatment that it implies is not positive, so that there is no share of it."
     else:
         why = "it has no sampling variance, as with one treated unit and no variation among the others."
-    return f"{design.name}: no {headline.terms[0]}; {why}"
+    return f"{design.title}: there is no average; {why}"
 
 
 def _terms(fit: Estimate, level: float) -> list[Term]:

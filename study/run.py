@@ -20,6 +20,9 @@ from study.shipped import shipped
 
 Step = Callable[[str], None]
 
+# Exhibits whose first sentences begin the report page.
+SUMMARY = ("designs", "families", "fields")
+
 
 def load(plan: Plan) -> Panel:
     """Load a plan's panel and refuse, before any work, what cannot be asked of it."""
@@ -167,6 +170,28 @@ def files(results: Results, exhibited: Mapping[str, Exhibited]) -> dict[str, byt
     written["numbers.tex"] = numbers.numbers_file(traced)
     written[numbers.FILE] = numbers.sources_file(traced)
     return written
+
+
+def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: str) -> bytes:
+    """Return the report page.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    exhibited : mapping of str to Exhibited
+        As :func:`exhibit` returns them.
+    text : str
+        The plan as it is written in its file.
+    """
+    from study.report.page import page, provenance_of
+
+    summary = [
+        sentence for name in SUMMARY if name in exhibited for sentence in exhibited[name].sentences[:1]
+    ]
+    panels = (panel, *other_panels(plan.placebos).values(), *other_panels(plan.venues).values())
+    provenance = provenance_of(plan.title or f"Effects on {plan.text.outcome}", summary, plan, text, panels)
+    return page([(find_exhibit(name), shown) for name, shown in exhibited.items()], provenance)
 
 
 def paper_folder(plan_path: Path) -> Path:

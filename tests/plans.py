@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from study import run as running
+
 ROOT = Path(__file__).parents[1]
 PANEL = ROOT / "tests/golden/panels/sim_small.csv"
 PLAN = f"""
@@ -52,3 +54,8 @@ strata = "cluster"
 [figure]
 window = [-3, 4]
 """
+
+
+def files_of(plan, panel, results):
+    """Return the paper's files from a plan's answers."""
+    return running.files(results, running.exhibit(plan, panel, results, jobs=1))

@@ -41,7 +41,7 @@ def written(folder: Path, text: str = PLAN + EXTRA) -> Path:
 def made(folder: Path, question: str, design: str | None = None, text: str = PLAN + EXTRA) -> Verdict:
     plan = read_plan(written(folder, text))
     task = plan.ask(question, design)
-    return diagnose(plan, task, running.load(plan), running.placebo_panels(plan))
+    return diagnose(plan, task, running.load(plan), running.other_panels(plan.placebos))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,13 @@ from plans import PLAN
 
 from study import Panel, Question, QuestionError, compare, estimate
 from study import run as running
+from study.exhibits.designs import power_table
+from study.exhibits.exhibit import Setting
 from study.plan import read_plan
 from study.power import Power, mean_before, smallest_effect
 from study.report.comparison import comparison_tables, comparison_text
-from study.report.tables import estimate_text, main_table
+from study.report.estimate import estimate_text
+from study.report.table import Number
 
 QUESTION = Question("y", "event", min_cohort_size=1)
 
@@ -104,15 +107,21 @@ def test_every_table_of_an_estimate_says_what_it_could_have_found(panel: Panel, 
     assert f"at 80% power and 5% size: {smallest_effect(fit.headline)}" in estimate_text(fit)
 
 
-def test_the_notes_of_a_papers_table_give_it_for_each_design_and_outcome(tmp_path) -> None:
+def test_the_papers_table_of_power_gives_it_for_each_design_and_outcome(tmp_path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(PLAN.replace("permutations = 19", "permutations = 0"))
     plan = read_plan(path)
     panel = running.load(plan)
     results = running.run(plan, panel, jobs=1)
-    notes = main_table(plan, plan.events[0], results).decode().replace("\\%", "%")
-    for result in results.values():
-        assert str(result.power) in notes
+    table = power_table(Setting(plan, panel, results), plan.events[0])
+    shown = [cell.text for line in table.lines for cell in line.cells]
+    expected = [
+        Number(x, digits).text
+        for r in results.values()
+        for x, digits in ((r.power.units, 2), (r.power.percent, 1))
+    ]
+    assert len(expected) == 2 * 2 * 3
+    assert shown == expected
 
 
 def test_a_plan_names_its_questions(tmp_path) -> None:

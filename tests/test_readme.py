@@ -62,7 +62,7 @@ def test_every_file_and_command_that_the_readme_names_exists():
 def test_placebo_fields_and_dates_are_as_the_findings_say():
     plan = read_plan(ROOT / "paper/study.toml")
     task, panel = plan.ask("main/papers/log1p"), running.load(plan)
-    outcomes = {label: (other, "papers") for label, other in running.placebo_panels(plan).items()}
+    outcomes = {label: (other, "papers") for label, other in running.other_panels(plan.placebos).items()}
     placebos = placebo_outcomes(panel, task.question, outcomes, task.row.name, **task.options)
     robotics = next(row for row in placebos.refits.rows if row.label == "robotics")
     assert robotics.estimate > placebos.whole.estimate

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from plans import PANEL, PLAN
+from plans import PANEL, PLAN, files_of
 from test_cli import command
 
 import study.cross_fitting as cross_fitting
@@ -51,7 +51,7 @@ def test_a_second_run_learns_nothing_even_without_its_answers(tmp_path, monkeypa
         answer.unlink()
     monkeypatch.setattr(cross_fitting, "learned", None)
     again = running.run(plan, panel, jobs=1, cache=folder)
-    assert running.files(plan, panel, again) == running.files(plan, panel, first)
+    assert files_of(plan, panel, again) == files_of(plan, panel, first)
     shutil.rmtree(folder)
     with pytest.raises(TypeError):
         running.run(plan, panel, jobs=1, cache=folder)
@@ -68,7 +68,7 @@ def test_what_is_learned_of_treatment_serves_every_scale(tmp_path, monkeypatch):
 def test_the_table_says_what_draws_leave_to_chance(tmp_path):
     plan, panel = learns(tmp_path)
     results = running.run(plan, panel, jobs=1)
-    once = running.files(plan, panel, results)["tables/sim1.tex"].decode()
+    once = files_of(plan, panel, results)["tables/sim1.tex"].decode()
     assert "leave to chance" not in once
     (tmp_path / "study.toml").write_text(
         (tmp_path / "study.toml").read_text().replace("repetitions = 1", "repetitions = 2")
@@ -77,14 +77,14 @@ def test_the_table_says_what_draws_leave_to_chance(tmp_path):
     results = running.run(plan, panel, jobs=1)
     made = [results["sim1", scale, "count", "DML"] for scale in ("log1p", "proportional")]
     most = max(one.draw_error / one.headline.std_error for one in made)
-    table = running.files(plan, panel, results)["tables/sim1.tex"].decode()
+    table = files_of(plan, panel, results)["tables/sim1.tex"].decode()
     assert f"is at most, in standard errors: DML {most:.2f}." in table
 
 
 def test_files_of_a_plan_with_learners_do_not_depend_on_jobs_or_cache(tmp_path):
     plan, panel = learns(tmp_path)
-    alone = running.files(plan, panel, running.run(plan, panel, jobs=1))
-    assert running.files(plan, panel, running.run(plan, panel, jobs=2, cache=tmp_path / "cache")) == alone
+    alone = files_of(plan, panel, running.run(plan, panel, jobs=1))
+    assert files_of(plan, panel, running.run(plan, panel, jobs=2, cache=tmp_path / "cache")) == alone
 
 
 def test_options_at_the_command_line_are_numbers_where_they_look_so():

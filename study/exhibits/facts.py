@@ -51,15 +51,7 @@ def facts(setting: Setting) -> Exhibited:
     found = recomputed(data, DEFAULT_VINTAGE, chosen)
     figure = shares_figure(data.models, DEFAULT_VINTAGE, chosen)
     return Exhibited(
-        tables=(
-            tables.facts_table(data, DEFAULT_VINTAGE, chosen),
-            tables.missing_table(),
-            tables.vintage_table(data),
-            tables.shares_table(data, chosen),
-            tables.fields_table(data),
-            tables.fields_years_table(data),
-            tables.weights_table(data),
-        ),
+        tables=tables.all_tables(data, DEFAULT_VINTAGE, chosen),
         figures=(draw("facts_shares", _caption(chosen), figure, _alternative(found)),),
         numbers=tuple(numbers(data)),
         sentences=(_verdict(found), *(sentence(fact) for fact in found)),
@@ -183,8 +175,9 @@ def _printed(value: float, digits: int) -> str:
 def _caption(chosen: Definition) -> str:
     return (
         f"Who makes large-scale models, table of {month(DEFAULT_VINTAGE)}: models of known training compute, "
-        f"{chosen.label[0].lower()}{chosen.label[1:]}. Left: by year, with the number of models above; the last year is "
-        "not complete. Right: thirds by training compute among the models of the same year."
+        f"{chosen.label[0].lower()}{chosen.label[1:]}. Left: by year, with the number of models above; the last year "
+        "is not complete. Right: thirds by training compute among the models of the same year, with the numbers of "
+        "models by academia only, academia with industry and industry only."
     )
 
 

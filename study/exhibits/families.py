@@ -21,6 +21,7 @@ from study.report.table import Block, Cell, Line, Number, Span, Table, error
 from study.results import Result
 
 MOVES = (-1, 0, 1)
+FEW = 5
 NO_EFFECT = Number(math.nan)
 
 
@@ -71,6 +72,7 @@ def families_table(setting: Setting, scale: str, gaps: dict[str, dict[str, Agree
             Span(next(iter(plan.outcomes.values())), 2),
         ],
         blocks=blocks,
+        widths=[4.4],
         notes=[
             f"Estimand: the average over {window_of(every[0])} with equal weights, among those that could have had the "
             "event (populations fixed before it).",
@@ -79,9 +81,21 @@ def families_table(setting: Setting, scale: str, gaps: dict[str, dict[str, Agree
             "detectable effect at 80% power and 5% size. A contrast is an event without compute; a difference from "
             "it has its standard error from the joint influence of both estimates.",
             f"{len(plan.families)} families are as many chances: no line is a finding of its own.",
+            *_few(setting),
             *refusals(every),
         ],
     )
+
+
+def _few(setting: Setting) -> list[str]:
+    """Say where a standard error rests on too few treated units to be read."""
+    few = [event.short for event, result in _first(setting) if result.n_treated < FEW]
+    if not few:
+        return []
+    return [
+        f"{'; '.join(few)}: fewer than {FEW} treated {setting.plan.text.units}, whose own variation a standard error "
+        "cannot show; read the randomization p-value."
+    ]
 
 
 def _lines(event: Event, answers: Sequence[Result]) -> list[Line]:
@@ -213,14 +227,16 @@ def _numbers(setting: Setting, gaps: dict[str, dict[str, dict[str, Agreement]]])
                         "GapP": (p_text(gap.sup_t.p_value), "p-value of the difference"),
                     }
                 yield from _traced(setting, task, macro_name(event.label, scale, outcome), told)
-    excluding = _excluding(setting)
     first = plan.task(plan.families[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
     told = {
         "Answered": (
-            str(len(_terms(setting))),
+            str(sum(result.headline is not None for _, result in _first(setting))),
             "families that the headline design answers for, first outcome",
         ),
-        "Excluding": (str(len(excluding)), "families whose interval excludes zero, first outcome and scale"),
+        "Excluding": (
+            str(len(_excluding(setting))),
+            "families whose interval excludes zero, first outcome and scale",
+        ),
     }
     yield from _traced(setting, first, "Families", told)
 
@@ -231,24 +247,30 @@ def _traced(setting: Setting, task: Task, prefix: str, told: dict[str, tuple[str
         yield Traced(f"{prefix}{part}", value, source_of("families", quantity, task, setting.panel, command))
 
 
-def _terms(setting: Setting) -> dict[str, Result]:
+def _first(setting: Setting) -> list[tuple[Event, Result]]:
+    """Return each family with its answer for the first outcome and scale."""
     scale = next(iter(setting.plan.scales))
-    first = {event.short: _answers(setting, event, scale)[0] for event in setting.plan.families}
-    return {name: result for name, result in first.items() if result.headline}
+    return [(event, _answers(setting, event, scale)[0]) for event in setting.plan.families]
 
 
-def _excluding(setting: Setting) -> list[str]:
+def _excluding(setting: Setting) -> list[tuple[Event, Result]]:
+    """Return the families whose interval for the first outcome and scale excludes zero."""
     return [
-        name
-        for name, result in _terms(setting).items()
+        (event, result)
+        for event, result in _first(setting)
         if result.headline and not result.headline.conf_low <= 0 <= result.headline.conf_high
     ]
 
 
 def _verdict(setting: Setting) -> str:
-    answered, excluding = _terms(setting), _excluding(setting)
-    named = f" ({'; '.join(excluding)})" if excluding else ""
+    answered = [result for _, result in _first(setting) if result.headline]
+    told = [
+        f"{event.short}, {result.n_treated} treated"
+        + (f", randomization p-value {p_text(result.randomization.p_value)}" if result.randomization else "")
+        for event, result in _excluding(setting)
+    ]
+    named = f": {'; '.join(told)}" if told else ""
     return (
-        f"Of {len(answered)} families that the headline design answers for, {len(excluding)} have an interval without "
+        f"Of {len(answered)} families that the headline design answers for, {len(told)} have an interval without "
         f"zero{named}."
     )

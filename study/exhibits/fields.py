@@ -99,18 +99,17 @@ def _numbers(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> I
             )  # fmt: skip
     main = found[plan.main, outcome]
     lines = [found[line.label, outcome] for line in plan.lines]
-    size = 1 - plan.level
     for name, count, quantity in (
         ("FieldsLines", len(plan.lines), "comparisons of fields"),
         ("FieldsChances", len(found), "comparisons times outcomes"),
         (
             "FieldsRejecting",
-            sum(made.p_value <= size for made in lines),
+            sum(made.rejects(plan) for made in lines),
             "comparisons that reject no change of the first outcome",
         ),
         (
             "FieldsRejectingAll",
-            sum(made.p_value <= size for made in found.values()),
+            sum(made.rejects(plan) for made in found.values()),
             "comparisons and outcomes that reject no change",
         ),
     ):

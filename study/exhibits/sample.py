@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.exhibits.exhibit import Exhibited, Setting
+from study.exhibits.exhibit import Exhibited, Setting, Source, Traced
 from study.question import FlowStep
 from study.report.table import Block, Cell, Line, Number, Table
 
@@ -15,7 +15,28 @@ TREATED_IN = "first treated in "
 
 def sample(setting: Setting) -> Exhibited:
     """Return the table of the flow of units, and of who is first treated and what is covered, by year."""
-    return Exhibited(tables=(sample_table(setting),))
+    return Exhibited(tables=(sample_table(setting),), numbers=tuple(_numbers(setting)))
+
+
+def _numbers(setting: Setting) -> Iterator[Traced]:
+    panel = setting.panel
+    for name, column, factor, digits, what in (
+        ("SamplePapers", "venue_papers", 1, 0, "papers of the venue"),
+        ("SampleCoverage", "coverage", 100, 0, "share of papers whose record has an affiliation, percent"),
+    ):
+        if column in panel.covariates:
+            by_year = [factor * _largest(panel.covariates[column], t) for t in range(len(panel.periods))]
+            seen = [
+                (value, year) for value, year in zip(by_year, panel.periods, strict=True) if value == value
+            ]
+            for part, (value, year) in (
+                ("First", seen[0]),
+                ("Last", seen[-1]),
+                ("Lowest", min(seen)),
+                ("Highest", max(seen)),
+            ):
+                source = Source("sample", f"{what}, {year}", panel.name, panel.checksum, "study run")
+                yield Traced(f"{name}{part}", f"{value:.{digits}f}", source)
 
 
 def sample_table(setting: Setting) -> Table:

@@ -297,7 +297,8 @@ def _cells(line: Timed) -> list[Cell]:
 def _numbers(setting: Setting, found: Sequence[Timed]) -> Iterator[Traced]:
     panel, units = setting.panel, setting.plan.text.units
     for t in found:
-        question = f"event={t.event.name}, population={t.among}, lag={t.lag}"
+        rule = (setting.plan.question | t.event.question).get("population", "all")
+        question = f"event={t.event.name}, population={rule}, lag={t.lag}"
         for part, value, what in (
             ("Units", t.units, f"{units} in the population of the event"),
             ("Already", t.already, f"{units} already treated at the window's start"),

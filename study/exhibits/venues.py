@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from study.designs import find_design
 from study.diagnostics.refits import Row
 from study.errors import QuestionError
@@ -21,6 +23,7 @@ def venues(setting: Setting) -> Exhibited:
     if not setting.venues:
         return Exhibited()
     event, numbers, blocks, refused = plan.events[0], [], [], []
+    rows: list[tuple[str, str, Row]] = []
     panels = {setting.panel.name.upper(): setting.panel, **setting.venues}
     for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
         lines = []
@@ -31,9 +34,11 @@ def venues(setting: Setting) -> Exhibited:
             size = next(iter(answered.values()), None)
             counts = [Number(size[0].treated, 0), Number(size[0].units, 0)] if size else ["", ""]
             mde = answered.get(next(iter(plan.outcomes)))
+            if mde:
+                rows.append((label, scale, mde[0]))
             lines.append(
                 Line(
-                    f"{label}, {panel.periods[0]}-{panel.periods[-1]}",
+                    f"{label}, {len(panel.periods)} periods",
                     [
                         *counts,
                         *(
@@ -72,7 +77,7 @@ def venues(setting: Setting) -> Exhibited:
             *([f"{REFUSED} : refused. {' '.join(dict.fromkeys(refused))}"] if refused else []),
         ],
     )
-    return Exhibited(tables=(table,), numbers=tuple(numbers), sentences=(_verdict(setting, numbers),))
+    return Exhibited(tables=(table,), numbers=tuple(numbers), sentences=(_verdict(rows),))
 
 
 def _row(task: Task, panel: Panel) -> tuple[Row, float] | str:
@@ -114,8 +119,11 @@ def _numbers(label: str, task: Task, panel: Panel, row: Row, effect: float) -> l
     ]
 
 
-def _verdict(setting: Setting, numbers: list[Traced]) -> str:
+def _verdict(rows: Sequence[tuple[str, str, Row]]) -> str:
+    """Say how many of the first outcome's intervals exclude zero, and which."""
+    excluding = [f"{label} ({scale})" for label, scale, row in rows if row.excludes_zero]
+    named = f": {'; '.join(excluding)}" if excluding else ""
     return (
-        f"The headline question is answered on {len(setting.venues)} other venues; their papers overlap with nobody's "
-        "counting elsewhere, but their universities do, so that they are no independent replications."
+        f"Of {len(rows)} intervals by venue and scale {len(excluding)} exclude zero{named}. Venues share universities, "
+        "so that they are no independent replications."
     )

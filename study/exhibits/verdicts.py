@@ -18,6 +18,7 @@ from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.pretrends import Pretrends
 from study.diagnostics.refits import axis_label
 from study.diagnostics.seeds import Seeds
+from study.diagnostics.specification_curve import SpecificationCurve
 from study.diagnostics.spillovers import Spillovers
 from study.diagnostics.uncertainty import Uncertainty
 from study.errors import QuestionError
@@ -223,12 +224,20 @@ def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
     if joint is not None:
         by_section[diagnose.AGAINST].append(joint)
     for check in verdict.checks:
-        says = f"Not made: {check.refusal}" if check.finding is None else check.finding.sentences[0]
+        says = f"Not made: {check.refusal}" if check.finding is None else _said(check.finding, verdict.task.scale)
         against = NO_TEST if check.finding is None else against_by(check.finding)
         by_section[check.job.section].append(
             Line(TITLES.get(check.job.name, check.job.name), [says, against])
         )
     return {section: lines for section, lines in by_section.items() if lines}
+
+
+def _said(finding: Finding, scale: str) -> str:
+    """Return a finding's verdict; a curve of several scales has one for each."""
+    if not isinstance(finding, SpecificationCurve):
+        return finding.sentences[0]
+    of_scale = (sentence for sentence in finding.sentences if sentence.startswith(f"On the scale {scale},"))
+    return next(of_scale, finding.sentences[0])
 
 
 def _joint_test(verdict: Verdict) -> Line | None:

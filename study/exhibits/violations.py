@@ -102,12 +102,13 @@ def _table(setting: Setting, shown: Sequence[Violated]) -> Table:
     first = next((one.pretrends for one in shown if one.pretrends), None)
     notes = [
         f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; event: {task.event.title}. Breakdown "
-        f"(Rambachan and Roth 2023): the largest M for which the {task.level:.0%} interval of the average effect excludes "
-        f"zero; {NONE}: it includes zero even if M is 0. Sign: the least M at which zero is between the bounds, sampling "
-        "error set aside.",
-        "Relative magnitudes: after the event the gap to the comparison group changes, without an effect, by at most M "
-        "times as much a year as its largest change before. Smoothness: its slope changes by at most M a year, in units "
-        "of the effect.",
+        f"(Rambachan and Roth 2023): the largest M for which the {task.level:.0%} interval of the average effect "
+        f"excludes zero; {NONE}: it includes zero even if M is 0. Sign: the least M at which zero is between the "
+        "bounds, sampling error set aside.",
+        "Relative magnitudes: after the event the gap to the comparison group changes, without an effect, by at most "
+        "M times as much a year as its largest change before. Smoothness: its slope changes by at most M a year, in "
+        "units of the effect; at M = 0 it goes on in a line, and Sign is about the line of its last change before.",
+        *_turned(shown),
     ]
     if first is not None:
         notes.append(
@@ -129,18 +130,16 @@ def _table(setting: Setting, shown: Sequence[Violated]) -> Table:
             "If passed",
             "Trend",
             "Bias",
-            "Estimate",
         ],
         spans=[
             Span("Rel. magnitudes", 2),
             Span("Smoothness", 2),
             Span("Found with 50% power", 3),
             Span("With 80%", 2),
-            Span("", 1),
         ],
         blocks=blocks,
         notes=[*notes, *_refusals(shown)],
-        widths=[2.7],
+        widths=[3.9],
     )
 
 
@@ -159,8 +158,7 @@ def _cells(one: Violated) -> list[Cell]:
         low, high = trends.slopes[LOW], trends.slopes[HIGH]
         cells += [Number(low), Number(bias(trends, low)), Number(bias_if_passed(trends))]
         cells += [Number(high), Number(bias(trends, high))]
-    estimate = next((made.estimate for made in one.honest.values()), math.nan)
-    return [*cells, Number(estimate)]
+    return cells
 
 
 def bias(trends: Pretrends, slope: float) -> float:
@@ -181,6 +179,23 @@ def bias_if_passed(trends: Pretrends) -> float:
     return mean if (trends.slope or 0.0) >= 0 else -mean
 
 
+def _turned(shown: Sequence[Violated]) -> list[str]:
+    """Say which intervals lie on the other side of zero than the estimate once trends go on in a line."""
+    told = []
+    for one in shown:
+        made = one.honest.get("smoothness")
+        if made is None or made.M[0] > 0:
+            continue
+        if (made.high[0] < 0 < made.estimate) or (made.low[0] > 0 > made.estimate):
+            told.append(f"{one.label} ({one.scale})")
+    if not told:
+        return []
+    return [
+        "If the trend before the event goes on in a line, the interval excludes zero on the other side than the "
+        f"estimate: {'; '.join(told)}."
+    ]
+
+
 def _refusals(shown: Sequence[Violated]) -> list[str]:
     told = dict.fromkeys(why for one in shown for why in one.refused)
     return [f"{REFUSED} : refused. {' '.join(told)}"] if told else []
@@ -192,9 +207,9 @@ def _drawn(setting: Setting, shown: Sequence[Violated]) -> Drawn:
         FIGURE,
         f"Intervals ({task.level:.0%}) for the average effect of the {task.event.title} if parallel trends fail by a "
         "bounded amount (Rambachan and Roth 2023), by design. Left: after the event trends differ by at most M times "
-        "their largest change before it; M = 0 is parallel trends. Right: the slope of the difference changes by at most "
-        "M a year, M as a share of the largest that the effects before the event allow; 0 is a linear trend. Vertical "
-        "lines: breakdown values, where there are any.",
+        "their largest change before it; M = 0 is parallel trends. Right: the slope of the difference changes by at "
+        "most M a year, in shares of the upper bound that the effects before the event give; at 0 the trend before "
+        "the event goes on in a line. Vertical lines: breakdown values, where there are any.",
         figure(setting, shown),
         "Vertical intervals that widen with M, in columns for two restrictions and rows for scales, with several designs "
         "side by side.",
@@ -221,7 +236,7 @@ def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
                 axis.set_title(f"{letter}. {title}, {scale_title(scale).lower()}", loc="left")
             axes[row, 0].set_ylabel(figures.effect_label(scale))
         axes[-1, 0].set_xlabel("M, times the largest change before")
-        axes[-1, 1].set_xlabel("M, as a share of the largest allowed by leads")
+        axes[-1, 1].set_xlabel("M, as a share of its upper bound")
         handles = {
             label: handle
             for axis in axes.ravel()
@@ -283,8 +298,9 @@ def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
                 (f"{short}Sign", text(made.overturning), f"value at which the sign is lost, {what}"),
             ],
         )
-        if relative and 1.0 in made.M:
-            k = int(np.flatnonzero(made.M == 1.0)[0])
+        shown, at = (1.0, "RelativeOne") if relative else (0.0, "SmoothLine")
+        if shown in made.M:
+            k = int(np.flatnonzero(made.M == shown)[0])
             ends = (("Low", made.low[k], "lower"), ("High", made.high[k], "upper"))
             told = [
                 (

@@ -1,20 +1,24 @@
-"""The comparison of designs as text for a terminal and as LaTeX tables."""
+"""The comparison of designs as text for a terminal and as tables."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 
 from study.agreement import LEVEL, Agreement
 from study.comparison import Comparison
+from study.estimates import Estimate
 from study.inference import few_clusters_warning
 from study.power import smallest_effect
-from study.report.latex import decimal, in_brackets, render
-from study.report.tables import CONVENTIONS, POWER_OF, Block, Line, numeric_columns
+from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
+from study.report.table import HEADING, Block, Cell, Format, Line, Number, Table, error
 
-REFUSED = "{--}"
-EQUAL = "{equal}"
+EQUAL = "equal"
+# Centimetres: a narrow page's text, a letter in a table's type size, the gap between columns, the labels' column.
+PAGE, LETTER, GAP = 12.1, 0.15, 0.32
+NARROWEST, WIDEST = 3.0, 9.0
 JOINT = "Standard errors of differences are from the joint influence of the designs, with the factor G/(G-1)."
 
 
@@ -52,52 +56,74 @@ def _adjusted_text(comparison: Comparison) -> list[str]:
     ]
 
 
-def comparison_tables(comparison: Comparison) -> bytes:
-    """Return the averages and the tests that they agree as one LaTeX table, the differences as one an outcome."""
+def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
+    """Return the tables of a comparison one after another, as "latex", "html" or "md"."""
+    return b"\n".join(table.formatted(kind) for table in as_tables(comparison))
+
+
+def as_tables(comparison: Comparison) -> tuple[Table, ...]:
+    """Return the averages and the tests that they agree as one table, the differences as one an outcome."""
     outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
-    differences = [_differences_table(comparison, outcome) for outcome in outcomes]
-    return b"\n".join([_averages_table(comparison), *differences])
+    return (_averages(comparison), *(_differences(comparison, outcome) for outcome in outcomes))
 
 
-def _averages_table(comparison: Comparison) -> bytes:
+def _averages(comparison: Comparison) -> Table:
     averages = []
     for label in comparison.labels:
         fits = [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
-        averages.append(
-            Line(_numbered(comparison, label), [decimal(f.effect[0]) if f else REFUSED for f in fits])
-        )
-        if any(fits):
-            averages.append(Line("", [in_brackets(f.std_error[0]) if f else "" for f in fits]))
+        averages += estimate_lines(_numbered(comparison, label), fits)
     blocks = [Block("Panel A. Averages", averages)]
     found = list(comparison.agreement.values())
     if any(agreement.sup_t for agreement in found):
         blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(found)))
     if comparison.adjusted:
-        letter = "ABC"[len(blocks)]
+        letter = LETTERS[len(blocks)]
         blocks.append(
             Block(f"Panel {letter}. p-values adjusted for the outcomes", _adjusted_lines(comparison))
         )
-    return render(
-        "table.tex",
+    return Table(
+        name="comparison",
         caption=_title(comparison),
-        label="tab:comparison",
-        column_spec=numeric_columns([block.lines for block in blocks], len(comparison.outcomes)),
-        headings=list(comparison.outcomes),
-        panels=blocks,
+        headings=comparison.outcomes,
+        blocks=blocks,
         notes=["Standard errors in parentheses.", *_sentences(comparison)],
+        widths=[label_width(letters(comparison.outcomes, blocks))],
     )
+
+
+def estimate_lines(label: str, fits: Sequence[Estimate | None]) -> list[Line]:
+    """Return the line of a design's averages, a dash where it refuses, and that of their standard errors."""
+    estimates: list[Cell] = [Number(fit.effect[0]) if fit else REFUSED for fit in fits]
+    errors: list[Cell] = [error(fit.std_error[0]) if fit else "" for fit in fits]
+    return [Line(label, estimates), *([Line("", errors)] if any(fits) else [])]
+
+
+def letters(headings: Sequence[str], blocks: Sequence[Block]) -> list[int]:
+    """Return how many letters each column is wide."""
+    lines = [line for block in blocks for line in block.lines]
+    wide = []
+    for k, heading in enumerate(headings):
+        texts = [cell if isinstance(cell, str) else cell.text for cell in (line.cells[k] for line in lines)]
+        wide.append(max(len(text) for text in (*textwrap.wrap(heading, HEADING), *texts)))
+    return wide
+
+
+def label_width(columns: Sequence[int]) -> float:
+    """Return how wide labels can be, in centimetres, beside columns of some letters on a narrow page."""
+    left = PAGE - GAP - sum(LETTER * column + GAP for column in columns)
+    return round(min(max(left, NARROWEST), WIDEST), 1)
 
 
 def _test_lines(found: Sequence[Agreement]) -> list[Line]:
     sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
     return [
-        Line("Differences tested", [str(f.tested) for f in found]),
-        Line("Largest absolute t", [decimal(s.statistic) if s else "" for s in sup_t]),
-        Line(f"{LEVEL:.0%} critical value", [decimal(s.critical_value) if s else "" for s in sup_t]),
-        Line("p-value (sup-t)", [decimal(s.p_value) if s else "" for s in sup_t]),
-        Line("Wald chi-squared", [decimal(w.statistic) if w else "" for w in wald]),
-        Line("Rank", [str(w.rank) if w else "" for w in wald]),
-        Line("p-value (Wald)", [decimal(w.p_value) if w else "" for w in wald]),
+        Line("Differences tested", [Number(f.tested, 0) for f in found]),
+        Line("Largest absolute t", [Number(s.statistic) if s else "" for s in sup_t]),
+        Line(f"{LEVEL:.0%} critical value", [Number(s.critical_value) if s else "" for s in sup_t]),
+        Line("p-value (sup-t)", [p_cell(s.p_value) if s else "" for s in sup_t]),
+        Line("Wald chi-squared", [Number(w.statistic) if w else "" for w in wald]),
+        Line("Rank", [Number(w.rank, 0) if w else "" for w in wald]),
+        Line("p-value (Wald)", [p_cell(w.p_value) if w else "" for w in wald]),
     ]
 
 
@@ -106,35 +132,33 @@ def _adjusted_lines(comparison: Comparison) -> list[Line]:
     for number, label in enumerate(comparison.labels, start=1):
         adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
         if any(adjusted):
-            stepped = [decimal(a.romano_wolf) if a else "" for a in adjusted]
+            stepped = [p_cell(a.romano_wolf) if a else "" for a in adjusted]
             lines.append(Line(f"({number}), Romano-Wolf", stepped))
-            lines.append(Line(f"({number}), Holm", [decimal(a.holm) if a else "" for a in adjusted]))
+            lines.append(Line(f"({number}), Holm", [p_cell(a.holm) if a else "" for a in adjusted]))
     return lines
 
 
-def _differences_table(comparison: Comparison, outcome: str) -> bytes:
+def _differences(comparison: Comparison, outcome: str) -> Table:
     found = comparison.agreement[outcome]
     rows = comparison.differences()
     lines = []
     for row in rows[rows["outcome"] == outcome].itertuples():
         first, second = (comparison.labels.index(label) + 1 for label in (row.first, row.second))
-        difference = EQUAL if row.equal else decimal(row.difference)
-        numbers = [decimal(value) for value in (row.std_error, row.statistic, row.p_adjusted)]
-        lines.append(Line(f"({first}) less ({second})", [difference, *numbers]))
+        difference: Cell = EQUAL if row.equal else Number(row.difference)
+        cells = [difference, error(row.std_error), Number(row.statistic), p_cell(row.p_adjusted)]
+        lines.append(Line(f"({first}) less ({second})", cells))
     compared = ", ".join(_numbered(comparison, label) for label in found.labels)
     notes = [f"{compared}.", JOINT]
     if found.sup_t is not None:
         notes.append(
             f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
-            f"them at once is {decimal(found.sup_t.critical_value)} ({found.sup_t.draws} draws)."
+            f"them at once is {found.sup_t.critical_value:.3f} ({found.sup_t.draws} draws)."
         )
-    return render(
-        "table.tex",
+    return Table(
+        name=f"differences:{comparison.outcomes.index(outcome) + 1}",
         caption=f"Differences between the designs: {outcome}",
-        label=f"tab:differences:{comparison.outcomes.index(outcome) + 1}",
-        column_spec=numeric_columns([lines], 4),
         headings=["Difference", "Std. error", "t", "p-value"],
-        panels=[Block("The first less the second", lines)],
+        blocks=[Block("The first less the second", lines)],
         notes=notes,
     )
 

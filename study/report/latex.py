@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,10 @@ _ESCAPES = str.maketrans(
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
+        # At the start of a line of a table these would belong to the command that ended the line before.
+        "[": "{[}",
+        "]": "{]}",
+        "*": "{*}",
     }
 )
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
@@ -41,6 +46,16 @@ def escape(text: object) -> str:
 def pipe(text: object) -> str:
     """Return text with every character that Markdown reads as a command made literal."""
     return str(text).translate(_MARKDOWN)
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """Return a number as text, an empty text for NaN; never minus zero."""
+    return "" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def in_brackets(value: float, digits: int = 3) -> str:
+    """Return a number in parentheses for a siunitx column, an empty cell for NaN."""
+    return "" if math.isnan(value) else f"{{(}}{decimal(value, digits)}{{)}}"
 
 
 def macro_name(*parts: str) -> str:

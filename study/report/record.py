@@ -11,8 +11,7 @@ import pandas as pd
 
 from study.designs import find_design
 from study.errors import DataError
-from study.report.tables import Results
-from study.results import Result, Term
+from study.results import Result, Results, Term
 
 COLUMNS = (
     "event",

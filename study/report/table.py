@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -11,6 +12,7 @@ from study.errors import unknown
 from study.report.latex import escape, render
 
 Format = Literal["latex", "html", "md"]
+HEADING = 13
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -110,7 +112,7 @@ class Table:
             "table.tex",
             table=self,
             column_spec="".join(self._columns()),
-            headings=[f"{{{escape(heading)}}}" for heading in self.headings],
+            headings=[_stacked(heading) for heading in self.headings],
             spans=_rules(self.spans),
             blocks=[
                 (block.title, [(x.label, [_latex(c) for c in x.cells]) for x in block.lines])
@@ -149,6 +151,13 @@ class Table:
             f"{title}: {heading}" if title else heading
             for title, heading in zip(over, self.headings, strict=True)
         ]
+
+
+def _stacked(heading: str) -> str:
+    """Return a heading on lines of few letters, so that it does not widen its column."""
+    lines = [escape(line) for line in textwrap.wrap(heading, HEADING, break_long_words=False)]
+    stacked = r" \\ ".join(lines)
+    return rf"{{\shortstack{{{stacked}}}}}" if len(lines) > 1 else f"{{{stacked}}}"
 
 
 def _words(width: float) -> str:

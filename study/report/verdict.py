@@ -14,7 +14,7 @@ from study.diagnostics.refits import Row, interval, said, unit_of
 from study.diagnostics.seeds import Seeds
 from study.diagnostics.uncertainty import Uncertainty
 from study.power import smallest_effect
-from study.report.tables import POWER_OF
+from study.report.notes import POWER_OF
 
 WIDTH = 100
 SIZE = 0.05

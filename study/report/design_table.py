@@ -1,0 +1,315 @@
+"""Designs by outcomes as one table: estimates, whether they agree, what they could have found, on whom."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from study.comparison import Comparison
+from study.designs import Assumes, find_design
+from study.estimates import Estimand, Estimate
+from study.inference import few_clusters_warning
+from study.power import UNKNOWN, Power, smallest_effect
+from study.question import Question
+from study.report.comparison import JOINT, estimate_lines, label_width, letters
+from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
+from study.report.table import Block, Cell, Line, Number, Span, Table
+
+AVERAGES: dict[str, str] = {
+    "event_average": "the average over {times}, with equal weights",
+    "treated_average": "the average over all treated units and periods",
+    "cohort_average": "the average over cohorts, weighted by their size",
+    "calendar_average": "the average over calendar periods, with equal weights",
+}
+# Lines of designs that a page has room for beside the notes.
+TALLEST = 24
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a table calls its parts.
+
+    Attributes
+    ----------
+    name : str
+        Of the table, in its LaTeX label.
+    caption : str
+    outcomes, scales : mapping of str to str
+        The headings of the columns and the titles of the panels.
+    unit, units : str
+        What a unit and several are called.
+    """
+
+    name: str
+    caption: str
+    outcomes: Mapping[str, str]
+    scales: Mapping[str, str]
+    unit: str = "unit"
+    units: str = "units"
+
+
+def design_tables(words: Words, comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
+    """Return comparisons of the same designs for the same outcomes as tables.
+
+    Parameters
+    ----------
+    words : Words
+    comparisons : sequence of Comparison
+        One a scale, each a panel of the tables.
+
+    Returns
+    -------
+    tuple of Table
+        Designs by outcomes with standard errors, tests that the designs agree and sizes of the samples, in one table
+        or, where that is taller than a page, in one a scale; then each design's minimum detectable effect in the
+        outcome's units and in percent.
+    """
+    tall = sum(2 * len(c.labels) for c in comparisons) > TALLEST and len(comparisons) > 1
+    if not tall:
+        return _estimates(words, comparisons), _powers(words, comparisons)
+    by_scale = []
+    for k, c in enumerate(comparisons, start=1):
+        caption = f"{words.caption}. {words.scales[c.question.scale]}"
+        by_scale.append(_estimates(replace(words, name=f"{words.name}-{k}", caption=caption), [c]))
+    return *by_scale, _powers(words, comparisons)
+
+
+def _estimates(words: Words, comparisons: Sequence[Comparison]) -> Table:
+    blocks = [*_panels(words, comparisons, _lines)]
+    blocks.append(Block(f"Panel {LETTERS[len(blocks)]}. Sample", _sizes(words, comparisons)))
+    headings = [words.outcomes[outcome] for outcome in comparisons[0].outcomes]
+    return Table(
+        name=_in_letters(words.name),
+        caption=words.caption,
+        headings=headings,
+        blocks=blocks,
+        notes=_notes(words, comparisons),
+        widths=[label_width(letters(headings, blocks))],
+    )
+
+
+def _powers(words: Words, comparisons: Sequence[Comparison]) -> Table:
+    spans = [Span(words.outcomes[outcome], 2) for outcome in comparisons[0].outcomes]
+    headings, blocks = ["Units", "%"] * len(spans), _panels(words, comparisons, _power_lines)
+    percent = " and ".join(
+        f"of {POWER_OF[c.question.scale]} (Panel {letter})"
+        for letter, c in zip(LETTERS, comparisons, strict=False)
+    )
+    # A title over two columns makes them as wide as itself.
+    titles = [len(span.title) // 2 + 1 for span in spans for _ in range(span.columns)]
+    wide = [max(pair) for pair in zip(letters(headings, blocks), titles, strict=True)]
+    return Table(
+        name=_in_letters(f"{words.name}-power"),
+        caption=f"{words.caption}: minimum detectable effects",
+        headings=headings,
+        spans=spans,
+        blocks=blocks,
+        notes=[
+            "The smallest effect that a two-sided 5% test finds with 80% power, by design, in units of the outcome and "
+            f"in percent {percent}.",
+            "An empty cell is a refusal, or a mean that is not positive.",
+        ],
+        widths=[label_width(wide)],
+    )
+
+
+def _panels(
+    words: Words, comparisons: Sequence[Comparison], lines: Callable[[Comparison], list[Line]]
+) -> list[Block]:
+    return [
+        Block(f"Panel {letter}. {words.scales[c.question.scale]}", lines(c))
+        for letter, c in zip(LETTERS, comparisons, strict=False)
+    ]
+
+
+def _in_letters(name: str) -> str:
+    """Return a name that LaTeX and HTML take for a label."""
+    return re.sub(r"[^0-9A-Za-z]+", "-", name)
+
+
+def _lines(comparison: Comparison) -> list[Line]:
+    lines = []
+    for number, label in enumerate(comparison.labels, start=1):
+        lines += estimate_lines(f"({number}) {label}", _row(comparison, label))
+    found = [comparison.agreement[outcome] for outcome in comparison.outcomes]
+    if any(agreement.sup_t for agreement in found):
+        sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
+        lines += [
+            Line("Designs agree, p-value", [p_cell(s.p_value) if s else "" for s in sup_t]),
+            Line("Designs agree, Wald p", [p_cell(w.p_value) if w else "" for w in wald]),
+            Line("Designs compared", [Number(len(f.labels), 0) if f.labels else "" for f in found]),
+        ]
+    first = next((label for label in comparison.labels if any(_row(comparison, label))), comparison.labels[0])
+    power = [p.effect for p in _power(comparison, first)]
+    lines.append(Line(f"Detectable effect, {_number(comparison, first)}", [Number(x) for x in power]))
+    return lines
+
+
+def _power_lines(comparison: Comparison) -> list[Line]:
+    return [
+        Line(
+            f"{_number(comparison, label)} {label}",
+            [cell for p in _power(comparison, label) for cell in (Number(p.units), Number(p.percent, 1))],
+        )
+        for label in comparison.labels
+    ]
+
+
+def _power(comparison: Comparison, label: str) -> list[Power]:
+    return [smallest_effect(fit) if fit else UNKNOWN for fit in _row(comparison, label)]
+
+
+def _number(comparison: Comparison, label: str) -> str:
+    return f"({comparison.labels.index(label) + 1})"
+
+
+def _row(comparison: Comparison, label: str) -> list[Estimate | None]:
+    return [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
+
+
+def _sizes(words: Words, comparisons: Sequence[Comparison]) -> list[Line]:
+    counted: dict[str, Callable[[Estimate], int]] = {
+        words.units.capitalize(): lambda fit: fit.sample.n_units,
+        f"{words.units.capitalize()} treated": _treated,
+        "Clusters": lambda fit: fit.n_clusters,
+    }
+    return [
+        Line(what, [_range(count(fit) for fit in _of(comparisons, o)) for o in comparisons[0].outcomes])
+        for what, count in counted.items()
+    ]
+
+
+def _treated(fit: Estimate) -> int:
+    return int((fit.sample.treatment == 1).any(axis=1).sum())
+
+
+def _of(comparisons: Sequence[Comparison], outcome: str | None = None) -> list[Estimate]:
+    """Return the estimates of all comparisons, of one outcome or of all."""
+    return [fit for c in comparisons for (o, _), fit in c.estimates.items() if outcome in (None, o)]
+
+
+def _range(counts: Iterable[int]) -> Cell:
+    different = sorted(set(counts))
+    if len(different) < 2:
+        return Number(different[0], 0) if different else ""
+    return f"{different[0]} to {different[-1]}"
+
+
+def _notes(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
+    fits = _of(comparisons)
+    told = []
+    if fits:
+        told += [_estimands(comparisons), _errors(words, comparisons), _assumptions(comparisons)]
+        told += _tests(comparisons)
+        told.append("The detectable effect is what a two-sided 5% test finds with 80% power.")
+        told += _left_out(words, fits[0])
+        told += _few_clusters(comparisons)
+    told += _refusals(comparisons)
+    return told
+
+
+def _numbered(
+    comparisons: Sequence[Comparison], said: Callable[[Estimate], str]
+) -> dict[str, dict[str, None]]:
+    """Return what is said of estimates, with the numbers of the designs that it holds for."""
+    found: dict[str, dict[str, None]] = {}
+    for comparison in comparisons:
+        for label in comparison.labels:
+            for fit in _row(comparison, label):
+                numbers = found.setdefault(said(fit), {}) if fit else {}
+                numbers[_number(comparison, label)] = None
+    return found
+
+
+def _by_design(found: Mapping[str, Iterable[str]]) -> str:
+    """Return what is said with the designs that it holds for, without them where it is one thing."""
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{what} in {', '.join(numbers)}" for what, numbers in found.items())
+
+
+def _estimands(comparisons: Sequence[Comparison]) -> str:
+    """Say what the estimates are of, by design where they are not of one thing."""
+    return f"Estimand: {_by_design(_numbered(comparisons, _estimand))}."
+
+
+def _estimand(fit: Estimate) -> str:
+    if fit.estimand.has_path:
+        return _average(fit.sample.question)
+    if fit.estimand is Estimand.COEFFICIENT:
+        return "a coefficient, not an average effect"
+    return fit.estimand.with_article
+
+
+def _average(question: Question) -> str:
+    horizon = question.horizon
+    if question.average == "event_average" and horizon == 0:
+        return "the effect at event time 0"
+    times = "all event times from 0" if horizon is None else f"event times 0 to {horizon}"
+    return AVERAGES[question.average].format(times=times)
+
+
+def _errors(words: Words, comparisons: Sequence[Comparison]) -> str:
+    """Say what parentheses mean."""
+    clusters = dict.fromkeys(fit.sample.question.cluster or words.unit for fit in _of(comparisons))
+    conventions = _numbered(comparisons, lambda fit: CONVENTIONS[fit.convention])
+    return f"Standard errors in parentheses, clustered by {' or '.join(clusters)}: {_by_design(conventions)}."
+
+
+def _assumptions(comparisons: Sequence[Comparison]) -> str:
+    """Say under which assumptions an estimate is an effect: those that all designs share, then the others."""
+    everything = [assumed(fit) for fit in _of(comparisons)]
+    shared = [a for a in everything[0] if all(a in each for each in everything)]
+    found = _numbered(comparisons, lambda fit: ", ".join(a for a in assumed(fit) if a not in shared))
+    others = [f"{what} in {', '.join(numbers)}" for what, numbers in found.items() if what]
+    said = "; ".join([", ".join(shared), *others] if shared else others)
+    return f"An estimate is an effect of the event only if what its design assumes holds: {said}."
+
+
+def assumed(fit: Estimate) -> list[str]:
+    """Return what an estimate's design assumes, with or without covariates as its question has them."""
+    plain, given = Assumes.PARALLEL_TRENDS, Assumes.CONDITIONAL_PARALLEL_TRENDS
+    has = bool(fit.sample.question.covariates)
+    said = [(given if has else plain) if a in (plain, given) else a for a in find_design(fit.design).assumes]
+    return [a for a in dict.fromkeys(said) if has or a is not Assumes.OVERLAP]
+
+
+def _tests(comparisons: Sequence[Comparison]) -> list[str]:
+    """Say how it is tested that designs agree, and what is not compared."""
+    told = []
+    if any(found.sup_t for c in comparisons for found in c.agreement.values()):
+        told = [
+            f"That the designs agree is tested over all differences between them, by the largest absolute t "
+            f"({comparisons[0].draws} draws) and by a Wald test, which rejects too often where few units are treated. "
+            f"{JOINT}"
+        ]
+    return told + _once(note for c in comparisons for note in c.notes)
+
+
+def _left_out(words: Words, fit: Estimate) -> list[str]:
+    """Say which panel the sample is from, and who is not in it."""
+    panel = fit.sample.panel
+    dropped = [f"{step.units} {step.reason}" for step in fit.sample.flow if not step.kept]
+    left = f" Left out: {'; '.join(dropped)}." if dropped else ""
+    return [f"Panel of {panel.n_units} {words.units}: {panel.name}, checksum {panel.checksum}.{left}"]
+
+
+def _few_clusters(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the warning of the first design for which few clusters carry the variance."""
+    for comparison in comparisons:
+        for (_, label), fit in comparison.estimates.items():
+            warning = few_clusters_warning(fit)
+            if warning is not None:
+                return [warning.replace(f"{fit.design}:", f"{_number(comparison, label)}:", 1)]
+    return []
+
+
+def _refusals(comparisons: Sequence[Comparison]) -> list[str]:
+    """Say what a dash stands for."""
+    refused = _once(sentence for c in comparisons for sentence in c.refused)
+    return [f"{REFUSED} : refused. {' '.join(refused)}"] if refused else []
+
+
+def _once(sentences: Iterable[str]) -> list[str]:
+    return [sentence for sentence in dict.fromkeys(sentences) if sentence]

@@ -1,0 +1,81 @@
+"""One estimate as a table and as text for a terminal."""
+
+from __future__ import annotations
+
+from study.designs import find_design
+from study.estimates import Estimate
+from study.inference import few_clusters_warning
+from study.power import smallest_effect
+from study.report.notes import CONVENTIONS, POWER_OF
+from study.report.table import Block, Format, Line, Number, Table, error
+
+
+def estimate_table(fit: Estimate, kind: Format = "latex") -> bytes:
+    """Return one estimate's terms as a table that stands alone, as "latex", "html" or "md"."""
+    return as_table(fit).formatted(kind)
+
+
+def as_table(fit: Estimate) -> Table:
+    """Return one estimate's terms as a table: estimate, standard error, pointwise 95% interval.
+
+    Parameters
+    ----------
+    fit : Estimate
+        Its K terms are the lines.
+    """
+    lines = [
+        Line(
+            row.term,
+            [Number(row.estimate), error(row.std_error), Number(row.conf_low), Number(row.conf_high)],
+        )
+        for row in fit.tidy().itertuples()
+    ]
+    question = fit.sample.question
+    return Table(
+        name="estimate",
+        caption=f"Effect of {question.event} on {question.outcome}",
+        headings=["Estimate", "Std. error", "95% low", "95% high"],
+        blocks=[Block(find_design(fit.design).title, lines)],
+        notes=[f"{sentence}." for sentence in described(fit)],
+    )
+
+
+def estimate_text(fit: Estimate) -> str:
+    """Return one estimate's terms as text for a terminal."""
+    shown = fit.tidy().to_string(index=False, float_format=lambda v: f"{v:.4f}")
+    return "\n".join([find_design(fit.design).title, shown, *(f"{sentence}." for sentence in described(fit))])
+
+
+def described(fit: Estimate) -> list[str]:
+    """Say what an estimate is, on whom, with what uncertainty, and what it could have found.
+
+    Returns
+    -------
+    list of str
+        Sentences without their full stops.
+    """
+    sample = fit.sample
+    treated = int((sample.treatment == 1).any(axis=1).sum())
+    sentences = [
+        f"Estimand: {fit.estimand}, scale {sample.question.scale}",
+        f"{sample.n_units} units, {treated} of them treated in {len(sample.cohorts)} cohorts; "
+        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
+        _could_have_found(fit),
+    ]
+    warning = few_clusters_warning(fit)
+    if warning is not None:
+        sentences.append(warning.rstrip("."))
+    dropped = [f"{step.units} {step.reason}" for step in sample.flow if not step.kept]
+    if dropped:
+        sentences.append(f"Left out: {'; '.join(dropped)}")
+    return sentences + [note.rstrip(".") for note in fit.notes]
+
+
+def _could_have_found(fit: Estimate) -> str:
+    """Say the minimum detectable effect of an estimate's only term, or of its headline."""
+    average = fit if len(fit.terms) == 1 else fit.headline
+    question, power = fit.sample.question, smallest_effect(average)
+    return (
+        f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {power} in units of "
+        f"{question.outcome} and in percent of {POWER_OF[question.scale]}"
+    )

@@ -1,0 +1,110 @@
+"""What the package maketables asks of an estimate, so that one table can hold estimates of several packages.
+
+maketables writes texts into LaTeX as they are: names of this package have no underscores here, and for outcomes or
+covariates that have some, give ``ETable`` its ``labels``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from study.designs import find_design
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.estimates import Estimate
+
+LABELS = {
+    "n_units": "Units",
+    "n_treated": "Units first treated in the window",
+    "n_clusters": "Clusters",
+    "se_type": "Standard errors",
+    "mde": "Minimum detectable effect",
+    "estimand": "Estimand",
+    "design": "Design",
+    "scale": "Scale",
+    "seed": "Seed",
+}
+AVERAGES = {
+    "event_average": "Average over event times",
+    "treated_average": "Average over treated cells",
+    "cohort_average": "Average over cohorts",
+    "calendar_average": "Average over periods",
+}
+DEFAULTS = ["N", "n_units", "n_treated", "n_clusters", "mde", "se_type"]
+LEVELS = (95, 90)
+
+
+def coefficient_table(fit: Estimate) -> pd.DataFrame:
+    """Return one row a term, as maketables names columns.
+
+    Parameters
+    ----------
+    fit : Estimate
+        Its K terms are the rows, all of them; ``fit.headline`` and ``fit.aggregate`` have fewer.
+
+    Returns
+    -------
+    DataFrame
+        By "Coefficient": b, se, t, p, and pointwise intervals of 95% and 90% (ci95l, ci95u, ci90l, ci90u). A
+        reference term has the estimate 0 and NaN for all others.
+    """
+    names = {"term": "Coefficient", "estimate": "b", "std_error": "se", "statistic": "t", "p_value": "p"}
+    table = fit.tidy().rename(columns=names).set_index("Coefficient")[["b", "se", "t", "p"]]
+    for level in LEVELS:
+        bounds = fit.tidy(level / 100)
+        table[f"ci{level}l"] = bounds["conf_low"].to_numpy()
+        table[f"ci{level}u"] = bounds["conf_high"].to_numpy()
+    return table
+
+
+def statistic(fit: Estimate, key: str) -> int | float | str | None:
+    """Return what an estimate rests on by maketables' or this package's key, None where it has none of it.
+
+    Parameters
+    ----------
+    fit : Estimate
+    key : str
+        "N" (unit-periods), "se_type", or a key of :data:`LABELS`. There is no R2: it says nothing of an effect.
+    """
+    sample = fit.sample
+    told: dict[str, Callable[[], int | float | str | None]] = {
+        "N": lambda: fit.n_obs,
+        "n_units": lambda: sample.n_units,
+        "n_treated": lambda: int((sample.treatment == 1).any(axis=1).sum()),
+        "n_clusters": lambda: fit.n_clusters,
+        "se_type": lambda: f"{fit.convention.replace('_', ' ')}, by: {cluster(fit)}",
+        "mde": lambda: detectable(fit),
+        "estimand": lambda: fit.estimand.value,
+        "design": lambda: find_design(fit.design).title,
+        "scale": lambda: sample.question.scale,
+        "seed": lambda: fit.seed,
+    }
+    return told[key]() if key in told else None
+
+
+def outcome(fit: Estimate) -> str:
+    """Return the outcome on the scale of the effects, so that unlike scales do not share a heading."""
+    question = fit.sample.question
+    if question.scale == "proportional":
+        return f"{question.outcome}, as a share"
+    return f"log(1 + {question.outcome})" if question.scale == "log1p" else question.outcome
+
+
+def fixed_effects(fit: Estimate) -> str | None:
+    """Return the fixed effects of a regression that has unit effects, which always has period effects too."""
+    return "unit+period" if fit.absorbed else None
+
+
+def cluster(fit: Estimate) -> str:
+    """Return what standard errors are clustered by."""
+    return fit.sample.question.cluster or "unit"
+
+
+def detectable(fit: Estimate) -> float | None:
+    """Return the minimum detectable effect of the only average or coefficient; a path has one for each term."""
+    if fit.estimand.has_path and len(fit.terms) > 1:
+        return None
+    return float(fit.headline.minimum_detectable_effect()[0])

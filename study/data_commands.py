@@ -13,7 +13,7 @@ from study.progress import arrived, progress_bar, steps
 
 def add_to(app: typer.Typer) -> None:
     """Give a program these commands."""
-    for command in (assemble, audit, validate, fetch):
+    for command in (assemble, audit, facts, validate, fetch):
         app.command()(command)
 
 
@@ -36,6 +36,25 @@ def audit() -> None:
     from study.report.audits import results
 
     typer.echo(results())
+
+
+def facts(
+    vintage: Annotated[
+        str, typer.Option(help="Month of Epoch's table of models: 2023-12 or 2025-11.")
+    ] = "2023-12",
+    threshold: Annotated[
+        str,
+        typer.Option(
+            help="Which models of known compute are large-scale: seed (the seed paper's criteria), known (any "
+            "criterion), all, topN (the N percent of most compute of each year), 1eN (at least 1eN FLOP)."
+        ),
+    ] = "seed",
+    kind: Annotated[str, typer.Option("--format", help="text, latex, html or md.")] = "text",
+) -> None:
+    """Print the seed paper's facts, recomputed beside the published values, and what cannot be recomputed."""
+    from study.facts.command import printed
+
+    typer.echo(printed(vintage, threshold, kind), nl=False)
 
 
 def validate(

@@ -10,6 +10,7 @@ from typing import Any
 
 from study.designs import find_design
 from study.errors import DataError, QuestionError, unknown
+from study.fields.plan import FieldsPlan, read_fields
 from study.panel import Panel
 from study.question import Question
 
@@ -115,6 +116,8 @@ class Plan:
         Names of the exhibits to make, in order; see :data:`study.exhibits.EXHIBITS`.
     title : str
         Of the report page.
+    fields : FieldsPlan, optional
+        What is asked of fields, in the table ``[fields]``.
     window : tuple of int
         First and last event time that the figures show.
     neighbours : str
@@ -145,6 +148,7 @@ class Plan:
     venues: dict[str, str | dict[str, Any]] = field(default_factory=dict)
     exhibits: tuple[str, ...] = ("sample", "designs")
     title: str = ""
+    fields: FieldsPlan | None = None
     populations: tuple[str, ...] = ("all",)
 
     def tasks(self) -> Iterator[Task]:
@@ -265,6 +269,7 @@ def read_plan(path: Path) -> Plan:
             venues={label: _panel(entry, path) for label, entry in content.get("venues", {}).items()},
             exhibits=tuple(content.get("exhibits", ("sample", "designs"))),
             title=content.get("title", ""),
+            fields=read_fields(content["fields"], str(path)) if "fields" in content else None,
             question=content["question"],
             seed=content["seed"],
             window=(content["figure"]["window"][0], content["figure"]["window"][1]),

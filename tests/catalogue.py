@@ -36,8 +36,13 @@ OTHERS: dict[str, tuple[str, Options]] = {
     "dml_panel": ("dml_panel", {"folds": 2, "repetitions": 1}),
     "dml_panel within": ("dml_panel", {"approach": "within", "folds": 2, "repetitions": 1}),
     "dml_stacked": ("dml_stacked", {"folds": 2, "repetitions": 1}),
+    "synthetic_did": ("synthetic_did", {}),
+    "synthetic_did control": ("synthetic_did", {"method": "synthetic_control"}),
+    "generalized_synthetic_control": ("generalized_synthetic_control", {}),
 }
 EVERY = GROUP_TIME | OTHERS
+# They need a panel without gaps, and are asked of the units that have none.
+OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
 # They ask for something that the other designs refuse.
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
 
@@ -45,7 +50,8 @@ WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:
     """Return the answer of one of the designs."""
     design, options = EVERY[name]
-    return estimate(panel, question, design, **options)
+    asked = question.but(missing="balanced") if design in OF_BLOCKS else question
+    return estimate(panel, asked, design, **options)
 
 
 def suited(name: str, panel: Panel) -> Panel:

@@ -193,14 +193,22 @@ RULES: tuple[Rule, ...] = (
         "before treatment shrink towards zero and are not offered; with gaps in the panel its event times number the "
         "periods in which a unit is observed.",
     ),
-    Rule("fect", r".*/(gsynth|ife|mc)_.*", "out of scope", NO_DESIGN),
+    Rule(
+        "fect",
+        r".*/gsynth_.*",
+        "exact",
+        left_out="Its jackknifed errors are compared for the average of all treated cells; its means of residuals "
+        "before treatment are what the loadings make small and are not offered.",
+    ),
+    Rule("fect", r".*/(ife|mc)_.*", "out of scope", NO_DESIGN),
+    Rule("synthdid", r".*", "exact"),
     Rule(
         "staggered",
         r".*",
         "out of scope",
         "Its errors are for dates assigned at random, and its efficient estimator is no design here.",
     ),
-    Rule("did_multiplegt_dyn|synthdid", r".*", "out of scope", NO_DESIGN),
+    Rule("did_multiplegt_dyn", r".*", "out of scope", NO_DESIGN),
 )
 
 

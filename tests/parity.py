@@ -15,7 +15,18 @@ from typing import Any
 import goldens
 from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
-from references import bacondecomp, did, etwfe, fixest, honestdid, imputation, pretrends, sensemakr, wildboot
+from references import (
+    bacondecomp,
+    did,
+    etwfe,
+    fixest,
+    honestdid,
+    imputation,
+    pretrends,
+    sensemakr,
+    synthetic,
+    wildboot,
+)
 from references.comparison import Comparison
 
 REPORT = Path(__file__).parent / "PARITY.md"
@@ -39,6 +50,12 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "honestdid": ("honest_did", honestdid.honestdid),
     "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
+    "synthdid": ("synthetic_did", synthetic.synthdid),
+}
+# Runs that another design answers than the others of their package, by the beginning of their names.
+ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
+    ("fect", "gsynth"): ("generalized_synthetic_control", synthetic.gsynth),
+    ("synthdid", "did"): ("imputation", synthetic.synthdid),
 }
 
 HEAD = """# How closely the designs meet the reference packages
@@ -51,7 +68,17 @@ This file is made by `python tests/parity.py` from the comparisons that `tests/t
 @cache
 def measured(run: Run) -> Comparison:
     """Answer a run in scope and put the answer beside it, once for the tests and the report."""
-    return READERS[run.package][1](run.panel, goldens.runs(run.panel, run.package)[run.name])
+    return reader(run)[1](run.panel, goldens.runs(run.panel, run.package)[run.name])
+
+
+def reader(run: Run) -> tuple[str, Callable[[str, dict[str, Any]], Comparison]]:
+    """Return the design that answers a run, and what reads it."""
+    others = (
+        found
+        for (package, start), found in ANOTHER.items()
+        if package == run.package and run.name.startswith(start)
+    )
+    return next(others, READERS[run.package])
 
 
 def report() -> str:
@@ -71,9 +98,12 @@ def report() -> str:
 def differences(runs: list[Run]) -> str:
     """Return the table of the largest differences by design, reference and tolerance class."""
     rows = []
-    for package, (design, _) in READERS.items():
+    answered = {(package, design) for (package, _), (design, _) in ANOTHER.items()}
+    for package, design in [*((p, d) for p, (d, _) in READERS.items()), *sorted(answered)]:
         for kind in TOLERANCES:
-            chosen = [run for run in runs if (run.package, run.rule.kind) == (package, kind)]
+            chosen = [
+                run for run in runs if (run.package, run.rule.kind, reader(run)[0]) == (package, kind, design)
+            ]
             if not chosen:
                 continue
             made = [measured(run) for run in chosen]

@@ -34,6 +34,7 @@ def write_originals(raw: Path) -> Path:
     write_universities(raw / "universities", [*NAMED, *_credited()])
     stanford = "Stanford University"
     test_epoch.current(raw / "epoch", test_epoch.JOINT)
+    test_epoch.december(raw / "epoch", test_epoch.OLD)
     test_herd.write_copy(raw / "herd", test_herd.COPIED)
     (raw / "osg").mkdir()
     test_osg.groups(raw / "osg", ("topology/S.yaml", stanford, "S", "S", "1", "2021-03-29", ""))
@@ -146,6 +147,8 @@ def test_every_source_leaves_its_trace_in_the_panel(derived: Path) -> None:
     assert rows.loc[("Stanford University", 2020), "papers"] == 1
     models = pd.read_csv(derived / "panels" / "models.csv").set_index(["university", "year"])
     assert models.loc[("Stanford University", 2021), "models_with_industry"] == 1
+    facts = pd.read_csv(derived / "facts" / "models.csv").set_index("vintage")
+    assert facts["sector"].to_dict() == {"2023-12": "academia", "2025-11": "collaboration"}
     recorded = tomllib.loads((derived / "sources.toml").read_text(encoding="utf-8"))
     assert set(recorded) == set(SOURCES)
     assert recorded["paperlists"]["files"] == len(paperlists.known_files())
@@ -166,6 +169,7 @@ def test_rejected_papers_and_those_without_affiliation_are_not_counted(derived: 
         "paperlists/cvpr/cvpr2020.json.gz",
         "paperlists/nips/nips1995.json.gz",
         "epoch/notable_ai_models_2025-11-24.csv",
+        "epoch/all_ml_systems_2023-12-20.csv",
         "herd/herd.db",
         "nsf/json/2023.zip",
         "osg/osg_topology_ccstar_resource_groups.csv",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from study import topics
-from study.assemble import ccstar, crosswalks, fields, herd, models, panels
+from study.assemble import ccstar, crosswalks, facts, fields, herd, models, panels
 from study.assemble import papers as counting
 from study.assemble import programmes as access
 from study.assemble import top500 as machines
@@ -50,6 +50,7 @@ class Originals:
     campus: pd.DataFrame
     spending: pd.DataFrame
     models: pd.DataFrame
+    earlier_models: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,7 @@ def read(raw: Path, say: Progress) -> Originals:
         campus=osg.read(raw / "osg"),
         spending=spending.read(raw / "herd"),
         models=epoch.read(raw / "epoch"),
+        earlier_models=epoch.read(raw / "epoch", "december_2023"),
     )
 
 
@@ -168,6 +170,7 @@ def derive(
             signatures, models.models_by_university(originals.models, matcher), joined
         ),
         **_field_panels(papers, signed, years, models.compute_growth(originals.models)),
+        "facts/models.csv": facts.models((originals.earlier_models, originals.models)),
         "venue_years.csv": years,
         **events,
         "events/programme_roles.csv": roles,

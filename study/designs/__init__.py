@@ -33,6 +33,8 @@ class Assumes(StrEnum):
     PARALLEL_TRENDS = "parallel trends"
     CONDITIONAL_PARALLEL_TRENDS = "parallel trends given covariates"
     INDEX_PARALLEL_TRENDS = "parallel trends of the mean outcome in proportion"
+    WEIGHTED_TRENDS = "parallel trends of a weighted comparison"
+    FACTORS = "untreated outcomes of unit and period effects and a few factors"
     LIMITED_ANTICIPATION = "no effect before the event less the anticipation"
     OVERLAP = "comparison units at every covariate value of the treated"
     HOMOGENEOUS_EFFECTS = "the same effect in every cohort and event time"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -10,27 +9,20 @@ import numpy as np
 from study.exhibits.exhibit import Exhibited, Setting, Source, Traced, draw
 from study.fields.answers import Answer, answers
 from study.fields.figures import randomization_figure, shares_figure
-from study.fields.plan import FieldsPlan, read_fields
+from study.fields.plan import FieldsPlan
 from study.fields.sentences import randomization_in_words, sentences, shares_in_words
 from study.fields.tables import results_table, units_table
 from study.panel import Panel, load_panel
 from study.report.latex import macro_name
 from study.report.notes import p_text
-from study.shipped import shipped
 
 EXHIBIT, COMMAND = "fields", "study run"
 Answers = Mapping[tuple[str, str], Answer]
 
 
 def fields(setting: Setting) -> Exhibited:
-    """Return the exhibit for the plan's table ``[fields]``, that of the paper where the plan carries none."""
-    return fields_exhibit(getattr(setting.plan, "fields", None) or paper_fields())
-
-
-def paper_fields() -> FieldsPlan:
-    """Return what the paper asks of fields."""
-    path = shipped("paper", "study.toml")
-    return read_fields(tomllib.loads(path.read_text(encoding="utf-8"))["fields"], path.name)
+    """Return the exhibit for the plan's table ``[fields]``; nothing where it has none."""
+    return Exhibited() if setting.plan.fields is None else fields_exhibit(setting.plan.fields)
 
 
 def fields_exhibit(plan: FieldsPlan) -> Exhibited:

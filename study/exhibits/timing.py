@@ -147,8 +147,9 @@ def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
     rule, lag = asked.get("population", "all"), asked.get("lag", 0)
     member = population(rule, panel)
     dates = panel.first_treated[event.name][member]
-    start = dates + lag - asked.get("anticipation", 0)
     first, last = panel.periods[0], panel.periods[-1]
+    # A date in the first period may be a censored one, so no lag makes an event of it (study.sampling).
+    start = np.where(dates <= first, dates, dates + lag - asked.get("anticipation", 0))
     inside = (start > first) & (start <= last)
     lost = panel.first_treated.get(event.name + LOSERS)
     never = np.isnan(dates)

@@ -17,7 +17,7 @@ from study.report.table import HEADING, Block, Cell, Format, Line, Number, Table
 
 EQUAL = "equal"
 # Centimetres: a narrow page's text, a letter in a table's type size, the gap between columns, the labels' column.
-PAGE, LETTER, GAP = 12.1, 0.15, 0.32
+PAGE, LETTER, GAP = 11.8, 0.15, 0.32
 NARROWEST, WIDEST = 3.0, 9.0
 JOINT = "Standard errors of differences are from the joint influence of the designs, with the factor G/(G-1)."
 

@@ -97,7 +97,7 @@ def _powers(words: Words, comparisons: Sequence[Comparison]) -> Table:
         for letter, c in zip(LETTERS, comparisons, strict=False)
     )
     # A title over two columns makes them as wide as itself.
-    titles = [len(span.title) // 2 + 1 for span in spans for _ in range(span.columns)]
+    titles = [len(span.title) // 2 - 1 for span in spans for _ in range(span.columns)]
     wide = [max(pair) for pair in zip(letters(headings, blocks), titles, strict=True)]
     return Table(
         name=_in_letters(f"{words.name}-power"),

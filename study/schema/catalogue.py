@@ -21,6 +21,7 @@ from study.shipped import shipped
 FILE = "columns.toml"
 
 _MONTH = re.compile(r"\d{4}(-(0[1-9]|1[0-2]))?")
+_DAY = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 _ADDRESS = re.compile(r"https?://\S+")
 
 
@@ -44,6 +45,7 @@ TYPES = {
     "month": Type(
         "YYYY-MM, or YYYY where the month is not known", label=lambda text: bool(_MONTH.fullmatch(text))
     ),
+    "day": Type("YYYY-MM-DD, or as much of it as is known", label=lambda text: bool(_DAY.fullmatch(text))),
     "address": Type("a web address", label=lambda text: bool(_ADDRESS.fullmatch(text))),
     "number": Type("a number"),
     "year": Type("a whole number", number=_whole),
@@ -52,7 +54,9 @@ TYPES = {
     "share": Type("a number from 0 to 1", number=lambda values: (values >= 0) & (values <= 1)),
     "flag": Type("0 or 1", number=lambda values: (values == 0) | (values == 1)),
 }
-_NUMERIC = tuple(name for name in TYPES if name not in ("label", "text", "country", "month", "address"))
+_NUMERIC = tuple(
+    name for name in TYPES if name not in ("label", "text", "country", "month", "day", "address")
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""Generalized synthetic control of Xu (2017): factors from untreated units, loadings from periods before treatment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from study.designs import Assumes, Estimand, Handles, design
+from study.errors import QuestionError
+from study.estimates import Estimate
+from study.interactive_effects import Interactive, interactive_effects, predicted, prediction_error
+from study.panel import FloatArray
+from study.question import Sample
+from study.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
+
+NAME = "generalized_synthetic_control"
+MOST_FACTORS = 5
+
+
+@design(
+    name=NAME,
+    title="Generalized synthetic control (Xu)",
+    reference="xu2017",
+    estimand=Estimand.GROUP_TIME_ATT,
+    assumes=(Assumes.FACTORS, Assumes.LIMITED_ANTICIPATION,),
+    handles=(
+        Handles.COVARIATES,
+        Handles.ANTICIPATION,
+        Handles.CLUSTERS,
+        Handles.NEVER_TREATED,
+        Handles.PROPORTIONAL,
+    ),
+)
+def generalized_synthetic_control(sample: Sample, *, factors: int | None = None) -> Estimate:
+    """Compare treated units with what unit, period and interactive effects predict for them.
+
+    y_it(0) = alpha_i + xi_t + x_it'beta + lambda_i'f_t. Period effects, slopes and factors come from comparison units
+    alone (step 1), alpha and lambda of treated units from their periods before treatment (step 2), and the effect is
+    the outcome less the prediction, averaged over the cohort (step 3).
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment, no gaps. Covariates enter by period. Comparison units are not treated in the window,
+        under either comparison.
+    factors : int, optional
+        Their number r; without it the number of at most five that predicts left-out periods before treatment best
+        (Algorithm 1). At least r + 1 periods before treatment are needed.
+
+    Returns
+    -------
+    Estimate
+        One term for each cohort and period from treatment on; "CR1" standard errors, which are the jackknife's over
+        units with the number of factors held. Xu's own errors are a parametric bootstrap's. With a cohort of one unit
+        and ``min_cohort_size=1`` there are no standard errors.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it, there are too few comparison
+        units or periods before treatment, a covariate has gaps or is explained by the effects.
+
+    References
+    ----------
+    Xu, Y. (2017). Generalized synthetic control method: causal inference with interactive fixed effects models.
+    Political Analysis 25(1).
+    Bai, J. (2009). Panel data models with interactive fixed effects. Econometrica 77(4).
+    """
+    _check(sample, factors)
+    parts, notes = blocks(sample, NAME, 2 if factors is None else factors + 1)
+    n_free = len(parts[0].comparison)
+    if n_free < (factors or 0) + 2:
+        raise QuestionError(
+            f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
+        )
+    number = factors
+    if number is None:
+        number, chosen = _cross_validated(sample, parts)
+        notes = [*notes, chosen]
+    y, x = _comparison(sample, parts[0])
+    whole = interactive_effects(y, x, number)
+    without = [
+        interactive_effects(np.delete(y, j, axis=0), np.delete(x, j, axis=0), number, whole.slope)
+        for j in range(n_free)
+        if n_free > number + 2
+    ]
+
+    def fit(block: Block) -> Fitted:
+        return _fitted(sample, block, whole, without)
+
+    return estimate_blocks(sample, parts, fit, NAME, notes)
+
+
+def _check(sample: Sample, factors: int | None) -> None:
+    """Refuse a number of factors that has no meaning, and covariates with gaps."""
+    if factors is not None and (isinstance(factors, bool) or not isinstance(factors, int) or factors < 0):
+        raise QuestionError(f"{NAME}: factors is {factors!r}; it must be a whole number, at least 0.")
+    gaps = [
+        name
+        for name, block in zip(sample.question.covariates, sample.x_by_period, strict=True)
+        if np.isnan(block).any()
+    ]
+    if gaps:
+        raise QuestionError(
+            f"{NAME}: covariate {gaps[0]} has gaps; leave it out, or use imputation, which allows them."
+        )
+
+
+def _comparison(sample: Sample, block: Block) -> tuple[FloatArray, FloatArray]:
+    """Return outcomes and covariates of the comparison units, shapes (J, T), (J, T, q)."""
+    return block.comparison, sample.x_varying[block.rows[: len(block.comparison)]]
+
+
+def _treated(sample: Sample, block: Block) -> FloatArray:
+    """Return the covariates of the treated units, shape (N, T, q)."""
+    return sample.x_varying[block.rows[len(block.comparison) :]]
+
+
+def _cross_validated(sample: Sample, parts: Sequence[Block]) -> tuple[int, str]:
+    """Return the number of factors with the smallest prediction error, and a note on it."""
+    y, x = _comparison(sample, parts[0])
+    most = min(MOST_FACTORS, min(block.n_before for block in parts) - 2, len(y) - 3)
+    errors = []
+    for r in range(max(most, 0) + 1):
+        fitted = interactive_effects(y, x, r)
+        cells = [block.treated.shape[0] * block.n_before for block in parts]
+        each = [prediction_error(fitted, b.treated, _treated(sample, b), b.n_before) for b in parts]
+        errors.append(float(np.average(each, weights=cells)))
+    chosen = int(np.argmin(errors))
+    told = ", ".join(f"{error:.4g} with {r}" for r, error in enumerate(errors))
+    return chosen, f"{chosen} factors by cross-validation; mean squared prediction errors are {told}"
+
+
+def _fitted(sample: Sample, block: Block, whole: Interactive, without: Sequence[Interactive]) -> Fitted:
+    x, after = _treated(sample, block), slice(block.n_before, None)
+
+    def gaps(fitted: Interactive) -> FloatArray:
+        made: FloatArray = (block.treated - predicted(fitted, block.treated, x, block.n_before))[:, after]
+        return made
+
+    own = gaps(whole)
+    shape = (len(block.comparison), own.shape[1])
+    others = (
+        np.array([gaps(fitted).mean(axis=0) for fitted in without]) if without else np.full(shape, np.nan)
+    )
+    return Fitted(own.mean(axis=0), np.vstack([others, means_without_each(own)]))

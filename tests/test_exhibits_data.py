@@ -1,0 +1,527 @@
+"""The paper's exhibits of data and event studies: what they count and estimate, and how their figures print."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from plans import PLAN, ROOT
+
+import study
+from study import run as running
+from study.designs import Estimand, find_design
+from study.exhibits import balance as balancing
+from study.exhibits import event_studies, raw_means, timing
+from study.exhibits import scales as scaling
+from study.exhibits.exhibit import Setting
+from study.plan import Event, read_plan
+from study.report import canvas, figures
+from study.report.numbers import collected
+from study.results import answer
+
+NAMES = ("timing", "raw_means", "balance", "event_studies", "scales")
+MADE = {
+    "timing": timing.timing,
+    "raw_means": raw_means.raw_means,
+    "balance": balancing.balance,
+    "event_studies": event_studies.event_studies,
+    "scales": scaling.scales,
+}
+PREFIX = {
+    "timing": "Timing",
+    "raw_means": "Raw",
+    "balance": "Balance",
+    "event_studies": "Events",
+    "scales": "Scales",
+}
+
+
+def setting_of(plan, panel) -> Setting:
+    """Return a setting with the plan's answers about its first event, without randomization tests."""
+    tasks = [replace(t, permutations=0) for t in plan.tasks() if t.event == plan.events[0]]
+    return Setting(plan, panel, {task.key: answer(task, panel) for task in tasks})
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """Return the paper's plan on its panel, without the rows that draw folds and with fewer draws of the band."""
+    plan = read_plan(ROOT / "paper/study.toml")
+    rows = tuple(row for row in plan.rows if not find_design(row.name).draws)
+    return setting_of(replace(plan, rows=rows, band_draws=199), study.load_panel("cvpr"))
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Return the small plan on its simulated panel, which has none of the paper's events."""
+    path = tmp_path_factory.mktemp("plan") / "study.toml"
+    path.write_text(PLAN)
+    plan = read_plan(path)
+    return setting_of(plan, running.load(plan))
+
+
+@pytest.fixture(scope="module")
+def made(paper):
+    return {name: make(paper) for name, make in MADE.items()}
+
+
+@pytest.fixture(scope="module")
+def drawings(paper):
+    """Return the figures of the exhibits before they are files."""
+    task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
+    sample = task.question.sample(paper.panel)
+    samples = raw_means._samples(paper)
+    first = next(iter(samples.values()))
+    answers = {
+        (scale, row.label): event_studies._answer(paper, scale, row)
+        for scale in paper.plan.scales
+        for row in event_studies.shown_rows(paper.plan)
+    }
+    return {
+        "timing": timing.figure(paper, timing.timed(paper.plan, paper.panel)[0]),
+        "raw_means": raw_means.figure(
+            paper, samples, raw_means.by_adoption(first), raw_means.by_label(first, paper.plan.strata)
+        ),
+        "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
+        "event_studies": event_studies.figure(paper, answers),
+        "path": figures.of_results(paper.plan, paper.plan.events[0], "log1p", paper.results),
+    }
+
+
+def test_every_event_is_counted_as_its_question_would_treat_it(paper):
+    found, absent = timing.timed(paper.plan, paper.panel)
+    assert not absent
+    asked = {event.name for event in (*paper.plan.events, *paper.plan.families)}
+    compared = 0
+    for timed in found:
+        if timed.event.name not in asked:
+            continue
+        task = paper.plan.task(timed.event, "papers", "level", paper.plan.headline)
+        flow = {s.reason: s.units for s in task.question.but(covariates=()).sample(paper.panel).flow}
+        by_year = {
+            int(k.removeprefix("first treated in ")): n
+            for k, n in flow.items()
+            if "treated in 20" in k and "already" not in k
+        }
+        assert timed.by_period == by_year
+        assert timed.already == flow.get(f"already treated in {paper.panel.periods[0]}", 0)
+        assert timed.later == flow.get(f"first treated after {paper.panel.periods[-1]}", 0)
+        assert timed.never == flow.get("never treated", 0)
+        assert timed.units == timed.already + timed.treated + timed.later + timed.never
+        compared += 1
+    assert compared == len(asked) == 12
+
+
+def test_a_lag_moves_dates_and_a_population_takes_others_out(paper):
+    panel, plan = paper.panel, paper.plan
+    at_once = timing.timed_event(plan, panel, Event("first_cluster_grant", "t", "s", "l"))
+    later = timing.timed_event(plan, panel, Event("first_cluster_grant", "t", "s", "l", question={"lag": 1}))
+    dates = panel.first_treated["first_cluster_grant"]
+    assert at_once.by_period == dict(sorted(Counter(d for d in dates if 2013 < d < 2025).items()))
+    assert later.by_period == dict(sorted(Counter(d + 1 for d in dates if 2012 < d < 2024).items()))
+    british = timing.timed_event(
+        plan, panel, Event("first_uk_gpu", "t", "s", "l", question={"population": "uk_gpu"})
+    )
+    assert british.units == np.sum(
+        (panel.attributes["country"] == "GB") & (panel.attributes["uk_gpu_role"] != "unclear")
+    )
+
+
+def test_losers_are_those_of_the_contest_that_are_never_treated(paper):
+    by_name = {t.event.name: t for t in timing.timed(paper.plan, paper.panel)[0]}
+    panel = paper.panel
+    lost, won = (panel.first_treated[n] for n in ("first_korea_ai_school_loser", "first_korea_ai_school"))
+    compared = (panel.attributes["country"] == "KR") & (panel.attributes["korea_ai_school_role"] != "unclear")
+    losers = compared & ~np.isnan(lost)
+    assert by_name["first_korea_ai_school"].losers == np.sum(losers & np.isnan(won))
+    assert np.sum(losers & np.isnan(won)) < np.sum(losers)
+    assert np.isnan(by_name["first_uk_gpu"].losers)
+
+
+def test_events_without_a_machine_are_told_apart(paper):
+    contrasts = {t.event.name for t in timing.timed(paper.plan, paper.panel)[0] if t.is_contrast}
+    assert contrasts == {"first_other_instrument", "first_korea_ai_school", "first_3ia"}
+
+
+def test_programmes_before_the_window_are_shown_and_said_to_be_too_early(made):
+    assert any("Too early" in s and "IBM and Google" in s for s in made["timing"].sentences)
+    values = {n.name: n.value for n in made["timing"].numbers}
+    assert values["TimingClueTreated"] == "0"
+    assert values["TimingClueAlready"] == "12"
+
+
+def test_what_a_panel_does_not_date_is_left_out_and_said(simulated):
+    shown = timing.timing(simulated)
+    assert [line.label for line in shown.tables[0].lines] == ["The 1st event"]
+    assert "Cluster of IBM and Google" in shown.sentences[-1]
+    switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((1, 1))})
+    assert timing.timing(replace(simulated, panel=switching)) == timing.Exhibited()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "windows"),
+    [
+        ([5, 6, 7], [(1, 1), (2, 2), (3, 3)]),
+        ([5, 1, 5, 4], [(1, 2), (3, 4)]),
+        ([5, 5, 5, 5, 5], [(1, 2), (3, 4), (5, 5)]),
+        ([1, 1, 2], []),
+        ([4, 0, 1], [(1, 3)]),
+    ],
+)
+def test_adoption_years_are_pooled_so_that_no_small_cohort_is_a_line(sizes, windows):
+    seen = np.flatnonzero(sizes)
+    found = raw_means.adoption_windows(seen + 1.0, np.array(sizes)[seen], float(len(sizes)))
+    assert found == windows
+
+
+def test_lines_of_raw_means_are_means_of_groups_that_do_not_overlap(paper):
+    sample = next(iter(raw_means._samples(paper).values()))
+    cohorts = raw_means.by_adoption(sample)
+    assert min(g.size for g in (*cohorts, *raw_means.by_label(sample, "tier"))) >= raw_means.FEWEST
+    assert np.max(sum(g.member.astype(int) for g in cohorts)) == 1
+    assert sum(g.size for g in cohorts) == sample.n_units
+    never = next(g for g in cohorts if g.label == "never")
+    rows = np.isnan(paper.panel.first_treated["first_accelerator"])
+    np.testing.assert_allclose(
+        raw_means.means(sample, never), paper.panel.outcomes["papers"][rows].mean(axis=0)
+    )
+
+
+def test_means_skip_cells_that_are_not_observed(paper):
+    sample = next(iter(raw_means._samples(paper).values()))
+    y = sample.y.copy()
+    y[0, :] = np.nan
+    y[:, 2] = np.nan
+    everyone = raw_means.Group("all", np.ones(len(y), dtype=bool))
+    found = raw_means.means(replace(sample, y=y), everyone)
+    assert np.isnan(found[2])
+    np.testing.assert_allclose(np.delete(found, 2), np.delete(sample.y[1:].mean(axis=0), 2))
+
+
+def test_regression_balances_its_own_covariates_and_weighs_others_as_it_implies(paper):
+    task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
+    sample = task.question.sample(paper.panel)
+    names = balancing.compared(paper, sample)
+    found = study.diagnostics.balance(sample, covariates=names)
+    left = balancing.adjusted_differences(sample, found, names)
+    assert abs(left["log_baseline_papers"]) < 1e-9
+    assert abs(left["baseline_papers"]) < 1e-9
+    # The twin: weights of the comparison units that the regression implies, cohort by cohort.
+    years, spread = (
+        paper.panel.covariates["first_paper_year"][:, 0],
+        {r.covariate: r.found.spread for r in found.pooled},
+    )
+    place = {u: i for i, u in enumerate(paper.panel.units)}
+    years = years[[place[u] for u in sample.unit_ids]]
+    x = np.column_stack([np.ones(sample.n_units), sample.x_baseline])
+    total = 0.0
+    for g in sample.cohorts:
+        ours, theirs = sample.first_treated == g, ~(sample.first_treated <= g)
+        weights = x[theirs] @ np.linalg.solve(x[theirs].T @ x[theirs], x[ours].mean(axis=0))
+        assert weights.sum() == pytest.approx(1.0)
+        total += ours.sum() * (years[ours].mean() - weights @ years[theirs])
+    expected = total / (sample.first_treated <= 2024).sum() / spread["first_paper_year"]
+    assert left["first_paper_year"] == pytest.approx(expected, abs=1e-8)
+
+
+def test_without_covariates_balance_shows_no_adjustment(simulated):
+    shown = balancing.balance(simulated)
+    assert shown.tables[0].headings == ["Treated", "Comparison", "Difference", "Variance ratio"]
+
+
+def test_bases_are_what_the_designs_say_of_themselves(simulated):
+    question = simulated.plan.task(
+        simulated.plan.events[0], "count", "log1p", simulated.plan.headline
+    ).question
+    for name in ("callaway_santanna", "sun_abraham", "stacked", "lp_did", "event_study", "imputation"):
+        fit = find_design(name)(question.sample(simulated.panel))
+        assert (event_studies.BASES[name] == event_studies.ONE_PERIOD) == (fit.against == "base")
+        path = fit.aggregate("event")
+        assert -1 in path.event_time[path.reference]
+    others = [row.name for row in event_studies.OTHERS]
+    assert {d.name for d in map(find_design, others) if d.estimand is Estimand.COEFFICIENT} == set()
+    assert set(others) <= set(event_studies.BASES)
+
+
+def test_answers_of_the_plan_are_shown_and_not_found_anew(paper, monkeypatch):
+    asked = []
+    real = answer
+    monkeypatch.setattr(
+        event_studies, "answer", lambda task, panel: asked.append(task.row.name) or real(task, panel)
+    )
+    for row in event_studies.shown_rows(paper.plan):
+        event_studies._answer(paper, "log1p", row)
+    assert sorted(asked) == ["imputation", "stacked", "sun_abraham"]
+
+
+def test_effects_before_the_event_are_tested_together(paper, made):
+    plan, label = paper.plan, paper.plan.headline.label
+    task = plan.task(plan.events[0], "papers", "log1p", plan.headline)
+    path = find_design("callaway_santanna")(task.question.sample(paper.panel), **task.options).aggregate(
+        "event"
+    )
+    in_window = path.test((path.event_time < 0) & (path.event_time >= -5))
+    lead = event_studies._lead(paper, paper.results["main", "log1p", "papers", label])
+    assert (lead.p_value, lead.rank) == paper.results["main", "log1p", "papers", label].pre_test
+    assert (lead.p_window, lead.rank_window) == (in_window.p_value, in_window.rank)
+    assert lead.rank_window == 4 < lead.rank
+    shown = np.isin(path.event_time, [-5, -4, -3, -2])
+    assert abs(lead.largest.estimate) == np.abs(path.effect[shown]).max()
+    values = {n.name: n.value for n in made["event_studies"].numbers}
+    assert (
+        values["EventsLogOnepCallawaySantAnnaGivenSizeLeadAt"]
+        == f"\N{MINUS SIGN}{-lead.largest.event_time:.0f}"
+    )
+
+
+def test_a_design_that_refuses_is_a_dash_with_its_reason(simulated):
+    row = replace(event_studies.OTHERS[2], options={"before": 90})
+    plan = replace(simulated.plan, rows=(*simulated.plan.rows, row))
+    shown = event_studies.event_studies(replace(simulated, plan=plan))
+    refused = [line for line in shown.tables[0].lines if line.label == "Stacked"]
+    assert len(refused) == 2
+    assert all(line.cells[0] == "–" for line in refused)
+    assert any("refused" in note for note in shown.tables[0].notes)
+
+
+def test_effects_on_another_base_are_drawn_hollow_and_apart(drawings):
+    hollow = {
+        axis.get_title()
+        for part in drawings["event_studies"].subfigs
+        for axis in part.axes
+        for line in axis.get_lines()
+        if line.get_marker() == "D" and line.get_markerfacecolor() == "white"
+    }
+    assert hollow == {"Imputation"}
+
+
+def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
+    for outcome in paper.plan.outcomes:
+        of = scaling.answers(paper, outcome)
+        assert of.moves < 1e-10
+        label = paper.plan.headline.label
+        assert of.log["One"].estimate == paper.results["main", "log1p", outcome, label].headline.estimate
+        assert of.proportional["One"].estimate == pytest.approx(
+            paper.results["main", "proportional", outcome, label].headline.estimate
+        )
+        assert len({round(a.estimate, 3) for a in of.log.values()}) == 4
+
+
+def test_a_unit_is_what_the_outcome_is_divided_by(paper):
+    task = paper.plan.task(paper.plan.events[0], "papers", "log1p", paper.plan.headline)
+    y = task.question.sample(scaling.in_units(paper.panel, "papers", 10.0)).y
+    level = task.question.but(scale="level").sample(paper.panel).y
+    np.testing.assert_allclose(y, np.log1p(level / 10))
+
+
+def test_in_ever_finer_units_the_log_effect_moves_by_the_effect_on_having_any(paper):
+    task = paper.plan.task(paper.plan.events[0], "papers", "log1p", paper.plan.headline)
+    fine, finer = (
+        scaling._answer(task, scaling.in_units(paper.panel, "papers", u)).estimate for u in (1e-8, 1e-9)
+    )
+    having_any = scaling.answers(paper, "papers").any.estimate
+    assert abs(having_any) > 1e-3
+    assert finer - fine == pytest.approx(np.log(10) * having_any, abs=1e-6)
+
+
+def test_numbers_have_the_exhibits_name_in_front_and_a_whole_source(paper, made):
+    numbers = collected(made.values())
+    assert len(numbers) == sum(len(shown.numbers) for shown in made.values()) > 100
+    for name, shown in made.items():
+        for traced in shown.numbers:
+            assert traced.name.startswith(PREFIX[name])
+            assert traced.source.exhibit == name
+            assert traced.source.checksum == paper.panel.checksum
+            assert traced.source.quantity
+            assert traced.source.command.startswith("study ")
+            assert traced.value not in ("", "nan")
+
+
+def test_commands_of_numbers_show_the_number(paper, made):
+    from typer.testing import CliRunner
+
+    from study.cli import app
+
+    number = next(n for n in made["scales"].numbers if n.name == "ScalesPapersLogOne")
+    shown = CliRunner().invoke(app, shlex.split(number.source.command)[1:], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    row = next(line for line in shown.output.splitlines() if line.startswith("event_average")).split()
+    assert f"{float(row[1]):.3f}" == number.value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exhibits_are_made_on_the_small_plan_too(simulated, name):
+    shown = MADE[name](simulated)
+    assert shown.tables or shown.figures
+    for table in shown.tables:
+        assert table.latex()
+        assert table.html()
+        assert table.markdown()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "scales"])
+def test_figures_are_vectors_with_embedded_fonts_and_the_same_bytes_each_time(paper, made, name):
+    (figure,) = made[name].figures
+    assert b"/Subtype /Image" not in figure.pdf
+    assert b"/FontFile2" in figure.pdf
+    assert b"/Type3" not in figure.pdf
+    (again,) = MADE[name](paper).figures
+    assert (again.pdf, again.png) == (figure.pdf, figure.png)
+
+
+def clipped(figure, monkeypatch) -> list[str]:
+    """Return the texts that are drawn and do not lie in the figure as a whole, to a pixel."""
+    seen, real = [], Text.draw
+    FigureCanvasAgg(figure)
+    with canvas.styled(), monkeypatch.context() as patched:
+        patched.setattr(Text, "draw", lambda text, renderer: (seen.append(text), real(text, renderer))[1])
+        figure.canvas.draw()
+        outer = figure.bbox.padded(1.0)
+        shown = [t for t in seen if t.get_visible() and t.get_text().strip()]
+        extents = {t: t.get_window_extent() for t in shown}
+    inside = {
+        t: outer.x0 <= e.x0 and e.x1 <= outer.x1 and outer.y0 <= e.y0 and e.y1 <= outer.y1
+        for t, e in extents.items()
+    }
+    assert shown
+    return [t.get_text() for t, fits in inside.items() if not fits]
+
+
+def overlapping(figure) -> list[tuple[str, str]]:
+    """Return pairs of tick labels of one axis that lie on one another."""
+    pairs = []
+    for axis in [a for part in (figure, *figure.subfigs) for a in part.axes]:
+        for side in (axis.xaxis, axis.yaxis):
+            low, high = sorted(side.get_view_interval())
+            labels = [
+                t.label1 if t.label1.get_visible() else t.label2
+                for t in side.get_major_ticks()
+                if low <= t.get_loc() <= high
+            ]
+            shown = [label for label in labels if label.get_visible() and label.get_text()]
+            pairs += [
+                (a.get_text(), b.get_text())
+                for a, b in combinations(shown, 2)
+                if a.get_window_extent().overlaps(b.get_window_extent())
+            ]
+    return pairs
+
+
+@pytest.mark.parametrize("name", ["timing", "raw_means", "balance", "event_studies", "path"])
+def test_no_text_is_cut_or_written_over_another_or_too_small_to_read(drawings, monkeypatch, name):
+    figure = drawings[name]
+    assert clipped(figure, monkeypatch) == []
+    assert overlapping(figure) == []
+    assert min(t.get_fontsize() for t in figure.findobj(Text) if t.get_text().strip()) >= 7
+    assert figure.get_size_inches()[0] <= canvas.FULL + 0.3
+
+
+def test_a_cut_text_is_found(monkeypatch):
+    with canvas.canvas() as figure:
+        figure.text(0.95, 0.5, "this does not fit")
+    assert clipped(figure, monkeypatch) == ["this does not fit"]
+
+
+def grey(figure) -> np.ndarray:
+    """Return the figure in grey, as it is rendered, from 0 (black) to 1."""
+    figure.canvas.draw()
+    rgb = np.asarray(figure.canvas.buffer_rgba())[:, :, :3] / 255
+    return rgb @ [0.299, 0.587, 0.114]
+
+
+def test_lines_are_told_apart_in_grey(drawings):
+    figure = drawings["raw_means"]
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes[:2]:
+        for other in figure.axes:
+            other.set_visible(other is axis)
+        lines = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
+        assert len(lines) >= 5
+        for line in axis.get_lines():
+            line.set_visible(False)
+        empty, shades = grey(figure), {}
+        for line in lines:
+            line.set_visible(True)
+            alone = grey(figure)
+            shades[line] = alone[alone != empty].min()
+            line.set_visible(False)
+        for line in axis.get_lines():
+            line.set_visible(True)
+        for one, other in combinations(lines, 2):
+            told = {(line.is_dashed(), line.get_markerfacecolor()) for line in (one, other)}
+            assert abs(shades[one] - shades[other]) > 0.07 or len(told) == 2
+            assert one.get_marker() != other.get_marker() or len(told) == 2
+    for axis in figure.axes:
+        axis.set_visible(True)
+
+
+def test_colours_are_of_unlike_shade_and_series_grow_lighter():
+    fixed = [canvas.luminance(c) for c in (canvas.COLOUR, canvas.SECOND, canvas.THIRD, canvas.BAND)]
+    assert min(np.diff(fixed)) > 0.1
+    series = [canvas.luminance(s.colour) for s in canvas.SERIES]
+    assert min(np.diff(series)) > 0.08
+    assert len({s.marker for s in canvas.SERIES}) == len(canvas.SERIES)
+    assert canvas.luminance("white") == pytest.approx(1)
+    assert canvas.luminance("black") == 0
+
+
+def test_numbers_in_the_cells_of_timing_stand_out_from_their_shade():
+    for share in (0.01, 0.3, 0.6, 1.0):
+        shade = canvas.luminance(timing._shade(share, light=False))
+        assert abs(shade - (1.0 if shade < 0.55 else 0.0)) > 0.44
+    shades = [canvas.luminance(timing._shade(s, light=False)) for s in (0.05, 0.2, 0.5, 1.0)]
+    assert shades == sorted(shades, reverse=True)
+
+
+def test_settings_of_the_readers_machine_do_not_change_a_figure():
+    def bytes_of_figure():
+        with canvas.canvas() as figure:
+            figure.subplots().plot([1, 2], [3, 4], label="line")
+        return canvas.figure_files("one", figure)
+
+    usual = bytes_of_figure()
+    assert set(usual) == {"one.pdf", "one.png"}
+    with (
+        warnings.catch_warnings(),
+        matplotlib.rc_context({"font.size": 20, "pdf.fonttype": 3, "lines.linewidth": 5}),
+    ):
+        warnings.simplefilter("error")
+        assert bytes_of_figure() == usual
+
+
+def test_a_path_apart_is_the_only_one_with_a_second_mark():
+    import pandas as pd
+
+    times = np.array([-3.0, -2.0, -1.0, 0.0, 1.0])
+    low = np.where(times == -1, np.nan, -1.0)
+    path = pd.DataFrame(
+        {
+            "event_time": times,
+            "estimate": 0.0,
+            "conf_low": low,
+            "conf_high": -low,
+            "band_low": low,
+            "band_high": -low,
+        }
+    )
+    for apart in (False, True):
+        with canvas.canvas() as figure:
+            axis = figure.subplots()
+            figures.draw_path(axis, path, apart=apart)
+        marks = [line for line in axis.get_lines() if line.get_marker() == "D"]
+        assert [list(line.get_xdata()) for line in marks] == ([[-3.0, -2.0]] if apart else [])
+
+
+def test_names_of_numbers_are_made_of_labels_with_other_signs():
+    assert event_studies.label_name("events", "log1p", "Callaway-Sant'Anna (given size)", "Lead") == (
+        "EventsLogOnepCallawaySantAnnaGivenSizeLead"
+    )

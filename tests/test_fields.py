@@ -1,0 +1,293 @@
+"""Fields: exact tests against enumeration by hand, contrasts against regressions, what the exhibit promises."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from plans import ROOT
+
+from study import Panel, Question, QuestionError, estimate, load_panel
+from study.exhibits.fields import fields_exhibit
+from study.fields.answers import answer, outcomes_of
+from study.fields.cells import cells_of
+from study.fields.contrasts import regression_contrasts, synthetic_contrasts
+from study.fields.dealing import ways
+from study.fields.exact import detectable, linear_set, p_value, power, searched_set
+from study.fields.plan import FieldsPlan, Line, read_fields
+from study.fields.tables import interval_text
+from study.plan import read_plan
+
+PLAN = read_plan(ROOT / "paper/study.toml").fields
+PANELS = {name: load_panel(name) for name in ("fields", "areas")}
+REGRESSIONS = [line for line in PLAN.lines if line.method == "regression"]
+MAIN, OUTCOME = PLAN.main_line, "share_academic_only"
+
+
+def line(label: str) -> Line:
+    return next(line for line in PLAN.lines if line.label == label)
+
+
+def test_the_main_line_is_the_test_that_flips_the_sign_of_each_venues_change() -> None:
+    panel, by_hand, weight = PANELS["fields"], [], []
+    made = answer(panel, MAIN, OUTCOME, PLAN)
+    venue, heavy = panel.attributes["venue"], panel.attributes["topic"] == "compute_heavy"
+    papers, share = panel.outcomes["papers"], panel.outcomes[OUTCOME]
+    after = panel.periods > 2013
+    for name in np.unique(made.cells.venues):
+        a, b = np.flatnonzero((venue == name) & heavy)[0], np.flatnonzero((venue == name) & ~heavy)[0]
+        seen = (papers[a] > 0) & (papers[b] > 0) & (panel.covariates["coverage"][a] >= 0.5)
+        gap, w = share[a] - share[b], papers[a] * papers[b] / (papers[a] + papers[b])
+        level = {k: np.average(gap[seen & k_], weights=w[seen & k_]) for k, k_ in ((0, ~after), (1, after))}
+        sums = [w[seen & k].sum() for k in (~after, after)]
+        by_hand.append(100 * (level[1] - level[0]))
+        weight.append(sums[0] * sums[1] / (sums[0] + sums[1]))
+    change, weight = np.array(by_hand), np.array(weight) / np.sum(weight)
+    signed = [np.dot(np.array(s) * weight, change) for s in product((1, -1), repeat=len(change))]
+    assert made.estimate == pytest.approx(weight @ change, rel=1e-9)
+    assert sorted(made.estimates) == pytest.approx(sorted(signed), abs=1e-8)
+    assert made.p_value == np.mean(np.abs(signed) >= abs(weight @ change) - 1e-9)
+    kept = made.weight > 0
+    assert made.weight[kept] == pytest.approx(weight, rel=1e-9)
+
+
+@pytest.mark.parametrize("asked", REGRESSIONS, ids=lambda asked: asked.label)
+def test_a_contrast_is_the_coefficient_of_a_weighted_regression_with_dummies(asked: Line) -> None:
+    panel = PANELS[asked.panel]
+    cells = cells_of(panel, asked, PLAN)
+    dealt = ways(cells, asked.dealt)[:3]
+    y = outcomes_of(panel, cells, OUTCOME)
+    contrasts = regression_contrasts(cells, dealt)
+    field, year = np.nonzero(cells.used)
+    labels = [f"{cells.venues[i]} {t}" for i, t in zip(field, year, strict=True)]
+    venue_year = np.unique(labels, return_inverse=True)[1]
+    dummies = np.hstack([np.eye(len(cells.fields))[field], np.eye(venue_year.max() + 1)[venue_year]])
+    root = np.sqrt(cells.papers[cells.used])
+    for contrast, concerned in zip(contrasts, dealt, strict=True):
+        x = np.column_stack([concerned[field] * cells.after[cells.used], dummies])
+        coefficient = np.linalg.lstsq(x * root[:, None], y[cells.used] * root, rcond=None)[0][0]
+        assert np.sum(contrast * y) == pytest.approx(coefficient, abs=1e-7)
+
+
+@pytest.mark.parametrize("label", ["topics_synthetic_did", "areas_synthetic_control"])
+def test_a_synthetic_line_is_the_design_on_its_block(label: str) -> None:
+    asked = line(label)
+    cells = cells_of(PANELS[asked.panel], asked, PLAN)
+    y = outcomes_of(PANELS[asked.panel], cells, OUTCOME)
+    block = Panel(
+        name="block",
+        units=cells.fields,
+        periods=np.arange(len(cells.years)),
+        outcomes={"y": y},
+        covariates={},
+        first_treated={"event": np.where(cells.concerned > 0, float((~cells.after[0]).sum()), np.nan)},
+        treatment={},
+        attributes={},
+    )
+    design = estimate(block, Question("y", "event"), "synthetic_did", method=asked.method)
+    (contrast,) = synthetic_contrasts(cells, y, cells.concerned[None], asked.method)
+    assert np.sum(contrast * y) == pytest.approx(design.headline.effect[0], rel=1e-9)
+
+
+def test_there_are_as_many_ways_as_the_plan_says_and_the_actual_one_is_first() -> None:
+    counts = {}
+    for asked in PLAN.lines:
+        cells = cells_of(PANELS[asked.panel], asked, PLAN)
+        dealt = ways(cells, asked.dealt)
+        assert (dealt[0] == cells.concerned).all()
+        assert len(np.unique(dealt, axis=0)) == len(dealt)
+        assert (np.sort(dealt, axis=1).sum(axis=1) > 0).all()
+        counts[asked.label] = len(dealt)
+    assert counts["topics"] == 2**7
+    assert counts["topics_before_shock"] == 2**4
+    assert counts["topics_synthetic_did"] == 70
+    assert counts["areas_synthetic_did"] == 220
+    assert counts["areas"] == 28
+    assert counts["dose"] == 24
+
+
+def test_an_area_is_named_at_all_its_venues_together() -> None:
+    cells = cells_of(PANELS["areas"], line("areas"), PLAN)
+    for dealt in ways(cells, "areas"):
+        assert len({(kind, d) for kind, d in zip(cells.kinds, dealt, strict=True)}) == len(set(cells.kinds))
+
+
+def test_base_years_end_in_2013_or_before_the_events_own_date() -> None:
+    wide = cells_of(PANELS["fields"], MAIN, PLAN)
+    narrow = cells_of(PANELS["fields"], line("topics_before_shock"), PLAN)
+    assert wide.years[wide.after[0]].min() == 2014
+    first = {v: narrow.years[row].min() for v, row in zip(narrow.venues, narrow.after, strict=True)}
+    assert first == {"aistats": 2014, "icra": 2014, "iros": 2013, "nips": 2013}
+
+
+def test_a_dose_is_the_mean_of_the_years_after_the_base_that_are_known() -> None:
+    cells, panel = cells_of(PANELS["areas"], line("dose"), PLAN), PANELS["areas"]
+    row = int(np.flatnonzero(panel.units == cells.fields[0])[0])
+    growth = panel.covariates["compute_growth"][row][panel.periods > 2013]
+    assert cells.concerned[0] == pytest.approx(np.nanmean(growth))
+    assert set(cells.kinds) == {"language", "reinforcement learning", "speech", "vision"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_confidence_set_is_the_effects_that_a_grid_does_not_reject(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    actual, slope = rng.normal(size=60), rng.uniform(-1, 1, size=60)
+    actual[0], slope[0] = 2.0, 1.0
+    found = linear_set(actual, slope, 0.9)
+    grid = np.linspace(-8, 8, 4001)
+    kept = grid[p_value(actual[:, None] - slope[:, None] * grid) > 0.1]
+    assert max(found.low, -8) == pytest.approx(kept.min(), abs=0.005)
+    assert min(found.high, 8) == pytest.approx(kept.max(), abs=0.005)
+    if found.whole:
+        assert np.allclose(np.diff(kept), 0.004)
+
+
+@pytest.mark.parametrize(
+    "asked", [MAIN, line("areas"), line("topics_synthetic_control")], ids=lambda a: a.label
+)
+def test_effects_inside_the_set_survive_in_data_freed_of_them_and_effects_outside_do_not(asked: Line) -> None:
+    panel = PANELS[asked.panel]
+    made = answer(panel, asked, OUTCOME, PLAN)
+    cells = made.cells
+    rows, columns = np.searchsorted(panel.units, cells.fields), np.searchsorted(panel.periods, cells.years)
+    for tau, survives in (
+        (made.interval.low + 0.1, True),
+        (made.interval.high - 0.1, True),
+        (made.interval.low - 0.1, False),
+        (made.interval.high + 0.1, False),
+    ):
+        freed = panel.outcomes[OUTCOME].copy()
+        freed[np.ix_(rows, columns)] -= tau / 100 * cells.treatment(cells.concerned)
+        again = answer(replace(panel, outcomes={**panel.outcomes, OUTCOME: freed}), asked, OUTCOME, PLAN)
+        assert (again.p_value > 0.05) == survives
+
+
+def test_a_searched_set_is_the_exact_one_where_both_can_be_had() -> None:
+    rng = np.random.default_rng(7)
+    actual, slope = rng.normal(size=50), rng.uniform(-0.3, 0.3, size=50)
+    actual[0], slope[0] = 3.0, 1.0
+    exact = linear_set(actual, slope, 0.95)
+    searched = searched_set(lambda tau: actual - tau * slope, 3.0, 0.95)
+    assert exact.whole
+    assert searched.low == pytest.approx(exact.low, abs=0.02)
+    assert searched.high == pytest.approx(exact.high, abs=0.02)
+
+
+def test_under_the_sharp_null_no_more_ways_than_five_in_a_hundred_reject() -> None:
+    for asked in REGRESSIONS:
+        cells = cells_of(PANELS[asked.panel], asked, PLAN)
+        dealt = ways(cells, asked.dealt)
+        contrasts = regression_contrasts(cells, dealt).reshape(len(dealt), -1)
+        y = np.random.default_rng(1).normal(size=cells.papers.size)
+        assert power(contrasts @ y, contrasts @ cells.treatment(dealt).reshape(len(dealt), -1).T, 0.0) <= 0.05
+
+
+def test_the_detectable_effect_is_found_in_four_of_five_ways_and_half_of_it_is_not() -> None:
+    made = answer(PANELS["fields"], MAIN, OUTCOME, PLAN)
+    cells, dealt = made.cells, ways(made.cells, MAIN.dealt)
+    y = outcomes_of(PANELS["fields"], cells, OUTCOME) - made.estimate * cells.treatment(cells.concerned)
+    contrasts = regression_contrasts(cells, dealt)
+    rejected = {}
+    for effect in (made.detectable, made.detectable / 2):
+        found = []
+        for way, sign in product(range(len(dealt)), (1, -1)):
+            treated = y + sign * effect * cells.treatment(dealt[way])
+            estimates = np.einsum("ant,nt->a", contrasts, treated)
+            found.append(np.mean(np.abs(estimates) >= abs(estimates[way]) - 1e-9) <= 0.05)
+        rejected[effect] = np.mean(found)
+    assert rejected[made.detectable] >= 0.8
+    assert rejected[made.detectable / 2] < 0.8
+
+
+def test_too_few_ways_have_no_detectable_effect_and_no_end_of_the_set() -> None:
+    made = answer(PANELS["fields"], line("topics_before_shock"), OUTCOME, PLAN)
+    assert made.smallest_p == 0.125
+    assert np.isnan(made.detectable)
+    assert interval_text(made.interval) == "all values"
+    assert np.isnan(detectable(np.array([1.0, -1.0]), np.array([[1.0, -1.0], [-1.0, 1.0]])))
+
+
+def test_venues_that_have_no_papers_in_a_year_are_missing_and_not_zero() -> None:
+    cells = cells_of(PANELS["fields"], MAIN, PLAN)
+    cvpr = np.flatnonzero(cells.venues == "cvpr")
+    assert not cells.used[cvpr][:, cells.years < 2013].any()
+    assert (regression_contrasts(cells, cells.concerned[None])[0][~cells.used] == 0).all()
+
+
+SHORT = replace(PLAN, lines=tuple(x for x in PLAN.lines if not x.label.endswith("synthetic_did")))
+
+
+def test_the_exhibit_has_what_it_promises_and_the_same_bytes_twice() -> None:
+    first, again = fields_exhibit(SHORT), fields_exhibit(SHORT)
+    assert [table.name for table in first.tables] == ["fields", "fields_units"]
+    assert [figure.name for figure in first.figures] == ["fields_shares", "fields_randomization"]
+    names = [number.name for number in first.numbers]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("Fields[A-Za-z]+", name) for name in names)
+    assert all(number.source.checksum and number.source.quantity for number in first.numbers)
+    assert first.figures == again.figures
+    assert [table.latex() for table in first.tables] == [table.latex() for table in again.tables]
+    numbers = {number.name: number.value for number in first.numbers}
+    shown = {x.label: x.cells for x in first.tables[0].blocks[0].lines}[MAIN.title]
+    assert numbers["FieldsTopicsAcademicOnlyEstimate"] == shown[0].text
+    assert numbers["FieldsTopicsAcademicOnlyP"] == shown[1].text
+    assert numbers["FieldsTopicsAcademicOnlyEstimate"].lstrip("-") in first.sentences[0]
+    assert all(sentence.endswith(".") for sentence in first.sentences)
+
+
+def test_the_verdict_is_no_change_where_the_main_line_does_not_reject() -> None:
+    other = replace(SHORT, main="areas", lines=tuple(x for x in SHORT.lines if x.method == "regression"))
+    sentence = fields_exhibit(other).sentences[0]
+    assert sentence.startswith("No change can be told apart from none")
+    assert "minimum detectable effect" in sentence
+
+
+def content() -> dict[str, object]:
+    import tomllib
+
+    from study.shipped import shipped
+
+    return tomllib.loads(shipped("paper", "study.toml").read_text(encoding="utf-8"))["fields"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.pop("coverage"), "the key coverage is missing"),
+        (lambda c: c.update(colour="red"), 'no key "colour"'),
+        (lambda c: c.update(main="topic"), 'no line "topic".*Did you mean "topics'),
+        (lambda c: c.update(lines=[]), "there is no line"),
+        (lambda c: c.update(level=95), "level is 95; it must be between 0 and 1"),
+        (lambda c: c["lines"][0].update(method="regresion"), 'no method "regresion".*"regression"'),
+        (lambda c: c["lines"][0].update(dealt="any_fields"), 'does not go with dealt "any_fields"'),
+        (lambda c: c["lines"][2].pop("years"), "needs years and last_before"),
+        (lambda c: c["lines"][1].update(label="topics"), "two lines have the same label"),
+        (lambda c: c["lines"][1].pop("title"), "the key title is missing"),
+    ],
+)
+def test_a_plan_with_an_error_is_refused_in_one_line(change, said: str) -> None:
+    changed = content()
+    change(changed)
+    with pytest.raises(QuestionError, match=said) as refused:
+        read_fields(changed, "study.toml")
+    assert str(refused.value).startswith("study.toml, [fields]")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_the_data_cannot_answer_is_refused_in_one_line() -> None:
+    with pytest.raises(
+        QuestionError, match="no concerned and other field with 999999 papers or more is left in fields"
+    ):
+        cells_of(PANELS["fields"], replace(MAIN, papers=999_999), PLAN)
+    wide = replace(line("areas_synthetic_did"), papers=1, years=(2013, 2014))
+    with pytest.raises(QuestionError, match=r"ways of dealing .* more than 5,000"):
+        ways(cells_of(PANELS["areas"], wide, PLAN), "any_fields")
+
+
+def test_the_papers_plan_is_read_whole() -> None:
+    assert isinstance(PLAN, FieldsPlan)
+    assert len(PLAN.lines) == len(content()["lines"])
+    assert next(iter(PLAN.outcomes)) == OUTCOME

@@ -1,0 +1,138 @@
+"""Generalized synthetic control: factors recovered, errors by refits, what it is without factors, refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Panel, Question, QuestionError, estimate
+from study.interactive_effects import interactive_effects
+
+NAME = "generalized_synthetic_control"
+QUESTION = Question("y", "event")
+
+
+def with_factors(
+    n: int = 60, n_factors: int = 1, noise: float = 0.0, effect: float = 2.0, seed: int = 0
+) -> Panel:
+    """Return a simulated panel, one cohort at 6, whose treated units load more on the factors than others."""
+    rng = np.random.default_rng(seed)
+    panel = simulated.panel(n=n, seed=seed, cohorts=(6,))
+    first = panel.first_treated["event"]
+    treated = ~np.isnan(first)
+    loadings = rng.normal(size=(n, n_factors)) + treated[:, None]
+    factors = rng.normal(size=(n_factors, 8))
+    y = rng.normal(size=(n, 1)) + rng.normal(size=8) + loadings @ factors
+    y = y + effect * (first[:, None] <= simulated.PERIODS) + noise * rng.normal(size=(n, 8))
+    return replace(panel, outcomes={"y": y})
+
+
+@pytest.mark.parametrize("n_factors", [1, 2])
+def test_without_noise_the_effect_is_found_exactly_and_parallel_trends_miss_it(n_factors: int) -> None:
+    panel = with_factors(n_factors=n_factors)
+    made = estimate(panel, QUESTION, NAME, factors=n_factors)
+    assert made.effect == pytest.approx(np.full(3, 2.0), abs=1e-9)
+    missed = estimate(panel, QUESTION, "imputation", leads=0).headline.effect[0]
+    assert abs(missed - 2.0) > 0.2
+
+
+def test_without_factors_it_is_imputation_on_a_block() -> None:
+    panel = with_factors(noise=1.0)
+    plain = estimate(panel, QUESTION, "imputation", leads=0)
+    assert estimate(panel, QUESTION, NAME, factors=0).effect == pytest.approx(plain.effect, rel=1e-10)
+
+
+def test_slopes_and_factors_minimise_the_sum_of_squares() -> None:
+    rng = np.random.default_rng(2)
+    y, x = rng.normal(size=(30, 8)), rng.normal(size=(30, 8, 2))
+    fitted = interactive_effects(y, x, 2)
+
+    def squares(slope: np.ndarray) -> float:
+        left = y - x @ slope
+        left = left - left.mean(0) - left.mean(1, keepdims=True) + left.mean()
+        return float((np.linalg.svd(left, compute_uv=False)[2:] ** 2).sum())
+
+    best = squares(fitted.slope)
+    for step in 1e-3 * np.vstack([np.eye(2), -np.eye(2)]):
+        assert squares(fitted.slope + step) > best
+
+
+def test_cross_validation_finds_the_number_of_factors_and_says_so() -> None:
+    made = estimate(with_factors(n=120, n_factors=2, noise=0.1), QUESTION, NAME)
+    assert made.notes[0].startswith("2 factors by cross-validation")
+    given = estimate(with_factors(n=120, n_factors=2, noise=0.1), QUESTION, NAME, factors=2)
+    assert made.effect == pytest.approx(given.effect)
+    assert given.notes == ()
+
+
+@pytest.mark.parametrize("covariates", [(), ("moving",)])
+def test_errors_are_the_jackknife_of_refits(covariates: tuple[str, ...]) -> None:
+    panel = with_factors(n=24, noise=1.0)
+    asked = QUESTION.but(covariates=covariates)
+    made = estimate(panel, asked, NAME, factors=1).aggregate("treated_average")
+    sample = asked.sample(panel)
+    left = [estimate_of(sample.only(np.arange(24) != i, "left out"), panel) for i in range(24)]
+    variance = 23 / 24 * np.sum((np.array(left) - np.mean(left)) ** 2)
+    assert made.std_error[0] == pytest.approx(np.sqrt(variance), rel=1e-8)
+
+
+def estimate_of(sample, panel: Panel) -> float:
+    from study.designs import find_design
+
+    return find_design(NAME)(sample, factors=1).aggregate("treated_average").effect[0]
+
+
+def test_covariates_are_taken_out_with_the_slope_of_untreated_units() -> None:
+    panel = with_factors()
+    moving = panel.covariates["moving"]
+    added = replace(panel, outcomes={"y": panel.outcomes["y"] + 3 * moving})
+    made = estimate(added, QUESTION.but(covariates=("moving",)), NAME, factors=1)
+    assert made.effect == pytest.approx(np.full(3, 2.0), abs=1e-6)
+
+
+def test_units_in_another_order_and_another_unit_of_measurement_change_nothing_else() -> None:
+    panel = with_factors(noise=1.0)
+    made = estimate(panel, QUESTION, NAME, factors=1)
+    scaled = estimate(replace(panel, outcomes={"y": 100 * panel.outcomes["y"]}), QUESTION, NAME, factors=1)
+    assert scaled.effect == pytest.approx(100 * made.effect, rel=1e-9)
+    assert scaled.std_error == pytest.approx(100 * made.std_error, rel=1e-9)
+
+
+def test_one_treated_unit_has_an_effect_without_an_error() -> None:
+    panel = with_factors(noise=1.0)
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(~np.isnan(first))[1:]] = np.nan
+    made = estimate(
+        replace(panel, first_treated={"event": first}), QUESTION.but(min_cohort_size=1), NAME, factors=1
+    )
+    assert np.isfinite(made.effect).all()
+    assert np.isnan(made.std_error).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "said"),
+    [
+        ({}, {"factors": -1}, "factors is -1; it must be a whole number"),
+        ({}, {"factors": 1.5}, "factors is 1.5"),
+        ({}, {"factors": True}, "factors is True"),
+        ({}, {"factors": 5}, "cohort 6 left out: 5 of the 6 periods needed before treatment"),
+        ({"covariates": ("x1",)}, {"factors": 1}, "a covariate is explained by unit and period effects"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_one_line(
+    asked: dict[str, object], options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(QuestionError, match=said) as refused:
+        estimate(with_factors(), QUESTION.but(**asked), NAME, **options)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_covariate_with_gaps_is_refused() -> None:
+    panel = with_factors()
+    moving = panel.covariates["moving"].copy()
+    moving[3, 2] = np.nan
+    with pytest.raises(QuestionError, match="covariate moving has gaps"):
+        estimate(replace(panel, covariates={"moving": moving}), QUESTION.but(covariates=("moving",)), NAME)

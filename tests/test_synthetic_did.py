@@ -1,0 +1,316 @@
+"""Synthetic difference-in-differences and synthetic control: weights at their minimum, errors by refits, refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import goldens
+import numpy as np
+import pytest
+import simulated
+from references.synthetic import ASKED, METHODS, block
+
+import study
+from study import Panel, Question, QuestionError, estimate
+from study.designs.synthetic_did import block_weights
+from study.synthetic_blocks import Block, blocks
+from study.synthetic_weights import frank_wolfe, noise_level, simplex_weights
+
+CASES = [(panel, run) for panel in ("prop99", "sim_small", "sim_gsynth") for run in METHODS]
+QUESTION = Question("y", "event")
+
+
+def objective(columns: np.ndarray, target: np.ndarray, zeta: float, weights: np.ndarray) -> float:
+    return float(np.mean((columns @ weights - target) ** 2) + zeta**2 * weights @ weights)
+
+
+def one_block(panel: Panel, question: Question = ASKED) -> Block:
+    (part,), _ = blocks(question.sample(panel), "synthetic_did", 2)
+    return part
+
+
+def few(n: int = 40, cohorts: tuple[int, ...] = (5,), seed: int = 1) -> Panel:
+    return simulated.panel(n=n, seed=seed, cohorts=cohorts)
+
+
+@pytest.mark.parametrize("zeta", [1e-6, 0.05, 3.0])
+@pytest.mark.parametrize("shape", [(4, 30), (30, 4), (12, 12), (3, 300), (1, 5)])
+def test_no_weight_can_be_moved_to_the_good_of_the_objective(shape: tuple[int, int], zeta: float) -> None:
+    rng = np.random.default_rng(shape[0] * 100 + shape[1])
+    columns, target = rng.normal(size=shape), rng.normal(size=shape[0])
+    weights = simplex_weights(columns, target, zeta)
+    gradient = columns.T @ (columns @ weights - target) + shape[0] * zeta**2 * weights
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1, abs=1e-12)
+    assert np.ptp(gradient[weights > 0]) < 1e-7
+    assert gradient.min() > gradient[weights > 0].mean() - 1e-7
+
+
+def test_weights_of_three_columns_are_those_of_a_fine_grid() -> None:
+    rng = np.random.default_rng(3)
+    columns, target = rng.normal(size=(6, 3)), rng.normal(size=6)
+    steps = np.linspace(0, 1, 201)
+    grid = [(a, b, 1 - a - b) for a in steps for b in steps if a + b <= 1 + 1e-12]
+    best = min(grid, key=lambda w: objective(columns, target, 0.3, np.array(w)))
+    assert simplex_weights(columns, target, 0.3) == pytest.approx(best, abs=0.006)
+
+
+def test_a_large_ridge_makes_weights_equal_and_a_target_among_the_columns_gets_all_weight() -> None:
+    columns = np.random.default_rng(4).normal(size=(8, 5))
+    assert simplex_weights(columns, columns[:, 2], 1e4) == pytest.approx(np.full(5, 0.2), abs=1e-6)
+    assert simplex_weights(columns, columns[:, 2], 1e-8) == pytest.approx(np.eye(5)[2], abs=1e-6)
+
+
+def test_columns_that_repeat_share_their_weight() -> None:
+    columns = np.random.default_rng(5).normal(size=(6, 2))
+    weights = simplex_weights(np.hstack([columns, columns]), columns.mean(axis=1), 1e-5)
+    assert weights == pytest.approx(np.full(4, 0.25), abs=1e-4)
+
+
+@pytest.mark.parametrize(("panel", "run"), CASES, ids=[f"{p}-{r}" for p, r in CASES])
+def test_frank_wolfe_stops_at_the_weights_of_the_authors_software_and_the_minimum_is_below(
+    panel: str, run: str
+) -> None:
+    part = one_block(block(panel))
+    reported = goldens.runs(panel, "synthdid")[run]
+    found = {solver: block_weights(part, METHODS[run], solver) for solver in ("frank_wolfe", "exact")}
+    theirs = [np.array(list(reported[name].values())) for name in ("omega", "lambda")]
+    order = np.argsort([str(u) for u in block(panel).units[part.rows[: len(part.comparison)]]])
+    assert found["frank_wolfe"].unit[order] == pytest.approx(theirs[0], abs=1e-9)
+    assert found["frank_wolfe"].time == pytest.approx(theirs[1], abs=1e-9)
+    sigma = noise_level(part.before)
+    control = METHODS[run] == "synthetic_control"
+    zeta = (1e-6 if control else part.n_cells**0.25) * sigma
+    before = part.before if control else part.before - part.before.mean(axis=1, keepdims=True)
+    target = part.treated[:, : part.n_before].mean(axis=0)
+    target = target if control else target - target.mean()
+    ours, stopped = (
+        objective(before.T, target, zeta, found[solver].unit) for solver in ("exact", "frank_wolfe")
+    )
+    assert ours < stopped
+    assert stopped - ours < 0.02 * sigma**2
+
+
+def test_frank_wolfe_without_a_stop_comes_to_the_minimum() -> None:
+    rng = np.random.default_rng(6)
+    columns, target = rng.normal(size=(10, 4)), rng.normal(size=10)
+    assert frank_wolfe(columns, target, 0.5, 0.0) == pytest.approx(
+        simplex_weights(columns, target, 0.5), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("run", METHODS)
+def test_placebo_effects_of_untreated_states_are_those_that_were_enumerated(run: str) -> None:
+    part = one_block(block("prop99"))
+    sigma, control = noise_level(part.before), METHODS[run] == "synthetic_control"
+    least, n_after = 1e-5 * sigma, part.after.shape[1]
+    first = block_weights(part, METHODS[run], "frank_wolfe")
+    reported = goldens.runs("prop99", "synthdid")[run]["placebo_enumerated"]
+    for unit in range(0, 38, 5):  # synthdid starts from the weights of its estimate and keeps its sigma
+        others = np.arange(38) != unit
+        before, late = part.before[others], part.after[others].mean(axis=1)
+        target, start = part.before[unit], first.unit[others] / first.unit[others].sum()
+        if control:
+            omega, lam = frank_wolfe(before.T, target, 1e-6 * sigma, least, start), first.time
+        else:
+            levels, zeta = before.mean(axis=1, keepdims=True), n_after**0.25 * sigma
+            omega = frank_wolfe((before - levels).T, target - target.mean(), zeta, least, start)
+            centred = before - before.mean(axis=0)
+            lam = frank_wolfe(centred, late - late.mean(), 1e-6 * sigma, least, first.time)
+        effect = part.after[unit].mean() - target @ lam - omega @ (late - before @ lam)
+        name = str(block("prop99").units[part.rows[unit]])
+        assert effect == pytest.approx(reported[name], rel=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS.values())
+def test_influence_is_the_jackknife_with_weights_held(method: str) -> None:
+    panel = few()
+    sample = QUESTION.sample(panel)
+    part = one_block(panel, QUESTION)
+    weights = block_weights(part, method)
+    n_free, n = len(part.comparison), sample.n_units
+    y = sample.y[part.rows]
+    time = np.append(-weights.time, np.full(part.after.shape[1], 1 / part.after.shape[1]))
+    effects = []
+    for left in range(n):
+        unit = np.append(-weights.unit, np.full(n - n_free, 1 / (n - n_free)))
+        unit[left] = 0
+        unit[:n_free] /= -unit[:n_free].sum()
+        unit[n_free:] /= unit[n_free:].sum()
+        effects.append(unit @ y @ time)
+    variance = (n - 1) / n * np.sum((np.array(effects) - np.mean(effects)) ** 2)
+    made = estimate(panel, QUESTION, "synthetic_did", method=method).aggregate("treated_average")
+    assert made.std_error[0] == pytest.approx(np.sqrt(variance), rel=1e-10)
+
+
+def test_cohorts_are_averaged_by_their_treated_unit_periods() -> None:
+    panel = few(90, (4, 6))
+    first = panel.first_treated["event"]
+    whole = estimate(panel, QUESTION, "synthetic_did").aggregate("treated_average")
+    effects, cells = [], []
+    for g in (4, 6):
+        keep = np.isnan(first) | (first == g)
+        alone = replace(
+            panel,
+            units=panel.units[keep],
+            outcomes={"y": panel.outcomes["y"][keep]},
+            covariates={},
+            attributes={},
+            first_treated={"event": first[keep]},
+        )
+        effects.append(estimate(alone, QUESTION, "synthetic_did").aggregate("treated_average").effect[0])
+        cells.append(np.sum(first == g) * (8 - g + 1))
+    assert whole.effect[0] == pytest.approx(np.average(effects, weights=cells), rel=1e-10)
+
+
+def test_effects_are_found_where_the_treated_are_a_mixture_of_others() -> None:
+    rng = np.random.default_rng(8)
+    panel = few(30)
+    first = panel.first_treated["event"]
+    y = rng.normal(size=(30, 8)).cumsum(axis=1)
+    free = np.flatnonzero(np.isnan(first))[:2]
+    y[~np.isnan(first)] = 0.7 * y[free[0]] + 0.3 * y[free[1]]
+    y = y + np.where(first[:, None] <= simulated.PERIODS, 2.5, 0.0)
+    made = estimate(replace(panel, outcomes={"y": y}), QUESTION, "synthetic_did", method="synthetic_control")
+    assert made.effect == pytest.approx(np.full(4, 2.5), abs=1e-4)
+
+
+def test_synthetic_did_ignores_levels_of_units_and_synthetic_control_does_not() -> None:
+    panel = few()
+    rng = np.random.default_rng(9)
+    moved = panel.outcomes["y"] + 10 * rng.normal(size=(40, 1))
+    for method, same in (("synthetic_did", True), ("synthetic_control", False)):
+        before, after = (
+            estimate(replace(panel, outcomes={"y": y}), QUESTION, "synthetic_did", method=method).effect
+            for y in (panel.outcomes["y"], moved)
+        )
+        assert (np.abs(after - before).max() < 1e-6) == same
+
+
+def test_the_last_period_before_an_anticipated_event_is_one_of_treatment() -> None:
+    panel = few()
+    earlier = replace(panel, first_treated={"event": panel.first_treated["event"] - 1})
+    asked = estimate(panel, QUESTION.but(anticipation=1), "synthetic_did")
+    dated = estimate(earlier, QUESTION, "synthetic_did")
+    assert asked.effect == pytest.approx(dated.effect, rel=1e-12)
+    assert list(asked.event_time) == [-1, 0, 1, 2, 3]
+
+
+def test_a_proportional_effect_is_over_the_synthetic_mean() -> None:
+    panel = simulated.panel(n=40, seed=1, cohorts=(5,), level=9.0)
+    level = estimate(panel, QUESTION, "synthetic_did")
+    share = estimate(panel, QUESTION.but(scale="proportional"), "synthetic_did")
+    treated = panel.first_treated["event"] == 5
+    mean = panel.outcomes["y"][treated][:, 4:].mean(axis=0)
+    assert share.effect == pytest.approx(level.effect / (mean - level.effect), rel=1e-12)
+    assert np.isfinite(share.std_error).all()
+
+
+def single() -> Panel:
+    panel = few()
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(~np.isnan(first))[1:]] = np.nan
+    return replace(panel, first_treated={"event": first})
+
+
+def test_one_treated_unit_is_refused_or_has_an_effect_without_an_error_and_an_exact_test() -> None:
+    panel = single()
+    with pytest.raises(QuestionError, match="synthetic_did: cohort 5 has one unit"):
+        estimate(panel, QUESTION, "synthetic_did")
+    asked = QUESTION.but(min_cohort_size=1)
+    made = estimate(panel, asked, "synthetic_did")
+    assert np.isnan(made.std_error).all()
+    assert np.isnan(made.headline.std_error).all()
+    assert "randomization" in made.notes[0]
+    test = study.randomization(asked.sample(panel), "synthetic_did", statistic="estimate", permutations=99)
+    effects = []
+    for unit in range(40):
+        dates = np.where(np.arange(40) == unit, 5.0, np.nan)
+        placebo = replace(panel, first_treated={"event": dates})
+        effects.append(estimate(placebo, asked, "synthetic_did").headline.effect[0])
+    share = np.mean(np.abs(effects) >= abs(made.headline.effect[0]) - 1e-9)
+    assert test.p_value == pytest.approx(share)
+
+
+def test_an_estimate_without_errors_has_no_part_in_joint_inference() -> None:
+    made = estimate(single(), QUESTION.but(min_cohort_size=1), "synthetic_did")
+    assert not made.varies.any()
+    with pytest.raises(QuestionError, match="no term has a sampling variance"):
+        made.band()
+
+
+def test_one_comparison_unit_with_all_the_weight_leaves_no_jackknife() -> None:
+    panel = few()
+    y = panel.outcomes["y"].copy()
+    first = panel.first_treated["event"]
+    y[~np.isnan(first), :4] = y[np.flatnonzero(np.isnan(first))[0], :4]
+    y[np.isnan(first)] += np.arange(np.isnan(first).sum())[:, None] * 50
+    made = estimate(replace(panel, outcomes={"y": y}), QUESTION, "synthetic_did", method="synthetic_control")
+    assert np.isnan(made.std_error).all()
+    assert "one comparison unit has all the weight for cohort 5" in made.notes[0]
+
+
+def test_a_cohort_with_one_period_before_treatment_is_left_out_with_a_note() -> None:
+    panel = few(90, (2, 6))
+    made = estimate(panel, QUESTION, "synthetic_did")
+    assert set(made.cohort) == {6}
+    assert made.notes == ("cohort 2 left out: 1 of the 2 periods needed before treatment",)
+    with pytest.raises(QuestionError, match="no effect can be estimated: cohort 2 left out"):
+        estimate(few(40, (2,)), QUESTION, "synthetic_did")
+
+
+def test_gaps_and_covariates_are_refused_in_one_line() -> None:
+    with pytest.raises(QuestionError, match="synthetic_did: it cannot answer a question with gaps"):
+        estimate(simulated.panel(n=60, gaps=0.1), QUESTION, "synthetic_did")
+    with pytest.raises(QuestionError, match="synthetic_did: it cannot answer a question with covariates"):
+        estimate(few(), QUESTION.but(covariates=("x1",)), "synthetic_did")
+
+
+def test_fewer_than_two_units_that_stay_untreated_are_refused() -> None:
+    panel = few(40, (4, 6))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(np.isnan(first))[1:]] = 4
+    with pytest.raises(
+        QuestionError, match="two or more units that are never treated in the window, and there are 1"
+    ):
+        estimate(replace(panel, first_treated={"event": first}), QUESTION, "synthetic_did")
+
+
+BLOCK_DESIGNS = [
+    ("synthetic_did", {}),
+    ("synthetic_did", {"method": "synthetic_control"}),
+    ("generalized_synthetic_control", {"factors": 1}),
+]
+
+
+@pytest.mark.parametrize(("design", "options"), BLOCK_DESIGNS)
+def test_order_labels_calendar_and_measurement_do_not_matter(design: str, options: dict[str, str]) -> None:
+    panel = few(60, (4, 6))
+    plain = estimate(panel, QUESTION.but(cluster="state"), design, **options).by_event_time
+    order = np.random.default_rng(0).permutation(60)
+    moved = replace(
+        panel,
+        periods=panel.periods + 100,
+        outcomes={"y": -30 * panel.outcomes["y"][order]},
+        covariates={},
+        first_treated={"event": panel.first_treated["event"][order] + 100},
+        attributes={"state": panel.attributes["state"][order]},
+    )
+    other = estimate(moved, QUESTION.but(cluster="state"), design, **options).by_event_time
+    assert other.effect == pytest.approx(-30 * plain.effect, rel=1e-7)
+    assert other.std_error == pytest.approx(30 * plain.std_error, rel=1e-7)
+
+
+@pytest.mark.parametrize(("design", "options"), BLOCK_DESIGNS)
+def test_a_jackknife_covers_the_effect_about_as_often_as_it_says(
+    design: str, options: dict[str, str]
+) -> None:
+    covered = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        panel = few(60, (5,), seed)
+        since = panel.periods >= panel.first_treated["event"][:, None]
+        y = rng.normal(size=(60, 1)) + 0.3 * panel.periods + 1.5 * since + rng.normal(size=(60, 8))
+        table = estimate(replace(panel, outcomes={"y": y}), QUESTION, design, **options).headline.tidy()
+        covered.append(table.conf_low[0] <= 1.5 <= table.conf_high[0])
+    assert 0.85 <= np.mean(covered) <= 1.0

@@ -1,0 +1,385 @@
+"""`study table`: its cells are the designs' own answers, in LaTeX, HTML and Markdown that any label leaves whole."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import simulated
+import typer
+from plans import PANEL, PLAN
+
+from study import Panel, Question, QuestionError, compare, estimate, table_command
+from study import run as running
+from study.agreement import agreement_of
+from study.designs import find_design
+from study.plan import read_plan
+from study.power import smallest_effect
+from study.report.comparison import comparison_tables
+from study.report.design_table import assumed
+from study.report.estimate import as_table, estimate_table
+from study.report.table import Number, Table
+
+NASTY = r"a_b & 50% #1 {x} <y> ~ ^ \ $ | *"
+QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
+DESIGNS = ["twfe", "callaway_santanna", "imputation"]
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    made = simulated.panel(90, level=9.0)
+    return replace(made, outcomes={"y": made.outcomes["y"], "z": made.outcomes["y"] ** 2})
+
+
+@pytest.fixture(scope="module")
+def plan_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a plan with two outcomes and two events about a CSV file beside it."""
+    path = tmp_path_factory.mktemp("plan") / "study.toml"
+    text = PLAN
+    for old, new in {
+        str(PANEL): "mine.csv",
+        '["first_treated"]': '["first_treated", "later"]',
+        '"count"]': '"count", "y2"]',
+        '["x1"]': '["x2"]',
+        'count = "A_count"': 'count = "A_count"\ny2 = "Another"',
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(f'{text}[[events]]\nname = "later"\ntitle = "later"\nshort = "L"\nlabel = "sim2"\n')
+    table = pd.read_csv(PANEL)
+    table.assign(y2=table["count"] + 1, later=table.first_treated).to_csv(
+        path.with_name("mine.csv"), index=False
+    )
+    return path
+
+
+def cells(table: Table, block: int, label: str, below: int = 0) -> list[object]:
+    """Return the cells of a line of a block, or of the line below it."""
+    lines = table.blocks[block].lines
+    at = next(k for k, line in enumerate(lines) if line.label == label)
+    return [cell.value if isinstance(cell, Number) else cell for cell in lines[at + below].cells]
+
+
+def invoke(*arguments: object) -> None:
+    """Call the command in this process."""
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    table_command.add_to(app)
+    app(["table", *map(str, arguments)], standalone_mode=False)
+
+
+def test_every_cell_for_a_panel_is_the_design_asked_directly(panel: Panel) -> None:
+    questions = [QUESTION, QUESTION.but(scale="log1p")]
+    table, power = table_command.of_panel(panel, questions, ["y", "z"], DESIGNS, draws=99, seed=4)
+    assert list(table.headings) == ["y", "z"]
+    for block, question in enumerate(questions):
+        found = compare(panel, question, DESIGNS, ["y", "z"], draws=99, seed=4)
+        assert cells(table, block, "Designs agree, p-value") == list(found.tests()["sup_t_p_value"])
+        for number, name in enumerate(DESIGNS, start=1):
+            label = f"({number}) {find_design(name).title}"
+            fits = [estimate(panel, question.but(outcome=o), name).headline for o in ("y", "z")]
+            assert cells(table, block, label) == [fit.effect[0] for fit in fits]
+            assert cells(table, block, label, below=1) == [fit.std_error[0] for fit in fits]
+            could = [smallest_effect(fit) for fit in fits]
+            assert cells(power, block, label) == [x for p in could for x in (p.units, p.percent)]
+    treated = int((~np.isnan(panel.first_treated["event"])).sum())
+    assert cells(table, 2, "Units") == [90, 90]
+    assert cells(table, 2, "Units treated") == [treated, treated]
+
+
+def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(plan_path: Path) -> None:
+    own = 'label = "CS"\noptions = { method = "reg" }\nquestion = { covariates = ["x2"] }'
+    path = plan_path.with_name("covariates.toml")
+    path.write_text(plan_path.read_text().replace('label = "CS"', own))
+    plan, panel = read_plan(path), running.load(read_plan(path))
+    (table, _power) = table_command.of_plan(path, ["sim1/count/log1p"])
+    assert list(table.headings) == ["A_count"]
+    asked = {"CS": ("callaway_santanna", {"method": "reg"}, ("x2",)), "ES": ("event_study", {}, ())}
+    for number, (label, (name, options, covariates)) in enumerate(asked.items(), start=1):
+        question = Question("count", "first_treated", scale="log1p", horizon=3, covariates=covariates)
+        fit = estimate(panel, question, name, **options).headline
+        assert cells(table, 0, f"({number}) {label}") == [fit.effect[0]]
+        assert cells(table, 0, f"({number}) {label}", below=1) == [fit.std_error[0]]
+    tasks = [plan.task(plan.events[0], "count", "log1p", row) for row in plan.rows]
+    fits = {t.row.label: find_design(t.row.name)(t.question.sample(panel), **t.options) for t in tasks}
+    found = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
+    assert cells(table, 0, "Designs agree, p-value") == [found.sup_t.p_value]
+    assert cells(table, 0, "Designs compared") == [2]
+
+
+def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> None:
+    asked = ["sim2", "sim1/y2/log1p", "sim1/count", "sim1/count"]
+    second, _, first, power = table_command.of_plan(plan_path, asked, ["twfe", "imputation"])
+    assert (second.name, first.name, power.name) == ("sim2-designs", "sim1-designs", "sim1-designs-power")
+    assert [list(table.headings) for table in (second, first)] == [["A_count"], ["A_count", "Another"]]
+    assert [block.title for block in first.blocks] == ["Panel A. Share", "Panel B. Log", "Panel C. Sample"]
+    assert [block.title for block in second.blocks] == ["Panel A. Share", "Panel B. Sample"]
+    labels = [line.label for line in first.blocks[0].lines if line.label.startswith("(")]
+    assert labels == ["(1) TWFE", f"(2) {find_design('imputation').title}"]
+
+
+def test_a_refusal_is_a_dash_with_its_reason_and_finds_nothing(panel: Panel) -> None:
+    question = QUESTION.but(comparison="never_treated")
+    table, power = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna", "event_study"])
+    label = f"(2) {find_design('event_study').title}"
+    assert cells(table, 0, label) == ["–"]
+    assert 'comparison="never_treated"' in table.notes[-1]
+    assert np.isnan(cells(power, 0, label)).all()
+    assert "Designs agree, p-value" not in [line.label for line in table.lines]
+
+
+def test_the_first_design_that_answers_says_what_could_be_found(panel: Panel) -> None:
+    question = QUESTION.but(comparison="never_treated")
+    table, _ = table_command.of_panel(panel, [question], ["y"], ["event_study", "callaway_santanna"])
+    fit = estimate(panel, question, "callaway_santanna").headline
+    assert cells(table, 0, "Detectable effect, (2)") == [smallest_effect(fit).effect]
+
+
+def test_tables_that_are_taller_than_a_page_are_one_a_scale(panel: Panel) -> None:
+    questions = [QUESTION, QUESTION.but(scale="log1p")]
+    names = ["twfe", "callaway_santanna", "imputation", "etwfe", "lp_did", "stacked", "sun_abraham"]
+    tables = table_command.of_panel(panel, questions, ["y"], names, draws=99)
+    assert [table.name for table in tables] == ["designs-1", "designs-2", "designs-power"]
+    assert "log(1 + outcome)" in tables[1].caption
+    assert len(table_command.of_panel(panel, questions, ["y"], names[:6], draws=99)) == 2
+
+
+def test_the_notes_say_what_is_estimated_by_whom_and_under_which_assumptions(panel: Panel) -> None:
+    table, power = table_command.of_panel(panel, [QUESTION.but(cluster="state")], ["y"], DESIGNS, draws=99)
+    notes = " ".join(table.notes)
+    assert "the average over event times 0 to 2, with equal weights in (2), (3)" in notes
+    assert "a coefficient, not an average effect in (1)" in notes
+    assert "Standard errors in parentheses, clustered by state" in notes
+    assert "the same effect in every cohort and event time in (1)" in notes
+    assert f"simulated, checksum {panel.checksum}" in notes
+    assert "(99 draws)" in notes
+    assert "two-sided 5% test finds with 80% power" in power.notes[0]
+
+
+def test_trends_are_assumed_given_covariates_where_the_question_has_some(panel: Panel) -> None:
+    plain = assumed(estimate(panel, QUESTION, "callaway_santanna"))
+    given = assumed(estimate(panel, QUESTION.but(covariates=("x1",)), "callaway_santanna"))
+    assert "parallel trends" in plain
+    assert not any("covariate" in each for each in plain)
+    assert "parallel trends given covariates" in given
+    assert "parallel trends" not in given
+
+
+def test_the_bytes_are_the_same_for_any_number_of_processes(plan_path: Path, tmp_path: Path) -> None:
+    path = plan_path.with_name("learning.toml")
+    learning = 'name = "dml_panel"\noptions = { learner = "linear", folds = 2, repetitions = 1 }'
+    path.write_text(plan_path.read_text().replace('name = "twfe"', learning))
+    for jobs in (1, 2):
+        arguments = ["--plan", path, "--jobs", jobs, "--cache", tmp_path / f"cache{jobs}"]
+        invoke("sim1/count/log1p", *arguments, "--output", tmp_path / f"{jobs}.tex")
+    first, second = (tmp_path / f"{jobs}.tex" for jobs in (1, 2))
+    assert first.read_bytes() == second.read_bytes()
+    assert rb"\label{tab:sim1-designs}" in first.read_bytes()
+
+
+def test_a_csv_of_ones_own_is_printed_or_written_in_each_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(PANEL).rename(columns={"unit": "lab", "time": "year", "count": NASTY})
+    table.to_csv(tmp_path / "my.csv", index=False)
+    asked = ["--panel", tmp_path / "my.csv", "--unit", "lab", "--time", "year", "--event", "first_treated"]
+    asked += ["--outcome", "y", "--outcome", NASTY, "--designs", "twfe, imputation", "--draws", 99]
+    for ending, kind in {".tex": "latex", ".html": "html", ".md": "md"}.items():
+        invoke(*asked, "--format", kind)
+        printed = capsys.readouterr().out
+        path = tmp_path / "out" / f"table{ending}"
+        invoke(*asked, "--output", path)
+        assert capsys.readouterr().out == f"Written: {path}\n"
+        assert path.read_text(encoding="utf-8") == printed
+    own = Panel.from_long(table, unit="lab", time="year", first_treated="first_treated", outcomes="y")
+    fit = estimate(own, Question("y", "first_treated"), "imputation").headline
+    assert f"| {fit.effect[0]:.3f} |" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what to show"),
+        (["--outcome", "y"], "say what to show"),
+        (["--outcome", "y", "--event", "e", "--plan", "study.toml"], "say what to show"),
+        (["sim1", "--plan", "study.toml", "--lag", "1"], "--lag goes with --outcome and --event"),
+        (["sim1", "--plan", "study.toml", "--outcome", "y"], "--outcome goes with"),
+        (["sim1", "--plan", "study.toml", "--designs", "twef"], 'Did you mean "twfe"'),
+        (["sim1", "--plan", "study.toml", "--designs", ", "], "--designs is empty"),
+        (["sim1", "--plan", "study.toml", "--format", "pdf"], 'no format "pdf"'),
+        (["sim", "--plan", "study.toml"], 'no question "sim"'),
+        (["sim1/cuont", "--plan", "study.toml"], 'Did you mean "count"'),
+        (["sim1", "--plan", "absent.toml"], "no such plan"),
+        (["sim1", "--plan", "study.toml", "--draws", "0"], "draws is 0"),
+        (["--outcome", "papers", "--event", "first_acc"], 'Did you mean "first_accelerator"'),
+        (
+            ["--outcome", "papers", "--outcome", "papesr", "--event", "first_accelerator"],
+            'Did you mean "papers"',
+        ),
+        (["--outcome", "papers", "--event", "first_accelerator", "--scale", "logs"], 'no scale "logs"'),
+        (["--panel", "no.csv", "--outcome", "papers", "--event", "e"], "no.csv"),
+        (["--panel", "cvrp", "--outcome", "papers", "--event", "e"], 'Did you mean "cvpr"'),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_nothing_is_written(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study.toml").write_text(PLAN)
+    given = [str(tmp_path / a) if a.endswith(".toml") else a for a in arguments]
+    with pytest.raises(Exception, match=re.escape(said)) as error:
+        invoke(*given, "--output", tmp_path / "t.tex", "--cache", tmp_path / "kept")
+    assert type(error.value).__module__ == "study.errors"
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_of_the_command_exits_with_two_on_one_line(tmp_path: Path) -> None:
+    program = "from study.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "table", "--outcome", "papers"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("study: study table: say what to show")
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_asked_is_refused_before_any_design_has_worked(panel: Panel, monkeypatch) -> None:
+    def work(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("a design worked")
+
+    monkeypatch.setattr("study.comparison.compare", work)
+    with pytest.raises(QuestionError, match='Did you mean "y"'):
+        table_command.of_panel(panel, [QUESTION], ["y", "yy"], DESIGNS)
+
+
+@pytest.fixture(scope="module")
+def nasty(panel: Panel, plan_path: Path) -> dict[str, bytes]:
+    """Return all tables of this part with labels that are commands in LaTeX, HTML and Markdown."""
+    renamed = replace(
+        panel,
+        name=NASTY,
+        outcomes={NASTY: panel.outcomes["y"], "z": panel.outcomes["z"]},
+        first_treated={NASTY: panel.first_treated["event"]},
+        attributes={NASTY: panel.attributes["state"]},
+    )
+    question = QUESTION.but(outcome=NASTY, event=NASTY, cluster=NASTY)
+    labelled = [("imputation", {}, NASTY), "callaway_santanna", ("twfe", {}, "a|b")]
+    compared = compare(renamed, question, labelled, [NASTY, "z"], draws=99)
+    path = plan_path.with_name("nasty.toml")
+    quoted = NASTY.replace("\\", "\\\\")
+    path.write_text(
+        PLAN.replace('label = "ES"', f'label = "{quoted}"')
+        .replace('"A_count"', f'"{quoted}"')
+        .replace('label = "sim1"', 'label = "sim_1%"')
+    )
+    tables = [
+        *table_command.of_panel(renamed, [question], [NASTY, "z"], DESIGNS, draws=99),
+        *table_command.of_plan(path, ["sim_1%", "sim_1%/count/log1p"]),
+    ]
+    fit = estimate(renamed, question, "callaway_santanna").aggregate("event")
+    return {
+        kind: b"\n".join(
+            [
+                *(t.formatted(kind) for t in tables),
+                comparison_tables(compared, kind),
+                estimate_table(fit, kind),
+            ]
+        )
+        for kind in ("latex", "html", "md")
+    }
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+def test_the_latex_of_any_label_compiles_alone_without_overfull_boxes(
+    nasty: dict[str, bytes], tmp_path
+) -> None:
+    start = rb"""\documentclass{article}
+\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{lmodern}
+\usepackage{array,booktabs,siunitx,threeparttable}
+\begin{document}
+"""
+    (tmp_path / "alone.tex").write_bytes(start + nasty["latex"] + rb"\end{document}")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "Float too large" not in done.stdout
+
+
+class Parsed(HTMLParser):
+    """The text of an HTML fragment and its tags, each of which has to be closed in its order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[int] = []  # columns of each, with cells that reach into it from the row above
+        self.reach = 0
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append(self.reach)
+            self.reach = 0
+        if tag in ("td", "th"):
+            spans = dict(attrs)
+            self.rows[-1] += int(spans.get("colspan") or 1)
+            self.reach += int(spans.get("rowspan") or 1) - 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_the_html_of_any_label_is_well_formed_and_shows_it(nasty: dict[str, bytes]) -> None:
+    for fragment in re.findall(r"<figure.*?</figure>", nasty["html"].decode(), re.S):
+        parsed = Parsed()
+        parsed.feed(fragment)
+        parsed.close()
+        assert parsed.open == []
+        assert len(set(parsed.rows)) == 1
+        assert NASTY in parsed.words
+
+
+def test_the_markdown_of_any_label_has_as_many_cells_in_each_row(nasty: dict[str, bytes]) -> None:
+    lines = nasty["md"].decode().splitlines()
+    tables: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("|"):
+            tables[-1].append(line)
+        elif tables[-1]:
+            tables.append([])
+    shapes = [{len(re.findall(r"(?<!\\)\|", line)) for line in table} for table in tables if table]
+    assert len(shapes) >= 6
+    assert all(len(shape) == 1 for shape in shapes)
+
+
+def test_one_estimate_is_a_table_of_its_terms(panel: Panel) -> None:
+    path = estimate(panel, QUESTION).aggregate("event")
+    table, rows = as_table(path), path.tidy()
+    assert [line.label for line in table.lines] == list(rows.term)
+    assert [line.cells[0].value for line in table.lines] == list(rows.estimate)
+    reference = next(line for line in table.lines if line.label == "event -1")
+    assert [cell.text for cell in reference.cells] == ["0.000", "", "", ""]
+    assert "at 80% power" in " ".join(table.notes)
+    assert estimate_table(path, "md") == table.markdown()

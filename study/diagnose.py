@@ -109,20 +109,37 @@ def diagnose(
         sample = task.question.sample(panel)
         fit = design(sample, **task.options)
         checks = []
-        for job in _jobs(plan, task, sample, fit, placebos):
-            try:
-                checks.append(Check(job, job.make()))
-            except QuestionError as refusal:
-                checks.append(Check(job, None, str(refusal)))
+        for job in jobs_of(plan, task, sample, fit, placebos):
+            checks.append(checked(job))
             if progress is not None:
                 progress(job.name)
     return Verdict(plan, task, design, fit, tuple(checks))
 
 
-def _jobs(
+def checked(job: Job) -> Check:
+    """Make one diagnostic, or say why it cannot be made."""
+    try:
+        return Check(job, job.make())
+    except QuestionError as refusal:
+        return Check(job, None, str(refusal))
+
+
+def jobs_of(
     plan: Plan, task: Task, sample: Sample, fit: Estimate, placebos: Mapping[str, Panel]
 ) -> Iterator[Job]:
-    """Yield the diagnostics in the order of the page, without those that are about other designs."""
+    """Yield the diagnostics in the order of the page, without those that are about other designs.
+
+    Parameters
+    ----------
+    plan : Plan
+    task : Task
+    sample : Sample
+        Of the task's question.
+    fit : Estimate
+        The task's answer.
+    placebos : mapping of str to Panel
+        By label, panels on whose outcome the event should have no effect.
+    """
     yield from _against(plan, task, sample, fit, placebos)
     yield from _overturning(plan, task, sample, fit)
     uncertain = partial(
@@ -139,6 +156,8 @@ def _jobs(
     if find_design(task.row.name).draws:
         seeds = partial(of.seeds, sample, task.row.name, level=task.level, **task.options)
         yield Job("seeds", UNCERTAINTY, 2, seeds)
+
+
 
 
 def _against(
@@ -200,7 +219,7 @@ def _curve(plan: Plan, task: Task, panel: Panel) -> Finding:
         panel,
         task.question.but(covariates=()),
         designs=[(row.name, row.options) for row in designs.values()],
-        scales=[name for name in get_args(Scale) if name in plan.scales],
+        scales=sorted(set(get_args(Scale)) & set(plan.scales), key=list(plan.scales).index),
         populations=plan.populations,
         comparisons=get_args(Comparison),
         covariates=list(covariates),

@@ -366,6 +366,61 @@ class Estimate:
 
         return plot_estimate(self, level)
 
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        """Terms as rows of a table of the package maketables; see :mod:`study.report.plugin`."""
+        from study.report.plugin import coefficient_table
+
+        return coefficient_table(self)
+
+    def __maketables_stat__(self, key: str) -> int | float | str | None:
+        """Return what the estimate rests on by maketables' key, None where it has none of it."""
+        from study.report.plugin import statistic
+
+        return statistic(self, key)
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        """The outcome on its scale."""
+        from study.report.plugin import outcome
+
+        return outcome(self)
+
+    @property
+    def __maketables_fixef_string__(self) -> str | None:
+        """The fixed effects of a regression, joined by "+"."""
+        from study.report.plugin import fixed_effects
+
+        return fixed_effects(self)
+
+    @property
+    def __maketables_vcov_info__(self) -> dict[str, str]:
+        """The small-sample convention, and what errors are clustered by."""
+        from study.report.plugin import cluster
+
+        return {"vcov_type": self.convention, "clustervar": cluster(self)}
+
+    @property
+    def __maketables_var_labels__(self) -> dict[str, str]:
+        """Labels of averages only: a table shares labels, and others could rename another model's variables."""
+        from study.report.plugin import AVERAGES
+
+        return AVERAGES
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        """What the keys of ``__maketables_stat__`` mean."""
+        from study.report.plugin import LABELS
+
+        return LABELS
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        """The keys that a table shows unless told otherwise."""
+        from study.report.plugin import DEFAULTS
+
+        return DEFAULTS
+
 
 def joint(*estimates: Estimate) -> Joint:
     """Return all terms that vary with their joint sampling distribution, on the union of the samples.

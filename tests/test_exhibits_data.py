@@ -125,7 +125,7 @@ def test_a_lag_moves_dates_and_a_population_takes_others_out(paper):
     later = timing.timed_event(plan, panel, Event("first_cluster_grant", "t", "s", "l", question={"lag": 1}))
     dates = panel.first_treated["first_cluster_grant"]
     assert at_once.by_period == dict(sorted(Counter(d for d in dates if 2013 < d < 2025).items()))
-    assert later.by_period == dict(sorted(Counter(d + 1 for d in dates if 2012 < d < 2024).items()))
+    assert later.by_period == dict(sorted(Counter(d + 1 for d in dates if 2013 < d < 2024).items()))
     british = timing.timed_event(
         plan, panel, Event("first_uk_gpu", "t", "s", "l", question={"population": "uk_gpu"})
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simulated
-from plans import PANEL, PLAN
+from plans import PANEL, PLAN, ROOT
 
 import study
 from study import diagnose
@@ -256,6 +256,8 @@ def test_the_smallest_estimate_without_one_cohort_is_that_of_the_sample_without_
     smallest = min(without, key=without.__getitem__)
     line = lines(made["leave_one_out"].tables[0])["Panel B. Log", "One cohort"]
     assert line.cells[2].value == pytest.approx(without[smallest])
+    whole = find_design(task.row.name)(sample).headline.effect[0]
+    assert line.cells[6].value == sum(effect * whole <= 0 for effect in without.values())
     assert line.cells[3] == smallest
 
 
@@ -363,15 +365,53 @@ def test_what_a_plan_does_not_allow_is_left_out_without_an_error(setting: Settin
     assert verdicts(bare).tables
 
 
+def test_diagnostics_of_a_headline_with_learners_are_about_the_first_design_without(
+    tmp_path: Path, made: dict[str, Exhibited]
+) -> None:
+    plan = replace(planned(tmp_path, PLAN + EXTRA + LEARNED).under("dml_stacked"), scales={"log1p": "Log"})
+    setting = setting_of(plan, answered=False)
+    assert plan.headline.label == "ML"
+    assert shared.main_row(plan).label == "CS"
+    line = lines(placebos(setting).tables[0])["Panel A. Log", "Other"]
+    assert line == lines(made["placebos"].tables[0])["Panel B. Log", "Other"]
+
+
+def test_the_command_of_a_number_shows_its_design_whatever_the_headline(
+    setting: Setting, made: dict[str, Exhibited]
+) -> None:
+    for traced in made["leave_one_out"].numbers:
+        command = traced.source.command
+        question, design = command.removeprefix("study diagnose ").split(" --design ")
+        for plan in (setting.plan, setting.plan.under("twfe")):
+            task = plan.ask(question, design)
+            assert traced.source.design == f"{task.row.label} ({task.row.name})"
+            assert f"scale={task.scale}" in traced.source.question
+
+
 def test_nothing_is_shown_where_the_headline_refuses_the_question(setting: Setting) -> None:
     varying = replace(setting.plan, question=setting.plan.question | {"covariates": ["x1"]})
     varying = replace(varying, placebos={}).under("event_study")
     bare = Setting(replace(varying, rows=(varying.headline,), neighbours=""), setting.panel, {})
-    refused = shared.verdict_of(bare, "log1p")
-    if not isinstance(refused, str):
-        pytest.skip("event_study takes covariates now; ask another design for the impossible")
+    assert isinstance(shared.verdict_of(bare, "log1p"), str)
     for make in set(EXHIBITS) - {heterogeneity}:  # whose design is its own
         assert make(bare) == Exhibited(), make.__name__
+
+
+def test_the_papers_placebo_fields_are_compared_with_its_outcome_university_by_university() -> None:
+    plan = replace(read_plan(ROOT / "paper/study.toml"), scales={"log1p": "Log"})
+    panels = other_panels(plan.placebos)
+    setting = Setting(plan, study.load_panel(plan.panel), {}, panels)
+    numbers = {traced.name: traced for traced in placebos(setting).numbers}
+    task = shared.plan_task(plan, "log1p")
+    ours, theirs = (
+        find_design(task.row.name)(task.question.sample(panel), **task.options).headline
+        for panel in (setting.panel, panels["robotics"])
+    )
+    less = numbers["PlaceboLogOnepRoboticsLess"]
+    assert float(less.value.replace("\N{MINUS SIGN}", "-")) == round(ours.effect[0] - theirs.effect[0], 3)
+    assert less.source.checksum == setting.panel.checksum
+    apart = float(np.hypot(ours.std_error[0], theirs.std_error[0]))
+    assert float(numbers["PlaceboLogOnepRoboticsLessError"].value) < apart  # they share universities
 
 
 def test_an_exhibit_is_the_same_bytes_again_from_a_new_setting(

@@ -29,30 +29,11 @@ def hostile(place: str) -> str:
     return f'<script>alert("{place}")</script> & <img src="https://example.org/{place}.png"> \\VAR{{7*7}}'
 
 
-PLACES = [
-    "title",
-    "summary",
-    "plan",
-    "headline",
-    "panel",
-    "package",
-    "section",
-    "exhibit",
-    "sentence",
-    "caption",
-    "heading",
-    "span",
-    "block",
-    "label",
-    "cell",
-    "note",
-    "figure",
-    "name",
-    "value",
-    "quantity",
-    "question",
-    "command",
-]
+PLACES = re.findall(
+    r"\w+",
+    "title summary plan headline panel package section exhibit verdict sentence caption heading span block label cell "
+    "note figure name value quantity question command",
+)
 
 
 def table(name: str, columns: int, caption: str, place: Callable[[str], str] = str) -> Table:
@@ -111,7 +92,11 @@ def shown() -> list[tuple[Exhibit, Exhibited]]:
         numbers=(*numbers, traced("Gamma", "7", "study run")),
         sentences=("The first finding.", hostile("sentence")),
     )
-    second = Exhibited(tables=(table("third", 3, "A third table"),), sentences=("The verdict.",))
+    second = Exhibited(
+        tables=(table("third", 3, "A third table"),),
+        numbers=(traced("Delta", "8", "study run"),),
+        sentences=(hostile("verdict"),),
+    )
 
     def unused(setting):
         raise AssertionError("a page asks no exhibit anything")
@@ -391,7 +376,7 @@ def test_numbers_stand_closed_with_their_sources_once_for_all_that_share_them(br
         "return [...document.querySelectorAll('details.numbers tbody tr')]"
         ".map(r => [...r.cells].map(c => c.textContent.trim()))"
     )
-    assert re.findall(rb"<details[^>]*>", content) == [b'<details class="numbers">', b"<details>"], (
+    assert re.findall(rb"<details[^>]*>", content) == [b'<details class="numbers">'] * 2 + [b"<details>"], (
         "none is open"
     )
     source = "Question: {} Data: cvpr Checksum: abc123 Seed: 3 Command: {}"
@@ -401,6 +386,8 @@ def test_numbers_stand_closed_with_their_sources_once_for_all_that_share_them(br
         ["Gamma", "what Gamma is", "7"],
         [source.format(hostile("question"), hostile("command"))],
         [hostile("name"), hostile("quantity"), hostile("value")],
+        [source.format("event=x", "study run")],
+        ["Delta", "what Delta is", "8"],
     ]
 
 

@@ -14,7 +14,7 @@ from plans import PLAN
 from study import Panel, Question, QuestionError, diagnostics, working
 from study import run as running
 from study.designs import all_designs, find_design
-from study.diagnose import AGAINST, UNCERTAINTY, Check, Verdict, _jobs
+from study.diagnose import AGAINST, UNCERTAINTY, Check, Verdict, jobs_of
 from study.diagnostics.nuisances import NuisanceQuality
 from study.diagnostics.refits import Refits, Row
 from study.diagnostics.seeds import Seeds
@@ -199,7 +199,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
         sample = task.question.sample(whole)
         design = find_design(name)
         fit = design(sample, **task.options)
-        jobs = [job for job in _jobs(plan, task, sample, fit, {}) if job.name in ("nuisances", "seeds")]
+        jobs = [job for job in jobs_of(plan, task, sample, fit, {}) if job.name in ("nuisances", "seeds")]
         made[name] = Verdict(plan, task, design, fit, tuple(Check(job, job.make()) for job in jobs))
     return made
 

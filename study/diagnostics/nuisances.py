@@ -53,6 +53,9 @@ class NuisanceQuality:
         Predicted treatment, by learner.
     level : float
         Coverage of the intervals.
+    draw_errors : dict of str to float
+        By learner that has an estimate: what the draws of the folds leave to chance in it, which the standard error
+        leaves out; NaN for one draw.
     """
 
     design: str
@@ -63,6 +66,7 @@ class NuisanceQuality:
     refused: tuple[tuple[str, str], ...]
     propensities: dict[str, Propensities]
     level: float
+    draw_errors: dict[str, float]
 
     @property
     def title(self) -> str:
@@ -195,7 +199,7 @@ def nuisances(
         with working(progress=None, jobs=1):  # there is nothing to learn in it
             known = first.known()
         scores: list[Score] = []
-        fits, propensities, refused = {}, {}, []
+        fits, propensities, draw_errors, refused = {}, {}, {}, []
         for learner, given in used.items():
             with telling(learner):
                 predicted = asked[learner].predicted()
@@ -207,7 +211,9 @@ def nuisances(
             propensities[learner] = propensities_of(first, judged[first.said[first.treatment]])
             try:
                 with working(progress=None):  # what the design learns has been learned
-                    fits[learner] = Row.of(learner, headline(sample, design, given), level)
+                    average = headline(sample, design, given)
+                fits[learner] = Row.of(learner, average, level)
+                draw_errors[learner] = float(average.draw_error[0])
             except QuestionError as reason:
                 refused.append((learner, str(reason)))
     if not fits:
@@ -221,6 +227,7 @@ def nuisances(
         tuple(refused),
         propensities,
         level,
+        draw_errors,
     )
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.designs import find_design
-from study.distributions import two_sided_p
+from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.panel import FloatArray
+from study.power import POWER
 from study.question import Question, Sample
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Row:
     def reach(self) -> float:
         """The largest absolute effect that the interval does not exclude."""
         return max(abs(self.conf_low), abs(self.conf_high))
+
+    @property
+    def detectable(self) -> float:
+        """The effect that a test at the interval's level would find with 80% power, by the normal."""
+        return (self.conf_high - self.conf_low) / 2 + quantile(POWER) * self.std_error
 
 
 @dataclass(frozen=True)

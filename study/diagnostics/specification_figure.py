@@ -21,17 +21,17 @@ HEADINGS = {
     "comparison": "Comparison group",
     "covariates": "Covariates",
 }
-SMALL = 7
-LONGEST = 34
+SMALL = 7.5
+LONGEST = 38
 MANY = 25
 
 
 def curve_figure(curve: SpecificationCurve) -> Figure:
     """Draw a column for each scale: estimates with intervals and band above, the choices made below."""
-    from study.report.canvas import GREY, canvas
+    from study.report.canvas import FULL, GREY, canvas
 
     lines = _lines(curve)
-    with canvas(7.0, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
+    with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
         scales, cut = list(curve.medians), False
         ratios = [2.4, 0.14 * len(lines)]
         axes = figure.subplots(2, len(scales), squeeze=False, sharex="col", height_ratios=ratios)

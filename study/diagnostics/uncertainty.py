@@ -90,6 +90,10 @@ class Uncertainty:
         )
         return (*said, *(f"Not offered: {label}, because {reason}" for label, reason in self.refused))
 
+    def with_test(self, randomization: Randomization) -> Uncertainty:
+        """Return the same with a randomization test that was made elsewhere."""
+        return replace(self, randomization=randomization)
+
     def tidy(self) -> pd.DataFrame:
         """Return one row a way of inference; the randomization test has a p-value only."""
         import pandas as pd

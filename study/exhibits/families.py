@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from study.agreement import Agreement, agreement_of
 from study.designs import find_design
@@ -81,10 +82,48 @@ def families_table(setting: Setting, scale: str, gaps: dict[str, dict[str, Agree
             "detectable effect at 80% power and 5% size. A contrast is an event without compute; a difference from "
             "it has its standard error from the joint influence of both estimates.",
             f"{len(plan.families)} families are as many chances: no line is a finding of its own.",
+            *_smallest(setting, scale),
             *_few(setting),
             *refusals(every),
         ],
     )
+
+
+class Smallest(NamedTuple):
+    """The smallest randomization p-value over families, and what is left of it once all of them count."""
+
+    event: Event
+    p_value: float
+    adjusted: float
+    families: int
+
+
+def smallest_p(setting: Setting, scale: str) -> Smallest | None:
+    """Return the smallest randomization p-value of the first outcome, alone and by Holm over all families."""
+    from statsmodels.stats.multitest import multipletests
+
+    tested = [
+        (event, result.randomization.p_value)
+        for event in setting.plan.families
+        for result in _answers(setting, event, scale)[:1]
+        if result.randomization is not None
+    ]
+    if not tested:
+        return None
+    p_values = [p_value for _, p_value in tested]
+    adjusted = multipletests(p_values, method="holm")[1]
+    least = p_values.index(min(p_values))
+    return Smallest(tested[least][0], p_values[least], float(adjusted[least]), len(tested))
+
+
+def _smallest(setting: Setting, scale: str) -> list[str]:
+    found = smallest_p(setting, scale)
+    if found is None:
+        return []
+    return [
+        f"The smallest randomization p-value, {p_text(found.p_value)} for {found.event.short}, is "
+        f"{p_text(found.adjusted)} by Holm over {found.families} families."
+    ]
 
 
 def _few(setting: Setting) -> list[str]:
@@ -228,6 +267,16 @@ def _numbers(setting: Setting, gaps: dict[str, dict[str, dict[str, Agreement]]])
                     }
                 yield from _traced(setting, task, macro_name(event.label, scale, outcome), told)
     first = plan.task(plan.families[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
+    for scale in plan.scales:
+        found = smallest_p(setting, scale)
+        if found is not None:
+            task = plan.task(found.event, next(iter(plan.outcomes)), scale, plan.headline)
+            told = {
+                "Smallest": (found.event.short, "family with the smallest randomization p-value"),
+                "SmallestP": (p_text(found.p_value), "smallest randomization p-value over families"),
+                "SmallestHolm": (p_text(found.adjusted), f"the same by Holm over {found.families} families"),
+            }
+            yield from _traced(setting, task, macro_name("families", scale), told)
     told = {
         "Answered": (
             str(sum(result.headline is not None for _, result in _first(setting))),

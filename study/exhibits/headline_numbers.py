@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from study.exhibits.exhibit import Setting, Source, Traced, source_of
 from study.plan import Event, Task
+from study.power import POWER, SIZE
 from study.report.latex import macro_name
 from study.report.notes import p_text
 from study.results import Result, Term
@@ -40,6 +41,9 @@ def _of_plan(setting: Setting) -> Iterator[Traced]:
         ("FirstYear", str(panel.periods[0]), "first period of the panel"),
         ("LastYear", str(panel.periods[-1]), "last period of the panel"),
         ("Permutations", str(plan.permutations), "permutations of the randomization test"),
+        ("Power", f"{100 * POWER:g}", "power at which minimum detectable effects are given, percent"),
+        ("TestSize", f"{100 * SIZE:g}", "size of tests, percent"),
+        ("BandDraws", str(plan.band_draws), "draws of bands and tests"),
         ("Level", f"{100 * plan.level:g}", "level of intervals, percent"),
         ("Horizon", str(plan.question.get("horizon", "")), "last event time in the average"),
         ("DesignRows", str(len(plan.rows)), "designs in the main tables"),

@@ -1,25 +1,28 @@
-"""Who gains from the main event: effects by group, and what a rule for giving grants would add."""
+"""Who gains from the main event, by group or by rule for giving grants."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from study.errors import QuestionError
 from study.exhibits.exhibit import Exhibited, Setting, Traced, draw
 from study.exhibits.verdicts import traced
 from study.gains.allocation import Policy, policy
+from study.gains.figures import group_figure, plain
 from study.gains.group_effects import GroupEffects, effects_by_group
 from study.gains.page import ask, caveats, usual_groupings
 from study.gains.scored import score
+from study.learners import Learner
 from study.plan import Task
 from study.report.notes import REFUSED, p_cell, p_text
 from study.report.table import Block, Line, Number, Table, error
 from study.threads import one_thread
 
 EXHIBIT = "heterogeneity"
-LEARNER = "forest"
+LEARNER: Learner = "forest"
 # Half as many draws of the folds as `study gains` makes, and no causal forest, so that it takes a minute or two.
 REPETITIONS = 5
 
@@ -43,8 +46,6 @@ def heterogeneity(setting: Setting) -> Exhibited:
         return Exhibited()
     if not made.groups:
         return Exhibited()
-    from study.gains.figures import group_figure
-
     event, plan = made.task.event, setting.plan
     drawing = draw(
         EXHIBIT,
@@ -82,7 +83,7 @@ def found(setting: Setting) -> Heterogeneity:
     sample = task.question.sample(setting.panel)
     by = usual_groupings(task, sample)
     within = tuple(one for one in by if one not in setting.panel.covariates)
-    tests = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed}
+    tests: dict[str, Any] = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed}
     with one_thread():
         scores = score(sample, learner=LEARNER, groups=within, repetitions=REPETITIONS, seed=plan.seed)
         groups, refused = [], []
@@ -132,7 +133,7 @@ def _table(setting: Setting, made: Heterogeneity) -> Table:
 
 
 def _heading(one: GroupEffects) -> str:
-    by = one.groups.by.replace("=", " ").replace("_", " ")
+    by = plain(one.groups.by)
     equal = "" if one.equal is None else f" (all equal, Wald: p = {p_text(one.equal.p_value)})"
     return f"By {by}{equal}"
 
@@ -141,7 +142,7 @@ def _lines(one: GroupEffects) -> list[Line]:
     detectable = one.fit.minimum_detectable_effect()
     lines = [
         Line(
-            term.removeprefix(one.groups.by).strip() or term,
+            term.removeprefix(one.groups.by).strip() or plain(term),
             [
                 Number(row.estimate, 2),
                 error(row.std_error, 2),

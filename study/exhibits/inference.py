@@ -13,7 +13,7 @@ from study.errors import QuestionError
 from study.estimates import Estimate
 from study.exhibits.exhibit import Exhibited, Setting, Traced
 from study.exhibits.headline_numbers import effect_text, unit_of
-from study.exhibits.verdicts import found, on_scale, scale_title, task_of, traced
+from study.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
 from study.inference.effective import effective_clusters
 from study.report.notes import REFUSED, p_cell, p_text
 from study.report.table import Block, Cell, Line, Number, Span, Table
@@ -91,9 +91,10 @@ def inference(setting: Setting) -> Exhibited:
 
 
 def shown_labels(setting: Setting) -> list[str]:
-    """Return the headline's row, and the first of each other design of the plan that fits no learners."""
+    """Return the main row, and the first of each other design of the plan that fits no learners."""
     plan = setting.plan
-    first = {plan.headline.name: plan.headline.label}
+    main = main_row(plan)
+    first = {main.name: main.label}
     for row in plan.rows:
         if not find_design(row.name).draws:
             first.setdefault(row.name, row.label)
@@ -137,8 +138,7 @@ def _table(setting: Setting, made: list[Inferred], refused: list[str]) -> Table:
     blocks = []
     for label in labels:
         shown = [by_key.get((label, scale)) for scale in scales]
-        estimates = [[Number(one.found.rows[0].estimate), "", "", ""] if one else [""] * 4 for one in shown]
-        lines = [Line("Estimate", [cell for cells in estimates for cell in cells])]
+        lines = [Line("Estimate", [cell for one in shown for cell in _estimate(one)])]
         for name, words in ways.items():
             own = any(one is not None and one.found.rows[0].label == name for one in shown)
             cells = [cell for one in shown for cell in _cells(one, name)]
@@ -164,6 +164,10 @@ def _cells(one: Inferred | None, name: str) -> list[Cell]:
     return [Number(row.std_error), Number(row.conf_low), Number(row.conf_high), p_cell(row.p_value)]
 
 
+def _estimate(one: Inferred | None) -> list[Cell]:
+    return ["" if one is None else Number(one.found.rows[0].estimate), "", "", ""]
+
+
 def _randomized(one: Inferred | None) -> Cell:
     test = None if one is None else one.found.randomization
     return REFUSED if test is None else p_cell(test.p_value)
@@ -177,15 +181,15 @@ def _notes(setting: Setting, made: list[Inferred], refused: list[str]) -> list[s
         f"the horizon, or a coefficient for a design without event times. SE, Low and High: standard error and "
         f"{first.level:.0%} interval; p: two-sided. {OWN.strip()[1:-1].capitalize()}: what the other tables print.",
         f"Clusters are {first.n_clusters} {plan.text.units} unless said otherwise; those with treated units: "
-        f"{first.treated_clusters}. The first lines differ by their small-sample factor alone; the multiplier "
-        f"bootstrap and the restricted wild bootstrap draw {plan.band_draws} times with Webb's weights.",
+        f"{first.treated_clusters}. The first lines differ by their small-sample factor alone; the "
+        f"multiplier bootstrap draws Webb's weights and the restricted wild bootstrap signs, {plan.band_draws} times.",
     ]
     worth = [one.worth for one in made if one.neighbours is not None]
     if worth:
         few, most = (f"{pick(effective for _, effective in worth):.0f}" for pick in (min, max))
         notes.append(
             f"Clustered by {plan.neighbours}: {worth[0][0]:.0f} clusters, of which {few} to {most} carry the variance "
-            "(effective number); with so few, standard errors and p-values of this line are too small."
+            "(effective number); with so few, the standard errors and p-values of this line may be too small."
         )
     if tests:
         notes.append(
@@ -200,7 +204,7 @@ def _notes(setting: Setting, made: list[Inferred], refused: list[str]) -> list[s
 
 def _reason(why: str) -> str:
     """Return a refusal without the functions that it recommends."""
-    return f"{why.split('. For it')[0].rstrip('.')}."
+    return f"{why.split('. For it')[0].replace(': cr3:', ':').rstrip('.')}."
 
 
 def _numbers(setting: Setting, one: Inferred) -> Iterator[Traced]:
@@ -233,9 +237,9 @@ def _whole(value: float) -> str:
 
 def _sentences(setting: Setting, made: list[Inferred], refused: list[str]) -> Iterator[str]:
     for one in made:
-        if one.label == setting.plan.headline.label:
+        if one.label == main_row(setting.plan).label:
             yield from (on_scale(one.scale, told) for told in one.found.sentences[:3])
     for one in made:
-        if one.label != setting.plan.headline.label:
+        if one.label != main_row(setting.plan).label:
             yield on_scale(one.scale, f"{one.label}: {one.found.sentences[0]}")
     yield from (f"Not made, {why}" for why in refused)

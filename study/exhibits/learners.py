@@ -1,11 +1,11 @@
-"""Double machine learning by learner: estimates, what learners predict, and what is left to chance."""
+"""Double machine learning by learner."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 from study.designs import find_design
 from study.diagnostics.losses import Score
@@ -67,11 +67,13 @@ def learned(setting: Setting, scale: str, row: Row) -> Learned:
     """Return what learners make of a row's question: its own first, then those that are compared."""
     task, design = task_of(setting, scale, row.label), find_design(row.name)
     own = {name: design.options[name] for name in design.learners} | task.options
-    asked = partial(nuisances, learners=COMPARED, level=task.level, **own | {"repetitions": REPETITIONS})
+    options: dict[str, Any] = own | {"repetitions": REPETITIONS}
     try:
-        return Learned(scale, row, asked(task.question.sample(setting.panel), row.name))
+        sample = task.question.sample(setting.panel)
+        made = nuisances(sample, row.name, learners=COMPARED, level=task.level, **options)
     except QuestionError as refusal:
         return Learned(scale, row, None, str(refusal))
+    return Learned(scale, row, made)
 
 
 def _table(setting: Setting, every: list[Learned]) -> Table:
@@ -103,7 +105,7 @@ def _table(setting: Setting, every: list[Learned]) -> Table:
             "estimate, in its standard errors, which do not count it.",
             "Out-of-fold R2 is against what is known without covariates, and negative where a learner does worse than "
             "that. The propensity is judged by its log loss, beside that of the share of adopters; designs that learn "
-            "adoption as a mean have none. The learner named first is the plan's own.",
+            "adoption as a mean have none. The learner named first is the plan's first.",
             *([f"{REFUSED} : refused. {' '.join(refused)}"] if refused else []),
         ],
         widths=[4.6],

@@ -1,4 +1,4 @@
-"""The main estimate without each cohort and without each treated unit."""
+"""The main estimate without each cohort or treated unit."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def leave_one_out(setting: Setting) -> Exhibited:
 
 
 def left(setting: Setting, scale: str) -> Left:
-    """Return the headline without each cohort and without each treated unit, on a scale."""
+    """Return the main estimate without each cohort and without each treated unit, on a scale."""
     asked = {kind: found(setting, scale, name, LeaveOneOut) for kind, name in KINDS.items()}
     made = {kind: one for kind, one in asked.items() if isinstance(one, LeaveOneOut)}
     refused = tuple(one for one in asked.values() if isinstance(one, str))
@@ -134,8 +134,8 @@ def _drawn(setting: Setting, shown: Sequence[Left]) -> Drawn:
         f"{task.level:.0%} intervals. Dashed line and shade: the estimate with all of them and its interval. Squares: "
         "refits whose interval has zero in it where that of all has not, or the other way round.",
         figure(setting, shown),
-        f"Dots with intervals, a row for each cohort and for each of the {NAMED} most influential {units}, side by side "
-        "for each scale, over a shade that is the interval with all of them.",
+        f"Dots with intervals, a row for each cohort and for each of the {NAMED} most influential {units}, side by "
+        "side for each scale, over a shade that is the interval with all of them.",
     )
 
 

@@ -138,7 +138,7 @@ def _lines(setting: Setting, one: Placebos) -> list[Line]:
             lines.append(Line(_capital(row.label), _cells(row, float(p_value), difference)))
     if one.dates is not None:
         lines += [Line(f"Events {row.label}", _cells(row, row.p_value)) for row in one.dates.refits.rows]
-        lines.append(Line("Joint test of placebo dates", ["", "", p_cell(one.dates.p_joint), *[""] * 6]))
+        lines.append(Line("All placebo dates", ["", "", p_cell(one.dates.p_joint), *[""] * 6]))
     return lines
 
 
@@ -188,7 +188,8 @@ def figure(setting: Setting, shown: Sequence[Placebos]) -> Figure:
 
 
 def _missing(label: str) -> Row:
-    return Row(label, *[math.nan] * 5, 0, 0)
+    none = math.nan
+    return Row(label, none, none, none, none, none, 0, 0)
 
 
 def _numbers(setting: Setting, one: Placebos) -> Iterator[Traced]:

@@ -298,6 +298,8 @@ def _sentences(setting: Setting, growth: Sequence[tuple[str, Group, FloatArray]]
         )
         ratio = _ratio(values)
         times = "" if np.isnan(ratio) else f", {ratio:.1f} times as many"
-        yield f"{title}: the mean of {who} went from {values[0]:.2f} in the first period to {values[-1]:.2f} in the "
-        f"last{times}."
+        yield (
+            f"{title}: the mean of {who} went from {values[0]:.2f} in the first period to {values[-1]:.2f} in the "
+            f"last{times}."
+        )
     yield "Groups that adopt differ from others before they do, so that their later distance is no effect."

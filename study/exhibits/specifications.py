@@ -122,12 +122,9 @@ def _drawn(setting: Setting, curve: SpecificationCurve) -> Drawn:
 
 def _numbers(setting: Setting, curve: SpecificationCurve) -> Iterator[Traced]:
     for scale, median in curve.medians.items():
-        task, effects, share, unit = (
-            task_of(setting, scale),
-            effects_of(curve, scale),
-            curve.shares[scale],
-            unit_of(scale),
-        )
+        task, unit = task_of(setting, scale), unit_of(scale)
+        effects, share = effects_of(curve, scale), curve.shares[scale]
+        zero_out = excluding(curve, scale) / len(effects)
         told = [
             ("Count", str(len(effects)), "specifications with an estimate"),
             ("Distinct", str(share.distinct), "specifications that are not equal to another one"),
@@ -145,8 +142,8 @@ def _numbers(setting: Setting, curve: SpecificationCurve) -> Iterator[Traced]:
             ("Positive", f"{100 * np.mean(effects > 0):.0f}", "share of positive estimates, percent"),
             (
                 "Excluding",
-                f"{100 * excluding(curve, scale) / len(effects):.0f}",
-                "share of intervals without 0, percent",
+                f"{100 * zero_out:.0f}",
+                "share of intervals without zero, percent",
             ),
             ("MedianP", p_text(median.p_value), "p-value of the median if no specification had an effect"),
             ("ShareP", p_text(share.p_value), "p-value of the number of significant specifications"),

@@ -1,9 +1,10 @@
-"""What each diagnostic says of the main question, and whether it speaks against the assumptions."""
+"""What each diagnostic says of the main question."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -25,7 +26,8 @@ from study.errors import QuestionError
 from study.estimates import Estimate
 from study.exhibits.event_studies import label_name
 from study.exhibits.exhibit import Exhibited, Setting, Traced, source_of
-from study.plan import Row, Task
+from study.inference import Randomization
+from study.plan import Plan, Row, Task
 from study.report.notes import BELOW, p_text
 from study.report.table import Block, Line, Table
 from study.report.verdict import SIZE, assumptions, conclusion
@@ -66,16 +68,29 @@ class Looked(NamedTuple):
     jobs: dict[str, Job]
 
 
+def main_row(plan: Plan) -> Row:
+    """Return the row that diagnostics are about: the headline, or the first that fits no learners where it does.
+
+    Diagnostics answer the question anew more than a hundred times, which takes learners an hour.
+    """
+    rows = (row for row in (plan.headline, *plan.rows) if not find_design(row.name).draws)
+    return next(rows, plan.headline)
+
+
 def row_of(setting: Setting, label: str | None = None) -> Row:
-    """Return a row of the plan by its label, the headline where none is given."""
+    """Return a row of the plan by its label, the main one where none is given."""
     rows = {row.label: row for row in (setting.plan.headline, *setting.plan.rows)}
-    return setting.plan.headline if label is None else rows[label]
+    return main_row(setting.plan) if label is None else rows[label]
 
 
 def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
     """Return the main question on a scale: the first event and the first outcome, under a row of the plan."""
-    plan = setting.plan
-    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row_of(setting, label))
+    return plan_task(setting.plan, scale, row_of(setting, label))
+
+
+def plan_task(plan: Plan, scale: str, row: Row | None = None) -> Task:
+    """Return the main question of a plan on a scale, under a row; the main one where none is given."""
+    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, main_row(plan) if row is None else row)
 
 
 def found(
@@ -94,7 +109,7 @@ def found(
     kind : type
         Of its finding.
     label : str, optional
-        A row of the plan; the headline where none is given.
+        A row of the plan; the main one where none is given.
     """
     check = _check(setting, scale, row_of(setting, label).label, name)
     return check.refusal if not isinstance(check.finding, kind) else check.finding
@@ -110,7 +125,9 @@ def _looked(setting: Setting, scale: str, label: str) -> Looked | str:
             fit = find_design(task.row.name)(sample, **task.options)
     except QuestionError as refusal:
         return str(refusal)
-    jobs = diagnose.jobs_of(setting.plan, task, sample, fit, setting.placebos)
+    # Where the plan's answer has the randomization test, it is not made again.
+    plan = replace(setting.plan, permutations=0) if _tested(setting, task) else setting.plan
+    jobs = diagnose.jobs_of(plan, task, sample, fit, setting.placebos)
     return Looked(task, fit, {job.name: job for job in jobs})
 
 
@@ -123,28 +140,27 @@ def _check(setting: Setting, scale: str, label: str, name: str) -> Check:
     first = next(iter(setting.plan.scales))
     if name == "specification_curve" and scale != first:  # one curve has all scales
         return _check(setting, first, label, name)
-    job, known = looked.jobs[name], setting.results.get(looked.task.key)
     with one_thread():
-        if name == "uncertainty" and known is not None and known.randomization is not None:
-            made = diagnose.checked(job._replace(make=partial(_without_permutations, job)))
-            if isinstance(made.finding, Uncertainty):
-                return Check(job, made.finding.with_test(known.randomization))
-            return made
-        return diagnose.checked(job)
+        made = diagnose.checked(looked.jobs[name])
+    test = _tested(setting, looked.task)
+    if test is not None and isinstance(made.finding, Uncertainty):
+        return made._replace(finding=made.finding.with_test(test))
+    return made
+
+
+def _tested(setting: Setting, task: Task) -> Randomization | None:
+    """Return the randomization test of the plan's answer to a task, where it has one."""
+    known = setting.results.get(task.key)
+    return None if known is None else known.randomization
 
 
 def _nothing() -> Finding:
     raise AssertionError("a diagnostic that is not made has no finding")
 
 
-def _without_permutations(job: Job) -> Finding:
-    """Make the intervals alone: the plan's answer has the randomization test."""
-    return partial(job.make, permutations=0)()
-
-
 def verdict_of(setting: Setting, scale: str) -> Verdict | str:
-    """Return the headline's answer on a scale with all its diagnostics, or the refusal."""
-    label = setting.plan.headline.label
+    """Return the main row's answer on a scale with all its diagnostics, or the refusal."""
+    label = main_row(setting.plan).label
     looked = _looked(setting, scale, label)
     if isinstance(looked, str):
         return looked
@@ -154,12 +170,9 @@ def verdict_of(setting: Setting, scale: str) -> Verdict | str:
 
 def command_of(setting: Setting, task: Task) -> str:
     """Return the command that shows the diagnostics of a task."""
-    plan, ask = setting.plan, f"study diagnose {task.event.label}/{task.outcome}/{task.scale}"
-    if task.row == plan.headline:
-        return ask
-    return (
-        f"{ask} --design {task.row.name}" if plan.under(task.row.name).headline == task.row else "study run"
-    )
+    if setting.plan.under(task.row.name).headline != task.row:
+        return "study run"
+    return f"study diagnose {task.event.label}/{task.outcome}/{task.scale} --design {task.row.name}"
 
 
 def traced(
@@ -201,8 +214,15 @@ def scale_title(scale: str) -> str:
 
 
 def verdicts(setting: Setting) -> Exhibited:
-    """Return a table for each scale, a line a diagnostic, with the verdict on the headline in sentences."""
-    tables, numbers, sentences = [], [], []
+    """Return a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
+    tables: list[Table] = []
+    numbers: list[Traced] = []
+    sentences: list[str] = []
+    main, headline = main_row(setting.plan), setting.plan.headline
+    if main != headline:
+        sentences.append(
+            f"Diagnostics are about {main.label}, since {headline.label} would fit its learners anew for each."
+        )
     for scale in setting.plan.scales:
         verdict = verdict_of(setting, scale)
         if isinstance(verdict, str):
@@ -224,7 +244,11 @@ def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
     if joint is not None:
         by_section[diagnose.AGAINST].append(joint)
     for check in verdict.checks:
-        says = f"Not made: {check.refusal}" if check.finding is None else _said(check.finding, verdict.task.scale)
+        says = (
+            f"Not made: {check.refusal}"
+            if check.finding is None
+            else _said(check.finding, verdict.task.scale)
+        )
         against = NO_TEST if check.finding is None else against_by(check.finding)
         by_section[check.job.section].append(
             Line(TITLES.get(check.job.name, check.job.name), [says, against])

@@ -1,4 +1,4 @@
-"""How large a violation of parallel trends overturns an effect, and what a pre-trend test would have seen of it."""
+"""How large a violation of parallel trends would overturn an effect, or go unseen before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.pretrends import Pretrends
 from study.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
 from study.exhibits.headline_numbers import effect_text, unit_of
-from study.exhibits.verdicts import found, on_scale, scale_title, task_of, traced
+from study.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
 from study.panel import FloatArray
 from study.plan import Row
 from study.report import figures
@@ -211,8 +211,8 @@ def _drawn(setting: Setting, shown: Sequence[Violated]) -> Drawn:
         "most M a year, in shares of the upper bound that the effects before the event give; at 0 the trend before "
         "the event goes on in a line. Vertical lines: breakdown values, where there are any.",
         figure(setting, shown),
-        "Vertical intervals that widen with M, in columns for two restrictions and rows for scales, with several designs "
-        "side by side.",
+        "Vertical intervals that widen with M, in columns for two restrictions and rows for scales, with several "
+        "designs side by side.",
     )
 
 
@@ -299,14 +299,14 @@ def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
             ],
         )
         shown, at = (1.0, "RelativeOne") if relative else (0.0, "SmoothLine")
-        if shown in made.M:
-            k = int(np.flatnonzero(made.M == shown)[0])
+        if np.isclose(made.M, shown).any():
+            k = int(np.flatnonzero(np.isclose(made.M, shown))[0])
             ends = (("Low", made.low[k], "lower"), ("High", made.high[k], "upper"))
             told = [
                 (
-                    f"RelativeOne{end}",
+                    f"{at}{end}",
                     effect_text(float(value), scale),
-                    f"{side} end of the interval at M = 1, {unit}",
+                    f"{side} end of the interval at M = {shown:g}, {unit}",
                 )
                 for end, value, side in ends
             ]
@@ -337,7 +337,7 @@ def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
 
 
 def _sentences(setting: Setting, made: Sequence[Violated]) -> Iterator[str]:
-    headline = setting.plan.headline.label
+    headline = main_row(setting.plan).label
     for one in made:
         if one.label != headline:
             continue
@@ -353,4 +353,5 @@ def _sentences(setting: Setting, made: Sequence[Violated]) -> Iterator[str]:
         ]
         if values:
             yield f"Breakdown values under relative magnitudes of {label}: {', '.join(values)}."
+    yield from _turned(made)
     yield from dict.fromkeys(f"Not made, {one.label}: {why}" for one in made for why in one.refused)

@@ -43,16 +43,21 @@ def group_figure(found: Sequence[GroupEffects]) -> Figure:
             ends = factor * inner[["conf_low", "conf_high"]].to_numpy().T
             _dots(axis, estimate, places, ends, "effect, pointwise interval")
             labels = [
-                f"{term.removeprefix(one.groups.by).strip() or term} ({treated} of {units:,})"
+                f"{term.removeprefix(one.groups.by).strip() or plain(term)} ({treated} of {units:,})"
                 for term, (units, treated) in zip(one.fit.terms, one.sizes, strict=True)
             ]
             _rows(axis, labels)
-            axis.set_title(f"By {one.groups.by}", loc="left")
+            axis.set_title(f"By {plain(one.groups.by)}", loc="left")
         axes[-1].set_xlabel(
             f"{axis_label(question)}\n({100 * found[0].level:g}%; in brackets treated of all)"
         )
         _legend(figure, axes[0])
     return figure
+
+
+def plain(by: str) -> str:
+    """Return what groups units, such as "country=US", in words for a title."""
+    return by.replace("=", " ").replace("_", " ")
 
 
 def forest_figure(found: ForestEffects) -> Figure:

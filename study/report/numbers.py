@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, fields
@@ -42,7 +43,7 @@ def collected(exhibited: Iterable[Exhibited]) -> tuple[Traced, ...]:
                 raise ValueError(
                     f"The number {traced.name} is made twice, or its name is not of letters only."
                 )
-            numbers[traced.name] = traced
+            numbers[traced.name] = traced._replace(value=re.sub(r"^-(?=\d)", "\N{MINUS SIGN}", traced.value))
     return tuple(numbers.values())
 
 

@@ -158,8 +158,6 @@ def jobs_of(
         yield Job("seeds", UNCERTAINTY, 2, seeds)
 
 
-
-
 def _against(
     plan: Plan, task: Task, sample: Sample, fit: Estimate, placebos: Mapping[str, Panel]
 ) -> Iterator[Job]:

@@ -57,7 +57,14 @@ def test_html_is_well_formed_and_holds_every_label_literally():
     parser.feed(TABLE.html().decode())
     assert parser.open == []
     assert parser.text.count(AWKWARD) == 6
-    assert [len(row) for row in parser.rows] == [3, 4, 1, 4, 3, 4]  # a label stands over its standard error too
+    assert [len(row) for row in parser.rows] == [
+        3,
+        4,
+        1,
+        4,
+        3,
+        4,
+    ]  # a label stands over its standard error too
     assert parser.rows[3] == [AWKWARD, "\N{MINUS SIGN}1.234", "12", AWKWARD]
     assert parser.rows[4] == ["(0.500)", "", "–"]
 

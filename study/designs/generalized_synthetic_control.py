@@ -23,7 +23,10 @@ MOST_FACTORS = 5
     title="Generalized synthetic control (Xu)",
     reference="xu2017",
     estimand=Estimand.GROUP_TIME_ATT,
-    assumes=(Assumes.FACTORS, Assumes.LIMITED_ANTICIPATION,),
+    assumes=(
+        Assumes.FACTORS,
+        Assumes.LIMITED_ANTICIPATION,
+    ),
     handles=(
         Handles.COVARIATES,
         Handles.ANTICIPATION,

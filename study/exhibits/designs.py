@@ -235,7 +235,11 @@ def _sentence(setting: Setting, event: Event, found: Agreements) -> str:
     sup_t = found[event.label, scale, outcome].sup_t
     if not terms:
         return f"{event.short}: every design refuses the question."
-    agree = f" The averages that are of one kind agree with p = {p_text(sup_t.p_value)}." if sup_t else ""
+    agree = (
+        f" The test that averages of one kind agree has a p-value of {p_text(sup_t.p_value)}."
+        if sup_t
+        else ""
+    )
     estimates = [t.estimate for t in terms]
     return (
         f"{event.short}, {plan.outcomes[outcome].lower()}, {scale}: {excluding} of {len(terms)} designs have an "

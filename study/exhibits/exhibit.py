@@ -17,6 +17,7 @@ from study.results import Results
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
 class Drawn(NamedTuple):
     """A figure as its files: its name and caption, its PDF and its PNG, and what it shows in words."""
 

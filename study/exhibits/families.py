@@ -227,7 +227,7 @@ def _figure(setting: Setting, scale: str) -> Drawn:
     percent = scale == "proportional"
     figure = dot_figure(
         rows,
-        xlabel=f"Effect on {plan.text.outcome}, {'% of the mean without treatment' if percent else unit_of(scale)}",
+        xlabel=f"Effect, {'% of the mean without treatment' if percent else unit_of(scale)}",
         percent=percent,
         level=plan.level,
     )

@@ -205,7 +205,7 @@ def traced(
 
 def on_scale(scale: str, sentence: str) -> str:
     """Return a sentence that says which scale it is about."""
-    return f"On the scale {scale}: {sentence}"
+    return f"{scale_title(scale)}: {sentence}"
 
 
 def scale_title(scale: str) -> str:

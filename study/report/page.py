@@ -17,6 +17,7 @@ from study.panel import Panel
 from study.plan import Plan
 from study.report.latex import render
 from study.report.numbers import LABELS
+from study.report.table import MINUS
 
 # What the numbers can depend on; which others are installed changes none of them.
 PACKAGES = (
@@ -139,6 +140,7 @@ def page(exhibits: Sequence[tuple[Exhibit, Exhibited]], provenance: Provenance) 
         anchor=anchor,
         picture=picture,
         origins=origins,
+        minus=minus,
     )
 
 
@@ -153,6 +155,11 @@ def _refuse_twins(what: str, names: Iterable[str]) -> None:
 def anchor(section: str) -> str:
     """Return a section's title as what a link to it ends in."""
     return "section-" + re.sub(r"[^a-z0-9]+", "-", section.lower()).strip("-")
+
+
+def minus(sentence: str) -> str:
+    """Return a sentence with the sign of minus for each hyphen that stands for it."""
+    return re.sub(r"(?<![\w.-])-(?=\d)", MINUS, sentence)
 
 
 def picture(figure: Drawn) -> dict[str, Any]:

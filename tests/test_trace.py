@@ -1,0 +1,119 @@
+"""Every number of the paper's text is a macro, and every macro can be traced to its source."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+from plans import ROOT
+from test_cli import command
+
+from study.errors import DataError, QuestionError
+from study.exhibits.exhibit import Exhibited, Source, Traced
+from study.report import numbers
+
+PAPER = ROOT / "paper"
+TEXT = (PAPER / "main.tex").read_text()
+BODY = TEXT.split(r"\begin{document}")[1]
+# Arguments that are no prose: labels, files, keys, sizes.
+NO_PROSE = (
+    r"\\(?:ref|label|input|bibliography|bibliographystyle|texttt|includegraphics(?:\[[^\]]*\])?|cite[pt]?)\{[^}]*\}"
+    r"|\\exhibit\{[\d.]+\}\{\w+\}|\\newcommand\{\\exhibit\}.*"
+)
+# Names, and the logarithm whose unit is discussed.
+NAMES = r"TOP500|\\log\(1\+(?:y|\\text\{papers\})\)"
+
+
+def used() -> set[str]:
+    return set(re.findall(r"\\([A-Z][A-Za-z]+)\{\}", BODY)) | {"PanelChecksum"}
+
+
+def prose() -> str:
+    return re.sub(NAMES, "", re.sub(NO_PROSE, "", re.sub(r"(?<!\\)%.*", "", BODY)))
+
+
+def test_the_text_has_no_typed_number():
+    assert re.findall(r".{0,40}\d.{0,40}", prose()) == []
+
+
+def test_a_typed_result_would_be_found():
+    typed = re.sub(NAMES, "", re.sub(NO_PROSE, "", r"Papers rose by 18.7\% \citep{roth2022} in TOP500."))
+    assert re.findall(r"\d+", typed) == ["18", "7"]
+
+
+def test_every_macro_of_the_text_is_generated_with_the_value_that_its_source_states():
+    traced = numbers.read_sources(PAPER)
+    assert len(used()) > 100
+    assert used() <= traced.keys()
+    generated = dict(re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}\n", (PAPER / "numbers.tex").read_text()))
+    assert numbers.numbers_file(traced.values()).decode() == (PAPER / "numbers.tex").read_text()
+    assert generated.keys() == traced.keys()
+
+
+def test_every_number_of_the_text_says_where_it_comes_from():
+    traced = numbers.read_sources(PAPER)
+    commands = command("--help", cwd=ROOT).stdout
+    for name in used():
+        source = traced[name].source
+        assert source.quantity, name
+        assert source.data, name
+        assert re.fullmatch(r"[0-9a-f]{16}", source.checksum), name
+        assert re.search(rf"│ {source.command.split()[1]}\b", commands), name
+        if source.exhibit not in ("plan", "facts", "sample", "raw_means", "timing"):
+            assert source.question, name
+            assert source.design, name
+
+
+def test_a_headline_number_is_the_recorded_estimate():
+    table = pd.read_csv(PAPER / "estimates.csv")
+    traced = numbers.read_sources(PAPER)["MainLogOnepPapersEstimate"]
+    row = table[
+        (table.event == "first_accelerator")
+        & (table.outcome == "papers")
+        & (table.scale == "log1p")
+        & (table.label == traced.source.design.rsplit(" (", 1)[0])
+        & (table.term == "event_average")
+    ].iloc[0]
+    assert traced.value == f"{row.estimate:.3f}".replace("-", "\N{MINUS SIGN}")
+    assert traced.source.checksum == row.panel_checksum
+    assert traced.source.seed == str(row.seed)
+
+
+def test_study_trace_prints_the_source_line_by_line():
+    done = command("trace", r"\MainProportionalPapersEstimate{}", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for label in ("Question", "Design", "Options", "Checksum", "Seed", "Command"):
+        assert re.search(rf"^  {label}: \S", done.stdout, re.M), label
+    assert "event=first_accelerator" in done.stdout
+
+
+def test_the_command_of_a_number_prints_that_number():
+    source = numbers.read_sources(PAPER)["MainProportionalPapersEstimate"].source
+    name = source.design.rsplit("(", 1)[1].rstrip(")")
+    typed = source.command.split()[1:]
+    done = command(*typed, "--designs", name, "--format", "md", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    value = numbers.read_sources(PAPER)["MainProportionalPapersEstimate"].value
+    shown = [float(x.replace("\N{MINUS SIGN}", "-")) for x in re.findall(r"\S?\d+\.\d{3}", done.stdout)]
+    assert float(value.replace("\N{MINUS SIGN}", "-")) in [round(100 * x, 1) for x in shown]
+
+
+def test_an_unknown_number_or_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(QuestionError, match='there is no number "MainEstimat"'):
+        numbers.find(numbers.read_sources(PAPER), "MainEstimat")
+    with pytest.raises(DataError, match="write them with `study run`"):
+        numbers.read_sources(tmp_path)
+    (tmp_path / numbers.FILE).write_text("name,value\na,b\n")
+    with pytest.raises(DataError, match="column exhibit is missing"):
+        numbers.read_sources(tmp_path)
+
+
+def test_two_numbers_of_one_name_or_a_name_with_a_digit_are_refused():
+    source = Source("x", "a number", "panel", "0", "study run")
+    one = Exhibited(numbers=(Traced("One", "-1.5", source),))
+    assert numbers.collected([one])[0].value == "\N{MINUS SIGN}1.5"
+    with pytest.raises(ValueError, match="One is made twice"):
+        numbers.collected([one, one])
+    with pytest.raises(ValueError, match="not of letters only"):
+        numbers.collected([Exhibited(numbers=(Traced("One1", "1", source),))])

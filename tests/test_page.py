@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from browsers import NARROW, WIDE, opened_page, seen_at
 from plans import PLAN
 
 from study.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
@@ -20,8 +19,6 @@ from study.plan import read_plan
 from study.report.canvas import FULL, HEIGHT, WIDTH, canvas
 from study.report.page import Provenance, anchor, origins, page, picture, provenance_of
 from study.report.table import MINUS, Block, Line, Number, Span, Table, error
-
-NARROW, WIDE = 400, 1200
 
 
 def hostile(place: str) -> str:
@@ -130,47 +127,10 @@ def content(shown, provenance) -> bytes:
 @pytest.fixture(scope="module")
 def browser(content, tmp_path_factory):
     """Give the page in Chromium, with all that the browser logged while it loaded."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    for program in ("chromium", "chromedriver"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed, so the page cannot be opened in a browser")
     folder = tmp_path_factory.mktemp("page")
     (folder / "report.html").write_bytes(content)
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={folder / 'profile'}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
-    )
-    try:
-        seen_at(driver, WIDE)
-        driver.get_log("performance")  # what the browser did before, on its own start page
-        driver.get((folder / "report.html").as_uri())
-        driver.logged = driver.get_log("browser")
-        driver.requested = [
-            message["params"]["request"]["url"]
-            for message in (
-                json.loads(entry["message"])["message"] for entry in driver.get_log("performance")
-            )
-            if message["method"] == "Network.requestWillBeSent"
-        ]
+    with opened_page(folder / "report.html", folder / "profile") as driver:
         yield driver
-    finally:
-        driver.quit()
-
-
-def seen_at(driver, width: int) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def test_the_browser_logs_nothing_and_asks_for_nothing_but_the_file(browser) -> None:

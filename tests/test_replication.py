@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from browsers import NARROW, opened_page, seen_at
 from plans import ROOT
 
 from study.report import numbers, record
@@ -78,3 +79,16 @@ def test_the_report_page_is_written_beside_the_paper(fresh):
     assert plan in page
     for path in (fresh / "tables").glob("*.html"):
         assert f'id="tab-{path.stem}"' in page
+
+
+def test_the_report_page_opens_without_a_complaint_offline_and_on_a_phone(fresh, tmp_path):
+    with opened_page(fresh / "report.html", tmp_path / "profile") as browser:
+        assert browser.logged == []
+        assert {url.split(":")[0] for url in browser.requested} <= {"file", "data"}
+        loaded = browser.execute_script(
+            "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+        )
+        assert len(loaded) == len(list((fresh / "figures").glob("*.png")))
+        assert all(loaded)
+        seen_at(browser, NARROW)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= NARROW

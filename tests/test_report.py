@@ -229,13 +229,44 @@ def test_a_table_with_awkward_names_compiles_alone_without_overfull_boxes(ran, t
     assert "Overfull" not in done.stdout
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compiled") / "paper"
+    shutil.copytree(ROOT / "paper", folder)
+    compile_paper(folder)
+    return folder
+
+
 @needs_tex
-def test_the_paper_compiles_without_overfull_boxes_or_undefined_references(tmp_path):
-    shutil.copytree(ROOT / "paper", tmp_path / "paper")
-    compile_paper(tmp_path / "paper")
-    log = (tmp_path / "paper/main.log").read_text(errors="replace")
+def test_the_paper_compiles_without_overfull_boxes_or_undefined_references(compiled):
+    log = (compiled / "main.log").read_text(errors="replace")
     assert "Overfull" not in log
+    assert "Float too large" not in log
     assert "undefined" not in log.lower()
+    assert "multiply" not in log.lower()
+
+
+@needs_tex
+def test_every_table_and_figure_of_the_paper_is_referred_to(compiled):
+    text = (compiled / "main.tex").read_text()
+    inputs = re.findall(r"\\input\{tables/([\w-]+)\}", text)
+    assert len(inputs) > 15
+    labels = {f"tab:{name}" for name in inputs} | set(re.findall(r"\\label\{(fig:\w+)\}", text))
+    assert labels == set(re.findall(r"\\ref\{([^}]*)\}", text))
+
+
+@needs_tex
+@pytest.mark.skipif(shutil.which("pdffonts") is None, reason="no poppler-utils is installed; see the README")
+def test_all_fonts_of_the_paper_and_its_figures_are_embedded(compiled):
+    files = [compiled / "main.pdf", *sorted((compiled / "figures").glob("*.pdf"))]
+    assert len(files) > 10
+    for path in files:
+        shown = subprocess.run(["pdffonts", path], capture_output=True, text=True, check=True).stdout
+        fonts = shown.splitlines()[2:]
+        assert fonts, path.name
+        for font in fonts:
+            assert re.search(r" yes (?:yes|no) ", font), f"{path.name}: {font}"
+            assert "Type 3" not in font, f"{path.name}: {font}"
 
 
 def test_without_tex_the_error_says_what_to_install(monkeypatch, tmp_path):

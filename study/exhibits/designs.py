@@ -7,7 +7,7 @@ import math
 from study.agreement import Agreement, agreement_of
 from study.designs import find_design
 from study.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
-from study.exhibits.headline_numbers import headline_numbers
+from study.exhibits.headline_numbers import effect_text, headline_numbers, unit_of
 from study.plan import Event, Plan
 from study.report import figures
 from study.report.latex import macro_name
@@ -231,17 +231,23 @@ def _sentence(setting: Setting, event: Event, found: Agreements) -> str:
     plan, scale, outcome = setting.plan, next(iter(setting.plan.scales)), next(iter(setting.plan.outcomes))
     answers = [setting.results[event.label, scale, outcome, row.label] for row in plan.rows]
     terms = [r.headline for r in answers if r.headline]
-    excluding = sum(not t.conf_low <= 0 <= t.conf_high for t in terms)
-    sup_t = found[event.label, scale, outcome].sup_t
     if not terms:
         return f"{event.short}: every design refuses the question."
-    agree = (
-        f" The test that averages of one kind agree has a p-value of {p_text(sup_t.p_value)}."
-        if sup_t
-        else ""
-    )
-    estimates = [t.estimate for t in terms]
-    return (
-        f"{event.short}, {plan.outcomes[outcome].lower()}, {scale}: {excluding} of {len(terms)} designs have an "
-        f"interval without zero; estimates run from {min(estimates):.3f} to {max(estimates):.3f}.{agree}"
-    )
+    headline = setting.results[event.label, scale, outcome, plan.headline.label]
+    unit, sup_t = unit_of(scale), found[event.label, scale, outcome].sup_t
+    told = f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} refuses the question. "
+    if headline.headline is not None:
+        term = headline.headline
+        low, high, estimate = (effect_text(v, scale) for v in (term.conf_low, term.conf_high, term.estimate))
+        told = (
+            f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} puts the effect at {estimate} "
+            f"({plan.level:.0%} interval {low} to {high}; minimum detectable effect "
+            f"{effect_text(headline.power.effect, scale)}), {unit}. "
+        )
+    smallest, largest = (effect_text(f(t.estimate for t in terms), scale) for f in (min, max))
+    without_zero = sum(not t.conf_low <= 0 <= t.conf_high for t in terms)
+    told += f"Over {len(terms)} designs estimates run from {smallest} to {largest}; "
+    told += f"intervals without zero: {without_zero}."
+    if sup_t is not None:
+        told += f" The test that averages of one kind agree has a p-value of {p_text(sup_t.p_value)}."
+    return told

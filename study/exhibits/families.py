@@ -318,8 +318,8 @@ def _verdict(setting: Setting) -> str:
         + (f", randomization p-value {p_text(result.randomization.p_value)}" if result.randomization else "")
         for event, result in _excluding(setting)
     ]
-    named = f": {'; '.join(told)}" if told else ""
+    named = f" ({'; '.join(told)})" if told else ""
     return (
-        f"Of {len(answered)} families that the headline design answers for, {len(told)} have an interval without "
-        f"zero{named}."
+        f"Families that the headline design answers for: {len(answered)}; those with an interval without zero: "
+        f"{len(told)}{named}."
     )

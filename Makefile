@@ -11,7 +11,7 @@ run: $(READY)
 	$(VENV)/bin/study run
 
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

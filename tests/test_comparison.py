@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import simulated
 from plans import PANEL
+from tex import assert_compiles_alone, needs_tex
 
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate
 from study.agreement import agreement_of
@@ -328,24 +328,14 @@ def test_the_command_prints_the_table_the_differences_and_the_tests(tmp_path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+@needs_tex
 def test_the_tables_compile_alone_without_overfull_boxes(tmp_path) -> None:
     panel = two_outcomes()
     panel = replace(panel, outcomes={"y_50%": panel.outcomes["y"], "z": panel.outcomes["z"]})
     designs = ["twfe", "event_study", *METHODS, ("callaway_santanna", {"method": "dr"}, "a & b_1")]
     found = compare(panel, QUESTION.but(outcome="z", covariates=("x1",)), designs, ["y_50%", "z"], draws=199)
     assert len(found.refused) == 1
-    start = rb"\documentclass{article}\usepackage{booktabs,siunitx,threeparttable}\begin{document}"
-    (tmp_path / "alone.tex").write_bytes(start + comparison_tables(found) + rb"\end{document}")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
+    assert_compiles_alone(tmp_path, comparison_tables(found))
 
 
 def test_the_sup_t_test_of_designs_that_agree_rejects_at_its_size_with_thirty_treated() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from plans import PLAN, ROOT, files_of
+from tex import assert_compiles_alone, needs_tex
 
 import study
 from study import run as running
@@ -210,23 +211,10 @@ def test_a_plan_with_a_mistake_is_refused_before_any_work(tmp_path, old, new, me
         running.load(read_plan(path))
 
 
-needs_tex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
-
-
 @needs_tex
 def test_a_table_with_awkward_names_compiles_alone_without_overfull_boxes(ran, tmp_path):
     write_all(tmp_path, ran[3])
-    document = r"\documentclass{article}\usepackage{array,booktabs,siunitx,threeparttable}\begin{document}"
-    (tmp_path / "alone.tex").write_text(document + r"\input{tables/sim1}\input{tables/sample}\end{document}")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
+    assert_compiles_alone(tmp_path, rb"\input{tables/sim1}\input{tables/sample}")
 
 
 @pytest.fixture(scope="module")

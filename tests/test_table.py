@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import pytest
+from tex import assert_compiles_alone, needs_tex
 
 from study.errors import QuestionError
 from study.report.table import Block, Line, Number, Span, Table, error
@@ -103,19 +102,6 @@ def test_decimals_are_aligned_with_room_for_sign_and_parentheses():
     assert "{(}0.500{)}" in text
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+@needs_tex
 def test_it_compiles_alone_without_overfull_boxes(tmp_path):
-    (tmp_path / "table.tex").write_bytes(TABLE.latex())
-    (tmp_path / "alone.tex").write_text(
-        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{lmodern}"
-        r"\usepackage{array,booktabs,siunitx,threeparttable}\begin{document}\input{table}\end{document}"
-    )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
+    assert_compiles_alone(tmp_path, TABLE.latex())

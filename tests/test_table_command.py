@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 import simulated
 import typer
 from plans import PANEL, PLAN
+from tex import assert_compiles_alone, needs_tex
 
 from study import Panel, Question, QuestionError, compare, estimate, table_command
 from study import run as running
@@ -302,26 +302,11 @@ def nasty(panel: Panel, plan_path: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+@needs_tex
 def test_the_latex_of_any_label_compiles_alone_without_overfull_boxes(
     nasty: dict[str, bytes], tmp_path
 ) -> None:
-    start = rb"""\documentclass{article}
-\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{lmodern}
-\usepackage{array,booktabs,siunitx,threeparttable}
-\begin{document}
-"""
-    (tmp_path / "alone.tex").write_bytes(start + nasty["latex"] + rb"\end{document}")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
-    assert "Float too large" not in done.stdout
+    assert_compiles_alone(tmp_path, nasty["latex"])
 
 
 class Parsed(HTMLParser):

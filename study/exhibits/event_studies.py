@@ -310,9 +310,9 @@ def _numbers(
     ):
         source = replace(
             source_of(EXHIBIT, quantity, first, setting.panel, "study run"),
-            design="",
+            question=f"event={first.event.name}, outcome={first.outcome}, scales {' and '.join(setting.plan.scales)}",
+            design="; ".join(dict.fromkeys(label for _, label in tested)),
             options="",
-            question="",
         )
         yield Traced(f"Events{part}", str(number), source)
 

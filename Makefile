@@ -27,7 +27,7 @@ assemble: $(READY)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12 run"; exit 2; }
-	@echo "Making the environment in $(VENV) (once, about two minutes and 1.2 GB)."
+	@echo "Making the environment in $(VENV) (once, about two minutes and 1.4 GB)."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cache as remembered
 from functools import partial
@@ -133,9 +134,12 @@ def _in_parallel(
     for key in made:
         done(key)
     work = (delayed(_keyed)(key, paths.get(key), make) for key, make in makers.items() if key not in made)
-    for key, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
-        made[key] = value
-        done(key)
+    with warnings.catch_warnings():
+        # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        for key, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            made[key] = value
+            done(key)
     return made
 
 

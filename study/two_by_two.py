@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from study.panel import FloatArray
 
@@ -165,7 +166,7 @@ def logit_scores(treated: Rows, x: FloatArray, weights: FloatArray) -> FloatArra
     coefficient[0] = np.log(share / (1 - share))
     best = _log_likelihood(coefficient, treated, x, weights)
     for _ in range(STEPS):
-        score = 1 / (1 + np.exp(-np.clip(x @ coefficient, -500, 500)))
+        score = expit(x @ coefficient)
         information = (x * (weights * score * (1 - score))[:, None]).T @ x
         try:
             step = np.linalg.solve(information, x.T @ (weights * (treated - score)))
@@ -177,7 +178,7 @@ def logit_scores(treated: Rows, x: FloatArray, weights: FloatArray) -> FloatArra
             likelihood = _log_likelihood(coefficient + step, treated, x, weights)
         coefficient, best = coefficient + step, likelihood
         if np.abs(step).max() <= CONVERGED * max(1.0, np.abs(coefficient).max()):
-            return 1 / (1 + np.exp(-x @ coefficient))
+            return np.asarray(expit(x @ coefficient), dtype=np.float64)
     raise Unidentified("the propensity score does not exist, the covariates separate treated from comparison")
 
 

@@ -45,7 +45,7 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
 
 
 def test_every_file_and_command_that_the_readme_names_exists():
-    for path in re.findall(r"`((?:paper|data|study|tests)/[\w./*]+)`", README):
+    for path in re.findall(r"`((?:paper|data|study|tests|notebooks)/[\w./*-]+)`", README):
         assert list(ROOT.glob(path.rstrip("/"))) or path == "paper/main.pdf", path
     help_text = subprocess.run(
         [sys.executable, "-c", "from study.cli import main; main()", "--help"],
@@ -57,6 +57,33 @@ def test_every_file_and_command_that_the_readme_names_exists():
         re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", README)))
     ):
         assert re.search(rf"│ {command}\b", help_text), command
+
+
+def test_the_list_of_exhibits_has_the_numbers_of_the_paper_and_leaves_none_out():
+    text = (ROOT / "paper/main.tex").read_text().split("\\begin{document}")[1]
+    numbered = {"Table": re.findall(r"\\input\{(tables/[\w-]+)\}", text)}
+    numbered["Figure"] = [f"figures/{name}" for name in re.findall(r"\\exhibit\{[\d.]+\}\{(\w+)\}", text)]
+    rows = re.findall(r"^\| ((?:Tables?|Figures?) [^|]*?): [^|]*\| `([^`]*)` \| ([^|]*) \|", README, re.M)
+    listed = []
+    for names, program, output in rows:
+        made = {
+            path.relative_to(ROOT / "paper").with_suffix("").as_posix()
+            for pattern in re.findall("`([^`]*)`", output)
+            for path in ROOT.glob(pattern)
+        }
+        for kind, numbers in re.findall(r"(Table|Figure)s? ([\d, -]+)", names):
+            said = {n for part in numbers.strip(" ,").split(", ") for n in spanned(part)}
+            shown = {n for n, name in enumerate(numbered[kind], 1) if name in made}
+            assert said == shown, (program, kind)
+            listed += [(kind, n) for n in said]
+    assert sorted(listed) == sorted(
+        (kind, n + 1) for kind, names in numbered.items() for n in range(len(names))
+    )
+
+
+def spanned(part):
+    first, _, last = part.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def test_placebo_fields_and_dates_are_as_the_findings_say():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
 from study.learners.problem import IntArray, Problem, Rows, period_means, spread, tuning_splits
 from study.panel import FloatArray
@@ -58,7 +59,7 @@ def lasso_logit(problem: Problem) -> FloatArray:
         index = indices(x[judge], logit_path(x[learn], y[learn], penalties))
         loss += np.mean(np.logaddexp(0, index) - y[judge] * index, axis=1)
     chosen = logit_path(x, y, penalties[: int(loss.argmin()) + 1])[-1:]
-    return score(indices(terms[problem.asked], chosen)[0])
+    return np.asarray(expit(indices(terms[problem.asked], chosen)[0]), dtype=np.float64)
 
 
 def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
@@ -74,7 +75,7 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
     for penalty in penalties:
         for _ in range(STEPS):
             before, index = found, indices(x, found[None])[0]
-            likely = score(index)
+            likely = expit(index)
             weight = np.maximum(likely * (1 - likely), LEAST_WEIGHT)
             step = Lasso(
                 alpha=penalty / weight.sum(), precompute=True, tol=1e-10, max_iter=100_000, random_state=SEED
@@ -91,11 +92,6 @@ def indices(x: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Return constant + x'slope for each row of coefficients, shape (L, N)."""
     made: FloatArray = coefficients[:, :1] + coefficients[:, 1:] @ x.T
     return made
-
-
-def score(index: FloatArray) -> FloatArray:
-    """Return the logistic function of an index."""
-    return 1 / (1 + np.exp(-np.clip(index, -500, 500)))
 
 
 def dictionary(x: FloatArray, period: IntArray) -> FloatArray:

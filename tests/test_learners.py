@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from study.learners import LEARNERS, Problem, learned
-from study.learners.lasso import dictionary, indices, logit_path, orthogonal, score
+from study.learners.lasso import dictionary, indices, logit_path, orthogonal
 
 EVERY = [(kind, name) for kind, names in LEARNERS.items() for name in names]
 
@@ -18,7 +19,7 @@ def problem(kind: str, n: int = 400, seed: int = 0, **changed) -> Problem:
     signal = np.sin(2 * x[:, 0]) + x[:, 1] * period
     target = signal + 0.3 * rng.normal(size=n)
     if kind == "probability":
-        target = 1.0 * (rng.random(n) < score(2 * signal))
+        target = 1.0 * (rng.random(n) < expit(2 * signal))
     train = np.arange(n) < 3 * n // 4
     made = Problem(x, period, target, rng.permutation(n), train, ~train, seed)
     return made._replace(**changed)
@@ -29,7 +30,7 @@ def test_a_penalised_logit_meets_the_conditions_of_its_minimum(penalty):
     made = problem("probability")
     x, y = made.x, made.target
     constant, *slopes = logit_path(x, y, np.array([80.0, penalty]))[-1]
-    error = y - score(indices(x, np.array([[constant, *slopes]]))[0])
+    error = y - expit(indices(x, np.array([[constant, *slopes]]))[0])
     assert error.sum() == pytest.approx(0, abs=1e-7)
     for slope, pull in zip(slopes, x.T @ error, strict=True):
         if slope:

@@ -95,7 +95,9 @@ def test_the_command_of_a_number_prints_that_number():
     done = command(*typed, "--designs", name, "--format", "md", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     value = numbers.read_sources(PAPER)["MainProportionalPapersEstimate"].value
-    shown = [float(x.replace("\N{MINUS SIGN}", "-")) for x in re.findall("[−-]?[0-9]+[.][0-9]{3}", done.stdout)]
+    shown = [
+        float(x.replace("\N{MINUS SIGN}", "-")) for x in re.findall("[−-]?[0-9]+[.][0-9]{3}", done.stdout)
+    ]
     assert float(value.replace("\N{MINUS SIGN}", "-")) in [round(100 * x, 1) for x in shown]
 
 

@@ -247,7 +247,7 @@ def _sentence(setting: Setting, event: Event, found: Agreements) -> str:
     smallest, largest = (effect_text(f(t.estimate for t in terms), scale) for f in (min, max))
     without_zero = sum(not t.conf_low <= 0 <= t.conf_high for t in terms)
     told += f"Over {len(terms)} designs estimates run from {smallest} to {largest}; "
-    told += f"intervals without zero: {without_zero}."
+    told += f"zero is outside of {without_zero} of their {len(terms)} intervals."
     if sup_t is not None:
         told += f" The test that averages of one kind agree has a p-value of {p_text(sup_t.p_value)}."
     return told

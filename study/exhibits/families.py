@@ -320,6 +320,6 @@ def _verdict(setting: Setting) -> str:
     ]
     named = f" ({'; '.join(told)})" if told else ""
     return (
-        f"Families that the headline design answers for: {len(answered)}; those with an interval without zero: "
-        f"{len(told)}{named}."
+        f"Of the {len(answered)} families that the headline design answers for, the number with zero outside of "
+        f"the interval is {len(told)}{named}."
     )

@@ -217,7 +217,6 @@ def _sup_t(differences: Joint, draws: int, seed: int) -> tuple[SupT, FloatArray]
     statistics = np.abs(differences.effect) / np.sqrt(np.diag(differences.covariance()))
     sums = Influence.of(differences.influence).cluster_sums(differences.cluster)
     largest = inference.largest_draws(sums, draws, seed)
-    extreme = np.array([np.count_nonzero(largest >= t) for t in statistics])
-    p_values = (1 + extreme) / (1 + draws)
+    p_values = inference.exceeded(largest, statistics)
     test = SupT(float(statistics.max()), float(np.quantile(largest, LEVEL)), float(p_values.min()), draws)
     return test, p_values

@@ -16,6 +16,7 @@ from study.inference.permuted import randomization
 from study.panel import Panel
 from study.plan import Task
 from study.power import UNKNOWN, Power, smallest_effect
+from study.pre_tests import NONE, PreTest, pre_test
 from study.question import FlowStep, Sample
 
 
@@ -52,8 +53,8 @@ class Result:
         The treated units' mean without treatment over the headline's cells, NaN where not implied.
     power : Power
         The minimum detectable effect of the headline, in the question's scale, in units and in percent.
-    pre_test : tuple of float and int
-        P-value and rank of the joint test of the pre-period effects; NaN and 0 without any.
+    pre_test : PreTest
+        Joint tests of the effects before treatment; NaN and 0 without any.
     randomization : Randomization or None
     flow : tuple of FlowStep
     options : dict
@@ -81,7 +82,7 @@ class Result:
     n_obs: int
     untreated_mean: float
     power: Power
-    pre_test: tuple[float, int]
+    pre_test: PreTest
     randomization: Randomization | None
     flow: tuple[FlowStep, ...]
     options: dict[str, Any]
@@ -162,7 +163,7 @@ def _refused(task: Task, sample: Sample, design: Design, options: dict[str, Any]
         n_obs=0,
         untreated_mean=np.nan,
         power=UNKNOWN,
-        pre_test=(np.nan, 0),
+        pre_test=NONE,
         randomization=None,
         options=design.options | options,
         seed=None,
@@ -190,22 +191,19 @@ def _terms(fit: Estimate, level: float) -> list[Term]:
     ]
 
 
-def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], tuple[float, int]]:
-    """Return the effects by event time with their band, and the joint test of those before treatment."""
+def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], PreTest]:
+    """Return the effects by event time with their band, and the joint tests of those before treatment."""
     if not fit.estimand.has_path:
-        return (), (np.nan, 0)
+        return (), NONE
     path = fit.aggregate("event")
     if not path.varies.any():
-        return tuple(_terms(path, task.level)), (np.nan, 0)
+        return tuple(_terms(path, task.level)), NONE
     band = path.band(task.level, draws=task.band_draws, seed=task.seed)
     terms = tuple(
         replace(term, band_low=row.band_low, band_high=row.band_high)
         for term, row in zip(_terms(path, task.level), band.itertuples(), strict=True)
     )
-    if not (path.pre & ~path.reference).any():
-        return terms, (np.nan, 0)
-    test = path.test(path.pre)
-    return terms, (test.p_value, test.rank)
+    return terms, pre_test(path, draws=task.band_draws, seed=task.seed)
 
 
 def _undefined(path: tuple[Term, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ def shipped(*parts: str) -> Path:
     """Return the path of a shipped file or folder, for example ``shipped("data", "panels", "cvpr.csv")``."""
     inside = _PACKAGE / "_shipped"
     return (inside if inside.is_dir() else _PACKAGE.parent).joinpath(*parts)
+
+
+def checksum(*parts: str) -> str:
+    """Return the first 16 hexadecimal digits of a shipped file's SHA-256."""
+    return hashlib.sha256(shipped(*parts).read_bytes()).hexdigest()[:16]
 
 
 def panel_entries(path: Path | None = None) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,7 @@ from study.diagnostics.refits import (
 )
 from study.errors import QuestionError
 from study.estimates import Estimate, joint
-from study.inference import largest_draws
+from study.inference import exceeded, largest_draws
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
@@ -243,4 +243,4 @@ def _joint_p(fits: Sequence[Estimate], draws: int, seed: int) -> float:
     both = joint(*fits)
     largest = np.max(np.abs(both.effect) / np.sqrt(np.diag(both.covariance())))
     drawn = largest_draws(Influence.of(both.influence).cluster_sums(both.cluster), draws, seed)
-    return float((1 + np.sum(drawn >= largest)) / (1 + draws))
+    return float(exceeded(drawn, largest))

@@ -13,7 +13,7 @@ from study.diagnostics.refits import Progress, Row, axis_label, check, frame, he
 from study.distributions import two_sided_p
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.inference import Convention, covariance, few_clusters_warning, largest_draws
+from study.inference import Convention, covariance, exceeded, few_clusters_warning, largest_draws
 from study.inference.effective import effective_clusters, treated_clusters
 from study.inference.leave_out import cr3
 from study.inference.permuted import randomization
@@ -226,9 +226,9 @@ def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Row:
     sums = fit.influence_map.cluster_sums(fit.sample.cluster)
     error = float(np.sqrt(covariance(fit.influence_map, fit.sample.cluster, "CR1")[0, 0]))
     drawn = largest_draws(sums, draws, seed, "webb", "drawn")
-    extreme = np.count_nonzero(drawn >= abs(fit.effect[0] / error))
+    p_value = float(exceeded(drawn, abs(fit.effect[0] / error)))
     half = float(np.quantile(drawn, level)) * error
-    return _row("multiplier bootstrap-t", fit, error, (1 + extreme) / (1 + draws), half)
+    return _row("multiplier bootstrap-t", fit, error, p_value, half)
 
 
 def _left_out(fit: Estimate, sample: Sample, design: str, level: float, options: dict[str, Any]) -> Row:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from study.designs import find_design
-from study.errors import QuestionError
 from study.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
 from study.exhibits.headline_numbers import effect_text, unit_of
 from study.panel import Panel
 from study.plan import Plan, Row, Task
+from study.pre_tests import NONE, PreTest, pre_test
 from study.question import Question
 from study.report import figures
 from study.report.latex import macro_name
 from study.report.notes import LETTERS, REFUSED, p_cell, p_text
-from study.report.table import Block, Cell, Line, Number, Table, error
+from study.report.table import Block, Cell, Line, Number, Span, Table, error
 from study.results import Result, Term, answer
 from study.shipped import panel_entries
 
@@ -63,13 +63,11 @@ TAKEN = (
 
 
 class Lead(NamedTuple):
-    """An effect before the event, or none, with the joint test of all of them and of those that are drawn."""
+    """An effect before the event, or none, with the joint tests of all of them and of those that are drawn."""
 
     largest: Term | None
-    p_value: float
-    rank: int
-    p_window: float
-    rank_window: int
+    every: PreTest
+    window: PreTest
 
 
 def event_studies(setting: Setting) -> Exhibited:
@@ -134,20 +132,16 @@ def _lead(setting: Setting, result: Result) -> Lead:
     near = [t for t in before if t.event_time >= first]
     largest = max(near, key=lambda t: abs(t.estimate), default=None)
     window = result.pre_test if len(near) == len(before) else _window_test(setting, result.task)
-    return Lead(largest, *result.pre_test, *window)
+    return Lead(largest, result.pre_test, window)
 
 
-def _window_test(setting: Setting, task: Task) -> tuple[float, int]:
+def _window_test(setting: Setting, task: Task) -> PreTest:
     """Test the effects before the event that are drawn; without an answer for a design that draws folds."""
     design = find_design(task.row.name)
     if design.draws:
-        return math.nan, 0
+        return NONE
     path = design(task.question.sample(setting.panel), **task.options).aggregate("event")
-    try:
-        test = path.test(path.pre & (path.event_time >= setting.plan.window[0]))
-    except QuestionError:
-        return math.nan, 0
-    return test.p_value, test.rank
+    return pre_test(path, since=setting.plan.window[0], draws=task.band_draws, seed=task.seed)
 
 
 def _drawn(setting: Setting, answers: dict[tuple[str, str], Result]) -> Drawn:
@@ -209,7 +203,9 @@ def _table(
     notes = [
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; event: {plan.events[0].title}. "
         f"Tests are of the hypothesis that all effects before the event are zero, over all event times and over those "
-        f"from {plan.window[0]} on; the rank is the number of effects that the test can tell apart.",
+        f"from {plan.window[0]} on. Largest t: by the largest absolute t, with signs drawn by cluster; Wald: by a Wald "
+        "test on its rank, the number of effects that it can tell apart, which rejects too often where few units are "
+        "treated.",
         f"The largest effect before the event is that of the largest size from {plan.window[0]} on, with its "
         f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",
         "Proportional effects are shares of the mean without treatment at the same event time, and are tested in "
@@ -227,7 +223,13 @@ def _table(
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {plan.events[0].title}, by design",
-        headings=["p, all", "Rank", "p, window", "Rank", "Largest", "At", "Low", "High", "Average", "(s.e.)"],
+        headings=[*["Largest t", "Wald", "Rank"] * 2, "Size", "At", "Low", "High", "Average", "(s.e.)"],
+        spans=[
+            Span("p, all before", 3),
+            Span("p, window", 3),
+            Span("Largest before the event", 4),
+            Span("After it", 2),
+        ],
         blocks=blocks,
         notes=notes,
         widths=[2.9],
@@ -236,11 +238,15 @@ def _table(
 
 def _cells(result: Result, lead: Lead | None) -> list[Cell]:
     if lead is None:
-        return [REFUSED, *[""] * 9]
+        return [REFUSED, *[""] * 11]
     largest, average = lead.largest, result.headline
     tests: list[Cell] = []
-    for p_value, rank in ((lead.p_value, lead.rank), (lead.p_window, lead.rank_window)):
-        tests += [p_cell(p_value), Number(rank, 0)] if rank else ["", ""]
+    for test in (lead.every, lead.window):
+        tests += (
+            [p_cell(test.p_largest), p_cell(test.p_value), Number(test.rank, 0)]
+            if test.rank
+            else ["", "", ""]
+        )
     nothing = Term("", math.nan, *[math.nan] * 5)
     shown = largest or nothing
     return [
@@ -272,12 +278,26 @@ def _numbers(
             else f"{largest.event_time:.0f}".replace("-", "\N{MINUS SIGN}")
         )
         for part, value, quantity in (
-            ("LeadsP", p_text(lead.p_value), "p-value of the joint test of all effects before the event"),
-            ("LeadsRank", str(lead.rank), "rank of the joint test of all effects before the event"),
+            (
+                "LeadsP",
+                p_text(lead.every.p_value),
+                "p-value of the Wald test of all effects before the event",
+            ),
+            ("LeadsRank", str(lead.every.rank), "rank of the Wald test of all effects before the event"),
+            (
+                "LeadsLargestP",
+                p_text(lead.every.p_largest),
+                "p-value of the largest absolute t of all effects before the event",
+            ),
             (
                 "WindowP",
-                p_text(lead.p_window),
-                "p-value of the joint test of the effects before the event that are drawn",
+                p_text(lead.window.p_value),
+                "p-value of the Wald test of the effects before the event that are drawn",
+            ),
+            (
+                "WindowLargestP",
+                p_text(lead.window.p_largest),
+                "p-value of the largest absolute t of the effects before the event that are drawn",
             ),
             (
                 "Lead",
@@ -298,14 +318,19 @@ def _numbers(
         ):
             source = source_of(EXHIBIT, quantity, result.task, setting.panel, command)
             yield Traced(label_name("events", scale, label, part), value, source)
-    tested = {key: lead for key, lead in leads.items() if lead.rank}
+    tested = {key: lead for key, lead in leads.items() if lead.every.rank}
     first = next(iter(answers.values())).task
     for part, number, quantity in (
         ("Tested", len(tested), "designs and scales with a joint test of effects before the event"),
         (
             "Rejecting",
-            sum(lead.p_value < 1 - setting.plan.level for lead in tested.values()),
-            f"of them, those that reject at {1 - setting.plan.level:.0%}",
+            sum(lead.every.p_value < 1 - setting.plan.level for lead in tested.values()),
+            f"of them, those whose Wald test rejects at {1 - setting.plan.level:.0%}",
+        ),
+        (
+            "RejectingByLargest",
+            sum(lead.every.p_largest < 1 - setting.plan.level for lead in tested.values()),
+            f"of them, those whose largest absolute t rejects at {1 - setting.plan.level:.0%}",
         ),
     ):
         source = replace(
@@ -323,14 +348,16 @@ def _sentences(
     size = 1 - setting.plan.level
     told = []
     for scale in setting.plan.scales:
-        tested = {label: lead for (of, label), lead in leads.items() if of == scale and lead.rank}
-        rejecting = [label for label, lead in tested.items() if lead.p_value < size]
-        inside = [label for label, lead in tested.items() if lead.rank_window and lead.p_window < size]
-        tests = sum(lead.rank_window > 0 for lead in tested.values())
+        tested = {label: lead for (of, label), lead in leads.items() if of == scale and lead.every.rank}
+        rejecting = [label for label, lead in tested.items() if lead.every.p_largest < size]
+        by_wald = sum(lead.every.p_value < size for lead in tested.values())
+        inside = [label for label, lead in tested.items() if lead.window.p_largest < size]
+        tests = sum(lead.window.rank > 0 for lead in tested.values())
         told.append(
-            f"On the scale {scale} the joint test of all effects before the event rejects at {size:.0%} in "
-            f"{len(rejecting)} of {len(tested)} designs{_named(rejecting)}, and that of the effects from "
-            f"{setting.plan.window[0]} on in {len(inside)} of {tests}{_named(inside)}."
+            f"On the scale {scale} the joint test of all effects before the event by the largest t rejects at "
+            f"{size:.0%} in {len(rejecting)} of {len(tested)} designs{_named(rejecting)}, by Wald's test in {by_wald}, "
+            f"and that of the effects from {setting.plan.window[0]} on by the largest t in {len(inside)} of "
+            f"{tests}{_named(inside)}."
         )
     told.append(
         "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 
@@ -39,7 +38,7 @@ from study.facts.recomputed import (
 from study.facts.text import digits_of, sentence
 from study.report.latex import macro_name
 from study.report.table import MINUS
-from study.shipped import shipped
+from study.shipped import checksum
 
 NONE = "(none)"
 COMMAND = "study facts"
@@ -154,8 +153,7 @@ def _of_share(
 def _source(quantity: str, file: tuple[str, ...], vintage: str = "", threshold: str = "") -> Source:
     asked = f" --vintage {vintage}" if vintage and file == listed.FILE else ""
     asked += f" --threshold {threshold}" if threshold and file == listed.FILE else ""
-    checksum = hashlib.sha256(shipped(*file).read_bytes()).hexdigest()[:16]
-    return Source("facts", quantity, "/".join(file), checksum, f"{COMMAND}{asked}")
+    return Source("facts", quantity, "/".join(file), checksum(*file), f"{COMMAND}{asked}")
 
 
 def _number(fact: Fact, value: float) -> str:

@@ -195,7 +195,7 @@ def dates_table(setting: Setting, scale: str) -> Table:
     lines = []
     for event in (plan.events[0], *plan.families):
         task = plan.task(event, outcome, scale, plan.headline)
-        fits = [_fit(setting, task, moved) for moved in MOVES]
+        fits = [_answered(_fit(setting, task, moved)) for moved in MOVES]
         lines.append(Line(event.short, [Number(float(f.effect[0])) if f else REFUSED for f in fits]))
         lines.append(Line("", [error(float(f.std_error[0])) if f else "" for f in fits]))
     return Table(
@@ -209,6 +209,19 @@ def dates_table(setting: Setting, scale: str) -> Table:
             f"{REFUSED} : the design refuses the question, or nobody is treated inside the window.",
         ],
     )
+
+
+def _answered(fit: Estimate | None) -> Estimate | None:
+    """Return an average that has a sampling variance, or none."""
+    return fit if fit is not None and fit.varies[0] else None
+
+
+def _moved(setting: Setting, scale: str) -> list[Row]:
+    """Return the first outcome's estimates of families whose dates are moved by a period."""
+    plan, outcome = setting.plan, next(iter(setting.plan.outcomes))
+    tasks = [plan.task(event, outcome, scale, plan.headline) for event in plan.families]
+    fits = [_answered(_fit(setting, task, moved)) for task in tasks for moved in MOVES if moved]
+    return [Row.of("", fit, plan.level) for fit in fits if fit]
 
 
 def _figure(setting: Setting, scale: str) -> Drawn:
@@ -277,6 +290,7 @@ def _numbers(setting: Setting, gaps: dict[str, dict[str, dict[str, Agreement]]])
                 "SmallestHolm": (p_text(found.adjusted), f"the same by Holm over {found.families} families"),
             }
             yield from _traced(setting, task, macro_name("families", scale), told)
+    moved = _moved(setting, next(iter(plan.scales)))
     told = {
         "Answered": (
             str(sum(result.headline is not None for _, result in _first(setting))),
@@ -285,6 +299,14 @@ def _numbers(setting: Setting, gaps: dict[str, dict[str, dict[str, Agreement]]])
         "Excluding": (
             str(len(_excluding(setting))),
             "families whose interval excludes zero, first outcome and scale",
+        ),
+        "Moved": (
+            str(len(moved)),
+            "estimates of families whose dates are moved by a period, first outcome and scale",
+        ),
+        "MovedExcluding": (
+            str(sum(row.excludes_zero for row in moved)),
+            "of them, those whose interval excludes zero",
         ),
     }
     yield from _traced(setting, first, "Families", told)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pandas as pd
 
+from study import topics_audit
 from study.exhibits.exhibit import Exhibited, Setting, Source, Traced, draw
 from study.fields.answers import Answer, answers
 from study.fields.figures import randomization_figure, shares_figure
@@ -15,6 +17,7 @@ from study.fields.tables import results_table, units_table
 from study.panel import Panel, load_panel
 from study.report.latex import macro_name
 from study.report.notes import p_text
+from study.shipped import checksum, shipped
 
 EXHIBIT, COMMAND = "fields", "study run"
 Answers = Mapping[tuple[str, str], Answer]
@@ -50,7 +53,7 @@ def fields_exhibit(plan: FieldsPlan) -> Exhibited:
                 randomization_in_words(plan, found),
             ),
         ),
-        numbers=tuple(_numbers(plan, found, panels)),
+        numbers=(*_numbers(plan, found, panels), *_read()),
         sentences=sentences(plan, found),
     )
 
@@ -82,6 +85,10 @@ def _numbers(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> I
             "Concerned": (str(int(concerned.sum())), "concerned fields, or those with a dose"),
             "Other": (str(int((~concerned).sum())), "other fields"),
             "Papers": (f"{made.cells.papers.sum():,.0f}", "papers"),
+            "PapersBefore": (
+                f"{(made.cells.papers * ~made.cells.after)[concerned].sum():,.0f}",
+                "papers of concerned fields in base years",
+            ),
             "FirstYear": (str(made.cells.years[0]), "first year"),
             "LastYear": (str(made.cells.years[-1]), "last year"),
         }  # fmt: skip
@@ -106,6 +113,27 @@ def _numbers(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> I
         ),
     ):
         yield Traced(name, str(count), _source(plan, main, panels, quantity))
+
+
+def _read() -> Iterator[Traced]:
+    """Return how many compute-heavy papers the words of titles find, by the readings that ship."""
+    path = shipped("data", "audits", "topics_sample.csv")
+    sample, counts = topics_audit.read(path), pd.read_csv(path.with_name("topics_strata.csv"))
+    for part, question, quantity in (
+        ("Title", "verdict", "share of titles that name a compute-heavy topic which the words find"),
+        ("Deep", "deep", "share of papers that train or run deep networks whose titles the words find"),
+    ):
+        yield Traced(
+            f"FieldsRecall{part}",
+            f"{topics_audit.reading(sample, counts, question).recall:.3f}",
+            Source(
+                exhibit=EXHIBIT,
+                quantity=quantity,
+                data=path.name,
+                checksum=checksum("data", "audits", path.name),
+                command="study audit",
+            ),
+        )
 
 
 def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantity: str) -> Source:

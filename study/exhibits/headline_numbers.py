@@ -115,8 +115,15 @@ def result_numbers(result: Result) -> dict[str, tuple[str, str]]:
         ),
         "P": (p_text(term.p_value if term else math.nan), "p-value"),
         "Mde": (effect_text(result.power.effect, scale), f"minimum detectable effect, {unit}"),
-        "PreP": (p_text(result.pre_test[0]), "p-value of the joint test of effects before treatment"),
-        "PreRank": (str(result.pre_test[1]), "rank of the joint test of effects before treatment"),
+        "PreP": (
+            p_text(result.pre_test.p_value),
+            "p-value of the joint Wald test of effects before treatment",
+        ),
+        "PreRank": (str(result.pre_test.rank), "rank of the joint Wald test of effects before treatment"),
+        "PreLargestP": (
+            p_text(result.pre_test.p_largest),
+            "p-value of the largest absolute t of effects before treatment",
+        ),
         "RandomizationP": (p_text(p_value), "randomization p-value"),
     }
 

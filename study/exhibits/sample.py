@@ -45,7 +45,7 @@ def sample_table(setting: Setting) -> Table:
     scale, outcome = next(iter(plan.scales)), next(iter(plan.outcomes))
     flows = [setting.results[event.label, scale, outcome, plan.headline.label].flow for event in plan.events]
     by_year = {
-        "Papers": (panel.covariates.get("venue_papers"), 1, 0),
+        "Papers of the venue": (panel.covariates.get("venue_papers"), 1, 0),
         "Coverage, %": (panel.covariates.get("coverage"), 100, 1),
     }
     known = {title: given for title, given in by_year.items() if given[0] is not None}
@@ -56,7 +56,7 @@ def sample_table(setting: Setting) -> Table:
         *(Line(f"Dropped: {why}", [*_counts(flows, why), *blank]) for why in _reasons(flows, kept=False)),
         Line("In the sample", [*(_number(sum(s.units for s in flow if s.kept)) for flow in flows), *blank]),
         Line(
-            f"of which first treated in {panel.periods[0]}-{panel.periods[-1]}",
+            f"of which first treated in {panel.periods[1]}-{panel.periods[-1]}",
             [
                 *(_number(sum(s.units for s in flow if s.kept and _in_window(s.reason))) for flow in flows),
                 *blank,
@@ -78,13 +78,14 @@ def sample_table(setting: Setting) -> Table:
         )
         for t, year in enumerate(panel.periods)
     ]
+    told = "; the venue's papers and the share with an affiliation" if known else ""
     return Table(
         name="sample",
         caption=f"The sample: {plan.text.units} by treatment, and coverage by year",
         headings=[*(event.short for event in plan.events), *known],
         blocks=[
             Block(f"Panel A. {units}, by rule", by_rule),
-            Block(f"Panel B. {units} first treated, by year", years),
+            Block(f"Panel B. {units} first treated{told}, by year", years),
         ],
         notes=list(plan.text.sample_notes),
     )

@@ -26,8 +26,10 @@ from study.errors import QuestionError
 from study.estimates import Estimate
 from study.exhibits.event_studies import label_name
 from study.exhibits.exhibit import Exhibited, Setting, Traced, source_of
+from study.exhibits.headline_numbers import effect_text, unit_of
 from study.inference import Randomization
 from study.plan import Plan, Row, Task
+from study.pre_tests import pre_test
 from study.report.notes import BELOW, p_text
 from study.report.table import Block, Line, Table
 from study.report.verdict import SIZE, assumptions, conclusion
@@ -266,14 +268,17 @@ def _said(finding: Finding, scale: str) -> str:
 
 def _joint_test(verdict: Verdict) -> Line | None:
     """Return the line of the test that all effects before the event are zero, None where there are none."""
-    path = verdict.fit.by_event_time if verdict.fit.estimand.has_path else None
-    if path is None or not (path.pre & ~path.reference).any():
+    task = verdict.task
+    if not verdict.fit.estimand.has_path:
         return None
-    test = path.test(path.pre)
-    against = test.p_value < SIZE
+    test = pre_test(verdict.fit.by_event_time, draws=task.band_draws, seed=task.seed)
+    if not test.rank:
+        return None
+    against = test.p_largest < SIZE
     says = (
-        f"The joint test that all effects before the event are zero {'rejects' if against else 'does not reject'} "
-        f"at {SIZE:.0%} (p {_is(test.p_value)}, rank {test.rank})."
+        "The joint test that all effects before the event are zero, by the largest t, "
+        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} (p {_is(test.p_largest)}); a Wald test has p "
+        f"{_is(test.p_value)}, rank {test.rank}."
     )
     return Line("Joint test of effects before the event", [says, YES if against else NO])
 
@@ -355,3 +360,16 @@ def _numbers(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]]) -
         ),
     )
     yield from traced(setting, EXHIBIT, verdict.task, ("verdict", verdict.task.scale), told)
+    reached = verdict.found("spillovers", Spillovers)
+    if reached is not None and reached.neighbours.rows:
+        row, scale = reached.neighbours.rows[0], verdict.task.scale
+        change = (
+            (
+                "Estimate",
+                effect_text(row.estimate, scale),
+                f"change of untreated units {row.label}, {unit_of(scale)}",
+            ),
+            ("Low", effect_text(row.conf_low, scale), f"lower end of its interval, {unit_of(scale)}"),
+            ("High", effect_text(row.conf_high, scale), f"upper end of its interval, {unit_of(scale)}"),
+        )
+        yield from traced(setting, EXHIBIT, verdict.task, ("spillover", scale), change)

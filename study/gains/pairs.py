@@ -103,8 +103,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
         sums = np.zeros((int(cluster.max()) + 1, int(varies.sum())))
         np.add.at(sums, cluster, influence[:, varies])
         largest = inference.largest_draws(sums, draws, seed, errors="drawn")
-        extreme = [np.count_nonzero(largest >= t) for t in np.abs(difference / error)[varies]]
-        p_adjusted[varies] = (1 + np.array(extreme)) / (1 + draws)
+        p_adjusted[varies] = inference.exceeded(largest, np.abs(difference / error)[varies])
         critical = max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
         p_value = float(np.nanmin(p_adjusted))
     return Pairs(names, np.where(varies, difference, 0.0), error, p_adjusted, critical, p_value, level)

@@ -4,7 +4,7 @@ from study.inference.covariance import Convention, Wald, covariance, small_sampl
 from study.inference.effective import effective_clusters, few_clusters_warning
 from study.inference.families import adjusted_p_values
 from study.inference.joint import Joint, stack
-from study.inference.multipliers import Errors, Weights, largest_draws, sup_t
+from study.inference.multipliers import Errors, Weights, exceeded, largest_draws, sup_t
 from study.inference.randomization import Randomization, randomization_test
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "adjusted_p_values",
     "covariance",
     "effective_clusters",
+    "exceeded",
     "few_clusters_warning",
     "largest_draws",
     "randomization_test",

@@ -89,6 +89,13 @@ def largest_draws(
     return np.concatenate([np.abs(part).max(axis=1) for part in parts]).astype(float)
 
 
+def exceeded(largest: FloatArray, statistic: FloatArray | float) -> FloatArray:
+    """Return the p-values of statistics against drawn ones, (1 + draws at least as large) / (1 + draws)."""
+    sorted_draws = np.sort(largest)
+    as_large = len(largest) - np.searchsorted(sorted_draws, statistic, side="left")
+    return np.asarray((1 + as_large) / (1 + len(largest)))
+
+
 def statistic_draws(
     sums: FloatArray, draws: int, seed: int, weights: Weights = "rademacher", errors: Errors = "sample"
 ) -> Iterator[FloatArray]:

@@ -132,8 +132,9 @@ def _rows(result: Result) -> Iterator[tuple[object, ...]]:
             yield _row(result, term.term, term.estimate, term.std_error)
     if result.randomization is not None:
         yield _row(result, "randomization p-value", result.randomization.p_value, float("nan"))
-    if result.pre_test[1]:
-        yield _row(result, "pre-period joint p-value", result.pre_test[0], float("nan"))
+    if result.pre_test.rank:
+        yield _row(result, "pre-period joint p-value", result.pre_test.p_value, float("nan"))
+        yield _row(result, "pre-period largest-t p-value", result.pre_test.p_largest, float("nan"))
 
 
 def _is_reference(term: Term) -> bool:

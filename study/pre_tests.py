@@ -17,7 +17,7 @@ class PreTest(NamedTuple):
     Attributes
     ----------
     p_value, rank : float and int
-        Of the Wald test; NaN and 0 where there is nothing to test. With few treated units it rejects too often.
+        Of the Wald test; NaN and 0 where there is nothing to test.
     p_largest : float
         Of the largest absolute t, by signs drawn by cluster.
     """
@@ -33,7 +33,10 @@ NONE = PreTest(np.nan, 0, np.nan)
 def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed: int = 0) -> PreTest:
     """Test the effects before treatment of an estimate by event time.
 
-    Both tests are on the scale of ``sample.y``, where a proportional effect is zero if the effect in levels is.
+    Both tests are on the scale of ``sample.y``, where a proportional effect is zero if the effect in levels is. Both
+    reject too often where an effect rests on few treated units: of 2,000 simulated panels without effects, with five
+    cohorts of 6, 12 and 30 units, the Wald test rejects at 5% in 21.8%, 12.8% and 7.0%, the largest t in 17.3%, 10.2%
+    and 6.3% (``benchmarks/pre_test_size.py``).
 
     Parameters
     ----------

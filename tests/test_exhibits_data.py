@@ -24,6 +24,7 @@ from study.exhibits import scales as scaling
 from study.exhibits.exhibit import Setting
 from study.plan import Event, read_plan
 from study.report import canvas, figures
+from study.report.latex import macro_name
 from study.report.numbers import collected
 from study.results import answer
 
@@ -269,9 +270,10 @@ def test_effects_before_the_event_are_tested_together(paper, made):
     )
     in_window = path.test((path.event_time < 0) & (path.event_time >= -5))
     lead = event_studies._lead(paper, paper.results["main", "log1p", "papers", label])
-    assert (lead.p_value, lead.rank) == paper.results["main", "log1p", "papers", label].pre_test
-    assert (lead.p_window, lead.rank_window) == (in_window.p_value, in_window.rank)
-    assert lead.rank_window == 4 < lead.rank
+    assert lead.every == paper.results["main", "log1p", "papers", label].pre_test
+    assert (lead.window.p_value, lead.window.rank) == (in_window.p_value, in_window.rank)
+    assert lead.window.rank == 4 < lead.every.rank
+    assert lead.window.p_largest < 0.05
     shown = np.isin(path.event_time, [-5, -4, -3, -2])
     assert abs(lead.largest.estimate) == np.abs(path.effect[shown]).max()
     values = {n.name: n.value for n in made["event_studies"].numbers}
@@ -522,6 +524,6 @@ def test_a_path_apart_is_the_only_one_with_a_second_mark():
 
 
 def test_names_of_numbers_are_made_of_labels_with_other_signs():
-    assert event_studies.label_name("events", "log1p", "Callaway-Sant'Anna (given size)", "Lead") == (
+    assert macro_name("events", "log1p", "Callaway-Sant'Anna (given size)", "Lead") == (
         "EventsLogOnepCallawaySantAnnaGivenSizeLead"
     )

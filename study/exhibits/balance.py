@@ -19,7 +19,7 @@ from study.diagnostics.balance import (
     outcome_variables,
 )
 from study.errors import QuestionError
-from study.exhibits.exhibit import Exhibited, Setting, Traced, draw, source_of
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Traced, draw, source_of
 from study.panel import FloatArray
 from study.plan import Task
 from study.question import Sample
@@ -253,9 +253,8 @@ def _numbers(setting: Setting, task: Task, found: Balance, adjusted: dict[str, f
                     "standardised difference in that growth after regression",
                 )
             )
-    command = f"study diagnose {task.event.label}/{task.outcome}/{task.scale}"
     for part, value, quantity in told:
-        source = replace(source_of(EXHIBIT, quantity, task, setting.panel, command), seed="")
+        source = replace(source_of(EXHIBIT, quantity, task, setting.panel, RUN), seed="")
         yield Traced(macro_name(EXHIBIT, part), value, source)
 
 

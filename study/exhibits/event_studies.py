@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
-import shlex
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from study.designs import find_design
-from study.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
+from study.exhibits.exhibit import RUN, Drawn, Exhibited, Setting, Traced, draw, estimate_command, source_of
 from study.exhibits.headline_numbers import effect_text, unit_of
-from study.panel import Panel
 from study.plan import Plan, Row, Task
 from study.pre_tests import NONE, PreTest, pre_test
-from study.question import Question
 from study.report import figures
 from study.report.latex import macro_name
 from study.report.notes import LETTERS, REFUSED, p_cell, p_text
 from study.report.table import Block, Cell, Line, Number, Span, Table, error
 from study.results import Result, Term, answer
-from study.shipped import panel_entries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,11 +50,6 @@ BASES = {
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }
 UNKNOWN_BASE = "as the design says"
-# Fields of a question that `study estimate` takes by their names.
-TAKEN = (
-    "outcome", "event", "scale", "population", "comparison", "base", "missing", "cluster", "anticipation", "lag",
-    "horizon", "min_cohort_size", "instrument",
-)  # fmt: skip
 
 
 class Lead(NamedTuple):
@@ -93,24 +83,6 @@ def shown_rows(plan: Plan) -> list[Row]:
     """Return the plan's designs that have effects by event time, and the others that it does not list."""
     ours = [row for row in plan.rows if find_design(row.name).estimand.has_path]
     return ours + [row for row in OTHERS if row.name not in {of.name for of in ours}]
-
-
-def command_of(task: Task, panel: Panel, *, path: bool = False) -> str:
-    """Return the command that shows a task's answer alone, or its effects by event time.
-
-    A panel that does not ship has no name by which a command could find it: there it is the run of the plan.
-    """
-    if panel.name not in panel_entries():
-        return "study run"
-    question = task.question
-    words = ["study", "estimate", "--panel", panel.name, "--design", task.row.name]
-    for field in fields(Question):
-        value = getattr(question, field.name)
-        if field.name in TAKEN and value != field.default:
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
-    words += [word for covariate in question.covariates for word in ("--covariate", covariate)]
-    words += [word for name, value in task.options.items() for word in ("--option", f"{name}={value}")]
-    return shlex.join([*words, *["--by-event-time"] * path])
 
 
 def task_of(plan: Plan, scale: str, row: Row) -> Task:
@@ -204,8 +176,7 @@ def _table(
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; event: {plan.events[0].title}. "
         f"Tests are of the hypothesis that all effects before the event are zero, over all event times and over those "
         f"from {plan.window[0]} on. Largest t: by the largest absolute t, with signs drawn by cluster; Wald: by a Wald "
-        "test on its rank, the number of effects that it can tell apart, which rejects too often where few units are "
-        "treated.",
+        "test. Both, and the second more, reject too often where an effect rests on few treated units.",
         f"The largest effect before the event is that of the largest size from {plan.window[0]} on, with its "
         f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",
         "Proportional effects are shares of the mean without treatment at the same event time, and are tested in "
@@ -223,10 +194,10 @@ def _table(
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {plan.events[0].title}, by design",
-        headings=[*["Largest t", "Wald", "Rank"] * 2, "Size", "At", "Low", "High", "Average", "(s.e.)"],
+        headings=[*["Largest t", "Wald"] * 2, "Size", "At", "Low", "High", "Average", "(s.e.)"],
         spans=[
-            Span("p, all before", 3),
-            Span("p, window", 3),
+            Span("p, all before", 2),
+            Span("p, window", 2),
             Span("Largest before the event", 4),
             Span("After it", 2),
         ],
@@ -238,15 +209,11 @@ def _table(
 
 def _cells(result: Result, lead: Lead | None) -> list[Cell]:
     if lead is None:
-        return [REFUSED, *[""] * 11]
+        return [REFUSED, *[""] * 9]
     largest, average = lead.largest, result.headline
     tests: list[Cell] = []
     for test in (lead.every, lead.window):
-        tests += (
-            [p_cell(test.p_largest), p_cell(test.p_value), Number(test.rank, 0)]
-            if test.rank
-            else ["", "", ""]
-        )
+        tests += [p_cell(test.p_largest), p_cell(test.p_value)] if test.rank else ["", ""]
     nothing = Term("", math.nan, *[math.nan] * 5)
     shown = largest or nothing
     return [
@@ -260,18 +227,13 @@ def _cells(result: Result, lead: Lead | None) -> list[Cell]:
     ]
 
 
-def label_name(*parts: str) -> str:
-    """Return the name of a number from labels that have other signs than letters in them."""
-    return macro_name(*(re.sub(r"[^A-Za-z0-9]+", "_", part) for part in parts))
-
-
 def _numbers(
     setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
 ) -> Iterator[Traced]:
     for (scale, label), result in answers.items():
         lead, unit = leads[scale, label], unit_of(scale)
         largest = lead.largest or Term("", math.nan, *[math.nan] * 5)
-        command = command_of(result.task, setting.panel, path=True)
+        alone = estimate_command(result.task, setting.panel, path=True)
         when = (
             "(none)"
             if math.isnan(largest.event_time)
@@ -316,8 +278,9 @@ def _numbers(
                 f"upper end of that effect's simultaneous band, {unit}",
             ),
         ):
+            command = alone if part in ("Lead", "LeadAt") else RUN
             source = source_of(EXHIBIT, quantity, result.task, setting.panel, command)
-            yield Traced(label_name("events", scale, label, part), value, source)
+            yield Traced(macro_name("events", scale, label, part), value, source)
     tested = {key: lead for key, lead in leads.items() if lead.every.rank}
     first = next(iter(answers.values())).task
     for part, number, quantity in (
@@ -334,7 +297,7 @@ def _numbers(
         ),
     ):
         source = replace(
-            source_of(EXHIBIT, quantity, first, setting.panel, "study run"),
+            source_of(EXHIBIT, quantity, first, setting.panel, RUN),
             question=f"event={first.event.name}, outcome={first.outcome}, scales {' and '.join(setting.plan.scales)}",
             design="; ".join(dict.fromkeys(label for _, label in tested)),
             options="",

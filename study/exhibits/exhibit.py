@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,9 +14,19 @@ from study.question import Question
 from study.report.canvas import drawn
 from study.report.table import Table
 from study.results import Results
+from study.shipped import panel_entries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# Makes everything, and so any number that no shorter command shows.
+RUN = "study run"
+# Fields of a question that `study estimate` takes by their names.
+TAKEN = (
+    "outcome", "event", "scale", "population", "comparison", "base", "missing", "cluster", "anticipation", "lag",
+    "horizon", "min_cohort_size", "instrument",
+)  # fmt: skip
 
 
 class Drawn(NamedTuple):
@@ -52,7 +63,7 @@ class Source:
     seed : str
         Empty where nothing is drawn.
     command : str
-        What to type to see it alone.
+        What to type to see it alone, or the run of the plan where nothing shorter shows it.
     """
 
     exhibit: str
@@ -90,6 +101,29 @@ def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: st
         options=", ".join(f"{name}={value}" for name, value in options.items() if name != "seed"),
         seed=str(task.seed),
     )
+
+
+def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
+    """Return the command that shows a task's answer alone, or its effects by event time.
+
+    A panel that does not ship has no name by which a command could find it: there it is the run of the plan.
+    """
+    if panel.name not in panel_entries():
+        return RUN
+    question = task.question
+    words = ["study", "estimate", "--panel", panel.name, "--design", task.row.name]
+    for field_ in fields(Question):
+        value = getattr(question, field_.name)
+        if field_.name in TAKEN and value != field_.default:
+            words += [f"--{field_.name.replace('_', '-')}", str(value)]
+    words += [word for covariate in question.covariates for word in ("--covariate", covariate)]
+    words += [word for name, value in task.options.items() for word in ("--option", f"{name}={value}")]
+    return shlex.join([*words, *["--by-event-time"] * path])
+
+
+def panel_title(panel: Panel) -> str:
+    """Return what a panel is called in a table: a shipped one in capitals, one's own by its file."""
+    return panel.name.upper() if panel.name in panel_entries() else panel.name.removesuffix(".csv")
 
 
 class Traced(NamedTuple):

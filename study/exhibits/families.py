@@ -14,7 +14,7 @@ from study.diagnostics.refits import Row
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
-from study.exhibits.headline_numbers import effect_text, result_numbers, sample_numbers, unit_of
+from study.exhibits.headline_numbers import effect_text, result_numbers, sample_numbers, shown_by, unit_of
 from study.plan import Event, Task
 from study.report.latex import macro_name
 from study.report.notes import LETTERS, REFUSED, clustered, p_cell, p_text, refusals, window_of
@@ -314,7 +314,7 @@ def _numbers(setting: Setting, gaps: dict[str, dict[str, dict[str, Agreement]]])
 
 def _traced(setting: Setting, task: Task, prefix: str, told: dict[str, tuple[str, str]]) -> Iterator[Traced]:
     for part, (value, quantity) in told.items():
-        command = f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name}"
+        command = shown_by(part, task, setting.panel)
         yield Traced(f"{prefix}{part}", value, source_of("families", quantity, task, setting.panel, command))
 
 

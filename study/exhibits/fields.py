@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study import topics_audit
-from study.exhibits.exhibit import Exhibited, Setting, Source, Traced, draw
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
 from study.fields.answers import Answer, answers
 from study.fields.figures import randomization_figure, shares_figure
 from study.fields.plan import FieldsPlan
@@ -19,7 +19,7 @@ from study.report.latex import macro_name
 from study.report.notes import p_text
 from study.shipped import checksum, shipped
 
-EXHIBIT, COMMAND = "fields", "study run"
+EXHIBIT, COMMAND = "fields", RUN
 Answers = Mapping[tuple[str, str], Answer]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from study.exhibits.exhibit import Setting, Source, Traced, source_of
+from study.exhibits.exhibit import RUN, Setting, Source, Traced, estimate_command, source_of
+from study.panel import Panel
 from study.plan import Event, Task
 from study.power import POWER, SIZE
 from study.report.latex import macro_name
@@ -13,6 +14,8 @@ from study.report.notes import p_text
 from study.results import Result, Term
 
 EXHIBIT = "designs"
+# Parts of names of numbers that `study estimate` prints.
+OF_ESTIMATE = ("Estimate", "Error", "Low", "High", "P", "Units", "Treated", "Cohorts", "Clusters", "Already")
 
 
 def headline_numbers(setting: Setting) -> tuple[Traced, ...]:
@@ -54,7 +57,7 @@ def _of_plan(setting: Setting) -> Iterator[Traced]:
         yield Traced(
             name,
             value,
-            Source("plan", quantity, panel.name, panel.checksum, "study run", seed=str(plan.seed)),
+            Source("plan", quantity, panel.name, panel.checksum, RUN, seed=str(plan.seed)),
         )
 
 
@@ -74,10 +77,20 @@ def _of_event(setting: Setting, event: Event) -> Iterator[Traced]:
 def _traced(
     setting: Setting, task: Task, prefix: str, told: dict[str, tuple[str, str]], exhibit: str = EXHIBIT
 ) -> Iterator[Traced]:
-    command = f"study table {task.event.label}/{task.outcome}/{task.scale}"
     for part, (value, quantity) in told.items():
-        source = source_of(exhibit, quantity, task, setting.panel, command)
+        source = source_of(exhibit, quantity, task, setting.panel, shown_by(part, task, setting.panel))
         yield Traced(f"{prefix}{part}", value, source)
+
+
+def shown_by(part: str, task: Task, panel: Panel) -> str:
+    """Return the command that prints a number of an answer, by the last part of its name."""
+    if part in OF_ESTIMATE:
+        return estimate_command(task, panel)
+    if part.startswith(("Lead", "Last")):
+        return estimate_command(task, panel, path=True)
+    if part == "Mde":
+        return f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name}"
+    return RUN
 
 
 def sample_numbers(result: Result) -> dict[str, tuple[str, str]]:

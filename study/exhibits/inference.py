@@ -11,7 +11,7 @@ from study.diagnostics import refits
 from study.diagnostics.uncertainty import Uncertainty
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.exhibits.exhibit import Exhibited, Setting, Traced
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Traced
 from study.exhibits.headline_numbers import effect_text, unit_of
 from study.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
 from study.inference.effective import effective_clusters
@@ -220,7 +220,7 @@ def _numbers(setting: Setting, one: Inferred) -> Iterator[Traced]:
             (f"{part}High", effect_text(row.conf_high, scale), f"upper end of the interval, {words}, {unit}"),
             (f"{part}P", p_text(row.p_value), f"p-value, {words}"),
         ]
-        yield from traced(setting, EXHIBIT, task, names, told)
+        yield from traced(setting, EXHIBIT, task, names, told, command=RUN)
     test = one.found.randomization
     p_value = math.nan if test is None else test.p_value
     told = [
@@ -228,7 +228,7 @@ def _numbers(setting: Setting, one: Inferred) -> Iterator[Traced]:
         ("Effective", f"{one.found.effective_clusters:.0f}", "clusters that carry the variance, effectively"),
         ("NeighboursEffective", _whole(one.worth[1]), "the same, clustered by neighbours"),
     ]
-    yield from traced(setting, EXHIBIT, task, names, told)
+    yield from traced(setting, EXHIBIT, task, names, told, command=RUN)
 
 
 def _whole(value: float) -> str:

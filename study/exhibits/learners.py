@@ -11,7 +11,7 @@ from study.designs import find_design
 from study.diagnostics.losses import Score
 from study.diagnostics.nuisances import NuisanceQuality, learned_once, nuisances
 from study.errors import QuestionError
-from study.exhibits.exhibit import Exhibited, Setting, Traced
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Traced
 from study.exhibits.headline_numbers import effect_text, unit_of
 from study.exhibits.verdicts import on_scale, task_of, traced
 from study.learners import Learner
@@ -163,11 +163,11 @@ def _numbers(setting: Setting, one: Learned) -> Iterator[Traced]:
             ("AdoptionR", _decimals(adoption.squared.saved), f"out-of-fold R2 of adoption, {with_it}"),
         ]
         names = ("learner", scale, one.row.name, name)
-        yield from traced(setting, EXHIBIT, task, names, told, command="study run")
+        yield from traced(setting, EXHIBIT, task, names, told, command=RUN)
     moves = [
         ("Moves", f"{quality.moves:.2f}", "largest less smallest estimate over learners, in standard errors")
     ]
-    yield from traced(setting, EXHIBIT, task, ("learner", scale, one.row.name), moves, command="study run")
+    yield from traced(setting, EXHIBIT, task, ("learner", scale, one.row.name), moves, command=RUN)
 
 
 def _decimals(value: float, digits: int = 3) -> str:

@@ -11,7 +11,7 @@ from study.diagnostics.dots import draw_dots
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.refits import Row, axis_label
-from study.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
+from study.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, panel_title
 from study.exhibits.headline_numbers import effect_text, unit_of
 from study.exhibits.verdicts import found, on_scale, scale_title, task_of, traced
 from study.report.notes import LETTERS, p_cell, p_text
@@ -119,7 +119,7 @@ def _table(setting: Setting, shown: Sequence[Placebos]) -> Table:
 
 def own_name(setting: Setting) -> str:
     """Return what the question's own outcome is called beside placebos."""
-    return f"{setting.panel.name.upper()} (the outcome)"
+    return f"{panel_title(setting.panel)} (the outcome)"
 
 
 def _lines(setting: Setting, one: Placebos) -> list[Line]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.exhibits.exhibit import Exhibited, Setting, Source, Traced, asked, draw
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, asked, draw
 from study.panel import FloatArray
 from study.question import Sample
 from study.report.table import MINUS
@@ -279,7 +279,7 @@ def _numbers(setting: Setting, samples: dict[str, Sample]) -> Iterator[Traced]:
                     f"{what} of {plan.text.units} {who}, {outcome}",
                     panel.name,
                     panel.checksum,
-                    "study run",
+                    RUN,
                     question=asked(sample.question),
                 )
                 shown = "(none)" if np.isnan(value) else f"{value:.2f}".replace("-", MINUS)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.exhibits.exhibit import Exhibited, Setting, Source, Traced
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced
 from study.question import FlowStep
 from study.report.table import Block, Cell, Line, Number, Table
 
@@ -35,7 +35,7 @@ def _numbers(setting: Setting) -> Iterator[Traced]:
                 ("Lowest", min(seen)),
                 ("Highest", max(seen)),
             ):
-                source = Source("sample", f"{what}, {year}", panel.name, panel.checksum, "study run")
+                source = Source("sample", f"{what}, {year}", panel.name, panel.checksum, RUN)
                 yield Traced(f"{name}{part}", f"{value:.{digits}f}", source)
 
 

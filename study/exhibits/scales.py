@@ -11,8 +11,7 @@ import numpy as np
 from study.designs import find_design
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.exhibits.event_studies import command_of
-from study.exhibits.exhibit import Exhibited, Setting, Traced, source_of
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Traced, estimate_command, source_of
 from study.exhibits.headline_numbers import effect_text
 from study.panel import Panel
 from study.plan import Row, Task
@@ -180,14 +179,19 @@ def _numbers(setting: Setting, found: dict[str, Answers]) -> Iterator[Traced]:
                 "proportional",
                 "effect in percent of the mean without treatment",
             ),
-            ("Poisson", of.poisson, "proportional", "the same from a Poisson regression, in percent"),
+            (
+                "Poisson",
+                of.poisson,
+                "proportional",
+                "Poisson effect in percent of the mean without treatment",
+            ),
             ("Any", of.any, "level", "effect on the share with any"),
         ]
         for part, answered, scale, quantity in each:
             command = (
-                command_of(answered.task, setting.panel)
+                estimate_command(answered.task, setting.panel)
                 if part in ("LogOne", "Proportional", "Poisson")
-                else "study run"
+                else RUN
             )
             for ending, value, what in (
                 ("", answered.estimate, quantity),
@@ -198,7 +202,7 @@ def _numbers(setting: Setting, found: dict[str, Answers]) -> Iterator[Traced]:
                     macro_name(EXHIBIT, outcome, f"{part}{ending}"), effect_text(value, scale), source
                 )
         source = source_of(
-            EXHIBIT, "share of zeros among the treated before", of.any.task, setting.panel, "study run"
+            EXHIBIT, "share of zeros among the treated before", of.any.task, setting.panel, RUN
         )
         zeros = "(none)" if math.isnan(of.zeros) else f"{100 * of.zeros:.0f}"
         yield Traced(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.exhibits.exhibit import Exhibited, Setting, Source, Traced, draw
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
 from study.panel import Panel
 from study.plan import Event, Plan
 from study.population import population
@@ -310,7 +310,7 @@ def _numbers(setting: Setting, found: Sequence[Timed]) -> Iterator[Traced]:
             ("Losers", t.losers, f"{units} never treated that lost the contest"),
         ):
             shown = "(none)" if math.isnan(value) else f"{value:.0f}"
-            source = Source(EXHIBIT, what, panel.name, panel.checksum, "study run", question=question)
+            source = Source(EXHIBIT, what, panel.name, panel.checksum, RUN, question=question)
             yield Traced(macro_name(EXHIBIT, t.event.label, part), shown, source)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from study.designs import find_design
 from study.diagnostics.refits import Row
 from study.errors import QuestionError
-from study.exhibits.exhibit import Exhibited, Setting, Traced, source_of
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Traced, estimate_command, panel_title, source_of
 from study.exhibits.headline_numbers import effect_text, unit_of
 from study.panel import Panel
 from study.plan import Task
@@ -24,7 +24,7 @@ def venues(setting: Setting) -> Exhibited:
         return Exhibited()
     event, numbers, blocks, refused = plan.events[0], [], [], []
     rows: list[tuple[str, str, Row]] = []
-    panels = {setting.panel.name.upper(): setting.panel, **setting.venues}
+    panels = {panel_title(setting.panel): setting.panel, **setting.venues}
     for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
         lines = []
         for label, panel in panels.items():
@@ -89,10 +89,7 @@ def _row(task: Task, panel: Panel) -> tuple[Row, float] | str:
 
 
 def _numbers(label: str, task: Task, panel: Panel, row: Row, effect: float) -> list[Traced]:
-    command = (
-        f"study estimate --panel {panel.name} --outcome {task.outcome} --event {task.event.name} --scale {task.scale} "
-        f"--design {task.row.name}"
-    )
+    alone = estimate_command(task, panel)
     name = macro_name("venue", label.lower(), task.scale, task.outcome)
     parts = (
         ("Estimate", row.estimate, "estimate"),
@@ -104,17 +101,19 @@ def _numbers(label: str, task: Task, panel: Panel, row: Row, effect: float) -> l
         Traced(
             f"{name}{part}",
             effect_text(value, task.scale),
-            source_of("venues", f"{what}, {unit_of(task.scale)}", task, panel, command),
+            source_of(
+                "venues", f"{what}, {unit_of(task.scale)}", task, panel, RUN if part == "Mde" else alone
+            ),
         )
         for part, value, what in parts
     ]
     return [
         *traced,
-        Traced(f"{name}P", p_text(row.p_value), source_of("venues", "p-value", task, panel, command)),
+        Traced(f"{name}P", p_text(row.p_value), source_of("venues", "p-value", task, panel, alone)),
         Traced(
             f"{name}Treated",
             str(row.treated),
-            source_of("venues", "units first treated", task, panel, command),
+            source_of("venues", "units first treated", task, panel, alone),
         ),
     ]
 

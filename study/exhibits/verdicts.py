@@ -24,12 +24,12 @@ from study.diagnostics.spillovers import Spillovers
 from study.diagnostics.uncertainty import Uncertainty
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.exhibits.event_studies import label_name
-from study.exhibits.exhibit import Exhibited, Setting, Traced, source_of
+from study.exhibits.exhibit import RUN, Exhibited, Setting, Traced, source_of
 from study.exhibits.headline_numbers import effect_text, unit_of
 from study.inference import Randomization
 from study.plan import Plan, Row, Task
 from study.pre_tests import pre_test
+from study.report.latex import macro_name
 from study.report.notes import BELOW, p_text
 from study.report.table import Block, Line, Table
 from study.report.verdict import SIZE, assumptions, conclusion
@@ -173,7 +173,7 @@ def verdict_of(setting: Setting, scale: str) -> Verdict | str:
 def command_of(setting: Setting, task: Task) -> str:
     """Return the command that shows the diagnostics of a task."""
     if setting.plan.under(task.row.name).headline != task.row:
-        return "study run"
+        return RUN
     return f"study diagnose {task.event.label}/{task.outcome}/{task.scale} --design {task.row.name}"
 
 
@@ -202,7 +202,7 @@ def traced(
     shown = command_of(setting, task) if command is None else command
     for part, value, quantity in told:
         source = source_of(exhibit, quantity, task, setting.panel, shown)
-        yield Traced(label_name(*names, part), value, source)
+        yield Traced(macro_name(*names, part), value, source)
 
 
 def on_scale(scale: str, sentence: str) -> str:

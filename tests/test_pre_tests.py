@@ -1,0 +1,54 @@
+"""Joint tests of effects before treatment: what they equal, what does not move them, how often they reject."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import simulated
+from pre_test_size import rejections
+
+from study import Question, estimate
+from study.distributions import two_sided_p
+from study.pre_tests import NONE, pre_test
+
+QUESTION = Question("y", "event", min_cohort_size=1)
+PANEL = simulated.panel(n=80)
+
+
+@pytest.fixture(scope="module")
+def path():
+    return estimate(PANEL, QUESTION, "callaway_santanna").aggregate("event")
+
+
+def test_the_wald_test_is_that_of_the_estimate(path):
+    wald = path.test(path.pre)
+    found = pre_test(path, draws=99)
+    assert (found.p_value, found.rank) == (wald.p_value, wald.rank)
+
+
+def test_of_one_effect_the_largest_t_is_its_t(path):
+    last = path.event_time[path.pre & ~path.reference].max()
+    found = pre_test(path, since=last, draws=99_999)
+    k = int(np.flatnonzero(path.event_time == last)[0])
+    assert found.rank == 1
+    assert found.p_largest == pytest.approx(two_sided_p(path.effect[k] / path.std_error[k], np.inf), abs=0.02)
+
+
+def test_fewer_effects_are_tested_from_a_later_event_time(path):
+    assert pre_test(path, since=-2, draws=99).rank < pre_test(path, draws=99).rank
+
+
+def test_the_scale_of_the_outcome_and_the_names_of_units_do_not_matter(path):
+    scaled = simulated.panel(n=80)
+    scaled.outcomes["y"][:] *= 10
+    other = pre_test(estimate(scaled, QUESTION, "callaway_santanna").aggregate("event"), draws=999)
+    assert other == pytest.approx(pre_test(path, draws=999), rel=1e-9)
+
+
+def test_without_an_effect_before_the_event_there_is_no_test(path):
+    assert pre_test(path.select(path.event_time >= 0)) == NONE
+
+
+def test_the_largest_t_rejects_near_its_level_and_less_often_than_wald():
+    by_wald, by_largest = rejections(12, 200)
+    assert 0.03 <= by_largest <= by_wald <= 0.2

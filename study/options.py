@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,9 +89,11 @@ def read_panel(
 ) -> Panel:
     """Return a shipped panel, or the columns of a CSV file that the question needs."""
     from study.panel import Panel, load_panel
+    from study.shipped import panel_entries
 
-    if not name.endswith(".csv"):
+    if name in panel_entries() or not _is_path(name):
         return load_panel(name)
+    in_rule = _columns(question.population, {*outcomes, question.event})
     return Panel.from_long(
         name,
         unit=unit,
@@ -98,6 +101,27 @@ def read_panel(
         treatment=question.event if treatment else (),
         first_treated=() if treatment else question.event,
         outcomes=outcomes,
-        covariates=(*question.covariates, *([] if question.instrument is None else [question.instrument])),
-        attributes=() if question.cluster is None else question.cluster,
+        covariates=_once(*question.covariates, question.instrument, *in_rule["covariates"]),
+        attributes=_once(question.cluster, *in_rule["attributes"]),
     )
+
+
+def _is_path(name: str) -> bool:
+    """Say whether a panel's name is that of a file, there or not, and not a slip of a shipped panel's."""
+    return Path(name).is_file() or bool(Path(name).suffix) or Path(name).name != name
+
+
+def _columns(rule: str, others: set[str]) -> dict[str, list[str]]:
+    """Return the columns that a rule of a population names, without those of the question itself."""
+    from study.population import TERM
+
+    found: dict[str, list[str]] = {"attributes": [], "covariates": []}
+    for part in rule.split(" and "):
+        match = TERM.fullmatch(part)
+        if match and match["name"] not in others:
+            found["attributes" if match["sign"] in ("=", "!=") else "covariates"].append(match["name"])
+    return found
+
+
+def _once(*names: str | None) -> list[str]:
+    return list(dict.fromkeys(name for name in names if name is not None))

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from study.errors import QuestionError
 from study.outputs import as_typed
 from study.progress import progress_bar, steps
+
+
+def _processes(jobs: int) -> int:
+    """Refuse a number of processes that nothing could be done in."""
+    if jobs == 0:
+        raise QuestionError("--jobs is 0; give a number of processes, or -1 for all cores.")
+    return jobs
+
 
 PlanOption = Annotated[
     Path, typer.Option("--plan", help="What to estimate; its folder takes the files that are written.")
 ]
 DesignOption = Annotated[str | None, typer.Option("--design", help="Another design in the headline's place.")]
 JobsOption = Annotated[
-    int, typer.Option("--jobs", help="Processes; -1 is all cores. Results do not depend on it.")
+    int,
+    typer.Option(
+        "--jobs", callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."
+    ),
 ]
 
 CacheOption = Annotated[
@@ -28,6 +41,9 @@ CacheOption = Annotated[
 DEFAULT_PLAN = Path("paper") / "study.toml"
 DEFAULT_CACHE = Path("build") / "cache"
 DEFAULT_REPORT = Path("build") / "report.html"
+
+# Commands that take the plan.
+OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "gains"))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -96,8 +112,10 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
 
 def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
     """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
+    from study.plan import check_exists
     from study.report.compile import compile_paper
 
+    check_exists(plan)
     typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")
 
 
@@ -106,7 +124,19 @@ def trace(
     plan: PlanOption = DEFAULT_PLAN,
 ) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
+    from dataclasses import replace
+
+    from study.plan import check_exists
     from study.report import numbers
 
+    check_exists(plan)
     traced = numbers.find(numbers.read_sources(plan.resolve().parent), name)
-    typer.echo(numbers.traced_text(traced))
+    command = with_plan(traced.source.command, plan)
+    typer.echo(numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
+
+
+def with_plan(command: str, plan: Path) -> str:
+    """Return a command with the plan that it is about, where it takes one and would not read this one anyway."""
+    if not command.startswith(OF_PLAN) or plan.resolve() == DEFAULT_PLAN.resolve():
+        return command
+    return f"{command} --plan {shlex.quote(as_typed(plan))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from study.designs import find_design
 from study.errors import DataError, QuestionError, unknown
 from study.fields.plan import FieldsPlan, read_fields
 from study.panel import Panel
+from study.plan_keys import INFERENCE, check_content
+from study.population import population
 from study.question import Question
+from study.report.latex import macro_name
+from study.shipped import panel_entries
+
+# Exhibits that are made of a table of the plan alone, and that table.
+NEEDED = {"fields": "[fields]", "families": "[[families]]", "venues": "[venues]"}
+# Exhibits whose numbers have names with the labels of designs in them.
+NAMED_BY_DESIGN = ("event_studies", "violations")
 
 
 @dataclass(frozen=True)
@@ -230,10 +239,71 @@ class Plan:
         for event in self.families:
             if event.contrast and event.contrast not in labels:
                 raise unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
+        for rule in self.populations:
+            population(rule, panel)
+        self._check_exhibits()
+        self._check_panels()
+        self._check_numbers()
         for row in self.rows:
             find_design(row.name).check_options(row.options)
         for task in self.tasks():
             task.question.sample(panel)
+
+    def _check_exhibits(self) -> None:
+        """Refuse exhibits without the table that they are made of."""
+        for exhibit, table in NEEDED.items():
+            if exhibit in self.exhibits and not getattr(self, exhibit):
+                raise QuestionError(
+                    f'study.toml: the exhibit "{exhibit}" is made of the table {table}, which is not there; add it, or '
+                    "take the exhibit out."
+                )
+
+    def _check_panels(self) -> None:
+        """Refuse placebos and venues whose panel is not there."""
+        for entry in (*self.placebos.values(), *self.venues.values()):
+            if isinstance(entry, str) and entry not in panel_entries():
+                raise unknown("panel", entry, panel_entries(), "study.toml, placebos and venues")
+            if not isinstance(entry, str) and not Path(entry["file"]).is_file():
+                raise DataError(f"study.toml, placebos and venues: {entry['file']}: there is no such file.")
+
+    def _check_numbers(self) -> None:
+        """Refuse labels and names from which numbers of the text would not get names of their own."""
+        _check_names("event label", [event.label for event in (*self.events, *self.families)])
+        _check_names("outcome", self.outcomes)
+        _check_names("scale", self.scales)
+        _check_names("placebo", self.placebos)
+        _check_names("venue", self.venues, str.lower)
+        if any(exhibit in self.exhibits for exhibit in NAMED_BY_DESIGN):
+            _check_names("design label", [row.label for row in self.rows])
+
+
+def _check_names(kind: str, names: Iterable[str], spelt: Callable[[str], str] = str) -> None:
+    """Refuse names from which numbers of the text could get no name, or the same one."""
+    taken: dict[str, str] = {}
+    for name in names:
+        macro = macro_name(spelt(name))
+        if not macro:
+            raise QuestionError(
+                f'study.toml: the {kind} "{name}" has no letter and no digit to name numbers of the text by; rename it.'
+            )
+        if macro in taken:
+            raise QuestionError(
+                f'study.toml: the {kind}s "{taken[macro]}" and "{name}" would give numbers of the text the same name, '
+                f"\\{macro}; rename one."
+            )
+        taken[macro] = name
+
+
+def check_exists(path: Path) -> None:
+    """Refuse the path of a plan where there is none.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such plan; run from the checkout, or name one with --plan.")
 
 
 def read_plan(path: Path) -> Plan:
@@ -244,49 +314,40 @@ def read_plan(path: Path) -> Plan:
     DataError
         If the file is missing or not TOML.
     QuestionError
-        If a key is missing, or a design or field is unknown.
+        If a key is missing or unknown, a value is not what it must be, or a design or field is unknown.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such plan; run from the checkout, or name one with --plan.")
+    check_exists(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid TOML: {error}.") from error
-    try:
-        rows = tuple(
-            Row(row["name"], row["label"], row.get("options", {}), row.get("question", {}))
-            for row in content["designs"]
-        )
-        plan = Plan(
-            panel=_panel(content["panel"], path),
-            text=Text(**content["text"] | {"sample_notes": tuple(content["text"]["sample_notes"])}),
-            headline=_headline(rows, content["headline"], path),
-            rows=rows,
-            outcomes=content["outcomes"],
-            scales=content["scales"],
-            events=tuple(Event(**event) for event in content["events"]),
-            families=tuple(Event(**event) for event in content.get("families", ())),
-            venues={label: _panel(entry, path) for label, entry in content.get("venues", {}).items()},
-            exhibits=tuple(content.get("exhibits", ("sample", "designs"))),
-            title=content.get("title", ""),
-            fields=read_fields(content["fields"], str(path)) if "fields" in content else None,
-            question=content["question"],
-            seed=content["seed"],
-            window=(content["figure"]["window"][0], content["figure"]["window"][1]),
-            neighbours=content.get("diagnose", {}).get("neighbours", ""),
-            populations=tuple(content.get("diagnose", {}).get("populations", ("all",))),
-            placebos={
-                label: _panel(entry, path)
-                for label, entry in content.get("diagnose", {}).get("placebos", {}).items()
-            },
-            **{key: content["inference"][key] for key in ("level", "band_draws", "permutations", "strata")},
-        )
-    except KeyError as error:
-        raise QuestionError(
-            f"{path}: the key {error} is missing; see paper/study.toml for all of them."
-        ) from error
-    except TypeError as error:
-        raise QuestionError(f"{path}: {error}; see paper/study.toml for the keys of each table.") from error
+    check_content(content, str(path))
+    rows = tuple(
+        Row(row["name"], row["label"], row.get("options", {}), row.get("question", {}))
+        for row in content["designs"]
+    )
+    diagnose = content.get("diagnose", {})
+    plan = Plan(
+        panel=_panel(content["panel"], path),
+        text=Text(**content["text"] | {"sample_notes": tuple(content["text"]["sample_notes"])}),
+        headline=_headline(rows, content["headline"], path),
+        rows=rows,
+        outcomes=content["outcomes"],
+        scales=content["scales"],
+        events=tuple(Event(**event) for event in content["events"]),
+        families=tuple(Event(**event) for event in content.get("families", ())),
+        venues={label: _panel(entry, path) for label, entry in content.get("venues", {}).items()},
+        exhibits=tuple(content.get("exhibits", ("sample", "designs"))),
+        title=content.get("title", ""),
+        fields=_fields(content, path),
+        question=content["question"],
+        seed=content["seed"],
+        window=(content["figure"]["window"][0], content["figure"]["window"][1]),
+        neighbours=diagnose.get("neighbours", ""),
+        populations=tuple(diagnose.get("populations", ("all",))),
+        placebos={label: _panel(entry, path) for label, entry in diagnose.get("placebos", {}).items()},
+        **{key: content["inference"][key] for key in INFERENCE},
+    )
     for labels, what in (
         ([row.label for row in rows], "designs"),
         ([event.label for event in (*plan.events, *plan.families)], "events"),
@@ -296,6 +357,15 @@ def read_plan(path: Path) -> Plan:
     for row in rows:
         find_design(row.name)
     return plan
+
+
+def _fields(content: Mapping[str, Any], path: Path) -> FieldsPlan | None:
+    try:
+        return read_fields(content["fields"], str(path)) if "fields" in content else None
+    except (TypeError, ValueError) as error:
+        raise QuestionError(
+            f"{path}, [fields]: {error}; see paper/study.toml for the keys of each table."
+        ) from error
 
 
 def _headline(rows: tuple[Row, ...], name: str, path: Path) -> Row:

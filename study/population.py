@@ -20,7 +20,7 @@ EVERYONE = "all"
 
 BoolArray = NDArray[np.bool_]
 
-_TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
+TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 _COMPARED = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
 # From this similarity on (of 100) a label that nobody has is taken for a slip of one that somebody has.
 _SLIP = 80
@@ -78,7 +78,7 @@ def _terms(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
     for piece in _pieces(rule, panel):
         if piece == EVERYONE:
             continue
-        if match := _TERM.fullmatch(piece):
+        if match := TERM.fullmatch(piece):
             yield Term(match["name"], match["sign"], match["value"])
         elif name is not None:
             raise QuestionError(
@@ -95,7 +95,7 @@ def _pieces(rule: str, panel: Panel) -> list[str]:
     """Cut a rule at " and ", unless what follows is no term, but the rest of a label."""
     pieces: list[str] = []
     for part in rule.split(" and "):
-        if pieces and not (_TERM.fullmatch(part) or part.strip() in (EVERYONE, *panel.populations)):
+        if pieces and not (TERM.fullmatch(part) or part.strip() in (EVERYONE, *panel.populations)):
             pieces[-1] += f" and {part}"
         else:
             pieces.append(part)

@@ -135,7 +135,7 @@ def table(
             for each in dict.fromkeys(scale or ["level"])
         ]
         source = options.read_panel(panel, unit, time, outcome, treatment, asked[0])
-        with _learning(names or (), jobs):
+        with _learning(names or (), jobs), working(cache=cache / "fits"):
             drawn = DRAWS if draws is None else draws
             tables = of_panel(source, asked, outcome, names, drawn, SEED if seed is None else seed)
     text = b"\n".join(made.formatted(chosen) for made in tables)

@@ -10,6 +10,15 @@ import pandas as pd
 import pytest
 from plans import PANEL, PLAN, ROOT
 
+from study import options, paper_commands, table_command
+from study.cli import app
+from study.errors import DataError, OutputError, QuestionError
+from study.exhibits.exhibit import Exhibited, Source, Traced
+from study.question import Question
+from study.report import compile as compiling
+from study.report import numbers
+from study.work import here
+
 HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels")
 
 
@@ -132,6 +141,10 @@ def test_bad_input_is_one_line_exit_2_and_nothing_written(tmp_path, change, argu
         (["run", "--plan", "absent.toml"], "there is no such plan"),
         (["run", "--plan", "study.toml", "--design", "sun_abrahm"], "there is no design"),
         (["check", "--plan", "study.toml"], "there is no record"),
+        (["trace", "X", "--plan", "nope.toml"], "nope.toml: there is no such plan"),
+        (["paper", "--plan", "nope.toml"], "nope.toml: there is no such plan"),
+        (["run", "--plan", "study.toml", "--jobs", "0"], "--jobs is 0"),
+        (["diagnose", "sim1", "--plan", "study.toml", "--jobs", "0"], "--jobs is 0"),
         (["assemble", "--raw", "absent", "--output", "out"], "absent"),
         (["paper", "--plan", "study.toml"], "missing"),
     ],
@@ -141,6 +154,7 @@ def test_a_command_that_cannot_work_says_so_and_writes_nothing(tmp_path, argumen
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr or "texlive" in done.stderr
+    assert "Traceback" not in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["study.toml"]
 
 
@@ -210,3 +224,122 @@ def test_estimate_takes_a_population_of_the_panel_by_name_or_rule(tmp_path):
     assert by_name.stdout.replace("united_states", "country=US") == by_rule.stdout
     assert unknown.returncode == 2
     assert 'Did you mean "united_states"' in unknown.stderr
+
+
+OWN = ("--outcome", "y", "--event", "first_treated")
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "MINE.CSV", "mine.txt", "mine", "folder/mine.csv"])
+def test_a_file_of_any_ending_is_read_as_csv(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(PANEL.read_bytes())
+    question = Question("y", "first_treated")
+    for given in (name, str(path)):
+        read = options.read_panel(given, "unit", "time", ["y"], False, question)
+        assert read.name == path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("p/base.CSV", DataError, "p/base.CSV: there is no such file"),
+        ("base.txt", DataError, "base.txt: there is no such file"),
+        ("p/base", DataError, "p/base: there is no such file"),
+        ("cvrp", QuestionError, 'Did you mean "cvpr"'),
+    ],
+)
+def test_a_panel_that_is_not_there_is_said_to_be_so(tmp_path, monkeypatch, name, error, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        options.read_panel(name, "unit", "time", ["y"], False, Question("y", "first_treated"))
+
+
+def read_population(path, rule, **fields):
+    question = Question("y", "first_treated", population=rule, **fields)
+    return question.sample(options.read_panel(str(path), "unit", "time", ["y"], False, question))
+
+
+def test_a_population_of_an_own_csv_may_name_any_of_its_columns(tmp_path):
+    table = pd.read_csv(PANEL, dtype={"unit": str})
+    unit = pd.factorize(table["unit"])[0]
+    table = table.assign(country=pd.Series(unit % 3).map({0: "A", 1: "B", 2: "C and D"}), size=unit)
+    path = tmp_path / "mine.csv"
+    table.to_csv(path, index=False)
+    everyone = len(read_population(path, "all").unit_ids)
+    some = read_population(path, "country=A|C and D and size>=30", cluster="country", covariates=("x1",))
+    assert 0 < len(some.unit_ids) < everyone
+    assert {*some.attributes["country"]} == {"A", "C and D"}
+    assert {*some.panel.attributes, *some.panel.covariates} == {"country", "x1", "size"}
+    with pytest.raises(DataError, match=r'there is no column "contry"\. Did you mean "country"'):
+        read_population(path, "contry=A")
+    with pytest.raises(QuestionError, match="y is an outcome, and a population is fixed before treatment"):
+        read_population(path, "y>=3")
+    shared = ("--panel", "mine.csv", *OWN, "--population", "country=A")
+    for name in ("estimate", "compare", "table"):
+        designs = ("--designs" if name == "table" else "--design", "twfe")
+        done = command(name, *shared, *designs, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_cache_is_used_for_a_table_of_an_own_panel(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    seen = []
+    monkeypatch.setattr(table_command, "of_panel", lambda *_given: seen.append(here().cache) or [])
+    given = ["table", "--panel", str(PANEL), *OWN, "--cache", str(tmp_path)]
+    for designs in ("twfe", "dml_panel"):
+        done = CliRunner().invoke(app, [*given, "--designs", designs])
+        assert done.exit_code == 0, done.output
+    assert seen == [tmp_path / "fits"] * 2
+
+
+def test_no_processes_are_refused_where_designs_learn(tmp_path):
+    done = command("estimate", "--panel", PANEL, *OWN, "--design", "dml_panel", "--jobs", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "study: --jobs is 0; give a number of processes, or -1 for all cores."
+
+
+@pytest.mark.parametrize(
+    ("told", "printed"),
+    [
+        ("study table a/b/level", "study table a/b/level --plan 'my own/study.toml'"),
+        ("study run", "study run --plan 'my own/study.toml'"),
+        ("study audit", "study audit"),
+        ("study estimate --outcome y", "study estimate --outcome y"),
+    ],
+)
+def test_trace_prints_commands_with_the_plan_that_they_are_about(tmp_path, told, printed):
+    source = Source("x", "a number", "panel", "0" * 16, told)
+    for folder in ("my own", "paper"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "study.toml").write_text(PLAN)
+        traced = numbers.collected([Exhibited(numbers=(Traced("One", "1", source),))])
+        (tmp_path / folder / numbers.FILE).write_bytes(numbers.sources_file(traced))
+    own = command("trace", "One", "--plan", "my own/study.toml", cwd=tmp_path)
+    assert own.stdout.endswith(f"  Command: {printed}\n"), own.stdout + own.stderr
+    for default in ([], ["--plan", "./paper/study.toml"], ["--plan", tmp_path / "paper/study.toml"]):
+        done = command("trace", "One", *default, cwd=tmp_path)
+        assert done.stdout.endswith(f"  Command: {told}\n"), done.stdout + done.stderr
+
+
+def test_commands_that_are_said_to_take_the_plan_take_it():
+    from typer.main import get_command
+
+    known = get_command(app).commands
+    for name in paper_commands.OF_PLAN:
+        assert any("--plan" in option.opts for option in known[name.removeprefix("study ")].params), name
+
+
+def test_a_paper_without_a_text_is_told_that_the_text_is_its_authors(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: name)
+    with pytest.raises(
+        OutputError, match=r"main\.tex is missing; it is the paper's text, which is yours to write"
+    ):
+        compiling.compile_paper(tmp_path)
+    (tmp_path / "main.tex").write_text("")
+    with pytest.raises(
+        OutputError, match=r"numbers\.tex is missing; write the generated files with `study run`"
+    ):
+        compiling.compile_paper(tmp_path)

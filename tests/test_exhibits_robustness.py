@@ -123,7 +123,8 @@ def test_tables_are_whole_in_every_format_and_figures_have_words(made: dict[str,
 
 def test_sentences_are_complete(made: dict[str, Exhibited]) -> None:
     for name, shown in made.items():
-        assert bool(shown.sentences) == bool(shown.tables), name
+        assert shown.sentences, name
+        assert shown.tables or shown.sentences[0].startswith("Not made: "), name
         for sentence in shown.sentences:
             assert sentence[0].isupper()
             assert sentence.endswith("."), sentence
@@ -360,7 +361,8 @@ def test_what_a_plan_does_not_allow_is_left_out_without_an_error(setting: Settin
     bare = Setting(coefficients, setting.panel, {})
     assert violations(bare) == Exhibited()
     assert learners(bare) == Exhibited()
-    assert heterogeneity(bare) == Exhibited()
+    assert heterogeneity(bare).sentences[0].startswith("Not made: ")
+    assert not heterogeneity(bare).tables
     assert {line.label for line in placebos(bare).tables[0].lines} >= {"Events 1 period earlier"}
     assert verdicts(bare).tables
 
@@ -393,8 +395,9 @@ def test_nothing_is_shown_where_the_headline_refuses_the_question(setting: Setti
     varying = replace(varying, placebos={}).under("event_study")
     bare = Setting(replace(varying, rows=(varying.headline,), neighbours=""), setting.panel, {})
     assert isinstance(shared.verdict_of(bare, "log1p"), str)
-    for make in set(EXHIBITS) - {heterogeneity}:  # whose design is its own
+    for make in set(EXHIBITS) - {heterogeneity, specifications}:  # whose designs are their own
         assert make(bare) == Exhibited(), make.__name__
+    assert specifications(bare).sentences[0].startswith("Not made: ")
 
 
 def test_the_papers_placebo_fields_are_compared_with_its_outcome_university_by_university() -> None:

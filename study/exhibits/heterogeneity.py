@@ -39,13 +39,13 @@ class Heterogeneity:
 
 
 def heterogeneity(setting: Setting) -> Exhibited:
-    """Return the table and figure of effects by group; nothing where the question says not who is like whom."""
+    """Return the table and figure of effects by group, or why there is none."""
     try:
         made = found(setting)
-    except QuestionError:
-        return Exhibited()
+    except QuestionError as refusal:
+        return Exhibited(sentences=(f"Not made: {refusal}",))
     if not made.groups:
-        return Exhibited()
+        return Exhibited(sentences=tuple(f"Not made: {why}" for why in made.refused))
     event, plan = made.task.event, setting.plan
     drawing = draw(
         EXHIBIT,

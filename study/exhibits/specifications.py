@@ -24,10 +24,10 @@ VARIED = {
 
 
 def specifications(setting: Setting) -> Exhibited:
-    """Return the specification curve with a table of what all specifications say together."""
+    """Return the specification curve with a table of what all specifications say together, or why there is none."""
     curve = found(setting, next(iter(setting.plan.scales)), "specification_curve", SpecificationCurve)
     if isinstance(curve, str):
-        return Exhibited()
+        return Exhibited(sentences=(f"Not made: {curve}",))
     return Exhibited(
         tables=(_table(setting, curve),),
         figures=(_drawn(setting, curve),),

@@ -18,19 +18,22 @@ def compile_paper(folder: Path) -> Path:
     Raises
     ------
     OutputError
-        If no TeX is installed, a generated file is missing, or the compilation fails; it names the first
-        error of the log.
+        If no TeX is installed, the text or a generated file is missing, or the compilation fails; it names the
+        first error of the log.
     """
     if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
         raise OutputError(
             "paper: no pdflatex or bibtex is installed; on Debian or Ubuntu install them with: "
             f"apt-get install {PACKAGES}."
         )
-    for name in ("main.tex", "numbers.tex"):
-        if not (folder / name).is_file():
-            raise OutputError(
-                f"paper: {folder / name} is missing; write the generated files with `study run`."
-            )
+    text, numbers = folder / "main.tex", folder / "numbers.tex"
+    if not text.is_file():
+        raise OutputError(
+            f"paper: {text} is missing; it is the paper's text, which is yours to write beside the plan; it takes in "
+            "the files that `study run` writes there (see paper/main.tex)."
+        )
+    if not numbers.is_file():
+        raise OutputError(f"paper: {numbers} is missing; write the generated files with `study run`.")
     with tempfile.TemporaryDirectory() as build:
         work = Path(build) / "paper"
         shutil.copytree(folder, work)

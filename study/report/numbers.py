@@ -111,6 +111,13 @@ def traced_text(traced: Traced) -> str:
         value = getattr(traced.source, name)
         if value:
             lines.append(
-                textwrap.fill(f"{label}: {value}", 100, initial_indent="  ", subsequent_indent="    ")
+                textwrap.fill(
+                    f"{label}: {value}",
+                    100,
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
             )
     return "\n".join(lines)

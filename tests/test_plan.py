@@ -1,0 +1,211 @@
+"""Plans: what is misspelt or is not what it must be is one line that says so, before any work."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plans import PLAN, ROOT
+
+from study import Panel, QuestionError, plan_keys
+from study import run as running
+from study.errors import DataError, StudyError
+from study.exhibits.exhibit import Setting
+from study.exhibits.heterogeneity import heterogeneity
+from study.exhibits.specifications import specifications
+from study.plan import read_plan
+
+TOP = "seed = 3"
+END = "window = [-3, 4]"
+FAMILY = 'name = "first_treated"\ntitle = "F"\nshort = "F"'
+
+
+def load(folder: Path, old: str, new: str) -> Panel:
+    assert PLAN.count(old) >= 1
+    path = folder / "study.toml"
+    path.write_text(PLAN.replace(old, new, 1))
+    return running.load(read_plan(path))
+
+
+def more(old: str, added: str) -> tuple[str, str]:
+    return old, f"{old}\n{added}"
+
+
+def diagnose(line: str) -> tuple[str, str]:
+    return more(END, f"[diagnose]\n{line}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            more(TOP, 'exhibts = ["sample"]'),
+            'study.toml: there is no key "exhibts". Did you mean "exhibits"?',
+        ),
+        (
+            more('label = "CS"', 'option = { method = "reg" }'),
+            '[[designs]] number 1: there is no key "option". Did you mean "options"?',
+        ),
+        (more('label = "sim1"', 'grupo = "A"'), '[[events]] number 1: there is no key "grupo"'),
+        (
+            more(END, f'[[families]]\n{FAMILY}\nlabel = "f"\nthreats = "A"'),
+            '[[families]] number 1: there is no key "threats". Did you mean "threat"?',
+        ),
+        (more("level = 0.9", "draws = 9"), '[inference]: there is no key "draws"'),
+        (more(END, "windows = [-3, 4]"), '[figure]: there is no key "windows". Did you mean "window"?'),
+        (
+            diagnose('neighbors = "cluster"'),
+            '[diagnose]: there is no key "neighbors". Did you mean "neighbours"?',
+        ),
+        (more('unit = "unit"', 'treatments = "x"'), '[panel]: there is no key "treatments"'),
+        (more('outcomes_with_units = "Counts a year"', 'note = "x"'), '[text]: there is no key "note"'),
+        (diagnose('placebos.a = { file = "a.csv" }'), "[diagnose.placebos.a]: the key 'unit' is missing"),
+        (more(TOP, "venues = { A = 3 }"), "venues.A is 3; it must be the name of a panel or a table"),
+    ],
+)
+def test_a_key_that_a_plan_does_not_have_is_refused(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(QuestionError, match=re.escape(message)) as error:
+        load(tmp_path, *change)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("permutations = 19", 'permutations = "49"'),
+            "[inference]: permutations is '49'; it must be a whole number",
+        ),
+        (
+            ("permutations = 19", "permutations = -1"),
+            "permutations is -1; it must be a whole number, 0 or more",
+        ),
+        (("band_draws = 199", "band_draws = 0"), "band_draws is 0; it must be a whole number, 1 or more"),
+        (("seed = 3", 'seed = "one"'), "study.toml: seed is 'one'; it must be a whole number, 0 or more"),
+        (("seed = 3", "seed = true"), "seed is True; it must be a whole number"),
+        (("level = 0.9", "level = 95"), "level is 95; it must be a number between 0 and 1"),
+        (("[-3, 4]", "[-3]"), "window is [-3]; it must be two event times"),
+        (("[-3, 4]", '"abc"'), "window is 'abc'; it must be two event times"),
+        (("[-3, 4]", "[3, -3]"), "window is [3, -3]; it must be two event times"),
+        (("[-3, 4]", "[2, 3]"), "window is [2, 3]; it must be two event times"),
+        (more(TOP, "exhibits = [1]"), "exhibits is [1]; it must be a list of texts"),
+        (more(TOP, 'exhibits = "sample"'), "exhibits is 'sample'; it must be a list of texts"),
+        (more(TOP, 'exhibits = ["samples"]'), 'there is no exhibit "samples". Did you mean "sample"?'),
+        (
+            ('count = "A_count"', "count = 3"),
+            "outcomes is {'count': 3}; it must be a table of one or more texts",
+        ),
+        (
+            ('label = "sim1"', 'label = ""'),
+            "[[events]] number 1: label is ''; it must be a text that is not empty",
+        ),
+        (
+            ('label = "sim1"', 'label = "a/b"'),
+            "label is 'a/b'; it must be a text that is not empty, without slashes",
+        ),
+        (('label = "CS"', "label = 3"), "[[designs]] number 1: label is 3; it must be a text"),
+        (
+            ('covariates = ["x1"]', "covariates = [1]"),
+            "[panel]: covariates is [1]; it must be a text or a list",
+        ),
+        (("horizon = 3", 'covariates = "x1"'), "question: covariates is 'x1'; it must be a list of texts"),
+        (("horizon = 3", "cluster = 3"), "question: cluster is 3; it must be a text"),
+        (
+            more('label = "CS"', 'question = { scale = "level" }'),
+            "number 1, question: scale does not belong here",
+        ),
+        (diagnose("populations = []"), "populations is []; it must be a list of one or more texts"),
+        (diagnose('populations = ["alll"]'), 'there is no population "alll". Did you mean "all"?'),
+        (diagnose('placebos = { a = "cvrp" }'), 'there is no panel "cvrp". Did you mean "cvpr"?'),
+        (
+            more(TOP, 'exhibits = ["fields"]'),
+            'the exhibit "fields" is made of the table [fields], which is not there',
+        ),
+        (more(TOP, 'exhibits = ["families"]'), "is made of the table [[families]], which is not there"),
+        (more(TOP, 'exhibits = ["venues"]'), "is made of the table [venues], which is not there"),
+        (more(END, "[fields]\nlines = 3"), "[fields]: the key"),
+    ],
+)
+def test_a_value_that_is_not_what_it_must_be_is_refused(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(QuestionError, match=re.escape(message)) as error:
+        load(tmp_path, *change)
+    assert "\n" not in str(error.value)
+
+
+def test_a_placebo_whose_file_is_not_there_is_refused(tmp_path: Path) -> None:
+    absent = 'placebos.a = { file = "a.csv", unit = "u", time = "t", outcomes = "y" }'
+    with pytest.raises(DataError, match=r"a\.csv: there is no such file"):
+        load(tmp_path, *diagnose(absent))
+
+
+def test_a_plan_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="not valid TOML"):
+        read_plan(tmp_path / "study.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            more(END, f'[[families]]\n{FAMILY}\nlabel = "sim_1"'),
+            'the event labels "sim1" and "sim_1" would give numbers of the text the same name',
+        ),
+        (('label = "sim1"', 'label = "--"'), 'the event label "--" has no letter and no digit'),
+        (diagnose('placebos = { "a-b" = "cvpr", a_b = "cvpr" }'), 'the placebos "a-b" and "a_b"'),
+        (more(TOP, 'venues = { ICML = "icml", icml = "icml" }'), 'the venues "ICML" and "icml"'),
+    ],
+)
+def test_numbers_of_the_text_have_names_of_their_own(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(QuestionError, match=re.escape(message)):
+        load(tmp_path, *change)
+
+
+def test_outcomes_and_designs_whose_numbers_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    panel = load(tmp_path, TOP, TOP)
+    counted = panel.outcomes["count"]
+    panel = replace(panel, outcomes={"papers1": counted, "papers_1": counted})
+    plan = read_plan(tmp_path / "study.toml")
+    with pytest.raises(QuestionError, match='the outcomes "papers1" and "papers_1" would give'):
+        replace(plan, outcomes={"papers1": "A", "papers_1": "B"}).check(panel)
+    text = PLAN.replace('label = "ES"', 'label = "C-S"').replace('label = "CS"', 'label = "C_S"')
+    (tmp_path / "study.toml").write_text(text)
+    running.load(read_plan(tmp_path / "study.toml"))
+    (tmp_path / "study.toml").write_text(text.replace(TOP, f'{TOP}\nexhibits = ["event_studies"]'))
+    with pytest.raises(QuestionError, match='the design labels "C_S" and "C-S" would give'):
+        running.load(read_plan(tmp_path / "study.toml"))
+
+
+def test_the_keys_of_a_panel_are_the_arguments_that_it_is_made_from() -> None:
+    taken = {*inspect.signature(Panel.from_long).parameters} - {"data"} | {"file"}
+    assert {*plan_keys.OF_PANEL, *plan_keys.OF_PANEL_TOO} == taken
+
+
+def test_the_paper_has_a_plan_without_a_mistake() -> None:
+    running.load(read_plan(ROOT / "paper/study.toml"))
+
+
+@pytest.mark.parametrize("plan", ["absent.toml", "."])
+def test_a_plan_that_is_not_there_is_said_to_be_so(tmp_path: Path, plan: str) -> None:
+    with pytest.raises(StudyError, match="there is no such plan"):
+        read_plan(tmp_path / plan)
+
+
+def test_exhibits_that_cannot_be_made_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = load(tmp_path, TOP, TOP)
+    plan = read_plan(tmp_path / "study.toml")
+    shown = heterogeneity(Setting(plan, panel, {}))
+    (sentence,) = shown.sentences
+    assert sentence.startswith("Not made: gains: the question has no covariates")
+    only = replace(plan, rows=(plan.headline,), populations=("x1>1e9",))
+    (sentence,) = specifications(Setting(only, panel, {})).sentences
+    assert sentence.startswith("Not made: ")

@@ -440,3 +440,9 @@ def test_provenance_is_that_of_the_plan_and_names_no_machine(tmp_path) -> None:
     versions = dict(made.versions)
     assert {"Python", "numpy", "scipy", "pandas", "scikit-learn", "doubleml"} <= set(versions)
     assert all(re.fullmatch(r"\d+(\.\w+)+", number) for number in versions.values())
+
+
+def test_an_exhibit_of_which_nothing_could_be_made_says_so(shown, provenance):
+    (exhibit, _), *_ = shown
+    assert b"Not made: the plan has nothing" in page([(exhibit, Exhibited())], provenance)
+    assert b"Not made" not in page(shown, provenance)

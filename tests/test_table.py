@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from tex import assert_compiles_alone, needs_tex
+from tex import (
+    assert_compiles_alone,
+    assert_compiles_with_any_letter,
+    needs_tex,
+    needs_unicode_engine,
+)
 
 from study.errors import QuestionError
-from study.report.table import Block, Line, Number, Span, Table, error
+from study.report import latex
+from study.report.table import (
+    BELOW_THE_LAST,
+    LETTER,
+    PAGE,
+    TALLEST,
+    Block,
+    Line,
+    Number,
+    Span,
+    Table,
+    error,
+    height,
+    label_width,
+    letters,
+    numbered,
+    parts,
+    together,
+    wrapped,
+)
 
+CYRILLIC = "\N{CYRILLIC SMALL LETTER ZHE}\N{CYRILLIC SMALL LETTER YA}"
 AWKWARD = r"""a_b & 50% #1 {x} <y> ~ ^ \ $ | * `c` "q" [z]"""
 TABLE = Table(
     name="awkward",
@@ -105,3 +131,149 @@ def test_decimals_are_aligned_with_room_for_sign_and_parentheses():
 @needs_tex
 def test_it_compiles_alone_without_overfull_boxes(tmp_path):
     assert_compiles_alone(tmp_path, TABLE.latex())
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("papers_academic_only", ["papers_", "academic_only"]),
+        ("Papers.in/some.journal", ["Papers.in/", "some.journal"]),
+        ("Academic-only teams", ["Academic-only", "teams"]),
+        ("Detectable effect, p-value", ["Detectable", "effect,", "p-value"]),
+        ("Representations", ["Representations"]),
+        ("unbreakablenameofmine", ["unbreakablenameo", "fmine"]),
+        ("two\nlines", ["two lines"]),
+        ("", [""]),
+    ],
+)
+def test_a_heading_breaks_between_words_then_in_names_and_at_last_anywhere(text, lines):
+    assert wrapped(text) == lines
+    assert "".join(lines).replace(" ", "") == "".join(text.split())
+
+
+def test_a_column_has_the_room_that_its_heading_and_numbers_take():
+    (named,) = letters(Table("x", "x", ["papers_academic_only"], [Block("", [Line("a", ["1"])])], []))
+    assert 13 < named < 16
+    lines = [Line("a", [Number(-12.5)]), Line("", [error(3.25)])]
+    (signed,) = letters(Table("x", "x", ["y"], [Block("", lines)], []))
+    assert signed == len("-12.500") + len("()")
+
+
+def test_titles_over_columns_fold_to_their_width_where_they_are_names_or_the_page_is_narrow():
+    lines = [Line("a", [Number(0.5), Number(1.5)])]
+    table = Table("x", "x", ["Units", "%"], [Block("", lines)], [], [Span("papers_academic_only", 2)])
+    assert r"\multicolumn{2}{c}{\shortstack{papers\_ \\ academic\_only}}" in table.latex().decode()
+    words = replace(table, spans=[Span("Teams with industry", 2)])
+    assert r"\multicolumn{2}{c}{Teams with industry}" in words.latex().decode()
+    narrow = replace(words, narrow=True)
+    assert r"\multicolumn{2}{c}{\shortstack{Teams with \\ industry}}" in narrow.latex().decode()
+    assert sum(letters(narrow)) < sum(letters(words))
+
+
+def test_as_many_outcomes_stand_together_as_leave_labels_their_room():
+    assert together([8.0] * 3) == [range(3)]
+    assert together([12.0] * 10) == [range(4), range(4, 8), range(8, 10)]
+    assert together([6.0] * 20, each=2) == [range(3), range(3, 6), range(6, 9), range(9, 10)]
+    for which in together([9.0, 20.0, 14.0, 3.0, 70.0, 5.0]):
+        assert len(which) >= 1
+    assert label_width([12.0] * 4) * 10 + 4 * 12.0 * LETTER * 10 < PAGE * 10
+
+
+def tall(notes):
+    lines = [x for k in range(60) for x in (Line(f"({k})", [Number(k / 7)]), Line("", [error(k / 70)]))]
+    blocks = [Block("Panel A. First", lines[:80]), Block("Panel B. Second", lines[80:])]
+    return Table("tall", "A table", ["y"], blocks, notes, widths=[3.0])
+
+
+@pytest.mark.parametrize(
+    "notes", [["One.", "Two."], [f"Sentence {k} of many words. " * 5 for k in range(120)]]
+)
+def test_a_table_that_is_too_tall_is_cut_between_its_lines_and_loses_none(notes):
+    whole = tall(notes)
+    cut = parts(whole)
+    assert height(whole) > TALLEST
+    assert len(cut) > 1
+    assert all(height(part) <= TALLEST for part in cut)
+    assert [line for part in cut for line in part.lines] == whole.lines
+    assert all(part.lines[0].label for part in cut)
+    assert [note for part in cut for note in part.notes if note != BELOW_THE_LAST] == notes
+    assert cut[1].caption == f"A table (part 2 of {len(cut)})"
+    assert cut[1].blocks[0].title == "Panel A. First (continued)"
+    assert [part.name for part in numbered(cut)] == [f"tall-{k + 1}" for k in range(len(cut))]
+    assert [part.name for part in numbered(parts(tall([]))[:1])] == ["tall"]
+
+
+@needs_tex
+def test_the_parts_of_a_tall_table_compile_alone_and_each_fits_its_page(tmp_path):
+    assert_compiles_alone(tmp_path, b"\n".join(part.latex() for part in parts(tall(["A note."] * 99))))
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("two\nlines\n\n\there", "two lines here"),
+        ("bell\x07, soft\u00adhyphen, mark\ufeff", "bell, softhyphen, mark"),
+        ("\u03b2 \u2192 \u2265", r"\ensuremath{\beta} \ensuremath{\rightarrow} \ensuremath{\geq}"),
+        ("\u03b2\u0302, x\u0304", r"\ensuremath{\hat{\beta}}, \={x}"),
+        ("\u2260 \u2261", r"\ensuremath{\neq} \ensuremath{\equiv}"),
+        ("CO\u2082, \u1ebf", r"CO\ensuremath{{}_{2}}, \'{\^{e}}"),
+        ("\u00e9 e\u0301 \u00d7 \u2013 \u20ac", "\u00e9 \u00e9 \u00d7 \u2013 \u20ac"),
+    ],
+)
+def test_signs_become_what_latex_takes(text, typed):
+    assert latex.escape(text) == typed
+    assert not latex.needs_other_fonts(typed)
+
+
+def test_a_label_is_one_line_in_markdown():
+    assert latex.pipe("two\nlines\n\n|here") == r"two lines \|here"
+    lines = replace(TABLE, headings=["a\nb", "c\r\n\r\nd", "e"]).markdown().decode().splitlines()
+    assert lines[2] == "| | Both: a b | Both: c d | e |"
+
+
+def test_letters_that_pdflatex_lacks_are_told_at_the_head_and_only_they():
+    for name, told in ((CYRILLIC, True), ("\u8ad6\u6587", True), ("\u03b2 \u2265 \u00e9 \u2212", False)):
+        text = replace(TABLE, headings=[name, "b", "c"]).latex().decode()
+        assert ("XeLaTeX" in text.splitlines()[0]) is told
+        assert "\u2212" not in text
+    assert "XeLaTeX" not in TABLE.latex().decode()
+
+
+@needs_tex
+def test_every_sign_that_is_not_told_compiles(tmp_path):
+    latin = [chr(k) for k in range(0xA0, 0x180) if not latex.needs_other_fonts(latex.escape(chr(k)))]
+    signs = [*latin, *latex._MATH, *latex._SIGNS, "x\u0304", "\u03b2\u0302", "\u1ebf", "\u1e25", "\u1e0f"]
+    lines = [Line(" ".join(signs[k : k + 8]), ["1"]) for k in range(0, len(signs), 8)]
+    table = Table(
+        "signs", "\u03b2 \u2265 2", ["\u03b1\n\n\u2192"], [Block("\u2260", lines)], ["\u2212 \u221e."]
+    )
+    assert_compiles_alone(tmp_path, b"\n".join(part.latex() for part in parts(table)))
+
+
+@needs_unicode_engine
+def test_other_letters_compile_with_a_font_that_has_them(tmp_path):
+    named = replace(TABLE, headings=[CYRILLIC, f"{CYRILLIC} \u2265 \u03b2", "c"], caption=CYRILLIC)
+    assert_compiles_with_any_letter(tmp_path, named.latex())
+
+
+@needs_tex
+def test_long_names_break_in_labels_captions_and_notes(tmp_path):
+    names = [f"outcome_number_{k}_{'long' * (k % 3)}" for k in range(30)]
+    label = "a_design_with_a_very_long_name/and_more " + "x" * 70
+    said = f"The outcomes are {', '.join(names)}."
+    table = Table("x", said, ["y"], [Block("", [Line(label, [Number(1.0)])])], [said], (), [9.0], narrow=True)
+    assert_compiles_alone(tmp_path, table.latex())
+
+
+def test_macro_names_are_letters_whatever_the_parts_are():
+    made = {
+        ("R&D spend", "log1p"): "RDSpendLogOnep",
+        ("papers.total",): "PapersTotal",
+        ("\u00e9l\u00e8ves",): "Eleves",
+        ("my.csv", "a\u2013b"): "MyCsvAB",
+        (" x", "50% "): "XFiveZero",
+    }
+    assert {parts: latex.macro_name(*parts) for parts in made} == made
+    other = [latex.macro_name("main", name) for name in (CYRILLIC, CYRILLIC[::-1], "\u8ad6")]
+    assert all(name.isascii() and name.isalpha() for name in other)
+    assert len(set(other)) == 3

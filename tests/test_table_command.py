@@ -20,12 +20,13 @@ from tex import assert_compiles_alone, needs_tex
 from study import Panel, Question, QuestionError, compare, estimate, table_command
 from study import run as running
 from study.agreement import agreement_of
-from study.designs import find_design
+from study.designs import all_designs, find_design
 from study.plan import read_plan
 from study.power import smallest_effect
-from study.report.comparison import comparison_tables
+from study.question import FlowStep
+from study.report.comparison import as_tables, comparison_tables, left_out
 from study.report.design_table import assumed
-from study.report.estimate import as_table, estimate_table
+from study.report.estimate import as_table, described, estimate_table
 from study.report.table import Number, Table
 
 NASTY = r"a_b & 50% #1 {x} <y> ~ ^ \ $ | *"
@@ -149,7 +150,110 @@ def test_tables_that_are_taller_than_a_page_are_one_a_scale(panel: Panel) -> Non
     tables = table_command.of_panel(panel, questions, ["y"], names, draws=99)
     assert [table.name for table in tables] == ["designs-1", "designs-2", "designs-power"]
     assert "log(1 + outcome)" in tables[1].caption
-    assert len(table_command.of_panel(panel, questions, ["y"], names[:6], draws=99)) == 2
+    assert len(table_command.of_panel(panel, questions, ["y"], names[:5], draws=99)) == 2
+
+
+def many(panel: Panel, names: list[str], sign: int = 1) -> Panel:
+    """Return a panel with some outcomes of these names."""
+    return replace(
+        panel, outcomes={name: sign * (1 + k % 3) * panel.outcomes["y"] for k, name in enumerate(names)}
+    )
+
+
+SNAKES = [f"outcome_number_{k}_long" for k in range(10)]
+
+
+def both(panel: Panel, names: list[str], designs: list[str] | None = None) -> list[list[Table]]:
+    """Return the tables of `study table` and those of `study compare` for some outcomes."""
+    question = QUESTION.but(outcome=names[0])
+    found = compare(panel, question, designs or DESIGNS, names, draws=99)
+    return [
+        table_command.of_panel(panel, [question], names, designs or DESIGNS, draws=99),
+        list(as_tables(found)),
+    ]
+
+
+def test_outcomes_that_are_wider_than_a_page_are_several_tables(panel: Panel) -> None:
+    made, compared = both(many(panel, SNAKES), SNAKES)
+    estimates = [table for table in made if "minimum detectable" not in table.caption]
+    powers = [table for table in made if "minimum detectable" in table.caption]
+    averages = [table for table in compared if table.name.startswith("comparison")]
+    for tables, name in ((estimates, "designs"), (powers, "designs-power"), (averages, "comparison")):
+        assert [table.name for table in tables] == [f"{name}-{k + 1}" for k in range(len(tables))]
+        assert "(outcomes 1 to " in tables[0].caption
+        assert "of 10)" in tables[-1].caption
+    assert [heading for table in estimates for heading in table.headings] == SNAKES
+    assert [span.title for table in powers for span in table.spans] == SNAKES
+    assert [heading for table in averages for heading in table.headings] == SNAKES
+    assert "its averages for 10 outcomes" in " ".join(averages[0].notes)
+    assert SNAKES[-1] not in averages[0].caption
+    names = [table.name for table in (*made, *compared)]
+    assert len(set(names)) == len(names)
+
+
+@needs_tex
+@pytest.mark.parametrize(
+    "names", [SNAKES[:3], SNAKES[:4], SNAKES, ["GDP_PER_CAPITA_USD", "x" * 40, "WWWW.MMMM/WWWW-MMMM"]]
+)
+def test_outcomes_of_any_name_and_number_compile_within_the_margins(panel: Panel, names, tmp_path) -> None:
+    tables = [table for made in both(many(panel, names), names) for table in made]
+    assert_compiles_alone(tmp_path, b"\\clearpage\n".join(table.latex() for table in tables))
+
+
+@needs_tex
+def test_negative_estimates_in_brackets_compile_within_the_margins(panel: Panel, tmp_path) -> None:
+    tables = [table for made in both(many(panel, ["y", "z"], sign=-1), ["y", "z"]) for table in made]
+    assert_compiles_alone(tmp_path, b"\n".join(table.latex() for table in tables))
+
+
+@needs_tex
+def test_tables_of_many_designs_are_no_taller_than_a_page(panel: Panel, tmp_path) -> None:
+    names = [name for name, design in all_designs().items() if not design.draws]
+    questions = [QUESTION.but(scale=scale) for scale in ("level", "log1p", "proportional")]
+    tables = table_command.of_panel(panel, questions, ["y", "z"], names, draws=99)
+    compared = as_tables(compare(panel, QUESTION, names, ["y", "z"], draws=99))
+    assert len({table.name for table in (*tables, *compared)}) == len(tables) + len(compared)
+    body = b"\\clearpage\n".join(table.latex() for table in (*tables, *compared))
+    assert_compiles_alone(tmp_path, body)
+
+
+def test_the_last_event_time_is_the_last_that_there_is(panel: Panel) -> None:
+    question = QUESTION.but(horizon=40)
+    sample = question.but(outcome="y").sample(panel)
+    last = int(sample.periods[-1] - sample.cohorts[0])
+    table, _ = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)
+    assert f"the average over event times 0 to {last}, with equal weights" in table.notes[0]
+    compared = as_tables(compare(panel, question, ["callaway_santanna"], ["y"], draws=99))
+    assert f"over event times 0 to {last}," in compared[0].caption
+
+
+def test_periods_that_are_cut_are_not_counted_as_units(panel: Panel) -> None:
+    sample = QUESTION.sample(panel)
+    steps = (
+        FlowStep("3 periods cut, no comparison left from 2017", 0, kept=False),
+        FlowStep("x", 2, kept=False),
+    )
+    fit = replace(estimate(panel, QUESTION), sample=replace(sample, flow=steps))
+    assert left_out(fit.sample) == ["3 periods cut, no comparison left from 2017", "2 x"]
+    assert "Left out: 3 periods cut, no comparison left from 2017; 2 x" in described(fit)
+
+
+def test_the_warning_of_few_clusters_names_its_outcome(panel: Panel) -> None:
+    held = {"y": panel.outcomes["y"], "flat": np.zeros_like(panel.outcomes["y"])}
+    flat = replace(panel, outcomes=held)
+    table, *_ = table_command.of_panel(flat, [QUESTION], ["y", "flat"], ["twfe"], draws=99)
+    notes = " ".join(table.notes)
+    assert "(1), flat: the average has no sampling variance" in notes
+    compared = as_tables(compare(flat, QUESTION, ["twfe"], ["y", "flat"], draws=99))
+    assert "flat: twfe: the average has no sampling variance" in " ".join(compared[0].notes)
+
+
+def test_where_every_design_refuses_nothing_is_said_of_what_is_found(panel: Panel) -> None:
+    (table,) = table_command.of_panel(panel, [QUESTION], ["y"], ["dml_iv"], draws=99)
+    assert [block.title for block in table.blocks] == ["Panel A. Effect in units of the outcome"]
+    assert [list(line.cells) for line in table.lines] == [["–"]]
+    assert len(table.notes) == 1
+    assert table.notes[0].startswith("– : refused.")
 
 
 def test_the_notes_say_what_is_estimated_by_whom_and_under_which_assumptions(panel: Panel) -> None:

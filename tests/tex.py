@@ -8,9 +8,27 @@ from pathlib import Path
 
 import pytest
 
+FONT = "DejaVu Serif"
+
+
+def _has_unicode_engine() -> bool:
+    """Say whether XeLaTeX is here with the font of these tests."""
+    if not all(map(shutil.which, ("xelatex", "fc-list"))):
+        return False
+    return bool(subprocess.run(["fc-list", FONT], capture_output=True, check=False).stdout.strip())
+
+
 needs_tex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+needs_unicode_engine = pytest.mark.skipif(
+    not _has_unicode_engine(), reason=f"XeLaTeX is not installed with the font {FONT}"
+)
 PREAMBLE = rb"""\documentclass{article}
 \usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{lmodern}
+\usepackage{array,booktabs,siunitx,threeparttable}
+\begin{document}
+"""
+UNICODE_PREAMBLE = rb"""\documentclass{article}
+\usepackage{fontspec}\setmainfont{DejaVu Serif}
 \usepackage{array,booktabs,siunitx,threeparttable}
 \begin{document}
 """
@@ -18,14 +36,25 @@ PREAMBLE = rb"""\documentclass{article}
 
 def assert_compiles_alone(folder: Path, body: bytes) -> None:
     """Compile LaTeX in a folder with the packages that tables need, and find it within its margins."""
-    (folder / "alone.tex").write_bytes(PREAMBLE + body + rb"\end{document}")
+    log = _compiled("pdflatex", folder, PREAMBLE + body)
+    assert "Overfull" not in log
+    assert "Float too large" not in log
+
+
+def assert_compiles_with_any_letter(folder: Path, body: bytes) -> None:
+    """Compile LaTeX with a font of the system, and find every letter in it."""
+    assert "Missing character" not in _compiled("xelatex", folder, UNICODE_PREAMBLE + body)
+
+
+def _compiled(engine: str, folder: Path, text: bytes) -> str:
+    """Return what an engine says of a document that it takes."""
+    (folder / "alone.tex").write_bytes(text + rb"\end{document}")
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
+        [engine, "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
-    assert "Float too large" not in done.stdout
+    return done.stdout

@@ -106,7 +106,8 @@ def _notes(setting: Setting, event: Event, found: Agreements) -> list[str]:
     plan, every = setting.plan, of_event(setting.plan, event, setting.results)
     scale = next(iter(plan.scales))
     headline = _row(setting, event, scale, plan.headline.label)
-    first = headline[0]
+    first = next((r for r in headline if r.headline), headline[0])
+    answered = first.headline is not None
     coefficients = dict.fromkeys(r.task.row.label for r in every if r.estimand == "coefficient")
     notes = [
         f"Estimand: the average over {window_of(first)}, with equal weights"
@@ -114,11 +115,14 @@ def _notes(setting: Setting, event: Event, found: Agreements) -> list[str]:
             f"; for {'; '.join(coefficients)}: a coefficient, not an average effect." if coefficients else "."
         ),
         f"{first.n_units} {plan.text.units}, of which {first.n_treated} first treated in {first.n_cohorts} adoption "
-        f"years, {first.n_obs} {plan.text.unit}-years, {first.n_clusters} clusters.",
+        f"years, {f'{first.n_obs} {plan.text.unit}-years, ' if answered else ''}{first.n_clusters} clusters.",
         clustered(plan, every),
-        f"The minimum detectable effect is that of {plan.headline.label}: what a two-sided 5% test finds with 80% "
-        "power.",
     ]
+    if answered:
+        notes.append(
+            f"The minimum detectable effect is that of {plan.headline.label}: what a two-sided 5% test finds with 80% "
+            "power."
+        )
     if len(plan.scales) > 1:
         trends = [
             f"Panel {letter} of {'log(1 + outcome)' if scale == 'log1p' else 'the outcome itself'}"

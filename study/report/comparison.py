@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,13 +12,24 @@ from study.comparison import Comparison
 from study.estimates import Estimate
 from study.inference import few_clusters_warning
 from study.power import smallest_effect
+from study.question import Sample
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import HEADING, Block, Cell, Format, Line, Number, Table, error
+from study.report.table import (
+    Block,
+    Cell,
+    Format,
+    Line,
+    Number,
+    Table,
+    error,
+    label_width,
+    letters,
+    numbered,
+    parts,
+    together,
+)
 
 EQUAL = "equal"
-# Centimetres: a narrow page's text, a letter in a table's type size, the gap between columns, the labels' column.
-PAGE, LETTER, GAP = 11.8, 0.15, 0.32
-NARROWEST, WIDEST = 3.0, 9.0
 JOINT = "Standard errors of differences are from the joint influence of the designs, with the factor G/(G-1)."
 
 
@@ -42,7 +53,7 @@ def comparison_text(comparison: Comparison) -> str:
             shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"),
             "",
         ]
-    return "\n".join([*parts, *_tested(comparison), *_sentences(comparison)])
+    return "\n".join([*parts, *_tested(comparison), *_sentences(comparison, comparison)])
 
 
 def _adjusted_text(comparison: Comparison) -> list[str]:
@@ -62,12 +73,44 @@ def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
 
 
 def as_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return the averages and the tests that they agree as one table, the differences as one an outcome."""
+    """Return the averages and the tests that they agree, and the differences of each outcome.
+
+    Each is one table, or several where it is wider or taller than a page.
+    """
+    total = len(comparison.outcomes)
+    averages: list[Table] = []
+    for which in together(letters(_averages(comparison, comparison))):
+        some = about(comparison, comparison.outcomes[which.start : which.stop])
+        whole = _averages(some, comparison)
+        averages += parts(replace(whole, caption=whole.caption + counted(which, total)))
     outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
-    return (_averages(comparison), *(_differences(comparison, outcome) for outcome in outcomes))
+    differences = [numbered(parts(_differences(comparison, outcome))) for outcome in outcomes]
+    return (*numbered(averages), *(table for tables in differences for table in tables))
 
 
-def _averages(comparison: Comparison) -> Table:
+def about(comparison: Comparison, outcomes: Sequence[str]) -> Comparison:
+    """Return what a comparison says of some of its outcomes."""
+    return replace(
+        comparison,
+        outcomes=tuple(outcomes),
+        estimates={key: fit for key, fit in comparison.estimates.items() if key[0] in outcomes},
+        refusals={key: reason for key, reason in comparison.refusals.items() if key[0] in outcomes},
+        agreement={outcome: comparison.agreement[outcome] for outcome in outcomes},
+        adjusted={key: adjusted for key, adjusted in comparison.adjusted.items() if key[0] in outcomes},
+    )
+
+
+def counted(which: range, total: int) -> str:
+    """Say which of the outcomes a table has, or nothing where it has all."""
+    if len(which) == total:
+        return ""
+    if len(which) == 1:
+        return f" (outcome {which.stop} of {total})"
+    return f" (outcomes {which.start + 1} to {which.stop} of {total})"
+
+
+def _averages(comparison: Comparison, family: Comparison) -> Table:
+    """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
     averages = []
     for label in comparison.labels:
         fits = [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
@@ -81,14 +124,15 @@ def _averages(comparison: Comparison) -> Table:
         blocks.append(
             Block(f"Panel {letter}. p-values adjusted for the outcomes", _adjusted_lines(comparison))
         )
-    return Table(
+    table = Table(
         name="comparison",
         caption=_title(comparison),
         headings=comparison.outcomes,
         blocks=blocks,
-        notes=["Standard errors in parentheses.", *_sentences(comparison)],
-        widths=[label_width(letters(comparison.outcomes, blocks))],
+        notes=["Standard errors in parentheses.", *_sentences(comparison, family)],
+        narrow=True,
     )
+    return replace(table, widths=[label_width(letters(table))])
 
 
 def estimate_lines(label: str, fits: Sequence[Estimate | None]) -> list[Line]:
@@ -96,22 +140,6 @@ def estimate_lines(label: str, fits: Sequence[Estimate | None]) -> list[Line]:
     estimates: list[Cell] = [Number(fit.effect[0]) if fit else REFUSED for fit in fits]
     errors: list[Cell] = [error(fit.std_error[0]) if fit else "" for fit in fits]
     return [Line(label, estimates), *([Line("", errors)] if any(fits) else [])]
-
-
-def letters(headings: Sequence[str], blocks: Sequence[Block]) -> list[int]:
-    """Return how many letters each column is wide."""
-    lines = [line for block in blocks for line in block.lines]
-    wide = []
-    for k, heading in enumerate(headings):
-        texts = [cell if isinstance(cell, str) else cell.text for cell in (line.cells[k] for line in lines)]
-        wide.append(max(len(text) for text in (*textwrap.wrap(heading, HEADING), *texts)))
-    return wide
-
-
-def label_width(columns: Sequence[int]) -> float:
-    """Return how wide labels can be, in centimetres, beside columns of some letters on a narrow page."""
-    left = PAGE - GAP - sum(LETTER * column + GAP for column in columns)
-    return round(min(max(left, NARROWEST), WIDEST), 1)
 
 
 def _test_lines(found: Sequence[Agreement]) -> list[Line]:
@@ -160,6 +188,7 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
         headings=["Difference", "Std. error", "t", "p-value"],
         blocks=[Block("The first less the second", lines)],
         notes=notes,
+        narrow=True,
     )
 
 
@@ -171,8 +200,24 @@ def _title(comparison: Comparison) -> str:
     question, outcomes = comparison.question, ", ".join(comparison.outcomes)
     average = question.average.replace("_", " ")
     if question.average == "event_average" and question.horizon is not None:
-        average += f" over event times 0 to {question.horizon}"
+        lasts = [last_event_time(fit.sample) for fit in comparison.estimates.values()]
+        times = [time for time in lasts if time is not None] or [question.horizon]
+        average += f" over event times 0 to {max(times)}"
     return f"Effect of {question.event} on {outcomes}, by design ({average}, scale {question.scale})"
+
+
+def last_event_time(sample: Sample) -> int | None:
+    """Return the last event time of an average: the horizon or, where it is earlier, that of the first cohort."""
+    horizon = sample.question.horizon
+    if horizon is None or sample.first_treated is None or not len(sample.cohorts):
+        return horizon
+    return min(horizon, int(sample.periods[-1] - min(sample.cohorts)))
+
+
+def left_out(sample: Sample) -> list[str]:
+    """Say what each rule took out of the sample; one that took out periods counts them in its reason."""
+    steps = [step for step in sample.flow if not step.kept]
+    return [f"{step.units} {step.reason}" if step.units else step.reason for step in steps]
 
 
 def _cell(comparison: Comparison, outcome: str, label: str) -> str:
@@ -192,8 +237,11 @@ def _tested(comparison: Comparison) -> list[str]:
     ]
 
 
-def _sentences(comparison: Comparison) -> list[str]:
-    """Say with what uncertainty, what was left out or equal, and what was refused."""
+def _sentences(comparison: Comparison, family: Comparison) -> list[str]:
+    """Say with what uncertainty, what was left out or equal, and what was refused.
+
+    P-values are adjusted for the outcomes of ``family``.
+    """
     fits = list(comparison.estimates.values())
     told = []
     if fits:
@@ -207,8 +255,7 @@ def _sentences(comparison: Comparison) -> list[str]:
         cluster = comparison.question.cluster or "unit"
         told.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {said}.")
         told += [_power(comparison, outcome) for outcome in comparison.outcomes]
-        warned = [few_clusters_warning(fit) for fit in fits]
-        told += list(dict.fromkeys(sentence for sentence in warned if sentence is not None))
+        told += _few_clusters(comparison)
     if any(found.sup_t for found in comparison.agreement.values()):
         told.append(JOINT)
         told.append(
@@ -216,13 +263,26 @@ def _sentences(comparison: Comparison) -> list[str]:
         )
     if comparison.adjusted:
         told.append(
-            f"The family of each design is its averages for {len(comparison.outcomes)} outcomes "
-            f"({', '.join(comparison.outcomes)}), less those that it refuses. Rejecting where an adjusted p-value is "
+            f"The family of each design is its averages for {len(family.outcomes)} outcomes "
+            f"({', '.join(family.outcomes)}), less those that it refuses. Rejecting where an adjusted p-value is "
             "below 5% rejects any true hypothesis of the family in at most 5% of large samples: Romano and Wolf's with "
             f"the joint distribution of the outcomes' errors ({comparison.draws} draws), Holm's whatever it is. "
             "Designs answer the same question and are not part of a family."
         )
     return [*told, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
+
+
+def _few_clusters(comparison: Comparison) -> list[str]:
+    """Say for which designs few clusters carry the variance, with the outcomes where these are not all."""
+    outcomes_of: dict[str, list[str]] = {}
+    for (outcome, _), fit in comparison.estimates.items():
+        warning = few_clusters_warning(fit)
+        if warning is not None and outcome not in outcomes_of.setdefault(warning, []):
+            outcomes_of[warning].append(outcome)
+    return [
+        warning if len(outcomes) == len(comparison.outcomes) else f"{', '.join(outcomes)}: {warning}"
+        for warning, outcomes in outcomes_of.items()
+    ]
 
 
 def _power(comparison: Comparison, outcome: str) -> str:

@@ -11,10 +11,24 @@ from study.designs import Assumes, find_design
 from study.estimates import Estimand, Estimate
 from study.inference import few_clusters_warning
 from study.power import UNKNOWN, Power, smallest_effect
-from study.question import Question
-from study.report.comparison import JOINT, estimate_lines, label_width, letters
+from study.question import Sample
+from study.report.comparison import JOINT, about, counted, estimate_lines, last_event_time, left_out
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import Block, Cell, Line, Number, Span, Table
+from study.report.table import (
+    TALLEST,
+    Block,
+    Cell,
+    Line,
+    Number,
+    Span,
+    Table,
+    height,
+    label_width,
+    letters,
+    numbered,
+    parts,
+    together,
+)
 
 AVERAGES: dict[str, str] = {
     "event_average": "the average over {times}, with equal weights",
@@ -22,8 +36,6 @@ AVERAGES: dict[str, str] = {
     "cohort_average": "the average over cohorts, weighted by their size",
     "calendar_average": "the average over calendar periods, with equal weights",
 }
-# Lines of designs that a page has room for beside the notes.
-TALLEST = 24
 
 
 @dataclass(frozen=True)
@@ -61,57 +73,72 @@ def design_tables(words: Words, comparisons: Sequence[Comparison]) -> tuple[Tabl
     Returns
     -------
     tuple of Table
-        Designs by outcomes with standard errors, tests that the designs agree and sizes of the samples, in one table
-        or, where that is taller than a page, in one a scale; then each design's minimum detectable effect in the
-        outcome's units and in percent.
+        Designs by outcomes with standard errors, tests that the designs agree and sizes of the samples; then, where
+        a design answers, each design's minimum detectable effect in the outcome's units and in percent. Each is one
+        table or, where that is wider than a page, one for as many outcomes as fit; where it is taller, one a scale
+        or, if need be, a part of the designs.
     """
-    tall = sum(2 * len(c.labels) for c in comparisons) > TALLEST and len(comparisons) > 1
-    if not tall:
-        return _estimates(words, comparisons), _powers(words, comparisons)
-    by_scale = []
-    for k, c in enumerate(comparisons, start=1):
-        caption = f"{words.caption}. {words.scales[c.question.scale]}"
-        by_scale.append(_estimates(replace(words, name=f"{words.name}-{k}", caption=caption), [c]))
-    return *by_scale, _powers(words, comparisons)
+    answered = any(c.estimates for c in comparisons)
+    powers = _pages(words, comparisons, _powers, 2) if answered else []
+    return *_pages(words, comparisons, _estimates, 1), *powers
+
+
+def _pages(
+    words: Words,
+    comparisons: Sequence[Comparison],
+    made: Callable[[Words, Sequence[Comparison]], Table],
+    each: int,
+) -> list[Table]:
+    """Return the table that a function makes, with some columns an outcome, as tables that fit on a page each."""
+    outcomes, pages = comparisons[0].outcomes, []
+    for which in together(letters(made(words, comparisons)), each):
+        caption = words.caption + counted(which, len(outcomes))
+        some = [about(c, outcomes[which.start : which.stop]) for c in comparisons]
+        whole = made(replace(words, caption=caption), some)
+        if height(whole) <= TALLEST or len(some) == 1:
+            pages += parts(whole)
+            continue
+        for c in some:
+            titled = replace(words, caption=f"{caption}. {words.scales[c.question.scale]}")
+            pages += parts(made(titled, [c]))
+    return numbered(pages)
 
 
 def _estimates(words: Words, comparisons: Sequence[Comparison]) -> Table:
     blocks = [*_panels(words, comparisons, _lines)]
-    blocks.append(Block(f"Panel {LETTERS[len(blocks)]}. Sample", _sizes(words, comparisons)))
-    headings = [words.outcomes[outcome] for outcome in comparisons[0].outcomes]
-    return Table(
+    if _of(comparisons):
+        blocks.append(Block(f"Panel {LETTERS[len(blocks)]}. Sample", _sizes(words, comparisons)))
+    table = Table(
         name=_in_letters(words.name),
         caption=words.caption,
-        headings=headings,
+        headings=[words.outcomes[outcome] for outcome in comparisons[0].outcomes],
         blocks=blocks,
         notes=_notes(words, comparisons),
-        widths=[label_width(letters(headings, blocks))],
+        narrow=True,
     )
+    return replace(table, widths=[label_width(letters(table))])
 
 
 def _powers(words: Words, comparisons: Sequence[Comparison]) -> Table:
     spans = [Span(words.outcomes[outcome], 2) for outcome in comparisons[0].outcomes]
-    headings, blocks = ["Units", "%"] * len(spans), _panels(words, comparisons, _power_lines)
     percent = " and ".join(
         f"of {POWER_OF[c.question.scale]} (Panel {letter})"
         for letter, c in zip(LETTERS, comparisons, strict=False)
     )
-    # A title over two columns makes them as wide as itself.
-    titles = [len(span.title) // 2 - 1 for span in spans for _ in range(span.columns)]
-    wide = [max(pair) for pair in zip(letters(headings, blocks), titles, strict=True)]
-    return Table(
+    table = Table(
         name=_in_letters(f"{words.name}-power"),
         caption=f"{words.caption}: minimum detectable effects",
-        headings=headings,
+        headings=["Units", "%"] * len(spans),
         spans=spans,
-        blocks=blocks,
+        blocks=_panels(words, comparisons, _power_lines),
         notes=[
             "The smallest effect that a two-sided 5% test finds with 80% power, by design, in units of the outcome and "
             f"in percent {percent}.",
             "An empty cell is a refusal, or a mean that is not positive.",
         ],
-        widths=[label_width(wide)],
+        narrow=True,
     )
+    return replace(table, widths=[label_width(letters(table))])
 
 
 def _panels(
@@ -140,9 +167,10 @@ def _lines(comparison: Comparison) -> list[Line]:
             Line("Designs agree, Wald p", [p_cell(w.p_value) if w else "" for w in wald]),
             Line("Designs compared", [Number(len(f.labels), 0) if f.labels else "" for f in found]),
         ]
-    first = next((label for label in comparison.labels if any(_row(comparison, label))), comparison.labels[0])
-    power = [p.effect for p in _power(comparison, first)]
-    lines.append(Line(f"Detectable effect, {_number(comparison, first)}", [Number(x) for x in power]))
+    first = next((label for label in comparison.labels if any(_row(comparison, label))), None)
+    if first is not None:
+        power = [p.effect for p in _power(comparison, first)]
+        lines.append(Line(f"Detectable effect, {_number(comparison, first)}", [Number(x) for x in power]))
     return lines
 
 
@@ -204,7 +232,7 @@ def _notes(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
         told += _tests(comparisons)
         told.append("The detectable effect is what a two-sided 5% test finds with 80% power.")
         told += _left_out(words, fits[0])
-        told += _few_clusters(comparisons)
+        told += _few_clusters(words, comparisons)
     told += _refusals(comparisons)
     return told
 
@@ -236,18 +264,18 @@ def _estimands(comparisons: Sequence[Comparison]) -> str:
 
 def _estimand(fit: Estimate) -> str:
     if fit.estimand.has_path:
-        return _average(fit.sample.question)
+        return _average(fit.sample)
     if fit.estimand is Estimand.COEFFICIENT:
         return "a coefficient, not an average effect"
     return fit.estimand.with_article
 
 
-def _average(question: Question) -> str:
-    horizon = question.horizon
-    if question.average == "event_average" and horizon == 0:
+def _average(sample: Sample) -> str:
+    average, last = sample.question.average, last_event_time(sample)
+    if average == "event_average" and last == 0:
         return "the effect at event time 0"
-    times = "all event times from 0" if horizon is None else f"event times 0 to {horizon}"
-    return AVERAGES[question.average].format(times=times)
+    times = "all event times from 0" if last is None else f"event times 0 to {last}"
+    return AVERAGES[average].format(times=times)
 
 
 def _errors(words: Words, comparisons: Sequence[Comparison]) -> str:
@@ -290,18 +318,21 @@ def _tests(comparisons: Sequence[Comparison]) -> list[str]:
 def _left_out(words: Words, fit: Estimate) -> list[str]:
     """Say which panel the sample is from, and who is not in it."""
     panel = fit.sample.panel
-    dropped = [f"{step.units} {step.reason}" for step in fit.sample.flow if not step.kept]
+    dropped = left_out(fit.sample)
     left = f" Left out: {'; '.join(dropped)}." if dropped else ""
     return [f"Panel of {panel.n_units} {words.units}: {panel.name}, checksum {panel.checksum}.{left}"]
 
 
-def _few_clusters(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return the warning of the first design for which few clusters carry the variance."""
+def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the warning of the first design for which few clusters carry the variance, with its outcome."""
     for comparison in comparisons:
-        for (_, label), fit in comparison.estimates.items():
+        for (outcome, label), fit in comparison.estimates.items():
             warning = few_clusters_warning(fit)
             if warning is not None:
-                return [warning.replace(f"{fit.design}:", f"{_number(comparison, label)}:", 1)]
+                number = _number(comparison, label)
+                alone = len(comparison.outcomes) == 1
+                who = number if alone else f"{number}, {words.outcomes[outcome]}"
+                return [warning.replace(f"{fit.design}:", f"{who}:", 1)]
     return []
 
 

@@ -6,6 +6,7 @@ from study.designs import find_design
 from study.estimates import Estimate
 from study.inference import few_clusters_warning
 from study.power import smallest_effect
+from study.report.comparison import left_out
 from study.report.notes import CONVENTIONS, POWER_OF
 from study.report.table import Block, Format, Line, Number, Table, error
 
@@ -65,7 +66,7 @@ def described(fit: Estimate) -> list[str]:
     warning = few_clusters_warning(fit)
     if warning is not None:
         sentences.append(warning.rstrip("."))
-    dropped = [f"{step.units} {step.reason}" for step in sample.flow if not step.kept]
+    dropped = left_out(sample)
     if dropped:
         sentences.append(f"Left out: {'; '.join(dropped)}")
     return sentences + [note.rstrip(".") for note in fit.notes]

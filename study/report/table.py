@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
-import textwrap
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
 from typing import Literal, NamedTuple, get_args
 
 from study.errors import unknown
-from study.report.latex import escape, render
+from study.report.latex import escape, needs_other_fonts, one_line, render
 
 Format = Literal["latex", "html", "md"]
-HEADING = 13
+# Letters of a line of a heading, of a word in it that is not cut, of a path in a sentence that does not break, and of
+# what a label's word is cut to.
+HEADING, LONGEST, PATH, SYLLABLE = 13, 16, 24, 8
+# Centimetres: a narrow page's text, a letter in a table's type size, the gap between columns, the labels' column.
+PAGE, LETTER, GAP = 11.8, 0.15, 0.32
+NARROWEST, WIDEST = 3.0, 9.0
+# Points of a narrow page: what a table may be high, and lines of its caption, of itself and of its notes.
+TALLEST, CAPTION_LINE, TABLE_LINE, NOTE_LINE = 545.0, 12.0, 9.5, 8.0
+# A letter of the caption and of the notes as a share of one of the table.
+CAPTION_LETTER, NOTE_LETTER = 1.13, 0.84
+# Where a word may break: after _ and /, and after . and - between words of two letters and more.
+_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.-])(?=[^\W\d_]{2})")
+_NAME_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.])(?=[^\W\d_]{2})")
+OTHER_FONTS = b"""\
+% Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
+% the package fontspec a font that has them.
+"""
+BELOW_THE_LAST = "The notes are below the last part."
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -81,6 +101,9 @@ class Table:
     widths : sequence of float
         Centimetres of each column, that of the labels first, for words that need several lines; 0 or nothing
         is the natural width. HTML and Markdown break lines by themselves.
+    narrow : bool
+        Made for a page of 12 cm and names that are anything: headings over several columns fold to their width, and
+        names in sentences may break. Otherwise only what is longer than words are does.
     """
 
     name: str
@@ -90,6 +113,7 @@ class Table:
     notes: Sequence[str]
     spans: Sequence[Span] = ()
     widths: Sequence[float] = ()
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a line that has more or fewer cells than the table has columns."""
@@ -108,17 +132,25 @@ class Table:
 
     def latex(self) -> bytes:
         """Return the table as a LaTeX float; it needs booktabs, siunitx, threeparttable and array."""
-        return render(
+        width = self.widths[0] if self.widths else 0.0
+        text = render(
             "table.tex",
             table=self,
             column_spec="".join(self._columns()),
-            headings=[_stacked(heading) for heading in self.headings],
-            spans=_rules(self.spans),
+            headings=[f"{{{_stacked(wrapped(heading))}}}" for heading in self.headings],
+            spans=_rules(self.spans, span_lines(self)),
             blocks=[
-                (block.title, [(x.label, [_latex(c) for c in x.cells]) for x in block.lines])
+                (
+                    block.title,
+                    [(_label(x.label, width), [_latex(c) for c in x.cells]) for x in block.lines],
+                )
                 for block in self.blocks
             ],
-        )
+            sentence=partial(_sentence, longest=HEADING if self.narrow else PATH),
+        ).decode()
+        # Text that is escaped keeps this sign for the numbers of the paper, which declares it.
+        text = text.replace(MINUS, r"\ensuremath{-}")
+        return (OTHER_FONTS if needs_other_fonts(text) else b"") + text.encode()
 
     def html(self) -> bytes:
         """Return the table as an HTML fragment, with the classes that the report's style knows."""
@@ -141,7 +173,8 @@ class Table:
         widths = [*self.widths, *[0.0] * (1 + len(self.headings) - len(self.widths))]
         yield _words(widths[0])
         for k, width in enumerate(widths[1:]):
-            numbers = [line.cells[k] for line in self.lines if isinstance(line.cells[k], Number)]
+            cells = [line.cells[k] for line in self.lines]
+            numbers = [cell for cell in cells if isinstance(cell, Number)]
             yield _decimals(numbers) if numbers and not width else _words(width)
 
     def _titles(self) -> list[str]:
@@ -153,28 +186,267 @@ class Table:
         ]
 
 
-def _stacked(heading: str) -> str:
-    """Return a heading on lines of few letters, so that it does not widen its column."""
-    lines = [escape(line) for line in textwrap.wrap(heading, HEADING, break_long_words=False)]
-    stacked = r" \\ ".join(lines)
-    return rf"{{\shortstack{{{stacked}}}}}" if len(lines) > 1 else f"{{{stacked}}}"
+def wrapped(text: str, width: int = HEADING) -> list[str]:
+    """Return text on lines of at most some letters, as far as its words allow.
+
+    A word may break after ``_``, ``/``, ``.`` and ``-``, which stay at the end of the line. What is longer than any
+    line even so, and than :data:`LONGEST`, is cut.
+    """
+    lines: list[str] = []
+    for word in text.split():
+        gap = " "
+        for piece in (cut for part in _BREAK.split(word) for cut in _cut(part, max(width, LONGEST))):
+            if lines and len(lines[-1]) + len(gap) + len(piece) <= width:
+                lines[-1] += gap + piece
+            else:
+                lines.append(piece)
+            gap = ""
+    return lines or [""]
+
+
+def _cut(word: str, width: int) -> list[str]:
+    return [word[k : k + width] for k in range(0, len(word), width)]
+
+
+def measured(text: str) -> float:
+    """Return how wide text is, in letters as wide as a digit."""
+    return sum(_letter(character) for character in text)
+
+
+def _letter(character: str) -> float:
+    if character in "mwMW%&@—…" or unicodedata.east_asian_width(character) in "WF":
+        return 2.0
+    if character.isupper():
+        return 1.5
+    return 1.1 if character.isalpha() else 1.0
+
+
+def letters(table: Table) -> list[float]:
+    """Return how many letters each column is wide, without that of the labels."""
+    wide = _own_letters(table)
+    first = 0
+    for span, lines in zip(table.spans, span_lines(table), strict=True):
+        own = sum(wide[first : first + span.columns]) + (span.columns - 1) * GAP / LETTER
+        more = max(0.0, max(measured(line) for line in lines) - own) / span.columns
+        for k in range(first, first + span.columns):
+            wide[k] += more
+        first += span.columns
+    return wide
+
+
+def _own_letters(table: Table) -> list[float]:
+    """Return how many letters each column is wide without what is over several."""
+    wide = []
+    for k, heading in enumerate(table.headings):
+        if len(table.widths) > k + 1 and table.widths[k + 1]:
+            wide.append(table.widths[k + 1] / LETTER)
+            continue
+        cells = [line.cells[k] for line in table.lines]
+        words = [cell for cell in cells if isinstance(cell, str)]
+        numbers = [cell for cell in cells if isinstance(cell, Number)]
+        room = _reserved(numbers).letters if numbers else 0.0
+        wide.append(max(room, *(measured(text) for text in (*wrapped(heading), *words))))
+    return wide
+
+
+def span_lines(table: Table) -> list[list[str]]:
+    """Return the lines of each heading over several columns, folded to their width."""
+    if not table.spans:
+        return []
+    wide, first, folded = _own_letters(table), 0, []
+    for span in table.spans:
+        room = sum(wide[first : first + span.columns]) + (span.columns - 1) * GAP / LETTER
+        fold = table.narrow or any(len(word) > LONGEST for word in span.title.split())
+        folded.append(wrapped(span.title, max(HEADING, round(room))) if fold else [span.title])
+        first += span.columns
+    return folded
+
+
+def label_width(columns: Sequence[float]) -> float:
+    """Return how wide labels can be, in centimetres, beside columns of some letters on a narrow page."""
+    left = PAGE - GAP - _across(columns)
+    return round(min(max(left, NARROWEST), WIDEST), 1)
+
+
+def together(columns: Sequence[float], each: int = 1) -> list[range]:
+    """Return which outcomes stand in one table: as many as leave labels their room.
+
+    Parameters
+    ----------
+    columns : sequence of float
+        Letters of the columns of all outcomes.
+    each : int
+        Columns of an outcome.
+    """
+    ranges, first, used = [], 0, 0.0
+    for k in range(len(columns) // each):
+        wide = _across(columns[k * each : (k + 1) * each])
+        if k > first and used + wide > PAGE - GAP - NARROWEST:
+            ranges.append(range(first, k))
+            first, used = k, 0.0
+        used += wide
+    return [*ranges, range(first, len(columns) // each)]
+
+
+def _across(columns: Sequence[float]) -> float:
+    return sum(LETTER * column + GAP for column in columns)
+
+
+def height(table: Table) -> float:
+    """Return about how many points a table is high on a narrow page."""
+    labels = (
+        table.widths[0]
+        if table.widths
+        else LETTER * max((measured(x.label) for x in table.lines), default=0.0)
+    )
+    wide = min(labels + GAP + _across(letters(table)), PAGE) / LETTER
+    lines = len(wrapped(table.caption, int(wide / CAPTION_LETTER))) * CAPTION_LINE / TABLE_LINE + 2
+    lines += max((len(span) for span in span_lines(table)), default=0)
+    lines += max(len(wrapped(heading)) for heading in table.headings) + 1
+    lines += sum(1.5 + sum(_lines_of(x, table.widths) for x in block.lines) for block in table.blocks)
+    noted = 1 + sum(len(note) + 1 for note in table.notes) * NOTE_LETTER / wide
+    return lines * TABLE_LINE + noted * NOTE_LINE
+
+
+def _lines_of(line: Line, widths: Sequence[float]) -> int:
+    """Return on how many lines a line of a table is."""
+    texts = [line.label, *(cell if isinstance(cell, str) else "" for cell in line.cells)]
+    columns = zip(texts, widths, strict=False)
+    return max((len(wrapped(text, int(width / LETTER))) for text, width in columns if width), default=1)
+
+
+def parts(table: Table) -> list[Table]:
+    """Return a table as it is or, where it is taller than a page, as several with some of its lines each."""
+    if height(table) <= TALLEST:
+        return [table]
+    made = [table]
+    for count in range(2, len(_entries(table)) + 1):
+        for spread in (False, True):
+            made = _in_parts(table, count, spread)
+            if all(height(part) <= TALLEST for part in made):
+                return made
+    return made
+
+
+def _entries(table: Table) -> list[tuple[int, list[Line]]]:
+    """Return lines with the number of their block, each with those below it that have no label."""
+    entries: list[tuple[int, list[Line]]] = []
+    for number, block in enumerate(table.blocks):
+        for line in block.lines:
+            if not line.label and entries and entries[-1][0] == number:
+                entries[-1][1].append(line)
+            else:
+                entries.append((number, [line]))
+    return entries
+
+
+def _in_parts(table: Table, count: int, spread: bool) -> list[Table]:
+    """Return a table as some parts of about the same height, with its notes below the last or spread over all."""
+    entries = _entries(table)
+    tall = [sum(_lines_of(line, table.widths) for line in lines) for _, lines in entries]
+    part_of = _shared(tall, count)
+    below = _shared([len(note) for note in table.notes], count) if spread else [count - 1] * len(table.notes)
+    made = []
+    for part in range(count):
+        blocks = []
+        for number, block in enumerate(table.blocks):
+            its = [k for k, (of, _) in enumerate(entries) if of == number]
+            here = [line for k in its if part_of[k] == part for line in entries[k][1]]
+            again = bool(block.title) and any(part_of[k] < part for k in its)
+            if here:
+                blocks.append(Block(f"{block.title} (continued)" if again else block.title, here))
+        notes = [note for note, at in zip(table.notes, below, strict=True) if at == part]
+        made.append(
+            replace(
+                table,
+                caption=f"{table.caption} (part {part + 1} of {count})",
+                blocks=blocks,
+                notes=notes if spread or part == count - 1 else [BELOW_THE_LAST],
+            )
+        )
+    return made
+
+
+def _shared(sizes: Sequence[float], count: int) -> list[int]:
+    """Return the part that each of some things goes to, in their order, so that parts are about alike."""
+    total = max(sum(sizes), 1.0)
+    middles = [end - size / 2 for size, end in zip(sizes, accumulate(sizes), strict=True)]
+    return [min(int(middle / total * count), count - 1) for middle in middles]
+
+
+def numbered(tables: Sequence[Table]) -> list[Table]:
+    """Return tables of one name with a number after it, or the only one as it is."""
+    if len(tables) == 1:
+        return list(tables)
+    return [replace(table, name=f"{table.name}-{k}") for k, table in enumerate(tables, start=1)]
+
+
+def _stacked(lines: Sequence[str]) -> str:
+    """Return lines above one another in LaTeX, so that a heading does not widen its column."""
+    stacked = r" \\ ".join(escape(line) for line in lines)
+    return rf"\shortstack{{{stacked}}}" if len(lines) > 1 else stacked
+
+
+def _label(text: str, width: float) -> str:
+    """Return a label for LaTeX, where what is longer than its column may break."""
+    room = width / LETTER
+    words = one_line(text).split(" ")
+    return " ".join(
+        _pieces(word, room) if width and measured(word) > room else escape(word) for word in words
+    )
+
+
+def _pieces(word: str, room: float) -> str:
+    """Return a word that is longer than its column for LaTeX, which may break it as :func:`wrapped` does."""
+    cut = [_cut(part, SYLLABLE) if measured(part) > room else [part] for part in _BREAK.split(word)]
+    pieces = [escape(piece) for part in cut for piece in part]
+    # After a hyphen TeX breaks by itself.
+    return "".join(p if p.endswith("-") else rf"{p}\allowbreak{{}}" for p in pieces[:-1]) + pieces[-1]
+
+
+def _sentence(text: str, longest: int) -> str:
+    """Return a sentence for LaTeX, where longer names may break; at hyphens TeX breaks by itself."""
+    return " ".join(
+        r"\allowbreak{}".join(escape(piece) for piece in _NAME_BREAK.split(word))
+        if len(word) > longest
+        else escape(word)
+        for word in one_line(text).split(" ")
+    )
 
 
 def _words(width: float) -> str:
     return rf">{{\raggedright\arraybackslash}}p{{{width:g}cm}}" if width else "l"
 
 
-def _decimals(cells: Sequence[Cell]) -> str:
+class Reserved(NamedTuple):
+    """What a column of numbers has room for."""
+
+    sign: str
+    whole: int
+    decimals: int
+    brackets: bool
+
+    @property
+    def letters(self) -> float:
+        """How many letters that is wide; TeX's minus is wider than a digit, its point is narrower."""
+        return len(self.sign) + self.whole + 1 + self.decimals + 2 * self.brackets
+
+
+def _reserved(numbers: Sequence[Number]) -> Reserved:
+    bare = [number.text.strip("()") for number in numbers if number.text] or ["0"]
+    return Reserved(
+        sign="-" if any(text.startswith("-") for text in bare) else "",
+        whole=max(len(text.split(".")[0].lstrip("-")) for text in bare),
+        decimals=max(len(text.partition(".")[2]) for text in bare),
+        brackets=any(number.bracketed for number in numbers if number.text),
+    )
+
+
+def _decimals(numbers: Sequence[Number]) -> str:
     """Return a siunitx column that is wide enough for its numbers."""
-    numbers = [cell for cell in cells if isinstance(cell, Number) and cell.text]
-    bare = [cell.text.strip("()") for cell in numbers] or ["0"]
-    whole = max(len(text.split(".")[0].lstrip("-")) for text in bare)
-    decimals = max(len(text.partition(".")[2]) for text in bare)
-    sign = "-" if any(text.startswith("-") for text in bare) else ""
-    brackets = ""
-    if any(cell.bracketed for cell in numbers):
-        brackets = ",table-space-text-pre={(},table-space-text-post={)},table-align-text-pre=false"
-    return f"S[table-format={sign}{whole}.{decimals}{brackets}]"
+    room = _reserved(numbers)
+    brackets = ",table-space-text-pre={(},table-space-text-post={)},table-align-text-pre=false"
+    return f"S[table-format={room.sign}{room.whole}.{room.decimals}{brackets if room.brackets else ''}]"
 
 
 def _latex(cell: Cell) -> str:
@@ -185,12 +457,13 @@ def _latex(cell: Cell) -> str:
     return cell.text
 
 
-def _rules(spans: Sequence[Span]) -> list[tuple[str, int, str]]:
-    """Return each span's title, its columns and the rule below it."""
+def _rules(spans: Sequence[Span], lines: Sequence[Sequence[str]]) -> list[tuple[str, int, str]]:
+    """Return each span's title on its lines, its columns and the rule below it."""
     first, told = 2, []
-    for span in spans:
+    for span, folded in zip(spans, lines, strict=True):
         last = first + span.columns - 1
-        told.append((span.title, span.columns, rf"\cmidrule(lr){{{first}-{last}}}" if span.title else ""))
+        rule = rf"\cmidrule(lr){{{first}-{last}}}" if span.title else ""
+        told.append((_stacked(folded), span.columns, rule))
         first = last + 1
     return told
 

@@ -17,24 +17,16 @@ from tex import (
 
 from study.errors import QuestionError
 from study.report import latex
-from study.report.table import (
+from study.report.table import LETTER, Block, Line, Number, Span, Table, error, letters, wrapped
+from study.report.table_pages import (
     BELOW_THE_LAST,
-    LETTER,
     PAGE,
     TALLEST,
-    Block,
-    Line,
-    Number,
-    Span,
-    Table,
-    error,
     height,
     label_width,
-    letters,
     numbered,
     parts,
     together,
-    wrapped,
 )
 
 CYRILLIC = "\N{CYRILLIC SMALL LETTER ZHE}\N{CYRILLIC SMALL LETTER YA}"

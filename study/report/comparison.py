@@ -14,20 +14,8 @@ from study.inference import few_clusters_warning
 from study.power import smallest_effect
 from study.question import Sample
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import (
-    Block,
-    Cell,
-    Format,
-    Line,
-    Number,
-    Table,
-    error,
-    label_width,
-    letters,
-    numbered,
-    parts,
-    together,
-)
+from study.report.table import Block, Cell, Format, Line, Number, Table, error, letters
+from study.report.table_pages import label_width, numbered, parts, together
 
 EQUAL = "equal"
 JOINT = "Standard errors of differences are from the joint influence of the designs, with the factor G/(G-1)."

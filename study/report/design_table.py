@@ -14,21 +14,8 @@ from study.power import UNKNOWN, Power, smallest_effect
 from study.question import Sample
 from study.report.comparison import JOINT, about, counted, estimate_lines, last_event_time, left_out
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import (
-    TALLEST,
-    Block,
-    Cell,
-    Line,
-    Number,
-    Span,
-    Table,
-    height,
-    label_width,
-    letters,
-    numbered,
-    parts,
-    together,
-)
+from study.report.table import Block, Cell, Line, Number, Span, Table, letters
+from study.report.table_pages import TALLEST, height, label_width, numbered, parts, together
 
 AVERAGES: dict[str, str] = {
     "event_average": "the average over {times}, with equal weights",

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from study.comparison import Comparison, compare
     from study.designs import Design, all_designs, design, estimate
     from study.errors import DataError, OutputError, QuestionError, StudyError
-    from study.estimates import Estimand, Estimate, joint
+    from study.estimand import Estimand
+    from study.estimates import Estimate
     from study.inference import adjusted_p_values
+    from study.inference.joined import joint
     from study.inference.leave_out import cr3, leave_one_cluster_out
     from study.inference.permuted import randomization
     from study.inference.wild import wild_bootstrap
@@ -29,7 +31,7 @@ _HOMES = {
     "Comparison": "study.comparison",
     "DataError": "study.errors",
     "Design": "study.designs",
-    "Estimand": "study.estimates",
+    "Estimand": "study.estimand",
     "Estimate": "study.estimates",
     "OutputError": "study.errors",
     "Panel": "study.panel",
@@ -43,7 +45,7 @@ _HOMES = {
     "cr3": "study.inference.leave_out",
     "design": "study.designs",
     "estimate": "study.designs",
-    "joint": "study.estimates",
+    "joint": "study.inference.joined",
     "leave_one_cluster_out": "study.inference.leave_out",
     "load_panel": "study.panel",
     "randomization": "study.inference.permuted",

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from study.cohorts import cohort_membership
 from study.errors import QuestionError, unknown
-from study.estimates import Estimand, Estimate
+from study.estimand import Estimand
+from study.estimates import Estimate
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import AVERAGES

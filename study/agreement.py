@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from study import inference
 from study.errors import QuestionError
-from study.estimates import Estimand, Estimate
+from study.estimand import Estimand
+from study.estimates import Estimate
 from study.inference import Joint, Wald
-from study.inference.families import joined_headlines
+from study.inference.joined import joined_headlines
 from study.influence import Influence
 from study.panel import FloatArray
 

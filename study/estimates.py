@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from study import inference
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
-from study.inference import Convention, Errors, Joint, Wald, Weights
+from study.estimand import Estimand
+from study.inference import Convention, Errors, Wald, Weights
 from study.influence import Influence
 from study.normal_equations import LinearForm
 from study.panel import FloatArray
@@ -28,25 +28,6 @@ if TYPE_CHECKING:
 
 Shares = Literal["estimated", "fixed"]
 Against = Literal["base", "all_before"]
-
-
-class Estimand(StrEnum):
-    """What a design's terms are."""
-
-    GROUP_TIME_ATT = "group-time ATT"
-    EVENT_TIME_ATT = "event-time effect"
-    COEFFICIENT = "coefficient"
-    LONG_CHANGE = "effect on the change over the window"
-
-    @property
-    def has_path(self) -> bool:
-        """Whether its terms are, or can be averaged to, effects by event time."""
-        return self in (Estimand.GROUP_TIME_ATT, Estimand.EVENT_TIME_ATT)
-
-    @property
-    def with_article(self) -> str:
-        """Its name in a sentence."""
-        return f"{'an' if self[0] in 'aeiou' else 'a'} {self}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -420,27 +401,3 @@ class Estimate:
         from study.report.plugin import DEFAULTS
 
         return DEFAULTS
-
-
-def joint(*estimates: Estimate) -> Joint:
-    """Return all terms that vary with their joint sampling distribution, on the union of the samples.
-
-    Raises
-    ------
-    QuestionError
-        If the estimates differ in scale or cluster by different attributes.
-    """
-    scales = {estimate.sample.question.scale for estimate in estimates}
-    clusters = {estimate.sample.question.cluster for estimate in estimates}
-    if len(scales) > 1 or len(clusters) > 1:
-        raise QuestionError(
-            f"joint: the estimates differ in scale ({', '.join(sorted(scales))}) or cluster "
-            f"({', '.join(sorted(str(c) for c in clusters))}); compare like with like."
-        )
-    return inference.stack(
-        [f"{e.design} {t}" for e in estimates for t, used in zip(e.terms, e.varies, strict=True) if used],
-        [e.effect[e.varies] for e in estimates],
-        [e.influence[:, e.varies] for e in estimates],
-        [e.sample.unit_ids for e in estimates],
-        [e.sample.cluster_labels for e in estimates],
-    )

@@ -113,13 +113,12 @@ def _is_path(name: str) -> bool:
 
 def _columns(rule: str, others: set[str]) -> dict[str, list[str]]:
     """Return the columns that a rule of a population names, without those of the question itself."""
-    from study.population import TERM
+    from study.population import terms_in
 
     found: dict[str, list[str]] = {"attributes": [], "covariates": []}
-    for part in rule.split(" and "):
-        match = TERM.fullmatch(part)
-        if match and match["name"] not in others:
-            found["attributes" if match["sign"] in ("=", "!=") else "covariates"].append(match["name"])
+    for term in terms_in(rule):
+        if term.name not in others:
+            found["attributes" if term.sign in ("=", "!=") else "covariates"].append(term.name)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ EVERYONE = "all"
 
 BoolArray = NDArray[np.bool_]
 
-TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
+_TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 _COMPARED = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
 # From this similarity on (of 100) a label that nobody has is taken for a slip of one that somebody has.
 _SLIP = 80
@@ -75,11 +75,11 @@ def population(rule: str, panel: Panel) -> BoolArray:
 
 def _terms(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
     """Yield the terms of a rule, those of a named population in place of its name."""
-    for piece in _pieces(rule, panel):
+    for piece in _pieces(rule, panel.populations):
         if piece == EVERYONE:
             continue
-        if match := TERM.fullmatch(piece):
-            yield Term(match["name"], match["sign"], match["value"])
+        if term := _term(piece):
+            yield term
         elif name is not None:
             raise QuestionError(
                 f'{_where(panel)}: population {name} is "{rule}", in which "{piece}" is no term; write it with '
@@ -91,11 +91,21 @@ def _terms(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
             raise _no_rule(piece, panel)
 
 
-def _pieces(rule: str, panel: Panel) -> list[str]:
+def terms_in(rule: str) -> list[Term]:
+    """Return the terms that a rule has of its own, before a panel is read."""
+    return [term for piece in _pieces(rule, ()) if (term := _term(piece))]
+
+
+def _term(piece: str) -> Term | None:
+    match = _TERM.fullmatch(piece)
+    return Term(match["name"], match["sign"], match["value"]) if match else None
+
+
+def _pieces(rule: str, named: Collection[str]) -> list[str]:
     """Cut a rule at " and ", unless what follows is no term, but the rest of a label."""
     pieces: list[str] = []
     for part in rule.split(" and "):
-        if pieces and not (TERM.fullmatch(part) or part.strip() in (EVERYONE, *panel.populations)):
+        if pieces and not (_TERM.fullmatch(part) or part.strip() in (EVERYONE, *named)):
             pieces[-1] += f" and {part}"
         else:
             pieces.append(part)

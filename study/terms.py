@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from study.estimates import Estimand, Estimate
+from study.estimand import Estimand
+from study.estimates import Estimate
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample

@@ -143,7 +143,7 @@ def test_an_effect_on_a_placebo_outcome_is_that_of_the_design_on_the_other_panel
     assert estimate == Number(theirs.effect[0])
     assert error.value == theirs.std_error[0]
     assert gap.value == pytest.approx(ours.effect[0] - theirs.effect[0])
-    together = study.estimates.joint(theirs, ours).differences()
+    together = study.joint(theirs, ours).differences()
     assert gap_error.value == pytest.approx(float(np.sqrt(together.covariance()[0, 0])))
     assert detectable.value == pytest.approx(theirs.minimum_detectable_effect(0.8, 1 - setting.plan.level)[0])
     assert (treated.value, units.value) == (

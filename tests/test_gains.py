@@ -220,7 +220,7 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
 
 
 def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002 (the global generator is what is tested)
     tables = []
     for jobs in (1, 2):
         with working(jobs=jobs):
@@ -229,7 +229,7 @@ def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
             tables.append([found.tidy() for found in made] + [gains.forest(scores, trees=40).tidy()])
     for first, second in zip(*tables, strict=True):
         assert first.equals(second)
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002 (the global generator is what is tested)
 
 
 @pytest.mark.parametrize(

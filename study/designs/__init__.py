@@ -17,7 +17,8 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from study.errors import QuestionError, unknown
-from study.estimates import Estimand, Estimate
+from study.estimand import Estimand
+from study.estimates import Estimate
 from study.learners import Estimator
 from study.nuisances import Nuisances
 from study.panel import Panel

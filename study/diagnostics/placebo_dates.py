@@ -29,8 +29,9 @@ from study.diagnostics.refits import (
     unit_of,
 )
 from study.errors import QuestionError
-from study.estimates import Estimate, joint
+from study.estimates import Estimate
 from study.inference import exceeded, largest_draws
+from study.inference.joined import joint
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample

@@ -26,8 +26,9 @@ from study.diagnostics.refits import (
 )
 from study.distributions import two_sided_p
 from study.errors import QuestionError, unknown
-from study.estimates import Estimate, joint
+from study.estimates import Estimate
 from study.inference.families import holm
+from study.inference.joined import joint
 from study.panel import FloatArray, Panel
 from study.question import Question, Sample
 

@@ -28,7 +28,7 @@ from study.inference.curve import (
     share_test,
 )
 from study.inference.effective import effective_clusters, treated_clusters
-from study.inference.families import joined_headlines
+from study.inference.joined import joined_headlines
 from study.inference.multipliers import distribution
 from study.influence import Influence
 from study.panel import Panel

@@ -31,8 +31,9 @@ from study.diagnostics.refits import (
 )
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
-from study.estimates import Estimate, joint
+from study.estimates import Estimate
 from study.inference import covariance
+from study.inference.joined import joint
 from study.question import Sample
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 
 from study import inference
 from study.distributions import quantile
-from study.estimates import Estimand, Estimate
+from study.estimand import Estimand
+from study.estimates import Estimate
 from study.panel import FloatArray
 from study.power import POWER
 from study.question import Sample

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.inference.multipliers import Weights, statistic_draws
+from study.inference.multipliers import Weights, exceeded, statistic_draws
 from study.panel import FloatArray
 
 
@@ -49,7 +49,7 @@ def largest_test(statistics: FloatArray, null: FloatArray, level: float) -> Larg
     """Test that no specification has an effect, by the largest absolute t; null has shape (draws, K)."""
     largest = np.abs(null).max(axis=1)
     observed = float(np.abs(statistics).max())
-    return Largest(observed, float(np.quantile(largest, level)), _p_value(largest, observed))
+    return Largest(observed, float(np.quantile(largest, level)), float(exceeded(largest, observed)))
 
 
 def share_test(statistics: FloatArray, critical: FloatArray, null: FloatArray) -> Share:
@@ -57,14 +57,14 @@ def share_test(statistics: FloatArray, critical: FloatArray, null: FloatArray) -
     significant = int(np.sum(np.abs(statistics) > critical))
     drawn = np.sum(np.abs(null) > critical, axis=1)
     expected = float(drawn.mean() / len(statistics))
-    return Share(significant, len(statistics), expected, _p_value(drawn, significant))
+    return Share(significant, len(statistics), expected, float(exceeded(drawn, significant)))
 
 
 def median_test(effect: FloatArray, error: FloatArray, null: FloatArray) -> Median:
     """Test that no specification has an effect, by the median of the effects, which are in one unit."""
     drawn = np.median(null * error, axis=1)
     value = float(np.median(effect))
-    return Median(value, _p_value(np.abs(drawn), abs(value)))
+    return Median(value, float(exceeded(np.abs(drawn), abs(value))))
 
 
 def first_equal(
@@ -83,7 +83,3 @@ def first_equal(
                 first[k] = j
                 break
     return first
-
-
-def _p_value(drawn: NDArray[Any], observed: float) -> float:
-    return float((1 + np.count_nonzero(drawn >= observed)) / (1 + len(drawn)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.distributions import two_sided_p
 from study.errors import QuestionError, unknown
-from study.inference.joint import Joint, stack
+from study.inference.joined import joined_headlines
 from study.inference.multipliers import Errors, Weights, statistic_draws
 from study.influence import Influence
 from study.panel import FloatArray
@@ -130,30 +130,6 @@ def adjusted_p_values(
     statistics = joined.effect / np.sqrt(np.diag(joined.covariance()))
     stepped = romano_wolf(statistics, sums, draws=draws, seed=seed, weights=weights)
     return dict(zip(headlines, np.maximum(stepped, alone).tolist(), strict=True))
-
-
-def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
-    """Stack averages of one term on the union of their samples' units.
-
-    Raises
-    ------
-    QuestionError
-        If the estimates cluster by different attributes.
-    """
-    fits = list(headlines.values())
-    clusters = {str(fit.sample.question.cluster or "unit") for fit in fits}
-    if len(clusters) > 1:
-        raise QuestionError(
-            f"{who}: the estimates cluster by {' and '.join(sorted(clusters))}, so they have no joint "
-            "distribution; give all the same cluster."
-        )
-    return stack(
-        list(headlines),
-        [fit.effect for fit in fits],
-        [fit.influence for fit in fits],
-        [fit.sample.unit_ids for fit in fits],
-        [fit.sample.cluster_labels for fit in fits],
-    )
 
 
 def _check(headlines: Mapping[str, Estimate]) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from study.designs import Design, find_design
 from study.errors import QuestionError, unknown
-from study.estimates import Estimand, Estimate
+from study.estimand import Estimand
+from study.estimates import Estimate
 from study.normal_equations import Target, target
 from study.question import AVERAGES, Sample
 from study.threads import one_thread

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from study.comparison import Comparison
 from study.designs import Assumes, find_design
-from study.estimates import Estimand, Estimate
+from study.estimand import Estimand
+from study.estimates import Estimate
 from study.inference import few_clusters_warning
 from study.power import UNKNOWN, Power, smallest_effect
 from study.question import Sample

@@ -1,0 +1,60 @@
+"""The joint sampling distribution of several estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from study.errors import QuestionError
+from study.inference.joint import Joint, stack
+
+if TYPE_CHECKING:
+    from study.estimates import Estimate
+
+
+def joint(*estimates: Estimate) -> Joint:
+    """Return all terms that vary with their joint sampling distribution, on the union of the samples.
+
+    Raises
+    ------
+    QuestionError
+        If the estimates differ in scale or cluster by different attributes.
+    """
+    scales = {estimate.sample.question.scale for estimate in estimates}
+    clusters = {estimate.sample.question.cluster for estimate in estimates}
+    if len(scales) > 1 or len(clusters) > 1:
+        raise QuestionError(
+            f"joint: the estimates differ in scale ({', '.join(sorted(scales))}) or cluster "
+            f"({', '.join(sorted(str(c) for c in clusters))}); compare like with like."
+        )
+    return stack(
+        [f"{e.design} {t}" for e in estimates for t, used in zip(e.terms, e.varies, strict=True) if used],
+        [e.effect[e.varies] for e in estimates],
+        [e.influence[:, e.varies] for e in estimates],
+        [e.sample.unit_ids for e in estimates],
+        [e.sample.cluster_labels for e in estimates],
+    )
+
+
+def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
+    """Stack averages of one term on the union of their samples' units.
+
+    Raises
+    ------
+    QuestionError
+        If the estimates cluster by different attributes.
+    """
+    fits = list(headlines.values())
+    clusters = {str(fit.sample.question.cluster or "unit") for fit in fits}
+    if len(clusters) > 1:
+        raise QuestionError(
+            f"{who}: the estimates cluster by {' and '.join(sorted(clusters))}, so they have no joint "
+            "distribution; give all the same cluster."
+        )
+    return stack(
+        list(headlines),
+        [fit.effect for fit in fits],
+        [fit.influence for fit in fits],
+        [fit.sample.unit_ids for fit in fits],
+        [fit.sample.cluster_labels for fit in fits],
+    )

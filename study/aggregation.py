@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from study.cohorts import cohort_membership
 from study.errors import QuestionError, unknown
 from study.estimand import Estimand
-from study.estimates import Estimate
+from study.estimates import Estimate, LeftOut
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import AVERAGES
@@ -130,13 +130,15 @@ def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
     weight = parts / parts.sum(axis=0)
     total = np.where(by_share, parts.sum(axis=0), np.inf)
 
+    shares = estimate.membership if estimate.shares == "estimated" else None
+
     def averaged(values: FloatArray, influence: Influence) -> tuple[FloatArray, Influence]:
         mean = weight.T @ np.where(weight.any(axis=1), values, 0.0)
         across = influence @ weight
-        if estimate.membership is None or estimate.shares == "fixed":
+        if shares is None:
             return mean, across
         pull = np.where(weight > 0, (values[:, None] - mean) / total, 0.0)
-        return mean, across + estimate.membership @ pull
+        return mean, across + shares @ pull
 
     linear, influence = averaged(estimate.linear, estimate.linear_influence)
     mean, mean_influence = estimate.untreated_mean, estimate.untreated_influence
@@ -157,7 +159,27 @@ def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
         reference=np.array([bool(estimate.reference[a.cells].all()) for a in averages]),
         of_draw=None if estimate.of_draw is None else weight.T @ estimate.of_draw,
         form=None if estimate.form is None else estimate.form @ weight,
+        treated=_treated(estimate, cells, cohort),
+        left_out=_left_out(estimate, weight, None if shares is None else total),
     )
+
+
+def _left_out(estimate: Estimate, weight: FloatArray, total: FloatArray | None) -> LeftOut | None:
+    """Return the influence that leaves clusters out of averages; None where it follows from their own influence.
+
+    It does for averages by estimated shares, which are means over units: leaving out a unit moves the average as it
+    moves a mean over all treated units, and not as it moves its cohort's.
+    """
+    by_share = total is not None and bool(np.isfinite(total).any())
+    return None if by_share and estimate.left_out is None else estimate.leave_out.averaged(weight)
+
+
+def _treated(estimate: Estimate, cells: Cells, cohort: FloatArray) -> FloatArray | None:
+    """Return how often a unit counts among an average's treated, once in the average of its own cohort."""
+    if estimate.treated is None:
+        return None
+    times = estimate.treated @ cells
+    return np.where(np.isnan(cohort), times, np.minimum(times, 1.0))
 
 
 def _shares(estimate: Estimate) -> FloatArray:

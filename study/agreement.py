@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study import inference
+from study.distributions import normal_score
 from study.errors import QuestionError
 from study.estimand import Estimand
 from study.estimates import Estimate
 from study.inference import Joint, Wald
 from study.inference.joined import joined_headlines
-from study.influence import Influence
 from study.panel import FloatArray
 
 # A difference is no difference where its standard error and itself are below this share of the estimates' own
@@ -129,15 +128,10 @@ def agreement_of(
     both = joined_headlines({label: fits[label].headline for label in labels}, "compare")
     pairs = list(combinations(range(len(labels)), 2))
     first, second = np.array(pairs).T
-    apart = Joint(
-        tuple(f"{labels[i]} - {labels[j]}" for i, j in pairs),
-        both.effect[first] - both.effect[second],
-        both.influence[:, first] - both.influence[:, second],
-        both.cluster,
-    )
-    own = np.sqrt(np.diag(both.covariance()))
-    error = np.sqrt(np.diag(apart.covariance()))
-    negligible = EQUAL * np.maximum(own[first], own[second])
+    difference = np.eye(len(labels))[:, first] - np.eye(len(labels))[:, second]
+    apart = both.combined([f"{labels[i]} - {labels[j]}" for i, j in pairs], difference)
+    error = apart.std_error
+    negligible = EQUAL * np.maximum(both.std_error[first], both.std_error[second])
     varies = error > negligible
     same = ~varies & (np.abs(apart.effect) <= negligible)
     equal = _equal_groups(labels, [pair for pair, is_same in zip(pairs, same, strict=True) if is_same])
@@ -148,8 +142,8 @@ def agreement_of(
     ]
     sup_t, wald, p_adjusted = None, None, np.full(len(pairs), np.nan)
     if varies.any():
-        sup_t, p_adjusted[varies] = _sup_t(_chosen(apart, varies), draws, seed)
-        wald = _chosen(apart, varies).test()
+        sup_t, p_adjusted[varies] = _sup_t(apart.select(varies), draws, seed)
+        wald = apart.select(varies).test()
     return Agreement(
         labels=tuple(labels),
         equal=equal,
@@ -199,11 +193,6 @@ def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[s
     return [label for label in varies if force or kinds[label] == usual], notes
 
 
-def _chosen(terms: Joint, which: NDArray[np.bool_]) -> Joint:
-    names = tuple(name for name, used in zip(terms.names, which, strict=True) if used)
-    return replace(terms, names=names, effect=terms.effect[which], influence=terms.influence[:, which])
-
-
 def _equal_groups(labels: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tuple[tuple[str, ...], ...]:
     """Return groups of labels that are equal to the first of their group."""
     first = list(range(len(labels)))
@@ -215,9 +204,8 @@ def _equal_groups(labels: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tu
 
 def _sup_t(differences: Joint, draws: int, seed: int) -> tuple[SupT, FloatArray]:
     """Test by the largest |t| that all differences are zero; return also each one's adjusted p-value."""
-    statistics = np.abs(differences.effect) / np.sqrt(np.diag(differences.covariance()))
-    sums = Influence.of(differences.influence).cluster_sums(differences.cluster)
-    largest = inference.largest_draws(sums, draws, seed)
+    statistics = normal_score(differences.effect / differences.std_error, differences.degrees_of_freedom)
+    largest = inference.largest_draws(differences.sums, draws, seed)
     p_values = inference.exceeded(largest, statistics)
     test = SupT(float(statistics.max()), float(np.quantile(largest, LEVEL)), float(p_values.min()), draws)
     return test, p_values

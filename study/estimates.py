@@ -6,16 +6,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study import inference
-from study.distributions import quantile, two_sided_p
-from study.errors import QuestionError
+from study.distributions import normal_score, same_tail, t_quantile, two_sided_p
+from study.errors import QuestionError, unknown
 from study.estimand import Estimand
 from study.inference import Convention, Errors, Wald, Weights
+from study.inference.jackknife import (
+    Leverage,
+    Sides,
+    covariance_degrees,
+    degrees_of_freedom,
+    leverage,
+    sums_by_cluster,
+)
 from study.influence import Influence
 from study.normal_equations import LinearForm
 from study.panel import FloatArray
@@ -28,6 +36,39 @@ if TYPE_CHECKING:
 
 Shares = Literal["estimated", "fixed"]
 Against = Literal["base", "all_before"]
+
+
+class LeftOut(NamedTuple):
+    """Influence that leaves each cluster out in turn, of effects and of untreated means in levels.
+
+    Attributes
+    ----------
+    linear : Influence, shape (n, K)
+    untreated : Influence, shape (n, K), optional
+    clusters : ndarray of int, shape (2, K)
+        Clusters that a term rests on, on the treated and on the comparison side.
+    estimable : ndarray of bool, shape (K,)
+        Whether a term has a sampling variance: two clusters or more on each side.
+    """
+
+    linear: Influence
+    untreated: Influence | None
+    clusters: NDArray[np.int64]
+    estimable: NDArray[np.bool_]
+
+    def select(self, which: NDArray[np.bool_]) -> LeftOut:
+        """Return some of the terms, shape (K,)."""
+        untreated = None if self.untreated is None else self.untreated.select(which)
+        return LeftOut(self.linear.select(which), untreated, self.clusters[:, which], self.estimable[which])
+
+    def averaged(self, weight: FloatArray) -> LeftOut:
+        """Return averages of the terms with given weights, shape (K, M)."""
+        untreated = None if self.untreated is None else self.untreated @ weight
+        used = weight != 0
+        clusters = np.max(np.where(used, self.clusters[:, :, None], 0), axis=1, initial=0)
+        return LeftOut(
+            self.linear @ weight, untreated, clusters, ~np.any(used & ~self.estimable[:, None], axis=0)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +109,27 @@ class Estimate:
         Unit effects, which "CR1_areg" counts besides.
     clusters : int
         Clusters with a unit that is used, where the design leaves units out; 0 stands for the sample's.
+    published : Convention
+        The convention of the design's reference implementation.
     convention : Convention
-        Small-sample convention of the standard errors: "CR1_fixest" with t(G-1), else the normal.
+        Of the standard errors. "jackknife", the default: influence that leaves each cluster out in turn, with the t
+        distribution whose degrees of freedom the clusters on both sides of the contrast leave; the others without that,
+        "CR1_fixest" and "CR1_areg" with t(G-1) and "CR0" and "CR1" with the normal distribution.
     design : str
     options : mapping
     seed : int, optional
-    notes : tuple of str
+    remarks : tuple of str
         What the design left out, and why, in sentences.
     of_draw : ndarray, shape (K, R), optional
         ``linear`` by draw of the folds, where a design learns on several and averages.
     form : LinearForm, optional
         The terms as linear combinations of the coefficients of one regression, where they are that.
+    treated : ndarray, shape (G, K), optional
+        How often a unit of each of the sample's groups counts among the treated of a term; where none are given, once
+        if its group is treated in the window.
+    left_out : LeftOut, optional
+        Influence that leaves clusters out, where it does not follow from the influence of the same terms: averages of
+        terms, and designs that leave units out themselves.
     """
 
     sample: Sample
@@ -99,13 +150,34 @@ class Estimate:
     counted: int = 0
     absorbed: int = 0
     clusters: int = 0
-    convention: Convention = "CR0"
+    published: Convention = "CR0"
+    convention: Convention = "jackknife"
     design: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     of_draw: FloatArray | None = None
     form: LinearForm | None = None
+    treated: FloatArray | None = None
+    left_out: LeftOut | None = None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What the design left out, and why, and where inference is not to be trusted, in sentences."""
+        warning = inference.few_clusters_warning(self)
+        return self.remarks if warning is None else (*self.remarks, warning)
+
+    def under(self, convention: Convention) -> Estimate:
+        """Return the estimate with the standard errors of a named convention.
+
+        Raises
+        ------
+        QuestionError
+            If there is no such convention.
+        """
+        if convention not in get_args(Convention):
+            raise unknown("convention", str(convention), get_args(Convention), self.design or "Estimate")
+        return replace(self, convention=convention)
 
     @cached_property
     def effect(self) -> FloatArray:
@@ -117,11 +189,14 @@ class Estimate:
     @cached_property
     def influence_map(self) -> Influence:
         """Influence of ``effect`` by unit, shape (n, K); the delta method for "proportional"."""
+        return self._on_scale(self.linear_influence, self.untreated_influence)
+
+    def _on_scale(self, linear: Influence, untreated: Influence | None) -> Influence:
+        """Return influence of ``effect`` from that of effects and untreated means in levels."""
         if self.sample.question.scale != "proportional":
-            return self.linear_influence
-        assert self.untreated_influence is not None
-        of_effect = self.linear_influence.scaled(1 / self._positive_mean)
-        return of_effect - self.untreated_influence.scaled(self.effect / self._positive_mean)
+            return linear
+        assert untreated is not None
+        return linear.scaled(1 / self._positive_mean) - untreated.scaled(self.effect / self._positive_mean)
 
     @property
     def influence(self) -> FloatArray:
@@ -142,14 +217,81 @@ class Estimate:
         return self.clusters or int(self.sample.cluster.max()) + 1
 
     @cached_property
-    def std_error(self) -> FloatArray:
-        """Standard errors under the estimate's convention, shape (K,); NaN for reference terms."""
+    def sides(self) -> Sides:
+        """Which units are on the treated and on the comparison side of each term."""
+        sample = self.sample
+        if sample.first_treated is None:
+            group = (sample.treatment == 1).any(axis=1).astype(np.int64)
+            treated = np.repeat([[0.0], [1.0]], len(self.terms), axis=1)
+            return Sides(group, treated, sample.weights, sample.cluster, alike=False, both=False)
+        dates, rows = sample.groups
+        group = np.empty(sample.n_units, dtype=np.int64)
+        for g, members in enumerate(rows):
+            group[members] = g
+        in_window = np.isin(dates, sample.cohorts)[:, None].astype(float)
+        treated = np.repeat(in_window, len(self.terms), axis=1) if self.treated is None else self.treated
+        alike = all(bool(np.all(sample.observed[members] == sample.observed[members[0]])) for members in rows)
+        return Sides(group, treated, sample.weights, sample.cluster, alike=alike, both=True)
+
+    @cached_property
+    def leave_out(self) -> LeftOut:
+        """Influence that leaves each cluster out in turn; see :mod:`study.inference.jackknife`."""
+        if self.left_out is not None:
+            return self.left_out
+        found: Leverage = leverage(self.linear_influence, self.sides)
+        untreated = self.untreated_influence
+        return LeftOut(
+            found.applied(self.linear_influence, self.sides),
+            None if untreated is None else found.applied(untreated, self.sides),
+            found.clusters,
+            found.estimable,
+        )
+
+    @cached_property
+    def linear_errors(self) -> Influence:
+        """Influence of ``linear`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        return (
+            self.leave_out.linear if self.convention == "jackknife" else self._by_name(self.linear_influence)
+        )
+
+    @cached_property
+    def untreated_errors(self) -> Influence | None:
+        """Influence of ``untreated_mean`` whose covariance is that of the estimate's convention."""
+        if self.convention == "jackknife" or self.untreated_influence is None:
+            return self.leave_out.untreated
+        return self._by_name(self.untreated_influence)
+
+    @cached_property
+    def errors(self) -> Influence:
+        """Influence of ``effect`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        return self._on_scale(self.linear_errors, self.untreated_errors)
+
+    def _by_name(self, influence: Influence) -> Influence:
         factor = inference.small_sample_factor(
             self.n_clusters, self.convention, self.n_obs, self.counted, self.absorbed
         )
-        squares = self.influence_map.squares(self.sample.cluster)
-        error = np.sqrt(factor * np.maximum(squares, 0.0)) / self.sample.n_units
-        return np.where(self.reference | ~(error > 0), np.nan, error)
+        return influence.scaled(np.full(len(self.terms), math.sqrt(factor)))
+
+    @property
+    def estimable(self) -> NDArray[np.bool_]:
+        """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
+        own = (
+            self.leave_out.estimable
+            if self.convention == "jackknife"
+            else np.ones(len(self.terms), dtype=bool)
+        )
+        return own & ~self.reference
+
+    @cached_property
+    def std_error(self) -> FloatArray:
+        """Standard errors under the estimate's convention, shape (K,).
+
+        NaN for reference terms and for terms that have no sampling variance: with "jackknife" those that rest on fewer
+        than two clusters on a side of the contrast.
+        """
+        squares = self.errors.squares(self.sample.cluster)
+        error = np.sqrt(np.maximum(squares, 0.0)) / self.sample.n_units
+        return np.where(self.estimable & (error > 0), error, np.nan)
 
     @property
     def draw_error(self) -> FloatArray:
@@ -168,34 +310,51 @@ class Estimate:
         return made
 
     def covariance(self, convention: Convention | None = None) -> FloatArray:
-        """Return the covariance of the effects, shape (K, K), under the estimate's convention or another."""
-        return inference.covariance(
-            self.influence_map,
-            self.sample.cluster,
-            convention or self.convention,
-            n_obs=self.n_obs,
-            counted=self.counted,
-            absorbed=self.absorbed,
-            clusters=self.clusters,
-        )
+        """Return the covariance of the effects, shape (K, K), under the estimate's convention or another.
 
-    @property
-    def degrees_of_freedom(self) -> float:
-        """G-1 under "CR1_fixest" and "CR1_areg", infinitely many (the normal) otherwise."""
-        return self.n_clusters - 1 if self.convention in ("CR1_fixest", "CR1_areg") else math.inf
+        NaN for terms that have no sampling variance.
+        """
+        fit = self if convention is None else self.under(convention)
+        cov = fit.errors.products(self.sample.cluster) / self.sample.n_units**2
+        none = ~(fit.estimable | self.reference)
+        cov[none] = cov[:, none] = np.nan
+        return cov
 
-    def critical_value(self, level: float = 0.95) -> float:
-        """Return the pointwise critical value: t(G-1) under "CR1_fixest", normal otherwise."""
-        return quantile((1 + level) / 2, self.degrees_of_freedom)
+    @cached_property
+    def degrees_of_freedom(self) -> FloatArray:
+        """Degrees of freedom of the t statistics under the estimate's convention, shape (K,), infinite if normal."""
+        if self.convention == "jackknife":
+            degrees = degrees_of_freedom(self.errors, self.sides)
+            return np.where(self.estimable, degrees, np.nan)
+        t = self.convention in ("CR1_fixest", "CR1_areg")
+        return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
+
+    def critical_value(self, level: float = 0.95) -> FloatArray:
+        """Return the pointwise critical values, shape (K,).
+
+        Raises
+        ------
+        QuestionError
+            If the level is not between 0 and 1.
+        """
+        return t_quantile((1 + _share("level", level)) / 2, self.degrees_of_freedom)
 
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval."""
+        """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval.
+
+        ``attrs["notes"]`` holds the estimate's notes.
+
+        Raises
+        ------
+        QuestionError
+            If the level is not between 0 and 1.
+        """
         import pandas as pd
 
+        half = self.critical_value(level) * self.std_error
         statistic = self.effect / self.std_error
         p_value = two_sided_p(statistic, self.degrees_of_freedom)
-        half = self.critical_value(level) * self.std_error
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "term": self.terms,
                 "estimate": self.effect,
@@ -206,6 +365,8 @@ class Estimate:
                 "conf_high": self.effect + half,
             }
         )
+        table.attrs["notes"] = list(self.notes)
+        return table
 
     @property
     def varies(self) -> NDArray[np.bool_]:
@@ -223,8 +384,8 @@ class Estimate:
     ) -> pd.DataFrame:
         """Return the simultaneous band of all terms that vary.
 
-        With few clusters take ``errors="drawn"`` with weights "rademacher" or "webb"; see
-        :func:`study.inference.sup_t`.
+        The critical value is drawn for normal errors, see :func:`study.inference.sup_t`; each term has the t quantile
+        with the same tail, by its degrees of freedom. ``errors="drawn"`` instead studentizes every draw.
 
         Returns
         -------
@@ -236,9 +397,12 @@ class Estimate:
         used = self.varies
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
-        sums = self.influence_map.select(used).cluster_sums(self.sample.cluster)
-        critical = inference.sup_t(sums, level=level, draws=draws, seed=seed, weights=weights, errors=errors)
-        half = np.where(used, critical * self.std_error, np.nan)
+        sums = self.errors.select(used).cluster_sums(self.sample.cluster)
+        critical = inference.sup_t(
+            sums, level=_share("level", level), draws=draws, seed=seed, weights=weights, errors=errors
+        )
+        widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
+        half = np.where(used, widened * self.std_error, np.nan)
         return pd.DataFrame(
             {
                 "term": self.terms,
@@ -250,30 +414,46 @@ class Estimate:
             }
         )
 
-    def test(self, which: NDArray[np.bool_] | None = None, convention: Convention = "CR1") -> Wald:
+    def test(self, which: NDArray[np.bool_] | None = None, convention: Convention | None = None) -> Wald:
         """Test that all terms (or those selected, shape (K,)) are zero.
 
         On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
-        defined also where the mean to divide by is not positive.
+        defined also where the mean to divide by is not positive. Under "jackknife" the statistic has an F distribution
+        whose degrees of freedom the clusters leave, under the other conventions a chi-squared one.
 
         Raises
         ------
         QuestionError
             If no selected term has a sampling variance.
         """
-        used = ~self.reference & (self.linear_influence.squares(self.sample.cluster) > 0)
-        if which is not None:
-            used &= which
-        cov = inference.covariance(
-            self.linear_influence.select(used),
-            self.sample.cluster,
-            convention,
-            n_obs=self.n_obs,
-            counted=self.counted,
-            absorbed=self.absorbed,
-            clusters=self.clusters,
+        fit = self if convention is None else self.under(convention)
+        used = np.isfinite(fit.level_scores) if which is None else np.isfinite(fit.level_scores) & which
+        if not used.any():
+            raise QuestionError("Wald test: there is no term to test.")
+        errors, columns = fit.linear_errors.select(used), np.flatnonzero(used)
+        cov = errors.products(self.sample.cluster) / self.sample.n_units**2
+        degrees = math.inf
+        if fit.convention == "jackknife":
+            sums, treated = sums_by_cluster(errors, self.sides.select(columns))
+            degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)))
+        return inference.wald(self.linear[used], cov, degrees)
+
+    @cached_property
+    def level_scores(self) -> FloatArray:
+        """Absolute normal statistics that effects in levels are zero, with the p-values of their t tests, shape (K,).
+
+        NaN for terms that have no sampling variance.
+        """
+        error = (
+            np.sqrt(np.maximum(self.linear_errors.squares(self.sample.cluster), 0.0)) / self.sample.n_units
         )
-        return inference.wald(self.linear[used], cov)
+        varies = self.estimable & (error > 0)
+        by_clusters = self.convention == "jackknife"
+        degrees = (
+            degrees_of_freedom(self.linear_errors, self.sides) if by_clusters else self.degrees_of_freedom
+        )
+        scores = normal_score(self.linear / np.where(varies, error, np.nan), degrees)
+        return np.where(varies, scores, np.nan)
 
     @property
     def pre(self) -> NDArray[np.bool_]:
@@ -282,7 +462,8 @@ class Estimate:
 
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
         """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
-        return (self.critical_value(1 - size) + quantile(power, self.degrees_of_freedom)) * self.std_error
+        both = self.critical_value(1 - size) + t_quantile(_share("power", power), self.degrees_of_freedom)
+        return np.asarray(both * self.std_error)
 
     def aggregate(self, to: str, *, horizon: int | None = None, balance: int | None = None) -> Estimate:
         """Average the effects over cohorts, periods or event times.
@@ -339,6 +520,8 @@ class Estimate:
             reference=self.reference[which],
             of_draw=None if self.of_draw is None else self.of_draw[which],
             form=None if self.form is None else self.form.select(which),
+            treated=None if self.treated is None else self.treated[:, which],
+            left_out=None if self.left_out is None else self.left_out.select(which),
         )
 
     def plot(self, level: float = 0.95) -> Figure:
@@ -401,3 +584,16 @@ class Estimate:
         from study.report.plugin import DEFAULTS
 
         return DEFAULTS
+
+
+def _share(name: str, value: float) -> float:
+    """Return a number between 0 and 1, or refuse it."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, np.integer, np.floating))
+        or not 0 < value < 1
+    ):
+        raise QuestionError(
+            f"Estimate: {name} is {value!r}; it must be a number between 0 and 1, such as 0.95."
+        )
+    return float(value)

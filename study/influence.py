@@ -114,9 +114,10 @@ class Influence:
 
     def select(self, which: NDArray[np.bool_]) -> Influence:
         """Return the influence on some of the estimates; which has shape (K,)."""
-        return self if which.all() else self._columns(np.flatnonzero(which))
+        return self if which.all() else self.columns(np.flatnonzero(which))
 
-    def _columns(self, columns: NDArray[np.int64]) -> Influence:
+    def columns(self, columns: NDArray[np.int64]) -> Influence:
+        """Return the influence on the estimates of some numbers."""
         parts = (
             Part(Values(values.rows, tuple(array[:, columns] for array in values.arrays)), None)
             if c is None
@@ -194,19 +195,49 @@ class Influence:
         """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
         if not self._by_unit(cluster):
             parts = np.split(np.arange(self.shape[1]), range(COLUMNS_AT_ONCE, self.shape[1], COLUMNS_AT_ONCE))
-            sums = [self._columns(part).cluster_sums(cluster) for part in parts]
+            sums = [self.columns(part).cluster_sums(cluster) for part in parts]
             return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
-        total = np.zeros(self.shape[1])
-        for values, c in self.parts:
-            if c is None:
-                total += sum(np.einsum("ik,ik->k", array, array) for array in values.arrays)
-            else:
-                total += np.sum(c * (values.products @ c), axis=(0, 1))
+        return sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
+
+    def squares_by_array(self) -> Iterator[tuple[Units | None, FloatArray]]:
+        """Yield each array of units with their sum of squares, shape (K,); arrays must have no unit in common."""
         with one_thread():
-            for left, right, cross in self._crossed:
-                half = cross if right is None else cross @ right
-                total += 2 * (np.diag(half) if left is None else np.einsum("pk,pk->k", left, half))
-        return total
+            for entries in self._shared.values():
+                total = np.zeros(self.shape[1])
+                for a, (part, g) in enumerate(entries):
+                    array, c = part.values.arrays[g], part.coefficient
+                    if c is None:
+                        total += np.einsum("ik,ik->k", array, array)
+                    else:
+                        total += np.einsum("pk,pk->k", c[g], part.values.products[g] @ c[g])
+                    for other, h in entries[a + 1 :]:
+                        half = other.of(h, array.T @ other.values.arrays[h])
+                        total += 2 * (np.diag(half) if c is None else np.einsum("pk,pk->k", c[g], half))
+                yield entries[0][0].values.rows[entries[0][1]], total
+
+    def within(self, group: NDArray[np.int64]) -> bool:
+        """Say whether each array of units is of one group, and no unit is in two arrays; group has shape (n,)."""
+        arrays = [rows for part in self.parts for rows in part.values.rows]
+        return self._disjoint and all(
+            rows is not None and (len(rows) == 0 or bool(np.all(group[rows] == group[rows[0]])))
+            for rows in {id(rows): rows for rows in arrays}.values()
+        )
+
+    def weighted(self, group: NDArray[np.int64], factor: FloatArray) -> Influence:
+        """Return the influence of each unit times a number of its group and the term; factor has shape (G, K)."""
+        if not self.within(group):
+            return Influence.of(self.dense() * factor[group])
+        parts = []
+        for values, c in self.parts:
+            own = np.stack(
+                [factor[group[rows[0]]] if len(rows) else factor[0] for rows in _given(values.rows)]
+            )
+            if c is None:
+                arrays = tuple(array * f for array, f in zip(values.arrays, own, strict=True))
+                parts.append(Part(Values(values.rows, arrays), None))
+            else:
+                parts.append(Part(values, c * own[:, None, :]))
+        return Influence(self.shape, tuple(parts))
 
     @property
     def _crossed(self) -> Iterator[tuple[FloatArray | None, FloatArray | None, FloatArray]]:
@@ -243,6 +274,10 @@ class Influence:
             return False
         units = np.concatenate([rows for rows in arrays if rows is not None])
         return not np.any(np.bincount(units, minlength=self.shape[0]) > 1)
+
+
+def _given(rows: Sequence[Units | None]) -> list[Units]:
+    return [units for units in rows if units is not None]
 
 
 def side_by_side(parts: Sequence[Influence]) -> Influence:

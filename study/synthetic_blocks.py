@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from study.cohorts import cohort_membership, refuse_single_units
 from study.errors import QuestionError
-from study.estimates import Estimate
+from study.estimates import Estimate, LeftOut
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
@@ -142,10 +142,17 @@ def estimate_blocks(
         membership=cohort_membership(sample, cohort),
         shares="fixed" if why else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
-        convention="CR1",
+        published="CR1",
+        left_out=LeftOut(influence, untreated, _clusters(parts, after), np.full(len(linear), not why)),
         notes=(*notes, *(said if why else ())),
         against="all_before",
     )
+
+
+def _clusters(parts: Sequence[Block], after: Sequence[NDArray[np.int64]]) -> Rows:
+    """Return how many treated and comparison units each term rests on, shape (2, K)."""
+    sizes = [[len(block.treated), len(block.comparison)] for block in parts]
+    return np.repeat(np.array(sizes).T, [len(periods) for periods in after], axis=1)
 
 
 def _no_jackknife(parts: Sequence[Block], fitted: Sequence[Fitted]) -> str:

@@ -21,6 +21,7 @@ def coefficients(
     influence: Influence | FloatArray,
     *,
     n_obs: int,
+    notes: tuple[str, ...] = (),
     **fields: Any,
 ) -> Estimate:
     """Return an estimate whose terms are coefficients, of no one cohort, period or event time.
@@ -28,7 +29,7 @@ def coefficients(
     Parameters
     ----------
     sample, terms, n_obs, **fields
-        As in :class:`Estimate`.
+        As in :class:`Estimate`; ``notes`` are its remarks.
     linear : ndarray, shape (K,)
     influence : Influence or ndarray, shape (n, K)
     """
@@ -44,6 +45,7 @@ def coefficients(
         event_time=unlabelled,
         reference=np.zeros(len(terms), dtype=bool),
         n_obs=n_obs,
+        remarks=notes,
         **fields,
     )
 
@@ -62,6 +64,8 @@ def group_time_effects(
     period: FloatArray,
     linear: FloatArray,
     influence: Influence,
+    *,
+    notes: tuple[str, ...] = (),
     **fields: Any,
 ) -> Estimate:
     """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`."""
@@ -74,8 +78,17 @@ def group_time_effects(
         cohort=cohort,
         period=period,
         event_time=period - cohort,
+        treated=_treated(sample, cohort),
+        remarks=notes,
         **fields,
     )
+
+
+def _treated(sample: Sample, cohort: FloatArray) -> FloatArray:
+    """Return 1 for the group that each term is of, for all cohorts of the window where it is of none; shape (G, K)."""
+    dates = sample.groups[0][:, None]
+    every = np.isin(dates, sample.cohorts) & np.isnan(cohort)
+    return np.asarray(every | (dates == cohort), dtype=float)
 
 
 def event_time_effects(
@@ -85,6 +98,8 @@ def event_time_effects(
     influence: Influence,
     mean: FloatArray,
     mean_influence: Influence,
+    *,
+    notes: tuple[str, ...] = (),
     **fields: Any,
 ) -> Estimate:
     """Return an estimate whose terms are effects by event time, from the treated units' mean outcomes at each.
@@ -108,5 +123,6 @@ def event_time_effects(
         cohort=unlabelled,
         period=unlabelled,
         event_time=times,
+        remarks=notes,
         **fields,
     )

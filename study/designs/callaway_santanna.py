@@ -122,7 +122,7 @@ def callaway_santanna(
         membership=membership,
         reference=cells.reference[known],
         n_obs=found.n_obs,
-        convention="CR0",
+        published="CR0",
         notes=tuple(notes),
     )
 

@@ -236,7 +236,7 @@ def dml_did(
         reference=layout.cells.reference[known],
         n_obs=layout.n_obs,
         of_draw=found.of_draw[known],
-        convention="CR0",
+        published="CR0",
         notes=(
             *notes,
             _clipping_note(layout.blocks, [of["treatment"] for of in predicted], 1 - trim),

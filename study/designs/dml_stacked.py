@@ -203,7 +203,7 @@ def dml_stacked(
         *_columns(levels),
         reference=reference,
         n_obs=_cells_used(sample, layout),
-        convention="CR0",
+        published="CR0",
         of_draw=np.array([effect.of_draw for effect in effects]),
         notes=(
             *_units_pooled(sample, layout, odds),

@@ -151,7 +151,7 @@ def etwfe(
         counted=model.fit.counted,
         absorbed=model.fit.absorbed,
         clusters=clusters_used(used),
-        convention="CR1_fixest",
+        published="CR1_fixest",
         form=None if estimated.form is None else estimated.form.select(known),
         notes=tuple(notes),
     )

@@ -113,7 +113,7 @@ def imputation(
         membership=side_by_side([effects.membership, Influence.none(sample.n_units, n_leads)]),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=int(sample.observed.sum()),
-        convention="CR0",
+        published="CR0",
         notes=(*effects.notes, *before.notes),
         against="all_before",
     )

@@ -112,7 +112,7 @@ def lp_did(
         *means.pooled(cells),
         reference=reference,
         n_obs=int(sample.observed.sum()),
-        convention="CR0",
+        published="CR0",
         form=_form(sample, fits, ~reference, weighting),
         notes=(*notes, *events_on_one(times[~reference], size[~reference])),
     )

@@ -119,7 +119,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         "counted": fit.counted,
         "absorbed": fit.absorbed,
         "clusters": clusters_used(used),
-        "convention": "CR1_fixest",
+        "published": "CR1_fixest",
     }
     if terms == "treatment":
         return coefficients(

@@ -116,7 +116,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         membership=side_by_side([stack.membership for stack in stacks]),
         reference=reference,
         n_obs=int(sum(stack.n_obs for stack in stacks)),
-        convention="CR0",
+        published="CR0",
         form=_form(sample, stacks),
         notes=(*notes, *rests_on_one(cohort, period, ~reference & (size == 1))),
     )

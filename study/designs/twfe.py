@@ -79,7 +79,7 @@ def twfe(sample: Sample) -> Estimate:
         untreated_influence=(mean_influence - fit.influence.select(np.arange(len(names)) == 0)) @ first,
         counted=fit.counted,
         absorbed=fit.absorbed,
-        convention="CR1_fixest",
+        published="CR1_fixest",
         form=linear_form(fit.equations, np.eye(len(names))),
     )
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.inference import covariance
 from study.influence import Influence
 from study.panel import FloatArray
 
@@ -90,7 +89,7 @@ def event_path(
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
     path, last = fit.by_event_time, fit.sample.question.horizon if after is None else after
     reference = -1 - fit.sample.question.anticipation
-    varies = ~path.reference & (path.linear_influence.squares(fit.sample.cluster) > 0)
+    varies = np.isfinite(path.level_scores)
     usable = path.event_time[varies]
     post = _consecutive(usable, reference + 1, 1, None if last is None else last - reference)
     if not len(post):
@@ -104,7 +103,7 @@ def event_path(
     chosen = path.select(varies & np.isin(path.event_time, np.concatenate([pre, post])))
     order = np.argsort(chosen.event_time)
     effect, influence = _on_one_mean(fit, chosen, who)
-    cov = covariance(influence, fit.sample.cluster, "CR1", clusters=fit.clusters)[np.ix_(order, order)]
+    cov = (influence.products(fit.sample.cluster) / fit.sample.n_units**2)[np.ix_(order, order)]
     _refuse_singular(cov, who)
     return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre))
 
@@ -112,17 +111,17 @@ def event_path(
 def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, Influence]:
     """Return effects with their influence, in levels over the headline's untreated mean if they are shares."""
     if fit.sample.question.scale != "proportional":
-        return path.linear, path.linear_influence
+        return path.linear, path.linear_errors
     average = fit.headline
     mean = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
-    if average.untreated_influence is None or not mean > 0:
+    if average.untreated_errors is None or not mean > 0:
         raise QuestionError(
             f"{who}: the treated units' mean without treatment is not positive, so effects have no share of it; ask "
             'the question with scale="level".'
         )
     effect = path.linear / mean
-    of_mean = average.untreated_influence @ (effect / mean)[None, :]
-    return effect, path.linear_influence.scaled(np.full(len(effect), 1 / mean)) - of_mean
+    of_mean = average.untreated_errors @ (effect / mean)[None, :]
+    return effect, path.linear_errors.scaled(np.full(len(effect), 1 / mean)) - of_mean
 
 
 def _consecutive(times: FloatArray, start: int, step: int, most: int | None) -> FloatArray:

@@ -28,11 +28,11 @@ from study.diagnostics.refits import (
     treated,
     unit_of,
 )
+from study.distributions import normal_score
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.inference import exceeded, largest_draws
 from study.inference.joined import joint
-from study.influence import Influence
 from study.panel import FloatArray
 from study.question import Sample
 
@@ -242,6 +242,5 @@ def _lost(sample: Sample, first: FloatArray, shift: int) -> str:
 def _joint_p(fits: Sequence[Estimate], draws: int, seed: int) -> float:
     """Return the p-value of the largest |t| of estimates that share units, by signs drawn by cluster."""
     both = joint(*fits)
-    largest = np.max(np.abs(both.effect) / np.sqrt(np.diag(both.covariance())))
-    drawn = largest_draws(Influence.of(both.influence).cluster_sums(both.cluster), draws, seed)
-    return float(exceeded(drawn, largest))
+    statistics = normal_score(both.effect / both.std_error, both.degrees_of_freedom)
+    return float(exceeded(largest_draws(both.sums, draws, seed), statistics.max()))

@@ -52,8 +52,8 @@ class Row:
     def of(cls, label: str, fit: Estimate, level: float) -> Row:
         """Read a row from an estimate of one term."""
         estimate, error = float(fit.effect[0]), float(fit.std_error[0])
-        half = fit.critical_value(level) * error
-        p_value = float(two_sided_p(np.array(estimate / error), fit.degrees_of_freedom))
+        half = float(fit.critical_value(level)[0]) * error
+        p_value = float(two_sided_p(estimate / error, fit.degrees_of_freedom[0]))
         sizes = fit.sample.n_units, int(treated(fit.sample).sum())
         return cls(label, estimate, error, p_value, estimate - half, estimate + half, *sizes)
 

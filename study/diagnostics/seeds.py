@@ -193,19 +193,10 @@ def average(fits: list[Estimate], level: float) -> Row:
     """Return the mean of estimates of one term, whose influence is the mean of theirs."""
     first = fits[0]
     effect = float(np.mean([fit.effect[0] for fit in fits]))
-    influence = np.mean([fit.influence for fit in fits], axis=0)
-    variance = inference.covariance(
-        influence,
-        first.sample.cluster,
-        first.convention,
-        n_obs=first.n_obs,
-        counted=first.counted,
-        absorbed=first.absorbed,
-        clusters=first.clusters,
-    )
-    error = float(np.sqrt(variance[0, 0]))
-    half = first.critical_value(level) * error
-    p_value = float(two_sided_p(np.array(effect / error), first.degrees_of_freedom))
+    influence = np.mean([fit.errors.dense() for fit in fits], axis=0)
+    error = float(np.sqrt(inference.covariance(influence, first.sample.cluster)[0, 0]))
+    half = float(first.critical_value(level)[0]) * error
+    p_value = float(two_sided_p(effect / error, first.degrees_of_freedom[0]))
     like = Row.of(f"average over {len(fits)} seeds", first, level)
     return Row(like.label, effect, error, p_value, effect - half, effect + half, like.units, like.treated)
 

@@ -30,7 +30,6 @@ from study.inference.curve import (
 from study.inference.effective import effective_clusters, treated_clusters
 from study.inference.joined import joined_headlines
 from study.inference.multipliers import distribution
-from study.influence import Influence
 from study.panel import Panel
 from study.population import population
 from study.question import Comparison, Question, Sample, Scale
@@ -130,13 +129,13 @@ class SpecificationCurve:
 
     def _row(self, k: int) -> dict[str, Any]:
         specification, fit, _ = self.answers[k]
-        effect, error, pointwise = fit.effect[0], fit.std_error[0], fit.critical_value(LEVEL)
+        effect, error, pointwise = fit.effect[0], fit.std_error[0], fit.critical_value(LEVEL)[0]
         wide = max(self.largest.critical_value, pointwise)
         return specification._asdict() | {
             "estimate": effect,
             "std_error": error,
             "statistic": effect / error,
-            "p_value": float(two_sided_p(effect / error, fit.degrees_of_freedom)),
+            "p_value": float(two_sided_p(effect / error, fit.degrees_of_freedom[0])),
             "conf_low": effect - pointwise * error,
             "conf_high": effect + pointwise * error,
             "band_low": effect - wide * error,
@@ -273,13 +272,13 @@ def _tested(
     scales = choices["scale"]
     ordered = sorted(answers, key=lambda a: (scales.index(a.specification.scale), a.fit.effect[0]))
     joint = joined_headlines({" | ".join(a.specification): a.fit for a in ordered}, WHO)
-    sums = Influence.of(joint.influence).cluster_sums(joint.cluster)
+    sums = joint.sums
     of_scale = np.array([scales.index(a.specification.scale) for a in ordered])
     first = first_equal(joint.effect, sums / len(joint.influence), of_scale, EQUAL)
     counted = np.flatnonzero(first == np.arange(len(ordered)))
     fits = [ordered[k].fit for k in counted]
     error = np.array([fit.std_error[0] for fit in fits])
-    critical = np.array([fit.critical_value(LEVEL) for fit in fits])
+    critical = np.array([fit.critical_value(LEVEL)[0] for fit in fits])
     effect = joint.effect[counted]
     null = null_statistics(sums[:, counted], draws=draws, seed=seed, weights=weights)
     null *= np.sqrt(np.diag(joint.covariance()))[counted] / error  # to each one's own small-sample convention

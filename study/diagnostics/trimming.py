@@ -124,20 +124,12 @@ class Trimming:
         except QuestionError as error:
             return str(error)
         influence = np.zeros(self.sample.n_units)
-        influence[keep] = fit.influence_map.dense()[:, 0] * (self.sample.n_units / len(sample.unit_ids))
+        influence[keep] = fit.errors.dense()[:, 0] * (self.sample.n_units / len(sample.unit_ids))
         if trimmed:
             share, edge = self.share(trimmed, lower), ordered[min(trimmed, len(ordered) - 1)]
             influence += threshold_influence(influence, self.sample.weights, ordered, trimmed, edge, share)
-        variance = covariance(
-            influence[:, None],
-            self.sample.cluster,
-            fit.convention,
-            n_obs=fit.n_obs,
-            counted=fit.counted,
-            absorbed=fit.absorbed,
-            clusters=fit.clusters,
-        )
-        return End(float(fit.effect[0]), math.sqrt(variance[0, 0]), fit.degrees_of_freedom)
+        variance = covariance(influence[:, None], self.sample.cluster)
+        return End(float(fit.effect[0]), math.sqrt(variance[0, 0]), float(fit.degrees_of_freedom[0]))
 
 
 def threshold_influence(

@@ -10,7 +10,6 @@ import numpy as np
 from study.designs import find_design
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import Progress, Row, axis_label, check, frame, headline, interval, treated
-from study.distributions import two_sided_p
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.inference import Convention, covariance, exceeded, few_clusters_warning, largest_draws
@@ -215,10 +214,9 @@ def _ordered(fit: Estimate) -> list[Convention]:
 
 
 def _named(fit: Estimate, convention: Convention, level: float) -> Row:
-    """Return the interval under a named convention, with the design's degrees of freedom."""
-    error = float(np.sqrt(fit.covariance(convention)[0, 0]))
-    p_value = float(two_sided_p(np.array(fit.effect[0] / error), fit.degrees_of_freedom))
-    return _row(convention, fit, error, p_value, fit.critical_value(level) * error)
+    """Return the interval under a named convention, with its degrees of freedom."""
+    row = fit.under(convention).tidy(level).iloc[0]
+    return _row(convention, fit, row["std_error"], row["p_value"], row["conf_high"] - row["estimate"])
 
 
 def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Row:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from study import inference
 from study.diagnostics.refits import said, unit_of
 from study.errors import QuestionError, unknown
 from study.estimates import Estimate
@@ -15,6 +14,7 @@ from study.gains.grouping import Grouping
 from study.gains.pairs import Pairs, all_pairs, on_long_change
 from study.gains.scored import LEAST_IN_GROUP, Scores, check_level, spread_of_draws, treated_by_group
 from study.inference import Wald
+from study.inference.joined import joint
 from study.influence import Influence
 from study.learners.problem import IntArray
 
@@ -247,5 +247,5 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
 def _equal(fit: Estimate) -> Wald | None:
     """Test that all terms are the same, None where they are the same number."""
     against_first = np.vstack([-np.ones(len(fit.terms) - 1), np.eye(len(fit.terms) - 1)])
-    cov = inference.covariance(fit.influence_map @ against_first, fit.sample.cluster, "CR1")
-    return inference.wald(fit.effect @ against_first, cov) if np.all(np.diag(cov) > 0) else None
+    differences = joint(fit).combined(fit.terms[1:], against_first)
+    return differences.test() if np.all(differences.std_error > 0) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -111,12 +111,12 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
 
 
 def on_long_change(
-    sample: Sample, terms: tuple[str, ...], effects: FloatArray, influence: FloatArray, **fields: object
+    sample: Sample, terms: tuple[str, ...], effects: FloatArray, influence: FloatArray, **fields: Any
 ) -> Estimate:
     """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
     from dataclasses import replace
 
     made = coefficients(
-        sample, terms, effects, influence, n_obs=2 * sample.n_units, convention="CR1", **fields
+        sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields
     )
     return replace(made, estimand=Estimand.LONG_CHANGE)

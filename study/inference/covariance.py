@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import math
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.distributions import chi_squared_tail
-from study.errors import QuestionError
+from study.distributions import chi_squared_tail, f_tail
+from study.errors import QuestionError, unknown
 from study.influence import Influence
 from study.panel import FloatArray
 
-Convention = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
+Convention = Literal["jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"]
 
+NAMED = tuple(name for name in get_args(Convention) if name != "jackknife")
 RANK_TOLERANCE = 1e-10
 
 
 class Wald(NamedTuple):
-    """A joint test that all its terms are zero: chi-squared statistic, its rank, its p-value."""
+    """A joint test that all its terms are zero.
+
+    Attributes
+    ----------
+    statistic : float
+        The effects' quadratic form in the inverse of their covariance.
+    rank : int
+        Of the covariance.
+    p_value : float
+        From the chi-squared distribution; with finite ``degrees`` of freedom nu of the covariance from F with rank and
+        nu - rank + 1, of which the statistic times (nu - rank + 1) / (nu rank) is a draw.
+    degrees : float
+    """
 
     statistic: float
     rank: int
     p_value: float
+    degrees: float = math.inf
 
 
 def covariance(
@@ -66,6 +81,8 @@ def small_sample_factor(
     n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0, absorbed: int = 0
 ) -> float:
     """Return the factor by which a convention multiplies CR0."""
+    if convention not in NAMED:
+        raise unknown("convention", str(convention), NAMED, "Covariance")
     if n_clusters < 2:
         raise QuestionError("Covariance: there is one cluster, so no sampling variance can be estimated.")
     if convention == "CR0":
@@ -77,8 +94,11 @@ def small_sample_factor(
     return factor * (n_obs - 1) / (n_obs - counted - others)
 
 
-def wald(effect: FloatArray, cov: FloatArray) -> Wald:
-    """Test that all effects are zero, on the rank that their covariance has."""
+def wald(effect: FloatArray, cov: FloatArray, degrees: float = math.inf) -> Wald:
+    """Test that all effects are zero, on the rank that their covariance has.
+
+    With degrees of freedom of the covariance that are fewer than its rank there is no test, and the p-value is NaN.
+    """
     if not len(effect):
         raise QuestionError("Wald test: there is no term to test.")
     scale = np.sqrt(np.diag(cov))
@@ -90,4 +110,8 @@ def wald(effect: FloatArray, cov: FloatArray) -> Wald:
     projected = vectors[:, used].T @ (effect / scale)
     statistic = float(np.sum(projected**2 / values[used]))
     rank = int(used.sum())
-    return Wald(statistic, rank, chi_squared_tail(statistic, rank))
+    if math.isinf(degrees):
+        return Wald(statistic, rank, chi_squared_tail(statistic, rank))
+    left = degrees - rank + 1
+    p_value = f_tail(statistic * left / (degrees * rank), rank, left) if left > 0 else math.nan
+    return Wald(statistic, rank, p_value, degrees)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # With 20 degrees of freedom a 5% test with normal critical values rejects a true null in 6.4% of samples; below,
 # it is soon a different test (7.8% with 10, 10.7% with 5).
 FEW = 20
+FEW_ON_A_SIDE = 5
+NOTHING = 1e-9
 
 
 def effective_number(sums: FloatArray) -> FloatArray:
@@ -38,8 +40,8 @@ def effective_number(sums: FloatArray) -> FloatArray:
     largest = np.abs(sums).max(axis=0)
     with np.errstate(invalid="ignore"):
         squares = (sums / largest) ** 2
-    ratio = squares.sum(axis=0) ** 2 / np.sum(squares**2, axis=0)
-    return np.asarray(np.clip(3 * ratio - 2, 1.0, len(sums)))
+        ratio = squares.sum(axis=0) ** 2 / np.sum(squares**2, axis=0)
+    return np.asarray(np.clip(3 * ratio - 2, 1.0, np.sum(squares > NOTHING**2, axis=0)))
 
 
 def effective_clusters(fit: Estimate) -> FloatArray:
@@ -65,14 +67,17 @@ def treated_clusters(fit: Estimate) -> int:
 
 
 def few_clusters_warning(fit: Estimate) -> str | None:
-    """Say in one sentence that few clusters carry the headline's variance, or return None.
+    """Say in one sentence why the headline's interval is not to be trusted, or return None.
 
-    It warns where the smaller of the effective number of clusters and the number of treated clusters is below
-    20. With as many degrees of freedom as the smaller of them has, where each cohort takes one of the treated
-    clusters' for its mean, a t statistic exceeds the normal 5% critical value as often as the sentence says, or
-    somewhat oftener, because the variance estimate is too small as well.
+    Under "jackknife" it warns where fewer than 5 clusters are on the treated or on the comparison side: no variance
+    estimate is reliable with so few. Under the other conventions it warns where the smaller of the effective number of
+    clusters and the number of treated clusters is below 20. With as many degrees of freedom as the smaller of them has,
+    where each cohort takes one of the treated clusters' for its mean, a t statistic exceeds the normal 5% critical
+    value as often as the sentence says, or somewhat oftener, because the variance estimate is too small as well.
     """
     headline = fit.headline
+    if fit.convention == "jackknife":
+        return _few_on_a_side(fit, headline)
     effective, treated = effective_clusters(headline)[0], treated_clusters(headline)
     if np.isnan(effective):
         return (
@@ -82,9 +87,28 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     if min(effective, treated) >= FEW:
         return None
     degrees = max(1.0, min(effective, treated - max(len(fit.sample.cohorts), 1)))
-    size = float(two_sided_p(np.asarray(quantile(0.975)), degrees))
+    size = float(two_sided_p(quantile(0.975), degrees))
     return (
         f"{fit.design}: of {fit.n_clusters} clusters {treated} have treated units, and the average's variance rests "
         f"on about {effective:.0f}; a 5% test with normal critical values then rejects a true null in at "
-        f"least about {size:.0%} of samples, so use the wild cluster bootstrap or randomization inference."
+        f'least about {size:.0%} of samples, so use convention "jackknife" or randomization inference.'
+    )
+
+
+def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
+    """Say that few clusters are on a side of the headline, or that it therefore has no standard error."""
+    treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
+    what = f"{fit.design}: {treated} treated and {compared} comparison clusters carry {headline.terms[0]}"
+    if not headline.leave_out.estimable[0]:
+        if min(treated, compared) >= 2:
+            what = f"{fit.design}: some effects in {headline.terms[0]} rest on one treated cluster"
+        return (
+            f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
+            "event times with horizon=."
+        )
+    if fit.sample.first_treated is None or min(treated, compared) >= FEW_ON_A_SIDE:
+        return None
+    return (
+        f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level, so use "
+        "study.randomization over event dates."
     )

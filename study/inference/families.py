@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from study.distributions import two_sided_p
+from study.distributions import normal_score, two_sided_p
 from study.errors import QuestionError, unknown
 from study.inference.joined import joined_headlines
 from study.inference.multipliers import Errors, Weights, statistic_draws
-from study.influence import Influence
 from study.panel import FloatArray
 
 if TYPE_CHECKING:
@@ -93,8 +92,8 @@ def adjusted_p_values(
 
     Each estimate's headline is one hypothesis, that the average is zero. The probability of one false rejection
     or more among the family is at most the level at which the adjusted p-values are read, in large samples,
-    whichever of the effects are zero. Romano and Wolf's statistics have CR0 times G/(G-1), the estimates' own
-    p-values, from which Holm's are, their own convention.
+    whichever of the effects are zero. Statistics are those of the estimates' conventions; Romano and Wolf's are put on
+    the normal scale by their degrees of freedom before they are set against normal draws.
 
     Parameters
     ----------
@@ -126,9 +125,8 @@ def adjusted_p_values(
     if method == "holm":
         return dict(zip(headlines, holm(alone).tolist(), strict=True))
     joined = joined_headlines(headlines, "adjusted_p_values")
-    sums = Influence.of(joined.influence).cluster_sums(joined.cluster)
-    statistics = joined.effect / np.sqrt(np.diag(joined.covariance()))
-    stepped = romano_wolf(statistics, sums, draws=draws, seed=seed, weights=weights)
+    statistics = normal_score(joined.effect / joined.std_error, joined.degrees_of_freedom)
+    stepped = romano_wolf(statistics, joined.sums, draws=draws, seed=seed, weights=weights)
     return dict(zip(headlines, np.maximum(stepped, alone).tolist(), strict=True))
 
 

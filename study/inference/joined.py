@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from study.errors import QuestionError
 from study.inference.joint import Joint, stack
@@ -30,9 +30,8 @@ def joint(*estimates: Estimate) -> Joint:
     return stack(
         [f"{e.design} {t}" for e in estimates for t, used in zip(e.terms, e.varies, strict=True) if used],
         [e.effect[e.varies] for e in estimates],
-        [e.influence[:, e.varies] for e in estimates],
-        [e.sample.unit_ids for e in estimates],
-        [e.sample.cluster_labels for e in estimates],
+        [e.errors.select(e.varies).dense() for e in estimates],
+        *_units(estimates),
     )
 
 
@@ -54,7 +53,16 @@ def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
     return stack(
         list(headlines),
         [fit.effect for fit in fits],
-        [fit.influence for fit in fits],
+        [fit.errors.dense() for fit in fits],
+        *_units(fits),
+    )
+
+
+def _units(fits: Sequence[Estimate]) -> tuple[Any, ...]:
+    """Return the units of each estimate, their clusters, which of them are treated, and how errors are distributed."""
+    return (
         [fit.sample.unit_ids for fit in fits],
         [fit.sample.cluster_labels for fit in fits],
+        [(fit.sample.treatment == 1).any(axis=1) for fit in fits],
+        all(fit.convention == "jackknife" for fit in fits),
     )

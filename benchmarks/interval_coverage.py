@@ -1,0 +1,202 @@
+"""How often default intervals cover and joint tests of leads reject: python benchmarks/interval_coverage.py.
+
+Simulated panels of 150 units in 8 periods with AR(1) errors; no record is real and the seeds are fixed. Cohorts of one
+size adopt in periods 4, 5 and 6. Effects have the mean 1 in every treated cell, so that every design estimates the same
+number, and are the same for all units or vary between them. Counts for the Poisson designs have means that grow by a
+quarter with treatment. Rates have Monte-Carlo standard errors in parentheses, in percentage points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+
+from study import Estimate, Panel, Question, QuestionError
+from study.designs import find_design
+from study.pre_tests import pre_test
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import simulated
+
+UNITS, COHORTS = 150, (4, 5, 6)
+PERSISTENCE = 0.5
+SIZE = 0.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """A design with its options and fields of its question."""
+
+    design: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    question: Mapping[str, Any] = field(default_factory=dict)
+    slow: bool = False
+
+    def __str__(self) -> str:
+        return ", ".join([self.design, *map(str, self.options.values())])
+
+    @property
+    def counts(self) -> bool:
+        return self.question.get("outcome") == "count"
+
+
+COUNT = {"outcome": "count", "scale": "proportional"}
+LINEAR = {"learner": "linear", "repetitions": 1}
+CASES = (
+    Case("callaway_santanna"),
+    Case("callaway_santanna", {"method": "reg"}, {"covariates": ("x",)}),
+    Case("callaway_santanna", {"method": "dr"}, {"covariates": ("x",)}),
+    Case("sun_abraham"),
+    Case("imputation"),
+    Case("etwfe"),
+    Case("stacked", {"before": 3, "after": 2}, {"horizon": 2}),
+    Case("lp_did"),
+    Case("event_study"),
+    Case("twfe"),
+    Case("poisson_twfe", {}, COUNT),
+    Case("etwfe", {"family": "poisson"}, COUNT),
+    Case("dml_panel", LINEAR, {"covariates": ("x",)}, slow=True),
+    Case("dml_did", LINEAR, {"covariates": ("x",)}, slow=True),
+    Case("dml_stacked", LINEAR, {"covariates": ("x",)}, slow=True),
+    Case("dml_irm", LINEAR, {"covariates": ("x",)}, slow=True),
+    Case("synthetic_did", slow=True),
+    Case("generalized_synthetic_control", slow=True),
+)
+
+
+class Setting(NamedTuple):
+    """How many of the units are treated, and how much effects vary between them."""
+
+    treated: int
+    varying: float = 0.0
+
+
+class Answer(NamedTuple):
+    """What one design answered on one panel: whether intervals cover, and whether joint tests of leads reject."""
+
+    covers: bool
+    published: bool
+    error: float
+    wald: float
+    largest: float
+
+
+def draw(rng: np.random.Generator, setting: Setting, units: int = UNITS) -> Panel:
+    """Return a new panel; outcomes "y", with effects of mean 1, and "count", with effects of mean 1/4 in proportion."""
+    first = np.full(units, np.nan)
+    first[: setting.treated] = np.resize(np.sort(np.resize(COHORTS, setting.treated)), setting.treated)
+    periods = simulated.PERIODS
+    errors = np.empty((units, len(periods)))
+    errors[:, 0] = rng.normal(size=units) / np.sqrt(1 - PERSISTENCE**2)
+    for t in range(1, len(periods)):
+        errors[:, t] = PERSISTENCE * errors[:, t - 1] + rng.normal(size=units)
+    on = periods >= first[:, None]
+    effect = np.where(on, 1 + setting.varying * rng.normal(size=(units, 1)), 0.0)
+    y = 2 * rng.normal(size=(units, 1)) + 0.3 * periods + errors + effect
+    spread = 0.35 * errors - 0.35**2 / (1 - PERSISTENCE**2) / 2
+    ratio = np.where(on, 1.25, 1.0)
+    if setting.varying:
+        ratio = np.where(on, ratio * rng.gamma(10, 1 / 10, size=(units, 1)), ratio)
+    mean = np.exp(1 + 0.1 * periods + spread) * rng.gamma(4, 1 / 4, size=(units, 1)) * ratio
+    covariate = np.repeat(rng.normal(size=(units, 1)), len(periods), axis=1)
+    return replace(
+        simulated.panel(n=units),
+        outcomes={"y": y, "count": rng.poisson(mean).astype(float)},
+        first_treated={"event": first},
+        covariates={"x": covariate},
+    )
+
+
+def answer(case: Case, panel: Panel, draws: int = 199) -> Answer | None:
+    """Ask a design; None where it refuses."""
+    question = Question(**{"outcome": "y", "event": "event", "min_cohort_size": 1} | case.question)
+    try:
+        fit = find_design(case.design)(question.sample(panel), **case.options)
+    except QuestionError:
+        return None
+    truth = 0.25 if case.counts else 1.0
+    leads = pre_test(fit.by_event_time, draws=draws) if fit.estimand.has_path else None
+    return Answer(
+        covers(fit.headline, truth),
+        covers(fit.under(fit.published).headline, truth),
+        float(fit.headline.std_error[0]),
+        leads.p_value if leads else np.nan,
+        leads.p_largest if leads else np.nan,
+    )
+
+
+def covers(headline: Estimate, truth: float) -> bool:
+    """Say whether the 95% interval of a headline holds a number."""
+    row = headline.tidy().iloc[0]
+    return bool(row["conf_low"] <= truth <= row["conf_high"])
+
+
+def answers(case: Case, setting: Setting, panels: int, seed: int) -> list[Answer | None]:
+    """Ask a design about new panels; the panels are the same for all designs."""
+    rng = np.random.default_rng(seed)
+    return [answer(case, draw(rng, setting)) for _ in range(panels)]
+
+
+def rate(found: list[bool]) -> str:
+    """Write a rate with its Monte-Carlo standard error, in percent."""
+    if not found:
+        return "–"
+    share = float(np.mean(found))
+    return f"{100 * share:.1f} ({100 * np.sqrt(share * (1 - share) / len(found)):.1f})"
+
+
+def row(case: Case, setting: Setting, found: list[Answer | None]) -> str:
+    """Return a line of the table."""
+    said = [one for one in found if one is not None]
+    with_error = [one for one in said if np.isfinite(one.error)]
+    tests = [[getattr(one, test) for one in said] for test in ("wald", "largest")]
+    cells = [
+        str(case),
+        str(setting.treated),
+        str(UNITS - setting.treated),
+        "varying" if setting.varying else "the same",
+        str(len(found)),
+        f"{100 * (1 - len(with_error) / len(found)):.0f}",
+        rate([one.published for one in with_error]),
+        rate([one.covers for one in with_error]),
+        *(rate([p <= SIZE for p in test if np.isfinite(p)]) for test in tests),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--panels", type=int, default=1000)
+    parser.add_argument("--slow-panels", type=int, default=200, help="for learners and synthetic designs")
+    parser.add_argument("--treated", type=int, nargs="+", default=[12, 90, 138])
+    parser.add_argument("--designs", nargs="+", help="names of designs; all of them by default")
+    parser.add_argument("--seed", type=int, default=20261126)
+    parser.add_argument("--jobs", type=int, default=-1)
+    chosen = parser.parse_args()
+    cases = [case for case in CASES if chosen.designs is None or case.design in chosen.designs]
+    print(
+        "| design | treated | comparison | effects | panels | no error, % | covered before, % | covered, % "
+        "| leads: Wald, % | leads: largest t, % |\n|---|---:|---:|---|---:|---:|---:|---:|---:|---:|"
+    )
+    for treated in chosen.treated:
+        for varying in (0.0, 1.0):
+            setting = Setting(treated, varying)
+            tasks = (
+                joblib.delayed(answers)(
+                    case, setting, chosen.slow_panels if case.slow else chosen.panels, chosen.seed
+                )
+                for case in cases
+            )
+            for case, found in zip(cases, joblib.Parallel(n_jobs=chosen.jobs)(tasks), strict=True):
+                print(row(case, setting, found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

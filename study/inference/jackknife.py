@@ -1,0 +1,224 @@
+"""Influence that weighs each cluster as leaving it out does, and the degrees of freedom of its variance.
+
+An estimate contrasts treated with comparison units. A cluster with the share h of the weight of its side draws that
+side's mean towards itself, so that its influence is too small by the factor 1 - h; leaving it out moves the estimate
+by its influence over n (1 - h). With m clusters of equal weight on a side that is m / (m - 1) times the influence. For
+means of groups this is the jackknife exactly, the CR3 of a regression on their indicators (Hansen 2024); for other
+designs it is the jackknife with the leverage that a mean of the side would have.
+
+The variance is then a sum of few squares, with the degrees of freedom of Satterthwaite (1946) and Welch (1947) over
+the two sides, as in Bell and McCaffrey (2002) and Imbens and Kolesár (2016): a side whose variance rests on m clusters
+has m - 1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.inference.effective import effective_number
+from study.influence import COLUMNS_AT_ONCE, Influence
+from study.panel import FloatArray
+
+NOTHING = 1e-9
+RANK_TOLERANCE = 1e-10
+
+
+class Sides(NamedTuple):
+    """Which side of each term's contrast the units are on.
+
+    Attributes
+    ----------
+    group : ndarray of int, shape (n,)
+        Number of the unit's group, 0..G-1.
+    treated : ndarray, shape (G, K)
+        How often a unit of each group counts among the treated of a term; 0 on the comparison side.
+    weights : ndarray, shape (n,)
+        Sampling weights.
+    cluster : ndarray of int, shape (n,)
+        Cluster numbers, 0..C-1.
+    alike : bool
+        Whether the units of a group are seen in the same periods.
+    both : bool
+        Whether there have to be clusters on both sides; not where units switch in and out of treatment.
+    """
+
+    group: NDArray[np.int64]
+    treated: FloatArray
+    weights: FloatArray
+    cluster: NDArray[np.int64]
+    alike: bool
+    both: bool
+
+    def select(self, columns: NDArray[np.int64]) -> Sides:
+        """Return the sides of some of the terms."""
+        return self._replace(treated=self.treated[:, columns])
+
+    @property
+    def by_group(self) -> bool:
+        """Whether units of a group have the same leverage: each its own cluster, of the same weight, seen alike."""
+        by_unit = int(self.cluster.max()) + 1 == len(self.cluster)
+        return by_unit and self.alike and bool(np.all(self.weights == self.weights[0]))
+
+
+class Leverage(NamedTuple):
+    """What the influence is multiplied by, and what it rests on.
+
+    Attributes
+    ----------
+    factor : ndarray, shape (G, K) or (n, K)
+        By group, or by unit; 1 where the term has no sampling variance.
+    clusters : ndarray of int, shape (2, K)
+        Clusters with influence on the treated and on the comparison side; one with units on both is on both.
+    estimable : ndarray of bool, shape (K,)
+        Whether the term has a sampling variance: two clusters or more on each side.
+    """
+
+    factor: FloatArray
+    clusters: NDArray[np.int64]
+    estimable: NDArray[np.bool_]
+
+    def applied(self, influence: Influence, sides: Sides) -> Influence:
+        """Return the influence as leaving clusters out weighs it."""
+        if len(self.factor) == len(sides.treated):
+            return influence.weighted(sides.group, self.factor)
+        return Influence.of(influence.dense() * self.factor)
+
+
+def leverage(influence: Influence, sides: Sides) -> Leverage:
+    """Return 1 / (1 - h) for each unit's cluster, h being its share of the weight of its side of each term."""
+    if sides.by_group and influence.within(sides.group):
+        return _by_group(influence, sides)
+    columns = np.split(
+        np.arange(influence.shape[1]), range(COLUMNS_AT_ONCE, influence.shape[1], COLUMNS_AT_ONCE)
+    )
+    parts = [_by_unit(influence.columns(part).dense(), sides.select(part)) for part in columns]
+    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
+
+
+def _by_group(influence: Influence, sides: Sides) -> Leverage:
+    squares = np.zeros(sides.treated.shape)
+    for units, total in influence.squares_by_array():
+        if units is not None and len(units):
+            squares[sides.group[units[0]]] += total
+    units = np.bincount(sides.group, minlength=len(squares))[:, None]
+    size = np.sqrt(squares / np.maximum(units, 1))
+    counts = units * (size > NOTHING * size.max(axis=0))
+    treated = sides.treated > 0
+    clusters = np.stack([np.sum(counts * treated, axis=0), np.sum(counts * ~treated, axis=0)])
+    estimable = _estimable(clusters, sides.both)
+    weight = np.where(treated, sides.treated, 1.0)
+    total = np.where(treated, np.sum(counts * sides.treated, axis=0), clusters[1])
+    return Leverage(_factor(weight * (counts > 0), total, estimable), clusters, estimable)
+
+
+def _by_unit(influence: FloatArray, sides: Sides) -> Leverage:
+    size = np.abs(influence)
+    present = size > NOTHING * size.max(axis=0)
+    treated = sides.treated[sides.group]
+    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present
+    factor, clusters = np.ones(influence.shape), np.empty((2, influence.shape[1]), dtype=np.int64)
+    order = np.argsort(sides.cluster, kind="stable")
+    start = np.searchsorted(sides.cluster[order], np.arange(int(sides.cluster.max()) + 1))
+    shares = []
+    for side, on_side in enumerate((treated > 0, treated == 0)):
+        by_cluster = np.add.reduceat((weight * on_side)[order], start, axis=0)
+        clusters[side] = np.sum(by_cluster > 0, axis=0)
+        shares.append((on_side, by_cluster[sides.cluster], by_cluster.sum(axis=0)))
+    estimable = _estimable(clusters, sides.both)
+    for on_side, own, total in shares:
+        factor = np.where(on_side, _factor(own, total, estimable), factor)
+    return Leverage(factor, clusters, estimable)
+
+
+def _estimable(clusters: NDArray[np.int64], both: bool) -> NDArray[np.bool_]:
+    enough: NDArray[np.bool_] = clusters.min(axis=0) >= 2 if both else clusters.sum(axis=0) >= 2
+    return enough
+
+
+def _factor(own: FloatArray, total: FloatArray, estimable: NDArray[np.bool_]) -> FloatArray:
+    """Return total / (total - own), 1 where nothing is on the side or the term has no variance."""
+    rest = total - own
+    return np.where(estimable & (rest > 0), total / np.where(rest > 0, rest, 1.0), 1.0)
+
+
+def on_treated_side(sides: Sides, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which clusters have a treated unit with influence, shape (C, K); present has shape (n, K)."""
+    treated = np.zeros((int(sides.cluster.max()) + 1, present.shape[1]), dtype=bool)
+    np.logical_or.at(treated, sides.cluster, present & (sides.treated[sides.group] > 0))
+    return treated
+
+
+def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
+    """Return the degrees of freedom of the variance of each term, shape (K,).
+
+    With V_s the part of side s in the variance, sum V_s, and m_s the effective number of its clusters, which
+    :func:`study.inference.effective.effective_number` estimates, they are (sum V_s)^2 / sum [V_s^2 / (m_s - 1)].
+
+    Parameters
+    ----------
+    influence : Influence, shape (n, K)
+        As leaving clusters out weighs it.
+    sides : Sides
+    """
+    found = []
+    for start in range(0, influence.shape[1], COLUMNS_AT_ONCE):
+        part = np.arange(start, min(start + COLUMNS_AT_ONCE, influence.shape[1]))
+        sums, treated = sums_by_cluster(influence.columns(part), sides.select(part))
+        total = over = np.zeros(len(part))
+        for side in (treated, ~treated):
+            own = np.where(side, sums, 0.0)
+            variance = np.einsum("ck,ck->k", own, own)
+            total, over = total + variance, over + variance**2 / _degrees(effective_number(own))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found.append(total**2 / over)
+    return np.concatenate(found) if found else np.empty(0)
+
+
+def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return sums by cluster and which clusters are on the treated side, both of shape (C, K)."""
+    dense = influence.dense()
+    size = np.abs(dense)
+    present = size > NOTHING * size.max(axis=0)
+    if int(sides.cluster.max()) + 1 == len(dense):
+        sums = np.empty_like(dense)
+        sums[sides.cluster] = dense
+    else:
+        sums = influence.cluster_sums(sides.cluster)
+    return sums, on_treated_side(sides, present)
+
+
+def _degrees(effective: FloatArray) -> FloatArray:
+    return np.maximum(np.nan_to_num(effective, nan=1.0) - 1, 1.0)
+
+
+def covariance_degrees(sums: FloatArray, treated: NDArray[np.bool_]) -> float:
+    """Return the degrees of freedom of the covariance of several terms: it varies as a Wishart matrix with as many.
+
+    The covariance sums S_s over both sides. With the terms turned so that S is the identity of rank r, the degrees are
+    (r + r^2) / sum_s {[tr(S_s^2) + (tr S_s)^2] / (m_s - 1)} (Nel and van der Merwe 1986). The number of clusters m_s is
+    estimated from the fourth powers of the lengths of the clusters' sums, of which a normal vector in r dimensions has
+    (r + 2) / (r + 1) times what the traces have; with one term this is :func:`degrees_of_freedom`.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (C, K)
+        Of influence by cluster, as leaving clusters out weighs it; each term varies.
+    treated : ndarray of bool, shape (C,)
+        Which clusters are on the treated side.
+    """
+    scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
+    values, vectors = np.linalg.eigh(scaled.T @ scaled)
+    used = values > RANK_TOLERANCE * len(values)
+    standard = scaled @ (vectors[:, used] / np.sqrt(values[used]))
+    rank, over = int(used.sum()), 0.0
+    for side in (treated, ~treated):
+        own = standard[side]
+        part, lengths = own.T @ own, np.einsum("ck,ck->c", own, own)
+        spread, fourth = float(np.sum(part**2) + np.trace(part) ** 2), float(np.sum(lengths**2))
+        if fourth > 0:
+            effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, np.sum(lengths > NOTHING))
+            over += spread / float(_degrees(effective))
+    return (rank + rank**2) / over

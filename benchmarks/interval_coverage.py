@@ -62,6 +62,8 @@ CASES = (
     Case("twfe"),
     Case("poisson_twfe", {}, COUNT),
     Case("etwfe", {"family": "poisson"}, COUNT),
+    Case("etwfe", {"family": "poisson", "effects": "unit"}, COUNT),
+    Case("callaway_santanna", {}, {"scale": "proportional"} | COUNT),
     Case("dml_panel", LINEAR, {"covariates": ("x",)}, slow=True),
     Case("dml_did", LINEAR, {"covariates": ("x",)}, slow=True),
     Case("dml_stacked", LINEAR, {"covariates": ("x",)}, slow=True),
@@ -194,7 +196,8 @@ def main() -> None:
                 )
                 for case in cases
             )
-            for case, found in zip(cases, joblib.Parallel(n_jobs=chosen.jobs)(tasks), strict=True):
+            done = joblib.Parallel(n_jobs=chosen.jobs, return_as="generator")(tasks)
+            for case, found in zip(cases, done, strict=True):
                 print(row(case, setting, found), flush=True)
 
 

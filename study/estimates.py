@@ -127,6 +127,9 @@ class Estimate:
     treated : ndarray, shape (G, K), optional
         How often a unit of each of the sample's groups counts among the treated of a term; where none are given, once
         if its group is treated in the window.
+    sizes : ndarray, shape (n,), optional
+        What units weigh on their side besides their sampling weight, where that is not one: their total outcome in a
+        Poisson regression with unit effects.
     left_out : LeftOut, optional
         Influence that leaves clusters out, where it does not follow from the influence of the same terms: averages of
         terms, and designs that leave units out themselves.
@@ -159,6 +162,7 @@ class Estimate:
     of_draw: FloatArray | None = None
     form: LinearForm | None = None
     treated: FloatArray | None = None
+    sizes: FloatArray | None = None
     left_out: LeftOut | None = None
 
     @cached_property
@@ -220,10 +224,11 @@ class Estimate:
     def sides(self) -> Sides:
         """Which units are on the treated and on the comparison side of each term."""
         sample = self.sample
+        weights = sample.weights if self.sizes is None else sample.weights * self.sizes
         if sample.first_treated is None:
             group = (sample.treatment == 1).any(axis=1).astype(np.int64)
             treated = np.repeat([[0.0], [1.0]], len(self.terms), axis=1)
-            return Sides(group, treated, sample.weights, sample.cluster, alike=False, both=False)
+            return Sides(group, treated, weights, sample.cluster, alike=False, both=False)
         dates, rows = sample.groups
         group = np.empty(sample.n_units, dtype=np.int64)
         for g, members in enumerate(rows):
@@ -231,7 +236,7 @@ class Estimate:
         in_window = np.isin(dates, sample.cohorts)[:, None].astype(float)
         treated = np.repeat(in_window, len(self.terms), axis=1) if self.treated is None else self.treated
         alike = all(bool(np.all(sample.observed[members] == sample.observed[members[0]])) for members in rows)
-        return Sides(group, treated, sample.weights, sample.cluster, alike=alike, both=True)
+        return Sides(group, treated, weights, sample.cluster, alike=alike, both=True)
 
     @cached_property
     def leave_out(self) -> LeftOut:

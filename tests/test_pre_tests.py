@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import simulated
-from pre_test_size import rejections
+from interval_coverage import CASES, Setting, answers
 
 from study import Question, estimate
 from study.distributions import two_sided_p
@@ -31,7 +31,9 @@ def test_of_one_effect_the_largest_t_is_its_t(path):
     found = pre_test(path, since=last, draws=99_999)
     k = int(np.flatnonzero(path.event_time == last)[0])
     assert found.rank == 1
-    assert found.p_largest == pytest.approx(two_sided_p(path.effect[k] / path.std_error[k], np.inf), abs=0.02)
+    p_value = two_sided_p(path.effect[k] / path.std_error[k], path.degrees_of_freedom[k])
+    assert found.p_largest == pytest.approx(p_value, abs=0.02)
+    assert found.p_value == pytest.approx(p_value, rel=1e-9)
 
 
 def test_fewer_effects_are_tested_from_a_later_event_time(path):
@@ -49,6 +51,8 @@ def test_without_an_effect_before_the_event_there_is_no_test(path):
     assert pre_test(path.select(path.event_time >= 0)) == NONE
 
 
-def test_the_largest_t_rejects_near_its_level_and_less_often_than_wald():
-    by_wald, by_largest = rejections(12, 200)
-    assert 0.03 <= by_largest <= by_wald <= 0.2
+def test_both_tests_reject_near_their_level_with_twelve_treated_of_150():
+    found = answers(CASES[0], Setting(12), 200, seed=1)
+    for test in ("wald", "largest"):
+        rate = np.mean([getattr(one, test) <= 0.05 for one in found])
+        assert rate <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)

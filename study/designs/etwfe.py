@@ -152,6 +152,7 @@ def etwfe(
         absorbed=model.fit.absorbed,
         clusters=clusters_used(used),
         published="CR1_fixest",
+        sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
         form=None if estimated.form is None else estimated.form.select(known),
         notes=tuple(notes),
     )

@@ -120,6 +120,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         "absorbed": fit.absorbed,
         "clusters": clusters_used(used),
         "published": "CR1_fixest",
+        "sizes": np.nansum(sample.y, axis=1),
     }
     if terms == "treatment":
         return coefficients(

@@ -36,7 +36,7 @@ class Sides(NamedTuple):
     treated : ndarray, shape (G, K)
         How often a unit of each group counts among the treated of a term; 0 on the comparison side.
     weights : ndarray, shape (n,)
-        Sampling weights.
+        What units weigh on their side.
     cluster : ndarray of int, shape (n,)
         Cluster numbers, 0..C-1.
     alike : bool

@@ -182,7 +182,8 @@ def left_out(cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str])
 def events_on_one(times: FloatArray, size: NDArray[np.int64]) -> list[str]:
     """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
     return [
-        f"event {e:g} rests on one treated unit: its standard error covers the comparison units only"
+        f"event {e:g} rests on one treated unit, so it has no standard error by leaving units out; that of other "
+        "conventions covers the comparison units only"
         for e in times[size == 1]
     ]
 
@@ -191,7 +192,7 @@ def rests_on_one(cohort: FloatArray, period: FloatArray, single: Cells) -> list[
     """Return a note on the cells, one for each cohort, that rest on one treated unit."""
     return [
         f"cohort {g:g} in {', '.join(f'{t:g}' for t in period[single & (cohort == g)])} rests on one treated "
-        "unit: the standard errors of these cells cover the comparison units only, while averages over cohorts "
-        "carry variation between treated units through the estimated shares"
+        "unit: these cells have no standard error by leaving units out, and that of other conventions covers the "
+        "comparison units only; averages over cohorts carry variation between treated units through estimated shares"
         for g in np.unique(cohort[single])
     ]

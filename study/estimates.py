@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 Shares = Literal["estimated", "fixed"]
 Against = Literal["base", "all_before"]
 
+ROUNDING = 1e-14
+CANCELLED = 1e-9
+
 
 class LeftOut(NamedTuple):
     """Influence that leaves each cluster out in turn, of effects and of untreated means in levels.
@@ -292,11 +295,24 @@ class Estimate:
         """Standard errors under the estimate's convention, shape (K,).
 
         NaN for reference terms and for terms that have no sampling variance: with "jackknife" those that rest on fewer
-        than two clusters on a side of the contrast.
+        than two clusters on a side of the contrast, and always those of which rounding error is all that is left.
         """
-        squares = self.errors.squares(self.sample.cluster)
-        error = np.sqrt(np.maximum(squares, 0.0)) / self.sample.n_units
-        return np.where(self.estimable & (error > 0), error, np.nan)
+        error = self._spread(self.errors)
+        return np.where((self._level_error > 0) & (error > 0), error, np.nan)
+
+    def _spread(self, influence: Influence) -> FloatArray:
+        return np.sqrt(np.maximum(influence.squares(self.sample.cluster), 0.0)) / self.sample.n_units
+
+    @cached_property
+    def _level_error(self) -> FloatArray:
+        """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
+        sample = self.sample
+        error = self._spread(self.linear_errors)
+        least = np.full(len(self.terms), ROUNDING * np.nanmax(np.abs(sample.y)))
+        if self.n_clusters < sample.n_units:
+            by_unit = np.sqrt(np.maximum(self.linear_errors.squares(np.arange(sample.n_units)), 0.0))
+            least = np.maximum(least, CANCELLED * by_unit / sample.n_units)
+        return np.where(self.estimable & (error > least), error, np.nan)
 
     @property
     def draw_error(self) -> FloatArray:
@@ -449,16 +465,11 @@ class Estimate:
 
         NaN for terms that have no sampling variance.
         """
-        error = (
-            np.sqrt(np.maximum(self.linear_errors.squares(self.sample.cluster), 0.0)) / self.sample.n_units
-        )
-        varies = self.estimable & (error > 0)
         by_clusters = self.convention == "jackknife"
         degrees = (
             degrees_of_freedom(self.linear_errors, self.sides) if by_clusters else self.degrees_of_freedom
         )
-        scores = normal_score(self.linear / np.where(varies, error, np.nan), degrees)
-        return np.where(varies, scores, np.nan)
+        return normal_score(self.linear / self._level_error, degrees)
 
     @property
     def pre(self) -> NDArray[np.bool_]:
@@ -505,6 +516,20 @@ class Estimate:
         if not self.estimand.has_path or len(self.terms) == 1:
             return self.select(np.arange(len(self.terms)) == 0)
         return self.aggregate(self.sample.question.average)
+
+    def __repr__(self) -> str:
+        """Say which design's estimate it is, of what."""
+        question = self.sample.question
+        count = f"{len(self.terms)} term{'s' if len(self.terms) > 1 else ''}"
+        return (
+            f"<Estimate of {question.event} on {question.outcome} by {self.design or 'no design'}: {count}>"
+        )
+
+    def __str__(self) -> str:
+        """Return the table of its terms with what it rests on and its notes."""
+        from study.report.estimate import estimate_text
+
+        return estimate_text(self)
 
     def select(self, which: NDArray[np.bool_]) -> Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""

@@ -134,7 +134,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         randomization=_randomization(task, sample, design, options, progress) if task.permutations else None,
         options=dict(fit.options),
         seed=fit.seed,
-        notes=fit.notes + _undefined(path),
+        notes=fit.remarks + _undefined(path),
         few_clusters=few_clusters_warning(fit),
         draw_error=float(headline.draw_error[0]),
         **_counts(sample),

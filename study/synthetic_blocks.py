@@ -119,7 +119,7 @@ def estimate_blocks(
     cohort = np.concatenate([np.full(len(t), b.cohort) for b, t in zip(parts, after, strict=True)])
     linear = np.concatenate([made.effect for made in fitted])
     mean = np.concatenate([block.treated[:, block.n_before :].mean(axis=0) for block in parts])
-    why = _no_jackknife(parts, fitted)
+    why, clusters = _no_jackknife(parts, fitted), _clusters(sample, parts, after)
     influence = untreated = Influence.none(sample.n_units, len(linear))
     if not why:
         of_effect = [made.without for made in fitted]
@@ -143,15 +143,16 @@ def estimate_blocks(
         shares="fixed" if why else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",
-        left_out=LeftOut(influence, untreated, _clusters(parts, after), np.full(len(linear), not why)),
+        left_out=LeftOut(influence, untreated, clusters, (clusters.min(axis=0) >= 2) & (not why)),
         notes=(*notes, *(said if why else ())),
         against="all_before",
     )
 
 
-def _clusters(parts: Sequence[Block], after: Sequence[NDArray[np.int64]]) -> Rows:
-    """Return how many treated and comparison units each term rests on, shape (2, K)."""
-    sizes = [[len(block.treated), len(block.comparison)] for block in parts]
+def _clusters(sample: Sample, parts: Sequence[Block], after: Sequence[FloatArray]) -> Rows:
+    """Return how many treated and comparison clusters each term rests on, shape (2, K)."""
+    sides = [np.split(sample.cluster[b.rows], [len(b.comparison)])[::-1] for b in parts]
+    sizes = [[len(np.unique(side)) for side in both] for both in sides]
     return np.repeat(np.array(sizes).T, [len(periods) for periods in after], axis=1)
 
 

@@ -104,7 +104,7 @@ def _by_group(influence: Influence, sides: Sides) -> Leverage:
         if units is not None and len(units):
             squares[sides.group[units[0]]] += total
     units = np.bincount(sides.group, minlength=len(squares))[:, None]
-    size = np.sqrt(squares / np.maximum(units, 1))
+    size = np.sqrt(np.maximum(squares, 0.0) / np.maximum(units, 1))
     counts = units * (size > NOTHING * size.max(axis=0))
     treated = sides.treated > 0
     clusters = np.stack([np.sum(counts * treated, axis=0), np.sum(counts * ~treated, axis=0)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from study.designs import find_design
 from study.estimates import Estimate
-from study.inference import few_clusters_warning
 from study.power import smallest_effect
 from study.report.comparison import left_out
 from study.report.notes import CONVENTIONS, POWER_OF
@@ -63,9 +62,6 @@ def described(fit: Estimate) -> list[str]:
         f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
         _could_have_found(fit),
     ]
-    warning = few_clusters_warning(fit)
-    if warning is not None:
-        sentences.append(warning.rstrip("."))
     dropped = left_out(sample)
     if dropped:
         sentences.append(f"Left out: {'; '.join(dropped)}")

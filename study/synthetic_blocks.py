@@ -149,7 +149,7 @@ def estimate_blocks(
     )
 
 
-def _clusters(sample: Sample, parts: Sequence[Block], after: Sequence[FloatArray]) -> Rows:
+def _clusters(sample: Sample, parts: Sequence[Block], after: Sequence[Rows]) -> Rows:
     """Return how many treated and comparison clusters each term rests on, shape (2, K)."""
     sides = [np.split(sample.cluster[b.rows], [len(b.comparison)])[::-1] for b in parts]
     sizes = [[len(np.unique(side)) for side in both] for both in sides]

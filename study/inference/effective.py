@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # it is soon a different test (7.8% with 10, 10.7% with 5).
 FEW = 20
 FEW_ON_A_SIDE = 5
-NOTHING = 1e-9
+NOTHING = 1e-6
 
 
 def effective_number(sums: FloatArray) -> FloatArray:

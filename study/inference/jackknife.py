@@ -22,7 +22,7 @@ from study.inference.effective import effective_number
 from study.influence import COLUMNS_AT_ONCE, Influence
 from study.panel import FloatArray
 
-NOTHING = 1e-9
+NOTHING = 1e-6
 RANK_TOLERANCE = 1e-10
 
 
@@ -219,6 +219,10 @@ def covariance_degrees(sums: FloatArray, treated: NDArray[np.bool_]) -> float:
         part, lengths = own.T @ own, np.einsum("ck,ck->c", own, own)
         spread, fourth = float(np.sum(part**2) + np.trace(part) ** 2), float(np.sum(lengths**2))
         if fourth > 0:
-            effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, np.sum(lengths > NOTHING))
+            effective = np.clip(
+                spread * (rank + 2) / (rank + 1) / fourth - 2,
+                1.0,
+                np.sum(lengths > NOTHING**2 * lengths.max()),
+            )
             over += spread / float(_degrees(effective))
     return (rank + rank**2) / over

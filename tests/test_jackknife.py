@@ -1,0 +1,235 @@
+"""Default standard errors: what leaving units out gives, with the degrees of freedom that clusters leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import simulated
+
+from study import Estimate, Panel, Question, QuestionError, estimate
+from study.designs import all_designs
+from study.inference.jackknife import covariance_degrees
+
+AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
+NEVER = Question("y", "event", comparison="never_treated", min_cohort_size=1)
+PLAIN = Question("y", "event", min_cohort_size=1)
+# Counterfactuals of imputation and of etwfe rest on the treated units' own early periods too, which the leverage of a
+# mean leaves out.
+CLOSENESS = {"callaway_santanna": 1e-9, "sun_abraham": 1e-9, "imputation": 0.02, "etwfe": 0.02}
+
+
+def few(treated: int = 12, units: int = 40, seed: int = 0) -> Panel:
+    """Return a panel with cohorts of the same size in periods 4, 5 and 6 and independent errors."""
+    rng = np.random.default_rng(seed)
+    first = np.full(units, np.nan)
+    first[:treated] = np.resize(np.sort(np.resize([4.0, 5.0, 6.0], treated)), treated)
+    y = (
+        rng.normal(size=(units, 1))
+        + rng.normal(size=(units, 8))
+        + 0.5 * (first[:, None] <= simulated.PERIODS)
+    )
+    return replace(simulated.panel(n=units), outcomes={"y": y}, first_treated={"event": first})
+
+
+def left_out(
+    panel: Panel, question: Question, design: str, options: Mapping[str, Any], labels: np.ndarray, to: str
+):
+    """Return the root of the sum of squares by which an average moves without each of some sets of units."""
+    whole = estimate(panel, question, design, **options).aggregate(to)
+    moved = [
+        estimate(simulated.subset(panel, labels != label), question, design, **options).aggregate(to).effect
+        - whole.effect
+        for label in np.unique(labels)
+    ]
+    return np.sqrt(np.sum(np.square(moved), axis=0)), whole
+
+
+@pytest.mark.parametrize("to", [*AVERAGES, "cohort"])
+@pytest.mark.parametrize("design", CLOSENESS)
+def test_the_error_is_that_of_leaving_out_each_unit(design: str, to: str) -> None:
+    panel = few(units=24)
+    error, whole = left_out(panel, NEVER, design, {}, panel.units, to)
+    assert whole.std_error == pytest.approx(error, rel=CLOSENESS[design])
+
+
+def test_it_is_that_of_leaving_out_units_for_cohorts_by_period_too() -> None:
+    panel, question = few(units=24), NEVER
+    whole = estimate(panel, question, "callaway_santanna")
+    moved = [
+        estimate(simulated.subset(panel, panel.units != unit), question, "callaway_santanna").effect
+        - whole.effect
+        for unit in panel.units
+    ]
+    found = ~whole.reference
+    assert whole.std_error[found] == pytest.approx(np.sqrt(np.sum(np.square(moved), axis=0))[found], rel=1e-9)
+
+
+def test_it_is_that_of_leaving_out_units_with_sampling_weights() -> None:
+    panel = few(units=24)
+    error, whole = left_out(
+        panel, replace(NEVER, weights="size"), "callaway_santanna", {}, panel.units, "event"
+    )
+    varies = whole.varies
+    assert whole.std_error[varies] == pytest.approx(error[varies], rel=1e-9)
+
+
+def test_it_is_that_of_leaving_out_clusters_of_different_sizes() -> None:
+    panel = few(units=30)
+    first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
+    labels = np.array([f"c{(k * k) % 11 + 20 * (k < 12):02d}" for k in range(30)])
+    panel = replace(panel, first_treated={"event": first}, attributes={"state": labels})
+    error, whole = left_out(
+        panel, replace(NEVER, cluster="state"), "callaway_santanna", {}, labels, "event_average"
+    )
+    assert whole.std_error == pytest.approx(error, rel=1e-9)
+
+
+def test_a_regression_on_many_units_has_nearly_the_error_of_leaving_each_out() -> None:
+    panel = few(units=40)
+    for design in ("twfe", "event_study", "lp_did", "stacked"):
+        options = {"before": 3, "after": 2} if design == "stacked" else {}
+        fits = [
+            estimate(simulated.subset(panel, panel.units != unit), PLAIN, design, **options).headline.effect[
+                0
+            ]
+            for unit in panel.units
+        ]
+        whole = estimate(panel, PLAIN, design, **options).headline
+        exact = np.sqrt(np.sum((np.array(fits) - whole.effect[0]) ** 2))
+        assert whole.std_error[0] == pytest.approx(exact, rel=0.06)
+
+
+def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_freedom() -> None:
+    panel = few(units=60)
+    first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
+    panel = replace(panel, first_treated={"event": first})
+    fit = estimate(panel, NEVER.but(horizon=0), "callaway_santanna").headline
+    change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
+    parts = [change[~np.isnan(first)], change[np.isnan(first)]]
+    variance = [np.sum(((x - x.mean()) / (len(x) - 1)) ** 2) for x in parts]
+    fourth = [np.sum((x - x.mean()) ** 4) / np.sum((x - x.mean()) ** 2) ** 2 for x in parts]
+    clusters = [np.clip(3 / f - 2, 1, len(x)) for f, x in zip(fourth, parts, strict=True)]
+    degrees = sum(variance) ** 2 / sum(v**2 / (m - 1) for v, m in zip(variance, clusters, strict=True))
+    assert fit.std_error[0] == pytest.approx(np.sqrt(sum(variance)), rel=1e-12)
+    assert fit.degrees_of_freedom[0] == pytest.approx(degrees, rel=1e-9)
+
+
+def test_the_joint_test_of_one_term_is_its_t_test() -> None:
+    fit = estimate(few(), PLAIN, "event_study")
+    for k in np.flatnonzero(fit.varies):
+        only = np.arange(len(fit.terms)) == k
+        assert fit.test(only).p_value == pytest.approx(fit.tidy()["p_value"][k], rel=1e-9)
+
+
+def test_clusters_alike_have_as_many_degrees_of_freedom_as_they_are_for_several_terms() -> None:
+    rng = np.random.default_rng(1)
+    sums, treated = rng.normal(size=(4000, 3)), np.arange(4000) < 2000
+    assert covariance_degrees(sums, treated) == pytest.approx(4000, rel=0.1)
+
+
+def of_two_clusters(name: str) -> Estimate:
+    """Return the estimate of a design of which one cluster has all treated units, and one all others."""
+    panel = few(units=30)
+    first = panel.first_treated["event"]
+    count = np.random.default_rng(2).poisson(4, size=(30, 8)).astype(float)
+    outcomes = {"y": panel.outcomes["y"], "count": count}
+    panel = replace(panel, outcomes=outcomes, attributes={"half": np.where(np.isnan(first), "a", "b")})
+    poisson = name == "poisson_twfe"
+    question = Question("count" if poisson else "y", "event", scale="proportional" if poisson else "level")
+    return estimate(panel, question.but(cluster="half"), name)
+
+
+@pytest.mark.parametrize("name", all_designs())
+def test_without_two_clusters_on_each_side_there_is_no_standard_error(name: str) -> None:
+    if name.startswith("dml"):
+        with pytest.raises(QuestionError, match=r"clusters|instrument"):
+            of_two_clusters(name)
+        return
+    fit = of_two_clusters(name)
+    assert np.isnan(fit.headline.std_error[0])
+    assert np.isnan(fit.headline.tidy()["p_value"][0])
+    assert "no standard error" in fit.notes[-1]
+
+
+@pytest.mark.parametrize("convention", ["CR0", "CR1"])
+@pytest.mark.parametrize("name", ["stacked", "sun_abraham"])
+def test_rounding_error_is_no_standard_error_under_a_named_convention_either(name: str, convention) -> None:
+    assert np.isnan(of_two_clusters(name).under(convention).headline.std_error[0])
+
+
+@pytest.mark.parametrize("design", ["callaway_santanna", "twfe", "imputation", "event_study", "sun_abraham"])
+def test_one_comparison_unit_gives_no_standard_error(design: str) -> None:
+    fit = estimate(few(treated=29, units=30), Question("y", "event"), design)
+    assert np.isnan(fit.headline.std_error[0])
+    assert "no standard error" in fit.notes[-1]
+
+
+@pytest.mark.parametrize("compared", [2, 3])
+def test_two_or_three_comparison_units_reject_a_true_null_in_at_most_a_tenth(compared: int) -> None:
+    rejected = []
+    for seed in range(200):
+        panel = few(treated=57, units=57 + compared, seed=seed)
+        panel.outcomes["y"][:] -= 0.5 * (panel.first_treated["event"][:, None] <= simulated.PERIODS)
+        for design in ("callaway_santanna", "twfe"):
+            headline = estimate(panel, Question("y", "event"), design).headline
+            rejected.append(headline.tidy()["p_value"][0] < 0.05)
+    assert np.mean(rejected) <= 0.1
+
+
+def test_that_few_clusters_are_on_a_side_stands_in_notes_table_and_text() -> None:
+    fit = estimate(few(treated=36, units=40), Question("y", "event"), "callaway_santanna")
+    (sentence,) = [note for note in fit.notes if "fewer than 5 on a side" in note]
+    assert sentence in fit.tidy().attrs["notes"]
+    assert sentence.rstrip(".") in str(fit)
+    assert "randomization" in sentence
+
+
+def test_with_many_clusters_on_both_sides_nothing_is_said() -> None:
+    assert not estimate(few(), Question("y", "event"), "callaway_santanna").notes
+
+
+def test_an_average_with_an_event_time_of_one_treated_unit_has_no_error_and_says_why() -> None:
+    panel = few(treated=12, units=40)
+    first = panel.first_treated["event"].copy()
+    first[0] = 3.0
+    panel = replace(panel, first_treated={"event": first})
+    question = Question("y", "event", min_cohort_size=1)
+    fit = estimate(panel, question, "callaway_santanna")
+    assert np.isnan(fit.headline.std_error[0])
+    assert "rest on one treated cluster" in fit.notes[-1]
+    assert "horizon=" in fit.notes[-1]
+    assert np.isfinite(estimate(panel, question.but(horizon=4), "callaway_santanna").headline.std_error[0])
+
+
+def test_the_order_of_units_and_the_scale_of_outcomes_do_not_matter() -> None:
+    panel = few()
+    order = np.random.default_rng(3).permutation(panel.n_units)
+    fit = estimate(panel, NEVER, "callaway_santanna").headline
+    turned = estimate(simulated.ordered(panel, order), NEVER, "callaway_santanna").headline
+    assert turned.std_error == pytest.approx(fit.std_error, rel=1e-12)
+    assert turned.degrees_of_freedom == pytest.approx(fit.degrees_of_freedom, rel=1e-9)
+    scaled = replace(panel, outcomes={"y": 1000 * panel.outcomes["y"]})
+    other = estimate(scaled, NEVER, "callaway_santanna").headline
+    assert other.std_error == pytest.approx(1000 * fit.std_error, rel=1e-9)
+    assert other.degrees_of_freedom == pytest.approx(fit.degrees_of_freedom, rel=1e-9)
+
+
+def test_named_conventions_stay_what_they_are() -> None:
+    fit = estimate(few(), NEVER, "callaway_santanna")
+    plain = np.sqrt(np.sum(fit.influence**2, axis=0)) / fit.sample.n_units
+    found = ~fit.reference
+    assert fit.under("CR0").std_error[found] == pytest.approx(plain[found], rel=1e-12)
+    assert np.all(np.isinf(fit.under("CR0").degrees_of_freedom))
+    with pytest.raises(QuestionError, match='convention "HC1"'):
+        fit.covariance("HC1")
+
+
+@pytest.mark.parametrize("level", [95, -1, 0, 1, "0.95", None, True, float("nan")])
+def test_a_level_that_is_no_share_is_refused(level: Any) -> None:
+    fit = estimate(few(), PLAIN, "twfe")
+    with pytest.raises(QuestionError, match="level is"):
+        fit.tidy(level)

@@ -11,6 +11,7 @@ from study.distributions import two_sided_p
 from study.errors import QuestionError, unknown
 from study.inference.joined import joined_headlines
 from study.inference.multipliers import Errors, Weights, statistic_draws
+from study.inference.ties import least_as_large
 from study.influence import Influence
 from study.panel import FloatArray
 
@@ -71,7 +72,7 @@ def romano_wolf(
     ndarray, shape (K,)
     """
     order = np.argsort(-np.abs(statistics), kind="stable")
-    ordered = np.abs(statistics)[order]
+    ordered = least_as_large(np.abs(statistics)[order])
     extreme = np.zeros(len(order), dtype=np.int64)
     for block in statistic_draws(sums[:, order], draws, seed, weights, errors):
         remaining = np.maximum.accumulate(np.abs(block)[:, ::-1], axis=1)[:, ::-1]

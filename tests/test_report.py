@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -180,6 +181,34 @@ def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
     for kind in ("pdf", "png"):
         again = canvas.drawn(figures.of_results(plan, plan.events[0], "log1p", results), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
+
+
+def every_kind_of_mark(rounding: float) -> dict[str, bytes]:
+    """Return a figure's files, drawn of numbers that are off by a relative error."""
+    numbers = np.random.default_rng(0).normal(size=(12, 12)) * (1 + rounding)
+    x, y = np.arange(12), numbers[0]
+    with canvas.canvas() as figure:
+        left, right = figure.subplots(1, 2)
+        left.errorbar(x, y, yerr=np.abs(numbers[1]), fmt="o", label="a")
+        left.bar(x, y, bottom=numbers[2])
+        right.scatter(x, y, c=canvas.SECOND)
+        right.hist(numbers[5])
+        right.fill_between(x, y, numbers[3])
+        right.axhline(numbers[4, 0])
+        figure.legend(loc="outside lower center")
+    return canvas.figure_files("marks", figure)
+
+
+def test_numbers_that_differ_by_rounding_are_drawn_by_the_same_bytes() -> None:
+    assert every_kind_of_mark(3e-13) == every_kind_of_mark(0.0) == every_kind_of_mark(-3e-13)
+
+
+def test_no_coordinate_of_a_figure_has_more_decimals_than_can_be_seen() -> None:
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", every_kind_of_mark(0.0)["marks.pdf"], re.DOTALL)
+    drawing = max((zlib.decompress(s) for s in streams if b" cm" in zlib.decompress(s)), key=len).decode()
+    placed = re.findall(r"^(.*) (?:m|l|re|cm)\b", drawing, re.MULTILINE)
+    assert len(placed) > 200
+    assert [line for line in placed if re.search(r"\.\d{3}", line)] == []
 
 
 def test_an_estimate_draws_one_point_an_event_time_and_the_reference_apart(ran):

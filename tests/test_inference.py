@@ -75,7 +75,7 @@ def test_sup_t_of_independent_terms_is_the_sidak_value() -> None:
 
 def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = inference.sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
-    monkeypatch.setattr(multipliers, "BITS_AT_ONCE", 50)
+    monkeypatch.setattr(multipliers, "NUMBERS_AT_ONCE", 50)
     assert inference.sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(
         whole, rel=1e-12
     )

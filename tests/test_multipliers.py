@@ -7,13 +7,17 @@ from itertools import product
 import goldens
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence, interquartile_errors
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from study import QuestionError
-from study.inference import largest_draws, multipliers, sup_t
+from study.inference import exceeded, largest_draws, multipliers, sup_t
+from study.inference.families import romano_wolf
 from study.inference.multipliers import distribution, statistic_draws
+from study.inference.ties import TIE, least_as_large
 from study.influence import Influence
 
 WEIGHTS = ("rademacher", "mammen", "webb")
@@ -77,8 +81,8 @@ def test_draws_depend_on_the_seed_alone(weights: str, errors: str, monkeypatch: 
     whole = largest_draws(SUMS, 999, 5, weights, errors)
     np.testing.assert_array_equal(whole, largest_draws(SUMS, 999, 5, weights, errors))
     assert not np.array_equal(whole, largest_draws(SUMS, 999, 6, weights, errors))
-    monkeypatch.setattr(multipliers, "BITS_AT_ONCE", 40 * len(SUMS))
-    np.testing.assert_allclose(largest_draws(SUMS, 999, 5, weights, errors), whole, rtol=1e-5)
+    monkeypatch.setattr(multipliers, "NUMBERS_AT_ONCE", 40 * len(SUMS))
+    np.testing.assert_allclose(largest_draws(SUMS, 999, 5, weights, errors), whole, rtol=1e-12)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -99,7 +103,36 @@ def test_signs_are_those_that_the_paper_was_made_with() -> None:
     w = 2.0 * signs - 1
     first = np.abs(w[:, 0] + 2 * w[:, 1] + 3 * w[:, 2]) / np.sqrt(14)
     second = np.abs(4 * w[:, 3] + 5 * w[:, 4]) / np.sqrt(41)
-    np.testing.assert_allclose(found, np.maximum(first, second), rtol=1e-6)
+    np.testing.assert_allclose(found, np.maximum(first, second), rtol=1e-13)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(-50, 50).filter(bool), min_size=2, max_size=9), st.integers(0, 2**32 - 1))
+def test_draws_that_equal_the_statistic_count_as_whole_numbers_say(sums: list[int], seed: int) -> None:
+    words = np.frombuffer(np.random.default_rng(seed).bytes(4 * 199), np.uint8).reshape(199, 4)
+    drawn = np.abs((2 * np.unpackbits(words, axis=1, count=len(sums)).astype(int) - 1) @ np.array(sums))
+    observed, columns = abs(sum(sums)), np.array(sums, dtype=float)[:, None]
+    statistic = observed / np.sqrt(float(np.sum(columns**2)))
+    expected = (1 + np.sum(drawn >= observed)) / 200
+    assert exceeded(largest_draws(columns, 199, seed), statistic) == expected
+    assert romano_wolf(np.array([statistic]), columns, draws=199, seed=seed, errors="sample") == expected
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=50), st.integers(0), st.floats(-1e-12, 1e-12))
+def test_rounding_of_the_statistic_or_of_the_draws_moves_no_p_value(
+    sizes: list[float], which: int, rounding: float
+) -> None:
+    drawn = np.round(sizes, 3)  # apart by more than a tie, or equal
+    observed = drawn[which % len(drawn)]
+    expected = (1 + np.sum(drawn >= observed)) / (1 + len(drawn))
+    assert exceeded(drawn, observed * (1 + rounding)) == expected
+    assert exceeded(drawn * (1 + rounding), observed) == expected
+
+
+def test_a_tie_is_relative_to_the_statistic_or_to_the_scale_of_the_draws_and_nothing_has_no_p_value() -> None:
+    assert 2 * (1 - 2 * TIE) < least_as_large(2.0) < 2 * (1 - TIE / 2)
+    assert least_as_large(1e-17, 1.0) < 0 < least_as_large(1e-17)
+    np.testing.assert_array_equal(exceeded(np.array([1.0, 3.0]), np.array([np.nan, 2.0])), [np.nan, 2 / 3])
 
 
 def test_with_many_clusters_all_weights_and_errors_give_one_band() -> None:

@@ -19,7 +19,7 @@ import study.designs
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Estimand, design, find_design
 from study.inference.permuted import randomization
-from study.inference.randomization import Randomization, every_order, number_of_ways
+from study.inference.randomization import Randomization, every_order, number_of_ways, randomization_test
 from study.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1, horizon=1)
@@ -156,6 +156,21 @@ def p_values(draw: Callable[[int], Panel], times: int, **options: str) -> np.nda
             for s in range(times)
         ]
     )
+
+
+@pytest.mark.parametrize("treated", [(0, 1), (2, 3), (4, 5)])
+def test_of_statistics_that_are_zero_but_for_rounding_none_is_more_extreme_than_another(
+    treated: tuple[int, int],
+) -> None:
+    y, dates = np.array([0.1, 0.7, 0.3, 0.5, 0.2, 0.6]), np.isin(np.arange(6), treated)
+
+    def difference(order: np.ndarray) -> float:
+        now = dates[order]
+        return float(y[now].sum() / 2 - y[~now].sum() / 4)
+
+    assert abs(difference(np.arange(6))) < 1e-15
+    test = randomization_test(difference, np.zeros(6), permutations=99, seed=0, dates=dates)
+    assert (test.exact, test.p_value) == (True, 1.0)
 
 
 def test_without_effects_the_p_value_is_uniform_though_few_units_are_treated() -> None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
+import zlib
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from plans import PLAN, ROOT, files_of
 from tex import assert_compiles_alone, needs_tex
 
 import study
 from study import run as running
+from study.digits import significant
 from study.errors import OutputError, QuestionError
 from study.exhibits.exhibit import Setting
 from study.exhibits.headline_numbers import headline_numbers
@@ -126,7 +136,7 @@ def test_the_record_reads_back_to_itself_and_a_changed_cell_is_named(ran, tmp_pa
     fresh = record.record(results)
     assert record.differences(recorded, fresh) == []
     changed = recorded.copy()
-    changed.loc[0, "std_error"] *= 1 + 1e-6
+    changed.loc[0, "std_error"] *= 1 + 2e-6
     changed.loc[1, "n_obs"] = "7"
     found = record.differences(changed.drop(index=2), fresh)
     assert [d.column for d in found] == ["estimate", "std_error", "n_obs"]
@@ -141,9 +151,51 @@ def test_the_record_holds_every_effect_by_event_time_but_the_reference(ran):
     path = study.estimate(panel, question).aggregate("event")
     expected = dict(zip(np.array(path.terms)[~path.reference], path.effect[~path.reference], strict=True))
     recorded = dict(zip(rows.term, rows.estimate, strict=True))
-    assert {term: recorded[term] for term in expected} == expected
+    assert [recorded[term] for term in expected] == pytest.approx(list(expected.values()), rel=5e-8)
     assert "event -1" not in recorded
     assert 1 / 20 <= recorded["randomization p-value"] <= 1
+
+
+def test_a_recorded_number_has_eight_digits_of_the_larger_of_it_and_its_standard_error(ran):
+    rows = pd.read_csv(BytesIO(ran[3]["estimates.csv"]), dtype=str, keep_default_na=False)
+    for estimate, error in zip(rows.estimate, rows.std_error, strict=True):
+        largest = max((abs(Decimal(text)) for text in (estimate, error) if text), default=Decimal(0))
+        last = 10 ** Decimal(largest.adjusted() - 7)
+        assert all(Decimal(text) % last == 0 for text in (estimate,) if text), (estimate, error)
+        assert len(Decimal(error or "0").normalize().as_tuple().digits) <= 8
+
+
+@given(st.floats(1e-300, 1e300), st.floats(-1e-13, 1e-13), st.sampled_from([0.0, 1e-3, 1e5, math.nan]))
+def test_rounding_moves_a_recorded_number_only_where_it_is_between_two(value, rounding, beside):
+    def recorded(number):
+        return significant(number, beside=beside * value)
+
+    exact = Fraction(recorded(value))
+    step = Fraction(10) ** (Decimal(max(value, 0.0 if math.isnan(beside) else beside * value)).adjusted() - 7)
+    assert abs(Fraction(value) - exact) <= step
+    assert recorded(recorded(value)) == recorded(value)
+    between = abs(abs(Fraction(value) - exact) - step / 2) < Fraction(value) * Fraction(2e-13)
+    assert between or recorded(value * (1 + rounding)) == recorded(value)
+
+
+def test_the_check_allows_a_p_value_two_draws_and_no_more(ran):
+    fresh = record.record(ran[2])
+    simulated = fresh.index[fresh.tolerance == "simulated"]
+    assert set(fresh.term[simulated]) == {"randomization p-value", "pre-period largest-t p-value"}
+    assert set(fresh.draws[simulated]) == {19, 199}
+    for draws, expected in ((2, []), (3, ["estimate"] * len(simulated))):
+        moved = fresh.copy()
+        moved.loc[simulated, "estimate"] += draws / (1 + fresh.draws[simulated].astype(float))
+        recorded = as_read(moved)
+        assert [d.column for d in record.differences(recorded, fresh)] == expected
+
+
+def as_read(table):
+    """Return a record as it is when it has been written and read."""
+    with NamedTemporaryFile(suffix=".csv") as file:
+        file.write(record.record_file(table))
+        file.flush()
+        return record.read_record(Path(file.name))
 
 
 def test_a_truncated_record_is_one_clear_error(tmp_path):
@@ -152,7 +204,7 @@ def test_a_truncated_record_is_one_clear_error(tmp_path):
     with pytest.raises(study.DataError, match="column scale is missing"):
         record.read_record(path)
     header = ",".join(record.COLUMNS)
-    path.write_text(header + "\n" + ",".join(["a"] * 8 + ["x"] + ["1"] * 7) + "\n")
+    path.write_text(header + "\n" + ",".join(["a"] * 8 + ["x"] + ["1"] * 8) + "\n")
     with pytest.raises(study.DataError, match='"x" on line 2'):
         record.read_record(path)
 
@@ -180,6 +232,34 @@ def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
     for kind in ("pdf", "png"):
         again = canvas.drawn(figures.of_results(plan, plan.events[0], "log1p", results), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
+
+
+def every_kind_of_mark(rounding: float) -> dict[str, bytes]:
+    """Return a figure's files, drawn of numbers that are off by a relative error."""
+    numbers = np.random.default_rng(0).normal(size=(12, 12)) * (1 + rounding)
+    x, y = np.arange(12), numbers[0]
+    with canvas.canvas() as figure:
+        left, right = figure.subplots(1, 2)
+        left.errorbar(x, y, yerr=np.abs(numbers[1]), fmt="o", label="a")
+        left.bar(x, y, bottom=numbers[2])
+        right.scatter(x, y, c=canvas.SECOND)
+        right.hist(numbers[5])
+        right.fill_between(x, y, numbers[3])
+        right.axhline(numbers[4, 0])
+        figure.legend(loc="outside lower center")
+    return canvas.figure_files("marks", figure)
+
+
+def test_numbers_that_differ_by_rounding_are_drawn_by_the_same_bytes() -> None:
+    assert every_kind_of_mark(3e-13) == every_kind_of_mark(0.0) == every_kind_of_mark(-3e-13)
+
+
+def test_no_coordinate_of_a_figure_has_more_decimals_than_can_be_seen() -> None:
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", every_kind_of_mark(0.0)["marks.pdf"], re.DOTALL)
+    drawing = max((zlib.decompress(s) for s in streams if b" cm" in zlib.decompress(s)), key=len).decode()
+    placed = re.findall(r"^(.*) (?:m|l|re|cm)\b", drawing, re.MULTILINE)
+    assert len(placed) > 200
+    assert [line for line in placed if re.search(r"\.\d{3}", line)] == []
 
 
 def test_an_estimate_draws_one_point_an_event_time_and_the_reference_apart(ran):

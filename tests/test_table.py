@@ -93,6 +93,11 @@ def test_every_row_of_the_markdown_table_has_as_many_cells():
     assert rows[1] == "|---|---:|---:|---|"
 
 
+def test_a_half_is_rounded_as_it_is_meant_and_not_as_it_was_added_up():
+    for half in (0.0625, 0.1875, 12.4375):
+        assert {Number(half * (1 + rounding)).text for rounding in (-1e-14, 0.0, 1e-14)} == {f"{half:.3f}"}
+
+
 def test_numbers_are_never_minus_zero_or_nan():
     assert Number(-0.0001).text == "0.000"
     assert Number(math.nan).text == error(math.nan).text == ""

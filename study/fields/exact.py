@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.inference.ties import TIE, least_as_large
 from study.panel import FloatArray
 
-TIE = 1e-9
 POWER, SIZE = 0.8, 0.05
 # No effect on a share in percentage points is larger.
 LARGEST = 100.0
@@ -32,8 +32,7 @@ class Interval(NamedTuple):
 def p_value(statistics: FloatArray) -> FloatArray:
     """Return the share of ways at least as extreme as the actual one, the first; shape (m, ...) to shape (...)."""
     size = np.abs(statistics)
-    tied = TIE * np.maximum(size.max(axis=0), np.finfo(float).tiny)
-    share: FloatArray = np.mean(size >= size[0] - tied, axis=0)
+    share: FloatArray = np.mean(size >= least_as_large(size[0], size.max(axis=0)), axis=0)
     return share
 
 
@@ -151,5 +150,4 @@ def power(null: FloatArray, response: FloatArray, effect: float) -> float:
 
 def _rejected(null: FloatArray, response: FloatArray, effect: float) -> NDArray[np.bool_]:
     size = np.abs(null[:, None] + effect * response)
-    tied = TIE * np.maximum(size.max(axis=0), np.finfo(float).tiny)
-    return rejected(np.mean(size >= np.diag(size) - tied, axis=0), SIZE)
+    return rejected(np.mean(size >= least_as_large(np.diag(size), size.max(axis=0)), axis=0), SIZE)

@@ -36,7 +36,7 @@ class Median(NamedTuple):
 
 
 def null_statistics(sums: FloatArray, *, draws: int, seed: int, weights: Weights) -> FloatArray:
-    """Return t statistics of all specifications under the null of no effect, shape (draws, K); single precision.
+    """Return t statistics of all specifications under the null of no effect, shape (draws, K).
 
     ``sums`` are the influence added up by cluster, shape (G, K). Influence has mean zero whatever the effects
     are, so that these are draws of the estimates' errors, with the correlation that the specifications have. Each

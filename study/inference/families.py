@@ -11,6 +11,7 @@ from study.distributions import normal_score, two_sided_p
 from study.errors import QuestionError, unknown
 from study.inference.joined import joined_headlines
 from study.inference.multipliers import Errors, Weights, statistic_draws
+from study.inference.ties import least_as_large
 from study.panel import FloatArray
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def romano_wolf(
     ndarray, shape (K,)
     """
     order = np.argsort(-np.abs(statistics), kind="stable")
-    ordered = np.abs(statistics)[order]
+    ordered = least_as_large(np.abs(statistics)[order])
     extreme = np.zeros(len(order), dtype=np.int64)
     for block in statistic_draws(sums[:, order], draws, seed, weights, errors):
         remaining = np.maximum.accumulate(np.abs(block)[:, ::-1], axis=1)[:, ::-1]
@@ -126,7 +127,7 @@ def adjusted_p_values(
         return dict(zip(headlines, holm(alone).tolist(), strict=True))
     joined = joined_headlines(headlines, "adjusted_p_values")
     statistics = normal_score(joined.effect / joined.std_error, joined.degrees_of_freedom)
-    stepped = romano_wolf(statistics, joined.sums, draws=draws, seed=seed, weights=weights)
+    stepped = romano_wolf(statistics, joined.sums, draws=draws, seed=seed, weights=weights, errors="sample")
     return dict(zip(headlines, np.maximum(stepped, alone).tolist(), strict=True))
 
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from study.distributions import quantile
 from study.errors import QuestionError, unknown
+from study.inference.ties import least_as_large
 from study.panel import FloatArray
 from study.threads import one_thread
 
 Weights = Literal["rademacher", "mammen", "webb"]
 Errors = Literal["sample", "drawn"]
 
-BITS_AT_ONCE = 2**22
+NUMBERS_AT_ONCE = 2**18  # small blocks stay in the cache
 LEAST_SPREAD = 1e-6
 
 # Values and cumulative probabilities; of mean 0 and variance 1, Mammen's also with third moment 1.
@@ -84,16 +85,19 @@ def sup_t(
 def largest_draws(
     sums: FloatArray, draws: int, seed: int, weights: Weights = "rademacher", errors: Errors = "sample"
 ) -> FloatArray:
-    """Return max_k |t_k| of each draw of weights by cluster, shape (draws,); in single precision."""
+    """Return max_k |t_k| of each draw of weights by cluster, shape (draws,)."""
     parts = statistic_draws(sums, draws, seed, weights, errors)
-    return np.concatenate([np.abs(part).max(axis=1) for part in parts]).astype(float)
+    return np.concatenate([np.abs(part).max(axis=1) for part in parts])
 
 
 def exceeded(largest: FloatArray, statistic: FloatArray | float) -> FloatArray:
-    """Return the p-values of statistics against drawn ones, (1 + draws at least as large) / (1 + draws)."""
-    sorted_draws = np.sort(largest)
-    as_large = len(largest) - np.searchsorted(sorted_draws, statistic, side="left")
-    return np.asarray((1 + as_large) / (1 + len(largest)))
+    """Return the p-values of statistics against drawn ones, (1 + draws at least as large) / (1 + draws).
+
+    Ties count, see :func:`study.inference.ties.least_as_large`; a statistic that is NaN has no p-value.
+    """
+    observed = np.asarray(statistic, dtype=float)
+    as_large = len(largest) - np.searchsorted(np.sort(largest), least_as_large(observed), side="left")
+    return np.where(np.isnan(observed), np.nan, (1 + as_large) / (1 + len(largest)))
 
 
 def statistic_draws(
@@ -103,7 +107,7 @@ def statistic_draws(
 
     A draw of term k is sum_c w_c s_ck over a standard error, with s the sums by cluster and w the weights; all
     terms have the same weights, so that draws are correlated as the terms' errors are. The draws do not depend
-    on the size of the blocks; they are in single precision.
+    on the size of the blocks.
 
     The standard error is that of the sample, sqrt(sum_c s_ck^2), as in Callaway and Sant'Anna (2021); or with
     ``errors="drawn"`` the draw's own, sqrt(G / (G-1) sum_c (w_c s_ck - mean_c w_c s_ck)^2), the percentile-t
@@ -121,8 +125,8 @@ def statistic_draws(
     if len(sums) < 2 and errors == "drawn":
         raise QuestionError("Multiplier bootstrap: there is one cluster, so no draw has a standard error.")
     distribution(weights)
-    scaled = (sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))).astype(np.float32)
-    at_once = max(1, min(draws, BITS_AT_ONCE // len(scaled)))
+    scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
+    at_once = max(1, min(draws, NUMBERS_AT_ONCE // len(scaled)))
     blocks = [min(at_once, draws - start) for start in range(0, draws, at_once)]
     rng = np.random.default_rng(seed)
     signs = weights == "rademacher"
@@ -138,11 +142,11 @@ def _sign_draws(scaled: FloatArray, blocks: list[int], rng: np.random.Generator)
     """Yield sums over clusters with random signs, a bit a sign, and of their squares, which are one."""
     total = scaled.sum(axis=0)
     in_bytes = 4 * -(-len(scaled) // 32)  # whole words, so that the signs do not depend on the draws at once
-    bits = np.empty((blocks[0], len(scaled)), dtype=np.float32)
+    bits = np.empty((blocks[0], len(scaled)))
     for size in blocks:
         drawn = np.frombuffer(rng.bytes(size * in_bytes), dtype=np.uint8).reshape(size, in_bytes)
         bits[:size] = np.unpackbits(drawn, axis=1, count=len(scaled))
-        with one_thread():  # in single precision the number of threads would show
+        with one_thread():  # with more it would show how many they are
             sums = 2 * (bits[:size] @ scaled) - total
         yield sums, np.ones_like(sums)
 
@@ -152,7 +156,7 @@ def _weight_draws(
 ) -> Iterator[Drawn]:
     """Yield sums over clusters with random weights, and sums of their squares."""
     values, cumulative = _DISTRIBUTIONS[weights]
-    values, squared = values.astype(np.float32), scaled**2
+    squared = scaled**2
     for size in blocks:
         which = np.searchsorted(cumulative, rng.random((size, len(scaled))), side="right")
         with one_thread():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import QuestionError
+from study.inference.ties import least_as_large
 from study.panel import FloatArray
 from study.threads import one_thread
 
@@ -23,7 +24,6 @@ Order = NDArray[np.int64]
 Statistic = Callable[[Order], float]
 Kind = Literal["t", "estimate"]
 
-TIE = 1e-9
 AT_ONCE = 25
 BINS = 40
 TAIL = 0.005
@@ -224,7 +224,9 @@ def randomization_test(
     exact = ways <= permutations
     orders = every_order(groups, dated) if exact else drawn_orders(groups, permutations, seed)
     drawn = np.array(_statistics(statistic, orders, jobs, progress))
-    extreme = int(np.sum(~(np.abs(drawn) < abs(observed) * (1 - TIE))))
+    size = np.abs(drawn)
+    typical = float(np.median(size[~np.isnan(size)])) if not np.isnan(size).all() else 0.0
+    extreme = int(np.sum(~(size < least_as_large(abs(observed), typical))))
     p_value = extreme / len(drawn) if exact else (1 + extreme) / (1 + len(drawn))
     return Randomization(observed, p_value, len(drawn), exact, drawn)
 

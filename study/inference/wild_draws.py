@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from study.inference.multipliers import Weights, distribution
+from study.inference.ties import TIE, least_as_large
 from study.normal_equations import Jackknife, Target
 from study.panel import FloatArray
 
 Kind = Literal["C", "S", "V", "B"]
 
 NUMBERS_AT_ONCE = 2**16  # small arrays stay in the cache
-TIE = 1e-9
 NOTHING = 1e-22
 ROOT = 1e-9
 
@@ -93,7 +93,7 @@ class Drawn:
         theirs = delta**2 * (self.d0 + delta * (2 * self.d1 + delta * self.d2))
         if strict:
             return float(np.mean(ours > theirs * (1 + TIE)))
-        return self._share(ours >= theirs * (1 - TIE))
+        return self._share(ours >= least_as_large(theirs))
 
     def p_value_far_away(self, *, strict: bool = False) -> float:
         """Return the p-value of a null infinitely far from the estimate."""
@@ -101,7 +101,7 @@ class Drawn:
         ours = self.n1**2 * self.square
         if strict:
             return float(np.mean(still & (ours > self.d0 * (1 + TIE))))
-        return self._share(still & (ours >= self.d0 * (1 - TIE)))
+        return self._share(still & (ours >= least_as_large(self.d0)))
 
     def _share(self, extreme: Any) -> float:
         more = 0 if self.whole else 1

@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.path import Path
 
 # Okabe and Ito's colours and two lighter blues, which colour-blind readers can tell apart, of unlike shade in grey
 # print too: COLOUR, SECOND, THIRD and BAND are a tenth of the way from black to white apart, or more.
@@ -34,6 +37,9 @@ STYLE: Any = {
 # In inches, as printed: a figure of the usual width takes seven tenths of the paper's text, a full one all of it.
 WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45
+# Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
+# rounds.
+DECIMALS = 2
 
 
 class Series(NamedTuple):
@@ -77,7 +83,79 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
     with styled():
         from matplotlib.figure import Figure
 
-        yield Figure(figsize=(width, height), layout="constrained")
+        class Rounded(Figure):
+            """A figure whose coordinates have no more decimals than can be seen."""
+
+            def draw(self, renderer: Any) -> None:
+                rounding: Any = _Rounding(renderer)
+                super().draw(rounding)
+
+        yield Rounded(figsize=(width, height), layout="constrained")
+
+
+class _Rounding:
+    """A renderer that hands coordinates on to another one, rounded to :data:`DECIMALS`."""
+
+    def __init__(self, renderer: Any) -> None:
+        self._renderer = renderer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._renderer, name)
+
+    def draw_path(self, gc: Any, path: Path, transform: Any, face: Any = None) -> None:
+        self._renderer.draw_path(_clipped(gc), *_placed(path, transform), face)
+
+    def draw_markers(
+        self, gc: Any, marker: Path, marker_transform: Any, path: Path, transform: Any, face: Any = None
+    ) -> None:
+        self._renderer.draw_markers(_clipped(gc), marker, marker_transform, *_placed(path, transform), face)
+
+    def draw_path_collection(
+        self,
+        gc: Any,
+        transform: Any,
+        paths: Any,
+        transforms: Any,
+        offsets: Any,
+        offset_transform: Any,
+        *how: Any,
+        **more: Any,
+    ) -> None:
+        each = [
+            _placed(*pair)[0]
+            for pair in self._renderer._iter_collection_raw_paths(transform, paths, transforms)
+        ]
+        places = np.round(offset_transform.transform(offsets), DECIMALS)
+        same = _identity()
+        self._renderer.draw_path_collection(
+            _clipped(gc), same, each, np.empty((0, 3, 3)), places, same, *how, **more
+        )
+
+    def draw_text(self, gc: Any, x: float, y: float, *what: Any, **more: Any) -> None:
+        self._renderer.draw_text(_clipped(gc), round(x, DECIMALS), round(y, DECIMALS), *what, **more)
+
+
+def _identity() -> Any:
+    from matplotlib.transforms import IdentityTransform
+
+    return IdentityTransform()
+
+
+def _placed(path: Path, transform: Any) -> tuple[Path, Any]:
+    """Return a path at its rounded coordinates on the page, and the transform that leaves it there."""
+    placed = transform.transform_path(path).deepcopy()
+    placed.vertices = np.round(placed.vertices, DECIMALS)
+    return placed, _identity()
+
+
+def _clipped(gc: Any) -> Any:
+    """Return a graphics context with the rectangle that it clips to rounded."""
+    from matplotlib.transforms import Bbox
+
+    rectangle = gc.get_clip_rectangle()
+    if rectangle is not None:
+        gc.set_clip_rectangle(Bbox(np.round(rectangle.get_points(), DECIMALS)))
+    return gc
 
 
 def drawn(figure: Figure, kind: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from study.designs import find_design
+from study.digits import significant
 from study.errors import DataError
 from study.results import Result, Results, Term
 
@@ -30,12 +32,15 @@ COLUMNS = (
     "seed",
     "panel_checksum",
     "tolerance",
+    "draws",
 )
 KEY = ["event", "outcome", "scale", "label", "term"]
-EXACT = ["design", "options", "question", "n_units", "n_obs", "clusters", "seed", "panel_checksum"]
+EXACT = ["design", "options", "question", "n_units", "n_obs", "clusters", "seed", "panel_checksum", "draws"]
 
 # Relative to the larger of the value and its standard error, by class of computation.
-TOLERANCES = {"closed form": 1e-8, "iterative": 1e-6, "machine learning": 0.05}
+TOLERANCES = {"deterministic": 1e-6, "machine learning": 0.05}
+# A p-value that counts draws may count so many more or fewer, such as one that a learner's rounding moves.
+SIMULATED, DRAWS_APART = "simulated", 2
 
 
 class Difference(NamedTuple):
@@ -54,14 +59,14 @@ class Difference(NamedTuple):
 
 
 def record(results: Results) -> pd.DataFrame:
-    """Return one row an estimate, in the order of the tables."""
+    """Return one row an estimate, in the order of the tables, with the digits that are meant."""
     rows = [row for result in results.values() for row in _rows(result)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def record_file(table: pd.DataFrame) -> bytes:
-    """Return the record as CSV with 17 significant digits, which read back to the same numbers."""
-    return table.to_csv(index=False, lineterminator="\n", float_format="%.17g").encode()
+    """Return the record as CSV, whose numbers read back to the same."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def read_record(path: Path) -> pd.DataFrame:
@@ -97,7 +102,7 @@ def read_record(path: Path) -> pd.DataFrame:
 
 
 def differences(recorded: pd.DataFrame, fresh: pd.DataFrame) -> list[Difference]:
-    """Compare two records: text exactly, numbers within the tolerance of their class."""
+    """Compare two records: text exactly, numbers within the tolerance of their class, simulated ones by draws."""
     fresh = pd.read_csv(_buffer(fresh), keep_default_na=False, dtype=str)
     for column in ("estimate", "std_error"):
         fresh[column] = pd.to_numeric(fresh[column], errors="coerce")
@@ -116,11 +121,20 @@ def differences(recorded: pd.DataFrame, fresh: pd.DataFrame) -> list[Difference]
             if str(old[column]) != str(new[column])
         ]
         for column in ("estimate", "std_error"):
-            scale = max(abs(new[column]), new["std_error"] if new["std_error"] == new["std_error"] else 0.0)
-            apart = abs(old[column] - new[column]) > TOLERANCES[new["tolerance"]] * scale
-            if apart or pd.isna(old[column]) != pd.isna(new[column]):
+            if _apart(old, new, column) or pd.isna(old[column]) != pd.isna(new[column]):
                 found.append(Difference(_where(key), column, f"{old[column]:.10g}", f"{new[column]:.10g}"))
     return found
+
+
+def _apart(old: pd.Series, new: pd.Series, column: str) -> bool:
+    """Say whether a number of two rows of one estimate differs by more than its class allows."""
+    distance = abs(old[column] - new[column])
+    if new["tolerance"] == SIMULATED:
+        return bool(distance * (1 + int(new["draws"])) > DRAWS_APART + 0.5)
+    error = new["std_error"]
+    return bool(
+        distance > TOLERANCES[new["tolerance"]] * max(abs(new[column]), 0.0 if pd.isna(error) else error)
+    )
 
 
 def _rows(result: Result) -> Iterator[tuple[object, ...]]:
@@ -131,17 +145,23 @@ def _rows(result: Result) -> Iterator[tuple[object, ...]]:
         if not _is_reference(term):
             yield _row(result, term.term, term.estimate, term.std_error)
     if result.randomization is not None:
-        yield _row(result, "randomization p-value", result.randomization.p_value, float("nan"))
+        test = result.randomization
+        drawn = None if test.exact else test.permutations
+        yield _row(result, "randomization p-value", test.p_value, draws=drawn)
     if result.pre_test.rank:
-        yield _row(result, "pre-period joint p-value", result.pre_test.p_value, float("nan"))
-        yield _row(result, "pre-period largest-t p-value", result.pre_test.p_largest, float("nan"))
+        yield _row(result, "pre-period joint p-value", result.pre_test.p_value)
+        largest = result.pre_test.p_largest
+        yield _row(result, "pre-period largest-t p-value", largest, draws=result.task.band_draws)
 
 
 def _is_reference(term: Term) -> bool:
     return term.std_error != term.std_error
 
 
-def _row(result: Result, term: str, estimate: float, std_error: float) -> tuple[object, ...]:
+def _row(
+    result: Result, term: str, estimate: float, std_error: float = math.nan, *, draws: int | None = None
+) -> tuple[object, ...]:
+    """Return the row of an effect, or of a p-value that counts draws where their number is given."""
     task = result.task
     question = {k: v for k, v in vars(task.question).items() if k not in ("outcome", "event", "scale")}
     if task.question.instrument is None:  # records are older than instruments
@@ -155,14 +175,15 @@ def _row(result: Result, term: str, estimate: float, std_error: float) -> tuple[
         json.dumps(result.options, sort_keys=True),
         json.dumps(question, sort_keys=True),
         term,
-        estimate,
-        std_error,
+        significant(estimate, beside=std_error),
+        significant(std_error),
         result.n_units,
         result.n_obs,
         result.n_clusters,
         task.seed,
         result.panel_checksum,
-        "machine learning" if find_design(task.row.name).draws else "closed form",
+        SIMULATED if draws else "machine learning" if find_design(task.row.name).draws else "deterministic",
+        draws or "",
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple, get_args
 
+from study.digits import significant
 from study.errors import unknown
 from study.report.latex import escape, needs_other_fonts, one_line, render
 
@@ -27,6 +28,8 @@ OTHER_FONTS = b"""\
 % the package fontspec a font that has them.
 """
 MINUS = "\N{MINUS SIGN}"
+# Significant digits of a number that are more than rounding.
+MEANT = 11
 
 
 class Number(NamedTuple):
@@ -41,7 +44,8 @@ class Number(NamedTuple):
         """The number as it is printed, with a hyphen for minus; never minus zero."""
         if math.isnan(self.value):
             return ""
-        shown = f"{round(self.value, self.digits) + 0.0:.{self.digits}f}"
+        value = significant(self.value, MEANT)  # a half as it is meant, not as it was added up
+        shown = f"{round(value, self.digits) + 0.0:.{self.digits}f}"
         return f"({shown})" if self.bracketed else shown
 
 

@@ -31,6 +31,8 @@ def by_loops(sample: Sample, method: str) -> dict[tuple[float, float], float]:
                 np.isinf(first) if q.comparison == "never_treated" else first > max(t, base) + q.anticipation
             )
             used = ~np.isnan(change) & ((first == g) | late)
+            if not (used & (first == g)).any() or not (used & late & (first != g)).any():
+                continue
             x = sm.add_constant(sample.x_baseline[used], has_constant="add")
             d, w, dy = (first == g)[used], sample.weights[used], change[used]
             m = np.zeros(len(d))
@@ -66,6 +68,45 @@ def test_equals_plain_loops_on_a_panel_with_gaps(options: dict[str, Any], method
     keys = list(zip(fit.cohort[~fit.reference], fit.period[~fit.reference], strict=True))
     assert set(keys) == set(slow)
     np.testing.assert_allclose(fit.effect[~fit.reference], [slow[key] for key in keys], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
+@pytest.mark.parametrize("covariates", [(), ("x1",)])
+@pytest.mark.parametrize("more", [{}, {"base": "varying", "anticipation": 1, "weights": "size"}], ids=str)
+def test_pairs_are_of_the_same_units_where_whole_cohorts_are_unseen_in_some_periods(
+    more: dict[str, Any], covariates: tuple[str, ...], method: str
+) -> None:
+    for seed in range(3):
+        panel = simulated.panel(n=120, seed=seed)
+        y, dates = panel.outcomes["y"].copy(), np.array([4, 6, 7, np.nan])
+        for g, t in np.argwhere(np.random.default_rng(seed).random((4, 8)) < 0.2):
+            y[np.nan_to_num(panel.first_treated["event"]) == np.nan_to_num(dates[g]), t] = np.nan
+        question = Question("y", "event", covariates=covariates, **more)
+        sample = question.sample(replace(panel, outcomes={"y": y}))
+        fit = find_design("callaway_santanna")(sample, method=method)
+        slow = by_loops(sample, method)
+        keys = list(zip(fit.cohort[~fit.reference], fit.period[~fit.reference], strict=True))
+        assert set(keys) == set(slow)
+        np.testing.assert_allclose(fit.effect[~fit.reference], [slow[key] for key in keys], rtol=0, atol=1e-9)
+        simulated.check_influence(
+            sample, lambda s: find_design("callaway_santanna")(s, method=method), units=2
+        )
+
+
+def test_a_cohort_unseen_at_the_base_is_no_comparison_unit() -> None:
+    y = np.array([[0, 0, 5], [0, 1, 5], [10, np.nan, 10], [0, 0, 0], [0, 0, 0]], dtype=float)
+    panel = Panel(
+        name="five",
+        units=np.array(["a", "a2", "b", "n1", "n2"]),
+        periods=np.arange(1, 4),
+        outcomes={"y": y},
+        covariates={},
+        first_treated={"event": np.array([2, 2, 3, np.nan, np.nan])},
+        treatment={},
+        attributes={},
+    )
+    fit = estimate(panel, Question("y", "event", min_cohort_size=1))
+    assert fit.effect[fit.terms.index("ATT(2,2)")] == pytest.approx(0.5, abs=1e-12)
 
 
 @pytest.mark.parametrize("method", ["dr", "ipw", "reg"])

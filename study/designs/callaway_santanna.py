@@ -156,15 +156,17 @@ class _Found(NamedTuple):
 def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray | None) -> _Found:
     """Estimate all terms from sums by cohort and period, where who is seen does not hang on the period."""
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
+    seen = means.weight > 0
+    both = [seen[:, cells.now], seen[:, cells.base]]
     compared = compared_with(sample, cells, means.dates)
+    if sample.question.missing != "cells":
+        compared = compared & both[0] & both[1]
     layout, collinear = Layout(group, cells.now, cells.base, compared), np.zeros(len(each), dtype=bool)
     if x is None:
         gaps = cohort_gaps(means, layout)
     else:
         gaps, identified = regression_gaps(means, layout, x)
         collinear = ~identified & ~cells.reference
-    seen = means.weight > 0
-    both = [seen[:, cells.now], seen[:, cells.base]]
     reasons = dict.fromkeys(map(int, np.flatnonzero(collinear)), COLLINEAR_COMPARISON) | unseen(
         both[0][group, each] & both[1][group, each],
         np.any(compared & both[0], axis=0) & np.any(compared & both[1], axis=0),

@@ -97,7 +97,7 @@ def callaway_santanna(
     x, adjustment = _matrix(sample), _Adjustment(method, variance == "drdid")
     cohorts, notes = cohorts_with_base(sample)
     cells = cells_of(sample, cohorts)
-    means = cohort_means(sample)
+    means = cohort_means(sample, levels_apart=True)
     pairs = sample.question.missing != "cells"
     by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
     found = _from_means(sample, means, cells, x) if by_means else _from_units(sample, cells, x, adjustment)
@@ -269,6 +269,8 @@ def _adjusted(
     treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
     early = np.concatenate([treated, compared])
     outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
+    if np.array_equal(rows, early) and not how.as_drdid:
+        outcome -= np.tile(y[c.base[k], rows], 2)
     post = np.arange(len(outcome)) < len(rows)
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])

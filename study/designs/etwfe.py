@@ -247,6 +247,7 @@ def _fit(sample: Sample, means: CohortMeans, cell: _Cell, effects: str, family: 
         sample.weights,
         features=features,
         unit_effects=effects == "unit",
+        group_effects=effects == "cohort",
         family=family,
     )
     return _Model(fit, regressors, features, groups, effects == "unit")

@@ -220,6 +220,11 @@ def left_out(cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str])
     ]
 
 
+def told(cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
+    """Return one note for each cohort and thing said, on cells that are kept."""
+    return [note.replace(" left out:", ":") for note in left_out(cohort, period, what)]
+
+
 def events_on_one(times: FloatArray, size: NDArray[np.int64]) -> list[str]:
     """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
     return [

@@ -15,6 +15,7 @@ from study.cohorts import (
     left_out,
     refuse_single_units,
     rests_on_one,
+    told,
 )
 from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
@@ -118,7 +119,7 @@ def etwfe(
         cell = cell._replace(empty=empty)
         outcome = sample.question.outcome
         why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
-        notes += _told(cell, dict.fromkeys(map(int, np.flatnonzero(empty)), why))
+        notes += told(cell.cohort, cell.period, dict.fromkeys(map(int, np.flatnonzero(empty)), why))
     model = _fit(regressed, means, cell, effects, family)
     if family == "gaussian":
         estimated = _linear(used, means, cell, model, variance)
@@ -205,11 +206,6 @@ class _Att(NamedTuple):
     untreated_influence: Influence
     estimable: NDArray[np.bool_]
     form: LinearForm | None = None
-
-
-def _told(cell: _Cell, reasons: dict[int, str]) -> list[str]:
-    """Return notes on cells that are kept."""
-    return [note.replace(" left out:", ":") for note in left_out(cell.cohort, cell.period, reasons)]
 
 
 def _sets(means: CohortMeans, cell: _Cell) -> Cells:

@@ -68,9 +68,9 @@ def aggregate(
     if kind == "treated":
         return _single(estimate, to, _post(estimate), by_share=True)
     if kind == "cohort":
-        groups = _apply(estimate, _cohorts(estimate))
+        groups = _apply(estimate, _cohorts(estimate), to)
         return groups if to == "cohort" else _single(groups, to, _observed(groups), by_share=True)
-    groups = _apply(estimate, _calendar(estimate))
+    groups = _apply(estimate, _calendar(estimate), to)
     return groups if to == "calendar" else _single(groups, to, _observed(groups), by_share=False)
 
 
@@ -78,7 +78,7 @@ def event_effects(estimate: Estimate, balance: int | None = None) -> Estimate:
     """Average an estimate's effects over cohorts, for each event time; one by event time is what it is."""
     if estimate.estimand is Estimand.EVENT_TIME_ATT:
         return estimate
-    return _apply(estimate, _event_times(estimate, balance))
+    return _apply(estimate, _event_times(estimate, balance), "event")
 
 
 def _observed(estimate: Estimate) -> Cells:
@@ -117,13 +117,15 @@ def _calendar(estimate: Estimate) -> list[_Average]:
 
 
 def _single(estimate: Estimate, term: str, cells: Cells, *, by_share: bool) -> Estimate:
-    if not cells.any():
-        raise QuestionError(f"{estimate.design}: no treated period is observed, so {term} cannot be formed.")
-    return _apply(estimate, [_Average(term, cells, by_share)])
+    return _apply(estimate, [_Average(term, cells, by_share)] if cells.any() else [], term)
 
 
-def _apply(estimate: Estimate, averages: Sequence[_Average]) -> Estimate:
-    """Average effects and untreated means with the same weights."""
+def _apply(estimate: Estimate, averages: Sequence[_Average], to: str) -> Estimate:
+    """Average effects and untreated means with the same weights; ``to`` is what was asked for."""
+    if not averages:
+        raise QuestionError(
+            f'{estimate.design}: no period that it averages is observed, so "{to}" cannot be formed.'
+        )
     cells = np.stack([a.cells for a in averages], axis=1)
     by_share = np.array([a.by_share for a in averages]) & (cells.sum(axis=0) > 1)
     parts = np.where(cells, np.where(by_share, _shares(estimate)[:, None], 1.0), 0.0)

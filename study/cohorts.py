@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,12 @@ class CohortMeans:
         How many units are seen.
     values : Values, of p = T + 1 or 2 T columns
         By unit: the weighted deviations from the mean of the group by period, zero where not seen, then the
-        unit's weight, or where units of a group differ in when they are seen, its weight in each period.
+        unit's weight, zero if it is never seen, or where units of a group differ in when they are seen, its weight
+        in each period.
     whole : bool
-        Whether in each period all units of a group are seen, or none of them.
+        Whether in each period all units of a group that are ever seen are seen, or none of them.
+    level : CohortMeans, optional
+        Where they are taken from what is above: the units' first observed outcomes, as the means of one period.
     """
 
     n_units: int
@@ -45,25 +48,34 @@ class CohortMeans:
     seen: NDArray[np.int64]
     values: Values
     whole: bool
+    level: CohortMeans | None = None
 
     def influence(self, of_deviation: FloatArray, of_weight: FloatArray) -> Influence:
-        """Return the influence with given coefficients of deviations and of weights, shapes (G, T, K)."""
+        """Return the influence with given coefficients of deviations and of weights, shapes (G, T, K).
+
+        Levels that are apart have no part in it.
+        """
         if self.whole:
             of_weight = np.einsum("gtk,gt->gk", of_weight, self.seen > 0)[:, None]
         maps = np.concatenate([of_deviation, of_weight], axis=1)
         return Influence.by_group(self.n_units, self.values, maps)
 
-    def pooled(self, cells: Cells) -> tuple[FloatArray, Influence]:
+    def pooled(self, cells: Cells | NDArray[np.int64]) -> tuple[FloatArray, Influence]:
         """Return the mean over each set of cells, with its influence; cells has shape (G, T, K).
 
-        NaN where nobody is seen.
+        A set may count a cell several times. NaN where nobody is seen.
         """
         weight = self.weight[:, :, None] * cells
         total = weight.sum(axis=(0, 1))
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.einsum("gt,gtk->k", self.mean, weight) / total
             per_unit = self.n_units * cells / total
-            return mean, self.influence(per_unit, per_unit * (self.mean[:, :, None] - mean))
+            influence = self.influence(per_unit, per_unit * (self.mean[:, :, None] - mean))
+        if self.level is None:
+            return mean, influence
+        times = (cells * (self.seen > 0)[:, :, None]).sum(axis=1, keepdims=True)
+        level, of_level = self.level.pooled(times)
+        return mean + level, influence + of_level
 
     def membership(self, cells: Cells) -> Influence:
         """Return each unit's weight in each set of cells, shape (n, K)."""
@@ -84,14 +96,43 @@ class CohortMeans:
         return found
 
 
-def cohort_means(sample: Sample, y: FloatArray | None = None) -> CohortMeans:
-    """Return the means of an outcome, the sample's own if none is given, by group and period."""
-    dates, rows = sample.groups
+def cohort_means(sample: Sample, y: FloatArray | None = None, *, levels_apart: bool = False) -> CohortMeans:
+    """Return the means of an outcome, the sample's own if none is given, by group and period.
+
+    With ``levels_apart`` each unit's first observed outcome is taken out first, so that changes keep their digits
+    where levels dwarf them, if the units of each group are seen in the same periods. Cells of repeated
+    cross-sections that lack a group in some periods are compared in levels, which then do not cancel.
+    """
     outcome = sample.y if y is None else y
-    blocks = [outcome[members] for members in rows]
+    blocks = [outcome[members] for members in sample.groups[1]]
     unseen = [np.isnan(block) for block in blocks]
-    whole = all(bool(np.all(u == u[0])) for u in unseen)
-    n_periods = outcome.shape[1]
+    gaps = [_gaps_of_all(u) for u in unseen]
+    whole = all(gap is not None for gap in gaps)
+    in_levels = sample.question.missing == "cells" and any(u.any() for u in unseen)
+    level = None
+    if levels_apart and whole and not in_levels:
+        start = [0 if gap is None else int(gap.argmin()) for gap in gaps]
+        first = [block[:, at : at + 1].copy() for block, at in zip(blocks, start, strict=True)]
+        for block, own in zip(blocks, first, strict=True):
+            block -= own
+        level = _means(sample, first, [np.isnan(own) for own in first], whole)
+    return replace(_means(sample, blocks, unseen, whole), level=level)
+
+
+def _gaps_of_all(unseen: Cells) -> Cells | None:
+    """Return when the units of a group that are ever seen are not, shape (T,), or None where they differ in it."""
+    if not unseen.any():
+        return unseen[0]
+    rows = unseen[~unseen.all(axis=1)]
+    if not len(rows):
+        return unseen[0]
+    return rows[0] if np.all(rows == rows[0]) else None
+
+
+def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole: bool) -> CohortMeans:
+    """Return the means of outcomes by group, shapes (m_g, T), in which it sets what is not seen to zero."""
+    dates, rows = sample.groups
+    n_periods = blocks[0].shape[1]
     mean, weight = np.zeros((2, len(dates), n_periods))
     count = np.zeros(mean.shape, dtype=np.int64)
     values = []
@@ -100,8 +141,8 @@ def cohort_means(sample: Sample, y: FloatArray | None = None) -> CohortMeans:
         marks = w[:, None]
         if u.any():
             block[u] = 0.0
-            marks = marks if whole else marks * ~u
-            weight[g] = w @ ~u
+            marks = marks * ~u.all(axis=1, keepdims=True) if whole else marks * ~u
+            weight[g] = marks.sum(axis=0) * ~u.all(axis=0)
         else:
             weight[g] = w.sum()
             marks = marks if whole else np.broadcast_to(marks, block.shape)
@@ -109,7 +150,7 @@ def cohort_means(sample: Sample, y: FloatArray | None = None) -> CohortMeans:
         mean[g] = np.divide(w @ block, weight[g], out=np.zeros(n_periods), where=weight[g] > 0)
         value = np.empty((len(w), n_periods + marks.shape[1]))
         np.subtract(block, mean[g], out=value[:, :n_periods])
-        if not whole or not np.all(w == 1):
+        if u.any() or not np.all(w == 1):
             value[:, :n_periods] *= marks
         value[:, n_periods:] = marks
         values.append(value)
@@ -177,6 +218,11 @@ def left_out(cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str])
         f"left out: {why}"
         for g, why in kinds
     ]
+
+
+def told(cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
+    """Return one note for each cohort and thing said, on cells that are kept."""
+    return [note.replace(" left out:", ":") for note in left_out(cohort, period, what)]
 
 
 def events_on_one(times: FloatArray, size: NDArray[np.int64]) -> list[str]:

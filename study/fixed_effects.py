@@ -22,6 +22,7 @@ from study.group_sums import (
     group_data,
     least_squares,
     less_fitted,
+    less_levels,
     marks,
     n_seen,
     poisson_sums,
@@ -116,6 +117,7 @@ def regress(
     features: FloatArray | None = None,
     varying: FloatArray | None = None,
     unit_effects: bool = True,
+    group_effects: bool = False,
     family: Family = "gaussian",
 ) -> Regression:
     """Regress an outcome on regressors by group and period, with or without unit effects.
@@ -133,6 +135,8 @@ def regress(
     varying : ndarray, shape (n, T, q), optional
         Regressors by unit and period.
     unit_effects : bool
+    group_effects : bool
+        Whether the terms have a constant for each group, times the features.
     family : {"gaussian", "poisson"}
         Least squares, or Poisson quasi-likelihood with a logarithmic link.
 
@@ -151,6 +155,10 @@ def regress(
     features = np.ones((n, 1)) if features is None else features
     varying = np.empty((n, n_periods, 0)) if varying is None else varying
     groups = [group_data(y, weights, features, varying, members) for members in rows]
+    if family == "gaussian":
+        # A constant of the group takes in its units' levels where all of them are seen in the same periods.
+        alike = [group_effects and len(group.seen) == 1 for group in groups]
+        groups = [less_levels(g) if unit_effects or a else g for g, a in zip(groups, alike, strict=True)]
     n_obs = int(sum(marks(group).sum() for group in groups))
     coefficient, nuisance = _start(groups, terms, varying.shape[2], unit_effects, family)
     states = _states(groups, terms, coefficient, nuisance, unit_effects, family)

@@ -26,7 +26,10 @@ class Layout(NamedTuple):
 
 
 class Gaps(NamedTuple):
-    """The change of a group less the change of those it is compared with, shape (K,); NaN without one of them."""
+    """The change of a group less the change of those it is compared with, shape (K,); NaN without one of them.
+
+    Zero where both periods are the same.
+    """
 
     estimate: FloatArray
     influence: Influence
@@ -53,6 +56,8 @@ def cohort_gaps(means: CohortMeans, layout: Layout) -> Gaps:
             of_deviation[layout.group, at, each] += sign * means.n_units / weight[layout.group, each]
             of_deviation[:, at, each] -= sign * means.n_units * share
             of_weight[:, at, each] -= sign * means.n_units * share * (mean - theirs)
+    reference = layout.now == layout.base
+    estimate[reference] = of_deviation[:, :, reference] = of_weight[:, :, reference] = 0.0
     return Gaps(estimate, means.influence(of_deviation, of_weight))
 
 

@@ -58,6 +58,17 @@ def group_data(
     return Group(here, (~missing).astype(float), weights[members], features[members], z)
 
 
+def less_levels(group: Group) -> Group:
+    """Take each unit's first observed outcome from its outcomes, in place.
+
+    Where what is constant in time explains nothing, levels change nothing but the digits that are left for the rest.
+    """
+    first = group.y[np.arange(len(group.y)), group.seen.argmax(axis=1)][:, None]
+    y = group.y
+    y -= first if np.all(group.seen == 1) else first * group.seen
+    return group
+
+
 def some_units(group: Group, which: NDArray[np.int64]) -> Group:
     """Return the group of some of its units."""
     seen = group.seen if len(group.seen) == 1 else group.seen[which]

@@ -10,6 +10,7 @@ from study.errors import QuestionError
 from study.learners.problem import IntArray
 from study.panel import FloatArray
 from study.question import Sample
+from study.sampling import first_observed
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,9 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     ends = (sample.y[:, :before], sample.y[:, -after:])
     seen = [~np.isnan(end) for end in ends]
     unit = np.flatnonzero(seen[0].any(axis=1) & seen[1].any(axis=1))
+    level = first_observed(ends[0][unit])
     at_start, at_end = (
-        np.nan_to_num(end[unit]).sum(axis=1) / there[unit].sum(axis=1)
+        np.nansum(end[unit] - level[:, None], axis=1) / there[unit].sum(axis=1)
         for end, there in zip(ends, seen, strict=True)
     )
     treated = (start[unit] <= periods[-1]).astype(float)
@@ -82,8 +84,8 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     return LongChange(
         unit,
         at_end - at_start,
-        at_start,
-        at_end,
+        at_start + level,
+        at_end + level,
         treated,
         sample.x_baseline[unit],
         notes,

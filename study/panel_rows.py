@@ -54,6 +54,7 @@ def transformed(sample: Sample, approach: Approach) -> Transformed:
     rows = levels(sample)
     both = partial(unit_and_period_effects, unit=rows.unit)
     if approach == "within":
+        rows = rows._replace(outcome=rows.outcome - rows.outcome[np.searchsorted(rows.unit, rows.unit)])
         return Transformed(rows, both, both, lambda m_hat: m_hat)
     # d_bar_i - m_bar_i is added to m, so that what is left of treatment has mean zero in each unit.
     mundlak = partial(_with_unit_means, rows)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import Cells, cohort_means
+from study.cohorts import Cells
 from study.errors import QuestionError
 from study.question import Sample
 
@@ -59,12 +59,11 @@ def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[n
     empty : ndarray of bool, shape (K,)
         Which sets were taken out.
     """
-    means = cohort_means(sample)
-    total = means.mean * means.weight
-    empty = (np.einsum("gt,gtk->k", total, cells) == 0) & np.any(
-        cells & (means.seen > 0)[:, :, None], axis=(0, 1)
-    )
-    out = np.any(cells & empty, axis=2) | (total.sum(axis=0) == 0)
+    members = sample.groups[1]
+    seen = np.stack([sample.observed[rows].any(axis=0) for rows in members])
+    some = np.stack([np.any(sample.y[rows] > 0, axis=0) for rows in members])
+    empty = ~np.any(cells & some[:, :, None], axis=(0, 1)) & np.any(cells & seen[:, :, None], axis=(0, 1))
+    out = np.any(cells & empty, axis=2) | ~some.any(axis=0)
     if not out.any():
         return sample, empty
     return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)), empty

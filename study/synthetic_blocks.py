@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,12 @@ class Block:
     def after(self) -> FloatArray:
         """Comparison outcomes from treatment on, shape (J, T1)."""
         return self.comparison[:, self.n_before :]
+
+    @property
+    def changes(self) -> Block:
+        """The block of changes since each unit's first period, for fits that unit levels do not move."""
+        treated, comparison = (y - y[:, :1] for y in (self.treated, self.comparison))
+        return replace(self, treated=treated, comparison=comparison)
 
     @property
     def n_cells(self) -> int:

@@ -21,6 +21,8 @@ NEAR_CERTAIN = 0.999
 TRIM_COMPARISON = 0.995
 STEPS = 100
 CONVERGED = 1e-12
+# Below this, relative to the size of covariates, a combination of them does not vary.
+DISTINCT = 1e-9
 
 
 class Unidentified(Exception):
@@ -28,10 +30,11 @@ class Unidentified(Exception):
 
 
 class Effect(NamedTuple):
-    """An estimate, and its influence by row or unit."""
+    """An estimate, its influence by row or unit, and how many comparison rows resemble no treated one."""
 
     estimate: FloatArray
     influence: FloatArray
+    unlike: int = 0
 
 
 def raw_gap(
@@ -105,7 +108,8 @@ def panel_att(
         If a regression is singular, or the propensity score does not exist or comes near one.
     """
     odds = None if method == "reg" else comparison_odds(treated, x, weights)
-    return _gap(change, np.ones(len(x), dtype=bool), treated, x, weights, method, odds)
+    made = _gap(change, np.ones(len(x), dtype=bool), treated, x, weights, method, odds)
+    return made._replace(unlike=0 if odds is None else odds.unlike)
 
 
 def repeated_att(
@@ -128,24 +132,86 @@ def repeated_att(
     odds = None if method == "reg" else comparison_odds(treated, x, weights)
     after = _gap(y, post, treated, x, weights, method, odds)
     before = _gap(y, ~post, treated, x, weights, method, odds, as_drdid=as_drdid)
-    return Effect(after.estimate - before.estimate, after.influence - before.influence)
+    unlike = 0 if odds is None else odds.unlike
+    return Effect(after.estimate - before.estimate, after.influence - before.influence, unlike)
 
 
 class Odds(NamedTuple):
-    """Propensity odds of comparison rows, shape (n,), and the influence of the logit coefficients, (n, p)."""
+    """Propensity odds of comparison rows, shape (n,), and the influence of the logit coefficients, (n, p).
+
+    ``unlike`` counts comparison rows that the covariates tell from all treated ones, whose odds are zero.
+    """
 
     odds: FloatArray
     influence: FloatArray
+    unlike: int = 0
 
 
 def comparison_odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
     """Return p(x) / (1 - p(x)) of comparison rows from a logit, zero where p reaches 0.995.
 
+    Where the logit does not exist since the covariates tell some comparison rows from all treated ones, the odds are
+    its limit: zero for those, and the logit's among the others.
+
     Raises
     ------
     Unidentified
-        If the maximum-likelihood logit does not exist, or a score reaches 0.999.
+        If there is no such limit, no comparison row is left in it, or a score reaches 0.999.
     """
+    try:
+        return _odds(treated, x, weights)
+    except Unidentified:
+        unlike = unlike_treated(treated, x)
+        like = ~unlike
+        if not unlike.any() or treated[like].all():
+            raise
+    # Some covariates may not vary in what is left: the logit is in those directions in which they do.
+    centred = x[like, 1:] - x[like, 1:].mean(axis=0)
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    varying = directions[sizes > DISTINCT * max(1.0, sizes.max(initial=0.0))]
+    reduced = np.column_stack([x[like, 0], x[like, 1:] @ varying.T])
+    found = _odds(treated[like], reduced, weights[like])
+    odds, influence = np.zeros(len(x)), np.zeros(x.shape)
+    odds[like] = found.odds
+    influence[like, 0], influence[like, 1:] = found.influence[:, 0], found.influence[:, 1:] @ varying
+    return Odds(odds, influence * (len(x) / len(reduced)), int(unlike.sum()))
+
+
+def unlike_treated(treated: Rows, x: FloatArray) -> Rows:
+    """Return which comparison rows some combination of covariates tells from all treated rows, which it puts at zero.
+
+    Such a combination d has x'd = 0 for the treated and x'd <= 0 for the others: along it the likelihood of a logit
+    grows for ever. Those below zero for one of them are found at once, by a linear program.
+    """
+    from scipy.optimize import linprog
+
+    rows, of_row = np.unique(x[~treated], axis=0, return_inverse=True)
+    away = rows @ _directions(x[treated])[1].T
+    away[np.abs(away) < DISTINCT] = 0.0
+    n, k = away.shape
+    told = np.zeros(n, dtype=bool)
+    if k and away.any():
+        program = linprog(
+            np.repeat([0.0, -1.0], [k, n]),
+            A_ub=np.hstack([away, np.eye(n)]),
+            b_ub=np.zeros(n),
+            bounds=[(None, None)] * k + [(0.0, 1.0)] * n,
+        )
+        told = program.x[k:] > 0.5
+    unlike = np.zeros(len(x), dtype=bool)
+    unlike[~treated] = told[of_row.reshape(-1)]
+    return unlike
+
+
+def _directions(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the directions in which rows differ from zero, and those in which none does, shapes (r, p), (p - r, p)."""
+    _, sizes, directions = np.linalg.svd(np.linalg.qr(x, mode="r"))
+    rank = int(np.sum(sizes > DISTINCT * sizes.max()))
+    return directions[:rank], directions[rank:]
+
+
+def _odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
+    """Return the odds from a logit that exists."""
     score = logit_scores(treated, x, weights)
     if score.max() >= NEAR_CERTAIN:
         raise Unidentified(f"no overlap, a propensity score reaches {NEAR_CERTAIN}")
@@ -243,9 +309,14 @@ def _gap(
     of_here = of_here / of_here.mean()
     m_1, m_0, influence = np.zeros((3, *y.shape))
     if method == "dr" and not here.all():
-        regression = _regression(y, treated & here, x, weights, "the treated units' regression")
+        # What does not vary among the treated of this period tells nothing of them, unless it does in the other.
+        spanned, null = _directions(x[treated & here])
+        own = x @ spanned.T if len(null) else x
+        if len(null) and np.abs(x[treated] @ null.T).max() > DISTINCT:
+            raise Unidentified("the covariates do not identify the treated units' regression")
+        regression = _regression(y, treated & here, own, weights, "the treated units' regression")
         m_1 = regression.fitted
-        influence += regression.influence((of_treated - of_here) @ x / n)
+        influence += regression.influence((of_treated - of_here) @ own / n)
     if method != "ipw":
         regression = _regression(y, ~treated & here, x, weights, "the comparison units' regression")
         m_0 = regression.fitted

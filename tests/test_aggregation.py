@@ -144,3 +144,15 @@ def test_tables_have_the_columns_that_users_expect(fit: Estimate) -> None:
     row = table.iloc[-1]
     assert row["statistic"] == pytest.approx(row["estimate"] / row["std_error"])
     assert row["conf_high"] - row["conf_low"] == pytest.approx(2 * 1.959963985 * row["std_error"])
+
+
+@pytest.mark.parametrize("kind", ["cohort", "calendar", *AVERAGES])
+def test_averages_without_an_observed_treated_period_are_refused_in_one_line(kind: str) -> None:
+    panel = simulated.panel(n=80)
+    y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
+    y[panel.periods >= first[:, None]] = np.nan
+    leads = estimate(replace(panel, outcomes={"y": y}), Question("y", "event"))
+    with pytest.raises(
+        QuestionError, match=f'^callaway_santanna: no period .* so "{kind}" cannot be formed.$'
+    ):
+        leads.aggregate(kind)

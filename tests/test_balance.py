@@ -340,8 +340,8 @@ def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
     )
     found = balance(question.sample(load_panel("cvpr")))
     fit = find_design("callaway_santanna")(question.sample(load_panel("cvpr")))
-    left_out = {note.split()[1] for note in fit.notes if "propensity score" in note}
-    assert {cohort for cohort, made in found.overlaps.items() if isinstance(made, str)} == left_out
+    apart = {note.split()[1] for note in fit.notes if "propensity" in note}
+    assert {cohort for cohort, made in found.overlaps.items() if isinstance(made, str)} == apart
     assert undefined_are_explained(found)
 
 

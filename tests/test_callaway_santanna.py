@@ -31,6 +31,8 @@ def by_loops(sample: Sample, method: str) -> dict[tuple[float, float], float]:
                 np.isinf(first) if q.comparison == "never_treated" else first > max(t, base) + q.anticipation
             )
             used = ~np.isnan(change) & ((first == g) | late)
+            if not (used & (first == g)).any() or not (used & late & (first != g)).any():
+                continue
             x = sm.add_constant(sample.x_baseline[used], has_constant="add")
             d, w, dy = (first == g)[used], sample.weights[used], change[used]
             m = np.zeros(len(d))
@@ -66,6 +68,45 @@ def test_equals_plain_loops_on_a_panel_with_gaps(options: dict[str, Any], method
     keys = list(zip(fit.cohort[~fit.reference], fit.period[~fit.reference], strict=True))
     assert set(keys) == set(slow)
     np.testing.assert_allclose(fit.effect[~fit.reference], [slow[key] for key in keys], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
+@pytest.mark.parametrize("covariates", [(), ("x1",)])
+@pytest.mark.parametrize("more", [{}, {"base": "varying", "anticipation": 1, "weights": "size"}], ids=str)
+def test_pairs_are_of_the_same_units_where_whole_cohorts_are_unseen_in_some_periods(
+    more: dict[str, Any], covariates: tuple[str, ...], method: str
+) -> None:
+    for seed in range(3):
+        panel = simulated.panel(n=120, seed=seed)
+        y, dates = panel.outcomes["y"].copy(), np.array([4, 6, 7, np.nan])
+        for g, t in np.argwhere(np.random.default_rng(seed).random((4, 8)) < 0.2):
+            y[np.nan_to_num(panel.first_treated["event"]) == np.nan_to_num(dates[g]), t] = np.nan
+        question = Question("y", "event", covariates=covariates, **more)
+        sample = question.sample(replace(panel, outcomes={"y": y}))
+        fit = find_design("callaway_santanna")(sample, method=method)
+        slow = by_loops(sample, method)
+        keys = list(zip(fit.cohort[~fit.reference], fit.period[~fit.reference], strict=True))
+        assert set(keys) == set(slow)
+        np.testing.assert_allclose(fit.effect[~fit.reference], [slow[key] for key in keys], rtol=0, atol=1e-9)
+        simulated.check_influence(
+            sample, lambda s: find_design("callaway_santanna")(s, method=method), units=2
+        )
+
+
+def test_a_cohort_unseen_at_the_base_is_no_comparison_unit() -> None:
+    y = np.array([[0, 0, 5], [0, 1, 5], [10, np.nan, 10], [0, 0, 0], [0, 0, 0]], dtype=float)
+    panel = Panel(
+        name="five",
+        units=np.array(["a", "a2", "b", "n1", "n2"]),
+        periods=np.arange(1, 4),
+        outcomes={"y": y},
+        covariates={},
+        first_treated={"event": np.array([2, 2, 3, np.nan, np.nan])},
+        treatment={},
+        attributes={},
+    )
+    fit = estimate(panel, Question("y", "event", min_cohort_size=1))
+    assert fit.effect[fit.terms.index("ATT(2,2)")] == pytest.approx(0.5, abs=1e-12)
 
 
 @pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
@@ -179,6 +220,72 @@ def test_a_covariate_that_does_not_vary_among_a_cell_s_units_is_left_out_by_coho
         QuestionError, match=r"no effect can be estimated: cohort 4 in 1, 2, 4, 5, 6, 7, 8 left"
     ):
         estimate(replace(panel, covariates={"only": only}), question)
+
+
+def told_apart(n: int = 120) -> Panel:
+    """Return a panel whose cohort 4 has all units on one side of a binary covariate, as others have not."""
+    panel = simulated.panel(n=n, seed=4)
+    side = np.random.default_rng(1).random(n) < 0.6
+    side[panel.first_treated["event"] == 4] = True
+    across = np.ones(len(panel.periods))
+    return replace(panel, covariates=dict(panel.covariates) | {"side": np.outer(side, across)})
+
+
+@pytest.mark.parametrize("method", ["dr", "ipw"])
+@pytest.mark.parametrize("more", [{}, {"weights": "size", "comparison": "never_treated"}], ids=str)
+def test_comparison_units_told_from_all_treated_have_odds_zero_and_the_logit_is_that_of_the_others(
+    method: str, more: dict[str, Any]
+) -> None:
+    panel = told_apart()
+    sample = Question("y", "event", covariates=("x1", "side"), **more).sample(panel)
+    fit = find_design("callaway_santanna")(sample, method=method)
+    first, w, (x1, side) = sample.first_treated, sample.weights, sample.x_baseline.T
+    never = more.get("comparison") == "never_treated"
+    for t in range(8):
+        late = np.isnan(first) if never else ~(first <= max(t + 1, 3)) & (first != 4)
+        change = sample.y[:, t] - sample.y[:, 2]
+        like = ((first == 4) | late) & (side == 1)
+        d = (first == 4)[like]
+        x = sm.add_constant(x1[like])
+        p = sm.GLM(1.0 * d, x, sm.families.Binomial(), freq_weights=w[like]).fit(tol=1e-14).fittedvalues
+        if method == "dr":
+            both = sm.add_constant(np.column_stack([x1, side]), has_constant="add")
+            change = change - both @ sm.WLS(change[late], both[late], w[late]).fit().params
+        odds = (w[like] * p / (1 - p))[~d]
+        expected = np.average(change[like][d], weights=w[like][d]) - np.average(
+            change[like][~d], weights=odds
+        )
+        if t != 2:
+            at = (fit.cohort == 4) & (fit.period == t + 1)
+            assert fit.effect[at] == pytest.approx(expected, abs=1e-9)
+            unlike = int((late & (side == 0)).sum())
+            said = f"{unlike} comparison units have propensity odds of zero"
+            assert any(n.startswith("cohort 4 in ") and said in n and f"{t + 1}" in n for n in fit.notes)
+    simulated.check_influence(sample, lambda s: find_design("callaway_santanna")(s, method=method))
+
+
+@pytest.mark.parametrize("missing", ["pairs", "cells"])
+def test_errors_where_some_are_told_apart_are_near_those_of_leaving_each_unit_out(missing: str) -> None:
+    panel = told_apart(150)
+    question = Question("y", "event", covariates=("x1", "side"), comparison="never_treated", missing=missing)
+    fit = estimate(panel, question)
+    at, cells = fit.cohort == 4, ~fit.reference[fit.cohort == 4]
+    assert cells.sum() == 7
+    used = np.flatnonzero(np.isnan(fit.sample.first_treated) | (fit.sample.first_treated == 4))
+    without = []
+    for i in used:
+        left = estimate(simulated.subset(panel, np.arange(150) != i), question)
+        without.append(left.effect[left.cohort == 4][cells])
+    spread = np.std(without, axis=0) * np.sqrt(len(used) - 1)
+    np.testing.assert_allclose(fit.std_error[at][cells], spread, rtol=0.15)
+
+
+def test_nobody_is_like_the_treated_where_covariates_tell_them_from_all_others() -> None:
+    x = np.column_stack([np.ones(6), [0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 1]])
+    treated = np.array([True, True, False, False, False, False])
+    assert list(two_by_two.unlike_treated(treated, x)) == [False, False, True, True, True, True]
+    with pytest.raises(two_by_two.Unidentified, match="does not exist"):
+        two_by_two.comparison_odds(treated, x, np.ones(6))
 
 
 def test_a_near_certain_propensity_score_is_left_out_by_cohort_and_period() -> None:

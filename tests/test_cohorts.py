@@ -54,10 +54,12 @@ def test_means_weights_and_numbers_are_those_of_loops(kind: str) -> None:
             assert means.mean[g, t] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("levels_apart", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_pooled_means_and_their_influence_are_those_of_loops(kind: str) -> None:
+def test_pooled_means_and_their_influence_are_those_of_loops(kind: str, levels_apart: bool) -> None:
     sample = sample_of(kind)
-    means = cohort_means(sample)
+    means = cohort_means(sample, levels_apart=levels_apart)
+    assert (means.level is not None) == (levels_apart and kind != "gaps")
     cells = np.random.default_rng(0).random((*means.mean.shape, 5)) < 0.4
     mean, influence = means.pooled(cells)
     for k in range(5):

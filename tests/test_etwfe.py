@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import dense
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Question
+from study import Question, estimate
 from study.designs import find_design
 from study.question import Sample
 
@@ -103,3 +104,38 @@ def test_influence_is_the_derivative_by_unit_weights(
     panel = simulated.counts(panel) if family == "poisson" else panel
     sample = Question("y", "event", weights="size", scale=scale, **asked).sample(panel)
     simulated.check_influence(sample, lambda s: etwfe(s, family=family, effects=effects), units=2)
+
+
+@pytest.mark.parametrize("scale", ["proportional", "level"])
+@pytest.mark.parametrize("effects", ["cohort", "unit"])
+@pytest.mark.parametrize("comparison", ["never_treated", "not_yet_treated"])
+def test_a_cohort_without_outcomes_before_treatment_has_no_poisson_effect_and_changes_no_other(
+    comparison: Any, effects: str, scale: str
+) -> None:
+    panel = simulated.counts(simulated.panel(n=100, seed=1, level=2.0))
+    y, four = panel.outcomes["y"].copy(), panel.first_treated["event"] == 4
+    y[four, :3] = 0.0
+    y[four, 6] = 0.0
+    question = Question("y", "event", scale=scale, comparison=comparison)
+    with_zeros = replace(panel, outcomes={"y": y})
+    fit = estimate(with_zeros, question, "etwfe", family="poisson", effects=effects)
+    assert 4 not in fit.cohort
+    assert np.isfinite(fit.effect).all()
+    (note,) = fit.notes
+    assert note.startswith("cohort 4 in ")
+    assert "left out: y is zero in all that is seen of its base" in note
+    if comparison == "never_treated":
+        without = estimate(
+            simulated.subset(with_zeros, ~four), question, "etwfe", family="poisson", effects=effects
+        )
+        np.testing.assert_allclose(fit.effect, without.effect, atol=1e-8)
+
+
+def test_a_period_without_outcomes_of_comparison_units_has_no_poisson_effect() -> None:
+    panel = simulated.counts(simulated.panel(n=100, seed=1, level=2.0))
+    y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
+    y[np.isnan(first) | (first == 4), 7] = 0.0
+    question = Question("y", "event", scale="proportional")
+    fit = estimate(replace(panel, outcomes={"y": y}), question, "etwfe", family="poisson")
+    assert 8 not in fit.period
+    assert {note.split(" left out")[0] for note in fit.notes} == {f"cohort {g} in 8" for g in (4, 6, 7)}

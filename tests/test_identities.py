@@ -294,3 +294,66 @@ def test_with_one_cohort_the_event_study_is_sun_abraham(more: dict[str, Any]) ->
     np.testing.assert_array_equal(dynamic.event_time, by_cohort.event_time)
     np.testing.assert_allclose(dynamic.effect, by_cohort.effect, rtol=0, atol=1e-11)
     np.testing.assert_allclose(dynamic.std_error, by_cohort.std_error, rtol=1e-9)
+
+
+def with_levels(panel: Panel) -> tuple[Panel, Panel]:
+    """Return a panel and the same with a level of up to 1e8 added to each unit, both of which floats hold exactly."""
+    grid = 2.0**-20
+    y = np.round(panel.outcomes["y"] / grid) * grid
+    levels = np.random.default_rng(0).integers(-8, 9, size=(len(y), 1)) * 2.0**24
+    return tuple(replace(panel, outcomes={"y": block}) for block in (y, y + levels))
+
+
+def gaps_of(kind: str) -> Panel:
+    """Return a panel without gaps, with gaps, or with whole cohorts that are unseen in some periods."""
+    panel = simulated.panel(n=80, seed=3, gaps=0.08 if kind == "gaps" else 0.0)
+    if kind != "unseen cohorts":
+        return panel
+    y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
+    y[first == 6, 2], y[first == 4, 6], y[np.isnan(first), 7] = np.nan, np.nan, np.nan
+    return replace(panel, outcomes={"y": y})
+
+
+INVARIANT: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    ("twfe", {"covariates": ("moving",)}, {}),
+    ("event_study", {"weights": "size"}, {}),
+    ("sun_abraham", {"covariates": ("moving",)}, {}),
+    ("imputation", {"covariates": ("moving",)}, {}),
+    ("stacked", {"weights": "size"}, {"before": 2, "after": 1}),
+    ("lp_did", {}, {}),
+    ("etwfe", {"covariates": ("x1",)}, {"effects": "unit"}),
+    ("callaway_santanna", {"weights": "size", "base": "varying"}, {}),
+    ("callaway_santanna", {"covariates": ("x1",)}, {"method": "reg"}),
+    ("callaway_santanna", {"covariates": ("x1",)}, {"method": "dr"}),
+)
+WITHOUT_GAPS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    ("etwfe", {"covariates": ("x1",)}, {"effects": "cohort"}),
+    ("callaway_santanna", {"missing": "cells"}, {}),
+    ("callaway_santanna", {"missing": "cells", "covariates": ("x1",)}, {}),
+    ("synthetic_did", {}, {}),
+    ("generalized_synthetic_control", {}, {"factors": 1}),
+    ("dml_panel", {"covariates": ("x1",)}, {"approach": "within", "learner": "linear", "repetitions": 1}),
+    (
+        "dml_irm",
+        {"covariates": ("x1",)},
+        {"before": 3, "after": 2, "learner": "linear", "propensity": "linear", "repetitions": 1},
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "design", "more", "options"),
+    [
+        *((kind, *case) for kind in ("balanced", "gaps", "unseen cohorts") for case in INVARIANT),
+        *(("balanced", *case) for case in WITHOUT_GAPS),
+    ],
+    ids=str,
+)
+def test_levels_of_units_that_dwarf_the_noise_cost_no_digits(
+    kind: str, design: str, more: dict[str, Any], options: dict[str, Any]
+) -> None:
+    question = ASKED.but(min_cohort_size=1, **more)
+    small, large = (estimate(panel, question, design, **options) for panel in with_levels(gaps_of(kind)))
+    np.testing.assert_allclose(large.effect, small.effect, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(large.std_error, small.std_error, rtol=1e-9)
+    np.testing.assert_allclose(large.headline.std_error, small.headline.std_error, rtol=1e-9)

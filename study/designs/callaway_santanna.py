@@ -15,6 +15,7 @@ from study.cohorts import (
     left_out,
     refuse_single_units,
     rests_on_one,
+    told,
 )
 from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
@@ -80,7 +81,8 @@ def callaway_santanna(
         One term for each cohort and period, in that order, with a reference term at the base of each
         cohort if it is universal; "CR0" standard errors. "Proportional" divides by the treated units' mean
         in the period less ATT(g,t): parallel trends hold for the level. ``notes`` name each cohort and
-        period that has no estimate, and why, and those that rest on one treated unit.
+        period that has no estimate, and why, those that rest on one treated unit, and those in which covariates
+        tell some comparison units from all treated ones, so that the logit has a limit in which their odds are 0.
 
     Raises
     ------
@@ -97,11 +99,12 @@ def callaway_santanna(
     x, adjustment = _matrix(sample), _Adjustment(method, variance == "drdid")
     cohorts, notes = cohorts_with_base(sample)
     cells = cells_of(sample, cohorts)
-    means = cohort_means(sample)
+    means = cohort_means(sample, levels_apart=True)
     pairs = sample.question.missing != "cells"
     by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
     found = _from_means(sample, means, cells, x) if by_means else _from_units(sample, cells, x, adjustment)
     notes += left_out(cells.cohort, cells.period, found.reasons)
+    notes += told(cells.cohort, cells.period, {k: _set_aside(n) for k, n in found.unlike.items()})
     known = np.ones(len(cells.cohort), dtype=bool)
     known[list(found.reasons)] = False
     notes += rests_on_one(cells.cohort, cells.period, known & ~cells.reference & (found.size == 1))
@@ -138,10 +141,16 @@ class _Adjustment(NamedTuple):
     as_drdid: bool
 
 
+def _set_aside(n: int) -> str:
+    who = "1 comparison unit has" if n == 1 else f"{n} comparison units have"
+    return f"{who} propensity odds of zero, since the covariates tell them from all treated units"
+
+
 class _Found(NamedTuple):
     """Estimates and mean outcomes of the treated, shape (K,); ``reasons`` says why some have no estimate.
 
-    ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do.
+    ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do, ``unlike``
+    the comparison units that resemble none of the treated ones, where there are any.
     """
 
     estimate: FloatArray
@@ -151,20 +160,23 @@ class _Found(NamedTuple):
     size: NDArray[np.int64]
     reasons: dict[int, str]
     n_obs: int
+    unlike: dict[int, int]
 
 
 def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray | None) -> _Found:
     """Estimate all terms from sums by cohort and period, where who is seen does not hang on the period."""
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
+    seen = means.weight > 0
+    both = [seen[:, cells.now], seen[:, cells.base]]
     compared = compared_with(sample, cells, means.dates)
+    if sample.question.missing != "cells":
+        compared = compared & both[0] & both[1]
     layout, collinear = Layout(group, cells.now, cells.base, compared), np.zeros(len(each), dtype=bool)
     if x is None:
         gaps = cohort_gaps(means, layout)
     else:
         gaps, identified = regression_gaps(means, layout, x)
         collinear = ~identified & ~cells.reference
-    seen = means.weight > 0
-    both = [seen[:, cells.now], seen[:, cells.base]]
     reasons = dict.fromkeys(map(int, np.flatnonzero(collinear)), COLLINEAR_COMPARISON) | unseen(
         both[0][group, each] & both[1][group, each],
         np.any(compared & both[0], axis=0) & np.any(compared & both[1], axis=0),
@@ -185,6 +197,7 @@ def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray 
         means.sizes(cells.cohort, cells.now),
         reasons,
         int(means.seen[used].sum()),
+        {},
     )
 
 
@@ -196,12 +209,14 @@ def _from_units(sample: Sample, cells: Cells, x: FloatArray | None, how: _Adjust
     estimate, mean, size = np.zeros(n_terms), np.zeros(n_terms), np.zeros(n_terms, dtype=np.int64)
     influence = mean_influence = Influence.none(n, n_terms)
     reasons: dict[int, str] = {}
+    unlike: dict[int, int] = {}
     used = np.zeros(observed.shape, dtype=bool)
     for g in np.unique(cells.cohort):
         own = np.flatnonzero(cells.cohort == g)
         c = comparison(sample, observed, cells.select(own))
-        found, of_effects, why = _effects(sample, y, c, x, how)
+        found, of_effects, why, apart = _effects(sample, y, c, x, how)
         estimate[own], size[own] = found, c.treated_now.sum(axis=1)
+        unlike |= {int(own[k]): n for k, n in apart.items()}
         place = np.zeros((len(own), n_terms))
         place[np.arange(len(own)), own] = 1.0
         influence += of_effects @ place
@@ -210,13 +225,16 @@ def _from_units(sample: Sample, cells: Cells, x: FloatArray | None, how: _Adjust
         mean[own] = level.estimate
         mean_influence += Influence.of(np.nan_to_num(level.influence.T), c.members, n) @ place
         used |= c.used(np.setdiff1d(np.flatnonzero(c.now != c.base), list(why)), len(used))
-    return _Found(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()))
+    return _Found(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()), unlike)
 
 
 def _effects(
     sample: Sample, y: FloatArray, c: Comparison, x: FloatArray | None, how: _Adjustment
-) -> tuple[FloatArray, Influence, dict[int, str]]:
-    """Estimate the terms of one cohort, with their influence, and say which have none; y is (T, n)."""
+) -> tuple[FloatArray, Influence, dict[int, str], dict[int, int]]:
+    """Estimate the terms of one cohort, with their influence, and say which have none; y is (T, n).
+
+    Last, how many comparison units resemble no treated one, by term, where there are any.
+    """
     reference = c.now == c.base
     reasons = c.unseen
     if x is None:
@@ -225,8 +243,9 @@ def _effects(
         known = ~reference
         known[list(reasons)] = False
         values = np.where(known[:, None], gap.influence, 0.0).T
-        return np.where(known, gap.estimate, 0.0), Influence.of(values), reasons
+        return np.where(known, gap.estimate, 0.0), Influence.of(values), reasons, {}
     estimate, influence = np.zeros(len(c.now)), Influence.none(sample.n_units, len(c.now))
+    unlike: dict[int, int] = {}
     for cells in _alike(c, np.setdiff1d(np.flatnonzero(~reference), list(reasons)), sample):
         try:
             fit = _adjusted(sample, c, cells, y, x, how)
@@ -235,7 +254,8 @@ def _effects(
             continue
         estimate[cells] = fit.estimate
         influence += fit.influence @ np.eye(len(c.now))[cells]
-    return estimate, influence, reasons
+        unlike |= dict.fromkeys(map(int, cells), fit.unlike) if fit.unlike else {}
+    return estimate, influence, reasons, unlike
 
 
 def _alike(c: Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDArray[np.int64]]:
@@ -246,10 +266,11 @@ def _alike(c: Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDAr
 
 
 class _Fit(NamedTuple):
-    """Estimates of cells of the same units, with their influence."""
+    """Estimates of cells of the same units, their influence, and how many comparison units are like none treated."""
 
     estimate: FloatArray
     influence: Influence
+    unlike: int
 
 
 def _adjusted(
@@ -263,14 +284,16 @@ def _adjusted(
     if sample.question.missing != "cells":
         change = y[np.ix_(c.now[cells], rows)] - y[np.ix_(c.base[cells], rows)]
         fit = panel_att(change, is_treated, x[rows], weights[rows], how.method)
-        return _Fit(fit.estimate, Influence.of(fit.influence.T * (n / len(rows)), rows, n))
+        return _Fit(fit.estimate, Influence.of(fit.influence.T * (n / len(rows)), rows, n), fit.unlike)
     treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
     early = np.concatenate([treated, compared])
     outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
+    if np.array_equal(rows, early) and not how.as_drdid:
+        outcome -= np.tile(y[c.base[k], rows], 2)
     post = np.arange(len(outcome)) < len(rows)
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], how.method, as_drdid=how.as_drdid)
     influence = np.zeros((n, 1))
     np.add.at(influence[:, 0], rows, fit.influence * (n / len(rows)))
-    return _Fit(fit.estimate, Influence.of(influence))
+    return _Fit(fit.estimate, Influence.of(influence), fit.unlike)

@@ -15,6 +15,7 @@ from study.cohorts import (
     left_out,
     refuse_single_units,
     rests_on_one,
+    told,
 )
 from study.covariates import baseline_matrix
 from study.designs import Assumes, Estimand, Handles, design
@@ -85,7 +86,9 @@ def etwfe(
     Estimate
         One term for each cohort and period, in that order; "CR1_fixest" standard errors. Averages weight by
         the unit-periods that are seen. "Proportional" divides by the mean without treatment: under "poisson"
-        it is exp(coefficient) - 1, and -1 for a treated cell without any outcome. ``notes`` name each cohort
+        it is exp(coefficient) - 1, and -1 for a treated cell without any outcome. An effect over nothing has no
+        value: a cohort without outcomes at its base is left out, and so are periods in which nobody that it is
+        compared with has any. ``notes`` name each cohort
         and period without an estimate.
 
     Raises
@@ -113,22 +116,30 @@ def etwfe(
     cohorts, early = cohorts_with_base(sample)
     notes += early
     cell, means, regressed = _cells(used, cohorts), cohort_means(used), used
+    baseless = np.zeros(len(cell.cohort), dtype=bool)
     if family == "poisson":
         regressed, empty = without_empty_cells(used, _sets(means, cell) & ~cell.reference)
         cell = cell._replace(empty=empty)
+        baseless = _baseless(used, means, cell)
         outcome = sample.question.outcome
         why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
-        notes += _told(cell, dict.fromkeys(map(int, np.flatnonzero(empty)), why))
+        notes += told(
+            cell.cohort, cell.period, dict.fromkeys(map(int, np.flatnonzero(empty & ~baseless)), why)
+        )
     model = _fit(regressed, means, cell, effects, family)
     if family == "gaussian":
         estimated = _linear(used, means, cell, model, variance)
     else:
         estimated = _exponential(used, regressed, means, cell, model, variance)
-    known = cell.reference | estimated.estimable
+    known = cell.reference | (estimated.estimable & ~baseless)
     size = means.sizes(cell.cohort, cell.position)
     reasons = {int(k): "no treated unit is observed" for k in np.flatnonzero(size == 0)}
     why = "no comparison unit or no base period is observed, or the covariates do not identify it"
     reasons |= {int(k): why for k in np.flatnonzero(~known & (size > 0))}
+    why = (
+        f"{sample.question.outcome} is zero in all that is seen of its base, or of its comparison units then"
+    )
+    reasons |= {int(k): why for k in np.flatnonzero(baseless & ~cell.reference & (size > 0))}
     notes += left_out(cell.cohort, cell.period, reasons)
     known &= (size > 0) | cell.reference
     known &= np.isin(cell.cohort, cell.cohort[known & ~cell.reference])
@@ -208,9 +219,15 @@ class _Att(NamedTuple):
     form: LinearForm | None = None
 
 
-def _told(cell: _Cell, reasons: dict[int, str]) -> list[str]:
-    """Return notes on cells that are kept."""
-    return [note.replace(" left out:", ":") for note in left_out(cell.cohort, cell.period, reasons)]
+def _baseless(sample: Sample, means: CohortMeans, cell: _Cell) -> NDArray[np.bool_]:
+    """Return which effects are shares of nothing, shape (K,).
+
+    Their cohort, or all that is regressed in their period, has no outcome in the cells that have no effect.
+    """
+    with_effect = np.any(_sets(means, cell) & ~cell.reference, axis=2)
+    regressed = np.isin(means.dates, cell.cohort) | means.untreated(sample)
+    against = (means.mean > 0) & ~with_effect & regressed[:, None]
+    return ~(np.isin(cell.cohort, means.dates[against.any(axis=1)]) & against.any(axis=0)[cell.position])
 
 
 def _sets(means: CohortMeans, cell: _Cell) -> Cells:
@@ -248,6 +265,7 @@ def _fit(sample: Sample, means: CohortMeans, cell: _Cell, effects: str, family: 
         sample.weights,
         features=features,
         unit_effects=effects == "unit",
+        group_effects=effects == "cohort",
         family=family,
     )
     return _Model(fit, regressors, features, groups, effects == "unit")

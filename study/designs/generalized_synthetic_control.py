@@ -79,9 +79,9 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
         )
     number = factors
     if number is None:
-        number, chosen = _cross_validated(sample, parts)
+        number, chosen = _cross_validated(sample, [block.changes for block in parts])
         notes = [*notes, chosen]
-    y, x = _comparison(sample, parts[0])
+    y, x = _comparison(sample, parts[0].changes)
     whole = interactive_effects(y, x, number)
     without = [
         interactive_effects(np.delete(y, j, axis=0), np.delete(x, j, axis=0), number, whole.slope)
@@ -90,7 +90,7 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
     ]
 
     def fit(block: Block) -> Fitted:
-        return _fitted(sample, block, whole, without)
+        return _fitted(sample, block.changes, whole, without)
 
     return estimate_blocks(sample, parts, fit, NAME, notes)
 

@@ -23,6 +23,7 @@ from study.fixed_effects import ESTIMABLE, Regression, Terms, period_effects, re
 from study.influence import Influence, side_by_side
 from study.panel import FloatArray
 from study.question import Sample
+from study.sampling import first_observed
 from study.terms import group_time_effects
 
 
@@ -93,8 +94,7 @@ def imputation(
     first = _untreated_regression(
         sample, untreated, np.empty((len(sample.groups[1]), len(sample.periods), 0))
     )
-    prediction = _prediction(sample, untreated, first)
-    effects = _effects(sample, prediction, first, variance == "conservative")
+    effects = _effects(sample, _beyond_prediction(sample, first), first, variance == "conservative")
     before = _no_leads(sample) if leads == 0 else _leads(sample, untreated, leads)
     n_leads = len(before.event_time)
     absent = np.full(n_leads, np.nan)
@@ -162,24 +162,27 @@ def _untreated_regression(sample: Sample, untreated: FloatArray, extra: FloatArr
     return fit
 
 
-def _prediction(sample: Sample, untreated: FloatArray, first: Regression) -> FloatArray:
-    """Return y_it(0) as unit effects, period effects and covariates give it, shape (n, T); NaN where unknown."""
+def _beyond_prediction(sample: Sample, first: Regression) -> FloatArray:
+    """Return tau_it, outcomes of treated cells less y_it(0) as effects and covariates give it, shape (n, T).
+
+    NaN in other cells and where y_it(0) is unknown.
+    """
     n_periods = len(sample.periods)
-    index = np.broadcast_to(first.coefficient[:n_periods], untreated.shape)
+    index = np.broadcast_to(first.coefficient[:n_periods], sample.y.shape)
     if sample.question.covariates:
         index = index + sample.x_varying @ first.coefficient[n_periods:]
-    left = untreated - index
-    seen = ~np.isnan(left)
+    # Alpha is the mean of what is left before treatment, which keeps its digits less the first outcome.
+    left = sample.y - first_observed(sample.y)[:, None] - index
+    seen = (sample.treatment == 0) & ~np.isnan(left)
     count = seen.sum(axis=1)
     alpha = np.divide(
         np.where(seen, left, 0.0).sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0
     )
-    return alpha[:, None] + index
+    return np.where(sample.treatment == 1, left - alpha[:, None], np.nan)
 
 
-def _effects(sample: Sample, prediction: FloatArray, first: Regression, conservative: bool) -> _Effects:
+def _effects(sample: Sample, tau: FloatArray, first: Regression, conservative: bool) -> _Effects:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
-    tau = np.where(sample.treatment == 1, sample.y - prediction, np.nan)
     means, own = cohort_means(sample, tau), cohort_means(sample, _predicted(sample, tau))
     treated = treated_cells(sample) & np.isin(means.dates, sample.cohorts)[:, None]
     group, position = np.nonzero(treated)
@@ -198,7 +201,7 @@ def _effects(sample: Sample, prediction: FloatArray, first: Regression, conserva
     }
     known = np.ones(len(cohort), dtype=bool)
     known[list(reasons)] = False
-    notes = left_out(cohort, period, reasons) + _without_prediction(sample, prediction)
+    notes = left_out(cohort, period, reasons) + _without_prediction(sample, tau)
     if not known.any():
         raise QuestionError(f"imputation: no effect can be estimated: {'; '.join(notes)}.")
     notes += rests_on_one(cohort, period, known & (size == 1))
@@ -265,9 +268,9 @@ def _loadings(sample: Sample, tau: FloatArray, means: CohortMeans) -> FloatArray
     return loading
 
 
-def _without_prediction(sample: Sample, prediction: FloatArray) -> list[str]:
+def _without_prediction(sample: Sample, tau: FloatArray) -> list[str]:
     """Return a note on the treated unit-periods that are seen but whose unit is never seen untreated."""
-    lost = (sample.treatment == 1) & sample.observed & np.isnan(prediction)
+    lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     if not lost.any():
         return []
     return [

@@ -80,7 +80,7 @@ def lp_did(
             f"lp_did: the window is before={before}, after={after}; they must be at least 1 and 0."
         )
     last = -1 - sample.question.anticipation
-    means = cohort_means(sample)
+    means = cohort_means(sample, levels_apart=True)
     rows = _groups(means) if means.whole else _Rows(sample.y, sample.weights, _first(sample))
     fits, notes = [], []
     dropped: dict[int, list[str]] = {}

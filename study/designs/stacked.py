@@ -86,11 +86,12 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         f"does not lie in {sample.periods[0]}-{sample.periods[-1]}"
         for g in sample.cohorts[~fits]
     ]
-    whole = cohort_means(sample) if sample.observed.all() else None
+    means_of = partial(cohort_means, sample, levels_apart=True)
+    whole = means_of() if sample.observed.all() else None
     stacks = []
     for g, first in zip(sample.cohorts[fits], start[fits], strict=True):
         window = (sample.periods >= first) & (sample.periods <= g + last)
-        stack = _stack(sample, whole or cohort_means(sample, _complete(sample, window)), g, window)
+        stack = _stack(sample, whole or means_of(_complete(sample, window)), g, window)
         missing = _missing(stack)
         if missing:
             notes.append(f"cohort {g:g} left out: {missing} is observed in all of its window")
@@ -138,9 +139,9 @@ class _Stack(NamedTuple):
 
 
 def _complete(sample: Sample, window: NDArray[np.bool_]) -> FloatArray:
-    """Return the outcomes of units that are seen in all of a window, shape (n, T)."""
+    """Return the outcomes in a window of units that are seen in all of it, shape (n, T)."""
     complete = np.all(sample.observed[:, window], axis=1)
-    return np.where(complete[:, None], sample.y, np.nan)
+    return np.where(complete[:, None] & window, sample.y, np.nan)
 
 
 def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np.bool_]) -> _Stack:

@@ -81,8 +81,8 @@ def synthetic_did(
     parts, notes = blocks(sample, "synthetic_did", LEAST_BEFORE)
 
     def fit(block: Block) -> Fitted:
-        weights = block_weights(block, method, solver)
-        return _weighted(block, weights)
+        used = block if method == "synthetic_control" else block.changes
+        return _weighted(used, block_weights(used, method, solver))
 
     return estimate_blocks(sample, parts, fit, "synthetic_did", notes)
 

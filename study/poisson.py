@@ -70,14 +70,19 @@ def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[n
     return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)), empty
 
 
+def without_empty_comparisons(sample: Sample, compared: Cells) -> Sample:
+    """Take out the cells that alone tell of a period, shape (G, T), where none of them has any outcome.
+
+    The period's effect would be minus infinity, whatever the outcomes of cells with an effect of their own.
+    """
+    means = cohort_means(sample)
+    out = compared & ((means.mean * means.weight * compared).sum(axis=0) == 0)
+    return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)) if out.any() else sample
+
+
 def by_unit(sample: Sample, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Spread values by group and period, shape (G, T), over units, shape (n, T)."""
     out = np.zeros(sample.y.shape, dtype=bool)
     for row, members in zip(values, sample.groups[1], strict=True):
         out[members] = row
     return out
-
-
-def clusters_used(sample: Sample) -> int:
-    """Return how many clusters have a unit that is seen."""
-    return len(np.unique(sample.cluster[sample.observed.any(axis=1)]))

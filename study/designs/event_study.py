@@ -80,6 +80,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         n_obs=fit.n_obs,
         counted=fit.counted,
         absorbed=fit.absorbed,
+        clusters=fit.n_clusters(sample.cluster),
         convention="CR1_fixest",
         form=linear_form(fit.equations, terms),
         notes=tuple(events_on_one(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),

@@ -1,0 +1,229 @@
+"""Every design against its brute-force twin on random small panels with all patterns of gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import searching
+from drawn_panels import Asked, asked
+from hypothesis import given
+from hypothesis import strategies as st
+from twins import comparisons, regressions
+from twins.plain import Answer, Array, Refused, Unsettled, Values, derivative, effects
+
+from study import Estimate, QuestionError
+from study.designs import all_designs, find_design
+from study.errors import StudyError
+from study.question import Sample
+
+EXACT = 1e-9
+EVERYTHING = ("event", "cohort", "calendar")
+AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
+
+
+class Case(NamedTuple):
+    """A design with the options that are drawn for it, its twin, and what its panels are like."""
+
+    design: str
+    twin: Callable[..., Answer]
+    options: dict[str, tuple[Any, ...]] = {}
+    panels: dict[str, Any] = {}
+    small: int = 25
+    full: int = 1500
+
+    def __str__(self) -> str:
+        return "-".join([self.design, *(str(v[0]) for v in self.options.values() if len(v) == 1)])
+
+
+COUNTS = {"counts": True}
+CASES = [
+    Case("twfe", regressions.twfe),
+    Case("event_study", regressions.event_study, {"bin_at": (None, None, 1, 2)}),
+    Case("sun_abraham", regressions.sun_abraham),
+    Case("imputation", regressions.imputation, {"leads": (None, None, 0, 2)}),
+    Case("etwfe", regressions.etwfe, {"family": ("gaussian",), "effects": ("cohort",)}),
+    Case("etwfe", regressions.etwfe, {"family": ("gaussian",), "effects": ("unit",)}),
+    Case("etwfe", regressions.etwfe, {"family": ("poisson",), "effects": ("cohort",)}, COUNTS),
+    Case("etwfe", regressions.etwfe, {"family": ("poisson",), "effects": ("unit",)}, COUNTS),
+    Case("poisson_twfe", regressions.poisson_twfe, {"terms": ("treatment",)}, COUNTS),
+    Case("poisson_twfe", regressions.poisson_twfe, {"terms": ("event_time",)}, COUNTS),
+    Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("dr",)}),
+    Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("ipw",)}),
+    Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("reg",)}),
+    Case("stacked", comparisons.stacked, {"before": (1, 1, 2), "after": (None, 0, 0, 1)}),
+    Case("lp_did", comparisons.lp_did, {"weighting": ("variance",), "before": (None, None, 2), "after": (None, 1)}),
+    Case("lp_did", comparisons.lp_did, {"weighting": ("equal",), "before": (None, None, 2), "after": (None, 1)}),
+]
+
+
+def averaged(sample: Sample, answer: Answer, weights: Array, kind: str) -> Values:
+    """Average effects and untreated means as the question's averages are defined, one label after the other."""
+    values = answer.at(weights)
+    cohort, period, event = np.array(answer.terms).T
+    label = {"e": event, "c": cohort, "t": np.zeros(len(event))}[kind[0]]
+    label = period if kind.startswith("calendar") else label
+    chosen = event >= 0
+    if kind == "event":
+        chosen = np.ones(len(event), dtype=bool)
+    if kind == "event_average" and sample.question.horizon is not None:
+        chosen &= event <= sample.question.horizon
+
+    def mean(of: Values, which: Array) -> tuple[Any, Any, Any]:
+        size = of.size[which] if which.sum() > 1 else np.ones(1)
+        share = size / size.sum()
+        return share @ of.linear[which], share @ of.untreated[which], of.size[which].sum()
+
+    labels = np.unique(label[chosen])
+    by_label = Values(*map(np.array, zip(*(mean(values, chosen & (label == v)) for v in labels), strict=True)))
+    if kind in EVERYTHING or kind == "treated_average":
+        return by_label
+    # Event times and periods count equally, cohorts by their size.
+    size = np.ones(len(labels))
+    if kind == "cohort_average":
+        size = np.array([weights[sample.first_treated == g].sum() for g in labels])
+    return Values(*map(np.atleast_1d, mean(by_label._replace(size=size), np.ones(len(labels), dtype=bool))))
+
+
+def known_defect(case: Case, sample: Sample, options: dict[str, Any]) -> str | None:
+    """Say which line of issue 15 that is being mended concerns an input; nothing is compared there until it is."""
+    if sample.first_treated is None:
+        return None
+    seen = sample.observed
+    groups = [sample.first_treated == g for g in np.unique(sample.first_treated[~np.isnan(sample.first_treated)])]
+    groups.append(np.isnan(sample.first_treated))
+    alike = all((seen[g] == seen[g][:1]).all() for g in groups)
+    if case.design == "callaway_santanna" and sample.question.missing != "cells" and alike and not seen.all():
+        return "item 1: whole cohorts unseen"
+    if options.get("family") == "poisson":
+        for g in sample.cohorts:
+            before = sample.periods < g - sample.question.anticipation
+            if not np.nansum(sample.y[np.ix_(sample.first_treated == g, before)]):
+                return "item 8: a cohort without any outcome before treatment"
+    return None
+
+
+def near(ours: Array, theirs: Array, scale: float, what: str, tolerance: float) -> None:
+    ours, theirs = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    assert ours.shape == theirs.shape, f"{what}: {ours.shape} and {theirs.shape}"
+    assert np.array_equal(np.isnan(ours), np.isnan(theirs)), f"{what}: {ours} is not {theirs}"
+    gap = np.nan_to_num(np.abs(ours - theirs))
+    assert gap.max(initial=0.0) <= tolerance * scale, f"{what}: {ours} is not {theirs} (off by {gap.max():.3g})"
+
+
+def compare(fit: Estimate, answer: Answer) -> None:
+    """Hold terms, effects, influence and covariances to those of the twin."""
+    sample = fit.sample
+    keys = [tuple(map(float, key)) for key in zip(fit.cohort, fit.period, fit.event_time, strict=True)]
+    ours = [str(key) for key, r in zip(keys, fit.reference, strict=True) if not r]
+    unknown = {str(tuple(map(float, key))) for key in answer.open}
+    wanted = [str(tuple(map(float, key))) for key in answer.terms]
+    assert sorted(set(ours) - unknown) == sorted(set(wanted)), f"terms {sorted(ours)} are not {sorted(wanted)}"
+    if not unknown:
+        references = [str(key) for key, r in zip(keys, fit.reference, strict=True) if r]
+        expected = [str(tuple(map(float, key))) for key in answer.references]
+        assert sorted(references) == sorted(expected), f"references {references} are not {expected}"
+    if wanted == ours:
+        place = np.flatnonzero(~fit.reference)
+    else:
+        number = {str(key): k for k, (key, r) in enumerate(zip(keys, fit.reference, strict=True)) if not r}
+        place = np.array([number[key] for key in wanted], dtype=int)
+    values = answer.at(sample.weights)
+    found = np.asarray(effects(sample, values), dtype=float)
+    if mean_of_zero(sample, values):
+        searching.TRIED["an untreated mean of zero up to rounding"] += 1
+        return
+    size = max(1.0, float(np.nanmax(np.abs(sample.y))), float(np.nanmax(np.abs(found), initial=0.0)))
+    near(fit.effect[place], found, size, "effects", EXACT)
+    influence = derivative(sample, lambda w: effects(sample, answer.at(w)))
+    scale = max(size, float(np.nanmax(np.abs(influence), initial=0.0)))
+    influence = np.where(np.isnan(found), np.nan, influence)
+    near(fit.influence[:, place], influence, scale, "influence", EXACT)
+    if answer.rank is not None and not np.isnan(found).any():
+        sums = np.zeros((sample.cluster.max() + 1, len(place)))
+        np.add.at(sums, sample.cluster, influence)
+        plain = sums.T @ sums / sample.n_units**2
+        among = np.ix_(place, place)
+        clusters, counted = answer.clusters, answer.rank - max(answer.nested - 1, 0)
+        if clusters > 1 and answer.n_obs > counted:
+            factor = clusters / (clusters - 1) * (answer.n_obs - 1) / (answer.n_obs - counted)
+            made = fit.covariance("CR1_fixest")[among]
+            near(made, factor * plain, factor * scale**2, "CR1_fixest", EXACT)
+    if answer.averages and not answer.open:
+        for kind in (*EVERYTHING, *AVERAGES):
+            compare_average(fit, answer, kind, scale)
+
+
+def mean_of_zero(sample: Sample, values: Values) -> bool:
+    """Say whether a proportional effect would divide by what is zero but for rounding."""
+    untreated = np.nan_to_num(np.abs(values.untreated), nan=1.0)
+    return sample.question.scale == "proportional" and bool(np.any(untreated < 1e-6))
+
+
+def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float) -> None:
+    cohort, _, event = np.array(answer.terms).T
+    by_cohort = not np.isnan(cohort).all()
+    horizon = fit.sample.question.horizon if kind == "event_average" else None
+    observed = (event >= 0) & (event <= (np.inf if horizon is None else horizon))
+    if not (kind == "event" or (observed.any() and (by_cohort or kind == "event_average"))):
+        return
+
+    def at(weights: Array) -> Array:
+        return effects(fit.sample, averaged(fit.sample, answer, weights, kind))
+
+    if mean_of_zero(fit.sample, averaged(fit.sample, answer, fit.sample.weights, kind)):
+        return
+    made, found = fit.aggregate(kind), at(fit.sample.weights)
+    used = ~made.reference
+    near(made.effect[used], found, scale, kind, EXACT)
+    influence = np.where(np.isnan(found), np.nan, derivative(fit.sample, at))
+    near(made.influence[:, used], influence, scale, f"influence of {kind}", EXACT)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_equals_its_twin_or_both_refuse(case: Case) -> None:
+    handles = frozenset(handle.name for handle in all_designs()[case.design].handles)
+    drawn_options = st.fixed_dictionaries({name: st.sampled_from(v) for name, v in case.options.items()})
+
+    @searching.examples(case.small, case.full)
+    @given(asked(handles, **case.panels), drawn_options)
+    def search(drawn: Asked, options: dict[str, Any]) -> None:
+        check(case, drawn, options)
+
+    search()
+
+
+def check(case: Case, drawn: Asked, options: dict[str, Any]) -> None:
+    searching.TRIED[f"{case}: drawn"] += 1
+    try:
+        sample = drawn.question.sample(drawn.panel)
+    except QuestionError:
+        searching.TRIED[f"{case}: the question is refused"] += 1
+        return
+    design = find_design(case.design)
+    known = known_defect(case, sample, options)
+    if known is not None:
+        searching.TRIED[f"{case}: {known}"] += 1
+        return
+    try:
+        answer = case.twin(sample, **options)
+    except Unsettled:
+        searching.TRIED[f"{case}: left open by rounding"] += 1
+        return
+    except Refused as refused:
+        searching.TRIED[f"{case}: both refuse"] += 1
+        try:
+            fit = design(sample, **options)
+        except StudyError:
+            return
+        raise AssertionError(f"not refused though {refused}: {fit.terms} {fit.effect} {fit.notes}") from None
+    fit = design(sample, **options)
+    compare(fit, answer)
+    searching.TRIED[f"{case}: compared"] += 1
+
+
+def test_every_design_has_a_twin() -> None:
+    assert {case.design for case in CASES} == set(all_designs())
+

@@ -36,7 +36,7 @@ def asked(
     draw: Any,
     handles: frozenset[str],
     *,
-    units: tuple[int, int] = (4, 14),
+    units: tuple[int, int] = (4, 15),
     periods: tuple[int, int] = (3, 6),
     counts: bool = False,
     covariates: tuple[str, ...] = ("fixed", "binary", "moving", "patchy", "drift", "late"),
@@ -45,13 +45,13 @@ def asked(
     """Draw a panel and a question of what a design supports; names of ``handles`` are those of ``Handles``."""
     n_periods = draw(st.integers(*periods))
     time = np.arange(1, n_periods + 1)
-    inside = [float(t) for t in range(2, n_periods + 1)]
+    inside = [float(t) for t in (*range(3, n_periods + 1), 2)]
     others = [np.nan, *inside, *inside, n_periods + 1.0, n_periods + 2.0, 1.0]
     pool = [np.nan, draw(st.sampled_from(inside)), *draw(st.lists(st.sampled_from(others), max_size=3))]
-    first = np.array(draw(st.lists(st.sampled_from(pool), min_size=units[0], max_size=units[1])))
+    n = draw(st.sampled_from(range(*units)))
+    first = np.array(draw(st.lists(st.sampled_from(pool), min_size=n, max_size=n)))
     if draw(st.sampled_from([True] * 7 + [False])):  # otherwise most panels have no answer
         first[:2] = pool[:2]
-    n = len(first)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     y = _outcome(draw, rng, first, time, counts)
     if "MISSING_CELLS" in handles and draw(st.sampled_from([True, True, True, False])):
@@ -70,6 +70,7 @@ def asked(
         "patchy": patchy,
         "drift": trend[:, None] * time**1.5,
         "late": late,
+        "dose_path": np.cumsum(rng.integers(0, 2, size=y.shape), axis=1).astype(float),
         "size": np.outer(rng.choice([0.5, 1.0, 1.7, 3.0], size=n), across),
         "lottery": np.outer(((rng.random(n) < 0.3) ^ (first <= n_periods)), across).astype(float),
         "dose": np.outer(rng.normal(size=n) + (first <= n_periods), across),
@@ -87,7 +88,7 @@ def asked(
         treatment={"event": path} if switches else {},
         attributes={"state": np.array(STATES)[rng.integers(0, state, size=n)]},
     )
-    return Asked(panel, _question(draw, handles, switches, covariates, most_covariates))
+    return Asked(panel, _question(draw, handles, y, switches, covariates, most_covariates))
 
 
 def _outcome(draw: Any, rng: np.random.Generator, first: np.ndarray, time: np.ndarray, counts: bool) -> Any:
@@ -129,22 +130,30 @@ def _remove(draw: Any, rng: np.random.Generator, y: np.ndarray, first: np.ndarra
 
 
 def _question(
-    draw: Any, handles: frozenset[str], switches: bool, covariates: tuple[str, ...], most_covariates: int
+    draw: Any,
+    handles: frozenset[str],
+    y: np.ndarray,
+    switches: bool,
+    covariates: tuple[str, ...],
+    most_covariates: int,
 ) -> Question:
     def chosen(name: str, usual: Any, *others: Any) -> Any:
         return draw(st.sampled_from([usual, *others])) if name in handles else usual
 
     scales = ["level", "level", "log1p"] + ["proportional"] * 2 * ("PROPORTIONAL" in handles)
-    names = draw(st.lists(st.sampled_from(covariates), max_size=most_covariates, unique=True)) if (
-        "COVARIATES" in handles and covariates and draw(st.booleans())
-    ) else []
+    names: list[str] = []
+    if "COVARIATES" in handles and draw(st.booleans()):
+        names = draw(st.permutations(covariates))[: draw(st.integers(1, most_covariates))]
+    scale = draw(st.sampled_from(scales))
+    if scale == "log1p":
+        np.maximum(y, -0.5, out=y)
     return Question(
         "y",
         "event",
-        scale=draw(st.sampled_from(scales)),
+        scale=scale,
         comparison=chosen("NEVER_TREATED", "not_yet_treated", "never_treated"),
         base=chosen("VARYING_BASE", "universal", "varying"),
-        anticipation=0 if switches else chosen("ANTICIPATION", 0, 0, 0, 1, 2),
+        anticipation=0 if switches else chosen("ANTICIPATION", 0, 0, 0, 0, 1, 2),
         covariates=tuple(names),
         cluster=chosen("CLUSTERS", None, None, "state"),
         weights=chosen("WEIGHTS", None, None, "size"),

@@ -314,7 +314,8 @@ def _exponential(
             at_zero[:, j], slope[k], known = _without_effect(
                 model, number, fitted, members, cell, k, share[:, j]
             )
-            estimable[k] = known and np.abs(model.fit.null.T @ slope[k]).max(initial=0.0) < ESTIMABLE
+            moved = np.abs(model.fit.null.T @ slope[k]).max(initial=0.0)
+            estimable[k] = known and moved <= ESTIMABLE * np.abs(slope[k]).max(initial=0.0)
         untreated[own] = np.einsum("ik,ik->k", share, at_zero)
         residual = model.fit.residual[number][:, cell.position[own]]
         own_mean += _block(n, members, n * share * residual, own, n_terms)

@@ -45,8 +45,8 @@ class Answer(NamedTuple):
     """What a design has to answer.
 
     ``terms`` are those with an estimate, ``references`` those that are zero; ``open`` are terms that the design may
-    have or not. ``at`` gives effects of the terms at weights of units, which may be complex; ``influence`` stands in
-    its place where an influence is defined in another way (a jackknife, a score), of effects and untreated means.
+    have or not. ``at`` gives effects of the terms at weights of units, which may be complex; Of regressions
+    ``n_obs``, ``rank``, the unit effects ``nested`` in the clusters and the clusters that have a row are compared too.
     """
 
     terms: list[Key]
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
     rank: int | None = None
     nested: int = 0
     clusters: int | None = None
-    influence: tuple[Array, Array] | None = None
+    shares_fixed: bool = False
     averages: bool = True
 
 

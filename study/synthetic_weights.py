@@ -117,7 +117,9 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
         else:
             now = weights[support]
             falling = best <= 0
-            barred[entered] |= bool(falling[np.flatnonzero(support) == entered].any()) and weights[entered] == 0
+            barred[entered] |= (
+                bool(falling[np.flatnonzero(support) == entered].any()) and weights[entered] == 0
+            )
             step = np.min(now[falling] / np.maximum(now[falling] - best[falling], np.finfo(float).tiny))
             moved = now + step * (best - now)
             moved[falling & (moved <= moved[falling].min() + np.finfo(float).eps)] = 0.0

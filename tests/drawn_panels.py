@@ -41,6 +41,7 @@ def asked(
     counts: bool = False,
     covariates: tuple[str, ...] = ("fixed", "binary", "moving", "patchy", "drift", "late"),
     most_covariates: int = 2,
+    instruments: tuple[str, ...] = ("lottery", "lottery", "dose"),
 ) -> Asked:
     """Draw a panel and a question of what a design supports; names of ``handles`` are those of ``Handles``."""
     n_periods = draw(st.integers(*periods))
@@ -88,7 +89,7 @@ def asked(
         treatment={"event": path} if switches else {},
         attributes={"state": np.array(STATES)[rng.integers(0, state, size=n)]},
     )
-    return Asked(panel, _question(draw, handles, y, switches, covariates, most_covariates))
+    return Asked(panel, _question(draw, handles, y, switches, covariates, most_covariates, instruments))
 
 
 def _outcome(draw: Any, rng: np.random.Generator, first: np.ndarray, time: np.ndarray, counts: bool) -> Any:
@@ -97,7 +98,12 @@ def _outcome(draw: Any, rng: np.random.Generator, first: np.ndarray, time: np.nd
     effect = np.where(since >= 0, rng.normal(size=(len(first), 1)) * (1 + since / 2), 0.0)
     kind = draw(st.sampled_from(["counts", "zeros"] if counts else ["normal", "ties", "counts", "zeros"]))
     if kind == "normal":
-        return draw(st.sampled_from([0.0, 8.0])) + rng.normal(size=shape) + rng.normal(size=(len(first), 1)) + effect
+        return (
+            draw(st.sampled_from([0.0, 8.0]))
+            + rng.normal(size=shape)
+            + rng.normal(size=(len(first), 1))
+            + effect
+        )
     if kind == "ties":
         return rng.integers(-1, 3, size=shape).astype(float)
     mean = (0.7 if kind == "zeros" else 4.0) * np.exp(0.3 * effect + 0.5 * rng.normal(size=(len(first), 1)))
@@ -107,7 +113,9 @@ def _outcome(draw: Any, rng: np.random.Generator, first: np.ndarray, time: np.nd
 def _remove(draw: Any, rng: np.random.Generator, y: np.ndarray, first: np.ndarray) -> None:
     """Take cells out: single ones, units, cohorts or periods, wholly, at a time or but for one period."""
     n, n_periods = y.shape
-    kind = draw(st.sampled_from(["cells", "cells", "period", "cohort", "cohort", "cohort spell", "unit", "spell"]))
+    kind = draw(
+        st.sampled_from(["cells", "cells", "period", "cohort", "cohort", "cohort spell", "unit", "spell"])
+    )
     t = draw(st.integers(0, n_periods - 1))
     dates = np.unique(first)
     g = dates[draw(st.integers(0, len(dates) - 1))]
@@ -136,6 +144,7 @@ def _question(
     switches: bool,
     covariates: tuple[str, ...],
     most_covariates: int,
+    instruments: tuple[str, ...],
 ) -> Question:
     def chosen(name: str, usual: Any, *others: Any) -> Any:
         return draw(st.sampled_from([usual, *others])) if name in handles else usual
@@ -158,8 +167,10 @@ def _question(
         cluster=chosen("CLUSTERS", None, None, "state"),
         weights=chosen("WEIGHTS", None, None, "size"),
         horizon=draw(st.sampled_from([None, None, 0, 1])),
-        missing=draw(st.sampled_from(["pairs", "pairs", "balanced"] + ["cells"] * ("REPEATED_CELLS" in handles))),
+        missing=draw(
+            st.sampled_from(["pairs", "pairs", "balanced"] + ["cells"] * ("REPEATED_CELLS" in handles))
+        ),
         min_cohort_size=draw(st.sampled_from([1, 1, 1, 1, 1, None, 2])),
         cohort_width=1 if switches else draw(st.sampled_from([1, 1, 1, 2])),
-        instrument=draw(st.sampled_from(["lottery", "lottery", "dose"])) if "INSTRUMENT" in handles else None,
+        instrument=draw(st.sampled_from(instruments)) if "INSTRUMENT" in handles else None,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 FULL = os.environ.get("STUDY_SEARCH") == "full"
-TRIED: Counter[str] = Counter()
+TRIED: Counter[tuple[str, str]] = Counter()
 
 
 def examples(small: int, full: int) -> Callable[[Any], Any]:
@@ -25,7 +25,16 @@ def examples(small: int, full: int) -> Callable[[Any], Any]:
     )
 
 
+def count(search: str, outcome: str) -> None:
+    """Count one input of a search, by what became of it."""
+    TRIED[search, outcome] += 1
+
+
 def report() -> list[str]:
-    """Return one line for each kind of input that was tried, and their sum."""
-    total = sum(TRIED.values())
-    return [f"{count:7d}  {name}" for name, count in sorted(TRIED.items())] + [f"{total:7d}  inputs in all"]
+    """Return one line for each search, with its inputs by what became of them, and their sum."""
+    lines = []
+    for search in sorted({search for search, _ in TRIED}):
+        of_search = {outcome: n for (name, outcome), n in sorted(TRIED.items()) if name == search}
+        told = ", ".join(f"{n} {outcome}" for outcome, n in of_search.items())
+        lines.append(f"{sum(of_search.values()):7d}  {search}: {told}")
+    return [*lines, f"{sum(TRIED.values()):7d}  inputs in all"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import searching
 from drawn_panels import Asked, asked
 from hypothesis import given
 from hypothesis import strategies as st
-from twins import comparisons, regressions, synthetic
+from twins import comparisons, learned, regressions, synthetic
 from twins.plain import Answer, Array, Refused, Unsettled, Values, derivative, effects
 
 from study import Estimate, QuestionError
@@ -28,8 +29,8 @@ class Case(NamedTuple):
 
     design: str
     twin: Callable[..., Answer]
-    options: dict[str, tuple[Any, ...]] = {}
-    panels: dict[str, Any] = {}
+    options: Mapping[str, tuple[Any, ...]] = MappingProxyType({})
+    panels: Mapping[str, Any] = MappingProxyType({})
     tolerance: float = 1e-9
     small: int = 25
     full: int = 1500
@@ -40,6 +41,10 @@ class Case(NamedTuple):
 
 COUNTS = {"counts": True}
 FEW = {"units": (4, 11)}
+MANY = {"units": (12, 33), "most_covariates": 1}
+LEARNED = {"learner": ("linear", "linear"), "folds": (2, 2, 3), "repetitions": (1, 2), "seed": (0, 1)}
+PROPENSITY = {"propensity": ("linear", "linear"), "trim": (0.01, 0.3)}
+ENDS = {"before": (1, 1, 1, 2), "after": (1, 1, 2)}
 CASES = [
     Case("twfe", regressions.twfe),
     Case("event_study", regressions.event_study, {"bin_at": (None, None, 1, 2)}),
@@ -55,8 +60,14 @@ CASES = [
     Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("ipw",)}),
     Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("reg",)}),
     Case("stacked", comparisons.stacked, {"before": (1, 1, 2), "after": (None, 0, 0, 1)}),
-    Case("lp_did", comparisons.lp_did, {"weighting": ("variance",), "before": (None, None, 2), "after": (None, 1)}),
-    Case("lp_did", comparisons.lp_did, {"weighting": ("equal",), "before": (None, None, 2), "after": (None, 1)}),
+    Case(
+        "lp_did",
+        comparisons.lp_did,
+        {"weighting": ("variance",), "before": (None, None, 2), "after": (None, 1)},
+    ),
+    Case(
+        "lp_did", comparisons.lp_did, {"weighting": ("equal",), "before": (None, None, 2), "after": (None, 1)}
+    ),
     Case("synthetic_did", synthetic.synthetic_did, {"method": ("synthetic_did",)}, FEW, 1e-7),
     Case("synthetic_did", synthetic.synthetic_did, {"method": ("synthetic_control",)}, FEW, 1e-7),
     Case(
@@ -66,6 +77,21 @@ CASES = [
         {"covariates": ("moving", "drift", "dose_path")},
         1e-7,
     ),
+    Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("first_differences",)}, MANY, 1e-7),
+    Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("within",)}, MANY, 1e-7),
+    Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("correlated_random_effects",)}, MANY, 1e-7),
+    Case("dml_did", learned.dml_did, LEARNED | PROPENSITY, MANY, 1e-7),
+    Case("dml_stacked", learned.dml_stacked, LEARNED | PROPENSITY | {"folds": (1, 2, 3)}, MANY, 1e-7),
+    Case("dml_irm", learned.dml_irm, LEARNED | PROPENSITY | ENDS | {"effect": ("att",)}, MANY, 1e-7),
+    Case("dml_irm", learned.dml_irm, LEARNED | PROPENSITY | ENDS | {"effect": ("ate",)}, MANY, 1e-7),
+    Case(
+        "dml_iv",
+        learned.dml_iv,
+        LEARNED | PROPENSITY | ENDS | {"model": ("iivm",)},
+        MANY | {"instruments": ("lottery",)},
+        1e-7,
+    ),
+    Case("dml_iv", learned.dml_iv, LEARNED | PROPENSITY | ENDS | {"model": ("pliv",)}, MANY, 1e-7),
 ]
 
 
@@ -89,7 +115,9 @@ def averaged(sample: Sample, answer: Answer, weights: Array, kind: str) -> Value
         return share @ of.linear[which], share @ of.untreated[which], of.size[which].sum()
 
     labels = np.unique(label[chosen])
-    by_label = Values(*map(np.array, zip(*(mean(values, chosen & (label == v)) for v in labels), strict=True)))
+    by_label = Values(
+        *map(np.array, zip(*(mean(values, chosen & (label == v)) for v in labels), strict=True))
+    )
     if kind in EVERYTHING or kind == "treated_average":
         return by_label
     # Event times and periods count equally, cohorts by their size.
@@ -105,7 +133,9 @@ def known_defect(case: Case, sample: Sample, options: dict[str, Any]) -> str | N
     if sample.first_treated is None:
         return None
     seen = sample.observed
-    groups = [sample.first_treated == g for g in np.unique(sample.first_treated[~np.isnan(sample.first_treated)])]
+    groups = [
+        sample.first_treated == g for g in np.unique(sample.first_treated[~np.isnan(sample.first_treated)])
+    ]
     groups.append(np.isnan(sample.first_treated))
     alike = all((seen[g] == seen[g][:1]).all() for g in groups)
     if case.design == "callaway_santanna" and sample.question.missing != "cells" and alike and not seen.all():
@@ -123,17 +153,21 @@ def near(ours: Array, theirs: Array, scale: float, what: str, tolerance: float) 
     assert ours.shape == theirs.shape, f"{what}: {ours.shape} and {theirs.shape}"
     assert np.array_equal(np.isnan(ours), np.isnan(theirs)), f"{what}: {ours} is not {theirs}"
     gap = np.nan_to_num(np.abs(ours - theirs))
-    assert gap.max(initial=0.0) <= tolerance * scale, f"{what}: {ours} is not {theirs} (off by {gap.max():.3g})"
+    assert gap.max(initial=0.0) <= tolerance * scale, (
+        f"{what}: {ours} is not {theirs} (off by {gap.max():.3g})"
+    )
 
 
-def compare(fit: Estimate, answer: Answer, exact: float) -> None:
-    """Hold terms, effects, influence and covariances to those of the twin."""
+def compare(fit: Estimate, answer: Answer, exact: float) -> str:
+    """Hold terms, effects, influence and covariances to those of the twin; say what was compared."""
     sample = fit.sample
     keys = [tuple(map(float, key)) for key in zip(fit.cohort, fit.period, fit.event_time, strict=True)]
     ours = [str(key) for key, r in zip(keys, fit.reference, strict=True) if not r]
     unknown = {str(tuple(map(float, key))) for key in answer.open}
     wanted = [str(tuple(map(float, key))) for key in answer.terms]
-    assert sorted(set(ours) - unknown) == sorted(set(wanted)), f"terms {sorted(ours)} are not {sorted(wanted)}"
+    assert sorted(set(ours) - unknown) == sorted(set(wanted)), (
+        f"terms {sorted(ours)} are not {sorted(wanted)}"
+    )
     if not unknown:
         references = [str(key) for key, r in zip(keys, fit.reference, strict=True) if r]
         expected = [str(tuple(map(float, key))) for key in answer.references]
@@ -146,8 +180,7 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> None:
     values = answer.at(sample.weights)
     found = np.asarray(effects(sample, values), dtype=float)
     if mean_of_zero(sample, values):
-        searching.TRIED["an untreated mean of zero up to rounding"] += 1
-        return
+        return "left open: an untreated mean of zero but for rounding"
     size = max(1.0, float(np.nanmax(np.abs(sample.y))), float(np.nanmax(np.abs(found), initial=0.0)))
     near(fit.effect[place], found, size, "effects", exact)
     influence = derivative(sample, lambda w: effects(sample, answer.at(w)))
@@ -167,6 +200,7 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> None:
     if answer.averages and not answer.open:
         for kind in (*EVERYTHING, *AVERAGES):
             compare_average(fit, answer, kind, scale, exact)
+    return "compared"
 
 
 def mean_of_zero(sample: Sample, values: Values) -> bool:
@@ -196,6 +230,7 @@ def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float, exac
     near(made.influence[:, used][:, finite], influence, scale, f"influence of {kind}", exact)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_equals_its_twin_or_both_refuse(case: Case) -> None:
     handles = frozenset(handle.name for handle in all_designs()[case.design].handles)
@@ -210,34 +245,31 @@ def test_equals_its_twin_or_both_refuse(case: Case) -> None:
 
 
 def check(case: Case, drawn: Asked, options: dict[str, Any]) -> None:
-    searching.TRIED[f"{case}: drawn"] += 1
+    searching.count(str(case), outcome(case, drawn, options))
+
+
+def outcome(case: Case, drawn: Asked, options: dict[str, Any]) -> str:
+    """Hold a design to its twin on one input, and say what was compared."""
     try:
         sample = drawn.question.sample(drawn.panel)
     except QuestionError:
-        searching.TRIED[f"{case}: the question is refused"] += 1
-        return
-    design = find_design(case.design)
+        return "refused as a question"
     known = known_defect(case, sample, options)
     if known is not None:
-        searching.TRIED[f"{case}: {known}"] += 1
-        return
+        return known
+    design = find_design(case.design)
     try:
         answer = case.twin(sample, **options)
     except Unsettled:
-        searching.TRIED[f"{case}: left open by rounding"] += 1
-        return
+        return "left open by rounding"
     except Refused as refused:
-        searching.TRIED[f"{case}: both refuse"] += 1
         try:
             fit = design(sample, **options)
         except StudyError:
-            return
+            return "refused by both"
         raise AssertionError(f"not refused though {refused}: {fit.terms} {fit.effect} {fit.notes}") from None
-    fit = design(sample, **options)
-    compare(fit, answer, case.tolerance)
-    searching.TRIED[f"{case}: compared"] += 1
+    return compare(design(sample, **options), answer, case.tolerance)
 
 
 def test_every_design_has_a_twin() -> None:
     assert {case.design for case in CASES} == set(all_designs())
-

@@ -26,7 +26,9 @@ from twins.plain import (
 Mask = NDArray[np.bool_]
 
 
-def cells(sample: Sample, who: Mask, *, covariates: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def cells(
+    sample: Sample, who: Mask, *, covariates: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return unit and period of the cells of some units, or of (n, T), that are seen, with their covariates."""
     seen = ~np.isnan(sample.y) & (who if who.ndim == 2 else who[:, None])
     if sample.path is not None:
@@ -131,9 +133,7 @@ def event_study(sample: Sample, bin_at: int | None = None) -> Answer:
 
 
 def with_base(sample: Sample) -> list[float]:
-    return [
-        float(g) for g in sample.cohorts if g - 1 - sample.question.anticipation >= sample.periods[0]
-    ]
+    return [float(g) for g in sample.cohorts if g - 1 - sample.question.anticipation >= sample.periods[0]]
 
 
 def untreated_in_window(sample: Sample) -> Mask:
@@ -190,9 +190,7 @@ def etwfe(sample: Sample, family: str = "gaussian", effects: str = "cohort") -> 
     seen = ~np.isnan(y)
     used = np.isin(sample.first_treated, cohorts) | untreated_in_window(sample)
     first_term = -np.inf if sample.question.comparison == "never_treated" else -1 - d
-    pairs = [
-        (g, float(t)) for g in cohorts for t in sample.periods if t - g > first_term and t - g != -1 - d
-    ]
+    pairs = [(g, float(t)) for g in cohorts for t in sample.periods if t - g > first_term and t - g != -1 - d]
 
     def members(g: float, t: float) -> NDArray[np.int64]:
         return np.flatnonzero((sample.first_treated == g) & seen[:, int(t - sample.periods[0])])
@@ -223,7 +221,9 @@ def etwfe(sample: Sample, family: str = "gaussian", effects: str = "cohort") -> 
     def row(who: NDArray[np.int64], t: Any, with_effect: bool) -> Array:
         """Return the columns of units in periods."""
         time = sample.periods[t]
-        own = np.array([[cohort[i] == g and s == t_ for g, t_ in fitted] for i, s in zip(who, time, strict=True)])
+        own = np.array(
+            [[cohort[i] == g and s == t_ for g, t_ in fitted] for i, s in zip(who, time, strict=True)]
+        )
         own = own.reshape(len(who), len(fitted)) * float(with_effect)
         blocks = [by_feature(own, who), by_feature((time[:, None] == sample.periods).astype(float), who)]
         if effects == "cohort":

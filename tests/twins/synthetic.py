@@ -94,7 +94,15 @@ def _from_jackknife(sample: Sample, pieces: list[tuple[float, int, Array, Array,
 
 
 def _without_each(values: Array) -> Array:
+    """Return the means without each row, NaN for a single one."""
+    if len(values) == 1:
+        return np.full(values.shape, np.nan)
     return np.array([np.delete(values, i, axis=0).mean(axis=0) for i in range(len(values))])
+
+
+def _means_without(treated: Array, n_free: int) -> Array:
+    """Return the treated units' means without each comparison unit, which are all the same, and each of themselves."""
+    return np.vstack([np.tile(treated.mean(axis=0), (n_free, 1)), _without_each(treated)])
 
 
 def synthetic_did(sample: Sample, method: str = "synthetic_did") -> Answer:
@@ -126,14 +134,9 @@ def synthetic_did(sample: Sample, method: str = "synthetic_did") -> Answer:
                 without.append(np.full(len(effect), np.nan))
             else:
                 without.append(z[1].mean(axis=0) - others / others.sum() @ np.delete(z[0], j, axis=0))
-        mean = treated[:, before:].mean(axis=0)
-        mean_without = np.vstack([np.tile(mean, (len(free), 1)), *([_without_each(treated[:, before:])] * (len(own) > 1))])
-        if len(own) > 1:
-            without = [*without, *(_without_each(z[1]) - omega @ z[0])]
-        rows = np.concatenate([free, own])
-        if len(own) == 1:
-            without, mean_without = np.full((len(rows), len(effect)), np.nan), np.full((len(rows), len(effect)), np.nan)
-        pieces.append((g, before, rows, effect, np.array(without), mean_without, own))
+        without = np.vstack([without, _without_each(z[1]) - omega @ z[0]])
+        mean_without = _means_without(treated[:, before:], len(free))
+        pieces.append((g, before, np.concatenate([free, own]), effect, without, mean_without, own))
     return _from_jackknife(sample, pieces)
 
 
@@ -155,7 +158,7 @@ def _interactive(y: Array, x: Array, r: int, start: Array | None) -> tuple[Array
     slope = start if start is not None else np.linalg.lstsq(columns, within(y).ravel(), rcond=None)[0]
     for step in range(20_001):
         left = within(y) - (columns @ slope).reshape(y.shape)
-        u, s, v = np.linalg.svd(left, full_matrices=True)
+        _, s, v = np.linalg.svd(left, full_matrices=True)
         s = np.concatenate([s, np.zeros(max(0, len(v) - len(s)))])
         after = s[r] if r < len(s) else 0.0
         factors = v[:r].T
@@ -219,13 +222,10 @@ def generalized_synthetic_control(sample: Sample, factors: int | None = None) ->
     pieces = []
     for g, before, _, own in parts:
         gaps = (y[own] - _predicted(whole, y[own], x[own], before))[:, before:]
-        rows = np.concatenate([free, own])
-        shape = (len(rows), gaps.shape[1])
-        without = mean_without = np.full(shape, np.nan)
-        if refits and len(own) > 1:
-            left = [(y[own] - _predicted(f, y[own], x[own], before))[:, before:].mean(axis=0) for f in refits]
-            without = np.vstack([left, _without_each(gaps)])
-            mean = y[own, before:].mean(axis=0)
-            mean_without = np.vstack([np.tile(mean, (len(free), 1)), _without_each(y[own, before:])])
-        pieces.append((g, before, rows, gaps.mean(axis=0), without, mean_without, own))
+        left = [(y[own] - _predicted(f, y[own], x[own], before))[:, before:].mean(axis=0) for f in refits]
+        without = np.vstack(
+            [left if refits else np.full((len(free), gaps.shape[1]), np.nan), _without_each(gaps)]
+        )
+        mean_without = _means_without(y[own, before:], len(free))
+        pieces.append((g, before, np.concatenate([free, own]), gaps.mean(axis=0), without, mean_without, own))
     return _from_jackknife(sample, pieces)

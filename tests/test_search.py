@@ -40,6 +40,7 @@ class Case(NamedTuple):
 
 
 COUNTS = {"counts": True}
+VARIANCE = ("sampling", "sampling", "conditional")
 FEW = {"units": (4, 11)}
 MANY = {"units": (12, 33), "most_covariates": 1}
 LEARNED = {"learner": ("linear", "linear"), "folds": (2, 2, 3), "repetitions": (1, 2), "seed": (0, 1)}
@@ -48,12 +49,22 @@ ENDS = {"before": (1, 1, 1, 2), "after": (1, 1, 2)}
 CASES = [
     Case("twfe", regressions.twfe),
     Case("event_study", regressions.event_study, {"bin_at": (None, None, 1, 2)}),
-    Case("sun_abraham", regressions.sun_abraham),
+    Case("sun_abraham", regressions.sun_abraham, {"variance": VARIANCE}),
     Case("imputation", regressions.imputation, {"leads": (None, None, 0, 2)}),
-    Case("etwfe", regressions.etwfe, {"family": ("gaussian",), "effects": ("cohort",)}),
-    Case("etwfe", regressions.etwfe, {"family": ("gaussian",), "effects": ("unit",)}),
-    Case("etwfe", regressions.etwfe, {"family": ("poisson",), "effects": ("cohort",)}, COUNTS),
-    Case("etwfe", regressions.etwfe, {"family": ("poisson",), "effects": ("unit",)}, COUNTS),
+    Case("etwfe", regressions.etwfe, {"family": ("gaussian",), "effects": ("cohort",), "variance": VARIANCE}),
+    Case("etwfe", regressions.etwfe, {"family": ("gaussian",), "effects": ("unit",), "variance": VARIANCE}),
+    Case(
+        "etwfe",
+        regressions.etwfe,
+        {"family": ("poisson",), "effects": ("cohort",), "variance": VARIANCE},
+        COUNTS,
+    ),
+    Case(
+        "etwfe",
+        regressions.etwfe,
+        {"family": ("poisson",), "effects": ("unit",), "variance": VARIANCE},
+        COUNTS,
+    ),
     Case("poisson_twfe", regressions.poisson_twfe, {"terms": ("treatment",)}, COUNTS),
     Case("poisson_twfe", regressions.poisson_twfe, {"terms": ("event_time",)}, COUNTS),
     Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("dr",)}),
@@ -80,7 +91,7 @@ CASES = [
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("first_differences",)}, MANY, 1e-7),
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("within",)}, MANY, 1e-7),
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("correlated_random_effects",)}, MANY, 1e-7),
-    Case("dml_did", learned.dml_did, LEARNED | PROPENSITY, MANY, 1e-7),
+    Case("dml_did", learned.dml_did, LEARNED | PROPENSITY | {"variance": VARIANCE}, MANY, 1e-7),
     Case("dml_stacked", learned.dml_stacked, LEARNED | PROPENSITY | {"folds": (1, 2, 3)}, MANY, 1e-7),
     Case("dml_irm", learned.dml_irm, LEARNED | PROPENSITY | ENDS | {"effect": ("att",)}, MANY, 1e-7),
     Case("dml_irm", learned.dml_irm, LEARNED | PROPENSITY | ENDS | {"effect": ("ate",)}, MANY, 1e-7),
@@ -148,14 +159,12 @@ def known_defect(case: Case, sample: Sample, options: dict[str, Any]) -> str | N
     return None
 
 
-def near(ours: Array, theirs: Array, scale: float, what: str, tolerance: float) -> None:
+def near(ours: Array, theirs: Array, scale: Any, what: str, tolerance: float) -> None:
     ours, theirs = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     assert ours.shape == theirs.shape, f"{what}: {ours.shape} and {theirs.shape}"
     assert np.array_equal(np.isnan(ours), np.isnan(theirs)), f"{what}: {ours} is not {theirs}"
-    gap = np.nan_to_num(np.abs(ours - theirs))
-    assert gap.max(initial=0.0) <= tolerance * scale, (
-        f"{what}: {ours} is not {theirs} (off by {gap.max():.3g})"
-    )
+    gap = np.nan_to_num(np.abs(ours - theirs)) / scale
+    assert gap.max(initial=0.0) <= tolerance, f"{what}: {ours} is not {theirs} (off by {gap.max():.3g})"
 
 
 def compare(fit: Estimate, answer: Answer, exact: float) -> str:
@@ -181,13 +190,15 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
     found = np.asarray(effects(sample, values), dtype=float)
     if mean_of_zero(sample, values):
         return "left open: an untreated mean of zero but for rounding"
-    size = max(1.0, float(np.nanmax(np.abs(sample.y))), float(np.nanmax(np.abs(found), initial=0.0)))
+    size = np.maximum(max(1.0, float(np.nanmax(np.abs(sample.y)))), np.nan_to_num(np.abs(found)))
     near(fit.effect[place], found, size, "effects", exact)
     influence = derivative(sample, lambda w: effects(sample, answer.at(w)))
-    scale = max(size, float(np.nanmax(np.abs(influence), initial=0.0)))
     finite = ~np.isnan(found)
-    near(fit.influence[:, place[finite]], influence[:, finite], scale, "influence", exact)
-    if answer.rank is not None and not np.isnan(found).any():
+    scale = np.maximum(size, np.nan_to_num(np.abs(influence)).max(axis=0))
+    near(fit.influence[:, place[finite]], influence[:, finite], scale[finite], "influence", exact)
+    if answer.n_obs is not None and not answer.open:
+        assert fit.n_obs == answer.n_obs
+    if answer.rank is not None and finite.all():
         sums = np.zeros((sample.cluster.max() + 1, len(place)))
         np.add.at(sums, sample.cluster, influence)
         plain = sums.T @ sums / sample.n_units**2
@@ -196,10 +207,10 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
         if clusters > 1 and answer.n_obs > counted:
             factor = clusters / (clusters - 1) * (answer.n_obs - 1) / (answer.n_obs - counted)
             made = fit.covariance("CR1_fixest")[among]
-            near(made, factor * plain, factor * scale**2, "CR1_fixest", exact)
+            near(made, factor * plain, factor * np.outer(scale, scale), "CR1_fixest", exact)
     if answer.averages and not answer.open:
         for kind in (*EVERYTHING, *AVERAGES):
-            compare_average(fit, answer, kind, scale, exact)
+            compare_average(fit, answer, kind, scale.max(), exact)
     return "compared"
 
 

@@ -172,3 +172,13 @@ def test_the_mean_that_a_proportional_effect_divides_by_is_of_cells_with_covaria
     mean = panel.outcomes["y"][(path == 1) & ~np.isnan(moving)].mean()
     level = estimate(switching, question.but(scale="level"), "twfe").effect[0]
     assert fit.effect[0] == pytest.approx(level / (mean - level), rel=1e-12)
+
+
+def test_event_study_refuses_treated_units_that_are_seen_at_the_reference_only() -> None:
+    panel = simulated.panel(n=40, cohorts=(4,))
+    y, treated = panel.outcomes["y"].copy(), panel.first_treated["event"] == 4
+    y[np.ix_(treated, np.arange(8) != 2)] = np.nan
+    with pytest.raises(
+        QuestionError, match="no effect can be estimated: treated units are seen at event time -1"
+    ):
+        estimate(replace(panel, outcomes={"y": y}), Question("y", "event"), "event_study")

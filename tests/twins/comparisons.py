@@ -145,7 +145,7 @@ def callaway_santanna(sample: Sample, method: str = "dr") -> Answer:
     refuse_single_units(sample)
     if sample.x_baseline.shape[1] and collinear(sample.x_baseline):
         raise Refused("a covariate is explained")
-    d, found, references, unknown = sample.question.anticipation, [], [], []
+    found, references, unknown = [], [], []
     adjusted: dict[int, _Adjusted] = {}
     for g, now, base in _cells(sample):
         t = float(sample.periods[now])
@@ -189,8 +189,13 @@ def callaway_santanna(sample: Sample, method: str = "dr") -> Answer:
             size.append(weights[sample.first_treated == key[0]].sum())
         return Values(np.array(linear), np.array(untreated), np.array(size))
 
-    del d
-    return Answer([key for key, *_ in found], references, at, open=unknown)
+    used = {
+        (i, t)
+        for _, side, now, base in found
+        for units, t in zip(side, (now, base, now, base), strict=True)
+        for i in units
+    }
+    return Answer([key for key, *_ in found], references, at, open=unknown, n_obs=len(used))
 
 
 def stacked(sample: Sample, before: int = 3, after: int | None = None) -> Answer:
@@ -232,7 +237,9 @@ def stacked(sample: Sample, before: int = 3, after: int | None = None) -> Answer
             size.append(weights[treated].sum())
         return Values(np.array(linear), np.array(untreated), np.array(size))
 
-    return Answer([key for key, *_ in found], references, at)
+    members = {key[0]: len(treated) + len(compared) for key, treated, compared, *_ in found}
+    n_obs = sum(members.values()) * (before + q.anticipation + last + 1)
+    return Answer([key for key, *_ in found], references, at, n_obs=n_obs)
 
 
 def lp_did(

@@ -82,7 +82,12 @@ def _of_score(
         return Values(effect, mean(weights) - effect, size)
 
     return Answer(
-        more["terms"], more.get("references", []), at, open=more.get("open", ()), averages="averages" in more
+        more["terms"],
+        more.get("references", []),
+        at,
+        open=more.get("open", ()),
+        shares_fixed=more.get("shares_fixed", False),
+        averages="averages" in more,
     )
 
 
@@ -164,7 +169,7 @@ def dml_iv(sample: Sample, model: str = "iivm", before: int = 1, after: int = 1,
     return _of_score(sample, found, linear, lambda weights: np.full(1, np.nan), terms=[(NAN, NAN, NAN)])
 
 
-def dml_did(sample: Sample, **options: Any) -> Answer:
+def dml_did(sample: Sample, variance: str = "sampling", **options: Any) -> Answer:
     used = DEFAULTS | options
     asked = _asked(sample, "dml_did", used)
     fold_of = np.full((sample.n_units, used["repetitions"]), -1)
@@ -227,6 +232,7 @@ def dml_did(sample: Sample, **options: Any) -> Answer:
         references=references,
         open=unknown,
         averages=True,
+        shares_fixed=variance == "conditional",
     )
 
 

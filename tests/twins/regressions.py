@@ -140,7 +140,7 @@ def untreated_in_window(sample: Sample) -> Mask:
     return ~(treated_from(sample) <= sample.periods[-1])
 
 
-def sun_abraham(sample: Sample) -> Answer:
+def sun_abraham(sample: Sample, variance: str = "sampling") -> Answer:
     refuse_single_units(sample)
     d, cohorts = sample.question.anticipation, with_base(sample)
     used = np.isin(sample.first_treated, cohorts) | untreated_in_window(sample)
@@ -169,6 +169,7 @@ def sun_abraham(sample: Sample) -> Answer:
         [(*terms[c], terms[c][1] - terms[c][0]) for c in kept],
         [(g, g - 1 - d, -1.0 - d) for g in sorted({terms[c][0] for c in kept})],
         at,
+        shares_fixed=variance == "conditional",
         n_obs=len(unit),
         rank=made.rank,
         nested=len(np.unique(unit)),
@@ -176,7 +177,9 @@ def sun_abraham(sample: Sample) -> Answer:
     )
 
 
-def etwfe(sample: Sample, family: str = "gaussian", effects: str = "cohort") -> Answer:
+def etwfe(
+    sample: Sample, family: str = "gaussian", effects: str = "cohort", variance: str = "sampling"
+) -> Answer:
     refuse_single_units(sample)
     if collinear(sample.x_baseline):
         raise Refused("a covariate is explained")
@@ -253,13 +256,16 @@ def etwfe(sample: Sample, family: str = "gaussian", effects: str = "cohort") -> 
         for pair in known:
             who, with_effect, without = where[pair]
             w = weights[who]
+            given = sample.weights[who] if variance == "conditional" else w
             mean = weighted_mean(y[who, column[pair[1]]], w)
             if family == "gaussian":
-                effect = weighted_mean((with_effect - without) @ b, w)
+                effect = weighted_mean((with_effect - without) @ b, given)
                 linear.append(effect)
                 untreated.append(mean - effect)
             else:
-                base = weighted_mean(np.exp(without @ b), w)
+                base = weighted_mean(np.exp(without @ b), given)
+                if variance == "conditional":
+                    mean = 0.0 if pair in empty else weighted_mean(np.exp(with_effect @ b), given)
                 linear.append(mean - base)
                 untreated.append(base)
             size.append(w.sum())
@@ -272,6 +278,7 @@ def etwfe(sample: Sample, family: str = "gaussian", effects: str = "cohort") -> 
         n_obs=len(unit),
         rank=made.rank,
         nested=len(np.unique(unit)) if effects == "unit" else 0,
+        shares_fixed=variance == "conditional",
         clusters=len(np.unique(sample.cluster[unit])),
     )
 

@@ -5,13 +5,17 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test lint check assemble lock clean
+.PHONY: run test test-slow lint check assemble lock clean
 
 run: $(READY)
 	$(VENV)/bin/study run
 
 test: lint
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+
+# The searches by random inputs in full, in one process, which prints how many inputs it tried.
+test-slow: $(READY)
+	STUDY_SEARCH=full $(VENV)/bin/python -m pytest -m search
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

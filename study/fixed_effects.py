@@ -24,7 +24,6 @@ from study.group_sums import (
     less_fitted,
     less_levels,
     marks,
-    n_seen,
     poisson_sums,
     scores,
 )
@@ -85,6 +84,8 @@ class Regression:
     absorbed : int
         Unit effects.
     n_obs : int
+    seen : ndarray of bool, shape (n,)
+        Which units have a row.
     """
 
     coefficient: FloatArray
@@ -95,7 +96,12 @@ class Regression:
     counted: int
     absorbed: int
     n_obs: int
+    seen: NDArray[np.bool_]
     equations: NormalEquations | None = None
+
+    def n_clusters(self, cluster: NDArray[np.int64]) -> int:
+        """Return how many clusters have a row, where units have these numbers, shape (n,)."""
+        return len(np.unique(cluster[self.seen]))
 
 
 def refuse_unidentified(names: Sequence[str], identified: NDArray[np.bool_]) -> None:
@@ -177,7 +183,10 @@ def regress(
         )
         residual = [state.residual for state in states]
     counted = system.rank + int(unit_effects)
-    absorbed = sum(map(n_seen, groups)) if unit_effects else 0
+    seen = np.zeros(n, dtype=bool)
+    for members, group in zip(rows, groups, strict=True):
+        seen[members] = marks(group).any(axis=1)
+    absorbed = int(seen.sum()) if unit_effects else 0
     equations = None
     if family == "gaussian":
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
@@ -193,6 +202,7 @@ def regress(
         counted=counted,
         absorbed=absorbed,
         n_obs=n_obs,
+        seen=seen,
         equations=equations,
     )
 
@@ -329,7 +339,7 @@ def _maximum(
     system: _System,
 ) -> tuple[FloatArray, list[GroupSums], _System]:
     """Maximise the Poisson likelihood by Newton's method with halved steps."""
-    best = sum(s.likelihood for s in states)
+    best, rank = sum(s.likelihood for s in states), system.rank
     for _ in range(STEPS):
         effects, others = system.step()
         share = 1.0
@@ -346,7 +356,9 @@ def _maximum(
         if moved <= CONVERGED * max(
             1.0, np.abs(coefficient).max(initial=0.0), np.abs(nuisance).max(initial=0.0)
         ):
-            return coefficient, states, system
+            if system.rank == rank:
+                return coefficient, states, system
+            break  # means that fall to zero take their regressors with them
     raise QuestionError(
         "Poisson regression: the likelihood has no maximum, since some regressor separates cells without any "
         "outcome; drop the units or periods concerned, or use a linear design."

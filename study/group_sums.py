@@ -75,11 +75,6 @@ def some_units(group: Group, which: NDArray[np.int64]) -> Group:
     return Group(group.y[which], seen, group.weights[which], group.features[which], group.varying[which])
 
 
-def n_seen(group: Group) -> int:
-    """Return how many units are seen at all."""
-    return int(marks(group).any(axis=1).sum())
-
-
 def marks(group: Group) -> FloatArray:
     """Return 1 in observed cells and 0 elsewhere, shape (m, T)."""
     return np.broadcast_to(group.seen, group.y.shape)

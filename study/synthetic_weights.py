@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from study.panel import FloatArray
 
 # The ridge of time weights, and of a synthetic control's, in units of sigma: it only makes the solution unique.
 UNIQUE = 1e-6
-# How much a weight would have to gain, relative to the gradient's size, to leave zero.
-_PRECISION = 1e-11
+# How much a weight would have to gain to leave zero: relative to the gradient's rounding, and to the ridge.
+_PRECISION = (16 * float(np.finfo(float).eps), 1e-9)
 # From this ridge on, relative to the squared norm of the columns, most weights are positive.
 _DENSE = 1e-4
 
@@ -97,27 +98,49 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
     ridge = len(target) * zeta**2
     size = float((columns**2).sum(axis=0).max(initial=0.0))
     weights = _start(columns, target, ridge, dense=ridge > _DENSE * size)
-    support = weights > 0
+    support, entered, barred = weights > 0, -1, np.zeros(len(weights), dtype=bool)
     for _ in range(20 * len(weights) + 100):
         best = _on_support(columns[:, support], target, ridge)
         if best.min() > 0:
             weights[:] = 0.0
             weights[support] = best
-            gradient = columns.T @ (columns @ weights - target) + ridge * weights
-            gain = gradient[support].mean() - np.where(support, np.inf, gradient)
-            entering = int(gain.argmax())
-            if gain[entering] <= _PRECISION * max(size, float(target @ target), ridge):
+            if support[entered]:
+                barred[:] = False  # it stayed in, so that others may now do so too
+            error = _error(columns, target, ridge, weights, support)
+            gradient = columns.T @ error + ridge * weights
+            gain = gradient[support].mean() - np.where(support | barred, np.inf, gradient)
+            entered = int(gain.argmax())
+            rounding, least = _PRECISION
+            if gain[entered] <= rounding * np.sqrt(size * float(error @ error)) + least * ridge:
                 break
-            support[entering] = True
+            support[entered] = True
         else:
             now = weights[support]
             falling = best <= 0
+            barred[entered] |= (
+                bool(falling[np.flatnonzero(support) == entered].any()) and weights[entered] == 0
+            )
             step = np.min(now[falling] / np.maximum(now[falling] - best[falling], np.finfo(float).tiny))
             moved = now + step * (best - now)
             moved[falling & (moved <= moved[falling].min() + np.finfo(float).eps)] = 0.0
             weights[support] = np.maximum(moved, 0.0)
             support = weights > 0
     return weights / weights.sum()
+
+
+def _error(
+    columns: FloatArray, target: FloatArray, ridge: float, weights: FloatArray, support: NDArray[np.bool_]
+) -> FloatArray:
+    """Return columns @ weights - target, to the digits in which the ridge shows where columns fit the target exactly.
+
+    On the support columns' error + ridge weights is the same for all, which tells more than the difference.
+    """
+    error = columns @ weights - target
+    left = np.column_stack([columns[:, support].T, -np.ones(int(support.sum()))])
+    level = float(np.mean(columns[:, support].T @ error + ridge * weights[support]))
+    missing = -ridge * weights[support] - left @ np.append(error, level)
+    corrected: FloatArray = error + np.linalg.lstsq(left, missing, rcond=1e-10)[0][:-1]
+    return corrected
 
 
 def _start(columns: FloatArray, target: FloatArray, ridge: float, *, dense: bool) -> FloatArray:

@@ -492,3 +492,12 @@ def test_the_order_of_units_in_a_file_does_not_matter():
     again = simulated.ordered(shuffled, np.argsort(shuffled.units))
     ours, theirs = (estimate(p, ask("x1"), "dml_iv", **LINEAR) for p in (source, again))
     assert np.array_equal(ours.influence, theirs.influence)
+
+
+@pytest.mark.parametrize("model", ["iivm", "pliv"])
+def test_a_window_at_whose_ends_nobody_is_seen_is_refused_in_one_line(model):
+    source = panel(n=40)
+    y = source.outcomes["y"].copy()
+    y[:, 0] = np.nan
+    with pytest.raises(QuestionError, match=r"dml_iv: 5 folds .* but 0 are seen at both ends of the window"):
+        estimate(replace(source, outcomes={"y": y}), ask(), "dml_iv", model=model, **LINEAR)

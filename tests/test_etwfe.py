@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Question, estimate
+from study import Question, QuestionError, estimate
 from study.designs import find_design
 from study.question import Sample
 
@@ -139,3 +139,50 @@ def test_a_period_without_outcomes_of_comparison_units_has_no_poisson_effect() -
     fit = estimate(replace(panel, outcomes={"y": y}), question, "etwfe", family="poisson")
     assert 8 not in fit.period
     assert {note.split(" left out")[0] for note in fit.notes} == {f"cohort {g} in 8" for g in (4, 6, 7)}
+
+
+def test_poisson_effects_do_not_depend_on_the_unit_of_the_outcome() -> None:
+    panel = simulated.counts(simulated.panel(n=60, level=2.0))
+    question = Question("y", "event", covariates=("x1",))
+    for effects in ("cohort", "unit"):
+        plain, large = (
+            etwfe(
+                question.sample(replace(panel, outcomes={"y": panel.outcomes["y"] * factor})),
+                family="poisson",
+                effects=effects,
+            )
+            for factor in (1.0, 1e9)
+        )
+        assert large.terms == plain.terms
+        np.testing.assert_allclose(large.effect, 1e9 * plain.effect, rtol=1e-9)
+
+
+def test_a_period_in_which_no_comparison_unit_has_any_outcome_is_left_out_and_named() -> None:
+    panel = simulated.counts(simulated.panel(n=60, level=2.0, cohorts=(4, 6)))
+    y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
+    y[np.isnan(first), 7] = 0.0
+    empty = etwfe(Question("y", "event").sample(replace(panel, outcomes={"y": y})), family="poisson")
+    y[:, 7] = np.nan
+    unseen = etwfe(Question("y", "event").sample(replace(panel, outcomes={"y": y})), family="poisson")
+    assert empty.terms == unseen.terms
+    assert any(note.startswith("cohort 4 in 8 left out: no comparison unit") for note in empty.notes)
+    np.testing.assert_allclose(empty.effect, unseen.effect, rtol=1e-9)
+
+
+def test_a_cell_that_is_identified_only_at_its_cohort_s_mean_covariate_has_no_estimate() -> None:
+    panel = simulated.panel(n=60, cohorts=(4,))
+    treated = np.flatnonzero(panel.first_treated["event"] == 4)
+    x = np.ones(panel.n_units)
+    x[treated] = np.where(np.arange(len(treated)) % 2 == 0, 0.0, 2.0)
+    x[treated[len(treated) // 2 * 2 :]] = 1.0  # so that their mean is that of all others, 1
+    panel = replace(panel, covariates={"x": np.outer(x, np.ones(8))})
+    with pytest.raises(QuestionError, match="no effect can be estimated: cohort 4 in 4, 5, 6, 7, 8 left out"):
+        etwfe(Question("y", "event", covariates=("x",)).sample(panel))
+
+
+@pytest.mark.parametrize("design", ["etwfe", "sun_abraham"])
+def test_clusters_of_a_cohort_that_is_not_in_the_regression_are_not_counted(design: str) -> None:
+    panel = simulated.panel(n=60, cohorts=(2, 5))
+    fit = find_design(design)(Question("y", "event", anticipation=1, lag=1, cohort_width=2).sample(panel))
+    with_row = ~np.isin(fit.sample.first_treated, sorted(set(fit.sample.cohorts) - set(fit.cohort)))
+    assert fit.n_clusters == with_row.sum() < fit.sample.n_units

@@ -165,3 +165,11 @@ def test_regressors_that_are_not_identified_are_refused_by_name() -> None:
         refuse_unidentified(names, np.array([True, False, True]))
     with pytest.raises(QuestionError, match=r"^Regression: age, size are explained by .*; leave one out\.$"):
         refuse_unidentified(names, np.array([False, False, True]))
+
+
+def test_a_poisson_likelihood_without_a_maximum_is_refused_and_does_not_pass_for_converged() -> None:
+    # Of unit 0 the first period is zero, of unit 1 the third; unit 2 ties the two together.
+    y = np.array([[0.0, 3.0, np.nan], [np.nan, 4.0, 0.0], [2.0, np.nan, 1.0]])
+    terms = Terms(period_effects(1, 3), np.empty((1, 3, 0)))
+    with pytest.raises(QuestionError, match="the likelihood has no maximum"):
+        regress(y, [np.arange(3)], terms, np.ones(3), family="poisson")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import dense
@@ -178,3 +179,18 @@ def test_influence_is_the_derivative_by_unit_weights(
     question = Question("y", "event", weights="size", scale=scale, covariates=covariates)
     sample = question.sample(simulated.panel(n=90, gaps=gaps, level=9.0))
     simulated.check_influence(sample, imputation, units=2)
+
+
+def test_leads_rest_on_cells_that_are_seen_with_their_covariates() -> None:
+    panel = simulated.panel(n=60, level=9.0, cohorts=(4,))
+    moving = panel.covariates["moving"].copy()
+    treated = panel.first_treated["event"] == 4
+    moving[treated, 2] = np.nan
+    moving[np.flatnonzero(treated)[:3], 1] = np.nan
+    question = Question("y", "event", covariates=("moving",), scale="proportional")
+    sample = question.sample(replace(panel, covariates={"moving": moving}))
+    fit = imputation(sample, leads=2)
+    assert list(fit.event_time[np.isnan(fit.cohort)]) == [-2.0]
+    level = imputation(replace(sample, question=question.but(scale="level")), leads=2)
+    mean = panel.outcomes["y"][treated, 1][3:].mean()
+    assert fit.effect[-1] == pytest.approx(level.effect[-1] / (mean - level.effect[-1]), rel=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dense
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Question
+from study import Question, estimate
 from study.designs import find_design
 from study.question import Sample
 
@@ -87,3 +88,17 @@ def test_influence_is_the_derivative_by_unit_weights(weighting: str, gaps: float
     question = Question("y", "event", weights="size", scale=scale)
     sample = question.sample(simulated.panel(n=90, gaps=gaps, level=9.0))
     simulated.check_influence(sample, lambda s: lp_did(s, weighting=weighting), units=3)
+
+
+def test_the_mean_that_a_proportional_effect_divides_by_is_of_the_units_whose_change_is_seen() -> None:
+    panel = simulated.panel(n=60, level=9.0, cohorts=(4,))
+    y, treated = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 4)
+    y[treated[0], 2] = np.nan  # the base period
+    question = Question("y", "event", scale="proportional")
+    share, level = (
+        estimate(replace(panel, outcomes={"y": y}), question.but(scale=s), "lp_did", before=1, after=0)
+        for s in ("proportional", "level")
+    )
+    effect = level.effect[~level.reference][0]
+    mean = y[treated[1:], 3].mean()
+    assert share.effect[~share.reference][0] == pytest.approx(effect / (mean - effect), rel=1e-12)

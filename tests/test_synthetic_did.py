@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import simulated
 from references.synthetic import ASKED, METHODS, block
+from scipy.optimize import minimize
 
 import study
 from study import Panel, Question, QuestionError, estimate
@@ -59,6 +60,26 @@ def test_a_large_ridge_makes_weights_equal_and_a_target_among_the_columns_gets_a
     columns = np.random.default_rng(4).normal(size=(8, 5))
     assert simplex_weights(columns, columns[:, 2], 1e4) == pytest.approx(np.full(5, 0.2), abs=1e-6)
     assert simplex_weights(columns, columns[:, 2], 1e-8) == pytest.approx(np.eye(5)[2], abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (3, 12), (5, 30)])
+def test_of_weights_that_fit_exactly_the_smallest_are_taken(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape[1])
+    columns = rng.normal(size=shape)
+    target = columns @ rng.dirichlet(np.ones(shape[1]))
+    weights = simplex_weights(columns, target, 1e-6)
+    assert columns @ weights == pytest.approx(target, abs=1e-9)
+    fits = [{"type": "eq", "fun": lambda w: np.append(columns @ w - target, w.sum() - 1)}]
+    least = minimize(
+        lambda w: w @ w,
+        np.full(shape[1], 1 / shape[1]),
+        jac=lambda w: 2 * w,
+        bounds=[(0, 1)] * shape[1],
+        constraints=fits,
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 1000},
+    )
+    assert weights == pytest.approx(least.x, abs=1e-5)
 
 
 def test_columns_that_repeat_share_their_weight() -> None:

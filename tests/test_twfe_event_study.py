@@ -159,3 +159,26 @@ def test_intervals_cover_at_their_level_where_the_designs_assumptions_hold(
         truth = 1.0 if design == "twfe" else 1.5
         covered += abs(fit.effect[0] - truth) <= fit.critical_value() * fit.std_error[0]
     assert abs(covered / n_draws - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / n_draws)
+
+
+def test_the_mean_that_a_proportional_effect_divides_by_is_of_cells_with_covariates() -> None:
+    rng = np.random.default_rng(0)
+    panel = simulated.panel(n=50, level=9.0)
+    path = (rng.random(panel.outcomes["y"].shape) < 0.4).astype(float)
+    moving = np.where(rng.random(path.shape) < 0.2, np.nan, panel.covariates["moving"])
+    switching = replace(panel, first_treated={}, treatment={"grant": path}, covariates={"moving": moving})
+    question = Question("y", "grant", covariates=("moving",), scale="proportional")
+    fit = estimate(switching, question, "twfe")
+    mean = panel.outcomes["y"][(path == 1) & ~np.isnan(moving)].mean()
+    level = estimate(switching, question.but(scale="level"), "twfe").effect[0]
+    assert fit.effect[0] == pytest.approx(level / (mean - level), rel=1e-12)
+
+
+def test_event_study_refuses_treated_units_that_are_seen_at_the_reference_only() -> None:
+    panel = simulated.panel(n=40, cohorts=(4,))
+    y, treated = panel.outcomes["y"].copy(), panel.first_treated["event"] == 4
+    y[np.ix_(treated, np.arange(8) != 2)] = np.nan
+    with pytest.raises(
+        QuestionError, match="no effect can be estimated: treated units are seen at event time -1"
+    ):
+        estimate(replace(panel, outcomes={"y": y}), Question("y", "event"), "event_study")

@@ -52,9 +52,9 @@ def nuisances(
     check_trim("dml_iv", trim)
     refuse_unfit_pair("dml_iv", learner, propensity)
     long = long_change(sample, before, after, "dml_iv")
-    z = check_instrument(sample, long, model)
     cluster = sample.cluster[long.unit]
     check_number("dml_iv", sample, cluster, folds, "seen at both ends of the window")
+    z = check_instrument(sample, long, model)
     stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
     dealt = draw_folds(cluster, stratum.astype(np.int64), folds, repetitions, seed)
     check_both("dml_iv", sample, long.treated == 1, cluster, dealt, "treated")

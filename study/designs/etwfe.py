@@ -26,10 +26,10 @@ from study.influence import Influence
 from study.normal_equations import LinearForm, linear_form
 from study.panel import FloatArray
 from study.poisson import (
-    clusters_used,
     refuse_empty,
     refuse_negative,
     without_empty_cells,
+    without_empty_comparisons,
     without_empty_units,
 )
 from study.question import Sample
@@ -118,7 +118,10 @@ def etwfe(
     cell, means, regressed = _cells(used, cohorts), cohort_means(used), used
     baseless = np.zeros(len(cell.cohort), dtype=bool)
     if family == "poisson":
-        regressed, empty = without_empty_cells(used, _sets(means, cell) & ~cell.reference)
+        own = _sets(means, cell) & ~cell.reference
+        regressed, empty = without_empty_cells(used, own)
+        compared = _groups(used, means, cell)[:, None] & ~own.any(axis=2)
+        regressed = without_empty_comparisons(regressed, compared)
         cell = cell._replace(empty=empty)
         baseless = _baseless(used, means, cell)
         outcome = sample.question.outcome
@@ -161,7 +164,7 @@ def etwfe(
         n_obs=model.fit.n_obs,
         counted=model.fit.counted,
         absorbed=model.fit.absorbed,
-        clusters=clusters_used(used),
+        clusters=model.fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
         form=None if estimated.form is None else estimated.form.select(known),
@@ -246,9 +249,14 @@ def _cells(sample: Sample, cohorts: FloatArray) -> _Cell:
     return _Cell(cohorts[number], period, position, period == base[number], np.zeros(len(period), dtype=bool))
 
 
+def _groups(sample: Sample, means: CohortMeans, cell: _Cell) -> Cells:
+    """Return which groups are in the regression, shape (G,): cohorts with a base, and the untreated."""
+    return np.isin(means.dates, cell.cohort) | means.untreated(sample)
+
+
 def _fit(sample: Sample, means: CohortMeans, cell: _Cell, effects: str, family: Family) -> _Model:
     """Regress on cells, periods and cohorts, each times the unit's features."""
-    groups = np.isin(means.dates, cell.cohort) | means.untreated(sample)
+    groups = _groups(sample, means, cell)
     n_groups, n_periods = int(groups.sum()), len(sample.periods)
     features = baseline_matrix(sample, "etwfe")
     columns = [
@@ -276,6 +284,7 @@ def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, vari
     f, n = model.features.shape[1], sample.n_units
     place = np.zeros((len(model.fit.coefficient), len(cell.cohort)))
     regressed = list(map(int, np.flatnonzero(cell.regressed)))
+    estimable = np.ones(len(cell.cohort), dtype=bool)
     blocks = []
     for g, members in _members(means, cell):
         own = [k for k in regressed if cell.cohort[k] == g]
@@ -284,6 +293,9 @@ def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, vari
         features = model.features[members]
         at = share.T @ features
         columns = f * np.searchsorted(regressed, own)[:, None] + np.arange(f)
+        # At the features of each unit, not of their mean alone: else the estimate would have no sampling variance.
+        unknown = np.abs(features @ model.fit.null[columns]).max(axis=2, initial=0.0) > ESTIMABLE
+        estimable[own] = ~np.any(unknown & (share.T > 0), axis=1)
         place[columns, np.array(own)[:, None]] = at
         if f > 1 and variance == "sampling":
             slope = model.fit.coefficient[columns]
@@ -292,7 +304,6 @@ def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, vari
     for members, values, own in blocks:
         influence = influence + _block(n, members, values, own, len(cell.cohort))
     mean, mean_influence = means.pooled(_sets(means, cell))
-    estimable = np.abs(model.fit.null.T @ place).max(axis=0, initial=0.0) < ESTIMABLE
     form = linear_form(model.fit.equations, place)
     return _Att(linear, influence, mean - linear, mean_influence - influence, estimable, form)
 
@@ -322,7 +333,8 @@ def _exponential(
             at_zero[:, j], slope[k], known = _without_effect(
                 model, number, fitted, members, cell, k, share[:, j]
             )
-            estimable[k] = known and np.abs(model.fit.null.T @ slope[k]).max(initial=0.0) < ESTIMABLE
+            moved = np.abs(model.fit.null.T @ slope[k]).max(initial=0.0)
+            estimable[k] = known and moved <= ESTIMABLE * np.abs(slope[k]).max(initial=0.0)
         untreated[own] = np.einsum("ik,ik->k", share, at_zero)
         residual = model.fit.residual[number][:, cell.position[own]]
         own_mean += _block(n, members, n * share * residual, own, n_terms)

@@ -64,6 +64,10 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     means = cohort_means(sample, outcome_with_covariates(sample))
     times = np.unique(np.append(event_time[(means.weight > 0) & ~np.isnan(event_time)], base))
     used = times != base
+    if not used.any():
+        raise QuestionError(
+            f"event_study: no effect can be estimated: treated units are seen at event time {base} only, the reference."
+        )
     cells = event_time[:, :, None] == times
     names = [f"event {e:g}" for e in times[used]] + list(sample.question.covariates)
     fit = two_way(sample, cells[:, :, used].astype(float), sample.x_varying, names)
@@ -80,6 +84,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         n_obs=fit.n_obs,
         counted=fit.counted,
         absorbed=fit.absorbed,
+        clusters=fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         form=linear_form(fit.equations, terms),
         notes=tuple(events_on_one(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),

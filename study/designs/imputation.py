@@ -12,6 +12,7 @@ from study.cohorts import (
     CohortMeans,
     cohort_means,
     left_out,
+    outcome_with_covariates,
     refuse_single_units,
     rests_on_one,
     treated_cells,
@@ -90,7 +91,7 @@ def imputation(
     refuse_single_units(sample, "imputation")
     if leads is not None and leads < 0:
         raise QuestionError(f"imputation: leads is {leads}; it must be at least 0.")
-    untreated = np.where(sample.treatment == 1, np.nan, sample.y)
+    untreated = np.where(sample.treatment == 1, np.nan, outcome_with_covariates(sample))
     first = _untreated_regression(
         sample, untreated, np.empty((len(sample.groups[1]), len(sample.periods), 0))
     )

@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import CohortMeans, cohort_means, events_on_one
+from study.cohorts import CohortMeans, cohort_means, events_on_one, mean_over
 from study.designs import Assumes, Estimand, Handles, design
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.fixed_effects import Terms, regress
-from study.influence import Influence
+from study.influence import Influence, side_by_side
 from study.normal_equations import LinearForm, Rows
 from study.panel import FloatArray
 from study.question import Sample
@@ -102,14 +102,14 @@ def lp_did(
     reference = times == last
     linear = np.array([fit.coefficient for fit in fits])
     influence = _of_groups(means, fits) if means.whole else _of_units(sample, fits)
-    cells = np.stack([_treated(sample, means, fit) for fit in fits], axis=2)
-    size = np.einsum("gt,gtk->k", means.seen, cells)
+    mean, mean_influence, size = _of_treated(sample, means, fits)
     return event_time_effects(
         sample,
         times,
         linear,
         influence,
-        *means.pooled(cells),
+        mean,
+        mean_influence,
         reference=reference,
         n_obs=int(sample.observed.sum()),
         published="CR0",
@@ -299,8 +299,25 @@ def _of_groups(means: CohortMeans, fits: list[_Projection]) -> Influence:
     return means.influence(of_deviation, of_weight)
 
 
-def _treated(sample: Sample, means: CohortMeans, fit: _Projection) -> NDArray[np.bool_]:
-    """Return the treated cells that a coefficient rests on, shape (G, T)."""
-    cells = np.zeros(means.mean.shape, dtype=bool)
-    cells[:, fit.now] = means.dates[:, None] == fit.start
+def _of_treated(
+    sample: Sample, means: CohortMeans, fits: list[_Projection]
+) -> tuple[FloatArray, Influence, NDArray[np.int64]]:
+    """Return the mean outcomes of the treated units that coefficients rest on, and their numbers, shape (K,)."""
+    if means.whole:
+        cells = np.stack([_treated(means.dates, fit, means.mean.shape) for fit in fits], axis=2)
+        return *means.pooled(cells), np.einsum("gt,gtk->k", means.seen, cells)
+    found, size = [], []
+    for fit in fits:
+        cells = _treated(_first(sample), fit, sample.y.shape)
+        cells[:, fit.now] &= sample.observed[:, fit.base]
+        found.append(mean_over(sample, cells))
+        size.append(int(np.sum(cells & sample.observed)))
+    mean = np.concatenate([value for value, _ in found])
+    return mean, side_by_side([influence for _, influence in found]), np.array(size)
+
+
+def _treated(first: FloatArray, fit: _Projection, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the cells in which the treated of a coefficient are, of units or groups, shape (m, T)."""
+    cells = np.zeros(shape, dtype=bool)
+    cells[:, fit.now] = first[:, None] == fit.start
     return cells

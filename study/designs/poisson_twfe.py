@@ -22,7 +22,6 @@ from study.errors import QuestionError
 from study.estimates import Estimate
 from study.panel import FloatArray
 from study.poisson import (
-    clusters_used,
     refuse_empty,
     refuse_negative,
     without_empty_cells,
@@ -118,7 +117,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         "n_obs": fit.n_obs,
         "counted": fit.counted,
         "absorbed": fit.absorbed,
-        "clusters": clusters_used(used),
+        "clusters": fit.n_clusters(sample.cluster),
         "published": "CR1_fixest",
         "sizes": np.nansum(sample.y, axis=1),
     }

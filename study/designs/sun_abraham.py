@@ -126,6 +126,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         n_obs=fit.n_obs,
         counted=fit.counted,
         absorbed=fit.absorbed,
+        clusters=fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         form=linear_form(fit.equations, place[:, known]),
         notes=tuple(notes),

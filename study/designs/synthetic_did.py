@@ -12,6 +12,7 @@ from study.panel import FloatArray
 from study.question import Sample
 from study.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.synthetic_weights import (
+    UNIQUE,
     Solver,
     Weights,
     synthetic_control_weights,
@@ -102,7 +103,8 @@ def _weighted(block: Block, weights: Weights) -> Fitted:
     omega = weights.unit[:, None]
     left = 1 - omega
     with np.errstate(divide="ignore", invalid="ignore"):
-        others = np.where(left > np.finfo(float).eps, (synthetic - omega * compared) / left, np.nan)
+        # Less than the ridge is worth is no weight that could be scaled up.
+        others = np.where(left > UNIQUE, (synthetic - omega * compared) / left, np.nan)
     return Fitted(mean - synthetic, np.vstack([mean - others, means_without_each(treated) - synthetic]))
 
 

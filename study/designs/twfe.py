@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -79,6 +80,7 @@ def twfe(sample: Sample) -> Estimate:
         untreated_influence=(mean_influence - fit.influence.select(np.arange(len(names)) == 0)) @ first,
         counted=fit.counted,
         absorbed=fit.absorbed,
+        clusters=fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         form=linear_form(fit.equations, np.eye(len(names))),
     )
@@ -130,5 +132,5 @@ def _treatment(sample: Sample) -> tuple[FloatArray, FloatArray]:
 def _treated_mean(sample: Sample) -> tuple[FloatArray, Influence]:
     """Return the mean outcome of treated cells, with its influence."""
     if sample.first_treated is None:
-        return mean_over(sample, sample.treatment == 1)
+        return mean_over(replace(sample, y=outcome_with_covariates(sample)), sample.treatment == 1)
     return cohort_means(sample, outcome_with_covariates(sample)).pooled(treated_cells(sample)[:, :, None])

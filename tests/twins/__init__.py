@@ -1,0 +1,1 @@
+"""Brute-force twins of the designs, which share no algebra with them."""

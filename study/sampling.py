@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import QuestionError, unknown
-from study.panel import FloatArray, Panel
+from study.panel import FloatArray, Panel, interval_text
 from study.population import population
 from study.question import FlowStep, Question, Sample
+
+AMBIGUOUS = "adoption date ambiguous"
 
 
 class _Selection:
@@ -81,6 +83,12 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
     selection = _Selection(panel.n_units)
     selection.drop(~population(question.population, panel), f"outside the population {question.population}")
+    if panel.ambiguous_rule == "drop":
+        intervals = panel.ambiguous.get(question.event, {})
+        of_unit = np.array([intervals.get(unit, (0.0, 0.0)) for unit in panel.units.tolist()])
+        for earliest, latest in sorted(set(intervals.values())):
+            which = (of_unit == (earliest, latest)).all(axis=1)
+            selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest)}")
     if first_treated is not None:
         # A date in the first period may be a censored one, so no lag makes an event of it.
         dated = first_treated - max(question.lag, 0)
@@ -268,4 +276,7 @@ def _window(periods: NDArray[np.int64]) -> str:
 
 
 def _told(flow: list[FlowStep]) -> str:
-    return "; ".join(f"{step.units} units {step.reason}" for step in flow) or "it has none"
+    told = "; ".join(f"{step.units} units {step.reason}" for step in flow) or "it has none"
+    if any(step.reason.startswith(AMBIGUOUS) for step in flow):
+        told += '; fill in the treatment where it is empty, or build the panel with ambiguous="earliest" or "latest"'
+    return told

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import unknown
+from study.arguments import checked, shown
+from study.errors import DataError, unknown
 from study.schema.reading import read_table
 from study.schema.roles import Names, Roles
 from study.schema.rows import Rows
@@ -87,22 +88,23 @@ class Panel:
     def checksum(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of everything that an estimate can depend on."""
         digest = hashlib.sha256()
-        digest.update("\0".join(map(str, self.units)).encode())
+        digest.update("\0".join(map(str, self.units)).encode(errors="surrogatepass"))
         digest.update(self.periods.astype("<i8").tobytes())
         for block in (self.outcomes, self.covariates, self.first_treated, self.treatment):
             for key in sorted(block):
-                digest.update(key.encode() + b"\0")
+                digest.update(key.encode(errors="surrogatepass") + b"\0")
                 digest.update(
                     (np.where(np.isnan(block[key]), np.nan, block[key]) + 0.0).astype("<f8").tobytes()
                 )
         for key in sorted(self.attributes):
-            digest.update("\0".join([key, *map(str, self.attributes[key])]).encode())
+            digest.update("\0".join([key, *map(str, self.attributes[key])]).encode(errors="surrogatepass"))
         if self.ambiguous_rule == "drop":
             for key in sorted(self.ambiguous):
-                digest.update(repr((key, sorted(self.ambiguous[key].items()))).encode())
+                digest.update(repr((key, sorted(self.ambiguous[key].items()))).encode(errors="surrogatepass"))
         return digest.hexdigest()[:16]
 
     @classmethod
+    @checked
     def from_long(
         cls,
         data: pd.DataFrame | str | Path,
@@ -173,13 +175,13 @@ class Panel:
             covariates=covariates,
             attributes=attributes,
         )
-        if ambiguous not in get_args(Ambiguous):
-            raise unknown("rule", str(ambiguous), get_args(Ambiguous), "Panel, ambiguous")
         if isinstance(data, str | Path):
             label = name or Path(data).name
             rows = Rows(*read_table(Path(data)), unit, time)
-        else:
+        elif hasattr(data, "columns") and hasattr(data, "iloc"):
             label, rows = name or "panel", Rows(data, None, unit, time)
+        else:
+            raise DataError(f"Panel.from_long: data is {shown(data)}; give a pandas DataFrame or a path.")
         refuse_first(rows, roles, label)
         return cls._of_rows(rows, roles, label, dict(provenance or {}), dict(populations or {}), ambiguous)
 
@@ -246,6 +248,7 @@ class Panel:
         )
 
 
+@checked
 def load_panel(name: str) -> Panel:
     """Load a panel that ships with the package.
 

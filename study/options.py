@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,7 +124,7 @@ def read_panel(
 
 def _is_path(name: str) -> bool:
     """Say whether a panel's name is that of a file, there or not, and not a slip of a shipped panel's."""
-    return Path(name).is_file() or bool(Path(name).suffix) or Path(name).name != name
+    return os.path.isfile(name) or bool(Path(name).suffix) or Path(name).name != name
 
 
 def _columns(rule: str, others: set[str]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked, shown
+from study.arguments import check, checked, hints_of, shown
 from study.errors import DataError, unknown
 from study.schema.reading import read_table
 from study.schema.roles import Names, Roles
@@ -104,7 +104,6 @@ class Panel:
         return digest.hexdigest()[:16]
 
     @classmethod
-    @checked
     def from_long(
         cls,
         data: pd.DataFrame | str | Path,
@@ -166,6 +165,7 @@ class Panel:
             an event period is impossible, or a label changes within a unit; the message names the
             first row concerned.
         """
+        check("Panel.from_long", hints_of(Panel.from_long), locals())
         roles = Roles.of(
             unit,
             time,

@@ -33,6 +33,7 @@ class _Selection:
 def draw_sample(question: Question, panel: Panel) -> Sample:
     """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
     _check_names(question, panel)
+    _check_periods(question, panel)
     periods = panel.periods
     first_treated, path = _treatment(question, panel)
     selection = _select(question, panel, first_treated)
@@ -187,6 +188,24 @@ def _check_names(question: Question, panel: Panel) -> None:
             raise unknown("covariate", covariate, panel.covariates, where)
     if question.cluster is not None and question.cluster not in panel.attributes:
         raise unknown("attribute", question.cluster, panel.attributes, where)
+
+
+def _check_periods(question: Question, panel: Panel) -> None:
+    """Refuse numbers of periods that are more than the panel has."""
+    window = f"the window of {len(panel.periods)} periods, {_window(panel.periods)}"
+    for name in ("lag", "anticipation"):
+        value = getattr(question, name)
+        if abs(value) >= len(panel.periods):
+            raise QuestionError(
+                f"Question: {name} is {value}, which is out of {window}; it can be at most "
+                f"{len(panel.periods) - 1}{' either way' if name == 'lag' else ''}."
+            )
+    # The first that can be treated, with a period before it to compare with, are treated in the second period.
+    last = max(len(panel.periods) - 2, 0)
+    if question.horizon is not None and question.horizon > last:
+        raise QuestionError(
+            f"Question: horizon is {question.horizon}, but the last event time in {window}, is {last}; lower it."
+        )
 
 
 def _treatment(question: Question, panel: Panel) -> tuple[FloatArray | None, FloatArray | None]:

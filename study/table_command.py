@@ -258,9 +258,11 @@ def of_plan(
         If the plan cannot be read or does not have a question.
     """
     from study import run as running
+    from study.arguments import check
     from study.plan import read_plan
     from study.report.design_table import Words, design_tables
 
+    check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     plan = read_plan(path)
     plan = replace(
         plan,

@@ -371,4 +371,4 @@ def test_units_without_a_certain_adoption_date_are_counted_or_dated_as_the_optio
         said[rule] = done.output or str(done.exception)
     assert "Left out: 1 adoption date ambiguous, between 4 and 5" in " ".join(said["drop"].split())
     assert "14 units" in said["earliest"]
-    assert said["often"] == 'Panel, ambiguous: there is no rule "often". Known: drop, earliest, latest.'
+    assert said["often"] == 'Panel.from_long: there is no ambiguous "often". Known: drop, earliest, latest.'

@@ -17,6 +17,7 @@ NO_NUMBER = ("", "na", "nan", "<na>", "none", "nat")
 # Beyond it float64 does not tell neighbouring whole numbers apart.
 LARGEST_WHOLE = 2.0**53
 LARGEST_NUMBER = int(np.finfo(float).max)
+LONGEST_SHOWN = 80
 # Objects of these kinds, as pandas infers them, are read as they are.
 PLAIN = ("string", "floating", "boolean", "decimal", "empty")
 
@@ -49,8 +50,9 @@ class Rows:
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
     def cell(self, column: str, row: int) -> str:
-        """Return what a cell holds, as text without spaces around it."""
-        return str(self.texts(column, np.array([row]))[0])
+        """Return what a cell holds, as text without spaces around it; the beginning of a long one."""
+        text = str(self.texts(column, np.array([row]))[0])
+        return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
     def texts(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return what the cells of some rows hold, as in :meth:`cell`."""
@@ -230,6 +232,8 @@ def _one_value(cell: Any) -> Any:
         return cell.real if cell.imag == 0 else str(cell)
     if isinstance(cell, int) and abs(cell) > LARGEST_NUMBER:
         return np.inf if cell > 0 else -np.inf
+    if isinstance(cell, bytes):
+        return cell.decode(errors="backslashreplace")
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
         return cell.item()
     return " ".join(str(cell).split()) if pd.api.types.is_list_like(cell) else cell

@@ -52,6 +52,7 @@ def estimate(
     unit: options.Unit = "unit",
     time: options.Time = "time",
     treatment: options.Treatment = False,
+    ambiguous: options.Ambiguous = "drop",
     covariate: options.Covariate = None,
     cluster: options.Cluster = None,
     instrument: options.Instrument = None,
@@ -95,7 +96,7 @@ def estimate(
         horizon=horizon,
         min_cohort_size=min_cohort_size,
     )
-    source = options.read_panel(panel, unit, time, [outcome], treatment, question)
+    source = options.read_panel(panel, unit, time, [outcome], treatment, question, ambiguous)
     with learning(jobs) if chosen.draws else working():
         fit = run_design(source, question, design, **asked)
     shown = fit.aggregate("event") if by_event_time else fit.headline
@@ -110,6 +111,7 @@ def compare(
     unit: options.Unit = "unit",
     time: options.Time = "time",
     treatment: options.Treatment = False,
+    ambiguous: options.Ambiguous = "drop",
     covariate: options.Covariate = None,
     cluster: options.Cluster = None,
     instrument: options.Instrument = None,
@@ -157,7 +159,7 @@ def compare(
         horizon=horizon,
         min_cohort_size=min_cohort_size,
     )
-    chosen = options.read_panel(panel, unit, time, outcome, treatment, question)
+    chosen = options.read_panel(panel, unit, time, outcome, treatment, question, ambiguous)
     found = run_designs(chosen, question, design, outcome, force=force, draws=draws, seed=seed)
     typer.echo(comparison_tables(found).decode() if latex else comparison_text(found))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from study.agreement import LEVEL, Agreement, SupT, agreement_of
+from study.arguments import checked
 from study.designs import all_designs, find_design
 from study.errors import QuestionError
 from study.estimates import Estimate
@@ -159,6 +160,7 @@ class Comparison:
         return table.astype({"sup_t_draws": "Int64", "wald_rank": "Int64"})
 
 
+@checked
 def compare(
     panel: Panel,
     question: Question,

@@ -10,6 +10,10 @@ from rapidfuzz import process
 class StudyError(Exception):
     """Base of all errors that a user's input can cause; the command line prints it and exits with 2."""
 
+    def __str__(self) -> str:
+        """Return the message in one line, whatever stands in the names that it repeats."""
+        return " ".join(super().__str__().split("\n"))
+
 
 class DataError(StudyError):
     """A file or table is missing, truncated, malformed or contradicts itself."""

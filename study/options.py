@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,14 @@ PanelName = Annotated[str, typer.Option("--panel", help="A shipped panel's name,
 Unit = Annotated[str, typer.Option("--unit", help="Unit column of a CSV file.")]
 Time = Annotated[str, typer.Option("--time", help="Period column of a CSV file.")]
 Treatment = Annotated[bool, typer.Option("--treatment", help="The event column is 0/1 by period.")]
+Ambiguous = Annotated[
+    str,
+    typer.Option(
+        "--ambiguous",
+        help="With --treatment, units whose treatment is not observed when it may have started: drop, or date them "
+        "by the earliest or latest possible period.",
+    ),
+]
 Covariate = Annotated[
     list[str] | None, typer.Option("--covariate", help="Covariate column; may be repeated.")
 ]
@@ -85,7 +94,13 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def read_panel(
-    name: str, unit: str, time: str, outcomes: list[str], treatment: bool, question: Question
+    name: str,
+    unit: str,
+    time: str,
+    outcomes: list[str],
+    treatment: bool,
+    question: Question,
+    ambiguous: str = "drop",
 ) -> Panel:
     """Return a shipped panel, or the columns of a CSV file that the question needs."""
     from study.panel import Panel, load_panel
@@ -103,12 +118,13 @@ def read_panel(
         outcomes=outcomes,
         covariates=_once(*question.covariates, question.instrument, *in_rule["covariates"]),
         attributes=_once(question.cluster, *in_rule["attributes"]),
+        ambiguous=ambiguous,  # type: ignore[arg-type]  # checked there
     )
 
 
 def _is_path(name: str) -> bool:
     """Say whether a panel's name is that of a file, there or not, and not a slip of a shipped panel's."""
-    return Path(name).is_file() or bool(Path(name).suffix) or Path(name).name != name
+    return os.path.isfile(name) or bool(Path(name).suffix) or Path(name).name != name
 
 
 def _columns(rule: str, others: set[str]) -> dict[str, list[str]]:

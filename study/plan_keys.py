@@ -91,6 +91,7 @@ OF_PANEL_TOO: Keys = {
     "name": TEXT,
     "provenance": TABLE,
     "populations": TITLES,
+    "ambiguous": TEXT,
 }
 WORDS: Keys = {
     **dict.fromkeys(("unit", "units", "outcome", "outcomes_with_units"), TEXT),

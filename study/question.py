@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, get_args, get_type_hints
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import check, is_listed
 from study.errors import QuestionError, unknown
 from study.panel import FloatArray, Panel
 
@@ -44,15 +46,16 @@ class Question:
     anticipation : int
         Periods before the event from which units count as treated.
     lag : int
-        Periods by which the event is moved later. Units dated in the panel's first period or before it are already
-        treated whatever the lag: the date may be censored.
+        Periods by which the event is moved later, or earlier where it is negative; fewer than the panel has. Units
+        dated in the panel's first period or before it are already treated whatever the lag: the date may be censored.
     covariates : tuple of str
         Covariates of the panel.
     cluster, weights : str, optional
         An attribute to cluster by (each unit is its own cluster where none is given), and a covariate
         whose first observed value weights the units.
     horizon : int, optional
-        Last event time in ``event_average``; all that are observed where none is given.
+        Last event time in ``event_average``; all that are observed where none is given. It is no later than the
+        panel's periods allow for, though a cohort may be observed for less.
     average : str
         The headline: "event_average", "treated_average", "cohort_average" or "calendar_average".
     missing : {"pairs", "balanced", "cells"}
@@ -92,33 +95,25 @@ class Question:
 
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
-        for name, hint in get_type_hints(type(self)).items():
-            allowed = get_args(hint)
-            if (
-                allowed
-                and all(isinstance(value, str) for value in allowed)
-                and getattr(self, name) not in allowed
-            ):
-                raise unknown(name, str(getattr(self, name)), allowed, "Question")
-        for name, least in (
-            ("anticipation", 0),
-            ("lag", None),
-            ("cohort_width", 1),
-            ("horizon", 0),
-            ("min_cohort_size", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
-                raise QuestionError(f"Question: {name} is {value!r}; it must be a whole number.")
-            if value is not None and least is not None and value < least:
-                raise QuestionError(f"Question: {name} is {value}; it must be at least {least}.")
-        if not isinstance(self.population, str):
-            raise QuestionError(f"Question: population is {self.population!r}; it must be a text.")
+        hints = get_type_hints(type(self))
         if isinstance(self.covariates, str):
             raise QuestionError(
                 f'Question: covariates is one text, "{self.covariates}"; give a tuple of names.'
             )
-        object.__setattr__(self, "covariates", tuple(self.covariates))
+        if is_listed(self.covariates):
+            object.__setattr__(self, "covariates", tuple(self.covariates))
+        check("Question", hints, {name: getattr(self, name) for name in hints})
+        for name, least in (("anticipation", 0), ("cohort_width", 1), ("horizon", 0), ("min_cohort_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise QuestionError(f"Question: {name} is {value}; it must be at least {least}.")
+        # Texts and whole numbers of numpy print otherwise, and what is printed is in the sample's id.
+        for name in hints:
+            value = getattr(self, name)
+            plain = str if isinstance(value, str) else int if isinstance(value, int | np.integer) else None
+            if plain is not None and type(value) is not plain:
+                object.__setattr__(self, name, plain(value))
+        object.__setattr__(self, "covariates", tuple(map(str, self.covariates)))
         if self.instrument in self.covariates:
             raise QuestionError(
                 f"Question: {self.instrument} is both the instrument and a covariate, which leaves nothing of it to "
@@ -128,6 +123,7 @@ class Question:
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Question:
         """Build a question from a table of a TOML file, naming a key that is not a field."""
+        check(where, {"question": Mapping[str, Any]}, {"question": values})
         known = [f.name for f in fields(cls)]
         for key in values:
             if key not in known:
@@ -139,6 +135,9 @@ class Question:
 
     def but(self, **changes: Any) -> Question:
         """Return the same question with some fields changed."""
+        for key in changes:
+            if key not in (known := [f.name for f in fields(self)]):
+                raise unknown("field", key, known, "Question.but")
         return replace(self, **changes)
 
     def sample(self, panel: Panel) -> Sample:
@@ -147,9 +146,10 @@ class Question:
         Raises
         ------
         QuestionError
-            If a name is not in the panel, nobody is treated inside the window, or no comparison
-            unit is left.
+            If a name is not in the panel, a number of periods is larger than the window, nobody is treated
+            inside the window, or no comparison unit is left.
         """
+        check("Question.sample", {"panel": Panel}, {"panel": panel})
         from study.sampling import draw_sample
 
         return draw_sample(self, panel)
@@ -269,6 +269,9 @@ class Sample:
         QuestionError
             If no treated or no untreated unit is left.
         """
+        keep = np.asarray(keep)
+        if keep.dtype != bool or keep.shape != (self.n_units,):
+            raise QuestionError(f"Sample.only: keep must be {self.n_units} times true or false, one a unit.")
         rows = np.flatnonzero(keep)
         if self.first_treated is not None:
             treated = self.first_treated[rows] - self.question.anticipation <= self.periods[-1]
@@ -293,6 +296,9 @@ class Sample:
 
     def dealt(self, order: NDArray[np.int64]) -> Sample:
         """Return the sample in which unit i has the event date, or path, of unit ``order[i]``."""
+        order, n = np.asarray(order), self.n_units
+        if order.dtype.kind not in "iu" or order.shape != (n,) or not 0 <= order.min() <= order.max() < n:
+            raise QuestionError(f"Sample.dealt: order must be {self.n_units} numbers of units, from 0 on.")
         return replace(
             self,
             path=None if self.path is None else self.path[order],

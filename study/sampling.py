@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import QuestionError, unknown
-from study.panel import FloatArray, Panel
+from study.panel import FloatArray, Panel, interval_text
 from study.population import population
 from study.question import FlowStep, Question, Sample
+
+AMBIGUOUS = "adoption date ambiguous"
 
 
 class _Selection:
@@ -31,6 +33,7 @@ class _Selection:
 def draw_sample(question: Question, panel: Panel) -> Sample:
     """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
     _check_names(question, panel)
+    _check_periods(question, panel)
     periods = panel.periods
     first_treated, path = _treatment(question, panel)
     selection = _select(question, panel, first_treated)
@@ -81,6 +84,12 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
     selection = _Selection(panel.n_units)
     selection.drop(~population(question.population, panel), f"outside the population {question.population}")
+    if panel.ambiguous_rule == "drop":
+        intervals = panel.ambiguous.get(question.event, {})
+        of_unit = np.array([intervals.get(unit, (0.0, 0.0)) for unit in panel.units.tolist()])
+        for earliest, latest in sorted(set(intervals.values())):
+            which = (of_unit == (earliest, latest)).all(axis=1)
+            selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest)}")
     if first_treated is not None:
         # A date in the first period may be a censored one, so no lag makes an event of it.
         dated = first_treated - max(question.lag, 0)
@@ -181,6 +190,24 @@ def _check_names(question: Question, panel: Panel) -> None:
         raise unknown("attribute", question.cluster, panel.attributes, where)
 
 
+def _check_periods(question: Question, panel: Panel) -> None:
+    """Refuse numbers of periods that are more than the panel has."""
+    window = f"the window of {len(panel.periods)} periods, {_window(panel.periods)}"
+    for name in ("lag", "anticipation"):
+        value = getattr(question, name)
+        if abs(value) >= len(panel.periods):
+            raise QuestionError(
+                f"Question: {name} is {value}, which is out of {window}; it can be at most "
+                f"{len(panel.periods) - 1}{' either way' if name == 'lag' else ''}."
+            )
+    # The first that can be treated, with a period before it to compare with, are treated in the second period.
+    last = max(len(panel.periods) - 2, 0)
+    if question.horizon is not None and question.horizon > last:
+        raise QuestionError(
+            f"Question: horizon is {question.horizon}, but the last event time in {window}, is {last}; lower it."
+        )
+
+
 def _treatment(question: Question, panel: Panel) -> tuple[FloatArray | None, FloatArray | None]:
     """Return the first treated periods after the lag, or the path if the event switches off."""
     if question.event in panel.first_treated:
@@ -268,4 +295,7 @@ def _window(periods: NDArray[np.int64]) -> str:
 
 
 def _told(flow: list[FlowStep]) -> str:
-    return "; ".join(f"{step.units} units {step.reason}" for step in flow) or "it has none"
+    told = "; ".join(f"{step.units} units {step.reason}" for step in flow) or "it has none"
+    if any(step.reason.startswith(AMBIGUOUS) for step in flow):
+        told += '; fill in the treatment where it is empty, or build the panel with ambiguous="earliest" or "latest"'
+    return told

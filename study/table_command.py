@@ -67,6 +67,7 @@ def table(
     unit: options.Unit = "unit",
     time: options.Time = "time",
     treatment: options.Treatment = False,
+    ambiguous: options.Ambiguous = "drop",
     covariate: options.Covariate = None,
     cluster: options.Cluster = None,
     instrument: options.Instrument = None,
@@ -134,7 +135,7 @@ def table(
             options.read_question(WHO, outcome=outcome[0], scale=each, **shared)
             for each in dict.fromkeys(scale or ["level"])
         ]
-        source = options.read_panel(panel, unit, time, outcome, treatment, asked[0])
+        source = options.read_panel(panel, unit, time, outcome, treatment, asked[0], ambiguous)
         with _learning(names or (), jobs), working(cache=cache / "fits"):
             drawn = DRAWS if draws is None else draws
             tables = of_panel(source, asked, outcome, names, drawn, SEED if seed is None else seed)
@@ -257,9 +258,11 @@ def of_plan(
         If the plan cannot be read or does not have a question.
     """
     from study import run as running
+    from study.arguments import check
     from study.plan import read_plan
     from study.report.design_table import Words, design_tables
 
+    check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     plan = read_plan(path)
     plan = replace(
         plan,

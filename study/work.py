@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from study.arguments import check, hints_of
+from study.errors import unknown
+
 Progress = Callable[[str], None]
 
 
@@ -53,6 +56,11 @@ def working(**changes: Any) -> Iterator[Work]:
     >>> with study.working(jobs=2):
     ...     fit = study.estimate(panel, question, "dml_panel", learner="linear", repetitions=1)
     """
+    hints = hints_of(Work)
+    for name in changes:
+        if name not in hints:
+            raise unknown("setting", name, hints, "working")
+    check("working", hints, changes)
     token = _here.set(replace(_here.get(), **changes))
     try:
         yield _here.get()

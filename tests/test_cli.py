@@ -343,3 +343,32 @@ def test_a_paper_without_a_text_is_told_that_the_text_is_its_authors(tmp_path, m
         OutputError, match=r"numbers\.tex is missing; write the generated files with `study run`"
     ):
         compiling.compile_paper(tmp_path)
+
+
+def test_units_without_a_certain_adoption_date_are_counted_or_dated_as_the_option_says(tmp_path):
+    from typer.testing import CliRunner
+
+    rows = [
+        {"unit": f"u{i}", "time": t, "d": int(i < 6 and t >= 4), "y": i % 3 + t * (1 + (i < 6)) + (i * t) % 5}
+        for i in range(14)
+        for t in range(1, 7)
+    ]
+    data = pd.DataFrame(rows)
+    data[(data["unit"] != "u0") | (data["time"] != 4)].to_csv(tmp_path / "own.csv", index=False)
+    asked = [
+        "estimate",
+        "--panel",
+        str(tmp_path / "own.csv"),
+        "--outcome",
+        "y",
+        "--event",
+        "d",
+        "--treatment",
+    ]
+    said = {}
+    for rule in ("drop", "earliest", "often"):
+        done = CliRunner().invoke(app, [*asked, "--ambiguous", rule])
+        said[rule] = done.output or str(done.exception)
+    assert "Left out: 1 adoption date ambiguous, between 4 and 5" in " ".join(said["drop"].split())
+    assert "14 units" in said["earliest"]
+    assert said["often"] == 'Panel.from_long: there is no ambiguous "often". Known: drop, earliest, latest.'

@@ -283,7 +283,7 @@ def test_an_estimate_with_errors_that_are_not_those_of_sampling_is_pointed_out()
         ({"designs": ["twfe", "twfe"]}, 'two designs have the label "twfe"'),
         ({"designs": [("twfe", {"metod": 1})]}, 'no option "metod"'),
         ({"designs": [("twfe", "dr")]}, "is no design"),
-        ({"designs": [7]}, "7 is no design"),
+        ({"designs": [7]}, r"designs is \[7\]; it must be a sequence of texts or tuples"),
         ({"outcomes": ["y", "y"]}, "different names"),
         ({"outcomes": "y"}, "different names"),
         ({"outcomes": ["yy"]}, 'Did you mean "y"'),

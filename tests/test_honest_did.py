@@ -533,7 +533,7 @@ def test_one_event_time_before_is_enough_except_for_its_changes_of_slope() -> No
         ({"M": [0.5, -1]}, "M contains -1"),
         ({"M": [np.nan]}, "M contains nan"),
         ({"M": []}, "M is"),
-        ({"M": 0.5}, "give a sequence of numbers"),
+        ({"M": 0.5}, "it must be a sequence of finite numbers"),
         ({"level": 1.0}, "level is 1.0"),
         ({"level": 0.05}, "level is 0.05"),
         ({"target": "treated_average"}, 'no target "treated_average"'),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study import DataError, Panel, load_panel
+from study import DataError, Panel, Question, QuestionError, load_panel
 from study.errors import StudyError
 
 COLUMNS: dict[str, Any] = {
@@ -72,6 +72,75 @@ def test_a_zero_one_treatment_that_stays_on_becomes_a_first_treated_period() -> 
     np.testing.assert_array_equal(panel.first_treated["grant"], [2015, np.nan])
     assert "visit" not in panel.first_treated
     np.testing.assert_array_equal(panel.treatment["visit"], [[0, 1, 0], [0, 0, 0]])
+
+
+AMBIGUOUS: dict[str, tuple[list[float | None], tuple[float, float] | None, float, float]] = {
+    "adoption row missing": ([0, 0, None, 1, 1], (2012, 2013), 2012, 2013),
+    "two rows missing": ([0, None, None, 1, 1], (2011, 2013), 2011, 2013),
+    "start not seen": ([None, None, 1, 1, 1], (-np.inf, 2012), 2010, 2012),
+    "end not seen": ([0, 0, 0, None, None], (2013, np.inf), 2013, np.nan),
+    "nothing seen": ([None] * 5, (-np.inf, np.inf), 2010, np.nan),
+    "known before a 0": ([None, 0, None, 0, 1], None, 2014, 2014),
+    "known after a 1": ([0, 0, 1, None, None], None, 2012, 2012),
+    "treated from the start": ([1, None, 1, 1, None], None, 2010, 2010),
+    "never treated": ([0, None, 0, None, 0], None, np.nan, np.nan),
+}
+
+
+def paths(rows: bool) -> pd.DataFrame:
+    """Return a unit a case above, two treated ones and two others; what is not seen is an empty cell or no row."""
+    others = {"treated": [0, 0, 1, 1, 1], "later": [0, 0, 0, 1, 1], "never": [0] * 5, "not": [0] * 5}
+    values = {name: case[0] for name, case in AMBIGUOUS.items()} | others
+    data = pd.DataFrame(
+        {"unit": name, "year": 2010 + t, "grant": value, "papers": float(t)}
+        for name, path in values.items()
+        for t, value in enumerate(path)
+    )
+    return data.dropna(subset="grant") if rows else data
+
+
+READ: dict[str, Any] = {"unit": "unit", "time": "year", "treatment": "grant", "outcomes": "papers"}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_an_adoption_that_is_not_observed_has_an_interval_and_is_dated_by_the_rule(case: str) -> None:
+    _, interval, earliest, latest = AMBIGUOUS[case]
+    for rule, date in {"drop": latest, "earliest": earliest, "latest": latest}.items():
+        panel = Panel.from_long(paths(rows=False), **READ, ambiguous=rule)  # type: ignore[arg-type]
+        assert panel.ambiguous["grant"].get(case) == interval
+        np.testing.assert_equal(panel.first_treated["grant"][list(panel.units).index(case)], date)
+
+
+def test_a_unit_without_a_row_when_it_may_have_been_treated_is_left_out_and_counted() -> None:
+    panel = Panel.from_long(paths(rows=True), **READ)
+    # A unit that leaves the table untreated is untreated as far as it is seen.
+    within = {name for name, case in AMBIGUOUS.items() if case[1] is not None and np.isfinite(case[2:]).all()}
+    assert set(panel.ambiguous["grant"]) == within
+    sample = Question("papers", "grant").sample(panel)
+    assert not within & set(sample.unit_ids)
+    dropped = {step.reason: step.units for step in sample.flow if not step.kept}
+    assert dropped["adoption date ambiguous, between 2012 and 2013"] == 1
+    assert dropped["adoption date ambiguous, in 2012 or before"] == 1
+    latest = Panel.from_long(paths(rows=True), **READ, ambiguous="latest")
+    assert within <= set(Question("papers", "grant").sample(latest).unit_ids)
+    assert latest.checksum != panel.checksum
+
+
+def test_a_panel_without_any_certain_date_says_how_to_go_on() -> None:
+    ones = paths(rows=False).assign(grant=lambda data: data["grant"].where(data["grant"] == 1))
+    panel = Panel.from_long(ones[ones["unit"] != "treated from the start"], **READ)
+    with pytest.raises(
+        QuestionError, match=r"fill in the treatment where it is empty, or build the panel with amb"
+    ):
+        Question("papers", "grant").sample(panel)
+
+
+def test_a_treatment_that_switches_off_has_no_ambiguous_date() -> None:
+    data = paths(rows=False)
+    data.loc[(data["unit"] == "treated") & (data["year"] == 2014), "grant"] = 0
+    panel = Panel.from_long(data, **READ)
+    assert not panel.ambiguous
+    assert "grant" not in panel.first_treated
 
 
 def test_zero_is_never_treated_in_years_but_a_period_in_a_panel_that_starts_at_zero() -> None:

@@ -392,7 +392,7 @@ def test_the_figure_the_table_and_the_sentences_have_the_numbers() -> None:
         ({"statistic": "wald"}, 'there is no statistic "wald"'),
         ({"permutations": 0}, "permutations is 0; it must be a whole number from 1 on"),
         ({"permutations": 9.5}, "permutations is 9.5"),
-        ({"seed": -1}, "seed is -1; it must be a whole number from 0 on"),
+        ({"seed": -1}, "seed is -1; it must be a whole number, at least 0"),
         ({"jobs": 0}, "jobs is 0"),
         ({"null": np.nan}, "null is nan; it must be a finite number"),
         ({"method": "reg"}, 'twfe: there is no option "method"'),

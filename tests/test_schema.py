@@ -563,3 +563,14 @@ def test_a_gzip_file_is_read_like_a_plain_one(tmp_path: Path) -> None:
     (tmp_path / "own.csv.gz").write_bytes(gzip.compress((tmp_path / "own.csv").read_bytes()))
     plain, packed = (Panel.from_long(tmp_path / name, **ROLES) for name in ("own.csv", "own.csv.gz"))
     assert plain.checksum == packed.checksum
+
+
+def test_validation_lists_the_units_without_a_certain_adoption_date_with_the_interval(tmp_path: Path) -> None:
+    data = table().drop(columns="event")
+    data.loc[1, "grant"] = ""
+    data.to_csv(tmp_path / "own.csv", index=False)
+    roles = {role: column for role, column in ROLES.items() if role != "first_treated"}
+    text, fit = verdict(tmp_path / "own.csv", roles)
+    assert fit
+    assert "grant: the adoption date of 1 unit is ambiguous" in text
+    assert "  ETH: between 2015 and 2016" in text

@@ -166,7 +166,7 @@ def test_a_design_that_draws_nothing_is_refused(design: str, panel: Panel) -> No
         ({"seeds": True}, "seeds is True"),
         ({"seeds": 2.5}, "seeds is 2.5"),
         ({"level": 0.0}, "level is 0.0"),
-        ({"seed": -1}, "seeds: seed is -1; it must be a whole number, at least 0"),
+        ({"seed": -1}, "seed is -1; it must be a whole number, at least 0"),
         ({"folds": 1}, "dml_panel: folds is 1"),
         ({"colour": 1}, "colour"),
     ],

@@ -14,8 +14,9 @@ from enum import StrEnum
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args
 
+from study.arguments import check, checked, hints_of
 from study.errors import QuestionError, unknown
 from study.estimand import Estimand
 from study.estimates import Estimate
@@ -137,7 +138,7 @@ class Design:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        return get_type_hints(self.function)
+        return dict(hints_of(self.function))
 
     def refusal(self, sample: Sample) -> str | None:
         """Say in one line why the design cannot answer the sample's question, or return None."""
@@ -152,16 +153,14 @@ class Design:
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
-        hints = self._hints
-        for name, value in options.items():
+        for name in options:
             if name not in self.options:
                 raise unknown("option", name, self.options or ["(none)"], self.name)
-            allowed, only = _texts(hints[name])
-            if allowed and (only or isinstance(value, str)) and value not in allowed:
-                raise unknown(name, str(value), allowed, self.name)
+        check(self.name, self._hints, options)
 
     def __call__(self, sample: Sample, **options: Any) -> Estimate:
         """Answer the sample's question."""
+        check(self.name, {"sample": Sample}, {"sample": sample})
         self.check_options(options)
         refusal = self.refusal(sample)
         if refusal is not None:
@@ -170,14 +169,6 @@ class Design:
         with one_thread():
             answer = self.function(sample, **options)
         return replace(answer, design=self.name, options=used, seed=used.get("seed"))
-
-
-def _texts(hint: Any) -> tuple[tuple[str, ...], bool]:
-    """Return the texts that an option takes, none where it takes other things only, and whether it takes no other."""
-    kinds = get_args(hint)
-    if kinds and all(isinstance(kind, str) for kind in kinds):
-        return kinds, True
-    return next((texts for texts, only in map(_texts, kinds) if only), ()), False
 
 
 _registered: dict[str, Design] = {}
@@ -217,6 +208,7 @@ def all_designs() -> dict[str, Design]:
     return dict(sorted(_registered.items()))
 
 
+@checked
 def find_design(name: str) -> Design:
     """Return a design by name, or raise a QuestionError that suggests the nearest one."""
     designs = all_designs()
@@ -225,6 +217,7 @@ def find_design(name: str) -> Design:
     return designs[name]
 
 
+@checked
 def estimate(panel: Panel, question: Question, design: str = "callaway_santanna", **options: Any) -> Estimate:
     """Answer a question about a panel with a design.
 

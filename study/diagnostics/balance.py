@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.cohorts import cohorts_with_base
 from study.covariates import baseline_matrix
 from study.diagnostics.contrasts import Contrast, Side, contrast, stacked
@@ -144,6 +145,7 @@ class Group(NamedTuple):
     base: int
 
 
+@checked
 def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Balance:
     """Compare each cohort with its comparison units in the covariates and in the outcome before treatment.
 

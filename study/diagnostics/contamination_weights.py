@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.designs import find_design
 from study.errors import QuestionError
 from study.group_sums import group_data, least_squares
@@ -162,6 +163,7 @@ class ContaminationWeights:
         return times, rows, grid
 
 
+@checked
 def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> ContaminationWeights:
     """Return the weights of effects by cohort and event time in each coefficient of :func:`event_study`.
 

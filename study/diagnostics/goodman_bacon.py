@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.designs import find_design
 from study.errors import QuestionError
 from study.panel import FloatArray
@@ -198,6 +199,7 @@ class GoodmanBacon:
         return figure
 
 
+@checked
 def goodman_bacon(sample: Sample) -> GoodmanBacon:
     """Take the static two-way coefficient apart into comparisons of two groups and two periods.
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from study.arguments import checked
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.honest import slopes
 from study.diagnostics.honest.finding import HonestDid
@@ -44,6 +45,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 UNITS = {"level": "", "log1p": ", log points", "proportional": ", share of the mean without treatment"}
 
 
+@checked
 def honest_did(
     fit: Estimate,
     *,

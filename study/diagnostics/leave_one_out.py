@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import (
     Compared,
@@ -160,6 +161,7 @@ class LeaveOneOut(Compared):
         )
 
 
+@checked
 def leave_one_cohort_out(
     sample: Sample, design: str, *, level: float = 0.95, progress: Progress = None, **options: Any
 ) -> LeaveOneOut:
@@ -197,6 +199,7 @@ def leave_one_cohort_out(
     return _left_out("cohort", sample, fit, outs, list(outs), design, level, progress, options)
 
 
+@checked
 def leave_one_unit_out(
     sample: Sample,
     design: str,

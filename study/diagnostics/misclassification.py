@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.arguments import checked
 from study.diagnostics.dots import draw_dots
 from study.diagnostics.refits import (
     Compared,
@@ -198,6 +199,7 @@ class Misclassification(Compared):
         return figure
 
 
+@checked
 def misclassification(
     sample: Sample,
     design: str,

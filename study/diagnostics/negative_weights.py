@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.cohorts import outcome_with_covariates, treated_cells
 from study.designs import find_design
 from study.errors import QuestionError
@@ -181,6 +182,7 @@ class NegativeWeights:
         return figure
 
 
+@checked
 def negative_weights(sample: Sample) -> NegativeWeights:
     """Return the weights of treated cells' effects in the static two-way coefficient.
 

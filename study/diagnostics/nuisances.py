@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.arguments import checked
 from study.designs import Design, all_designs, find_design
 from study.diagnostics.losses import Loss, Score, in_order, log_losses, loss_of, squared_errors
 from study.diagnostics.propensities import Propensities
@@ -146,6 +147,7 @@ class NuisanceQuality:
         return drawing(self)
 
 
+@checked
 def nuisances(
     sample: Sample,
     design: str,

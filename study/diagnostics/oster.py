@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from study.arguments import checked
 from study.designs import find_design
 from study.diagnostics.benchmark_covariates import percent, units_of
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
@@ -189,6 +190,7 @@ class Oster:
         return figure
 
 
+@checked
 def oster(
     sample: Sample,
     design: str = "twfe",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.arguments import checked
 from study.designs import Handles, all_designs, find_design
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import (
@@ -121,6 +122,7 @@ class PlaceboDates(Compared):
         )
 
 
+@checked
 def placebo_dates(
     sample: Sample,
     design: str,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.arguments import checked
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import (
     Compared,
@@ -133,6 +134,7 @@ class PlaceboOutcomes(Compared):
         )
 
 
+@checked
 def placebo_outcomes(
     panel: Panel,
     question: Question,

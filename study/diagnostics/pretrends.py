@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.pretest import Pretest, detectable_slopes, mean_after_passing, pretest
 from study.distributions import quantile
@@ -230,6 +231,7 @@ class Pretrends:
         return figure
 
 
+@checked
 def pretrends(
     fit: Estimate,
     *,

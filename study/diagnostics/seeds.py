@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study import inference
+from study.arguments import checked
 from study.cross_fitting import check_counts
 from study.designs import all_designs, find_design
 from study.diagnostics.dots import dot_figure
@@ -117,6 +118,7 @@ class Seeds(Compared):
         )
 
 
+@checked
 def seeds(
     sample: Sample,
     design: str,

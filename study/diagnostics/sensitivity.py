@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.arguments import checked
 from study.designs import Design, find_design
 from study.diagnostics import omitted
 from study.diagnostics.benchmark_covariates import (
@@ -262,6 +263,7 @@ class Sensitivity:
         return confounding_contours(self)
 
 
+@checked
 def sensitivity(
     sample: Sample,
     design: str = "twfe",

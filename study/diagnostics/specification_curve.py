@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.agreement import EQUAL, LEVEL, Kind, kind
+from study.arguments import checked
 from study.comparison import answered, variants_of
 from study.designs import find_design
 from study.distributions import two_sided_p
@@ -161,6 +162,7 @@ class SpecificationCurve:
         return curve_figure(self)
 
 
+@checked
 def specification_curve(
     panel: Panel,
     question: Question,

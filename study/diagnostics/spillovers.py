@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.nearness import Coordinates, Nearness, by_distance, by_label
 from study.diagnostics.refits import (
@@ -154,6 +155,7 @@ class Spillovers(Compared):
         )
 
 
+@checked
 def spillovers(
     sample: Sample,
     design: str,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.arguments import checked
 from study.designs import find_design
 from study.diagnostics.dots import dot_figure
 from study.diagnostics.refits import Progress, Row, axis_label, check, frame, headline, interval, treated
@@ -124,6 +125,7 @@ class Uncertainty:
         return figure
 
 
+@checked
 def uncertainty(
     sample: Sample,
     design: str,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from study.arguments import checked
 from study.diagnostics.refits import said
 from study.errors import QuestionError
 from study.estimates import Estimate
@@ -132,6 +133,7 @@ class Policy:
         return policy_figure(self)
 
 
+@checked
 def policy(
     scores: Scores,
     budget: int | None = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from study.arguments import checked
 from study.diagnostics.refits import said, unit_of
 from study.distributions import two_sided_p
 from study.errors import QuestionError
@@ -107,6 +108,7 @@ class Calibration:
         return calibration_figure(self)
 
 
+@checked
 def calibration(
     sample: Sample,
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.diagnostics.refits import said, unit_of
 from study.errors import QuestionError
 from study.gains.grouping import Grouping, prior
@@ -128,6 +129,7 @@ class ForestEffects:
         return forest_figure(self)
 
 
+@checked
 def forest(
     scores: Scores,
     *,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from study.arguments import checked
 from study.diagnostics.refits import said, unit_of
 from study.errors import QuestionError, unknown
 from study.estimates import Estimate
@@ -147,6 +148,7 @@ class GroupEffects:
         return group_figure([self])
 
 
+@checked
 def effects_by_group(
     scores: Scores, by: str, *, of: Of = "treated", level: float = 0.95, draws: int = 9999, seed: int = 0
 ) -> GroupEffects:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from study.arguments import checked
 from study.diagnostics.finding import Finding
 from study.errors import QuestionError
 from study.gains.allocation import Policy, policy
@@ -155,6 +156,7 @@ class Gains:
         }
 
 
+@checked
 def report(
     sample: Sample,
     *,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from study.arguments import checked
 from study.clipping import clipped
 from study.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, cross_fit, draw_folds
 from study.errors import QuestionError
@@ -165,6 +166,7 @@ class Scores:
         )
 
 
+@checked
 def score(
     sample: Sample,
     *,

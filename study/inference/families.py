@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from study.arguments import checked
 from study.distributions import normal_score, two_sided_p
 from study.errors import QuestionError, unknown
 from study.inference.joined import joined_headlines
@@ -81,6 +82,7 @@ def romano_wolf(
     return adjusted
 
 
+@checked
 def adjusted_p_values(
     fits: Mapping[str, Estimate],
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from study.arguments import checked
 from study.errors import QuestionError
 from study.inference.joint import Joint, stack
 
@@ -12,14 +13,17 @@ if TYPE_CHECKING:
     from study.estimates import Estimate
 
 
+@checked
 def joint(*estimates: Estimate) -> Joint:
     """Return all terms that vary with their joint sampling distribution, on the union of the samples.
 
     Raises
     ------
     QuestionError
-        If the estimates differ in scale or cluster by different attributes.
+        If there is no estimate, or they differ in scale or cluster by different attributes.
     """
+    if not estimates:
+        raise QuestionError("joint: there is no estimate; give at least one.")
     scales = {estimate.sample.question.scale for estimate in estimates}
     clusters = {estimate.sample.question.cluster for estimate in estimates}
     if len(scales) > 1 or len(clusters) > 1:

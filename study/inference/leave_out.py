@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.designs import find_design
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError, unknown
@@ -143,6 +144,7 @@ class LeaveOut:
         return tuple(said)
 
 
+@checked
 def cr3(
     sample: Sample,
     design: str,
@@ -202,6 +204,7 @@ def cr3(
     )
 
 
+@checked
 def leave_one_cluster_out(
     sample: Sample,
     design: str,

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from study.arguments import checked
 from study.designs import find_design
 from study.errors import QuestionError, unknown
 from study.inference.randomization import Kind, Order, Randomization, randomization_test
@@ -22,6 +23,7 @@ UNITS = {
 }
 
 
+@checked
 def randomization(
     sample: Sample,
     design: str,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from study.arguments import checked
 from study.errors import QuestionError, unknown
 from study.inference.covariance import small_sample_factor
 from study.inference.effective import treated_clusters
@@ -117,6 +118,7 @@ class WildBootstrap:
         return tuple(said)
 
 
+@checked
 def wild_bootstrap(
     sample: Sample,
     design: str,

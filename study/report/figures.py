@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from study.errors import QuestionError
 from study.estimates import Estimate
 from study.plan import Event, Plan
 from study.report.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, canvas
@@ -159,6 +160,11 @@ def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Fig
     QuestionError
         If the estimate has no event times.
     """
+    if estimate.estimand.has_path and not np.isfinite(estimate.event_time).any():
+        raise QuestionError(
+            f"plot: {', '.join(estimate.terms[:3])} has no event time, so there is no path to draw; plot the estimate "
+            'that was averaged, or its aggregate("event").'
+        )
     by_event_time = np.isfinite(estimate.event_time).all() and np.isnan(estimate.cohort).all()
     fit = estimate if by_event_time else estimate.aggregate("event")
     path = fit.tidy(level).merge(fit.band(level, seed=seed), on=["term", "estimate", "std_error"], how="left")

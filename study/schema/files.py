@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.errors import DataError, unknown
-from study.panel import Panel
+from study.panel import Panel, interval_text
 from study.schema.catalogue import Catalogue, read_catalogue
 from study.schema.reading import read_table
 from study.schema.roles import Names, Roles, wide_hint
@@ -114,6 +114,7 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, 
             "Mend the rows above and validate it again."
         )
     else:
+        lines += _ambiguous_told(panel)
         advice = "" if found.empty else ", if what is said above is as you mean it"
         lines.append(
             f"The file is fit to use{advice}: {_counted(panel.n_units, 'unit')}, periods "
@@ -197,6 +198,20 @@ def _completed(roles: Mapping[str, Names], headings: Sequence[str], label: str) 
             f"columns are {', '.join(headings)}.{wide_hint(headings)}"
         )
     return Roles.of(**known), [f"{role} = {column}" for role, column in guessed.items()]  # type: ignore[arg-type]  # roles known by name only here
+
+
+def _ambiguous_told(panel: Panel) -> list[str]:
+    """Return which units have no certain adoption date, and between which periods it lies."""
+    lines: list[str] = []
+    for event, intervals in panel.ambiguous.items():
+        lines += [
+            "",
+            f"{event}: the adoption date of {_counted(len(intervals), 'unit')} is ambiguous, since the treatment is "
+            "not observed when it may have started; they are dropped, or dated by --ambiguous earliest or latest:",
+            *(f"  {unit}: {interval_text(*interval)}" for unit, interval in intervals.items()),
+            "",
+        ]
+    return lines
 
 
 def _roles_told(roles: Roles) -> list[str]:

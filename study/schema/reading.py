@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +54,13 @@ def read_table(path: Path) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
-    content = _content(path)
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: there is no such file.")
+        packed = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: it cannot be read ({error.strerror}).") from None
+    content = _content(path, packed)
     try:
         lines = _lines(path, content)
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
@@ -68,12 +73,12 @@ def _unreadable(path: Path, why: str) -> DataError:
     return DataError(f"{path}: not a readable CSV table ({why}); save it as UTF-8 CSV.")
 
 
-def _content(path: Path) -> bytes:
-    content = path.read_bytes()
+def _content(path: Path, content: bytes) -> bytes:
+    """Return the text of a file, without its compression; refuse what is something else."""
     if content.startswith(_GZIP):
         try:
             content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
     start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:

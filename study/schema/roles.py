@@ -8,7 +8,7 @@ from typing import Any
 
 from study.errors import DataError, unknown
 
-Names = str | Sequence[str]
+Names = str | Sequence[str] | None
 
 FEWEST_PERIODS_IN_A_HEADING = 3
 
@@ -94,4 +94,4 @@ def wide_hint(headings: Sequence[str]) -> str:
 
 
 def _names(columns: Names) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else tuple(columns)
+    return (columns,) if isinstance(columns, str) else tuple(map(str, () if columns is None else columns))

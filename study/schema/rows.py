@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 NO_NUMBER = ("", "na", "nan", "<na>", "none", "nat")
 # Beyond it float64 does not tell neighbouring whole numbers apart.
 LARGEST_WHOLE = 2.0**53
+LARGEST_NUMBER = int(np.finfo(float).max)
+LONGEST_SHOWN = 80
+# Objects of these kinds, as pandas infers them, are read as they are.
+PLAIN = ("string", "floating", "boolean", "decimal", "empty")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +50,26 @@ class Rows:
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
     def cell(self, column: str, row: int) -> str:
-        """Return what a cell holds, as text without spaces around it."""
-        return str(self.texts(column, np.array([row]))[0])
+        """Return what a cell holds, as text without spaces around it; the beginning of a long one."""
+        text = str(self.texts(column, np.array([row]))[0])
+        return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
     def texts(self, column: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return what the cells of some rows hold, as in :meth:`cell`."""
-        return self.table[column].iloc[rows].astype("string").str.strip().fillna("").to_numpy(dtype=object)
+        return self.plain(column).iloc[rows].astype("string").str.strip().fillna("").to_numpy(dtype=object)
+
+    def plain(self, column: str) -> pd.Series:
+        """Return a column whose cells are one value each: annual periods as years, lists and the like as texts."""
+        return self._once("plain", column, lambda _: _plain(self.table[column]))
+
+    def compound(self, column: str) -> NDArray[np.bool_]:
+        """Return which cells hold several values: a list, a mapping, an array."""
+        import pandas as pd
+
+        raw = self.table[column]
+        if raw.dtype != object or pd.api.types.infer_dtype(raw, skipna=True) in PLAIN:
+            return np.zeros(len(raw), dtype=bool)
+        return np.array([pd.api.types.is_list_like(cell) for cell in raw], dtype=bool)
 
     def each(self) -> int:
         """Return T where the table lists unit after unit, each with the same T periods in the same order, else 1."""
@@ -112,16 +131,16 @@ class Rows:
         return self._parsed[what, column]
 
     def _blocks(self, column: str) -> NDArray[Any]:
-        return self.table[column].to_numpy().reshape(-1, self.each())
+        return self.plain(column).to_numpy().reshape(-1, self.each())
 
     def _read_each(self) -> int:
         import pandas as pd
 
         if self.unit not in self.table or self.time not in self.table:
             return 1
-        if self.table[[self.unit, self.time]].isna().to_numpy().any():
+        if self.plain(self.unit).isna().any() or self.plain(self.time).isna().any():
             return 1
-        unit, time = self.table[self.unit].to_numpy(), self.table[self.time].to_numpy()
+        unit, time = self.plain(self.unit).to_numpy(), self.plain(self.time).to_numpy()
         changes = np.asarray(unit[1:] != unit[:-1])
         each = int(changes.argmax()) + 1 if changes.any() else len(unit)
         if each < 2 or len(unit) % each or not _constant(unit.reshape(-1, each)):
@@ -135,7 +154,7 @@ class Rows:
         return (*self._names_of(column, each), each)
 
     def _names_of(self, column: str, each: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        return self._once(f"names {each}", column, lambda _: self._names(self.table[column].iloc[::each]))
+        return self._once(f"names {each}", column, lambda _: self._names(self.plain(column).iloc[::each]))
 
     def _names(self, raw: pd.Series) -> tuple[NDArray[Any], NDArray[np.int64]]:
         import pandas as pd
@@ -151,7 +170,7 @@ class Rows:
         import pandas as pd
 
         each = self.each() if self.fixed(column) else 1
-        raw = self.table[column].iloc[::each]
+        raw = self.plain(column).iloc[::each]
         if raw.dtype.kind in "mM":
             raw = raw.astype("string")
         if isinstance(raw.dtype, np.dtype) and raw.dtype.kind in "fiu":
@@ -186,6 +205,38 @@ def spread(values: NDArray[Any], each: int) -> NDArray[Any]:
     if each > 1 and values.dtype == bool and not values.any():
         return np.zeros(len(values) * each, dtype=bool)
     return values if each == 1 else np.repeat(values, each)
+
+
+def _plain(raw: pd.Series) -> pd.Series:
+    """Return a column whose cells are one value each, see :meth:`Rows.plain`."""
+    import pandas as pd
+
+    if isinstance(raw.dtype, pd.CategoricalDtype) and raw.cat.categories.dtype.kind in "Oc":
+        raw = raw.astype(object)
+    kind = pd.api.types.infer_dtype(raw, skipna=True) if raw.dtype == object else ""
+    if kind == "period" and len(steps := {each.freqstr for each in raw.dropna()}) == 1:
+        raw = raw.astype(f"period[{steps.pop()}]")
+    if isinstance(raw.dtype, pd.PeriodDtype):
+        years = re.fullmatch(r"period\[[YA](-[A-Z]+)?\]", str(raw.dtype))
+        return raw.dt.year.astype("Int64") if years else raw.astype("string")
+    if raw.dtype.kind == "c" or (raw.dtype == object and kind not in PLAIN):
+        return raw.astype(object).map(_one_value)
+    return raw
+
+
+def _one_value(cell: Any) -> Any:
+    """Return what is one number or label, or the text of what is not; a number that is too large is infinite."""
+    import pandas as pd
+
+    if isinstance(cell, complex | np.complexfloating):
+        return cell.real if cell.imag == 0 else str(cell)
+    if isinstance(cell, int) and abs(cell) > LARGEST_NUMBER:
+        return np.inf if cell > 0 else -np.inf
+    if isinstance(cell, bytes):
+        return cell.decode(errors="backslashreplace")
+    if isinstance(cell, np.ndarray) and cell.ndim == 0:
+        return cell.item()
+    return " ".join(str(cell).split()) if pd.api.types.is_list_like(cell) else cell
 
 
 def _constant(blocks: NDArray[Any]) -> bool:

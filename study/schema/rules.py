@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,6 +49,8 @@ class Rule:
 def panel_rules(roles: Roles) -> Iterator[Rule]:
     """Yield the rules that any panel keeps, in the order in which their breaches are reported."""
     yield whole_period(roles.time)
+    for column in (roles.unit, *roles.attributes):
+        yield one_value(column)
     yield not_empty(roles.unit)
     yield once(roles.unit, roles.time)
     yield consecutive(roles.time)
@@ -69,7 +72,19 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
 def refuse_first(rows: Rows, roles: Roles, label: str) -> None:
     """Raise a DataError for the first rule that a table breaks, naming its first row."""
     headings = list(rows.table.columns)
+    if rows.table.columns.nlevels > 1:
+        raise DataError(
+            f"{label}: the columns have {rows.table.columns.nlevels} levels of names; give each column one text."
+        )
     for column in roles.missing(headings):
+        if column in map(str, headings):
+            raise DataError(
+                f"{label}: the name of column {column} is no text; rename it, for example by data.rename(columns=str)."
+            )
+        if column in rows.table.index.names:
+            raise DataError(
+                f"{label}: {column} is in the index of the table; make it a column, by reset_index()."
+            )
         raise absent(column, headings, label)
     for column in roles.columns:
         if headings.count(column) > 1:
@@ -97,11 +112,22 @@ def number(column: str) -> Rule:
     return Rule(column, "must be a number or empty", broken, says)
 
 
+def one_value(column: str) -> Rule:
+    """Return the rule that a cell is one label, and no list or mapping."""
+
+    def says(rows: Rows, row: int) -> str:
+        return f"{_holds(rows, column, row)}; it must be one label."
+
+    return Rule(column, "must be one label a cell", lambda rows: rows.compound(column), says)
+
+
 def whole_period(column: str) -> Rule:
     """Return the rule that every row has a whole number for its period."""
 
     def says(rows: Rows, row: int) -> str:
-        return f"{_holds(rows, column, row)}; a period is a whole number."
+        date = bool(re.match(r"\d{4}(-\d|/\d|-?Q\d)", rows.cell(column, row)))
+        hint = ", such as the year of a date" if date else ""
+        return f"{_holds(rows, column, row)}; a period is a whole number{hint}."
 
     def broken(rows: Rows) -> BoolArray:
         first = np.isnan(rows.when_first())

@@ -6,7 +6,6 @@ import io
 import re
 import sqlite3
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from study.errors import DataError
+from study.sources.rows import DAMAGED_ZIP
 
 if TYPE_CHECKING:
     from study.sources.fetching import Fetcher
@@ -197,7 +197,7 @@ def _cells(path: Path) -> pd.DataFrame:
                     f"{path.name}: {len(members)} files *.csv in it, one is expected; download it again."
                 )
             content = archive.read(members[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except DAMAGED_ZIP as error:
         raise DataError(f"{path.name}: not a whole zip file ({error}); download it again.") from None
     return _parse(content, f"{path.name}, {members[0]}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-import zlib
 from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from study.errors import DataError
 from study.outputs import write_all
 from study.sources.fetching import Fetcher
 from study.sources.nsf_records import Row, from_json, from_xml
+from study.sources.rows import DAMAGED_ZIP
 
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
 # JSON a fiscal year, each with an address that is valid for a while.
@@ -252,7 +252,7 @@ def _awards(path: Path) -> Iterable[tuple[str, Row]]:
             for member in members:
                 where = f"{name}, {member}"
                 yield where, parse(archive.read(member), where)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except DAMAGED_ZIP as error:
         raise DataError(f"{name}: not a whole zip file ({error}); download it again.") from None
 
 

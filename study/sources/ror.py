@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from study.errors import DataError
+from study.sources.rows import DAMAGED_ZIP
 
 if TYPE_CHECKING:
     from study.sources.fetching import Fetcher
@@ -134,7 +134,7 @@ def _content(path: Path) -> tuple[str, str]:
                         "download it again."
                     )
                 content, where = archive.read(second[0]), f"{path.name}, {second[0]}"
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except DAMAGED_ZIP as error:
             raise DataError(f"{path.name}: not a whole zip file ({error}); download it again.") from None
     try:
         return content.decode("utf-8"), where

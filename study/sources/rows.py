@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from study.errors import DataError
+
+# What reading a zip file raises where it is cut off, or a byte of it has changed.
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def csv_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

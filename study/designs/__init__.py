@@ -27,6 +27,8 @@ from study.threads import one_thread
 
 __all__ = ["Assumes", "Design", "Estimand", "Handles", "all_designs", "design", "estimate", "find_design"]
 
+ENTRY_POINTS = "study.designs"  # the group in which other distributions name theirs
+
 
 class Assumes(StrEnum):
     """What has to hold for a design's estimate to be a causal effect."""
@@ -207,7 +209,7 @@ def design(
 def _import_all() -> None:
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    for entry in entry_points(group="study.designs"):
+    for entry in entry_points(group=ENTRY_POINTS):
         entry.load()
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
 from study.cache import key_of
 from study.code_state import code_of, root_of, versions
-from study.designs import ENTRY_POINTS, all_designs
+from study.designs import all_designs, entries
 from study.panel import Panel
 
 
@@ -29,10 +28,9 @@ def state_of_designs() -> tuple[Any, ...] | None:
     Nobody can say what a function that was made in a session calls there.
     """
     modules = {name: design.function.__module__ for name, design in all_designs().items()}
-    entries = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value))
-    roots = {root_of(entry.module) for entry in entries}
+    roots = {root_of(entry.module) for entry in entries()}
     if not {*map(root_of, modules.values())} <= {"study", *roots}:
         return None
     codes = tuple((root, code_of(root)) for root in sorted(roots))
-    names = tuple(entry.dist.name for entry in entries if entry.dist is not None)
+    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
     return modules, codes, versions(names)

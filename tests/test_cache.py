@@ -387,6 +387,9 @@ def theirs(sample):
 """
 
 
+CACHED = (study.designs._import_all, study.designs.entries, code_state.code_of, code_state.versions)
+
+
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """Return a function that installs a distribution with a design, in the place of the one before."""
@@ -405,7 +408,7 @@ def installed(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text("[study.designs]\ntheirs = theirs_pkg:theirs\n")
         for name in [name for name in sys.modules if name.startswith("theirs_pkg")]:
             del sys.modules[name]
-        for function in (study.designs._import_all, code_state.code_of, code_state.versions):
+        for function in CACHED:
             function.cache_clear()
         importlib.invalidate_caches()
         sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
@@ -415,7 +418,7 @@ def installed(tmp_path, monkeypatch):
 
     yield install
     monkeypatch.undo()
-    for function in (study.designs._import_all, code_state.code_of, code_state.versions):
+    for function in CACHED:
         function.cache_clear()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from study.errors import QuestionError, unknown
@@ -26,8 +26,6 @@ from study.question import Question, Sample
 from study.threads import one_thread
 
 __all__ = ["Assumes", "Design", "Estimand", "Handles", "all_designs", "design", "estimate", "find_design"]
-
-ENTRY_POINTS = "study.designs"  # the group in which other distributions name theirs
 
 
 class Assumes(StrEnum):
@@ -209,8 +207,15 @@ def design(
 def _import_all() -> None:
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in entries():
         entry.load()
+
+
+@cache
+def entries() -> tuple[EntryPoint, ...]:
+    """Return what other distributions name as designs, in order of the names."""
+    found = entry_points(group="study.designs")
+    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value)))
 
 
 def all_designs() -> dict[str, Design]:

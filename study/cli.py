@@ -11,7 +11,6 @@ from study import data_commands, options, paper_commands, table_command
 from study.errors import StudyError
 from study.outputs import as_typed
 from study.paper_commands import (
-    DEFAULT_CACHE,
     DEFAULT_PLAN,
     CacheOption,
     DesignOption,
@@ -178,10 +177,11 @@ def diagnose(
         Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/diagnose.")
     ] = None,
     jobs: JobsOption = -1,
-    cache: CacheOption = DEFAULT_CACHE,
+    cache: CacheOption = None,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
     from study import run as running
+    from study.cache import fits_of
     from study.diagnose import diagnose as make
     from study.outputs import write_all
     from study.plan import read_plan
@@ -191,7 +191,7 @@ def diagnose(
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
     panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
-    with progress_bar() as progress, working(jobs=jobs, cache=cache / "fits"):
+    with progress_bar() as progress, working(jobs=jobs, cache=fits_of(plan, cache)):
         found = make(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
     page = verdict_text(found)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(found)}\n".encode()}
@@ -231,7 +231,7 @@ def gains(
     learner: Annotated[str, typer.Option(help="Learner of changes and propensities.")] = "forest",
     repetitions: Annotated[int, typer.Option(help="Times the folds are drawn.")] = 10,
     jobs: JobsOption = -1,
-    cache: CacheOption = DEFAULT_CACHE,
+    cache: CacheOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/gains.")
     ] = None,
@@ -239,6 +239,7 @@ def gains(
     """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
     from study import gains as of_gains
     from study import run as running
+    from study.cache import fits_of
     from study.gains.page import ask, usual_groupings
     from study.outputs import write_all
     from study.plan import read_plan
@@ -247,7 +248,7 @@ def gains(
     chosen = read_plan(plan)
     task = ask(chosen, question)
     sample = task.question.sample(running.load(chosen))
-    with progress_bar() as progress, working(jobs=jobs, cache=cache / "fits"):
+    with progress_bar() as progress, working(jobs=jobs, cache=fits_of(plan, cache)):
         found = of_gains.report(
             sample,
             by=tuple(by or usual_groupings(task, sample)),

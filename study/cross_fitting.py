@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from study.cache import prepare
 from study.errors import QuestionError
-from study.learners import ENSEMBLE, Kind, Learner, Problem, learned
+from study.fits import predictions
+from study.learners import ENSEMBLE, Kind, Learner, Problem
 from study.learners.problem import IntArray, Rows, period_means
 from study.panel import FloatArray
 from study.question import Sample
 from study.work import here
 
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm")
 
 
 def by_period(target: FloatArray, period: IntArray, train: Rows) -> FloatArray:
@@ -182,6 +181,8 @@ def cross_fit(
     predicted = {key: np.empty(shape) for key in singles}
     steps = list(product(singles, range(shape[1]), range(folds.number)))
     work = here()
+    if work.cache is not None:
+        prepare(work.cache)
     made = Parallel(n_jobs=work.jobs, return_as="generator")(
         delayed(_one)(
             x, period, singles[key], folds, repetition, fold, _seed(seed, key, repetition, fold), work.cache
@@ -232,38 +233,7 @@ def _one(
             return known[asked]
     place = folds.place[:, repetition]
     problem = Problem(x, period, nuisance.target - known, place, train, asked, seed)
-    return known[asked] + _kept(folder)(problem, nuisance.learner, nuisance.kind, code_of_learners())
-
-
-def _learn(problem: Problem, learner: Learner, kind: Kind, code: str) -> FloatArray:
-    """Learn and predict; ``code`` is there so that what is kept belongs to one state of the learners' code."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):  # two threads that share cores with other work were four times slower
-        return learned(problem, learner, kind)
-
-
-def _kept(folder: Path | None) -> Callable[..., FloatArray]:
-    """Return the function that learns, which looks up what it has learned before where there is a folder."""
-    if folder is None:
-        return _learn
-    return _memory(folder)
-
-
-@cache
-def _memory(folder: Path) -> Callable[..., FloatArray]:
-    from joblib import Memory
-
-    return Memory(folder, verbose=0).cache(_learn)
-
-
-@cache
-def code_of_learners() -> str:
-    """Return the checksum of everything but the rows that a fit depends on."""
-    digest = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in LIBRARIES).encode())
-    for path in sorted((Path(__file__).parent / "learners").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return known[asked] + predictions(problem, nuisance.learner, nuisance.kind, folder)
 
 
 def _combined(nuisance: Nuisance, parts: list[FloatArray]) -> FloatArray:

@@ -104,7 +104,8 @@ def fetch(
 ) -> None:
     """Download the published originals; what is there is kept, and an interrupted download goes on."""
     from study import sources as published
-    from study.sources.fetching import Fetcher, cache_folder
+    from study.cache import cache_folder
+    from study.sources.fetching import Fetcher
     from study.sources.provenance import SOURCES
 
     folder = raw or cache_folder() / "raw"

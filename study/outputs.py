@@ -9,6 +9,8 @@ from pathlib import Path
 
 from study.errors import OutputError
 
+STAGING = ".writing-"  # begins the names of folders of what is not yet whole
+
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Write files below a folder; none of them appears unless all could be written.
@@ -35,7 +37,7 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
         for name in files:
             if (folder / name).is_dir():
                 raise IsADirectoryError(0, f"{name} is a folder")
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as staging:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=STAGING) as staging:
             for name, content in files.items():
                 staged = Path(staging) / name
                 staged.parent.mkdir(parents=True, exist_ok=True)

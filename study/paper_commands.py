@@ -32,14 +32,15 @@ JobsOption = Annotated[
 ]
 
 CacheOption = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        "--cache", help="Folder of finished estimates and fits; an interrupted run goes on from it."
+        "--cache",
+        help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
+        "where the plan is; without a plan, the user's cache.",
     ),
 ]
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
-DEFAULT_CACHE = Path("build") / "cache"
 DEFAULT_REPORT = Path("build") / "report.html"
 
 # Commands that take the plan.
@@ -63,10 +64,11 @@ def run(
             help="Folder to write everything into, instead of the plan's own and build.",
         ),
     ] = None,
-    cache: CacheOption = DEFAULT_CACHE,
+    cache: CacheOption = None,
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
     from study import run as running
+    from study.cache import folder_of
     from study.outputs import write_all
     from study.plan import read_plan
 
@@ -74,10 +76,11 @@ def run(
     if design is not None:
         chosen = chosen.under(design)
     panel = running.load(chosen)
+    folder = cache or folder_of(plan)
     with progress_bar() as progress:
         told = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
-        results = running.run(chosen, panel, jobs=jobs, progress=told, cache=cache)
-        exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=cache)
+        results = running.run(chosen, panel, jobs=jobs, progress=told, cache=folder)
+        exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
     page = running.report(chosen, panel, exhibited, plan.read_text(encoding="utf-8"))
     written = write_all(output or running.paper_folder(plan), running.files(results, exhibited))

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from study import cache as disk
+from study.answer_keys import answer_key, panel_state
+from study.code_state import checksum
 from study.exhibits import find_exhibit
-from study.exhibits.exhibit import Exhibited, Setting
+from study.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
+from study.inference import Randomization
 from study.panel import Panel, load_panel
-from study.plan import Plan, Task
+from study.plan import Event, Plan, Row, Task
+from study.power import Power
+from study.pre_tests import PreTest
+from study.question import FlowStep, Question
 from study.report import numbers, record
-from study.results import Result, Results, answer
+from study.report.table import Block, Line, Number, Span, Table
+from study.results import Result, Results, Term, answer
 from study.shipped import shipped
+from study.threads import one_thread
+from study.work import working
 
 Step = Callable[[str], None]
+Made = TypeVar("Made")
+
+# What is kept on disk, and the types that may be in it.
+ANSWER = (Result, Task, Event, Row, Question, Term, Power, PreTest, Randomization, FlowStep)
+EXHIBITED = (Exhibited, Table, Block, Line, Span, Number, Drawn, Traced, Source)
 
 # Exhibits whose first sentences begin the report page.
 SUMMARY = ("designs", "families", "fields")
@@ -72,8 +85,9 @@ def run(
     first = sorted(tasks, key=lambda key: -tasks[key].permutations)
     made = _in_parallel(
         {key: partial(answer, tasks[key], panel) for key in first},
-        {key: disk.place(cache, tasks[key], panel.checksum) for key in first} if cache else {},
-        Result,
+        {key: answer_key(tasks[key], panel_state(panel)) for key in first} if cache else {},
+        ANSWER,
+        cache,
         jobs,
         lambda key: progress(describe(tasks[key])) if progress else None,
     )
@@ -106,13 +120,13 @@ def exhibit(
         Exhibits by name, in the plan's order.
     """
     setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
-    panels = (panel, *setting.placebos.values(), *setting.venues.values())
-    checksums = (*(p.checksum for p in panels), _shipped_checksum())
+    panels = [panel_state(each) for each in (panel, *setting.placebos.values(), *setting.venues.values())]
     first = plan.exhibits[::-1]  # diagnostics, which take longest, stand last
     made = _in_parallel(
         {name: partial(find_exhibit(name).make, setting) for name in first},
-        {name: disk.place(cache, (name, plan), *checksums) for name in first} if cache else {},
-        Exhibited,
+        {name: answer_key(name, plan, panels, _shipped_data()) for name in first} if cache else {},
+        EXHIBITED,
+        cache,
         jobs,
         lambda name: progress(f"Exhibit: {name.replace('_', ' ')}") if progress else None,
     )
@@ -120,40 +134,48 @@ def exhibit(
 
 
 def _in_parallel(
-    makers: Mapping[Any, Callable[[], disk.Kept]],
-    paths: Mapping[Any, Path],
-    kind: type[disk.Kept],
+    makers: Mapping[Any, Callable[[], Made]],
+    keys: Mapping[Any, str | None],
+    kinds: Sequence[type[Any]],
+    cache: Path | None,
     jobs: int,
     done: Callable[[Any], object],
-) -> dict[Any, disk.Kept]:
+) -> dict[Any, Made]:
     """Make what is not kept on disk, in processes, and keep it; tell of each as it is done."""
     from joblib import Parallel, delayed
 
-    found = {key: disk.stored(path, kind) for key, path in paths.items()}
-    made = {key: value for key, value in found.items() if value is not None}
-    for key in made:
-        done(key)
-    work = (delayed(_keyed)(key, paths.get(key), make) for key, make in makers.items() if key not in made)
+    made: dict[Any, Made] = {}
+    if cache is not None:
+        disk.prepare(cache)
+        disk.prepare(cache / disk.FITS)
+        for name, key in keys.items():
+            known = None if key is None else disk.stored(cache, key, kinds)
+            if known is not None:
+                made[name] = known
+                done(name)
+    work = (delayed(_named)(name, make, cache) for name, make in makers.items() if name not in made)
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for key, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
-            made[key] = value
-            done(key)
+        for name, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            made[name] = value
+            if cache is not None and (key := keys[name]) is not None:
+                disk.keep(cache, key, value)
+            done(name)
     return made
 
 
-def _keyed(key: Any, path: Path | None, make: Callable[[], disk.Kept]) -> tuple[Any, disk.Kept]:
-    return key, disk.kept(path, make)
+def _named(name: Any, make: Callable[[], Made], cache: Path | None) -> tuple[Any, Made]:
+    """Make an answer in one thread, keeping what learners found on the way: it serves other outcomes and scales."""
+    fits = None if cache is None else cache / disk.FITS
+    with one_thread(), working(cache=fits):  # more threads would add in another order than processes with one
+        return name, make()
 
 
 @remembered
-def _shipped_checksum() -> str:
-    """Return the checksum of all tables that ship, some of which exhibits read besides the plan's panels."""
-    digest = hashlib.sha256()
-    for path in sorted(shipped("data").rglob("*.csv")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def _shipped_data() -> str:
+    """Return the checksum of all data that ship, some of which exhibits read besides the plan's panels."""
+    return checksum(shipped("data"))
 
 
 def describe(task: Task) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from study import options
 from study.errors import QuestionError, unknown
-from study.paper_commands import DEFAULT_CACHE, DEFAULT_PLAN, CacheOption, JobsOption
+from study.paper_commands import DEFAULT_PLAN, CacheOption, JobsOption
 from study.progress import learning
 
 if TYPE_CHECKING:
@@ -90,13 +90,14 @@ def table(
         Path | None, typer.Option("--output", help="File to write, instead of printing.")
     ] = None,
     jobs: JobsOption = -1,
-    cache: CacheOption = DEFAULT_CACHE,
+    cache: CacheOption = None,
 ) -> None:
     """Make a table of designs by outcomes, for questions of the plan or for your own panel.
 
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
     """
+    from study.cache import fits_of
     from study.outputs import as_typed, write_all
     from study.work import working
 
@@ -109,8 +110,9 @@ def table(
             raise QuestionError(
                 f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
             )
-        with _learning(names, jobs), working(cache=cache / "fits"):
-            tables = of_plan(plan or DEFAULT_PLAN, question, names, draws, seed)
+        path = plan or DEFAULT_PLAN
+        with _learning(names, jobs), working(cache=fits_of(path, cache)):
+            tables = of_plan(path, question, names, draws, seed)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
@@ -136,7 +138,7 @@ def table(
             for each in dict.fromkeys(scale or ["level"])
         ]
         source = options.read_panel(panel, unit, time, outcome, treatment, asked[0], ambiguous)
-        with _learning(names or (), jobs), working(cache=cache / "fits"):
+        with _learning(names or (), jobs), working(cache=fits_of(None, cache)):
             drawn = DRAWS if draws is None else draws
             tables = of_panel(source, asked, outcome, names, drawn, SEED if seed is None else seed)
     text = b"\n".join(made.formatted(chosen) for made in tables)

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import study.cross_fitting as module
+import study.fits as module
 from study import QuestionError, working
 from study.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
 from study.learners import refuse_unfit

@@ -14,9 +14,9 @@ import pytest
 import simulated
 from sklearn.linear_model import LinearRegression
 
-import study.cross_fitting as fitting
+import study.fits as fitting
 from study import Panel, Question, QuestionError, diagnostics, working
-from study.cross_fitting import Folds, Nuisance
+from study.cross_fitting import Folds, Nuisance, cross_fit
 from study.designs import Handles, all_designs, find_design
 from study.diagnostics.losses import STANDARD_ERRORS, Loss, in_order, log_losses, loss_of, squared_errors
 from study.diagnostics.nuisances import COMPARED, NuisanceQuality, described, of_learners
@@ -86,7 +86,7 @@ def test_r2_is_one_less_the_error_over_that_of_the_period_means_of_the_other_fol
     small = simulated.panel(30)
     found = diagnostics.nuisances(QUESTION.sample(small), "dml_panel", learners=(learner,), **FEW)
     (part,) = asked_of(small, "dml_panel", learner).parts
-    predicted = fitting.cross_fit(part.x, part.period, part.functions, part.folds, FEW["seed"])[name]
+    predicted = cross_fit(part.x, part.period, part.functions, part.folds, FEW["seed"])[name]
     everyone = np.ones(len(part.unit), dtype=bool)
     expected = by_hand(part.functions[name].target, predicted, part.period, part.folds, everyone)
     (score,) = found.of(words)

@@ -78,7 +78,7 @@ def test_an_interrupted_run_goes_on_and_a_damaged_or_foreign_answer_is_found_ane
     done = []
     with pytest.raises(KeyboardInterrupt):
         running.run(plan, panel, jobs=1, progress=stop_after_two, cache=tmp_path)
-    kept = sorted(tmp_path.glob("*.pickle"))
+    kept = sorted(tmp_path.glob("*.answer"))
     assert len(kept) >= 2
     kept[0].write_bytes(kept[0].read_bytes()[:50])
     asked = []

@@ -9,7 +9,7 @@ import pytest
 from plans import PANEL, PLAN, files_of
 from test_cli import command
 
-import study.cross_fitting as cross_fitting
+import study.fits as fits
 from study import QuestionError, working
 from study import run as running
 from study.options import read_options
@@ -47,9 +47,9 @@ def test_a_second_run_learns_nothing_even_without_its_answers(tmp_path, monkeypa
     plan, panel = learns(tmp_path)
     folder = tmp_path / "cache"
     first = running.run(plan, panel, jobs=1, cache=folder)
-    for answer in folder.glob("*.pickle"):
+    for answer in folder.glob("*.answer"):
         answer.unlink()
-    monkeypatch.setattr(cross_fitting, "learned", None)
+    monkeypatch.setattr(fits, "learned", None)
     again = running.run(plan, panel, jobs=1, cache=folder)
     assert files_of(plan, panel, again) == files_of(plan, panel, first)
     shutil.rmtree(folder)
@@ -59,8 +59,8 @@ def test_a_second_run_learns_nothing_even_without_its_answers(tmp_path, monkeypa
 
 def test_what_is_learned_of_treatment_serves_every_scale(tmp_path, monkeypatch):
     plan, panel = learns(tmp_path)
-    calls, original = [], cross_fitting.learned
-    monkeypatch.setattr(cross_fitting, "learned", lambda *a: calls.append(1) or original(*a))
+    calls, original = [], fits.learned
+    monkeypatch.setattr(fits, "learned", lambda *a: calls.append(1) or original(*a))
     running.run(plan, panel, jobs=1, cache=tmp_path / "cache")
     assert len(calls) == 2 * 2 + 2  # two folds: the outcome on two scales, treatment once
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple, get_args
 
 from study.arguments import check, checked, hints_of
@@ -198,8 +198,15 @@ def design(
 def _import_all() -> None:
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    for entry in entry_points(group="study.designs"):
+    for entry in entries():
         entry.load()
+
+
+@cache
+def entries() -> tuple[EntryPoint, ...]:
+    """Return what other distributions name as designs, in order of the names."""
+    found = entry_points(group="study.designs")
+    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value)))
 
 
 def all_designs() -> dict[str, Design]:

@@ -12,31 +12,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import platformdirs
 import requests
 from urllib3.exceptions import MaxRetryError
 from urllib3.util.retry import Retry
 
 from study import __version__
+from study.cache import PACKAGE
 from study.errors import DataError, OutputError
 from study.sources.checksums import sha256 as sha256_of
 from study.sources.refusals import FAILURES, reason, refuse_page, refuse_status, shown
 
 Progress = Callable[[str, int, int | None], None]
 
-PACKAGE = "compute-access-study"
 CHUNK = 1 << 16
 TIMEOUT = (10, 60)
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0
 RETRIED = (429, *FAILURES)
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-
-
-def cache_folder() -> Path:
-    """Return the folder that keeps downloads: STUDY_CACHE, or the study's place among the user's caches."""
-    chosen = os.environ.get("STUDY_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path(PACKAGE, appauthor=False)
 
 
 class Fetcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ def covariance(
 def small_sample_factor(
     n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0, absorbed: int = 0
 ) -> float:
-    """Return the factor by which a convention multiplies CR0."""
+    """Return the factor by which a convention multiplies CR0; NaN where it leaves no degree of freedom, N - k <= 0."""
     if n_clusters < 2:
         raise QuestionError("Covariance: there is one cluster, so no sampling variance can be estimated.")
     if convention == "CR0":
@@ -74,7 +75,8 @@ def small_sample_factor(
     if convention == "CR1":
         return factor
     others = max(absorbed - 1, 0) if convention == "CR1_areg" else 0
-    return factor * (n_obs - 1) / (n_obs - counted - others)
+    left = n_obs - counted - others
+    return factor * (n_obs - 1) / left if left > 0 else math.nan
 
 
 def wald(effect: FloatArray, cov: FloatArray) -> Wald:

@@ -61,10 +61,10 @@ def interactive_effects(
     flat = within_x.reshape(y.size, q)
     squares = flat.T @ flat
     size = np.sqrt((x.reshape(y.size, q) ** 2).sum(axis=0))
-    if q and np.linalg.matrix_rank(flat / size, tol=1e-9) < q:
+    if q and np.linalg.matrix_rank(flat / np.where(size > 0, size, 1.0), tol=1e-9) < q:
         raise QuestionError(
-            "generalized_synthetic_control: a covariate is explained by unit and period effects or by the others; "
-            "leave it out."
+            "generalized_synthetic_control: among the comparison units a covariate is explained by unit and period "
+            "effects or by the others; leave it out."
         )
     slope = np.zeros(0) if not q else _slope(flat, squares, within_y) if start is None else start
     for _ in range(_MOST):

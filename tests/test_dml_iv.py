@@ -456,6 +456,12 @@ def off_again(source: Panel) -> Panel:
             {},
             "the instrument lottery is 1 for all 200 units that are seen at both ends",
         ),
+        (
+            lambda p: replace(p, outcomes={"y": np.ones((200, 4))}),
+            {},
+            {},
+            "y changes alike for all 200 units that are seen at both ends",
+        ),
         (few_winners, {}, {}, r"fewer than two units are of lottery 1 \(2 of 200 are in all\)"),
         (few_always_takers, {}, {}, "fewer than two units are treated among those of lottery 0"),
         (None, {}, {"model": "late"}, 'there is no model "late".*iivm, pliv'),

@@ -120,13 +120,17 @@ def test_one_treated_unit_has_an_effect_without_an_error() -> None:
         ({}, {"factors": True}, "factors is True"),
         ({}, {"factors": 5}, "cohort 6 left out: 5 of the 6 periods needed before treatment"),
         ({"covariates": ("x1",)}, {"factors": 1}, "a covariate is explained by unit and period effects"),
+        ({"covariates": ("six",)}, {"factors": 1}, "among the comparison units a covariate is explained"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_in_one_line(
     asked: dict[str, object], options: dict[str, object], said: str
 ) -> None:
+    panel = with_factors()
+    six = (panel.first_treated["event"] == 6)[:, None] + 0.0 * panel.outcomes["y"]
+    panel = replace(panel, covariates=dict(panel.covariates) | {"six": six})
     with pytest.raises(QuestionError, match=said) as refused:
-        estimate(with_factors(), QUESTION.but(**asked), NAME, **options)
+        estimate(panel, QUESTION.but(**asked), NAME, **options)
     assert "\n" not in str(refused.value)
 
 

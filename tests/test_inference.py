@@ -42,6 +42,24 @@ def test_covariances_follow_their_formulas() -> None:
     np.testing.assert_allclose(fixest, cr1 * 399 / 387, rtol=1e-12)
 
 
+@pytest.mark.parametrize("convention", ["CR1_fixest", "CR1_areg"])
+def test_a_regression_with_as_many_parameters_as_observations_has_no_standard_error(convention: str) -> None:
+    cov = inference.covariance(INFLUENCE, CLUSTER, convention, n_obs=40, counted=40)
+    assert np.isnan(cov).all()
+
+
+def test_a_saturated_design_has_an_estimate_without_a_standard_error() -> None:
+    panel = simulated.subset(simulated.panel(n=40), np.arange(40) < 2)
+    first = np.array([5.0, np.nan])
+    y = panel.outcomes["y"][:, 3:5]
+    two = replace(
+        panel, periods=np.arange(4, 6), outcomes={"y": y}, covariates={}, first_treated={"event": first}
+    )
+    fit = estimate(two, Question("y", "event", min_cohort_size=1), "etwfe")
+    np.testing.assert_allclose(fit.effect[-1], np.diff(y[0])[0] - np.diff(y[1])[0], atol=1e-12)
+    assert np.isnan(fit.std_error).all()
+
+
 def test_one_cluster_has_no_small_sample_factor() -> None:
     with pytest.raises(QuestionError, match="there is one cluster"):
         inference.covariance(INFLUENCE, np.zeros(40, dtype=int), "CR1")

@@ -54,6 +54,11 @@ def nuisances(
     long = long_change(sample, before, after, "dml_iv")
     cluster = sample.cluster[long.unit]
     check_number("dml_iv", sample, cluster, folds, "seen at both ends of the window")
+    if not np.ptp(long.change) > 0:
+        raise QuestionError(
+            f"dml_iv: {sample.question.outcome} changes alike for all {len(long.unit)} units that are seen at both "
+            "ends of the window, so there is nothing to explain; name another outcome or window."
+        )
     z = check_instrument(sample, long, model)
     stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
     dealt = draw_folds(cluster, stratum.astype(np.int64), folds, repetitions, seed)
@@ -167,9 +172,9 @@ def dml_iv(
     Raises
     ------
     QuestionError
-        If the question has no instrument, it is constant or for "iivm" not 0 and 1, an option is impossible,
-        treatment switches off or starts in the first periods, or a fold would have fewer than two clusters, or
-        leave fewer than two of a kind that is learned from.
+        If the outcome changes alike for all, the question has no instrument, it is constant or for "iivm" not 0 and
+        1, an option is impossible, treatment switches off or starts in the first periods, or a fold would have
+        fewer than two clusters, or leave fewer than two of a kind that is learned from.
 
     References
     ----------

@@ -80,7 +80,7 @@ def covariance(
 def small_sample_factor(
     n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0, absorbed: int = 0
 ) -> float:
-    """Return the factor by which a convention multiplies CR0."""
+    """Return the factor by which a convention multiplies CR0; NaN where it leaves no degree of freedom, N - k <= 0."""
     if convention not in NAMED:
         raise unknown("convention", str(convention), NAMED, "Covariance")
     if n_clusters < 2:
@@ -91,7 +91,8 @@ def small_sample_factor(
     if convention == "CR1":
         return factor
     others = max(absorbed - 1, 0) if convention == "CR1_areg" else 0
-    return factor * (n_obs - 1) / (n_obs - counted - others)
+    left = n_obs - counted - others
+    return factor * (n_obs - 1) / left if left > 0 else math.nan
 
 
 def wald(effect: FloatArray, cov: FloatArray, degrees: float = math.inf) -> Wald:

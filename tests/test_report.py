@@ -178,6 +178,11 @@ def test_rounding_moves_a_recorded_number_only_where_it_is_between_two(value, ro
     assert between or recorded(value * (1 + rounding)) == recorded(value)
 
 
+def test_a_half_is_recorded_as_it_is_meant_whatever_it_was_added_up_to():
+    for half in (511 / 512, 509 / 512, 5 * 511 / 512):
+        assert len({significant(half * (1 + rounding)) for rounding in (-1e-14, 0.0, 1e-14)}) == 1
+
+
 def test_the_check_allows_a_p_value_two_draws_and_no_more(ran):
     fresh = record.record(ran[2])
     simulated = fresh.index[fresh.tolerance == "simulated"]

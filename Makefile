@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow lint check assemble lock clean
+.PHONY: run test test-slow lint check kernels assemble lock clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -24,6 +24,10 @@ lint: $(READY)
 
 check: $(READY)
 	$(VENV)/bin/study check
+
+# Makes the whole paper under the oldest kernels that this processor can run; every file must be the committed one.
+kernels: $(READY)
+	$(VENV)/bin/python tests/kernels.py
 
 # RAW is a folder with the originals as their publishers have them; data/README.md says how to obtain them.
 assemble: $(READY)

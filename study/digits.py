@@ -25,4 +25,5 @@ def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) ->
     if not (math.isfinite(value) and largest):
         return value
     exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])
-    return round(value, digits - 1 - exponent) + 0.0
+    decimals = digits - 1 - exponent
+    return round(round(value, decimals + 4), decimals) + 0.0  # a half as it is meant, not as it was added up

@@ -92,7 +92,11 @@ def run(
 
 
 def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: JobsOption = -1) -> None:
-    """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ."""
+    """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
+
+    Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
+    in a million of the larger of an estimate and its standard error.
+    """
     from study import run as running
     from study.plan import read_plan
     from study.report import record

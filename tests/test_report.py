@@ -156,12 +156,12 @@ def test_the_record_holds_every_effect_by_event_time_but_the_reference(ran):
     assert 1 / 20 <= recorded["randomization p-value"] <= 1
 
 
-def test_a_recorded_number_has_eight_digits_of_the_larger_of_it_and_its_standard_error(ran):
+def test_a_recorded_number_has_eight_digits_of_the_larger_of_it_and_its_error_a_p_value_of_one(ran):
     rows = pd.read_csv(BytesIO(ran[3]["estimates.csv"]), dtype=str, keep_default_na=False)
     for estimate, error in zip(rows.estimate, rows.std_error, strict=True):
-        largest = max((abs(Decimal(text)) for text in (estimate, error) if text), default=Decimal(0))
+        largest = max(abs(Decimal(estimate)), Decimal(error or "1"))
         last = 10 ** Decimal(largest.adjusted() - 7)
-        assert all(Decimal(text) % last == 0 for text in (estimate,) if text), (estimate, error)
+        assert Decimal(estimate) % last == 0, (estimate, error)
         assert len(Decimal(error or "0").normalize().as_tuple().digits) <= 8
 
 
@@ -176,6 +176,11 @@ def test_rounding_moves_a_recorded_number_only_where_it_is_between_two(value, ro
     assert recorded(recorded(value)) == recorded(value)
     between = abs(abs(Fraction(value) - exact) - step / 2) < Fraction(value) * Fraction(2e-13)
     assert between or recorded(value * (1 + rounding)) == recorded(value)
+
+
+def test_a_half_is_recorded_as_it_is_meant_whatever_it_was_added_up_to():
+    for half in (511 / 512, 509 / 512, 5 * 511 / 512):
+        assert len({significant(half * (1 + rounding)) for rounding in (-1e-14, 0.0, 1e-14)}) == 1
 
 
 def test_the_check_allows_a_p_value_two_draws_and_no_more(ran):

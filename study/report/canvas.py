@@ -125,14 +125,19 @@ class _Rounding:
             _placed(*pair)[0]
             for pair in self._renderer._iter_collection_raw_paths(transform, paths, transforms)
         ]
-        places = np.round(offset_transform.transform(offsets), DECIMALS)
+        places = _rounded(offset_transform.transform(offsets))
         same = _identity()
         self._renderer.draw_path_collection(
             _clipped(gc), same, each, np.empty((0, 3, 3)), places, same, *how, **more
         )
 
     def draw_text(self, gc: Any, x: float, y: float, *what: Any, **more: Any) -> None:
-        self._renderer.draw_text(_clipped(gc), round(x, DECIMALS), round(y, DECIMALS), *what, **more)
+        self._renderer.draw_text(_clipped(gc), *_rounded((x, y)).tolist(), *what, **more)
+
+
+def _rounded(coordinates: Any) -> Any:
+    """Return coordinates with few decimals; widths of letters are whole 64ths, whose halves must stay halves."""
+    return np.round(np.round(coordinates, 9), DECIMALS)
 
 
 def _identity() -> Any:
@@ -144,7 +149,7 @@ def _identity() -> Any:
 def _placed(path: Path, transform: Any) -> tuple[Path, Any]:
     """Return a path at its rounded coordinates on the page, and the transform that leaves it there."""
     placed = transform.transform_path(path).deepcopy()
-    placed.vertices = np.round(placed.vertices, DECIMALS)
+    placed.vertices = _rounded(placed.vertices)
     return placed, _identity()
 
 
@@ -154,7 +159,7 @@ def _clipped(gc: Any) -> Any:
 
     rectangle = gc.get_clip_rectangle()
     if rectangle is not None:
-        gc.set_clip_rectangle(Bbox(np.round(rectangle.get_points(), DECIMALS)))
+        gc.set_clip_rectangle(Bbox(_rounded(rectangle.get_points())))
     return gc
 
 

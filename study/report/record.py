@@ -37,7 +37,7 @@ COLUMNS = (
 KEY = ["event", "outcome", "scale", "label", "term"]
 EXACT = ["design", "options", "question", "n_units", "n_obs", "clusters", "seed", "panel_checksum", "draws"]
 
-# Relative to the larger of the value and its standard error, by class of computation.
+# Relative to the larger of the value and its standard error, or to one for p-values, by class of computation.
 TOLERANCES = {"deterministic": 1e-6, "machine learning": 0.05}
 # A p-value that counts draws may count so many more or fewer, such as one that a learner's rounding moves.
 SIMULATED, DRAWS_APART = "simulated", 2
@@ -131,10 +131,13 @@ def _apart(old: pd.Series, new: pd.Series, column: str) -> bool:
     distance = abs(old[column] - new[column])
     if new["tolerance"] == SIMULATED:
         return bool(distance * (1 + int(new["draws"])) > DRAWS_APART + 0.5)
-    error = new["std_error"]
-    return bool(
-        distance > TOLERANCES[new["tolerance"]] * max(abs(new[column]), 0.0 if pd.isna(error) else error)
-    )
+    order = max(abs(new[column]), _order(new["std_error"]))
+    return bool(distance > TOLERANCES[new["tolerance"]] * order)
+
+
+def _order(std_error: float) -> float:
+    """Return what an effect's digits are counted from where it is smaller; a p-value, which has no error, is of one."""
+    return 1.0 if math.isnan(std_error) else std_error
 
 
 def _rows(result: Result) -> Iterator[tuple[object, ...]]:
@@ -175,7 +178,7 @@ def _row(
         json.dumps(result.options, sort_keys=True),
         json.dumps(question, sort_keys=True),
         term,
-        significant(estimate, beside=std_error),
+        significant(estimate, beside=_order(std_error)),
         significant(std_error),
         result.n_units,
         result.n_obs,

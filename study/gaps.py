@@ -53,6 +53,9 @@ def cohort_gaps(means: CohortMeans, layout: Layout) -> Gaps:
             of_deviation[layout.group, at, each] += sign * means.n_units / weight[layout.group, each]
             of_deviation[:, at, each] -= sign * means.n_units * share
             of_weight[:, at, each] -= sign * means.n_units * share * (mean - theirs)
+    # A base less itself is zero, also where nobody who could be compared is seen in it.
+    same = layout.now == layout.base
+    estimate[same], of_deviation[:, :, same], of_weight[:, :, same] = 0.0, 0.0, 0.0
     return Gaps(estimate, means.influence(of_deviation, of_weight))
 
 

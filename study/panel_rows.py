@@ -122,7 +122,7 @@ def unit_and_period_effects(target: FloatArray, period: IntArray, train: Rows, u
 
 def unit_means(values: FloatArray, unit: IntArray) -> FloatArray:
     """Return for each row the mean of its unit's rows; values have shape (N,) or (N, R)."""
-    totals = np.zeros((int(unit.max()) + 1, *values.shape[1:]))
+    totals = np.zeros((int(unit.max(initial=-1)) + 1, *values.shape[1:]))
     np.add.at(totals, unit, values)
     count = np.bincount(unit, minlength=len(totals))
     means: FloatArray = (totals.T / np.maximum(count, 1)).T[unit]

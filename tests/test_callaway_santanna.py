@@ -352,6 +352,17 @@ def test_intervals_of_the_event_average_cover_at_their_level() -> None:
     assert abs(covered / n_draws - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / n_draws)
 
 
+@pytest.mark.parametrize("missing", ["pairs", "cells"])
+def test_a_base_in_which_no_comparison_unit_is_seen_leaves_the_errors_of_other_cohorts(missing: str) -> None:
+    panel = simulated.panel(n=80, cohorts=(3, 5), gaps=0.05)
+    y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
+    y[np.isnan(first), 3] = np.nan  # the base of cohort 5
+    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event", missing=missing))
+    assert (fit.effect[fit.reference] == 0).all()
+    assert np.isfinite(fit.influence).all()
+    assert np.isfinite(fit.aggregate("event").influence).all()
+
+
 @pytest.mark.parametrize("method", ["dr", "reg", "ipw"])
 @pytest.mark.filterwarnings("error")
 def test_a_period_that_nobody_observes_is_left_out_without_a_warning(method: str) -> None:

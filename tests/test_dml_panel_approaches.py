@@ -259,3 +259,13 @@ def test_doublemls_median_of_the_draws_is_told_beside_the_mean():
 def test_an_unknown_approach_is_refused():
     with pytest.raises(QuestionError, match='there is no approach "fixed"'):
         estimate(panel(long_table()), ask(), "dml_panel", approach="fixed")
+
+
+@pytest.mark.parametrize("approach", APPROACHES)
+def test_a_panel_in_which_nobody_is_seen_twice_is_refused_in_one_line(approach):
+    table = long_table(n=40)
+    table.loc[table["time"] > 1, "y"] = np.nan
+    table.loc[(table["time"] == 2) & (table["unit"] > "u020"), "y"] = 1.0
+    table.loc[(table["time"] == 1) & (table["unit"] > "u020"), "y"] = np.nan
+    with pytest.raises(QuestionError, match=r"dml_panel: 5 folds .* but 0 are seen in two periods"):
+        estimate(panel(table), ask(), "dml_panel", approach=approach, repetitions=1)

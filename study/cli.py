@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -18,6 +18,9 @@ from study.paper_commands import (
     PlanOption,
 )
 from study.progress import learning, progress_bar, steps
+
+if TYPE_CHECKING:
+    from study.inference import Convention
 
 app = typer.Typer(
     add_completion=False,
@@ -66,6 +69,7 @@ def estimate(
     horizon: options.Horizon = None,
     min_cohort_size: options.Smallest = None,
     option: options.DesignOptions = None,
+    convention: options.Convention = "jackknife",
     by_event_time: Annotated[bool, typer.Option("--by-event-time", help="Show the path of effects.")] = False,
     jobs: JobsOption = -1,
     latex: options.Latex = False,
@@ -97,7 +101,7 @@ def estimate(
     )
     source = options.read_panel(panel, unit, time, [outcome], treatment, question, ambiguous)
     with learning(jobs) if chosen.draws else working():
-        fit = run_design(source, question, design, **asked)
+        fit = run_design(source, question, design, convention=cast("Convention", convention), **asked)
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
 

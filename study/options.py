@@ -56,6 +56,9 @@ Population = Annotated[
 ]
 Comparison = Annotated[str, typer.Option("--comparison", help="not_yet_treated or never_treated.")]
 Base = Annotated[str, typer.Option("--base", help="universal or varying.")]
+Convention = Annotated[
+    str, typer.Option("--convention", help="Of standard errors: jackknife, CR0, CR1, CR1_fixest or CR1_areg.")
+]
 Missing = Annotated[str, typer.Option("--missing", help="pairs, balanced or cells.")]
 Anticipation = Annotated[int, typer.Option("--anticipation", help="Periods of anticipation.")]
 Lag = Annotated[int, typer.Option("--lag", help="Periods by which the event is moved later.")]

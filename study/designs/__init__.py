@@ -20,6 +20,7 @@ from study.arguments import check, checked, hints_of
 from study.errors import QuestionError, unknown
 from study.estimand import Estimand
 from study.estimates import Estimate
+from study.inference import Convention
 from study.learners import Estimator
 from study.nuisances import Nuisances
 from study.panel import Panel
@@ -225,7 +226,14 @@ def find_design(name: str) -> Design:
 
 
 @checked
-def estimate(panel: Panel, question: Question, design: str = "callaway_santanna", **options: Any) -> Estimate:
+def estimate(
+    panel: Panel,
+    question: Question,
+    design: str = "callaway_santanna",
+    *,
+    convention: Convention = "jackknife",
+    **options: Any,
+) -> Estimate:
     """Answer a question about a panel with a design.
 
     Parameters
@@ -234,6 +242,9 @@ def estimate(panel: Panel, question: Question, design: str = "callaway_santanna"
     question : Question
     design : str
         Name of a design; ``study designs`` lists them.
+    convention : {"jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"}
+        Of the standard errors; see :class:`study.Estimate`. ``fit.published`` names the one of the design's reference
+        implementation.
     **options
         Options of the design.
 
@@ -248,4 +259,4 @@ def estimate(panel: Panel, question: Question, design: str = "callaway_santanna"
     """
     chosen = find_design(design)
     chosen.check_options(options)
-    return chosen(question.sample(panel), **options)
+    return chosen(question.sample(panel), **options).under(convention)

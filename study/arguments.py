@@ -63,7 +63,8 @@ def _left_to_function(value: Any, hint: Any) -> bool:
     of = [each for kind in _kinds(hint) if _is_sequence(kind) for each in _kinds(*get_args(kind)[:1])]
     texts = [value] if isinstance(value, str) else list(value) if is_listed(value) else []
     if texts and all(isinstance(each, str) for each in texts):
-        return bool(_texts(hint)) or (bool(of) and not {int, float} & set(of))
+        known = isinstance(value, str) and bool(_texts(hint))
+        return known or (bool(of) and not {int, float} & set(of))
     return (
         float in of
         and is_listed(value)

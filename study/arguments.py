@@ -59,10 +59,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _left_to_function(value: Any, hint: Any) -> bool:
-    """Say whether a value is a text where some are known or listed, or a sequence of numbers of any size."""
+    """Say whether a value is text where texts are known or listed, or a sequence of numbers of any size."""
     of = [each for kind in _kinds(hint) if _is_sequence(kind) for each in _kinds(*get_args(kind)[:1])]
-    if isinstance(value, str):
-        return bool(_texts(hint)) or str in of
+    texts = [value] if isinstance(value, str) else list(value) if is_listed(value) else []
+    if texts and all(isinstance(each, str) for each in texts):
+        known = isinstance(value, str) and bool(_texts(hint))
+        return known or (bool(of) and not {int, float} & set(of))
     return (
         float in of
         and is_listed(value)

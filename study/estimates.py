@@ -238,7 +238,8 @@ class Estimate:
             group[members] = g
         in_window = np.isin(dates, sample.cohorts)[:, None].astype(float)
         treated = np.repeat(in_window, len(self.terms), axis=1) if self.treated is None else self.treated
-        alike = all(bool(np.all(sample.observed[members] == sample.observed[members[0]])) for members in rows)
+        seen = sample.observed
+        alike = bool(seen.all()) or all(bool(np.all(seen[members] == seen[members[0]])) for members in rows)
         return Sides(group, treated, weights, sample.cluster, alike=alike, both=True)
 
     @cached_property
@@ -247,7 +248,7 @@ class Estimate:
         if self.left_out is not None:
             return self.left_out
         found: Leverage = leverage(self.linear_influence, self.sides)
-        untreated = self.untreated_influence
+        untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None
         return LeftOut(
             found.applied(self.linear_influence, self.sides),
             None if untreated is None else found.applied(untreated, self.sides),
@@ -308,7 +309,7 @@ class Estimate:
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
         sample = self.sample
         error = self._spread(self.linear_errors)
-        least = np.full(len(self.terms), ROUNDING * np.nanmax(np.abs(sample.y)))
+        least = np.full(len(self.terms), ROUNDING * max(np.nanmax(sample.y), -np.nanmin(sample.y)))
         if self.n_clusters < sample.n_units:
             by_unit = np.sqrt(np.maximum(self.linear_errors.squares(np.arange(sample.n_units)), 0.0))
             least = np.maximum(least, CANCELLED * by_unit / sample.n_units)

@@ -194,8 +194,7 @@ class Influence:
     def squares(self, cluster: NDArray[np.int64]) -> FloatArray:
         """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
         if not self._by_unit(cluster):
-            parts = np.split(np.arange(self.shape[1]), range(COLUMNS_AT_ONCE, self.shape[1], COLUMNS_AT_ONCE))
-            sums = [self.columns(part).cluster_sums(cluster) for part in parts]
+            sums = [self.columns(part).cluster_sums(cluster) for part in blocks(self.shape[1])]
             return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
         return sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
 
@@ -226,7 +225,9 @@ class Influence:
     def weighted(self, group: NDArray[np.int64], factor: FloatArray) -> Influence:
         """Return the influence of each unit times a number of its group and the term; factor has shape (G, K)."""
         if not self.within(group):
-            return Influence.of(self.dense() * factor[group])
+            dense = self.dense()
+            dense *= factor[group]
+            return Influence.of(dense)
         parts = []
         for values, c in self.parts:
             own = np.stack(
@@ -274,6 +275,11 @@ class Influence:
             return False
         units = np.concatenate([rows for rows in arrays if rows is not None])
         return not np.any(np.bincount(units, minlength=self.shape[0]) > 1)
+
+
+def blocks(n_columns: int) -> list[NDArray[np.int64]]:
+    """Split columns into as many at a time as memory is to hold of all units."""
+    return np.split(np.arange(n_columns), range(COLUMNS_AT_ONCE, n_columns, COLUMNS_AT_ONCE))
 
 
 def _given(rows: Sequence[Units | None]) -> list[Units]:

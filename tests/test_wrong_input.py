@@ -161,6 +161,7 @@ WRONG: tuple[Any, ...] = (
     ("a", {}),
     np.zeros((2, 2)),
     int,
+    ["abc"],
     "\ud800",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from study.distributions import quantile, two_sided_p
 from study.panel import FloatArray
@@ -40,8 +41,14 @@ def effective_number(sums: FloatArray) -> FloatArray:
     largest = np.abs(sums).max(axis=0)
     with np.errstate(invalid="ignore"):
         squares = (sums / largest) ** 2
-        ratio = squares.sum(axis=0) ** 2 / np.sum(squares**2, axis=0)
-    return np.asarray(np.clip(3 * ratio - 2, 1.0, np.sum(squares > NOTHING**2, axis=0)))
+    number = np.sum(squares > NOTHING**2, axis=0)
+    return effective_of_moments(squares.sum(axis=0), np.sum(squares**2, axis=0), number)
+
+
+def effective_of_moments(second: FloatArray, fourth: FloatArray, number: ArrayLike) -> FloatArray:
+    """Return the effective number from sums of second and fourth powers, and how many clusters they are of."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(3 * second**2 / fourth - 2, 1.0, number)
 
 
 def effective_clusters(fit: Estimate) -> FloatArray:

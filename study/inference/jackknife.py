@@ -13,14 +13,16 @@ has m - 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.inference.effective import effective_number
-from study.influence import COLUMNS_AT_ONCE, Influence
+from study.inference.effective import effective_number, effective_of_moments
+from study.influence import Influence, blocks
 from study.panel import FloatArray
+from study.threads import one_thread
 
 NOTHING = 1e-6
 RANK_TOLERANCE = 1e-10
@@ -32,7 +34,7 @@ class Sides(NamedTuple):
     Attributes
     ----------
     group : ndarray of int, shape (n,)
-        Number of the unit's group, 0..G-1.
+        Number of the unit's group, 0..G-1, in which all have the same role.
     treated : ndarray, shape (G, K)
         How often a unit of each group counts among the treated of a term; 0 on the comparison side.
     weights : ndarray, shape (n,)
@@ -57,10 +59,16 @@ class Sides(NamedTuple):
         return self._replace(treated=self.treated[:, columns])
 
     @property
-    def by_group(self) -> bool:
-        """Whether units of a group have the same leverage: each its own cluster, of the same weight, seen alike."""
-        by_unit = int(self.cluster.max()) + 1 == len(self.cluster)
-        return by_unit and self.alike and bool(np.all(self.weights == self.weights[0]))
+    def by_unit(self) -> bool:
+        """Whether each unit is a cluster, of the same weight as all others, so that leverage differs by group alone."""
+        alone = int(self.cluster.max()) + 1 == len(self.cluster)
+        return alone and bool(np.all(self.weights == self.weights[0]))
+
+    def by_group(self, values: FloatArray) -> FloatArray:
+        """Add up values by unit, shape (n, K), over the units of each group, shape (G, K)."""
+        members = self.group == np.arange(len(self.treated))[:, None]
+        with one_thread():
+            return members.astype(float) @ values
 
 
 class Leverage(NamedTuple):
@@ -89,36 +97,50 @@ class Leverage(NamedTuple):
 
 def leverage(influence: Influence, sides: Sides) -> Leverage:
     """Return 1 / (1 - h) for each unit's cluster, h being its share of the weight of its side of each term."""
-    if sides.by_group and influence.within(sides.group):
-        return _by_group(influence, sides)
-    columns = np.split(
-        np.arange(influence.shape[1]), range(COLUMNS_AT_ONCE, influence.shape[1], COLUMNS_AT_ONCE)
-    )
-    parts = [_by_unit(influence.columns(part).dense(), sides.select(part)) for part in columns]
+    if sides.by_unit:
+        return _by_group(_present(influence, sides), sides)
+    parts = [
+        _by_cluster(influence.columns(part).dense(), sides.select(part))
+        for part in blocks(influence.shape[1])
+    ]
     return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
 
 
-def _by_group(influence: Influence, sides: Sides) -> Leverage:
+def _present(influence: Influence, sides: Sides) -> FloatArray:
+    """Return how many units of each group have influence on each term, shape (G, K)."""
+    if not (sides.alike and influence.within(sides.group)):
+        return np.concatenate(
+            [sides.by_group(_has(influence.columns(part).dense())) for part in blocks(influence.shape[1])],
+            axis=1,
+        )
     squares = np.zeros(sides.treated.shape)
     for units, total in influence.squares_by_array():
         if units is not None and len(units):
-            squares[sides.group[units[0]]] += total
+            squares[sides.group[units[0]]] += np.maximum(total, 0.0)
     units = np.bincount(sides.group, minlength=len(squares))[:, None]
-    size = np.sqrt(np.maximum(squares, 0.0) / np.maximum(units, 1))
-    counts = units * (size > NOTHING * size.max(axis=0))
+    return units * _has(np.sqrt(squares / np.maximum(units, 1)))
+
+
+def _has(influence: FloatArray) -> FloatArray:
+    """Return 1 where there is influence that is not rounding error, and 0 elsewhere."""
+    largest = np.maximum(influence.max(axis=0), -influence.min(axis=0))
+    return ((influence > NOTHING * largest) | (influence < -NOTHING * largest)).astype(float)
+
+
+def _by_group(counts: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated > 0
-    clusters = np.stack([np.sum(counts * treated, axis=0), np.sum(counts * ~treated, axis=0)])
+    clusters = np.stack([np.sum(counts * treated, axis=0), np.sum(counts * ~treated, axis=0)]).astype(
+        np.int64
+    )
     estimable = _estimable(clusters, sides.both)
     weight = np.where(treated, sides.treated, 1.0)
     total = np.where(treated, np.sum(counts * sides.treated, axis=0), clusters[1])
     return Leverage(_factor(weight * (counts > 0), total, estimable), clusters, estimable)
 
 
-def _by_unit(influence: FloatArray, sides: Sides) -> Leverage:
-    size = np.abs(influence)
-    present = size > NOTHING * size.max(axis=0)
+def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated[sides.group]
-    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present
+    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * _has(influence)
     factor, clusters = np.ones(influence.shape), np.empty((2, influence.shape[1]), dtype=np.int64)
     order = np.argsort(sides.cluster, kind="stable")
     start = np.searchsorted(sides.cluster[order], np.arange(int(sides.cluster.max()) + 1))
@@ -144,13 +166,6 @@ def _factor(own: FloatArray, total: FloatArray, estimable: NDArray[np.bool_]) ->
     return np.where(estimable & (rest > 0), total / np.where(rest > 0, rest, 1.0), 1.0)
 
 
-def on_treated_side(sides: Sides, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which clusters have a treated unit with influence, shape (C, K); present has shape (n, K)."""
-    treated = np.zeros((int(sides.cluster.max()) + 1, present.shape[1]), dtype=bool)
-    np.logical_or.at(treated, sides.cluster, present & (sides.treated[sides.group] > 0))
-    return treated
-
-
 def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
     """Return the degrees of freedom of the variance of each term, shape (K,).
 
@@ -163,31 +178,45 @@ def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
         As leaving clusters out weighs it.
     sides : Sides
     """
-    found = []
-    for start in range(0, influence.shape[1], COLUMNS_AT_ONCE):
-        part = np.arange(start, min(start + COLUMNS_AT_ONCE, influence.shape[1]))
-        sums, treated = sums_by_cluster(influence.columns(part), sides.select(part))
+    found = [np.empty(0)]
+    for part in blocks(influence.shape[1]):
         total = over = np.zeros(len(part))
-        for side in (treated, ~treated):
-            own = np.where(side, sums, 0.0)
-            variance = np.einsum("ck,ck->k", own, own)
-            total, over = total + variance, over + variance**2 / _degrees(effective_number(own))
+        for variance, effective in _by_side(influence.columns(part), sides.select(part)):
+            total, over = total + variance, over + variance**2 / _degrees(effective)
         with np.errstate(invalid="ignore", divide="ignore"):
             found.append(total**2 / over)
-    return np.concatenate(found) if found else np.empty(0)
+    return np.concatenate(found)
+
+
+def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Yield the sum of squares and the effective number of clusters of each side, shapes (K,)."""
+    if not sides.by_unit:
+        sums, treated = sums_by_cluster(influence, sides)
+        for side in (treated, ~treated):
+            own = np.where(side, sums, 0.0)
+            yield np.einsum("ck,ck->k", own, own), effective_number(own)
+        return
+    dense = influence.dense()
+    counts = sides.by_group(_has(dense))
+    dense *= dense
+    squares = sides.by_group(dense)
+    dense *= dense
+    fourths = sides.by_group(dense)
+    for side in (sides.treated > 0, sides.treated == 0):
+        moments = (np.sum(np.where(side, each, 0.0), axis=0) for each in (squares, fourths, counts))
+        second, fourth, number = moments
+        yield second, effective_of_moments(second, fourth, number)
 
 
 def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Return sums by cluster and which clusters are on the treated side, both of shape (C, K)."""
+    """Return sums by cluster, and which clusters have a treated unit with influence, both of shape (C, K)."""
     dense = influence.dense()
-    size = np.abs(dense)
-    present = size > NOTHING * size.max(axis=0)
-    if int(sides.cluster.max()) + 1 == len(dense):
-        sums = np.empty_like(dense)
-        sums[sides.cluster] = dense
-    else:
-        sums = influence.cluster_sums(sides.cluster)
-    return sums, on_treated_side(sides, present)
+    on_treated = (_has(dense) > 0) & (sides.treated[sides.group] > 0)
+    order = np.argsort(sides.cluster, kind="stable")
+    start = np.searchsorted(sides.cluster[order], np.arange(int(sides.cluster.max()) + 1))
+    return np.add.reduceat(dense[order], start, axis=0), np.logical_or.reduceat(
+        on_treated[order], start, axis=0
+    )
 
 
 def _degrees(effective: FloatArray) -> FloatArray:

@@ -17,7 +17,9 @@ from study.threads import one_thread
 Weights = Literal["rademacher", "mammen", "webb"]
 Errors = Literal["sample", "drawn"]
 
-NUMBERS_AT_ONCE = 2**18  # small blocks stay in the cache
+NUMBERS_AT_ONCE, SINGLE_AT_ONCE = 2**18, 2**22  # small blocks stay in the cache
+# With more clusters no two patterns of signs tie, so that single precision decides nothing.
+MANY = 2**14
 LEAST_SPREAD = 1e-6
 
 # Values and cumulative probabilities; of mean 0 and variance 1, Mammen's also with third moment 1.
@@ -126,7 +128,10 @@ def statistic_draws(
         raise QuestionError("Multiplier bootstrap: there is one cluster, so no draw has a standard error.")
     distribution(weights)
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
-    at_once = max(1, min(draws, NUMBERS_AT_ONCE // len(scaled)))
+    numbers = NUMBERS_AT_ONCE
+    if len(scaled) > MANY:
+        scaled, numbers = scaled.astype(np.float32), SINGLE_AT_ONCE
+    at_once = max(1, min(draws, numbers // len(scaled)))
     blocks = [min(at_once, draws - start) for start in range(0, draws, at_once)]
     rng = np.random.default_rng(seed)
     signs = weights == "rademacher"
@@ -142,13 +147,13 @@ def _sign_draws(scaled: FloatArray, blocks: list[int], rng: np.random.Generator)
     """Yield sums over clusters with random signs, a bit a sign, and of their squares, which are one."""
     total = scaled.sum(axis=0)
     in_bytes = 4 * -(-len(scaled) // 32)  # whole words, so that the signs do not depend on the draws at once
-    bits = np.empty((blocks[0], len(scaled)))
+    bits = np.empty((blocks[0], len(scaled)), dtype=scaled.dtype)
     for size in blocks:
         drawn = np.frombuffer(rng.bytes(size * in_bytes), dtype=np.uint8).reshape(size, in_bytes)
         bits[:size] = np.unpackbits(drawn, axis=1, count=len(scaled))
         with one_thread():  # with more it would show how many they are
             sums = 2 * (bits[:size] @ scaled) - total
-        yield sums, np.ones_like(sums)
+        yield sums.astype(float), np.ones(sums.shape)
 
 
 def _weight_draws(
@@ -156,12 +161,12 @@ def _weight_draws(
 ) -> Iterator[Drawn]:
     """Yield sums over clusters with random weights, and sums of their squares."""
     values, cumulative = _DISTRIBUTIONS[weights]
-    squared = scaled**2
+    values, squared = values.astype(scaled.dtype), scaled**2
     for size in blocks:
         which = np.searchsorted(cumulative, rng.random((size, len(scaled))), side="right")
         with one_thread():
             both = values[which] @ scaled, (values**2)[which] @ squared
-        yield both
+        yield both[0].astype(float), both[1].astype(float)
 
 
 def _studentised(total: FloatArray, squares: FloatArray, n_clusters: int) -> FloatArray:

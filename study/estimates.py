@@ -298,6 +298,8 @@ class Estimate:
         NaN for reference terms and for terms that have no sampling variance: with "jackknife" those that rest on fewer
         than two clusters on a side of the contrast, and always those of which rounding error is all that is left.
         """
+        if self.sample.question.scale != "proportional":
+            return self._level_error
         error = self._spread(self.errors)
         return np.where((self._level_error > 0) & (error > 0), error, np.nan)
 

@@ -29,7 +29,7 @@ class EventPath:
         The event time whose effect is zero by normalisation: the last one before treatment.
     effect : ndarray, shape (K,)
     covariance : ndarray, shape (K, K)
-        CR0 times G/(G-1), of full rank.
+        Under the estimate's convention, of full rank.
     n_pre : int
     """
 

@@ -98,9 +98,10 @@ def covariance(influence: NDArray[np.float64], cluster: NDArray[np.int64]) -> ND
 
 @cache
 def _fit(panel: str, unit: str, question: Question, design: str, options: tuple[Any, ...]) -> Estimate:
-    return estimate(goldens.panel(panel, unit), question, design, **dict(options))
+    made = estimate(goldens.panel(panel, unit), question, design, **dict(options))
+    return made.under(made.published)
 
 
 def fit(panel: str, question: Question, design: str, *, unit: str = "unit", **options: Any) -> Estimate:
-    """Answer a question about a reference panel, once for all runs that ask it."""
+    """Answer a question about a reference panel under the design's published convention, once for all runs that ask it."""
     return _fit(panel, unit, question, design, tuple(sorted(options.items())))

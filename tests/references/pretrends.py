@@ -59,16 +59,15 @@ def given(panel: str, name: str) -> EventPath:
 
 
 def _our_path(panel: str, name: str, theirs: EventPath) -> dict[str, float]:
-    """Compare our own coefficients and covariance, which is CR1, with the run's, where a design has them."""
+    """Compare our own coefficients and covariance with the run's, where a design has them."""
     if name != OUR_DESIGN:
         return {}
     made = fit(panel, OURS, "callaway_santanna")
     ours = event_path(made, "pretrends", before=theirs.n_pre, after=int(theirs.event_time[-1]))
-    cr0 = ours.covariance * (made.n_clusters - 1) / made.n_clusters
     std_error = np.sqrt(np.diag(theirs.covariance))
     gaps = {
         "betahat": goldens.distance(ours.effect, theirs.effect, std_error),
-        "sigma": goldens.distance(cr0, theirs.covariance, np.outer(std_error, std_error)),
+        "sigma": goldens.distance(ours.covariance, theirs.covariance, np.outer(std_error, std_error)),
     }
     return {what: gap / goldens.TOLERANCE for what, gap in gaps.items()}
 

@@ -32,7 +32,7 @@ def block(panel: str) -> Panel:
 def answered(panel: str, method: str, solver: str) -> Estimate:
     """Return the average effect of a block under the weights of a method."""
     made = estimate(block(panel), ASKED, "synthetic_did", method=method, solver=solver)
-    return made.aggregate("treated_average")
+    return made.under(made.published).aggregate("treated_average")
 
 
 def synthdid(panel: str, run: dict[str, Any]) -> Comparison:

@@ -18,6 +18,7 @@ from study.cohorts import cohort_membership
 from study.errors import QuestionError, unknown
 from study.estimand import Estimand
 from study.estimates import Estimate, LeftOut
+from study.inference.jackknife import leverage
 from study.influence import Influence
 from study.panel import FloatArray
 from study.question import AVERAGES
@@ -134,20 +135,21 @@ def _apply(estimate: Estimate, averages: Sequence[_Average], to: str) -> Estimat
 
     shares = estimate.membership if estimate.shares == "estimated" else None
 
-    def averaged(values: FloatArray, influence: Influence) -> tuple[FloatArray, Influence]:
+    def averaged(values: FloatArray, influence: Influence) -> tuple[FloatArray, Influence, Influence | None]:
         mean = weight.T @ np.where(weight.any(axis=1), values, 0.0)
         across = influence @ weight
         if shares is None:
-            return mean, across
-        pull = np.where(weight > 0, (values[:, None] - mean) / total, 0.0)
-        return mean, across + shares @ pull
+            return mean, across, None
+        of_shares = shares @ np.where(weight > 0, (values[:, None] - mean) / total, 0.0)
+        return mean, across + of_shares, of_shares
 
-    linear, influence = averaged(estimate.linear, estimate.linear_influence)
-    mean, mean_influence = estimate.untreated_mean, estimate.untreated_influence
+    linear, influence, of_shares = averaged(estimate.linear, estimate.linear_influence)
+    mean, mean_influence, mean_of_shares = estimate.untreated_mean, estimate.untreated_influence, None
     if mean is not None and mean_influence is not None:
-        mean, mean_influence = averaged(mean, mean_influence)
+        mean, mean_influence, mean_of_shares = averaged(mean, mean_influence)
     cohort = np.array([a.cohort for a in averages])
-    return replace(
+    by_own_influence = of_shares is not None and bool(by_share.any())
+    made = replace(
         estimate,
         terms=tuple(a.term for a in averages),
         linear=linear,
@@ -162,18 +164,27 @@ def _apply(estimate: Estimate, averages: Sequence[_Average], to: str) -> Estimat
         of_draw=None if estimate.of_draw is None else weight.T @ estimate.of_draw,
         form=None if estimate.form is None else estimate.form @ weight,
         treated=_treated(estimate, cells, cohort),
-        left_out=_left_out(estimate, weight, None if shares is None else total),
+        # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
+        # over all treated units, and not as it moves its cohort's.
+        left_out=None if by_own_influence else estimate.leave_out.averaged(weight),
     )
+    if not by_own_influence or estimate.left_out is None:
+        return made
+    left_out = _with_shares(estimate.left_out.averaged(weight), made, of_shares, mean_of_shares)
+    return replace(made, left_out=left_out)
 
 
-def _left_out(estimate: Estimate, weight: FloatArray, total: FloatArray | None) -> LeftOut | None:
-    """Return the influence that leaves clusters out of averages; None where it follows from their own influence.
-
-    It does for averages by estimated shares, which are means over units: leaving out a unit moves the average as it
-    moves a mean over all treated units, and not as it moves its cohort's.
-    """
-    by_share = total is not None and bool(np.isfinite(total).any())
-    return None if by_share and estimate.left_out is None else estimate.leave_out.averaged(weight)
+def _with_shares(
+    left: LeftOut, made: Estimate, of_shares: Influence | None, mean_of_shares: Influence | None
+) -> LeftOut:
+    """Add what leaving clusters out does to estimated shares, where the design itself says what it does to effects."""
+    found, sides = leverage(made.linear_influence, made.sides), made.sides
+    linear, untreated = left.linear, left.untreated
+    if of_shares is not None:
+        linear = linear + found.applied(of_shares, sides)
+    if untreated is not None and mean_of_shares is not None:
+        untreated = untreated + found.applied(mean_of_shares, sides)
+    return LeftOut(linear, untreated, found.clusters, left.estimable)
 
 
 def _treated(estimate: Estimate, cells: Cells, cohort: FloatArray) -> FloatArray | None:

@@ -61,7 +61,7 @@ class Agreement:
         Groups of estimates that are algebraically equal on the sample.
     pairs : tuple of (str, str), length P
     difference, std_error : ndarray, shape (P,)
-        The first of a pair less the second; the standard error is CR0 times G/(G-1), NaN where the
+        The first of a pair less the second; the standard error is under the estimates' conventions, NaN where the
         difference has no sampling variance.
     p_adjusted : ndarray, shape (P,)
         Share of draws whose largest absolute t over all differences is at least as extreme as the pair's; NaN

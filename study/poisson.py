@@ -75,11 +75,13 @@ def _some(sample: Sample) -> NDArray[np.bool_]:
 
 
 def without_empty_comparisons(sample: Sample, compared: Cells) -> Sample:
-    """Take out the cells that alone tell of a period, shape (G, T), where none of them has any outcome.
+    """Take out the cells that alone tell of a period or a group, shape (G, T), where none of them has any outcome.
 
-    The period's effect would be minus infinity, whatever the outcomes of cells with an effect of their own.
+    The effect of the period or group would be minus infinity, whatever the outcomes of cells with an effect of their
+    own.
     """
-    out = compared & ~np.any(compared & _some(sample), axis=0)
+    some = compared & _some(sample)
+    out = compared & ~(some.any(axis=0) & some.any(axis=1, keepdims=True))
     return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)) if out.any() else sample
 
 

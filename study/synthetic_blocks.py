@@ -117,7 +117,7 @@ def estimate_blocks(
     """Return the effects of all blocks as ATT(g,t) from treatment on, with pseudo-values as influence.
 
     The influence of unit i is n/m (m - 1) times the mean of the effects without one of the block's m units less the
-    effect without unit i, so that "CR1" is the jackknife's variance. Where a cohort has one unit, or the effects
+    effect without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that difference. Where a cohort has one unit, or the effects
     without some unit are not defined, no term has an influence and a note says so.
     """
     fitted = [fit(block) for block in parts]
@@ -127,6 +127,7 @@ def estimate_blocks(
     mean = np.concatenate([block.treated[:, block.n_before :].mean(axis=0) for block in parts])
     why, clusters = _no_jackknife(parts, fitted), _clusters(sample, parts, after)
     influence = untreated = Influence.none(sample.n_units, len(linear))
+    size = np.concatenate([np.full(len(t), len(b.rows)) for b, t in zip(parts, after, strict=True)])
     if not why:
         of_effect = [made.without for made in fitted]
         of_untreated = [_means_without(b) - made.without for b, made in zip(parts, fitted, strict=True)]
@@ -149,7 +150,12 @@ def estimate_blocks(
         shares="fixed" if why else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",
-        left_out=LeftOut(influence, untreated, clusters, (clusters.min(axis=0) >= 2) & (not why)),
+        left_out=LeftOut(
+            influence.scaled(size / (size - 1)),
+            untreated.scaled(size / (size - 1)),
+            clusters,
+            (clusters.min(axis=0) >= 2) & (not why),
+        ),
         notes=(*notes, *(said if why else ())),
         against="all_before",
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simulated
+from scipy import stats
 
 from study import Estimate, Question, QuestionError, estimate
 from study.question import AVERAGES
@@ -131,7 +132,8 @@ def test_an_average_that_a_design_s_terms_cannot_form_is_refused() -> None:
 
 
 def test_tables_have_the_columns_that_users_expect(fit: Estimate) -> None:
-    table = fit.aggregate("event").tidy()
+    event = fit.aggregate("event")
+    table = event.tidy()
     assert list(table.columns) == [
         "term",
         "estimate",
@@ -143,7 +145,10 @@ def test_tables_have_the_columns_that_users_expect(fit: Estimate) -> None:
     ]
     row = table.iloc[-1]
     assert row["statistic"] == pytest.approx(row["estimate"] / row["std_error"])
-    assert row["conf_high"] - row["conf_low"] == pytest.approx(2 * 1.959963985 * row["std_error"])
+    critical = stats.t.ppf(0.975, event.degrees_of_freedom[-1])
+    assert row["conf_high"] - row["conf_low"] == pytest.approx(2 * critical * row["std_error"])
+    named = event.under("CR0").tidy().iloc[-1]
+    assert named["conf_high"] - named["conf_low"] == pytest.approx(2 * 1.959963985 * named["std_error"])
 
 
 @pytest.mark.parametrize("kind", ["cohort", "calendar", *AVERAGES])

@@ -108,7 +108,7 @@ def test_leads_equal_a_regression_of_untreated_cells_on_dummies(
     assert list(fit.event_time[lead]) == list(times)
     assert list(fit.event_time[fit.reference]) == ([] if leads else [last])
     np.testing.assert_allclose(fit.effect[lead], slow.effect, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(fit.covariance()[np.ix_(lead, lead)], slow.covariance, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(fit.covariance("CR0")[np.ix_(lead, lead)], slow.covariance, rtol=0, atol=1e-9)
 
 
 def by_cluster(sample: Sample, unit: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -140,7 +140,7 @@ def test_conservative_errors_equal_explicit_weights_times_residuals(
         terms = treated_terms(made)
         np.testing.assert_allclose(made.effect[terms], estimate, rtol=0, atol=1e-9)
         np.testing.assert_allclose(
-            made.covariance()[np.ix_(terms, terms)], errors.T @ errors, rtol=0, atol=1e-9
+            made.covariance("CR0")[np.ix_(terms, terms)], errors.T @ errors, rtol=0, atol=1e-9
         )
 
 
@@ -167,7 +167,9 @@ def test_sampling_errors_equal_those_of_stacked_moments(asked: dict[str, Any], g
         inverse = np.linalg.inv(slope)
         covariance = (inverse @ moments.T @ moments @ inverse.T)[p:, p:]
         terms = treated_terms(made)
-        np.testing.assert_allclose(made.covariance()[np.ix_(terms, terms)], covariance, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            made.covariance("CR0")[np.ix_(terms, terms)], covariance, rtol=0, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])

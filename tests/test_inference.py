@@ -164,7 +164,7 @@ def test_the_pre_trend_test_takes_the_terms_before_treatment() -> None:
     assert list(fit.event_time[fit.pre]) == [e for e in fit.event_time if e < -1]
     found = fit.test(fit.pre)
     used = fit.pre & ~fit.reference
-    cov = fit.covariance("CR1")[np.ix_(used, used)]
+    cov = fit.covariance()[np.ix_(used, used)]
     assert found.statistic == pytest.approx(
         fit.effect[used] @ np.linalg.solve(cov, fit.effect[used]), rel=1e-8
     )
@@ -173,6 +173,10 @@ def test_the_pre_trend_test_takes_the_terms_before_treatment() -> None:
 def test_the_minimum_detectable_effect_is_found_with_the_power_it_states() -> None:
     fit = estimate(simulated.panel(n=120), Question("y", "event")).headline
     effect, error = fit.minimum_detectable_effect(power=0.8)[0], fit.std_error[0]
+    degrees = fit.degrees_of_freedom[0]
+    assert stats.t.sf(stats.t.ppf(0.975, degrees) - effect / error, degrees) == pytest.approx(0.8, abs=1e-8)
+    named = fit.under("CR0")
+    effect, error = named.minimum_detectable_effect(power=0.8)[0], named.std_error[0]
     assert stats.norm.sf(1.959963985 - effect / error) == pytest.approx(0.8, abs=1e-8)
 
 
@@ -218,9 +222,9 @@ def test_the_joint_covariance_of_designs_has_their_own_on_its_diagonal() -> None
     cs, es = designs()
     both = joint(cs, es)
     assert both.names == ("callaway_santanna event_average", "event_study event_average")
-    expected = [fit.covariance("CR1")[0, 0] for fit in (cs, es)]
+    expected = [fit.std_error[0] ** 2 for fit in (cs, es)]
     np.testing.assert_allclose(np.diag(both.covariance()), expected, rtol=1e-12)
-    cross = np.sum(cs.influence[:, 0] * es.influence[:, 0]) / 120**2 * 120 / 119
+    cross = np.sum(cs.errors.dense()[:, 0] * es.errors.dense()[:, 0]) / 120**2
     assert both.covariance()[0, 1] == pytest.approx(cross, rel=1e-12)
     (difference,) = both.differences().effect
     assert difference == pytest.approx(es.effect[0] - cs.effect[0], abs=1e-14)

@@ -57,7 +57,7 @@ def test_equals_regressions_of_changes_on_the_start_of_treatment_and_dummies(
             sample.cluster[unit],
         )
         assert fit.effect[k] == pytest.approx(slow.effect[0], abs=1e-9)
-        assert fit.std_error[k] ** 2 == pytest.approx(slow.covariance[0, 0], abs=1e-9)
+        assert fit.covariance("CR0")[k, k] == pytest.approx(slow.covariance[0, 0], abs=1e-9)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.15])

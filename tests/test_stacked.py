@@ -67,7 +67,7 @@ def test_equals_regressions_of_each_stack_on_dummies_with_their_joint_covariance
     assert set(fit.cohort) == set(rows.stack)
     assert fit.n_obs == slow.n_obs
     np.testing.assert_allclose(fit.effect[used], slow.effect, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(fit.covariance()[np.ix_(used, used)], slow.covariance, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(fit.covariance("CR0")[np.ix_(used, used)], slow.covariance, rtol=0, atol=1e-9)
 
 
 def corrected_weights(sample: Sample, rows: Stacks) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import goldens
 import numpy as np
@@ -12,7 +13,7 @@ from references.synthetic import ASKED, METHODS, block
 from scipy.optimize import minimize
 
 import study
-from study import Panel, Question, QuestionError, estimate
+from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs.synthetic_did import block_weights
 from study.synthetic_blocks import Block, blocks
 from study.synthetic_weights import frank_wolfe, noise_level, simplex_weights
@@ -159,9 +160,28 @@ def test_influence_is_the_jackknife_with_weights_held(method: str) -> None:
         unit[:n_free] /= -unit[:n_free].sum()
         unit[n_free:] /= unit[n_free:].sum()
         effects.append(unit @ y @ time)
-    variance = (n - 1) / n * np.sum((np.array(effects) - np.mean(effects)) ** 2)
+    squares = np.sum((np.array(effects) - np.mean(effects)) ** 2)
     made = estimate(panel, QUESTION, "synthetic_did", method=method).aggregate("treated_average")
-    assert made.std_error[0] == pytest.approx(np.sqrt(variance), rel=1e-10)
+    assert made.under("CR1").std_error[0] == pytest.approx(np.sqrt((n - 1) / n * squares), rel=1e-10)
+    assert made.std_error[0] == pytest.approx(np.sqrt(squares), rel=1e-10)
+
+
+@pytest.mark.parametrize("to", ["treated_average", "event_average"])
+@pytest.mark.parametrize("name", ["synthetic_did", "generalized_synthetic_control"])
+def test_errors_of_averages_over_cohorts_are_those_of_leaving_out_each_unit(name: str, to: str) -> None:
+    panel = few(40, (4, 5, 6))
+    first = panel.first_treated["event"]
+    much = np.where(simulated.PERIODS >= first[:, None], np.where(first[:, None] == 4, 8.0, 0.0), 0.0)
+    panel = replace(panel, outcomes={"y": panel.outcomes["y"] + much})
+    options: dict[str, Any] = {} if name == "synthetic_did" else {"factors": 1}
+
+    def average(which: np.ndarray) -> Estimate:
+        return estimate(simulated.subset(panel, which), QUESTION, name, **options).aggregate(to)
+
+    whole = average(np.full(40, True))
+    moved = [average(np.arange(40) != i).effect - whole.effect for i in range(40)]
+    assert whole.std_error == pytest.approx(np.sqrt(np.sum(np.square(moved), axis=0)), rel=0.03)
+    assert whole.leave_out.clusters[0] == np.isfinite(first).sum()
 
 
 def test_cohorts_are_averaged_by_their_treated_unit_periods() -> None:

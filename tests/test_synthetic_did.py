@@ -171,7 +171,7 @@ def test_influence_is_the_jackknife_with_weights_held(method: str) -> None:
 def test_errors_of_averages_over_cohorts_are_those_of_leaving_out_each_unit(name: str, to: str) -> None:
     panel = few(40, (4, 5, 6))
     first = panel.first_treated["event"]
-    much = np.where(simulated.PERIODS >= first[:, None], np.where(first[:, None] == 4, 8.0, 0.0), 0.0)
+    much = np.where(first[:, None] <= simulated.PERIODS, np.where(first[:, None] == 4, 8.0, 0.0), 0.0)
     panel = replace(panel, outcomes={"y": panel.outcomes["y"] + much})
     options: dict[str, Any] = {} if name == "synthetic_did" else {"factors": 1}
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study import inference
+from study.arguments import checked
 from study.distributions import normal_score, same_tail, t_quantile, two_sided_p
 from study.errors import QuestionError, unknown
 from study.estimand import Estimand
@@ -174,6 +175,7 @@ class Estimate:
         warning = inference.few_clusters_warning(self)
         return self.remarks if warning is None else (*self.remarks, warning)
 
+    @checked
     def under(self, convention: Convention) -> Estimate:
         """Return the estimate with the standard errors of a named convention.
 
@@ -275,6 +277,16 @@ class Estimate:
         """Influence of ``effect`` whose covariance is that of the estimate's convention, shape (n, K)."""
         return self._on_scale(self.linear_errors, self.untreated_errors)
 
+    def _chosen(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which terms are selected; refuse what is not a truth value a term."""
+        which = np.asarray(which)
+        if which.dtype != bool or which.shape != (len(self.terms),):
+            raise QuestionError(
+                f"Estimate: terms are selected by {len(self.terms)} truth values, one a term, and not by an array of "
+                f"{which.dtype} of shape {which.shape}."
+            )
+        return which
+
     def _by_name(self, influence: Influence) -> Influence:
         factor = inference.small_sample_factor(
             self.n_clusters, self.convention, self.n_obs, self.counted, self.absorbed
@@ -298,6 +310,8 @@ class Estimate:
         NaN for reference terms and for terms that have no sampling variance: with "jackknife" those that rest on fewer
         than two clusters on a side of the contrast, and always those of which rounding error is all that is left.
         """
+        if self.sample.question.scale != "proportional":
+            return self._level_error
         error = self._spread(self.errors)
         return np.where((self._level_error > 0) & (error > 0), error, np.nan)
 
@@ -331,6 +345,7 @@ class Estimate:
         made: FloatArray = effects.std(axis=1, ddof=1) / math.sqrt(effects.shape[1])
         return made
 
+    @checked
     def covariance(self, convention: Convention | None = None) -> FloatArray:
         """Return the covariance of the effects, shape (K, K), under the estimate's convention or another.
 
@@ -351,6 +366,7 @@ class Estimate:
         t = self.convention in ("CR1_fixest", "CR1_areg")
         return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
 
+    @checked
     def critical_value(self, level: float = 0.95) -> FloatArray:
         """Return the pointwise critical values, shape (K,).
 
@@ -361,6 +377,7 @@ class Estimate:
         """
         return t_quantile((1 + _share("level", level)) / 2, self.degrees_of_freedom)
 
+    @checked
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval.
 
@@ -395,6 +412,7 @@ class Estimate:
         """Which terms have a sampling variance, shape (K,)."""
         return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
 
+    @checked
     def band(
         self,
         level: float = 0.95,
@@ -436,6 +454,7 @@ class Estimate:
             }
         )
 
+    @checked
     def test(self, which: NDArray[np.bool_] | None = None, convention: Convention | None = None) -> Wald:
         """Test that all terms (or those selected, shape (K,)) are zero.
 
@@ -449,7 +468,9 @@ class Estimate:
             If no selected term has a sampling variance.
         """
         fit = self if convention is None else self.under(convention)
-        used = np.isfinite(fit.level_scores) if which is None else np.isfinite(fit.level_scores) & which
+        used = np.isfinite(fit.level_scores)
+        if which is not None:
+            used &= self._chosen(which)
         if not used.any():
             raise QuestionError("Wald test: there is no term to test.")
         errors, columns = fit.linear_errors.select(used), np.flatnonzero(used)
@@ -477,11 +498,13 @@ class Estimate:
         """Which terms are before treatment, shape (K,); none of them where terms have no event time."""
         return self.event_time < -self.sample.question.anticipation
 
+    @checked
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
         """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
         both = self.critical_value(1 - size) + t_quantile(_share("power", power), self.degrees_of_freedom)
         return np.asarray(both * self.std_error)
 
+    @checked
     def aggregate(self, to: str, *, horizon: int | None = None, balance: int | None = None) -> Estimate:
         """Average the effects over cohorts, periods or event times.
 
@@ -532,8 +555,10 @@ class Estimate:
 
         return estimate_text(self)
 
+    @checked
     def select(self, which: NDArray[np.bool_]) -> Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""
+        which = self._chosen(which)
         assert (self.untreated_mean is None) == (self.untreated_influence is None)
         return replace(
             self,
@@ -555,6 +580,7 @@ class Estimate:
             left_out=None if self.left_out is None else self.left_out.select(which),
         )
 
+    @checked
     def plot(self, level: float = 0.95) -> Figure:
         """Draw the effects by event time with their simultaneous band, as a matplotlib Figure."""
         from study.report.figures import plot_estimate

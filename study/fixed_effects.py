@@ -101,7 +101,7 @@ class Regression:
 
     def n_clusters(self, cluster: NDArray[np.int64]) -> int:
         """Return how many clusters have a row, where units have these numbers, shape (n,)."""
-        return len(np.unique(cluster[self.seen]))
+        return int(np.count_nonzero(np.bincount(cluster[self.seen])))
 
 
 def refuse_unidentified(names: Sequence[str], identified: NDArray[np.bool_]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -31,6 +31,15 @@ class Values:
 
     rows: tuple[Units | None, ...]
     arrays: tuple[FloatArray, ...]
+    _crossed: dict[tuple[int, int, int], tuple[Values, FloatArray]] = field(default_factory=dict, repr=False)
+
+    def crossed(self, g: int, other: Values, h: int) -> FloatArray:
+        """Products of the columns of group g with those of other values for the same units, shape (p, q), made once."""
+        key = g, id(other), h
+        if key not in self._crossed:
+            with one_thread():
+                self._crossed[key] = other, self.arrays[g].T @ other.arrays[h]
+        return self._crossed[key][1]
 
     @cached_property
     def products(self) -> FloatArray:
@@ -210,7 +219,7 @@ class Influence:
                     else:
                         total += np.einsum("pk,pk->k", c[g], part.values.products[g] @ c[g])
                     for other, h in entries[a + 1 :]:
-                        half = other.of(h, array.T @ other.values.arrays[h])
+                        half = other.of(h, part.values.crossed(g, other.values, h))
                         total += 2 * (np.diag(half) if c is None else np.einsum("pk,pk->k", c[g], half))
                 yield entries[0][0].values.rows[entries[0][1]], total
 
@@ -246,7 +255,7 @@ class Influence:
         for entries in self._shared.values():
             for a, (left, g) in enumerate(entries):
                 for right, h in entries[a + 1 :]:
-                    cross = left.values.arrays[g].T @ right.values.arrays[h]
+                    cross = left.values.crossed(g, right.values, h)
                     yield (
                         None if left.coefficient is None else left.coefficient[g],
                         None if right.coefficient is None else right.coefficient[h],

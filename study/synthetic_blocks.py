@@ -117,8 +117,9 @@ def estimate_blocks(
     """Return the effects of all blocks as ATT(g,t) from treatment on, with pseudo-values as influence.
 
     The influence of unit i is n/m (m - 1) times the mean of the effects without one of the block's m units less the
-    effect without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that difference. Where a cohort has one unit, or the effects
-    without some unit are not defined, no term has an influence and a note says so.
+    effect without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that
+    difference. Where a cohort has one unit, or the effects without some unit are not defined, no term has an influence
+    and a note says so.
     """
     fitted = [fit(block) for block in parts]
     after = [sample.periods[block.n_before :] for block in parts]

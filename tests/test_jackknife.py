@@ -233,3 +233,14 @@ def test_a_level_that_is_no_share_is_refused(level: Any) -> None:
     fit = estimate(few(), PLAIN, "twfe")
     with pytest.raises(QuestionError, match="level is"):
         fit.tidy(level)
+
+
+@pytest.mark.parametrize(
+    "method", ["tidy", "band", "critical_value", "aggregate", "under", "test", "select", "plot"]
+)
+@pytest.mark.parametrize("value", ["x", b"x", [], {}, float("nan"), 10**400, -1, True, np.array([1, 2])])
+def test_methods_refuse_what_they_do_not_understand_in_one_line(method: str, value: Any) -> None:
+    fit = estimate(few(), PLAIN, "event_study")
+    with pytest.raises(QuestionError) as refusal:
+        getattr(fit, method)(value)
+    assert "\n" not in str(refusal.value)

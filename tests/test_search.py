@@ -99,7 +99,7 @@ CASES = [
         "dml_iv",
         learned.dml_iv,
         LEARNED | PROPENSITY | ENDS | {"model": ("iivm",)},
-        MANY | {"instruments": ("lottery",)},
+        MANY | {"units": (24, 57), "instruments": ("lottery",)},
         1e-7,
     ),
     Case("dml_iv", learned.dml_iv, LEARNED | PROPENSITY | ENDS | {"model": ("pliv",)}, MANY, 1e-7),

@@ -86,7 +86,7 @@ class Uncertainty:
         said.append(
             self.warning
             or f"Of {self.n_clusters} clusters {self.treated_clusters} have treated units; the variance rests on about "
-            f"{self.effective_clusters:.0f}, which is enough for normal critical values."
+            f"{self.effective_clusters:.0f}."
         )
         return (*said, *(f"Not offered: {label}, because {reason}" for label, reason in self.refused))
 

@@ -23,17 +23,21 @@ OWN = " (own)"
 NEIGHBOURS = "clustered by {}"
 # Ways of study.diagnostics.uncertainty in the order of the table, in words.
 WAYS = {
+    "jackknife": "Leaving each cluster out, t",
     "CR0": "No small-sample factor",
     "CR1": "Factor G/(G-1)",
     "CR1_fixest": "Regression factor, t(G-1)",
     "CR1_areg": "Same, counting unit effects",
     NEIGHBOURS: "Clustered by {}",
     "multiplier bootstrap-t": "Multiplier bootstrap-t",
-    "CR3, t(G-1)": "Jackknife (CR3), t(G-1)",
+    "CR3, t(G-1)": "CR3 by refitting, t(G-1)",
     "wild cluster bootstrap": "Wild cluster bootstrap",
 }
 RANDOMIZATION = "Randomization of dates"
 PARTS = {
+    "jackknife": "Default",
+    "CR0": "Plain",
+    "CR1_fixest": "Regression",
     NEIGHBOURS: "Neighbours",
     "CR3, t(G-1)": "Jackknife",
     "wild cluster bootstrap": "Wild",
@@ -181,7 +185,9 @@ def _notes(setting: Setting, made: list[Inferred], refused: list[str]) -> list[s
         f"the horizon, or a coefficient for a design without event times. SE, Low and High: standard error and "
         f"{first.level:.0%} interval; p: two-sided. {OWN.strip()[1:-1].capitalize()}: what the other tables print.",
         f"Clusters are {first.n_clusters} {plan.text.units} unless said otherwise; those with treated units: "
-        f"{first.treated_clusters}. The first lines differ by their small-sample factor alone; the "
+        f"{first.treated_clusters}. The first line leaves each cluster out and "
+        "has the degrees of freedom that the clusters on both sides of the comparison leave; the next ones, among them "
+        "the convention first specified for each design, have no such correction; the "
         f"multiplier bootstrap draws Webb's weights and the restricted wild bootstrap signs, {plan.band_draws} times.",
     ]
     worth = [one.worth for one in made if one.neighbours is not None]

@@ -246,9 +246,6 @@ def _sentences(comparison: Comparison, family: Comparison) -> list[str]:
         told += _few_clusters(comparison)
     if any(found.sup_t for found in comparison.agreement.values()):
         told.append(JOINT)
-        told.append(
-            "With few treated units the Wald test rejects more often than its level says; prefer the other."
-        )
     if comparison.adjusted:
         told.append(
             f"The family of each design is its averages for {len(family.outcomes)} outcomes "

@@ -297,7 +297,8 @@ def _tests(comparisons: Sequence[Comparison]) -> list[str]:
     if any(found.sup_t for c in comparisons for found in c.agreement.values()):
         told = [
             f"That the designs agree is tested over all differences between them, by the largest absolute t "
-            f"({comparisons[0].draws} draws) and by a Wald test, which rejects too often where few units are treated. "
+            f"({comparisons[0].draws} draws) and by a Wald test; with few treated units both reject "
+            "less often than their level says. "
             f"{JOINT}"
         ]
     return told + _once(note for c in comparisons for note in c.notes)

@@ -103,5 +103,5 @@ def _fit(panel: str, unit: str, question: Question, design: str, options: tuple[
 
 
 def fit(panel: str, question: Question, design: str, *, unit: str = "unit", **options: Any) -> Estimate:
-    """Answer a question about a reference panel under the design's published convention, once for all runs that ask it."""
+    """Answer a question about a reference panel under the design's published convention, once for all runs."""
     return _fit(panel, unit, question, design, tuple(sorted(options.items())))

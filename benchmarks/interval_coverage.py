@@ -116,12 +116,19 @@ def draw(rng: np.random.Generator, setting: Setting, units: int = UNITS) -> Pane
     )
 
 
-def answer(case: Case, panel: Panel, draws: int = 199) -> Answer | None:
+def ask(case: Case, panel: Panel) -> Estimate | None:
     """Ask a design; None where it refuses."""
     question = Question(**{"outcome": "y", "event": "event", "min_cohort_size": 1} | case.question)
     try:
-        fit = find_design(case.design)(question.sample(panel), **case.options)
+        return find_design(case.design)(question.sample(panel), **case.options)
     except QuestionError:
+        return None
+
+
+def answer(case: Case, panel: Panel, draws: int = 199) -> Answer | None:
+    """Ask a design for its interval and its tests of leads; None where it refuses."""
+    fit = ask(case, panel)
+    if fit is None:
         return None
     truth = 0.25 if case.counts else 1.0
     leads = pre_test(fit.by_event_time, draws=draws) if fit.estimand.has_path else None

@@ -1,4 +1,4 @@
-"""Intervals of every design cover at their level where its assumptions hold, all on the same 500 draws."""
+"""Intervals of every design cover at their level where its assumptions hold, with few units on a side too."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import simulated
+from interval_coverage import CASES, Case, Setting, ask, covers, draw
 
-from study import Question
+from study import Panel, Question
 from study.designs import find_design
 
 DRAWS, UNITS = 500, 200
@@ -59,11 +60,30 @@ def covered() -> np.ndarray:
         }
         for k, fit in enumerate(FITS):
             found = find_design(fit.design)(samples[fit.question], **fit.options).headline
-            half = found.critical_value() * found.std_error[0]
-            times[k] += abs(found.effect[0] - fit.truth) <= half
+            times[k] += covers(found, fit.truth)
     return times / DRAWS
 
 
 @pytest.mark.parametrize("k", range(len(FITS)), ids=map(str, FITS))
 def test_intervals_of_the_event_average_cover_at_their_level(k: int, covered: np.ndarray) -> None:
     assert abs(covered[k] - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / DRAWS)
+
+
+FEW, PANELS = 12, 150
+QUICK = [
+    case for case in CASES if not (case.slow or case.counts or {"reg", "dr"} & set(case.options.values()))
+]
+
+
+@pytest.fixture(scope="module", params=[FEW, 150 - FEW], ids=["few treated", "few comparison units"])
+def panels(request: pytest.FixtureRequest) -> list[Panel]:
+    """Return panels of 150 units, 12 of them on one side."""
+    rng = np.random.default_rng(20261127)
+    return [draw(rng, Setting(request.param)) for _ in range(PANELS)]
+
+
+@pytest.mark.parametrize("case", QUICK, ids=str)
+def test_intervals_cover_with_twelve_units_on_a_side(case: Case, panels: list[Panel]) -> None:
+    fits = [ask(case, panel) for panel in panels]
+    covered = np.mean([fit is not None and covers(fit.headline, 1.0) for fit in fits])
+    assert covered >= 0.955 - 3 * np.sqrt(0.955 * 0.045 / PANELS)

@@ -66,7 +66,7 @@ def test_group_effects_are_means_of_scores_and_their_errors_are_clustered_sums(o
         g = len(np.unique(scores.cluster))
         error = np.sqrt(g / (g - 1) * np.sum(sums**2)) / counted.sum()
         assert found.fit.effect[k] == pytest.approx(effect, abs=EXACT)
-        assert found.fit.std_error[k] == pytest.approx(error, abs=EXACT)
+        assert found.fit.under("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
 
 
 class Twin(BaseEstimator):

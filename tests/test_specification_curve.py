@@ -87,12 +87,11 @@ def test_the_joint_covariance_is_that_of_the_summed_influence_on_the_union_of_un
         question = QUESTION.but(scale=specification.scale, population=rule)
         alone = estimate(made, question, specification.design).headline
         whole = np.zeros(made.n_units)
-        whole[np.isin(made.units, alone.sample.unit_ids)] = alone.influence[:, 0] / alone.sample.n_units
+        whole[np.isin(made.units, alone.sample.unit_ids)] = alone.errors.dense()[:, 0] / alone.sample.n_units
         columns.append(whole)
         assert fit.effect[0] == alone.effect[0]
     stacked = np.column_stack(columns)
-    expected = stacked.T @ stacked * 120 / 119
-    np.testing.assert_allclose(found.joint.covariance(), expected, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(found.joint.covariance(), stacked.T @ stacked, rtol=1e-9, atol=1e-15)
 
 
 def test_the_tests_are_those_of_their_definitions_by_brute_force() -> None:
@@ -181,11 +180,11 @@ def test_clusters_are_drawn_together() -> None:
     found = specification_curve(made, question, designs=PAIR, draws=199)
     assert found.joint.cluster.max() == 16
     sums = pd.DataFrame(found.joint.influence).groupby(made.attributes["state"]).sum().to_numpy()
-    own = np.sqrt(np.sum(sums**2, axis=0) * 17 / 16) / 120 / answered(found)["std_error"].to_numpy()
+    own = np.sqrt(np.sum(sums**2, axis=0)) / 120 / answered(found)["std_error"].to_numpy()
     drawn_t = null_statistics(sums, draws=199, seed=0, weights="rademacher") * own
     expected = np.quantile(np.abs(drawn_t).max(axis=1), 0.95)
     assert found.largest.critical_value == pytest.approx(expected, rel=1e-5)
-    assert own.max() == pytest.approx(np.sqrt(17 / 16), rel=1e-6)
+    assert own == pytest.approx(1, rel=1e-9)
 
 
 def null_panel(rng: np.random.Generator) -> Panel:

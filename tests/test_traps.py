@@ -72,11 +72,11 @@ def test_one_regression_has_one_standard_error_for_each_named_convention(gaps: f
         "CR1_fixest": plain * factor * (n - 1) / (n - regressors - periods),
         "CR1_areg": plain * factor * (n - 1) / (n - regressors - periods - (units - 1)),
     }
-    assert set(expected) == set(get_args(Convention))
-    for convention in get_args(Convention):
-        assert fit.covariance(convention)[0, 0] == pytest.approx(expected[convention], rel=1e-10)
-    assert fit.convention == "CR1_fixest"
-    assert fit.std_error[0] ** 2 == pytest.approx(expected["CR1_fixest"], rel=1e-10)
+    assert {*expected, "jackknife"} == set(get_args(Convention))
+    for convention, square in expected.items():
+        assert fit.covariance(convention)[0, 0] == pytest.approx(square, rel=1e-10)
+    assert (fit.published, fit.convention) == ("CR1_fixest", "jackknife")
+    assert fit.under("CR1_fixest").std_error[0] ** 2 == pytest.approx(expected["CR1_fixest"], rel=1e-10)
 
 
 def test_doubly_robust_effects_equal_plain_loops_to_nine_digits_with_500_units() -> None:

@@ -13,6 +13,7 @@ from scipy import stats
 from study import Estimate, Panel, Question, QuestionError, compare, estimate
 from study.inference import adjusted_p_values, largest_draws
 from study.inference.families import holm, romano_wolf
+from study.inference.joined import joined_headlines
 from study.inference.multipliers import statistic_draws
 from study.influence import Influence
 from study.report.comparison import comparison_tables, comparison_text
@@ -26,9 +27,11 @@ def correlated(rng: np.random.Generator, rho: float, clusters: int = 60, terms: 
     return common + np.sqrt(1 - rho) * rng.normal(size=(clusters, terms))
 
 
-def by_hand(statistics: np.ndarray, sums: np.ndarray, draws: int, seed: int, weights: str) -> np.ndarray:
+def by_hand(
+    statistics: np.ndarray, sums: np.ndarray, draws: int, seed: int, weights: str, errors: str = "drawn"
+) -> np.ndarray:
     """Return the step-down as its authors write it, one hypothesis and one draw at a time."""
-    drawn = np.abs(np.concatenate(list(statistic_draws(sums, draws, seed, weights, "drawn"))))
+    drawn = np.abs(np.concatenate(list(statistic_draws(sums, draws, seed, weights, errors))))
     left, before = list(range(len(statistics))), 0.0
     adjusted = np.zeros(len(statistics))
     while left:
@@ -178,15 +181,16 @@ def test_outcomes_are_adjusted_by_the_joint_sums_of_their_influence(cluster: str
     for fit in fits.values():
         whole = np.zeros(panel.n_units)
         whole[np.searchsorted(panel.units, fit.sample.unit_ids)] = (
-            fit.headline.influence[:, 0] / fit.sample.n_units
+            fit.headline.errors.dense()[:, 0] / fit.sample.n_units
         )
         columns.append(whole)
         effects.append(fit.headline.effect[0])
     labels = np.arange(panel.n_units) if cluster is None else np.arange(panel.n_units) % 17
     sums = Influence.of(np.column_stack(columns)).cluster_sums(labels)
-    g = len(sums)
-    statistics = np.array(effects) / np.sqrt(np.sum(sums**2, axis=0) * g / (g - 1))
-    expected = by_hand(statistics, sums, 4999, 3, "rademacher")
+    degrees = joined_headlines({k: fit.headline for k, fit in fits.items()}, "test").degrees_of_freedom
+    two_sided = 2 * stats.t.sf(np.abs(effects) / np.sqrt(np.sum(sums**2, axis=0)), degrees)
+    statistics = stats.norm.isf(two_sided / 2)
+    expected = by_hand(statistics, sums, 4999, 3, "rademacher", "sample")
     alone = np.array([fit.headline.tidy()["p_value"][0] for fit in fits.values()])
     np.testing.assert_allclose(list(found.values()), np.maximum(expected, alone), rtol=0, atol=1e-3)
     assert ((expected > 0.1) & (expected > alone + 0.02)).any()

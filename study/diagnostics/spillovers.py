@@ -299,4 +299,6 @@ def _difference(ring: str, found: Mapping[str, Estimate | str], label: str | Non
     half = quantile((1 + level) / 2, degrees) * error
     p_value = float(two_sided_p(gap / error, degrees))
     sizes = len(apart.influence), int(treated(far.sample).sum())
-    return Row(f"far less {ring.removesuffix(' only')}", gap, error, p_value, gap - half, gap + half, *sizes)
+    return Row(
+        f"far less {ring.removesuffix(' only')}", gap, error, p_value, gap - half, gap + half, *sizes, degrees
+    )

@@ -95,9 +95,9 @@ def agreement_of(
     """Compare the averages of estimates by their joint influence, and test that they are all the same.
 
     The sup-t test takes the largest |t| over pairwise differences, each put on the normal scale by its degrees of
-    freedom, against its distribution when the sign of each cluster's influence is drawn at random (Rademacher); its
-    p-value is (1 + draws at least as extreme) / (1 + draws). The Wald test is of the rank that the covariance of the
-    differences has. ``benchmarks/agreement_size.py`` measures how often they reject where designs agree.
+    freedom, against normal draws with the covariance of the differences; its p-value is
+    (1 + draws at least as extreme) / (1 + draws). The Wald test is of the rank that the covariance of the differences
+    has. ``benchmarks/agreement_size.py`` measures how often they reject where designs agree.
 
     Parameters
     ----------

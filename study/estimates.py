@@ -423,7 +423,7 @@ class Estimate:
         *,
         draws: int = 9999,
         seed: int = 0,
-        weights: Weights = "rademacher",
+        weights: Weights = "gaussian",
         errors: Errors = "sample",
     ) -> pd.DataFrame:
         """Return the simultaneous band of all terms that vary.

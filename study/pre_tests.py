@@ -18,7 +18,7 @@ class PreTest(NamedTuple):
     p_value, rank : float and int
         Of the Wald test; NaN and 0 where there is nothing to test.
     p_largest : float
-        Of the largest absolute t, by signs drawn by cluster.
+        Of the largest absolute t, by normal draws of the terms.
     """
 
     p_value: float

@@ -11,9 +11,10 @@ import simulated
 from scipy import stats
 
 from study import Estimate, Panel, Question, QuestionError, compare, estimate
+from study.distributions import normal_score
 from study.inference import adjusted_p_values, largest_draws
 from study.inference.families import holm, romano_wolf
-from study.inference.joined import joined_headlines
+from study.inference.jackknife import covariance_degrees
 from study.inference.multipliers import statistic_draws
 from study.influence import Influence
 from study.report.comparison import comparison_tables, comparison_text
@@ -56,7 +57,9 @@ def test_adjusted_p_values_lie_between_those_of_one_test_and_of_the_largest_stat
     for rho in (0.0, 0.5, 0.95):
         sums, statistics = correlated(rng, rho), 1.5 * rng.normal(size=6)
         found = romano_wolf(statistics, sums, draws=999, seed=1)
-        drawn = np.abs(np.concatenate(list(statistic_draws(sums, 999, 1, errors="drawn"))))
+        drawn = np.abs(
+            np.concatenate(list(statistic_draws(sums, 999, 1, weights="rademacher", errors="drawn")))
+        )
         alone = (1 + np.sum(drawn >= np.abs(statistics), axis=0)) / 1000
         single = (1 + np.sum(drawn.max(axis=1)[:, None] >= np.abs(statistics), axis=0)) / 1000
         assert (alone <= found).all()
@@ -70,7 +73,7 @@ def test_the_largest_statistic_has_the_p_value_of_the_sup_t_test() -> None:
     rng = np.random.default_rng(5)
     sums, statistics = correlated(rng, 0.3), np.array([0.1, -2.4, 1.0, 0.4, 2.2, -0.3])
     found = romano_wolf(statistics, sums, draws=999, seed=7, errors="sample")
-    assert found[1] == (1 + np.sum(largest_draws(sums, 999, 7) >= 2.4)) / 1000
+    assert found[1] == (1 + np.sum(largest_draws(sums, 999, 7, "rademacher") >= 2.4)) / 1000
 
 
 def test_a_hypothesis_that_is_there_twice_counts_once() -> None:
@@ -187,10 +190,10 @@ def test_outcomes_are_adjusted_by_the_joint_sums_of_their_influence(cluster: str
         effects.append(fit.headline.effect[0])
     labels = np.arange(panel.n_units) if cluster is None else np.arange(panel.n_units) % 17
     sums = Influence.of(np.column_stack(columns)).cluster_sums(labels)
-    degrees = joined_headlines({k: fit.headline for k, fit in fits.items()}, "test").degrees_of_freedom
-    two_sided = 2 * stats.t.sf(np.abs(effects) / np.sqrt(np.sum(sums**2, axis=0)), degrees)
-    statistics = stats.norm.isf(two_sided / 2)
-    expected = by_hand(statistics, sums, 4999, 3, "rademacher", "sample")
+    treated = np.isin(np.arange(len(sums)), labels[panel.first_treated["event"] <= panel.periods[-1]])
+    degrees = [covariance_degrees(column[:, None], treated) for column in sums.T]
+    statistics = normal_score(np.array(effects) / np.sqrt(np.sum(sums**2, axis=0)), degrees)
+    expected = by_hand(statistics, sums, 4999, 3, "gaussian", "sample")
     alone = np.array([fit.headline.tidy()["p_value"][0] for fit in fits.values()])
     np.testing.assert_allclose(list(found.values()), np.maximum(expected, alone), rtol=0, atol=1e-3)
     assert ((expected > 0.1) & (expected > alone + 0.02)).any()

@@ -139,7 +139,7 @@ def test_bands_equal_those_that_did_simulates_to_three_percent(panel: str, packa
         ),
     ):
         influence, cluster = bootstrapped_influence(terms, name), fit.sample.cluster
-        ours = inference.sup_t(sums(influence, cluster), level=0.95, draws=9999, seed=0)
+        ours = inference.sup_t(sums(influence, cluster), level=0.95, draws=9999, seed=0, weights="rademacher")
         errors = np.sqrt(np.diag(inference.covariance(influence, cluster)))
         effects, simulated_errors = np.array(known).T
         np.testing.assert_allclose(terms.effect, effects, rtol=1e-6, atol=1e-9)

@@ -96,7 +96,9 @@ def test_draws_are_the_same_bytes_for_any_number_of_threads(weights: str) -> Non
 
 
 def test_signs_are_those_that_the_paper_was_made_with() -> None:
-    found = largest_draws(np.eye(2)[[0, 0, 0, 1, 1]] * np.arange(1.0, 6.0)[:, None], 6, 20261125)
+    found = largest_draws(
+        np.eye(2)[[0, 0, 0, 1, 1]] * np.arange(1.0, 6.0)[:, None], 6, 20261125, "rademacher"
+    )
     signs = np.unpackbits(
         np.frombuffer(np.random.default_rng(20261125).bytes(24), np.uint8).reshape(6, 4), axis=1, count=5
     )
@@ -114,7 +116,7 @@ def test_draws_that_equal_the_statistic_count_as_whole_numbers_say(sums: list[in
     observed, columns = abs(sum(sums)), np.array(sums, dtype=float)[:, None]
     statistic = observed / np.sqrt(float(np.sum(columns**2)))
     expected = (1 + np.sum(drawn >= observed)) / 200
-    assert exceeded(largest_draws(columns, 199, seed), statistic) == expected
+    assert exceeded(largest_draws(columns, 199, seed, "rademacher"), statistic) == expected
     assert romano_wolf(np.array([statistic]), columns, draws=199, seed=seed, errors="sample") == expected
 
 
@@ -192,4 +194,4 @@ def test_a_mistake_is_one_clear_line(arguments: dict[str, object], said: str) ->
 
 def test_one_cluster_has_no_drawn_error() -> None:
     with pytest.raises(QuestionError, match="there is one cluster"):
-        sup_t(SUMS[:1], level=0.95, draws=99, seed=0, errors="drawn")
+        sup_t(SUMS[:1], level=0.95, draws=99, seed=0, weights="rademacher", errors="drawn")

@@ -242,7 +242,7 @@ def _lost(sample: Sample, first: FloatArray, shift: int) -> str:
 
 
 def _joint_p(fits: Sequence[Estimate], draws: int, seed: int) -> float:
-    """Return the p-value of the largest |t| of estimates that share units, by signs drawn by cluster."""
+    """Return the p-value of the largest |t| of estimates that share units, by normal draws of them."""
     both = joint(*fits)
     statistics = normal_score(both.effect / both.std_error, both.degrees_of_freedom)
     return float(exceeded(largest_draws(both.sums, draws, seed), statistics.max()))

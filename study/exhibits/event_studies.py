@@ -175,7 +175,7 @@ def _table(
     notes = [
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; event: {plan.events[0].title}. "
         f"Tests are of the hypothesis that all effects before the event are zero, over all event times and over those "
-        f"from {plan.window[0]} on. Largest t: by the largest absolute t, with signs drawn by cluster; Wald: by a Wald "
+        f"from {plan.window[0]} on. Largest t: by the largest absolute t, against normal draws; Wald: by a Wald "
         "test. Both have the degrees of freedom that the clusters on both sides of the comparison leave.",
         f"The largest effect before the event is that of the largest size from {plan.window[0]} on, with its "
         f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",

@@ -211,7 +211,7 @@ def effects_by_group(
         left_out=tuple(
             (groups.labels[g], int(units[g]), int(treated[g])) for g in np.flatnonzero(~kept) if units[g]
         ),
-        band=fit.band(level, draws=draws, seed=seed, errors="drawn"),
+        band=fit.band(level, draws=draws, seed=seed, weights="rademacher", errors="drawn"),
         equal=_equal(fit) if several else None,
         pairs=all_pairs(fit, level=level, draws=draws, seed=seed) if several else None,
         overlap=scores.overlap,

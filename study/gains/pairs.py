@@ -103,7 +103,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     if varies.any():
         sums = np.zeros((int(cluster.max()) + 1, int(varies.sum())))
         np.add.at(sums, cluster, influence[:, varies])
-        largest = inference.largest_draws(sums, draws, seed, errors="drawn")
+        largest = inference.largest_draws(sums, draws, seed, "rademacher", "drawn")
         p_adjusted[varies] = inference.exceeded(largest, np.abs(difference / error)[varies])
         critical = max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
         p_value = float(np.nanmin(p_adjusted))

@@ -89,7 +89,7 @@ def adjusted_p_values(
     method: Method = "romano_wolf",
     draws: int = 9999,
     seed: int = 0,
-    weights: Weights = "rademacher",
+    weights: Weights = "gaussian",
 ) -> dict[str, float]:
     """Adjust the p-values of several estimates for being a family, so that any false rejection is rare.
 
@@ -106,7 +106,7 @@ def adjusted_p_values(
         The step-down with the estimates' joint distribution, or from the p-values alone.
     draws, seed : int
         Of the multiplier bootstrap; "holm" draws nothing.
-    weights : {"rademacher", "mammen", "webb"}
+    weights : {"gaussian", "rademacher", "mammen", "webb"}
 
     Returns
     -------

@@ -14,12 +14,10 @@ from study.inference.ties import least_as_large
 from study.panel import FloatArray
 from study.threads import one_thread
 
-Weights = Literal["rademacher", "mammen", "webb"]
+Weights = Literal["gaussian", "rademacher", "mammen", "webb"]
 Errors = Literal["sample", "drawn"]
 
-NUMBERS_AT_ONCE, SINGLE_AT_ONCE = 2**18, 2**22  # small blocks stay in the cache
-# With more clusters no two patterns of signs tie, so that single precision decides nothing.
-MANY = 2**14
+NUMBERS_AT_ONCE = 2**18  # small blocks stay in the cache
 LEAST_SPREAD = 1e-6
 
 # Values and cumulative probabilities; of mean 0 and variance 1, Mammen's also with third moment 1.
@@ -43,7 +41,7 @@ def distribution(weights: Weights) -> tuple[FloatArray, FloatArray]:
     of Webb (2023), for few clusters, of which there are only 2^G patterns of signs.
     """
     if weights not in _DISTRIBUTIONS:
-        raise unknown("weights", str(weights), get_args(Weights), "Multiplier bootstrap")
+        raise unknown("weights", str(weights), list(_DISTRIBUTIONS), "Multiplier bootstrap")
     values, cumulative = _DISTRIBUTIONS[weights]
     return values.copy(), np.diff(cumulative, prepend=0.0)
 
@@ -54,14 +52,15 @@ def sup_t(
     level: float,
     draws: int,
     seed: int,
-    weights: Weights = "rademacher",
+    weights: Weights = "gaussian",
     errors: Errors = "sample",
 ) -> float:
     """Return the critical value of a simultaneous band by the multiplier bootstrap.
 
-    With many clusters all weights and errors agree. With few, the sample's standard errors make the band too
-    narrow whatever the weights. With ``errors="drawn"`` it covers at its level with the weights "rademacher" or
-    "webb", and with "mammen" still too seldom.
+    With many clusters all weights and errors agree. With few, weights other than "gaussian" make the largest draws
+    too small, since their sums are bounded, and the sample's standard errors have few degrees of freedom, which
+    :meth:`study.Estimate.band` corrects for. With ``errors="drawn"`` the band covers at its level with the weights
+    "rademacher" or "webb", and with "mammen" still too seldom.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def sup_t(
     level : float
         Simultaneous coverage, for example 0.95.
     draws, seed : int
-    weights : {"rademacher", "mammen", "webb"}
+    weights : {"gaussian", "rademacher", "mammen", "webb"}
     errors : {"sample", "drawn"}
         What studentises a draw, see :func:`statistic_draws`.
 
@@ -85,7 +84,7 @@ def sup_t(
 
 
 def largest_draws(
-    sums: FloatArray, draws: int, seed: int, weights: Weights = "rademacher", errors: Errors = "sample"
+    sums: FloatArray, draws: int, seed: int, weights: Weights = "gaussian", errors: Errors = "sample"
 ) -> FloatArray:
     """Return max_k |t_k| of each draw of weights by cluster, shape (draws,)."""
     parts = statistic_draws(sums, draws, seed, weights, errors)
@@ -103,13 +102,14 @@ def exceeded(largest: FloatArray, statistic: FloatArray | float) -> FloatArray:
 
 
 def statistic_draws(
-    sums: FloatArray, draws: int, seed: int, weights: Weights = "rademacher", errors: Errors = "sample"
+    sums: FloatArray, draws: int, seed: int, weights: Weights = "gaussian", errors: Errors = "sample"
 ) -> Iterator[FloatArray]:
     """Yield t statistics under the null that every effect is zero, a draw a row, in blocks of shape (m, K).
 
     A draw of term k is sum_c w_c s_ck over a standard error, with s the sums by cluster and w the weights; all
-    terms have the same weights, so that draws are correlated as the terms' errors are. The draws do not depend
-    on the size of the blocks.
+    terms have the same weights, so that draws are correlated as the terms' errors are. With normal weights,
+    "gaussian", they are normal with the covariance of the terms, and are drawn as that. The draws do not depend on
+    the size of the blocks.
 
     The standard error is that of the sample, sqrt(sum_c s_ck^2), as in Callaway and Sant'Anna (2021); or with
     ``errors="drawn"`` the draw's own, sqrt(G / (G-1) sum_c (w_c s_ck - mean_c w_c s_ck)^2), the percentile-t
@@ -126,18 +126,30 @@ def statistic_draws(
         raise unknown("errors", str(errors), get_args(Errors), "Multiplier bootstrap")
     if len(sums) < 2 and errors == "drawn":
         raise QuestionError("Multiplier bootstrap: there is one cluster, so no draw has a standard error.")
-    distribution(weights)
+    if weights != "gaussian":
+        distribution(weights)
+    elif errors == "drawn":
+        raise QuestionError(
+            'Multiplier bootstrap: errors="drawn" needs weights by cluster; take weights="rademacher" or "webb".'
+        )
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
-    numbers = NUMBERS_AT_ONCE
-    if len(scaled) > MANY:
-        scaled, numbers = scaled.astype(np.float32), SINGLE_AT_ONCE
-    at_once = max(1, min(draws, numbers // len(scaled)))
-    blocks = [min(at_once, draws - start) for start in range(0, draws, at_once)]
     rng = np.random.default_rng(seed)
+    if weights == "gaussian":
+        with one_thread():
+            yield rng.standard_normal((draws, scaled.shape[1])) @ _symmetric_root(scaled.T @ scaled)
+        return
+    at_once = max(1, min(draws, NUMBERS_AT_ONCE // len(scaled)))
+    blocks = [min(at_once, draws - start) for start in range(0, draws, at_once)]
     signs = weights == "rademacher"
     drawn = _sign_draws(scaled, blocks, rng) if signs else _weight_draws(scaled, blocks, rng, weights)
     for total, squares in drawn:
         yield total if errors == "sample" else _studentised(total, squares, len(scaled))
+
+
+def _symmetric_root(square: FloatArray) -> FloatArray:
+    """Return the symmetric root of a covariance, which does not depend on the choice of its eigenvectors."""
+    values, vectors = np.linalg.eigh(square)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 
 
 Drawn = tuple[FloatArray, FloatArray]
@@ -147,13 +159,13 @@ def _sign_draws(scaled: FloatArray, blocks: list[int], rng: np.random.Generator)
     """Yield sums over clusters with random signs, a bit a sign, and of their squares, which are one."""
     total = scaled.sum(axis=0)
     in_bytes = 4 * -(-len(scaled) // 32)  # whole words, so that the signs do not depend on the draws at once
-    bits = np.empty((blocks[0], len(scaled)), dtype=scaled.dtype)
+    bits = np.empty((blocks[0], len(scaled)))
     for size in blocks:
         drawn = np.frombuffer(rng.bytes(size * in_bytes), dtype=np.uint8).reshape(size, in_bytes)
         bits[:size] = np.unpackbits(drawn, axis=1, count=len(scaled))
         with one_thread():  # with more it would show how many they are
             sums = 2 * (bits[:size] @ scaled) - total
-        yield sums.astype(float), np.ones(sums.shape)
+        yield sums, np.ones_like(sums)
 
 
 def _weight_draws(
@@ -161,12 +173,12 @@ def _weight_draws(
 ) -> Iterator[Drawn]:
     """Yield sums over clusters with random weights, and sums of their squares."""
     values, cumulative = _DISTRIBUTIONS[weights]
-    values, squared = values.astype(scaled.dtype), scaled**2
+    squared = scaled**2
     for size in blocks:
         which = np.searchsorted(cumulative, rng.random((size, len(scaled))), side="right")
         with one_thread():
             both = values[which] @ scaled, (values**2)[which] @ squared
-        yield both[0].astype(float), both[1].astype(float)
+        yield both
 
 
 def _studentised(total: FloatArray, squares: FloatArray, n_clusters: int) -> FloatArray:

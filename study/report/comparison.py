@@ -18,7 +18,7 @@ from study.report.table import Block, Cell, Format, Line, Number, Table, error, 
 from study.report.table_pages import label_width, numbered, parts, together
 
 EQUAL = "equal"
-JOINT = "Standard errors of differences are from the joint influence of the designs, with the factor G/(G-1)."
+JOINT = "Standard errors of differences are from the joint influence of the designs."
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -40,6 +40,7 @@ Against = Literal["base", "all_before"]
 
 ROUNDING = 1e-14
 CANCELLED = 1e-9
+CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
 class LeftOut(NamedTuple):
@@ -313,7 +314,10 @@ class Estimate:
         if self.sample.question.scale != "proportional":
             return self._level_error
         error = self._spread(self.errors)
-        return np.where((self._level_error > 0) & (error > 0), error, np.nan)
+        least: FloatArray | float = 0.0
+        if self.sample.question.scale == "proportional":
+            least = CANCELLED_SHARE * self._level_error / self._positive_mean
+        return np.where((self._level_error > 0) & (error > least), error, np.nan)
 
     def _spread(self, influence: Influence) -> FloatArray:
         return np.sqrt(np.maximum(influence.squares(self.sample.cluster), 0.0)) / self.sample.n_units

@@ -170,10 +170,12 @@ def check_influence(sample: Sample, fit: Callable[[Sample], Estimate], units: in
         np.testing.assert_allclose(influence[i], derivative, rtol=0, atol=2e-6 * scale)
 
 
-def few_treated(rng: np.random.Generator, n: int = 300, treated: int = 30) -> Panel:
+def few_treated(
+    rng: np.random.Generator, n: int = 300, treated: int = 30, cohorts: tuple[int, ...] = COHORTS
+) -> Panel:
     """Return a new panel with few treated units, whose effects are the same in every cohort; errors persist."""
     first = np.full(n, np.nan)
-    first[:treated] = np.resize(COHORTS, treated)
+    first[:treated] = np.resize(cohorts, treated)
     shocks = 0.5 * np.cumsum(rng.normal(size=(n, len(PERIODS))), axis=1)
     y = rng.normal(size=(n, 1)) + 0.3 * PERIODS + effects(first, 1.0) + shocks + rng.normal(size=shocks.shape)
     return replace(panel(n=n), outcomes={"y": y}, first_treated={"event": first}, covariates={})

@@ -93,19 +93,20 @@ def test_clusters_are_counted_and_not_their_units() -> None:
         effective_clusters(fit),
         rtol=1e-6,
     )
-    warning = few_clusters_warning(fit)
+    warning = few_clusters_warning(fit.under("CR0"))
     assert warning is not None
     assert "of 17 clusters 17 have treated units" in warning
 
 
 def test_a_warning_names_the_treated_clusters_and_what_to_do() -> None:
     fit = estimate(simulated.few_treated(np.random.default_rng(0), treated=9), QUESTION)
-    warning = few_clusters_warning(fit)
+    warning = few_clusters_warning(fit.under("CR0"))
     assert warning is not None
     assert "of 300 clusters 9 have treated units" in warning
-    assert "wild cluster bootstrap or randomization" in warning
+    assert 'use convention "jackknife" or randomization inference' in warning
     assert warning.count(".") == 1
-    assert few_clusters_warning(estimate(simulated.panel(n=200), QUESTION)) is None
+    assert few_clusters_warning(fit) is None
+    assert few_clusters_warning(estimate(simulated.panel(n=200), QUESTION).under("CR0")) is None
 
 
 def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
@@ -115,10 +116,11 @@ def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
     y = panel.outcomes["y"].copy()
     y[:6] = y[6:].mean(axis=0)
     hidden = replace(panel, outcomes={"y": y}, first_treated={"event": first})
-    fit = estimate(hidden, QUESTION)
+    fit = estimate(hidden, QUESTION, convention="CR0")
     assert effective_clusters(fit.headline)[0] > 100
     warning = few_clusters_warning(fit)
     assert warning is not None
     assert "6 have treated units" in warning
     exact = estimate(replace(hidden, outcomes={"y": np.zeros(y.shape)}), QUESTION)
-    assert "no sampling variance" in str(few_clusters_warning(exact))
+    assert "no standard error" in str(few_clusters_warning(exact))
+    assert "no sampling variance" in str(few_clusters_warning(exact.under("CR0")))

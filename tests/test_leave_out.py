@@ -265,13 +265,16 @@ def test_the_finding_is_told_with_its_numbers() -> None:
 
 def test_the_jackknife_covers_with_few_treated_clusters() -> None:
     rng, tests = np.random.default_rng(20261125), 400
-    rejected = np.zeros((tests, 2), dtype=bool)
+    rejected = np.zeros((tests, 3), dtype=bool)
     for k in range(tests):
         sample = sampled(rng, treated=3)
         fit = find_design("twfe")(sample)
-        rejected[k] = cr3(sample, "twfe").p_value <= 0.05, fit.tidy()["p_value"][0] <= 0.05
+        named = fit.under("CR1_fixest")
+        p_values = cr3(sample, "twfe").p_value, *(f.tidy()["p_value"][0] for f in (named, fit))
+        rejected[k] = np.array(p_values) <= 0.05
     assert abs(rejected[:, 0].mean() - 0.05) < 0.025
     assert rejected[:, 1].mean() > rejected[:, 0].mean() + 0.02
+    assert rejected[:, 2].mean() < 0.075
 
 
 def test_an_outcome_without_errors_is_refused() -> None:

@@ -94,14 +94,16 @@ def test_four_packages_print_the_same_estimates_and_errors_in_one_table(fit, oth
     assert {column[0] for column in table.df.columns} == {"y"}, "one outcome heads all four"
 
 
-def test_under_the_default_conventions_pyfixest_alone_agrees_to_the_last_p_value(fit, data, others) -> None:
+def test_under_its_published_convention_pyfixest_alone_agrees_to_the_last_p_value(fit, data, others) -> None:
     pyfixest = pytest.importorskip("pyfixest", reason="pyfixest is not installed, so no table has it")
     fixest = pyfixest.feols("y ~ treatment + moving | unit + period", data, vcov={"CRV1": "unit"})
     everything = "b:.6f se:.6f t:.6f p:.6f ci95l:.6f ci95u:.6f"
-    ours, theirs = cells(maketables.ETable([fit, fixest], coef_fmt=everything))["treatment"]
+    published = fit.under("CR1_fixest")
+    ours, theirs = cells(maketables.ETable([published, fixest], coef_fmt=everything))["treatment"]
     assert ours == theirs
     errors = [
-        cells(maketables.ETable([m], coef_fmt="se:.6f", keep=KEEP))["treatment"][0] for m in (fit, *others)
+        cells(maketables.ETable([m], coef_fmt="se:.6f", keep=KEEP))["treatment"][0]
+        for m in (published, *others)
     ]
     assert len(set(errors)) == 2
     assert float(errors[0]) < float(errors[1]), "the others count unit effects"
@@ -113,7 +115,7 @@ def test_the_foot_says_what_the_estimate_rests_on(fit, others) -> None:
     assert rows["Units"][0] == str(PANEL.n_units)
     assert rows["Units first treated in the window"][0] == str(treated)
     assert rows["Clusters"] == [str(PANEL.n_units)] * 2
-    assert rows["Standard errors"] == ["CR1 fixest, by: unit", "by: unit"]
+    assert rows["Standard errors"] == ["jackknife, by: unit", "by: unit"]
     assert (rows["unit"][0], rows["period"][0]) == ("x", "x")
     smallest = fit.headline.minimum_detectable_effect()[0]
     assert float(rows["Minimum detectable effect"][0]) == pytest.approx(smallest, abs=5e-4)
@@ -123,7 +125,7 @@ def test_the_foot_says_what_the_estimate_rests_on(fit, others) -> None:
 def test_a_cluster_that_is_not_the_unit_is_named_and_counted() -> None:
     fit = estimate(PANEL, Question("y", "event", cluster="state"), "callaway_santanna").headline
     rows = cells(maketables.ETable(fit))
-    assert rows["Standard errors"] == ["CR0, by: state"]
+    assert rows["Standard errors"] == ["jackknife, by: state"]
     assert rows["Clusters"] == ["17"]
     assert "unit" not in rows, "a design without a regression has no fixed effects to mark"
 

@@ -169,7 +169,11 @@ def test_the_breakdown_is_the_least_number_of_units_that_loses_the_sign() -> Non
     sample = QUESTION.sample(made)
     found = misclassification(sample, DESIGN, periods_late=0)
     one = trimming(sample)
-    lows = [one.end(m, lower=True)[0] for m in range(1, len(one.suspects))]
+    ends = [one.end(m, lower=True) for m in range(1, len(one.suspects))]
+    assert [m for m, end in enumerate(ends, 1) if isinstance(end, str)] == [len(ends)], (
+        "one treated unit left"
+    )
+    lows = [end[0] for end in ends[:-1]]
     assert found.sign.units == 1 + int(np.flatnonzero(np.array(lows) <= 0)[0])
     assert found.sign.share == pytest.approx(found.sign.units / len(one.suspects))
     assert found.sign.units > 1

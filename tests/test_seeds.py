@@ -55,7 +55,7 @@ def test_the_average_has_the_average_influence(scale: str) -> None:
     sample = QUESTION.but(scale=scale).sample(simulated.panel(120, level=20.0))
     made = diagnostics.seeds(sample, "dml_panel", seeds=3, **FEW)
     fits = [find_design("dml_panel")(sample, seed=s, **FEW).headline for s in range(3)]
-    psi = np.mean([fit.influence[:, 0] for fit in fits], axis=0)
+    psi = np.mean([fit.errors.dense()[:, 0] for fit in fits], axis=0)
     sums = np.bincount(sample.cluster, weights=psi)
     assert made.whole.estimate == pytest.approx(np.mean([fit.effect[0] for fit in fits]), rel=1e-12)
     assert made.whole.std_error == pytest.approx(np.sqrt(np.sum(sums**2)) / sample.n_units, rel=1e-12)

@@ -664,7 +664,7 @@ def test_bounds_reach_their_value_at_the_robustness_values():
 def test_without_a_confounder_the_bounds_are_the_designs_answer():
     made = confounded(cluster="state")
     answer = sensitivity(made, "dml_panel", benchmarks=["x2"], repetitions=3, seed=4)
-    fit = estimate(made.panel, made.question, "dml_panel", repetitions=3, seed=4)
+    fit = estimate(made.panel, made.question, "dml_panel", repetitions=3, seed=4, convention="CR0")
     none = answer.confounders[0].bounds
     assert (none.lower, none.upper) == pytest.approx((fit.effect[0],) * 2, rel=EXACT)
     assert (none.lower_error, none.upper_error) == pytest.approx((fit.std_error[0],) * 2, rel=EXACT)

@@ -85,19 +85,20 @@ def test_the_difference_and_its_error_are_those_of_two_means() -> None:
     labels = sample.attributes["region"]
     found = spillovers(sample, DESIGN, by="region").differences[0]
     assert found.estimate == pytest.approx(part[near].mean() - part[far].mean(), rel=1e-9)
-    share = np.where(near, (part - part[near].mean()) / near.sum(), 0.0)
-    share -= np.where(far, (part - part[far].mean()) / far.sum(), 0.0)
-    groups = np.unique(labels)
-    square = sum(share[labels == g].sum() ** 2 for g in groups)
-    assert found.std_error == pytest.approx(np.sqrt(square * len(groups) / (len(groups) - 1)), rel=1e-9)
+    square = 0.0
+    for which in (near, far):
+        for region in np.unique(labels[which]):
+            without = part[which & (labels != region)].mean()
+            square += (without - part[which].mean()) ** 2
+    assert found.std_error == pytest.approx(np.sqrt(square), rel=1e-9)
 
 
 def test_with_coordinates_the_error_of_the_difference_is_by_unit() -> None:
     sample, part, near, far = one_cohort()
     place = np.column_stack([np.zeros(240), 4.0 * (np.arange(240) % 40)])
     found = spillovers(sample, DESIGN, by=place, rings=(1.0,)).differences[0]
-    square = part[near].var() / near.sum() + part[far].var() / far.sum()
-    assert found.std_error == pytest.approx(np.sqrt(square * 240 / 239), rel=1e-9)
+    square = sum(part[which].var() / (which.sum() - 1) ** 2 * which.sum() for which in (near, far))
+    assert found.std_error == pytest.approx(np.sqrt(square), rel=1e-9)
 
 
 def test_the_effect_on_neighbours_is_the_answer_to_its_own_question() -> None:

@@ -29,9 +29,9 @@ def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     rows = {row.label: row for row in made.rows}
     fit = estimate(clustered.panel, clustered.question, "twfe").headline
     own = fit.tidy().iloc[0]
-    assert made.rows[0].label == "CR1_fixest"
+    assert made.rows[0].label == "jackknife"
     assert (made.rows[0].conf_low, made.rows[0].p_value) == pytest.approx((own.conf_low, own.p_value))
-    for convention in ("CR0", "CR1", "CR1_areg"):
+    for convention in ("CR0", "CR1", "CR1_fixest", "CR1_areg"):
         assert rows[convention].std_error == pytest.approx(np.sqrt(fit.covariance(convention)[0, 0]))
     left = cr3(clustered, "twfe")
     assert (rows["CR3, t(G-1)"].conf_low, rows["CR3, t(G-1)"].conf_high) == pytest.approx(left.interval(0.95))
@@ -65,7 +65,7 @@ def test_the_bootstrap_p_value_counts_draws_over_their_own_errors_and_the_estima
 
 def test_what_a_design_does_not_offer_is_named_and_the_rest_is_there() -> None:
     made = uncertainty(sample(), "callaway_santanna", permutations=9, draws=99)
-    assert [row.label for row in made.rows] == ["CR0", "CR1", "multiplier bootstrap-t"]
+    assert [row.label for row in made.rows] == ["jackknife", "CR0", "CR1", "multiplier bootstrap-t"]
     assert any("CR3 and the wild cluster bootstrap" in sentence for sentence in made.sentences)
     learned = uncertainty(
         sample(80, covariates=("x1",)), "dml_panel", permutations=9, draws=99, folds=2, repetitions=1
@@ -75,7 +75,7 @@ def test_what_a_design_does_not_offer_is_named_and_the_rest_is_there() -> None:
 
 
 def test_few_treated_units_are_warned_of_and_enough_are_not() -> None:
-    few = QUESTION.sample(simulated.few_treated(np.random.default_rng(0), treated=9))
+    few = QUESTION.sample(simulated.few_treated(np.random.default_rng(0), treated=4, cohorts=(4,)))
     told = uncertainty(few, "callaway_santanna", permutations=0, draws=99)
     assert told.warning is not None
     assert told.warning in told.sentences

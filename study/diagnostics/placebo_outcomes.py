@@ -51,7 +51,7 @@ class PlaceboOutcomes(Compared):
     p_holm : ndarray, shape (K,)
         Adjusted within the placebo outcomes (Holm 1979).
     difference, difference_error, difference_p : ndarray, shape (K,)
-        The headline less that about the placebo, by their joint influence (CR0 times G/(G-1)), and the
+        The headline less that about the placebo, by their joint influence, and the
         two-sided p-value.
     """
 

@@ -245,7 +245,7 @@ def pretrends(
     """Return what the test for pre-trends would have missed, and the bias among estimates that pass it.
 
     The test rejects if any coefficient before treatment is significant on its own, as one reads an event-study
-    figure. Coefficients are taken as normal with their estimated covariance, CR0 times G/(G-1).
+    figure. Coefficients are taken as normal with their covariance under the estimate's convention.
 
     Parameters
     ----------

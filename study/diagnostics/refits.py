@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,9 +35,11 @@ class Row:
     ----------
     label : str
     estimate, std_error, p_value, conf_low, conf_high : float
-        On the question's scale, under the design's convention.
+        On the question's scale, under the estimate's convention.
     units, treated : int
         Units of the sample, and those of them that are treated inside its periods.
+    degrees : float
+        Degrees of freedom of the t statistic, infinite if it is normal.
     """
 
     label: str
@@ -47,15 +50,17 @@ class Row:
     conf_high: float
     units: int
     treated: int
+    degrees: float = math.inf
 
     @classmethod
     def of(cls, label: str, fit: Estimate, level: float) -> Row:
         """Read a row from an estimate of one term."""
         estimate, error = float(fit.effect[0]), float(fit.std_error[0])
         half = float(fit.critical_value(level)[0]) * error
-        p_value = float(two_sided_p(estimate / error, fit.degrees_of_freedom[0]))
+        degrees = float(fit.degrees_of_freedom[0])
+        p_value = float(two_sided_p(estimate / error, degrees))
         sizes = fit.sample.n_units, int(treated(fit.sample).sum())
-        return cls(label, estimate, error, p_value, estimate - half, estimate + half, *sizes)
+        return cls(label, estimate, error, p_value, estimate - half, estimate + half, *sizes, degrees)
 
     @property
     def excludes_zero(self) -> bool:
@@ -69,8 +74,8 @@ class Row:
 
     @property
     def detectable(self) -> float:
-        """The effect that a test at the interval's level would find with 80% power, by the normal."""
-        return (self.conf_high - self.conf_low) / 2 + quantile(POWER) * self.std_error
+        """The effect that a test at the interval's level would find with 80% power."""
+        return (self.conf_high - self.conf_low) / 2 + quantile(POWER, self.degrees) * self.std_error
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Return rows as a table."""
     import pandas as pd
 
-    return pd.DataFrame([asdict(row) for row in rows])
+    return pd.DataFrame([asdict(row) for row in rows]).drop(columns="degrees", errors="ignore")
 
 
 def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -200,7 +200,14 @@ def average(fits: list[Estimate], level: float) -> Row:
     half = float(first.critical_value(level)[0]) * error
     p_value = float(two_sided_p(effect / error, first.degrees_of_freedom[0]))
     like = Row.of(f"average over {len(fits)} seeds", first, level)
-    return Row(like.label, effect, error, p_value, effect - half, effect + half, like.units, like.treated)
+    return replace(
+        like,
+        estimate=effect,
+        std_error=error,
+        p_value=p_value,
+        conf_low=effect - half,
+        conf_high=effect + half,
+    )
 
 
 def counted(number: int, whole: int) -> str:

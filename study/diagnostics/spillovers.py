@@ -33,7 +33,6 @@ from study.diagnostics.refits import (
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.inference import covariance
 from study.inference.joined import joint
 from study.question import Sample
 
@@ -55,7 +54,7 @@ class Spillovers(Compared):
     comparisons : Refits
         The headline with the comparison units that are far only, and with those of each ring only.
     differences : tuple of Row
-        The headline with far units only less that with each ring, by their joint influence (CR0 times G/(G-1)).
+        The headline with far units only less that with each ring, by their joint influence clustered by ``clustered``.
     neighbours : Refits
         Effect on the untreated units of each ring, treated as from the first event in it, against the far ones.
     already : int
@@ -226,8 +225,7 @@ def spillovers(
         for r, name in enumerate(near.rings)
         if members[name].any()
     }
-    labels = _clusters(sample, by if isinstance(by, str) else None)
-    clusters = dict(zip(sample.unit_ids, labels, strict=True))
+    label = by if isinstance(by, str) and sample.question.cluster is None else None
     early = near.since - sample.question.anticipation <= sample.periods[0]
     return Spillovers(
         sample.question,
@@ -236,7 +234,7 @@ def spillovers(
         Row.of("all comparison units", whole, level),
         {name: int(who.sum()) for name, who in members.items()} | {"far": int((compared & near.far).sum())},
         Refits.of(found.items(), level),
-        tuple(_difference(label, found, clusters, level) for label in found if _both(label, found)),
+        tuple(_difference(ring, found, label, level) for ring in found if _both(ring, found)),
         Refits.of(answers(exposed, design, options, progress), level),
         int(np.sum(compared & early)),
         sample.question.cluster or (by if isinstance(by, str) else "unit"),
@@ -270,37 +268,37 @@ def neighbour_sample(sample: Sample, near: Nearness, ring: int, label: str | Non
     """Return the untreated units that are far or in a ring, the latter treated from the first event near them."""
     chosen = ~treated(sample) & (near.far | (near.ring == ring))
     first = np.where(near.ring == ring, near.since, np.nan)
-    clustered = replace(sample, first_treated=first)
-    if label is not None and sample.question.cluster is None:
-        cluster = np.unique(_clusters(sample, label), return_inverse=True)[1]
-        clustered = replace(clustered, question=sample.question.but(cluster=label), cluster=cluster)
-    kept = clustered.only(chosen, "treated, or in another ring")
+    dated = replace(sample, first_treated=first)
+    kept = _clustered(dated, None if sample.question.cluster else label).only(
+        chosen, "treated, or in another ring"
+    )
     return redated(kept, event_dates(kept, "spillovers"))
 
 
-def _clusters(sample: Sample, label: str | None) -> NDArray[Any]:
-    """Return what nearness is clustered by: the question's cluster, else the attribute, else units; shape (n,)."""
-    if label is None or sample.question.cluster is not None:
-        return sample.cluster_labels
-    return sample.attributes[label].astype(str)
+def _clustered(sample: Sample, label: str | None) -> Sample:
+    """Return the sample clustered by an attribute, or as it is."""
+    if label is None:
+        return sample
+    cluster = np.unique(sample.attributes[label].astype(str), return_inverse=True)[1]
+    return replace(sample, question=sample.question.but(cluster=label), cluster=cluster)
 
 
-def _both(label: str, found: Mapping[str, Estimate | str]) -> bool:
-    return label != FAR and not isinstance(found[label], str) and not isinstance(found[FAR], str)
+def _both(ring: str, found: Mapping[str, Estimate | str]) -> bool:
+    return ring != FAR and not isinstance(found[ring], str) and not isinstance(found[FAR], str)
 
 
-def _difference(
-    label: str, found: Mapping[str, Estimate | str], clusters: Mapping[Any, Any], level: float
-) -> Row:
-    """Return the headline with far comparison units less that with the near ones of a ring."""
-    near, far = found[label], found[FAR]
+def _difference(ring: str, found: Mapping[str, Estimate | str], label: str | None, level: float) -> Row:
+    """Return the headline with far comparison units less that with the near ones of a ring, clustered by a label."""
+    near, far = found[ring], found[FAR]
     assert isinstance(near, Estimate)
     assert isinstance(far, Estimate)
+    if label is not None:
+        near, far = (replace(f, sample=_clustered(f.sample, label), left_out=None) for f in (near, far))
     apart = joint(near, far).differences()
-    union = np.unique(np.concatenate([near.sample.unit_ids, far.sample.unit_ids]))
-    cluster = np.unique([clusters[unit] for unit in union], return_inverse=True)[1]
-    gap, error = float(apart.effect[0]), float(np.sqrt(covariance(apart.influence, cluster, "CR1")[0, 0]))
-    half = quantile((1 + level) / 2) * error
-    p_value = float(two_sided_p(np.array(gap / error)))
+    gap, error, degrees = (float(x[0]) for x in (apart.effect, apart.std_error, apart.degrees_of_freedom))
+    half = quantile((1 + level) / 2, degrees) * error
+    p_value = float(two_sided_p(gap / error, degrees))
     sizes = len(apart.influence), int(treated(far.sample).sum())
-    return Row(f"far less {label.removesuffix(' only')}", gap, error, p_value, gap - half, gap + half, *sizes)
+    return Row(
+        f"far less {ring.removesuffix(' only')}", gap, error, p_value, gap - half, gap + half, *sizes, degrees
+    )

@@ -32,7 +32,7 @@ class Pairs:
     ----------
     pairs : tuple of (str, str), length P
     difference, std_error : ndarray, shape (P,)
-        The first of a pair less the second, and its clustered standard error (CR0 times G/(G-1)); NaN where the
+        The first of a pair less the second, and its clustered standard error; NaN where the
         two are the same.
     p_adjusted : ndarray, shape (P,)
         Share of draws whose largest absolute t over all pairs is at least as extreme as the pair's.

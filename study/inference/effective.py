@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from study.distributions import quantile, two_sided_p
+from study.errors import QuestionError
 from study.panel import FloatArray
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     where each cohort takes one of the treated clusters' for its mean, a t statistic exceeds the normal 5% critical
     value as often as the sentence says, or somewhat oftener, because the variance estimate is too small as well.
     """
-    headline = fit.headline
+    try:
+        headline = fit.headline
+    except QuestionError:  # whoever asks for the average is told why there is none
+        return None
     if fit.convention == "jackknife":
         return _few_on_a_side(fit, headline)
     effective, treated = effective_clusters(headline)[0], treated_clusters(headline)

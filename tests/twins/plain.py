@@ -68,7 +68,8 @@ def effects(sample: Sample, values: Values) -> Array:
         return values.linear
     zero = ROUNDING * np.nanmax(np.abs(sample.y))
     untreated = np.where(values.untreated.real > zero, values.untreated, np.nan)
-    return values.linear / untreated
+    with np.errstate(invalid="ignore"):
+        return values.linear / untreated
 
 
 def derivative(sample: Sample, at: Callable[[Array], Array]) -> Array:

@@ -191,7 +191,7 @@ class Estimate:
 
     @cached_property
     def effect(self) -> FloatArray:
-        """Effects on the question's scale, shape (K,); NaN where the mean to divide by is not positive."""
+        """Effects on the question's scale, shape (K,); NaN where the mean to divide by is zero to rounding or less."""
         if self.sample.question.scale != "proportional":
             return self.linear
         return self.linear / self._positive_mean
@@ -219,7 +219,12 @@ class Estimate:
             raise QuestionError(
                 f'{self.design}: it implies no untreated mean, so scale="proportional" has no answer.'
             )
-        return np.where(self.untreated_mean > 0, self.untreated_mean, np.nan)
+        return np.where(self.untreated_mean > self._rounding, self.untreated_mean, np.nan)
+
+    @cached_property
+    def _rounding(self) -> float:
+        """What is rounding error beside the largest outcome."""
+        return ROUNDING * float(max(np.nanmax(self.sample.y), -np.nanmin(self.sample.y)))
 
     @property
     def n_clusters(self) -> int:
@@ -327,7 +332,7 @@ class Estimate:
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
         sample = self.sample
         error = self._spread(self.linear_errors)
-        least = np.full(len(self.terms), ROUNDING * max(np.nanmax(sample.y), -np.nanmin(sample.y)))
+        least = np.full(len(self.terms), self._rounding)
         if self.n_clusters < sample.n_units:
             by_unit = np.sqrt(np.maximum(self.linear_errors.squares(np.arange(sample.n_units)), 0.0))
             least = np.maximum(least, CANCELLED * by_unit / sample.n_units)

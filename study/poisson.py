@@ -61,28 +61,12 @@ def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[n
     """
     members = sample.groups[1]
     seen = np.stack([sample.observed[rows].any(axis=0) for rows in members])
-    some = _some(sample)
+    some = np.stack([np.any(sample.y[rows] > 0, axis=0) for rows in members])
     empty = ~np.any(cells & some[:, :, None], axis=(0, 1)) & np.any(cells & seen[:, :, None], axis=(0, 1))
     out = np.any(cells & empty, axis=2) | ~some.any(axis=0)
     if not out.any():
         return sample, empty
     return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)), empty
-
-
-def _some(sample: Sample) -> NDArray[np.bool_]:
-    """Return in which groups and periods somebody has an outcome, shape (G, T)."""
-    return np.stack([np.any(sample.y[rows] > 0, axis=0) for rows in sample.groups[1]])
-
-
-def without_empty_comparisons(sample: Sample, compared: Cells) -> Sample:
-    """Take out the cells that alone tell of a period or a group, shape (G, T), where none of them has any outcome.
-
-    The effect of the period or group would be minus infinity, whatever the outcomes of cells with an effect of their
-    own.
-    """
-    some = compared & _some(sample)
-    out = compared & ~(some.any(axis=0) & some.any(axis=1, keepdims=True))
-    return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)) if out.any() else sample
 
 
 def by_unit(sample: Sample, values: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -14,6 +14,8 @@ from study.panel import FloatArray
 
 # The ridge of time weights, and of a synthetic control's, in units of sigma: it only makes the solution unique.
 UNIQUE = 1e-6
+# Weights below it are what the ridge adds to zero.
+_LEAST = 1e-9
 # How much a weight would have to gain to leave zero: relative to the gradient's rounding, and to the ridge.
 _PRECISION = (16 * float(np.finfo(float).eps), 1e-9)
 # From this ridge on, relative to the squared norm of the columns, most weights are positive.
@@ -125,6 +127,7 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
             moved[falling & (moved <= moved[falling].min() + np.finfo(float).eps)] = 0.0
             weights[support] = np.maximum(moved, 0.0)
             support = weights > 0
+    weights[weights < _LEAST] = 0.0
     return weights / weights.sum()
 
 

@@ -285,6 +285,13 @@ def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
         assert ratio == pytest.approx(effect / (treated - effect), abs=1e-12)
 
 
+def test_a_mean_that_is_zero_but_for_rounding_divides_nothing() -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    fit = estimate(panel, Question("y", "event", scale="proportional"))
+    mean = fit.untreated_mean * np.where(np.arange(len(fit.terms)) == 3, 1e-16, 1.0)
+    assert np.flatnonzero(np.isnan(replace(fit, untreated_mean=mean).effect)).tolist() == [3]
+
+
 def test_an_unknown_design_or_option_is_refused_with_the_nearest() -> None:
     panel, question = simulated.panel(n=30), Question("y", "event")
     with pytest.raises(

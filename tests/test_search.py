@@ -139,26 +139,6 @@ def averaged(sample: Sample, answer: Answer, weights: Array, kind: str) -> Value
     return Values(*map(np.atleast_1d, mean(by_label._replace(size=size), np.ones(len(labels), dtype=bool))))
 
 
-def known_defect(case: Case, sample: Sample, options: dict[str, Any]) -> str | None:
-    """Say which line of issue 15 that is being mended concerns an input; nothing is compared there until it is."""
-    if sample.first_treated is None:
-        return None
-    seen = sample.observed
-    groups = [
-        sample.first_treated == g for g in np.unique(sample.first_treated[~np.isnan(sample.first_treated)])
-    ]
-    groups.append(np.isnan(sample.first_treated))
-    alike = all((seen[g] == seen[g][:1]).all() for g in groups)
-    if case.design == "callaway_santanna" and sample.question.missing != "cells" and alike and not seen.all():
-        return "item 1: whole cohorts unseen"
-    if options.get("family") == "poisson":
-        for g in sample.cohorts:
-            before = sample.periods < g - sample.question.anticipation
-            if not np.nansum(sample.y[np.ix_(sample.first_treated == g, before)]):
-                return "item 8: a cohort without any outcome before treatment"
-    return None
-
-
 def near(ours: Array, theirs: Array, scale: Any, what: str, tolerance: float) -> None:
     ours, theirs = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     assert ours.shape == theirs.shape, f"{what}: {ours.shape} and {theirs.shape}"
@@ -188,8 +168,6 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
         place = np.array([number[key] for key in wanted], dtype=int)
     values = answer.at(sample.weights)
     found = np.asarray(effects(sample, values), dtype=float)
-    if mean_of_zero(sample, values):
-        return "left open: an untreated mean of zero but for rounding"
     size = np.maximum(max(1.0, float(np.nanmax(np.abs(sample.y)))), np.nan_to_num(np.abs(found)))
     near(fit.effect[place], found, size, "effects", exact)
     influence = derivative(sample, lambda w: effects(sample, answer.at(w)))
@@ -224,12 +202,6 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
     return "compared"
 
 
-def mean_of_zero(sample: Sample, values: Values) -> bool:
-    """Say whether a proportional effect would divide by what is zero but for rounding."""
-    untreated = np.nan_to_num(np.abs(values.untreated), nan=1.0)
-    return sample.question.scale == "proportional" and bool(np.any(untreated < 1e-6))
-
-
 def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float, exact: float) -> None:
     cohort, _, event = np.array(answer.terms).T
     by_cohort = not np.isnan(cohort).all()
@@ -241,8 +213,6 @@ def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float, exac
     def at(weights: Array) -> Array:
         return effects(fit.sample, averaged(fit.sample, answer, weights, kind))
 
-    if mean_of_zero(fit.sample, averaged(fit.sample, answer, fit.sample.weights, kind)):
-        return
     made, found = fit.aggregate(kind), at(fit.sample.weights)
     used, finite = ~made.reference, ~np.isnan(found)
     influence = derivative(fit.sample, at)[:, finite]
@@ -276,9 +246,6 @@ def outcome(case: Case, drawn: Asked, options: dict[str, Any]) -> str:
         sample = drawn.question.sample(drawn.panel)
     except QuestionError:
         return "refused as a question"
-    known = known_defect(case, sample, options)
-    if known is not None:
-        return known
     design = find_design(case.design)
     try:
         answer = case.twin(sample, **options)

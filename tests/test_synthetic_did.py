@@ -83,6 +83,20 @@ def test_of_weights_that_fit_exactly_the_smallest_are_taken(shape: tuple[int, in
     assert weights == pytest.approx(least.x, abs=1e-5)
 
 
+def test_what_the_ridge_alone_adds_to_zero_is_no_weight_and_no_mean_to_divide_by() -> None:
+    first = np.where(np.arange(7) < 4, np.nan, 3.0)
+    y = np.array(
+        [[1, 2, 0], [1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 2, 0], [0, 4, 0], [1, 1, 1]], dtype=np.float64
+    )
+    panel = Panel("few", np.arange(7).astype(str), np.arange(1, 4), {"y": y}, {}, {"event": first}, {}, {})
+    weights = simplex_weights(y[:4, :2].T, y[4:, :2].mean(axis=0), 1e-6)
+    assert weights.tolist() == [1, 0, 0, 0]
+    fit = estimate(
+        panel, Question("y", "event", scale="proportional"), "synthetic_did", method="synthetic_control"
+    )
+    assert np.isnan(fit.effect).all()
+
+
 def test_columns_that_repeat_share_their_weight() -> None:
     columns = np.random.default_rng(5).normal(size=(6, 2))
     weights = simplex_weights(np.hstack([columns, columns]), columns.mean(axis=1), 1e-5)

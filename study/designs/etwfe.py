@@ -25,13 +25,7 @@ from study.fixed_effects import ESTIMABLE, Family, Regression, Terms, by_feature
 from study.influence import Influence
 from study.normal_equations import LinearForm, linear_form
 from study.panel import FloatArray
-from study.poisson import (
-    refuse_empty,
-    refuse_negative,
-    without_empty_cells,
-    without_empty_comparisons,
-    without_empty_units,
-)
+from study.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
 from study.question import Sample
 from study.terms import group_time_effects
 
@@ -118,17 +112,8 @@ def etwfe(
     cell, means, regressed = _cells(used, cohorts), cohort_means(used), used
     baseless = np.zeros(len(cell.cohort), dtype=bool)
     if family == "poisson":
-        own = _sets(means, cell) & ~cell.reference
-        regressed, empty = without_empty_cells(used, own)
-        compared = _groups(used, means, cell)[:, None] & ~own.any(axis=2)
-        regressed = without_empty_comparisons(regressed, compared)
+        regressed, empty, baseless = _without_empty(used, means, cell)
         cell = cell._replace(empty=empty)
-        baseless = _baseless(used, means, cell)
-        outcome = sample.question.outcome
-        why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
-        notes += told(
-            cell.cohort, cell.period, dict.fromkeys(map(int, np.flatnonzero(empty & ~baseless)), why)
-        )
     model = _fit(regressed, means, cell, effects, family)
     if family == "gaussian":
         estimated = _linear(used, means, cell, model, variance)
@@ -145,6 +130,8 @@ def etwfe(
     reasons |= {int(k): why for k in np.flatnonzero(baseless & ~cell.reference & (size > 0))}
     notes += left_out(cell.cohort, cell.period, reasons)
     known &= (size > 0) | cell.reference
+    why = f"{sample.question.outcome} is zero for all of its treated units, a share of -100% without a standard error"
+    notes += told(cell.cohort, cell.period, dict.fromkeys(map(int, np.flatnonzero(cell.empty & known)), why))
     known &= np.isin(cell.cohort, cell.cohort[known & ~cell.reference])
     if not known.any():
         raise QuestionError(f"etwfe: no effect can be estimated: {'; '.join(notes)}.")
@@ -222,15 +209,20 @@ class _Att(NamedTuple):
     form: LinearForm | None = None
 
 
-def _baseless(sample: Sample, means: CohortMeans, cell: _Cell) -> NDArray[np.bool_]:
-    """Return which effects are shares of nothing, shape (K,).
+def _without_empty(sample: Sample, means: CohortMeans, cell: _Cell) -> tuple[Sample, Cells, Cells]:
+    """Take out what a Poisson regression learns nothing from: sets of cells in which nobody has any outcome.
 
-    Their cohort, or all that is regressed in their period, has no outcome in the cells that have no effect.
+    These are the cells of a term, and those without a term of a group or of a period. Returns the sample, which
+    terms have no outcome, and which are shares of nothing, shape (K,): no other cell of their cohort or period has.
     """
-    with_effect = np.any(_sets(means, cell) & ~cell.reference, axis=2)
-    regressed = np.isin(means.dates, cell.cohort) | means.untreated(sample)
-    against = (means.mean > 0) & ~with_effect & regressed[:, None]
-    return ~(np.isin(cell.cohort, means.dates[against.any(axis=1)]) & against.any(axis=0)[cell.position])
+    own = _sets(means, cell) & ~cell.reference
+    compared = (_groups(sample, means, cell)[:, None] & ~own.any(axis=2))[:, :, None]
+    by_group, by_period = np.eye(len(means.dates), dtype=bool), np.eye(len(sample.periods), dtype=bool)
+    sets = np.concatenate([own, compared & by_group[:, None], compared & by_period], axis=2)
+    regressed, empty = without_empty_cells(sample, sets)
+    of_term, of_group, of_period = np.split(empty, np.cumsum([len(cell.cohort), len(means.dates)]))
+    baseless = of_group[np.searchsorted(means.dates, cell.cohort)] | of_period[cell.position]
+    return regressed, of_term, baseless
 
 
 def _sets(means: CohortMeans, cell: _Cell) -> Cells:

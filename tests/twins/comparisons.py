@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from study.question import Sample
 from twins.plain import (
-    DISTINCT,
     NAN,
     Answer,
     Array,
@@ -20,7 +19,9 @@ from twins.plain import (
     Unsettled,
     Values,
     collinear,
+    independent,
     refuse_single_units,
+    unlike_treated,
     weighted_mean,
 )
 from twins.regressions import indicator, treated_from, with_base
@@ -82,32 +83,38 @@ class _Adjusted:
             pieces = [(side.treated_now, True), (side.compared_now, False)]
         rows = np.concatenate([units for units, _ in pieces])
         d = np.concatenate([np.full(len(units), treated) for units, treated in pieces])
-        self.trimmed = None
         if method != "reg":
-            pooled = np.linalg.svd(x[rows], compute_uv=False)
-            if len(pooled) < x.shape[1] or pooled[-1] < DISTINCT * pooled[0]:
-                raise Refused("collinear in the comparison")
-            self.logit = Logit(d, x[rows], rows, sample.weights)
-            p = self.logit.probability(sample.weights, x)
-            if np.any(np.abs(p[rows] - 0.999) < 1e-6) or np.any(np.abs(p[rows] - 0.995) < 1e-6):
+            # Comparison units unlike all treated have odds of zero, and the others the logit among themselves.
+            told = unlike_treated(d, x[rows])
+            rest = rows[~told]
+            columns = independent(x[rest])
+            if d[~told].all() or (not told.any() and len(columns) < x.shape[1]):
+                raise Refused("no propensity score")
+            self.like = x[:, columns]
+            self.logit = Logit(d[~told], self.like[rest], rest, sample.weights)
+            p = self.logit.probability(sample.weights, self.like)
+            if np.any(np.abs(p[rest] - 0.999) < 1e-6) or np.any(np.abs(p[rest] - 0.995) < 1e-6):
                 raise Unsettled("a score is at a bound")
-            if p[rows].max() >= 0.999:
+            if p[rest].max() >= 0.999:
                 raise Refused("no overlap")
-            self.trimmed = p >= 0.995
+            self.without_odds = p >= 0.995
+            self.without_odds[rows[told]] = True
         if method != "ipw":
             self.of_compared = [
                 self._regression(side.compared_now, now, sample),
                 self._regression(side.compared_base, base, sample),
             ]
         if method == "dr" and self.repeated:
+            treated = x[np.concatenate([side.treated_now, side.treated_base])]
             self.of_treated = [
-                self._regression(side.treated_now, now, sample),
-                self._regression(side.treated_base, base, sample),
+                self._regression(side.treated_now, now, sample, treated),
+                self._regression(side.treated_base, base, sample, treated),
             ]
 
-    def _regression(self, units: Units, t: int, sample: Sample) -> Regression:
+    def _regression(self, units: Units, t: int, sample: Sample, at: Array | None = None) -> Regression:
+        """Return the regression of some units, which has to identify its coefficients, or its values at some rows."""
         made = Regression(self.y[units, t], self.x[units], units, sample.weights)
-        if made.rank < self.x.shape[1]:
+        if not made.knows(np.eye(self.x.shape[1]) if at is None else at.T).all():
             raise Refused("covariates do not identify a regression")
         return made
 
@@ -115,8 +122,8 @@ class _Adjusted:
         s, total = self.side, 0.0
         odds = None
         if self.method != "reg":
-            p = self.logit.probability(weights, self.x)
-            odds = np.where(self.trimmed, 0.0, weights * p / (1 - p))
+            p = self.logit.probability(weights, self.like)
+            odds = np.where(self.without_odds, 0.0, weights * p / (1 - p))
         everyone = np.concatenate([s.treated_now, s.treated_base]) if self.repeated else s.treated_now
         for sign, t, treated, compared, k in (
             (1.0, self.now, s.treated_now, s.compared_now, 0),
@@ -160,10 +167,7 @@ def callaway_santanna(sample: Sample, method: str = "dr") -> Answer:
         if sample.x_baseline.shape[1]:
             try:
                 adjusted[len(found)] = _Adjusted(sample, side, now, base, method)
-            except Refused as error:
-                # What is identified where covariates separate is a question of its own (limits of the logit).
-                if "separate" in str(error):
-                    unknown.append(key)
+            except Refused:
                 continue
             except Unsettled:
                 unknown.append(key)
@@ -172,7 +176,7 @@ def callaway_santanna(sample: Sample, method: str = "dr") -> Answer:
     if not found and not unknown:
         raise Refused("nothing can be estimated")
     if not found:
-        raise Unsettled("the covariates separate everywhere")
+        raise Unsettled("every score is at a bound")
 
     def at(weights: Array) -> Values:
         linear, untreated, size = [], [], []

@@ -22,6 +22,7 @@ Key = tuple[float, float, float]  # cohort, period, event time; NaN where a term
 TINY = 1e-40
 COLLINEAR = 1e-9
 DISTINCT = 1e-4
+ROUNDING = 1e-14
 NAN = float("nan")
 
 
@@ -65,7 +66,8 @@ def effects(sample: Sample, values: Values) -> Array:
     """Return effects on the question's scale."""
     if sample.question.scale != "proportional":
         return values.linear
-    untreated = np.where(values.untreated.real > 0, values.untreated, np.nan)
+    zero = ROUNDING * np.nanmax(np.abs(sample.y))
+    untreated = np.where(values.untreated.real > zero, values.untreated, np.nan)
     return values.linear / untreated
 
 
@@ -181,6 +183,39 @@ def separated(x: Array, y: Array) -> bool:
         method="highs",
     )
     return bool(made.fun < -1e-7)
+
+
+def unlike_treated(d: NDArray[np.bool_], x: Array) -> NDArray[np.bool_]:
+    """Say which comparison rows some direction puts below all treated rows, which it does not tell apart, one by one.
+
+    Along it a logit's likelihood grows for ever, and their scores go to zero.
+    """
+    told = np.zeros(len(d), dtype=bool)
+    for i in np.flatnonzero(~d):
+        made = linprog(
+            x[i],
+            A_ub=x[~d],
+            b_ub=np.zeros((~d).sum()),
+            A_eq=x[d],
+            b_eq=np.zeros(d.sum()),
+            bounds=(-1, 1),
+            method="highs",
+        )
+        told[i] = made.fun < -1e-7
+    return told
+
+
+def independent(x: Array) -> NDArray[np.int64]:
+    """Return the numbers of columns, the first of them, that span all of them."""
+    kept: list[int] = []
+    for k in range(x.shape[1]):
+        values = np.linalg.svd(x[:, [*kept, k]], compute_uv=False)
+        least = values[-1] / values[0] if len(values) == len(kept) + 1 else 0.0
+        if COLLINEAR < least < DISTINCT:
+            raise Unsettled("covariates are nearly collinear")
+        if least >= DISTINCT:
+            kept.append(k)
+    return np.array(kept)
 
 
 class Logit:

@@ -210,7 +210,14 @@ def etwfe(
         shared = regressed.copy()
         for g, t in terms:
             shared[members(g, t), column[t]] = False
-        regressed &= ~shared | (np.where(shared, y, 0.0).sum(axis=0) > 0)
+        outcomes = np.where(shared, y, 0.0)
+        for t in range(len(sample.periods)):
+            if not outcomes[:, t].sum():
+                regressed[shared[:, t], t] = False
+        for g in np.unique(sample.first_treated):
+            group = np.isnan(sample.first_treated) if np.isnan(g) else sample.first_treated == g
+            if not outcomes[group].sum():
+                regressed[group] &= ~shared[group]
     unit, period = np.nonzero(regressed)
     fitted = [pair for pair in terms if pair not in empty]
     features = np.column_stack([np.ones(n), sample.x_baseline])

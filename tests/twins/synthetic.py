@@ -55,7 +55,8 @@ def simplex(columns: Array, target: Array, zeta: float) -> Array:
     for loss, w in zip(losses, found, strict=True):
         if loss <= losses[best] * (1 + 1e-5) and np.abs(w - found[best]).max() > 1e-9:
             raise Unsettled("two sets of weights fit equally well up to rounding")
-    return found[best]
+    kept = np.where(found[best] < 1e-9, 0.0, found[best])  # what is less is the ridge's
+    return kept / kept.sum()
 
 
 def _from_jackknife(sample: Sample, pieces: list[tuple[float, int, Array, Array, Array, Array]]) -> Answer:

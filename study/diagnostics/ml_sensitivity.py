@@ -141,7 +141,7 @@ class MLSensitivity:
             f"A confounder that explains {percent(self.robustness_value)} of the remaining variation of the changes of "
             f"treatment and of the outcome each, with |rho| = {abs(self.rho):g}, would bring the estimate to {goal}.",
             f"The coefficient of {self.design} is {self.elements.estimate:.3g} ({self.unit}), with a standard error "
-            f"of {none.lower_error:.2g} clustered as the design clusters.",
+            f"of {none.lower_error:.2g} (CR0, as doubleml's bounds have) clustered as the design clusters.",
             f"The one-sided {100 * self.level:g} % limit includes {goal} "
             + (
                 f"once a confounder explains {percent(limit)} of each."

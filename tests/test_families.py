@@ -193,7 +193,10 @@ def test_outcomes_are_adjusted_by_the_joint_sums_of_their_influence(cluster: str
     treated = np.isin(np.arange(len(sums)), labels[panel.first_treated["event"] <= panel.periods[-1]])
     degrees = [covariance_degrees(column[:, None], treated) for column in sums.T]
     statistics = normal_score(np.array(effects) / np.sqrt(np.sum(sums**2, axis=0)), degrees)
-    order, expected = np.argsort(-statistics), np.empty(len(statistics))  # normal draws are made in this order
+    order, expected = (
+        np.argsort(-statistics),
+        np.empty(len(statistics)),
+    )  # normal draws are made in this order
     expected[order] = by_hand(statistics[order], sums[:, order], 4999, 3, "gaussian", "sample")
     alone = np.array([fit.headline.tidy()["p_value"][0] for fit in fits.values()])
     np.testing.assert_allclose(list(found.values()), np.maximum(expected, alone), rtol=0, atol=1e-3)

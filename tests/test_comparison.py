@@ -144,7 +144,8 @@ def test_equal_designs_neither_add_to_the_rank_nor_move_the_test() -> None:
     assert more.wald.rank == plain.wald.rank == 1
     assert more.wald.statistic == pytest.approx(plain.wald.statistic, rel=1e-6)
     assert more.sup_t.statistic == pytest.approx(plain.sup_t.statistic, rel=1e-9)
-    assert more.sup_t.p_value == pytest.approx(plain.sup_t.p_value, abs=2e-3)
+    # with more terms the normal draws are others, which moves a p-value by their error
+    assert more.sup_t.p_value == pytest.approx(plain.sup_t.p_value, abs=4 * np.sqrt(0.25 / 999))
 
 
 def test_methods_that_covariates_make_different_are_tested() -> None:

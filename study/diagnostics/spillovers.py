@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,7 +34,7 @@ from study.diagnostics.refits import (
 from study.distributions import quantile, two_sided_p
 from study.errors import QuestionError
 from study.estimates import Estimate
-from study.inference.joined import joint
+from study.inference.joined import joined_headlines
 from study.question import Sample
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ def spillovers(
     }
     label = by if isinstance(by, str) and sample.question.cluster is None else None
     early = near.since - sample.question.anticipation <= sample.periods[0]
+    differences = [_difference(ring, found, label, level) for ring in found if _both(ring, found)]
     return Spillovers(
         sample.question,
         design,
@@ -234,7 +236,7 @@ def spillovers(
         Row.of("all comparison units", whole, level),
         {name: int(who.sum()) for name, who in members.items()} | {"far": int((compared & near.far).sum())},
         Refits.of(found.items(), level),
-        tuple(_difference(ring, found, label, level) for ring in found if _both(ring, found)),
+        tuple(row for row in differences if math.isfinite(row.std_error)),
         Refits.of(answers(exposed, design, options, progress), level),
         int(np.sum(compared & early)),
         sample.question.cluster or (by if isinstance(by, str) else "unit"),
@@ -294,8 +296,9 @@ def _difference(ring: str, found: Mapping[str, Estimate | str], label: str | Non
     assert isinstance(far, Estimate)
     if label is not None:
         near, far = (replace(f, sample=_clustered(f.sample, label), left_out=None) for f in (near, far))
-    apart = joint(near, far).differences()
+    apart = joined_headlines({"near": near, "far": far}, "spillovers").differences()
     gap, error, degrees = (float(x[0]) for x in (apart.effect, apart.std_error, apart.degrees_of_freedom))
+    error = error if near.varies[0] and far.varies[0] else math.nan
     half = quantile((1 + level) / 2, degrees) * error
     p_value = float(two_sided_p(gap / error, degrees))
     sizes = len(apart.influence), int(treated(far.sample).sum())

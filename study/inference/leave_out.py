@@ -266,12 +266,13 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
     """Return the terms that an average is of, which have to be the same without a cluster."""
     if not fit.estimand.has_path or term in fit.terms:
         return set()
-    needed, last = fit.varies & (fit.event_time >= 0), fit.sample.question.horizon
+    estimated = ~fit.reference & np.isfinite(fit.effect)
+    needed, last = estimated & (fit.event_time >= 0), fit.sample.question.horizon
     if last is not None and term in (None, "event_average"):
         needed &= fit.event_time <= last
     by_event_time = fit.by_event_time
     if term in by_event_time.terms:
-        needed = fit.varies & (fit.event_time == by_event_time.event_time[by_event_time.terms.index(term)])
+        needed = estimated & (fit.event_time == by_event_time.event_time[by_event_time.terms.index(term)])
     return {name for name, n in zip(fit.terms, needed, strict=True) if n}
 
 

@@ -19,6 +19,7 @@ Errors = Literal["sample", "drawn"]
 
 NUMBERS_AT_ONCE = 2**18  # small blocks stay in the cache
 LEAST_SPREAD = 1e-6
+NO_VALUE = 1e-10
 
 # Values and cumulative probabilities; of mean 0 and variance 1, Mammen's also with third moment 1.
 _DISTRIBUTIONS: dict[str, tuple[FloatArray, FloatArray]] = {
@@ -149,7 +150,10 @@ def statistic_draws(
 def _symmetric_root(square: FloatArray) -> FloatArray:
     """Return the symmetric root of a covariance, which does not depend on the choice of its eigenvectors."""
     values, vectors = np.linalg.eigh(square)
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+    root = np.sqrt(
+        np.where(values > NO_VALUE * values[-1], values, 0.0)
+    )  # the root of rounding error is none
+    return np.asarray((vectors * root) @ vectors.T)
 
 
 Drawn = tuple[FloatArray, FloatArray]

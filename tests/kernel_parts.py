@@ -84,7 +84,7 @@ def draws(panel: Panel, asked: Question) -> Rows:
             yield from ((f"{kind}, {weights}, interval", significant(end)) for end in found.interval)
     fits = {name: study.estimate(panel, asked, design=name) for name in ("twfe", "sun_abraham", "stacked")}
     for label, value in adjusted_p_values(fits, draws=999).items():
-        yield f"step-down, {label}", value
+        yield f"step-down, {label}", significant(value)
     for agreement in study.compare(panel, asked, designs=list(fits)).agreement.values():
         yield from (("agreement", value) for value in agreement.p_adjusted)
         if agreement.sup_t is not None:

@@ -319,9 +319,7 @@ class Estimate:
         if self.sample.question.scale != "proportional":
             return self._level_error
         error = self._spread(self.errors)
-        least: FloatArray | float = 0.0
-        if self.sample.question.scale == "proportional":
-            least = CANCELLED_SHARE * self._level_error / self._positive_mean
+        least = CANCELLED_SHARE * self._level_error / self._positive_mean
         return np.where((self._level_error > 0) & (error > least), error, np.nan)
 
     def _spread(self, influence: Influence) -> FloatArray:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from study import inference
-from study.distributions import normal_score
 from study.errors import QuestionError
 from study.estimand import Estimand
 from study.estimates import Estimate
@@ -202,8 +201,7 @@ def _equal_groups(labels: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tu
 
 def _sup_t(differences: Joint, draws: int, seed: int) -> tuple[SupT, FloatArray]:
     """Test by the largest |t| that all differences are zero; return also each one's adjusted p-value."""
-    statistics = normal_score(differences.effect / differences.std_error, differences.degrees_of_freedom)
-    largest = inference.largest_draws(differences.sums, draws, seed)
+    statistics, largest = differences.largest_t(draws, seed)
     p_values = inference.exceeded(largest, statistics)
     test = SupT(float(statistics.max()), float(np.quantile(largest, LEVEL)), float(p_values.min()), draws)
     return test, p_values

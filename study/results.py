@@ -119,7 +119,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         return _refused(task, sample, design, options, str(refusal))
     headline = fit.headline
     if not headline.varies[0]:
-        return _refused(task, sample, design, options, _undetermined(design, headline))
+        return _refused(task, sample, design, options, _undetermined(design, fit))
     path, pre_test = _path(fit, task)
     return Result(
         task=task,
@@ -172,13 +172,13 @@ def _refused(task: Task, sample: Sample, design: Design, options: dict[str, Any]
     )
 
 
-def _undetermined(design: Design, headline: Estimate) -> str:
+def _undetermined(design: Design, fit: Estimate) -> str:
     """Say why an average is no answer."""
+    headline = fit.headline
     if headline.untreated_mean is not None and not headline.untreated_mean[0] > 0:
         why = "the mean without treatment that it implies is not positive, so that there is no share of it."
-    else:
-        why = "it has no sampling variance, as with one treated unit and no variation among the others."
-    return f"{design.title}: there is no average; {why}"
+        return f"{design.title}: there is no average; {why}"
+    return few_clusters_warning(fit) or f"{design.title}: the average has no sampling variance."
 
 
 def _terms(fit: Estimate, level: float) -> list[Term]:

@@ -86,9 +86,9 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     selection.drop(~population(question.population, panel), f"outside the population {question.population}")
     if panel.ambiguous_rule == "drop":
         intervals = panel.ambiguous.get(question.event, {})
-        of_unit = np.array([intervals.get(unit, (0.0, 0.0)) for unit in panel.units.tolist()])
         for earliest, latest in sorted(set(intervals.values())):
-            which = (of_unit == (earliest, latest)).all(axis=1)
+            members = [unit for unit, between in intervals.items() if between == (earliest, latest)]
+            which = np.isin(panel.units, members)
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest)}")
     if first_treated is not None:
         # A date in the first period may be a censored one, so no lag makes an event of it.

@@ -137,12 +137,13 @@ def repeated_att(
 
 
 class Odds(NamedTuple):
-    """Propensity odds of comparison rows, shape (n,), and the influence of the logit coefficients, (n, p).
+    """Propensity odds of comparison rows and scores of all, shape (n,); influence of the logit's coefficients, (n, p).
 
-    ``unlike`` counts comparison rows that the covariates tell from all treated ones, whose odds are zero.
+    ``unlike`` counts comparison rows that the covariates tell from all treated ones, whose odds and scores are zero.
     """
 
     odds: FloatArray
+    score: FloatArray
     influence: FloatArray
     unlike: int = 0
 
@@ -171,10 +172,10 @@ def comparison_odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
     varying = directions[sizes > DISTINCT * max(1.0, sizes.max(initial=0.0))]
     reduced = np.column_stack([x[like, 0], x[like, 1:] @ varying.T])
     found = _odds(treated[like], reduced, weights[like])
-    odds, influence = np.zeros(len(x)), np.zeros(x.shape)
-    odds[like] = found.odds
+    odds, score, influence = np.zeros(len(x)), np.zeros(len(x)), np.zeros(x.shape)
+    odds[like], score[like] = found.odds, found.score
     influence[like, 0], influence[like, 1:] = found.influence[:, 0], found.influence[:, 1:] @ varying
-    return Odds(odds, influence * (len(x) / len(reduced)), int(unlike.sum()))
+    return Odds(odds, score, influence * (len(x) / len(reduced)), int(unlike.sum()))
 
 
 def unlike_treated(treated: Rows, x: FloatArray) -> Rows:
@@ -218,7 +219,7 @@ def _odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
     information = (x * (weights * score * (1 - score))[:, None]).T @ x / len(x)
     influence = solved(information, x * (weights * (treated - score))[:, None], "the propensity score")
     compared = ~treated & (score < TRIM_COMPARISON)
-    return Odds(np.where(compared, score / (1 - score), 0.0), influence)
+    return Odds(np.where(compared, score / (1 - score), 0.0), score, influence)
 
 
 def logit_scores(treated: Rows, x: FloatArray, weights: FloatArray) -> FloatArray:

@@ -248,6 +248,22 @@ def test_separated_cohorts_are_told_with_the_reason_and_the_others_estimated() -
     assert len(found.plot().axes) == 2
 
 
+def test_comparison_units_that_the_covariates_tell_from_all_treated_ones_have_odds_of_zero() -> None:
+    first = simulated.panel().first_treated["event"]
+    x = np.random.default_rng(4).integers(0, 2, size=100) * (first != 7.0)
+    found = balance(drawn(with_covariate(x.astype(float)), comparison="never_treated", covariates=("x1",)))
+    score, never = found.estimated["7"], np.isnan(first)
+    assert score.unlike == np.sum(x[never]) > 0
+    np.testing.assert_allclose(score.weight[x[never] == 1], 0, atol=0)
+    assert score.effective == pytest.approx(np.sum(x[never] == 0))
+    assert (
+        f"The covariates tell {score.unlike} comparison units from all units of cohort 7: their odds are zero."
+        in (found.sentences)
+    )
+    assert all(np.isfinite(side).all() for side in score.relative_log_odds)
+    assert len(found.plot().axes) == 2
+
+
 def test_a_cohort_of_one_is_measured_in_the_comparison_units_standard_deviations() -> None:
     panel = simulated.panel()
     first = panel.first_treated["event"].copy()
@@ -341,7 +357,7 @@ def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
     found = balance(question.sample(load_panel("cvpr")))
     fit = find_design("callaway_santanna")(question.sample(load_panel("cvpr")))
     apart = {note.split()[1] for note in fit.notes if "propensity" in note}
-    assert {cohort for cohort, made in found.overlaps.items() if isinstance(made, str)} == apart
+    assert {cohort for cohort, made in found.estimated.items() if made.unlike} == apart == {"2019"}
     assert undefined_are_explained(found)
 
 

@@ -124,3 +124,13 @@ def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
     exact = estimate(replace(hidden, outcomes={"y": np.zeros(y.shape)}), QUESTION)
     assert "no standard error" in str(few_clusters_warning(exact))
     assert "no sampling variance" in str(few_clusters_warning(exact.under("CR0")))
+
+
+def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_one_cluster() -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+    first = panel.first_treated["event"].copy()
+    first[:6] = [4, 6, 6, 6, 7, 7]
+    alone = estimate(replace(panel, first_treated={"event": first}), QUESTION.but(horizon=3))
+    assert "in event_average the effect at event time 3 rests on one treated cluster" in alone.notes[-1]
+    flat = estimate(replace(panel, outcomes={"y": np.zeros(panel.outcomes["y"].shape)}), QUESTION)
+    assert "the outcome leaves event_average no variation" in flat.notes[-1]

@@ -211,12 +211,18 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
     rng = np.random.default_rng(0)
     psi = rng.normal(size=(100, 2))
     fit = on_long_change(drawn, ("a", "b", "c"), np.array([1.0, 0.0, 1.0]), np.column_stack([psi, psi[:, 0]]))
-    pairs = all_pairs(fit, level=0.95, draws=DRAWS, seed=0)
+    pairs = all_pairs(fit.under("CR1"), level=0.95, draws=DRAWS, seed=0)
     assert pairs.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
     error = np.sqrt(100 / 99 * np.sum((psi[:, 0] - psi[:, 1]) ** 2)) / 100
     np.testing.assert_allclose(pairs.std_error[[0, 2]], error, rtol=1e-12)
     assert np.isnan(pairs.p_adjusted[1])
     assert pairs.difference[1] == 0
+    treated = drawn.first_treated > 0
+    m = np.where(treated, treated.sum(), (~treated).sum())
+    left_out = np.sqrt(np.sum((m / (m - 1) * (psi[:, 0] - psi[:, 1])) ** 2)) / 100
+    np.testing.assert_allclose(
+        all_pairs(fit, level=0.95, draws=DRAWS, seed=0).std_error[[0, 2]], left_out, rtol=1e-12
+    )
 
 
 def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:

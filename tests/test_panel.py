@@ -240,6 +240,14 @@ def test_columns_of_any_type_make_the_same_panel() -> None:
     assert Panel.from_long(spaced, **COLUMNS).checksum == panel.checksum
 
 
+def test_integers_beyond_numpys_beside_its_truth_values_are_read_as_they_are() -> None:
+    cells = pd.Series([2**70, 2**70, np.True_, np.True_], dtype=object)
+    frame = pd.DataFrame({"unit": cells, "year": [1, 2, 1, 2], "y": cells, "on": [0, 1, 0, 0]})
+    panel = Panel.from_long(frame, unit="unit", time="year", outcomes=["y"], treatment="on")
+    assert list(panel.units) == [str(2**70), "True"]
+    assert panel.outcomes["y"].tolist() == [[float(2**70)] * 2, [1.0, 1.0]]
+
+
 def test_rows_of_a_dataframe_are_counted_from_one() -> None:
     with pytest.raises(DataError, match='panel: column papers holds "many" on row 2; '):
         Panel.from_long(changed("papers", 1, "many"), **COLUMNS)

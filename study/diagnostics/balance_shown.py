@@ -89,6 +89,11 @@ def _propensity(found: Balance) -> list[str]:
         for cohort, why in found.overlaps.items()
         if isinstance(why, str)
     ]
+    told += [
+        f"The covariates tell {_units(o.unlike, 'comparison ')} from all units of cohort {cohort}: their odds are zero."
+        for cohort, o in found.estimated.items()
+        if o.unlike
+    ]
     if not found.estimated:
         return told
     effective = {cohort: o.effective for cohort, o in found.estimated.items()}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.panel import FloatArray
-from study.two_by_two import Unidentified, comparison_odds, logit_scores
+from study.two_by_two import Unidentified, comparison_odds
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Overlap:
     Attributes
     ----------
     treated, compared : ndarray, shapes (n_1,), (n_0,)
-        Scores.
+        Scores; zero for a comparison unit that the covariates tell from all treated ones.
     weight : ndarray, shape (n_0,)
         Share of each comparison unit in the comparison after weighting by the odds; they add up to one.
     """
@@ -40,13 +40,20 @@ class Overlap:
     @property
     def outside(self) -> NDArray[np.bool_]:
         """Which treated units have a score that no comparison unit reaches at that end, shape (n_1,)."""
-        return np.asarray((self.treated > self.compared.max()) | (self.treated < self.compared.min()))
+        alike = self.compared[self.compared > 0]
+        return np.asarray((self.treated > alike.max()) | (self.treated < alike.min()))
+
+    @property
+    def unlike(self) -> int:
+        """Number of comparison units that the covariates tell from all treated ones."""
+        return int(np.sum(self.compared == 0))
 
     @property
     def relative_log_odds(self) -> tuple[FloatArray, FloatArray]:
-        """Log odds less those of a unit drawn at random, of treated and of comparison units."""
-        usual = np.log(len(self.treated) / len(self.compared))
-        ours, theirs = (np.log(p) - np.log1p(-p) - usual for p in (self.treated, self.compared))
+        """Log odds less those of a unit drawn at random, of treated units and of comparison units like them."""
+        alike = self.compared[self.compared > 0]
+        usual = np.log(len(self.treated) / len(alike))
+        ours, theirs = (np.log(p) - np.log1p(-p) - usual for p in (self.treated, alike))
         return ours, theirs
 
 
@@ -56,7 +63,7 @@ def overlap(
     """Return a cohort's overlap, or in words why its propensity score cannot be estimated.
 
     The score and the odds are those of callaway_santanna: a maximum-likelihood logit on the constant and the
-    covariates over the cohort and its comparison units, whose odds are zero from a score of 0.995 on.
+    covariates over the cohort and its comparison units, whose odds are zero from a score of 0.995 on, or its limit.
 
     Parameters
     ----------
@@ -71,9 +78,8 @@ def overlap(
     if len(rows) <= x.shape[1]:
         return f"{len(rows)} units are too few for a regression on {x.shape[1] - 1} covariates and a constant"
     try:
-        odds = comparison_odds(is_treated, x[rows], weights[rows]).odds[~is_treated]
-        score = logit_scores(is_treated, x[rows], weights[rows])
+        found = comparison_odds(is_treated, x[rows], weights[rows])
     except Unidentified as why:
         return str(why)
-    weight = weights[compared] * odds
-    return Overlap(score[is_treated], score[~is_treated], weight / weight.sum())
+    weight = weights[compared] * found.odds[~is_treated]
+    return Overlap(found.score[is_treated], found.score[~is_treated], weight / weight.sum())

@@ -120,6 +120,7 @@ class Policy:
         for name, values in (
             ("less_random", -self.pairs.difference),
             ("std_error_less_random", self.pairs.std_error),
+            ("half_width_less_random", self.pairs.critical * self.pairs.std_error),
             ("p_adjusted_less_random", self.pairs.p_adjusted),
             ("detectable_difference", self.pairs.detectable),
         ):
@@ -161,7 +162,7 @@ def policy(
         The covariate that says how large a unit was; the question's last where none is given.
     level : float
     draws, seed : int
-        Of the multiplier bootstrap, and of the trees.
+        Of normal errors, for the test of all pairs, and of the trees.
 
     Raises
     ------

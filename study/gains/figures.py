@@ -98,7 +98,7 @@ def policy_figure(found: Policy) -> Figure:
         outcome = found.fit.sample.question.outcome
         left.set_xlabel(f"{outcome} added by a grant\n({100 * found.level:g}% pointwise intervals)")
         apart = table["less_random"].to_numpy()
-        half = found.pairs.critical * table["std_error_less_random"].to_numpy()
+        half = table["half_width_less_random"].to_numpy()
         known = ~np.isnan(half)
         _dots(right, apart[known], places[known], np.array([apart - half, apart + half])[:, known])
         right.set_xlabel(

@@ -169,7 +169,7 @@ def effects_by_group(
     level : float
         Of the simultaneous band over groups and of all pairs.
     draws, seed : int
-        Of the multiplier bootstrap, which signs clusters at random and divides each draw by its own error.
+        Of normal errors, for the band and the test of all pairs.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def effects_by_group(
         left_out=tuple(
             (groups.labels[g], int(units[g]), int(treated[g])) for g in np.flatnonzero(~kept) if units[g]
         ),
-        band=fit.band(level, draws=draws, seed=seed, weights="rademacher", errors="drawn"),
+        band=fit.band(level, draws=draws, seed=seed),
         equal=_equal(fit) if several else None,
         pairs=all_pairs(fit, level=level, draws=draws, seed=seed) if several else None,
         overlap=scores.overlap,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study import inference
-from study.distributions import quantile
+from study.distributions import quantile, same_tail, t_quantile
 from study.estimand import Estimand
 from study.estimates import Estimate
+from study.inference.joined import terms_of
 from study.panel import FloatArray
 from study.power import POWER
 from study.question import Sample
@@ -32,12 +33,14 @@ class Pairs:
     ----------
     pairs : tuple of (str, str), length P
     difference, std_error : ndarray, shape (P,)
-        The first of a pair less the second, and its clustered standard error; NaN where the
+        The first of a pair less the second, and its standard error under the estimate's convention; NaN where the
         two are the same.
+    degrees_of_freedom : ndarray, shape (P,)
+        Of the pair's t statistic.
     p_adjusted : ndarray, shape (P,)
         Share of draws whose largest absolute t over all pairs is at least as extreme as the pair's.
-    critical : float
-        Critical value of all pairs together, at ``level``.
+    critical : ndarray, shape (P,)
+        Critical values of all pairs together, at ``level``: t statistics with the same tail.
     p_value : float
         Of the test that all differences are zero, by the largest absolute t; NaN without a difference.
     level : float
@@ -46,15 +49,16 @@ class Pairs:
     pairs: tuple[tuple[str, str], ...]
     difference: FloatArray
     std_error: FloatArray
+    degrees_of_freedom: FloatArray
     p_adjusted: FloatArray
-    critical: float
+    critical: FloatArray
     p_value: float
     level: float
 
     @property
     def detectable(self) -> FloatArray:
         """Differences that would be told from zero, beside all others, four times in five, shape (P,)."""
-        return (self.critical + quantile(POWER)) * self.std_error
+        return (self.critical + t_quantile(POWER, self.degrees_of_freedom)) * self.std_error
 
     @property
     def largest(self) -> int:
@@ -88,26 +92,26 @@ class Pairs:
 def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     """Compare the terms of an estimate, two by two.
 
-    The sign of each cluster's influence is drawn at random and each draw divided by its own standard error (see
-    :func:`study.inference.sup_t`), for the variance rests on few treated units.
+    The largest |t|, each put on the normal scale by its degrees of freedom, is held against normal draws with the
+    covariance of the differences.
     """
     names = tuple(combinations(fit.terms, 2))
     first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(fit.terms), 1))
-    difference = fit.effect[first] - fit.effect[second]
-    influence = fit.influence[:, first] - fit.influence[:, second]
-    cluster = fit.sample.cluster
-    error = np.sqrt(np.diag(inference.covariance(influence, cluster, "CR1")))
-    varies = error > EQUAL * fit.std_error.max()
-    error = np.where(varies, error, np.nan)
-    p_adjusted, critical, p_value = np.full(len(names), np.nan), np.nan, np.nan
+    one = np.eye(len(fit.terms))
+    apart = terms_of(fit).combined([f"{a} - {b}" for a, b in names], one[:, first] - one[:, second])
+    varies = apart.std_error > EQUAL * fit.std_error.max()
+    none = np.full((4, len(names)), np.nan)
+    error, degrees, p_adjusted, critical = none
     if varies.any():
-        sums = np.zeros((int(cluster.max()) + 1, int(varies.sum())))
-        np.add.at(sums, cluster, influence[:, varies])
-        largest = inference.largest_draws(sums, draws, seed, "rademacher", "drawn")
-        p_adjusted[varies] = inference.exceeded(largest, np.abs(difference / error)[varies])
-        critical = max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
-        p_value = float(np.nanmin(p_adjusted))
-    return Pairs(names, np.where(varies, difference, 0.0), error, p_adjusted, critical, p_value, level)
+        tested = apart.select(varies)
+        statistics, largest = tested.largest_t(draws, seed)
+        error[varies], degrees[varies] = tested.std_error, tested.degrees_of_freedom
+        p_adjusted[varies] = inference.exceeded(largest, statistics)
+        normal = max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
+        critical[varies] = same_tail(normal, tested.degrees_of_freedom)
+    p_value = float(np.nanmin(p_adjusted)) if varies.any() else np.nan
+    effect = np.where(varies, apart.effect, 0.0)
+    return Pairs(names, effect, error, degrees, p_adjusted, critical, p_value, level)
 
 
 def on_long_change(

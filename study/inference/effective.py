@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,8 +112,10 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
     what = f"{fit.design}: {treated} treated and {compared} comparison clusters carry {headline.terms[0]}"
     if not headline.leave_out.estimable[0]:
+        if treated == compared == 0:
+            return f"{fit.design}: the outcome leaves {headline.terms[0]} no variation, so it has no standard error."
         if min(treated, compared) >= 2:
-            what = f"{fit.design}: some effects in {headline.terms[0]} rest on one treated cluster"
+            what = f"{fit.design}: in {headline.terms[0]} {_resting_on_one(fit)} one treated cluster"
         return (
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
             "event times with horizon=."
@@ -122,4 +125,19 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     return (
         f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level, so use "
         "study.randomization over event dates."
+    )
+
+
+def _resting_on_one(fit: Estimate) -> str:
+    """Say which effects of an average have no sampling variance."""
+    path, question = fit.by_event_time, fit.sample.question
+    last = math.inf if question.horizon is None else question.horizon
+    within = ~path.pre & (path.event_time <= last)
+    alone = path.event_time[within & ~(path.leave_out.estimable | path.reference)]
+    if not len(alone):
+        return "some effects rest on"
+    times = ", ".join(f"{e:g}" for e in alone)
+    return (
+        f"the effect{'s' if len(alone) > 1 else ''} at event time{'s' if len(alone) > 1 else ''} {times} "
+        + ("rest on" if len(alone) > 1 else "rests on")
     )

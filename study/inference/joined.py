@@ -39,6 +39,11 @@ def joint(*estimates: Estimate) -> Joint:
     )
 
 
+def terms_of(fit: Estimate) -> Joint:
+    """Return all terms of one estimate, also those that do not vary, with their joint sampling distribution."""
+    return stack(fit.terms, [fit.effect], [fit.errors.dense()], *_units([fit]))
+
+
 def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
     """Stack averages of one term on the union of their samples' units.
 

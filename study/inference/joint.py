@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.distributions import normal_score
 from study.inference.covariance import Wald, wald
 from study.inference.jackknife import covariance_degrees
+from study.inference.multipliers import largest_draws
 from study.influence import Influence
 from study.panel import FloatArray
 
@@ -78,6 +80,14 @@ class Joint:
         """Return every effect less the first one."""
         against_first = np.vstack([-np.ones(len(self.names) - 1), np.eye(len(self.names) - 1)])
         return self.combined([f"{name} - {self.names[0]}" for name in self.names[1:]], against_first)
+
+    def largest_t(self, draws: int, seed: int) -> tuple[FloatArray, FloatArray]:
+        """Return each effect's absolute t on the normal scale, shape (K,), and the largest one of each draw, (draws,).
+
+        The draws are normal with the covariance of the effects, of which none is zero by construction.
+        """
+        statistics = normal_score(self.effect / self.std_error, self.degrees_of_freedom)
+        return statistics, largest_draws(self.sums, draws, seed)
 
     def test(self) -> Wald:
         """Test that all effects are zero."""

@@ -228,7 +228,9 @@ def _one_value(cell: Any) -> Any:
     """Return what is one number or label, or the text of what is not; a number that is too large is infinite."""
     import pandas as pd
 
-    if isinstance(cell, complex | np.complexfloating):
+    if isinstance(cell, np.bool_ | np.number):  # numpy's do not compare with integers beyond its own
+        cell = cell.item()
+    if isinstance(cell, complex):
         return cell.real if cell.imag == 0 else str(cell)
     if isinstance(cell, int) and abs(cell) > LARGEST_NUMBER:
         return np.inf if cell > 0 else -np.inf

@@ -28,7 +28,7 @@ import pandas as pd
 import study
 from study import Panel, Question, working
 from study.learners.trees import ONE_THREAD, TREES
-from study.plan import read_plan
+from study.paper.plan import read_plan
 
 PLAN = Path(__file__).resolve().parent.parent / "paper" / "study.toml"
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (

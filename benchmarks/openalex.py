@@ -26,7 +26,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from study.sources.openalex_works import aggregate
+from study.data.sources.openalex_works import aggregate
 
 SEED = 20261124
 GROUPS = 20

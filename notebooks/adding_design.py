@@ -47,7 +47,7 @@ from pathlib import Path
 import numpy as np
 
 import study
-from study.table_command import of_panel
+from study.commands.table_command import of_panel
 
 CODE = '''
 """The change in the year of the event, less that of never-treated units."""

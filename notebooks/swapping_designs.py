@@ -26,8 +26,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import study
-from study import run as running
-from study.plan import read_plan
+from study.paper import run as running
+from study.paper.plan import read_plan
 from study.report.comparison import as_tables
 
 panel = study.load_panel("cvpr")

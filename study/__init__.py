@@ -10,47 +10,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study import diagnostics, gains
-    from study.comparison import Comparison, compare
+    from study import diagnostics, heterogeneity
+    from study.inference.comparison import Comparison, compare
     from study.designs import Design, all_designs, design, estimate
-    from study.errors import DataError, OutputError, QuestionError, StudyError
-    from study.estimand import Estimand
-    from study.estimates import Estimate
+    from study.core.errors import DataError, OutputError, QuestionError, StudyError
+    from study.estimates.estimand import Estimand
+    from study.estimates.estimate import Estimate
     from study.inference import adjusted_p_values
     from study.inference.joined import joint
     from study.inference.leave_out import cr3, leave_one_cluster_out
     from study.inference.permuted import randomization
     from study.inference.wild import wild_bootstrap
-    from study.panel import Panel, load_panel
-    from study.question import Question, Sample
-    from study.work import working
+    from study.panel.panel import Panel, load_panel
+    from study.panel.question import Question, Sample
+    from study.core.work import working
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Comparison": "study.comparison",
-    "DataError": "study.errors",
+    "Comparison": "study.inference.comparison",
+    "DataError": "study.core.errors",
     "Design": "study.designs",
-    "Estimand": "study.estimand",
-    "Estimate": "study.estimates",
-    "OutputError": "study.errors",
-    "Panel": "study.panel",
-    "Question": "study.question",
-    "QuestionError": "study.errors",
-    "Sample": "study.question",
-    "StudyError": "study.errors",
+    "Estimand": "study.estimates.estimand",
+    "Estimate": "study.estimates.estimate",
+    "OutputError": "study.core.errors",
+    "Panel": "study.panel.panel",
+    "Question": "study.panel.question",
+    "QuestionError": "study.core.errors",
+    "Sample": "study.panel.question",
+    "StudyError": "study.core.errors",
     "adjusted_p_values": "study.inference",
     "all_designs": "study.designs",
-    "compare": "study.comparison",
+    "compare": "study.inference.comparison",
     "cr3": "study.inference.leave_out",
     "design": "study.designs",
     "estimate": "study.designs",
     "joint": "study.inference.joined",
     "leave_one_cluster_out": "study.inference.leave_out",
-    "load_panel": "study.panel",
+    "load_panel": "study.panel.panel",
     "randomization": "study.inference.permuted",
     "wild_bootstrap": "study.inference.wild",
-    "working": "study.work",
+    "working": "study.core.work",
 }
 
 _ROOMS = ("diagnostics", "gains")

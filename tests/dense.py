@@ -8,7 +8,7 @@ import numpy as np
 import statsmodels.api as sm
 from numpy.typing import NDArray
 
-from study.question import Sample
+from study.panel.question import Sample
 
 FloatArray = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from study import Panel, Question
-from study.question import Sample
+from study.panel.question import Sample
 
 PERIODS = np.arange(1, 5)
 GAIN = 3.0

@@ -133,7 +133,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "paper"
         run = ["run", "--output", str(fresh), "--cache", str(Path(scratch) / "cache")]
-        command = [sys.executable, "-c", "from study.cli import main; main()", *run]
+        command = [sys.executable, "-c", "from study.commands.cli import main; main()", *run]
         subprocess.run(command, cwd=ROOT, env=found["oldest"], check=True)
         apart = [
             name

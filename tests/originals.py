@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from study.sources import universities
-from study.sources.paperlists import known_files
+from study.data.sources import universities
+from study.data.sources.paperlists import known_files
 
 OLD_HEADER = ["Rank", "Site", "Manufacturer", "Computer", "Country", "Year", "RMax", "Segment"]
 NEW_HEADER = [

@@ -8,7 +8,7 @@ import dense
 import numpy as np
 from numpy.typing import NDArray
 
-from study.question import Sample
+from study.panel.question import Sample
 
 FloatArray = NDArray[np.float64]
 

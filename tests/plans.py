@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study import run as running
+from study.paper import run as running
 
 ROOT = Path(__file__).parents[1]
 PANEL = ROOT / "tests/golden/panels/sim_small.csv"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study import Estimate, Panel
-from study.question import Sample
+from study.panel.question import Sample
 
 PERIODS = np.arange(1, 9)
 COHORTS = (4, 6, 7)

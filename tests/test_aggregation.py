@@ -10,7 +10,7 @@ import simulated
 from scipy import stats
 
 from study import Estimate, Question, QuestionError, estimate
-from study.question import AVERAGES
+from study.panel.question import AVERAGES
 
 
 @pytest.fixture(scope="module")

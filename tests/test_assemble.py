@@ -13,15 +13,15 @@ import test_nsf
 import test_osg
 from originals import NAMED, write_all, write_universities
 
-from study.assemble.build import assemble
-from study.countries import countries
-from study.errors import DataError
-from study.institutions import Hit, Matcher, load
-from study.institutions.credit import decisions, match_sites
-from study.panel import load_panel
-from study.shipped import shipped
-from study.sources import paperlists, universities
-from study.sources.provenance import SOURCES
+from study.data.assemble.build import assemble
+from study.data.countries import countries
+from study.core.errors import DataError
+from study.data.institutions import Hit, Matcher, load
+from study.data.institutions.credit import decisions, match_sites
+from study.panel.panel import load_panel
+from study.panel.shipped import shipped
+from study.data.sources import paperlists, universities
+from study.data.sources.provenance import SOURCES
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.assemble import fields, panels, papers, top500
-from study.assemble.venues import DEADLINES, PANELS, PanelSpec, edition, first_year
-from study.errors import DataError
-from study.institutions import Entity
-from study.institutions.credit import Signed, count_authors
-from study.sources.paperlists import FILES
+from study.data.assemble import fields, panels, papers, top500
+from study.data.assemble.venues import DEADLINES, PANELS, PanelSpec, edition, first_year
+from study.core.errors import DataError
+from study.data.institutions import Entity
+from study.data.institutions.credit import Signed, count_authors
+from study.data.sources.paperlists import FILES
 
 OLD, NEW = Entity("Old University", "university", "US"), Entity("New University", "university", "GB")
 CVPR = next(spec for spec in PANELS if spec.name == "cvpr")

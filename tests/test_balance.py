@@ -16,8 +16,8 @@ from study.designs import find_design
 from study.diagnostics.balance import Balance, balance, cohort_groups, outcome_variables
 from study.diagnostics.contrasts import Side, contrast
 from study.diagnostics.overlap import Overlap, overlap
-from study.errors import QuestionError
-from study.question import Sample
+from study.core.errors import QuestionError
+from study.panel.question import Sample
 
 ASKED = Question(outcome="y", event="event", covariates=("x1", "x2"))
 CASES: list[dict[str, Any]] = [

@@ -10,9 +10,10 @@ import pytest
 import simulated
 import statsmodels.api as sm
 
-from study import Panel, Question, QuestionError, estimate, two_by_two
+from study import Panel, Question, QuestionError, estimate
+from study.core import two_by_two
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 
 def by_loops(sample: Sample, method: str) -> dict[tuple[float, float], float]:

@@ -10,21 +10,21 @@ import pandas as pd
 import pytest
 from plans import PANEL, PLAN, ROOT
 
-from study import options, paper_commands, table_command
-from study.cli import app
-from study.errors import DataError, OutputError, QuestionError
-from study.exhibits.exhibit import Exhibited, Source, Traced
-from study.question import Question
+from study.commands import options, paper_commands, table_command
+from study.commands.cli import app
+from study.core.errors import DataError, OutputError, QuestionError
+from study.paper.exhibits.exhibit import Exhibited, Source, Traced
+from study.panel.question import Question
 from study.report import compile as compiling
-from study.report import numbers
-from study.work import here
+from study.paper import numbers
+from study.core.work import here
 
 HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels")
 
 
 def command(*arguments, cwd, **options):
     return subprocess.run(
-        [sys.executable, "-c", "from study.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from study.commands.cli import main; main()", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -37,7 +37,7 @@ def command(*arguments, cwd, **options):
 def test_help_and_designs_import_nothing_heavy(arguments, tmp_path):
     program = (
         f"import sys; sys.argv = ['study', *{arguments!r}]\n"
-        "from study.cli import main\n"
+        "from study.commands.cli import main\n"
         "try:\n    main()\nfinally:\n"
         f"    print('HEAVY', [m for m in {HEAVY!r} + ('pandas',) if m in sys.modules])"
     )

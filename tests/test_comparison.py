@@ -16,8 +16,8 @@ from scipy import stats
 from tex import assert_compiles_alone, needs_tex
 
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
-from study.agreement import agreement_of
-from study.influence import Influence
+from study.inference.agreement import agreement_of
+from study.core.influence import Influence
 from study.report.comparison import comparison_tables, comparison_text
 
 QUESTION = Question("y", "event", horizon=2)
@@ -303,7 +303,7 @@ def test_a_mistake_in_what_is_asked_is_one_clear_line(arguments: dict[str, objec
 
 
 def study(*arguments: object, cwd: object) -> subprocess.CompletedProcess[str]:
-    program = "from study.cli import main; main()"
+    program = "from study.commands.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         cwd=cwd,

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from study.countries import countries, region, subregion
-from study.errors import DataError
+from study.data.countries import countries, region, subregion
+from study.core.errors import DataError
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import study.fits as module
+import study.learners.fits as module
 from study import QuestionError, working
-from study.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
+from study.learners.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
 from study.learners import refuse_unfit
-from study.panel_rows import period_effects, unit_and_period_effects, unit_means
+from study.designs.panel_rows import period_effects, unit_and_period_effects, unit_means
 
 EXACT = 1e-9
 NEAREST = KNeighborsRegressor(1)

@@ -14,13 +14,13 @@ import pytest
 from plans import PANEL, PLAN
 
 from study import QuestionError
-from study import run as running
-from study.diagnose import SECTIONS, Verdict, diagnose
+from study.paper import run as running
+from study.diagnostics.diagnose import SECTIONS, Verdict, diagnose
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.uncertainty import Uncertainty
-from study.plan import read_plan
-from study.report.verdict import conclusion, details, verdict_text
+from study.paper.plan import read_plan
+from study.paper.verdict import conclusion, details, verdict_text
 
 EXTRA = f"""
 [diagnose.placebos.other]
@@ -179,7 +179,7 @@ def test_the_command_prints_the_page_and_writes_the_files(tmp_path: Path) -> Non
     command = [
         sys.executable,
         "-c",
-        "from study.cli import main; main()",
+        "from study.commands.cli import main; main()",
         "diagnose",
         "sim1",
         "--plan",

@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 import study
 from study import Panel, Question, QuestionError, estimate
-from study.cross_fitting import draw_folds
+from study.learners.cross_fitting import draw_folds
 from study.designs import find_design
 from study.designs.dml_did import nuisances
 
@@ -506,7 +506,7 @@ def test_small_cohorts_can_be_left_out_by_the_question():
     ],
 )
 def test_bad_input_is_refused_before_fitting(change, fields, options, message, monkeypatch):
-    monkeypatch.setattr(sys.modules["study.nuisances"], "cross_fit", None)
+    monkeypatch.setattr(sys.modules["study.learners.nuisances"], "cross_fit", None)
     cohorts = (4,) if "min_cohort_size" in fields else simulated.COHORTS
     panel = simulated.panel(n=110, cohorts=cohorts)
     with pytest.raises(QuestionError, match=message) as error:

@@ -16,13 +16,13 @@ from scipy import stats
 
 import study
 from study import Panel, Question, QuestionError, estimate
-from study.cross_fitting import deal
+from study.learners.cross_fitting import deal
 from study.designs import Assumes, Handles, all_designs, find_design
 from study.inference.weak_instrument import anderson_rubin, first_stage, in_words
-from study.plan import read_plan
-from study.report.record import record
-from study.report.verdict import ASSUMED
-from study.results import answer
+from study.paper.plan import read_plan
+from study.paper.record import record
+from study.paper.verdict import ASSUMED
+from study.paper.results import answer
 
 EXACT = 1e-9
 FOLDS = 5
@@ -404,7 +404,7 @@ def test_the_commands_read_the_instrument_from_a_file(tmp_path, command, argumen
     import pandas as pd
     from typer.testing import CliRunner
 
-    from study.cli import app
+    from study.commands.cli import app
 
     source = panel(n=40)
     table = pd.DataFrame(

@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.cross_fitting import deal
+from study.learners.cross_fitting import deal
 from study.designs import estimate
-from study.errors import QuestionError
+from study.core.errors import QuestionError
 from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary
 from study.learners.problem import SINGLE_PRECISION
 from study.learners.trees import ONE_THREAD, TREES
-from study.panel import Panel
-from study.panel_rows import changes
-from study.question import Question
+from study.panel.panel import Panel
+from study.designs.panel_rows import changes
+from study.panel.question import Question
 
 LEARNERS = ("lasso", "lightgbm")
 EXACT = 1e-9
@@ -299,7 +299,7 @@ def test_same_seed_same_numbers_and_the_global_seed_is_not_touched(learner):
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_repetitions_are_averaged_with_their_influence(learner, monkeypatch):
-    import study.cross_fitting as module
+    import study.learners.cross_fitting as module
 
     source, question = panel(long_table()), ask("first", "x1")
     both = estimate(source, question, "dml_panel", learner=learner, repetitions=2)

@@ -13,8 +13,8 @@ from sklearn.linear_model import LinearRegression
 from test_dml_panel import EXACT, FOLDS, ask, long_table, panel
 
 from study import QuestionError, estimate
-from study.cross_fitting import deal, draw_folds
-from study.panel_rows import levels, transformed
+from study.learners.cross_fitting import deal, draw_folds
+from study.designs.panel_rows import levels, transformed
 
 APPROACHES = ("first_differences", "within", "correlated_random_effects")
 THEIRS = {
@@ -219,7 +219,7 @@ def of_single_draws(source, question, design, **options):
     """Return the headline of each draw of the folds alone, by the design with the others left out."""
     from unittest import mock
 
-    import study.cross_fitting as module
+    import study.learners.cross_fitting as module
 
     drawn = []
     with mock.patch.object(module, "deal", lambda *a: drawn.append(deal(*a)) or drawn[-1]):

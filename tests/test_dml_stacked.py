@@ -17,10 +17,10 @@ from scipy import stats
 import study
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs.dml_stacked import nuisances
-from study.distributions import normal_score
-from study.nuisances import Nuisances
-from study.question import Sample
-from study.scores import splits
+from study.core.distributions import normal_score
+from study.learners.nuisances import Nuisances
+from study.panel.question import Sample
+from study.learners.scores import splits
 
 EXACT = 1e-9
 LINEAR = {"learner": "linear", "propensity": "linear"}

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from servers import Answer, Server
 
-from study.errors import DataError
-from study.sources import epoch
-from study.sources.fetching import Fetcher
+from study.core.errors import DataError
+from study.data.sources import epoch
+from study.data.sources.fetching import Fetcher
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(

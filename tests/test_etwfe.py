@@ -12,7 +12,7 @@ import simulated
 
 from study import Question, QuestionError, estimate
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 etwfe = find_design("etwfe")
 ASKED: list[dict[str, Any]] = [

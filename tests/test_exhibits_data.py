@@ -16,17 +16,17 @@ from matplotlib.text import Text
 from plans import PLAN, ROOT
 
 import study
-from study import run as running
+from study.paper import run as running
 from study.designs import Estimand, find_design
-from study.exhibits import balance as balancing
-from study.exhibits import event_studies, raw_means, timing
-from study.exhibits import scales as scaling
-from study.exhibits.exhibit import Setting
-from study.plan import Event, read_plan
-from study.report import canvas, figures
+from study.paper.exhibits import balance as balancing
+from study.paper.exhibits import event_studies, raw_means, timing
+from study.paper.exhibits import scales as scaling
+from study.paper.exhibits.exhibit import Setting
+from study.paper.plan import Event, read_plan
+from study.figures import canvas, paths as figures
 from study.report.latex import macro_name
-from study.report.numbers import collected
-from study.results import answer
+from study.paper.numbers import collected
+from study.paper.results import answer
 
 NAMES = ("timing", "raw_means", "balance", "event_studies", "scales")
 MADE = {
@@ -349,7 +349,7 @@ def test_numbers_have_the_exhibits_name_in_front_and_a_whole_source(paper, made)
 def test_commands_of_numbers_show_the_number(paper, made):
     from typer.testing import CliRunner
 
-    from study.cli import app
+    from study.commands.cli import app
 
     number = next(n for n in made["scales"].numbers if n.name == "ScalesPapersLogOne")
     shown = CliRunner().invoke(app, shlex.split(number.source.command)[1:], env={"COLUMNS": "200"})

@@ -11,28 +11,28 @@ import simulated
 from plans import PANEL, PLAN, ROOT
 
 import study
-from study import diagnose
+from study.diagnostics import diagnose
 from study.designs import find_design
 from study.diagnostics.uncertainty import Uncertainty
-from study.exhibits import heterogeneity as who_gains
-from study.exhibits import learners as by_learner
-from study.exhibits import verdicts as shared
-from study.exhibits.exhibit import Exhibited, Setting
-from study.exhibits.heterogeneity import heterogeneity
-from study.exhibits.inference import inference
-from study.exhibits.learners import learners
-from study.exhibits.leave_one_out import leave_one_out, short
-from study.exhibits.placebos import placebos
-from study.exhibits.specifications import specifications
-from study.exhibits.verdicts import NO, NO_TEST, YES, verdicts
-from study.exhibits.violations import bias, violated, violations
-from study.plan import Plan, read_plan
+from study.paper.exhibits import heterogeneity as who_gains
+from study.paper.exhibits import learners as by_learner
+from study.paper.exhibits import verdicts as shared
+from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.exhibits.heterogeneity import heterogeneity
+from study.paper.exhibits.inference import inference
+from study.paper.exhibits.learners import learners
+from study.paper.exhibits.leave_one_out import leave_one_out, short
+from study.paper.exhibits.placebos import placebos
+from study.paper.exhibits.specifications import specifications
+from study.paper.exhibits.verdicts import NO, NO_TEST, YES, verdicts
+from study.paper.exhibits.violations import bias, violated, violations
+from study.paper.plan import Plan, read_plan
 from study.report.notes import REFUSED
-from study.report.numbers import collected
+from study.paper.numbers import collected
 from study.report.table import Line, Number, Table
-from study.report.verdict import conclusion
-from study.results import answer
-from study.run import load, other_panels
+from study.paper.verdict import conclusion
+from study.paper.results import answer
+from study.paper.run import load, other_panels
 
 EXTRA = f"""
 [diagnose]
@@ -342,10 +342,10 @@ def test_groups_that_gain_are_those_of_the_scores_asked_directly(
     plan = replace(setting.plan, question=setting.plan.question | {"covariates": ["x1"]}, placebos={})
     shown = heterogeneity(Setting(plan, panel, {}))
     question = study.Question("count", "first_treated", covariates=("x1",), horizon=3)
-    scores = study.gains.score(
+    scores = study.heterogeneity.score(
         question.sample(panel), learner="linear", groups=("cluster",), repetitions=2, seed=plan.seed
     )
-    groups = study.gains.effects_by_group(
+    groups = study.heterogeneity.effects_by_group(
         scores, "cluster", level=plan.level, draws=plan.band_draws, seed=plan.seed
     )
     found = {label: line for (title, label), line in lines(shown.tables[0]).items() if "cluster" in title}

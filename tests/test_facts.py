@@ -11,36 +11,17 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from study.assemble import facts as assembled
-from study.cli import app
-from study.errors import DataError, QuestionError
-from study.exhibits import facts as exhibited
-from study.exhibits.exhibit import Exhibited, Setting
-from study.facts import (
-    NOT_RECOMPUTED,
-    PUBLISHED,
-    Data,
-    Difference,
-    Years,
-    by_class,
-    by_period,
-    definition,
-    doubling_time,
-    large_scale,
-    load,
-    load_models,
-    of_vintage,
-    recomputed,
-    releases,
-    shares,
-    topics,
-    vintages,
-)
-from study.facts import tables as made
-from study.report.numbers import collected
-from study.schema.catalogue import TYPES
-from study.shipped import shipped
-from study.sources import epoch
+from study.data.assemble import facts as assembled
+from study.commands.cli import app
+from study.core.errors import DataError, QuestionError
+from study.paper.exhibits import facts as exhibited
+from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.facts import NOT_RECOMPUTED, PUBLISHED, Data, Difference, Years, by_class, by_period, definition, doubling_time, large_scale, load, load_models, of_vintage, recomputed, releases, shares, topics, vintages
+from study.paper.facts import tables as made
+from study.paper.numbers import collected
+from study.data.catalogue import TYPES
+from study.panel.shipped import shipped
+from study.data.sources import epoch
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(

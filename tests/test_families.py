@@ -11,12 +11,12 @@ import simulated
 from scipy import stats
 
 from study import Estimate, Panel, Question, QuestionError, compare, estimate
-from study.distributions import normal_score
+from study.core.distributions import normal_score
 from study.inference import adjusted_p_values, largest_draws
 from study.inference.families import holm, romano_wolf
 from study.inference.jackknife import covariance_degrees
 from study.inference.multipliers import statistic_draws
-from study.influence import Influence
+from study.core.influence import Influence
 from study.report.comparison import comparison_tables, comparison_text
 
 QUESTION = Question("y", "event", horizon=2)

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import pytest
 from servers import Answer, Request, Server, as_json
 
-from study import sources
-from study.cache import cache_folder
-from study.errors import DataError, OutputError, QuestionError
-from study.sources import checksums, fetching
-from study.sources.fetching import CHUNK, Fetcher
+from study.data import sources
+from study.core.cache import cache_folder
+from study.core.errors import DataError, OutputError, QuestionError
+from study.data.sources import checksums, fetching
+from study.data.sources.fetching import CHUNK, Fetcher
 
 CONTENT = bytes(range(251)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

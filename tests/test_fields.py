@@ -11,15 +11,15 @@ import pytest
 from plans import ROOT
 
 from study import Panel, Question, QuestionError, estimate, load_panel
-from study.exhibits.fields import fields_exhibit
-from study.fields.answers import answer, outcomes_of
-from study.fields.cells import cells_of
-from study.fields.contrasts import regression_contrasts, synthetic_contrasts
-from study.fields.dealing import ways
-from study.fields.exact import detectable, linear_set, p_value, power, searched_set
-from study.fields.plan import FieldsPlan, Line, read_fields
-from study.fields.tables import interval_text
-from study.plan import read_plan
+from study.paper.exhibits.fields import fields_exhibit
+from study.paper.fields.answers import answer, outcomes_of
+from study.paper.fields.cells import cells_of
+from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
+from study.paper.fields.dealing import ways
+from study.paper.fields.exact import detectable, linear_set, p_value, power, searched_set
+from study.paper.fields.plan import FieldsPlan, Line, read_fields
+from study.paper.fields.tables import interval_text
+from study.paper.plan import read_plan
 
 PLAN = read_plan(ROOT / "paper/study.toml").fields
 PANELS = {name: load_panel(name) for name in ("fields", "areas")}
@@ -248,7 +248,7 @@ def test_the_verdict_is_no_change_where_the_main_line_does_not_reject() -> None:
 def content() -> dict[str, object]:
     import tomllib
 
-    from study.shipped import shipped
+    from study.panel.shipped import shipped
 
     return tomllib.loads(shipped("paper", "study.toml").read_text(encoding="utf-8"))["fields"]
 

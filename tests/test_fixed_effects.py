@@ -8,8 +8,8 @@ import dense
 import numpy as np
 import pytest
 
-from study.errors import QuestionError
-from study.fixed_effects import Terms, by_feature, period_effects, refuse_unidentified, regress
+from study.core.errors import QuestionError
+from study.core.fixed_effects import Terms, by_feature, period_effects, refuse_unidentified, regress
 
 N, T, G, K = 50, 6, 3, 3
 

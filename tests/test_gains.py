@@ -12,11 +12,11 @@ import simulated
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from study import Question, QuestionError, gains, working
-from study.gains.grouping import grouping
-from study.gains.pairs import all_pairs, on_long_change
-from study.gains.scored import NEAREST
-from study.scores import splits
+from study import Question, QuestionError, heterogeneity, working
+from study.heterogeneity.grouping import grouping
+from study.heterogeneity.pairs import all_pairs, on_long_change
+from study.heterogeneity.scored import NEAREST
+from study.learners.scores import splits
 
 EXACT = 1e-9
 DRAWS = 999
@@ -46,7 +46,7 @@ def brute_scores(scores: gains.Scores) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_scores_are_those_of_a_loop_over_units_and_folds() -> None:
-    scores = gains.score(gaining.sample(n=120), **LINEAR)
+    scores = heterogeneity.score(gaining.sample(n=120), **LINEAR)
     every, on_treated = brute_scores(scores)
     np.testing.assert_allclose(scores.effects, every, atol=1e-7)
     np.testing.assert_allclose(scores.on_treated, on_treated, atol=1e-7)
@@ -54,8 +54,8 @@ def test_scores_are_those_of_a_loop_over_units_and_folds() -> None:
 
 @pytest.mark.parametrize("of", ["treated", "all"])
 def test_group_effects_are_means_of_scores_and_their_errors_are_clustered_sums(of: str) -> None:
-    scores = gains.score(gaining.sample(n=200, cluster="state"), **LINEAR)
-    found = gains.effects_by_group(scores, "large", of=of, draws=DRAWS)
+    scores = heterogeneity.score(gaining.sample(n=200, cluster="state"), **LINEAR)
+    found = heterogeneity.effects_by_group(scores, "large", of=of, draws=DRAWS)
     label, treated = scores.sample.attributes["large"], scores.rows.treated
     for k, name in enumerate(found.fit.terms):
         rows = label == name
@@ -104,8 +104,8 @@ class TwinPropensity(ClassifierMixin, Twin):
 def test_the_doubly_robust_learner_of_econml_on_groups_has_our_group_means() -> None:
     from econml.dr import LinearDRLearner
 
-    scores = gains.score(gaining.sample(n=240), learner="linear", repetitions=1)
-    found = gains.effects_by_group(scores, "large", of="all", draws=DRAWS)
+    scores = heterogeneity.score(gaining.sample(n=240), learner="linear", repetitions=1)
+    found = heterogeneity.effects_by_group(scores, "large", of="all", draws=DRAWS)
     dummies = (scores.groups("large").member[:, None] == [0, 1]).astype(float)
     model = LinearDRLearner(
         model_propensity=TwinPropensity(),
@@ -124,8 +124,8 @@ def test_the_doubly_robust_learner_of_econml_on_groups_has_our_group_means() -> 
 
 @pytest.mark.parametrize("of", ["treated", "all"])
 def test_where_only_large_units_gain_the_groups_cover_the_truth_and_are_told_apart(of: str) -> None:
-    scores = gains.score(gaining.sample(n=500, seed=1), **LINEAR)
-    found = gains.effects_by_group(scores, "large", of=of, draws=DRAWS)
+    scores = heterogeneity.score(gaining.sample(n=500, seed=1), **LINEAR)
+    found = heterogeneity.effects_by_group(scores, "large", of=of, draws=DRAWS)
     assert found.apart
     assert found.equal is not None
     assert found.equal.p_value < 1e-6
@@ -138,10 +138,10 @@ def test_where_only_large_units_gain_the_groups_cover_the_truth_and_are_told_apa
 def test_where_all_gain_alike_groups_are_seldom_told_apart_and_errors_are_of_the_size_that_is_said() -> None:
     rejected, standardised = 0, []
     for seed in range(16):
-        scores = gains.score(
+        scores = heterogeneity.score(
             gaining.sample(n=200, seed=seed, only_large=False), learner="linear", repetitions=1
         )
-        found = gains.effects_by_group(scores, "side", draws=199)
+        found = heterogeneity.effects_by_group(scores, "side", draws=199)
         rejected += found.apart
         standardised.append((found.fit.effect - gaining.GAIN / 2) / found.fit.std_error)
     assert rejected <= 4  # a 5% test rejects more often in one of a thousand sets of sixteen
@@ -155,8 +155,8 @@ def test_constants_of_units_and_periods_change_no_effect_and_the_scale_of_the_ou
     moved = y + rng.normal(size=(len(y), 1)) + rng.normal(size=4)
     question = Question("y", "event", covariates=("other", "size"))
     base, shifted, scaled = (
-        gains.effects_by_group(
-            gains.score(question.sample(replace(made, outcomes={"y": values})), **LINEAR), "large", draws=99
+        heterogeneity.effects_by_group(
+            heterogeneity.score(question.sample(replace(made, outcomes={"y": values})), **LINEAR), "large", draws=99
         ).fit
         for values in (y, moved, 7 * y)
     )
@@ -167,11 +167,11 @@ def test_constants_of_units_and_periods_change_no_effect_and_the_scale_of_the_ou
 
 def test_a_proportional_effect_is_the_effect_over_the_mean_that_the_treated_would_have_had() -> None:
     fits = [
-        gains.effects_by_group(gains.score(gaining.sample(scale=scale), **LINEAR), "large", draws=99).fit
+        heterogeneity.effects_by_group(heterogeneity.score(gaining.sample(scale=scale), **LINEAR), "large", draws=99).fit
         for scale in ("level", "proportional")
     ]
     assert fits[0].untreated_mean is not None
-    scores = gains.score(gaining.sample(), **LINEAR)
+    scores = heterogeneity.score(gaining.sample(), **LINEAR)
     rows = (scores.sample.attributes["large"] == "large") & (scores.rows.treated == 1)
     at_end = scores.rows.at_end[rows].mean()
     expected = fits[0].effect[0] / (at_end - fits[0].effect[0])
@@ -197,8 +197,8 @@ def simulated_sample():
 
 
 def test_groups_with_few_treated_units_are_named_and_have_no_effect() -> None:
-    scores = gains.score(gaining.sample(), groups=("rare",), **LINEAR)
-    found = gains.effects_by_group(scores, "rare", draws=99)
+    scores = heterogeneity.score(gaining.sample(), groups=("rare",), **LINEAR)
+    found = heterogeneity.effects_by_group(scores, "rare", draws=99)
     assert found.fit.terms == ("many",)
     assert found.left_out[0][:2] == ("few", 6)
     assert any("few (" in sentence for sentence in found.sentences)
@@ -230,9 +230,9 @@ def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
     tables = []
     for jobs in (1, 2):
         with working(jobs=jobs):
-            scores = gains.score(gaining.sample(n=120), learner="lightgbm", repetitions=1, folds=2)
-            made = gains.effects_by_group(scores, "large", draws=99), gains.policy(scores, 15, draws=99)
-            tables.append([found.tidy() for found in made] + [gains.forest(scores, trees=40).tidy()])
+            scores = heterogeneity.score(gaining.sample(n=120), learner="lightgbm", repetitions=1, folds=2)
+            made = heterogeneity.effects_by_group(scores, "large", draws=99), heterogeneity.policy(scores, 15, draws=99)
+            tables.append([found.tidy() for found in made] + [heterogeneity.forest(scores, trees=40).tidy()])
     for first, second in zip(*tables, strict=True):
         assert first.equals(second)
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002 (the global generator is what is tested)
@@ -250,7 +250,7 @@ def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
 )
 def test_impossible_options_are_refused_in_one_line(options: dict, said: str) -> None:
     with pytest.raises(QuestionError) as error:
-        gains.score(gaining.sample(n=100), **options)
+        heterogeneity.score(gaining.sample(n=100), **options)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -271,7 +271,7 @@ def test_samples_that_say_nothing_of_who_gains_are_refused(drawn, said: str, mon
     made = gaining.panel
     monkeypatch.setattr(gaining, "panel", lambda *a, **k: with_weight(made(*a, **k)))
     with pytest.raises(QuestionError, match=said):
-        gains.score(drawn())
+        heterogeneity.score(drawn())
 
 
 def with_weight(made):
@@ -289,12 +289,12 @@ def with_weight(made):
     ],
 )
 def test_impossible_groups_are_refused_in_one_line(options: dict, said: str) -> None:
-    scores = gains.score(gaining.sample(n=100), learner="linear", repetitions=1)
+    scores = heterogeneity.score(gaining.sample(n=100), learner="linear", repetitions=1)
     with pytest.raises(QuestionError, match=said):
-        gains.effects_by_group(scores, **options)
+        heterogeneity.effects_by_group(scores, **options)
 
 
 def test_an_effect_on_all_units_has_no_proportional_scale() -> None:
-    scores = gains.score(gaining.sample(n=100, scale="proportional"), learner="linear", repetitions=1)
+    scores = heterogeneity.score(gaining.sample(n=100, scale="proportional"), learner="linear", repetitions=1)
     with pytest.raises(QuestionError, match="no mean without treatment to divide by"):
-        gains.effects_by_group(scores, "large", of="all")
+        heterogeneity.effects_by_group(scores, "large", of="all")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from study import Question, QuestionError, gains
-from study.gains.given import GivenOutcome, GivenPropensity, controls
-from study.gains.rules import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
-from study.gains.scored import NEAREST, Scores
+from study import Question, QuestionError, heterogeneity
+from study.heterogeneity.given import GivenOutcome, GivenPropensity, controls
+from study.heterogeneity.rules import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
+from study.heterogeneity.scored import NEAREST, Scores
 
 EXACT = 1e-9
 DRAWS = 999
@@ -20,7 +20,7 @@ LINEAR = {"learner": "linear", "repetitions": 1}
 
 
 def scored(*, only_large: bool = True, n: int = 600, seed: int = 0, **asks: object) -> Scores:
-    return gains.score(gaining.sample(n=n, seed=seed, only_large=only_large, **asks), **LINEAR)
+    return heterogeneity.score(gaining.sample(n=n, seed=seed, only_large=only_large, **asks), **LINEAR)
 
 
 def test_grants_go_by_priority_and_equal_units_have_equal_chances() -> None:
@@ -42,7 +42,7 @@ def test_no_more_grants_are_given_than_there_are(budget: int) -> None:
 
 def test_values_are_means_of_scores_of_those_chosen_and_errors_are_clustered_sums() -> None:
     scores = scored(n=200, cluster="state")
-    found = gains.policy(scores, 30, draws=DRAWS)
+    found = heterogeneity.policy(scores, 30, draws=DRAWS)
     psi, g = scores.effects[:, 0], len(np.unique(scores.cluster))
     for k in range(4):
         weight = found.chances[:, k]
@@ -58,7 +58,7 @@ def test_values_are_means_of_scores_of_those_chosen_and_errors_are_clustered_sum
 
 
 def test_where_only_large_units_gain_the_tree_finds_them_and_beats_a_random_allocation() -> None:
-    found = gains.policy(scored(seed=2), 60, draws=DRAWS)
+    found = heterogeneity.policy(scored(seed=2), 60, draws=DRAWS)
     assert set(found.apart_from_random) >= {"policy tree", "largest first", "smallest first"}
     value = dict(zip(found.fit.terms, found.fit.effect, strict=True))
     assert value["policy tree"] > value["at random"] + 0.5
@@ -72,7 +72,7 @@ def test_where_only_large_units_gain_the_tree_finds_them_and_beats_a_random_allo
 def test_where_all_gain_alike_no_rule_is_told_from_random_and_the_page_says_what_was_missed(
     seed: int,
 ) -> None:
-    found = gains.policy(scored(only_large=False, seed=seed), 60, draws=DRAWS)
+    found = heterogeneity.policy(scored(only_large=False, seed=seed), 60, draws=DRAWS)
     assert found.apart_from_random == ()
     assert found.pairs.p_value > 0.05
     table = found.tidy().set_index("rule")
@@ -87,11 +87,11 @@ def test_where_all_gain_alike_no_rule_is_told_from_random_and_the_page_says_what
 def test_a_units_chance_by_the_tree_does_not_depend_on_any_outcome_of_its_fold() -> None:
     made = gaining.panel(n=240)
     question = Question("y", "event", covariates=("other", "size"))
-    first = gains.score(question.sample(made), **LINEAR)
+    first = heterogeneity.score(question.sample(made), **LINEAR)
     inside = first.folds.fold[:, 0] == 1
     y = made.outcomes["y"].copy()
     y[inside] = np.random.default_rng(0).normal(scale=50, size=(inside.sum(), 4))
-    second = gains.score(question.sample(replace(made, outcomes={"y": y})), **LINEAR)
+    second = heterogeneity.score(question.sample(replace(made, outcomes={"y": y})), **LINEAR)
     np.testing.assert_array_equal(first.folds.fold, second.folds.fold)
     before, after = tree_chances(first, 24, 0)[:, 0], tree_chances(second, 24, 0)[:, 0]
     np.testing.assert_array_equal(before[inside], after[inside])
@@ -159,15 +159,15 @@ def test_of_columns_that_order_units_alike_one_is_used() -> None:
 )
 def test_impossible_budgets_and_names_are_refused_in_one_line(options: dict, said: str) -> None:
     with pytest.raises(QuestionError, match=said):
-        gains.policy(scored(n=100), **options)
+        heterogeneity.policy(scored(n=100), **options)
 
 
 @pytest.mark.parametrize("scale", ["log1p", "proportional"])
 def test_gains_are_added_up_on_the_scale_of_the_outcome_alone(scale: str) -> None:
     with pytest.raises(QuestionError, match=f"policy: scale is {scale}"):
-        gains.policy(scored(n=100, scale=scale))
+        heterogeneity.policy(scored(n=100, scale=scale))
 
 
 def test_the_budget_is_as_many_grants_as_there_were_unless_another_is_named() -> None:
     scores = scored(n=150)
-    assert gains.policy(scores, draws=99).budget == int(scores.rows.treated.sum())
+    assert heterogeneity.policy(scores, draws=99).budget == int(scores.rows.treated.sum())

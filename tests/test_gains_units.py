@@ -11,10 +11,10 @@ import pytest
 from plans import PLAN
 from typer.testing import CliRunner
 
-from study import QuestionError, gains
-from study.cli import app
-from study.gains.calibrated import best_linear_predictor, calibration_score, predictions
-from study.gains.causal_forest import IN_A_BAG, leaf, standardised
+from study import QuestionError, heterogeneity
+from study.commands.cli import app
+from study.heterogeneity.calibrated import best_linear_predictor, calibration_score, predictions
+from study.heterogeneity.causal_forest import IN_A_BAG, leaf, standardised
 
 EXACT = 1e-9
 LINEAR = {"learner": "linear", "repetitions": 1}
@@ -22,13 +22,13 @@ LINEAR = {"learner": "linear", "repetitions": 1}
 
 @pytest.fixture(scope="module")
 def scores() -> gains.Scores:
-    return gains.score(gaining.sample(n=400, seed=3), **LINEAR)
+    return heterogeneity.score(gaining.sample(n=400, seed=3), **LINEAR)
 
 
 def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(scores: gains.Scores) -> None:
     from econml.grf import CausalForest
 
-    found = gains.forest(scores, trees=100, seed=7)
+    found = heterogeneity.forest(scores, trees=100, seed=7)
     x, p = standardised(scores.x), scores.predicted.mean()
     outcome = scores.rows.change - p.untreated - p.propensity * (p.treated - p.untreated)
     model = CausalForest(
@@ -47,14 +47,14 @@ def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(score
 
 
 def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(scores: gains.Scores) -> None:
-    found = gains.forest(scores, trees=IN_A_BAG)
+    found = heterogeneity.forest(scores, trees=IN_A_BAG)
     x = np.column_stack([np.ones(len(scores.x)), scores.x])
     fitted = x @ np.linalg.lstsq(x, scores.effects[:, 0], rcond=None)[0]
     np.testing.assert_allclose(found.linear, fitted, atol=EXACT)
 
 
 def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: gains.Scores) -> None:
-    found = gains.forest(scores, by=("large",), trees=200)
+    found = heterogeneity.forest(scores, by=("large",), trees=200)
     truth = gaining.GAIN * (scores.x[:, 1] > 0)
     clear = np.abs(scores.x[:, 1]) > 0.5
     assert found.effect[truth > 0].mean() > found.effect[truth == 0].mean() + 1.5
@@ -65,7 +65,7 @@ def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: 
 
 def test_where_all_gain_alike_the_forest_spreads_less() -> None:
     made = [
-        gains.forest(gains.score(gaining.sample(n=400, only_large=only), **LINEAR), trees=100).effect.std()
+        heterogeneity.forest(heterogeneity.score(gaining.sample(n=400, only_large=only), **LINEAR), trees=100).effect.std()
         for only in (True, False)
     ]
     assert made[1] < 0.5 * made[0]
@@ -82,14 +82,14 @@ def test_where_all_gain_alike_the_forest_spreads_less() -> None:
 )
 def test_an_impossible_forest_is_refused_in_one_line(options: dict, said: str, scores: gains.Scores) -> None:
     with pytest.raises(QuestionError, match=said):
-        gains.forest(scores, **options)
+        heterogeneity.forest(scores, **options)
 
 
 QUICK = {"learner": "linear", "trees": 40, "repetitions": 2}
 
 
 def test_calibration_finds_differences_that_are_there() -> None:
-    found = gains.calibration(gaining.sample(n=500, seed=1), **QUICK)
+    found = heterogeneity.calibration(gaining.sample(n=500, seed=1), **QUICK)
     assert found.rejects
     assert found.p_value < 1e-4
     assert abs(found.slope.effect[0] - 1) < 4 * found.slope.std_error[0]
@@ -99,7 +99,7 @@ def test_calibration_finds_differences_that_are_there() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_calibration_finds_none_where_all_gain_alike(seed: int) -> None:
-    found = gains.calibration(gaining.sample(n=300, seed=seed, only_large=False), **QUICK)
+    found = heterogeneity.calibration(gaining.sample(n=300, seed=seed, only_large=False), **QUICK)
     assert not found.rejects
     assert "cannot be found" in found.sentences[0]
 
@@ -108,7 +108,7 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
     from econml.validate import DRTester
     from econml.validate.utils import calculate_dr_outcomes
 
-    scores = gains.score(gaining.sample(n=400), folds=2, **LINEAR)
+    scores = heterogeneity.score(gaining.sample(n=400), folds=2, **LINEAR)
     halved = predictions(scores, 40)
     inside = scores.folds.fold[:, 0] == 0
     p = scores.predicted
@@ -138,10 +138,10 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
 
 
 def test_predictions_of_a_half_have_seen_nothing_of_it() -> None:
-    first = gains.score(gaining.sample(n=200), folds=2, **LINEAR)
+    first = heterogeneity.score(gaining.sample(n=200), folds=2, **LINEAR)
     inside = first.folds.fold[:, 0] == 0
     before = predictions(first, 20).predicted[inside, 0]
-    second = gains.score(gaining.sample(n=200), folds=2, **LINEAR)
+    second = heterogeneity.score(gaining.sample(n=200), folds=2, **LINEAR)
     second.rows.change[inside] = 100.0
     after = predictions(second, 20).predicted[inside, 0]
     np.testing.assert_array_equal(before, after)
@@ -154,7 +154,7 @@ def test_calibration_with_too_few_treated_units_is_refused_and_says_how_many_the
     with pytest.raises(
         QuestionError, match=f"{treated} units are treated, {treated // 2} in each half"
     ) as error:
-        gains.calibration(drawn)
+        heterogeneity.calibration(drawn)
     assert "\n" not in str(error.value)
 
 
@@ -162,7 +162,7 @@ SMALL = {"by": ("large", "size"), "learner": "linear", "repetitions": 1, "trees"
 
 
 def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files() -> None:
-    found = gains.report(gaining.sample(n=260), **SMALL)
+    found = heterogeneity.report(gaining.sample(n=260), **SMALL)
     lines = found.text().split("\n\n")
     assert lines[1].startswith("Verdict\n  - Effects differ between groups by large")
     assert "conditional parallel trends" in found.text().replace("\n    ", " ")
@@ -179,7 +179,7 @@ def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files() 
 
 
 def test_what_cannot_be_made_is_said_on_the_page() -> None:
-    found = gains.report(gaining.sample(n=200, share=0.3, scale="log1p"), **SMALL)
+    found = heterogeneity.report(gaining.sample(n=200, share=0.3, scale="log1p"), **SMALL)
     assert found.policy is None
     assert [name for name, _ in found.refused] == ["calibration", "policy"]
     assert "Not made: policy: scale is log1p" in found.text()

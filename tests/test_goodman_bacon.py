@@ -12,7 +12,7 @@ from references.bacondecomp import bacondecomp
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.goodman_bacon import GoodmanBacon, Kind, goodman_bacon
-from study.question import Sample
+from study.panel.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1)
 

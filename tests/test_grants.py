@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from originals import write_universities
 
-from study.errors import DataError
-from study.grants import CLUSTER, KINDS, OTHER, OTHER_INSTRUMENT, STORAGE, classify, concerned
-from study.grants.audit import SEED, SIZES, Audit, audit, draw, stratum
-from study.grants.bought import NETWORK, accelerators, bought
-from study.grants.contests import contest, first_issues, programme
-from study.grants.winners import awards_table, crosswalk, events
-from study.institutions import Entity, Matcher, load
-from study.shipped import shipped
-from study.sources import nsf, universities
+from study.core.errors import DataError
+from study.data.grants import CLUSTER, KINDS, OTHER, OTHER_INSTRUMENT, STORAGE, classify, concerned
+from study.data.grants.audit import SEED, SIZES, Audit, audit, draw, stratum
+from study.data.grants.bought import NETWORK, accelerators, bought
+from study.data.grants.contests import contest, first_issues, programme
+from study.data.grants.winners import awards_table, crosswalk, events
+from study.data.institutions import Entity, Matcher, load
+from study.panel.shipped import shipped
+from study.data.sources import nsf, universities
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))

@@ -24,9 +24,9 @@ from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.least_favourable import least_favourable
 from study.diagnostics.honest.moments import moments
 from study.diagnostics.honest_did import OFFERED, RESTRICTIONS, honest_did
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.panel import FloatArray
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.arrays import FloatArray
 
 RUNS = [(panel, name) for panel in ("BCdata", "sim_small") for name in goldens.runs(panel, "honestdid")]
 PAIRS = [(restriction, method) for restriction, methods in OFFERED.items() for method in methods]

@@ -12,7 +12,7 @@ import simulated
 from numpy.typing import NDArray
 
 from study import Estimate, Panel, Question, estimate
-from study.question import AVERAGES
+from study.panel.question import AVERAGES
 
 KINDS = ("event", "cohort", "calendar", *AVERAGES)
 ASKED = Question("y", "event")

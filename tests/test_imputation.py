@@ -12,7 +12,7 @@ import simulated
 
 from study import Estimate, Question
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 imputation = find_design("imputation")
 ASKED: list[dict[str, Any]] = [

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from study import Estimate, Question, QuestionError, estimate, inference, joint
 from study.inference import multipliers
-from study.influence import Influence
+from study.core.influence import Influence
 
 RNG = np.random.default_rng(0)
 INFLUENCE = RNG.normal(size=(40, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.influence import COLUMNS_AT_ONCE, Influence, Part, Values, side_by_side
+from study.core.influence import COLUMNS_AT_ONCE, Influence, Part, Values, side_by_side
 
 N, K = 30, 4
 RNG = np.random.default_rng(0)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.errors import DataError
-from study.institutions import Matcher, key, load, pieces
-from study.institutions.names import clean
-from study.institutions.spelling import put_right
-from study.shipped import shipped
+from study.core.errors import DataError
+from study.data.institutions import Matcher, key, load, pieces
+from study.data.institutions.names import clean
+from study.data.institutions.spelling import put_right
+from study.panel.shipped import shipped
 
 LISTED = [
     ("Brigham Young University", "United States", "US", ("byu.edu",)),

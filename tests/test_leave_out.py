@@ -13,10 +13,10 @@ from test_wild import TWINS, asked, few_clusters, sampled
 
 from study import Estimate, Panel, Question, QuestionError
 from study.designs import find_design
-from study.distributions import two_sided_p
+from study.core.distributions import two_sided_p
 from study.inference.leave_out import cr3, leave_one_cluster_out
 from study.inference.regressions import REGRESSIONS
-from study.question import Sample
+from study.panel.question import Sample
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str | None]] = {
     "static": ("twfe", {}, {"covariates": ("moving",)}, None),

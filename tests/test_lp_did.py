@@ -12,7 +12,7 @@ import simulated
 
 from study import Question, estimate
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 lp_did = find_design("lp_did")
 ASKED: list[dict[str, Any]] = [

@@ -7,18 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.errors import DataError
-from study.institutions import Matcher, load
-from study.institutions.audit import (
-    check_domains,
-    cohens_kappa,
-    count_strings,
-    draw,
-    strata,
-    summary,
-)
-from study.shipped import shipped
-from study.sources import paperlists, universities
+from study.core.errors import DataError
+from study.data.institutions import Matcher, load
+from study.data.institutions.audit import check_domains, cohens_kappa, count_strings, draw, strata, summary
+from study.panel.shipped import shipped
+from study.data.sources import paperlists, universities
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 

@@ -15,7 +15,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.misclassification import misclassification, unattenuated
 from study.diagnostics.refits import headline
 from study.diagnostics.trimming import Trimming, first_true, imbens_manski, threshold_influence, worst_cases
-from study.question import Sample
+from study.panel.question import Sample
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
 DESIGN = "callaway_santanna"

@@ -18,7 +18,7 @@ from study.inference import exceeded, largest_draws, multipliers, sup_t
 from study.inference.families import romano_wolf
 from study.inference.multipliers import distribution, statistic_draws
 from study.inference.ties import TIE, least_as_large
-from study.influence import Influence
+from study.core.influence import Influence
 
 WEIGHTS = ("rademacher", "mammen", "webb")
 ERRORS = ("sample", "drawn")

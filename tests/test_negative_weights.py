@@ -11,13 +11,8 @@ import simulated
 from scipy.optimize import nnls
 
 from study import Panel, Question, QuestionError, estimate
-from study.diagnostics.negative_weights import (
-    NegativeWeights,
-    negative_weights,
-    sigma_opposite,
-    sigma_zero,
-)
-from study.question import Sample
+from study.diagnostics.negative_weights import NegativeWeights, negative_weights, sigma_opposite, sigma_zero
+from study.panel.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1)
 SETTINGS: list[dict[str, Any]] = [

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from servers import Answer, Request, Server, as_json
 
-from study.errors import DataError
-from study.sources import nsf
-from study.sources.fetching import Fetcher
+from study.core.errors import DataError
+from study.data.sources import nsf
+from study.data.sources.fetching import Fetcher
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw")) / "nsf"

@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 from servers import Answer, Request, Server, as_json
 
-from study.errors import DataError, OutputError
-from study.sources import openalex, openalex_works
-from study.sources.fetching import Fetcher
-from study.sources.openalex_works import COLUMNS, aggregate
+from study.core.errors import DataError, OutputError
+from study.data.sources import openalex, openalex_works
+from study.data.sources.fetching import Fetcher
+from study.data.sources.openalex_works import COLUMNS, aggregate
 
 ROOT = Path(__file__).parents[1]
 SQL = ROOT / "study" / "sources" / "openalex.sql"

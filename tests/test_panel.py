@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from study import DataError, Panel, Question, QuestionError, load_panel
-from study.errors import StudyError
+from study.core.errors import StudyError
 
 COLUMNS: dict[str, Any] = {
     "unit": "unit",

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from plans import PLAN, ROOT
 
-from study import Panel, QuestionError, plan_keys
-from study import run as running
-from study.errors import DataError, StudyError
-from study.exhibits.exhibit import Setting
-from study.exhibits.heterogeneity import heterogeneity
-from study.exhibits.specifications import specifications
-from study.plan import read_plan
+from study import Panel, QuestionError
+from study.paper import plan_keys
+from study.paper import run as running
+from study.core.errors import DataError, StudyError
+from study.paper.exhibits.exhibit import Setting
+from study.paper.exhibits.heterogeneity import heterogeneity
+from study.paper.exhibits.specifications import specifications
+from study.paper.plan import read_plan
 
 TOP = "seed = 3"
 END = "window = [-3, 4]"

@@ -11,7 +11,7 @@ import simulated
 
 from study import Estimate, Question
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 poisson_twfe = find_design("poisson_twfe")
 TERMS = ("treatment", "event_time")

@@ -10,8 +10,8 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError, load_panel
-from study.population import population
-from study.shipped import panel_entries
+from study.panel.population import population
+from study.panel.shipped import panel_entries
 
 PANELS = panel_entries()
 GAP = np.nan

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import DataError
-from study.sources import programmes
-from study.sources.fetching import Fetcher
+from study.core.errors import DataError
+from study.data.sources import programmes
+from study.data.sources.fetching import Fetcher
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))

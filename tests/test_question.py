@@ -10,7 +10,7 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError
-from study.question import FlowStep, Sample
+from study.panel.question import FlowStep, Sample
 
 
 def dated(*dates: float) -> Panel:

@@ -20,7 +20,7 @@ from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Estimand, design, find_design
 from study.inference.permuted import randomization
 from study.inference.randomization import Randomization, every_order, number_of_ways, randomization_test
-from study.question import Sample
+from study.panel.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1, horizon=1)
 TINY = np.array([4.0, 4.0, 6.0, np.nan, np.nan, np.nan, np.nan])

@@ -9,11 +9,11 @@ import sys
 from plans import ROOT
 
 import study
-import study.gains
-from study import run as running
+import study.heterogeneity
+from study.paper import run as running
 from study.diagnostics import placebo_dates, placebo_outcomes
-from study.gains.page import usual_groupings
-from study.plan import read_plan
+from study.heterogeneity.page import usual_groupings
+from study.paper.plan import read_plan
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
@@ -48,7 +48,7 @@ def test_every_file_and_command_that_the_readme_names_exists():
     for path in re.findall(r"`((?:paper|data|study|tests|notebooks)/[\w./*-]+)`", README):
         assert list(ROOT.glob(path.rstrip("/"))) or path == "paper/main.pdf", path
     help_text = subprocess.run(
-        [sys.executable, "-c", "from study.cli import main; main()", "--help"],
+        [sys.executable, "-c", "from study.commands.cli import main; main()", "--help"],
         capture_output=True,
         text=True,
         check=True,
@@ -103,7 +103,7 @@ def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     sample = plan.ask("main").question.but(scale="level").sample(running.load(plan))
     by = usual_groupings(plan.ask("main"), sample)
     assert by == ("tier", "region", "country=US", "baseline_papers")
-    found = study.gains.report(sample, by=by, repetitions=2, seed=plan.seed)
+    found = study.heterogeneity.report(sample, by=by, repetitions=2, seed=plan.seed)
     assert found.policy.budget == 60
     assert not any(grouping.apart for grouping in found.groups)
     assert not found.policy.apart_from_random

@@ -9,7 +9,7 @@ import pytest
 from browsers import NARROW, opened_page, seen_at
 from plans import ROOT
 
-from study.report import numbers, record
+from study.paper import numbers, record
 
 LEARNED = ("dml_", "learner", "forest")
 
@@ -19,7 +19,7 @@ def fresh(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fresh")
     done = subprocess.run(
         [
-            *(sys.executable, "-c", "from study.cli import main; main()", "run"),
+            *(sys.executable, "-c", "from study.commands.cli import main; main()", "run"),
             *("--output", str(folder / "paper"), "--cache", str(folder / "cache")),
         ],
         cwd=ROOT,

@@ -23,14 +23,16 @@ from plans import PLAN, ROOT, files_of
 from tex import assert_compiles_alone, needs_tex
 
 import study
-from study import run as running
-from study.digits import significant
-from study.errors import OutputError, QuestionError
-from study.exhibits.exhibit import Setting
-from study.exhibits.headline_numbers import headline_numbers
-from study.outputs import write_all
-from study.plan import read_plan
-from study.report import canvas, figures, latex, record
+from study.paper import run as running
+from study.core.digits import significant
+from study.core.errors import OutputError, QuestionError
+from study.paper.exhibits.exhibit import Setting
+from study.paper.exhibits.headline_numbers import headline_numbers
+from study.core.outputs import write_all
+from study.paper.plan import read_plan
+from study.figures import canvas, paths as figures
+from study.paper import record
+from study.report import latex
 from study.report.compile import compile_paper
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from servers import Answer, Server, as_json
 
-from study.errors import DataError
-from study.sources import ror
-from study.sources.fetching import Fetcher
+from study.core.errors import DataError
+from study.data.sources import ror
+from study.data.sources.fetching import Fetcher
 
 NAME = "v2.10-2026-07-20-ror-data"
 FIRST, SECOND = "https://ror.org/042nb2s44", "https://ror.org/05a28rw58"

@@ -17,8 +17,8 @@ from twins.plain import Answer, Array, Refused, Unsettled, Values, derivative, e
 
 from study import Estimate, QuestionError
 from study.designs import all_designs, find_design
-from study.errors import StudyError
-from study.question import Sample
+from study.core.errors import StudyError
+from study.panel.question import Sample
 
 EVERYTHING = ("event", "cohort", "calendar")
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")

@@ -12,14 +12,14 @@ import simulated
 from plans import PLAN
 
 from study import Panel, Question, QuestionError, diagnostics, working
-from study import run as running
+from study.paper import run as running
 from study.designs import all_designs, find_design
-from study.diagnose import AGAINST, UNCERTAINTY, Check, Verdict, jobs_of
+from study.diagnostics.diagnose import AGAINST, UNCERTAINTY, Check, Verdict, jobs_of
 from study.diagnostics.nuisances import NuisanceQuality
 from study.diagnostics.refits import Refits, Row
 from study.diagnostics.seeds import Seeds
-from study.plan import read_plan
-from study.report.verdict import conclusion
+from study.paper.plan import read_plan
+from study.paper.verdict import conclusion
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
 FEW: dict[str, Any] = {"learner": "linear", "folds": 2, "repetitions": 1}
@@ -174,7 +174,7 @@ def test_a_design_that_draws_nothing_is_refused(design: str, panel: Panel) -> No
 def test_bad_input_is_refused_in_one_line_before_anything_is_learned(
     asked: dict[str, Any], message: str, panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.fits.learned", None)
+    monkeypatch.setattr("study.learners.fits.learned", None)
     with pytest.raises(QuestionError, match=message) as refused:
         diagnostics.seeds(QUESTION.sample(panel), "dml_panel", **asked)
     assert "\n" not in str(refused.value)

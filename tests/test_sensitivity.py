@@ -21,8 +21,8 @@ from study.diagnostics.ml_sensitivity import bounds, ml_sensitivity
 from study.diagnostics.oster import Moments, bias_adjusted, breakdown_delta, moments, oster
 from study.diagnostics.partialled import Partialled, partialled
 from study.diagnostics.sensitivity import sensitivity
-from study.distributions import quantile
-from study.errors import QuestionError
+from study.core.distributions import quantile
+from study.core.errors import QuestionError
 
 EXACT = 1e-9
 FIXED = ("x1", "x2")

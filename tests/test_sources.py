@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from originals import NAMED, new_rows, old_rows, paper, write_papers, write_universities, write_xlsx
 
-from study.errors import DataError
-from study.sources import paperlists, provenance, top500, universities
+from study.core.errors import DataError
+from study.data.sources import paperlists, provenance, top500, universities
 
 
 def test_rmax_is_in_teraflops_before_and_after_the_change_of_unit(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from simulated import PERIODS
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.nearness import EARTH_RADIUS_KM, by_distance, by_label, great_circle_km
 from study.diagnostics.spillovers import spillovers
-from study.question import Sample
+from study.panel.question import Sample
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
 DESIGN = "callaway_santanna"

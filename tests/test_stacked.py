@@ -11,7 +11,7 @@ import simulated
 
 from study import Question
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 stacked = find_design("stacked")
 BEFORE, AFTER = 2, 1

@@ -11,7 +11,7 @@ import simulated
 
 from study import Estimate, Question
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 sun_abraham = find_design("sun_abraham")
 ASKED: list[dict[str, Any]] = [

@@ -17,13 +17,14 @@ import typer
 from plans import PANEL, PLAN
 from tex import assert_compiles_alone, needs_tex
 
-from study import Panel, Question, QuestionError, compare, estimate, table_command
-from study import run as running
-from study.agreement import agreement_of
+from study import Panel, Question, QuestionError, compare, estimate
+from study.commands import table_command
+from study.paper import run as running
+from study.inference.agreement import agreement_of
 from study.designs import all_designs, find_design
-from study.plan import read_plan
-from study.power import smallest_effect
-from study.question import FlowStep
+from study.paper.plan import read_plan
+from study.estimates.power import smallest_effect
+from study.panel.question import FlowStep
 from study.report.comparison import as_tables, comparison_tables, left_out
 from study.report.design_table import assumed
 from study.report.estimate import as_table, described, estimate_table
@@ -341,14 +342,14 @@ def test_a_mistake_is_one_clear_line_and_nothing_is_written(
     given = [str(tmp_path / a) if a.endswith(".toml") else a for a in arguments]
     with pytest.raises(Exception, match=re.escape(said)) as error:
         invoke(*given, "--output", tmp_path / "t.tex", "--cache", tmp_path / "kept")
-    assert type(error.value).__module__ == "study.errors"
+    assert type(error.value).__module__ == "study.core.errors"
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
     assert capsys.readouterr().out == ""
 
 
 def test_an_error_of_the_command_exits_with_two_on_one_line(tmp_path: Path) -> None:
-    program = "from study.cli import main; main()"
+    program = "from study.commands.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "table", "--outcome", "papers"],
         cwd=tmp_path,
@@ -365,7 +366,7 @@ def test_what_is_asked_is_refused_before_any_design_has_worked(panel: Panel, mon
     def work(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("a design worked")
 
-    monkeypatch.setattr("study.comparison.compare", work)
+    monkeypatch.setattr("study.inference.comparison.compare", work)
     with pytest.raises(QuestionError, match='Did you mean "y"'):
         table_command.of_panel(panel, [QUESTION], ["y", "yy"], DESIGNS)
 

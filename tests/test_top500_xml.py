@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from servers import Answer, Server
 
-from study.errors import DataError
-from study.sources import top500, universities
-from study.sources.fetching import Fetcher
+from study.core.errors import DataError
+from study.data.sources import top500, universities
+from study.data.sources.fetching import Fetcher
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 CODES = {word: code for code, word in top500.SEGMENTS.items()}

@@ -11,10 +11,10 @@ from plans import ROOT
 from test_cli import command
 from typer.testing import CliRunner
 
-from study.cli import app
-from study.errors import DataError, QuestionError
-from study.exhibits.exhibit import Exhibited, Source, Traced
-from study.report import numbers
+from study.commands.cli import app
+from study.core.errors import DataError, QuestionError
+from study.paper.exhibits.exhibit import Exhibited, Source, Traced
+from study.paper import numbers
 
 PAPER = ROOT / "paper"
 TEXT = (PAPER / "main.tex").read_text()

@@ -13,7 +13,7 @@ from linearmodels.panel import PanelOLS
 
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
-from study.question import Sample
+from study.panel.question import Sample
 
 
 def dense_regression(sample: Sample, regressors: np.ndarray) -> np.ndarray:

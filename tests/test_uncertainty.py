@@ -14,7 +14,7 @@ from study.inference import largest_draws
 from study.inference.leave_out import cr3
 from study.inference.permuted import randomization
 from study.inference.wild import wild_bootstrap
-from study.question import Sample
+from study.panel.question import Sample
 
 QUESTION = Question("y", "event", min_cohort_size=1)
 

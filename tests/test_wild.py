@@ -18,7 +18,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
 from study.inference import wild_draws
 from study.inference.wild import WildBootstrap, wild_bootstrap
-from study.question import Sample
+from study.panel.question import Sample
 
 RUNS = [
     (panel, name)

@@ -9,12 +9,12 @@ import pytest
 from plans import PANEL, PLAN, files_of
 from test_cli import command
 
-import study.fits as fits
+import study.learners.fits as fits
 from study import QuestionError, working
-from study import run as running
-from study.options import read_options
-from study.plan import read_plan
-from study.work import here
+from study.paper import run as running
+from study.commands.options import read_options
+from study.paper.plan import read_plan
+from study.core.work import here
 
 LEARNS = """
 [[designs]]

@@ -23,8 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import study
-from study import Panel, Question, QuestionError, StudyError, estimate, options
-from study.cli import app
+from study import Panel, Question, QuestionError, StudyError, estimate
+from study.commands import options
+from study.commands.cli import app
 from study.designs import all_designs
 
 EXAMPLES = 40
@@ -137,7 +138,7 @@ NEVER = {"jobs", "progress", "trees", "repetitions", "seeds", "draws", "permutat
 
 
 def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    for room in (study, study.diagnostics, study.gains):
+    for room in (study, study.diagnostics, study.heterogeneity):
         for name in room.__all__:
             member = getattr(room, name)
             if inspect.isfunction(member) and name not in ("design", "working", "all_designs"):

@@ -7,27 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.clipping import LEAST, check_trim, clipped, clipping_note
-from study.cross_fitting import (
-    Folds,
-    Nuisance,
-    check_both,
-    check_counts,
-    check_number,
-    cross_fit,
-    draw_folds,
-)
+from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
+from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, cross_fit, draw_folds
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.influence import Influence
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.influence import Influence
 from study.learners import Learner, refuse_unfit_pair
-from study.long_change import LongChange, long_change
-from study.nuisances import Nuisances, Part, outcome_in_words
-from study.panel import FloatArray
-from study.question import Sample
-from study.scores import averaged, splits
-from study.terms import long_change_effect
+from study.designs.long_change import LongChange, long_change
+from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.learners.scores import averaged, splits
+from study.estimates.terms import long_change_effect
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLIRM

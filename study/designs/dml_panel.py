@@ -7,28 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import mean_over
-from study.cross_fitting import (
-    Folds,
-    Nuisance,
-    check_counts,
-    check_number,
-    cross_fit,
-    draw_folds,
-    kind_of_cluster,
-)
+from study.estimates.cohorts import mean_over
+from study.learners.cross_fitting import Folds, Nuisance, check_counts, check_number, cross_fit, draw_folds, kind_of_cluster
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.influence import Influence
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.influence import Influence
 from study.learners import Learner, refuse_unfit
 from study.learners.problem import IntArray
-from study.nuisances import Nuisances, Part, outcome_in_words
-from study.panel import FloatArray
-from study.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
-from study.question import Sample
-from study.scores import averaged, splits
-from study.terms import coefficients
+from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.core.arrays import FloatArray
+from study.designs.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
+from study.panel.question import Sample
+from study.learners.scores import averaged, splits
+from study.estimates.terms import coefficients
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR
@@ -133,7 +125,7 @@ def dml_panel(
         Lasso on the covariates, their squares and products, and each covariate in each period, with the
         penalty chosen by cross-validation over clusters; random forest or boosted trees on covariates and
         period; the ensemble of these three with the weights that predict best (see
-        :func:`study.cross_fitting.cross_fit`); least squares in each period; or any other regressor.
+        :func:`study.learners.cross_fitting.cross_fit`); least squares in each period; or any other regressor.
     folds : int
         Folds by unit, or by cluster where the question names clusters. Clusters in which treatment changes
         are dealt out first, so that they are spread over the folds evenly.

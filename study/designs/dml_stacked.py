@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.clipping import check_trim, clipping_note
-from study.cohorts import cohorts_with_base, events_on_one
-from study.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, draw_folds
+from study.learners.clipping import check_trim, clipping_note
+from study.estimates.cohorts import cohorts_with_base, events_on_one
+from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, draw_folds
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.influence import Influence
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.influence import Influence
 from study.learners import Learner, refuse_unfit_pair
 from study.learners.problem import IntArray
-from study.nuisances import Nuisances, Part, outcome_in_words
-from study.panel import FloatArray
-from study.question import Sample
-from study.stacks import (
-    ByStack,
-    EventRows,
-    Pooled,
-    StackRows,
-    Stacks,
-    cohort_shares,
-    event_times,
-    of_units,
-    pooled,
-    stack_means,
-    stacks,
-)
-from study.terms import event_time_effects
+from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.designs.stacks import ByStack, EventRows, Pooled, StackRows, Stacks, cohort_shares, event_times, of_units, pooled, stack_means, stacks
+from study.estimates.terms import event_time_effects
 
 
 def nuisances(

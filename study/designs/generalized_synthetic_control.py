@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.interactive_effects import Interactive, interactive_effects, predicted, prediction_error
-from study.panel import FloatArray
-from study.question import Sample
-from study.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.interactive_effects import Interactive, interactive_effects, predicted, prediction_error
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 
 NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5

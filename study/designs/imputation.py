@@ -8,24 +8,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import (
-    CohortMeans,
-    cohort_means,
-    left_out,
-    outcome_with_covariates,
-    refuse_single_units,
-    rests_on_one,
-    treated_cells,
-)
+from study.estimates.cohorts import CohortMeans, cohort_means, left_out, outcome_with_covariates, refuse_single_units, rests_on_one, treated_cells
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.fixed_effects import ESTIMABLE, Regression, Terms, period_effects, refuse_unidentified, regress
-from study.influence import Influence, side_by_side
-from study.panel import FloatArray
-from study.question import Sample
-from study.sampling import first_observed
-from study.terms import group_time_effects
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.fixed_effects import ESTIMABLE, Regression, Terms, period_effects, refuse_unidentified, regress
+from study.core.influence import Influence, side_by_side
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.panel.sampling import first_observed
+from study.estimates.terms import group_time_effects
 
 
 @design(

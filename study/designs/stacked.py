@@ -8,17 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units, rests_on_one
+from study.estimates.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units, rests_on_one
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.fixed_effects import Terms, regress
-from study.gaps import Layout, cohort_gaps
-from study.influence import Influence, side_by_side
-from study.normal_equations import LinearForm, Rows
-from study.panel import FloatArray
-from study.question import Sample
-from study.terms import group_time_effects
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.fixed_effects import Terms, regress
+from study.designs.gaps import Layout, cohort_gaps
+from study.core.influence import Influence, side_by_side
+from study.core.normal_equations import LinearForm, Rows
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.estimates.terms import group_time_effects
 
 
 @design(

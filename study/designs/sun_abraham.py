@@ -6,21 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from study.cohorts import (
-    cohort_means,
-    cohorts_with_base,
-    left_out,
-    outcome_with_covariates,
-    refuse_single_units,
-    rests_on_one,
-)
+from study.estimates.cohorts import cohort_means, cohorts_with_base, left_out, outcome_with_covariates, refuse_single_units, rests_on_one
 from study.designs import Assumes, Estimand, Handles, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.fixed_effects import Terms, period_effects, refuse_unidentified, regress
-from study.normal_equations import linear_form
-from study.question import Sample
-from study.terms import group_time_effects
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.fixed_effects import Terms, period_effects, refuse_unidentified, regress
+from study.core.normal_equations import linear_form
+from study.panel.question import Sample
+from study.estimates.terms import group_time_effects
 
 
 @design(

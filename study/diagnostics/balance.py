@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
-from study.cohorts import cohorts_with_base
-from study.covariates import baseline_matrix
+from study.core.arguments import checked
+from study.estimates.cohorts import cohorts_with_base
+from study.designs.covariates import baseline_matrix
 from study.diagnostics.contrasts import Contrast, Side, contrast, stacked
 from study.diagnostics.overlap import Overlap, overlap
-from study.errors import QuestionError, unknown
-from study.panel import FloatArray
-from study.question import Sample
-from study.sampling import first_observed
+from study.core.errors import QuestionError, unknown
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.panel.sampling import first_observed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.diagnostics.balance import GROWTH, LARGE, NO_COVARIATES, POOLED, SMALL, Balance, Row
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +121,7 @@ def _units(n: int, kind: str = "") -> str:
 
 def drawing(found: Balance) -> Figure:
     """Draw absolute standardised differences and, below them, propensity scores where they are estimated."""
-    from study.report.canvas import canvas
+    from study.figures.canvas import canvas
 
     names = [row.covariate for row in found.pooled]
     top, below = 1.1 + 0.24 * len(names), 1.9
@@ -136,7 +136,7 @@ def drawing(found: Balance) -> Figure:
 
 
 def _love_plot(part: Any, found: Balance, names: list[str]) -> None:
-    from study.report.canvas import COLOUR, GREY, SECOND
+    from study.figures.canvas import COLOUR, GREY, SECOND
 
     def points(rows: Iterable[Row], value: Callable[[Row], float | None]) -> FloatArray:
         pairs = [(value(row), names.index(row.covariate)) for row in rows]
@@ -170,7 +170,7 @@ def _love_plot(part: Any, found: Balance, names: list[str]) -> None:
 
 def _propensities(part: Any, found: Balance) -> None:
     """Draw the pooled log odds; comparison units of a cohort have together the weight of its treated units."""
-    from study.report.canvas import BAND, SECOND
+    from study.figures.canvas import BAND, SECOND
 
     both = [o.relative_log_odds for o in found.estimated.values()]
     total = sum(len(ours) for ours, _ in both)

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 from study.diagnostics import omitted
 from study.diagnostics.partialled import Partialled
-from study.errors import QuestionError, unknown
-from study.question import Sample
+from study.core.errors import QuestionError, unknown
+from study.panel.question import Sample
 
 WHO = "sensitivity"
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
+from study.core.arguments import checked
 from study.designs import find_design
-from study.errors import QuestionError
-from study.group_sums import group_data, least_squares
-from study.panel import FloatArray
-from study.question import Question, Sample
-from study.threads import one_thread
+from study.core.errors import QuestionError
+from study.core.group_sums import group_data, least_squares
+from study.core.arrays import FloatArray
+from study.panel.question import Question, Sample
+from study.core.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ class ContaminationWeights:
         """Draw the sum over cohorts of absolute weights on effects of other event times, by coefficient."""
         from matplotlib.ticker import MaxNLocator
 
-        from study.report.canvas import WIDTH, canvas
+        from study.figures.canvas import WIDTH, canvas
 
         times, rows, grid = self._other_weights()
         border = -self.question.anticipation - 0.5

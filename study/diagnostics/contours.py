@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from study.diagnostics import omitted
-from study.distributions import quantile
-from study.panel import FloatArray
+from study.core.distributions import quantile
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 def confounding_contours(made: Sensitivity) -> Figure:
     """Draw the estimate under a confounder over its partial R2 with treatment and outcome."""
-    from study.report.canvas import canvas
+    from study.figures.canvas import canvas
 
     c = made.coefficient
     points = [
@@ -61,7 +61,7 @@ def confounding_contours(made: Sensitivity) -> Figure:
 def ml_contours(made: MLSensitivity) -> Figure:
     """Draw the bound nearer to zero over cf_d and cf_y."""
     from study.diagnostics.ml_sensitivity import bounds
-    from study.report.canvas import canvas
+    from study.figures.canvas import canvas
 
     e = made.elements
     points = [
@@ -107,7 +107,7 @@ def _contours(
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    from study.report.canvas import BAND, SECOND, THIRD
+    from study.figures.canvas import BAND, SECOND, THIRD
 
     ticks = np.asarray(MaxNLocator(9).tick_values(estimate.min(), estimate.max()))
     levels = ticks[np.abs(ticks - goal) > 1e-9 * np.ptp(ticks)]
@@ -123,7 +123,7 @@ def _contours(
 
 
 def _points(axes: Axes, points: Sequence[Point], estimate: float) -> None:
-    from study.report.canvas import COLOUR, GREY
+    from study.figures.canvas import COLOUR, GREY
 
     axes.plot(
         0, 0, "D", color=GREY, markersize=5, clip_on=False, zorder=5, label=f"no confounder: {estimate:.3g}"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
+from study.core.arguments import checked
 from study.designs import find_design
-from study.errors import QuestionError
-from study.panel import FloatArray
-from study.question import Question, Sample
+from study.core.errors import QuestionError
+from study.core.arrays import FloatArray
+from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,7 @@ class GoodmanBacon:
 
     def plot(self) -> Figure:
         """Draw each comparison's estimate against its weight, and the coefficient as a line."""
-        from study.report.canvas import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH, canvas
+        from study.figures.canvas import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH, canvas
 
         marks = {
             Kind.NEVER: ("o", COLOUR, COLOUR),

@@ -7,21 +7,16 @@ from typing import Literal
 
 import numpy as np
 
-from study.arguments import checked
+from study.core.arguments import checked
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.honest import slopes
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.restrictions import (
-    Restriction,
-    relative_magnitudes,
-    smoothness,
-    smoothness_relative,
-)
-from study.distributions import quantile
-from study.errors import QuestionError, unknown
-from study.estimates import Estimate
-from study.panel import FloatArray
+from study.diagnostics.honest.restrictions import Restriction, relative_magnitudes, smoothness, smoothness_relative
+from study.core.distributions import quantile
+from study.core.errors import QuestionError, unknown
+from study.estimates.estimate import Estimate
+from study.core.arrays import FloatArray
 
 WHO = "honest_did"
 

@@ -10,28 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
-from study.diagnostics.dots import dot_figure
-from study.diagnostics.refits import (
-    Compared,
-    Progress,
-    Refits,
-    Row,
-    answers,
-    axis_label,
-    check,
-    event_dates,
-    frame,
-    headline,
-    interval,
-    said,
-    treated,
-    unit_of,
-)
-from study.errors import QuestionError, unknown
-from study.estimates import Estimate
-from study.panel import FloatArray
-from study.question import Sample
+from study.core.arguments import checked
+from study.figures.dots import dot_figure
+from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, event_dates, frame, headline, interval, said, treated, unit_of
+from study.core.errors import QuestionError, unknown
+from study.estimates.estimate import Estimate
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

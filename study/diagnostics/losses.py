@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.learners.problem import IntArray, Kind
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 # A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.
 CERTAIN = float(np.finfo(np.float64).eps)

@@ -9,35 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.arguments import checked
-from study.diagnostics.dots import draw_dots
-from study.diagnostics.refits import (
-    Compared,
-    Progress,
-    Refits,
-    Row,
-    answers,
-    axis_label,
-    check,
-    event_dates,
-    headline,
-    interval,
-    redated,
-    said,
-    unit_of,
-)
-from study.diagnostics.trimming import (
-    Bound,
-    Breakdown,
-    Trimming,
-    breakdown,
-    clear,
-    side,
-    worst_cases,
-)
-from study.errors import QuestionError
-from study.panel import FloatArray
-from study.question import Question, Sample
+from study.core.arguments import checked
+from study.figures.dots import draw_dots
+from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, event_dates, headline, interval, redated, said, unit_of
+from study.diagnostics.trimming import Bound, Breakdown, Trimming, breakdown, clear, side, worst_cases
+from study.core.errors import QuestionError
+from study.core.arrays import FloatArray
+from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +140,7 @@ class Misclassification(Compared):
 
     def plot(self) -> Figure:
         """Draw the bounds by share of hidden treatment above the headlines with earlier dates."""
-        from study.report.canvas import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH, canvas
+        from study.figures.canvas import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH, canvas
 
         factor, rows = 100 if self.percent else 1, (self.whole, *self.dates.rows)
         with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(rows)) as figure:

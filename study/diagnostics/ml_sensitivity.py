@@ -11,26 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.designs import find_design
-from study.diagnostics.benchmark_covariates import (
-    WHO,
-    Groups,
-    Multiples,
-    none_so_strong,
-    pair,
-    percent,
-    shown,
-    times,
-    units_of,
-    without,
-)
+from study.diagnostics.benchmark_covariates import WHO, Groups, Multiples, none_so_strong, pair, percent, shown, times, units_of, without
 from study.diagnostics.omitted import robustness_value
-from study.distributions import quantile
-from study.errors import QuestionError
+from study.core.distributions import quantile
+from study.core.errors import QuestionError
 from study.learners import Learner
-from study.panel import FloatArray
-from study.panel_rows import Approach
-from study.question import Sample
-from study.threads import one_thread
+from study.core.arrays import FloatArray
+from study.designs.panel_rows import Approach
+from study.panel.question import Sample
+from study.core.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd

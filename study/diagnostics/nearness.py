@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import QuestionError, unknown
-from study.panel import FloatArray
-from study.question import Sample
-from study.sampling import pool_cohorts
+from study.core.errors import QuestionError, unknown
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.panel.sampling import pool_cohorts
 
 EARTH_RADIUS_KM = 6371.0088
 UNLABELLED = ("", "nan", "None")

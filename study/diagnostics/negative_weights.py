@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
-from study.cohorts import outcome_with_covariates, treated_cells
+from study.core.arguments import checked
+from study.estimates.cohorts import outcome_with_covariates, treated_cells
 from study.designs import find_design
-from study.errors import QuestionError
-from study.fixed_effects import Terms, period_effects, regress
-from study.panel import FloatArray
-from study.question import Question, Sample
-from study.threads import one_thread
+from study.core.errors import QuestionError
+from study.core.fixed_effects import Terms, period_effects, regress
+from study.core.arrays import FloatArray
+from study.panel.question import Question, Sample
+from study.core.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +142,7 @@ class NegativeWeights:
         """Draw the weights by cohort and period, with a mark on the negative ones."""
         from matplotlib.ticker import MaxNLocator
 
-        from study.report.canvas import GREY, WIDTH, canvas
+        from study.figures.canvas import GREY, WIDTH, canvas
 
         cohorts = np.unique(self.cohort)
         periods = np.arange(self.period.min(), self.period.max() + 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.diagnostics.losses import STANDARD_ERRORS, Score
 from study.diagnostics.refits import said
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from study.diagnostics.nuisances import NuisanceQuality
     from study.diagnostics.propensities import Propensities
-    from study.nuisances import Nuisances
+    from study.learners.nuisances import Nuisances
 
 BINS = 24
 BELOW_LEGEND = 0.72  # share of the height that is drawn on
@@ -134,7 +134,7 @@ def listed(names: Iterable[str]) -> str:
 
 def drawing(found: NuisanceQuality) -> Figure:
     """Draw a panel of dots for each function, and predicted treatment by group below."""
-    from study.report.canvas import WIDTH, canvas
+    from study.figures.canvas import WIDTH, canvas
 
     dots = 0.8 + 0.16 * len(found.learners)
     heights = [dots] * len(found.names) + [2.4]
@@ -149,7 +149,7 @@ def drawing(found: NuisanceQuality) -> Figure:
 
 def _draw_quality(axis: Axes, scores: tuple[Score, ...], without: str) -> None:
     """Draw the share of the loss that each learner saves."""
-    from study.report.canvas import COLOUR, GREY
+    from study.figures.canvas import COLOUR, GREY
 
     saved = 100 * np.array([s.judged.saved for s in scores])
     half = 100 * STANDARD_ERRORS * np.array([s.judged.error for s in scores])
@@ -165,7 +165,7 @@ def _draw_quality(axis: Axes, scores: tuple[Score, ...], without: str) -> None:
 
 def _draw_groups(axis: Axes, rows: Propensities, name: str, learner: str) -> None:
     """Draw the shares of each group's rows by predicted treatment, all draws of the folds together."""
-    from study.report.canvas import BAND, GREY, SECOND
+    from study.figures.canvas import BAND, GREY, SECOND
 
     groups = {treated: _placed(rows, rows.of(treated).ravel()) for treated in (True, False)}
     edges = np.linspace(*_ends(groups[True], groups[False]), BINS + 1)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.arguments import checked
+from study.core.arguments import checked
 from study.designs import find_design
 from study.diagnostics.benchmark_covariates import percent, units_of
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
-from study.errors import QuestionError
-from study.panel import FloatArray
-from study.question import Sample
+from study.core.errors import QuestionError
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +164,7 @@ class Oster:
 
     def plot(self) -> Figure:
         """Draw the bias-adjusted coefficient over R_max, for half, once and twice the delta."""
-        from study.report.canvas import COLOUR, GREY, SECOND, THIRD, canvas
+        from study.figures.canvas import COLOUR, GREY, SECOND, THIRD, canvas
 
         m = self.moments
         grid = np.linspace(m.r2 + (1 - m.r2) / GRID, max(self.r_max, min(1.0, 3 * m.r2)), GRID)

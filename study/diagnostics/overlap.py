@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.panel import FloatArray
-from study.two_by_two import Unidentified, comparison_odds
+from study.core.arrays import FloatArray
+from study.core.two_by_two import Unidentified, comparison_odds
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cohorts import outcome_with_covariates
+from study.estimates.cohorts import outcome_with_covariates
 from study.designs import Handles, all_designs, find_design
-from study.errors import QuestionError, unknown
-from study.fixed_effects import Terms, period_effects, regress
+from study.core.errors import QuestionError, unknown
+from study.core.fixed_effects import Terms, period_effects, regress
 from study.inference.covariance import small_sample_factor
-from study.panel import FloatArray
-from study.question import Sample
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
 
 Form = Literal["within", "long_difference"]
 

@@ -10,9 +10,9 @@ from scipy import special
 
 from study.diagnostics.event_path import EventPath
 from study.diagnostics.normal_box import box_probability, box_pull
-from study.distributions import quantile
-from study.errors import QuestionError
-from study.panel import FloatArray
+from study.core.distributions import quantile
+from study.core.errors import QuestionError
+from study.core.arrays import FloatArray
 
 HARDLY_EVER = 1e-6
 LARGEST_LOG = 700.0

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
+from study.core.arguments import checked
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.pretest import Pretest, detectable_slopes, mean_after_passing, pretest
-from study.distributions import quantile
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.panel import FloatArray
+from study.core.distributions import quantile
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +183,7 @@ class Pretrends:
 
     def plot(self) -> Figure:
         """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
-        from study.report.canvas import COLOUR, GREY, SECOND, THIRD, canvas
+        from study.figures.canvas import COLOUR, GREY, SECOND, THIRD, canvas
 
         path, factor = self.path, self.factor
         times = np.insert(path.event_time, path.n_pre, path.reference)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.designs import find_design
-from study.distributions import quantile, two_sided_p
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.panel import FloatArray
-from study.power import POWER
-from study.question import Question, Sample
+from study.core.distributions import quantile, two_sided_p
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.core.arrays import FloatArray
+from study.estimates.power import POWER
+from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study import inference
-from study.arguments import checked
-from study.cross_fitting import check_counts
+from study.core.arguments import checked
+from study.learners.cross_fitting import check_counts
 from study.designs import all_designs, find_design
-from study.diagnostics.dots import dot_figure
+from study.figures.dots import dot_figure
 from study.diagnostics.refits import Compared, Refits, Row, axis_label, check, frame, headline, interval, said
-from study.distributions import two_sided_p
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.question import Sample
-from study.work import telling
+from study.core.distributions import two_sided_p
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.panel.question import Sample
+from study.core.work import telling
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ MANY = 25
 
 def curve_figure(curve: SpecificationCurve) -> Figure:
     """Draw a column for each scale: estimates with intervals and band above, the choices made below."""
-    from study.report.canvas import FULL, GREY, canvas
+    from study.figures.canvas import FULL, GREY, canvas
 
     lines = _lines(curve)
     with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
@@ -66,7 +66,7 @@ def _lines(curve: SpecificationCurve) -> list[tuple[str, str, bool]]:
 
 def _estimates(axis: Axes, rows: pd.DataFrame, scale: str, curve: SpecificationCurve) -> bool:
     """Draw the estimates of a scale; say whether the axis cuts an interval or band."""
-    from study.report.canvas import BAND, COLOUR, GREY, SECOND
+    from study.figures.canvas import BAND, COLOUR, GREY, SECOND
 
     factor = 100 if scale == "proportional" else 1
     place = np.arange(1, len(rows) + 1)
@@ -129,7 +129,7 @@ def _limits(estimate: FloatArray, ends: FloatArray) -> tuple[float, float]:
 
 
 def _choices(axis: Axes, rows: pd.DataFrame, lines: list[tuple[str, str, bool]]) -> None:
-    from study.report.canvas import GREY
+    from study.figures.canvas import GREY
 
     place = np.arange(1, len(rows) + 1)
     marker, size = ("o", 4.0) if len(rows) <= MANY else ("|", float(np.clip(200 / len(rows), 3.0, 5.5)))

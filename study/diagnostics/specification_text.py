@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.agreement import LEVEL
+from study.inference.agreement import LEVEL
 from study.inference.effective import FEW
 
 if TYPE_CHECKING:

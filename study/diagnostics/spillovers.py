@@ -11,31 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
-from study.diagnostics.dots import dot_figure
+from study.core.arguments import checked
+from study.figures.dots import dot_figure
 from study.diagnostics.nearness import Coordinates, Nearness, by_distance, by_label
-from study.diagnostics.refits import (
-    Compared,
-    Progress,
-    Refits,
-    Row,
-    answers,
-    axis_label,
-    check,
-    event_dates,
-    frame,
-    headline,
-    interval,
-    redated,
-    said,
-    treated,
-    unit_of,
-)
-from study.distributions import quantile, two_sided_p
-from study.errors import QuestionError
-from study.estimates import Estimate
+from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, event_dates, frame, headline, interval, redated, said, treated, unit_of
+from study.core.distributions import quantile, two_sided_p
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
 from study.inference.joined import joined_headlines
-from study.question import Sample
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from study.diagnostics.refits import Progress, headline
-from study.distributions import quantile
-from study.errors import QuestionError
-from study.estimates import Estimate
+from study.core.distributions import quantile
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
 from study.inference import covariance
-from study.panel import FloatArray
-from study.question import Sample
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
 
 SCANNED = (0.01, 0.02, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 1.0)
 

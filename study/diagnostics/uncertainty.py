@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.arguments import checked
+from study.core.arguments import checked
 from study.designs import find_design
-from study.diagnostics.dots import dot_figure
+from study.figures.dots import dot_figure
 from study.diagnostics.refits import Progress, Row, axis_label, check, frame, headline, interval, treated
-from study.errors import QuestionError
-from study.estimates import Estimate
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
 from study.inference import Convention, covariance, exceeded, few_clusters_warning, largest_draws
 from study.inference.effective import effective_clusters, treated_clusters
 from study.inference.leave_out import cr3
 from study.inference.permuted import randomization
 from study.inference.randomization import Randomization
 from study.inference.wild import wild_bootstrap
-from study.question import Question, Sample
+from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.inference.multipliers import Weights, exceeded, statistic_draws
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 
 class Largest(NamedTuple):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from study.distributions import quantile, two_sided_p
-from study.errors import QuestionError
-from study.panel import FloatArray
+from study.core.distributions import quantile, two_sided_p
+from study.core.errors import QuestionError
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
-    from study.estimates import Estimate
+    from study.estimates.estimate import Estimate
 
 # With 20 degrees of freedom a 5% test with normal critical values rejects a true null in 6.4% of samples; below,
 # it is soon a different test (7.8% with 10, 10.7% with 5).

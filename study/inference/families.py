@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from study.arguments import checked
-from study.distributions import normal_score, two_sided_p
-from study.errors import QuestionError, unknown
+from study.core.arguments import checked
+from study.core.distributions import normal_score, two_sided_p
+from study.core.errors import QuestionError, unknown
 from study.inference.joined import joined_headlines
 from study.inference.multipliers import Errors, Weights, statistic_draws
 from study.inference.ties import least_as_large
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
-    from study.estimates import Estimate
+    from study.estimates.estimate import Estimate
 
 Method = Literal["romano_wolf", "holm"]
 

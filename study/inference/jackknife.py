@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.inference.effective import effective_number, effective_of_moments
-from study.influence import Influence, blocks
-from study.panel import FloatArray
-from study.threads import one_thread
+from study.core.influence import Influence, blocks
+from study.core.arrays import FloatArray
+from study.core.threads import one_thread
 
 NOTHING = 1e-6
 RANK_TOLERANCE = 1e-10

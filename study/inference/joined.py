@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from study.arguments import checked
-from study.errors import QuestionError
+from study.core.arguments import checked
+from study.core.errors import QuestionError
 from study.inference.joint import Joint, stack
 
 if TYPE_CHECKING:
-    from study.estimates import Estimate
+    from study.estimates.estimate import Estimate
 
 
 @checked

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.distributions import normal_score
+from study.core.distributions import normal_score
 from study.inference.covariance import Wald, wald
 from study.inference.jackknife import covariance_degrees
 from study.inference.multipliers import largest_draws
-from study.influence import Influence
-from study.panel import FloatArray
+from study.core.influence import Influence
+from study.core.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

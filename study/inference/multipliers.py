@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from study.distributions import quantile
-from study.errors import QuestionError, unknown
+from study.core.distributions import quantile
+from study.core.errors import QuestionError, unknown
 from study.inference.ties import least_as_large
-from study.panel import FloatArray
-from study.threads import one_thread
+from study.core.arrays import FloatArray
+from study.core.threads import one_thread
 
 Weights = Literal["gaussian", "rademacher", "mammen", "webb"]
 Errors = Literal["sample", "drawn"]

@@ -9,12 +9,12 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.arguments import checked
+from study.core.arguments import checked
 from study.designs import find_design
-from study.errors import QuestionError, unknown
+from study.core.errors import QuestionError, unknown
 from study.inference.randomization import Kind, Order, Randomization, randomization_test
-from study.panel import FloatArray
-from study.question import Sample
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
 
 UNITS = {
     "level": "units of the outcome",

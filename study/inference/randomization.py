@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import QuestionError
+from study.core.errors import QuestionError
 from study.inference.ties import least_as_large
-from study.panel import FloatArray
-from study.threads import one_thread
+from study.core.arrays import FloatArray
+from study.core.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +141,7 @@ class Randomization:
 
     def plot(self) -> Figure:
         """Draw the distribution of the statistic over ways of dealing, with the actual one."""
-        from study.report import canvas
+        from study.figures import canvas
 
         drawn, size = self.drawn[~np.isnan(self.drawn)], abs(self.statistic)
         values = np.append(drawn, (-size, size))

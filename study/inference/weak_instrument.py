@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from study.distributions import quantile
+from study.core.distributions import quantile
 from study.inference.covariance import covariance
 from study.learners.problem import IntArray
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 Interval = tuple[float, float]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from study.inference.multipliers import Weights, distribution
 from study.inference.ties import TIE, least_as_large
-from study.normal_equations import Jackknife, Target
-from study.panel import FloatArray
+from study.core.normal_equations import Jackknife, Target
+from study.core.arrays import FloatArray
 
 Kind = Literal["C", "S", "V", "B"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit
 
 from study.learners.problem import IntArray, Problem, Rows, period_means, spread, tuning_splits
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 # Penalties that the lasso chooses between, from the least one that leaves nothing down to a thousandth of it,
 # by the prediction error in this many sets of clusters.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from study.learners.problem import Problem, spread
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 
 def linear(problem: Problem) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from study.learners.problem import Kind, Problem
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 
 def of_estimator(problem: Problem, estimator: Any, kind: Kind) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 Kind = Literal["mean", "probability"]
 IntArray = NDArray[np.int64]

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.agreement import LEVEL, Agreement
-from study.comparison import Comparison
-from study.estimates import Estimate
+from study.inference.agreement import LEVEL, Agreement
+from study.inference.comparison import Comparison
+from study.estimates.estimate import Estimate
 from study.inference import few_clusters_warning
-from study.power import smallest_effect
-from study.question import Sample
+from study.estimates.power import smallest_effect
+from study.panel.question import Sample
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
 from study.report.table import Block, Cell, Format, Line, Number, Table, error, letters
 from study.report.table_pages import label_width, numbered, parts, together

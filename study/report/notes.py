@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from study.plan import Plan
+from study.paper.plan import Plan
 from study.report.table import Cell, Number
-from study.results import Result
+from study.paper.results import Result
 
 CONVENTIONS: dict[str, str] = {
     "jackknife": "standard errors that leave out each cluster in turn, t distribution with the degrees of freedom of "

@@ -14,7 +14,7 @@ from study.designs import find_design
 if TYPE_CHECKING:
     import pandas as pd
 
-    from study.estimates import Estimate
+    from study.estimates.estimate import Estimate
 
 LABELS = {
     "n_units": "Units",

@@ -10,8 +10,9 @@ from goldens import distance
 from numpy.typing import NDArray
 
 from references.comparison import Comparison, Numbers, covariance, fit, matched, numbers
-from study import Estimate, Question, two_by_two
-from study.distributions import quantile
+from study import Estimate, Question
+from study.core import two_by_two
+from study.core.distributions import quantile
 from study.inference.multipliers import Weights, statistic_draws
 
 ESTIMATORS = {"drdid": "dr", "reg_did": "reg", "std_ipw_did": "ipw"}

@@ -17,7 +17,7 @@ from study.designs import find_design
 from study.inference import Convention, small_sample_factor
 from study.inference.leave_out import LeaveOut, cr3
 from study.inference.wild import WildBootstrap, wild_bootstrap
-from study.question import Sample
+from study.panel.question import Sample
 
 DRAWS = 99_999
 SIGMAS = 4

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.question import Sample
+from study.panel.question import Sample
 from twins.plain import (
     NAN,
     Answer,

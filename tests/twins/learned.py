@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from study.designs import find_design
-from study.errors import StudyError
-from study.nuisances import Nuisances
-from study.question import Sample
+from study.core.errors import StudyError
+from study.learners.nuisances import Nuisances
+from study.panel.question import Sample
 from twins.comparisons import _cells, _sides
 from twins.plain import NAN, Answer, Array, Logit, Refused, Unsettled, Values, weighted_mean
 from twins.regressions import treated_from, with_base

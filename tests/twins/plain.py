@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.optimize import linprog
 
-from study.question import Sample
+from study.panel.question import Sample
 
 Array = NDArray[np.float64]
 Key = tuple[float, float, float]  # cohort, period, event time; NaN where a term has none

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.question import Sample
+from study.panel.question import Sample
 from twins.plain import (
     NAN,
     Answer,

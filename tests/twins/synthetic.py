@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from study.question import Sample
+from study.panel.question import Sample
 from twins.plain import Answer, Array, Refused, Unsettled, Values, refuse_single_units
 from twins.regressions import treated_from
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from study.diagnostics.honest.moments import Moments
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 PARALLEL = 1e-10
 NO_VARIANCE = 1e-10

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ LINE = 40
 
 def draw(made: HonestDid) -> Figure:
     """Draw a sensitivity analysis."""
-    from study.report.canvas import COLOUR, GREY, SECOND, canvas
+    from study.figures.canvas import COLOUR, GREY, SECOND, canvas
 
     order = np.argsort(made.M)
     strengths, low, high = made.M[order], made.low[order], made.high[order]

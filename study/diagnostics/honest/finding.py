@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,9 +19,9 @@ import numpy as np
 from scipy.special import ndtr
 
 from study.diagnostics.honest.restrictions import Restriction
-from study.distributions import quantile
-from study.errors import QuestionError
-from study.panel import FloatArray
+from study.core.distributions import quantile
+from study.core.errors import QuestionError
+from study.core.arrays import FloatArray
 
 SAME = 1e-10
 STEPS_A_COORDINATE = 50

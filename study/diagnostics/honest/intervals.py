@@ -13,7 +13,7 @@ from study.diagnostics.honest.flci import FixedLength, Frontier, frontier
 from study.diagnostics.honest.least_favourable import least_favourable
 from study.diagnostics.honest.moments import moments
 from study.diagnostics.honest.restrictions import Restriction
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 FIRST_STAGE = 0.1
 STRENGTHS = 48

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from study.diagnostics.honest.moments import Moments
-from study.distributions import quantile
-from study.panel import FloatArray
+from study.core.distributions import quantile
+from study.core.arrays import FloatArray
 
 ANGLES = 1440
 ITERATIONS = 50

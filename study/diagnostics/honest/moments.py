@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.diagnostics.honest.restrictions import Restriction
-from study.panel import FloatArray
+from study.core.arrays import FloatArray
 
 N_VERTICES = 4
 

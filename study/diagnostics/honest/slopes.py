@@ -7,8 +7,8 @@ import numpy as np
 from study.diagnostics.honest.conditional import HALVINGS, FirstStage, accepted
 from study.diagnostics.honest.moments import Moments
 from study.diagnostics.honest.restrictions import differences
-from study.distributions import quantile
-from study.panel import FloatArray
+from study.core.distributions import quantile
+from study.core.arrays import FloatArray
 
 TRIED = 400
 

@@ -1,0 +1,285 @@
+"""The command `study`: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from study.commands import data_commands, options, paper_commands, table_command
+from study.core.errors import StudyError
+from study.core.outputs import as_typed
+from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, DesignOption, JobsOption, PlanOption
+from study.core.progress import learning, progress_bar, steps
+
+if TYPE_CHECKING:
+    from study.inference import Convention
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Does compute access cause changes in academic representation in machine-learning research?",
+)
+
+paper_commands.add_to(app)
+
+
+@app.command()
+def designs() -> None:
+    """List the designs: what each estimates, assumes and handles."""
+    from study.designs import all_designs
+
+    for design in all_designs().values():
+        listed = ", ".join(f"{name}={value!r}" for name, value in design.options.items()) or "none"
+        typer.echo(f"{design.name}: {design.title} [{design.reference}]")
+        typer.echo(f"  estimand: {design.estimand}")
+        typer.echo(f"  assumes:  {'; '.join(design.assumes)}")
+        typer.echo(f"  handles:  {'; '.join(design.handles)}")
+        typer.echo(f"  options:  {listed}")
+
+
+@app.command()
+def estimate(
+    outcome: Annotated[str, typer.Option(help="Outcome column.")],
+    event: options.Event,
+    panel: options.PanelName = "cvpr",
+    unit: options.Unit = "unit",
+    time: options.Time = "time",
+    treatment: options.Treatment = False,
+    ambiguous: options.Ambiguous = "drop",
+    covariate: options.Covariate = None,
+    cluster: options.Cluster = None,
+    instrument: options.Instrument = None,
+    design: Annotated[str, typer.Option(help="Name of a design; see `study designs`.")] = "callaway_santanna",
+    scale: options.Scale = "level",
+    population: options.Population = "all",
+    comparison: options.Comparison = "not_yet_treated",
+    base: options.Base = "universal",
+    missing: options.Missing = "pairs",
+    anticipation: options.Anticipation = 0,
+    lag: options.Lag = 0,
+    horizon: options.Horizon = None,
+    min_cohort_size: options.Smallest = None,
+    option: options.DesignOptions = None,
+    convention: options.Convention = "jackknife",
+    by_event_time: Annotated[bool, typer.Option("--by-event-time", help="Show the path of effects.")] = False,
+    jobs: JobsOption = -1,
+    latex: options.Latex = False,
+) -> None:
+    """Estimate one effect on a shipped panel or on your own long CSV file."""
+    from study.designs import estimate as run_design
+    from study.designs import find_design
+    from study.report.estimate import estimate_table, estimate_text
+    from study.core.work import working
+
+    chosen, asked = find_design(design), options.read_options(option or [])
+    chosen.check_options(asked)
+    question = options.read_question(
+        "study estimate",
+        outcome=outcome,
+        event=event,
+        covariates=tuple(covariate or ()),
+        cluster=cluster,
+        instrument=instrument,
+        scale=scale,
+        population=population,
+        comparison=comparison,
+        base=base,
+        missing=missing,
+        anticipation=anticipation,
+        lag=lag,
+        horizon=horizon,
+        min_cohort_size=min_cohort_size,
+    )
+    source = options.read_panel(panel, unit, time, [outcome], treatment, question, ambiguous)
+    with learning(jobs) if chosen.draws else working():
+        fit = run_design(source, question, design, convention=cast("Convention", convention), **asked)
+    shown = fit.aggregate("event") if by_event_time else fit.headline
+    typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
+
+
+@app.command()
+def compare(
+    outcome: Annotated[list[str], typer.Option(help="Outcome column; may be repeated.")],
+    event: options.Event,
+    panel: options.PanelName = "cvpr",
+    unit: options.Unit = "unit",
+    time: options.Time = "time",
+    treatment: options.Treatment = False,
+    ambiguous: options.Ambiguous = "drop",
+    covariate: options.Covariate = None,
+    cluster: options.Cluster = None,
+    instrument: options.Instrument = None,
+    design: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a design; may be repeated. All that draw nothing where none is named."),
+    ] = None,
+    scale: options.Scale = "level",
+    population: options.Population = "all",
+    comparison: options.Comparison = "not_yet_treated",
+    base: options.Base = "universal",
+    missing: options.Missing = "pairs",
+    anticipation: options.Anticipation = 0,
+    lag: options.Lag = 0,
+    horizon: options.Horizon = None,
+    min_cohort_size: options.Smallest = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare also estimates of unlike estimand, scale or window.")
+    ] = False,
+    draws: Annotated[int, typer.Option(help="Draws of the multiplier bootstrap.")] = 9999,
+    seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 0,
+    latex: options.Latex = False,
+) -> None:
+    """Set designs beside one another on the same question, and test whether they agree."""
+    from study.inference.comparison import compare as run_designs
+    from study.designs import find_design
+    from study.report.comparison import comparison_tables, comparison_text
+
+    for name in design or ():
+        find_design(name)
+    question = options.read_question(
+        "study compare",
+        outcome=outcome[0],
+        event=event,
+        covariates=tuple(covariate or ()),
+        cluster=cluster,
+        instrument=instrument,
+        scale=scale,
+        population=population,
+        comparison=comparison,
+        base=base,
+        missing=missing,
+        anticipation=anticipation,
+        lag=lag,
+        horizon=horizon,
+        min_cohort_size=min_cohort_size,
+    )
+    chosen = options.read_panel(panel, unit, time, outcome, treatment, question, ambiguous)
+    found = run_designs(chosen, question, design, outcome, force=force, draws=draws, seed=seed)
+    typer.echo(comparison_tables(found).decode() if latex else comparison_text(found))
+
+
+@app.command()
+def diagnose(
+    question: Annotated[
+        str,
+        typer.Argument(
+            help="EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan."
+        ),
+    ],
+    design: DesignOption = None,
+    plan: PlanOption = DEFAULT_PLAN,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/diagnose.")
+    ] = None,
+    jobs: JobsOption = -1,
+    cache: CacheOption = None,
+) -> None:
+    """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
+    from study.paper import run as running
+    from study.core.cache import fits_of
+    from study.diagnostics.diagnose import diagnose as make
+    from study.core.outputs import write_all
+    from study.paper.plan import read_plan
+    from study.paper.verdict import details, verdict_text
+    from study.core.work import working
+
+    chosen = read_plan(plan)
+    task = chosen.ask(question, design)
+    panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
+    with progress_bar() as progress, working(jobs=jobs, cache=fits_of(plan, cache)):
+        found = make(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
+    page = verdict_text(found)
+    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(found)}\n".encode()}
+    folder = output or Path("build", "diagnose", *question.split("/"), found.design.name)
+    written = write_all(folder, texts | found.files())
+    typer.echo(page)
+    typer.echo(
+        f"\n{len(written)} files written to {as_typed(folder)}: figures, tables, and all that was found."
+    )
+
+
+@app.command()
+def gains(
+    question: Annotated[
+        str,
+        typer.Argument(
+            help="EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level "
+            "where none is named, for papers are what grants are counted in."
+        ),
+    ],
+    plan: PlanOption = DEFAULT_PLAN,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attribute, covariate (in thirds) or rule such as country=US that makes groups; may be repeated. The "
+            "plan's strata, the region, the country with most treated units and the question's last covariate where "
+            "none is named."
+        ),
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="Covariate that says how large a unit was; the question's last if none is named."),
+    ] = None,
+    grants: Annotated[
+        int | None, typer.Option(help="Grants to allocate; as many as units were treated if none is given.")
+    ] = None,
+    learner: Annotated[str, typer.Option(help="Learner of changes and propensities.")] = "forest",
+    repetitions: Annotated[int, typer.Option(help="Times the folds are drawn.")] = 10,
+    jobs: JobsOption = -1,
+    cache: CacheOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/gains.")
+    ] = None,
+) -> None:
+    """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
+    from study import heterogeneity as of_gains
+    from study.paper import run as running
+    from study.core.cache import fits_of
+    from study.heterogeneity.page import ask, usual_groupings
+    from study.core.outputs import write_all
+    from study.paper.plan import read_plan
+    from study.core.work import working
+
+    chosen = read_plan(plan)
+    task = ask(chosen, question)
+    sample = task.question.sample(running.load(chosen))
+    with progress_bar() as progress, working(jobs=jobs, cache=fits_of(plan, cache)):
+        found = of_gains.report(
+            sample,
+            by=tuple(by or usual_groupings(task, sample)),
+            prior_name=prior,
+            budget=grants,
+            learner=learner,  # type: ignore[arg-type]  # names are checked there
+            repetitions=repetitions,
+            level=task.level,
+            draws=task.band_draws,
+            seed=task.seed,
+            event=task.event.title,
+            progress=steps(progress, None, "Learning"),
+        )
+    folder = output or Path("build", "gains", *question.split("/"))
+    written = write_all(folder, found.files())
+    typer.echo(found.text())
+    typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: figures and tables.")
+
+
+table_command.add_to(app)
+data_commands.add_to(app)
+
+
+def main() -> None:
+    """Run the command; a user's error is one line on the error stream and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except StudyError as error:
+        typer.echo(f"study: {error}", err=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        typer.echo(
+            "study: interrupted; nothing was half-written, and what was finished is kept for the next run.",
+            err=True,
+        )
+        raise SystemExit(130) from None

@@ -1,0 +1,149 @@
+"""The commands about the paper: make it, check it, compile it, and say where a number comes from."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.core.errors import QuestionError
+from study.core.outputs import as_typed
+from study.core.progress import progress_bar, steps
+
+
+def _processes(jobs: int) -> int:
+    """Refuse a number of processes that nothing could be done in."""
+    if jobs == 0:
+        raise QuestionError("--jobs is 0; give a number of processes, or -1 for all cores.")
+    return jobs
+
+
+PlanOption = Annotated[
+    Path, typer.Option("--plan", help="What to estimate; its folder takes the files that are written.")
+]
+DesignOption = Annotated[str | None, typer.Option("--design", help="Another design in the headline's place.")]
+JobsOption = Annotated[
+    int,
+    typer.Option(
+        "--jobs", callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."
+    ),
+]
+
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
+        "where the plan is; without a plan, the user's cache.",
+    ),
+]
+
+DEFAULT_PLAN = Path("paper") / "study.toml"
+DEFAULT_REPORT = Path("build") / "report.html"
+
+# Commands that take the plan.
+OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "gains"))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give a program these commands."""
+    for command in (run, check, paper, trace):
+        app.command()(command)
+
+
+def run(
+    plan: PlanOption = DEFAULT_PLAN,
+    design: DesignOption = None,
+    jobs: JobsOption = -1,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="Folder to write everything into, instead of the plan's own and build.",
+        ),
+    ] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
+    from study.paper import run as running
+    from study.core.cache import folder_of
+    from study.core.outputs import write_all
+    from study.paper.plan import read_plan
+
+    chosen = read_plan(plan)
+    if design is not None:
+        chosen = chosen.under(design)
+    panel = running.load(chosen)
+    folder = cache or folder_of(plan)
+    with progress_bar() as progress:
+        told = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
+        results = running.run(chosen, panel, jobs=jobs, progress=told, cache=folder)
+        exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=folder)
+    report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
+    page = running.report(chosen, panel, exhibited, plan.read_text(encoding="utf-8"))
+    written = write_all(output or running.paper_folder(plan), running.files(results, exhibited))
+    written += write_all(report.parent, {report.name: page})
+    typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
+    typer.echo("Files written:")
+    for path in written:
+        typer.echo(f"  {as_typed(path)}")
+
+
+def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: JobsOption = -1) -> None:
+    """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
+
+    Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
+    in a million of the larger of an estimate and its standard error.
+    """
+    from study.paper import run as running
+    from study.paper.plan import read_plan
+    from study.paper import record
+
+    chosen = read_plan(plan)
+    if design is not None:
+        chosen = chosen.under(design)
+    recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
+    panel = running.load(chosen)
+    with progress_bar() as progress:
+        results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))
+    found = record.differences(recorded, record.record(results))
+    for difference in found:
+        typer.echo(str(difference))
+    if found:
+        typer.echo(f"{len(found)} cells differ from the record of {len(recorded)} estimates.")
+        raise typer.Exit(1)
+    typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
+
+
+def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
+    """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
+    from study.paper.plan import check_exists
+    from study.report.compile import compile_paper
+
+    check_exists(plan)
+    typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")
+
+
+def trace(
+    name: Annotated[str, typer.Argument(help="A macro of the text, such as MainProportionalPapersEstimate.")],
+    plan: PlanOption = DEFAULT_PLAN,
+) -> None:
+    """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
+    from dataclasses import replace
+
+    from study.paper.plan import check_exists
+    from study.paper import numbers
+
+    check_exists(plan)
+    traced = numbers.find(numbers.read_sources(plan.resolve().parent), name)
+    command = with_plan(traced.source.command, plan)
+    typer.echo(numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
+
+
+def with_plan(command: str, plan: Path) -> str:
+    """Return a command with the plan that it is about, where it takes one and would not read this one anyway."""
+    if not command.startswith(OF_PLAN) or plan.resolve() == DEFAULT_PLAN.resolve():
+        return command
+    return f"{command} --plan {shlex.quote(as_typed(plan))}"

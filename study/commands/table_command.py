@@ -1,0 +1,334 @@
+"""The command that makes a table of designs by outcomes, for a plan's questions or for one's own panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from study.commands import options
+from study.core.errors import QuestionError, unknown
+from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, JobsOption
+from study.core.progress import learning
+
+if TYPE_CHECKING:
+    from study.inference.agreement import Agreement
+    from study.inference.comparison import Comparison
+    from study.estimates.estimate import Estimate
+    from study.panel.panel import Panel
+    from study.paper.plan import Event, Plan, Row
+    from study.panel.question import Question
+    from study.report.table import Table
+
+WHO = "study table"
+FORMATS = ("latex", "html", "md")
+OF_ENDING = {".html": "html", ".htm": "html", ".md": "md"}
+SCALES = {
+    "level": "Effect in units of the outcome",
+    "log1p": "Effect on log(1 + outcome)",
+    "proportional": "Effect as a share of the mean without treatment",
+}
+DRAWS, SEED = 9999, 0
+EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "jobs", "cache")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give a program this command."""
+    app.command()(table)
+
+
+def table(
+    context: typer.Context,
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is "
+            "left out is the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event "
+            "is a table."
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="The plan of the questions; paper/study.toml if not given.")
+    ] = None,
+    designs: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of designs with commas between them. If not given, the plan's; for a panel, all that draw "
+            "nothing at random."
+        ),
+    ] = None,
+    outcome: Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")] = None,
+    event: options.EventOfPanel = None,
+    panel: options.PanelName = "cvpr",
+    unit: options.Unit = "unit",
+    time: options.Time = "time",
+    treatment: options.Treatment = False,
+    ambiguous: options.Ambiguous = "drop",
+    covariate: options.Covariate = None,
+    cluster: options.Cluster = None,
+    instrument: options.Instrument = None,
+    scale: options.Scales = None,
+    population: options.Population = "all",
+    comparison: options.Comparison = "not_yet_treated",
+    base: options.Base = "universal",
+    missing: options.Missing = "pairs",
+    anticipation: options.Anticipation = 0,
+    lag: options.Lag = 0,
+    horizon: options.Horizon = None,
+    min_cohort_size: options.Smallest = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of the test that the designs agree.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of these draws, and of designs that draw.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--format", help="latex, html or md; if not given, what the ending of --output says."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File to write, instead of printing.")
+    ] = None,
+    jobs: JobsOption = -1,
+    cache: CacheOption = None,
+) -> None:
+    """Make a table of designs by outcomes, for questions of the plan or for your own panel.
+
+    For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
+    --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
+    """
+    from study.core.cache import fits_of
+    from study.core.outputs import as_typed, write_all
+    from study.core.work import working
+
+    chosen = _format(kind, output)
+    names = _names(designs)
+    given = [name for name in context.params if _typed(context, name) and name not in EITHER]
+    if question:
+        if given:
+            option = f"--{given[0].replace('_', '-')}"
+            raise QuestionError(
+                f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
+            )
+        path = plan or DEFAULT_PLAN
+        with _learning(names, jobs), working(cache=fits_of(path, cache)):
+            tables = of_plan(path, question, names, draws, seed)
+    else:
+        if plan is not None or not outcome or event is None:
+            raise QuestionError(
+                f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
+                "a panel."
+            )
+        shared = {
+            "event": event,
+            "covariates": tuple(covariate or ()),
+            "cluster": cluster,
+            "instrument": instrument,
+            "population": population,
+            "comparison": comparison,
+            "base": base,
+            "missing": missing,
+            "anticipation": anticipation,
+            "lag": lag,
+            "horizon": horizon,
+            "min_cohort_size": min_cohort_size,
+        }
+        asked = [
+            options.read_question(WHO, outcome=outcome[0], scale=each, **shared)
+            for each in dict.fromkeys(scale or ["level"])
+        ]
+        source = options.read_panel(panel, unit, time, outcome, treatment, asked[0], ambiguous)
+        with _learning(names or (), jobs), working(cache=fits_of(None, cache)):
+            drawn = DRAWS if draws is None else draws
+            tables = of_panel(source, asked, outcome, names, drawn, SEED if seed is None else seed)
+    text = b"\n".join(made.formatted(chosen) for made in tables)
+    if output is None:
+        typer.echo(text.decode(), nl=False)
+    else:
+        (written,) = write_all(output.parent, {output.name: text})
+        typer.echo(f"Written: {as_typed(written)}")
+
+
+def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[None]:
+    """Return what shows how far learners are, or nothing where no design has any."""
+    from study.designs import find_design
+
+    learns = names is None or any(find_design(name).draws for name in names)
+    return learning(jobs) if learns else nullcontext()
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Say whether the user gave a parameter, and did not leave it at what it is otherwise."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _format(kind: str | None, output: Path | None) -> str:
+    if kind is None:
+        return "latex" if output is None else OF_ENDING.get(output.suffix.lower(), "latex")
+    if kind not in FORMATS:
+        raise unknown("format", kind, FORMATS, WHO)
+    return kind
+
+
+def _names(designs: str | None) -> list[str] | None:
+    """Return the names of designs that are given with commas, each once."""
+    from study.designs import find_design
+
+    if designs is None:
+        return None
+    names = [name.strip() for name in designs.split(",") if name.strip()]
+    if not names:
+        raise QuestionError(f"{WHO}: --designs is empty; give names with commas between them.")
+    for name in names:
+        find_design(name)
+    return list(dict.fromkeys(names))
+
+
+def of_panel(
+    panel: Panel,
+    questions: Sequence[Question],
+    outcomes: Sequence[str],
+    designs: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> list[Table]:
+    """Return the tables of designs by outcomes for a panel: the estimates, and what each design could have found.
+
+    Parameters
+    ----------
+    panel : Panel
+    questions : sequence of Question
+        The same question on one or more scales, each a panel of the table.
+    outcomes : sequence of str
+        The columns.
+    designs : sequence of str, optional
+        The rows; by default every design that draws nothing at random.
+    draws, seed : int
+        Of the multiplier bootstrap; the seed is also that of designs that draw.
+
+    Raises
+    ------
+    QuestionError
+        If an outcome, event or design is unknown, or a question cannot be asked of the panel.
+    """
+    from study.inference.comparison import compare, variants_of
+    from study.designs import find_design
+    from study.report.design_table import Words, design_tables
+
+    for question in questions:
+        for outcome in outcomes:
+            question.but(outcome=outcome).sample(panel)
+    rows = [
+        (name, find_design(name).seeded({}, seed), find_design(name).title)
+        for name, _, _ in variants_of(designs, WHO)
+    ]
+    found = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
+    words = Words(
+        name="designs",
+        caption=f"Effect of {questions[0].event} on {', '.join(outcomes)}, by design",
+        outcomes={outcome: outcome for outcome in outcomes},
+        scales=SCALES,
+    )
+    return list(design_tables(words, found))
+
+
+def of_plan(
+    path: Path,
+    questions: Sequence[str],
+    designs: Sequence[str] | None = None,
+    draws: int | None = None,
+    seed: int | None = None,
+) -> list[Table]:
+    """Return the tables of designs by outcomes for questions of a plan, two an event as in :func:`of_panel`.
+
+    Parameters
+    ----------
+    path : Path
+        Of the plan.
+    questions : sequence of str
+        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, as in :meth:`study.paper.plan.Plan.ask`.
+    designs : sequence of str, optional
+        Names; a design of the plan has the plan's rows, any other one row with its own defaults. By default all
+        rows of the plan.
+    draws, seed : int, optional
+        In the place of the plan's.
+
+    Raises
+    ------
+    DataError, QuestionError
+        If the plan cannot be read or does not have a question.
+    """
+    from study.paper import run as running
+    from study.core.arguments import check
+    from study.paper.plan import read_plan
+    from study.report.design_table import Words, design_tables
+
+    check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
+    plan = read_plan(path)
+    plan = replace(
+        plan,
+        band_draws=plan.band_draws if draws is None else draws,
+        seed=plan.seed if seed is None else seed,
+    )
+    tasks = [plan.ask(question) for question in questions]
+    rows = _rows(plan, designs)
+    panel = running.load(plan)
+    tables: list[Table] = []
+    for label in dict.fromkeys(task.event.label for task in tasks):
+        of_event = [task for task in tasks if task.event.label == label]
+        event = of_event[0].event
+        outcomes = [outcome for outcome in plan.outcomes if outcome in {task.outcome for task in of_event}]
+        scales = [scale for scale in plan.scales if scale in {task.scale for task in of_event}]
+        words = Words(
+            name=f"{label}-designs",
+            caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
+            outcomes=plan.outcomes,
+            scales=plan.scales,
+            unit=plan.text.unit,
+            units=plan.text.units,
+        )
+        found = [answers(plan, panel, event, scale, outcomes, rows) for scale in scales]
+        tables += design_tables(words, found)
+    return tables
+
+
+def _rows(plan: Plan, designs: Sequence[str] | None) -> list[Row]:
+    """Return the plan's rows, or those of some designs."""
+    from study.designs import find_design
+    from study.paper.plan import Row
+
+    if designs is None:
+        return list(plan.rows)
+    rows = []
+    for name in designs:
+        own = [row for row in plan.rows if row.name == name]
+        rows += own or [Row(name, find_design(name).title, {}, {})]
+    return rows
+
+
+def answers(
+    plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
+) -> Comparison:
+    """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
+    from study.inference.agreement import agreement_of
+    from study.inference.comparison import Comparison, answered
+    from study.designs import find_design
+
+    estimates: dict[tuple[str, str], Estimate] = {}
+    refusals: dict[tuple[str, str], str] = {}
+    agreement: dict[str, Agreement] = {}
+    for outcome in outcomes:
+        fits: dict[str, Estimate] = {}
+        for row in rows:
+            task = plan.task(event, outcome, scale, row)
+            try:
+                fit = find_design(row.name)(task.question.sample(panel), **task.options)
+                estimates[outcome, row.label] = answered(fit.headline)
+                fits[row.label] = fit
+            except QuestionError as refusal:
+                refusals[outcome, row.label] = str(refusal).removeprefix(f"{row.name}: ")
+        agreement[outcome] = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
+    question = plan.task(event, outcomes[0], scale, rows[0]).question
+    labels = tuple(row.label for row in rows)
+    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, plan.band_draws)

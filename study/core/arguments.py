@@ -1,0 +1,275 @@
+"""Arguments of public functions, held to their type hints before anything is computed."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import reprlib
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, wraps
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from study.core.errors import QuestionError, unknown
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Beyond them whole numbers do not fit what libraries count in, squares do not fit a float, and draws no memory.
+LARGEST = 2**31 - 1
+LARGEST_FLOAT = 1e100
+MOST_DRAWS = 10_000_000
+# By name, as an option means the same wherever it is taken: the least and the most that it may be.
+RANGES: Mapping[str, tuple[int, int]] = {
+    "seed": (0, 2**32 - 1),
+    "draws": (1, MOST_DRAWS),
+    "permutations": (0, MOST_DRAWS),
+    "folds": (1, LARGEST),
+    "repetitions": (1, 10_000),
+    "trees": (1, 1_000_000),
+    "seeds": (1, 10_000),
+    "budget": (1, LARGEST),
+    "leads": (0, LARGEST),
+    "factors": (0, LARGEST),
+}
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function refuse arguments that are not of its type hints, in one line.
+
+    Keyword arguments that it takes without a name (the options of a design) are for it to check, and so are texts that
+    it does not know and what a sequence of numbers holds: it says better what it needs there.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        hints = hints_of(function)
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            kind = signature.parameters[name].kind
+            for each in value if kind is inspect.Parameter.VAR_POSITIONAL else [value]:
+                if kind is not inspect.Parameter.VAR_KEYWORD and not _left_to_function(each, hints.get(name)):
+                    check(function.__qualname__, hints, {name: each})
+        return function(*args, **kwargs)
+
+    return called
+
+
+def _left_to_function(value: Any, hint: Any) -> bool:
+    """Say whether a value is text where texts are known or listed, or a sequence of numbers of any size."""
+    of = [each for kind in _kinds(hint) if _is_sequence(kind) for each in _kinds(*get_args(kind)[:1])]
+    texts = [value] if isinstance(value, str) else list(value) if is_listed(value) else []
+    if texts and all(isinstance(each, str) for each in texts):
+        known = isinstance(value, str) and bool(_texts(hint))
+        return known or (bool(of) and not {int, float} & set(of))
+    return (
+        float in of
+        and is_listed(value)
+        and all(_is_number(each) and _float(each) is not None for each in value)
+    )
+
+
+def _kinds(hint: Any = None) -> tuple[Any, ...]:
+    return get_args(hint) if _is_union(hint) else (hint,)
+
+
+def _is_sequence(hint: Any) -> bool:
+    kind = get_origin(hint) or hint
+    return isinstance(kind, type) and issubclass(kind, Sequence) and kind is not str
+
+
+def check(where: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse the first value that is not what its hint says; where names the function, design or class.
+
+    Raises
+    ------
+    QuestionError
+        Naming the argument, its value and what is allowed.
+    """
+    for name, value in given.items():
+        if name == "self" or name not in hints:
+            continue
+        hint = hints[name]
+        if not _is(value, hint):
+            texts = _texts(hint)
+            if isinstance(value, str) and texts:
+                raise unknown(name, value, texts, where)
+            raise QuestionError(f"{where}: {name} is {shown(value)}; it must be {' or '.join(_words(hint))}.")
+        for each in value if is_listed(value) else [value]:
+            if _is_number(each):
+                _check_range(where, name, each)
+
+
+def _check_range(where: str, name: str, value: Any) -> None:
+    if name == "jobs" and value == 0:
+        raise QuestionError(f"{where}: jobs is 0; give a number of processes, or -1 for all cores.")
+    if isinstance(value, float) and LARGEST_FLOAT < abs(value) < math.inf:
+        raise QuestionError(f"{where}: {name} is {shown(value)}; it must be a number of ordinary size.")
+    least, most = RANGES.get(name, (-LARGEST, LARGEST))
+    if isinstance(value, (int, np.integer)) and not least <= value <= most:
+        bounds = f"at least {least}" if value < least else f"at most {most}"
+        raise QuestionError(f"{where}: {name} is {shown(value)}; it must be a whole number, {bounds}.")
+
+
+def shown(value: Any) -> str:
+    """Return a value as one short line says it: texts and numbers as they are, other things by their class."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(
+        value, str | bytes | bool | int | float | complex | list | tuple | dict | set
+    ):
+        return " ".join(reprlib.repr(value).split())
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+@cache
+def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return the type hints of a function; those that only a type checker can read are left out."""
+    try:
+        return get_type_hints(function)
+    except NameError:
+        pass
+    known = vars(sys.modules[function.__module__]) | _late()
+    hints = {}
+    for name, hint in inspect.get_annotations(function).items():
+        try:
+            hints[name] = eval(hint, known) if isinstance(hint, str) else hint
+        except NameError:
+            continue
+    return hints
+
+
+def _late() -> dict[str, Any]:
+    """Return the classes that modules import for type checkers alone."""
+    from study.estimates.estimate import Estimate
+    from study.panel.panel import Panel
+    from study.panel.question import Question, Sample
+
+    return {kind.__name__: kind for kind in (Estimate, Panel, Question, Sample)}
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Say whether a value is what a hint says, as far as the hint can be read here."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar | str):
+        return True
+    if hint is None or hint is NoneType:
+        return value is None
+    if _is_union(hint):
+        return any(_is(value, each) for each in inner)
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in inner) or (
+            isinstance(value, str) and str(value) in inner
+        )
+    if hint is bool:
+        return isinstance(value, bool | np.bool_)
+    if hint is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if hint is float:
+        number = _float(value) if _is_number(value) else None
+        return number is not None and math.isfinite(number)
+    if origin is tuple:
+        return _is_tuple(value, inner)
+    if origin is Callable or hint is Callable:
+        return callable(value)
+    kind = origin or hint
+    if not isinstance(kind, type):
+        return True
+    if kind is np.ndarray:
+        return isinstance(value, np.ndarray) and value.dtype.kind in "iufb"
+    if issubclass(kind, Mapping):
+        return isinstance(value, Mapping) and _all(value, inner[:1]) and _all(value.values(), inner[1:])
+    if _is_sequence(kind):
+        return is_listed(value) and _all(value, inner)
+    if getattr(kind, "_is_protocol", False):
+        needed = [name for name in vars(kind) if not name.startswith("_")]
+        return not isinstance(value, type) and all(hasattr(value, name) for name in needed)
+    return isinstance(value, kind)
+
+
+def is_listed(value: Any) -> bool:
+    """Say whether a value is a sequence, be it a column of a table, and not a text."""
+    if isinstance(value, Sequence):
+        return not isinstance(value, str | bytes)
+    return hasattr(value, "__array__") and getattr(value, "ndim", 0) == 1
+
+
+def _is_tuple(value: Any, inner: tuple[Any, ...]) -> bool:
+    if not isinstance(value, tuple):
+        return False
+    if not inner or inner[-1] is Ellipsis:
+        return _all(value, inner[:1])
+    return len(value) == len(inner) and all(map(_is, value, inner))
+
+
+def _all(values: Iterable[Any], hint: tuple[Any, ...]) -> bool:
+    return not hint or all(_is(value, hint[0]) for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _float(value: Any) -> float | None:
+    """Return a number as a float, None where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
+
+
+def _texts(hint: Any) -> tuple[str, ...]:
+    """Return the texts that a hint lists, none where it takes others or none."""
+    if get_origin(hint) is Literal:
+        return tuple(each for each in get_args(hint) if isinstance(each, str))
+    if _is_union(hint):
+        return tuple(text for each in get_args(hint) for text in _texts(each))
+    return ()
+
+
+def _words(hint: Any) -> list[str]:
+    """Return in words what a hint allows."""
+    origin, inner = get_origin(hint), get_args(hint)
+    plain = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
+    if hint in plain:
+        return [plain[hint]]
+    if hint is None or hint is NoneType:
+        return ["None"]
+    if _is_union(hint):
+        return list(dict.fromkeys(word for each in inner for word in _words(each)))
+    if origin is Literal:
+        return [("one of " if len(inner) > 1 else "") + ", ".join(map(str, inner))]
+    kind = origin or hint
+    if origin is Callable or hint is Callable:
+        return ["a function"]
+    if not isinstance(kind, type):
+        return [str(hint)]
+    if issubclass(kind, Mapping):
+        return ["a mapping"]
+    if issubclass(kind, Sequence):
+        of = f" of {_plural(inner[0])}" if inner and inner[0] is not Any else ""
+        return [f"a {'tuple' if kind is tuple else 'sequence'}{of}"]
+    if getattr(kind, "_is_protocol", False):
+        return [f"an object with {' and '.join(name for name in vars(kind) if not name.startswith('_'))}"]
+    return [f"{'an' if kind.__name__[:1] in 'AEIOU' else 'a'} {kind.__name__}"]
+
+
+def _plural(hint: Any) -> str:
+    """Return in words what a sequence may hold."""
+    plain = {int: "whole numbers", float: "finite numbers", bool: "True or False", str: "texts"}
+    if hint in plain:
+        return plain[hint]
+    if _is_union(hint):
+        return " or ".join(dict.fromkeys(map(_plural, get_args(hint))))
+    kind = get_origin(hint) or hint
+    return f"{kind.__name__}s" if isinstance(kind, type) else " or ".join(_words(hint))

@@ -1,0 +1,305 @@
+"""Influence functions by unit, kept as what they are: linear maps of blocks of unit-by-period arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.core.arrays import FloatArray
+from study.core.threads import one_thread
+
+COLUMNS_AT_ONCE = 32
+
+Units = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Numbers by unit, for G groups of units.
+
+    Attributes
+    ----------
+    rows : tuple of ndarray of int, shapes (m_g,)
+        The units of each group, each at most once; None stands for all units.
+    arrays : tuple of ndarray, shapes (m_g, p)
+    """
+
+    rows: tuple[Units | None, ...]
+    arrays: tuple[FloatArray, ...]
+    _crossed: dict[tuple[int, int, int], tuple[Values, FloatArray]] = field(default_factory=dict, repr=False)
+
+    def crossed(self, g: int, other: Values, h: int) -> FloatArray:
+        """Products of the columns of group g with those of other values for the same units, shape (p, q), made once."""
+        key = g, id(other), h
+        if key not in self._crossed:
+            with one_thread():
+                self._crossed[key] = other, self.arrays[g].T @ other.arrays[h]
+        return self._crossed[key][1]
+
+    @cached_property
+    def products(self) -> FloatArray:
+        """Products of the columns over the units of each group, shape (G, p, p)."""
+        with one_thread():
+            return np.stack([array.T @ array for array in self.arrays])
+
+    @cached_property
+    def totals(self) -> FloatArray:
+        """Sums of the columns over the units of each group, shape (G, p)."""
+        return np.stack([array.sum(axis=0) for array in self.arrays])
+
+
+class Part(NamedTuple):
+    """What the units of group g have: ``values.arrays[g] @ coefficient[g]``.
+
+    ``coefficient`` has shape (G, p, K); None is the identity for each group.
+    """
+
+    values: Values
+    coefficient: FloatArray | None
+
+    def of(self, g: int, values: FloatArray) -> FloatArray:
+        """Apply the map of group g to an array with p columns."""
+        return values if self.coefficient is None else values @ self.coefficient[g]
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """The influence of n units on K estimates, whose error is its mean over units.
+
+    A regression's influence is a matrix for each cohort times the residuals by period, so that a covariance
+    needs the T x T products of residuals and not n x K numbers.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        n and K.
+    parts : tuple of Part
+        They add up.
+    """
+
+    shape: tuple[int, int]
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, dense: FloatArray, rows: Units | None = None, n_units: int | None = None) -> Influence:
+        """Return the influence that is given as an array, of all units or of some rows among n, shape (m, K)."""
+        n = len(dense) if n_units is None else n_units
+        return cls((n, dense.shape[1]), (Part(Values((rows,), (dense,)), None),))
+
+    @classmethod
+    def none(cls, n_units: int, n_terms: int) -> Influence:
+        """Return the influence of terms on which no unit has any."""
+        return cls((n_units, n_terms), ())
+
+    @classmethod
+    def by_group(cls, n_units: int, values: Values, coefficient: FloatArray) -> Influence:
+        """Return the influence of groups of units, each with its own map of values, (G, p, K)."""
+        return cls((n_units, coefficient.shape[2]), (Part(values, coefficient),))
+
+    def dense(self) -> FloatArray:
+        """Return the influence as an array of shape (n, K)."""
+        out = np.zeros(self.shape)
+        with one_thread():
+            for part in self.parts:
+                for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+                    if rows is None:
+                        out += part.of(g, array)
+                    else:
+                        out[rows] += part.of(g, array)
+        return out
+
+    def __matmul__(self, weights: FloatArray) -> Influence:
+        """Return the influence on linear combinations of the estimates; weights has shape (K, M)."""
+        parts = (
+            Part(values, np.repeat(weights[None], len(values.rows), axis=0) if c is None else c @ weights)
+            for values, c in self.parts
+        )
+        return Influence((self.shape[0], weights.shape[1]), tuple(parts))
+
+    def select(self, which: NDArray[np.bool_]) -> Influence:
+        """Return the influence on some of the estimates; which has shape (K,)."""
+        return self if which.all() else self.columns(np.flatnonzero(which))
+
+    def columns(self, columns: NDArray[np.int64]) -> Influence:
+        """Return the influence on the estimates of some numbers."""
+        parts = (
+            Part(Values(values.rows, tuple(array[:, columns] for array in values.arrays)), None)
+            if c is None
+            else Part(values, c[:, :, columns])
+            for values, c in self.parts
+        )
+        return Influence((self.shape[0], len(columns)), tuple(parts))
+
+    def scaled(self, factor: FloatArray) -> Influence:
+        """Return the influence on each estimate times a number; factor has shape (K,)."""
+        parts = (
+            Part(Values(values.rows, tuple(array * factor for array in values.arrays)), None)
+            if c is None
+            else Part(values, c * factor)
+            for values, c in self.parts
+        )
+        return Influence(self.shape, tuple(parts))
+
+    def __add__(self, other: Influence) -> Influence:
+        """Return the influence on the sums of two sets of estimates; maps of the same values are added."""
+        parts = list(self.parts)
+        place = {id(part.values): k for k, part in enumerate(parts) if part.coefficient is not None}
+        for values, c in other.parts:
+            k = place.get(id(values))
+            own = None if k is None else parts[k].coefficient
+            if k is None or own is None or c is None:
+                parts.append(Part(values, c))
+            else:
+                parts[k] = Part(values, own + c)
+        return Influence(self.shape, tuple(parts))
+
+    def __sub__(self, other: Influence) -> Influence:
+        """Return the influence on the differences of two sets of estimates."""
+        return self + other.scaled(np.full(other.shape[1], -1.0))
+
+    def means(self) -> FloatArray:
+        """Return the means over units, shape (K,)."""
+        total = np.zeros(self.shape[1])
+        for values, c in self.parts:
+            total += values.totals.sum(axis=0) if c is None else np.einsum("gp,gpk->k", values.totals, c)
+        return total / self.shape[0]
+
+    def cluster_sums(self, cluster: NDArray[np.int64]) -> FloatArray:
+        """Add up the units of each cluster, shape (G, K)."""
+        n_clusters = int(cluster.max()) + 1
+        if n_clusters == self.shape[0]:
+            return self.dense()
+        out = np.zeros((n_clusters, self.shape[1]))
+        for part in self.parts:
+            for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+                of_unit = cluster if rows is None else cluster[rows]
+                order = np.argsort(of_unit, kind="stable")
+                present, start = np.unique(of_unit[order], return_index=True)
+                if len(order):
+                    out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
+        return out
+
+    def products(self, cluster: NDArray[np.int64]) -> FloatArray:
+        """Return the sum over clusters of s s', with s a cluster's sum, shape (K, K)."""
+        if not self._by_unit(cluster):
+            sums = self.cluster_sums(cluster)
+            return sums.T @ sums
+        total = np.zeros((self.shape[1], self.shape[1]))
+        for values, c in self.parts:
+            half = values.products if c is None else values.products @ c
+            total += half.sum(axis=0) if c is None else np.einsum("gpk,gpm->km", c, half, optimize=True)
+        with one_thread():
+            for left, right, cross in self._crossed:
+                half = cross if right is None else cross @ right
+                both = half if left is None else left.T @ half
+                total += both + both.T
+        return total
+
+    def squares(self, cluster: NDArray[np.int64]) -> FloatArray:
+        """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
+        if not self._by_unit(cluster):
+            sums = [self.columns(part).cluster_sums(cluster) for part in blocks(self.shape[1])]
+            return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
+        return sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
+
+    def squares_by_array(self) -> Iterator[tuple[Units | None, FloatArray]]:
+        """Yield each array of units with their sum of squares, shape (K,); arrays must have no unit in common."""
+        with one_thread():
+            for entries in self._shared.values():
+                total = np.zeros(self.shape[1])
+                for a, (part, g) in enumerate(entries):
+                    array, c = part.values.arrays[g], part.coefficient
+                    if c is None:
+                        total += np.einsum("ik,ik->k", array, array)
+                    else:
+                        total += np.einsum("pk,pk->k", c[g], part.values.products[g] @ c[g])
+                    for other, h in entries[a + 1 :]:
+                        half = other.of(h, part.values.crossed(g, other.values, h))
+                        total += 2 * (np.diag(half) if c is None else np.einsum("pk,pk->k", c[g], half))
+                yield entries[0][0].values.rows[entries[0][1]], total
+
+    def within(self, group: NDArray[np.int64]) -> bool:
+        """Say whether each array of units is of one group, and no unit is in two arrays; group has shape (n,)."""
+        arrays = [rows for part in self.parts for rows in part.values.rows]
+        return self._disjoint and all(
+            rows is not None and (len(rows) == 0 or bool(np.all(group[rows] == group[rows[0]])))
+            for rows in {id(rows): rows for rows in arrays}.values()
+        )
+
+    def weighted(self, group: NDArray[np.int64], factor: FloatArray) -> Influence:
+        """Return the influence of each unit times a number of its group and the term; factor has shape (G, K)."""
+        if not self.within(group):
+            dense = self.dense()
+            dense *= factor[group]
+            return Influence.of(dense)
+        parts = []
+        for values, c in self.parts:
+            own = np.stack(
+                [factor[group[rows[0]]] if len(rows) else factor[0] for rows in _given(values.rows)]
+            )
+            if c is None:
+                arrays = tuple(array * f for array, f in zip(values.arrays, own, strict=True))
+                parts.append(Part(Values(values.rows, arrays), None))
+            else:
+                parts.append(Part(values, c * own[:, None, :]))
+        return Influence(self.shape, tuple(parts))
+
+    @property
+    def _crossed(self) -> Iterator[tuple[FloatArray | None, FloatArray | None, FloatArray]]:
+        """Yield the maps of each two parts for the units that both have, with the products of their values."""
+        for entries in self._shared.values():
+            for a, (left, g) in enumerate(entries):
+                for right, h in entries[a + 1 :]:
+                    cross = left.values.crossed(g, right.values, h)
+                    yield (
+                        None if left.coefficient is None else left.coefficient[g],
+                        None if right.coefficient is None else right.coefficient[h],
+                        cross,
+                    )
+
+    @cached_property
+    def _shared(self) -> dict[int, list[tuple[Part, int]]]:
+        """The parts and groups that each array of units has."""
+        entries: dict[int, list[tuple[Part, int]]] = {}
+        for part in self.parts:
+            for g, rows in enumerate(part.values.rows):
+                entries.setdefault(id(rows), []).append((part, g))
+        return entries
+
+    def _by_unit(self, cluster: NDArray[np.int64]) -> bool:
+        """Say whether clusters are units, and arrays of units are either the same or have none in common."""
+        return int(cluster.max()) + 1 == self.shape[0] and self._disjoint
+
+    @cached_property
+    def _disjoint(self) -> bool:
+        arrays = [entries[0][0].values.rows[entries[0][1]] for entries in self._shared.values()]
+        if len(arrays) <= 1:
+            return True
+        if any(rows is None for rows in arrays):
+            return False
+        units = np.concatenate([rows for rows in arrays if rows is not None])
+        return not np.any(np.bincount(units, minlength=self.shape[0]) > 1)
+
+
+def blocks(n_columns: int) -> list[NDArray[np.int64]]:
+    """Split columns into as many at a time as memory is to hold of all units."""
+    return np.split(np.arange(n_columns), range(COLUMNS_AT_ONCE, n_columns, COLUMNS_AT_ONCE))
+
+
+def _given(rows: Sequence[Units | None]) -> list[Units]:
+    return [units for units in rows if units is not None]
+
+
+def side_by_side(parts: Sequence[Influence]) -> Influence:
+    """Return the influence on the terms of all parts, one after the other."""
+    total, start = sum(part.shape[1] for part in parts), 0
+    whole = Influence.none(parts[0].shape[0], total)
+    for part in parts:
+        whole += part @ np.eye(part.shape[1], total, start)
+        start += part.shape[1]
+    return whole

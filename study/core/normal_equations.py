@@ -1,0 +1,291 @@
+"""A regression's normal equations by cluster, from which inference follows that leaves clusters out or draws anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.core.group_sums import Group, GroupSums, least_squares, less_fitted, marks, scores, some_units
+from study.core.influence import Influence, Units, Values
+from study.core.arrays import FloatArray
+
+COLLINEAR = 1e-9
+ESTIMABLE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class NormalEquations:
+    """What a least-squares regression is made of; nothing is computed before it is asked for.
+
+    The P columns are the effects, the nuisance and the varying regressors, all less their means by unit where there
+    are unit effects. Units are nested in clusters, so that a cluster adds A_c = X_c' W X_c to the information and
+    s_c = X_c' W e_c to the score.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of the regression: units, or where a unit enters several times, the times that it does.
+    rows : sequence of ndarray of int, shapes (m_g,)
+        Rows of each group.
+    groups : sequence of Group
+        With residuals in place of outcomes.
+    effects, nuisance : ndarray, shapes (G, p, K), (G, p, N)
+        As in :class:`study.core.fixed_effects.Terms`.
+    unit_effects : bool
+    coefficient : ndarray, shape (K + q,)
+    counted, absorbed, n_obs : int
+        As in :class:`study.core.fixed_effects.Regression`.
+    """
+
+    n_rows: int
+    rows: Sequence[Units]
+    groups: Sequence[Group]
+    effects: FloatArray
+    nuisance: FloatArray
+    unit_effects: bool
+    coefficient: FloatArray
+    counted: int
+    absorbed: int
+    n_obs: int
+
+    @cached_property
+    def columns(self) -> FloatArray:
+        """Effects and nuisance, shape (G, p, K + N)."""
+        return np.concatenate([self.effects, self.nuisance], axis=2)
+
+    @property
+    def n_columns(self) -> int:
+        """P."""
+        return self.columns.shape[2] + self.groups[0].varying.shape[2]
+
+    def spread(self, combination: FloatArray) -> FloatArray:
+        """Return a combination of the coefficients, shape (K + q,), as one of all columns, shape (P,)."""
+        k = self.effects.shape[2]
+        nuisance = np.zeros(self.n_columns - len(combination))
+        return np.concatenate([combination[:k], nuisance, combination[k:]])
+
+    def information(self, g: int, sums: GroupSums) -> FloatArray:
+        """Return what some units of group g add to X'WX, shape (P, P)."""
+        columns = self.columns[g]
+        mixed = columns.T @ sums.cross
+        return np.block([[columns.T @ sums.curvature @ columns, mixed], [mixed.T, sums.square]])
+
+    @cached_property
+    def root(self) -> FloatArray:
+        """A matrix R with R'AR = I on the directions that the regression identifies, shape (P, r)."""
+        total, sizes = np.zeros((self.n_columns,) * 2), np.zeros(self.n_columns)
+        own = self.columns.shape[2]
+        for g, group in enumerate(self.groups):
+            sums = least_squares(group, self.unit_effects)
+            total += self.information(g, sums)
+            sizes[:own] += np.einsum("pk,p,pk->k", self.columns[g], sums.raw, self.columns[g])
+            sizes[own:] += sums.raw_square
+        scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
+        values, vectors = np.linalg.eigh(total / np.outer(scale, scale))
+        used = values > COLLINEAR
+        return vectors[:, used] / (scale[:, None] * np.sqrt(values[used]))
+
+    @cached_property
+    def maps(self) -> FloatArray:
+        """From products of a unit with its residuals to its score in the identified directions, shape (G, p + q, r)."""
+        own, q = self.columns.shape[2], self.groups[0].varying.shape[2]
+        varying = np.broadcast_to(self.root[own:], (len(self.groups), q, self.root.shape[1]))
+        return np.concatenate([self.columns @ self.root[:own], varying], axis=1)
+
+    def scores(self, cluster: NDArray[np.int64]) -> FloatArray:
+        """Return R's_c, shape (G, r); cluster numbers rows."""
+        return self._summed([scores(group, group.y) for group in self.groups], cluster)
+
+    def pulls(self, direction: FloatArray, cluster: NDArray[np.int64]) -> FloatArray:
+        """Return R'A_c R d for a direction d of shape (r,), shape (G, r)."""
+        at = self.root @ direction
+        own, n_periods = self.columns.shape[2], self.groups[0].y.shape[1]
+        fitted = []
+        for group, columns in zip(self.groups, self.columns, strict=True):
+            index = (columns @ at[:own]).reshape(-1, n_periods)
+            index = index if len(index) == 1 else group.features @ index
+            if group.varying.shape[2]:
+                index = index + group.varying @ at[own:]
+            shape = (len(group.weights), n_periods)
+            fitted.append(scores(group, -less_fitted(group, np.zeros(shape), index, self.unit_effects)))
+        return self._summed(fitted, cluster)
+
+    def _summed(self, values: list[FloatArray], cluster: NDArray[np.int64]) -> FloatArray:
+        """Map what rows have and add it up by cluster, which may number single rows in another order."""
+        by_row = Influence.by_group(self.n_rows, Values(tuple(self.rows), tuple(values)), self.maps)
+        if len(np.unique(cluster)) < self.n_rows:
+            return by_row.cluster_sums(cluster)
+        sums = np.empty(by_row.shape)
+        sums[cluster] = by_row.dense()
+        return sums
+
+    def seen(self) -> FloatArray:
+        """Return how many periods each row is seen, shape (n_rows,)."""
+        total = np.zeros(self.n_rows)
+        for rows, group in zip(self.rows, self.groups, strict=True):
+            total[rows] = marks(group).sum(axis=1)
+        return total
+
+    def blocks(self, cluster: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+        """Yield clusters that have the same regressors, and their R'A_c R, shape (r, r)."""
+        members = [np.split(*_by_cluster(cluster[rows])) for rows in self.rows]
+        present = [np.unique(cluster[rows]) for rows in self.rows]
+        place: dict[int, list[tuple[int, NDArray[np.int64]]]] = {}
+        for g, (clusters, parts) in enumerate(zip(present, members, strict=True)):
+            for c, part in zip(clusters, parts, strict=True):
+                place.setdefault(int(c), []).append((g, part))
+        alike: dict[bytes, list[int]] = {}
+        for c, parts_of in place.items():
+            key = b"|".join(_signature(g, some_units(self.groups[g], part)) for g, part in parts_of)
+            alike.setdefault(key, []).append(c)
+        for clusters_alike in alike.values():
+            total = np.zeros((self.n_columns,) * 2)
+            for g, part in place[clusters_alike[0]]:
+                total += self.information(
+                    g, least_squares(some_units(self.groups[g], part), self.unit_effects)
+                )
+            yield np.array(clusters_alike), self.root.T @ total @ self.root
+
+
+def _by_cluster(cluster: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order that sorts rows by cluster, and where each cluster but the first begins."""
+    order = np.argsort(cluster, kind="stable")
+    return order, np.flatnonzero(np.diff(cluster[order])) + 1
+
+
+def _signature(g: int, group: Group) -> bytes:
+    """Return what the regressors of some units depend on, as bytes."""
+    parts = (np.array([g, len(group.weights)]), group.seen, group.weights, group.features, group.varying)
+    return b"".join(part.tobytes() for part in parts)
+
+
+class Rows(NamedTuple):
+    """Normal equations with the unit of the sample that each of their rows is, shape (n_rows,)."""
+
+    equations: NormalEquations
+    unit: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearForm:
+    """Terms that are linear combinations a'b of the coefficients of one regression.
+
+    Attributes
+    ----------
+    regression : NormalEquations or callable
+        Rows are the units of the sample; where they are not, what makes the equations when they are asked for.
+    combination : ndarray, shape (K + q, M)
+        Averages of terms take the shares that weight them as given.
+    """
+
+    regression: NormalEquations | Callable[[], Rows]
+    combination: FloatArray
+
+    def __matmul__(self, weights: FloatArray) -> LinearForm:
+        """Return the linear combinations of the terms; weights has shape (M, L)."""
+        return LinearForm(self.regression, self.combination @ weights)
+
+    def select(self, which: NDArray[np.bool_]) -> LinearForm:
+        """Return some of the terms."""
+        return LinearForm(self.regression, self.combination[:, which])
+
+    @property
+    def made(self) -> Rows:
+        """The normal equations, and the unit that each row is."""
+        if isinstance(self.regression, NormalEquations):
+            return Rows(self.regression, np.arange(self.regression.n_rows))
+        return self.regression()
+
+
+def linear_form(equations: NormalEquations | None, combination: FloatArray) -> LinearForm | None:
+    """Return the linear form of terms, or None where they are not of a linear regression."""
+    return None if equations is None else LinearForm(equations, combination)
+
+
+class Target(NamedTuple):
+    """A combination a'b of a regression's coefficients, in the directions where A is the identity.
+
+    ``direction`` is R'a, shape (r,); ``score`` R's_c and ``pull`` R'A_c R R'a have shape (G, r); ``value`` is a'b.
+    """
+
+    equations: NormalEquations
+    cluster: NDArray[np.int64]
+    value: float
+    direction: FloatArray
+    score: FloatArray
+    pull: FloatArray
+
+    @property
+    def influence(self) -> FloatArray:
+        """a'A^-1 s_c, shape (G,), which adds up to nothing."""
+        return self.score @ self.direction
+
+    @property
+    def partial_leverage(self) -> FloatArray:
+        """Each cluster's share of the variation that the combination rests on, shape (G,)."""
+        return self.pull @ self.direction / (self.direction @ self.direction)
+
+
+def target(equations: NormalEquations, combination: FloatArray, cluster: NDArray[np.int64]) -> Target:
+    """Return a combination of coefficients, shape (K + q,), with what each cluster adds to it.
+
+    ``cluster`` has shape (n_rows,) and numbers G clusters that all have an observation.
+    """
+    direction = equations.root.T @ equations.spread(combination)
+    return Target(
+        equations,
+        cluster,
+        float(equations.coefficient @ combination),
+        direction,
+        equations.scores(cluster),
+        equations.pulls(direction, cluster),
+    )
+
+
+class Jackknife(NamedTuple):
+    """What follows from (I - A_c)^-1 in those directions, for each of G clusters.
+
+    ``away`` is (I - A_c)^-1 d with d the direction of the combination, ``score`` (I - A_c)^-1 s_c, both (G, r);
+    ``away_pull`` is A_c ``away``; ``leverage`` (G,) is the trace of A_c, without unit effects; ``lost`` (G,) says
+    for which clusters the combination has no estimate without them.
+    """
+
+    away: FloatArray
+    score: FloatArray
+    away_pull: FloatArray
+    leverage: FloatArray
+    lost: NDArray[np.bool_]
+
+
+def jackknife(of: Target) -> Jackknife:
+    """Solve the regression without each cluster, once for all clusters that have the same regressors."""
+    shape = of.score.shape
+    away, score, pull = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    leverage, lost = np.zeros(len(of.score)), np.zeros(len(of.score), dtype=bool)
+    for clusters, block in of.equations.blocks(of.cluster):
+        inverse, null = _inverse(np.eye(len(block)) - block)
+        lost[clusters] = np.linalg.norm(null.T @ of.direction) > ESTIMABLE * np.linalg.norm(of.direction)
+        away[clusters] = inverse @ of.direction
+        pull[clusters] = block @ away[clusters[0]]
+        score[clusters] = of.score[clusters] @ inverse
+        leverage[clusters] = np.trace(block)
+    return Jackknife(away, score, pull, leverage, lost)
+
+
+def _inverse(remaining: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the generalised inverse of I - A_c, and the directions that only the cluster identifies."""
+    try:
+        lower = np.linalg.cholesky(remaining)
+    except np.linalg.LinAlgError:
+        lower = None
+    if lower is not None and np.diag(lower).min(initial=1.0) > COLLINEAR**0.25:
+        half = np.linalg.inv(lower)
+        return half.T @ half, np.empty((len(remaining), 0))
+    values, vectors = np.linalg.eigh(remaining)
+    used = values > COLLINEAR
+    return (vectors[:, used] / values[used]) @ vectors[:, used].T, vectors[:, ~used]

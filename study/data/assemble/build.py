@@ -1,0 +1,267 @@
+"""The whole way from the originals to the derived files: read, match, derive, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from study.data import topics
+from study.data.assemble import ccstar, crosswalks, facts, fields, herd, models, panels
+from study.data.assemble import papers as counting
+from study.data.assemble import programmes as access
+from study.data.assemble import top500 as machines
+from study.data.assemble.venues import MODELS, PANELS, PanelSpec
+from study.core.errors import DataError
+from study.data.grants import classify, concerned, winners
+from study.data.institutions import Matcher, load
+from study.data.institutions.credit import Signed, Sites, decisions, match_papers, match_sites
+from study.core.outputs import write_all
+from study.data.codebook import codebook
+from study.panel.shipped import shipped
+from study.data.sources import epoch, nsf, osg, paperlists, top500, universities
+from study.data.sources import herd as spending
+from study.data.sources.provenance import SOURCES, sources_toml
+
+EVENTS = (
+    "first_top500",
+    "first_accelerator",
+    "first_top_fifth",
+    "first_cluster_grant",
+    "first_gpu_grant",
+    "first_other_instrument",
+    "first_ccstar",
+)
+SIGNIFICANT_DIGITS = "%.6g"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Originals:
+    """The tidy tables of all sources, before anything is matched."""
+
+    papers: pd.DataFrame
+    systems: pd.DataFrame
+    universities: pd.DataFrame
+    awards: pd.DataFrame
+    campus: pd.DataFrame
+    spending: pd.DataFrame
+    models: pd.DataFrame
+    earlier_models: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class _ByHand:
+    """What is decided or compiled by hand and ships."""
+
+    sites: Sites
+    awardees: winners.Crosswalk
+    programmes: pd.DataFrame
+    families: dict[str, access.Family]
+
+
+def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
+    """Build all derived files of ``data/`` from the originals; all of them are written, or none.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder with one folder a source, as downloaded.
+    out : Path
+        The data folder. Its tables that are written by hand are read (those that ship, where it has none);
+        files that are not derived are left alone.
+    progress : callable, optional
+        Called with a short text before each step.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    DataError
+        If an original is missing, truncated or malformed; nothing is written then.
+    """
+    say = progress if progress is not None else _silent
+    for folder in SOURCES:
+        if not (raw / folder).is_dir():
+            raise DataError(f"assemble: folder {folder} is missing in {raw}; put the originals there.")
+    originals = read(raw, say)
+    say("gazetteer")
+    gazetteer = load(
+        _table(out, "institutions.csv"), _table(out, "organisations.csv"), originals.universities
+    )
+    matcher = Matcher(gazetteer)
+    by_hand = _ByHand(
+        sites=decisions(_table(out, "site_decisions.csv"), gazetteer),
+        awardees=winners.crosswalk(_table(out, "awardees.csv"), matcher),
+        programmes=access.checked(_table(out, "programmes.csv")),
+        families=access.families(_table(out, "programmes.toml")),
+    )
+    tables = derive(originals, by_hand, matcher, say)
+    say("writing")
+    texts = {name: _csv(table).encode() for name, table in tables.items()}
+    headings = {name: list(table.columns) for name, table in tables.items()}
+    texts["codebook.md"] = codebook(
+        _table(out, "panels.toml"), _table(out, "columns.toml"), headings
+    ).encode()
+    texts["sources.toml"] = sources_toml(raw, paperlists.known_files()).encode()
+    return write_all(out, texts)
+
+
+def read(raw: Path, say: Progress) -> Originals:
+    """Read all originals."""
+    systems = top500.read(raw / "top500", say)
+    papers = paperlists.published(paperlists.read(raw / "paperlists", paperlists.known_files(), say))
+    say("awards, spending, models")
+    return Originals(
+        papers=papers,
+        systems=systems,
+        universities=universities.read(raw / "universities"),
+        awards=nsf.read(raw / "nsf", keep=concerned),
+        campus=osg.read(raw / "osg"),
+        spending=spending.read(raw / "herd"),
+        models=epoch.read(raw / "epoch"),
+        earlier_models=epoch.read(raw / "epoch", "december_2023"),
+    )
+
+
+def derive(
+    originals: Originals, by_hand: _ByHand, matcher: Matcher, say: Progress
+) -> dict[str, pd.DataFrame]:
+    """Return every derived table by its path below ``data/``."""
+    say("topics of papers")
+    found = topics.topics(originals.papers["title"])
+    papers = originals.papers[["venue", "year", "row", "repeats"]].assign(
+        compute_heavy=found["compute_heavy"].to_numpy(), area=found["area"].to_numpy()
+    )
+    say("affiliations of papers")
+    signed = match_papers(originals.papers, matcher)
+    say("sites, awards, programmes")
+    sites = match_sites(originals.systems, matcher, by_hand.sites)
+    hosted = machines.credited(originals.systems, sites, matcher.gazetteer)
+    awards = winners.awards_table(classify(originals.awards), matcher, by_hand.awardees)
+    events = {
+        "events/top500.csv": machines.events(hosted),
+        "events/nsf.csv": winners.events(awards),
+        "events/ccstar.csv": ccstar.events(originals.campus, matcher),
+        "events/programmes.csv": access.events(by_hand.programmes, by_hand.families, matcher),
+    }
+    roles = access.roles(by_hand.programmes, by_hand.families, matcher)
+    lists = machines.lists(hosted)
+    say("panels")
+    years = counting.venue_years(papers, signed)
+    signatures = counting.signatures(papers, signed)
+    joined = _Joined(
+        families=by_hand.families,
+        roles=roles,
+        events=pd.concat(events.values(), ignore_index=True),
+        lists=lists,
+        months=sorted(originals.systems["list"].unique()),
+        spending=herd.spending(originals.spending, matcher).rename(columns={"fiscal_year": "year"}),
+    )
+    return {
+        **_paper_panels(signatures, years, joined),
+        "panels/models.csv": _models_panel(
+            signatures, models.models_by_university(originals.models, matcher), joined
+        ),
+        **_field_panels(papers, signed, years, models.compute_growth(originals.models)),
+        "facts/models.csv": facts.models((originals.earlier_models, originals.models)),
+        "venue_years.csv": years,
+        **events,
+        "events/programme_roles.csv": roles,
+        "events/top500_lists.csv": lists,
+        "events/nsf_awards.csv": awards,
+        **_crosswalks(originals, signed, sites, matcher),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    """What is joined to the outcomes of every panel."""
+
+    events: pd.DataFrame
+    lists: pd.DataFrame
+    months: list[str]
+    spending: pd.DataFrame
+    roles: pd.DataFrame
+    families: dict[str, access.Family]
+
+    def _with_roles(self, units: pd.DataFrame) -> pd.DataFrame:
+        contests = winners.roles(self.events)
+        units = units.merge(access.role_attributes(self.roles, self.families, units), on=panels.UNIT)
+        return units.merge(contests, on=panels.UNIT, how="left").fillna({"nsf_role": access.NO_ROLE})
+
+    def attach(self, outcomes: pd.DataFrame, units: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
+        """Return the outcomes with everything else that is known of the panel's universities and years."""
+        return panels.attach(
+            outcomes,
+            self._with_roles(units),
+            spec,
+            events=self.events,
+            names=[*EVENTS, *access.event_names(self.families, self.events["event"])],
+            lists=self.lists,
+            months=self.months,
+            spending=self.spending,
+        )
+
+
+def _paper_panels(signatures: pd.DataFrame, years: pd.DataFrame, joined: _Joined) -> dict[str, pd.DataFrame]:
+    tables = {}
+    for spec in PANELS:
+        units = counting.baseline(signatures, spec)
+        outcomes = counting.counts(signatures, years, units, spec)
+        table = joined.attach(outcomes, units, spec)
+        if len(spec.groups) == 1:
+            table = table.drop(columns="group")
+        else:
+            table.insert(0, "unit", table["university"] + ": " + table["group"])
+        tables[f"panels/{spec.name}.csv"] = table
+    return tables
+
+
+def _models_panel(signatures: pd.DataFrame, found: pd.DataFrame, joined: _Joined) -> pd.DataFrame:
+    units = counting.baseline(signatures, MODELS).drop(columns="baseline_venue_papers")
+    return joined.attach(models.panel(found, units, MODELS.years), units, MODELS)
+
+
+def _field_panels(
+    papers: pd.DataFrame, signed: Signed, years: pd.DataFrame, growth: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    written = fields.teams(papers, signed)
+    return {
+        "panels/fields.csv": fields.panel(written, years, growth, "topic"),
+        "panels/areas.csv": fields.panel(written, years, growth, "area"),
+        "compute_growth.csv": growth,
+    }
+
+
+def _crosswalks(
+    originals: Originals, signed: Signed, sites: Sites, matcher: Matcher
+) -> dict[str, pd.DataFrame]:
+    return {
+        "crosswalks/sites.csv": crosswalks.sites(sites),
+        "crosswalks/affiliations.csv": crosswalks.affiliations(signed.pieces),
+        "crosswalks/herd.csv": herd.match(originals.spending, matcher),
+        "crosswalks/epoch.csv": models.organisations(originals.models, matcher),
+    }
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def _table(out: Path, name: str) -> Path:
+    return out / name if (out / name).is_file() else shipped("data", name)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV; whole numbers without a decimal point, others with six significant digits."""
+    whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
+    return table.astype(dict.fromkeys(whole, "Int64")).to_csv(
+        index=False, lineterminator="\n", float_format=SIGNIFICANT_DIGITS
+    )

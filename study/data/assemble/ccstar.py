@@ -1,0 +1,70 @@
+"""The first campus resource of the CC* programme that each university registered in the Open Science Grid."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from study.data.assemble import decided
+from study.data.institutions import Entity, Matcher
+from study.data.institutions.gazetteer import UNIVERSITY
+from study.panel.shipped import shipped
+
+EVENT = "first_ccstar"
+EVENT_COLUMNS = ("university", "country", "event", "date", "left_censored", "detail")
+EXCEPTIONS = "osg_facilities.csv"
+
+# Facilities of several universities: only the site says which of them it is.
+_SEVERAL = re.compile(r"\b(system|network)\b", re.IGNORECASE)
+
+
+def events(resources: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None) -> pd.DataFrame:
+    """Return each university's first campus CC* resource that is registered in the Open Science Grid.
+
+    Registration follows the award by months, often by more than a year: the award dates when the money came,
+    the registration when a cluster bought with it was there and shared. When it began to serve its own
+    campus in between is not known. Not every CC* cluster is registered.
+
+    Parameters
+    ----------
+    resources : DataFrame
+        Of ``sources.osg.read``. Groups without a tagged resource are left out.
+    matcher : Matcher
+        Matches the facility; the site where the facility is a system or network of several universities.
+    known : mapping, optional
+        Facility -> (university, country), before the rule; the shipped exceptions where it is not given.
+
+    Returns
+    -------
+    DataFrame
+        One row a university, by name: university, country, event ("first_ccstar"), date ("YYYY-MM"),
+        left_censored, detail (the group). left_censored is 1 where the date of one of its groups is not
+        known, so that the true date may be an earlier one; ``date`` is then that of the first dated group, or
+        of the newest registration of the whole table where none is dated.
+    """
+    known = decided.read(shipped("data", EXCEPTIONS), "facility") if known is None else known
+    tagged = resources[resources["ccstar_resources"] > 0]
+    newest = tagged["first_registered"].max()
+    groups: dict[Entity, list[tuple[str, str]]] = {}
+    for facility, site, group, day in zip(
+        *(tagged[name] for name in ("facility", "site", "group", "first_registered")), strict=True
+    ):
+        for entity in _universities(facility, site, matcher, known):
+            groups.setdefault(entity, []).append((day, group))
+    records = []
+    for entity, found in sorted(groups.items(), key=lambda item: (item[0].name, item[0].country)):
+        dated = sorted(pair for pair in found if pair[0])
+        day, group = dated[0] if dated else (newest, found[0][1])
+        records.append((entity.name, entity.country, EVENT, day[:7], int(len(dated) < len(found)), group))
+    return pd.DataFrame(records, columns=EVENT_COLUMNS)
+
+
+def _universities(facility: str, site: str, matcher: Matcher, known: decided.Decided) -> list[Entity]:
+    """Return the universities of a group; only those of the United States, whose programme it is."""
+    if facility in known:
+        entity = decided.university(matcher, *known[facility])
+        return [] if entity is None else [entity]
+    hits = matcher.match(site if _SEVERAL.search(facility) else facility, "US")
+    entities = (hit.entity for hit in hits if hit.entity is not None)
+    return list(dict.fromkeys(e for e in entities if e.kind == UNIVERSITY and e.country == "US"))

@@ -1,0 +1,127 @@
+"""Fields of research by year: which teams write a venue's papers on a topic, and how fast the field's compute grows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from study.data.assemble.venues import DEADLINES, PARTIAL, first_year
+from study.data.institutions.credit import Signed
+
+YEARS = tuple(range(2000, 2025))
+VENUES = ("acml", "aistats", "colt", "cvpr", "iccv", "icml", "icra", "iros", "nips", "rss")
+NAMES = {"nips": "NeurIPS"}
+TEAMS = ("academic_only", "collaborative", "industry_only", "other_teams")
+# The field of Epoch's models whose training compute a field of papers is compared with; all models elsewhere.
+COMPUTE_OF_VENUE = {
+    "cvpr": "vision",
+    "iccv": "vision",
+    "icra": "robotics",
+    "iros": "robotics",
+    "rss": "robotics",
+}
+COMPUTE_OF_AREA = {
+    "language": "language",
+    "reinforcement learning": "games",
+    "robotics": "robotics",
+    "speech": "speech",
+    "vision": "vision",
+}
+# AlexNet, trained on two consumer GPUs, won the ImageNet challenge (Krizhevsky, Sutskever and Hinton 2012). The
+# fields that it concerns are the compute-heavy ones, or by area those of perception.
+GPU_SHOCK = "2012-10"
+SHOCKED = frozenset({"compute_heavy", "vision", "speech"})
+
+
+def teams(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
+    """Return which kind of team wrote each paper with an affiliation.
+
+    Academia is universities, research institutes and national centres.
+
+    Returns
+    -------
+    DataFrame
+        venue, year, compute_heavy, area, and one 0/1 column for each of :data:`TEAMS`; they add up to 1.
+    """
+    academia = (signed.papers["university"] | signed.papers["institute"]).to_numpy()
+    company = signed.papers["company"].to_numpy()
+    table = papers[["venue", "year", "compute_heavy", "area"]].reset_index(drop=True)
+    table = table.assign(
+        academic_only=academia & ~company,
+        collaborative=academia & company,
+        industry_only=~academia & company,
+        other_teams=~academia & ~company,
+    )
+    return table[signed.papers["affiliated"].to_numpy()].astype(dict.fromkeys(TEAMS, int))
+
+
+def panel(
+    table: pd.DataFrame, years: pd.DataFrame, growth: pd.DataFrame, by: Literal["topic", "area"]
+) -> pd.DataFrame:
+    """Return one row a field and year.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`teams`.
+    years : DataFrame
+        Of ``assemble.papers.venue_years``.
+    growth : DataFrame
+        field, year, growth (orders of magnitude a year), of ``assemble.models.compute_growth``.
+    by : {"topic", "area"}
+        A field is a venue's compute-heavy or other papers, told by the words of the title; or a venue's papers
+        of one task area, which do not depend on whether the title names a method.
+
+    Returns
+    -------
+    DataFrame
+        field, venue, topic or area, year, papers (with an affiliation), the counts of :data:`TEAMS` and
+        their shares (empty in years without papers), gpu_shock (first year whose papers could respond, for
+        the fields that it concerns), compute_growth, coverage. Editions known in part only are left out.
+    """
+    partial = np.array([pair in PARTIAL for pair in zip(table["venue"], table["year"], strict=True)])
+    kept = table[table["venue"].isin(VENUES) & table["year"].isin(YEARS) & ~partial]
+    kept = kept.assign(topic=np.where(kept["compute_heavy"], "compute_heavy", "other"))
+    keys = ["venue", by]
+    summed = kept.groupby([*keys, "year"], as_index=False)[list(TEAMS)].sum()
+    fields = kept[keys].drop_duplicates().sort_values(keys)
+    result = fields.merge(pd.DataFrame({"year": YEARS}), how="cross").merge(
+        summed, on=[*keys, "year"], how="left"
+    )
+    # A held edition without a paper of the field is a zero; an edition that is not known is empty.
+    held = kept[["venue", "year"]].drop_duplicates().assign(held=True)
+    result = result.merge(held, on=["venue", "year"], how="left")
+    result[list(TEAMS)] = result[list(TEAMS)].mask(result["held"].notna() & result[TEAMS[0]].isna(), 0)
+    papers = result[list(TEAMS)].sum(axis=1, skipna=False)
+    for team in TEAMS:
+        result[f"share_{team}"] = (result[team] / papers).where(papers > 0)
+    shock = {venue: first_year(GPU_SHOCK, *DEADLINES[venue]) for venue in VENUES}
+    compute = result[by].map(COMPUTE_OF_AREA) if by == "area" else result["venue"].map(COMPUTE_OF_VENUE)
+    result = result.assign(
+        field=[f"{NAMES.get(venue, venue.upper())}, {label}".replace("_", "-") for venue, label in
+               zip(result["venue"], result[by], strict=True)],
+        papers=papers,
+        gpu_shock=result["venue"].map(shock).where(result[by].isin(SHOCKED)).astype("Int64"),
+        compute_field=compute.fillna("all"),
+    )  # fmt: skip
+    known = growth.rename(columns={"field": "compute_field", "growth": "compute_growth"})
+    result = result.merge(
+        known[["compute_field", "year", "compute_growth"]], on=["compute_field", "year"], how="left"
+    )
+    result = result.merge(years[["venue", "year", "coverage"]], on=["venue", "year"], how="left")
+    shares = [f"share_{team}" for team in TEAMS]
+    columns = [
+        "field",
+        *keys,
+        "year",
+        "papers",
+        *TEAMS,
+        *shares,
+        "gpu_shock",
+        "compute_field",
+        "compute_growth",
+        "coverage",
+    ]
+    return result[columns].sort_values(["field", "year"], ignore_index=True)

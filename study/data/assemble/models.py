@@ -1,0 +1,225 @@
+"""Epoch's notable models by university and year, and the growth of training compute by field and year."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from study.data.assemble import decided
+from study.data.institutions import Hit, Matcher
+from study.data.institutions.gazetteer import UNIVERSITY
+from study.panel.shipped import shipped
+
+# The fields of the panels, and Epoch's domains in each. A model of several domains counts in each of its fields.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "vision": ("vision", "image generation", "video", "drawing", "3d modeling"),
+    "language": ("language",),
+    "speech": ("speech", "audio"),
+    "games": ("games",),
+    "robotics": ("robotics", "driving"),
+    "biology": ("biology", "medicine"),
+}
+OTHER, ALL = "other", "all"
+OUTCOMES = ("models", "models_academic_only", "models_with_industry", "models_with_known_compute")
+# The years up to and including the one asked for over which a slope is fitted, and what it takes at least.
+WINDOW = 5
+FEWEST_MODELS = 5
+FEWEST_YEARS = 3
+UPPER = 80
+
+EXCEPTIONS = "epoch_organisations.csv"
+
+
+def organisations(
+    models: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None
+) -> pd.DataFrame:
+    """Return the crosswalk of Epoch's organisations.
+
+    Parameters
+    ----------
+    models : DataFrame
+        Of ``sources.epoch.read``.
+    matcher : Matcher
+    known : mapping, optional
+        Organisation -> (university, country), before the rule; the shipped exceptions where it is not given.
+
+    Returns
+    -------
+    DataFrame
+        One row an organisation and institution (one without institution where none is known), by name:
+        organisation, institution, country, kind (of the institution), method ("decision" for an exception),
+        models (that name it), academic_models (of those where Epoch calls it academia).
+    """
+    known = decided.read(shipped("data", EXCEPTIONS), "organisation") if known is None else known
+    named: dict[str, list[int]] = {}
+    for names, kinds in zip(models["organisations"], models["kinds"], strict=True):
+        for name, kind in zip(names, kinds, strict=True):
+            counts = named.setdefault(name, [0, 0])
+            counts[0] += 1
+            counts[1] += kind == "academia"
+    records = []
+    for name, (count, academic) in sorted(named.items()):
+        for hit in _hits(name, matcher, known):
+            entity = hit.entity
+            records.append(
+                {
+                    "organisation": name,
+                    "institution": entity.name if entity else "",
+                    "country": entity.country if entity else "",
+                    "kind": entity.kind if entity else "",
+                    "method": hit.method,
+                    "models": count,
+                    "academic_models": academic,
+                }
+            )
+    return pd.DataFrame(records)
+
+
+def models_by_university(
+    models: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None
+) -> pd.DataFrame:
+    """Return the notable models of each university and year; a model counts fully for each of its universities.
+
+    Parameters
+    ----------
+    models, matcher, known
+        As for :func:`organisations`. Models without year, and those that are not notable, are left out.
+
+    Returns
+    -------
+    DataFrame
+        One row a university and year with at least one model, sorted: university, country, year, models,
+        models_academic_only (all categories of the model are academia), models_with_industry,
+        models_with_known_compute, log10_largest_compute (decimal logarithm of FLOP; NaN if none is known).
+        The two kinds of teams do not add up to models: those with governments or research collectives but
+        without industry are in neither, and those without any category are in neither.
+    """
+    crosswalk = organisations(models, matcher, known)
+    crosswalk = crosswalk[crosswalk["kind"] == UNIVERSITY]
+    used = models[models["notable"] & models["year"].notna()]
+    table = pd.DataFrame(
+        {
+            "model": range(len(used)),
+            "year": used["year"].astype(int).to_numpy(),
+            "organisation": used["organisations"].to_numpy(),
+            "academic_only": [categories == ("academia",) for categories in used["categories"]],
+            "with_industry": ["industry" in categories for categories in used["categories"]],
+            "log_compute": np.log10(used["training_compute"].to_numpy(float)),
+        }
+    ).explode("organisation")
+    pairs = table.merge(crosswalk[["organisation", "institution", "country"]], on="organisation")
+    pairs = pairs.rename(columns={"institution": "university"})
+    # Two laboratories of one university on one model are one university.
+    pairs = pairs.drop_duplicates(["model", "university", "country"])
+    return (
+        pairs.groupby(["university", "country", "year"])
+        .agg(
+            models=("model", "size"),
+            models_academic_only=("academic_only", "sum"),
+            models_with_industry=("with_industry", "sum"),
+            models_with_known_compute=("log_compute", "count"),
+            log10_largest_compute=("log_compute", "max"),
+        )
+        .reset_index()
+    )
+
+
+def panel(found: pd.DataFrame, units: pd.DataFrame, years: Sequence[int]) -> pd.DataFrame:
+    """Return the outcomes of the panel of models: one row a unit and year, zeros included.
+
+    Parameters
+    ----------
+    found : DataFrame
+        Of :func:`models_by_university`.
+    units : DataFrame
+        university, country.
+    years : sequence of int
+    """
+    keys = ["university", "country", "year"]
+    grid = units[keys[:2]].merge(pd.DataFrame({"year": years}), how="cross")
+    return grid.merge(found, on=keys, how="left").fillna(dict.fromkeys(OUTCOMES, 0))
+
+
+def compute_growth(
+    models: pd.DataFrame, first_year: int = 2010, last_year: int | None = None
+) -> pd.DataFrame:
+    """Return the growth of training compute by field and year, the dose of the panels of fields.
+
+    The definition was fixed before any outcome was looked at, and uses nothing from after the year:
+    growth in year t is the slope of the least-squares line of log10 compute on the date of publication (in
+    years) over the field's models of the years t-4 to t. It is not known where these are fewer than five
+    models, or lie in fewer than three years.
+
+    Parameters
+    ----------
+    models : DataFrame
+        Of ``sources.epoch.read``; models that are not notable, or without year or compute, are left out.
+    first_year, last_year : int
+        Years of the table; the last is the last full one before the vintage if it is not given.
+
+    Returns
+    -------
+    DataFrame
+        One row a field (of :data:`FIELDS`, then "other" and "all") and year: field, year, models (with known compute,
+        of that year), window_models (of the years t-4 to t), log10_upper_compute (80th percentile over the
+        window, decimal logarithm of FLOP), log10_largest_compute (of all years up to t), growth (orders of
+        magnitude a year). NaN where nothing is known.
+    """
+    if last_year is None:
+        last_year = int(models["vintage"].max()[:4]) - 1
+    used = models[models["notable"] & models["year"].notna() & models["training_compute"].notna()]
+    log_compute = np.log10(used["training_compute"].to_numpy(float))
+    years = used["year"].to_numpy(int)
+    dates = np.array([_decimal(text) for text in used["date"]])
+    memberships = [_fields(domains) for domains in used["domains"]]
+    records = []
+    for field in (*FIELDS, OTHER, ALL):
+        member = np.array([field in fields for fields in memberships], dtype=bool)
+        for year in range(first_year, last_year + 1):
+            before = member & (years <= year)
+            window = before & (years > year - WINDOW)
+            records.append(
+                {
+                    "field": field,
+                    "year": year,
+                    "models": int((member & (years == year)).sum()),
+                    "window_models": int(window.sum()),
+                    "log10_upper_compute": np.percentile(log_compute[window], UPPER)
+                    if window.any()
+                    else np.nan,
+                    "log10_largest_compute": log_compute[before].max() if before.any() else np.nan,
+                    "growth": _slope(dates[window], log_compute[window], years[window]),
+                }
+            )
+    return pd.DataFrame(records)
+
+
+def _hits(name: str, matcher: Matcher, known: decided.Decided) -> list[Hit]:
+    """Return what an organisation is, each institution once."""
+    if name in known:
+        return [Hit(name, decided.university(matcher, *known[name]), "decision")]
+    by_entity = {hit.entity: hit for hit in matcher.match(name) if hit.entity is not None}
+    return list(by_entity.values()) or [Hit(name, None, "unmatched")]
+
+
+def _fields(domains: tuple[str, ...]) -> set[str]:
+    found = {field for field, names in FIELDS.items() if set(names) & set(domains)}
+    return {*(found or {OTHER}), ALL}
+
+
+def _decimal(date: str) -> float:
+    """Return a date in years; the middle of the year or month where no day is given."""
+    parts = [int(part) for part in date.split("-")]
+    if len(parts) == 1:
+        return parts[0] + 0.5
+    day = parts[2] if len(parts) == 3 else 16
+    return parts[0] + (parts[1] - 1 + (day - 1) / 31) / 12
+
+
+def _slope(dates: np.ndarray, values: np.ndarray, years: np.ndarray) -> float:
+    if len(values) < FEWEST_MODELS or len(set(years)) < FEWEST_YEARS:
+        return np.nan
+    centred = dates - dates.mean()
+    return float(centred @ values / (centred @ centred))

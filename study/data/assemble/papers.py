@@ -1,0 +1,160 @@
+"""Papers of each university and year at the venues of a panel, and what is known of each venue's years."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from study.data.assemble.venues import PARTIAL, PanelSpec
+from study.data.institutions.credit import Signed
+
+# Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.
+ORDER_NEEDED = 0.9
+
+COUNTS = (
+    "papers",
+    "papers_academic_only",
+    "papers_with_industry",
+    "papers_compute_heavy",
+    "papers_other_topics",
+    "papers_first_author",
+    "papers_last_author",
+)
+SHARES = ("share_of_venue", "share_compute_heavy_of_venue")
+
+
+def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
+    """Return one row a paper and university, with what the counts need.
+
+    Parameters
+    ----------
+    papers : DataFrame
+        One row a paper, in the order of ``signed.papers``: venue, year, compute_heavy.
+    signed : Signed
+
+    Returns
+    -------
+    DataFrame
+        venue, year, university, country, and the columns of :data:`COUNTS` as 0/1.
+    """
+    each = signed.signatures
+    of_paper = papers[["venue", "year", "compute_heavy"]].assign(company=signed.papers["company"].to_numpy())
+    of_paper = of_paper.iloc[each["paper"]].reset_index(drop=True)
+    names = pd.DataFrame(
+        {
+            "university": [entity.name for entity in signed.universities],
+            "country": [entity.country for entity in signed.universities],
+        }
+    )
+    table = pd.concat([of_paper, names.iloc[each["university"]].reset_index(drop=True)], axis=1)
+    return table.assign(
+        papers=1,
+        papers_academic_only=(~table["company"]).astype(int),
+        papers_with_industry=table["company"].astype(int),
+        papers_compute_heavy=table["compute_heavy"].astype(int),
+        papers_other_topics=(~table["compute_heavy"]).astype(int),
+        papers_first_author=each["first"].astype(int).to_numpy(),
+        papers_last_author=each["last"].astype(int).to_numpy(),
+    ).drop(columns=["company", "compute_heavy"])
+
+
+def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
+    """Return one row a venue and year.
+
+    Returns
+    -------
+    DataFrame
+        venue, year, papers, repeats (records of a paper that stands more than once, not counted), partial (1 where the
+        publisher has a part of the edition only), with_affiliation, coverage (its share of papers); then shares among
+        papers with an affiliation: author_order_coverage (affiliations can be told to authors), share_university,
+        share_company, share_matched (either, or an institute), share_compute_heavy; compute_heavy (papers with an
+        affiliation).
+    """
+    table = pd.concat([papers.reset_index(drop=True), signed.papers], axis=1)
+    known = table[table["affiliated"]].assign(
+        matched=lambda rows: rows["university"] | rows["company"] | rows["institute"],
+    )
+    keys = ["venue", "year"]
+    everything = table.groupby(keys).agg(papers=("row", "size"), repeats=("repeats", "sum"))
+    shares = known.groupby(keys).agg(
+        with_affiliation=("row", "size"),
+        author_order_coverage=("ordered", "mean"),
+        share_university=("university", "mean"),
+        share_company=("company", "mean"),
+        share_matched=("matched", "mean"),
+        share_compute_heavy=("compute_heavy", "mean"),
+        compute_heavy=("compute_heavy", "sum"),
+    )
+    result = everything.join(shares).reset_index()
+    result.insert(
+        4, "partial", [int((v, y) in PARTIAL) for v, y in zip(result["venue"], result["year"], strict=True)]
+    )
+    result.insert(6, "coverage", result["with_affiliation"] / result["papers"])
+    return result
+
+
+def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
+    """Return the units of a panel: universities with a paper at any covered venue up to the end of the baseline.
+
+    Returns
+    -------
+    DataFrame
+        university, country, baseline_papers, baseline_venue_papers (at the panel's own venues),
+        first_paper_year; in the order of names.
+    """
+    before = signatures[signatures["year"] <= spec.baseline_end]
+    before = before.assign(here=before["venue"].isin(spec.venues).astype(int))
+    return (
+        before.groupby(["university", "country"], as_index=False)
+        .agg(
+            baseline_papers=("papers", "sum"),
+            baseline_venue_papers=("here", "sum"),
+            first_paper_year=("year", "min"),
+        )
+        .sort_values(["university", "country"], ignore_index=True)
+    )
+
+
+def counts(
+    signatures: pd.DataFrame, years: pd.DataFrame, units: pd.DataFrame, spec: PanelSpec
+) -> pd.DataFrame:
+    """Return the outcomes of the panel: one row a unit, group and year, zeros included.
+
+    A year in which one of the group's venues was not held, or is known in part only, is empty, and counts by
+    author's position are empty where too few affiliations can be told to their authors.
+    """
+    grid = (
+        units[["university", "country"]]
+        .merge(pd.DataFrame({"group": list(spec.groups)}), how="cross")
+        .merge(pd.DataFrame({"year": spec.years}), how="cross")
+    )
+    group_of = {venue: group for group, venues in spec.groups.items() for venue in venues}
+    here = signatures[signatures["venue"].isin(group_of)]
+    keys = ["university", "country", "group", "year"]
+    summed = here.assign(group=here["venue"].map(group_of)).groupby(keys, as_index=False)[list(COUNTS)].sum()
+    table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(COUNTS, 0))
+    table = table.merge(_group_years(years, spec, group_of), on=["group", "year"], how="left")
+    table["share_of_venue"] = table["papers"] / table["with_affiliation"]
+    table["share_compute_heavy_of_venue"] = table["papers_compute_heavy"] / table["compute_heavy"]
+    absent = table["venue_papers"].isna()
+    table.loc[absent, [*COUNTS, *SHARES]] = np.nan
+    unordered = ~(table["author_order_coverage"] >= ORDER_NEEDED)
+    table.loc[unordered, ["papers_first_author", "papers_last_author"]] = np.nan
+    return table.drop(columns=["with_affiliation", "compute_heavy"])
+
+
+def _group_years(years: pd.DataFrame, spec: PanelSpec, group_of: dict[str, str]) -> pd.DataFrame:
+    """Return what is known of each observed group and year: papers, and coverage over its venues together."""
+    rows = years[years["venue"].isin(group_of)].assign(group=lambda table: table["venue"].map(group_of))
+    observed = [spec.observed(year, group) for year, group in zip(rows["year"], rows["group"], strict=True)]
+    rows = rows[observed].assign(
+        told=lambda table: table["author_order_coverage"] * table["with_affiliation"]
+    )
+    summed = rows.groupby(["group", "year"], as_index=False)[
+        ["papers", "with_affiliation", "told", "compute_heavy"]
+    ].sum()
+    return summed.assign(
+        venue_papers=summed["papers"],
+        coverage=summed["with_affiliation"] / summed["papers"],
+        author_order_coverage=summed["told"] / summed["with_affiliation"],
+    ).drop(columns=["papers", "told"])

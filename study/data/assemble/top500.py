@@ -1,0 +1,99 @@
+"""What the TOP500 lists say of each university: first systems, and the systems on each list."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+
+from study.data.institutions import Entity, Gazetteer
+from study.data.institutions.credit import Sites
+from study.data.institutions.gazetteer import UNIVERSITY
+from study.data.sources import top500
+
+SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
+TOP_SHARE = 0.8
+
+
+def credited(systems: pd.DataFrame, sites: Sites, gazetteer: Gazetteer) -> pd.DataFrame:
+    """Return one row a system and university credited with it, in the order of lists and ranks.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``sources.top500.read``, with university and country of the university, rmax_share (of the
+        sum of the list) and top_fifth (Rmax at the list's 80th percentile or above). Systems of firms are left out.
+    """
+    by_list = systems.groupby("list")["rmax_tflops"]
+    table = systems.assign(
+        rmax_share=systems["rmax_tflops"] / by_list.transform("sum"),
+        top_fifth=systems["rmax_tflops"] >= by_list.transform("quantile", TOP_SHARE),
+    )
+    table = table[~table["segment"].isin(SEGMENTS_OF_FIRMS)]
+    holders = [
+        [
+            hit.entity
+            for hit in sites[site, gazetteer.country(country, f"TOP500 {month}")]
+            if _counts(hit.entity)
+        ]
+        for site, country, month in zip(table["site"], table["country"], table["list"], strict=True)
+    ]
+    table = table.assign(university=holders).explode("university").dropna(subset="university")
+    return table.assign(
+        country=[entity.country for entity in table["university"]],
+        university=[entity.name for entity in table["university"]],
+    ).reset_index(drop=True)
+
+
+def events(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the first list of each kind of event of each university, from the table of :func:`credited`.
+
+    Events are ``first_top500`` (any system), ``first_accelerator``, ``first_top_fifth`` (a system at the list's 80th
+    percentile of Rmax or above) and ``left_top500`` (the first list from which on the university has no system).
+    A date on the first list that could show the event, or before, is left-censored.
+    """
+    kinds = (
+        ("first_top500", table, top500.FIRST_LIST),
+        ("first_accelerator", table[table["accelerator"] != ""], top500.FIRST_ACCELERATOR_LIST),
+        ("first_top_fifth", table[table["top_fifth"]], top500.FIRST_LIST),
+    )
+    found = [
+        rows.drop_duplicates(["university", "country"]).assign(
+            event=event, left_censored=lambda first, start=start: (first["list"] <= start).astype(int)
+        )
+        for event, rows, start in kinds
+    ]
+    last = table.drop_duplicates(["university", "country"], keep="last")
+    last = last[last["list"] < table["list"].max()]
+    found.append(
+        last.assign(
+            event="left_top500", left_censored=0, list=last["list"].map(_following(table["list"].unique()))
+        )
+    )
+    columns = ["university", "country", "event", "list", "left_censored", "system", "site"]
+    return (
+        pd.concat(found)[columns]
+        .rename(columns={"list": "date", "system": "detail"})
+        .sort_values(["university", "country", "event"], ignore_index=True)
+    )
+
+
+def lists(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a university and list it stands on: number of systems, sum of Rmax, its share of the list."""
+    grouped = table.groupby(["university", "country", "list"], as_index=False)
+    return grouped.agg(
+        systems=("rank", "size"),
+        accelerated=("accelerator", lambda values: int((values != "").sum())),
+        best_rank=("rank", "min"),
+        rmax_tflops=("rmax_tflops", "sum"),
+        rmax_share=("rmax_share", "sum"),
+    )
+
+
+def _counts(entity: Entity | None) -> bool:
+    return entity is not None and entity.kind == UNIVERSITY
+
+
+def _following(months: list[str]) -> dict[str, str]:
+    ordered = sorted(months)
+    return dict(pairwise(ordered))

@@ -1,0 +1,274 @@
+"""The catalogue of columns: what each means in each table that ships, and the rules that its values keep."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from study.data.countries import countries
+from study.core.errors import DataError, unknown
+from study.panel.rows import Rows
+from study.panel.rules import BoolArray, Rule, not_empty, number, same_number
+from study.panel.shipped import shipped
+
+FILE = "columns.toml"
+
+_MONTH = re.compile(r"\d{4}(-(0[1-9]|1[0-2]))?")
+_DAY = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
+_ADDRESS = re.compile(r"https?://\S+")
+
+
+@dataclass(frozen=True)
+class Type:
+    """A kind of values: the rest of a sentence that begins "must be", and which labels or numbers it allows."""
+
+    text: str
+    label: Callable[[str], bool] | None = None
+    number: Callable[[np.ndarray], BoolArray] | None = None
+
+
+def _whole(values: np.ndarray) -> BoolArray:
+    return values == np.round(values)
+
+
+TYPES = {
+    "label": Type("a text"),
+    "text": Type("a text"),
+    "country": Type("an ISO 3166 alpha-2 code", label=lambda text: text in countries()),
+    "month": Type(
+        "YYYY-MM, or YYYY where the month is not known", label=lambda text: bool(_MONTH.fullmatch(text))
+    ),
+    "day": Type("YYYY-MM-DD, or as much of it as is known", label=lambda text: bool(_DAY.fullmatch(text))),
+    "address": Type("a web address", label=lambda text: bool(_ADDRESS.fullmatch(text))),
+    "number": Type("a number"),
+    "year": Type("a whole number", number=_whole),
+    "count": Type("a whole number, 0 or more", number=lambda values: _whole(values) & (values >= 0)),
+    "amount": Type("a number, 0 or more", number=lambda values: values >= 0),
+    "share": Type("a number from 0 to 1", number=lambda values: (values >= 0) & (values <= 1)),
+    "flag": Type("0 or 1", number=lambda values: (values == 0) | (values == 1)),
+}
+_NUMERIC = tuple(
+    name for name in TYPES if name not in ("label", "text", "country", "month", "day", "address")
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a column.
+
+    Attributes
+    ----------
+    meaning : str
+    type : str
+        One of :data:`TYPES`.
+    unit : str
+        Unit of measurement.
+    source : str
+        Where the values come from.
+    empty : str
+        What an empty cell means; a column without it has none.
+    values : tuple of str
+        The labels there are; any where none are given.
+    sums : tuple of tuple of str
+        Columns that add up to it, in one way or several.
+    at_most : str
+        Column that it never exceeds.
+    same_by : str
+        "unit" or "period", if it is the same in all rows of one.
+    """
+
+    meaning: str
+    type: str
+    source: str
+    unit: str = ""
+    empty: str = ""
+    values: tuple[str, ...] = ()
+    sums: tuple[tuple[str, ...], ...] = ()
+    at_most: str = ""
+    same_by: Literal["", "unit", "period"] = ""
+
+    @property
+    def rule_texts(self) -> list[str]:
+        """What the values keep, in words."""
+        texts = [TYPES[self.type].text] if self.type not in ("label", "text") else []
+        if self.values:
+            texts.append(f"one of {', '.join(self.values)}")
+        texts += [f"the sum of {' and '.join(parts)}" for parts in self.sums]
+        if self.at_most:
+            texts.append(f"no more than {self.at_most}")
+        if self.same_by:
+            texts.append(f"the same in all rows of a {self.same_by}")
+        return texts
+
+    def rules(self, column: str, identity: Mapping[str, str]) -> list[Rule]:
+        """Return the rules of a column in a table; ``identity`` names its "unit" and "period" columns, if any."""
+        kind = TYPES[self.type]
+        rules = [] if self.empty else [not_empty(column)]
+        if self.type in _NUMERIC:
+            rules.append(number(column))
+        if kind.number is not None:
+            rules.append(_numbers_are(column, kind.text, kind.number))
+        if kind.label is not None:
+            rules.append(_labels_are(column, kind.text, kind.label))
+        if self.values:
+            rules.append(_labels_are(column, f"one of {', '.join(self.values)}", self.values.__contains__))
+        rules += [_is_sum(column, parts) for parts in self.sums]
+        if self.at_most:
+            rules.append(_at_most(column, self.at_most))
+        if self.same_by and self.same_by in identity:
+            rules.append(same_number(column, identity[self.same_by], self.same_by))
+        return rules
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that ships: what its rows are, and the columns that mean something of their own in it."""
+
+    rows: str
+    columns: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All columns of all tables; an entry's name may be a pattern, as in "first_*_any".
+
+    Attributes
+    ----------
+    columns : dict of Entry
+        Columns that mean the same wherever they stand.
+    tables : dict of Table
+        By path below the data folder.
+    """
+
+    columns: Mapping[str, Entry]
+    tables: Mapping[str, Table]
+
+    def entry(self, table: str, column: str) -> Entry:
+        """Return the entry of a column of a table.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        return self._entries(table)[self.key(table, column)]
+
+    def key(self, table: str, column: str) -> str:
+        """Return the name or pattern under which a column of a table is found."""
+        found = self._found(table, column)
+        if found is None:
+            raise DataError(f"{FILE}: column {column} of {table} has no entry; say what it means.")
+        return found
+
+    def knows(self, table: str, column: str) -> bool:
+        """Tell whether a column of a table has an entry."""
+        return self._found(table, column) is not None
+
+    def rows(self, table: str) -> str:
+        """Return what the rows of a table are."""
+        if table not in self.tables:
+            raise DataError(f"{FILE}: {table} has no entry; say what its rows are.")
+        return self.tables[table].rows
+
+    def _found(self, table: str, column: str) -> str | None:
+        entries = self._entries(table)
+        patterns = (name for name in entries if "*" in name and fnmatchcase(column, name))
+        return column if column in entries else next(patterns, None)
+
+    def _entries(self, table: str) -> dict[str, Entry]:
+        own = self.tables[table].columns if table in self.tables else {}
+        return {**own, **{name: entry for name, entry in self.columns.items() if name not in own}}
+
+
+def read_catalogue(path: Path | None = None) -> Catalogue:
+    """Read a catalogue of columns; the one that ships where no path is given.
+
+    Raises
+    ------
+    DataError
+        If the file is not TOML, or an entry lacks a key, has one that there is not, or an unknown type.
+    """
+    path = path or shipped("data", FILE)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: not readable as TOML ({error}); restore it.") from None
+    tables: dict[str, Table] = {}
+    for name, table in values.get("tables", {}).items():
+        if "rows" not in table:
+            raise DataError(f"{path.name}, {name}: rows is missing; say what a row is.")
+        own = {
+            key: _entry(each, f"{path.name}, {name}, {key}") for key, each in table.get("columns", {}).items()
+        }
+        like = table.get("like")
+        if like is not None and like not in tables:
+            raise DataError(str(unknown("table", like, tables, f"{path.name}, {name}")))
+        tables[name] = Table(table["rows"], {**(tables[like].columns if like else {}), **own})
+    columns = {key: _entry(value, f"{path.name}, {key}") for key, value in values.get("columns", {}).items()}
+    return Catalogue(columns, tables)
+
+
+def _entry(values: Mapping[str, Any], where: str) -> Entry:
+    known = [each.name for each in fields(Entry)]
+    for key in values:
+        if key not in known:
+            raise DataError(str(unknown("key", key, known, where)))
+    for key in ("meaning", "type", "source"):
+        if key not in values:
+            raise DataError(f"{where}: {key} is missing; add it.")
+    if values["type"] not in TYPES:
+        raise DataError(str(unknown("type", values["type"], TYPES, where)))
+    if values.get("same_by", "unit") not in ("unit", "period"):
+        raise DataError(f'{where}: same_by is "{values["same_by"]}"; it must be unit or period.')
+    plain: dict[str, Any] = {key: _tuples(value) for key, value in values.items()}
+    return Entry(**plain)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _numbers_are(column: str, text: str, allowed: Callable[[np.ndarray], BoolArray]) -> Rule:
+    def broken(rows: Rows) -> BoolArray:
+        values = rows.numbers(column)[0]
+        return ~np.isnan(values) & ~allowed(values)
+
+    return _rule(column, f"must be {text}", broken)
+
+
+def _labels_are(column: str, text: str, allowed: Callable[[str], bool]) -> Rule:
+    def broken(rows: Rows) -> BoolArray:
+        names, codes = rows.labels(column)
+        return np.array([name != "" and not allowed(str(name)) for name in names], dtype=bool)[codes]
+
+    return _rule(column, f"must be {text}", broken)
+
+
+def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:
+    def broken(rows: Rows) -> BoolArray:
+        total = sum(rows.numbers(part)[0] for part in parts)
+        # An empty cell on either side is no contradiction; nor is the last printed digit.
+        return np.abs(rows.numbers(column)[0] - total) > 1e-5 * np.maximum(1.0, np.abs(total))
+
+    return _rule(column, f"must be the sum of {' and '.join(parts)}", broken, needs=parts)
+
+
+def _at_most(column: str, whole: str) -> Rule:
+    def broken(rows: Rows) -> BoolArray:
+        return rows.numbers(column)[0] > rows.numbers(whole)[0]
+
+    return _rule(column, f"must be no more than {whole}", broken, needs=(whole,))
+
+
+def _rule(column: str, text: str, broken: Callable[[Rows], BoolArray], needs: tuple[str, ...] = ()) -> Rule:
+    def says(rows: Rows, row: int) -> str:
+        return f'column {column} holds "{rows.cell(column, row)}" on {rows.place(row)}; it {text}.'
+
+    return Rule(column, text, broken, says, needs)

@@ -1,0 +1,210 @@
+"""Whose an award is: awardees matched to universities, and the first awards of each university as events."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from study.core.errors import DataError
+from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
+from study.data.institutions import Entity, Matcher
+from study.data.institutions.gazetteer import UNIVERSITY
+
+FIRST_CLUSTER = "first_cluster_grant"
+FIRST_GPU = "first_gpu_grant"
+FIRST_OTHER = "first_other_instrument"
+
+# Territories with codes of their own in the list of universities.
+_TERRITORIES = ("PR", "GU", "VI", "AS", "MP")
+_MOVED = pd.Timedelta(days=365)
+_CROSSWALK = ("awardee", "state", "university", "country", "note")
+
+Crosswalk = Mapping[tuple[str, str], Entity | None]
+
+
+def crosswalk(path: Path, matcher: Matcher) -> dict[tuple[str, str], Entity | None]:
+    """Read the awardees that no general rule matches rightly.
+
+    Parameters
+    ----------
+    path : Path
+        ``awardees.csv``: awardee and state as NSF writes them, the university (empty = none), its country
+        and the reason. A name that the gazetteer knows becomes its canonical name; others stand as they are.
+    matcher : Matcher
+        Looks the names up.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, its heading differs, or an awardee of a state is there twice.
+    """
+    if not path.is_file():
+        raise DataError(f"{path.name} is missing in {path.parent}; restore it from the repository.")
+    found: dict[tuple[str, str], Entity | None] = {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.reader(stream)
+        if tuple(next(reader, ())) != _CROSSWALK:
+            raise DataError(f"{path.name}, line 1: the heading must be {','.join(_CROSSWALK)}.")
+        for row in reader:
+            if len(row) != len(_CROSSWALK):
+                raise DataError(
+                    f"{path.name}, line {reader.line_num}: five fields are expected, quote commas."
+                )
+            awardee, state, name, country, _ = row
+            if (awardee, state) in found:
+                raise DataError(
+                    f"{path.name}, line {reader.line_num}: {awardee} ({state}) is there twice; keep one."
+                )
+            known = _universities(matcher, name, country) if name else ()
+            found[awardee, state] = next(iter(known), Entity(name, UNIVERSITY, country)) if name else None
+    return found
+
+
+def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) -> Entity | None:
+    """Return the university of an award: by hand, else the one that the awardee names, else where the work is done.
+
+    None if the awardee is no university, or several are named.
+    """
+    place = (record["awardee"], record["state"])
+    if place in by_hand:
+        return by_hand[place]
+    country = record["state"] if record["state"] in _TERRITORIES else "US"
+    for name in (record["awardee"], record["performer"]):
+        named = _universities(matcher, name, country)
+        if named:
+            return named[0] if len(named) == 1 else None
+    return None
+
+
+def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk) -> pd.DataFrame:
+    """Return the awards that ship: no abstracts, no names of persons.
+
+    Returns
+    -------
+    DataFrame
+        One row an award of MRI or CC*, by number: award_id, university and country (empty where the awardee
+        matched none), awardee, state, programme, contest, kind, accelerators (0/1: named in title or
+        abstract), amount (dollars obligated so far), effective, letter, title, collaborative (0/1: one of several
+        awards for one project), reissue_of, reason.
+    """
+    found = [university(record, matcher, by_hand) for record in classified.to_dict("records")]
+    return pd.DataFrame(
+        {
+            "award_id": classified["award_id"],
+            "university": [entity.name if entity else "" for entity in found],
+            "country": [entity.country if entity else "" for entity in found],
+            "awardee": classified["awardee"],
+            "state": classified["state"],
+            "programme": classified["programme"],
+            "contest": classified["contest"],
+            "kind": classified["kind"],
+            "accelerators": (classified["accelerators"] != "").astype(int),
+            "amount": classified["amount"].round().astype(int),
+            "effective": classified["effective"],
+            "letter": classified["letter"],
+            "title": classified["title"],
+            "collaborative": classified["collaborative"].astype(int),
+            "reissue_of": classified["reissue_of"],
+            "reason": classified["reason"],
+        }
+    ).sort_values("award_id", ignore_index=True)
+
+
+def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
+    """Return each university's first cluster grant, first cluster grant naming accelerators, first other instrument.
+
+    Awards outside of any contest (rapid response, meetings) are no wins. Each campus of a collaborative
+    project has an award, and so an event, of its own. A re-issue is no second win: where the project moved within
+    a year of its beginning, the award counts for the later university, which got the machine; where it moved
+    later, for the first one.
+
+    Parameters
+    ----------
+    awards : DataFrame
+        Of ``awards_table``.
+    first_year : int, optional
+        The first fiscal year that the records cover, by default the earliest in the table. A first award
+        of that year's contests is marked as left-censored: the university may have had one before.
+
+    Returns
+    -------
+    DataFrame
+        university, country, event, date ("YYYY-MM", the effective date), left_censored (0/1), detail, and of
+        that award: award_id, programme, contest, amount, letter; sorted by university and event.
+    """
+    start = min(map(_year, awards["award_id"])) if first_year is None else first_year
+    won = _held(awards)
+    won = won[(won["university"] != "") & (won["contest"] != "")]
+    wanted = (
+        (FIRST_CLUSTER, won["kind"] == CLUSTER),
+        (FIRST_GPU, (won["kind"] == CLUSTER) & (won["accelerators"] == 1)),
+        (FIRST_OTHER, won["kind"] == OTHER_INSTRUMENT),
+    )
+    rows = []
+    for event, chosen in wanted:
+        ordered = won[chosen].sort_values(["effective", "award_id"])
+        for award in ordered.drop_duplicates(["university", "country"]).to_dict("records"):
+            rows.append(
+                {
+                    "university": award["university"],
+                    "country": award["country"],
+                    "event": event,
+                    "date": award["effective"][:7],
+                    "left_censored": int(_year(award["award_id"]) <= start),
+                    "detail": award["title"],
+                    **{
+                        name: award[name] for name in ("award_id", "programme", "contest", "amount", "letter")
+                    },
+                }
+            )
+    columns = ["university", "country", "event", "date", "left_censored", "detail"]
+    columns += ["award_id", "programme", "contest", "amount", "letter"]
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["university", "country", "event"], ignore_index=True
+    )
+
+
+def roles(found: pd.DataFrame) -> pd.DataFrame:
+    """Return what each university won in the contests: "cluster" if ever one, else "other_instrument".
+
+    Parameters
+    ----------
+    found : DataFrame
+        Of :func:`events`.
+
+    Returns
+    -------
+    DataFrame
+        university, country, nsf_role; universities without an event are not in it.
+    """
+    kinds = {FIRST_CLUSTER: "cluster", FIRST_OTHER: "other_instrument"}
+    table = found[found["event"].isin(list(kinds))].assign(nsf_role=lambda rows: rows["event"].map(kinds))
+    table = table.sort_values(["university", "country", "nsf_role"])
+    return table.drop_duplicates(["university", "country"])[["university", "country", "nsf_role"]]
+
+
+def _held(awards: pd.DataFrame) -> pd.DataFrame:
+    """Return one award for each that was won: the re-issue if it began within a year, else the first issue."""
+    began = dict(zip(awards["award_id"], pd.to_datetime(awards["effective"]), strict=True))
+    moved: dict[str, str] = {}
+    for number, first in zip(awards["award_id"], awards["reissue_of"], strict=True):
+        if first and began[number] - began[first] <= _MOVED:
+            moved.setdefault(first, number)
+    late = (awards["reissue_of"] != "") & ~awards["award_id"].isin(moved.values())
+    return awards[~late & ~awards["award_id"].isin(moved)]
+
+
+def _universities(matcher: Matcher, name: str, country: str) -> tuple[Entity, ...]:
+    hits: Iterable[Entity | None] = (hit.entity for hit in matcher.match(name, country)) if name else ()
+    return tuple(
+        dict.fromkeys(
+            entity for entity in hits if entity and entity.kind == UNIVERSITY and entity.country == country
+        )
+    )
+
+
+def _year(award_id: str) -> int:
+    return 2000 + int(award_id[:2])

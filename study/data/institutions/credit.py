@@ -1,0 +1,166 @@
+"""Which universities a paper or a machine is credited to."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from study.core.errors import DataError
+from study.data.institutions.gazetteer import UNIVERSITY, Entity, Gazetteer
+from study.data.institutions.match import Hit, Matcher
+from study.data.institutions.names import clean, words
+
+Sites = Mapping[tuple[str, str], tuple[Hit, ...]]
+
+
+# Venues all of whose files have mail domains. In the others a rule that could use them in some years only would
+# break the outcome where they end (CVPR and ICCV have none from 2020 on).
+WITH_DOMAINS = words(
+    "3dv acl acml acmmm ai4x aistats alt coling colm colt corl emnlp icml ijcai naacl rss wacv www"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Signed:
+    """Who signed which papers.
+
+    Attributes
+    ----------
+    papers : DataFrame
+        One row a paper, in the order given: affiliated (an author has an affiliation), ordered (each affiliation
+        can be told to its author), university, institute (a research institute or national centre), company.
+    signatures : DataFrame
+        One row a paper and university: paper (row number in ``papers``), university (place in ``universities``),
+        first, last (whether the first, the last author is there; only where ordered).
+    universities : tuple of Entity
+    pieces : Counter of Hit
+        In how many papers each piece of an affiliation stands.
+    """
+
+    papers: pd.DataFrame
+    signatures: pd.DataFrame
+    universities: tuple[Entity, ...]
+    pieces: Counter[Hit]
+
+
+def match_papers(papers: pd.DataFrame, matcher: Matcher) -> Signed:
+    """Match the affiliations of all papers (columns venue, author, aff, aff_domain of ``sources.paperlists``)."""
+    rows: list[tuple[bool, bool, bool, bool, bool]] = []
+    signatures: list[tuple[int, int, bool, bool]] = []
+    places: dict[Entity, int] = {}
+    pieces: Counter[Hit] = Counter()
+    columns = ("venue", "author", "aff", "aff_domain")
+    for paper, (venue, author, aff, mail) in enumerate(zip(*(papers[name] for name in columns), strict=True)):
+        by_author = _hits_by_author(matcher, venue, aff, mail)
+        hits = dict.fromkeys(hit for found in by_author for hit in found)
+        entities = {hit.entity for hit in hits if hit.entity is not None}
+        kinds = {entity.kind for entity in entities}
+        ordered = len(by_author) in (1, count_authors(author))
+        rows.append(
+            (
+                any(by_author),
+                ordered,
+                UNIVERSITY in kinds,
+                bool(kinds & {"research_institute", "national_centre"}),
+                "company" in kinds,
+            )
+        )
+        first, last = (_universities(by_author[end]) if ordered else set() for end in (0, -1))
+        for university in sorted(_universities(hits), key=lambda entity: (entity.name, entity.country)):
+            place = places.setdefault(university, len(places))
+            signatures.append((paper, place, university in first, university in last))
+        pieces.update(hits.keys())
+    return Signed(
+        pd.DataFrame(rows, columns=["affiliated", "ordered", "university", "institute", "company"]),
+        pd.DataFrame(signatures, columns=["paper", "university", "first", "last"]),
+        tuple(places),
+        pieces,
+    )
+
+
+def count_authors(names: str) -> int:
+    """Return the number of authors of a list parted by ";", or by "," where there is none; a repeated name counts once.
+
+    >>> count_authors("A. Ito;B. Roy;A. Ito;B. Roy"), count_authors("A. Ito, B. Roy")
+    (2, 2)
+    """
+    return len({name.strip() for name in names.split(";" if ";" in names else ",")})
+
+
+def _universities(hits: Iterable[Hit]) -> set[Entity]:
+    return {hit.entity for hit in hits if hit.entity is not None and hit.entity.kind == UNIVERSITY}
+
+
+def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[tuple[Hit, ...]]:
+    """Return what each part of a paper's affiliations is, nothing for an empty part."""
+    parts = [part.strip() for part in clean(aff).split(";")]
+    domains = [domain.strip() for domain in mail.split(";")]
+    if venue not in WITH_DOMAINS or len(domains) != len(parts):
+        domains = [""] * len(parts)
+    return [
+        _match_author(matcher, part, domain) if part else ()
+        for part, domain in zip(parts, domains, strict=True)
+    ]
+
+
+def _match_author(matcher: Matcher, text: str, domain: str) -> tuple[Hit, ...]:
+    hits = matcher.match(text)
+    if domain and all(hit.entity is None for hit in hits):
+        entity = matcher.domain(domain)
+        if entity is not None:
+            return (*hits, Hit(domain, entity, "domain"))
+    return hits
+
+
+def match_sites(
+    systems: pd.DataFrame, matcher: Matcher, decided: Sites
+) -> dict[tuple[str, str], tuple[Hit, ...]]:
+    """Match the sites of systems; keys are (site, ISO2 country), values what is credited."""
+    found: dict[tuple[str, str], tuple[Hit, ...]] = {}
+    for site, country, month in zip(systems["site"], systems["country"], systems["list"], strict=True):
+        iso2 = matcher.gazetteer.country(country, f"TOP500 {month}")
+        if (site, iso2) not in found:
+            decision = decided.get((site, iso2))
+            found[site, iso2] = _credited(matcher.match(site, iso2), iso2) if decision is None else decision
+    return found
+
+
+def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:
+    """Return what a site is credited to: national centres, else universities of its country, else the rest."""
+    known = {hit.entity: hit for hit in hits if hit.entity is not None}
+    national = [entity for entity in known if entity.kind == "national_centre"]
+    universities = [entity for entity in known if entity.kind == UNIVERSITY and entity.country == country]
+    others = [entity for entity in known if entity.kind != UNIVERSITY]
+    # A national centre serves a country, also where its host stands beside it.
+    chosen = national or universities or others
+    return tuple(known[entity] for entity in sorted(chosen, key=lambda entity: entity.name))
+
+
+def decisions(path: Path, gazetteer: Gazetteer) -> dict[tuple[str, str], tuple[Hit, ...]]:
+    """Read the decisions about single sites that no general rule could take."""
+    found: dict[tuple[str, str], tuple[Hit, ...]] = {}
+    by_name: dict[str, set[Entity]] = defaultdict(set)
+    for entity in (entity for entities in gazetteer.exact.values() for entity in entities):
+        by_name[entity.name].add(entity)
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        if reader.fieldnames != ["site", "country", "university", "note"]:
+            raise DataError(f"{path.name}, line 1: the heading must be site,country,university,note.")
+        for row in reader:
+            site, country, name = row["site"], row["country"], row["university"]
+            entities = by_name.get(name, set())
+            chosen = [entity for entity in entities if entity.country == country or len(entities) == 1]
+            if name and not chosen:
+                raise DataError(
+                    f'{path.name}: university "{name}" is unknown; correct line {reader.line_num}.'
+                )
+            found[site, country] = (
+                *found.get((site, country), ()),
+                *(Hit(site, entity, "decision") for entity in chosen),
+            )
+    return found

@@ -1,0 +1,397 @@
+"""The institutions that are known: two curated tables and the list of world universities, under one index.
+
+What is one university is decided in the curated table ``data/institutions.csv``:
+
+- A university that merged into another is credited to its successor (Pierre et Marie Curie to Sorbonne
+  University), and so are former names.
+- A school that keeps its own legal person keeps its own name, also inside a federation (École Polytechnique,
+  Télécom Paris, Grenoble INP, the colleges of London); the federation alone is credited to the federation.
+- Campuses and hospitals under one name are one university (Cornell Tech and Weill Cornell, Rutgers Newark);
+  separately accredited or overseas ones with their own name are not (UMBC, NYU Shanghai, CUHK-Shenzhen).
+- The name of a system without its campus is nobody's (``SYSTEMS``), and a laboratory of several universities
+  names none of them (``data/organisations.csv``).
+
+An alias that begins with "=" counts only as a whole piece of an affiliation. One that begins with "~" is a unit of
+the university: it counts as a whole piece too, and only where no university is named beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from study.core.errors import DataError
+from study.data.institutions.names import key
+from study.data.institutions.names import words as word_set
+
+UNIVERSITY = "university"
+_ROR = re.compile(r"https://ror\.org/0[a-z0-9]{6}\d\d")
+KINDS = (UNIVERSITY, "company", "national_centre", "research_institute", "government")
+
+# Words of which many names consist; a name of nothing else ("Institute of Technology") identifies nobody.
+GENERIC = word_set(
+    "university universitat universite universidad universita universiteit institute institut instituto college "
+    "school academy national international state technical technology science sciences of and for de la di "
+    "des del medical engineering polytechnic faculty department center research graduate higher federal central "
+    "business management arts applied law education health medicine tecnologia computer studies advanced "
+    "northern southern eastern western american european city open free new general information system systems "
+    "laboratory laboratories labs study"
+)
+
+# Of these words alone not even a curated name may consist.
+_EMPTY = word_set(
+    "university institute college school department center research laboratory laboratories and of"
+)
+
+# Names of systems of universities: without its campus such a name is nobody's.
+SYSTEMS = frozenset(
+    (
+        "university of california",
+        "university of texas",
+        "state university of new york",
+        "city university of new york",
+        "california state university",
+        "university of quebec",
+        "university of london",
+        "university of wales",
+        "vietnam national university",
+        "indian institute of information technology",
+        "indian institute of science education and research",
+        "university of nevada",
+        "indian institute of technology",
+        "national institute of technology",
+        "national university of ireland",
+    )
+)
+
+# Native forms for which the list of universities has no English name.
+_NATIVE = (
+    ("universitat ", "university of "),
+    ("universite de ", "university of "),
+    ("universita degli studi di ", "university of "),
+    ("universita di ", "university of "),
+    ("universidad de ", "university of "),
+    ("universidade de ", "university of "),
+    ("universidade do ", "university of "),
+    ("universiteit van ", "university of "),
+    ("universidade federal do ", "federal university of "),
+    ("universidade federal de ", "federal university of "),
+    ("universidad nacional de ", "national university of "),
+    ("technische universitat ", "technical university of "),
+)
+
+# Names that the publisher of the supercomputer lists spells in other ways than the list of universities.
+_COUNTRIES = {
+    "korea south": "KR",
+    "south korea": "KR",
+    "korea": "KR",
+    "republic of korea": "KR",
+    "russia": "RU",
+    "saudia arabia": "SA",
+    "slovak republic": "SK",
+    "czechia": "CZ",
+    "taiwan": "TW",
+    "turkey": "TR",
+    "venezuela": "VE",
+    "usa": "US",
+    "us": "US",
+    "uk": "GB",
+    "england": "GB",
+    "scotland": "GB",
+    "uae": "AE",
+    "pr china": "CN",
+    "p r china": "CN",
+    "prc": "CN",
+    "netherlands": "NL",
+    "deutschland": "DE",
+    "vietnam": "VN",
+    "iran": "IR",
+    "united states of america": "US",
+    "u s a": "US",
+    "u s": "US",
+    "great britain": "GB",
+    "northern ireland": "GB",
+    "wales": "GB",
+    "u k": "GB",
+    "peoples republic of china": "CN",
+    "pr of china": "CN",
+    "p r c": "CN",
+    "hongkong": "HK",
+    "hong kong sar": "HK",
+    "hksar": "HK",
+    "hong kong": "HK",
+    "macau": "MO",
+    "macao": "MO",
+    "r o c": "TW",
+    "s korea": "KR",
+    "rep of korea": "KR",
+    "rok": "KR",
+    "republic of singapore": "SG",
+    "saudi arabia": "SA",
+    "viet nam": "VN",
+    "the netherlands": "NL",
+    "holland": "NL",
+    "germania": "DE",
+    "espana": "ES",
+    "brasil": "BR",
+    "italia": "IT",
+    "russian federation": "RU",
+    "turkiye": "TR",
+    "united arab emirates": "AE",
+}
+
+# Codes that close an affiliation: of countries, and of states of the US; those that stand for one of each are left out.
+CODES = {
+    code: code.upper()
+    for code in word_set(
+        "jp cn kr fr gb se cz ch es nl be au sg tw hk pt pl dk fi gr tr ir br mx ru nz ie sa no hu ro at lu us"
+    )
+} | dict.fromkeys(
+    word_set("ny nj tx mi ga oh nc va wa md fl tn wi mn az ct or ut ok mo ks ky la nm nv ri nh wv ia"), "US"
+)
+
+# Domains that the list of universities gives to another name or to the parent of another country.
+_DOMAINS = {
+    "cuhk.edu.cn": ("Chinese University of Hong Kong, Shenzhen", "CN"),
+    "ist.ac.at": ("Institute of Science and Technology Austria", "AT"),
+    "uclouvain.be": ("UCLouvain", "BE"),
+    "city.ac.uk": ("City, University of London", "GB"),
+}
+
+
+@dataclass(frozen=True)
+class Entity:
+    """An institution: canonical name, kind (one of KINDS), ISO2 country (empty for organisations)."""
+
+    name: str
+    kind: str
+    country: str
+
+
+@dataclass(frozen=True, eq=False)
+class Gazetteer:
+    """All known institutions and the ways to find them.
+
+    Attributes
+    ----------
+    exact : dict
+        Lookup form -> the institutions of that name, curated ones first.
+    curated : frozenset of Entity
+        The institutions of the curated tables.
+    whole : frozenset of str
+        Forms that count only where they are a whole piece of an affiliation.
+    units : frozenset of str
+        Forms that count only where no university is named beside them.
+    domains : dict
+        Internet domain -> university.
+    words : frozenset of str
+        Words of names (of other names, where several institutions share them): no misspellings of others.
+    countries : dict
+        Lookup form of a country's name -> ISO2.
+    ror : dict
+        University -> its identifier in the Research Organization Registry, where known.
+    """
+
+    exact: dict[str, tuple[Entity, ...]]
+    curated: frozenset[Entity]
+    whole: frozenset[str]
+    units: frozenset[str]
+    domains: dict[str, Entity]
+    words: frozenset[str]
+    countries: dict[str, str]
+    ror: dict[Entity, str]
+
+    def country(self, name: str, where: str) -> str:
+        """Return the ISO2 code of a country's name."""
+        code = self.countries.get(key(name))
+        if code is None:
+            raise DataError(f'{where}: country "{name}" is unknown; correct it, or add it to the gazetteer.')
+        return code
+
+
+def load(institutions: Path, organisations: Path, universities: pd.DataFrame) -> Gazetteer:
+    """Build the gazetteer from the curated tables and the list of universities (``sources.universities``).
+
+    Raises
+    ------
+    DataError
+        If a curated table is malformed or gives one name to two institutions of a country.
+    """
+    exact: dict[str, list[Entity]] = defaultdict(list)
+    marked: dict[str, set[str]] = {"=": set(), "~": set()}
+    ror: dict[Entity, str] = {}
+    for line, row in _rows(institutions, ("name", "country", "ror", "aliases")):
+        name, country, identifier, aliases = row
+        entity = Entity(name, UNIVERSITY, country)
+        if len(country) != 2:
+            raise DataError(
+                f'{institutions.name}, line {line}: country "{country}" is no ISO2 code; correct it.'
+            )
+        if identifier and not _ROR.fullmatch(identifier):
+            raise DataError(
+                f'{institutions.name}, line {line}: ror "{identifier}" is not like https://ror.org/03vek6s52.'
+            )
+        if identifier:
+            ror[entity] = identifier
+        _add(exact, marked, entity, aliases, f"{institutions.name}, line {line}")
+    for line, row in _rows(organisations, ("name", "kind", "aliases")):
+        name, kind, aliases = row
+        if kind not in KINDS[1:]:
+            raise DataError(
+                f'{organisations.name}, line {line}: kind "{kind}" is none of {", ".join(KINDS[1:])}.'
+            )
+        _add(exact, marked, Entity(name, kind, ""), aliases, f"{organisations.name}, line {line}")
+    curated = frozenset(entity for found in exact.values() for entity in found)
+    countries = {
+        key(name): code for name, code in zip(universities["country"], universities["iso2"], strict=True)
+    }
+    countries.update(_COUNTRIES)
+    # In an affiliation it is the state of the US.
+    countries.pop("georgia", None)
+    domains = _add_universities(exact, universities, set(countries))
+    words = _words(exact)
+    names = {form: tuple(found) for form, found in exact.items() if found}
+    units = frozenset(marked["~"])
+    return Gazetteer(names, curated, units | marked["="], units, domains, words, countries, ror)
+
+
+def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:
+    """Return the words of names; one in other names of a single institution may be a misspelling or a unit."""
+    holders: dict[str, set[Entity]] = defaultdict(set)
+    names = {entity.name for entities in exact.values() for entity in entities}
+    known = {word for name in names for word in key(name).split()}
+    for form, entities in exact.items():
+        if " " in form:
+            for word in form.split():
+                holders[word].update(entities)
+    return frozenset(word for word, entities in holders.items() if word in known or len(entities) > 1)
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterable[tuple[int, list[str]]]:
+    if not path.is_file():
+        raise DataError(f"{path.name} is missing in {path.parent}; restore it from the repository.")
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.reader(stream)
+        if tuple(next(reader, ())) != columns:
+            raise DataError(f"{path.name}, line 1: the heading must be {','.join(columns)}.")
+        for row in reader:
+            if len(row) != len(columns) or not row[0].strip():
+                raise DataError(
+                    f"{path.name}, line {reader.line_num}: {len(columns)} fields are expected, quote commas."
+                )
+            yield reader.line_num, row
+
+
+def _add(
+    exact: dict[str, list[Entity]], marked: Mapping[str, set[str]], entity: Entity, aliases: str, where: str
+) -> None:
+    for alias in [entity.name, *filter(None, aliases.split("|"))]:
+        form = key(alias.lstrip("=~"))
+        if set(form.split()) <= _EMPTY:
+            raise DataError(f'{where}: "{alias}" identifies nobody; remove it.')
+        if alias[0] in marked:
+            marked[alias[0]].add(form)
+        holders = exact[form]
+        if entity in holders:
+            continue
+        for other in holders:
+            if entity.kind != UNIVERSITY or other.kind != UNIVERSITY or other.country == entity.country:
+                raise DataError(f'{where}: "{alias}" is also a name of {other.name}; keep it at one of them.')
+        holders.append(entity)
+
+
+def _add_universities(
+    exact: dict[str, list[Entity]], universities: pd.DataFrame, places: set[str]
+) -> dict[str, Entity]:
+    """Add the list behind the curated names, and return the domains; same name or domain, same university."""
+    rows = list(zip(universities["name"], universities["iso2"], universities["domains"], strict=True))
+    domains: dict[str, Entity] = {}
+    later = []
+    for name, iso2, names in rows:
+        entity = _holder(exact, _forms(name), iso2)
+        if entity is None:
+            later.append((name, iso2, names))
+        else:
+            domains.update({domain: entity for domain in names if domain not in domains})
+    for name, iso2, names in later:
+        forms = [
+            form
+            for form in _forms(name)
+            if not set(form.split()) <= GENERIC and form not in places and form not in SYSTEMS
+        ]
+        entity = next((domains[domain] for domain in names if domain in domains), None)
+        entity = entity if entity is not None and entity.country == iso2 else _holder(exact, forms, iso2)
+        entity = entity or Entity(name, UNIVERSITY, iso2)
+        domains.update({domain: entity for domain in names if domain not in domains})
+        for form in forms:
+            holders = exact[form]
+            # An organisation of that name was curated as no university, and stays so.
+            if entity not in holders and all(other.kind == UNIVERSITY for other in holders):
+                holders.append(entity)
+    _add_translated(exact)
+    _add_turned(exact)
+    for domain, (name, iso2) in _DOMAINS.items():
+        entity = _holder(exact, [key(name)], iso2)
+        if entity is not None:
+            domains[domain] = entity
+    return domains
+
+
+def _add_translated(exact: dict[str, list[Entity]]) -> None:
+    """Add the English form of a native name, where it is nobody's own."""
+    translated: dict[str, list[Entity]] = defaultdict(list)
+    for form, entities in exact.items():
+        for native, english in _NATIVE:
+            if form.startswith(native):
+                universities = [entity for entity in entities if entity.kind == UNIVERSITY]
+                translated[english + form.removeprefix(native)].extend(universities)
+    exact.update((form, entities) for form, entities in translated.items() if form not in exact)
+
+
+_KINDS_OF_UNIVERSITY = (
+    " university of technology",
+    " university of applied sciences",
+    " university of science and technology",
+    " institute of technology",
+)
+
+
+def _add_turned(exact: dict[str, list[Entity]]) -> None:
+    """Add "university of X" for "X university" and the reverse, where the turned name is nobody's own."""
+    turned: dict[str, list[Entity]] = defaultdict(list)
+    for form, entities in exact.items():
+        words = form.split()
+        if len(words) == 2 and words[1] == "university":
+            other = f"university of {words[0]}"
+        elif len(words) == 3 and words[:2] == ["university", "of"]:
+            other = f"{words[2]} university"
+        elif len(words) > 3 and form.endswith(_KINDS_OF_UNIVERSITY):
+            kind = next(kind for kind in _KINDS_OF_UNIVERSITY if form.endswith(kind))
+            other = f"{kind.strip()} {form.removesuffix(kind)}"
+        elif len(words) == 4 and words[:3] == ["technical", "university", "of"]:
+            other = f"{words[3]} technical university"
+        else:
+            continue
+        if other not in exact and not set(words) <= GENERIC:
+            turned[other] = [entity for entity in entities if entity.kind == UNIVERSITY]
+    exact.update(turned)
+
+
+def _forms(name: str) -> list[str]:
+    """Return the lookup forms of a listed name: as it is, and without what stands in brackets."""
+    plain = name.split("(")[0]
+    return list(dict.fromkeys(form for form in (key(name), key(plain)) if form))
+
+
+def _holder(exact: dict[str, list[Entity]], forms: list[str], iso2: str) -> Entity | None:
+    for form in forms:
+        for entity in exact.get(form, ()):
+            if entity.kind == UNIVERSITY and entity.country == iso2:
+                return entity
+    return None

@@ -1,0 +1,195 @@
+"""Normal forms of institution names: what is compared when two spellings are compared."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from functools import cache
+
+from study.data.institutions.spelling import put_right
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the set of the words of ``text``: long word lists read better as text."""
+    return frozenset(text.split())
+
+
+# PDF text has accents beside their letters ("Z ¨urich", "T´el´ecom"): the accent goes, the letters close up.
+_LOOSE_ACCENT = re.compile(r"(?<=\w)\s?[¨´`ˆ˜˚¸ˇ]\s?(?=[a-zıøåæß])|[¨´`ˆ˜˚¸ˇ]\s?")
+_APOSTROPHES = re.compile(r"['’‘ʼ`´]")
+_INITIALS = re.compile(r"\b(\w)\.(?=\w\b)")
+_NOT_WORD = re.compile(r"[^\w]+|_+")
+# Commas and the like, the marks of footnotes, and dashes with space around them.
+_SPLIT = re.compile(r"[,;+/|@:()\[\]{}•·†‡∗§¶♠♣♥♦♡♢♤♧♮★☆⋆◇◆△▲○●、\n\t]|\s[-–—]+\s|[–—]")
+_FOOTNOTE = re.compile(r"\b\d(?=[^\W\d]{3,}|(?:tu|uc)\b)|(?<=[^\W\d]{4})(?<!lyon)(?<!paris)(?<!lille)\d\b")
+# A footnote's number, a laboratory's or a post code without space on either side parts two names
+# ("Princeton University1POSTECH2", "UMR6596ENSMM").
+_GLUED = re.compile(r"\d(?=[^\W\d]{4})(?:(?<=[^\W\d]{3}\d)|(?<=\d{4}))")
+# Two words of which the second's capital tells where it begins.
+_NO_SPACE = re.compile(r"([UI])(?<=[a-zé][UI])(?=(?:niversity|niversit[éàä]t?|nstitute)\b)")
+_NO_SPACE_OF = re.compile(r"niversityof(?=[A-Z])")
+# A syllable at the end of a line that is an abbreviation too, or a vowel parted from its word ("Universit à").
+_PARTED = re.compile(
+    r"[- ](?:(?<=\buni-) ?(?=v[ec]r)|(?<=\buniv-) ?(?=er)|(?<=\btech-) ?(?=nol|nic)"
+    r"|(?<=\binst-) ?(?=itu)|(?<=\bin-) ?(?=stitu)"
+    r"|(?<=niversit )(?=[aeàáâäéè]t?\b)|(?<=niversit[aä] )(?=t\b))",
+    re.IGNORECASE,
+)
+_ELIDED = re.compile(r"\b[dl]['’‘ʼ]{1,2}´?\s?(?=univ|[eé]cole|inst|insa)", re.IGNORECASE)
+# Letters of other alphabets that serve as marks of footnotes.
+_MARK = re.compile(r"\b[α-ωℜℑ](?=[A-Z][a-z])|(?<=[a-z]{3})[α-ωℜℑ]\b")
+_UNIVERSITY_OF = re.compile(r"\bu\.? of \b|(?<!k )(?<!k\.)(?<!k\. )\bu\.? (?=[a-z]{4})")
+_CALIFORNIA = re.compile(r"of cal(?:if)?\b\.?")
+_TECHNICAL = re.compile(r"\btechn?\.? (?=univ)")
+# UTF-8 read as Latin-1: "Ã" and its like, and the continuation bytes after it.
+_MISREAD = re.compile(r"(?:[\xc2-\xc5][\x80-\xbf])+")
+# The same bytes as hexadecimal numbers, or the letter's number in escapes that were not undone.
+_HEX = re.compile(r"E2(8[0-9A-F])([89AB][0-9A-F])")
+_ESCAPE = re.compile(r"(?<=\w)\\?u00([c-f][0-9a-f])|#x00([C-F][0-9A-F]);?")
+_TEX_ACCENT = re.compile(r"\\[\"'`^~.=]\{?([A-Za-z])\}?")
+# A space that cannot break, in the wrong encoding.
+_BROKEN_SPACE = "\uc2a0"
+
+_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "ð": "d"})
+
+_WORDS = {
+    "univ": "university",
+    "uni": "university",
+    "uinv": "university",
+    "uoas": "university of applied sciences",
+    "universit": "university",
+    "inst": "institute",
+    "tech": "technology",
+    "technol": "technology",
+    "techn": "technology",
+    "sci": "science",
+    "info": "information",
+    "politec": "politecnico",
+    "cd": "ciudad",
+    "coll": "college",
+    "eng": "engineering",
+    "dept": "department",
+    "dep": "department",
+    "natl": "national",
+    "nat": "national",
+    "acad": "academy",
+    "lab": "laboratory",
+    "labs": "laboratories",
+    "ctr": "center",
+    "centre": "center",
+    "saint": "st",
+    "universitaet": "universitat",
+    "muenchen": "munchen",
+    "zuerich": "zurich",
+    "koeln": "koln",
+    "tuebingen": "tubingen",
+    "goettingen": "gottingen",
+    "wuerzburg": "wurzburg",
+    "nuernberg": "nurnberg",
+    "saarbruecken": "saarbrucken",
+    "fuer": "fur",
+    "fiir": "fur",
+    "miinchen": "munchen",
+    "niirnberg": "nurnberg",
+    "tiibingen": "tubingen",
+    "wiirzburg": "wurzburg",
+    "hongkong": "hong kong",
+}
+_STOP = {"the", "at", "in"}
+
+# What languages and haste change in a name without changing whose name it is.
+_SMALL = words("of and for de di da do dos del della dell degli studi du des la le les y et e und zu fur")
+_ENGLISH = {
+    **dict.fromkeys(
+        words(
+            "universite universita universitat universidad universidade universiteit universitet universitetet "
+            "universiti universitas universitate universitatea universitesi univerzita univerza uniwersytet "
+            "universitaria daigaku"
+        ),
+        "university",
+    ),
+    **dict.fromkeys(words("institut instituto istituto institutes institution"), "institute"),
+    **dict.fromkeys(words("technische technischen tecnica technique teknik"), "technical"),
+    **dict.fromkeys(
+        words(
+            "politecnica polytechnique politecnico polytechnical polytechnics politechnico politechnical politechnic"
+        ),
+        "polytechnic",
+    ),
+    "nacional": "national",
+    "autonoma": "autonomous",
+    "sciences": "science",
+    "technological": "technology",
+    "telecommunication": "telecommunications",
+}
+UNIVERSITY_WORDS = frozenset({"university", *(word for word in _ENGLISH if _ENGLISH[word] == "university")})
+
+
+def clean(text: str) -> str:
+    """Return ``text`` without what scraping left in it: character references, broken spaces, misread UTF-8."""
+    if "&" in text:
+        text = html.unescape(html.unescape(text))
+    text = _MISREAD.sub(_read_again, text.replace(_BROKEN_SPACE, " "))
+    text = _HEX.sub(lambda code: bytes.fromhex(code[0]).decode("utf-8"), text)
+    text = _ESCAPE.sub(lambda code: chr(int(code[1] or code[2], 16)), text)
+    return _TEX_ACCENT.sub(r"\1", text)
+
+
+def _read_again(misread: re.Match[str]) -> str:
+    return misread[0].encode("latin-1").decode("utf-8")
+
+
+def _mend(text: str) -> str:
+    """Return ``text`` with spaces where they were lost, and without those that part a word."""
+    # A look for a letter or two is faster than a search on every text.
+    if "niversityof" in text:
+        text = _NO_SPACE_OF.sub("niversity of ", text)
+    text = _NO_SPACE.sub(r" \1", text)
+    if "-" in text or "niversit " in text or "niversita " in text or "niversitä " in text:
+        text = _PARTED.sub("", text)
+    return _ELIDED.sub(" ", text) if _APOSTROPHES.search(text) else text
+
+
+def fold(text: str) -> str:
+    """Return ``text`` in plain small letters: accents, ligatures and apostrophes gone, "&" spelt out."""
+    text = _mend(text)
+    text = _LOOSE_ACCENT.sub("", text) if not text.isascii() or "`" in text else text
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", _MARK.sub("", text))
+        text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    text = _APOSTROPHES.sub("", text.casefold().translate(_LETTERS))
+    text = _TECHNICAL.sub("technical ", _UNIVERSITY_OF.sub("university of ", _FOOTNOTE.sub("", text)))
+    text = _CALIFORNIA.sub("of california", text) if "of cal" in text else text
+    return _INITIALS.sub(r"\1", text.replace("&", " and "))
+
+
+def key(text: str) -> str:
+    """Return the form under which a name is looked up: folded, abbreviations spelt out, without articles.
+
+    >>> key("Univ. of Maryland at College Park") == key("University of Maryland, College Park")
+    True
+    """
+    return _spelt(fold(text))
+
+
+def pieces(text: str) -> list[str]:
+    """Return the lookup forms of the parts of one author's affiliation, in order: departments, names, places."""
+    # All is folded before the split, since a loose accent may stand beside a separator.
+    parts = (_spelt(part) for part in _SPLIT.split(_GLUED.sub(",", fold(text))))
+    return [part for part in parts if part]
+
+
+@cache
+def squeeze(form: str) -> str:
+    """Return the letters of a lookup form in one word, small words left out, "university" in English.
+
+    >>> squeeze("universita degli studi della basilicata") == squeeze("university of basili cata")
+    True
+    """
+    return "".join(_ENGLISH.get(word, word) for word in form.split() if word not in _SMALL)
+
+
+def _spelt(folded: str) -> str:
+    spelt = [_WORDS.get(word) or put_right(word) for word in _NOT_WORD.split(folded) if word]
+    return " ".join([word for word in spelt if word not in _STOP and not (len(word) > 3 and word.isdigit())])

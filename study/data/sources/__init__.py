@@ -1,0 +1,100 @@
+"""Published sources, one a module: from the original files to tidy, validated tables and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from study.core.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from study.data.sources.fetching import Fetcher
+
+SOURCES = (
+    "top500",
+    "paperlists",
+    "epoch",
+    "herd",
+    "universities",
+    "osg",
+    "openalex",
+    "nsf",
+    "ror",
+    "programmes",
+)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of fetching one source: its files, or why there are none."""
+
+    source: str
+    files: tuple[Path, ...] = ()
+    error: str = ""
+
+
+def source(name: str) -> ModuleType:
+    """Return the module of a source, with its ``fetch`` and ``read``.
+
+    Raises
+    ------
+    QuestionError
+        If there is no such source.
+    """
+    if name not in SOURCES:
+        raise unknown("source", name, SOURCES, "study fetch")
+    return import_module(f"study.data.sources.{name}")
+
+
+def fetch(
+    names: Iterable[str],
+    raw: Path,
+    fetcher: Fetcher,
+    progress: Callable[[str], None] | None = None,
+) -> list[Fetched]:
+    """Fetch sources from their publishers into ``raw/<name>/``; one that fails does not stop the others.
+
+    The checksums of the files are recorded in ``raw/SHA256SUMS``.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names among ``SOURCES``, checked before anything is fetched.
+    raw : Path
+        Folder of originals; what is there already is kept.
+    fetcher : Fetcher
+        The client that downloads.
+    progress : callable, optional
+        Called with a short text before each step.
+
+    Returns
+    -------
+    list of Fetched
+        In the order of the names.
+
+    Raises
+    ------
+    QuestionError
+        If there is no source of a name.
+    OutputError
+        If the folder cannot be written to.
+    """
+    from study.data.sources import checksums
+
+    modules = {name: source(name) for name in names}
+    results = []
+    for name, module in modules.items():
+        if progress is not None:
+            progress(name)
+        try:
+            results.append(Fetched(name, tuple(module.fetch(raw, fetcher, progress=progress))))
+        except DataError as error:
+            results.append(Fetched(name, error=str(error)))
+    files = [path for result in results for path in result.files]
+    if files:
+        checksums.record(raw, files)
+    return results

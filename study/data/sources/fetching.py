@@ -1,0 +1,314 @@
+"""Downloads that are polite, are retried, go on where they stopped, and appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+from urllib3.exceptions import MaxRetryError
+from urllib3.util.retry import Retry
+
+from study import __version__
+from study.core.cache import PACKAGE
+from study.core.errors import DataError, OutputError
+from study.data.sources.checksums import sha256 as sha256_of
+from study.data.sources.refusals import FAILURES, reason, refuse_page, refuse_status, shown
+
+Progress = Callable[[str, int, int | None], None]
+
+CHUNK = 1 << 16
+TIMEOUT = (10, 60)
+FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0
+RETRIED = (429, *FAILURES)
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+class Fetcher:
+    """One polite client for all sources.
+
+    Parameters
+    ----------
+    pause : float
+        Seconds between the starts of two requests, at the least.
+    retries : int
+        How often a request is tried again after 429, 500, 502, 503, 504 or a broken connection
+        (three times at most where none could be made).
+    progress : callable, optional
+        Called with the address, the bytes that are there, and the bytes of the whole (None = not told).
+    """
+
+    def __init__(self, *, pause: float = 0.5, retries: int = 6, progress: Progress | None = None) -> None:
+        self.pause = pause
+        self.retries = retries
+        self.progress = progress if progress is not None else _silent
+        self._last = -float("inf")
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = (
+            f"{PACKAGE}/{__version__} (data of a study of compute access in machine-learning research)"
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=_patience(retries)))
+
+    def download(
+        self,
+        url: str,
+        path: Path,
+        *,
+        sha256: str | None = None,
+        params: Mapping[str, str] | None = None,
+        pause: float | None = None,
+    ) -> Path:
+        """Download a file; a finished one is kept, an interrupted one goes on from its ``.part`` file.
+
+        An interrupted download goes on only if it is sure to be the same file: the server named its
+        version (ETag or date), or the checksum is known.
+
+        Parameters
+        ----------
+        url : str
+            Address of the file.
+        path : Path
+            Where it shall be; its folders are made. A file that is there is downloaded again only
+            if it has not the given checksum.
+        sha256 : str, optional
+            Checksum that the file must have.
+        params : mapping, optional
+            Query of the address.
+        pause : float, optional
+            Seconds since the start of the request before, where a server wants more than usual.
+
+        Returns
+        -------
+        Path
+            ``path``.
+
+        Raises
+        ------
+        DataError
+            If the server refuses, sends a web page or nothing, breaks off again and again, or the
+            checksum differs.
+        OutputError
+            If the file cannot be written.
+        """
+        address = _address(url, params)
+        with _writing(path):
+            if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
+                return path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = _Part(path)
+            failures, furthest = 0, part.size
+            while not self._append(address, part, checked=sha256 is not None, pause=pause):
+                failures = 1 if part.size > furthest else failures + 1
+                furthest = max(furthest, part.size)
+                if failures > self.retries:
+                    raise DataError(
+                        f"{shown(address)}: the download breaks off {failures} times in a row, "
+                        f"at last at byte {part.size}; fetch again later."
+                    )
+                time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT))
+            if sha256 is not None and (found := sha256_of(part.content)) != sha256:
+                part.discard()
+                raise DataError(
+                    f"{shown(address)}: the file has SHA-256 {found}, but {sha256} is expected; fetch again, and "
+                    "if it differs again, the publisher has changed the file."
+                )
+            part.finish()
+        return path
+
+    def json(self, url: str, params: Mapping[str, str] | None = None) -> Any:
+        """Return one answer of an API; where its body is broken it is asked for a second time.
+
+        Raises
+        ------
+        DataError
+            If the server refuses, sends a web page, or twice a body that is no whole JSON.
+        """
+        address = _address(url, params)
+        problem = ""
+        for _ in range(2):
+            with self._get(address) as response:
+                try:
+                    content = response.content
+                except requests.RequestException as error:
+                    problem = f"the answer breaks off ({reason(error)})"
+                    continue
+            refuse_page(response, content, None)
+            self.progress(shown(address), len(content), len(content))
+            try:
+                return json.loads(content.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                problem = f"byte {error.start} of the answer is not UTF-8"
+            except json.JSONDecodeError as error:
+                place = len(error.doc[: error.pos].encode())
+                problem = f"broken JSON at byte {place} of {len(content)} ({error.msg})"
+        raise DataError(f"{shown(address)}: {problem}, and so at a second try; fetch again later.")
+
+    def _append(self, address: str, part: _Part, *, checked: bool, pause: float | None) -> bool:
+        """Add to the part what the server still has, and say whether it is whole now."""
+        have, validator = part.standing(address)
+        if not validator and not checked:
+            have = 0
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            if validator:
+                headers["If-Range"] = validator
+        with self._get(address, headers, part.path, pause) as response:
+            if response.status_code != 200 and not _continues(response, have):
+                part.discard()
+                return False
+            total = _total(response)
+            fresh = response.status_code == 200
+            try:
+                for chunk in response.iter_content(CHUNK):
+                    if fresh:
+                        refuse_page(response, chunk, part.path)
+                        part.start(address, _validator(response))
+                        fresh = False
+                    part.add(chunk)
+                    self.progress(shown(address), part.size, total)
+            except requests.RequestException:
+                return False
+        if fresh:
+            raise DataError(f"{shown(address)}: the answer is empty; fetch again later.")
+        if total is not None and part.size > total:
+            part.discard()
+        return total in (None, part.size)
+
+    def _get(
+        self,
+        address: str,
+        headers: Mapping[str, str] | None = None,
+        by_hand: Path | None = None,
+        pause: float | None = None,
+    ) -> requests.Response:
+        """Return an answer whose body is not read yet, or raise the one error that says why there is none."""
+        wait = self._last + (self.pause if pause is None else pause) - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        self._last = time.monotonic()
+        try:
+            response = self._session.get(address, headers=headers, timeout=TIMEOUT, stream=True)
+        except requests.RequestException as error:
+            raise DataError(
+                f"{shown(address)}: no answer ({reason(error)}); check the network and fetch again."
+            ) from None
+        expected = (200, 206, 416) if headers and "Range" in headers else (200,)
+        if response.status_code not in expected:
+            with response:
+                refuse_status(response, by_hand)
+        return response
+
+
+class _Part:
+    """A file that is not whole yet, with a note of where it comes from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.content = path.with_name(path.name + ".part")
+        self.note = path.with_name(path.name + ".part.from")
+
+    @property
+    def size(self) -> int:
+        return self.content.stat().st_size if self.content.is_file() else 0
+
+    def standing(self, address: str) -> tuple[int, str]:
+        """Return the bytes that are there of this address, and the version that they are of ("" = not told)."""
+        lines = self.note.read_text(encoding="utf-8").splitlines() if self.note.is_file() else []
+        return (self.size, lines[1]) if len(lines) == 2 and lines[0] == shown(address) else (0, "")
+
+    def start(self, address: str, validator: str) -> None:
+        self.content.write_bytes(b"")
+        self.note.write_text(f"{shown(address)}\n{validator}\n", encoding="utf-8")
+
+    def add(self, chunk: bytes) -> None:
+        with self.content.open("ab") as stream:
+            stream.write(chunk)
+
+    def discard(self) -> None:
+        self.content.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        os.replace(self.content, self.path)
+        self.note.unlink(missing_ok=True)
+
+
+class _Patience(Retry):
+    """Waits as long as a server asks, within reason, and never tries again at once."""
+
+    def get_backoff_time(self) -> float:
+        return max(FIRST_WAIT, super().get_backoff_time())
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Any = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> _Patience:
+        if response is not None and (self.get_retry_after(response) or 0) > LONGEST_WAIT:
+            raise MaxRetryError(_pool, url or "")
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def _patience(retries: int) -> _Patience:
+    return _Patience(
+        total=retries,
+        connect=min(retries, 3),
+        other=0,  # a certificate that is not trusted will not be trusted the next time
+        status_forcelist=RETRIED,
+        backoff_factor=FIRST_WAIT,
+        raise_on_status=False,
+    )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or name another folder."
+        ) from error
+
+
+def _silent(url: str, done: int, total: int | None) -> None:
+    """Say nothing."""
+
+
+def _address(url: str, params: Mapping[str, str] | None) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
+
+
+def _continues(response: requests.Response, have: int) -> bool:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return match is not None and int(match[1]) == have
+
+
+def _total(response: requests.Response) -> int | None:
+    """Return the bytes of the whole file, where they are told of what is on disk afterwards."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return None
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    told = response.headers.get("Content-Length", "") if match is None else match[2]
+    return int(told) if told.isdigit() else None
+
+
+def _validator(response: requests.Response) -> str:
+    """Return what If-Range takes as the file's version: a strong ETag or the date, of a body as it is on disk."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return ""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")

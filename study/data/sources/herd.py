@@ -1,0 +1,293 @@
+"""R&D spending of US universities by source of funds: the HERD survey of NCSES, as its zips or a SQLite copy."""
+
+from __future__ import annotations
+
+import io
+import re
+import sqlite3
+import zipfile
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from study.core.errors import DataError
+from study.data.sources.rows import DAMAGED_ZIP
+
+if TYPE_CHECKING:
+    from study.data.sources.fetching import Fetcher
+
+ADDRESS = "https://ncses.nsf.gov/821/assets/0/files"
+# The present survey begins in 2010. A later year joins here, so that results do not move by themselves.
+YEARS = range(2010, 2025)
+ARCHIVE = "higher_education_r_and_d_{year}.zip"
+COPY = "herd.db"
+
+# What is read of an agency's file: one row is one cell of the questionnaire.
+CSV_COLUMNS = {
+    "inst_id": "inst_id",
+    "inst_name_long": "name",
+    "inst_city": "city",
+    "inst_state_code": "state",
+    "year": "fiscal_year",
+    "question": "question",
+    "row": "row",
+    "data": "data",
+}
+QUESTION = "Source"
+# Rows of the question on sources of funds; some releases write "Institution funds, total".
+ROWS = {
+    "total": "total",
+    "federal government": "federal",
+    "state and local government": "state_local",
+    "institution funds": "institutional",
+    "institution funds, total": "institutional",
+    "business": "business",
+    "nonprofit organizations": "nonprofit",
+    "all other sources": "other",
+}
+COPY_COLUMNS = {
+    "inst_id": "inst_id",
+    "name": "name",
+    "city": "city",
+    "state": "state",
+    "year": "fiscal_year",
+    "total_rd": "total",
+    "federal": "federal",
+    "state_local": "state_local",
+    "institutional": "institutional",
+    "business": "business",
+    "nonprofit": "nonprofit",
+    "other_sources": "other",
+}
+SOURCES = ("federal", "state_local", "institutional", "business", "nonprofit", "other")
+COLUMNS = ("inst_id", "name", "city", "state", "fiscal_year", "total", *SOURCES)
+# Sources are rounded to thousands one by one.
+ROUNDING = len(SOURCES)
+
+_ARCHIVE = re.compile(r"higher_education_r_and_d_(\d{4})\.zip")
+
+
+def fetch(
+    raw: Path,
+    fetcher: Fetcher,
+    *,
+    progress: Callable[[str], None] | None = None,
+    years: Iterable[int] = YEARS,
+    base: str = ADDRESS,
+) -> list[Path]:
+    """Download the public-use zips of the given fiscal years into ``raw/herd``.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of originals.
+    fetcher : Fetcher
+    progress : callable, optional
+        Called with a short text before each file.
+    years : iterable of int
+        Fiscal years.
+    base : str
+        Address of the agency's files.
+    """
+    paths = []
+    for year in years:
+        name = ARCHIVE.format(year=year)
+        if progress is not None:
+            progress(f"HERD {year}")
+        paths.append(fetcher.download(f"{base}/{name}", raw / "herd" / name))
+    return paths
+
+
+def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+    """Read the agency's zips of all years in ``folder``, or where there are none the SQLite copy ``herd.db``.
+
+    The agency publishes thousand dollars, the copy has dollars; the table has thousand current dollars from
+    both. From 2012 on it has the institutions that answered the standard form (a million dollars of R&D or
+    more in the year before); smaller ones answer a short form, which is not read.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``higher_education_r_and_d_YYYY.zip`` of consecutive years, or ``herd.db``.
+    progress : callable, optional
+        Called with a short text before each file.
+
+    Returns
+    -------
+    DataFrame
+        One row an institution and fiscal year, sorted: inst_id (six digits), name (of that year), city, state
+        (postal code), fiscal_year, total, federal, state_local, institutional, business, nonprofit, other
+        (thousand dollars).
+
+    Raises
+    ------
+    DataError
+        If nothing is there, a year is missing between others, a file is damaged or of another layout, an
+        institution stands twice in a year, or the sources do not add up to the total.
+    """
+    archives = {
+        int(match[1]): path for path in folder.glob("*.zip") if (match := _ARCHIVE.fullmatch(path.name))
+    }
+    if archives:
+        missing = sorted(set(range(min(archives), max(archives) + 1)) - set(archives))
+        if missing:
+            raise DataError(
+                f"HERD: {ARCHIVE.format(year=missing[0])} is missing in {folder}, but years before and after "
+                "are there; download it into it."
+            )
+        table = pd.concat([_read_zip(archives[year], year, progress) for year in sorted(archives)])
+    elif (folder / COPY).is_file():
+        table = _read_copy(folder / COPY, progress)
+    else:
+        raise DataError(
+            f"HERD: neither {ARCHIVE.format(year='YYYY')} nor {COPY} in {folder}; download the public-use files "
+            "of the survey into it."
+        )
+    return _checked(table)
+
+
+def _read_zip(path: Path, year: int, progress: Callable[[str], None] | None) -> pd.DataFrame:
+    if progress is not None:
+        progress(f"HERD {year}")
+    cells = _cells(path)
+    other = cells.index[cells["fiscal_year"] != str(year)]
+    if len(other):
+        raise DataError(
+            f'{path.name}, record {other[0] + 1}: fiscal year "{cells["fiscal_year"][other[0]]}" in the file of '
+            f"{year}; download it again."
+        )
+    cells = cells[(cells["question"] == QUESTION) & cells["row"].str.lower().isin(ROWS)]
+    if cells.empty:
+        raise DataError(
+            f'{path.name}: no row of the question "{QUESTION}"; has the publisher renamed it? Download it again.'
+        )
+    values = pd.to_numeric(cells["data"], errors="coerce")
+    bad = cells.index[values.isna() & (cells["data"] != "")]
+    if len(bad):
+        raise DataError(
+            f'{path.name}, record {bad[0] + 1}: data "{cells["data"][bad[0]]}" is no number; download it again.'
+        )
+    cells = cells.assign(column=cells["row"].str.lower().map(ROWS), value=values.fillna(0.0).astype(float))
+    twice = cells.index[cells.duplicated(["inst_id", "column"])]
+    if len(twice):
+        raise DataError(
+            f"{path.name}, record {twice[0] + 1}: {cells['row'][twice[0]]} of institution "
+            f"{cells['inst_id'][twice[0]]} is there twice; download it again."
+        )
+    wide = cells.pivot(index="inst_id", columns="column", values="value").reindex(columns=["total", *SOURCES])
+    unknown = wide.index[wide["total"].isna()]
+    if len(unknown):
+        raise DataError(f"{path.name}: institution {unknown[0]} has no total; download it again.")
+    # A source from which an institution had nothing may be left out; the sum shows whether that is so.
+    places = cells.drop_duplicates("inst_id").set_index("inst_id")[["name", "city", "state"]]
+    return places.join(wide.fillna(0.0)).reset_index().assign(fiscal_year=year, where=path.name)
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    if path.stat().st_size == 0:
+        raise DataError(f"{path.name}: the file is empty; download it again.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
+            if len(members) != 1:
+                raise DataError(
+                    f"{path.name}: {len(members)} files *.csv in it, one is expected; download it again."
+                )
+            content = archive.read(members[0])
+    except DAMAGED_ZIP as error:
+        raise DataError(f"{path.name}: not a whole zip file ({error}); download it again.") from None
+    return _parse(content, f"{path.name}, {members[0]}")
+
+
+def _parse(content: bytes, where: str) -> pd.DataFrame:
+    """Return the cells of a questionnaire file in UTF-8, or in Windows-1252 as the agency wrote some years."""
+    if not content.strip():
+        raise DataError(f"{where}: the file is empty; download it again.")
+    try:
+        content.decode("utf-8")
+        encoding = "utf-8-sig"
+    except UnicodeDecodeError:
+        encoding = "cp1252"
+    try:
+        cells = pd.read_csv(
+            io.BytesIO(content),
+            usecols=lambda column: column in CSV_COLUMNS,
+            dtype=str,
+            keep_default_na=False,
+            encoding=encoding,
+        )
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: byte {error.start} is neither UTF-8 nor Windows-1252; download it again."
+        ) from None
+    except pd.errors.ParserError as error:
+        raise DataError(f"{where}: {_one_line(error)}; the file is damaged, download it again.") from None
+    missing = [column for column in CSV_COLUMNS if column not in cells]
+    if missing:
+        raise DataError(
+            f"{where}, line 1: no column {', '.join(missing)}; has the publisher renamed it? Download it again."
+        )
+    cells = cells.rename(columns=CSV_COLUMNS)
+    cells = cells.apply(lambda column: column.str.strip())
+    if cells.empty or cells["question"].iloc[-1] == "":
+        raise DataError(
+            f"{where}, record {len(cells)}: the fields at its end are missing; the file is cut off, download it again."
+        )
+    return cells
+
+
+def _read_copy(path: Path, progress: Callable[[str], None] | None) -> pd.DataFrame:
+    if progress is not None:
+        progress(f"HERD {path.name}")
+    columns = ", ".join(COPY_COLUMNS)
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            table = pd.read_sql_query(f"SELECT {columns} FROM institutions", connection)
+    except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
+        raise DataError(
+            f"{path.name}: no readable table institutions with {columns} ({_one_line(error)}); restore the copy."
+        ) from None
+    if table.empty:
+        raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
+    table = table.rename(columns=COPY_COLUMNS)
+    amounts = ["total", *SOURCES]
+    dollars = table[amounts].apply(pd.to_numeric, errors="coerce")
+    bad = table.index[(dollars % 1000 != 0).any(axis=1)]
+    if len(bad):
+        raise DataError(
+            f"{path.name}: institution {table['inst_id'][bad[0]]} in {table['fiscal_year'][bad[0]]} has amounts "
+            "that are no whole thousands of dollars; restore the copy, whose amounts are in dollars."
+        )
+    table[amounts] = dollars / 1000
+    return table.assign(where=path.name)
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table sorted, after the checks that hold for both formats."""
+    table = table.reset_index(drop=True)
+
+    def refuse(rows: pd.Series, problem: str) -> None:
+        if rows.any():
+            row = table[rows].iloc[0]
+            raise DataError(
+                f"{row['where']}: institution {row['inst_id']} in {row['fiscal_year']} {problem}; "
+                "download the file again."
+            )
+
+    amounts = table[["total", *SOURCES]]
+    refuse(~table["inst_id"].astype(str).str.fullmatch(r"\d{6}"), "has no number of six digits")
+    refuse(table["name"].eq(""), "has no name")
+    refuse((amounts < 0).any(axis=1), "has an amount below 0")
+    refuse(
+        (amounts["total"] - amounts[list(SOURCES)].sum(axis=1)).abs() > ROUNDING,
+        "has sources that do not add up to its total",
+    )
+    refuse(table.duplicated(["inst_id", "fiscal_year"]), "is there twice")
+    return table.sort_values(["inst_id", "fiscal_year"], ignore_index=True)[list(COLUMNS)]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

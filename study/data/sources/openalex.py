@@ -1,0 +1,263 @@
+"""OpenAlex: works or counts from its API, and what the fetched works say on institutions and years."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from study.core.errors import DataError
+from study.core.outputs import write_all
+from study.data.sources.openalex_files import State, fetch_snapshot, page_paths, read_state, works_files
+from study.data.sources.openalex_records import SHAPE, mismatch, trimmed
+from study.data.sources.openalex_works import TOPICS, aggregate
+
+if TYPE_CHECKING:
+    from study.data.sources.fetching import Fetcher
+
+__all__ = ["TOPICS", "aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
+
+API = "https://api.openalex.org"
+KEY = "OPENALEX_API_KEY"
+
+# Computer vision at institutions of education, the years of the CVPR panel.
+FILTER = (
+    "primary_topic.subfield.id:1707,publication_year:2013-2024,authorships.institutions.type:education,"
+    "type:article|preprint|review|conference-paper|book-chapter"
+)
+YEARS = range(2013, 2025)
+WORKS_A_PAGE = 100
+GROUPS_A_PAGE = 200
+# OpenAlex adds works while one pages through them; a larger shortfall is a broken list.
+SHORTFALL = 0.001
+
+_ROR = re.compile(r"https://ror\.org/(0[0-9a-z]{8})")
+
+Progress = Callable[[str], None]
+
+
+def fetch(
+    raw: Path,
+    fetcher: Fetcher,
+    *,
+    filter: str = FILTER,
+    progress: Progress | None = None,
+    key: str | None = None,
+    base: str = API,
+) -> list[Path]:
+    """Fetch the works of a query page by page into ``raw/openalex/api``; a later call goes on where one stopped.
+
+    A page holds 100 works, of which what is counted is kept and nothing on persons. A free key allows 10,000 pages a
+    day; OpenAlex asks to take the snapshot (:func:`fetch_snapshot`) for more than a part of its works.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of originals.
+    fetcher : Fetcher
+    filter : str
+        Query in OpenAlex's filter language.
+    progress : callable, optional
+        Called with a short text before each page.
+    key : str, optional
+        The user's key; the environment variable OPENALEX_API_KEY where not given.
+    base : str
+        Address of the API.
+
+    Returns
+    -------
+    list of Path
+        ``page_00001.gz`` and so on (JSON lines), and ``state.json``.
+
+    Raises
+    ------
+    DataError
+        If there is no key, the server refuses, an answer is not as documented, the list ends before its end, or the
+        folder holds another query.
+    """
+    folder = raw / "openalex" / "api"
+    state = _state(folder, filter)
+    params = {
+        "filter": filter,
+        "select": ",".join(SHAPE),
+        "per_page": str(WORKS_A_PAGE),
+        "api_key": _key(key),
+    }
+    while state["next_cursor"] is not None:
+        if progress is not None:
+            progress(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
+        answer = fetcher.json(f"{base}/works", {**params, "cursor": state["next_cursor"]})
+        where = f"OpenAlex works, page {state['pages'] + 1}"
+        records = _listed(answer, "results", where)
+        for place, record in enumerate(records, start=1):
+            fault = mismatch(record)
+            if fault:
+                raise DataError(f"{where}, record {place}: {fault}; has OpenAlex changed its format?")
+        state = _advanced(state, answer["meta"], len(records), where)
+        _store(folder, state, records)
+    if not state["works"]:
+        raise DataError(f'OpenAlex: the query "{filter}" has no works; check the filter.')
+    return [*page_paths(folder, state), folder / "state.json"]
+
+
+def counts(
+    fetcher: Fetcher,
+    *,
+    filter: str,
+    years: Iterable[int] = YEARS,
+    key: str | None = None,
+    progress: Progress | None = None,
+    base: str = API,
+) -> pd.DataFrame:
+    """Return counts of works by institution and year that OpenAlex makes itself: the light way, without any works.
+
+    Parameters
+    ----------
+    fetcher : Fetcher
+    filter : str
+        Query in OpenAlex's filter language, of a topic or venue; without a year.
+    years : iterable of int
+        Years of publication.
+    key, progress, base
+        As in :func:`fetch`.
+
+    Returns
+    -------
+    DataFrame
+        One row an institution of any kind and year with works, in that order: ror (nine characters), year, papers
+        (a work counts once for each institution), papers_with_industry (those with an author at a company).
+
+    Raises
+    ------
+    DataError
+        If there is no key, the server refuses, or an answer is not as documented.
+    """
+    secret = _key(key)
+    rows = []
+    for year in years:
+        if progress is not None:
+            progress(f"OpenAlex: counts of {year}")
+        query = f"{filter},publication_year:{year}"
+        papers = dict(_groups(fetcher, base, query, secret))
+        company = dict(_groups(fetcher, base, f"{query},authorships.institutions.type:company", secret))
+        rows += [(ror, year, papers[ror], company.get(ror, 0)) for ror in sorted(papers)]
+    table = pd.DataFrame(rows, columns=["ror", "year", "papers", "papers_with_industry"])
+    return table.sort_values(["ror", "year"], ignore_index=True)
+
+
+def read(
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    topics: Sequence[str] = TOPICS,
+    memory_limit: str = "2GB",
+    temp: Path | None = None,
+) -> pd.DataFrame:
+    """Read the works of a folder into papers by academic institution, year and topic.
+
+    Parameters
+    ----------
+    folder : Path
+        As :func:`works_files` takes it.
+    progress, topics, memory_limit, temp
+        As in :func:`~study.data.sources.openalex_works.aggregate`, which also says what the table holds.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged.
+    """
+    paths, merged = works_files(folder)
+    return aggregate(
+        paths, merged=merged, topics=topics, memory_limit=memory_limit, temp=temp, progress=progress
+    )
+
+
+def _key(given: str | None) -> str:
+    key = given or os.environ.get(KEY, "")
+    if not key:
+        raise DataError(
+            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api and set {KEY} to it."
+        )
+    return key
+
+
+def _state(folder: Path, query: str) -> State:
+    """Return how far the fetching of a query has come."""
+    state = read_state(folder)
+    if state is None:
+        return {"filter": query, "pages": 0, "works": 0, "count": 0, "next_cursor": "*"}
+    if state["filter"] != query:
+        raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
+    return state
+
+
+def _advanced(state: State, meta: Mapping[str, Any], fetched: int, where: str) -> State:
+    """Return the state after an answer with so many works."""
+    cursor, count = meta.get("next_cursor"), meta.get("count")
+    if not isinstance(count, int) or not isinstance(cursor, str | None):
+        raise DataError(f"{where}: no count or next_cursor in the answer; has OpenAlex changed its format?")
+    if not fetched:
+        cursor = None
+    works = state["works"] + fetched
+    if cursor is None and works < count * (1 - SHORTFALL):
+        raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
+    if cursor is not None and cursor == state["next_cursor"]:
+        raise DataError(f"{where}: the cursor does not move on; fetch again later.")
+    pages = state["pages"] + (1 if fetched else 0)
+    return {**state, "pages": pages, "works": works, "count": count, "next_cursor": cursor}
+
+
+def _store(folder: Path, state: State, records: Sequence[Any]) -> None:
+    """Write the works of an answer as a page, and the state after it."""
+    files = {}
+    if records:
+        lines = "".join(json.dumps(trimmed(record), ensure_ascii=False) + "\n" for record in records)
+        files[page_paths(folder, state)[-1].name] = gzip.compress(lines.encode(), mtime=0)
+    write_all(folder, {**files, "state.json": json.dumps(state, indent=1).encode()})
+
+
+def _groups(fetcher: Fetcher, base: str, query: str, key: str) -> Iterator[tuple[str, int]]:
+    """Yield the ROR id and the count of works of all groups of a query."""
+    cursor: str | None = "*"
+    page = 0
+    while cursor is not None:
+        page += 1
+        where = f"OpenAlex counts ({query}), page {page}"
+        params = {
+            "filter": query,
+            "group_by": "authorships.institutions.ror",
+            "per_page": str(GROUPS_A_PAGE),
+            "api_key": key,
+            "cursor": cursor,
+        }
+        answer = fetcher.json(f"{base}/works", params)
+        groups = _listed(answer, "group_by", where)
+        for group in groups:
+            match = _ROR.fullmatch(str(group.get("key"))) if isinstance(group, dict) else None
+            if match is not None and isinstance(group.get("count"), int):
+                yield match[1], group["count"]
+            elif not isinstance(group, dict) or group.get("key") != "unknown":
+                raise DataError(
+                    f"{where}: {json.dumps(group)[:80]} is no count of an institution; has OpenAlex changed its format?"
+                )
+        following = answer["meta"].get("next_cursor") if groups else None
+        if following is not None and following == cursor:
+            raise DataError(f"{where}: the cursor does not move on; fetch again later.")
+        cursor = following
+
+
+def _listed(answer: Any, name: str, where: str) -> list[Any]:
+    """Return the list of an answer that has one and a ``meta``."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
+        raise DataError(f"{where}: no answer of a list; has OpenAlex changed its format?")
+    listed = answer.get(name)
+    if not isinstance(listed, list):
+        raise DataError(f"{where}: no {name} in the answer; has OpenAlex changed its format?")
+    return listed

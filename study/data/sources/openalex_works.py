@@ -1,0 +1,384 @@
+"""OpenAlex works, as files of the snapshot or pages of the API, counted by institution, year and topic out of core."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from study.core.errors import DataError, OutputError
+from study.data.sources.openalex_records import WORK, YEAR, check_start, first_fault, json_columns, name_of
+
+# The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
+TOPICS = ("subfields/1702", "subfields/1707")
+
+COLUMNS = (
+    "ror",
+    "institution",
+    "country",
+    "year",
+    "topic",
+    "papers",
+    "papers_fractional",
+    "papers_academic_only",
+    "papers_with_industry",
+    "papers_first_author",
+    "papers_last_author",
+    "papers_collaborative",
+)
+
+# Works are dealt out by their number to parts that are counted one after the other, so that memory does not grow with
+# the snapshot: a part is what about so many bytes of compressed files hold. Files are read in batches.
+PART_BYTES = 1 << 28
+MOST_PARTS = 256
+BATCH_BYTES = 4 << 30
+LONGEST_RECORD = 1 << 25
+
+_SQL = Path(__file__).with_name("openalex.sql")
+_TOPIC = re.compile(r"[TS]\d+|(?:subfields|fields)/\d+")
+
+Progress = Callable[[str], None]
+
+
+def aggregate(
+    paths: Sequence[Path],
+    out: Path | None = None,
+    *,
+    merged: Sequence[Path] = (),
+    topics: Sequence[str] = TOPICS,
+    memory_limit: str = "2GB",
+    temp: Path | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Count the papers of each academic institution, year and topic; what counts as what is in ``openalex.sql``.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Works: JSON lines compressed by gzip (``*.gz``) or Parquet (``*.parquet``). Where a work is in several
+        partitions ``updated_date=YYYY-MM-DD``, the newest counts.
+    out : Path, optional
+        Parquet file to write the table to; it appears whole or not at all.
+    merged : sequence of Path
+        Files ``merged_ids/works/*.csv.gz`` of snapshots before 2026: works that were merged into others do not count.
+    topics : sequence of str
+        Topics ("T10320"), subfields ("subfields/1702"), fields ("fields/17") or venues ("S4306400194") that get rows
+        of their own, beside those of all papers.
+    memory_limit : str
+        What DuckDB may hold in memory before it spills to disk; the process needs more than that.
+    temp : Path, optional
+        Folder for what is spilled, which needs about as much space as the files themselves.
+    threads : int, optional
+        All cores where not given.
+    progress : callable, optional
+        Called with a short text before each step.
+
+    Returns
+    -------
+    DataFrame
+        One row an academic institution (OpenAlex's type "education"), year and topic ("all", or one of ``topics``)
+        with papers, in that order: ror (nine characters), institution, country (two letters, None where not known),
+        year, topic, papers (a work counts once for each institution), papers_fractional (shared evenly among its
+        authors, and an author's share among that author's institutions), papers_academic_only (without any author at
+        a company), papers_with_industry (with one), papers_first_author, papers_last_author (an author in that
+        position is there; the only author is both), papers_collaborative (of two institutions of any kind, or more).
+
+    Raises
+    ------
+    DataError
+        If a file is missing, empty, cut off, no JSON lines or Parquet, or a record is not as documented.
+    OutputError
+        If memory or disk do not suffice, or the table cannot be written.
+    """
+    say = progress if progress is not None else _silent
+    for topic in topics:
+        if not _TOPIC.fullmatch(topic):
+            raise DataError(
+                f'OpenAlex: "{topic}" is no topic; name them as T10320, subfields/1702, fields/17 or S4306400194.'
+            )
+    if not paths:
+        raise DataError("OpenAlex: there are no files of works; fetch them first.")
+    for path in paths:
+        check_start(path)
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=temp, prefix="openalex-") as scratch,
+            _connection(memory_limit, Path(scratch) / "spilled", threads) as connection,
+        ):
+            _load_choices(connection, merged, topics)
+            dealt = _deal(connection, paths, Path(scratch) / "parts", say)
+            _count(connection, dealt, say)
+            return _summed(connection, out)
+    except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
+        raise OutputError(
+            f"OpenAlex: memory or disk do not suffice ({_first_line(error)}); give a larger memory_limit, or a "
+            "temp folder with more space."
+        ) from None
+
+
+def _connection(memory_limit: str, spilled: Path, threads: int | None) -> duckdb.DuckDBPyConnection:
+    settings: dict[str, Any] = {
+        "memory_limit": memory_limit,
+        "temp_directory": str(spilled),
+        "preserve_insertion_order": False,
+    }
+    if threads is not None:
+        settings["threads"] = threads
+    try:
+        connection = duckdb.connect(config=settings)
+    except duckdb.Error as error:
+        raise OutputError(f"OpenAlex: {_first_line(error)}; write memory_limit as in 2GB.") from None
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute(f"SET partitioned_write_max_open_files = {MOST_PARTS}")
+    return connection
+
+
+def _load_choices(
+    connection: duckdb.DuckDBPyConnection, merged: Sequence[Path], topics: Sequence[str]
+) -> None:
+    """Make the tables ``topics`` and ``merged_ids``."""
+    connection.execute("CREATE TABLE topics AS SELECT unnest(?::VARCHAR[]) AS topic", [list(topics)])
+    connection.execute("CREATE TABLE merged_ids (work_id BIGINT)")
+    for path in merged:
+        columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
+        try:
+            connection.execute(
+                f"""
+                INSERT INTO merged_ids
+                SELECT CAST(substr(id, 2) AS BIGINT) FROM read_csv(?, header = true, delim = ',', columns = {columns})
+                """,
+                [str(path)],
+            )
+        except duckdb.Error as error:
+            raise DataError(
+                f"merged_ids/{path.name}: no list of merged works ({_first_line(error)}); fetch it again."
+            ) from None
+
+
+def _deal(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], folder: Path, say: Progress
+) -> list[Path]:
+    """Write what is needed of all records below ``folder``, one subfolder a part of the works, and return these."""
+    parts = min(MOST_PARTS, 1 + sum(path.stat().st_size for path in paths) // PART_BYTES)
+    done = 0
+    for number, batch in enumerate(_batches(paths)):
+        done += len(batch)
+        say(f"OpenAlex works: to file {done} of {len(paths)}")
+        try:
+            connection.execute(
+                f"""
+                COPY ({_records(batch[0].suffix, parts)}) TO {_quoted(folder)}
+                (FORMAT parquet, PARTITION_BY (part), OVERWRITE_OR_IGNORE, FILENAME_PATTERN 'batch{number}_{{i}}')
+                """,
+                [[str(path) for path in batch]],
+            )
+        except duckdb.Error as error:
+            full = isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException)
+            if full and not _named(batch, error):
+                raise
+            raise _fault(connection, batch, error) from None
+    dealt = sorted(folder.iterdir())
+    _check_fields(connection, folder)
+    return dealt
+
+
+def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield files of one format that are not more than :data:`BATCH_BYTES` together, or one larger file."""
+    batch: list[Path] = []
+    size = 0
+    for path in paths:
+        bytes_ = path.stat().st_size
+        if batch and (path.suffix != batch[0].suffix or size + bytes_ > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += bytes_
+    yield batch
+
+
+def _records(suffix: str, parts: int) -> str:
+    """Return the query of the records of files, with the part that each belongs to."""
+    columns = json_columns()
+    source = (
+        f"""read_json(?, columns = {columns}, format = 'newline_delimited', filename = true,
+                      hive_partitioning = false, maximum_object_size = {LONGEST_RECORD})"""
+        if suffix == ".gz"
+        else "read_parquet(?, filename = true, hive_partitioning = false, union_by_name = true)"
+    )
+    records = f"""
+        SELECT
+            CASE WHEN regexp_full_match(id, '{WORK}') THEN CAST(substr(id, 23) AS BIGINT)
+                 ELSE error('no work in ' || filename) END AS work_id,
+            regexp_extract(filename, 'updated_date=([-0-9]+)', 1) || ' ' || coalesce(CAST(updated_date AS VARCHAR), '')
+                AS updated_date,
+            CASE WHEN publication_year IS NULL THEN NULL
+                 WHEN regexp_full_match(CAST(publication_year AS VARCHAR), '{YEAR}')
+                 THEN CAST(publication_year AS INTEGER) ELSE error('no year in ' || filename) END AS year,
+            type,
+            CAST(coalesce(is_retracted, false) AS TINYINT) AS is_retracted,
+            CAST(coalesce(is_xpac, false) AS TINYINT) AS is_expansion,
+            CAST(len(authorships) AS INTEGER) AS authors,
+            replace(primary_topic.id, 'https://openalex.org/', '') AS topic_id,
+            replace(primary_topic.subfield.id, 'https://openalex.org/', '') AS subfield_id,
+            replace(primary_topic.field.id, 'https://openalex.org/', '') AS field_id,
+            replace(primary_location.source.id, 'https://openalex.org/', '') AS source_id,
+            list_transform(authorships, lambda one: {{
+                'author_position': one.author_position,
+                'institutions': list_transform(one.institutions, lambda place: {{
+                    'id': place.id,
+                    'ror': replace(place.ror, 'https://ror.org/', ''),
+                    'name': place.display_name,
+                    'country': place.country_code,
+                    'type': place.type
+                }})
+            }}) AS authorships
+        FROM {source}
+    """
+    return f"SELECT *, work_id % {parts} AS part FROM ({records})"
+
+
+def _check_fields(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Raise if no record at all has a field without which there is nothing to count."""
+    names = {
+        "publication_year": "year",
+        "type": "type",
+        "authorships": "authors",
+        "primary_topic": "topic_id",
+    }
+    counted = ", ".join(f"count({column})" for column in names.values())
+    row = connection.execute(
+        f"SELECT count(*), {counted} FROM read_parquet({_quoted(folder / '*' / '*.parquet')})"
+    ).fetchone()
+    assert row is not None
+    for name, count in zip(names, row[1:], strict=True):
+        if not count:
+            raise DataError(f"OpenAlex: none of {row[0]} works has {name}; has OpenAlex renamed the field?")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], say: Progress) -> None:
+    """Run the SQL on one part after the other into the table ``counts``; a part is deleted when it is counted."""
+    query = _SQL.read_text(encoding="utf-8")
+    for number, part in enumerate(parts, start=1):
+        say(f"OpenAlex works: part {number} of {len(parts)}")
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TABLE records AS
+            SELECT row_number() OVER () AS record, *
+            FROM read_parquet({_quoted(part / "*.parquet")}, hive_partitioning = false)
+            """
+        )
+        if number == 1:
+            _make_views(connection)
+            connection.execute(f"CREATE TABLE counts AS {query}")
+        else:
+            connection.execute(f"INSERT INTO counts {query}")
+        shutil.rmtree(part)
+    connection.execute("DROP TABLE records CASCADE")
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the flat views ``works`` and ``authorships`` on the table ``records``."""
+    connection.execute("CREATE VIEW works AS SELECT * EXCLUDE (authorships) FROM records")
+    connection.execute(
+        """
+        CREATE VIEW authorships AS
+        WITH authors AS (SELECT record, unnest(authorships) AS author FROM records),
+        named AS (
+            SELECT record, author.author_position, len(author.institutions) AS author_institutions,
+                unnest(author.institutions) AS institution
+            FROM authors
+        )
+        SELECT record, author_position, author_institutions, institution.id AS institution_id,
+            institution.ror AS institution_ror, institution.name AS institution_name, institution.country AS country,
+            institution.type AS institution_type
+        FROM named
+        WHERE coalesce(institution.ror, institution.id) IS NOT NULL
+        """
+    )
+
+
+def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataFrame:
+    """Return the sums over the parts, and write them where asked to."""
+    labels = ("institution", "country")
+    keys = ("ror", "year", "topic")
+    columns = [
+        name
+        if name in keys
+        else f"max({name}) AS {name}"
+        if name in labels
+        else f"sum({name}) AS {name}"
+        if name == "papers_fractional"
+        else f"CAST(sum({name}) AS BIGINT) AS {name}"
+        for name in COLUMNS
+    ]
+    connection.execute(
+        f"CREATE TABLE summed AS SELECT {', '.join(columns)} FROM counts GROUP BY ALL ORDER BY {', '.join(keys)}"
+    )
+    connection.execute("DROP TABLE counts")
+    table = connection.execute(f"SELECT * FROM summed ORDER BY {', '.join(keys)}").df()
+    if table.empty:
+        raise DataError("OpenAlex: no paper names an academic institution with a ROR id; are these works?")
+    if out is not None:
+        _write(connection, out)
+    return table
+
+
+def _write(connection: duckdb.DuckDBPyConnection, out: Path) -> None:
+    staged = out.with_name(out.name + ".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        connection.execute(
+            f"COPY (SELECT * FROM summed ORDER BY ror, year, topic) TO {_quoted(staged)} (FORMAT parquet)"
+        )
+        os.replace(staged, out)
+    except (OSError, duckdb.Error) as error:
+        staged.unlink(missing_ok=True)
+        raise OutputError(f"{out}: cannot be written ({_first_line(error)}); name another file.") from None
+
+
+def _fault(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], error: duckdb.Error) -> DataError:
+    """Return the error of the file that a failed reading was about, else of the first with a fault."""
+    named = _named(paths, error)
+    for path in named or paths:
+        fault = first_fault(path) or _unlike(connection, path)
+        if fault is not None:
+            return fault
+    where = ", ".join(name_of(path) for path in named) or "OpenAlex works"
+    return DataError(f"{where}: not readable ({_first_line(error)}); fetch the files again.")
+
+
+def _named(paths: Sequence[Path], error: duckdb.Error) -> list[Path]:
+    """Return the files that an error names."""
+    return [path for path in paths if str(path) in str(error)]
+
+
+def _unlike(connection: duckdb.DuckDBPyConnection, path: Path) -> DataError | None:
+    """Return the error of a file whose columns have other types than the query needs."""
+    try:
+        connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 0", [[str(path)]])
+    except duckdb.Error as error:
+        return DataError(
+            f"{name_of(path)}: not as documented ({_first_line(error)}); has OpenAlex changed its format?"
+        )
+    return None
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as a text of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,133 @@
+"""The record of what was read: versions, combined checksums, terms."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.core.errors import DataError
+from study.data.sources import paperlists, top500
+from study.data.sources.checksums import sha256
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is said of a source beside its version: title, terms, how to obtain it."""
+
+    title: str
+    licence: str
+    obtain: str
+
+
+SOURCES: dict[str, Description] = {
+    "top500": Description(
+        "TOP500 lists, sublist as Excel or XML, one file a list",
+        "none stated for redistribution: only derived events are shipped",
+        "top500.org, Lists, download as Excel or XML (free login); save as top500/TOP500_YYYYMM.xls, .xlsx or .xml",
+    ),
+    "paperlists": Description(
+        "papercopilot/paperlists: accepted papers with affiliations, one JSON a venue and year",
+        "none stated: only counts are shipped, no titles, names, abstracts or addresses",
+        "study fetch paperlists; or the GitHub repository papercopilot/paperlists, its folders under paperlists/",
+    ),
+    "universities": Description(
+        "Hipo/university-domains-list: university names, domains, countries",
+        "MIT",
+        "study fetch universities; or the GitHub repository Hipo/university-domains-list",
+    ),
+    "epoch": Description(
+        "Epoch AI: notable AI models, and the table of machine-learning systems of December 2023",
+        "CC BY 4.0",
+        "study fetch epoch (current tables); GitHub repository epoch-research/training-cost-trends (December 2023)",
+    ),
+    "herd": Description(
+        "NCSES Higher Education Research and Development Survey, R&D spending by source of funds",
+        "US-government data, public domain",
+        "study fetch herd (public-use CSV files)",
+    ),
+    "osg": Description(
+        "Open Science Grid topology: campus resources with CC* tag, projects, institutions with ROR ids",
+        "Apache-2.0",
+        "study fetch osg; or the GitHub repository opensciencegrid/topology",
+    ),
+    "nsf": Description(
+        "NSF award records: Major Research Instrumentation and campus cyberinfrastructure (CC*)",
+        "US-government data, public domain",
+        "study fetch nsf (awards API, yearly files)",
+    ),
+}
+
+# Versions of the files from which the tables in data/ were made, by combined checksum; of others it alone is known.
+VERSIONS: dict[str, str] = {
+    "3e7007d92dd037449d685e32288e976eb9313d442dcbfbb8c1941d319e9dad0b": "commit bb07faf0",
+    "2fc1c9fdc35fa83956b9b864a46a4668003b63224d9dd083b6d521bb60be1161": "24 November 2025 and 20 December 2023",
+    "60028b10313a10ab48701183c60d19d8b2760739e35d0a4bf2cc8ba3098390ab": "fiscal years 2010 to 2024, SQLite copy",
+    "38f1943b39ff3c62afe59ebe00603f79b48f03b9d2b6dede0385992576ea3b2a": "commit 5270db32",
+    "4f5f65d846e858ad314576005342d70faf4e2c444dd11bafc27ba0ef75405236": (
+        "2007 to April 2025 (siwelwerd/NSF-Awards eae892b6, jallen2/Research-Trend b91409ce)"
+    ),
+}
+
+
+def sources_toml(raw: Path, papers: Sequence[tuple[str, int]]) -> str:
+    """Return the record of what was read: version, combined checksum and terms of each source."""
+    lines = [
+        "# Written by study assemble. A checksum is the SHA-256 over the lines",
+        '# "<sha256 of the file>  <its name>" of all files read, in the order of their names.',
+        "",
+    ]
+    for name, about in SOURCES.items():
+        files = _files(raw, name, papers)
+        digest = checksum(files)
+        version = _version(raw, name, papers, digest)
+        fields = {"title": about.title, "version": version, "licence": about.licence, "obtain": about.obtain}
+        lines += [f"[{name}]", *(f'{field} = "{value}"' for field, value in fields.items())]
+        lines += [f"files = {len(files)}", f'sha256 = "{digest}"', ""]
+    return "\n".join(lines)
+
+
+def checksum(paths: Iterable[Path]) -> str:
+    """Return one SHA-256 over several files: of the lines "<sha256 of the content>  <name>" by name.
+
+    Compressed files count with the name and the bytes that they have on disk.
+    """
+    lines = (f"{sha256(path)}  {path.name}\n" for path in paths)
+    return hashlib.sha256("".join(sorted(lines, key=lambda line: line[66:])).encode()).hexdigest()
+
+
+def _files(raw: Path, name: str, papers: Sequence[tuple[str, int]]) -> list[Path]:
+    if name == "top500":
+        return list(top500.lists(raw / name).values())
+    if name == "paperlists":
+        return [paperlists.locate(raw / name, venue, year) for venue, year in papers]
+    return sorted(path for path in (raw / name).rglob("*") if path.is_file())
+
+
+def _version(raw: Path, name: str, papers: Sequence[tuple[str, int]], digest: str) -> str:
+    if name == "top500":
+        months = list(top500.lists(raw / name))
+        return f"lists {months[0]} to {months[-1]}"
+    if name == "paperlists":
+        return _paperlists_versions(raw, papers)
+    return VERSIONS.get(digest, "not recorded")
+
+
+def _paperlists_versions(raw: Path, read: Sequence[tuple[str, int]]) -> str:
+    """Return the range of commits and dates of the files read, where the folder records them."""
+    path = raw / "paperlists_versions.csv"
+    if not path.is_file():
+        return "not recorded"
+    wanted = {f"{venue}/{venue}{year}.json" for venue, year in read}
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row.get("path") in wanted]
+    try:
+        commits = sorted({(row["commit_date"], row["commit"][:8]) for row in rows})
+    except KeyError as error:
+        raise DataError(f"{path.name}: column {error} is missing; restore it or delete the file.") from None
+    if not commits:
+        return "not recorded"
+    (first_date, first), (last_date, last) = commits[0], commits[-1]
+    return f"{len(commits)} commits, {first} ({first_date}) to {last} ({last_date})"

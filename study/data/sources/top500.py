@@ -1,0 +1,354 @@
+"""TOP500 lists: one Excel or XML file a list, as the publisher has them, into one table of systems."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import pandas as pd
+from python_calamine import CalamineError, CalamineWorkbook
+
+from study.core.errors import DataError
+
+if TYPE_CHECKING:
+    from study.data.sources.fetching import Fetcher
+
+ADDRESS = "https://www.top500.org"
+# Public code that downloads the lists reports that quick sequences of requests are blocked.
+PAUSE = 15.0
+
+FIRST_LIST = "1993-06"
+FIRST_ACCELERATOR_LIST = "2011-06"
+FIRST_TERAFLOP_LIST = "2017-06"
+FIRST_XLSX_LIST = "2020-06"
+ROWS = 500
+NAMESPACE = "http://www.top500.org/xml/top500/1.0"
+# The codes of area-of-installation, found by comparing XML and Excel files of June 2014 and June 2017.
+SEGMENTS = {
+    "1": "Academic",
+    "2": "Classified",
+    "3": "Government",
+    "4": "Industry",
+    "5": "Others",
+    "6": "Research",
+    "7": "Vendor",
+}
+
+_FILE = re.compile(r"TOP500_(\d{4})(06|11)(?:\.xlsx?|(?:_all)?\.xml)")
+_NAMED_ACCELERATOR = re.compile(
+    r"nvidia|\bgpu\b|\btesla\b|superchip|radeon|\bati hd\b|firepro|instinct|vega 20|powerxcell|clearspeed"
+    r"|\baccelerator\b|intel mic\b|xeon phi(?! (?:7[02]|cpu))|pezy|matrix-2000|mn-core|deep computing processor",
+    re.IGNORECASE,
+)
+_REQUIRED = ("rank", "site", "country", "computer", "segment", "rmax")
+_TAKEN = (*_REQUIRED, "name", "year", "accelerator")
+_ELEMENTS = {
+    "rank": "rank",
+    "site": "installation-site/installation-site-name",
+    "country": "country",
+    "name": "system-name",
+    "computer": "computer",
+    "segment": "area-of-installation",
+    "rmax": "r-max",
+    "year": "year",
+}
+
+
+class _System(NamedTuple):
+    """One system as the file has it: where it stands there, and its fields as text."""
+
+    place: str
+    fields: Mapping[str, str]
+
+    def text(self, name: str) -> str:
+        return " ".join(self.fields.get(name, "").split())
+
+
+def lists(folder: Path) -> dict[str, Path]:
+    """Return the files of all lists in ``folder`` by month ("YYYY-MM"), with no list of the sequence missing.
+
+    Raises
+    ------
+    DataError
+        If there is none, one is there twice, or one between June 1993 and the newest is missing.
+    """
+    found = _present(folder)
+    if not found:
+        raise DataError(
+            f"TOP500: no file TOP500_YYYYMM.xls, .xlsx or .xml in {folder}; download the lists into it."
+        )
+    for month in _sequence(max(found)):
+        if month not in found:
+            raise DataError(
+                f"TOP500: list {month} is missing in {folder}, but later ones are there; "
+                f"download {_file_name(month, 'excel')} into it."
+            )
+    return {month: found[month] for month in sorted(found)}
+
+
+def read_list(path: Path, month: str) -> pd.DataFrame:
+    """Read one list.
+
+    Returns
+    -------
+    DataFrame
+        500 rows: list, rank, site, country, segment, system (name and computer), rmax_tflops,
+        accelerator (empty = none), year_installed (Int64; empty where the list has no such column).
+        Excel lists before June 2011 and all XML lists do not say which accelerator there is: there
+        it is "named in the system" where the description names one. On the Excel lists from June
+        2011 to June 2026, which say it, the descriptions name 3,946 of 3,986 accelerators (99.0%),
+        and 28 of the 3,974 that they name are none by the column (0.7%).
+
+    Raises
+    ------
+    DataError
+        If the file is no Excel or XML file, lacks a column or element, or has not exactly the
+        ranks 1 to 500.
+    """
+    if path.stat().st_size == 0:
+        raise DataError(f"{path.name}: the file is empty; download it again.")
+    if path.suffix == ".xml":
+        systems, unit, accelerators = _xml_systems(path), 1e-3, False
+    else:
+        systems = _excel_systems(path, month)
+        unit = 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
+        accelerators = "accelerator" in systems[0].fields
+    records = [_record(path.name, system, month, unit, accelerators) for system in systems]
+    # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
+    ranks = [int(str(record["rank"])) for record in records]
+    for position, (system, rank) in enumerate(zip(systems, ranks, strict=True)):
+        if rank > position + 1 or (position and rank < ranks[position - 1]):
+            raise DataError(
+                f"{path.name}, {system.place}: rank {rank} follows {ranks[position - 1]}; restore the order."
+            )
+    return pd.DataFrame(records).astype({"year_installed": "Int64"})
+
+
+def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+    """Read all lists of a folder into one table, in the order of time and rank."""
+    tables = []
+    for month, path in lists(folder).items():
+        if progress is not None:
+            progress(f"TOP500 list {month}")
+        tables.append(read_list(path, month))
+    return pd.concat(tables, ignore_index=True)
+
+
+def fetch(
+    raw: Path,
+    fetcher: Fetcher,
+    *,
+    progress: Callable[[str], None] | None = None,
+    last: str | None = None,
+    kind: Literal["excel", "xml"] = "excel",
+    address: str = ADDRESS,
+) -> list[Path]:
+    """Download the lists that are not in ``raw/top500/`` yet, in whatever format.
+
+    The publisher has asked for a free login at times. Where it does, download the lists with a
+    browser and put them into the folder under the publisher's names; they are kept as they are.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of originals.
+    fetcher : Fetcher
+        The client that downloads.
+    progress : callable, optional
+        Called with a short text before each list.
+    last : str, optional
+        Month ("YYYY-MM") of the last list; where none is given, the newest that is out for sure
+        (lists come out in June and November).
+    kind : {"excel", "xml"}
+        Format; XML lists do not say which accelerator a system has.
+    address : str
+        The publisher's site.
+
+    Returns
+    -------
+    list of Path
+        The files of all lists.
+
+    Raises
+    ------
+    DataError
+        If a list cannot be downloaded; those that could be stay.
+    """
+    folder = raw / "top500"
+    there = _present(folder)
+    months = list(_sequence(last if last is not None else _newest(date.today())))
+    for month in months:
+        if month in there:
+            continue
+        if progress is not None:
+            progress(f"TOP500 list {month}")
+        name = _file_name(month, kind)
+        url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"
+        try:
+            there[month] = fetcher.download(url, folder / name, pause=PAUSE)
+        except DataError as error:
+            missing = sum(other not in there for other in months)
+            raise DataError(f"{error} {missing} of {len(months)} lists are missing in {folder}.") from None
+    return [there[month] for month in months]
+
+
+def _present(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("TOP500_*")):
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            continue
+        month = f"{match[1]}-{match[2]}"
+        if month in found:
+            raise DataError(
+                f"TOP500: list {month} is there twice ({found[month].name}, {path.name}); keep one."
+            )
+        found[month] = path
+    return found
+
+
+def _file_name(month: str, kind: str) -> str:
+    stem = f"TOP500_{month.replace('-', '')}"
+    if kind == "xml":
+        return f"{stem}_all.xml"
+    return f"{stem}.xlsx" if month >= FIRST_XLSX_LIST else f"{stem}.xls"
+
+
+def _newest(today: date) -> str:
+    """Return the month of the newest list that is out for sure: that of June from July, of November from December."""
+    if today.month == 12:
+        return f"{today.year}-11"
+    return f"{today.year}-06" if today.month > 6 else f"{today.year - 1}-11"
+
+
+def _sequence(last: str) -> Iterable[str]:
+    first_year, last_year = int(FIRST_LIST[:4]), int(last[:4])
+    months = (f"{year}-{half}" for year in range(first_year, last_year + 1) for half in ("06", "11"))
+    return (month for month in months if month <= last)
+
+
+def _excel_systems(path: Path, month: str) -> list[_System]:
+    rows = _cells(path)
+    header = next(
+        (i for i, row in enumerate(rows) if {"rank", "site"} <= {_label(cell) for cell in row}), None
+    )
+    if header is None:
+        raise DataError(f"{path.name}: no row with the headings Rank and Site; is this a TOP500 list?")
+    columns = {_label(cell): j for j, cell in reversed(list(enumerate(rows[header])))}
+    missing = [name for name in _REQUIRED if name not in columns]
+    if month >= FIRST_ACCELERATOR_LIST and "accelerator" not in columns:
+        missing.append("accelerator")
+    if missing:
+        raise DataError(
+            f"{path.name}, row {header + 1}: no column {', '.join(missing)}; download the list again."
+        )
+    taken = {name: columns[name] for name in _TAKEN if name in columns}
+    systems = [
+        _System(f"row {number}", {name: str(row[j]) for name, j in taken.items()})
+        for number, row in enumerate(rows[header + 1 :], start=header + 2)
+        if any(str(cell).strip() for cell in row)
+    ]
+    _check_count(path, len(systems), f" after the heading in row {header + 1}")
+    return systems
+
+
+def _cells(path: Path) -> list[list[Any]]:
+    with path.open("rb") as stream:
+        start = stream.read(64).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(
+            f"{path.name}: this is a web page and no Excel file (byte 0); log in and download it again."
+        )
+    try:
+        return CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+    # The Excel library signals broken containers in several ways, none of which a user could tell apart.
+    except (CalamineError, OSError, ValueError, IndexError) as error:
+        raise DataError(f"{path.name}: not readable as Excel ({error}); download it again.") from error
+
+
+def _label(cell: Any) -> str:
+    label = re.sub(r"\s*[\[(].*", "", str(cell)).strip().casefold()
+    return "accelerator" if label == "accelerator/co-processor" else label
+
+
+def _xml_systems(path: Path) -> list[_System]:
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        raise DataError(
+            f"{path.name}, line {line}, column {column + 1}: broken XML "
+            f"({str(error).partition(':')[0]}); log in and download it again."
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{path.name}: not readable as XML ({error}); download it again.") from None
+    if root.tag != f"{{{NAMESPACE}}}list":
+        raise DataError(f"{path.name}: the root is {root.tag}, no top500:list; log in and download it again.")
+    sites = root.findall(f"{{{NAMESPACE}}}site")
+    _check_count(path, len(sites), "")
+    return [_xml_system(path.name, f"system {n}", site) for n, site in enumerate(sites, start=1)]
+
+
+def _xml_system(file: str, place: str, site: ElementTree.Element) -> _System:
+    fields = {}
+    for name, element in _ELEMENTS.items():
+        found = site.find(f"top500:{element.replace('/', '/top500:')}", {"top500": NAMESPACE})
+        if found is None:
+            raise DataError(f"{file}, {place}: no element {element}; download the list again.")
+        fields[name] = found.text or ""
+    code = fields["segment"].strip()
+    if code not in SEGMENTS:
+        raise DataError(f'{file}, {place}: area-of-installation "{code}" is none of 1 to 7; download again.')
+    return _System(place, {**fields, "segment": SEGMENTS[code]})
+
+
+def _check_count(path: Path, systems: int, where: str) -> None:
+    if systems != ROWS:
+        raise DataError(
+            f"{path.name}: {systems} systems{where}, a list has {ROWS}; "
+            "the file is incomplete, download it again."
+        )
+
+
+def _record(
+    file: str, given: _System, month: str, unit: float, accelerators: bool
+) -> dict[str, str | int | float | None]:
+    for name in ("site", "country"):
+        if not given.text(name):
+            raise DataError(f"{file}, {given.place}: {name} is empty; download the list again.")
+    year = given.text("year")
+    try:
+        rank, rmax = int(float(given.text("rank"))), float(given.text("rmax"))
+        installed = int(float(year)) if year else None
+    except (ValueError, OverflowError):
+        raise DataError(
+            f'{file}, {given.place}: rank "{given.text("rank")}", Rmax "{given.text("rmax")}" and year "{year}" '
+            "must be numbers; download the list again."
+        ) from None
+    if not 0 < rmax < math.inf:
+        raise DataError(
+            f"{file}, {given.place}: Rmax is {rmax}, it must be above 0; download the list again."
+        )
+    system = ", ".join(part for part in (given.text("name"), given.text("computer")) if part)
+    return {
+        "list": month,
+        "rank": rank,
+        "site": given.text("site"),
+        "country": given.text("country"),
+        "segment": given.text("segment"),
+        "system": system,
+        "rmax_tflops": rmax * unit,
+        "accelerator": _accelerator(given.text("accelerator"), system, accelerators),
+        "year_installed": installed,
+    }
+
+
+def _accelerator(value: str, system: str, column: bool) -> str:
+    if column:
+        return "" if value == "None" else value
+    return "named in the system" if _NAMED_ACCELERATOR.search(system) else ""

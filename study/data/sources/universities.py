@@ -1,0 +1,109 @@
+"""World universities and their domains (the list of Hipo), one JSON file, into one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from study.core.errors import DataError
+
+if TYPE_CHECKING:
+    from study.data.sources.fetching import Fetcher
+
+ADDRESS = "https://raw.githubusercontent.com/Hipo/university-domains-list"
+BRANCH = "master"
+FILE = "world_universities_and_domains.json"
+MINIMUM = 5_000
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Read the list.
+
+    Returns
+    -------
+    DataFrame
+        One row a university: name, country (English name), iso2, domains (tuple of str).
+
+    Raises
+    ------
+    DataError
+        If the file is missing, broken or too short to be the list.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise DataError(f"universities: {FILE} is missing in {folder}; download it into it.")
+    try:
+        records = json.loads(path.read_bytes())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{FILE}: byte {error.start} is not UTF-8; download it again.") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{FILE}: broken JSON at character {error.pos} (line {error.lineno}): {error.msg}; download it again."
+        ) from None
+    if not isinstance(records, list):
+        raise DataError(f"{FILE}: holds no list of universities; download it again.")
+    if len(records) < MINIMUM:
+        raise DataError(
+            f"{FILE}: {len(records)} universities, at least {MINIMUM} are expected; "
+            "the file is incomplete, download it again."
+        )
+    rows = [_row(number, record) for number, record in enumerate(records, start=1)]
+    return pd.DataFrame(rows, columns=["name", "country", "iso2", "domains"])
+
+
+def fetch(
+    raw: Path,
+    fetcher: Fetcher,
+    *,
+    progress: Callable[[str], None] | None = None,
+    version: str = BRANCH,
+    address: str = ADDRESS,
+) -> list[Path]:
+    """Download the list into ``raw/universities/``, unless it is there.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of originals.
+    fetcher : Fetcher
+        The client that downloads.
+    progress : callable, optional
+        Called with a short text before the download.
+    version : str
+        Branch or commit; the branch's list grows, and with it the universities that can be matched.
+    address : str
+        The publisher's repository.
+
+    Returns
+    -------
+    list of Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be downloaded.
+    """
+    if progress is not None:
+        progress("universities")
+    return [fetcher.download(f"{address}/{version}/{FILE}", raw / "universities" / FILE)]
+
+
+def _row(number: int, record: Any) -> tuple[str, str, str, tuple[str, ...]]:
+    try:
+        name, country, iso2 = (record[key].strip() for key in ("name", "country", "alpha_two_code"))
+        domains = tuple(domain.strip().lower() for domain in record["domains"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{FILE}, record {number}: name, country, alpha_two_code or domains is missing or no text "
+            f"({error}); download it again."
+        ) from None
+    if not name or len(iso2) != 2:
+        raise DataError(
+            f'{FILE}, record {number}: name "{name}" or country code "{iso2}" is not valid; download again.'
+        )
+    return name, country, iso2, domains

@@ -1,0 +1,97 @@
+"""One row a unit: its change between the ends of the window, and whether it was treated in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.core.errors import QuestionError
+from study.learners.problem import IntArray
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.panel.sampling import first_observed
+
+
+@dataclass(frozen=True, eq=False)
+class LongChange:
+    """The cross-section of a panel's long differences.
+
+    Attributes
+    ----------
+    unit : ndarray of int, shape (N,)
+        Rows of the sample; units that are not seen at both ends are left out.
+    change : ndarray, shape (N,)
+        Mean outcome over the last periods less that over the first, on the scale of ``sample.y``.
+    at_start, at_end : ndarray, shape (N,)
+        These two means.
+    treated : ndarray, shape (N,)
+        1 for units treated (less the anticipation) by the last period, else 0.
+    x : ndarray, shape (N, p)
+        Baseline covariates.
+    notes : tuple of str
+        Who was left out.
+    window : str
+        "the change from 2013 to 2024", for example.
+    """
+
+    unit: IntArray
+    change: FloatArray
+    at_start: FloatArray
+    at_end: FloatArray
+    treated: FloatArray
+    x: FloatArray
+    notes: tuple[str, ...]
+    window: str
+
+
+def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange:
+    """Return the change from the first ``before`` to the last ``after`` periods, with who was treated.
+
+    Raises
+    ------
+    QuestionError
+        If treatment switches off, the two ends overlap, or a unit is treated in the first periods.
+    """
+    if sample.first_treated is None:
+        raise QuestionError(
+            f"{who}: {sample.question.event} switches off, so a unit has no one state of having been treated; use "
+            "dml_panel or twfe."
+        )
+    for name, value in (("before", before), ("after", after)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise QuestionError(f"{who}: {name} is {value!r}; it must be a whole number, at least 1.")
+    periods = sample.periods
+    start = sample.first_treated - sample.question.anticipation
+    free = int(np.nanmin(np.append(start, periods[-1] + 1)) - periods[0])
+    if before > min(free, len(periods) - after):
+        raise QuestionError(
+            f"{who}: before={before} and after={after} do not fit: of the {len(periods)} periods the first {free} "
+            "are without treatment, and the two ends must not overlap; take fewer."
+        )
+    ends = (sample.y[:, :before], sample.y[:, -after:])
+    seen = [~np.isnan(end) for end in ends]
+    unit = np.flatnonzero(seen[0].any(axis=1) & seen[1].any(axis=1))
+    level = first_observed(ends[0][unit])
+    at_start, at_end = (
+        np.nansum(end[unit] - level[:, None], axis=1) / there[unit].sum(axis=1)
+        for end, there in zip(ends, seen, strict=True)
+    )
+    treated = (start[unit] <= periods[-1]).astype(float)
+    left_out = sample.n_units - len(unit)
+    notes = (f"{left_out} units are not seen at both ends of the window and add no row.",) if left_out else ()
+    first, last = (_told(end) for end in (periods[:before], periods[-after:]))
+    return LongChange(
+        unit,
+        at_end - at_start,
+        at_start + level,
+        at_end + level,
+        treated,
+        sample.x_baseline[unit],
+        notes,
+        f"the change from {first} to {last}",
+    )
+
+
+def _told(periods: IntArray) -> str:
+    return f"{periods[0]}" if len(periods) == 1 else f"{periods[0]}-{periods[-1]}"

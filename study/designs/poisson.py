@@ -1,0 +1,77 @@
+"""Which cells a Poisson regression can learn from: where only zeros are, its coefficients do not exist."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.estimates.cohorts import Cells
+from study.core.errors import QuestionError
+from study.panel.question import Sample
+
+
+def refuse_negative(sample: Sample, design: str) -> None:
+    """Refuse an outcome below zero, or one that is on the logarithmic scale already."""
+    if sample.question.scale == "log1p":
+        raise QuestionError(
+            f'{design}: a Poisson regression takes the outcome in levels; use scale="proportional" or "level".'
+        )
+    bad = np.argwhere(sample.y < 0)
+    if bad.size:
+        i, t = bad[0]
+        raise QuestionError(
+            f"{design}: a Poisson regression needs outcomes of 0 or more, but {sample.question.outcome} is "
+            f"{sample.y[i, t]:g} for ({sample.unit_ids[i]}, {sample.periods[t]}); use a linear design."
+        )
+
+
+def refuse_empty(sample: Sample, design: str) -> None:
+    """Refuse an outcome that is zero everywhere."""
+    if not np.nansum(sample.y):
+        raise QuestionError(
+            f"{design}: {sample.question.outcome} is zero for everybody, so its mean has no logarithm."
+        )
+
+
+def without_empty_units(sample: Sample) -> tuple[Sample, list[str]]:
+    """Take out units without any outcome, on which a regression with unit effects cannot learn, and count them."""
+    empty = (np.nansum(sample.y, axis=1) == 0) & sample.observed.any(axis=1)
+    if not empty.any():
+        return sample, []
+    note = f"{int(empty.sum())} units left out: {sample.question.outcome} is zero in all their periods"
+    return replace(sample, y=np.where(empty[:, None], np.nan, sample.y)), [note]
+
+
+def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[np.bool_]]:
+    """Take out sets of cells, and periods, in which units are seen but nobody has any outcome.
+
+    Parameters
+    ----------
+    sample : Sample
+    cells : ndarray of bool, shape (G, T, K)
+
+    Returns
+    -------
+    Sample
+        With those cells not observed.
+    empty : ndarray of bool, shape (K,)
+        Which sets were taken out.
+    """
+    members = sample.groups[1]
+    seen = np.stack([sample.observed[rows].any(axis=0) for rows in members])
+    some = np.stack([np.any(sample.y[rows] > 0, axis=0) for rows in members])
+    empty = ~np.any(cells & some[:, :, None], axis=(0, 1)) & np.any(cells & seen[:, :, None], axis=(0, 1))
+    out = np.any(cells & empty, axis=2) | ~some.any(axis=0)
+    if not out.any():
+        return sample, empty
+    return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)), empty
+
+
+def by_unit(sample: Sample, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Spread values by group and period, shape (G, T), over units, shape (n, T)."""
+    out = np.zeros(sample.y.shape, dtype=bool)
+    for row, members in zip(values, sample.groups[1], strict=True):
+        out[members] = row
+    return out

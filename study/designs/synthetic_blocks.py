@@ -1,0 +1,207 @@
+"""Cohorts beside the units that are never treated in the window, and effects whose influence is a jackknife's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.estimates.cohorts import cohort_membership, refuse_single_units
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate, LeftOut
+from study.core.influence import Influence
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+from study.estimates.terms import group_time_effects
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One cohort's outcomes beside those of its comparison units, without gaps.
+
+    Attributes
+    ----------
+    cohort : float
+    treated, comparison : ndarray, shapes (N, T), (J, T)
+        Outcomes.
+    rows : ndarray of int, shape (J + N,)
+        Units of the sample: comparison units first.
+    n_before : int
+        T0: periods before treatment less the anticipation, which are the first ones.
+    """
+
+    cohort: float
+    treated: FloatArray
+    comparison: FloatArray
+    rows: Rows
+    n_before: int
+
+    @property
+    def before(self) -> FloatArray:
+        """Comparison outcomes before treatment, shape (J, T0)."""
+        return self.comparison[:, : self.n_before]
+
+    @property
+    def after(self) -> FloatArray:
+        """Comparison outcomes from treatment on, shape (J, T1)."""
+        return self.comparison[:, self.n_before :]
+
+    @property
+    def changes(self) -> Block:
+        """The block of changes since each unit's first period, for fits that unit levels do not move."""
+        treated, comparison = (y - y[:, :1] for y in (self.treated, self.comparison))
+        return replace(self, treated=treated, comparison=comparison)
+
+    @property
+    def n_cells(self) -> int:
+        """Treated units times periods from treatment on."""
+        return len(self.treated) * self.after.shape[1]
+
+
+class Fitted(NamedTuple):
+    """Effects of a block by period from treatment on, shape (T1,), and without each of its units, (J + N, T1).
+
+    NaN rows where they are not defined without a unit.
+    """
+
+    effect: FloatArray
+    without: FloatArray
+
+
+def blocks(sample: Sample, design: str, least: int) -> tuple[list[Block], list[str]]:
+    """Return the block of each cohort that has enough periods before treatment, and a note on each other one.
+
+    Comparison units are those that are not treated in the window: the never-treated and, with
+    ``comparison="not_yet_treated"``, those treated after it.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it, fewer than two comparison
+        units are there, or no cohort has ``least`` periods before treatment.
+    """
+    refuse_single_units(sample, design)
+    assert sample.first_treated is not None
+    starts = sample.first_treated - sample.question.anticipation
+    free = np.flatnonzero(~(starts <= sample.periods[-1]))
+    if len(free) < 2:
+        raise QuestionError(
+            f"{design}: it needs two or more units that are never treated in the window, and there are {len(free)}; "
+            "use a design that compares with units not yet treated, such as callaway_santanna."
+        )
+    made, notes = [], []
+    for g in sample.cohorts:
+        n_before = int(np.sum(sample.periods < g - sample.question.anticipation))
+        if n_before < least:
+            notes.append(f"cohort {g:g} left out: {n_before} of the {least} periods needed before treatment")
+            continue
+        own = np.flatnonzero(sample.first_treated == g)
+        made.append(Block(float(g), sample.y[own], sample.y[free], np.concatenate([free, own]), n_before))
+    if not made:
+        raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
+    return made, notes
+
+
+def estimate_blocks(
+    sample: Sample,
+    parts: Sequence[Block],
+    fit: Callable[[Block], Fitted],
+    design: str,
+    notes: Sequence[str],
+) -> Estimate:
+    """Return the effects of all blocks as ATT(g,t) from treatment on, with pseudo-values as influence.
+
+    The influence of unit i is n/m (m - 1) times the mean of the effects without one of the block's m units less the
+    effect without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that
+    difference. Where a cohort has one unit, or the effects without some unit are not defined, no term has an influence
+    and a note says so.
+    """
+    fitted = [fit(block) for block in parts]
+    after = [sample.periods[block.n_before :] for block in parts]
+    cohort = np.concatenate([np.full(len(t), b.cohort) for b, t in zip(parts, after, strict=True)])
+    linear = np.concatenate([made.effect for made in fitted])
+    mean = np.concatenate([block.treated[:, block.n_before :].mean(axis=0) for block in parts])
+    why, clusters = _no_jackknife(parts, fitted), _clusters(sample, parts, after)
+    influence = untreated = Influence.none(sample.n_units, len(linear))
+    size = np.concatenate([np.full(len(t), len(b.rows)) for b, t in zip(parts, after, strict=True)])
+    if not why:
+        of_effect = [made.without for made in fitted]
+        of_untreated = [_means_without(b) - made.without for b, made in zip(parts, fitted, strict=True)]
+        influence = Influence.of(_pseudo_values(sample, parts, of_effect))
+        untreated = Influence.of(_pseudo_values(sample, parts, of_untreated))
+    said = [
+        f'no standard error: {why}; study.randomization(sample, "{design}", statistic="estimate") tests the sharp '
+        "null exactly"
+    ]
+    return group_time_effects(
+        sample,
+        cohort,
+        np.concatenate(after).astype(float),
+        linear,
+        influence,
+        reference=np.zeros(len(linear), dtype=bool),
+        untreated_mean=mean - linear,
+        untreated_influence=untreated,
+        membership=cohort_membership(sample, cohort),
+        shares="fixed" if why else "estimated",
+        n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
+        published="CR1",
+        left_out=LeftOut(
+            influence.scaled(size / (size - 1)),
+            untreated.scaled(size / (size - 1)),
+            clusters,
+            (clusters.min(axis=0) >= 2) & (not why),
+        ),
+        notes=(*notes, *(said if why else ())),
+        against="all_before",
+    )
+
+
+def _clusters(sample: Sample, parts: Sequence[Block], after: Sequence[Rows]) -> Rows:
+    """Return how many treated and comparison clusters each term rests on, shape (2, K)."""
+    sides = [np.split(sample.cluster[b.rows], [len(b.comparison)])[::-1] for b in parts]
+    sizes = [[len(np.unique(side)) for side in both] for both in sides]
+    return np.repeat(np.array(sizes).T, [len(periods) for periods in after], axis=1)
+
+
+def _no_jackknife(parts: Sequence[Block], fitted: Sequence[Fitted]) -> str:
+    """Say why effects cannot be left without each unit in turn; nothing where they can."""
+    single = [f"{block.cohort:g}" for block in parts if len(block.treated) == 1]
+    if single:
+        return f"cohort {', '.join(single)} of one unit"
+    undefined = [
+        block.cohort for block, made in zip(parts, fitted, strict=True) if np.isnan(made.without).any()
+    ]
+    return f"one comparison unit has all the weight for cohort {undefined[0]:g}" if undefined else ""
+
+
+def _means_without(block: Block) -> FloatArray:
+    """Return the treated units' mean outcomes from treatment on without each unit of the block, (J + N, T1)."""
+    own = block.treated[:, block.n_before :]
+    without = means_without_each(own)
+    return np.vstack([np.broadcast_to(own.mean(axis=0), block.after.shape), without])
+
+
+def means_without_each(values: FloatArray) -> FloatArray:
+    """Return the column means without each row, shape (N, K) as the values; NaN for a single row."""
+    n = len(values)
+    if n == 1:
+        return np.full(values.shape, np.nan)
+    made: FloatArray = (values.sum(axis=0) - values) / (n - 1)
+    return made
+
+
+def _pseudo_values(sample: Sample, parts: Sequence[Block], without: Sequence[FloatArray]) -> FloatArray:
+    n = sample.n_units
+    columns = []
+    for block, left in zip(parts, without, strict=True):
+        m = len(block.rows)
+        column = np.zeros((n, left.shape[1]))
+        column[block.rows] = n / m * (m - 1) * (left.mean(axis=0) - left)
+        columns.append(column)
+    return np.hstack(columns)

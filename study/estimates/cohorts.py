@@ -1,0 +1,244 @@
+"""Means by cohort and period, with their influence by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.core.errors import QuestionError
+from study.core.influence import Influence, Values
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+
+Cells = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class CohortMeans:
+    """Weighted means of the outcome by group and period; groups are those of ``Sample.groups``.
+
+    Attributes
+    ----------
+    n_units : int
+    dates : ndarray, shape (G,)
+        First treated period of each group, NaN for the never-treated.
+    rows : tuple of ndarray of int, shapes (m_g,)
+    mean, weight : ndarray, shape (G, T)
+        Mean (zero where nobody is seen) and sum of the weights of the units that are seen.
+    seen : ndarray of int, shape (G, T)
+        How many units are seen.
+    values : Values, of p = T + 1 or 2 T columns
+        By unit: the weighted deviations from the mean of the group by period, zero where not seen, then the
+        unit's weight, zero if it is never seen, or where units of a group differ in when they are seen, its weight
+        in each period.
+    whole : bool
+        Whether in each period all units of a group that are ever seen are seen, or none of them.
+    level : CohortMeans, optional
+        Where they are taken from what is above: the units' first observed outcomes, as the means of one period.
+    """
+
+    n_units: int
+    dates: FloatArray
+    rows: tuple[NDArray[np.int64], ...]
+    mean: FloatArray
+    weight: FloatArray
+    seen: NDArray[np.int64]
+    values: Values
+    whole: bool
+    level: CohortMeans | None = None
+
+    def influence(self, of_deviation: FloatArray, of_weight: FloatArray) -> Influence:
+        """Return the influence with given coefficients of deviations and of weights, shapes (G, T, K).
+
+        Levels that are apart have no part in it.
+        """
+        if self.whole:
+            of_weight = np.einsum("gtk,gt->gk", of_weight, self.seen > 0)[:, None]
+        maps = np.concatenate([of_deviation, of_weight], axis=1)
+        return Influence.by_group(self.n_units, self.values, maps)
+
+    def pooled(self, cells: Cells | NDArray[np.int64]) -> tuple[FloatArray, Influence]:
+        """Return the mean over each set of cells, with its influence; cells has shape (G, T, K).
+
+        A set may count a cell several times. NaN where nobody is seen.
+        """
+        weight = self.weight[:, :, None] * cells
+        total = weight.sum(axis=(0, 1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.einsum("gt,gtk->k", self.mean, weight) / total
+            per_unit = self.n_units * cells / total
+            influence = self.influence(per_unit, per_unit * (self.mean[:, :, None] - mean))
+        if self.level is None:
+            return mean, influence
+        times = (cells * (self.seen > 0)[:, :, None]).sum(axis=1, keepdims=True)
+        level, of_level = self.level.pooled(times)
+        return mean + level, influence + of_level
+
+    def membership(self, cells: Cells) -> Influence:
+        """Return each unit's weight in each set of cells, shape (n, K)."""
+        return self.influence(np.zeros(cells.shape), cells.astype(float))
+
+    def sizes(self, cohort: FloatArray, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many units are seen in the cells of cohorts and numbers of periods, shape (K,)."""
+        return self.seen[np.searchsorted(self.dates, cohort), position]
+
+    def untreated(self, sample: Sample) -> Cells:
+        """Return which groups are not treated in the window, shape (G,)."""
+        return ~(self.dates - sample.question.anticipation <= sample.periods[-1])
+
+    def cells(self, cohort: FloatArray, position: NDArray[np.int64]) -> Cells:
+        """Return the single cells of cohorts and numbers of periods, shape (G, T, K)."""
+        found = np.zeros((*self.mean.shape, len(cohort)), dtype=bool)
+        found[np.searchsorted(self.dates, cohort), position, np.arange(len(cohort))] = True
+        return found
+
+
+def cohort_means(sample: Sample, y: FloatArray | None = None, *, levels_apart: bool = False) -> CohortMeans:
+    """Return the means of an outcome, the sample's own if none is given, by group and period.
+
+    With ``levels_apart`` each unit's first observed outcome is taken out first, so that changes keep their digits
+    where levels dwarf them, if the units of each group are seen in the same periods. Cells of repeated
+    cross-sections that lack a group in some periods are compared in levels, which then do not cancel.
+    """
+    outcome = sample.y if y is None else y
+    blocks = [outcome[members] for members in sample.groups[1]]
+    unseen = [np.isnan(block) for block in blocks]
+    gaps = [_gaps_of_all(u) for u in unseen]
+    whole = all(gap is not None for gap in gaps)
+    in_levels = sample.question.missing == "cells" and any(u.any() for u in unseen)
+    level = None
+    if levels_apart and whole and not in_levels:
+        start = [0 if gap is None else int(gap.argmin()) for gap in gaps]
+        first = [block[:, at : at + 1].copy() for block, at in zip(blocks, start, strict=True)]
+        for block, own in zip(blocks, first, strict=True):
+            block -= own
+        level = _means(sample, first, [np.isnan(own) for own in first], whole)
+    return replace(_means(sample, blocks, unseen, whole), level=level)
+
+
+def _gaps_of_all(unseen: Cells) -> Cells | None:
+    """Return when the units of a group that are ever seen are not, shape (T,), or None where they differ in it."""
+    if not unseen.any():
+        return unseen[0]
+    rows = unseen[~unseen.all(axis=1)]
+    if not len(rows):
+        return unseen[0]
+    return rows[0] if np.all(rows == rows[0]) else None
+
+
+def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole: bool) -> CohortMeans:
+    """Return the means of outcomes by group, shapes (m_g, T), in which it sets what is not seen to zero."""
+    dates, rows = sample.groups
+    n_periods = blocks[0].shape[1]
+    mean, weight = np.zeros((2, len(dates), n_periods))
+    count = np.zeros(mean.shape, dtype=np.int64)
+    values = []
+    for g, (block, u) in enumerate(zip(blocks, unseen, strict=True)):
+        w = sample.weights[rows[g]]
+        marks = w[:, None]
+        if u.any():
+            block[u] = 0.0
+            marks = marks * ~u.all(axis=1, keepdims=True) if whole else marks * ~u
+            weight[g] = marks.sum(axis=0) * ~u.all(axis=0)
+        else:
+            weight[g] = w.sum()
+            marks = marks if whole else np.broadcast_to(marks, block.shape)
+        count[g] = len(w) - u.sum(axis=0)
+        mean[g] = np.divide(w @ block, weight[g], out=np.zeros(n_periods), where=weight[g] > 0)
+        value = np.empty((len(w), n_periods + marks.shape[1]))
+        np.subtract(block, mean[g], out=value[:, :n_periods])
+        if u.any() or not np.all(w == 1):
+            value[:, :n_periods] *= marks
+        value[:, n_periods:] = marks
+        values.append(value)
+    return CohortMeans(sample.n_units, dates, rows, mean, weight, count, Values(rows, tuple(values)), whole)
+
+
+def outcome_with_covariates(sample: Sample) -> FloatArray:
+    """Return the outcome where covariates by period are observed too, shape (n, T)."""
+    missing = [np.isnan(block) for block in sample.x_by_period]
+    return np.where(np.any(missing, axis=0), np.nan, sample.y) if np.any(missing) else sample.y
+
+
+def treated_cells(sample: Sample) -> Cells:
+    """Return which groups are treated, less the anticipation, in which periods, shape (G, T)."""
+    return sample.periods >= sample.groups[0][:, None] - sample.question.anticipation
+
+
+def mean_over(sample: Sample, cells: Cells) -> tuple[FloatArray, Influence]:
+    """Return the weighted mean outcome over a set of cells of shape (n, T), as one term with its influence."""
+    weight = sample.weights[:, None] * (cells & sample.observed)
+    y, total = np.nan_to_num(sample.y), weight.sum()
+    mean = np.array([np.sum(weight * y) / total])
+    return mean, Influence.of(sample.n_units * (weight * (y - mean)).sum(axis=1, keepdims=True) / total)
+
+
+def cohort_membership(sample: Sample, cohort: FloatArray) -> Influence:
+    """Return each unit's weight in the cohort of each term, shape (n, K): its weight in the sample, or zero."""
+    assert sample.first_treated is not None
+    distinct, of_term = np.unique(cohort, return_inverse=True)
+    rows = [np.flatnonzero(sample.first_treated == g) for g in distinct]
+    values = Values(tuple(rows), tuple(sample.weights[members][:, None] for members in rows))
+    coefficients = (np.arange(len(distinct))[:, None] == of_term)[:, None, :].astype(float)
+    return Influence.by_group(sample.n_units, values, coefficients)
+
+
+def refuse_single_units(sample: Sample, design: str) -> None:
+    """Refuse a cohort of one unit unless the question says what to do with it."""
+    if sample.question.min_cohort_size is not None:
+        return
+    for cohort in sample.cohorts:
+        if np.sum(sample.first_treated == cohort) == 1:
+            raise QuestionError(
+                f"{design}: cohort {cohort:g} has one unit; its variance cannot be estimated. Set "
+                "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "
+                "out, or pool adoption years with cohort_width."
+            )
+
+
+def cohorts_with_base(sample: Sample) -> tuple[FloatArray, list[str]]:
+    """Return the cohorts in the window that have a period before treatment, and a note on each other one."""
+    has_base = sample.cohorts - 1 - sample.question.anticipation >= sample.periods[0]
+    notes = [
+        f"cohort {g:g} left out: its base period lies before {sample.periods[0]}"
+        for g in sample.cohorts[~has_base]
+    ]
+    return sample.cohorts[has_base], notes
+
+
+def left_out(cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str]) -> list[str]:
+    """Return one note for each cohort and reason, with the periods concerned; reasons are by number of cell."""
+    kinds = dict.fromkeys((cohort[k], why) for k, why in sorted(reasons.items()))
+    return [
+        f"cohort {g:g} in "
+        f"{', '.join(f'{period[k]:g}' for k, w in sorted(reasons.items()) if w == why and cohort[k] == g)} "
+        f"left out: {why}"
+        for g, why in kinds
+    ]
+
+
+def told(cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
+    """Return one note for each cohort and thing said, on cells that are kept."""
+    return [note.replace(" left out:", ":") for note in left_out(cohort, period, what)]
+
+
+def events_on_one(times: FloatArray, size: NDArray[np.int64]) -> list[str]:
+    """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
+    return [
+        f"event {e:g} rests on one treated unit, so it has no standard error by leaving units out; that of other "
+        "conventions covers the comparison units only"
+        for e in times[size == 1]
+    ]
+
+
+def rests_on_one(cohort: FloatArray, period: FloatArray, single: Cells) -> list[str]:
+    """Return a note on the cells, one for each cohort, that rest on one treated unit."""
+    return [
+        f"cohort {g:g} in {', '.join(f'{t:g}' for t in period[single & (cohort == g)])} rests on one treated "
+        "unit: these cells have no standard error by leaving units out, and that of other conventions covers the "
+        "comparison units only; averages over cohorts carry variation between treated units through estimated shares"
+        for g in np.unique(cohort[single])
+    ]

@@ -1,0 +1,656 @@
+"""What a design answers: labelled effects with their influence function by unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study import inference
+from study.core.arguments import checked
+from study.core.distributions import normal_score, same_tail, t_quantile, two_sided_p
+from study.core.errors import QuestionError, unknown
+from study.estimates.estimand import Estimand
+from study.inference import Convention, Errors, Wald, Weights
+from study.inference.jackknife import Leverage, Sides, covariance_degrees, degrees_of_freedom, leverage, sums_by_cluster
+from study.core.influence import Influence
+from study.core.normal_equations import LinearForm
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+Shares = Literal["estimated", "fixed"]
+Against = Literal["base", "all_before"]
+
+ROUNDING = 1e-14
+CANCELLED = 1e-9
+CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
+
+
+class LeftOut(NamedTuple):
+    """Influence that leaves each cluster out in turn, of effects and of untreated means in levels.
+
+    Attributes
+    ----------
+    linear : Influence, shape (n, K)
+    untreated : Influence, shape (n, K), optional
+    clusters : ndarray of int, shape (2, K)
+        Clusters that a term rests on, on the treated and on the comparison side.
+    estimable : ndarray of bool, shape (K,)
+        Whether a term has a sampling variance: two clusters or more on each side.
+    """
+
+    linear: Influence
+    untreated: Influence | None
+    clusters: NDArray[np.int64]
+    estimable: NDArray[np.bool_]
+
+    def select(self, which: NDArray[np.bool_]) -> LeftOut:
+        """Return some of the terms, shape (K,)."""
+        untreated = None if self.untreated is None else self.untreated.select(which)
+        return LeftOut(self.linear.select(which), untreated, self.clusters[:, which], self.estimable[which])
+
+    def averaged(self, weight: FloatArray) -> LeftOut:
+        """Return averages of the terms with given weights, shape (K, M)."""
+        untreated = None if self.untreated is None else self.untreated @ weight
+        used = weight != 0
+        clusters = np.max(np.where(used, self.clusters[:, :, None], 0), axis=1, initial=0)
+        return LeftOut(
+            self.linear @ weight, untreated, clusters, ~np.any(used & ~self.estimable[:, None], axis=0)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Effects of one design on one sample.
+
+    The fields hold effects on the scale of ``sample.y``; ``effect`` and ``influence`` are on the
+    question's scale, which differs for "proportional" only.
+
+    Attributes
+    ----------
+    sample : Sample
+    estimand : Estimand
+    terms : tuple of str, length K
+    linear : ndarray, shape (K,)
+        Effects on the scale of ``sample.y``.
+    linear_influence : Influence, shape (n, K)
+        Sampling influence by unit: the estimates' error is its mean over units.
+    untreated_mean, untreated_influence : ndarray of shape (K,) and Influence of shape (n, K), optional
+        The treated units' mean without treatment, as the design implies it.
+    membership : Influence, shape (n, K), optional
+        For terms that are averaged by shares: the unit's weight in each term's treated group. Its means
+        over units are the shares, and it is the influence of their estimation.
+    shares : {"estimated", "fixed"}
+        Whether averages carry the influence of estimated shares, or take them as given.
+    against : {"base", "all_before"}
+        Whether effects after treatment are against the question's base, as those before it are, or against all
+        periods before treatment.
+    cohort, period, event_time : ndarray, shape (K,)
+        Labels of the terms, NaN where a term is not of one cohort, period or event time.
+    reference : ndarray of bool, shape (K,)
+        Terms that are zero by normalisation: no standard error, no part in bands or tests.
+    n_obs : int
+        Unit-periods used.
+    counted : int
+        Parameters that the "CR1_fixest" convention counts.
+    absorbed : int
+        Unit effects, which "CR1_areg" counts besides.
+    clusters : int
+        Clusters with a unit that is used, where the design leaves units out; 0 stands for the sample's.
+    published : Convention
+        The convention of the design's reference implementation.
+    convention : Convention
+        Of the standard errors. "jackknife", the default: influence that leaves each cluster out in turn, with the t
+        distribution whose degrees of freedom the clusters on both sides of the contrast leave; the others without that,
+        "CR1_fixest" and "CR1_areg" with t(G-1) and "CR0" and "CR1" with the normal distribution.
+    design : str
+    options : mapping
+    seed : int, optional
+    remarks : tuple of str
+        What the design left out, and why, in sentences.
+    of_draw : ndarray, shape (K, R), optional
+        ``linear`` by draw of the folds, where a design learns on several and averages.
+    form : LinearForm, optional
+        The terms as linear combinations of the coefficients of one regression, where they are that.
+    treated : ndarray, shape (G, K), optional
+        How often a unit of each of the sample's groups counts among the treated of a term; where none are given, once
+        if its group is treated in the window.
+    sizes : ndarray, shape (n,), optional
+        What units weigh on their side besides their sampling weight, where that is not one: their total outcome in a
+        Poisson regression with unit effects.
+    left_out : LeftOut, optional
+        Influence that leaves clusters out, where it does not follow from the influence of the same terms: averages of
+        terms, and designs that leave units out themselves.
+    """
+
+    sample: Sample
+    estimand: Estimand
+    terms: tuple[str, ...]
+    linear: FloatArray
+    linear_influence: Influence
+    cohort: FloatArray
+    period: FloatArray
+    event_time: FloatArray
+    reference: NDArray[np.bool_]
+    n_obs: int
+    untreated_mean: FloatArray | None = None
+    untreated_influence: Influence | None = None
+    membership: Influence | None = None
+    shares: Shares = "estimated"
+    against: Against = "base"
+    counted: int = 0
+    absorbed: int = 0
+    clusters: int = 0
+    published: Convention = "CR0"
+    convention: Convention = "jackknife"
+    design: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    remarks: tuple[str, ...] = ()
+    of_draw: FloatArray | None = None
+    form: LinearForm | None = None
+    treated: FloatArray | None = None
+    sizes: FloatArray | None = None
+    left_out: LeftOut | None = None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What the design left out, and why, and where inference is not to be trusted, in sentences."""
+        warning = inference.few_clusters_warning(self)
+        return self.remarks if warning is None else (*self.remarks, warning)
+
+    @checked
+    def under(self, convention: Convention) -> Estimate:
+        """Return the estimate with the standard errors of a named convention.
+
+        Raises
+        ------
+        QuestionError
+            If there is no such convention.
+        """
+        if convention not in get_args(Convention):
+            raise unknown("convention", str(convention), get_args(Convention), self.design or "Estimate")
+        return replace(self, convention=convention)
+
+    @cached_property
+    def effect(self) -> FloatArray:
+        """Effects on the question's scale, shape (K,); NaN where the mean to divide by is zero to rounding or less."""
+        if self.sample.question.scale != "proportional":
+            return self.linear
+        return self.linear / self._positive_mean
+
+    @cached_property
+    def influence_map(self) -> Influence:
+        """Influence of ``effect`` by unit, shape (n, K); the delta method for "proportional"."""
+        return self._on_scale(self.linear_influence, self.untreated_influence)
+
+    def _on_scale(self, linear: Influence, untreated: Influence | None) -> Influence:
+        """Return influence of ``effect`` from that of effects and untreated means in levels."""
+        if self.sample.question.scale != "proportional":
+            return linear
+        assert untreated is not None
+        return linear.scaled(1 / self._positive_mean) - untreated.scaled(self.effect / self._positive_mean)
+
+    @property
+    def influence(self) -> FloatArray:
+        """Influence of ``effect`` by unit as an array, shape (n, K), made when it is asked for."""
+        return self.influence_map.dense()
+
+    @cached_property
+    def _positive_mean(self) -> FloatArray:
+        if self.untreated_mean is None:
+            raise QuestionError(
+                f'{self.design}: it implies no untreated mean, so scale="proportional" has no answer.'
+            )
+        return np.where(self.untreated_mean > self._rounding, self.untreated_mean, np.nan)
+
+    @cached_property
+    def _rounding(self) -> float:
+        """What is rounding error beside the largest outcome."""
+        return ROUNDING * float(max(np.nanmax(self.sample.y), -np.nanmin(self.sample.y)))
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters that the estimate rests on."""
+        return self.clusters or int(self.sample.cluster.max()) + 1
+
+    @cached_property
+    def sides(self) -> Sides:
+        """Which units are on the treated and on the comparison side of each term."""
+        sample = self.sample
+        weights = sample.weights if self.sizes is None else sample.weights * self.sizes
+        if sample.first_treated is None:
+            group = (sample.treatment == 1).any(axis=1).astype(np.int64)
+            treated = np.repeat([[0.0], [1.0]], len(self.terms), axis=1)
+            return Sides(group, treated, weights, sample.cluster, alike=False, both=False)
+        dates, rows = sample.groups
+        group = np.empty(sample.n_units, dtype=np.int64)
+        for g, members in enumerate(rows):
+            group[members] = g
+        in_window = np.isin(dates, sample.cohorts)[:, None].astype(float)
+        treated = np.repeat(in_window, len(self.terms), axis=1) if self.treated is None else self.treated
+        seen = sample.observed
+        alike = bool(seen.all()) or all(bool(np.all(seen[members] == seen[members[0]])) for members in rows)
+        return Sides(group, treated, weights, sample.cluster, alike=alike, both=True)
+
+    @cached_property
+    def leave_out(self) -> LeftOut:
+        """Influence that leaves each cluster out in turn; see :mod:`study.inference.jackknife`."""
+        if self.left_out is not None:
+            return self.left_out
+        found: Leverage = leverage(self.linear_influence, self.sides)
+        untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None
+        return LeftOut(
+            found.applied(self.linear_influence, self.sides),
+            None if untreated is None else found.applied(untreated, self.sides),
+            found.clusters,
+            found.estimable,
+        )
+
+    @cached_property
+    def linear_errors(self) -> Influence:
+        """Influence of ``linear`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        return (
+            self.leave_out.linear if self.convention == "jackknife" else self._by_name(self.linear_influence)
+        )
+
+    @cached_property
+    def untreated_errors(self) -> Influence | None:
+        """Influence of ``untreated_mean`` whose covariance is that of the estimate's convention."""
+        if self.convention == "jackknife" or self.untreated_influence is None:
+            return self.leave_out.untreated
+        return self._by_name(self.untreated_influence)
+
+    @cached_property
+    def errors(self) -> Influence:
+        """Influence of ``effect`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        return self._on_scale(self.linear_errors, self.untreated_errors)
+
+    def _chosen(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which terms are selected; refuse what is not a truth value a term."""
+        which = np.asarray(which)
+        if which.dtype != bool or which.shape != (len(self.terms),):
+            raise QuestionError(
+                f"Estimate: terms are selected by {len(self.terms)} truth values, one a term, and not by an array of "
+                f"{which.dtype} of shape {which.shape}."
+            )
+        return which
+
+    def _by_name(self, influence: Influence) -> Influence:
+        factor = inference.small_sample_factor(
+            self.n_clusters, self.convention, self.n_obs, self.counted, self.absorbed
+        )
+        return influence.scaled(np.full(len(self.terms), math.sqrt(factor)))
+
+    @property
+    def estimable(self) -> NDArray[np.bool_]:
+        """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
+        own = (
+            self.leave_out.estimable
+            if self.convention == "jackknife"
+            else np.ones(len(self.terms), dtype=bool)
+        )
+        return own & ~self.reference
+
+    @cached_property
+    def std_error(self) -> FloatArray:
+        """Standard errors under the estimate's convention, shape (K,).
+
+        NaN for reference terms and for terms that have no sampling variance: with "jackknife" those that rest on fewer
+        than two clusters on a side of the contrast, and always those of which rounding error is all that is left.
+        """
+        if self.sample.question.scale != "proportional":
+            return self._level_error
+        error = self._spread(self.errors)
+        least = CANCELLED_SHARE * self._level_error / self._positive_mean
+        return np.where((self._level_error > 0) & (error > least), error, np.nan)
+
+    def _spread(self, influence: Influence) -> FloatArray:
+        return np.sqrt(np.maximum(influence.squares(self.sample.cluster), 0.0)) / self.sample.n_units
+
+    @cached_property
+    def _level_error(self) -> FloatArray:
+        """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
+        sample = self.sample
+        error = self._spread(self.linear_errors)
+        least = np.full(len(self.terms), self._rounding)
+        if self.n_clusters < sample.n_units:
+            by_unit = np.sqrt(np.maximum(self.linear_errors.squares(np.arange(sample.n_units)), 0.0))
+            least = np.maximum(least, CANCELLED * by_unit / sample.n_units)
+        return np.where(self.estimable & (error > least), error, np.nan)
+
+    @property
+    def draw_error(self) -> FloatArray:
+        """Standard deviation of ``effect`` over draws of the folds, of R draws together, shape (K,).
+
+        The standard errors leave it out. NaN where folds are drawn once or never.
+        """
+        if self.of_draw is None or self.of_draw.shape[1] == 1:
+            return np.full(len(self.terms), np.nan)
+        effects = self.of_draw
+        if self.sample.question.scale == "proportional":
+            assert self.untreated_mean is not None
+            level = (self.untreated_mean + self.linear)[:, None]
+            effects = effects / np.where(level > effects, level - effects, np.nan)
+        made: FloatArray = effects.std(axis=1, ddof=1) / math.sqrt(effects.shape[1])
+        return made
+
+    @checked
+    def covariance(self, convention: Convention | None = None) -> FloatArray:
+        """Return the covariance of the effects, shape (K, K), under the estimate's convention or another.
+
+        NaN for terms that have no sampling variance.
+        """
+        fit = self if convention is None else self.under(convention)
+        cov = fit.errors.products(self.sample.cluster) / self.sample.n_units**2
+        none = ~(fit.estimable | self.reference)
+        cov[none] = cov[:, none] = np.nan
+        return cov
+
+    @cached_property
+    def degrees_of_freedom(self) -> FloatArray:
+        """Degrees of freedom of the t statistics under the estimate's convention, shape (K,), infinite if normal."""
+        if self.convention == "jackknife":
+            degrees = degrees_of_freedom(self.errors, self.sides)
+            return np.where(self.estimable, degrees, np.nan)
+        t = self.convention in ("CR1_fixest", "CR1_areg")
+        return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
+
+    @checked
+    def critical_value(self, level: float = 0.95) -> FloatArray:
+        """Return the pointwise critical values, shape (K,).
+
+        Raises
+        ------
+        QuestionError
+            If the level is not between 0 and 1.
+        """
+        return t_quantile((1 + _share("level", level)) / 2, self.degrees_of_freedom)
+
+    @checked
+    def tidy(self, level: float = 0.95) -> pd.DataFrame:
+        """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval.
+
+        ``attrs["notes"]`` holds the estimate's notes.
+
+        Raises
+        ------
+        QuestionError
+            If the level is not between 0 and 1.
+        """
+        import pandas as pd
+
+        half = self.critical_value(level) * self.std_error
+        statistic = self.effect / self.std_error
+        p_value = two_sided_p(statistic, self.degrees_of_freedom)
+        table = pd.DataFrame(
+            {
+                "term": self.terms,
+                "estimate": self.effect,
+                "std_error": self.std_error,
+                "statistic": statistic,
+                "p_value": p_value,
+                "conf_low": self.effect - half,
+                "conf_high": self.effect + half,
+            }
+        )
+        table.attrs["notes"] = list(self.notes)
+        return table
+
+    @property
+    def varies(self) -> NDArray[np.bool_]:
+        """Which terms have a sampling variance, shape (K,)."""
+        return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
+
+    @checked
+    def band(
+        self,
+        level: float = 0.95,
+        *,
+        draws: int = 9999,
+        seed: int = 0,
+        weights: Weights = "gaussian",
+        errors: Errors = "sample",
+    ) -> pd.DataFrame:
+        """Return the simultaneous band of all terms that vary.
+
+        The critical value is drawn for normal errors, see :func:`study.inference.sup_t`; each term has the t quantile
+        with the same tail, by its degrees of freedom. ``errors="drawn"`` instead studentizes every draw.
+
+        Returns
+        -------
+        DataFrame
+            term, event_time, estimate, std_error, band_low, band_high; NaN limits for reference terms.
+        """
+        import pandas as pd
+
+        used = self.varies
+        if not used.any():
+            raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
+        sums = self.errors.select(used).cluster_sums(self.sample.cluster)
+        critical = inference.sup_t(
+            sums, level=_share("level", level), draws=draws, seed=seed, weights=weights, errors=errors
+        )
+        widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
+        half = np.where(used, widened * self.std_error, np.nan)
+        return pd.DataFrame(
+            {
+                "term": self.terms,
+                "event_time": self.event_time,
+                "estimate": self.effect,
+                "std_error": self.std_error,
+                "band_low": self.effect - half,
+                "band_high": self.effect + half,
+            }
+        )
+
+    @checked
+    def test(self, which: NDArray[np.bool_] | None = None, convention: Convention | None = None) -> Wald:
+        """Test that all terms (or those selected, shape (K,)) are zero.
+
+        On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
+        defined also where the mean to divide by is not positive. Under "jackknife" the statistic has an F distribution
+        whose degrees of freedom the clusters leave, under the other conventions a chi-squared one.
+
+        Raises
+        ------
+        QuestionError
+            If no selected term has a sampling variance.
+        """
+        fit = self if convention is None else self.under(convention)
+        used = np.isfinite(fit.level_scores)
+        if which is not None:
+            used &= self._chosen(which)
+        if not used.any():
+            raise QuestionError("Wald test: there is no term to test.")
+        errors, columns = fit.linear_errors.select(used), np.flatnonzero(used)
+        cov = errors.products(self.sample.cluster) / self.sample.n_units**2
+        degrees = math.inf
+        if fit.convention == "jackknife":
+            sums, treated = sums_by_cluster(errors, self.sides.select(columns))
+            degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)))
+        return inference.wald(self.linear[used], cov, degrees)
+
+    @cached_property
+    def level_scores(self) -> FloatArray:
+        """Absolute normal statistics that effects in levels are zero, with the p-values of their t tests, shape (K,).
+
+        NaN for terms that have no sampling variance.
+        """
+        by_clusters = self.convention == "jackknife"
+        degrees = (
+            degrees_of_freedom(self.linear_errors, self.sides) if by_clusters else self.degrees_of_freedom
+        )
+        return normal_score(self.linear / self._level_error, degrees)
+
+    @property
+    def pre(self) -> NDArray[np.bool_]:
+        """Which terms are before treatment, shape (K,); none of them where terms have no event time."""
+        return self.event_time < -self.sample.question.anticipation
+
+    @checked
+    def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
+        """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
+        both = self.critical_value(1 - size) + t_quantile(_share("power", power), self.degrees_of_freedom)
+        return np.asarray(both * self.std_error)
+
+    @checked
+    def aggregate(self, to: str, *, horizon: int | None = None, balance: int | None = None) -> Estimate:
+        """Average the effects over cohorts, periods or event times.
+
+        Parameters
+        ----------
+        to : str
+            "event", "cohort" or "calendar" for one term each, or the name of one average:
+            "event_average", "treated_average", "cohort_average", "calendar_average".
+        horizon : int, optional
+            Last event time in "event_average"; by default the question's.
+        balance : int, optional
+            For "event" and "event_average": only cohorts that are seen that many periods after treatment.
+
+        Raises
+        ------
+        QuestionError
+            If the estimate's terms do not have the labels that the average needs.
+        """
+        from study.estimates.aggregation import aggregate
+
+        return aggregate(self, to, horizon=horizon, balance=balance)
+
+    @cached_property
+    def by_event_time(self) -> Estimate:
+        """The effects averaged over cohorts, for each event time."""
+        from study.estimates.aggregation import event_effects
+
+        return event_effects(self)
+
+    @cached_property
+    def headline(self) -> Estimate:
+        """The question's average; for a coefficient or an effect on the long change, that itself."""
+        if not self.estimand.has_path or len(self.terms) == 1:
+            return self.select(np.arange(len(self.terms)) == 0)
+        return self.aggregate(self.sample.question.average)
+
+    def __repr__(self) -> str:
+        """Say which design's estimate it is, of what."""
+        question = self.sample.question
+        count = f"{len(self.terms)} term{'s' if len(self.terms) > 1 else ''}"
+        return (
+            f"<Estimate of {question.event} on {question.outcome} by {self.design or 'no design'}: {count}>"
+        )
+
+    def __str__(self) -> str:
+        """Return the table of its terms with what it rests on and its notes."""
+        from study.report.estimate import estimate_text
+
+        return estimate_text(self)
+
+    @checked
+    def select(self, which: NDArray[np.bool_]) -> Estimate:
+        """Return the estimate with some of its terms, which has shape (K,)."""
+        which = self._chosen(which)
+        assert (self.untreated_mean is None) == (self.untreated_influence is None)
+        return replace(
+            self,
+            terms=tuple(term for term, used in zip(self.terms, which, strict=True) if used),
+            linear=self.linear[which],
+            linear_influence=self.linear_influence.select(which),
+            untreated_mean=None if self.untreated_mean is None else self.untreated_mean[which],
+            untreated_influence=None
+            if self.untreated_influence is None
+            else self.untreated_influence.select(which),
+            membership=None if self.membership is None else self.membership.select(which),
+            cohort=self.cohort[which],
+            period=self.period[which],
+            event_time=self.event_time[which],
+            reference=self.reference[which],
+            of_draw=None if self.of_draw is None else self.of_draw[which],
+            form=None if self.form is None else self.form.select(which),
+            treated=None if self.treated is None else self.treated[:, which],
+            left_out=None if self.left_out is None else self.left_out.select(which),
+        )
+
+    @checked
+    def plot(self, level: float = 0.95) -> Figure:
+        """Draw the effects by event time with their simultaneous band, as a matplotlib Figure."""
+        from study.figures.paths import plot_estimate
+
+        return plot_estimate(self, level)
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        """Terms as rows of a table of the package maketables; see :mod:`study.report.plugin`."""
+        from study.report.plugin import coefficient_table
+
+        return coefficient_table(self)
+
+    def __maketables_stat__(self, key: str) -> int | float | str | None:
+        """Return what the estimate rests on by maketables' key, None where it has none of it."""
+        from study.report.plugin import statistic
+
+        return statistic(self, key)
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        """The outcome on its scale."""
+        from study.report.plugin import outcome
+
+        return outcome(self)
+
+    @property
+    def __maketables_fixef_string__(self) -> str | None:
+        """The fixed effects of a regression, joined by "+"."""
+        from study.report.plugin import fixed_effects
+
+        return fixed_effects(self)
+
+    @property
+    def __maketables_vcov_info__(self) -> dict[str, str]:
+        """The small-sample convention, and what errors are clustered by."""
+        from study.report.plugin import cluster
+
+        return {"vcov_type": self.convention, "clustervar": cluster(self)}
+
+    @property
+    def __maketables_var_labels__(self) -> dict[str, str]:
+        """Labels of averages only: a table shares labels, and others could rename another model's variables."""
+        from study.report.plugin import AVERAGES
+
+        return AVERAGES
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        """What the keys of ``__maketables_stat__`` mean."""
+        from study.report.plugin import LABELS
+
+        return LABELS
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        """The keys that a table shows unless told otherwise."""
+        from study.report.plugin import DEFAULTS
+
+        return DEFAULTS
+
+
+def _share(name: str, value: float) -> float:
+    """Return a number between 0 and 1, or refuse it."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, np.integer, np.floating))
+        or not 0 < value < 1
+    ):
+        raise QuestionError(
+            f"Estimate: {name} is {value!r}; it must be a number between 0 and 1, such as 0.95."
+        )
+    return float(value)

@@ -1,0 +1,98 @@
+"""What an estimate could have found: the minimum detectable effect in the outcome's units and in percent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.estimates.estimate import Estimate
+from study.panel.question import Sample
+
+POWER = 0.8
+SIZE = 0.05
+
+
+@dataclass(frozen=True)
+class Power:
+    """The smallest effect that a two-sided 5% test finds with 80% power.
+
+    Attributes
+    ----------
+    effect : float
+        On the question's scale.
+    units : float
+        In the outcome's own units.
+    percent : float
+        Of ``mean``; for "log1p", of 1 + ``mean``. NaN where the mean is not positive.
+    mean : float
+        What the treated units would have had without treatment, as the design implies it; for "log1p", and for a
+        design that implies none, their mean in the last period before treatment.
+    """
+
+    effect: float
+    units: float
+    percent: float
+    mean: float
+
+    def __str__(self) -> str:
+        """Say it in the outcome's units with the percentage in parentheses."""
+        if np.isnan(self.units):
+            return "none that can be computed"
+        share = "no percentage" if np.isnan(self.percent) else f"{self.percent:.1f}%"
+        return f"{_three_digits(self.units)} ({share})"
+
+
+UNKNOWN = Power(np.nan, np.nan, np.nan, np.nan)
+
+
+def smallest_effect(average: Estimate) -> Power:
+    """Return what an estimate with one term could have found.
+
+    Parameters
+    ----------
+    average : Estimate
+        Its first term is used, for example a headline.
+
+    Returns
+    -------
+    Power
+        On the logarithmic scale an effect b is exp(b) - 1 of one plus the mean.
+    """
+    effect = float(average.minimum_detectable_effect(POWER, SIZE)[0])
+    if average.sample.question.scale == "log1p":
+        mean = mean_before(average.sample)
+        growth = float(np.expm1(effect))
+        return Power(effect, growth * (1 + mean), 100 * growth, mean)
+    implied = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
+    mean = implied if np.isfinite(implied) else mean_before(average.sample)
+    if average.sample.question.scale == "proportional":
+        return Power(effect, effect * mean, 100 * effect, mean)
+    return Power(effect, effect, 100 * effect / mean if mean > 0 else np.nan, mean)
+
+
+def mean_before(sample: Sample) -> float:
+    """Return the treated units' mean outcome, in its own units, in the last period before treatment.
+
+    For a treatment that switches off, over all periods without treatment of units that are treated at some time.
+    """
+    y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
+    weight = sample.weights[:, None] * (_last_before(sample) & sample.observed)
+    total = weight.sum()
+    return float(np.sum(weight * np.nan_to_num(y)) / total) if total > 0 else np.nan
+
+
+def _last_before(sample: Sample) -> NDArray[np.bool_]:
+    if sample.first_treated is None:
+        return (sample.treatment == 0) & (sample.treatment == 1).any(axis=1, keepdims=True)
+    in_window = np.isin(sample.first_treated, sample.cohorts)[:, None]
+    base = sample.first_treated[:, None] - 1 - sample.question.anticipation
+    return in_window & (sample.periods == base)
+
+
+def _three_digits(value: float) -> str:
+    """Return a number with three significant digits and no exponent."""
+    shown = float(f"{value:.3g}")
+    decimals = max(0, 2 - int(np.floor(np.log10(abs(shown))))) if shown else 0
+    return f"{shown:.{min(decimals, 6)}f}"

@@ -1,0 +1,179 @@
+"""The look of all figures: colours, sizes, and bytes that do not depend on the day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
+
+# Okabe and Ito's colours and two lighter blues, which colour-blind readers can tell apart, of unlike shade in grey
+# print too: COLOUR, SECOND, THIRD and BAND are a tenth of the way from black to white apart, or more.
+COLOUR = "#0072B2"
+BAND = "#9ECAE9"
+SECOND = "#D55E00"
+THIRD = "#E69F00"
+GREY = "0.35"
+BLACK = "#000000"
+SKY = "#85C8F2"
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "study",
+}
+# In inches, as printed: a figure of the usual width takes seven tenths of the paper's text, a full one all of it.
+WIDTH, HEIGHT = 4.6, 2.9
+FULL = 6.45
+# Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
+# rounds.
+DECIMALS = 2
+
+
+class Series(NamedTuple):
+    """How one of several lines is drawn: by shade, marker and dashes, so that no reader needs its colour."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+# In this order each is lighter than the one before.
+SERIES = (
+    Series(BLACK, "o", "-"),
+    Series(COLOUR, "s", (0, (5, 1.2))),
+    Series(SECOND, "^", (0, (3, 1.2, 1, 1.2))),
+    Series(THIRD, "D", (0, (1.2, 1))),
+    Series(SKY, "v", "-"),
+)
+
+
+def luminance(colour: Any) -> float:
+    """Return how light a colour is in grey print, from 0 (black) to 1 (white); Rec. 601's weights."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(colour)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Put the common style in the place of whatever settings the reader's machine has for figures."""
+    from matplotlib import style
+
+    with style.context(["default", STYLE]):
+        yield
+
+
+@contextmanager
+def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
+    """Give a figure, in inches, to draw on in the common style."""
+    with styled():
+        from matplotlib.figure import Figure
+
+        class Rounded(Figure):
+            """A figure whose coordinates have no more decimals than can be seen."""
+
+            def draw(self, renderer: Any) -> None:
+                rounding: Any = _Rounding(renderer)
+                super().draw(rounding)
+
+        yield Rounded(figsize=(width, height), layout="constrained")
+
+
+class _Rounding:
+    """A renderer that hands coordinates on to another one, rounded to :data:`DECIMALS`."""
+
+    def __init__(self, renderer: Any) -> None:
+        self._renderer = renderer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._renderer, name)
+
+    def draw_path(self, gc: Any, path: Path, transform: Any, face: Any = None) -> None:
+        self._renderer.draw_path(_clipped(gc), *_placed(path, transform), face)
+
+    def draw_markers(
+        self, gc: Any, marker: Path, marker_transform: Any, path: Path, transform: Any, face: Any = None
+    ) -> None:
+        self._renderer.draw_markers(_clipped(gc), marker, marker_transform, *_placed(path, transform), face)
+
+    def draw_path_collection(
+        self,
+        gc: Any,
+        transform: Any,
+        paths: Any,
+        transforms: Any,
+        offsets: Any,
+        offset_transform: Any,
+        *how: Any,
+        **more: Any,
+    ) -> None:
+        each = [
+            _placed(*pair)[0]
+            for pair in self._renderer._iter_collection_raw_paths(transform, paths, transforms)
+        ]
+        places = _rounded(offset_transform.transform(offsets))
+        same = _identity()
+        self._renderer.draw_path_collection(
+            _clipped(gc), same, each, np.empty((0, 3, 3)), places, same, *how, **more
+        )
+
+    def draw_text(self, gc: Any, x: float, y: float, *what: Any, **more: Any) -> None:
+        self._renderer.draw_text(_clipped(gc), *_rounded((x, y)).tolist(), *what, **more)
+
+
+def _rounded(coordinates: Any) -> Any:
+    """Return coordinates with few decimals; widths of letters are whole 64ths, whose halves must stay halves."""
+    return np.round(np.round(coordinates, 9), DECIMALS)
+
+
+def _identity() -> Any:
+    from matplotlib.transforms import IdentityTransform
+
+    return IdentityTransform()
+
+
+def _placed(path: Path, transform: Any) -> tuple[Path, Any]:
+    """Return a path at its rounded coordinates on the page, and the transform that leaves it there."""
+    placed = transform.transform_path(path).deepcopy()
+    placed.vertices = _rounded(placed.vertices)
+    return placed, _identity()
+
+
+def _clipped(gc: Any) -> Any:
+    """Return a graphics context with the rectangle that it clips to rounded."""
+    from matplotlib.transforms import Bbox
+
+    rectangle = gc.get_clip_rectangle()
+    if rectangle is not None:
+        gc.set_clip_rectangle(Bbox(_rounded(rectangle.get_points())))
+    return gc
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """Return a figure as "pdf" or "png" with no date or version in it."""
+    buffer = BytesIO()
+    metadata = (
+        {"CreationDate": None, "Producer": None, "Creator": None} if kind == "pdf" else {"Software": None}
+    )
+    with styled():  # Fonts are embedded, and ticks made, when the file is.
+        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+    return buffer.getvalue()
+
+
+def figure_files(name: str, figure: Figure) -> dict[str, bytes]:
+    """Return a figure's files by their names, as :func:`study.core.outputs.write_all` takes them."""
+    return {f"{name}.{kind}": drawn(figure, kind) for kind in ("pdf", "png")}

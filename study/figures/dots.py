@@ -1,0 +1,101 @@
+"""Estimates with intervals by label, as dots on lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from study.diagnostics.refits import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LONGEST = 34
+MANY = 30
+
+
+def dot_figure(
+    rows: Sequence[Row],
+    *,
+    xlabel: str,
+    whole: Row | None = None,
+    marked: Sequence[bool] | None = None,
+    names: tuple[str, str] = ("", ""),
+    percent: bool = False,
+    level: float = 0.95,
+) -> Figure:
+    """Draw one line a row, the first on top, in a figure as high as its rows need.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    xlabel : str
+        What the effect is, with its unit.
+    whole : Row, optional
+        An estimate to compare with, drawn behind the others with its interval.
+    marked : sequence of bool, optional
+        Rows in the second colour.
+    names : tuple of str
+        Legend of the rows in the first and in the second colour; none where it is empty.
+    percent : bool
+        Effects are shares and are drawn in percent.
+    level : float
+        Coverage of the intervals, named below the axis.
+    """
+    from study.figures.canvas import WIDTH, canvas
+
+    step = 0.21 if len(rows) <= MANY else 0.15
+    with canvas(WIDTH, 0.95 + step * max(len(rows), 2)) as figure:
+        axis = figure.subplots()
+        draw_dots(axis, rows, whole=whole, marked=marked, names=names, percent=percent)
+        axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
+        handles, labels = axis.get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=7.5)
+    return figure
+
+
+def draw_dots(
+    axis: Axes,
+    rows: Sequence[Row],
+    *,
+    whole: Row | None = None,
+    marked: Sequence[bool] | None = None,
+    names: tuple[str, str] = ("", ""),
+    percent: bool = False,
+) -> None:
+    """Draw the rows on an axis; see :func:`dot_figure`."""
+    from study.figures.canvas import BAND, COLOUR, GREY, SECOND
+
+    factor = 100 if percent else 1
+    second = np.zeros(len(rows), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    if whole is not None:
+        axis.axvspan(factor * whole.conf_low, factor * whole.conf_high, color=BAND, alpha=0.45, linewidth=0)
+        axis.axvline(factor * whole.estimate, color=COLOUR, linewidth=0.8, linestyle="--", label=whole.label)
+    for which, colour, marker, name in ((~second, COLOUR, "o", names[0]), (second, SECOND, "s", names[1])):
+        places = [int(k) for k in np.flatnonzero(which)]
+        if places:
+            estimate = factor * np.array([rows[k].estimate for k in places])
+            ends = factor * np.array([[rows[k].conf_low, rows[k].conf_high] for k in places]).T
+            axis.errorbar(
+                estimate,
+                places,
+                xerr=np.abs(ends - estimate),
+                fmt=marker,
+                markersize=3.2,
+                linewidth=1.0,
+                color=colour,
+                label=name or None,
+            )
+    axis.set_yticks(range(len(rows)), [shortened(row.label) for row in rows])
+    axis.tick_params(axis="y", length=0, labelsize=7.5 if len(rows) <= MANY else 6)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def shortened(label: str) -> str:
+    """Cut a label that would leave no room for its line."""
+    return label if len(label) <= LONGEST else label[: LONGEST - 1].rstrip() + "…"

@@ -1,0 +1,253 @@
+"""Average effects on the change over the window within groups, and whether they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from study.core.arguments import checked
+from study.diagnostics.refits import said, unit_of
+from study.core.errors import QuestionError, unknown
+from study.estimates.estimate import Estimate
+from study.heterogeneity.grouping import Grouping
+from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
+from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, check_level, spread_of_draws, treated_by_group
+from study.inference import Wald
+from study.inference.joined import joint
+from study.core.influence import Influence
+from study.learners.problem import IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Of = Literal["treated", "all"]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupEffects:
+    """Effects by group.
+
+    Attributes
+    ----------
+    groups : Grouping
+        By row of the scores.
+    of : {"treated", "all"}
+        Whose average effect it is.
+    fit : Estimate
+        A term for each group that has one.
+    sizes : tuple of (int, int)
+        Units and treated units of these groups.
+    left_out : tuple of (str, int, int)
+        The other groups: label, units, treated units.
+    band : DataFrame
+        Simultaneous over the groups; see :meth:`study.estimates.estimate.Estimate.band`.
+    equal : Wald or None
+        That all groups have the same effect; None with one group.
+    pairs : Pairs or None
+    overlap : str
+        What the comparisons are worth, in a sentence.
+    level : float
+    """
+
+    groups: Grouping
+    of: Of
+    fit: Estimate
+    sizes: tuple[tuple[int, int], ...]
+    left_out: tuple[tuple[str, int, int], ...]
+    band: pd.DataFrame
+    equal: Wald | None
+    pairs: Pairs | None
+    overlap: str
+    level: float
+
+    @property
+    def title(self) -> str:
+        """What was looked at, as a heading."""
+        whom = "the treated" if self.of == "treated" else "all units"
+        return f"Effects on {whom} by {self.groups.by}"
+
+    @property
+    def apart(self) -> bool:
+        """Whether the groups are told apart."""
+        return self.pairs is not None and self.pairs.apart
+
+    @property
+    def nonzero(self) -> tuple[str, ...]:
+        """The groups whose band excludes zero."""
+        low, high = self.band["band_low"].to_numpy(), self.band["band_high"].to_numpy()
+        return tuple(term for term, out in zip(self.fit.terms, (low > 0) | (high < 0), strict=True) if out)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found; the first is the verdict."""
+        return (*self._equality(), self._each(), *self._left_out(), self.overlap, *self.fit.notes)
+
+    def _equality(self) -> list[str]:
+        question = self.fit.sample.question
+        if self.pairs is None or self.equal is None:
+            return [
+                f"Groups by {self.groups.by} are not compared: {len(self.fit.terms)} of them has an effect."
+            ]
+        if np.isnan(self.pairs.p_value):
+            return [f"Groups by {self.groups.by} are not compared: their effects are the same number."]
+        k = self.pairs.largest
+        first, second = self.pairs.pairs[k]
+        told = "differ" if self.apart else "cannot be told apart"
+        return [
+            f"Effects by {self.groups.by} {told}: the test of all pairs has p = {self.pairs.p_value:.2g}, the Wald "
+            f"test that all are equal p = {self.equal.p_value:.2g} (rank {self.equal.rank}); the largest t is that "
+            f"of {first} less {second}, {said(self.pairs.difference[k], question)} {unit_of(question)}, and a "
+            f"difference of these two below {said(self.pairs.detectable[k], question)} would have been missed more "
+            "often than one time in five."
+        ]
+
+    def _each(self) -> str:
+        question = self.fit.sample.question
+        rows = [
+            f"{term} {said(row.estimate, question)} [{said(row.band_low, question)}, {said(row.band_high, question)}] "
+            f"({treated} treated of {units:,})"
+            for term, row, (units, treated) in zip(
+                self.fit.terms, self.band.itertuples(), self.sizes, strict=True
+            )
+        ]
+        whom = "the treated units" if self.of == "treated" else "all units"
+        return (
+            f"Average effects on {whom} with a simultaneous {self.level:.0%} band, "
+            f"{unit_of(question)}: {'; '.join(rows)}. The band excludes zero for "
+            f"{', '.join(self.nonzero) or 'none of them'}."
+        )
+
+    def _left_out(self) -> list[str]:
+        if not self.left_out:
+            return []
+        named = ", ".join(
+            f"{label} ({treated} treated of {units:,})" for label, units, treated in self.left_out
+        )
+        return [
+            f"Not estimated, with fewer than {LEAST_IN_GROUP} treated or {LEAST_IN_GROUP} other units: {named}."
+        ]
+
+    def tidy(self) -> pd.DataFrame:
+        """Return one row a group, those that are not estimated with NaN."""
+        import pandas as pd
+
+        known = self.band.drop(columns="event_time").rename(columns={"term": "group"})
+        known["units"], known["treated"] = zip(*self.sizes, strict=True)
+        rest = pd.DataFrame(self.left_out, columns=["group", "units", "treated"])
+        table = pd.concat([known, rest], ignore_index=True) if len(rest) else known
+        table.insert(0, "by", self.groups.by)
+        return table
+
+    def plot(self) -> Figure:
+        """Draw the groups with their simultaneous band."""
+        from study.heterogeneity.figures import group_figure
+
+        return group_figure([self])
+
+
+@checked
+def effects_by_group(
+    scores: Scores, by: str, *, of: Of = "treated", level: float = 0.95, draws: int = 9999, seed: int = 0
+) -> GroupEffects:
+    """Return the average effect on the long change within groups that are fixed before treatment.
+
+    The effect on the treated of a group is the sum of its scores (D - (1 - D) e/(1 - e)) (Y - mu_0) over its treated
+    units; that on all is the mean of its doubly robust scores (Chernozhukov et al. 2018, section 5). The first is
+    the default: where few are treated the weights 1/e of the second reach a hundred, and E[Y | X, D = 1] has to be
+    said of units whose like are hardly ever treated, while the odds e/(1 - e) of the first stay small.
+
+    Parameters
+    ----------
+    scores : Scores
+        Of :func:`study.heterogeneity.score`, best with this attribute or rule among its ``groups``.
+    by : str
+        An attribute, a rule or a covariate; see :func:`study.heterogeneity.grouping.grouping`.
+    of : {"treated", "all"}
+    level : float
+        Of the simultaneous band over groups and of all pairs.
+    draws, seed : int
+        Of normal errors, for the band and the test of all pairs.
+
+    Raises
+    ------
+    QuestionError
+        If there is no such group, a number is impossible, no group has five treated and five other units, or the
+        scale is proportional for ``of="all"``, which implies no untreated mean.
+
+    References
+    ----------
+    Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural parameters.
+    Econometrics Journal 21(1).
+    """
+    if of not in get_args(Of):
+        raise unknown("average", str(of), get_args(Of), "effects_by_group")
+    check_level("effects_by_group", level, draws)
+    question = scores.sample.question
+    if question.scale == "proportional" and of == "all":
+        raise QuestionError(
+            'effects_by_group: of is "all", which implies no mean without treatment to divide by; take of="treated" '
+            "or the scale level."
+        )
+    groups = scores.groups(by)
+    units = np.array([int(np.sum(groups.member == g)) for g in range(len(groups.labels))])
+    treated = treated_by_group(groups, scores.rows.treated)
+    kept = np.minimum(treated, units - treated) >= LEAST_IN_GROUP
+    if not kept.any():
+        raise QuestionError(
+            f"effects_by_group: no group by {by} has {LEAST_IN_GROUP} treated and {LEAST_IN_GROUP} other units; take "
+            "larger groups."
+        )
+    chosen = np.flatnonzero(kept)
+    fit = _estimate(scores, groups, chosen, of)
+    several = len(chosen) > 1
+    return GroupEffects(
+        groups=groups,
+        of=of,
+        fit=fit,
+        sizes=tuple((int(units[g]), int(treated[g])) for g in chosen),
+        left_out=tuple(
+            (groups.labels[g], int(units[g]), int(treated[g])) for g in np.flatnonzero(~kept) if units[g]
+        ),
+        band=fit.band(level, draws=draws, seed=seed),
+        equal=_equal(fit) if several else None,
+        pairs=all_pairs(fit, level=level, draws=draws, seed=seed) if several else None,
+        overlap=scores.overlap,
+        level=level,
+    )
+
+
+def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Estimate:
+    """Return the averages by group with their influence, both averaged over the draws of the folds."""
+    n, rows = scores.sample.n_units, scores.rows
+    member = (groups.member[:, None] == chosen).astype(float)
+    counted = member * rows.treated[:, None] if of == "treated" else member
+    total = counted.sum(axis=0)
+    values = scores.on_treated if of == "treated" else scores.effects
+    of_draw = member.T @ values / total[:, None]
+    effects = of_draw.mean(axis=1)
+    influence = n / total * (member * values.mean(axis=1, keepdims=True) - counted * effects)
+    mean = counted.T @ rows.at_end / total
+    of_mean = n / total * counted * (rows.at_end[:, None] - mean)
+    untreated = {
+        "untreated_mean": mean - effects,
+        "untreated_influence": Influence.of(scores.to_units(of_mean - influence)),
+    }
+    return on_long_change(
+        scores.sample,
+        tuple(groups.labels[g] for g in chosen),
+        effects,
+        scores.to_units(influence),
+        design="effects_by_group",
+        notes=(*rows.notes, *spread_of_draws(scores, of_draw, influence)),
+        **(untreated if of == "treated" else {}),
+    )
+
+
+def _equal(fit: Estimate) -> Wald | None:
+    """Test that all terms are the same, None where they are the same number."""
+    against_first = np.vstack([-np.ones(len(fit.terms) - 1), np.eye(len(fit.terms) - 1)])
+    differences = joint(fit).combined(fit.terms[1:], against_first)
+    return differences.test() if np.all(differences.std_error > 0) else None

@@ -1,0 +1,308 @@
+"""Doubly robust scores of the effect on the change over the window, cross-fitted by cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from study.core.arguments import checked
+from study.learners.clipping import clipped
+from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, cross_fit, draw_folds
+from study.core.errors import QuestionError
+from study.heterogeneity.grouping import Grouping, grouping, indicators
+from study.inference import covariance
+from study.learners import Learner, refuse_unfit_pair
+from study.learners.problem import IntArray, Rows
+from study.designs.long_change import LongChange, long_change
+from study.core.arrays import FloatArray
+from study.panel.question import Sample
+
+# Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.
+NEAREST = 0.01
+# Fewer units carry no model of the treated, which is learned from four fifths of four fifths of them.
+LEAST_TREATED = 20
+LEAST_IN_GROUP = 5
+
+
+class Learners(NamedTuple):
+    """What learns the change of the outcome, and the propensity."""
+
+    mean: Learner
+    propensity: Learner
+
+
+class Predicted(NamedTuple):
+    """E[change | X, D = 0], E[change | X, D = 1] and P(D = 1 | X), each of one shape; the last one limited."""
+
+    untreated: FloatArray
+    treated: FloatArray
+    propensity: FloatArray
+
+    def effects(self, change: FloatArray, treated: FloatArray) -> FloatArray:
+        """Return the doubly robust score of each row; change and treated have the shape of the predictions."""
+        return (
+            self.treated
+            - self.untreated
+            + treated * (change - self.treated) / self.propensity
+            - (1 - treated) * (change - self.untreated) / (1 - self.propensity)
+        )
+
+    @property
+    def odds(self) -> FloatArray:
+        """Odds of treatment."""
+        return self.propensity / (1 - self.propensity)
+
+    def at(self, rows: Rows) -> Predicted:
+        """Return the predictions of some rows."""
+        return Predicted(self.untreated[rows], self.treated[rows], self.propensity[rows])
+
+    def mean(self) -> Predicted:
+        """Return the mean of the draws, shape (N,)."""
+        return Predicted(self.untreated.mean(axis=1), self.treated.mean(axis=1), self.propensity.mean(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The cross-section of long changes with cross-fitted nuisance functions and doubly robust scores.
+
+    Attributes
+    ----------
+    sample : Sample
+    rows : LongChange
+        N units.
+    x : ndarray, shape (N, p)
+        Covariates of the nuisance functions: the question's, and 0/1 columns of groups.
+    names : tuple of str, length p
+    folds : Folds
+        By cluster; R draws.
+    predicted : Predicted, shapes (N, R)
+        Each unit's by learners that have not seen its fold.
+    clipped : int
+        Units whose propensity was set to the limit in some draw.
+    learners : Learners
+    seed : int
+    """
+
+    sample: Sample
+    rows: LongChange
+    x: FloatArray
+    names: tuple[str, ...]
+    folds: Folds
+    predicted: Predicted
+    clipped: int
+    learners: Learners
+    seed: int
+
+    @cached_property
+    def effects(self) -> FloatArray:
+        """Doubly robust scores, shape (N, R), whose mean in a group of units is its average effect.
+
+        mu_1(X) - mu_0(X) + D (Y - mu_1(X)) / e(X) - (1 - D) (Y - mu_0(X)) / (1 - e(X)).
+        """
+        return self.predicted.effects(self.rows.change[:, None], self.rows.treated[:, None])
+
+    @cached_property
+    def on_treated(self) -> FloatArray:
+        """Scores whose sum over a group, divided by its treated units, is their average effect, shape (N, R).
+
+        (D - (1 - D) e(X) / (1 - e(X))) (Y - mu_0(X)).
+        """
+        treated = self.rows.treated[:, None]
+        weight = treated - (1 - treated) * self.predicted.odds
+        return weight * (self.rows.change[:, None] - self.predicted.untreated)
+
+    @property
+    def cluster(self) -> IntArray:
+        """Cluster of each row, shape (N,)."""
+        return self.sample.cluster[self.rows.unit]
+
+    @cached_property
+    def outside(self) -> dict[tuple[int, int], Predicted]:
+        """By draw r and fold k: predictions for the rows outside fold k, cross-fitted among these rows alone.
+
+        A rule that is learned from them has seen nothing of fold k, not even through the nuisance functions.
+        """
+        found = {}
+        for r in range(self.folds.place.shape[1]):
+            for k in range(self.folds.number):
+                rows = self.folds.fold[:, r] != k
+                seed = seed_of(self.seed, r, k)
+                treated = self.rows.treated[rows]
+                folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
+                raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learners, seed)
+                found[r, k] = Predicted(*(block[:, 0] for block in _limited(raw)))
+        return found
+
+    def effects_outside(self, draw: int, fold: int) -> FloatArray:
+        """Return the scores of the rows outside a fold that have seen nothing of it, in the order of the rows."""
+        rows = self.folds.fold[:, draw] != fold
+        return self.outside[draw, fold].effects(self.rows.change[rows], self.rows.treated[rows])
+
+    def to_units(self, values: FloatArray) -> FloatArray:
+        """Return an array by row, shape (N, K), as one by unit of the sample, shape (n, K), zero without a row."""
+        out = np.zeros((self.sample.n_units, values.shape[1]))
+        out[self.rows.unit] = values
+        return out
+
+    def groups(self, by: str) -> Grouping:
+        """Return a grouping of the rows; see :func:`study.heterogeneity.grouping.grouping`."""
+        found = grouping(self.sample, by)
+        return found._replace(member=found.member[self.rows.unit])
+
+    @property
+    def overlap(self) -> str:
+        """How many equally weighted units each comparison is worth (Kish 1965), in a sentence."""
+        treated = self.rows.treated == 1
+        ours, theirs = 1 / self.predicted.propensity[treated], self.predicted.odds[~treated]
+        worth = [(w.sum(axis=0) ** 2 / (w**2).sum(axis=0)).mean() for w in (theirs, ours)]
+        return (
+            f"For the effect on the {int(treated.sum()):,} treated units the {int((~treated).sum()):,} others are "
+            f"worth {worth[0]:,.0f} equally weighted ones; for the effect on all units, on which the allocation of "
+            f"grants rests, the treated are worth {worth[1]:,.0f}, and {self.clipped:,} units have a propensity set to "
+            f"a limit ({NEAREST:g} or {1 - NEAREST:g}) in some draw of the folds."
+        )
+
+
+@checked
+def score(
+    sample: Sample,
+    *,
+    learner: Learner = "forest",
+    propensity: Learner | None = None,
+    groups: tuple[str, ...] = (),
+    before: int = 1,
+    after: int = 1,
+    folds: int = 5,
+    repetitions: int = 10,
+    seed: int = 0,
+) -> Scores:
+    """Return doubly robust scores of the effect of being treated by the end of the window on the long change.
+
+    Parameters
+    ----------
+    sample : Sample
+        Its question names the covariates given which trends are taken to be parallel.
+    learner : str or scikit-learn regressor
+        A name of ``study.learners``, of the change among the untreated and among the treated. The default,
+        a forest, predicts no change beyond those it has seen.
+    propensity : str or scikit-learn classifier, optional
+        Of treatment; the same as ``learner`` where none is given.
+    groups : tuple of str
+        Attributes or rules whose groups are covariates of the nuisance functions, too, so that like is
+        compared with like within them. Groups with fewer than five treated units are one group.
+    before, after : int
+        Periods at the two ends of the window; see :func:`study.designs.long_change.long_change`.
+    folds, repetitions : int
+        Folds by cluster, treated units spread over them evenly, and the times that they are drawn.
+    seed : int
+        Of the folds and of learners that draw.
+
+    Raises
+    ------
+    QuestionError
+        If an option is impossible, the event switches off, fewer than 20 units are treated or not, the question
+        has weights or no covariates, or a covariate is missing.
+    """
+    check_counts("gains", folds=folds, repetitions=repetitions, seed=seed)
+    propensity = learner if propensity is None else propensity
+    refuse_unfit_pair("gains", learner, propensity)
+    rows = long_change(sample, before, after, "gains")
+    refuse(sample, rows)
+    x, names = _covariates(sample, rows, groups)
+    learners, cluster = Learners(learner, propensity), sample.cluster[rows.unit]
+    check_number("gains", sample, cluster, folds, "seen at both ends of the window")
+    dealt = draw_folds(cluster, 1 - rows.treated.astype(int), folds, repetitions, seed)
+    check_both("gains", sample, rows.treated == 1, cluster, dealt, "treated")
+    raw = _fitted(x, rows.change, rows.treated, dealt, learners, seed)
+    predicted = _limited(raw)
+    at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
+    return Scores(sample, rows, x, names, dealt, predicted, at_limit, learners, seed)
+
+
+def refuse(sample: Sample, rows: LongChange) -> None:
+    """Refuse what no score can be learned from."""
+    question = sample.question
+    if question.weights is not None:
+        raise QuestionError(
+            f"gains: weights is {question.weights}, but each unit counts once here; leave weights out."
+        )
+    if not question.covariates:
+        raise QuestionError(
+            "gains: the question has no covariates, so nothing says how treated units differ from others; name "
+            "what was known before treatment."
+        )
+    for name, column in zip(question.covariates, rows.x.T, strict=True):
+        if np.isnan(column).any():
+            raise QuestionError(
+                f"gains: covariate {name} is missing for {int(np.isnan(column).sum())} units; leave it out."
+            )
+    for count, word in ((rows.treated.sum(), "treated"), ((1 - rows.treated).sum(), "not treated")):
+        if count < LEAST_TREATED:
+            raise QuestionError(
+                f"gains: {count:.0f} units are {word} by the end of the window, and at least {LEAST_TREATED} are "
+                "needed to learn who gains; ask for the average effect with a design instead."
+            )
+
+
+def treated_by_group(groups: Grouping, treated: FloatArray) -> IntArray:
+    """Return the number of treated units in each group, shape (G,)."""
+    return np.array([int(treated[groups.member == g].sum()) for g in range(len(groups.labels))])
+
+
+def check_level(who: str, level: float, draws: int = 1) -> None:
+    """Refuse a level outside (0, 1), or no draw to make."""
+    if not 0 < level < 1:
+        raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
+    if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or draws < 1:
+        raise QuestionError(f"{who}: draws is {draws!r}; it must be a whole number, at least 1.")
+
+
+def spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
+    """Say how much estimates move with the folds: by draw, shape (K, R), with influence by row, shape (N, K)."""
+    if of_draw.shape[1] == 1:
+        return ()
+    error = np.sqrt(np.diag(covariance(scores.to_units(influence), scores.sample.cluster)))
+    share = of_draw.std(axis=1, ddof=1)[error > 0] / error[error > 0]
+    most, draws = float(share.max(initial=0.0)), of_draw.shape[1]
+    return (
+        f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
+        f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
+    )
+
+
+def seed_of(seed: int, draw: int, fold: int) -> int:
+    """Return the seed of what is drawn for one fold of one draw."""
+    return int(np.random.SeedSequence(seed, spawn_key=(draw, fold)).generate_state(1)[0]) % 2**31
+
+
+def _covariates(
+    sample: Sample, rows: LongChange, groups: tuple[str, ...]
+) -> tuple[FloatArray, tuple[str, ...]]:
+    """Return the question's covariates and the 0/1 columns of groups, shape (N, p), with their names."""
+    columns, names = [rows.x], list(sample.question.covariates)
+    for by in groups:
+        made = grouping(sample, by)
+        made = made._replace(member=made.member[rows.unit])
+        added, labels = indicators(made, treated_by_group(made, rows.treated) >= LEAST_IN_GROUP)
+        columns.append(added)
+        names += labels
+    return np.column_stack(columns), tuple(names)
+
+
+def _fitted(
+    x: FloatArray, change: FloatArray, treated: FloatArray, folds: Folds, learners: Learners, seed: int
+) -> Predicted:
+    is_treated = treated == 1
+    nuisances = {
+        "untreated": Nuisance(change, learners.mean, among=~is_treated),
+        "treated": Nuisance(change, learners.mean, among=is_treated),
+        "propensity": Nuisance(treated, learners.propensity, "probability"),
+    }
+    return Predicted(**cross_fit(x, np.zeros(len(x), dtype=np.int64), nuisances, folds, seed))
+
+
+def _limited(raw: Predicted) -> Predicted:
+    return raw._replace(propensity=clipped(raw.propensity, (NEAREST, 1 - NEAREST)))

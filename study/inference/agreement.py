@@ -1,0 +1,207 @@
+"""Whether estimates of different designs agree, by the joint distribution of their differences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from study import inference
+from study.core.errors import QuestionError
+from study.estimates.estimand import Estimand
+from study.estimates.estimate import Estimate
+from study.inference import Joint, Wald
+from study.inference.joined import joined_headlines
+from study.core.arrays import FloatArray
+
+# A difference is no difference where its standard error and itself are below this share of the estimates' own
+# standard errors: far above rounding and what Poisson iterations leave, far below any difference that matters.
+EQUAL = 1e-7
+LEVEL = 0.95
+
+
+class Kind(NamedTuple):
+    """What an average is of: the same for estimates that can be compared."""
+
+    estimand: str
+    scale: str
+    event_times: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        if not self.event_times:
+            return f"{self.estimand}, scale {self.scale}"
+        times = f"{self.event_times[0]} to {self.event_times[-1]}"
+        return f"{self.estimand} over event times {times}, scale {self.scale}"
+
+
+class SupT(NamedTuple):
+    """The largest absolute t of the tested differences, its 95% critical value, its p-value from ``draws`` draws."""
+
+    statistic: float
+    critical_value: float
+    p_value: float
+    draws: int
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Pairwise differences of estimates with their joint sampling distribution, and tests that all are zero.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        The estimates that are compared; none where fewer than two are alike.
+    equal : tuple of tuple of str
+        Groups of estimates that are algebraically equal on the sample.
+    pairs : tuple of (str, str), length P
+    difference, std_error : ndarray, shape (P,)
+        The first of a pair less the second; the standard error is under the estimates' conventions, NaN where the
+        difference has no sampling variance.
+    p_adjusted : ndarray, shape (P,)
+        Share of draws whose largest absolute t over all differences is at least as extreme as the pair's; NaN
+        where the pair is not tested.
+    sup_t : SupT, optional
+    wald : Wald, optional
+        None where no difference has a sampling variance.
+    notes : tuple of str
+        What is left out or equal, and why, in sentences.
+    """
+
+    labels: tuple[str, ...]
+    equal: tuple[tuple[str, ...], ...]
+    pairs: tuple[tuple[str, str], ...]
+    difference: FloatArray
+    std_error: FloatArray
+    p_adjusted: FloatArray
+    sup_t: SupT | None
+    wald: Wald | None
+    notes: tuple[str, ...]
+
+    @property
+    def tested(self) -> int:
+        """Number of differences that are tested."""
+        return int(np.isfinite(self.std_error).sum())
+
+
+def agreement_of(
+    fits: Mapping[str, Estimate], *, force: bool = False, draws: int = 9999, seed: int = 0
+) -> Agreement:
+    """Compare the averages of estimates by their joint influence, and test that they are all the same.
+
+    The sup-t test takes the largest |t| over pairwise differences, each put on the normal scale by its degrees of
+    freedom, against normal draws with the covariance of the differences; its p-value is
+    (1 + draws at least as extreme) / (1 + draws). The Wald test is of the rank that the covariance of the differences
+    has. ``benchmarks/agreement_size.py`` measures how often they reject where designs agree.
+
+    Parameters
+    ----------
+    fits : mapping of label to Estimate
+        Their samples may differ: each influence is multiplied by n_union / n_sample.
+    force : bool
+        Compare also estimates of unlike estimand, scale or window; otherwise those of the kind that most
+        of them have (of the first among equals) are compared.
+    draws, seed : int
+        Of the multiplier bootstrap.
+
+    Raises
+    ------
+    QuestionError
+        If the estimates cluster by different attributes.
+    """
+    if draws < 1:
+        raise QuestionError(f"compare: draws is {draws}; it must be at least 1.")
+    labels, notes = _alike(fits, force)
+    if len(labels) < 2:
+        sentence = (
+            "Fewer than two designs have estimates that can be compared, so there is no difference to test."
+        )
+        none = np.empty(0)
+        return Agreement((), (), (), none, none, none, None, None, (*notes, sentence))
+    both = joined_headlines({label: fits[label].headline for label in labels}, "compare")
+    pairs = list(combinations(range(len(labels)), 2))
+    first, second = np.array(pairs).T
+    difference = np.eye(len(labels))[:, first] - np.eye(len(labels))[:, second]
+    apart = both.combined([f"{labels[i]} - {labels[j]}" for i, j in pairs], difference)
+    error = apart.std_error
+    negligible = EQUAL * np.maximum(both.std_error[first], both.std_error[second])
+    varies = error > negligible
+    same = ~varies & (np.abs(apart.effect) <= negligible)
+    equal = _equal_groups(labels, [pair for pair, is_same in zip(pairs, same, strict=True) if is_same])
+    notes += [f"Algebraically equal on this sample, so not tested: {', '.join(group)}." for group in equal]
+    notes += [
+        f"{apart.names[k]} is {apart.effect[k]:.4g} without a sampling variance, so it is not tested."
+        for k in np.flatnonzero(~varies & ~same)
+    ]
+    sup_t, wald, p_adjusted = None, None, np.full(len(pairs), np.nan)
+    if varies.any():
+        sup_t, p_adjusted[varies] = _sup_t(apart.select(varies), draws, seed)
+        wald = apart.select(varies).test()
+    return Agreement(
+        labels=tuple(labels),
+        equal=equal,
+        pairs=tuple((labels[i], labels[j]) for i, j in pairs),
+        difference=np.where(same, 0.0, apart.effect),
+        std_error=np.where(varies, error, np.nan),
+        p_adjusted=p_adjusted,
+        sup_t=sup_t,
+        wald=wald,
+        notes=tuple(notes),
+    )
+
+
+def kind(fit: Estimate) -> Kind:
+    """Return what a design's average is of: its estimand, its scale, and the event times that it covers."""
+    question = fit.sample.question
+    if fit.estimand is Estimand.LONG_CHANGE:
+        return Kind(fit.headline.terms[0], question.scale, ())
+    if not fit.estimand.has_path:
+        return Kind(fit.estimand.value, question.scale, ())
+    covered = ~fit.reference & np.isfinite(fit.linear) & (fit.event_time >= 0)
+    if question.average == "event_average" and question.horizon is not None:
+        covered &= fit.event_time <= question.horizon
+    times = tuple(int(e) for e in np.unique(fit.event_time[covered]))
+    return Kind(question.average.replace("_", " "), question.scale, times)
+
+
+def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:
+    """Return the estimates that can be compared, and a sentence on each that is not or only as forced."""
+    varies = [label for label, fit in fits.items() if fit.headline.varies[0]]
+    notes = [f"{x} has no sampling variance, so it is not compared." for x in fits if x not in varies]
+    notes += [
+        f'{x} has the option variance="{fits[x].options["variance"]}", so the standard errors of its differences '
+        "are not those of sampling."
+        for x in varies
+        if fits[x].options.get("variance", "sampling") != "sampling"
+    ]
+    kinds = {label: kind(fits[label]) for label in varies}
+    if not kinds:
+        return [], notes
+    usual = Counter(kinds.values()).most_common(1)[0][0]
+    for other in dict.fromkeys(kinds.values()):
+        if other != usual:
+            labels = ", ".join(label for label in varies if kinds[label] == other)
+            done = "Compared all the same" if force else "Not compared"
+            notes.append(f"{done}: {labels}, of another kind ({other}) than the others ({usual}).")
+    return [label for label in varies if force or kinds[label] == usual], notes
+
+
+def _equal_groups(labels: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tuple[tuple[str, ...], ...]:
+    """Return groups of labels that are equal to the first of their group."""
+    first = list(range(len(labels)))
+    for i, j in pairs:
+        first[j] = min(first[j], first[i])
+    groups = [tuple(x for x, f in zip(labels, first, strict=True) if f == i) for i in range(len(labels))]
+    return tuple(group for group in groups if len(group) > 1)
+
+
+def _sup_t(differences: Joint, draws: int, seed: int) -> tuple[SupT, FloatArray]:
+    """Test by the largest |t| that all differences are zero; return also each one's adjusted p-value."""
+    statistics, largest = differences.largest_t(draws, seed)
+    p_values = inference.exceeded(largest, statistics)
+    test = SupT(float(statistics.max()), float(np.quantile(largest, LEVEL)), float(p_values.min()), draws)
+    return test, p_values

@@ -1,0 +1,283 @@
+"""The answers of several designs to one question, side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
+from study.core.arguments import checked
+from study.designs import all_designs, find_design
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.inference import Wald, adjusted_p_values
+from study.panel.panel import Panel
+from study.panel.question import Question
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Variant(NamedTuple):
+    """A design with its options and the label that it has in the comparison."""
+
+    name: str
+    options: Mapping[str, Any] = {}
+    label: str = ""
+
+
+class Adjusted(NamedTuple):
+    """P-values of a design's average, adjusted for all the outcomes that the design answers."""
+
+    romano_wolf: float
+    holm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The answers of several designs to one question, for one or more outcomes.
+
+    Attributes
+    ----------
+    question : Question
+    labels, outcomes : tuple of str
+        The rows and columns of the table.
+    estimates : dict of (outcome, label) to Estimate
+        The headline average of each design that answers.
+    refusals : dict of (outcome, label) to str
+        Why the others do not, in one line.
+    agreement : dict of outcome to Agreement
+    adjusted : dict of (outcome, label) to Adjusted
+        Empty for one outcome. A design's family is its averages that vary, one an outcome; designs are
+        alternative answers to one question, so they are not part of it.
+    draws : int
+        Of the multiplier bootstrap.
+    """
+
+    question: Question
+    labels: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    estimates: dict[tuple[str, str], Estimate]
+    refusals: dict[tuple[str, str], str]
+    agreement: dict[str, Agreement]
+    adjusted: dict[tuple[str, str], Adjusted]
+    draws: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was not compared or is equal, each sentence once, with the outcomes that it holds for."""
+        return self._once({outcome: self.agreement[outcome].notes for outcome in self.outcomes})
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The refusals, each once, with the designs and the outcomes that it holds for."""
+        said = {}
+        for outcome in self.outcomes:
+            by_reason: dict[str, list[str]] = {}
+            for label in self.labels:
+                if (outcome, label) in self.refusals:
+                    by_reason.setdefault(self.refusals[outcome, label], []).append(label)
+            said[outcome] = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
+        return self._once(said)
+
+    def _once(self, said: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        sentences = dict.fromkeys(sentence for outcome in self.outcomes for sentence in said[outcome])
+        holds = {s: [outcome for outcome in self.outcomes if s in said[outcome]] for s in sentences}
+        return tuple(
+            s if len(outcomes) == len(self.outcomes) else f"{', '.join(outcomes)}: {s}"
+            for s, outcomes in holds.items()
+        )
+
+    def tidy(self, level: float = LEVEL) -> pd.DataFrame:
+        """Return one row an outcome and design: the average with its uncertainty, or the refusal.
+
+        For more than one outcome with p-values adjusted for all of them, by Romano and Wolf and by Holm.
+        """
+        import pandas as pd
+
+        rows = []
+        for outcome in self.outcomes:
+            for label in self.labels:
+                row: dict[str, Any] = {"outcome": outcome, "design": label}
+                fit = self.estimates.get((outcome, label))
+                if fit is not None:
+                    row |= fit.tidy(level).iloc[0].to_dict()
+                    row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
+                if (outcome, label) in self.adjusted:
+                    adjusted = self.adjusted[outcome, label]
+                    row |= {"p_romano_wolf": adjusted.romano_wolf, "p_holm": adjusted.holm}
+                row["compared"] = label in self.agreement[outcome].labels
+                row["refusal"] = self.refusals.get((outcome, label), "")
+                rows.append(row)
+        numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+        if len(self.outcomes) > 1:
+            numbers += ["p_romano_wolf", "p_holm"]
+        sizes = ["convention", "n_units", "n_obs"]
+        columns = ["outcome", "design", "term", *numbers, *sizes, "compared", "refusal"]
+        return pd.DataFrame(rows, columns=columns).astype({"n_units": "Int64", "n_obs": "Int64"})
+
+    def differences(self) -> pd.DataFrame:
+        """Return one row an outcome and pair of compared designs: the first less the second."""
+        import pandas as pd
+
+        columns = [
+            "outcome",
+            "first",
+            "second",
+            "difference",
+            "std_error",
+            "statistic",
+            "p_adjusted",
+            "equal",
+        ]
+        rows = []
+        for outcome, found in self.agreement.items():
+            same = {pair for group in found.equal for pair in combinations(group, 2)}
+            for k, pair in enumerate(found.pairs):
+                numbers = (found.difference[k], found.std_error[k], found.difference[k] / found.std_error[k])
+                rows.append((outcome, *pair, *numbers, found.p_adjusted[k], pair in same))
+        return pd.DataFrame(rows, columns=columns)
+
+    def tests(self) -> pd.DataFrame:
+        """Return one row an outcome: the sup-t test that the designs agree, and the Wald test with its rank."""
+        import pandas as pd
+
+        rows = []
+        for outcome, found in self.agreement.items():
+            row: dict[str, Any] = {"outcome": outcome, "designs": len(found.labels)}
+            if found.sup_t is not None and found.wald is not None:
+                row |= {f"sup_t_{name}": value for name, value in found.sup_t._asdict().items()}
+                row |= {f"wald_{name}": value for name, value in found.wald._asdict().items()}
+            rows.append(row)
+        of_sup_t = [f"sup_t_{name}" for name in SupT._fields]
+        of_wald = [f"wald_{name}" for name in Wald._fields]
+        table = pd.DataFrame(rows, columns=["outcome", "designs", *of_sup_t, *of_wald])
+        return table.astype({"sup_t_draws": "Int64", "wald_rank": "Int64"})
+
+
+@checked
+def compare(
+    panel: Panel,
+    question: Question,
+    designs: Sequence[str | tuple[Any, ...]] | None = None,
+    outcomes: Sequence[str] | None = None,
+    *,
+    force: bool = False,
+    draws: int = 9999,
+    seed: int = 0,
+) -> Comparison:
+    """Answer a question with several designs and test whether their averages agree.
+
+    Parameters
+    ----------
+    panel : Panel
+    question : Question
+    designs : sequence, optional
+        Names, or tuples (name, options) or (name, options, label); by default every design that draws
+        nothing at random.
+    outcomes : sequence of str, optional
+        Outcomes of the panel; by default the question's. With more than one, each design's p-values are also
+        adjusted for all of them.
+    force : bool
+        Compare also estimates of unlike estimand, scale or window.
+    draws, seed : int
+        Of the multiplier bootstrap.
+
+    Returns
+    -------
+    Comparison
+        A design that refuses the question has its refusal in the table.
+
+    Raises
+    ------
+    QuestionError
+        If there is no such design, option or outcome, or two designs have one label.
+    """
+    variants = variants_of(designs, "compare")
+    asked = (question.outcome,) if outcomes is None else tuple(outcomes)
+    if isinstance(outcomes, str) or not asked or len(set(asked)) < len(asked):
+        raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
+    estimates: dict[tuple[str, str], Estimate] = {}
+    refusals: dict[tuple[str, str], str] = {}
+    agreements = {}
+    for outcome in asked:
+        sample = question.but(outcome=outcome).sample(panel)
+        fits: dict[str, Estimate] = {}
+        for variant in variants:
+            try:
+                fit = find_design(variant.name)(sample, **variant.options)
+                estimates[outcome, variant.label] = answered(fit.headline)
+                fits[variant.label] = fit
+            except QuestionError as refusal:
+                refusals[outcome, variant.label] = str(refusal).removeprefix(f"{variant.name}: ")
+        agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
+    labels = tuple(variant.label for variant in variants)
+    adjusted = _adjusted(labels, asked, estimates, draws, seed) if len(asked) > 1 else {}
+    return Comparison(question, labels, asked, estimates, refusals, agreements, adjusted, draws)
+
+
+def _adjusted(
+    labels: Sequence[str],
+    outcomes: Sequence[str],
+    estimates: Mapping[tuple[str, str], Estimate],
+    draws: int,
+    seed: int,
+) -> dict[tuple[str, str], Adjusted]:
+    """Return each design's p-values adjusted for the outcomes on which its averages vary."""
+    found: dict[tuple[str, str], Adjusted] = {}
+    for label in labels:
+        answered = {outcome: estimates.get((outcome, label)) for outcome in outcomes}
+        family = {outcome: fit for outcome, fit in answered.items() if fit is not None and fit.varies[0]}
+        if family:
+            stepped = adjusted_p_values(family, draws=draws, seed=seed)
+            by_holm = adjusted_p_values(family, method="holm")
+            found |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}
+    return found
+
+
+def answered(headline: Estimate) -> Estimate:
+    """Return an average that is a number, or refuse."""
+    if np.isfinite(headline.effect[0]):
+        return headline
+    raise QuestionError(
+        f"{headline.design}: its average cannot be formed, because a mean to divide by is not positive."
+    )
+
+
+def variants_of(designs: Sequence[str | tuple[Any, ...]] | None, who: str) -> list[Variant]:
+    """Return the designs asked for, each with a label of its own."""
+    if isinstance(designs, str):
+        raise QuestionError(f'{who}: designs is one text, "{designs}"; give a list of names.')
+    if designs is None:
+        designs = [name for name, design in all_designs().items() if not design.draws]
+    variants = []
+    for given in designs:
+        variant = _variant(given, who)
+        find_design(variant.name).check_options(dict(variant.options))
+        options = ", ".join(f"{name}={value}" for name, value in variant.options.items())
+        default = f"{variant.name} ({options})" if options else variant.name
+        variants.append(variant._replace(label=variant.label or default))
+    if not variants:
+        raise QuestionError(f"{who}: designs is empty; give a list of names.")
+    for label, count in Counter(variant.label for variant in variants).items():
+        if count > 1:
+            raise QuestionError(f'{who}: two designs have the label "{label}"; give each its own.')
+    return variants
+
+
+def _variant(given: Any, who: str) -> Variant:
+    """Return a design as it was given: a name, or a tuple of name, options and label."""
+    if isinstance(given, str):
+        return Variant(given)
+    if isinstance(given, tuple) and 0 < len(given) <= len(Variant._fields):
+        variant = Variant(*given)
+        if isinstance(variant.name, str) and isinstance(variant.options, Mapping):
+            return variant
+    raise QuestionError(
+        f"{who}: {given!r} is no design; give a name, or (name, options), or (name, options, label)."
+    )

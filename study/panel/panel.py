@@ -1,0 +1,314 @@
+"""Panels: units x periods as wide arrays, with the first period of every kind of event."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.core.arguments import check, checked, hints_of, shown
+from study.core.errors import DataError, unknown
+from study.panel.reading import read_table
+from study.panel.roles import Names, Roles
+from study.panel.rows import Rows
+from study.panel.rules import event_dates, refuse_first
+from study.panel.shipped import panel_entries, shipped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FloatArray = NDArray[np.float64]
+Ambiguous = Literal["drop", "earliest", "latest"]
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Outcomes, covariates and events of n units over T consecutive periods.
+
+    Attributes
+    ----------
+    name : str
+        What the panel is called in messages and outputs.
+    units : ndarray of str, shape (n,)
+        Sorted unit labels.
+    periods : ndarray of int, shape (T,)
+        Consecutive periods.
+    outcomes, covariates : dict of ndarray of float, shape (n, T)
+        NaN marks a cell that is not observed.
+    first_treated : dict of ndarray of float, shape (n,)
+        By event: the first treated period, NaN = never. It may lie outside the window.
+    treatment : dict of ndarray of float, shape (n, T)
+        By event: a 0/1 path, for events that were given as one. An event that never switches
+        off is in ``first_treated`` as well.
+    ambiguous : dict of dict of (float, float)
+        By event that was given as a path and never switches off, then by unit: the first and the last period in
+        which the unit may have been treated first, where the path does not say; infinite where that may be
+        before the first period, or after the last or never.
+    ambiguous_rule : {"drop", "earliest", "latest"}
+        What ``first_treated`` says of these units, see :meth:`from_long`; "drop" leaves them out of every sample.
+    attributes : dict of ndarray, shape (n,)
+        Fixed labels of units: country, tier, cluster.
+    provenance : dict
+        Where the data come from (sources, versions, checksums), as recorded with the panel.
+    populations : dict of str to str
+        Rules of populations by name (see ``study.panel.population``); they are no data and not in the checksum.
+    """
+
+    name: str
+    units: NDArray[Any]
+    periods: NDArray[np.int64]
+    outcomes: Mapping[str, FloatArray]
+    covariates: Mapping[str, FloatArray]
+    first_treated: Mapping[str, FloatArray]
+    treatment: Mapping[str, FloatArray]
+    attributes: Mapping[str, NDArray[Any]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    populations: Mapping[str, str] = field(default_factory=dict)
+    ambiguous: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    ambiguous_rule: Ambiguous = "drop"
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.units)
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Names of the events of which the panel knows the dates or the path."""
+        return tuple(dict.fromkeys([*self.first_treated, *self.treatment]))
+
+    @cached_property
+    def checksum(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of everything that an estimate can depend on."""
+        digest = hashlib.sha256()
+        digest.update("\0".join(map(str, self.units)).encode(errors="surrogatepass"))
+        digest.update(self.periods.astype("<i8").tobytes())
+        for block in (self.outcomes, self.covariates, self.first_treated, self.treatment):
+            for key in sorted(block):
+                digest.update(key.encode(errors="surrogatepass") + b"\0")
+                digest.update(
+                    (np.where(np.isnan(block[key]), np.nan, block[key]) + 0.0).astype("<f8").tobytes()
+                )
+        for key in sorted(self.attributes):
+            digest.update("\0".join([key, *map(str, self.attributes[key])]).encode(errors="surrogatepass"))
+        if self.ambiguous_rule == "drop":
+            for key in sorted(self.ambiguous):
+                digest.update(repr((key, sorted(self.ambiguous[key].items()))).encode(errors="surrogatepass"))
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def from_long(
+        cls,
+        data: pd.DataFrame | str | Path,
+        *,
+        unit: str,
+        time: str,
+        first_treated: Names = (),
+        treatment: Names = (),
+        outcomes: Names,
+        covariates: Names = (),
+        attributes: Names = (),
+        name: str | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        populations: Mapping[str, str] | None = None,
+        ambiguous: Ambiguous = "drop",
+    ) -> Panel:
+        """Build a panel from one row a unit and period.
+
+        Parameters
+        ----------
+        data : DataFrame or path
+            A long table, or the path of a CSV file of one (UTF-8, comma-separated, with a header).
+        unit, time : str
+            Columns that identify a row. Periods are whole numbers.
+        first_treated : str or sequence of str
+            Columns with the first treated period of the row's unit; empty, or 0 before the first
+            period, is never treated.
+        treatment : str or sequence of str
+            Columns that are 1 in treated cells and 0 elsewhere; empty is not known.
+        outcomes, covariates : str or sequence of str
+            Number columns; empty is not observed.
+        attributes : str or sequence of str
+            Label columns that do not change within a unit (country, tier, cluster).
+        name : str, optional
+            Name of the panel; by default the file's name, or "panel".
+        provenance : dict, optional
+            Where the data come from.
+        populations : dict of str to str, optional
+            Rules of populations by name, for :attr:`study.Question.population`.
+        ambiguous : {"drop", "earliest", "latest"}
+            What to do with a unit whose 0/1 treatment is not observed when it may have started, since the row is
+            missing or the cell is empty: it is 0 in 2013, not known in 2014 and 1 in 2015. "drop" leaves it out of
+            every sample about this event, counted in the sample's flow; "earliest" dates it by the first period in
+            which it may have been treated (2014), "latest" by the first in which it is observed treated (2015).
+            A unit that is treated when it is first observed after the first period may have been treated before the
+            panel: by "earliest" it is already treated. A unit that is never observed treated, but has an outcome in
+            a later period than its last 0, may be treated by then: by "latest" it is never treated. What is not
+            known before the last 0 or after the first 1 of a unit is harmless, and a treatment that switches off
+            has no date: its paths are taken as they are.
+
+        Returns
+        -------
+        Panel
+
+        Raises
+        ------
+        DataError
+            If a column is missing or not numeric, a unit-period stands twice, periods have a gap,
+            an event period is impossible, or a label changes within a unit; the message names the
+            first row concerned.
+        """
+        check("Panel.from_long", hints_of(Panel.from_long), locals())
+        roles = Roles.of(
+            unit,
+            time,
+            first_treated=first_treated,
+            treatment=treatment,
+            outcomes=outcomes,
+            covariates=covariates,
+            attributes=attributes,
+        )
+        if isinstance(data, str | Path):
+            label = name or Path(data).name
+            rows = Rows(*read_table(Path(data)), unit, time)
+        elif hasattr(data, "columns") and hasattr(data, "iloc"):
+            label, rows = name or "panel", Rows(data, None, unit, time)
+        else:
+            raise DataError(f"Panel.from_long: data is {shown(data)}; give a pandas DataFrame or a path.")
+        refuse_first(rows, roles, label)
+        return cls._of_rows(rows, roles, label, dict(provenance or {}), dict(populations or {}), ambiguous)
+
+    @classmethod
+    def _of_rows(
+        cls,
+        rows: Rows,
+        roles: Roles,
+        name: str,
+        provenance: Mapping[str, Any],
+        populations: Mapping[str, str],
+        rule: Ambiguous,
+    ) -> Panel:
+        """Build a panel from rows that break no rule."""
+        units, codes, each = rows.distinct(roles.unit)
+        periods, shape = rows.periods(), (len(units), len(rows.periods()))
+        listed = each > 1
+        order = np.argsort(codes) if listed else np.empty(0, dtype=np.int64)
+        columns = np.argsort(rows.when_first()) if listed else order
+        first = order * each if listed else rows.first_of(roles.unit)
+
+        def wide(column: str) -> FloatArray:
+            if listed:
+                values, _, on_end = rows.compact(column)
+                if on_end > 1:
+                    return np.broadcast_to(values[order][:, None], shape)
+                block = values.reshape(shape)[order]
+                return block if np.all(np.diff(columns) == 1) else block[:, columns]
+            block = np.full(len(units) * len(periods), np.nan)
+            block[rows.cells(roles.unit)] = rows.numbers(column)[0]
+            return block.reshape(shape)
+
+        def label(column: str) -> NDArray[Any]:
+            names, of_row = rows.labels(column)
+            return names[of_row[first]]
+
+        outcomes = {column: wide(column) for column in roles.outcomes}
+        paths = {column: wide(column) for column in roles.treatment}
+        dates = {column: event_dates(rows, column)[first] for column in roles.first_treated}
+        ambiguous = {}
+        for column, path in paths.items():
+            if column not in dates and never_switches_off(path):
+                dates[column] = first_ones(path, periods)
+                between = adoption_intervals(path, periods, outcomes.values())
+                which = np.flatnonzero(between[:, 0] < between[:, 1])
+                if len(which):
+                    pairs = zip(units[which].tolist(), between[which].tolist(), strict=True)
+                    ambiguous[column] = {unit: (earliest, latest) for unit, (earliest, latest) in pairs}
+                if rule == "earliest":
+                    dates[column][which] = np.maximum(between[which, 0], periods[0])
+        return cls(
+            name=name,
+            units=units,
+            periods=periods,
+            outcomes=outcomes,
+            covariates={column: wide(column) for column in roles.covariates},
+            first_treated=dates,
+            treatment=paths,
+            attributes={column: label(column) for column in roles.attributes},
+            provenance=provenance,
+            populations=populations,
+            ambiguous=ambiguous,
+            ambiguous_rule=rule,
+        )
+
+
+@checked
+def load_panel(name: str) -> Panel:
+    """Load a panel that ships with the package.
+
+    Parameters
+    ----------
+    name : str
+        Name of the panel, for example "cvpr"; ``data/panels.toml`` lists them.
+
+    Raises
+    ------
+    QuestionError
+        If there is no such panel.
+    """
+    catalogue = panel_entries()
+    if name not in catalogue:
+        raise unknown("panel", name, catalogue, "load_panel")
+    entry = dict(catalogue[name])
+    sources = tomllib.loads(shipped("data", "sources.toml").read_text(encoding="utf-8"))
+    return Panel.from_long(shipped("data", entry.pop("file")), name=name, provenance=sources, **entry)
+
+
+def never_switches_off(path: FloatArray) -> bool:
+    """Say whether no observed 0 follows an observed 1 within a unit."""
+    treated = np.maximum.accumulate(np.nan_to_num(path), axis=1)
+    return not bool(np.any((treated == 1) & (path == 0)))
+
+
+def first_ones(path: FloatArray, periods: NDArray[np.int64]) -> FloatArray:
+    """Return the first period with a 1 by unit, NaN where there is none."""
+    ones = path == 1
+    return np.where(ones.any(axis=1), periods[ones.argmax(axis=1)].astype(float), np.nan)
+
+
+def interval_text(earliest: float, latest: float) -> str:
+    """Return in words between which periods a unit may be treated first, as :attr:`Panel.ambiguous` has it."""
+    if np.isinf(earliest) and np.isinf(latest):
+        return "treatment is never observed"
+    if np.isinf(latest):
+        return f"in {earliest:.0f} or later, or never"
+    return f"in {latest:.0f} or before" if np.isinf(earliest) else f"between {earliest:.0f} and {latest:.0f}"
+
+
+def adoption_intervals(
+    path: FloatArray, periods: NDArray[np.int64], outcomes: Iterable[FloatArray]
+) -> FloatArray:
+    """Return the first and the last period in which each unit may be treated first, shape (n, 2).
+
+    They are equal where the path says it. Before the first period is minus infinity; after the last, or never, is
+    infinity. A unit that is not observed treated, and has no outcome, shape (n, T) each, after its last 0, is never
+    treated as far as it matters.
+    """
+    first = first_ones(path, periods)
+    both = np.column_stack([first, first])
+    both[np.isnan(first)] = np.inf
+    if not np.isnan(path).any():
+        return both
+    last_zero = np.where(path == 0, periods.astype(float), -np.inf).max(axis=1)
+    seen = np.any([~np.isnan(outcome) for outcome in outcomes], axis=0)
+    last_seen = np.where(seen, periods.astype(float), -np.inf).max(axis=1)
+    earliest = np.where(first == periods[0], periods[0], last_zero + 1)
+    open_ended = np.isnan(first) & (last_seen <= last_zero)
+    both[~open_ended, 0] = earliest[~open_ended]
+    return both

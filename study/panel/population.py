@@ -1,0 +1,185 @@
+"""Populations: the rule by which a question says which units it is about, fixed before any treatment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import fuzz
+
+from study.core.errors import QuestionError, unknown
+
+if TYPE_CHECKING:
+    from study.panel.panel import Panel
+
+EVERYONE = "all"
+
+BoolArray = NDArray[np.bool_]
+
+_TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
+_COMPARED = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
+# From this similarity on (of 100) a label that nobody has is taken for a slip of one that somebody has.
+_SLIP = 80
+
+
+@dataclass(frozen=True)
+class Term:
+    """One condition: an attribute or covariate, a sign, and what stands right of it."""
+
+    name: str
+    sign: str
+    value: str
+
+    def __str__(self) -> str:
+        """Return the term as its author may have written it."""
+        return f"{self.name}{self.sign}{self.value}"
+
+
+def population(rule: str, panel: Panel) -> BoolArray:
+    """Return which units of a panel are in a population.
+
+    A rule is "all", the name of one of the panel's populations, or terms joined by " and ", all of which
+    must hold::
+
+        attribute=label       attribute!=label       attribute=label|label|label
+        covariate>=number     covariate<=number      covariate>number     covariate<number
+
+    A term may also be the name of one of the panel's populations. A covariate must not change over time
+    within a unit, and an outcome cannot stand in a rule: who is in the population would depend on what
+    happened after treatment. A unit whose covariate is not observed is not in the population.
+
+    Parameters
+    ----------
+    rule : str
+    panel : Panel
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Raises
+    ------
+    QuestionError
+        If the rule cannot be read, names something that the panel does not have or that is not fixed before
+        treatment, or an attribute's labels are nobody's.
+    """
+    members = np.ones(panel.n_units, dtype=bool)
+    for term in _terms(rule, panel):
+        members &= _holds(term, panel)
+    return members
+
+
+def _terms(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
+    """Yield the terms of a rule, those of a named population in place of its name."""
+    for piece in _pieces(rule, panel.populations):
+        if piece == EVERYONE:
+            continue
+        if term := _term(piece):
+            yield term
+        elif name is not None:
+            raise QuestionError(
+                f'{_where(panel)}: population {name} is "{rule}", in which "{piece}" is no term; write it with '
+                "attributes and covariates only."
+            )
+        elif piece in panel.populations:
+            yield from _terms(panel.populations[piece], panel, piece)
+        else:
+            raise _no_rule(piece, panel)
+
+
+def terms_in(rule: str) -> list[Term]:
+    """Return the terms that a rule has of its own, before a panel is read."""
+    return [term for piece in _pieces(rule, ()) if (term := _term(piece))]
+
+
+def _term(piece: str) -> Term | None:
+    match = _TERM.fullmatch(piece)
+    return Term(match["name"], match["sign"], match["value"]) if match else None
+
+
+def _pieces(rule: str, named: Collection[str]) -> list[str]:
+    """Cut a rule at " and ", unless what follows is no term, but the rest of a label."""
+    pieces: list[str] = []
+    for part in rule.split(" and "):
+        if pieces and not (_TERM.fullmatch(part) or part.strip() in (EVERYONE, *named)):
+            pieces[-1] += f" and {part}"
+        else:
+            pieces.append(part)
+    return [piece.strip() for piece in pieces]
+
+
+def _no_rule(piece: str, panel: Panel) -> QuestionError:
+    error = unknown("population", piece, [EVERYONE, *panel.populations], _where(panel))
+    attributes = f", with {', '.join(sorted(panel.attributes))} for attribute" if panel.attributes else ""
+    return QuestionError(
+        f'{error} Or write a rule such as "attribute=label" or "covariate>=number"{attributes}.'
+    )
+
+
+def _holds(term: Term, panel: Panel) -> BoolArray:
+    if term.name in panel.attributes:
+        return _labelled(term, panel)
+    if term.name in panel.covariates:
+        return _compared(term, panel)
+    if term.name in panel.outcomes:
+        raise QuestionError(
+            f"{_where(panel)}: {term.name} is an outcome, and a population is fixed before treatment; "
+            "use an attribute, or a covariate that does not change over time."
+        )
+    if term.name in panel.events:
+        raise QuestionError(
+            f"{_where(panel)}: {term.name} is an event, and a population is fixed before treatment; "
+            "the question's event and comparison say who is treated and who is not."
+        )
+    raise unknown("attribute or covariate", term.name, [*panel.attributes, *panel.covariates], _where(panel))
+
+
+def _labelled(term: Term, panel: Panel) -> BoolArray:
+    labels = panel.attributes[term.name].astype(str)
+    if term.sign in _COMPARED:
+        raise QuestionError(
+            f'{_where(panel)}: {term.name} is an attribute, so "{term}" has no meaning; use = or !=.'
+        )
+    known = np.unique(labels)
+    named = [term.value] if term.value in known else [label.strip() for label in term.value.split("|")]
+    absent = [label for label in named if label not in known]
+    if len(absent) == len(named) and term.sign == "=":
+        raise unknown(term.name, absent[0], known, _where(panel))
+    for label in absent:
+        if any(fuzz.ratio(label.casefold(), other.casefold()) >= _SLIP for other in {*known} - {*named}):
+            raise unknown(term.name, label, known, _where(panel))
+    return np.isin(labels, named, invert=term.sign == "!=")
+
+
+def _compared(term: Term, panel: Panel) -> BoolArray:
+    if term.sign not in _COMPARED:
+        raise QuestionError(
+            f'{_where(panel)}: {term.name} is a covariate, so "{term}" has no meaning; use >=, <=, > or <.'
+        )
+    try:
+        bound = float(term.value)
+    except ValueError:
+        bound = np.nan
+    if np.isnan(bound):
+        raise QuestionError(f'{_where(panel)}: "{term}" has no number right of {term.sign}.')
+    block = panel.covariates[term.name]
+    seen = ~np.isnan(block)
+    lowest = np.where(seen, block, np.inf).min(axis=1)
+    highest = np.where(seen, block, -np.inf).max(axis=1)
+    changes = highest > lowest
+    if changes.any():
+        raise QuestionError(
+            f"{_where(panel)}: covariate {term.name} changes over time (first in "
+            f"{panel.units[changes.argmax()]}), and later values could be consequences of treatment; use one "
+            "that is fixed within each unit."
+        )
+    holds: BoolArray = seen.any(axis=1) & _COMPARED[term.sign](highest, bound)
+    return holds
+
+
+def _where(panel: Panel) -> str:
+    return f"Question about {panel.name}"

@@ -1,0 +1,316 @@
+"""The rules of a panel's columns, each a plain function from a table to the rows that break it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.core.errors import DataError
+from study.panel.roles import Roles, absent
+from study.panel.rows import Rows, spread
+
+FARTHEST_EVENT = 200
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must hold of a column.
+
+    Attributes
+    ----------
+    column : str
+    text : str
+        The rest of a sentence that begins with the column's name: "must be a number or empty".
+    broken : callable
+        From a table to the rows that break the rule, boolean of shape (rows,).
+    says : callable
+        From a table and a row that breaks the rule to a sentence about it.
+    needs : tuple of str
+        Other columns that it looks at.
+    required : bool
+        Whether a panel can be built only where it holds; else it is advice.
+    """
+
+    column: str
+    text: str
+    broken: Callable[[Rows], BoolArray]
+    says: Callable[[Rows, int], str]
+    needs: tuple[str, ...] = ()
+    required: bool = True
+
+
+def panel_rules(roles: Roles) -> Iterator[Rule]:
+    """Yield the rules that any panel keeps, in the order in which their breaches are reported."""
+    yield whole_period(roles.time)
+    for column in (roles.unit, *roles.attributes):
+        yield one_value(column)
+    yield not_empty(roles.unit)
+    yield once(roles.unit, roles.time)
+    yield consecutive(roles.time)
+    for column in roles.treatment:
+        yield number(column)
+        yield zero_or_one(column, roles)
+    for column in roles.first_treated:
+        yield number(column)
+        yield plausible(column, roles)
+        yield same_date(column, roles.unit)
+    for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
+        yield number(column)
+    for column in roles.attributes:
+        yield same_label(column, roles.unit)
+    for column in (roles.unit, *roles.attributes):
+        yield spelt_alike(column)
+
+
+def refuse_first(rows: Rows, roles: Roles, label: str) -> None:
+    """Raise a DataError for the first rule that a table breaks, naming its first row."""
+    headings = list(rows.table.columns)
+    if rows.table.columns.nlevels > 1:
+        raise DataError(
+            f"{label}: the columns have {rows.table.columns.nlevels} levels of names; give each column one text."
+        )
+    for column in roles.missing(headings):
+        if column in map(str, headings):
+            raise DataError(
+                f"{label}: the name of column {column} is no text; rename it, for example by data.rename(columns=str)."
+            )
+        if column in rows.table.index.names:
+            raise DataError(
+                f"{label}: {column} is in the index of the table; make it a column, by reset_index()."
+            )
+        raise absent(column, headings, label)
+    for column in roles.columns:
+        if headings.count(column) > 1:
+            raise DataError(
+                f"{label}: {headings.count(column)} columns are called {column}; name them apart."
+            )
+    if not len(rows):
+        raise DataError(f"{label}: the table has no rows.")
+    roles.check(label)
+    for rule in panel_rules(roles):
+        if rule.required and (broken := rule.broken(rows)).any():
+            raise DataError(f"{label}: {rule.says(rows, int(broken.argmax()))}")
+
+
+def number(column: str) -> Rule:
+    """Return the rule that cells are finite numbers or empty."""
+
+    def says(rows: Rows, row: int) -> str:
+        return f"{_holds(rows, column, row)}; it must be a number or empty."
+
+    def broken(rows: Rows) -> BoolArray:
+        _, bad, each = rows.compact(column)
+        return spread(bad, each)
+
+    return Rule(column, "must be a number or empty", broken, says)
+
+
+def one_value(column: str) -> Rule:
+    """Return the rule that a cell is one label, and no list or mapping."""
+
+    def says(rows: Rows, row: int) -> str:
+        return f"{_holds(rows, column, row)}; it must be one label."
+
+    return Rule(column, "must be one label a cell", lambda rows: rows.compound(column), says)
+
+
+def whole_period(column: str) -> Rule:
+    """Return the rule that every row has a whole number for its period."""
+
+    def says(rows: Rows, row: int) -> str:
+        date = bool(re.match(r"\d{4}(-\d|/\d|-?Q\d)", rows.cell(column, row)))
+        hint = ", such as the year of a date" if date else ""
+        return f"{_holds(rows, column, row)}; a period is a whole number{hint}."
+
+    def broken(rows: Rows) -> BoolArray:
+        first = np.isnan(rows.when_first())
+        return np.tile(first, len(rows) // max(len(first), 1))
+
+    return Rule(column, "must be a whole number", broken, says)
+
+
+def not_empty(column: str) -> Rule:
+    """Return the rule that no cell is empty."""
+
+    def broken(rows: Rows) -> BoolArray:
+        names, codes, each = rows.distinct(column)
+        return spread((names == "")[codes], each)
+
+    def says(rows: Rows, row: int) -> str:
+        return f"column {column} is empty on {rows.place(row)}; every row needs one."
+
+    return Rule(column, "must not be empty", broken, says)
+
+
+def once(unit: str, time: str) -> Rule:
+    """Return the rule that no unit-period stands twice; all rows of one that does break it."""
+
+    def broken(rows: Rows) -> BoolArray:
+        if rows.each() > 1 and unit == rows.unit:
+            return np.zeros(len(rows), dtype=bool)
+        cells = rows.cells(unit)
+        return (cells != -1) & _repeated(cells)
+
+    def says(rows: Rows, row: int) -> str:
+        cells = rows.cells(unit)
+        second = np.flatnonzero(cells == cells[row])[1]
+        pairs = len(np.unique(cells[broken(rows)]))
+        return (
+            f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
+            f"({rows.cell(unit, row)}, {rows.when()[row]:.0f}) on {rows.place(row)} and "
+            f"{rows.place(second)}; keep one row each."
+        )
+
+    return Rule(unit, "must not have a period twice", broken, says, needs=(time,))
+
+
+def consecutive(time: str) -> Rule:
+    """Return the rule that periods have no gap; the first row after one breaks it."""
+
+    def after_gaps(rows: Rows) -> NDArray[np.int64]:
+        periods = rows.periods()
+        return periods[1:][np.diff(periods) != 1]
+
+    def broken(rows: Rows) -> BoolArray:
+        found = np.zeros(len(rows), dtype=bool)
+        for period in after_gaps(rows):
+            found[np.flatnonzero(rows.when() == period)[0]] = True
+        return found
+
+    def says(rows: Rows, row: int) -> str:
+        later = after_gaps(rows)[0]
+        earlier = rows.periods()[rows.periods() < later][-1]
+        return f"periods jump from {earlier} to {later}; number them consecutively or add the missing ones."
+
+    return Rule(time, "must not jump over periods", broken, says)
+
+
+def zero_or_one(column: str, roles: Roles) -> Rule:
+    """Return the rule that a treatment path is 0, 1 or empty."""
+
+    def broken(rows: Rows) -> BoolArray:
+        values = rows.numbers(column)[0]
+        return ~np.isnan(values) & (values != 0) & (values != 1)
+
+    def says(rows: Rows, row: int) -> str:
+        value, where = rows.numbers(column)[0][row], _unit_period(rows, roles, row)
+        return f"column {column} is {value:g} for {where}; a treatment is 0 or 1."
+
+    return Rule(column, "must be 0, 1 or empty", broken, says)
+
+
+def event_dates(rows: Rows, column: str) -> NDArray[np.float64]:
+    """Return the first treated period of each row's unit, NaN for never.
+
+    A zero before the first period is what other packages write for never.
+    """
+    return spread(*_dates(rows, column))
+
+
+def _dates(rows: Rows, column: str) -> tuple[NDArray[np.float64], int]:
+    """Return event dates, each for as many rows on end as the second value says."""
+    (values, _, each), periods = rows.compact(column), rows.periods()
+    if len(periods) and periods[0] > 0:
+        values = np.where(values == 0, np.nan, values)
+    return values, each
+
+
+def plausible(column: str, roles: Roles) -> Rule:
+    """Return the rule that the date of an event is a whole period not far from the panel's."""
+
+    def broken(rows: Rows) -> BoolArray:
+        (dates, each), periods = _dates(rows, column), rows.periods()
+        if not len(periods):
+            return np.zeros(len(rows), dtype=bool)
+        far = (dates < periods[0] - FARTHEST_EVENT) | (dates > periods[-1] + FARTHEST_EVENT)
+        return spread(~np.isnan(dates) & ((dates != np.round(dates)) | far), each)
+
+    def says(rows: Rows, row: int) -> str:
+        periods, date = rows.periods(), event_dates(rows, column)[row]
+        return (
+            f"column {column} is {date:g} for {rows.cell(roles.unit, row)} on {rows.place(row)}, an "
+            f"impossible event period for a panel of {periods[0]}-{periods[-1]}; correct it, or leave it "
+            "empty if the unit is never treated."
+        )
+
+    text = f"must be a whole period, no more than {FARTHEST_EVENT} from the panel's, or empty for never"
+    return Rule(column, text, broken, says, needs=(roles.unit, roles.time))
+
+
+def same_date(column: str, unit: str) -> Rule:
+    """Return the rule that the date of an event is one for a unit."""
+    return _same(column, unit, "unit", lambda rows: np.nan_to_num(event_dates(rows, column), nan=np.inf))
+
+
+def same_label(column: str, unit: str) -> Rule:
+    """Return the rule that a label is one for a unit."""
+    return _same(column, unit, "unit", lambda rows: rows.labels(column)[1])
+
+
+def same_number(column: str, key: str, kind: Literal["unit", "period"]) -> Rule:
+    """Return the rule that a number is one for a unit, or one for a period; ``key`` is that column."""
+    return _same(column, key, kind, lambda rows: np.nan_to_num(rows.numbers(column)[0], nan=np.inf))
+
+
+def spelt_alike(column: str) -> Rule:
+    """Return the advice that labels differ in more than case or spaces; the first row of each is named."""
+
+    def groups(rows: Rows) -> dict[str, list[int]]:
+        names = rows.labels(column)[0]
+        found: dict[str, list[int]] = {}
+        for code, name in enumerate(names):
+            found.setdefault("".join(name.split()).casefold(), []).append(code)
+        return {plain: codes for plain, codes in found.items() if len(codes) > 1}
+
+    def broken(rows: Rows) -> BoolArray:
+        alike = [code for codes in groups(rows).values() for code in codes]
+        first = rows.first_rows(column) == np.arange(len(rows))
+        return first & np.isin(rows.labels(column)[1], alike)
+
+    def says(rows: Rows, row: int) -> str:
+        names, codes = rows.labels(column)
+        alike = next(group for group in groups(rows).values() if codes[row] in group)
+        listed = " and ".join(f'"{names[code]}"' for code in alike)
+        return f"column {column} has {listed}; write them alike if they are the same."
+
+    text = "should not have labels that differ only in case or spaces"
+    return Rule(column, text, broken, says, required=False)
+
+
+def _same(column: str, key: str, kind: str, values: Callable[[Rows], NDArray[Any]]) -> Rule:
+    def broken(rows: Rows) -> BoolArray:
+        if key == rows.unit and rows.fixed(column):
+            return np.zeros(len(rows), dtype=bool)
+        names, codes = rows.labels(key)
+        here = values(rows)
+        return (here != here[rows.first_rows(key)]) & (names != "")[codes]
+
+    def says(rows: Rows, row: int) -> str:
+        earlier = int(rows.first_rows(key)[row])
+        return (
+            f"column {column} changes within {rows.cell(key, row)} between "
+            f"{rows.place(earlier)} and {rows.place(row)}; it must be one value a {kind}."
+        )
+
+    return Rule(column, f"must be the same in all rows of a {kind}", broken, says, needs=(key,))
+
+
+def _holds(rows: Rows, column: str, row: int) -> str:
+    return f'column {column} holds "{rows.cell(column, row)}" on {rows.place(row)}'
+
+
+def _unit_period(rows: Rows, roles: Roles, row: int) -> str:
+    return f"({rows.cell(roles.unit, row)}, {rows.when()[row]:.0f})"
+
+
+def _repeated(cells: NDArray[np.int64]) -> BoolArray:
+    import pandas as pd
+
+    return pd.Series(cells).duplicated(keep=False).to_numpy()

@@ -1,0 +1,332 @@
+"""Effects by event time under several designs, with each design's test of the effects before the event."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from study.designs import find_design
+from study.paper.exhibits.exhibit import RUN, Drawn, Exhibited, Setting, Traced, draw, estimate_command, source_of
+from study.paper.exhibits.headline_numbers import effect_text, unit_of
+from study.paper.plan import Plan, Row, Task
+from study.estimates.pre_tests import NONE, PreTest, pre_test
+from study.figures import paths as figures
+from study.report.latex import macro_name
+from study.report.notes import LETTERS, REFUSED, p_cell, p_text
+from study.report.table import Block, Cell, Line, Number, Span, Table, error
+from study.paper.results import Result, Term, answer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EXHIBIT = "event_studies"
+LINE = 22
+
+# Besides the plan's designs that have effects by event time, those that the literature sets beside them. Their windows
+# are the designs' defaults: three periods before the event in a stack, which keeps the cohorts of the middle years.
+# Local projections with equal weights are callaway_santanna without covariates, and etwfe against the never-treated is
+# sun_abraham: they would be drawn twice.
+OTHERS = (
+    Row("imputation", "Imputation", {}, {}),
+    Row("sun_abraham", "Sun-Abraham", {}, {}),
+    Row("stacked", "Stacked", {}, {}),
+)
+ONE_PERIOD = "the last period before the event, for effects before and after it"
+# What effects are compared with, by design; a test holds it to what the designs say of themselves.
+BASES = {
+    "callaway_santanna": ONE_PERIOD,
+    "sun_abraham": ONE_PERIOD,
+    "stacked": ONE_PERIOD,
+    "lp_did": ONE_PERIOD,
+    "event_study": ONE_PERIOD,
+    "dml_stacked": ONE_PERIOD,
+    "dml_did": ONE_PERIOD,
+    "imputation": "all periods before the event for effects after it, the last of them for those before it",
+    "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
+}
+UNKNOWN_BASE = "as the design says"
+
+
+class Lead(NamedTuple):
+    """An effect before the event, or none, with the joint tests of all of them and of those that are drawn."""
+
+    largest: Term | None
+    every: PreTest
+    window: PreTest
+
+
+def event_studies(setting: Setting) -> Exhibited:
+    """Return the figure of paths by design and scale, and the table of their effects before the event."""
+    answers = {
+        (scale, row.label): _answer(setting, scale, row)
+        for scale in setting.plan.scales
+        for row in shown_rows(setting.plan)
+    }
+    drawn = {key: result for key, result in answers.items() if result.path}
+    if not drawn:
+        return Exhibited()
+    leads = {key: _lead(setting, result) for key, result in drawn.items()}
+    return Exhibited(
+        tables=(_table(setting, answers, leads),),
+        figures=(_drawn(setting, drawn),),
+        numbers=tuple(_numbers(setting, drawn, leads)),
+        sentences=_sentences(setting, answers, leads),
+    )
+
+
+def shown_rows(plan: Plan) -> list[Row]:
+    """Return the plan's designs that have effects by event time, and the others that it does not list."""
+    ours = [row for row in plan.rows if find_design(row.name).estimand.has_path]
+    return ours + [row for row in OTHERS if row.name not in {of.name for of in ours}]
+
+
+def task_of(plan: Plan, scale: str, row: Row) -> Task:
+    """Return the task of a design on a scale: the first event, the first outcome."""
+    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row)
+
+
+def _answer(setting: Setting, scale: str, row: Row) -> Result:
+    """Return the plan's answer where it has one, or find it."""
+    task = task_of(setting.plan, scale, row)
+    found = setting.results.get(task.key) if row in setting.plan.rows else None
+    return answer(replace(task, permutations=0), setting.panel) if found is None else found
+
+
+def _lead(setting: Setting, result: Result) -> Lead:
+    """Return the largest of a path's effects before the event that are drawn, and the tests of them."""
+    first = setting.plan.window[0]
+    before = [t for t in result.path if t.event_time < 0 and not math.isnan(t.std_error)]
+    near = [t for t in before if t.event_time >= first]
+    largest = max(near, key=lambda t: abs(t.estimate), default=None)
+    window = result.pre_test if len(near) == len(before) else _window_test(setting, result.task)
+    return Lead(largest, result.pre_test, window)
+
+
+def _window_test(setting: Setting, task: Task) -> PreTest:
+    """Test the effects before the event that are drawn; without an answer for a design that draws folds."""
+    design = find_design(task.row.name)
+    if design.draws:
+        return NONE
+    path = design(task.question.sample(setting.panel), **task.options).aggregate("event")
+    return pre_test(path, since=setting.plan.window[0], draws=task.band_draws, seed=task.seed)
+
+
+def _drawn(setting: Setting, answers: dict[tuple[str, str], Result]) -> Drawn:
+    plan = setting.plan
+    bases: dict[str, dict[str, None]] = {}
+    for (_, label), result in answers.items():
+        bases.setdefault(BASES.get(result.task.row.name, UNKNOWN_BASE), {})[label] = None
+    told = "; ".join(f"{base} ({', '.join(labels)})" for base, labels in bases.items())
+    outcome = next(iter(plan.outcomes.values()))
+    return draw(
+        EXHIBIT,
+        f"Effects of the {plan.events[0].title} by event time under several designs. Outcome: {plan.text.outcome}, "
+        f"{outcome.lower()}. Effects are against: {told}. Bars are simultaneous bands at {plan.level:.0%} over all "
+        "event times of a design, lines are pointwise intervals. Effects outside the window of the figure are in the "
+        "bands.",
+        figure(setting, answers),
+        f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} years since the event, "
+        "one for each design, in a block for each scale, with simultaneous bands.",
+    )
+
+
+def figure(setting: Setting, answers: dict[tuple[str, str], Result]) -> Figure:
+    """Draw the paths of all designs, a block of small multiples for each scale."""
+    plan = setting.plan
+    grids, apart = [], set()
+    for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
+        paths = {}
+        for (of, label), result in answers.items():
+            if of == scale:
+                name = textwrap.fill(label, LINE)
+                paths[name] = figures.shown(pd.DataFrame(result.path), plan.window)
+                if BASES.get(result.task.row.name, ONE_PERIOD) != ONE_PERIOD:
+                    apart.add(name)
+        if paths:
+            grids.append(
+                figures.Grid(
+                    f"{letter}. {title}", paths, figures.effect_label(scale), scale == "proportional"
+                )
+            )
+    return figures.event_study_grids(grids, window=plan.window, apart=apart)
+
+
+def _table(
+    setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
+) -> Table:
+    plan = setting.plan
+    blocks = []
+    for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
+        of_scale = {label: result for (of, label), result in answers.items() if of == scale}
+        lines = [Line(label, _cells(result, leads.get((scale, label)))) for label, result in of_scale.items()]
+        blocks.append(Block(f"Panel {letter}. {title}", lines))
+    refused = sorted({n for r in answers.values() if not r.path for n in r.notes})
+    other = [
+        label
+        for label in dict.fromkeys(label for _, label in leads)
+        if BASES.get(next(r.task.row.name for (_, of), r in answers.items() if of == label), ONE_PERIOD)
+        != ONE_PERIOD
+    ]
+    notes = [
+        f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; event: {plan.events[0].title}. "
+        f"Tests are of the hypothesis that all effects before the event are zero, over all event times and over those "
+        f"from {plan.window[0]} on. Largest t: by the largest absolute t, against normal draws; Wald: by a Wald "
+        "test. Both have the degrees of freedom that the clusters on both sides of the comparison leave.",
+        f"The largest effect before the event is that of the largest size from {plan.window[0]} on, with its "
+        f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",
+        "Proportional effects are shares of the mean without treatment at the same event time, and are tested in "
+        "levels.",
+        "Tests, bands and the average's standard error are clustered by "
+        f"{plan.question.get('cluster') or plan.text.unit}.",
+    ]
+    if other:
+        notes.append(
+            f"{', '.join(other)}: effects before and after the event are against different bases, so that their sizes "
+            "cannot be compared with each other (Roth 2024)."
+        )
+    if refused:
+        notes.append(f"{REFUSED} : refused. {' '.join(refused)}")
+    return Table(
+        name=EXHIBIT.replace("_", "-"),
+        caption=f"Effects before the {plan.events[0].title}, by design",
+        headings=[*["Largest t", "Wald"] * 2, "Size", "At", "Low", "High", "Average", "(s.e.)"],
+        spans=[
+            Span("p, all before", 2),
+            Span("p, window", 2),
+            Span("Largest before the event", 4),
+            Span("After it", 2),
+        ],
+        blocks=blocks,
+        notes=notes,
+        widths=[2.9],
+    )
+
+
+def _cells(result: Result, lead: Lead | None) -> list[Cell]:
+    if lead is None:
+        return [REFUSED, *[""] * 9]
+    largest, average = lead.largest, result.headline
+    tests: list[Cell] = []
+    for test in (lead.every, lead.window):
+        tests += [p_cell(test.p_largest), p_cell(test.p_value)] if test.rank else ["", ""]
+    nothing = Term("", math.nan, *[math.nan] * 5)
+    shown = largest or nothing
+    return [
+        *tests,
+        Number(shown.estimate),
+        Number(shown.event_time, 0),
+        Number(shown.band_low),
+        Number(shown.band_high),
+        Number(average.estimate if average else math.nan),
+        error(average.std_error if average else math.nan),
+    ]
+
+
+def _numbers(
+    setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
+) -> Iterator[Traced]:
+    for (scale, label), result in answers.items():
+        lead, unit = leads[scale, label], unit_of(scale)
+        largest = lead.largest or Term("", math.nan, *[math.nan] * 5)
+        alone = estimate_command(result.task, setting.panel, path=True)
+        when = (
+            "(none)"
+            if math.isnan(largest.event_time)
+            else f"{largest.event_time:.0f}".replace("-", "\N{MINUS SIGN}")
+        )
+        for part, value, quantity in (
+            (
+                "LeadsP",
+                p_text(lead.every.p_value),
+                "p-value of the Wald test of all effects before the event",
+            ),
+            ("LeadsRank", str(lead.every.rank), "rank of the Wald test of all effects before the event"),
+            (
+                "LeadsLargestP",
+                p_text(lead.every.p_largest),
+                "p-value of the largest absolute t of all effects before the event",
+            ),
+            (
+                "WindowP",
+                p_text(lead.window.p_value),
+                "p-value of the Wald test of the effects before the event that are drawn",
+            ),
+            (
+                "WindowLargestP",
+                p_text(lead.window.p_largest),
+                "p-value of the largest absolute t of the effects before the event that are drawn",
+            ),
+            (
+                "Lead",
+                effect_text(largest.estimate, scale),
+                f"largest effect before the event in the window, {unit}",
+            ),
+            ("LeadAt", when, "event time of the largest effect before the event in the window"),
+            (
+                "LeadLow",
+                effect_text(largest.band_low, scale),
+                f"lower end of that effect's simultaneous band, {unit}",
+            ),
+            (
+                "LeadHigh",
+                effect_text(largest.band_high, scale),
+                f"upper end of that effect's simultaneous band, {unit}",
+            ),
+        ):
+            command = alone if part in ("Lead", "LeadAt") else RUN
+            source = source_of(EXHIBIT, quantity, result.task, setting.panel, command)
+            yield Traced(macro_name("events", scale, label, part), value, source)
+    tested = {key: lead for key, lead in leads.items() if lead.every.rank}
+    first = next(iter(answers.values())).task
+    for part, number, quantity in (
+        ("Tested", len(tested), "designs and scales with a joint test of effects before the event"),
+        (
+            "Rejecting",
+            sum(lead.every.p_value < 1 - setting.plan.level for lead in tested.values()),
+            f"of them, those whose Wald test rejects at {1 - setting.plan.level:.0%}",
+        ),
+        (
+            "RejectingByLargest",
+            sum(lead.every.p_largest < 1 - setting.plan.level for lead in tested.values()),
+            f"of them, those whose largest absolute t rejects at {1 - setting.plan.level:.0%}",
+        ),
+    ):
+        source = replace(
+            source_of(EXHIBIT, quantity, first, setting.panel, RUN),
+            question=f"event={first.event.name}, outcome={first.outcome}, scales {' and '.join(setting.plan.scales)}",
+            design="; ".join(dict.fromkeys(label for _, label in tested)),
+            options="",
+        )
+        yield Traced(f"Events{part}", str(number), source)
+
+
+def _sentences(
+    setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
+) -> tuple[str, ...]:
+    size = 1 - setting.plan.level
+    told = []
+    for scale in setting.plan.scales:
+        tested = {label: lead for (of, label), lead in leads.items() if of == scale and lead.every.rank}
+        rejecting = [label for label, lead in tested.items() if lead.every.p_largest < size]
+        by_wald = sum(lead.every.p_value < size for lead in tested.values())
+        inside = [label for label, lead in tested.items() if lead.window.p_largest < size]
+        tests = sum(lead.window.rank > 0 for lead in tested.values())
+        told.append(
+            f"On the scale {scale} the joint test of all effects before the event by the largest t rejects at "
+            f"{size:.0%} in {len(rejecting)} of {len(tested)} designs{_named(rejecting)}, by Wald's test in {by_wald}, "
+            f"and that of the effects from {setting.plan.window[0]} on by the largest t in {len(inside)} of "
+            f"{tests}{_named(inside)}."
+        )
+    told.append(
+        "A test that does not reject does not show that trends were parallel: its power is in the verdicts."
+    )
+    return (*told, *sorted({n for r in answers.values() if not r.path for n in r.notes}))
+
+
+def _named(labels: list[str]) -> str:
+    return f" ({', '.join(labels)})" if labels else ""

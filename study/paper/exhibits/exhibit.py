@@ -1,0 +1,176 @@
+"""What an exhibit of the paper is made of: tables, figures, and numbers that say where they come from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+from study.designs import find_design
+from study.panel.panel import Panel
+from study.paper.plan import Plan, Task
+from study.panel.question import Question
+from study.figures.canvas import drawn
+from study.report.table import Table
+from study.paper.results import Results
+from study.panel.shipped import panel_entries
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+# Makes everything, and so any number that no shorter command shows.
+RUN = "study run"
+# Fields of a question that `study estimate` takes by their names.
+TAKEN = (
+    "outcome", "event", "scale", "population", "comparison", "base", "missing", "cluster", "anticipation", "lag",
+    "horizon", "min_cohort_size", "instrument",
+)  # fmt: skip
+
+
+class Drawn(NamedTuple):
+    """A figure as its files: its name and caption, its PDF and its PNG, and what it shows in words."""
+
+    name: str
+    caption: str
+    pdf: bytes
+    png: bytes
+    alternative: str
+
+
+def draw(name: str, caption: str, figure: Figure, alternative: str) -> Drawn:
+    """Return a figure as its files; the alternative says in a sentence what a reader sees in it."""
+    return Drawn(name, caption, drawn(figure, "pdf"), drawn(figure, "png"), alternative)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a number comes from.
+
+    Attributes
+    ----------
+    exhibit : str
+        The exhibit that makes it.
+    quantity : str
+        What it is, in words with its unit.
+    question, design, options : str
+        What is asked and how it is answered; empty where nothing is estimated.
+    data : str
+        The panel or table it is computed from.
+    checksum : str
+        Of that panel or table.
+    seed : str
+        Empty where nothing is drawn.
+    command : str
+        What to type to see it alone, or the run of the plan where nothing shorter shows it.
+    """
+
+    exhibit: str
+    quantity: str
+    data: str
+    checksum: str
+    command: str
+    question: str = ""
+    design: str = ""
+    options: str = ""
+    seed: str = ""
+
+
+def asked(question: Question) -> str:
+    """Return a question as text: each field that differs from its default."""
+    told = []
+    for field_ in fields(question):
+        value = getattr(question, field_.name)
+        if value != field_.default:
+            told.append(f"{field_.name}={'+'.join(value) if isinstance(value, tuple) else value}")
+    return ", ".join(told)
+
+
+def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: str) -> Source:
+    """Return the source of a number that answers a task of the plan, or is made from its answer."""
+    options = find_design(task.row.name).options | task.options
+    return Source(
+        exhibit=exhibit,
+        quantity=quantity,
+        data=panel.name,
+        checksum=panel.checksum,
+        command=command,
+        question=asked(task.question),
+        design=f"{task.row.label} ({task.row.name})",
+        options=", ".join(f"{name}={value}" for name, value in options.items() if name != "seed"),
+        seed=str(task.seed),
+    )
+
+
+def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
+    """Return the command that shows a task's answer alone, or its effects by event time.
+
+    A panel that does not ship has no name by which a command could find it: there it is the run of the plan.
+    """
+    if panel.name not in panel_entries():
+        return RUN
+    question = task.question
+    words = ["study", "estimate", "--panel", panel.name, "--design", task.row.name]
+    for field_ in fields(Question):
+        value = getattr(question, field_.name)
+        if field_.name in TAKEN and value != field_.default:
+            words += [f"--{field_.name.replace('_', '-')}", str(value)]
+    words += [word for covariate in question.covariates for word in ("--covariate", covariate)]
+    words += [word for name, value in task.options.items() for word in ("--option", f"{name}={value}")]
+    return shlex.join([*words, *["--by-event-time"] * path])
+
+
+def panel_title(panel: Panel) -> str:
+    """Return what a panel is called in a table: a shipped one in capitals, one's own by its file."""
+    return panel.name.upper() if panel.name in panel_entries() else panel.name.removesuffix(".csv")
+
+
+class Traced(NamedTuple):
+    """A number of the text: its macro's name (letters only), as it is printed, and its source."""
+
+    name: str
+    value: str
+    source: Source
+
+
+@dataclass(frozen=True)
+class Exhibited:
+    """What an exhibit gives to the paper and the report; sentences say what was found, the first one the verdict."""
+
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Drawn, ...] = ()
+    numbers: tuple[Traced, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What exhibits are made from: the plan, its panel, the answers of its tasks, and other panels by label.
+
+    Attributes
+    ----------
+    plan : Plan
+    panel : Panel
+    results : dict
+        Results by event label, scale, outcome and row label.
+    placebos : mapping of str to Panel
+        Panels on whose outcomes the events should have no effect.
+    venues : mapping of str to Panel
+        Other panels on whose outcomes the first event is asked about too.
+    """
+
+    plan: Plan
+    panel: Panel
+    results: Results
+    placebos: Mapping[str, Panel] = field(default_factory=dict)
+    venues: Mapping[str, Panel] = field(default_factory=dict)
+
+
+class Exhibit(NamedTuple):
+    """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it."""
+
+    name: str
+    title: str
+    section: str
+    make: Callable[[Setting], Exhibited]

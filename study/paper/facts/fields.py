@@ -1,0 +1,103 @@
+"""Which teams write a venue's papers, on compute-heavy and on other topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from study.data.audit import Share
+from study.paper.facts.fact import Difference
+from study.paper.facts.models import Years
+from study.panel.shipped import shipped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = ("data", "panels", "fields.csv")
+VENUES = {"cvpr": "CVPR", "nips": "NeurIPS", "icml": "ICML"}
+HEAVY, OTHER = "compute_heavy", "other"
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The share of one kind of team in a venue's compute-heavy and other papers of a period.
+
+    Attributes
+    ----------
+    venue : str
+        As it is printed.
+    period : Years
+    known : tuple of int
+        Years of the period that are known; others are in no count.
+    heavy, other : Share
+        Of the papers with an affiliation on each of the topics.
+    """
+
+    venue: str
+    period: Years
+    known: tuple[int, ...]
+    heavy: Share
+    other: Share
+
+    @property
+    def difference(self) -> Difference:
+        """The share in compute-heavy papers less that in the others."""
+        return Difference(self.heavy, self.other)
+
+    @property
+    def seen(self) -> str:
+        """The known years as they are printed."""
+        starts = [year for year in self.known if year - 1 not in self.known]
+        ends = [year for year in self.known if year + 1 not in self.known]
+        return ", ".join(str(Years(*pair)) for pair in zip(starts, ends, strict=True))
+
+    @property
+    def both(self) -> Share:
+        """The share in all papers."""
+        return Share(self.heavy.successes + self.other.successes, self.heavy.total + self.other.total)
+
+
+def load_fields() -> pd.DataFrame:
+    """Read the panel of venues and topics that ships, a row a venue, topic and year."""
+    import pandas as pd
+
+    return pd.read_csv(shipped(*FILE))
+
+
+def topics(fields: pd.DataFrame, venue: str, years: Years, team: str = "academic_only") -> Topics:
+    """Return the share of a kind of team in a venue's papers of a period, by topic.
+
+    Parameters
+    ----------
+    fields : DataFrame
+        venue, topic, year, papers (with an affiliation) and a column of counts for each kind of team.
+    venue : str
+        A key of :data:`VENUES`.
+    years : Years
+    team : str
+        Column of the team: academic_only (a university, institute or national centre and no company),
+        collaborative (both), industry_only.
+
+    Returns
+    -------
+    Topics
+        Papers of all known years are pooled.
+    """
+    used = fields[(fields["venue"] == venue) & fields["year"].between(*years) & fields["papers"].notna()]
+    summed = {
+        topic: used.loc[used["topic"] == topic, [team, "papers"]].sum().astype(int)
+        for topic in (HEAVY, OTHER)
+    }
+    heavy, other = (Share(int(each[team]), int(each["papers"])) for each in summed.values())
+    known = tuple(int(year) for year in sorted(used["year"].unique()))
+    return Topics(VENUES[venue], years, known, heavy, other)
+
+
+def by_period(
+    fields: pd.DataFrame, periods: Iterable[Years], team: str = "academic_only"
+) -> dict[str, list[Topics]]:
+    """Return :func:`topics` of every venue and period of which a year is known, by venue."""
+    asked = list(periods)
+    found = {venue: [topics(fields, venue, years, team) for years in asked] for venue in VENUES}
+    return {venue: [each for each in told if each.known] for venue, told in found.items()}

@@ -1,0 +1,348 @@
+"""The tables of the recomputed facts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from study.data.audit import Share
+from study.paper.facts.fact import Fact
+from study.paper.facts.fields import Topics, by_period
+from study.paper.facts.models import CLASSES, SECTORS, Definition, Years, by_class, definition, doubling_time, large_scale, left_out, of_vintage, releases, shares, spanned, vintages
+from study.paper.facts.published import NOT_RECOMPUTED, PUBLISHED, SEED_PAPER
+from study.paper.facts.recomputed import CRITERIA, EARLY, GROWTH, LATE, PERIODS, RELEASED, YEAR, Data, beside, month, recomputed
+from study.paper.facts.text import NOT_KNOWN, digits_of
+from study.report.table import Block, Cell, Line, Number, Span, Table, error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21", "1e23")
+OTHER_WINDOWS = (Years(2010, 2013), Years(2020, 2023), YEAR, Years(2010, 2023))
+BEFORE_RELEASED = Years(2010, 2019)
+READ = (
+    f"Seed paper: {SEED_PAPER}. Its full text was not at hand: published values are those of a public summary, its "
+    "rule about models is that of its supplementary material, and windows of years are our reading."
+)
+SOURCE_OF_MODELS = "Models: Epoch AI (CC BY 4.0), data/facts/models.csv."
+INTERVALS = (
+    "Intervals are at 95%: Wilson's of shares, Newcombe's of differences. They take models or papers as independent "
+    "draws, which describes how much a count of this size says and no sampling that took place."
+)
+SECTOR_RULE = (
+    "Academia only is an academic organisation and no company, industry only the reverse; models of which neither is "
+    "known are in no denominator."
+)
+
+
+def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...]:
+    """Return every table of the facts, in the order in which a reader wants them."""
+    return (
+        facts_table(data, vintage, chosen),
+        missing_table(),
+        vintage_table(data),
+        shares_table(data, chosen),
+        fields_table(data),
+        fields_years_table(data),
+        weights_table(data),
+    )
+
+
+def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
+    """Return the facts beside the published values."""
+    found = recomputed(data, vintage, chosen)
+    published = [fact for fact in found if fact.name in PUBLISHED]
+    others = [fact for fact in found if fact.name not in PUBLISHED]
+    used = large_scale(of_vintage(data.models, vintage), chosen)
+    lost = ", ".join(f"{left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
+    return Table(
+        name="facts",
+        caption="Facts of the seed paper, published and recomputed",
+        headings=["Published", "Here", "Low", "High", "Of", beside(chosen).label],
+        spans=[Span("", 2), Span("95% interval", 2), Span("", 2)],
+        blocks=[
+            Block("Published by the seed paper and recomputed", [_line(fact) for fact in published]),
+            Block("Recomputed; no published value is known to us", [_line(fact) for fact in others]),
+        ],
+        notes=[
+            f"Shares in percent, differences and growth in percentage points, doubling time in months. {READ}",
+            f"Models: Epoch's table of {month(vintage)}. Large-scale: of known training compute, "
+            f"{_lower(chosen.label)} ({CRITERIA[chosen.column]}); the last column has the counts of another reading. "
+            f"{SECTOR_RULE} These are {lost}. The doubling time is that of all sectors; its counts are models of "
+            "known compute and all models.",
+            f"Weights: the table of {month(vintages(data.models)[-1])}, notable models of which it is known how they "
+            "can be had.",
+            "Papers: those with an affiliation. By topic: share of academic-only teams in compute-heavy papers less "
+            "that in others. Growth: share of teams of academia with a company, last years less first; the way in "
+            "which affiliations are known changed between them (see the table by period). Counts of a difference are "
+            "those of its first share.",
+            f"{INTERVALS} {SOURCE_OF_MODELS} Papers: data/panels/fields.csv.",
+        ],
+        widths=[5.4, 0, 0, 0, 0, 0, 1.9],
+    )
+
+
+def missing_table() -> Table:
+    """Return what the seed paper found that public data do not allow to be recomputed, and why."""
+    lines = [Line(each.claim, [each.published, each.reason]) for each in NOT_RECOMPUTED]
+    return Table(
+        name="facts_missing",
+        caption="Findings of the seed paper that public data do not allow to be recomputed",
+        headings=["Published", "Why not"],
+        blocks=[Block("", lines)],
+        notes=[READ],
+        widths=[4.6, 2.2, 8.2],
+    )
+
+
+def vintage_table(data: Data) -> Table:
+    """Return how the published figures move with the definition of large-scale models and with the vintage."""
+    blocks = []
+    for letter, vintage in zip("ABCDEFGHIJ", vintages(data.models), strict=False):
+        models, lines = of_vintage(data.models, vintage), []
+        for text in THRESHOLDS:
+            lines += _moved(models, definition(text), (EARLY, LATE, YEAR, GROWTH), definition(text).label)
+        label = "Seed paper's, other years"
+        lines += _moved(models, definition("seed"), OTHER_WINDOWS, label)
+        blocks.append(Block(f"Panel {letter}. Table of {month(vintage)}", lines))
+    published: list[Cell] = [
+        Number(100 * PUBLISHED["academic_only_early"].value, 0),
+        "",
+        Number(100 * PUBLISHED["academic_only_late"].value, 0),
+        "",
+        Number(100 * PUBLISHED["industry_only"].value, 0),
+        "",
+        Number(PUBLISHED["doubling_time"].value, 0),
+    ]
+    return Table(
+        name="facts_vintage",
+        caption="How the facts move with the definition of large-scale models and the vintage",
+        headings=["%", "Of", "%", "Of", "%", "Of", "Months"],
+        spans=[
+            Span(f"Academia, {EARLY}", 2),
+            Span(f"Academia, {LATE}", 2),
+            Span(f"Industry, {YEAR}", 2),
+            Span("Doubling", 1),
+        ],
+        blocks=[Block("", [Line("Published", published)]), *blocks],
+        notes=[
+            "Models by academia only, and by industry only. Below each share its 95% Wilson interval, below each "
+            f"doubling time its standard error (HC1). {SECTOR_RULE} Doubling times are of {GROWTH} and of all sectors; "
+            "none is given where a fixed threshold leaves out the models below it. Other years: "
+            f"{', '.join(str(years) for years in OTHER_WINDOWS[:3])}; doubling time {OTHER_WINDOWS[3]}.",
+            "All models are of known training compute. The seed paper's criteria are its supplementary material's: "
+            "highly cited (by the table's own label), an improvement of the state of the art, or of historical "
+            "significance. Top percentages (by training compute) and FLOP apply to models that meet them. The table of "
+            f"{month(vintages(data.models)[-1])} has notable models only, so that its second and third lines agree.",
+            SOURCE_OF_MODELS,
+        ],
+    )
+
+
+def _moved(models: pd.DataFrame, chosen: Definition, windows: Sequence[Years], label: str) -> list[Line]:
+    early, late, year, growth = windows
+    used = large_scale(models, chosen)
+    found = [
+        shares(used, early)["academia"],
+        shares(used, late)["academia"],
+        shares(used, year)["industry"],
+    ]
+    months, spread = math.nan, math.nan
+    if not chosen.selects_on_compute:
+        doubling = doubling_time(used, growth)
+        months, spread = doubling.months, doubling.std_error
+    values: list[Cell] = [cell for share in found for cell in (_percent(share), _counts(share))]
+    ends: list[Cell] = [cell for share in found for cell in (_ends(share), "")]
+    return [
+        Line(label, [*values, NOT_KNOWN if math.isnan(months) else Number(months, 2)]),
+        Line("", [*ends, error(spread, 2)]),
+    ]
+
+
+def fields_table(data: Data) -> Table:
+    """Return the academic-only share in compute-heavy and other papers by venue and period."""
+    return _topics_table(
+        data,
+        PERIODS,
+        name="facts_fields",
+        caption="Academic-only teams in compute-heavy and other papers, by period",
+    )
+
+
+def fields_years_table(data: Data) -> Table:
+    """Return the academic-only share in compute-heavy and other papers by venue and year."""
+    years = [Years(year, year) for year in range(PERIODS[0].first, PERIODS[-1].last + 1)]
+    return _topics_table(
+        data,
+        years,
+        name="facts_fields_years",
+        caption="Academic-only teams in compute-heavy and other papers, by year",
+    )
+
+
+def _topics_table(data: Data, periods: Sequence[Years], name: str, caption: str) -> Table:
+    found = by_period(data.fields, periods)
+    joint = by_period(data.fields, periods, "collaborative")
+    blocks = [
+        Block(told[0].venue, [_topics_line(own, both) for own, both in zip(told, joint[venue], strict=True)])
+        for venue, told in found.items()
+    ]
+    return Table(
+        name=name,
+        caption=caption,
+        headings=["%", "Of", "%", "Of", "Points", "Low", "High", "%", "Of"],
+        spans=[
+            Span("Compute-heavy", 2),
+            Span("Other topics", 2),
+            Span("Difference, 95% interval", 3),
+            Span("With industry, all", 2),
+        ],
+        blocks=blocks,
+        notes=[
+            "Of papers with an affiliation. Academic only: a university, institute or national centre and no company; "
+            "with industry: both. Compute-heavy is told by the words of the title (data/topics.toml). Years that are "
+            "not known are left out: CVPR and ICML before 2013, ICML 2020-2022, NeurIPS 2019-2020 and from 2022.",
+            "How affiliations are known changes in 2020 at CVPR (entered by authors, which shows more companies) and "
+            "for NeurIPS 2021 and ICML 2023-2024 (from authors' profiles): compare topics of one period rather than "
+            "periods. Words of titles come and go with fashion, so that topics are not the same kinds of papers over "
+            "time.",
+            f"{INTERVALS} Data: data/panels/fields.csv.",
+        ],
+    )
+
+
+def _topics_line(own: Topics, joint: Topics) -> Line:
+    difference = own.difference
+    low, high = difference.interval
+    return Line(
+        own.seen,
+        [
+            _percent(own.heavy),
+            _counts(own.heavy),
+            _percent(own.other),
+            _counts(own.other),
+            NOT_KNOWN if math.isnan(difference.value) else Number(100 * difference.value, 1),
+            Number(100 * low, 1),
+            Number(100 * high, 1),
+            _percent(joint.both),
+            _counts(joint.both),
+        ],
+    )
+
+
+def weights_table(data: Data) -> Table:
+    """Return how often each sector releases weights, by vintage and years."""
+    newest = vintages(data.models)[-1]
+    asked = [(newest, BEFORE_RELEASED), (newest, RELEASED)]
+    asked += [(vintage, Years(2010, int(vintage[:4]))) for vintage in vintages(data.models)[:-1]]
+    blocks = []
+    for vintage, years in asked:
+        found = releases(of_vintage(data.models, vintage), years)
+        lines = [
+            Line(
+                SECTORS[sector],
+                [
+                    Number(each.models, 0),
+                    Number(each.open.total, 0),
+                    Number(each.open.successes, 0),
+                    _percent(each.open),
+                    _ends(each.open, 1),
+                    Number(each.unrestricted, 0),
+                    Number(each.hosted, 0),
+                    Number(each.unreleased, 0),
+                ],
+            )
+            for sector, each in found.items()
+        ]
+        blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
+    return Table(
+        name="facts_weights",
+        caption="Release of model weights, by sector",
+        headings=["Models", "Known", "Open", "%", "95% interval", "Any use", "Hosted", "None"],
+        spans=[Span("", 2), Span("Open weights", 4), Span("Not open", 2)],
+        blocks=blocks,
+        notes=[
+            "Notable models, of known training compute or not. Known: the table says how the model can be had; percent "
+            "are of these. Open: weights can be downloaded, for any use or under restrictions. Hosted: used over the "
+            "network alone. No published value is known to us.",
+            "The table of the earlier vintage says of few models how they can be had, and mostly of those that are "
+            "open: its percentages are no rates of release, and stand here to show that.",
+            f"{SECTOR_RULE} {INTERVALS} {SOURCE_OF_MODELS}",
+        ],
+    )
+
+
+def shares_table(data: Data, chosen: Definition) -> Table:
+    """Return the counts of each sector by year and by compute class, in every vintage."""
+    used = {
+        vintage: large_scale(of_vintage(data.models, vintage), chosen) for vintage in vintages(data.models)
+    }
+    years = [Years(year, year) for year in spanned(data.models, EARLY.first)]
+    by_year = [
+        Line(
+            str(each),
+            [
+                cell
+                for vintage, models in used.items()
+                for cell in (
+                    _sectors(shares(models, each)) if each.first <= int(vintage[:4]) else [NOT_KNOWN] * 5
+                )
+            ],
+        )
+        for each in years
+    ]
+    blocks = [Block("By year", by_year)]
+    for window in (EARLY, LATE):
+        found = [by_class(models, window) for models in used.values()]
+        lines = [Line(name, [cell for each in found for cell in _sectors(each[name])]) for name in CLASSES]
+        blocks.append(Block(f"By training compute among the models of the same year, {window}", lines))
+    return Table(
+        name="facts_shares",
+        caption="Who made large-scale models, by year and by compute class",
+        headings=["Acad.", "Both", "Ind.", "All", "Acad., %"] * len(used),
+        spans=[Span(f"Table of {month(vintage)}", 5) for vintage in used],
+        blocks=blocks,
+        notes=[
+            f"Numbers of models of known training compute, {_lower(chosen.label)}: academia only, both academia and "
+            "industry, industry only, and all of these, the denominator of the percentage of academia only. "
+            f"{SECTOR_RULE} The last year of a table is not complete.",
+            "Models are ranked by training compute within their calendar year; thirds of years with few models are of "
+            "unlike size.",
+            SOURCE_OF_MODELS,
+        ],
+    )
+
+
+def _sectors(found: dict[str, Share]) -> list[Cell]:
+    academia = found["academia"]
+    return [
+        *(Number(share.successes, 0) for share in found.values()),
+        Number(academia.total, 0),
+        _percent(academia),
+    ]
+
+
+def _line(fact: Fact) -> Line:
+    digits = digits_of(fact)
+    numbers = [Number(fact.scale * value, digits) for value in (fact.value, fact.low, fact.high)]
+    published = Number(fact.scale * fact.published, 0)
+    return Line(fact.claim, [published, *numbers, f"{fact.count}/{fact.denominator}", fact.beside])
+
+
+def _percent(share: Share) -> Cell:
+    return Number(100 * share.value, 1) if share.total else NOT_KNOWN
+
+
+def _counts(share: Share) -> str:
+    return f"{share.successes}/{share.total}"
+
+
+def _ends(share: Share, digits: int = 0) -> str:
+    low, high = share.interval
+    return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]" if share.total else ""
+
+
+def _lower(label: str) -> str:
+    return label[0].lower() + label[1:]

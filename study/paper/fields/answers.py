@@ -1,0 +1,154 @@
+"""The answer of each line for each outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.paper.fields.cells import Cells, cells_of
+from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
+from study.paper.fields.dealing import ways
+from study.paper.fields.exact import Interval, detectable, linear_set, p_value, rejected, searched_set
+from study.paper.fields.plan import FieldsPlan, Line
+from study.core.arrays import FloatArray
+from study.panel.panel import Panel
+from study.core.threads import one_thread
+
+POINTS = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One line's estimate for one outcome, in percentage points.
+
+    Attributes
+    ----------
+    line : Line
+    outcome : str
+    cells : Cells
+    estimates : ndarray, shape (m,)
+        Under every way of dealing, the actual one first.
+    p_value : float
+    interval : Interval
+        All effects that the test does not reject.
+    detectable : float
+        Minimum detectable effect; NaN where there is none.
+    contrast : ndarray, shape (n, T)
+        The weight of each cell in the estimate.
+    """
+
+    line: Line
+    outcome: str
+    cells: Cells
+    estimates: FloatArray
+    p_value: float
+    interval: Interval
+    detectable: float
+    contrast: FloatArray
+
+    @property
+    def estimate(self) -> float:
+        """Under the actual naming."""
+        return float(self.estimates[0])
+
+    def rejects(self, plan: FieldsPlan) -> bool:
+        """Whether no change is rejected at the plan's level."""
+        return bool(rejected(self.p_value, 1 - plan.level))
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p-value that is possible: swapped venues have a mirror image of every way, others have none."""
+        return (2 if self.line.dealt == "within_venue" else 1) / len(self.estimates)
+
+    @property
+    def weight(self) -> FloatArray:
+        """How much of a constant effect each field carries into the estimate, shape (n,); they add up to one."""
+        carried: FloatArray = (self.contrast * self.cells.treatment(self.cells.concerned)).sum(axis=1)
+        return carried
+
+
+def outcomes_of(panel: Panel, cells: Cells, outcome: str) -> FloatArray:
+    """Return an outcome of the line's fields in percentage points, shape (n, T); zero in cells that are not used."""
+    rows = np.searchsorted(panel.units, cells.fields)
+    columns = np.searchsorted(panel.periods, cells.years)
+    share = panel.outcomes[outcome][np.ix_(rows, columns)]
+    return np.where(cells.used, POINTS * share, 0.0)
+
+
+def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
+    """Answer one line for one outcome."""
+    with one_thread():
+        cells = cells_of(panel, line, plan)
+        y, dealt = outcomes_of(panel, cells, outcome), ways(cells, line.dealt)
+        if line.method == "regression":
+            return _by_regression(cells, y, dealt, line, outcome, plan)
+        return _synthetic(cells, y, dealt, line, outcome, plan)
+
+
+def answers(panels: Mapping[str, Panel], plan: FieldsPlan) -> dict[tuple[str, str], Answer]:
+    """Answer all lines for all outcomes, by label and outcome; panels by name."""
+    return {
+        (line.label, outcome): answer(panels[line.panel], line, outcome, plan)
+        for line in plan.lines
+        for outcome in plan.outcomes
+    }
+
+
+def _sums(contrasts: FloatArray, y: FloatArray) -> FloatArray:
+    """Return each contrast of outcomes, shape (m,), or of several, shape (m, b) for y of shape (b, n, T)."""
+    flat = contrasts.reshape(len(contrasts), -1)
+    return flat @ y.reshape(-1) if y.ndim == 2 else flat @ y.reshape(len(y), -1).T
+
+
+def _by_regression(
+    cells: Cells, y: FloatArray, dealt: FloatArray, line: Line, outcome: str, plan: FieldsPlan
+) -> Answer:
+    contrasts = regression_contrasts(cells, dealt)
+    response = _sums(contrasts, cells.treatment(dealt))
+    estimates = _sums(contrasts, y)
+    return Answer(
+        line=line,
+        outcome=outcome,
+        cells=cells,
+        estimates=estimates,
+        p_value=float(p_value(estimates)),
+        interval=linear_set(estimates, response[:, 0], plan.level),
+        detectable=detectable(estimates - estimates[0] * response[:, 0], response),
+        contrast=contrasts[0],
+    )
+
+
+def _synthetic(
+    cells: Cells, y: FloatArray, dealt: FloatArray, line: Line, outcome: str, plan: FieldsPlan
+) -> Answer:
+    """Answer with weights found anew for outcomes freed of each effect tried.
+
+    The minimum detectable effect holds the weights at those for outcomes freed of the estimate.
+    """
+    actual = cells.treatment(dealt[0])
+
+    def contrasts(tau: float) -> FloatArray:
+        return synthetic_contrasts(cells, y - tau * actual, dealt, line.method)
+
+    def statistics(tau: float) -> FloatArray:
+        return _sums(contrasts(tau), y - tau * actual)
+
+    found = contrasts(0.0)
+    estimates = _sums(found, y)
+    estimate = float(estimates[0])
+    if line.method == "synthetic_control":  # its weights rest on the base years, in which there is no effect
+        freed, interval = found, linear_set(estimates, _sums(found, actual), plan.level)
+    else:
+        freed, interval = contrasts(estimate), searched_set(statistics, estimate, plan.level)
+    return Answer(
+        line=line,
+        outcome=outcome,
+        cells=cells,
+        estimates=estimates,
+        p_value=float(p_value(estimates)),
+        interval=interval,
+        detectable=detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(dealt))),
+        contrast=found[0],
+    )

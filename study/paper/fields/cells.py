@@ -1,0 +1,124 @@
+"""The fields and years that a line compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.core.errors import QuestionError
+from study.paper.fields.plan import FieldsPlan, Line
+from study.core.arrays import FloatArray
+from study.panel.panel import Panel
+
+EVENT = "gpu_shock"
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """n fields over T years.
+
+    Attributes
+    ----------
+    fields, venues, kinds : ndarray of str, shape (n,)
+        Names; venues; topics or areas.
+    years : ndarray of int, shape (T,)
+    papers : ndarray, shape (n, T)
+        Zero where the year is not used.
+    after : ndarray of bool, shape (n, T)
+        Years after the base.
+    concerned : ndarray, shape (n,)
+        1 for fields that the event concerns, else 0; or the dose.
+    """
+
+    fields: NDArray[Any]
+    venues: NDArray[Any]
+    kinds: NDArray[Any]
+    years: NDArray[np.int64]
+    papers: FloatArray
+    after: BoolArray
+    concerned: FloatArray
+
+    @property
+    def used(self) -> BoolArray:
+        """Which cells have papers, shape (n, T)."""
+        return self.papers > 0
+
+    def treatment(self, concerned: FloatArray) -> FloatArray:
+        """Return a field's number in years after the base, else 0, shape (..., n, T); takes shape (..., n)."""
+        return concerned[..., None] * self.after
+
+
+def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
+    """Return what a line compares, by the rules of the plan.
+
+    Raises
+    ------
+    QuestionError
+        If no concerned and other field, or no two doses, are left.
+    """
+    kind = panel.attributes["topic" if "topic" in panel.attributes else "area"].astype(str)
+    venue = panel.attributes["venue"].astype(str)
+    shock = panel.first_treated[EVENT]
+    seen = (panel.outcomes["papers"] > 0) & (panel.covariates["coverage"] >= plan.coverage)
+    if line.years:
+        seen &= np.isin(panel.periods, line.years)
+    papers = np.where(seen, panel.outcomes["papers"], 0.0)
+    after = panel.periods >= _first_after(line, venue, shock)[:, None]
+    concerned = (~np.isnan(shock)).astype(float)
+    least = plan.papers if line.papers is None else line.papers
+    if line.in_block:
+        keep = papers[:, np.isin(panel.periods, line.years)].min(axis=1) >= least
+    else:
+        keep = np.minimum((papers * after).sum(axis=1), (papers * ~after).sum(axis=1)) >= least
+    if line.dealt == "doses":
+        concerned = doses(panel, after, line.dose_years)
+        keep &= ~np.isnan(concerned)
+    if not line.in_block:
+        keep &= _compared(venue, concerned, keep, doses_only=line.dealt == "doses")
+    if not keep.any() or len(np.unique(concerned[keep])) < 2:
+        raise QuestionError(
+            f"[fields], {line.label}: no concerned and other field with {least} papers or more is left in "
+            f"{panel.name}; ask for fewer papers or other years."
+        )
+    years = papers[keep].any(axis=0)
+    return Cells(
+        panel.units[keep],
+        venue[keep],
+        kind[keep],
+        panel.periods[years],
+        papers[keep][:, years],
+        after[keep][:, years],
+        concerned[keep],
+    )
+
+
+def _first_after(line: Line, venue: NDArray[Any], shock: FloatArray) -> FloatArray:
+    """Return the first year after the base of each field: the plan's, or that of the event at its venue."""
+    if line.last_before is not None:
+        return np.full(len(venue), line.last_before + 1.0)
+    of_venue = {v: np.nanmin(shock[venue == v], initial=np.inf) for v in np.unique(venue)}
+    return np.array([of_venue[v] for v in venue])
+
+
+def _compared(venue: NDArray[Any], concerned: FloatArray, keep: BoolArray, *, doses_only: bool) -> BoolArray:
+    """Return which fields are of a venue that has two kept fields with different numbers."""
+    good = [v for v in np.unique(venue) if len(np.unique(concerned[keep & (venue == v)])) > 1]
+    return np.isin(venue, good)
+
+
+def doses(panel: Panel, after: BoolArray, least: int) -> FloatArray:
+    """Return the mean growth of compute after the base of each field with a domain of its own, shape (n,).
+
+    Orders of magnitude a year; NaN for fields that stand beside all models, and where fewer than ``least`` years
+    have a number.
+    """
+    growth = np.where(after, panel.covariates["compute_growth"], np.nan)
+    count = (~np.isnan(growth)).sum(axis=1)
+    own = (panel.attributes["compute_field"].astype(str) != "all") & (count >= max(least, 1))
+    mean = np.nansum(growth, axis=1) / np.maximum(count, 1)
+    return np.where(own, mean, np.nan)

@@ -1,0 +1,71 @@
+"""Every way of naming the concerned fields, the actual one first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations, permutations, product
+from math import comb, factorial, prod
+from typing import Any
+
+import numpy as np
+
+from study.core.errors import QuestionError
+from study.paper.fields.cells import Cells
+from study.paper.fields.plan import Dealt
+from study.core.arrays import FloatArray
+
+# All pairs of ways are compared for the minimum detectable effect.
+MOST = 5_000
+
+
+def ways(cells: Cells, dealt: Dealt) -> FloatArray:
+    """Return each field's number under every way of dealing, each once, shape (m, n).
+
+    Parameters
+    ----------
+    cells : Cells
+    dealt : {"within_venue", "any_fields", "areas", "doses"}
+        Which fields of each venue are concerned, as many as are; which fields, of any venue; which areas, at all
+        venues; or which area has which dose.
+
+    Raises
+    ------
+    QuestionError
+        If there are more than 5,000.
+    """
+    count, made = _deal(cells, dealt)
+    if count > MOST:
+        raise QuestionError(
+            f"[fields]: there are {count:,} ways of dealing ({dealt}), more than {MOST:,}; use fewer fields."
+        )
+    distinct = np.unique(np.array(list(made)), axis=0)
+    actual = (distinct == cells.concerned).all(axis=1)
+    return np.vstack([cells.concerned, distinct[~actual]])
+
+
+def _deal(cells: Cells, dealt: Dealt) -> tuple[int, Iterable[FloatArray]]:
+    """Return how many ways there are, and the ways."""
+    n = len(cells.fields)
+    if dealt == "any_fields":
+        k = int(cells.concerned.sum())
+        return comb(n, k), (_marked(n, chosen) for chosen in combinations(range(n), k))
+    if dealt == "within_venue":
+        members = [np.flatnonzero(cells.venues == v) for v in np.unique(cells.venues)]
+        numbers = [int(cells.concerned[rows].sum()) for rows in members]
+        choices = [combinations(rows, k) for rows, k in zip(members, numbers, strict=True)]
+        count = prod(comb(len(rows), k) for rows, k in zip(members, numbers, strict=True))
+        return count, (_marked(n, [i for part in chosen for i in part]) for chosen in product(*choices))
+    areas, of_field = np.unique(cells.kinds, return_inverse=True)
+    of_area = np.array([cells.concerned[of_field == k][0] for k in range(len(areas))])
+    if dealt == "areas":
+        k = int(of_area.sum())
+        return comb(len(areas), k), (
+            _marked(len(areas), chosen)[of_field] for chosen in combinations(range(len(areas)), k)
+        )
+    return factorial(len(areas)), (np.array(order)[of_field] for order in permutations(of_area))
+
+
+def _marked(n: int, chosen: Any) -> FloatArray:
+    marks = np.zeros(n)
+    marks[list(chosen)] = 1.0
+    return marks

@@ -1,0 +1,153 @@
+"""Exact tests, confidence sets and detectable effects of estimates under every way of dealing.
+
+With T_a(tau) the estimate under way a from outcomes freed of an effect tau, way 0 the actual one, the p-value of tau is
+the share of ways whose |T_a(tau)| is at least |T_0(tau)|. For a contrast T_a(tau) = A_a - tau B_a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.inference.ties import TIE, least_as_large
+from study.core.arrays import FloatArray
+
+POWER, SIZE = 0.8, 0.05
+# No effect on a share in percentage points is larger.
+LARGEST = 100.0
+_GRID = 400
+
+
+class Interval(NamedTuple):
+    """The hull of the effects that are not rejected, and whether all effects within it are not; may be infinite."""
+
+    low: float
+    high: float
+    whole: bool
+
+
+def p_value(statistics: FloatArray) -> FloatArray:
+    """Return the share of ways at least as extreme as the actual one, the first; shape (m, ...) to shape (...)."""
+    size = np.abs(statistics)
+    share: FloatArray = np.mean(size >= least_as_large(size[0], size.max(axis=0)), axis=0)
+    return share
+
+
+def rejected(p: FloatArray | float, size: float) -> NDArray[np.bool_]:
+    """Say whether p-values are at most a size, to rounding."""
+    return np.asarray(p <= size + TIE)
+
+
+def linear_set(actual: FloatArray, slope: FloatArray, level: float) -> Interval:
+    """Return the confidence set of a contrast, exactly.
+
+    The p-value is a step function of tau, which changes where ``|A_a - tau B_a| = |A_0 - tau B_0|``.
+
+    Parameters
+    ----------
+    actual, slope : ndarray, shape (m,)
+        A and B.
+    level : float
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = np.concatenate(
+            [(actual - sign * actual[0]) / (slope - sign * slope[0]) for sign in (1.0, -1.0)]
+        )
+    changes = np.unique(changes[np.isfinite(changes)])
+    if not len(changes):
+        return Interval(-np.inf, np.inf, whole=True)
+    span = max(1.0, float(np.ptp(changes)))
+    between = (changes[1:] + changes[:-1]) / 2
+    inside = ~rejected(p_value(_freed(actual, slope, between)), 1 - level)
+    beyond = np.array([changes[0] - span, changes[-1] + span])
+    outer = ~rejected(p_value(_freed(actual, slope, beyond)), 1 - level)
+    kept = np.concatenate([outer[:1], inside, outer[1:]])
+    at_change = ~rejected(p_value(_freed(actual, slope, changes)), 1 - level)
+    ends = np.concatenate([[-np.inf], changes, [np.inf]])
+    points = changes[at_change]
+    low = min([*ends[:-1][kept], *points], default=np.nan)
+    high = max([*ends[1:][kept], *points], default=np.nan)
+    first, last = np.flatnonzero(kept)[[0, -1]] if kept.any() else (0, -1)
+    return Interval(float(low), float(high), whole=bool(kept[first : last + 1].all()))
+
+
+def _freed(actual: FloatArray, slope: FloatArray, tau: FloatArray) -> FloatArray:
+    return actual[:, None] - slope[:, None] * tau
+
+
+def searched_set(statistics: Callable[[float], FloatArray], estimate: float, level: float) -> Interval:
+    """Return the confidence set of an estimate that is no contrast, as an interval around it by bisection.
+
+    Ends are within 0.01; beyond 100 in absolute value they are infinite.
+
+    Parameters
+    ----------
+    statistics : callable
+        Takes tau, returns T_a(tau), shape (m,).
+    estimate : float
+        With a p-value of one.
+    level : float
+    """
+
+    def kept(tau: float) -> bool:
+        return not bool(rejected(p_value(statistics(tau)), 1 - level))
+
+    ends = []
+    for sign in (-1.0, 1.0):
+        inner, step = estimate, 1.0
+        while kept(estimate + sign * step):
+            inner, step = estimate + sign * step, 2 * step
+            if abs(inner) > LARGEST:
+                break
+        outer = estimate + sign * step
+        if abs(inner) > LARGEST:
+            ends.append(sign * np.inf)
+            continue
+        while abs(outer - inner) > 0.01:
+            middle = (inner + outer) / 2
+            inner, outer = (middle, outer) if kept(middle) else (inner, middle)
+        ends.append((inner + outer) / 2)
+    return Interval(ends[0], ends[1], whole=True)
+
+
+def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST) -> float:
+    """Return the smallest effect that is found in 80% of the ways of dealing, of either sign, at 5%.
+
+    Each way in turn is taken for the actual one, with the effect added to its fields.
+
+    Parameters
+    ----------
+    null : ndarray, shape (m,)
+        Estimates under each way from outcomes freed of the estimated effect.
+    response : ndarray, shape (m, m)
+        Estimate under way a (rows) from the treatment of way b (columns).
+    most : float
+        The largest effect that is tried.
+
+    Returns
+    -------
+    float
+        Within 0.01, positive; NaN where no effect is found that often, for example because there are too few ways.
+    """
+    if not power(null, response, most) >= POWER:
+        return float("nan")
+    grid = np.geomspace(most / 1000, most, _GRID)
+    found = next(k for k, effect in enumerate(grid) if power(null, response, effect) >= POWER)
+    low, high = (float(grid[found - 1]) if found else 0.0), float(grid[found])
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(null, response, middle) >= POWER else (middle, high)
+    return high
+
+
+def power(null: FloatArray, response: FloatArray, effect: float) -> float:
+    """Return the share of ways of dealing, of both signs of the effect, in which the test at 5% rejects."""
+    return float(np.mean([_rejected(null, response, sign * effect).mean() for sign in (-1.0, 1.0)]))
+
+
+def _rejected(null: FloatArray, response: FloatArray, effect: float) -> NDArray[np.bool_]:
+    size = np.abs(null[:, None] + effect * response)
+    return rejected(np.mean(size >= least_as_large(np.diag(size), size.max(axis=0)), axis=0), SIZE)

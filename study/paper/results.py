@@ -1,0 +1,234 @@
+"""The answer to one task as plain numbers: what tables, figures, the record and the check read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from study.designs import Design, find_design
+from study.core.errors import QuestionError
+from study.estimates.estimate import Estimate
+from study.inference import Randomization, few_clusters_warning
+from study.inference.permuted import randomization
+from study.panel.panel import Panel
+from study.paper.plan import Task
+from study.estimates.power import UNKNOWN, Power, smallest_effect
+from study.estimates.pre_tests import NONE, PreTest, pre_test
+from study.panel.question import FlowStep, Sample
+
+
+@dataclass(frozen=True)
+class Term:
+    """One effect with its uncertainty; NaN where a reference term has none."""
+
+    term: str
+    event_time: float
+    estimate: float
+    std_error: float
+    p_value: float
+    conf_low: float
+    conf_high: float
+    band_low: float = np.nan
+    band_high: float = np.nan
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to a task, or the design's refusal.
+
+    Attributes
+    ----------
+    task : Task
+    headline : Term or None
+        The question's average; None where the design refused.
+    path : tuple of Term
+        Effects by event time with their simultaneous band; empty for a coefficient.
+    estimand, convention : str
+    n_units, n_treated, n_cohorts, n_clusters, n_obs : int
+        Of the sample; treated are those first treated inside the window.
+    untreated_mean : float
+        The treated units' mean without treatment over the headline's cells, NaN where not implied.
+    power : Power
+        The minimum detectable effect of the headline, in the question's scale, in units and in percent.
+    pre_test : PreTest
+        Joint tests of the effects before treatment; NaN and 0 without any.
+    randomization : Randomization or None
+    flow : tuple of FlowStep
+    options : dict
+        All options of the design, defaults included.
+    seed : int or None
+        The design's own seed, None where it draws nothing.
+    notes : tuple of str
+        What the design left out; the refusal where it refused.
+    few_clusters : str or None
+        The warning where few clusters carry the headline's variance.
+    draw_error : float
+        Standard deviation of the headline over draws of the folds, which its standard error leaves out; NaN where
+        there is one draw or none.
+    """
+
+    task: Task
+    headline: Term | None
+    path: tuple[Term, ...]
+    estimand: str
+    convention: str
+    n_units: int
+    n_treated: int
+    n_cohorts: int
+    n_clusters: int
+    n_obs: int
+    untreated_mean: float
+    power: Power
+    pre_test: PreTest
+    randomization: Randomization | None
+    flow: tuple[FlowStep, ...]
+    options: dict[str, Any]
+    seed: int | None
+    panel_checksum: str
+    notes: tuple[str, ...]
+    few_clusters: str | None = None
+    draw_error: float = np.nan
+
+
+Results = dict[tuple[str, str, str, str], Result]
+
+
+def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None) -> Result:
+    """Answer one task.
+
+    Parameters
+    ----------
+    task : Task
+    panel : Panel
+    progress : callable, optional
+        Called once an estimate or permutation is done.
+
+    Returns
+    -------
+    Result
+        With the refusal in its notes where the design cannot answer the question.
+    """
+    design, options = find_design(task.row.name), task.options
+    sample = task.question.sample(panel)
+    try:
+        fit = design(sample, **options)
+    except QuestionError as refusal:
+        return _refused(task, sample, design, options, str(refusal))
+    headline = fit.headline
+    if not headline.varies[0]:
+        return _refused(task, sample, design, options, _undetermined(design, fit))
+    path, pre_test = _path(fit, task)
+    return Result(
+        task=task,
+        headline=_terms(headline, task.level)[0],
+        path=path,
+        estimand=fit.estimand.value,
+        convention=fit.convention,
+        n_obs=fit.n_obs,
+        untreated_mean=np.nan if headline.untreated_mean is None else float(headline.untreated_mean[0]),
+        power=smallest_effect(headline),
+        pre_test=pre_test,
+        randomization=_randomization(task, sample, design, options, progress) if task.permutations else None,
+        options=dict(fit.options),
+        seed=fit.seed,
+        notes=fit.remarks + _undefined(path),
+        few_clusters=few_clusters_warning(fit),
+        draw_error=float(headline.draw_error[0]),
+        **_counts(sample),
+    )
+
+
+def _counts(sample: Sample) -> dict[str, Any]:
+    treated = (sample.treatment == 1).any(axis=1)
+    return {
+        "n_units": sample.n_units,
+        "n_treated": int(treated.sum()),
+        "n_cohorts": len(sample.cohorts),
+        "n_clusters": int(sample.cluster.max()) + 1,
+        "flow": sample.flow,
+        "panel_checksum": sample.panel_checksum,
+    }
+
+
+def _refused(task: Task, sample: Sample, design: Design, options: dict[str, Any], why: str) -> Result:
+    return Result(
+        task=task,
+        headline=None,
+        path=(),
+        estimand=design.estimand.value,
+        convention="",
+        n_obs=0,
+        untreated_mean=np.nan,
+        power=UNKNOWN,
+        pre_test=NONE,
+        randomization=None,
+        options=design.options | options,
+        seed=None,
+        notes=(why,),
+        **_counts(sample),
+    )
+
+
+def _undetermined(design: Design, fit: Estimate) -> str:
+    """Say why an average is no answer."""
+    headline = fit.headline
+    if headline.untreated_mean is not None and not headline.untreated_mean[0] > 0:
+        why = "the mean without treatment that it implies is not positive, so that there is no share of it."
+        return f"{design.title}: there is no average; {why}"
+    return few_clusters_warning(fit) or f"{design.title}: the average has no sampling variance."
+
+
+def _terms(fit: Estimate, level: float) -> list[Term]:
+    table = fit.tidy(level)
+    return [
+        Term(
+            row.term, float(event_time), row.estimate, row.std_error, row.p_value, row.conf_low, row.conf_high
+        )
+        for row, event_time in zip(table.itertuples(), fit.event_time, strict=True)
+    ]
+
+
+def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], PreTest]:
+    """Return the effects by event time with their band, and the joint tests of those before treatment."""
+    if not fit.estimand.has_path:
+        return (), NONE
+    path = fit.aggregate("event")
+    if not path.varies.any():
+        return tuple(_terms(path, task.level)), NONE
+    band = path.band(task.level, draws=task.band_draws, seed=task.seed)
+    terms = tuple(
+        replace(term, band_low=row.band_low, band_high=row.band_high)
+        for term, row in zip(_terms(path, task.level), band.itertuples(), strict=True)
+    )
+    return terms, pre_test(path, draws=task.band_draws, seed=task.seed)
+
+
+def _undefined(path: tuple[Term, ...]) -> tuple[str, ...]:
+    times = [f"{term.event_time:g}" for term in path if np.isnan(term.estimate)]
+    if not times:
+        return ()
+    return (
+        f"No proportional effect at event times {', '.join(times)}: the mean without treatment is not positive",
+    )
+
+
+def _randomization(
+    task: Task,
+    sample: Sample,
+    design: Design,
+    options: dict[str, Any],
+    progress: Callable[[], None] | None,
+) -> Randomization:
+    """Test the sharp null with the headline's t statistic, dealing event dates anew within strata."""
+    return randomization(
+        sample,
+        design.name,
+        strata=task.strata,
+        permutations=task.permutations,
+        seed=task.seed,
+        progress=progress,
+        **{name: value for name, value in options.items() if name != "seed"},
+    )

@@ -1,0 +1,225 @@
+"""Run a plan: every estimate and exhibit in parallel with progress, then all files of the paper at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache as remembered
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from study.core import cache as disk
+from study.paper.answer_keys import answer_key, panel_state
+from study.core.code_state import checksum
+from study.paper.exhibits import find_exhibit
+from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
+from study.inference import Randomization
+from study.panel.panel import Panel, load_panel
+from study.paper.plan import Event, Plan, Row, Task
+from study.estimates.power import Power
+from study.estimates.pre_tests import PreTest
+from study.panel.question import FlowStep, Question
+from study.paper import numbers, record
+from study.report.table import Block, Line, Number, Span, Table
+from study.paper.results import Result, Results, Term, answer
+from study.panel.shipped import shipped
+from study.core.threads import one_thread
+from study.core.work import working
+
+Step = Callable[[str], None]
+Made = TypeVar("Made")
+
+# What is kept on disk, and the types that may be in it.
+ANSWER = (Result, Task, Event, Row, Question, Term, Power, PreTest, Randomization, FlowStep)
+EXHIBITED = (Exhibited, Table, Block, Line, Span, Number, Drawn, Traced, Source)
+
+# Exhibits whose first sentences begin the report page.
+SUMMARY = ("designs", "families", "fields")
+
+
+def load(plan: Plan) -> Panel:
+    """Load a plan's panel and refuse, before any work, what cannot be asked of it."""
+    for name in plan.exhibits:
+        find_exhibit(name)
+    panel = _read(plan.panel)
+    plan.check(panel)
+    return panel
+
+
+def other_panels(entries: Mapping[str, str | dict[str, Any]]) -> dict[str, Panel]:
+    """Load the placebo panels or the other venues of a plan, by label."""
+    return {label: _read(entry) for label, entry in entries.items()}
+
+
+def _read(entry: str | dict[str, Any]) -> Panel:
+    if isinstance(entry, str):
+        return load_panel(entry)
+    arguments = dict(entry)
+    return Panel.from_long(arguments.pop("file"), **arguments)
+
+
+def run(
+    plan: Plan, panel: Panel, *, jobs: int = -1, progress: Step | None = None, cache: Path | None = None
+) -> Results:
+    """Answer every task of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    jobs : int
+        Processes; the results do not depend on it. All cores by default.
+    progress : callable, optional
+        Called with each finished task's description.
+    cache : Path, optional
+        Folder in which answers are kept as they are found, and looked up first.
+
+    Returns
+    -------
+    dict
+        Results by event label, scale, outcome and row label, in the order of the tables.
+    """
+    tasks = {task.key: task for task in plan.tasks()}
+    # The longest tasks first, so that no process waits for one at the end.
+    first = sorted(tasks, key=lambda key: -tasks[key].permutations)
+    made = _in_parallel(
+        {key: partial(answer, tasks[key], panel) for key in first},
+        {key: answer_key(tasks[key], panel_state(panel)) for key in first} if cache else {},
+        ANSWER,
+        cache,
+        jobs,
+        lambda key: progress(describe(tasks[key])) if progress else None,
+    )
+    return {key: made[key] for key in tasks}
+
+
+def exhibit(
+    plan: Plan,
+    panel: Panel,
+    results: Results,
+    *,
+    jobs: int = -1,
+    progress: Step | None = None,
+    cache: Path | None = None,
+) -> dict[str, Exhibited]:
+    """Make every exhibit of a plan from its answers.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    results : dict
+        As :func:`run` returns them.
+    jobs, progress, cache
+        As for :func:`run`.
+
+    Returns
+    -------
+    dict
+        Exhibits by name, in the plan's order.
+    """
+    setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
+    panels = [panel_state(each) for each in (panel, *setting.placebos.values(), *setting.venues.values())]
+    first = plan.exhibits[::-1]  # diagnostics, which take longest, stand last
+    made = _in_parallel(
+        {name: partial(find_exhibit(name).make, setting) for name in first},
+        {name: answer_key(name, plan, panels, _shipped_data()) for name in first} if cache else {},
+        EXHIBITED,
+        cache,
+        jobs,
+        lambda name: progress(f"Exhibit: {name.replace('_', ' ')}") if progress else None,
+    )
+    return {name: made[name] for name in plan.exhibits}
+
+
+def _in_parallel(
+    makers: Mapping[Any, Callable[[], Made]],
+    keys: Mapping[Any, str | None],
+    kinds: Sequence[type[Any]],
+    cache: Path | None,
+    jobs: int,
+    done: Callable[[Any], object],
+) -> dict[Any, Made]:
+    """Make what is not kept on disk, in processes, and keep it; tell of each as it is done."""
+    from joblib import Parallel, delayed
+
+    made: dict[Any, Made] = {}
+    if cache is not None:
+        disk.prepare(cache)
+        disk.prepare(cache / disk.FITS)
+        for name, key in keys.items():
+            known = None if key is None else disk.stored(cache, key, kinds)
+            if known is not None:
+                made[name] = known
+                done(name)
+    work = (delayed(_named)(name, make, cache) for name, make in makers.items() if name not in made)
+    with warnings.catch_warnings():
+        # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        for name, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            made[name] = value
+            if cache is not None and (key := keys[name]) is not None:
+                disk.keep(cache, key, value)
+            done(name)
+    return made
+
+
+def _named(name: Any, make: Callable[[], Made], cache: Path | None) -> tuple[Any, Made]:
+    """Make an answer in one thread, keeping what learners found on the way: it serves other outcomes and scales."""
+    fits = None if cache is None else cache / disk.FITS
+    with one_thread(), working(cache=fits):  # more threads would add in another order than processes with one
+        return name, make()
+
+
+@remembered
+def _shipped_data() -> str:
+    """Return the checksum of all data that ship, some of which exhibits read besides the plan's panels."""
+    return checksum(shipped("data"))
+
+
+def describe(task: Task) -> str:
+    """Say what a task is, for the progress display."""
+    return f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}"
+
+
+def files(results: Results, exhibited: Mapping[str, Exhibited]) -> dict[str, bytes]:
+    """Return every file of the paper that is generated, by its path below ``paper/``."""
+    written = {"estimates.csv": record.record_file(record.record(results))}
+    for shown in exhibited.values():
+        for table in shown.tables:
+            for kind, content in (("tex", table.latex()), ("html", table.html()), ("md", table.markdown())):
+                written[f"tables/{table.name}.{kind}"] = content
+        for figure in shown.figures:
+            written |= {f"figures/{figure.name}.pdf": figure.pdf, f"figures/{figure.name}.png": figure.png}
+    traced = numbers.collected(exhibited.values())
+    written["numbers.tex"] = numbers.numbers_file(traced)
+    written[numbers.FILE] = numbers.sources_file(traced)
+    return written
+
+
+def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: str) -> bytes:
+    """Return the report page.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    exhibited : mapping of str to Exhibited
+        As :func:`exhibit` returns them.
+    text : str
+        The plan as it is written in its file.
+    """
+    from study.paper.page import page, provenance_of
+
+    summary = [
+        sentence for name in SUMMARY if name in exhibited for sentence in exhibited[name].sentences[:1]
+    ]
+    panels = (panel, *other_panels(plan.placebos).values(), *other_panels(plan.venues).values())
+    provenance = provenance_of(plan.title or f"Effects on {plan.text.outcome}", summary, plan, text, panels)
+    return page([(find_exhibit(name), shown) for name, shown in exhibited.items()], provenance)
+
+
+def paper_folder(plan_path: Path) -> Path:
+    """Return the folder into which a plan's files go: the one the plan is in."""
+    return plan_path.resolve().parent

@@ -1,0 +1,179 @@
+"""The verdict on an answer as one page of text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from study.designs import Assumes
+from study.diagnostics.diagnose import SECTIONS, Verdict
+from study.diagnostics.honest.finding import HonestDid
+from study.diagnostics.placebo_dates import PlaceboDates
+from study.diagnostics.placebo_outcomes import PlaceboOutcomes
+from study.diagnostics.refits import Row, interval, said, unit_of
+from study.diagnostics.seeds import Seeds
+from study.diagnostics.uncertainty import Uncertainty
+from study.estimates.power import smallest_effect
+from study.estimates.pre_tests import pre_test
+from study.report.notes import POWER_OF
+
+WIDTH = 100
+SIZE = 0.05
+
+ASSUMED: dict[Assumes, str] = {
+    Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
+    Assumes.CONDITIONAL_PARALLEL_TRENDS: "Without the event the treated {units} would have changed as others with the "
+    "same covariates did.",
+    Assumes.INDEX_PARALLEL_TRENDS: "Without the event the mean outcome of the treated {units} would have changed by "
+    "the same percentage as that of the others.",
+    Assumes.WEIGHTED_TRENDS: "Without the event the treated {units} would have changed as those others did that, "
+    "weighted, moved as they did before.",
+    Assumes.FACTORS: "Without the event the outcomes of all {units} would have been their own level, a course "
+    "common to all, and a few courses that each follows with a strength of its own.",
+    Assumes.LIMITED_ANTICIPATION: "The event has no effect before it, less the anticipation that the question allows.",
+    Assumes.OVERLAP: "At every covariate value of the treated there are comparison {units}.",
+    Assumes.HOMOGENEOUS_EFFECTS: "The effect is the same in every cohort and event time; where it is not, the "
+    "coefficient is no average of effects.",
+    Assumes.HOMOGENEOUS_COHORTS: "The path of effects is the same in every cohort.",
+    Assumes.NUISANCE_RATES: "The learners find the nuisance functions fast enough for their errors not to matter.",
+    Assumes.RANDOM_INSTRUMENT: "Among {units} with the same covariates the instrument is as good as random.",
+    Assumes.EXCLUSION: "The instrument moves who is treated, and the outcome in no other way.",
+    Assumes.MONOTONICITY: "The instrument keeps none of the {units} from treatment that would be treated without it.",
+}
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Return the page: what is asked and assumed, what speaks against it, what would overturn it."""
+    task = verdict.task
+    parts = [
+        _wrapped(
+            f"Question: the effect of the {task.event.title} on {task.outcome} ({task.question.scale}); "
+            f"{task.row.label} ({verdict.design.name}), panel {verdict.fit.sample.panel.name}, checksum "
+            f"{verdict.fit.sample.panel_checksum}, seed {task.seed}."
+        ),
+        _section("Verdict", conclusion(verdict)),
+        _section("What the design assumes", assumptions(verdict)),
+    ]
+    for section in SECTIONS:
+        told = [
+            sentence
+            for check in verdict.checks
+            if check.job.section == section
+            for sentence in (
+                check.finding.sentences[: check.job.told]
+                if check.finding
+                else (f"Not made: {check.refusal}",)
+            )
+        ]
+        if told:
+            parts.append(_section(section, dict.fromkeys(told)))
+    return "\n\n".join(parts)
+
+
+def details(verdict: Verdict) -> str:
+    """Return everything that the diagnostics say, each under its title."""
+    return "\n\n".join(
+        _section(check.finding.title, check.finding.sentences)
+        if check.finding
+        else _section(check.job.name, [f"Not made: {check.refusal}"])
+        for check in verdict.checks
+    )
+
+
+def assumptions(verdict: Verdict) -> list[str]:
+    """Return what the design assumes, in sentences, with what the question makes of it."""
+    question, conditional = verdict.task.question, Assumes.CONDITIONAL_PARALLEL_TRENDS
+    assumed = list(verdict.design.assumes)
+    if question.covariates:
+        assumed = list(dict.fromkeys(conditional if a is Assumes.PARALLEL_TRENDS else a for a in assumed))
+    else:
+        plain = (Assumes.PARALLEL_TRENDS if a is conditional else a for a in assumed)
+        assumed = [a for a in dict.fromkeys(plain) if a is not Assumes.OVERLAP]
+    scale = {"log1p": "log(1 + outcome)"}.get(question.scale, "the outcome itself")
+    given = f", given {', '.join(question.covariates)}" if question.covariates else ""
+    said = [ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed]
+    if Assumes.EXCLUSION in assumed:
+        return said
+    group = question.comparison.replace("_", " ")
+    return [*said, f"Trends are those of {scale}{given}; the comparison group is {group}."]
+
+
+def conclusion(verdict: Verdict) -> list[str]:
+    """Return the estimate, what it could have found, and what may be concluded from it."""
+    question, average = verdict.task.question, verdict.fit.headline
+    row = Row.of(average.terms[0], average, verdict.task.level)
+    power = smallest_effect(average)
+    told = [
+        f"The estimate is {said(row.estimate, question)} {unit_of(question)}, {verdict.task.level:.0%} interval "
+        f"{interval(row, question)}; an effect below {power} in {verdict.plan.text.outcomes_with_units} (percent of "
+        f"{POWER_OF[question.scale]}) would have been missed more often than one time in five."
+    ]
+    if not verdict.fit.estimand.has_path:
+        told.append(f"It is {verdict.fit.estimand.with_article} and no average of effects by event time.")
+    objections = _objections(verdict)
+    if not row.excludes_zero:
+        told.append("Its sign is not established: the interval has zero in it, even if all assumptions hold.")
+    if objections:
+        told.append(f"What speaks against the assumptions: {'; '.join(objections)}.")
+    if row.excludes_zero and objections:
+        told.append(
+            "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
+        )
+    elif row.excludes_zero:
+        told.append(f"Nothing that was looked at speaks against the assumptions. {_bound(verdict)}")
+    return told
+
+
+def _objections(verdict: Verdict) -> list[str]:
+    """Return what rejects an assumption at 5%, and a breakdown below what was seen before treatment."""
+    told = []
+    if verdict.fit.estimand.has_path:
+        test = pre_test(verdict.fit.by_event_time, draws=verdict.task.band_draws, seed=verdict.task.seed)
+        if test.p_largest < SIZE:
+            told.append(
+                f"the joint test of all effects before treatment (largest t: p = {test.p_largest:.2g}; Wald: "
+                f"p = {test.p_value:.2g}, rank {test.rank})"
+            )
+    dates = verdict.found("placebo_dates", PlaceboDates)
+    if dates is not None and dates.p_joint < SIZE:
+        told.append(f"the joint test of the placebo dates (p = {dates.p_joint:.2g})")
+    outcomes = verdict.found("placebo_outcomes", PlaceboOutcomes)
+    if outcomes is not None and outcomes.moved:
+        told.append(f"effects on outcomes that should have none ({', '.join(outcomes.moved)})")
+    uncertain = verdict.found("uncertainty", Uncertainty)
+    if uncertain is not None and uncertain.randomization is not None and uncertain.rows[0].excludes_zero:
+        p_value = uncertain.randomization.p_value
+        if p_value >= SIZE:
+            told.append(f"the randomization test, which does not reject no effect (p = {p_value:.2g})")
+    seeds = verdict.found("seeds", Seeds)
+    if seeds is not None and seeds.refits.rows[0].excludes_zero and not seeds.agrees:
+        told.append(
+            f"the seed, since the interval excludes zero under {seeds.excluding} of {len(seeds.refits.rows)}"
+        )
+    honest = verdict.found("honest_relative_magnitudes", HonestDid)
+    if honest is not None and honest.breakdown is not None and honest.breakdown < 1:
+        told.append(
+            f"a sign that is lost if trends differ after treatment by {honest.breakdown:.2g} times as much as the "
+            "largest change seen before"
+        )
+    return told
+
+
+def _bound(verdict: Verdict) -> str:
+    honest = verdict.found("honest_relative_magnitudes", HonestDid)
+    if honest is None or honest.breakdown is None:
+        return "How strong a violation of parallel trends would overturn it could not be bounded."
+    return (
+        f"Its sign holds unless trends differ after treatment by more than {honest.breakdown:.2g} times as much a "
+        "period as the largest change seen before."
+    )
+
+
+def _section(title: str, sentences: Iterable[str]) -> str:
+    return "\n".join([title, *(_wrapped(sentence, "  - ") for sentence in sentences)])
+
+
+def _wrapped(text: str, bullet: str = "") -> str:
+    return textwrap.fill(
+        text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_long_words=False
+    )

@@ -20,8 +20,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import study
 from study.inference.permuted import randomization
-from study.paper.plan import Plan, read_plan
 from study.panel.question import Question
+from study.paper.plan import Plan, read_plan
 
 PLAN = Path(__file__).resolve().parent.parent / "paper" / "study.toml"
 OTHERS = ("twfe", "event_study", "imputation", "sun_abraham", "etwfe", "stacked", "lp_did", "poisson_twfe")

@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 
 import study
+from study.commands.table_command import of_panel
+from study.panel.files import verdict
 from study.paper import run as running
 from study.paper.plan import read_plan
-from study.panel.files import verdict
-from study.commands.table_command import of_panel
 
 temporary = tempfile.TemporaryDirectory(prefix="own-panel-")  # gone when the notebook ends
 folder = Path(temporary.name)

@@ -9,23 +9,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from study.core.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from study import diagnostics, heterogeneity
-    from study.inference.comparison import Comparison, compare
-    from study.designs import Design, all_designs, design, estimate
     from study.core.errors import DataError, OutputError, QuestionError, StudyError
+    from study.core.work import working
+    from study.designs import Design, all_designs, design, estimate
     from study.estimates.estimand import Estimand
     from study.estimates.estimate import Estimate
-    from study.inference import adjusted_p_values
+    from study.inference.comparison import Comparison, compare
+    from study.inference.families import adjusted_p_values
     from study.inference.joined import joint
     from study.inference.leave_out import cr3, leave_one_cluster_out
     from study.inference.permuted import randomization
     from study.inference.wild import wild_bootstrap
     from study.panel.panel import Panel, load_panel
     from study.panel.question import Question, Sample
-    from study.core.work import working
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "Comparison": "study.inference.comparison",
@@ -53,7 +54,7 @@ _HOMES = {
     "working": "study.core.work",
 }
 
-_ROOMS = ("diagnostics", "gains")
+_ROOMS = ("diagnostics", "heterogeneity")
 
 __all__ = [
     "Comparison",
@@ -74,7 +75,7 @@ __all__ = [
     "design",
     "diagnostics",
     "estimate",
-    "gains",
+    "heterogeneity",
     "joint",
     "leave_one_cluster_out",
     "load_panel",

@@ -15,12 +15,12 @@ from plans import PLAN, files_of
 
 import study
 from study import Estimate, Panel, Question
-from study.paper import run as running
 from study.core.digits import significant
-from study.inference import adjusted_p_values
+from study.core.outputs import write_all
+from study.inference.families import adjusted_p_values
 from study.inference.permuted import randomization
 from study.inference.wild import wild_bootstrap
-from study.core.outputs import write_all
+from study.paper import run as running
 from study.paper.plan import read_plan
 
 Rows = Iterator[tuple[str, float]]

@@ -13,15 +13,15 @@ import test_nsf
 import test_osg
 from originals import NAMED, write_all, write_universities
 
-from study.data.assemble.build import assemble
-from study.data.countries import countries
 from study.core.errors import DataError
+from study.data.assemble.build import assemble
 from study.data.institutions import Hit, Matcher, load
 from study.data.institutions.credit import decisions, match_sites
-from study.panel.panel import load_panel
-from study.panel.shipped import shipped
 from study.data.sources import paperlists, universities
 from study.data.sources.provenance import SOURCES
+from study.panel.countries import countries
+from study.panel.panel import load_panel
+from study.panel.shipped import shipped
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))

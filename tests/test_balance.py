@@ -12,11 +12,11 @@ import simulated
 import statsmodels.api as sm
 
 from study import Panel, Question, load_panel
+from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics.balance import Balance, balance, cohort_groups, outcome_variables
 from study.diagnostics.contrasts import Side, contrast
 from study.diagnostics.overlap import Overlap, overlap
-from study.core.errors import QuestionError
 from study.panel.question import Sample
 
 ASKED = Question(outcome="y", event="event", covariates=("x1", "x2"))

@@ -27,18 +27,17 @@ from typer.testing import CliRunner
 import study.designs
 from study import Question, estimate, working
 from study.commands import table_command
+from study.commands.cli import app
 from study.core import cache, code_state
-from study.learners import fits
+from study.core.cache import folder_of, keep, key_of, prepare, stored
+from study.core.codec import decoded, encoded
+from study.core.work import here
+from study.designs import design, find_design
+from study.learners import Problem, fits
+from study.learners.fits import fit_key
 from study.paper import run as running
 from study.paper.answer_keys import answer_key, panel_state
-from study.core.cache import folder_of, keep, key_of, prepare, stored
-from study.commands.cli import app
-from study.core.codec import decoded, encoded
-from study.designs import design, find_design
-from study.learners.fits import fit_key
-from study.learners import Problem
 from study.paper.plan import read_plan
-from study.core.work import here
 
 KEY = "0" * 64
 BITS = (math.nan, -math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 0.1, 1e307)

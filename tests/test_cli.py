@@ -13,11 +13,11 @@ from plans import PANEL, PLAN, ROOT
 from study.commands import options, paper_commands, table_command
 from study.commands.cli import app
 from study.core.errors import DataError, OutputError, QuestionError
-from study.paper.exhibits.exhibit import Exhibited, Source, Traced
-from study.panel.question import Question
-from study.report import compile as compiling
-from study.paper import numbers
 from study.core.work import here
+from study.panel.question import Question
+from study.paper import numbers
+from study.paper.exhibits.exhibit import Exhibited, Source, Traced
+from study.report import compile as compiling
 
 HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels")
 

@@ -9,7 +9,16 @@ import pytest
 import simulated
 
 from study import Question, QuestionError
-from study.estimates.cohorts import cohort_means, cohort_membership, cohorts_with_base, left_out, mean_over, refuse_single_units, rests_on_one, treated_cells
+from study.estimates.cohorts import (
+    cohort_means,
+    cohort_membership,
+    cohorts_with_base,
+    left_out,
+    mean_over,
+    refuse_single_units,
+    rests_on_one,
+    treated_cells,
+)
 from study.panel.question import Sample
 
 KINDS = ("balanced", "gaps", "the same gaps in a cohort")

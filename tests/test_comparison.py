@@ -16,8 +16,8 @@ from scipy import stats
 from tex import assert_compiles_alone, needs_tex
 
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
-from study.inference.agreement import agreement_of
 from study.core.influence import Influence
+from study.inference.agreement import agreement_of
 from study.report.comparison import comparison_tables, comparison_text
 
 QUESTION = Question("y", "event", horizon=2)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from study.data.countries import countries, region, subregion
 from study.core.errors import DataError
+from study.panel.countries import countries, region, subregion
 
 
 @pytest.mark.parametrize(

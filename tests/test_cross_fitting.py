@@ -16,9 +16,9 @@ from sklearn.preprocessing import StandardScaler
 
 import study.learners.fits as module
 from study import QuestionError, working
-from study.learners.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
-from study.learners import refuse_unfit
 from study.designs.panel_rows import period_effects, unit_and_period_effects, unit_means
+from study.learners import refuse_unfit
+from study.learners.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
 
 EXACT = 1e-9
 NEAREST = KNeighborsRegressor(1)

@@ -14,11 +14,11 @@ import pytest
 from plans import PANEL, PLAN
 
 from study import QuestionError
-from study.paper import run as running
-from study.diagnostics.diagnose import SECTIONS, Verdict, diagnose
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.uncertainty import Uncertainty
+from study.paper import run as running
+from study.paper.diagnose import SECTIONS, Verdict, diagnose
 from study.paper.plan import read_plan
 from study.paper.verdict import conclusion, details, verdict_text
 

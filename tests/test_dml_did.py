@@ -18,9 +18,9 @@ from sklearn.neighbors import KNeighborsRegressor
 
 import study
 from study import Panel, Question, QuestionError, estimate
-from study.learners.cross_fitting import draw_folds
 from study.designs import find_design
 from study.designs.dml_did import nuisances
+from study.learners.cross_fitting import draw_folds
 
 EXACT = 1e-9
 FOLDS = 3

@@ -13,11 +13,11 @@ from scipy import stats
 
 import study
 from study import Panel, Question, QuestionError, estimate
-from study.learners.cross_fitting import cross_fit, deal
 from study.designs.dml_irm import nuisances
+from study.designs.long_change import long_change
+from study.learners.cross_fitting import cross_fit, deal
 from study.learners.problem import SINGLE_PRECISION
 from study.learners.trees import ONE_THREAD, TREES
-from study.designs.long_change import long_change
 
 EXACT = 1e-9
 FOLDS = 5

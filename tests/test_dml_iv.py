@@ -16,13 +16,13 @@ from scipy import stats
 
 import study
 from study import Panel, Question, QuestionError, estimate
-from study.learners.cross_fitting import deal
 from study.designs import Assumes, Handles, all_designs, find_design
-from study.inference.weak_instrument import anderson_rubin, first_stage, in_words
+from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
+from study.learners.cross_fitting import deal
 from study.paper.plan import read_plan
 from study.paper.record import record
-from study.paper.verdict import ASSUMED
 from study.paper.results import answer
+from study.paper.verdict import ASSUMED
 
 EXACT = 1e-9
 FOLDS = 5
@@ -183,7 +183,7 @@ def test_the_anderson_rubin_set_is_where_the_statistic_does_not_reject(strength,
 
 @pytest.mark.parametrize(("psi_b", "half"), [((1.0, 2.0), "below"), ((-1.0, -2.0), "above")])
 def test_a_set_at_the_edge_of_boundedness_is_half_a_line(psi_b, half, monkeypatch):
-    monkeypatch.setattr(sys.modules["study.inference.weak_instrument"], "quantile", lambda p: 1.0)
+    monkeypatch.setattr(sys.modules["study.estimates.weak_instrument"], "quantile", lambda p: 1.0)
     psi_b, psi_a, cluster = np.array(psi_b), np.array([1.0, 0.0]), np.arange(2)
     ((low, high),) = anderson_rubin(psi_b, psi_a, cluster)
     assert (math.isinf(low), math.isinf(high)) == ((True, False) if half == "below" else (False, True))

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.learners.cross_fitting import deal
-from study.designs import estimate
 from study.core.errors import QuestionError
+from study.designs import estimate
+from study.designs.panel_rows import changes
+from study.learners.cross_fitting import deal
 from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary
 from study.learners.problem import SINGLE_PRECISION
 from study.learners.trees import ONE_THREAD, TREES
 from study.panel.panel import Panel
-from study.designs.panel_rows import changes
 from study.panel.question import Question
 
 LEARNERS = ("lasso", "lightgbm")

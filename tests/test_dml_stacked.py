@@ -16,11 +16,11 @@ from scipy import stats
 
 import study
 from study import Estimate, Panel, Question, QuestionError, estimate
-from study.designs.dml_stacked import nuisances
 from study.core.distributions import normal_score
+from study.designs.dml_stacked import nuisances
 from study.learners.nuisances import Nuisances
-from study.panel.question import Sample
 from study.learners.scores import splits
+from study.panel.question import Sample
 
 EXACT = 1e-9
 LINEAR = {"learner": "linear", "propensity": "linear"}

@@ -9,8 +9,12 @@ import pytest
 import simulated
 
 from study import Question, estimate
-from study.inference import effective_clusters, few_clusters_warning
-from study.inference.effective import effective_number, treated_clusters
+from study.estimates.effective import (
+    effective_clusters,
+    effective_number,
+    few_clusters_warning,
+    treated_clusters,
+)
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
 

@@ -16,17 +16,19 @@ from matplotlib.text import Text
 from plans import PLAN, ROOT
 
 import study
-from study.paper import run as running
 from study.designs import Estimand, find_design
+from study.figures import canvas
+from study.figures import paths as figures
+from study.paper import run as running
 from study.paper.exhibits import balance as balancing
 from study.paper.exhibits import event_studies, raw_means, timing
 from study.paper.exhibits import scales as scaling
+from study.paper.exhibits.designs import path_figure
 from study.paper.exhibits.exhibit import Setting
-from study.paper.plan import Event, read_plan
-from study.figures import canvas, paths as figures
-from study.report.latex import macro_name
 from study.paper.numbers import collected
+from study.paper.plan import Event, read_plan
 from study.paper.results import answer
+from study.report.latex import macro_name
 
 NAMES = ("timing", "raw_means", "balance", "event_studies", "scales")
 MADE = {
@@ -92,7 +94,7 @@ def drawings(paper):
         ),
         "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
         "event_studies": event_studies.figure(paper, answers),
-        "path": figures.of_results(paper.plan, paper.plan.events[0], "log1p", paper.results),
+        "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results),
     }
 
 

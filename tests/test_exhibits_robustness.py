@@ -11,9 +11,9 @@ import simulated
 from plans import PANEL, PLAN, ROOT
 
 import study
-from study.diagnostics import diagnose
 from study.designs import find_design
 from study.diagnostics.uncertainty import Uncertainty
+from study.paper import diagnose
 from study.paper.exhibits import heterogeneity as who_gains
 from study.paper.exhibits import learners as by_learner
 from study.paper.exhibits import verdicts as shared
@@ -26,13 +26,13 @@ from study.paper.exhibits.placebos import placebos
 from study.paper.exhibits.specifications import specifications
 from study.paper.exhibits.verdicts import NO, NO_TEST, YES, verdicts
 from study.paper.exhibits.violations import bias, violated, violations
-from study.paper.plan import Plan, read_plan
-from study.report.notes import REFUSED
 from study.paper.numbers import collected
-from study.report.table import Line, Number, Table
-from study.paper.verdict import conclusion
+from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
 from study.paper.run import load, other_panels
+from study.paper.verdict import conclusion
+from study.report.notes import REFUSED
+from study.report.table import Line, Number, Table
 
 EXTRA = f"""
 [diagnose]

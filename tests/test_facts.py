@@ -11,17 +11,36 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from study.data.assemble import facts as assembled
 from study.commands.cli import app
 from study.core.errors import DataError, QuestionError
+from study.data.assemble import facts as assembled
+from study.data.sources import epoch
+from study.panel.catalogue import TYPES
+from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.facts import NOT_RECOMPUTED, PUBLISHED, Data, Difference, Years, by_class, by_period, definition, doubling_time, large_scale, load, load_models, of_vintage, recomputed, releases, shares, topics, vintages
+from study.paper.facts import (
+    NOT_RECOMPUTED,
+    PUBLISHED,
+    Data,
+    Difference,
+    Years,
+    by_class,
+    by_period,
+    definition,
+    doubling_time,
+    large_scale,
+    load,
+    load_models,
+    of_vintage,
+    recomputed,
+    releases,
+    shares,
+    topics,
+    vintages,
+)
 from study.paper.facts import tables as made
 from study.paper.numbers import collected
-from study.data.catalogue import TYPES
-from study.panel.shipped import shipped
-from study.data.sources import epoch
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(

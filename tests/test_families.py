@@ -12,11 +12,10 @@ from scipy import stats
 
 from study import Estimate, Panel, Question, QuestionError, compare, estimate
 from study.core.distributions import normal_score
-from study.inference import adjusted_p_values, largest_draws
-from study.inference.families import holm, romano_wolf
-from study.inference.jackknife import covariance_degrees
-from study.inference.multipliers import statistic_draws
 from study.core.influence import Influence
+from study.estimates.jackknife import covariance_degrees
+from study.estimates.multipliers import largest_draws, statistic_draws
+from study.inference.families import adjusted_p_values, holm, romano_wolf
 from study.report.comparison import comparison_tables, comparison_text
 
 QUESTION = Question("y", "event", horizon=2)

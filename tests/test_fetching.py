@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 from servers import Answer, Request, Server, as_json
 
-from study.data import sources
 from study.core.cache import cache_folder
 from study.core.errors import DataError, OutputError, QuestionError
+from study.data import sources
 from study.data.sources import checksums, fetching
 from study.data.sources.fetching import CHUNK, Fetcher
 

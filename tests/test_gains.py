@@ -23,7 +23,7 @@ DRAWS = 999
 LINEAR = {"learner": "linear", "repetitions": 2}
 
 
-def brute_scores(scores: gains.Scores) -> tuple[np.ndarray, np.ndarray]:
+def brute_scores(scores: heterogeneity.Scores) -> tuple[np.ndarray, np.ndarray]:
     """Return both kinds of scores, one unit at a time, by scikit-learn."""
     x, y, d = scores.x, scores.rows.change, scores.rows.treated
     every, on_treated = np.zeros((2, *scores.folds.place.shape))
@@ -156,7 +156,9 @@ def test_constants_of_units_and_periods_change_no_effect_and_the_scale_of_the_ou
     question = Question("y", "event", covariates=("other", "size"))
     base, shifted, scaled = (
         heterogeneity.effects_by_group(
-            heterogeneity.score(question.sample(replace(made, outcomes={"y": values})), **LINEAR), "large", draws=99
+            heterogeneity.score(question.sample(replace(made, outcomes={"y": values})), **LINEAR),
+            "large",
+            draws=99,
         ).fit
         for values in (y, moved, 7 * y)
     )
@@ -167,7 +169,9 @@ def test_constants_of_units_and_periods_change_no_effect_and_the_scale_of_the_ou
 
 def test_a_proportional_effect_is_the_effect_over_the_mean_that_the_treated_would_have_had() -> None:
     fits = [
-        heterogeneity.effects_by_group(heterogeneity.score(gaining.sample(scale=scale), **LINEAR), "large", draws=99).fit
+        heterogeneity.effects_by_group(
+            heterogeneity.score(gaining.sample(scale=scale), **LINEAR), "large", draws=99
+        ).fit
         for scale in ("level", "proportional")
     ]
     assert fits[0].untreated_mean is not None
@@ -231,7 +235,10 @@ def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
     for jobs in (1, 2):
         with working(jobs=jobs):
             scores = heterogeneity.score(gaining.sample(n=120), learner="lightgbm", repetitions=1, folds=2)
-            made = heterogeneity.effects_by_group(scores, "large", draws=99), heterogeneity.policy(scores, 15, draws=99)
+            made = (
+                heterogeneity.effects_by_group(scores, "large", draws=99),
+                heterogeneity.policy(scores, 15, draws=99),
+            )
             tables.append([found.tidy() for found in made] + [heterogeneity.forest(scores, trees=40).tidy()])
     for first, second in zip(*tables, strict=True):
         assert first.equals(second)

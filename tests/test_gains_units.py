@@ -21,11 +21,13 @@ LINEAR = {"learner": "linear", "repetitions": 1}
 
 
 @pytest.fixture(scope="module")
-def scores() -> gains.Scores:
+def scores() -> heterogeneity.Scores:
     return heterogeneity.score(gaining.sample(n=400, seed=3), **LINEAR)
 
 
-def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(scores: gains.Scores) -> None:
+def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(
+    scores: heterogeneity.Scores,
+) -> None:
     from econml.grf import CausalForest
 
     found = heterogeneity.forest(scores, trees=100, seed=7)
@@ -46,14 +48,16 @@ def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(score
     np.testing.assert_allclose(found.high, high[:, 0], atol=EXACT)
 
 
-def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(scores: gains.Scores) -> None:
+def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(
+    scores: heterogeneity.Scores,
+) -> None:
     found = heterogeneity.forest(scores, trees=IN_A_BAG)
     x = np.column_stack([np.ones(len(scores.x)), scores.x])
     fitted = x @ np.linalg.lstsq(x, scores.effects[:, 0], rcond=None)[0]
     np.testing.assert_allclose(found.linear, fitted, atol=EXACT)
 
 
-def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: gains.Scores) -> None:
+def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: heterogeneity.Scores) -> None:
     found = heterogeneity.forest(scores, by=("large",), trees=200)
     truth = gaining.GAIN * (scores.x[:, 1] > 0)
     clear = np.abs(scores.x[:, 1]) > 0.5
@@ -65,7 +69,9 @@ def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: 
 
 def test_where_all_gain_alike_the_forest_spreads_less() -> None:
     made = [
-        heterogeneity.forest(heterogeneity.score(gaining.sample(n=400, only_large=only), **LINEAR), trees=100).effect.std()
+        heterogeneity.forest(
+            heterogeneity.score(gaining.sample(n=400, only_large=only), **LINEAR), trees=100
+        ).effect.std()
         for only in (True, False)
     ]
     assert made[1] < 0.5 * made[0]
@@ -80,7 +86,9 @@ def test_where_all_gain_alike_the_forest_spreads_less() -> None:
         ({"level": 2}, "forest: level is 2"),
     ],
 )
-def test_an_impossible_forest_is_refused_in_one_line(options: dict, said: str, scores: gains.Scores) -> None:
+def test_an_impossible_forest_is_refused_in_one_line(
+    options: dict, said: str, scores: heterogeneity.Scores
+) -> None:
     with pytest.raises(QuestionError, match=said):
         heterogeneity.forest(scores, **options)
 

@@ -15,8 +15,8 @@ from study.data.grants.bought import NETWORK, accelerators, bought
 from study.data.grants.contests import contest, first_issues, programme
 from study.data.grants.winners import awards_table, crosswalk, events
 from study.data.institutions import Entity, Matcher, load
-from study.panel.shipped import shipped
 from study.data.sources import nsf, universities
+from study.panel.shipped import shipped
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from servers import Answer, Server
 
-from study.data.assemble import herd as spending_by_university
 from study.core.errors import DataError
+from study.data.assemble import herd as spending_by_university
 from study.data.institutions import Matcher, load
-from study.panel.shipped import shipped
 from study.data.sources import herd, universities
 from study.data.sources.fetching import Fetcher
+from study.panel.shipped import shipped
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(

@@ -16,6 +16,8 @@ from scipy.special import erfcx
 from scipy.stats import norm, truncnorm
 
 from study import Panel, Question, estimate
+from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
 from study.diagnostics.event_path import event_path
 from study.diagnostics.honest import conditional, slopes
 from study.diagnostics.honest.conditional import FirstStage, accepted
@@ -24,9 +26,7 @@ from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.least_favourable import least_favourable
 from study.diagnostics.honest.moments import moments
 from study.diagnostics.honest_did import OFFERED, RESTRICTIONS, honest_did
-from study.core.errors import QuestionError
 from study.estimates.estimate import Estimate
-from study.core.arrays import FloatArray
 
 RUNS = [(panel, name) for panel in ("BCdata", "sim_small") for name in goldens.runs(panel, "honestdid")]
 PAIRS = [(restriction, method) for restriction, methods in OFFERED.items() for method in methods]

@@ -12,9 +12,12 @@ from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from study import Estimate, Question, QuestionError, estimate, inference, joint
-from study.inference import multipliers
+from study import Estimate, Question, QuestionError, estimate, joint
 from study.core.influence import Influence
+from study.estimates import multipliers
+from study.estimates.covariance import covariance, wald
+from study.estimates.multipliers import largest_draws, sup_t
+from study.inference.randomization import randomization_test
 
 RNG = np.random.default_rng(0)
 INFLUENCE = RNG.normal(size=(40, 3))
@@ -35,16 +38,16 @@ def loop_covariance(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:
 
 def test_covariances_follow_their_formulas() -> None:
     cr0, groups = loop_covariance(INFLUENCE, CLUSTER), len(np.unique(CLUSTER))
-    np.testing.assert_allclose(inference.covariance(INFLUENCE, CLUSTER), cr0, rtol=1e-12)
-    cr1 = inference.covariance(INFLUENCE, CLUSTER, "CR1")
+    np.testing.assert_allclose(covariance(INFLUENCE, CLUSTER), cr0, rtol=1e-12)
+    cr1 = covariance(INFLUENCE, CLUSTER, "CR1")
     np.testing.assert_allclose(cr1, cr0 * groups / (groups - 1), rtol=1e-12)
-    fixest = inference.covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=400, counted=13)
+    fixest = covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=400, counted=13)
     np.testing.assert_allclose(fixest, cr1 * 399 / 387, rtol=1e-12)
 
 
 @pytest.mark.parametrize("convention", ["CR1_fixest", "CR1_areg"])
 def test_a_regression_with_as_many_parameters_as_observations_has_no_standard_error(convention: str) -> None:
-    cov = inference.covariance(INFLUENCE, CLUSTER, convention, n_obs=40, counted=40)
+    cov = covariance(INFLUENCE, CLUSTER, convention, n_obs=40, counted=40)
     assert np.isnan(cov).all()
 
 
@@ -62,41 +65,39 @@ def test_a_saturated_design_has_an_estimate_without_a_standard_error() -> None:
 
 def test_one_cluster_has_no_small_sample_factor() -> None:
     with pytest.raises(QuestionError, match="there is one cluster"):
-        inference.covariance(INFLUENCE, np.zeros(40, dtype=int), "CR1")
+        covariance(INFLUENCE, np.zeros(40, dtype=int), "CR1")
 
 
 def test_wald_equals_the_quadratic_form_and_counts_the_rank() -> None:
     effect = np.array([0.3, -0.1, 0.2])
     cov = loop_covariance(INFLUENCE, np.arange(40))
-    found = inference.wald(effect, cov)
+    found = wald(effect, cov)
     assert found.rank == 3
     assert found.statistic == pytest.approx(effect @ np.linalg.solve(cov, effect), rel=1e-10)
     assert found.p_value == pytest.approx(stats.chi2.sf(found.statistic, 3), rel=1e-10)
     spread = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], dtype=float)
-    repeated = inference.wald(spread @ effect, spread @ cov @ spread.T)
+    repeated = wald(spread @ effect, spread @ cov @ spread.T)
     assert repeated.rank == 3
     assert repeated.statistic == pytest.approx(found.statistic, rel=1e-8)
 
 
 def test_wald_refuses_nothing_to_test_and_terms_without_variance() -> None:
     with pytest.raises(QuestionError, match="no term to test"):
-        inference.wald(np.empty(0), np.empty((0, 0)))
+        wald(np.empty(0), np.empty((0, 0)))
     with pytest.raises(QuestionError, match="no sampling variance"):
-        inference.wald(np.zeros(2), np.diag([1.0, 0.0]))
+        wald(np.zeros(2), np.diag([1.0, 0.0]))
 
 
 def test_sup_t_of_independent_terms_is_the_sidak_value() -> None:
     influence = np.random.default_rng(1).normal(size=(1000, 10))
-    found = inference.sup_t(sums(influence, np.arange(1000)), level=0.95, draws=20000, seed=1)
+    found = sup_t(sums(influence, np.arange(1000)), level=0.95, draws=20000, seed=1)
     assert found == pytest.approx(stats.norm.ppf((1 + 0.95**0.1) / 2), rel=0.01)
 
 
 def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = inference.sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
+    whole = sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
     monkeypatch.setattr(multipliers, "NUMBERS_AT_ONCE", 50)
-    assert inference.sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(
-        whole, rel=1e-12
-    )
+    assert sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(whole, rel=1e-12)
 
 
 def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
@@ -104,15 +105,13 @@ def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
     drawn = []
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
-            drawn.append(inference.largest_draws(influence, draws=64, seed=3))
+            drawn.append(largest_draws(influence, draws=64, seed=3))
     np.testing.assert_array_equal(*drawn)
 
 
 def test_sup_t_of_one_term_is_the_normal_quantile_and_repeats_with_its_seed() -> None:
     influence = np.random.default_rng(1).normal(size=(4000, 1))
-    first, second = (
-        inference.sup_t(sums(influence, np.arange(4000)), level=0.9, draws=9999, seed=7) for _ in range(2)
-    )
+    first, second = (sup_t(sums(influence, np.arange(4000)), level=0.9, draws=9999, seed=7) for _ in range(2))
     assert first == second
     assert first == pytest.approx(stats.norm.ppf(0.95), rel=0.02)
 
@@ -139,8 +138,8 @@ def test_bands_equal_those_that_did_simulates_to_three_percent(panel: str, packa
         ),
     ):
         influence, cluster = bootstrapped_influence(terms, name), fit.sample.cluster
-        ours = inference.sup_t(sums(influence, cluster), level=0.95, draws=9999, seed=0, weights="rademacher")
-        errors = np.sqrt(np.diag(inference.covariance(influence, cluster)))
+        ours = sup_t(sums(influence, cluster), level=0.95, draws=9999, seed=0, weights="rademacher")
+        errors = np.sqrt(np.diag(covariance(influence, cluster)))
         effects, simulated_errors = np.array(known).T
         np.testing.assert_allclose(terms.effect, effects, rtol=1e-6, atol=1e-9)
         assert did_critical_value(influence, cluster) == pytest.approx(critical, rel=0.03)
@@ -186,7 +185,7 @@ def test_randomization_is_uniform_without_effects_and_small_with_them() -> None:
 
     def p_value(effect: float, seed: int) -> float:
         y = rng.normal(size=40) + effect * treated
-        found = inference.randomization_test(
+        found = randomization_test(
             lambda order: float(y[treated[order]].mean() - y[~treated[order]].mean()),
             np.zeros(40),
             permutations=99,
@@ -203,9 +202,7 @@ def test_randomization_is_uniform_without_effects_and_small_with_them() -> None:
 def test_randomization_deals_dates_within_strata_only() -> None:
     strata = np.repeat([0, 1, 2], [5, 7, 8])
     seen = []
-    inference.randomization_test(
-        lambda order: float(seen.append(order) or order[0]), strata, permutations=20, seed=0
-    )
+    randomization_test(lambda order: float(seen.append(order) or order[0]), strata, permutations=20, seed=0)
     for order in seen:
         assert (strata[order] == strata).all()
         assert sorted(order) == list(range(20))
@@ -236,7 +233,7 @@ def test_estimates_of_different_samples_join_on_the_union_of_their_units() -> No
     part = simulated.subset(panel, np.arange(120) % 3 > 0)
     whole, some = estimate(panel, question).headline, estimate(part, question).headline
     both = joint(some, whole)
-    errors = np.sqrt(np.diag(inference.covariance(both.influence, both.cluster)))
+    errors = np.sqrt(np.diag(covariance(both.influence, both.cluster)))
     np.testing.assert_allclose(errors, [some.std_error[0], whole.std_error[0]], rtol=1e-12)
 
 

@@ -12,7 +12,7 @@ import simulated
 
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import all_designs
-from study.inference.jackknife import covariance_degrees
+from study.estimates.jackknife import covariance_degrees
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
 NEVER = Question("y", "event", comparison="never_treated", min_cohort_size=1)

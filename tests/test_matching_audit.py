@@ -10,8 +10,8 @@ import pytest
 from study.core.errors import DataError
 from study.data.institutions import Matcher, load
 from study.data.institutions.audit import check_domains, cohens_kappa, count_strings, draw, strata, summary
-from study.panel.shipped import shipped
 from study.data.sources import paperlists, universities
+from study.panel.shipped import shipped
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 

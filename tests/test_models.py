@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.core.errors import DataError
 from study.data.assemble import decided
 from study.data.assemble.models import FIELDS, compute_growth, models_by_university, organisations, panel
-from study.core.errors import DataError
 from study.data.institutions import Matcher, load
-from study.panel.shipped import shipped
 from study.data.sources import epoch, universities
+from study.panel.shipped import shipped
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(

@@ -14,11 +14,11 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from study import QuestionError
-from study.inference import exceeded, largest_draws, multipliers, sup_t
-from study.inference.families import romano_wolf
-from study.inference.multipliers import distribution, statistic_draws
-from study.inference.ties import TIE, least_as_large
 from study.core.influence import Influence
+from study.estimates import multipliers
+from study.estimates.multipliers import distribution, exceeded, largest_draws, statistic_draws, sup_t
+from study.estimates.ties import TIE, least_as_large
+from study.inference.families import romano_wolf
 
 WEIGHTS = ("rademacher", "mammen", "webb")
 ERRORS = ("sample", "drawn")

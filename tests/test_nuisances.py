@@ -16,11 +16,11 @@ from sklearn.linear_model import LinearRegression
 
 import study.learners.fits as fitting
 from study import Panel, Question, QuestionError, diagnostics, working
-from study.learners.cross_fitting import Folds, Nuisance, cross_fit
 from study.designs import Handles, all_designs, find_design
 from study.diagnostics.losses import STANDARD_ERRORS, Loss, in_order, log_losses, loss_of, squared_errors
 from study.diagnostics.nuisances import COMPARED, NuisanceQuality, described, of_learners
 from study.diagnostics.propensities import QUANTILES, Propensities
+from study.learners.cross_fitting import Folds, Nuisance, cross_fit
 from study.learners.nuisances import Nuisances, Part
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.data.assemble import ccstar
 from study.core.errors import DataError
+from study.data.assemble import ccstar
 from study.data.institutions import Matcher, load
-from study.panel.shipped import shipped
 from study.data.sources import osg, universities
 from study.data.sources.fetching import Fetcher
+from study.panel.shipped import shipped
 
 RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(

@@ -13,11 +13,11 @@ import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
 from plans import PLAN
 
-from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
-from study.panel.panel import load_panel
-from study.paper.plan import read_plan
 from study.figures.canvas import FULL, HEIGHT, WIDTH, canvas
+from study.panel.panel import load_panel
+from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
 from study.paper.page import Provenance, anchor, origins, page, picture, provenance_of
+from study.paper.plan import read_plan
 from study.report.table import MINUS, Block, Line, Number, Span, Table, error
 
 

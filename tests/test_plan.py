@@ -11,9 +11,9 @@ import pytest
 from plans import PLAN, ROOT
 
 from study import Panel, QuestionError
+from study.core.errors import DataError, StudyError
 from study.paper import plan_keys
 from study.paper import run as running
-from study.core.errors import DataError, StudyError
 from study.paper.exhibits.exhibit import Setting
 from study.paper.exhibits.heterogeneity import heterogeneity
 from study.paper.exhibits.specifications import specifications

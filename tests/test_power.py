@@ -10,11 +10,11 @@ import simulated
 from plans import PLAN
 
 from study import Panel, Question, QuestionError, compare, estimate
+from study.estimates.power import Power, mean_before, smallest_effect
 from study.paper import run as running
 from study.paper.exhibits.designs import power_table
 from study.paper.exhibits.exhibit import Setting
 from study.paper.plan import read_plan
-from study.estimates.power import Power, mean_before, smallest_effect
 from study.report.comparison import comparison_tables, comparison_text
 from study.report.estimate import estimate_text
 from study.report.table import Number

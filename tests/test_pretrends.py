@@ -13,12 +13,18 @@ from references.pretrends import pretrends as against_the_package
 from scipy import special
 
 from study import Estimate, Question
+from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics.event_path import EventPath
 from study.diagnostics.normal_box import box_probability, box_pull
-from study.diagnostics.pretest import detectable_slopes, mean_after_passing, pretest, rejection_probability, wald_rejection_probability
+from study.diagnostics.pretest import (
+    detectable_slopes,
+    mean_after_passing,
+    pretest,
+    rejection_probability,
+    wald_rejection_probability,
+)
 from study.diagnostics.pretrends import pretrends
-from study.core.errors import QuestionError
 from study.panel.panel import Panel
 
 Z = float(special.ndtri(0.975))

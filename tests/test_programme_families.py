@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.data.assemble.programmes import COLUMNS, Family, checked, events, families, roles
 from study.core.errors import DataError
+from study.data.assemble.programmes import COLUMNS, Family, checked, events, families, roles
 from study.data.institutions import Matcher, load
-from study.panel.shipped import panel_entries, shipped
 from study.data.sources import programmes, universities
+from study.panel.shipped import panel_entries, shipped
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))

@@ -10,9 +10,9 @@ from plans import ROOT
 
 import study
 import study.heterogeneity
-from study.paper import run as running
 from study.diagnostics import placebo_dates, placebo_outcomes
 from study.heterogeneity.page import usual_groupings
+from study.paper import run as running
 from study.paper.plan import read_plan
 
 README = (ROOT / "README.md").read_text()
@@ -101,7 +101,7 @@ def test_placebo_fields_and_dates_are_as_the_findings_say():
 def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     plan = read_plan(ROOT / "paper/study.toml")
     sample = plan.ask("main").question.but(scale="level").sample(running.load(plan))
-    by = usual_groupings(plan.ask("main"), sample)
+    by = usual_groupings(sample, plan.ask("main").strata)
     assert by == ("tier", "region", "country=US", "baseline_papers")
     found = study.heterogeneity.report(sample, by=by, repetitions=2, seed=plan.seed)
     assert found.policy.budget == 60

@@ -23,15 +23,16 @@ from plans import PLAN, ROOT, files_of
 from tex import assert_compiles_alone, needs_tex
 
 import study
-from study.paper import run as running
 from study.core.digits import significant
 from study.core.errors import OutputError, QuestionError
+from study.core.outputs import write_all
+from study.figures import canvas
+from study.paper import record
+from study.paper import run as running
+from study.paper.exhibits.designs import path_figure
 from study.paper.exhibits.exhibit import Setting
 from study.paper.exhibits.headline_numbers import headline_numbers
-from study.core.outputs import write_all
 from study.paper.plan import read_plan
-from study.figures import canvas, paths as figures
-from study.paper import record
 from study.report import latex
 from study.report.compile import compile_paper
 
@@ -237,7 +238,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
     plan, _, results, files = ran
     for kind in ("pdf", "png"):
-        again = canvas.drawn(figures.of_results(plan, plan.events[0], "log1p", results), kind)
+        again = canvas.drawn(path_figure(plan, plan.events[0], "log1p", results), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 

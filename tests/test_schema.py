@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study import DataError, Panel
-from study.data.catalogue import Catalogue, read_catalogue
 from study.data.codebook import codebook, heading
+from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.files import column_rules, validate_file, verdict
 from study.panel.reading import read_table
 from study.panel.roles import Roles
 from study.panel.rows import Rows
 from study.panel.rules import panel_rules
-from study.panel.violations import broken_rows, describe, panel_schema, violations
 from study.panel.shipped import panel_entries
+from study.panel.violations import broken_rows, describe, panel_schema, violations
 
 DATA = Path(__file__).parents[1] / "data"
 PANELS = panel_entries()

@@ -16,8 +16,8 @@ from twins import comparisons, learned, regressions, synthetic
 from twins.plain import Answer, Array, Refused, Unsettled, Values, derivative, effects
 
 from study import Estimate, QuestionError
-from study.designs import all_designs, find_design
 from study.core.errors import StudyError
+from study.designs import all_designs, find_design
 from study.panel.question import Sample
 
 EVERYTHING = ("event", "cohort", "calendar")

@@ -12,12 +12,12 @@ import simulated
 from plans import PLAN
 
 from study import Panel, Question, QuestionError, diagnostics, working
-from study.paper import run as running
 from study.designs import all_designs, find_design
-from study.diagnostics.diagnose import AGAINST, UNCERTAINTY, Check, Verdict, jobs_of
 from study.diagnostics.nuisances import NuisanceQuality
 from study.diagnostics.refits import Refits, Row
 from study.diagnostics.seeds import Seeds
+from study.paper import run as running
+from study.paper.diagnose import AGAINST, UNCERTAINTY, Check, Verdict, jobs_of
 from study.paper.plan import read_plan
 from study.paper.verdict import conclusion
 

@@ -16,13 +16,13 @@ from test_dml_panel import FOLDS, ask, long_table, rows_and_folds, sklearn_learn
 from test_dml_panel import panel as dml_source
 
 from study import Question, estimate
+from study.core.distributions import quantile
+from study.core.errors import QuestionError
 from study.diagnostics import omitted
 from study.diagnostics.ml_sensitivity import bounds, ml_sensitivity
 from study.diagnostics.oster import Moments, bias_adjusted, breakdown_delta, moments, oster
 from study.diagnostics.partialled import Partialled, partialled
 from study.diagnostics.sensitivity import sensitivity
-from study.core.distributions import quantile
-from study.core.errors import QuestionError
 
 EXACT = 1e-9
 FIXED = ("x1", "x2")

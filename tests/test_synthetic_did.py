@@ -14,9 +14,9 @@ from scipy.optimize import minimize
 
 import study
 from study import Estimate, Panel, Question, QuestionError, estimate
-from study.designs.synthetic_did import block_weights
-from study.designs.synthetic_blocks import Block, blocks
 from study.core.synthetic_weights import frank_wolfe, noise_level, simplex_weights
+from study.designs.synthetic_blocks import Block, blocks
+from study.designs.synthetic_did import block_weights
 
 CASES = [(panel, run) for panel in ("prop99", "sim_small", "sim_gsynth") for run in METHODS]
 QUESTION = Question("y", "event")

@@ -18,7 +18,16 @@ from tex import (
 from study.core.errors import QuestionError
 from study.report import latex
 from study.report.table import LETTER, Block, Line, Number, Span, Table, error, letters, wrapped
-from study.report.table_pages import BELOW_THE_LAST, PAGE, TALLEST, height, label_width, numbered, parts, together
+from study.report.table_pages import (
+    BELOW_THE_LAST,
+    PAGE,
+    TALLEST,
+    height,
+    label_width,
+    numbered,
+    parts,
+    together,
+)
 
 CYRILLIC = "\N{CYRILLIC SMALL LETTER ZHE}\N{CYRILLIC SMALL LETTER YA}"
 AWKWARD = r"""a_b & 50% #1 {x} <y> ~ ^ \ $ | * `c` "q" [z]"""

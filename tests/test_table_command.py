@@ -19,12 +19,12 @@ from tex import assert_compiles_alone, needs_tex
 
 from study import Panel, Question, QuestionError, compare, estimate
 from study.commands import table_command
-from study.paper import run as running
-from study.inference.agreement import agreement_of
 from study.designs import all_designs, find_design
-from study.paper.plan import read_plan
 from study.estimates.power import smallest_effect
+from study.inference.agreement import agreement_of
 from study.panel.question import FlowStep
+from study.paper import run as running
+from study.paper.plan import read_plan
 from study.report.comparison import as_tables, comparison_tables, left_out
 from study.report.design_table import assumed
 from study.report.estimate import as_table, described, estimate_table

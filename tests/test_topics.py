@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from study.data import topics_audit
 from study.core.errors import DataError
-from study.panel.shipped import shipped
+from study.data import topics_audit
 from study.data.sources import paperlists
 from study.data.topics import AREAS, area, heavy, topics
+from study.panel.shipped import shipped
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw")) / "paperlists"

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from study.commands.cli import app
 from study.core.errors import DataError, QuestionError
-from study.paper.exhibits.exhibit import Exhibited, Source, Traced
 from study.paper import numbers
+from study.paper.exhibits.exhibit import Exhibited, Source, Traced
 
 PAPER = ROOT / "paper"
 TEXT = (PAPER / "main.tex").read_text()

@@ -10,7 +10,7 @@ import simulated
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics import uncertainty
-from study.inference import largest_draws
+from study.estimates.multipliers import largest_draws
 from study.inference.leave_out import cr3
 from study.inference.permuted import randomization
 from study.inference.wild import wild_bootstrap

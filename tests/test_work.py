@@ -11,10 +11,10 @@ from test_cli import command
 
 import study.learners.fits as fits
 from study import QuestionError, working
-from study.paper import run as running
 from study.commands.options import read_options
-from study.paper.plan import read_plan
 from study.core.work import here
+from study.paper import run as running
+from study.paper.plan import read_plan
 
 LEARNS = """
 [[designs]]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from study.commands import data_commands, options, paper_commands, table_command
+from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, DesignOption, JobsOption, PlanOption
 from study.core.errors import StudyError
 from study.core.outputs import as_typed
-from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, DesignOption, JobsOption, PlanOption
 from study.core.progress import learning, progress_bar, steps
 
 if TYPE_CHECKING:
-    from study.inference import Convention
+    from study.estimates.covariance import Convention
 
 app = typer.Typer(
     add_completion=False,
@@ -69,10 +69,10 @@ def estimate(
     latex: options.Latex = False,
 ) -> None:
     """Estimate one effect on a shipped panel or on your own long CSV file."""
+    from study.core.work import working
     from study.designs import estimate as run_design
     from study.designs import find_design
     from study.report.estimate import estimate_table, estimate_text
-    from study.core.work import working
 
     chosen, asked = find_design(design), options.read_options(option or [])
     chosen.check_options(asked)
@@ -133,8 +133,8 @@ def compare(
     latex: options.Latex = False,
 ) -> None:
     """Set designs beside one another on the same question, and test whether they agree."""
-    from study.inference.comparison import compare as run_designs
     from study.designs import find_design
+    from study.inference.comparison import compare as run_designs
     from study.report.comparison import comparison_tables, comparison_text
 
     for name in design or ():
@@ -178,13 +178,13 @@ def diagnose(
     cache: CacheOption = None,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
-    from study.paper import run as running
     from study.core.cache import fits_of
-    from study.diagnostics.diagnose import diagnose as make
     from study.core.outputs import write_all
+    from study.core.work import working
+    from study.paper import run as running
+    from study.paper.diagnose import diagnose as make
     from study.paper.plan import read_plan
     from study.paper.verdict import details, verdict_text
-    from study.core.work import working
 
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
@@ -236,20 +236,20 @@ def gains(
 ) -> None:
     """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
     from study import heterogeneity as of_gains
-    from study.paper import run as running
     from study.core.cache import fits_of
-    from study.heterogeneity.page import ask, usual_groupings
     from study.core.outputs import write_all
-    from study.paper.plan import read_plan
     from study.core.work import working
+    from study.heterogeneity.page import usual_groupings
+    from study.paper import run as running
+    from study.paper.plan import read_plan
 
     chosen = read_plan(plan)
-    task = ask(chosen, question)
+    task = chosen.with_level().ask(question)
     sample = task.question.sample(running.load(chosen))
     with progress_bar() as progress, working(jobs=jobs, cache=fits_of(plan, cache)):
         found = of_gains.report(
             sample,
-            by=tuple(by or usual_groupings(task, sample)),
+            by=tuple(by or usual_groupings(sample, task.strata)),
             prior_name=prior,
             budget=grants,
             learner=learner,  # type: ignore[arg-type]  # names are checked there

@@ -103,8 +103,8 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the published originals; what is there is kept, and an interrupted download goes on."""
-    from study.data import sources as published
     from study.core.cache import cache_folder
+    from study.data import sources as published
     from study.data.sources.fetching import Fetcher
     from study.data.sources.provenance import SOURCES
 

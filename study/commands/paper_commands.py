@@ -67,9 +67,9 @@ def run(
     cache: CacheOption = None,
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
-    from study.paper import run as running
     from study.core.cache import folder_of
     from study.core.outputs import write_all
+    from study.paper import run as running
     from study.paper.plan import read_plan
 
     chosen = read_plan(plan)
@@ -97,9 +97,9 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
     in a million of the larger of an estimate and its standard error.
     """
+    from study.paper import record
     from study.paper import run as running
     from study.paper.plan import read_plan
-    from study.paper import record
 
     chosen = read_plan(plan)
     if design is not None:
@@ -133,8 +133,8 @@ def trace(
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
     from dataclasses import replace
 
-    from study.paper.plan import check_exists
     from study.paper import numbers
+    from study.paper.plan import check_exists
 
     check_exists(plan)
     traced = numbers.find(numbers.read_sources(plan.resolve().parent), name)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from study.commands import options
-from study.core.errors import QuestionError, unknown
 from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, JobsOption
+from study.core.errors import QuestionError, unknown
 from study.core.progress import learning
 
 if TYPE_CHECKING:
+    from study.estimates.estimate import Estimate
     from study.inference.agreement import Agreement
     from study.inference.comparison import Comparison
-    from study.estimates.estimate import Estimate
     from study.panel.panel import Panel
-    from study.paper.plan import Event, Plan, Row
     from study.panel.question import Question
+    from study.paper.plan import Event, Plan, Row
     from study.report.table import Table
 
 WHO = "study table"
@@ -212,8 +212,8 @@ def of_panel(
     QuestionError
         If an outcome, event or design is unknown, or a question cannot be asked of the panel.
     """
-    from study.inference.comparison import compare, variants_of
     from study.designs import find_design
+    from study.inference.comparison import compare, variants_of
     from study.report.design_table import Words, design_tables
 
     for question in questions:
@@ -259,8 +259,8 @@ def of_plan(
     DataError, QuestionError
         If the plan cannot be read or does not have a question.
     """
-    from study.paper import run as running
     from study.core.arguments import check
+    from study.paper import run as running
     from study.paper.plan import read_plan
     from study.report.design_table import Words, design_tables
 
@@ -311,9 +311,9 @@ def answers(
     plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
 ) -> Comparison:
     """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
+    from study.designs import find_design
     from study.inference.agreement import agreement_of
     from study.inference.comparison import Comparison, answered
-    from study.designs import find_design
 
     estimates: dict[tuple[str, str], Estimate] = {}
     refusals: dict[tuple[str, str], str] = {}

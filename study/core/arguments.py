@@ -135,7 +135,7 @@ def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
         return get_type_hints(function)
     except NameError:
         pass
-    known = vars(sys.modules[function.__module__]) | _late()
+    known = vars(sys.modules[function.__module__])
     hints = {}
     for name, hint in inspect.get_annotations(function).items():
         try:
@@ -143,15 +143,6 @@ def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
         except NameError:
             continue
     return hints
-
-
-def _late() -> dict[str, Any]:
-    """Return the classes that modules import for type checkers alone."""
-    from study.estimates.estimate import Estimate
-    from study.panel.panel import Panel
-    from study.panel.question import Question, Sample
-
-    return {kind.__name__: kind for kind in (Estimate, Panel, Question, Sample)}
 
 
 def _is(value: Any, hint: Any) -> bool:

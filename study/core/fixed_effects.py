@@ -15,11 +15,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
-from study.core.group_sums import Group, GroupSums, group_data, least_squares, less_fitted, less_levels, marks, poisson_sums, scores
+from study.core.group_sums import (
+    Group,
+    GroupSums,
+    group_data,
+    least_squares,
+    less_fitted,
+    less_levels,
+    marks,
+    poisson_sums,
+    scores,
+)
 from study.core.influence import Influence, Values
 from study.core.normal_equations import NormalEquations
-from study.core.arrays import FloatArray
 
 Family = Literal["gaussian", "poisson"]
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.errors import QuestionError
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
 
 _CONVERGED = 1e-12
 _MOST = 20_000

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.core.arrays import FloatArray
 from study.core.group_sums import Group, GroupSums, least_squares, less_fitted, marks, scores, some_units
 from study.core.influence import Influence, Units, Values
-from study.core.arrays import FloatArray
 
 COLLINEAR = 1e-9
 ESTIMABLE = 1e-6

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.core.errors import DataError
-from study.data.catalogue import Catalogue, Entry, read_catalogue
+from study.panel.catalogue import Catalogue, Entry, read_catalogue
 from study.panel.roles import Roles
 from study.panel.shipped import panel_entries
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study.data.audit import Share
 from study.core.errors import DataError
+from study.data.audit import Share
 from study.data.topics import AREAS
 
 SEED, EACH = 20261128, 100

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple, get_args
 
 from study.core.arguments import check, checked, hints_of
 from study.core.errors import QuestionError, unknown
+from study.core.threads import one_thread
+from study.estimates.covariance import Convention
 from study.estimates.estimand import Estimand
 from study.estimates.estimate import Estimate
-from study.inference import Convention
 from study.learners import Estimator
 from study.learners.nuisances import Nuisances
 from study.panel.panel import Panel
 from study.panel.question import Question, Sample
-from study.core.threads import one_thread
 
 __all__ = ["Assumes", "Design", "Estimand", "Handles", "all_designs", "design", "estimate", "find_design"]
 

@@ -7,18 +7,27 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.estimates.cohorts import CohortMeans, cohort_means, cohort_membership, cohorts_with_base, left_out, refuse_single_units, rests_on_one, told
-from study.designs.covariates import baseline_matrix
-from study.designs import Assumes, Estimand, Handles, design
-from study.designs.did_cells import Cells, Comparison, cells_of, compared_with, comparison, unseen
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
-from study.designs.gaps import Layout, cohort_gaps, regression_gaps
-from study.core.influence import Influence
 from study.core.arrays import FloatArray
-from study.panel.question import Sample
-from study.estimates.terms import group_time_effects
+from study.core.errors import QuestionError
+from study.core.influence import Influence
 from study.core.two_by_two import Method, Unidentified, group_mean, panel_att, raw_gap, repeated_att
+from study.designs import Assumes, Estimand, Handles, design
+from study.designs.covariates import baseline_matrix
+from study.designs.did_cells import Cells, Comparison, cells_of, compared_with, comparison, unseen
+from study.designs.gaps import Layout, cohort_gaps, regression_gaps
+from study.estimates.cohorts import (
+    CohortMeans,
+    cohort_means,
+    cohort_membership,
+    cohorts_with_base,
+    left_out,
+    refuse_single_units,
+    rests_on_one,
+    told,
+)
+from study.estimates.estimate import Estimate
+from study.estimates.terms import group_time_effects
+from study.panel.question import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
 

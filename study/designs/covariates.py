@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.errors import QuestionError
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
 from study.panel.question import Sample
 
 COLLINEAR = 1e-7

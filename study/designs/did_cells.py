@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arrays import FloatArray
-from study.panel.question import Sample
 from study.core.two_by_two import Rows
+from study.panel.question import Sample
 
 
 class Cells(NamedTuple):

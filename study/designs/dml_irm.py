@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
-from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, cross_fit, draw_folds
-from study.designs import Assumes, Estimand, Handles, design
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
-from study.core.influence import Influence
-from study.learners import Learner, refuse_unfit_pair
-from study.designs.long_change import LongChange, long_change
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.core.arrays import FloatArray
-from study.panel.question import Sample
-from study.learners.scores import averaged, splits
+from study.core.errors import QuestionError
+from study.core.influence import Influence
+from study.designs import Assumes, Estimand, Handles, design
+from study.designs.long_change import LongChange, long_change
+from study.estimates.estimate import Estimate
 from study.estimates.terms import long_change_effect
+from study.learners import Learner, refuse_unfit_pair
+from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
+from study.learners.cross_fitting import (
+    Folds,
+    Nuisance,
+    check_both,
+    check_counts,
+    check_number,
+    cross_fit,
+    draw_folds,
+)
+from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.learners.scores import averaged, splits
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLIRM

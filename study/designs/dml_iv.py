@@ -6,19 +6,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
-from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, cross_fit, draw_folds
-from study.designs import Assumes, Estimand, Handles, design
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
-from study.inference.weak_instrument import anderson_rubin, first_stage, in_words
-from study.learners import Learner, refuse_unfit_pair
-from study.designs.long_change import LongChange, long_change
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.core.arrays import FloatArray
-from study.panel.question import Sample
-from study.learners.scores import averaged, splits
+from study.core.errors import QuestionError
+from study.designs import Assumes, Estimand, Handles, design
+from study.designs.long_change import LongChange, long_change
+from study.estimates.estimate import Estimate
 from study.estimates.terms import long_change_effect
+from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
+from study.learners import Learner, refuse_unfit_pair
+from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
+from study.learners.cross_fitting import (
+    Folds,
+    Nuisance,
+    check_both,
+    check_counts,
+    check_number,
+    cross_fit,
+    draw_folds,
+)
+from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.learners.scores import averaged, splits
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLIIVM, DoubleMLPLIV
@@ -158,7 +166,7 @@ def dml_iv(
     Estimate
         One term, with standard errors "CR0", those of doubleml within one repetition. Where nobody is treated with
         Z = 0, or everybody with Z = 1, r is known and not learned. Notes say so, how much Z moves treatment with
-        its t statistic, and the Anderson-Rubin set of :func:`study.inference.weak_instrument.anderson_rubin`, of
+        its t statistic, and the Anderson-Rubin set of :func:`study.estimates.weak_instrument.anderson_rubin`, of
         the scores averaged over the draws of the folds.
 
     Raises

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.estimates.cohorts import mean_over
-from study.learners.cross_fitting import Folds, Nuisance, check_counts, check_number, cross_fit, draw_folds, kind_of_cluster
-from study.designs import Assumes, Estimand, Handles, design
+from study.core.arrays import FloatArray, IntArray
 from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
 from study.core.influence import Influence
-from study.learners import Learner, refuse_unfit
-from study.learners.problem import IntArray
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
-from study.core.arrays import FloatArray
+from study.designs import Assumes, Estimand, Handles, design
 from study.designs.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
-from study.panel.question import Sample
-from study.learners.scores import averaged, splits
+from study.estimates.cohorts import mean_over
+from study.estimates.estimate import Estimate
 from study.estimates.terms import coefficients
+from study.learners import Learner, refuse_unfit
+from study.learners.cross_fitting import (
+    Folds,
+    Nuisance,
+    check_counts,
+    check_number,
+    cross_fit,
+    draw_folds,
+    kind_of_cluster,
+)
+from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.learners.scores import averaged, splits
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR

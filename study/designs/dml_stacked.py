@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.learners.clipping import check_trim, clipping_note
-from study.estimates.cohorts import cohorts_with_base, events_on_one
-from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, draw_folds
-from study.designs import Assumes, Estimand, Handles, design
+from study.core.arrays import FloatArray, IntArray
 from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
 from study.core.influence import Influence
-from study.learners import Learner, refuse_unfit_pair
-from study.learners.problem import IntArray
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
-from study.core.arrays import FloatArray
-from study.panel.question import Sample
-from study.designs.stacks import ByStack, EventRows, Pooled, StackRows, Stacks, cohort_shares, event_times, of_units, pooled, stack_means, stacks
+from study.designs import Assumes, Estimand, Handles, design
+from study.designs.stacks import (
+    ByStack,
+    EventRows,
+    Pooled,
+    StackRows,
+    Stacks,
+    cohort_shares,
+    event_times,
+    of_units,
+    pooled,
+    stack_means,
+    stacks,
+)
+from study.estimates.cohorts import cohorts_with_base, events_on_one
+from study.estimates.estimate import Estimate
 from study.estimates.terms import event_time_effects
+from study.learners import Learner, refuse_unfit_pair
+from study.learners.clipping import check_trim, clipping_note
+from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, draw_folds
+from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.panel.question import Sample
 
 
 def nuisances(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.estimates.cohorts import cohort_means, events_on_one, outcome_with_covariates
+from study.core.errors import QuestionError
+from study.core.normal_equations import linear_form
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
-from study.core.errors import QuestionError
+from study.estimates.cohorts import cohort_means, events_on_one, outcome_with_covariates
 from study.estimates.estimate import Estimate
-from study.core.normal_equations import linear_form
-from study.panel.question import Sample
 from study.estimates.terms import event_time_effects
+from study.panel.question import Sample
 
 
 @design(

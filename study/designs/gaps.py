@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.estimates.cohorts import Cells, CohortMeans
-from study.core.influence import Influence, Values
 from study.core.arrays import FloatArray
+from study.core.influence import Influence, Values
+from study.estimates.cohorts import Cells, CohortMeans
 
 
 class Layout(NamedTuple):

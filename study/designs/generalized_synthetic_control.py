@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.designs import Assumes, Estimand, Handles, design
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
-from study.core.interactive_effects import Interactive, interactive_effects, predicted, prediction_error
 from study.core.arrays import FloatArray
-from study.panel.question import Sample
+from study.core.errors import QuestionError
+from study.core.interactive_effects import Interactive, interactive_effects, predicted, prediction_error
+from study.designs import Assumes, Estimand, Handles, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
+from study.estimates.estimate import Estimate
+from study.panel.question import Sample
 
 NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from study.core.arrays import FloatArray, IntArray
 from study.core.errors import QuestionError
-from study.learners.problem import IntArray
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 from study.panel.sampling import first_observed
 

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.learners.cross_fitting import Centre, by_period
+from study.core.arrays import FloatArray, IntArray
 from study.core.errors import QuestionError
-from study.learners.problem import IntArray, Rows
-from study.core.arrays import FloatArray
+from study.learners.cross_fitting import Centre, by_period
+from study.learners.problem import Rows
 from study.panel.question import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]

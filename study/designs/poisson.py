@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from study.estimates.cohorts import Cells
 from study.core.errors import QuestionError
+from study.estimates.cohorts import Cells
 from study.panel.question import Sample
 
 

@@ -8,15 +8,22 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.estimates.cohorts import Cells, CohortMeans, cohort_means, events_on_one, outcome_with_covariates, treated_cells
-from study.designs import Assumes, Estimand, Handles, design
-from study.designs.twfe import two_way
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
+from study.designs import Assumes, Estimand, Handles, design
 from study.designs.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
-from study.panel.question import Sample
+from study.designs.twfe import two_way
+from study.estimates.cohorts import (
+    Cells,
+    CohortMeans,
+    cohort_means,
+    events_on_one,
+    outcome_with_covariates,
+    treated_cells,
+)
+from study.estimates.estimate import Estimate
 from study.estimates.terms import coefficients, event_time_effects
+from study.panel.question import Sample
 
 Terms = Literal["treatment", "event_time"]
 

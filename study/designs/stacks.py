@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from study.core.arrays import FloatArray, IntArray
 from study.estimates.cohorts import left_out
-from study.learners.problem import IntArray, Rows
-from study.core.arrays import FloatArray
+from study.learners.problem import Rows
 from study.panel.question import Sample
 
 

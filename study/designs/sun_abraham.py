@@ -6,14 +6,21 @@ from typing import Literal
 
 import numpy as np
 
-from study.estimates.cohorts import cohort_means, cohorts_with_base, left_out, outcome_with_covariates, refuse_single_units, rests_on_one
-from study.designs import Assumes, Estimand, Handles, design
 from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
 from study.core.fixed_effects import Terms, period_effects, refuse_unidentified, regress
 from study.core.normal_equations import linear_form
-from study.panel.question import Sample
+from study.designs import Assumes, Estimand, Handles, design
+from study.estimates.cohorts import (
+    cohort_means,
+    cohorts_with_base,
+    left_out,
+    outcome_with_covariates,
+    refuse_single_units,
+    rests_on_one,
+)
+from study.estimates.estimate import Estimate
 from study.estimates.terms import group_time_effects
+from study.panel.question import Sample
 
 
 @design(

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.estimates.cohorts import cohorts_with_base
+from study.core.arrays import FloatArray
+from study.core.errors import QuestionError, unknown
 from study.designs.covariates import baseline_matrix
 from study.diagnostics.contrasts import Contrast, Side, contrast, stacked
 from study.diagnostics.overlap import Overlap, overlap
-from study.core.errors import QuestionError, unknown
-from study.core.arrays import FloatArray
+from study.estimates.cohorts import cohorts_with_base
 from study.panel.question import Sample
 from study.panel.sampling import first_observed
 

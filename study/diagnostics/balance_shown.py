@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.diagnostics.balance import GROWTH, LARGE, NO_COVARIATES, POOLED, SMALL, Balance, Row
 from study.core.arrays import FloatArray
+from study.diagnostics.balance import GROWTH, LARGE, NO_COVARIATES, POOLED, SMALL, Balance, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from study.core.errors import QuestionError, unknown
 from study.diagnostics import omitted
 from study.diagnostics.partialled import Partialled
-from study.core.errors import QuestionError, unknown
 from study.panel.question import Sample
 
 WHO = "sensitivity"

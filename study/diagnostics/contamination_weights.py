@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.designs import find_design
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.core.group_sums import group_data, least_squares
-from study.core.arrays import FloatArray
-from study.panel.question import Question, Sample
 from study.core.threads import one_thread
+from study.designs import find_design
+from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from study.diagnostics import omitted
-from study.core.distributions import quantile
 from study.core.arrays import FloatArray
+from study.core.distributions import quantile
+from study.diagnostics import omitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

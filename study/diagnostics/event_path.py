@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
-from study.core.influence import Influence
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
+from study.core.influence import Influence
+from study.estimates.estimate import Estimate
 
 SINGULAR = 1e-10
 

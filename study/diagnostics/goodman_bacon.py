@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.designs import find_design
-from study.core.errors import QuestionError
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
+from study.designs import find_design
 from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:

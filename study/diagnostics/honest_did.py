@@ -8,15 +8,20 @@ from typing import Literal
 import numpy as np
 
 from study.core.arguments import checked
+from study.core.arrays import FloatArray
+from study.core.distributions import quantile
+from study.core.errors import QuestionError, unknown
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.honest import slopes
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.restrictions import Restriction, relative_magnitudes, smoothness, smoothness_relative
-from study.core.distributions import quantile
-from study.core.errors import QuestionError, unknown
+from study.diagnostics.honest.restrictions import (
+    Restriction,
+    relative_magnitudes,
+    smoothness,
+    smoothness_relative,
+)
 from study.estimates.estimate import Estimate
-from study.core.arrays import FloatArray
 
 WHO = "honest_did"
 

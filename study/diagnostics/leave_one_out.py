@@ -11,11 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.figures.dots import dot_figure
-from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, event_dates, frame, headline, interval, said, treated, unit_of
-from study.core.errors import QuestionError, unknown
-from study.estimates.estimate import Estimate
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError, unknown
+from study.diagnostics.refits import (
+    Compared,
+    Progress,
+    Refits,
+    Row,
+    answers,
+    axis_label,
+    check,
+    event_dates,
+    frame,
+    headline,
+    interval,
+    said,
+    treated,
+    unit_of,
+)
+from study.estimates.estimate import Estimate
+from study.figures.dots import dot_figure
 from study.panel.question import Sample
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.learners.problem import IntArray, Kind
-from study.core.arrays import FloatArray
+from study.core.arrays import FloatArray, IntArray
+from study.learners.problem import Kind
 
 # A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.
 CERTAIN = float(np.finfo(np.float64).eps)

@@ -10,11 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.core.arguments import checked
-from study.figures.dots import draw_dots
-from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, event_dates, headline, interval, redated, said, unit_of
-from study.diagnostics.trimming import Bound, Breakdown, Trimming, breakdown, clear, side, worst_cases
-from study.core.errors import QuestionError
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
+from study.diagnostics.refits import (
+    Compared,
+    Progress,
+    Refits,
+    Row,
+    answers,
+    axis_label,
+    check,
+    event_dates,
+    headline,
+    interval,
+    redated,
+    said,
+    unit_of,
+)
+from study.diagnostics.trimming import Bound, Breakdown, Trimming, breakdown, clear, side, worst_cases
+from study.figures.dots import draw_dots
 from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:

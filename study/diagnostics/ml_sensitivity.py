@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.designs import find_design
-from study.diagnostics.benchmark_covariates import WHO, Groups, Multiples, none_so_strong, pair, percent, shown, times, units_of, without
-from study.diagnostics.omitted import robustness_value
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile
 from study.core.errors import QuestionError
-from study.learners import Learner
-from study.core.arrays import FloatArray
-from study.designs.panel_rows import Approach
-from study.panel.question import Sample
 from study.core.threads import one_thread
+from study.designs import find_design
+from study.designs.panel_rows import Approach
+from study.diagnostics.benchmark_covariates import (
+    WHO,
+    Groups,
+    Multiples,
+    none_so_strong,
+    pair,
+    percent,
+    shown,
+    times,
+    units_of,
+    without,
+)
+from study.diagnostics.omitted import robustness_value
+from study.learners import Learner
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.errors import QuestionError, unknown
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError, unknown
 from study.panel.question import Sample
 from study.panel.sampling import pool_cohorts
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.estimates.cohorts import outcome_with_covariates, treated_cells
-from study.designs import find_design
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.core.fixed_effects import Terms, period_effects, regress
-from study.core.arrays import FloatArray
-from study.panel.question import Question, Sample
 from study.core.threads import one_thread
+from study.designs import find_design
+from study.estimates.cohorts import outcome_with_covariates, treated_cells
+from study.panel.question import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.core.arguments import checked
+from study.core.arrays import FloatArray, IntArray
+from study.core.errors import QuestionError
+from study.core.threads import one_thread
+from study.core.work import here, telling, working
 from study.designs import Design, all_designs, find_design
 from study.diagnostics.losses import Loss, Score, in_order, log_losses, loss_of, squared_errors
 from study.diagnostics.propensities import Propensities
 from study.diagnostics.refits import Row, check, headline
-from study.core.errors import QuestionError
 from study.learners import Learner
-from study.learners.problem import IntArray
 from study.learners.nuisances import Judged, Nuisances
-from study.core.arrays import FloatArray
 from study.panel.question import Question, Sample
-from study.core.threads import one_thread
-from study.core.work import here, telling, working
 
 if TYPE_CHECKING:
     import pandas as pd

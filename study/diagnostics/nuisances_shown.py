@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from study.core.arrays import FloatArray
 from study.diagnostics.losses import STANDARD_ERRORS, Score
 from study.diagnostics.refits import said
-from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

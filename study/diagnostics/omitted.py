@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from study.core.distributions import quantile
 from study.core.arrays import FloatArray
+from study.core.distributions import quantile
 
 
 class Adjusted(NamedTuple):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from study.core.arguments import checked
+from study.core.arrays import FloatArray
+from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics.benchmark_covariates import percent, units_of
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
-from study.core.errors import QuestionError
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.estimates.cohorts import outcome_with_covariates
-from study.designs import Handles, all_designs, find_design
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError, unknown
 from study.core.fixed_effects import Terms, period_effects, regress
-from study.inference.covariance import small_sample_factor
-from study.core.arrays import FloatArray
+from study.designs import Handles, all_designs, find_design
+from study.estimates.cohorts import outcome_with_covariates
+from study.estimates.covariance import small_sample_factor
 from study.panel.question import Sample
 
 Form = Literal["within", "long_difference"]

@@ -10,15 +10,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.core.arguments import checked
-from study.designs import Handles, all_designs, find_design
-from study.figures.dots import dot_figure
-from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, event_dates, frame, headline, interval, redated, said, treated, unit_of
+from study.core.arrays import FloatArray
 from study.core.distributions import normal_score
 from study.core.errors import QuestionError
+from study.designs import Handles, all_designs, find_design
+from study.diagnostics.refits import (
+    Compared,
+    Progress,
+    Refits,
+    Row,
+    answers,
+    axis_label,
+    check,
+    event_dates,
+    frame,
+    headline,
+    interval,
+    redated,
+    said,
+    treated,
+    unit_of,
+)
 from study.estimates.estimate import Estimate
-from study.inference import exceeded, largest_draws
+from study.estimates.multipliers import exceeded, largest_draws
+from study.figures.dots import dot_figure
 from study.inference.joined import joint
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 
 if TYPE_CHECKING:

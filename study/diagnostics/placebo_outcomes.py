@@ -10,14 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.core.arguments import checked
-from study.figures.dots import dot_figure
-from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, frame, headline, interval, said, unit_of
+from study.core.arrays import FloatArray
 from study.core.distributions import two_sided_p
 from study.core.errors import QuestionError, unknown
+from study.diagnostics.refits import (
+    Compared,
+    Progress,
+    Refits,
+    Row,
+    answers,
+    axis_label,
+    check,
+    frame,
+    headline,
+    interval,
+    said,
+    unit_of,
+)
 from study.estimates.estimate import Estimate
+from study.figures.dots import dot_figure
 from study.inference.families import holm
 from study.inference.joined import joint
-from study.core.arrays import FloatArray
 from study.panel.panel import Panel
 from study.panel.question import Question, Sample
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from study.diagnostics.event_path import EventPath
-from study.diagnostics.normal_box import box_probability, box_pull
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile
 from study.core.errors import QuestionError
-from study.core.arrays import FloatArray
+from study.diagnostics.event_path import EventPath
+from study.diagnostics.normal_box import box_probability, box_pull
 
 HARDLY_EVER = 1e-6
 LARGEST_LOG = 700.0

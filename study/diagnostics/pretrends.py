@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.pretest import Pretest, detectable_slopes, mean_after_passing, pretest
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile
 from study.core.errors import QuestionError
+from study.diagnostics.event_path import EventPath, event_path
+from study.diagnostics.pretest import Pretest, detectable_slopes, mean_after_passing, pretest
 from study.estimates.estimate import Estimate
-from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd

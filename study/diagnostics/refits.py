@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.designs import find_design
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile, two_sided_p
 from study.core.errors import QuestionError
+from study.designs import find_design
 from study.estimates.estimate import Estimate
-from study.core.arrays import FloatArray
 from study.estimates.power import POWER
 from study.panel.question import Question, Sample
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study import inference
 from study.core.arguments import checked
-from study.learners.cross_fitting import check_counts
-from study.designs import all_designs, find_design
-from study.figures.dots import dot_figure
-from study.diagnostics.refits import Compared, Refits, Row, axis_label, check, frame, headline, interval, said
 from study.core.distributions import two_sided_p
 from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
-from study.panel.question import Sample
 from study.core.work import telling
+from study.designs import all_designs, find_design
+from study.diagnostics.refits import Compared, Refits, Row, axis_label, check, frame, headline, interval, said
+from study.estimates.covariance import covariance
+from study.estimates.estimate import Estimate
+from study.figures.dots import dot_figure
+from study.learners.cross_fitting import check_counts
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +196,7 @@ def average(fits: list[Estimate], level: float) -> Row:
     first = fits[0]
     effect = float(np.mean([fit.effect[0] for fit in fits]))
     influence = np.mean([fit.errors.dense() for fit in fits], axis=0)
-    error = float(np.sqrt(inference.covariance(influence, first.sample.cluster)[0, 0]))
+    error = float(np.sqrt(covariance(influence, first.sample.cluster)[0, 0]))
     half = float(first.critical_value(level)[0]) * error
     p_value = float(two_sided_p(effect / error, first.degrees_of_freedom[0]))
     like = Row.of(f"average over {len(fits)} seeds", first, level)

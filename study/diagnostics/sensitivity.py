@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.core.arguments import checked
-from study.designs import Design, find_design
-from study.diagnostics import omitted
-from study.diagnostics.benchmark_covariates import WHO, Multiples, Scenario, benchmark_groups, check_range, confounders, listed, percent, units_of, without
-from study.diagnostics.ml_sensitivity import STRENGTH, MLSensitivity, ml_sensitivity
-from study.diagnostics.partialled import Coefficient, Form, applicable, partialled
 from study.core.distributions import quantile
 from study.core.errors import QuestionError
+from study.designs import Design, find_design
+from study.diagnostics import omitted
+from study.diagnostics.benchmark_covariates import (
+    WHO,
+    Multiples,
+    Scenario,
+    benchmark_groups,
+    check_range,
+    confounders,
+    listed,
+    percent,
+    units_of,
+    without,
+)
+from study.diagnostics.ml_sensitivity import STRENGTH, MLSensitivity, ml_sensitivity
+from study.diagnostics.partialled import Coefficient, Form, applicable, partialled
 from study.panel.question import Sample
 
 if TYPE_CHECKING:

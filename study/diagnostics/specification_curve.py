@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.inference.agreement import EQUAL, LEVEL, Kind, kind
 from study.core.arguments import checked
-from study.inference.comparison import answered, variants_of
-from study.designs import find_design
 from study.core.distributions import two_sided_p
 from study.core.errors import QuestionError, unknown
+from study.designs import find_design
+from study.estimates.effective import effective_clusters, treated_clusters
 from study.estimates.estimate import Estimate
-from study.inference import Joint, Weights
-from study.inference.curve import Largest, Median, Share, first_equal, largest_test, median_test, null_statistics, share_test
-from study.inference.effective import effective_clusters, treated_clusters
+from study.estimates.joint import Joint
+from study.estimates.multipliers import Weights, distribution
+from study.inference.agreement import EQUAL, LEVEL, Kind, kind
+from study.inference.comparison import answered, variants_of
+from study.inference.curve import (
+    Largest,
+    Median,
+    Share,
+    first_equal,
+    largest_test,
+    median_test,
+    null_statistics,
+    share_test,
+)
 from study.inference.joined import joined_headlines
-from study.inference.multipliers import distribution
 from study.panel.panel import Panel
 from study.panel.population import population
 from study.panel.question import Comparison, Question, Sample, Scale

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from study.estimates.effective import FEW
 from study.inference.agreement import LEVEL
-from study.inference.effective import FEW
 
 if TYPE_CHECKING:
     from study.diagnostics.specification_curve import SpecificationCurve

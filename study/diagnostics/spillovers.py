@@ -12,12 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.figures.dots import dot_figure
-from study.diagnostics.nearness import Coordinates, Nearness, by_distance, by_label
-from study.diagnostics.refits import Compared, Progress, Refits, Row, answers, axis_label, check, event_dates, frame, headline, interval, redated, said, treated, unit_of
 from study.core.distributions import quantile, two_sided_p
 from study.core.errors import QuestionError
+from study.diagnostics.nearness import Coordinates, Nearness, by_distance, by_label
+from study.diagnostics.refits import (
+    Compared,
+    Progress,
+    Refits,
+    Row,
+    answers,
+    axis_label,
+    check,
+    event_dates,
+    frame,
+    headline,
+    interval,
+    redated,
+    said,
+    treated,
+    unit_of,
+)
 from study.estimates.estimate import Estimate
+from study.figures.dots import dot_figure
 from study.inference.joined import joined_headlines
 from study.panel.question import Sample
 

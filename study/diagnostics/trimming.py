@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from study.diagnostics.refits import Progress, headline
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile
 from study.core.errors import QuestionError
+from study.diagnostics.refits import Progress, headline
+from study.estimates.covariance import covariance
 from study.estimates.estimate import Estimate
-from study.inference import covariance
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 
 SCANNED = (0.01, 0.02, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 1.0)

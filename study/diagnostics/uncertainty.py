@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.core.arguments import checked
-from study.designs import find_design
-from study.figures.dots import dot_figure
-from study.diagnostics.refits import Progress, Row, axis_label, check, frame, headline, interval, treated
 from study.core.errors import QuestionError
+from study.designs import find_design
+from study.diagnostics.refits import Progress, Row, axis_label, check, frame, headline, interval, treated
+from study.estimates.covariance import Convention, covariance
+from study.estimates.effective import effective_clusters, few_clusters_warning, treated_clusters
 from study.estimates.estimate import Estimate
-from study.inference import Convention, covariance, exceeded, few_clusters_warning, largest_draws
-from study.inference.effective import effective_clusters, treated_clusters
+from study.estimates.multipliers import exceeded, largest_draws
+from study.figures.dots import dot_figure
 from study.inference.leave_out import cr3
 from study.inference.permuted import randomization
 from study.inference.randomization import Randomization
@@ -45,7 +46,7 @@ class Uncertainty:
         Ways that this design does not offer, and why.
     n_clusters, treated_clusters : int
     effective_clusters : float
-        See :func:`study.inference.effective.effective_number`.
+        See :func:`study.estimates.jackknife.effective_number`.
     warning : str, optional
         Where few clusters carry the variance.
     """

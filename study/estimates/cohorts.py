@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.core.influence import Influence, Values
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 
 Cells = NDArray[np.bool_]

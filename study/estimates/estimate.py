@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study import inference
 from study.core.arguments import checked
+from study.core.arrays import FloatArray
 from study.core.distributions import normal_score, same_tail, t_quantile, two_sided_p
 from study.core.errors import QuestionError, unknown
-from study.estimates.estimand import Estimand
-from study.inference import Convention, Errors, Wald, Weights
-from study.inference.jackknife import Leverage, Sides, covariance_degrees, degrees_of_freedom, leverage, sums_by_cluster
 from study.core.influence import Influence
 from study.core.normal_equations import LinearForm
-from study.core.arrays import FloatArray
+from study.estimates.covariance import Convention, Wald, small_sample_factor, wald
+from study.estimates.estimand import Estimand
+from study.estimates.jackknife import (
+    Leverage,
+    Sides,
+    covariance_degrees,
+    degrees_of_freedom,
+    leverage,
+    sums_by_cluster,
+)
+from study.estimates.multipliers import Errors, Weights, sup_t
 from study.panel.question import Sample
 
 if TYPE_CHECKING:
@@ -166,7 +173,9 @@ class Estimate:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What the design left out, and why, and where inference is not to be trusted, in sentences."""
-        warning = inference.few_clusters_warning(self)
+        from study.estimates.effective import few_clusters_warning
+
+        warning = few_clusters_warning(self)
         return self.remarks if warning is None else (*self.remarks, warning)
 
     @checked
@@ -245,7 +254,7 @@ class Estimate:
 
     @cached_property
     def leave_out(self) -> LeftOut:
-        """Influence that leaves each cluster out in turn; see :mod:`study.inference.jackknife`."""
+        """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
         if self.left_out is not None:
             return self.left_out
         found: Leverage = leverage(self.linear_influence, self.sides)
@@ -287,7 +296,7 @@ class Estimate:
         return which
 
     def _by_name(self, influence: Influence) -> Influence:
-        factor = inference.small_sample_factor(
+        factor = small_sample_factor(
             self.n_clusters, self.convention, self.n_obs, self.counted, self.absorbed
         )
         return influence.scaled(np.full(len(self.terms), math.sqrt(factor)))
@@ -438,7 +447,7 @@ class Estimate:
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
         sums = self.errors.select(used).cluster_sums(self.sample.cluster)
-        critical = inference.sup_t(
+        critical = sup_t(
             sums, level=_share("level", level), draws=draws, seed=seed, weights=weights, errors=errors
         )
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
@@ -479,7 +488,7 @@ class Estimate:
         if fit.convention == "jackknife":
             sums, treated = sums_by_cluster(errors, self.sides.select(columns))
             degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)))
-        return inference.wald(self.linear[used], cov, degrees)
+        return wald(self.linear[used], cov, degrees)
 
     @cached_property
     def level_scores(self) -> FloatArray:

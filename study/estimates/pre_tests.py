@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study import inference
 from study.estimates.estimate import Estimate
+from study.estimates.multipliers import exceeded, largest_draws
 
 
 class PreTest(NamedTuple):
@@ -50,6 +50,6 @@ def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed:
         return NONE
     wald = path.test(leads)
     sums = path.linear_errors.select(leads).cluster_sums(path.sample.cluster)
-    largest = inference.largest_draws(sums, draws, seed)
-    p_largest = inference.exceeded(largest, path.level_scores[leads].max())
+    largest = largest_draws(sums, draws, seed)
+    p_largest = exceeded(largest, path.level_scores[leads].max())
     return PreTest(wald.p_value, wald.rank, float(p_largest))

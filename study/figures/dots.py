@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-
-from study.diagnostics.refits import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+class Row(Protocol):
+    """An estimate with its interval, and what it is of."""
+
+    @property
+    def label(self) -> str:
+        """Its name on the axis."""
+
+    @property
+    def estimate(self) -> float:
+        """Where its dot is."""
+
+    @property
+    def conf_low(self) -> float:
+        """Where its line begins."""
+
+    @property
+    def conf_high(self) -> float:
+        """Where its line ends."""
+
 
 LONGEST = 34
 MANY = 30

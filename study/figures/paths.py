@@ -10,9 +10,7 @@ import pandas as pd
 
 from study.core.errors import QuestionError
 from study.estimates.estimate import Estimate
-from study.paper.plan import Event, Plan
 from study.figures.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, canvas
-from study.paper.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,16 +170,6 @@ def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Fig
     unit = {"level": "", "log1p": ",\nlog points", "proportional": ",\n% of the mean without treatment"}
     ylabel = f"Effect on {estimate.sample.question.outcome}{unit[estimate.sample.question.scale]}"
     return event_study({estimate.design: path}, ylabel=ylabel, percent=percent)
-
-
-def of_results(plan: Plan, event: Event, scale: str, results: Results) -> Figure:
-    """Draw the headline design's event study of each outcome, or that of the first design that has one."""
-    row = plan.figure_row
-    paths = {
-        title: shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
-        for outcome, title in plan.outcomes.items()
-    }
-    return event_study(paths, ylabel=effect_label(scale), percent=scale == "proportional")
 
 
 def effect_label(scale: str, outcome: str = "papers") -> str:

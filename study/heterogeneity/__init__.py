@@ -1,7 +1,7 @@
 """Who gains from the event, and who should be given it: effects by group and unit, and the allocation of grants.
 
-Everything here is about the change of a unit's outcome over the window (:mod:`study.designs.long_change`) and rests on the same
-doubly robust scores, made once by :func:`score`.
+Everything here is about the change of a unit's outcome over the window (:mod:`study.designs.long_change`) and
+rests on the same doubly robust scores, made once by :func:`score`.
 """
 
 from __future__ import annotations

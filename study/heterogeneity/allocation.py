@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from study.core.arguments import checked
-from study.diagnostics.refits import said
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
+from study.diagnostics.refits import said
 from study.estimates.estimate import Estimate
 from study.heterogeneity.grouping import prior
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
 from study.heterogeneity.rules import DEPTH, chances, distinct, policy_tree, tree_chances, tree_text
 from study.heterogeneity.scored import Scores, check_level, spread_of_draws
-from study.core.arrays import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd

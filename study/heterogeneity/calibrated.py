@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from study.core.arguments import checked
-from study.diagnostics.refits import said, unit_of
+from study.core.arrays import FloatArray, IntArray
 from study.core.distributions import two_sided_p
 from study.core.errors import QuestionError
+from study.designs.long_change import long_change
+from study.diagnostics.refits import said, unit_of
 from study.estimates.estimate import Estimate
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.pairs import EQUAL, on_long_change
 from study.heterogeneity.scored import Scores, check_level, score, seed_of, spread_of_draws
 from study.learners import Learner
-from study.learners.problem import IntArray
-from study.designs.long_change import long_change
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.diagnostics.refits import said, unit_of
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
+from study.diagnostics.refits import said, unit_of
 from study.heterogeneity.grouping import Grouping, prior
 from study.heterogeneity.scored import NEAREST, Predicted, Scores, check_level
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.diagnostics.refits import axis_label
 from study.core.arrays import FloatArray
+from study.diagnostics.refits import axis_label
 from study.figures.canvas import BAND, COLOUR, GREY, SECOND, WIDTH, canvas
 
 if TYPE_CHECKING:

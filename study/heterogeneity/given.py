@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from study.heterogeneity.scored import Predicted
 from study.core.arrays import FloatArray
+from study.heterogeneity.scored import Predicted
 
 
 def controls(predicted: Predicted) -> FloatArray:

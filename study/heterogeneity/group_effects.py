@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from study.core.arguments import checked
-from study.diagnostics.refits import said, unit_of
+from study.core.arrays import IntArray
 from study.core.errors import QuestionError, unknown
+from study.core.influence import Influence
+from study.diagnostics.refits import said, unit_of
+from study.estimates.covariance import Wald
 from study.estimates.estimate import Estimate
 from study.heterogeneity.grouping import Grouping
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
 from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, check_level, spread_of_draws, treated_by_group
-from study.inference import Wald
 from study.inference.joined import joint
-from study.core.influence import Influence
-from study.learners.problem import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.core.arrays import FloatArray, IntArray
 from study.core.errors import unknown
-from study.learners.problem import IntArray
-from study.core.arrays import FloatArray
 from study.panel.population import population
 from study.panel.question import Sample
 

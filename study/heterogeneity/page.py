@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from study.core.arguments import checked
-from study.diagnostics.finding import Finding
 from study.core.errors import QuestionError
+from study.core.threads import one_thread
+from study.diagnostics.finding import Finding
 from study.heterogeneity.allocation import Policy, policy
 from study.heterogeneity.calibrated import Calibration, calibration
 from study.heterogeneity.causal_forest import ForestEffects, forest
@@ -20,9 +21,7 @@ from study.heterogeneity.group_effects import GroupEffects, effects_by_group
 from study.heterogeneity.grouping import grouping, prior
 from study.heterogeneity.scored import score
 from study.learners import Learner
-from study.paper.plan import Plan, Task
 from study.panel.question import Sample
-from study.core.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,8 +200,8 @@ def report(
     Raises
     ------
     QuestionError
-        As in :func:`study.heterogeneity.score`, or if a grouping or ``prior_name`` is unknown. What else cannot be made is
-        said on the page.
+        As in :func:`study.heterogeneity.score`, or if a grouping or ``prior_name`` is unknown. What else cannot be made
+        is said on the page.
     """
     for one in by:
         grouping(sample, one)
@@ -248,28 +247,17 @@ def report(
     )
 
 
-def ask(plan: Plan, question: str) -> Task:
-    """Return the plan's question EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE; "level" is a scale, and the usual one.
-
-    Raises
-    ------
-    QuestionError
-        If there is no such event, outcome or scale.
-    """
-    return replace(plan, scales={"level": "Effect in the outcome's own units"} | plan.scales).ask(question)
-
-
-def usual_groupings(task: Task, sample: Sample) -> tuple[str, ...]:
+def usual_groupings(sample: Sample, strata: str) -> tuple[str, ...]:
     """Return the groupings of a page that names none.
 
-    The plan's strata, the region, the country with most treated units against all others, and thirds of prior output.
+    The strata, the region, the country with most treated units against all others, and thirds of prior output.
     """
     places = ["region"] if "region" in sample.attributes else []
     if "country" in sample.attributes:
         treated = sample.attributes["country"][(sample.treatment == 1).any(axis=1)]
         countries, counts = np.unique(treated.astype(str), return_counts=True)
         places.append(f"country={countries[counts.argmax()]}")
-    return tuple(dict.fromkeys((task.strata, *places, *task.question.covariates[-1:])))
+    return tuple(dict.fromkeys((strata, *places, *sample.question.covariates[-1:])))
 
 
 def caveats(sample: Sample, event: str) -> tuple[str, ...]:

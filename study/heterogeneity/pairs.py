@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study import inference
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile, same_tail, t_quantile
 from study.estimates.estimand import Estimand
 from study.estimates.estimate import Estimate
-from study.inference.joined import terms_of
-from study.core.arrays import FloatArray
+from study.estimates.multipliers import exceeded
 from study.estimates.power import POWER
-from study.panel.question import Sample
 from study.estimates.terms import coefficients
+from study.inference.joined import terms_of
+from study.panel.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +106,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
         tested = apart.select(varies)
         statistics, largest = tested.largest_t(draws, seed)
         error[varies], degrees[varies] = tested.std_error, tested.degrees_of_freedom
-        p_adjusted[varies] = inference.exceeded(largest, statistics)
+        p_adjusted[varies] = exceeded(largest, statistics)
         normal = max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
         critical[varies] = same_tail(normal, tested.degrees_of_freedom)
     p_value = float(np.nanmin(p_adjusted)) if varies.any() else np.nan

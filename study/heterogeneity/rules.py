@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from study.heterogeneity.scored import Scores, seed_of
 from study.core.arrays import FloatArray
+from study.heterogeneity.scored import Scores, seed_of
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is

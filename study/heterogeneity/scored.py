@@ -9,15 +9,23 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core.arguments import checked
-from study.learners.clipping import clipped
-from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, cross_fit, draw_folds
+from study.core.arrays import FloatArray, IntArray
 from study.core.errors import QuestionError
-from study.heterogeneity.grouping import Grouping, grouping, indicators
-from study.inference import covariance
-from study.learners import Learner, refuse_unfit_pair
-from study.learners.problem import IntArray, Rows
 from study.designs.long_change import LongChange, long_change
-from study.core.arrays import FloatArray
+from study.estimates.covariance import covariance
+from study.heterogeneity.grouping import Grouping, grouping, indicators
+from study.learners import Learner, refuse_unfit_pair
+from study.learners.clipping import clipped
+from study.learners.cross_fitting import (
+    Folds,
+    Nuisance,
+    check_both,
+    check_counts,
+    check_number,
+    cross_fit,
+    draw_folds,
+)
+from study.learners.problem import Rows
 from study.panel.question import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.

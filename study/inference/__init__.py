@@ -1,10 +1,10 @@
 """Inference from influence functions; what refits a design is in modules of its own here."""
 
-from study.inference.covariance import Convention, Wald, covariance, small_sample_factor, wald
-from study.inference.effective import effective_clusters, few_clusters_warning
+from study.estimates.covariance import Convention, Wald, covariance, small_sample_factor, wald
+from study.estimates.effective import effective_clusters, few_clusters_warning
+from study.estimates.joint import Joint, stack
+from study.estimates.multipliers import Errors, Weights, exceeded, largest_draws, sup_t
 from study.inference.families import adjusted_p_values
-from study.inference.joint import Joint, stack
-from study.inference.multipliers import Errors, Weights, exceeded, largest_draws, sup_t
 from study.inference.randomization import Randomization, randomization_test
 
 __all__ = [

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study import inference
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
+from study.estimates.covariance import Wald
 from study.estimates.estimand import Estimand
 from study.estimates.estimate import Estimate
-from study.inference import Joint, Wald
+from study.estimates.joint import Joint
+from study.estimates.multipliers import exceeded
 from study.inference.joined import joined_headlines
-from study.core.arrays import FloatArray
 
 # A difference is no difference where its standard error and itself are below this share of the estimates' own
 # standard errors: far above rounding and what Poisson iterations leave, far below any difference that matters.
@@ -202,6 +203,6 @@ def _equal_groups(labels: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tu
 def _sup_t(differences: Joint, draws: int, seed: int) -> tuple[SupT, FloatArray]:
     """Test by the largest |t| that all differences are zero; return also each one's adjusted p-value."""
     statistics, largest = differences.largest_t(draws, seed)
-    p_values = inference.exceeded(largest, statistics)
+    p_values = exceeded(largest, statistics)
     test = SupT(float(statistics.max()), float(np.quantile(largest, LEVEL)), float(p_values.min()), draws)
     return test, p_values

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from study.core.arguments import checked
+from study.core.arrays import FloatArray
 from study.core.distributions import normal_score, two_sided_p
 from study.core.errors import QuestionError, unknown
+from study.estimates.estimate import Estimate
+from study.estimates.multipliers import Errors, Weights, statistic_draws
+from study.estimates.ties import least_as_large
 from study.inference.joined import joined_headlines
-from study.inference.multipliers import Errors, Weights, statistic_draws
-from study.inference.ties import least_as_large
-from study.core.arrays import FloatArray
-
-if TYPE_CHECKING:
-    from study.estimates.estimate import Estimate
 
 Method = Literal["romano_wolf", "holm"]
 

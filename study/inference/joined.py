@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.core.arguments import checked
 from study.core.errors import QuestionError
-from study.inference.joint import Joint, stack
-
-if TYPE_CHECKING:
-    from study.estimates.estimate import Estimate
+from study.estimates.estimate import Estimate
+from study.estimates.joint import Joint, stack
 
 
 @checked

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.designs import find_design
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile, two_sided_p
 from study.core.errors import QuestionError, unknown
+from study.core.normal_equations import jackknife
+from study.core.threads import one_thread
+from study.designs import find_design
 from study.estimates.estimate import Estimate
 from study.inference.regressions import chosen_term, refuse_few_clusters, regression_term
-from study.core.normal_equations import jackknife
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
-from study.core.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
-from study.designs import find_design
-from study.core.errors import QuestionError, unknown
-from study.inference.randomization import Kind, Order, Randomization, randomization_test
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError, unknown
+from study.designs import find_design
+from study.inference.randomization import Kind, Order, Randomization, randomization_test
 from study.panel.question import Sample
 
 UNITS = {

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.designs import Design, find_design
 from study.core.errors import QuestionError, unknown
+from study.core.normal_equations import Target, target
+from study.core.threads import one_thread
+from study.designs import Design, find_design
 from study.estimates.estimand import Estimand
 from study.estimates.estimate import Estimate
-from study.core.normal_equations import Target, target
 from study.panel.question import AVERAGES, Sample
-from study.core.threads import one_thread
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did")
 INSTEAD = (

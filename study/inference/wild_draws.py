@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.inference.multipliers import Weights, distribution
-from study.inference.ties import TIE, least_as_large
-from study.core.normal_equations import Jackknife, Target
 from study.core.arrays import FloatArray
+from study.core.normal_equations import Jackknife, Target
+from study.estimates.multipliers import Weights, distribution
+from study.estimates.ties import TIE, least_as_large
 
 Kind = Literal["C", "S", "V", "B"]
 

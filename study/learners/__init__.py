@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError, unknown
 from study.learners.lasso import lasso, lasso_logit
 from study.learners.linear import linear, logit
 from study.learners.others import of_estimator
 from study.learners.problem import Kind, Problem
 from study.learners.trees import boosted_trees, boosted_trees_probability, forest, forest_probability
-from study.core.arrays import FloatArray
 
 __all__ = [
     "ENSEMBLE",

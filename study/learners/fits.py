@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from study.core.arrays import FloatArray
 from study.core.cache import keep, key_of, stored
 from study.core.code_state import checksum, code_of, places_of, versions
 from study.learners import Kind, Learner, Problem, learned
-from study.core.arrays import FloatArray
 
 
 def predictions(problem: Problem, learner: Learner, kind: Kind, folder: Path | None) -> FloatArray:

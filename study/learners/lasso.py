@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from study.learners.problem import IntArray, Problem, Rows, period_means, spread, tuning_splits
-from study.core.arrays import FloatArray
+from study.core.arrays import FloatArray, IntArray
+from study.learners.problem import Problem, Rows, period_means, spread, tuning_splits
 
 # Penalties that the lasso chooses between, from the least one that leaves nothing down to a thousandth of it,
 # by the prediction error in this many sets of clusters.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.learners.problem import Problem, spread
 from study.core.arrays import FloatArray
+from study.learners.problem import Problem, spread
 
 
 def linear(problem: Problem) -> FloatArray:

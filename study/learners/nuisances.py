@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from study.core.arrays import FloatArray, IntArray
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit
-from study.learners.problem import IntArray, Kind
-from study.core.arrays import FloatArray
+from study.learners.problem import Kind
 from study.panel.question import Question
 
 

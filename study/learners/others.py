@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from study.learners.problem import Kind, Problem
 from study.core.arrays import FloatArray
+from study.learners.problem import Kind, Problem
 
 
 def of_estimator(problem: Problem, estimator: Any, kind: Kind) -> FloatArray:

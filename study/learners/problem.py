@@ -7,10 +7,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
+from study.core.arrays import FloatArray, IntArray
 
 Kind = Literal["mean", "probability"]
-IntArray = NDArray[np.int64]
 Rows = NDArray[np.bool_]
 
 SINGLE_PRECISION = 6  # decimals of a standardised target

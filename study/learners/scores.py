@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from study.core.arrays import FloatArray, IntArray
+from study.estimates.covariance import covariance
 from study.learners.cross_fitting import Folds
-from study.inference import covariance
-from study.learners.problem import IntArray
-from study.core.arrays import FloatArray
 from study.panel.question import Sample
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from study.learners.problem import Problem
 from study.core.arrays import FloatArray
+from study.learners.problem import Problem
 
 # Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
 # baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is

@@ -12,13 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.core.errors import DataError, unknown
+from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.panel import Panel, interval_text
-from study.data.catalogue import Catalogue, read_catalogue
 from study.panel.reading import read_table
 from study.panel.roles import Names, Roles, wide_hint
 from study.panel.rules import Rule, panel_rules
-from study.panel.violations import PRESENT, describe, violations
 from study.panel.shipped import panel_entries
+from study.panel.violations import PRESENT, describe, violations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

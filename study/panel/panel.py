@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import check, checked, hints_of, shown
+from study.core.arrays import FloatArray
 from study.core.errors import DataError, unknown
 from study.panel.reading import read_table
 from study.panel.roles import Names, Roles
@@ -24,7 +25,6 @@ from study.panel.shipped import panel_entries, shipped
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = NDArray[np.float64]
 Ambiguous = Literal["drop", "earliest", "latest"]
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from rapidfuzz import fuzz
 
+from study.core.arrays import BoolArray
 from study.core.errors import QuestionError, unknown
-
-if TYPE_CHECKING:
-    from study.panel.panel import Panel
+from study.panel.panel import Panel
 
 EVERYONE = "all"
 
-BoolArray = NDArray[np.bool_]
 
 _TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 _COMPARED = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import check, is_listed
-from study.core.errors import QuestionError, unknown
 from study.core.arrays import FloatArray
+from study.core.errors import QuestionError, unknown
 from study.panel.panel import Panel
 
 Scale = Literal["level", "log1p", "proportional"]

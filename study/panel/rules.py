@@ -10,13 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from study.core.arrays import BoolArray
 from study.core.errors import DataError
 from study.panel.roles import Roles, absent
 from study.panel.rows import Rows, spread
 
 FARTHEST_EVENT = 200
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

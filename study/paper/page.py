@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-import study
-from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Source, Traced
+from study.core.version import __version__
 from study.panel.panel import Panel
+from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Source, Traced
+from study.paper.numbers import LABELS
 from study.paper.plan import Plan
 from study.report.latex import render
-from study.paper.numbers import LABELS
 from study.report.table import MINUS
 
 # What the numbers can depend on; which others are installed changes none of them.
@@ -96,7 +96,7 @@ def provenance_of(
         headline=f"{plan.headline.label} ({plan.headline.name})",
         panels=tuple(dict.fromkeys((panel.name, panel.checksum) for panel in panels)),
         seed=plan.seed,
-        package=study.__version__,
+        package=__version__,
         versions=(("Python", platform.python_version()), *((name, version(name)) for name in PACKAGES)),
     )
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from study.designs import find_design
 from study.core.errors import DataError, QuestionError, unknown
-from study.paper.fields.plan import FieldsPlan, read_fields
+from study.designs import find_design
 from study.panel.panel import Panel
-from study.paper.plan_keys import INFERENCE, check_content
 from study.panel.population import population
 from study.panel.question import Question
-from study.report.latex import macro_name
 from study.panel.shipped import panel_entries
+from study.paper.fields.plan import FieldsPlan, read_fields
+from study.paper.plan_keys import INFERENCE, check_content
+from study.report.latex import macro_name
 
 # Exhibits that are made of a table of the plan alone, and that table.
 NEEDED = {"fields": "[fields]", "families": "[[families]]", "venues": "[venues]"}
@@ -193,6 +193,10 @@ class Plan:
         return replace(
             self, headline=headline, rows=(headline, *(row for row in self.rows if row != headline))
         )
+
+    def with_level(self) -> Plan:
+        """Return the plan with the scale "level" first, the one of what is not in the paper."""
+        return replace(self, scales={"level": "Effect in the outcome's own units"} | self.scales)
 
     def ask(self, question: str, design: str | None = None) -> Task:
         """Return the cell that is named EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, under the headline or a design.

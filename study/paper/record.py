@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from study.designs import find_design
 from study.core.digits import significant
 from study.core.errors import DataError
+from study.designs import find_design
 from study.paper.results import Result, Results, Term
 
 COLUMNS = (

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterable
 
 from study.designs import Assumes
-from study.diagnostics.diagnose import SECTIONS, Verdict
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
@@ -15,6 +14,7 @@ from study.diagnostics.seeds import Seeds
 from study.diagnostics.uncertainty import Uncertainty
 from study.estimates.power import smallest_effect
 from study.estimates.pre_tests import pre_test
+from study.paper.diagnose import SECTIONS, Verdict
 from study.report.notes import POWER_OF
 
 WIDTH = 100

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from study.designs import find_design
+from study.estimates.estimate import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from study.estimates.estimate import Estimate
 
 LABELS = {
     "n_units": "Units",

@@ -12,7 +12,8 @@ import numpy as np
 from goldens import distance
 from numpy.typing import NDArray
 
-from study import Estimate, Question, estimate, inference
+from study import Estimate, Question, estimate
+from study.estimates.covariance import Convention
 
 Numbers = dict[Any, tuple[float, float]]
 
@@ -84,7 +85,7 @@ def numbers(fit: Estimate, names: Iterable[Any], errors: NDArray[np.float64] | N
     return dict(zip(names, zip(fit.effect, errors, strict=True), strict=True))
 
 
-def errors_under(fit: Estimate, convention: inference.Convention) -> NDArray[np.float64]:
+def errors_under(fit: Estimate, convention: Convention) -> NDArray[np.float64]:
     """Return standard errors under a named convention, NaN for reference terms."""
     return np.where(fit.reference, np.nan, np.sqrt(np.diag(fit.covariance(convention))))
 

@@ -22,7 +22,12 @@ from study.diagnostics.honest.flci import folded_normal_quantile
 from study.diagnostics.honest.intervals import Problem
 from study.diagnostics.honest.least_favourable import least_favourable
 from study.diagnostics.honest.moments import moments
-from study.diagnostics.honest.restrictions import Restriction, relative_magnitudes, smoothness, smoothness_relative
+from study.diagnostics.honest.restrictions import (
+    Restriction,
+    relative_magnitudes,
+    smoothness,
+    smoothness_relative,
+)
 
 Array = NDArray[np.float64]
 

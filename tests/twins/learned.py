@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from study.designs import find_design
 from study.core.errors import StudyError
+from study.designs import find_design
 from study.learners.nuisances import Nuisances
 from study.panel.question import Sample
 from twins.comparisons import _cells, _sides

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.core.errors import DataError
+from study.core.outputs import write_all
 from study.data import topics
 from study.data.assemble import ccstar, crosswalks, facts, fields, herd, models, panels
 from study.data.assemble import papers as counting
 from study.data.assemble import programmes as access
 from study.data.assemble import top500 as machines
 from study.data.assemble.venues import MODELS, PANELS, PanelSpec
-from study.core.errors import DataError
+from study.data.codebook import codebook
 from study.data.grants import classify, concerned, winners
 from study.data.institutions import Matcher, load
 from study.data.institutions.credit import Signed, Sites, decisions, match_papers, match_sites
-from study.core.outputs import write_all
-from study.data.codebook import codebook
-from study.panel.shipped import shipped
 from study.data.sources import epoch, nsf, osg, paperlists, top500, universities
 from study.data.sources import herd as spending
 from study.data.sources.provenance import SOURCES, sources_toml
+from study.panel.shipped import shipped
 
 EVENTS = (
     "first_top500",

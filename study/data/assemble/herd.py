@@ -7,8 +7,8 @@ import pandas as pd
 from study.data.assemble import decided
 from study.data.institutions import Entity, Matcher
 from study.data.institutions.gazetteer import UNIVERSITY
-from study.panel.shipped import shipped
 from study.data.sources.herd import SOURCES
+from study.panel.shipped import shipped
 
 EXCEPTIONS = "herd_institutions.csv"
 # Territories whose universities the list of universities has under codes of their own.

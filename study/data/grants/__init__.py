@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from study.data.grants.bought import CLUSTER, KINDS, NETWORK, OTHER, OTHER_INSTRUMENT, STORAGE, accelerators, bought
+from study.data.grants.bought import (
+    CLUSTER,
+    KINDS,
+    NETWORK,
+    OTHER,
+    OTHER_INSTRUMENT,
+    STORAGE,
+    accelerators,
+    bought,
+)
 from study.data.grants.contests import CC, MRI, contest, first_issues, programme
 
 __all__ = [

@@ -10,7 +10,22 @@ from rapidfuzz import fuzz
 
 from study.data.institutions.gazetteer import CODES, GENERIC, UNIVERSITY, Entity, Gazetteer
 from study.data.institutions.names import UNIVERSITY_WORDS, pieces, squeeze
-from study.data.institutions.wording import ADJECTIVES, ALONE, BEFORE_NAME, CONTINUES, DEFAULTS, JOINS, LEGAL_FORMS, LIKE_UNIVERSITY, OTHER_CAMPUS, PLACES, STREETS, SUBJECTS, UNITS, WITH_CAMPUS
+from study.data.institutions.wording import (
+    ADJECTIVES,
+    ALONE,
+    BEFORE_NAME,
+    CONTINUES,
+    DEFAULTS,
+    JOINS,
+    LEGAL_FORMS,
+    LIKE_UNIVERSITY,
+    OTHER_CAMPUS,
+    PLACES,
+    STREETS,
+    SUBJECTS,
+    UNITS,
+    WITH_CAMPUS,
+)
 
 FUZZY_NAME = 88.0
 FUZZY_WORD = 85.0

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from study.diagnostics.honest.moments import Moments
 from study.core.arrays import FloatArray
+from study.diagnostics.honest.moments import Moments
 
 PARALLEL = 1e-10
 NO_VARIANCE = 1e-10

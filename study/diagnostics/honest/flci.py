@@ -18,10 +18,10 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from study.diagnostics.honest.restrictions import Restriction
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile
 from study.core.errors import QuestionError
-from study.core.arrays import FloatArray
+from study.diagnostics.honest.restrictions import Restriction
 
 SAME = 1e-10
 STEPS_A_COORDINATE = 50

@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
+from study.core.arrays import FloatArray
 from study.diagnostics.honest.conditional import FirstStage, hulls
 from study.diagnostics.honest.flci import FixedLength, Frontier, frontier
 from study.diagnostics.honest.least_favourable import least_favourable
 from study.diagnostics.honest.moments import moments
 from study.diagnostics.honest.restrictions import Restriction
-from study.core.arrays import FloatArray
 
 FIRST_STAGE = 0.1
 STRENGTHS = 48

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.diagnostics.honest.moments import Moments
-from study.core.distributions import quantile
 from study.core.arrays import FloatArray
+from study.core.distributions import quantile
+from study.diagnostics.honest.moments import Moments
 
 ANGLES = 1440
 ITERATIONS = 50

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.diagnostics.honest.restrictions import Restriction
 from study.core.arrays import FloatArray
+from study.diagnostics.honest.restrictions import Restriction
 
 N_VERTICES = 4
 

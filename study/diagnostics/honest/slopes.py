@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from study.core.arrays import FloatArray
+from study.core.distributions import quantile
 from study.diagnostics.honest.conditional import HALVINGS, FirstStage, accepted
 from study.diagnostics.honest.moments import Moments
 from study.diagnostics.honest.restrictions import differences
-from study.core.distributions import quantile
-from study.core.arrays import FloatArray
 
 TRIED = 400
 

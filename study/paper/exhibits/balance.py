@@ -9,12 +9,20 @@ from dataclasses import replace
 import numpy as np
 
 from study import diagnostics
-from study.diagnostics.balance import LARGE, MOST_LABELS, Balance, Row, cohort_groups, fixed_variables, outcome_variables
-from study.core.errors import QuestionError
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, draw, source_of
 from study.core.arrays import FloatArray
-from study.paper.plan import Task
+from study.core.errors import QuestionError
+from study.diagnostics.balance import (
+    LARGE,
+    MOST_LABELS,
+    Balance,
+    Row,
+    cohort_groups,
+    fixed_variables,
+    outcome_variables,
+)
 from study.panel.question import Sample
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, draw, source_of
+from study.paper.plan import Task
 from study.report.latex import macro_name
 from study.report.table import MINUS, Block, Line, Number, Table
 

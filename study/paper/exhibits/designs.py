@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from study.inference.agreement import Agreement, agreement_of
+import pandas as pd
+
 from study.designs import find_design
+from study.figures import paths as figures
+from study.inference.agreement import Agreement, agreement_of
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
 from study.paper.exhibits.headline_numbers import effect_text, headline_numbers, unit_of
+from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Plan
-from study.figures import paths as figures
-from study.report.latex import macro_name
-from study.report.notes import LETTERS, POWER_OF, REFUSED, clustered, p_cell, p_text, refusals, window_of
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
 from study.paper.results import Result, Results
+from study.report.latex import macro_name
+from study.report.notes import LETTERS, POWER_OF, REFUSED, p_cell, p_text
+from study.report.table import Block, Cell, Line, Number, Span, Table, error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Agreements = dict[tuple[str, str, str], Agreement]
 
@@ -202,13 +209,23 @@ def power_table(setting: Setting, event: Event) -> Table:
     )
 
 
+def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figure:
+    """Draw the headline design's event study of each outcome, or that of the first design that has one."""
+    row = plan.figure_row
+    paths = {
+        title: figures.shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
+        for outcome, title in plan.outcomes.items()
+    }
+    return figures.event_study(paths, ylabel=figures.effect_label(scale), percent=scale == "proportional")
+
+
 def _figure(setting: Setting, event: Event, scale: str) -> Drawn:
     plan = setting.plan
     title = plan.scales[scale]
     return draw(
         f"{event.label}_{scale}",
         f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
-        figures.of_results(plan, event, scale, setting.results),
+        path_figure(plan, event, scale, setting.results),
         f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the simultaneous "
         f"band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} years since the event.",
     )

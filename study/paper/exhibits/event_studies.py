@@ -11,15 +11,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from study.designs import find_design
-from study.paper.exhibits.exhibit import RUN, Drawn, Exhibited, Setting, Traced, draw, estimate_command, source_of
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
-from study.paper.plan import Plan, Row, Task
 from study.estimates.pre_tests import NONE, PreTest, pre_test
 from study.figures import paths as figures
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Drawn,
+    Exhibited,
+    Setting,
+    Traced,
+    draw,
+    estimate_command,
+    source_of,
+)
+from study.paper.exhibits.headline_numbers import effect_text, unit_of
+from study.paper.plan import Plan, Row, Task
+from study.paper.results import Result, Term, answer
 from study.report.latex import macro_name
 from study.report.notes import LETTERS, REFUSED, p_cell, p_text
 from study.report.table import Block, Cell, Line, Number, Span, Table, error
-from study.paper.results import Result, Term, answer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

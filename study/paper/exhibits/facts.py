@@ -6,18 +6,39 @@ import math
 from collections.abc import Iterator
 
 from study.data.audit import Share
+from study.panel.shipped import checksum
 from study.paper.exhibits.exhibit import Exhibited, Setting, Source, Traced, draw
 from study.paper.facts import fields as papers
 from study.paper.facts import models as listed
 from study.paper.facts import tables
 from study.paper.facts.fact import Fact
 from study.paper.facts.figure import shares_figure
-from study.paper.facts.models import SECTORS, Definition, definition, large_scale, of_vintage, releases, shares, vintages
-from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, EARLY, LATE, PERIODS, RELEASED, YEAR, Data, load, month, recomputed
+from study.paper.facts.models import (
+    SECTORS,
+    Definition,
+    definition,
+    large_scale,
+    of_vintage,
+    releases,
+    shares,
+    vintages,
+)
+from study.paper.facts.recomputed import (
+    DEFAULT_THRESHOLD,
+    DEFAULT_VINTAGE,
+    EARLY,
+    LATE,
+    PERIODS,
+    RELEASED,
+    YEAR,
+    Data,
+    load,
+    month,
+    recomputed,
+)
 from study.paper.facts.text import digits_of, sentence
 from study.report.latex import macro_name
 from study.report.table import MINUS
-from study.panel.shipped import checksum
 
 NONE = "(none)"
 COMMAND = "study facts"

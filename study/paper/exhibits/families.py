@@ -7,19 +7,26 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from study.inference.agreement import Agreement, agreement_of
-from study.designs import find_design
-from study.figures.dots import dot_figure
-from study.diagnostics.refits import Row
 from study.core.errors import QuestionError
+from study.designs import find_design
+from study.diagnostics.refits import Row
 from study.estimates.estimate import Estimate
+from study.figures.dots import dot_figure
+from study.inference.agreement import Agreement, agreement_of
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
-from study.paper.exhibits.headline_numbers import effect_text, result_numbers, sample_numbers, shown_by, unit_of
+from study.paper.exhibits.headline_numbers import (
+    effect_text,
+    result_numbers,
+    sample_numbers,
+    shown_by,
+    unit_of,
+)
+from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Task
-from study.report.latex import macro_name
-from study.report.notes import LETTERS, REFUSED, clustered, p_cell, p_text, refusals, window_of
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
 from study.paper.results import Result
+from study.report.latex import macro_name
+from study.report.notes import LETTERS, REFUSED, p_cell, p_text
+from study.report.table import Block, Cell, Line, Number, Span, Table, error
 
 MOVES = (-1, 0, 1)
 FEW = 5

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, estimate_command, source_of
-from study.panel.panel import Panel
-from study.paper.plan import Event, Task
 from study.estimates.power import POWER, SIZE
+from study.panel.panel import Panel
+from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, estimate_command, source_of
+from study.paper.plan import Event, Task
+from study.paper.results import Result, Term
 from study.report.latex import macro_name
 from study.report.notes import p_text
-from study.paper.results import Result, Term
 
 EXHIBIT = "designs"
 # Parts of names of numbers that `study estimate` prints.

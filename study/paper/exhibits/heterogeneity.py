@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.core.errors import QuestionError
-from study.paper.exhibits.exhibit import Exhibited, Setting, Traced, draw
-from study.paper.exhibits.verdicts import traced
+from study.core.threads import one_thread
 from study.heterogeneity.allocation import Policy, policy
 from study.heterogeneity.figures import group_figure, plain
 from study.heterogeneity.group_effects import GroupEffects, effects_by_group
-from study.heterogeneity.page import ask, caveats, usual_groupings
+from study.heterogeneity.page import caveats, usual_groupings
 from study.heterogeneity.scored import score
 from study.learners import Learner
+from study.paper.exhibits.exhibit import Exhibited, Setting, Traced, draw
+from study.paper.exhibits.verdicts import traced
 from study.paper.plan import Task
 from study.report.notes import REFUSED, p_cell, p_text
 from study.report.table import Block, Line, Number, Table, error
-from study.core.threads import one_thread
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
@@ -79,9 +79,9 @@ def found(setting: Setting) -> Heterogeneity:
         As in :func:`study.heterogeneity.score`.
     """
     plan = setting.plan
-    task = ask(plan, f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
+    task = plan.with_level().ask(f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
     sample = task.question.sample(setting.panel)
-    by = usual_groupings(task, sample)
+    by = usual_groupings(sample, task.strata)
     within = tuple(one for one in by if one not in setting.panel.covariates)
     tests: dict[str, Any] = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed}
     with one_thread():

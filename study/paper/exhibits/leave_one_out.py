@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.figures.dots import draw_dots
 from study.diagnostics.leave_one_out import LeaveOneOut
 from study.diagnostics.refits import Row, axis_label
+from study.figures.dots import draw_dots
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, on_scale, scale_title, task_of, traced

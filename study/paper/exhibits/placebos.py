@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from study.figures.dots import draw_dots
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.refits import Row, axis_label
+from study.figures.dots import draw_dots
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, panel_title
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, on_scale, scale_title, task_of, traced

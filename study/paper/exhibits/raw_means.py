@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, asked, draw
 from study.core.arrays import FloatArray
 from study.panel.question import Sample
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, asked, draw
 from study.report.table import MINUS
 
 if TYPE_CHECKING:

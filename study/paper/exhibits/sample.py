@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced
 from study.panel.question import FlowStep
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced
 from study.report.table import Block, Cell, Line, Number, Table
 
 TREATED_IN = "first treated in "

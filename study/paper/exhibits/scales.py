@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from study.designs import find_design
 from study.core.errors import QuestionError
+from study.designs import find_design
 from study.estimates.estimate import Estimate
+from study.panel.panel import Panel
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, estimate_command, source_of
 from study.paper.exhibits.headline_numbers import effect_text
-from study.panel.panel import Panel
+from study.paper.notes import window_of
 from study.paper.plan import Row, Task
 from study.report.latex import macro_name
-from study.report.notes import REFUSED, window_of
+from study.report.notes import REFUSED
 from study.report.table import Block, Line, Number, Table, error
 
 EXHIBIT = "scales"

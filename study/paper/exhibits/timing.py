@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
 from study.panel.panel import Panel
-from study.paper.plan import Event, Plan
 from study.panel.population import population
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
+from study.paper.plan import Event, Plan
 from study.report.latex import macro_name
 from study.report.notes import REFUSED
 from study.report.table import Block, Cell, Line, Number, Table

@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from study.diagnostics import diagnose
+from study.core.errors import QuestionError
+from study.core.threads import one_thread
 from study.designs import find_design
-from study.diagnostics.diagnose import Check, Job, Verdict
 from study.diagnostics.finding import Finding
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
@@ -22,18 +22,18 @@ from study.diagnostics.seeds import Seeds
 from study.diagnostics.specification_curve import SpecificationCurve
 from study.diagnostics.spillovers import Spillovers
 from study.diagnostics.uncertainty import Uncertainty
-from study.core.errors import QuestionError
 from study.estimates.estimate import Estimate
+from study.estimates.pre_tests import pre_test
+from study.inference.randomization import Randomization
+from study.paper import diagnose
+from study.paper.diagnose import Check, Job, Verdict
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, source_of
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
-from study.inference import Randomization
 from study.paper.plan import Plan, Row, Task
-from study.estimates.pre_tests import pre_test
+from study.paper.verdict import SIZE, assumptions, conclusion
 from study.report.latex import macro_name
 from study.report.notes import BELOW, p_text
 from study.report.table import Block, Line, Table
-from study.paper.verdict import SIZE, assumptions, conclusion
-from study.core.threads import one_thread
 
 EXHIBIT = "verdicts"
 YES, NO, NO_TEST = "yes", "no", "no test"
@@ -107,7 +107,7 @@ def found(
     setting : Setting
     scale : str
     name : str
-        Of the diagnostic, as in :func:`study.diagnostics.diagnose.jobs_of`.
+        Of the diagnostic, as in :func:`study.paper.diagnose.jobs_of`.
     kind : type
         Of its finding.
     label : str, optional

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from study.core.arrays import FloatArray
 from study.designs import find_design
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.pretrends import Pretrends
+from study.figures import paths as figures
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
-from study.core.arrays import FloatArray
 from study.paper.plan import Row
-from study.figures import paths as figures
 from study.report.notes import LETTERS, REFUSED
 from study.report.table import Block, Cell, Line, Number, Span, Table
 

@@ -2,7 +2,21 @@
 
 from study.paper.facts.fact import Difference, Fact
 from study.paper.facts.fields import Topics, by_period, load_fields, topics
-from study.paper.facts.models import Definition, Doubling, Release, Years, by_class, definition, doubling_time, large_scale, load_models, of_vintage, releases, shares, vintages
+from study.paper.facts.models import (
+    Definition,
+    Doubling,
+    Release,
+    Years,
+    by_class,
+    definition,
+    doubling_time,
+    large_scale,
+    load_models,
+    of_vintage,
+    releases,
+    shares,
+    vintages,
+)
 from study.paper.facts.published import NOT_RECOMPUTED, PUBLISHED, NotRecomputed, Published
 from study.paper.facts.recomputed import Data, load, recomputed
 

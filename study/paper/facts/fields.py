@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.data.audit import Share
+from study.panel.shipped import shipped
 from study.paper.facts.fact import Difference
 from study.paper.facts.models import Years
-from study.panel.shipped import shipped
 
 if TYPE_CHECKING:
     import pandas as pd

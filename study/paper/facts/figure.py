@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from study.paper.facts.models import CLASSES, SECTORS, Definition, Years, by_class, large_scale, of_vintage, shares, spanned
-from study.paper.facts.recomputed import EARLY, LATE
 from study.figures.canvas import FULL, SERIES, canvas
+from study.paper.facts.models import (
+    CLASSES,
+    SECTORS,
+    Definition,
+    Years,
+    by_class,
+    large_scale,
+    of_vintage,
+    shares,
+    spanned,
+)
+from study.paper.facts.recomputed import EARLY, LATE
 
 if TYPE_CHECKING:
     import pandas as pd

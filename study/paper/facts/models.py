@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.data.audit import Share
 from study.core.errors import DataError, QuestionError, unknown
-from study.paper.facts.fact import LEVEL
+from study.data.audit import Share
 from study.panel.shipped import shipped
+from study.paper.facts.fact import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd

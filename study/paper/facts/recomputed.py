@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING
 from study.data.audit import Share
 from study.paper.facts.fact import Difference, Fact, Unit
 from study.paper.facts.fields import by_period, load_fields
-from study.paper.facts.models import SECTORS, Definition, Doubling, Years, definition, doubling_time, large_scale, left_out, load_models, of_vintage, releases, shares, vintages, within
+from study.paper.facts.models import (
+    SECTORS,
+    Definition,
+    Doubling,
+    Years,
+    definition,
+    doubling_time,
+    large_scale,
+    left_out,
+    load_models,
+    of_vintage,
+    releases,
+    shares,
+    vintages,
+    within,
+)
 from study.paper.facts.published import PUBLISHED
 
 if TYPE_CHECKING:

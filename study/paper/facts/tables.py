@@ -8,9 +8,36 @@ from typing import TYPE_CHECKING
 from study.data.audit import Share
 from study.paper.facts.fact import Fact
 from study.paper.facts.fields import Topics, by_period
-from study.paper.facts.models import CLASSES, SECTORS, Definition, Years, by_class, definition, doubling_time, large_scale, left_out, of_vintage, releases, shares, spanned, vintages
+from study.paper.facts.models import (
+    CLASSES,
+    SECTORS,
+    Definition,
+    Years,
+    by_class,
+    definition,
+    doubling_time,
+    large_scale,
+    left_out,
+    of_vintage,
+    releases,
+    shares,
+    spanned,
+    vintages,
+)
 from study.paper.facts.published import NOT_RECOMPUTED, PUBLISHED, SEED_PAPER
-from study.paper.facts.recomputed import CRITERIA, EARLY, GROWTH, LATE, PERIODS, RELEASED, YEAR, Data, beside, month, recomputed
+from study.paper.facts.recomputed import (
+    CRITERIA,
+    EARLY,
+    GROWTH,
+    LATE,
+    PERIODS,
+    RELEASED,
+    YEAR,
+    Data,
+    beside,
+    month,
+    recomputed,
+)
 from study.paper.facts.text import NOT_KNOWN, digits_of
 from study.report.table import Block, Cell, Line, Number, Span, Table, error
 

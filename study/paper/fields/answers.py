@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from study.core.arrays import FloatArray
+from study.core.threads import one_thread
+from study.panel.panel import Panel
 from study.paper.fields.cells import Cells, cells_of
 from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
 from study.paper.fields.dealing import ways
 from study.paper.fields.exact import Interval, detectable, linear_set, p_value, rejected, searched_set
 from study.paper.fields.plan import FieldsPlan, Line
-from study.core.arrays import FloatArray
-from study.panel.panel import Panel
-from study.core.threads import one_thread
 
 POINTS = 100.0
 

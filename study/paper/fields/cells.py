@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.core.arrays import BoolArray, FloatArray
 from study.core.errors import QuestionError
-from study.paper.fields.plan import FieldsPlan, Line
-from study.core.arrays import FloatArray
 from study.panel.panel import Panel
+from study.paper.fields.plan import FieldsPlan, Line
 
 EVENT = "gpu_shock"
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.paper.fields.cells import Cells
-from study.paper.fields.plan import Method
 from study.core.arrays import FloatArray
 from study.core.synthetic_weights import synthetic_control_weights, synthetic_did_weights
+from study.paper.fields.cells import Cells
+from study.paper.fields.plan import Method
 
 
 def regression_contrasts(cells: Cells, dealt: FloatArray) -> FloatArray:

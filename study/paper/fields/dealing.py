@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.paper.fields.cells import Cells
 from study.paper.fields.plan import Dealt
-from study.core.arrays import FloatArray
 
 # All pairs of ways are compared for the minimum detectable effect.
 MOST = 5_000

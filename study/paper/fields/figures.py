@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from study.core.arrays import FloatArray
+from study.figures.canvas import COLOUR, GREY, SECOND, canvas
+from study.panel.panel import Panel
 from study.paper.fields.answers import Answer, outcomes_of
 from study.paper.fields.plan import FieldsPlan
-from study.core.arrays import FloatArray
-from study.panel.panel import Panel
-from study.figures.canvas import COLOUR, GREY, SECOND, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

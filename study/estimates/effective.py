@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile, two_sided_p
 from study.core.errors import QuestionError
-from study.core.arrays import FloatArray
-
-if TYPE_CHECKING:
-    from study.estimates.estimate import Estimate
+from study.estimates.estimate import Estimate
+from study.estimates.jackknife import effective_number
 
 # With 20 degrees of freedom a 5% test with normal critical values rejects a true null in 6.4% of samples; below,
 # it is soon a different test (7.8% with 10, 10.7% with 5).
 FEW = 20
 FEW_ON_A_SIDE = 5
-NOTHING = 1e-6
-
-
-def effective_number(sums: FloatArray) -> FloatArray:
-    """Return 3 (sum s^2)^2 / sum s^4 - 2 of each column, shape (K,), between 1 and the number of clusters.
-
-    With gamma_c = E s_c^2, what cluster c adds to the variance, the number that Carter, Schnepel and
-    Steigerwald (2017) define is G* = (sum gamma)^2 / sum gamma^2. It is also Satterthwaite's (1946) degrees of
-    freedom of the variance estimate sum s_c^2, 2 E(V)^2 / Var(V), for normal and independent sums, since then
-    Var(s^2) = 2 gamma^2. They fill in gamma from the regressors; here it is estimated from the sums s_c
-    themselves, so that it holds for every design. Squares in place of gammas would be wrong by a factor of about 3,
-    because E s^4 = 3 gamma^2; unbiased for the two parts are sum s^4 / 3 for sum gamma^2, and
-    (sum s^2)^2 - 2 sum s^4 / 3 for (sum gamma)^2. Their ratio is the formula: near G for clusters alike, near m
-    where m clusters carry the variance, 1 where one does. Sums with tails heavier than the normal have a smaller
-    number, as their variance estimate is less precise.
-
-    Parameters
-    ----------
-    sums : ndarray, shape (G, K)
-        Influence added up by cluster. A column without variance has NaN.
-    """
-    largest = np.abs(sums).max(axis=0)
-    with np.errstate(invalid="ignore"):
-        squares = (sums / largest) ** 2
-    number = np.sum(squares > NOTHING**2, axis=0)
-    return effective_of_moments(squares.sum(axis=0), np.sum(squares**2, axis=0), number)
-
-
-def effective_of_moments(second: FloatArray, fourth: FloatArray, number: ArrayLike) -> FloatArray:
-    """Return the effective number from sums of second and fourth powers, and how many clusters they are of."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.clip(3 * second**2 / fourth - 2, 1.0, number)
 
 
 def effective_clusters(fit: Estimate) -> FloatArray:

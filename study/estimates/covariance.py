@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from study.core.arrays import FloatArray
 from study.core.distributions import chi_squared_tail, f_tail
 from study.core.errors import QuestionError, unknown
 from study.core.influence import Influence
-from study.core.arrays import FloatArray
 
 Convention = Literal["jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"]
 

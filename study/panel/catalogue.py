@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from study.data.countries import countries
+from study.core.arrays import BoolArray
 from study.core.errors import DataError, unknown
+from study.panel.countries import countries
 from study.panel.rows import Rows
-from study.panel.rules import BoolArray, Rule, not_empty, number, same_number
+from study.panel.rules import Rule, not_empty, number, same_number
 from study.panel.shipped import shipped
 
 FILE = "columns.toml"

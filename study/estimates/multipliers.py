@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from study.core.arrays import FloatArray
 from study.core.distributions import quantile
 from study.core.errors import QuestionError, unknown
-from study.inference.ties import least_as_large
-from study.core.arrays import FloatArray
 from study.core.threads import one_thread
+from study.estimates.ties import least_as_large
 
 Weights = Literal["gaussian", "rademacher", "mammen", "webb"]
 Errors = Literal["sample", "drawn"]
@@ -95,7 +95,7 @@ def largest_draws(
 def exceeded(largest: FloatArray, statistic: FloatArray | float) -> FloatArray:
     """Return the p-values of statistics against drawn ones, (1 + draws at least as large) / (1 + draws).
 
-    Ties count, see :func:`study.inference.ties.least_as_large`; a statistic that is NaN has no p-value.
+    Ties count, see :func:`study.estimates.ties.least_as_large`; a statistic that is NaN has no p-value.
     """
     observed = np.asarray(statistic, dtype=float)
     as_large = len(largest) - np.searchsorted(np.sort(largest), least_as_large(observed), side="left")

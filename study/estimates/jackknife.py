@@ -17,11 +17,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from study.inference.effective import effective_number, effective_of_moments
-from study.core.influence import Influence, blocks
 from study.core.arrays import FloatArray
+from study.core.influence import Influence, blocks
 from study.core.threads import one_thread
 
 NOTHING = 1e-6
@@ -170,7 +169,7 @@ def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
     """Return the degrees of freedom of the variance of each term, shape (K,).
 
     With V_s the part of side s in the variance, sum V_s, and m_s the effective number of its clusters, which
-    :func:`study.inference.effective.effective_number` estimates, they are (sum V_s)^2 / sum [V_s^2 / (m_s - 1)].
+    :func:`effective_number` estimates, they are (sum V_s)^2 / sum [V_s^2 / (m_s - 1)].
 
     Parameters
     ----------
@@ -255,3 +254,34 @@ def covariance_degrees(sums: FloatArray, treated: NDArray[np.bool_]) -> float:
             )
             over += spread / float(_degrees(effective))
     return (rank + rank**2) / over
+
+
+def effective_number(sums: FloatArray) -> FloatArray:
+    """Return 3 (sum s^2)^2 / sum s^4 - 2 of each column, shape (K,), between 1 and the number of clusters.
+
+    With gamma_c = E s_c^2, what cluster c adds to the variance, the number that Carter, Schnepel and
+    Steigerwald (2017) define is G* = (sum gamma)^2 / sum gamma^2. It is also Satterthwaite's (1946) degrees of
+    freedom of the variance estimate sum s_c^2, 2 E(V)^2 / Var(V), for normal and independent sums, since then
+    Var(s^2) = 2 gamma^2. They fill in gamma from the regressors; here it is estimated from the sums s_c
+    themselves, so that it holds for every design. Squares in place of gammas would be wrong by a factor of about 3,
+    because E s^4 = 3 gamma^2; unbiased for the two parts are sum s^4 / 3 for sum gamma^2, and
+    (sum s^2)^2 - 2 sum s^4 / 3 for (sum gamma)^2. Their ratio is the formula: near G for clusters alike, near m
+    where m clusters carry the variance, 1 where one does. Sums with tails heavier than the normal have a smaller
+    number, as their variance estimate is less precise.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (G, K)
+        Influence added up by cluster. A column without variance has NaN.
+    """
+    largest = np.abs(sums).max(axis=0)
+    with np.errstate(invalid="ignore"):
+        squares = (sums / largest) ** 2
+    number = np.sum(squares > NOTHING**2, axis=0)
+    return effective_of_moments(squares.sum(axis=0), np.sum(squares**2, axis=0), number)
+
+
+def effective_of_moments(second: FloatArray, fourth: FloatArray, number: ArrayLike) -> FloatArray:
+    """Return the effective number from sums of second and fourth powers, and how many clusters they are of."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(3 * second**2 / fourth - 2, 1.0, number)

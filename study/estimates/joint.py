@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.distributions import normal_score
-from study.inference.covariance import Wald, wald
-from study.inference.jackknife import covariance_degrees
-from study.inference.multipliers import largest_draws
-from study.core.influence import Influence
 from study.core.arrays import FloatArray
+from study.core.distributions import normal_score
+from study.core.influence import Influence
+from study.estimates.covariance import Wald, wald
+from study.estimates.jackknife import covariance_degrees
+from study.estimates.multipliers import largest_draws
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,14 @@ from functools import partial
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from study import diagnostics as of
+from study.core.errors import QuestionError
+from study.core.threads import one_thread
 from study.designs import Design, find_design
 from study.diagnostics.finding import Finding
-from study.core.errors import QuestionError
 from study.estimates.estimate import Estimate
 from study.panel.panel import Panel
-from study.paper.plan import Plan, Task
 from study.panel.question import Comparison, Sample, Scale
-from study.core.threads import one_thread
+from study.paper.plan import Plan, Task
 
 AGAINST = "What the data say against it"
 OVERTURNS = "How strong a violation would overturn the sign"

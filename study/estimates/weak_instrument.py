@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
+from study.core.arrays import FloatArray, IntArray
 from study.core.distributions import quantile
-from study.inference.covariance import covariance
-from study.learners.problem import IntArray
-from study.core.arrays import FloatArray
+from study.estimates.covariance import covariance
 
 Interval = tuple[float, float]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,11 +14,12 @@ from catalogue import OF_BLOCKS, WITH_QUESTIONS_OF_THEIR_OWN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import study.designs
 from study import Estimate, Panel, Question, QuestionError, all_designs, estimate
 from study.designs import find_design
 
-ALL_DESIGNS = tuple(module.name for module in pkgutil.iter_modules(study.designs.__path__))
+ALL_DESIGNS = tuple(
+    name for name, each in all_designs().items() if each.function.__module__.startswith("study.")
+)
 OF_LEARNERS = ("dml_did", "dml_irm", "dml_iv", "dml_panel", "dml_stacked")
 ANSWERING = tuple(name for name in ALL_DESIGNS if name not in WITH_QUESTIONS_OF_THEIR_OWN)
 QUICK = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -17,7 +16,7 @@ from scipy import stats
 
 import study.designs
 from study import Estimate, Panel, Question, QuestionError, estimate
-from study.designs import Assumes, Estimand, design, find_design
+from study.designs import Assumes, Estimand, all_designs, design, find_design
 from study.inference.permuted import randomization
 from study.inference.randomization import Randomization, every_order, number_of_ways, randomization_test
 from study.panel.question import Sample
@@ -130,7 +129,7 @@ def test_every_design_answers_with_its_statistics_on_panels_whose_dates_are_deal
 
 
 def test_every_design_is_among_those_tried() -> None:
-    there = {module.name for module in pkgutil.iter_modules(study.designs.__path__)}
+    there = {name for name, each in all_designs().items() if each.function.__module__.startswith("study.")}
     assert there - catalogue.WITH_QUESTIONS_OF_THEIR_OWN == {named for named, _ in catalogue.EVERY.values()}
 
 

@@ -44,7 +44,7 @@ def folder_of(plan: Path | None) -> Path:
 
     Without a plan, or for one that is installed with the package, it is among the user's caches.
     """
-    if plan is None or plan.resolve().is_relative_to(Path(__file__).parent):
+    if plan is None or plan.resolve().is_relative_to(Path(__file__).parents[1]):
         return cache_folder() / "answers"
     home = plan.resolve().parent
     return (home.parent if home.name == "paper" else home) / "build" / "cache"

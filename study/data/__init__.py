@@ -1,1 +1,1 @@
-"""TODO."""
+"""Everything that builds ``data/``: sources, institutions, grants, topics and panels."""

@@ -29,6 +29,7 @@ from study.diagnostics.benchmark_covariates import (
     without,
 )
 from study.diagnostics.omitted import robustness_value
+from study.figures.contours import Point, benchmark_legend, draw_contours, draw_points, grid
 from study.learners import Learner
 from study.panel.question import Sample
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from doubleml import DoubleMLPLR
     from matplotlib.figure import Figure
+
 
 STRENGTH = ("cf_y", "cf_d", "rho")
 LARGEST = 1 - 1e-9
@@ -189,8 +191,6 @@ class MLSensitivity:
 
     def plot(self) -> Figure:
         """Draw contours of the bound that is nearer to zero over cf_d and cf_y, with the benchmarks."""
-        from study.diagnostics.contours import ml_contours
-
         return ml_contours(self)
 
 
@@ -371,3 +371,32 @@ def check_strength(cf_y: float, cf_d: float, rho: float) -> None:
             raise QuestionError(f"{WHO}: {name} is {value}; it must be at least 0 and below 1.")
     if not 0 < abs(rho) <= 1:
         raise QuestionError(f"{WHO}: rho is {rho}; it must be between -1 and 1 and not 0.")
+
+
+def ml_contours(made: MLSensitivity) -> Figure:
+    """Draw the bound nearer to zero over cf_d and cf_y."""
+    from study.diagnostics.ml_sensitivity import bounds
+    from study.figures.canvas import canvas
+
+    e = made.elements
+    points = [
+        Point(c.benchmark, f"{c.multiple}×", c.cf_d, c.cf_y) for c in made.confounders if c.kind == "bound"
+    ]
+    x, y = grid(points, made.robustness_value)
+    side = 0 if e.estimate >= 0 else 1
+    flat = [bounds(e, b, a, made.rho, made.level) for a, b in zip(x.ravel(), y.ravel(), strict=True)]
+    estimate = np.array([b[side] for b in flat]).reshape(x.shape)
+    limit = np.array([b[4 + side] for b in flat]).reshape(x.shape)
+    with canvas(height=3.6) as figure:
+        axes = figure.add_subplot()
+        draw_contours(
+            axes, x, y, estimate, limit, (1 - made.q) * e.estimate, made.level, ("bound", "one-sided")
+        )
+        draw_points(axes, points, e.estimate)
+        axes.set_xlabel("Partial R² of the confounder with treatment (cf_d)")
+        axes.set_ylabel("Partial R² with the outcome (cf_y)")
+        axes.set_title(
+            f"{'Lower' if side == 0 else 'Upper'} bound of the coefficient ({made.unit})", loc="left"
+        )
+        benchmark_legend(figure, axes)
+    return figure

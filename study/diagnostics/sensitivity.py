@@ -28,11 +28,14 @@ from study.diagnostics.benchmark_covariates import (
 )
 from study.diagnostics.ml_sensitivity import STRENGTH, MLSensitivity, ml_sensitivity
 from study.diagnostics.partialled import Coefficient, Form, applicable, partialled
+from study.figures.contours import Point, benchmark_legend, draw_contours, draw_points, grid
 from study.panel.question import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from study.diagnostics.ml_sensitivity import MLSensitivity
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,8 +261,6 @@ class Sensitivity:
 
     def plot(self) -> Figure:
         """Draw contours of the estimate over the confounder's two partial R2, with the benchmarks."""
-        from study.diagnostics.contours import confounding_contours
-
         return confounding_contours(self)
 
 
@@ -369,3 +370,30 @@ def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple
             raise
     said = f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."
     return float(design(without(sample, fixed), **options).headline.effect[0]), (said,)
+
+
+def confounding_contours(made: Sensitivity) -> Figure:
+    """Draw the estimate under a confounder over its partial R2 with treatment and outcome."""
+    from study.figures.canvas import canvas
+
+    c = made.coefficient
+    points = [
+        Point(s.benchmark, f"{s.multiple}×", s.r2_treatment, s.r2_outcome)
+        for s in made.scenarios
+        if s.kind == "bound"
+    ]
+    x, y = grid(points, made.robustness_value)
+    estimate = omitted.adjusted_estimate(c.estimate, c.std_error, c.dof, x, y)
+    goal = (1 - made.q) * c.estimate
+    error = made.ratio * omitted.adjusted_std_error(c.std_error, c.dof, x, y)
+    t_star = quantile((1 + made.level) / 2, c.clusters - 1)
+    limit = estimate - np.sign(c.estimate) * t_star * error
+    with canvas(height=3.6) as figure:
+        axes = figure.add_subplot()
+        draw_contours(axes, x, y, estimate, limit, goal, made.level, ("estimate", "clustered"))
+        draw_points(axes, points, c.estimate)
+        axes.set_xlabel("Partial R² of the confounder with treatment")
+        axes.set_ylabel("Partial R² with the outcome")
+        axes.set_title(f"Coefficient ({made.unit}) with the confounder", loc="left")
+        benchmark_legend(figure, axes)
+    return figure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core.arguments import checked
+from study.core.arrays import FloatArray
 from study.core.distributions import two_sided_p
 from study.core.errors import QuestionError, unknown
 from study.designs import find_design
-from study.estimates.effective import effective_clusters, treated_clusters
+from study.estimates.effective import FEW, effective_clusters, treated_clusters
 from study.estimates.estimate import Estimate
 from study.estimates.joint import Joint
 from study.estimates.multipliers import Weights, distribution
@@ -37,7 +39,28 @@ from study.panel.question import Comparison, Question, Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+HEADINGS = {
+    "design": "Design",
+    "population": "Population",
+    "comparison": "Comparison group",
+    "covariates": "Covariates",
+}
+SMALL = 7.5
+LONGEST = 38
+MANY = 25
+
+
+CHOICES = {
+    "scale": ("scale", "scales"),
+    "design": ("design", "designs"),
+    "population": ("population", "populations"),
+    "comparison": ("comparison group", "comparison groups"),
+    "covariates": ("set of covariates", "sets of covariates"),
+}
+
 
 WHO = "specification_curve"
 
@@ -151,14 +174,10 @@ class SpecificationCurve:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, by scale and over all, and what was refused."""
-        from study.diagnostics.specification_text import sentences
-
         return sentences(self)
 
     def plot(self) -> Figure:
         """Draw the estimates in order of size by scale, and below them what each specification is."""
-        from study.diagnostics.specification_figure import curve_figure
-
         return curve_figure(self)
 
 
@@ -363,3 +382,218 @@ def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str]) 
     if len(set(found.values())) < len(values):
         raise QuestionError(f"{WHO}: {name} is {given!r}; give different ones.")
     return found
+
+
+def sentences(curve: SpecificationCurve) -> tuple[str, ...]:
+    """Return what was asked, what was found by scale and over all, and what qualifies it."""
+    return (
+        _asked(curve),
+        *(_of_scale(curve, scale) for scale in curve.medians),
+        _over_all(curve),
+        "These p-values are from the influence functions of all specifications, which were multiplied by one random "
+        f"weight a cluster ({curve.weights}, {curve.draws} draws) in place of permuting the data and estimating "
+        "everything again; tests with few treated clusters reject more often than their level says.",
+        *_qualified(curve),
+        *_refused(curve),
+    )
+
+
+def _asked(curve: SpecificationCurve) -> str:
+    counts = {name: len(labels) for name, labels in curve.choices.items()}
+    told = ", ".join(f"{n} {CHOICES[name][n > 1]}" for name, n in counts.items())
+    answered, refused = len(curve.answers), len(curve.refused)
+    return (
+        f"Of {answered + refused} specifications of the effect of {curve.question.event} on "
+        f"{curve.question.outcome} ({told}), {answered} have an estimate and {refused} are refused."
+    )
+
+
+def _of_scale(curve: SpecificationCurve, scale: str) -> str:
+    effects = np.array([curve.answers[k].fit.effect[0] for k in curve.of_scale(scale)])
+    median, share = curve.medians[scale], curve.shares[scale]
+    factor, unit = (100, "% of the mean without treatment") if scale == "proportional" else (1, "log points")
+    unit = curve.question.outcome if scale == "level" else unit
+    low, middle, high = (f"{factor * v:.3g}" for v in (effects.min(), median.value, effects.max()))
+    return (
+        f"On the scale {scale}, in {unit}, the {len(effects)} estimates run from {low} to {high}, "
+        f"{np.sum(effects > 0)} of them positive, with the median {middle} (p = {median.p_value:.4f} if no "
+        "specification had an effect); "
+        f"{share.significant} of {share.distinct} are significant at 5% alone, where {share.expected:.1%} would be "
+        f"without any effect (p = {share.p_value:.4f})."
+    )
+
+
+def _over_all(curve: SpecificationCurve) -> str:
+    largest, share = curve.largest, curve.share
+    return (
+        f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
+        f"{largest.critical_value:.2f} for all {share.distinct} at once (p = {largest.p_value:.4f} if no specification "
+        f"had an effect), and {share.significant} of {share.distinct} are significant alone "
+        f"(p = {share.p_value:.4f}); the band covers every specification's effect with {LEVEL:.0%} at once."
+    )
+
+
+def _qualified(curve: SpecificationCurve) -> Iterator[str]:
+    """Say which specifications are equal, of unlike kinds, of unlike errors, or rest on few clusters."""
+    repeated = int(np.sum(curve.first != np.arange(len(curve.first))))
+    if repeated:
+        whole = len(curve.answers)
+        yield (
+            f"Only {whole - repeated} of the {whole} estimates are distinct, as the others are algebraically equal to "
+            "one of them on their sample; all are shown, and each counts once in the median, the shares and the tests."
+        )
+    kinds: dict[str, list[str]] = {}
+    for answer in curve.answers:
+        kinds.setdefault(str(answer.kind._replace(scale="")).removesuffix(", scale "), []).append(
+            answer.specification.design
+        )
+    if len(kinds) > 1:
+        told = "; ".join(f"{k} ({', '.join(dict.fromkeys(designs))})" for k, designs in kinds.items())
+        yield f"The estimates are of different kinds, and none is left out: {told}."
+    unlike = Counter(
+        a.specification.design
+        for a in curve.answers
+        if a.fit.options.get("variance", "sampling") != "sampling"
+    )
+    if unlike:
+        yield f"The standard errors of {', '.join(unlike)} are not those of sampling, as its option variance says."
+    table = curve.tidy().iloc[: len(curve.answers)]
+    treated, effective = table["treated_clusters"].min(), table["effective_clusters"]
+    few = int(((effective < FEW) | (table["treated_clusters"] < FEW)).sum())
+    if few:
+        yield (
+            f"In {few} specifications fewer than {FEW} clusters are treated or carry the variance (at least {treated} "
+            f"treated, {effective.min():.0f} effective), so that their standard errors may be too small; "
+            "randomization inference holds for them too."
+        )
+
+
+def _refused(curve: SpecificationCurve) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for specification, reason in curve.refused.items():
+        reasons.setdefault(reason, []).append(specification.design)
+    for reason, designs in reasons.items():
+        yield f"Refused, {len(designs)} specifications of {', '.join(dict.fromkeys(designs))}: {reason}"
+
+
+def curve_figure(curve: SpecificationCurve) -> Figure:
+    """Draw a column for each scale: estimates with intervals and band above, the choices made below."""
+    from study.figures.canvas import FULL, GREY, canvas
+
+    lines = _lines(curve)
+    with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
+        scales, cut = list(curve.medians), False
+        ratios = [2.4, 0.14 * len(lines)]
+        axes = figure.subplots(2, len(scales), squeeze=False, sharex="col", height_ratios=ratios)
+        table = curve.tidy()
+        for column, scale in enumerate(scales):
+            rows = table.iloc[curve.of_scale(scale)]
+            cut |= _estimates(axes[0, column], rows, scale, curve)
+            _choices(axes[1, column], rows, lines)
+            if column:
+                axes[1, column].tick_params(labelleft=False)
+        axes[1, 0].set_yticks(range(len(lines)), [_short(label) for _, label, _ in lines], fontsize=SMALL)
+        for tick, (_, _, is_heading) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
+            tick.set_fontweight("bold" if is_heading else "normal")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=SMALL)
+        refused = f"; {len(curve.refused)} refused are not shown" if curve.refused else ""
+        too_long = "; intervals that leave the axis are cut" if cut else ""
+        told = f"Specifications, by size of the estimate{refused}{too_long}"
+        figure.supxlabel(told, fontsize=8, color=GREY)
+    return figure
+
+
+def _lines(curve: SpecificationCurve) -> list[tuple[str, str, bool]]:
+    """Return field and label of the lower part's lines and whether they are headings; one choice has none."""
+    varied = [name for name in HEADINGS if len(curve.choices[name]) > 1] or ["design"]
+    lines = []
+    for name in varied:
+        lines.append((name, HEADINGS[name], True))
+        lines += [(name, label, False) for label in curve.choices[name]]
+    return lines
+
+
+def _estimates(axis: Axes, rows: pd.DataFrame, scale: str, curve: SpecificationCurve) -> bool:
+    """Draw the estimates of a scale; say whether the axis cuts an interval or band."""
+    from study.figures.canvas import BAND, COLOUR, GREY, SECOND
+
+    factor = 100 if scale == "proportional" else 1
+    place = np.arange(1, len(rows) + 1)
+    estimate, low, high, band_low, band_high = (
+        factor * rows[c].to_numpy(dtype=float)
+        for c in ("estimate", "conf_low", "conf_high", "band_low", "band_high")
+    )
+    axis.bar(
+        place,
+        band_high - band_low,
+        bottom=band_low,
+        width=1.0,
+        color=BAND,
+        alpha=0.45,
+        label="simultaneous band",
+    )
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    significant = (low > 0) | (high < 0)
+    shown: list[tuple[Any, str, str]] = [
+        (significant, COLOUR, "significant alone, 95% interval"),
+        (~significant, GREY, "not significant"),
+    ]
+    size = float(np.clip(150 / len(rows), 1.2, 3.5))
+    for which, colour, label in shown:
+        axis.errorbar(
+            place[which],
+            estimate[which],
+            yerr=[estimate[which] - low[which], high[which] - estimate[which]],
+            fmt="o" if colour == COLOUR else "s",
+            markersize=size,
+            markerfacecolor=colour if colour == COLOUR else "white",
+            color=colour,
+            linewidth=0.7,
+            label=label,
+        )
+    axis.axhline(
+        factor * curve.medians[scale].value, color=SECOND, linewidth=0.9, linestyle="--", label="median"
+    )
+    ends = np.concatenate([band_low, band_high])
+    limits = _limits(estimate, ends)
+    axis.set_ylim(*limits)
+    outcome = curve.question.outcome.replace("_", " ")
+    unit = {
+        "level": outcome,
+        "log1p": f"log(1 + {outcome})",
+        "proportional": "% of the mean\nwithout treatment",
+    }
+    axis.set_title(f"Effect, {unit[scale]}", fontsize=8)
+    axis.tick_params(labelsize=SMALL)
+    axis.set_xlim(0, len(rows) + 1)
+    return bool(ends.min() < limits[0] or ends.max() > limits[1])
+
+
+def _limits(estimate: FloatArray, ends: FloatArray) -> tuple[float, float]:
+    """Return limits that show all estimates and zero, and all but the most extreme ends of the band."""
+    low, high = np.quantile(ends, [0.02, 0.98])
+    low, high = min(low, estimate.min(), 0.0), max(high, estimate.max(), 0.0)
+    room = 0.04 * (high - low)
+    return float(low - room), float(high + room)
+
+
+def _choices(axis: Axes, rows: pd.DataFrame, lines: list[tuple[str, str, bool]]) -> None:
+    from study.figures.canvas import GREY
+
+    place = np.arange(1, len(rows) + 1)
+    marker, size = ("o", 4.0) if len(rows) <= MANY else ("|", float(np.clip(200 / len(rows), 3.0, 5.5)))
+    for height, (name, label, is_heading) in enumerate(lines):
+        if not is_heading:
+            chosen = place[(rows[name] == label).to_numpy()]
+            axis.axhline(height, color="0.92", linewidth=0.6, zorder=0)
+            axis.plot(chosen, np.full(len(chosen), height), marker, markersize=size, color=GREY)
+    axis.set_ylim(len(lines) - 0.4, -0.6)
+    axis.tick_params(labelsize=SMALL)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+
+
+def _short(label: str) -> str:
+    label = label.replace("_", " ")
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Estimates with their standard errors, averages, bands, tests and power."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""A few charts, each drawn from frames or arrays."""

@@ -12,6 +12,8 @@ from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.diagnostics.refits import said
 from study.estimates.estimate import Estimate
+from study.figures.canvas import GREY, WIDTH, canvas
+from study.figures.marks import STEP, draw_intervals, label_rows
 from study.heterogeneity.grouping import prior
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
 from study.heterogeneity.rules import DEPTH, chances, distinct, policy_tree, tree_chances, tree_text
@@ -20,6 +22,7 @@ from study.heterogeneity.scored import Scores, check_level, spread_of_draws
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
 
 RANDOM, LARGEST, SMALLEST, TREE = "at random", "largest first", "smallest first", "policy tree"
 
@@ -129,8 +132,6 @@ class Policy:
 
     def plot(self) -> Figure:
         """Draw the value of each rule with its interval."""
-        from study.heterogeneity.figures import policy_figure
-
         return policy_figure(self)
 
 
@@ -235,3 +236,26 @@ def _values(scores: Scores, given: dict[str, FloatArray]) -> Estimate:
         design="policy",
         notes=(*scores.rows.notes, *spread_of_draws(scores, np.array(of_draw), by_row)),
     )
+
+
+def policy_figure(found: Policy) -> Figure:
+    """Draw what a grant adds under each rule, and its difference from a random allocation."""
+    table = found.tidy()
+    places = np.arange(len(table))
+    with canvas(WIDTH + 1.4, 1.15 + STEP * len(table)) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axis in (left, right):
+            axis.axvline(0, color=GREY, linewidth=0.8)
+        draw_intervals(left, table["value"].to_numpy(), places, table[["conf_low", "conf_high"]].to_numpy().T)
+        outcome = found.fit.sample.question.outcome
+        left.set_xlabel(f"{outcome} added by a grant\n({100 * found.level:g}% pointwise intervals)")
+        apart = table["less_random"].to_numpy()
+        half = table["half_width_less_random"].to_numpy()
+        known = ~np.isnan(half)
+        draw_intervals(right, apart[known], places[known], np.array([apart - half, apart + half])[:, known])
+        right.set_xlabel(
+            f"{outcome}, less those of a random grant\n({100 * found.level:g}%, all pairs together)"
+        )
+        label_rows(left, list(table["rule"]))
+        right.tick_params(axis="y", length=0)
+    return figure

@@ -12,8 +12,10 @@ from study.core.arrays import FloatArray, IntArray
 from study.core.distributions import two_sided_p
 from study.core.errors import QuestionError
 from study.designs.long_change import long_change
-from study.diagnostics.refits import said, unit_of
+from study.diagnostics.refits import axis_label, said, unit_of
 from study.estimates.estimate import Estimate
+from study.figures.canvas import COLOUR, GREY, canvas
+from study.figures.marks import legend_above
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.pairs import EQUAL, on_long_change
 from study.heterogeneity.scored import Scores, check_level, score, seed_of, spread_of_draws
@@ -23,6 +25,7 @@ from study.panel.question import Sample
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
 
 # The rule that was set before any result: a half with fewer treated units says nothing of who gains.
 LEAST_PER_HALF = 50
@@ -102,8 +105,6 @@ class Calibration:
 
     def plot(self) -> Figure:
         """Draw the quarters' scores against their predictions."""
-        from study.heterogeneity.figures import calibration_figure
-
         return calibration_figure(self)
 
 
@@ -264,3 +265,27 @@ def _quarters(scores: Scores, halved: Halved) -> tuple[Estimate, FloatArray]:
     return on_long_change(scores.sample, QUARTERS, np.array(found), units, design="calibration"), np.array(
         means
     )
+
+
+def calibration_figure(found: Calibration) -> Figure:
+    """Draw mean scores by quarter against mean predictions, with the line on which they are the same."""
+    table = found.quarters.tidy(found.level)
+    with canvas() as figure:
+        axis = figure.subplots()
+        ends = np.array([found.predicted.min(), found.predicted.max()])
+        axis.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--", label="prediction is right")
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        axis.errorbar(
+            found.predicted,
+            table["estimate"],
+            yerr=np.array([table["estimate"] - table["conf_low"], table["conf_high"] - table["estimate"]]),
+            fmt="o",
+            color=COLOUR,
+            markersize=3.5,
+            linewidth=1.0,
+            label=f"mean score, {found.level:.0%} interval",
+        )
+        axis.set_xlabel("Mean predicted effect in a quarter of the units")
+        axis.set_ylabel(axis_label(found.slope.sample.question))
+        legend_above(figure, axis)
+    return figure

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from study.core.arguments import checked
 from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
-from study.diagnostics.refits import said, unit_of
+from study.diagnostics.refits import axis_label, said, unit_of
+from study.figures.canvas import BAND, COLOUR, GREY, WIDTH, canvas
+from study.figures.marks import TREATED, legend_above
 from study.heterogeneity.grouping import Grouping, prior
 from study.heterogeneity.scored import NEAREST, Predicted, Scores, check_level
 from study.panel.question import Sample
@@ -19,6 +21,7 @@ from study.panel.question import Sample
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
 
 LEAST_LEAF = 5
 IN_A_BAG = 4  # trees of one half sample, whose spread tells the error of the trees from that of sampling
@@ -124,8 +127,6 @@ class ForestEffects:
 
     def plot(self) -> Figure:
         """Draw the effects against prior output."""
-        from study.heterogeneity.figures import forest_figure
-
         return forest_figure(self)
 
 
@@ -264,3 +265,29 @@ def _ranks(values: FloatArray) -> FloatArray:
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(values))
+
+
+def forest_figure(found: ForestEffects) -> Figure:
+    """Draw the effect on each unit against its prior output, by both learners, with pointwise intervals."""
+    learners = {
+        "Causal forest": (found.effect, found.low, found.high),
+        "Linear doubly robust learner": (found.linear, found.linear_low, found.linear_high),
+    }
+    with canvas(WIDTH + 1.8, 3.0) as figure:
+        axes = figure.subplots(1, 2)
+        for axis, (title, (effect, low, high)) in zip(axes, learners.items(), strict=True):
+            axis.axhline(0, color=GREY, linewidth=0.8)
+            axis.vlines(found.prior, low, high, color=BAND, linewidth=0.6, alpha=0.5)
+            axis.plot([], [], color=BAND, linewidth=3, label=f"{found.level:.0%} interval, pointwise")
+            for which, marker, look in (
+                (found.treated == 0, "o", {"color": COLOUR, "ms": 2, "label": "untreated unit"}),
+                (found.treated == 1, "s", TREATED),
+            ):
+                axis.plot(found.prior[which], effect[which], marker, linestyle="none", **look)
+            if np.nanmin(found.prior) > 0:
+                axis.set_xscale("log")
+            axis.set_title(title)
+        figure.supxlabel(f"{found.prior_name} of the unit, before treatment", fontsize=9)
+        figure.supylabel(axis_label(found.sample.question), fontsize=9)
+        legend_above(figure, axes[0], 3)
+    return figure

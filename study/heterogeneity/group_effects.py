@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -11,10 +12,12 @@ from study.core.arguments import checked
 from study.core.arrays import IntArray
 from study.core.errors import QuestionError, unknown
 from study.core.influence import Influence
-from study.diagnostics.refits import said, unit_of
+from study.diagnostics.refits import axis_label, said, unit_of
 from study.estimates.covariance import Wald
 from study.estimates.estimate import Estimate
-from study.heterogeneity.grouping import Grouping
+from study.figures.canvas import BAND, GREY, WIDTH, canvas
+from study.figures.marks import STEP, draw_intervals, label_rows, legend_above
+from study.heterogeneity.grouping import Grouping, plain
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
 from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, check_level, spread_of_draws, treated_by_group
 from study.inference.joined import joint
@@ -22,6 +25,7 @@ from study.inference.joined import joint
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
 
 Of = Literal["treated", "all"]
 
@@ -143,8 +147,6 @@ class GroupEffects:
 
     def plot(self) -> Figure:
         """Draw the groups with their simultaneous band."""
-        from study.heterogeneity.figures import group_figure
-
         return group_figure([self])
 
 
@@ -251,3 +253,35 @@ def _equal(fit: Estimate) -> Wald | None:
     against_first = np.vstack([-np.ones(len(fit.terms) - 1), np.eye(len(fit.terms) - 1)])
     differences = joint(fit).combined(fit.terms[1:], against_first)
     return differences.test() if np.all(differences.std_error > 0) else None
+
+
+def group_figure(found: Sequence[GroupEffects]) -> Figure:
+    """Draw effects by group, a panel for each grouping, with simultaneous bands and pointwise intervals."""
+    rows = [len(one.fit.terms) for one in found]
+    question = found[0].fit.sample.question
+    factor = 100 if question.scale == "proportional" else 1
+    with canvas(WIDTH, 1.1 + sum(0.38 + STEP * n for n in rows)) as figure:
+        axes = figure.subplots(
+            len(found), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [n + 0.6 for n in rows]}
+        )[:, 0]
+        for axis, one in zip(axes, found, strict=True):
+            inner = one.fit.tidy(one.level)
+            estimate = factor * one.fit.effect
+            places = np.arange(len(estimate))
+            axis.use_sticky_edges = False
+            axis.axvline(0, color=GREY, linewidth=0.8)
+            low, high = (factor * one.band[side].to_numpy() for side in ("band_low", "band_high"))
+            axis.barh(places, high - low, left=low, height=0.5, color=BAND, label="simultaneous band")
+            ends = factor * inner[["conf_low", "conf_high"]].to_numpy().T
+            draw_intervals(axis, estimate, places, ends, "effect, pointwise interval")
+            labels = [
+                f"{term.removeprefix(one.groups.by).strip() or plain(term)} ({treated} of {units:,})"
+                for term, (units, treated) in zip(one.fit.terms, one.sizes, strict=True)
+            ]
+            label_rows(axis, labels)
+            axis.set_title(f"By {plain(one.groups.by)}", loc="left")
+        axes[-1].set_xlabel(
+            f"{axis_label(question)}\n({100 * found[0].level:g}%; in brackets treated of all)"
+        )
+        legend_above(figure, axes[0])
+    return figure

@@ -118,3 +118,8 @@ def _thirds(by: str, value: FloatArray) -> Grouping:
         f"{by} {low:.4g}" if low == high else f"{by} {low:.4g} to {high:.4g}" for low, high in ends
     )
     return Grouping(by, labels, member)
+
+
+def plain(by: str) -> str:
+    """Return what groups units, such as "country=US", in words for a title."""
+    return by.replace("=", " ").replace("_", " ")

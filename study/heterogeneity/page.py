@@ -113,7 +113,7 @@ class Gains:
 
     def figures(self) -> dict[str, Figure]:
         """Return the figures: all groupings in one, and one for each other finding."""
-        from study.heterogeneity.figures import group_figure
+        from study.heterogeneity.group_effects import group_figure
 
         made = {"groups": group_figure(self.groups)} if self.groups else {}
         rest = {name: found for name, found in self.findings.items() if not name.startswith("groups_")}

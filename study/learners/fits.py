@@ -44,7 +44,7 @@ def fit_key(problem: Problem, learner: Learner, kind: Kind) -> str | None:
 @cache
 def code_of_learners() -> str:
     """Return the checksum of everything but the rows and settings that a fit depends on."""
-    code = checksum(Path(__file__).parent / "learners")
+    code = checksum(Path(__file__).parent)
     return hashlib.sha256(f"{code} {versions()}".encode()).hexdigest()
 
 

@@ -1,1 +1,1 @@
-"""What a panel must be: the rules by which panels are built, files are validated and the codebook is written."""
+"""Panels, questions and samples, and the rules that a user's table has to keep."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 PANELS = "panels.toml"
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def shipped(*parts: str) -> Path:

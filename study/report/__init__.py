@@ -1,1 +1,1 @@
-"""Results as tables, figures, numbers and a record of every estimate."""
+"""Tables, and their renderings as LaTeX, HTML, Markdown and text."""

@@ -10,8 +10,8 @@ from typing import Any
 from study.core.errors import QuestionError
 from study.core.threads import one_thread
 from study.heterogeneity.allocation import Policy, policy
-from study.heterogeneity.figures import group_figure, plain
-from study.heterogeneity.group_effects import GroupEffects, effects_by_group
+from study.heterogeneity.group_effects import GroupEffects, effects_by_group, group_figure
+from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
 from study.heterogeneity.scored import score
 from study.learners import Learner

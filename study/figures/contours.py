@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.diagnostics import omitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from study.diagnostics.ml_sensitivity import MLSensitivity
-    from study.diagnostics.sensitivity import Sensitivity
 
 GRID = 200
 MARKERS = "os^Dvp*X"
@@ -31,61 +27,7 @@ class Point(NamedTuple):
     y: float
 
 
-def confounding_contours(made: Sensitivity) -> Figure:
-    """Draw the estimate under a confounder over its partial R2 with treatment and outcome."""
-    from study.figures.canvas import canvas
-
-    c = made.coefficient
-    points = [
-        Point(s.benchmark, f"{s.multiple}×", s.r2_treatment, s.r2_outcome)
-        for s in made.scenarios
-        if s.kind == "bound"
-    ]
-    x, y = _grid(points, made.robustness_value)
-    estimate = omitted.adjusted_estimate(c.estimate, c.std_error, c.dof, x, y)
-    goal = (1 - made.q) * c.estimate
-    error = made.ratio * omitted.adjusted_std_error(c.std_error, c.dof, x, y)
-    t_star = quantile((1 + made.level) / 2, c.clusters - 1)
-    limit = estimate - np.sign(c.estimate) * t_star * error
-    with canvas(height=3.6) as figure:
-        axes = figure.add_subplot()
-        _contours(axes, x, y, estimate, limit, goal, made.level, ("estimate", "clustered"))
-        _points(axes, points, c.estimate)
-        axes.set_xlabel("Partial R² of the confounder with treatment")
-        axes.set_ylabel("Partial R² with the outcome")
-        axes.set_title(f"Coefficient ({made.unit}) with the confounder", loc="left")
-        _legend(figure, axes)
-    return figure
-
-
-def ml_contours(made: MLSensitivity) -> Figure:
-    """Draw the bound nearer to zero over cf_d and cf_y."""
-    from study.diagnostics.ml_sensitivity import bounds
-    from study.figures.canvas import canvas
-
-    e = made.elements
-    points = [
-        Point(c.benchmark, f"{c.multiple}×", c.cf_d, c.cf_y) for c in made.confounders if c.kind == "bound"
-    ]
-    x, y = _grid(points, made.robustness_value)
-    side = 0 if e.estimate >= 0 else 1
-    flat = [bounds(e, b, a, made.rho, made.level) for a, b in zip(x.ravel(), y.ravel(), strict=True)]
-    estimate = np.array([b[side] for b in flat]).reshape(x.shape)
-    limit = np.array([b[4 + side] for b in flat]).reshape(x.shape)
-    with canvas(height=3.6) as figure:
-        axes = figure.add_subplot()
-        _contours(axes, x, y, estimate, limit, (1 - made.q) * e.estimate, made.level, ("bound", "one-sided"))
-        _points(axes, points, e.estimate)
-        axes.set_xlabel("Partial R² of the confounder with treatment (cf_d)")
-        axes.set_ylabel("Partial R² with the outcome (cf_y)")
-        axes.set_title(
-            f"{'Lower' if side == 0 else 'Upper'} bound of the coefficient ({made.unit})", loc="left"
-        )
-        _legend(figure, axes)
-    return figure
-
-
-def _grid(points: Sequence[Point], robustness: float) -> tuple[FloatArray, FloatArray]:
+def grid(points: Sequence[Point], robustness: float) -> tuple[FloatArray, FloatArray]:
     """Return a square grid that holds the benchmarks and the point of the robustness value."""
     widest = [1.3 * robustness, *(1.25 * p.x for p in points)]
     highest = [1.3 * robustness, *(1.25 * p.y for p in points)]
@@ -95,7 +37,7 @@ def _grid(points: Sequence[Point], robustness: float) -> tuple[FloatArray, Float
     return x, y
 
 
-def _contours(
+def draw_contours(
     axes: Axes,
     x: FloatArray,
     y: FloatArray,
@@ -105,6 +47,7 @@ def _contours(
     level: float,
     names: tuple[str, str],
 ) -> None:
+    """Draw an estimate over the strength of a confounder, with the line where it is no longer significant."""
     from matplotlib.ticker import MaxNLocator
 
     from study.figures.canvas import BAND, SECOND, THIRD
@@ -122,7 +65,8 @@ def _contours(
             axes.plot([], [], color=colour, linewidth=1.8, linestyle=style, label=said)
 
 
-def _points(axes: Axes, points: Sequence[Point], estimate: float) -> None:
+def draw_points(axes: Axes, points: Sequence[Point], estimate: float) -> None:
+    """Draw benchmarks, and the point of the robustness value."""
     from study.figures.canvas import COLOUR, GREY
 
     axes.plot(
@@ -145,7 +89,8 @@ def _points(axes: Axes, points: Sequence[Point], estimate: float) -> None:
             axes.annotate(p.multiple, (p.x, p.y), xytext=(4, 4), textcoords="offset points", fontsize=7)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def benchmark_legend(figure: Figure, axes: Axes) -> None:
+    """Draw the legend of benchmarks below the axes."""
     figure.legend(
         *axes.get_legend_handles_labels(), loc="outside lower center", ncols=1, frameon=False, fontsize=7
     )

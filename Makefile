@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow lint check kernels assemble lock clean
+.PHONY: run test test-slow lint size check kernels assemble lock clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -21,6 +21,10 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+size: $(READY)
+	$(VENV)/bin/python benchmarks/size.py
 
 check: $(READY)
 	$(VENV)/bin/study check

@@ -23,7 +23,15 @@ from study import Panel, Question, estimate
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "study"
-NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
+NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+}
 
 
 def code_lines(source: str) -> int:
@@ -36,7 +44,9 @@ def code_lines(source: str) -> int:
         for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
     }
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    lines = {n for token in tokens if token.type not in NO_CODE for n in range(token.start[0], token.end[0] + 1)}
+    lines = {
+        n for token in tokens if token.type not in NO_CODE for n in range(token.start[0], token.end[0] + 1)
+    }
     return len(lines - docstrings)
 
 
@@ -51,6 +61,12 @@ def allowed() -> set[tuple[str, str]]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     circles = next(contract for contract in contracts if contract["id"] == "circles")
     return {tuple(line.split(" -> ")) for line in circles["ignore_imports"]}
+
+
+def behind_doors() -> int:
+    """Count the files that the doors of rooms, their ``__init__.pyi``, offer names of."""
+    stubs = (ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.pyi"))
+    return sum(len({node.module for node in stub.body if isinstance(node, ast.ImportFrom)}) for stub in stubs)
 
 
 def circles(graph: grimp.ImportGraph) -> list[list[str]]:
@@ -89,16 +105,20 @@ def main() -> None:
     """Print the sizes."""
     by_room: Counter[str] = Counter()
     files: Counter[str] = Counter()
-    for path in PACKAGE.rglob("*.py"):
+    for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]:
         by_room[room(path)] += code_lines(path.read_text(encoding="utf-8"))
         files[room(path)] += 1
     for name, lines in by_room.most_common():
         print(f"{name:<15}{lines:>7,} lines of code in {files[name]:>3} files")
     graph = grimp.build_graph("study", cache_dir=None)
     print(f"{'study/':<15}{by_room.total():>7,} lines of code in {files.total():>3} files")
-    print(f"{graph.count_imports():,} imports from one file to another")
+    print(f"{graph.count_imports() + behind_doors():,} imports from one file to another")
     found = circles(graph)
-    print(f"{len(found)} circles of imports but for {len(allowed())} inside methods", *map(" ".join, found), sep="\n  ")
+    print(
+        f"{len(found)} circles of imports but for {len(allowed())} inside methods",
+        *map(" ".join, found),
+        sep="\n  ",
+    )
     print(f"{len(files_run())} files run by a second answer of callaway_santanna")
 
 

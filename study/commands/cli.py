@@ -9,12 +9,10 @@ import typer
 
 from study.commands import data_commands, options, paper_commands, table_command
 from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, DesignOption, JobsOption, PlanOption
-from study.core.errors import StudyError
-from study.core.outputs import as_typed
-from study.core.progress import learning, progress_bar, steps
+from study.core import StudyError, as_typed, learning, progress_bar, steps
 
 if TYPE_CHECKING:
-    from study.estimates.covariance import Convention
+    from study.estimates import Convention
 
 app = typer.Typer(
     add_completion=False,
@@ -69,10 +67,10 @@ def estimate(
     latex: options.Latex = False,
 ) -> None:
     """Estimate one effect on a shipped panel or on your own long CSV file."""
-    from study.core.work import working
+    from study.core import working
     from study.designs import estimate as run_design
     from study.designs import find_design
-    from study.report.estimate import estimate_table, estimate_text
+    from study.report import estimate_table, estimate_text
 
     chosen, asked = find_design(design), options.read_options(option or [])
     chosen.check_options(asked)
@@ -134,8 +132,8 @@ def compare(
 ) -> None:
     """Set designs beside one another on the same question, and test whether they agree."""
     from study.designs import find_design
-    from study.inference.comparison import compare as run_designs
-    from study.report.comparison import comparison_tables, comparison_text
+    from study.inference import compare as run_designs
+    from study.report import comparison_tables, comparison_text
 
     for name in design or ():
         find_design(name)
@@ -178,9 +176,7 @@ def diagnose(
     cache: CacheOption = None,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
-    from study.core.cache import fits_of
-    from study.core.outputs import write_all
-    from study.core.work import working
+    from study.core import fits_of, working, write_all
     from study.paper import run as running
     from study.paper.diagnose import diagnose as make
     from study.paper.plan import read_plan
@@ -236,9 +232,7 @@ def gains(
 ) -> None:
     """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
     from study import heterogeneity as of_gains
-    from study.core.cache import fits_of
-    from study.core.outputs import write_all
-    from study.core.work import working
+    from study.core import fits_of, working, write_all
     from study.heterogeneity.page import usual_groupings
     from study.paper import run as running
     from study.paper.plan import read_plan

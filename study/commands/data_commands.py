@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.core.outputs import as_typed
-from study.core.progress import arrived, progress_bar, steps
+from study.core import arrived, as_typed, progress_bar, steps
 
 
 def add_to(app: typer.Typer) -> None:
@@ -75,7 +74,7 @@ def validate(
 
     Columns that are not named are taken from their own names as far as these are certain.
     """
-    from study.panel.files import verdict
+    from study.panel import verdict
 
     named = {
         "unit": unit,
@@ -103,7 +102,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the published originals; what is there is kept, and an interrupted download goes on."""
-    from study.core.cache import cache_folder
+    from study.core import cache_folder
     from study.data import sources as published
     from study.data.sources.fetching import Fetcher
     from study.data.sources.provenance import SOURCES

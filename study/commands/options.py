@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.core.errors import QuestionError
+from study.core import QuestionError
 
 if TYPE_CHECKING:
-    from study.panel.panel import Panel
-    from study.panel.question import Question
+    from study.panel import Panel, Question
 
 Event = Annotated[
     str, typer.Option("--event", help="Event: a column of first treated periods, or of 0/1 treatment.")
@@ -77,7 +76,7 @@ Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
 
 def read_question(command: str, **values: Any) -> Question:
     """Return the question that the options of a command ask."""
-    from study.panel.question import Question
+    from study.panel import Question
 
     return Question.from_dict(values, command)
 
@@ -106,8 +105,7 @@ def read_panel(
     ambiguous: str = "drop",
 ) -> Panel:
     """Return a shipped panel, or the columns of a CSV file that the question needs."""
-    from study.panel.panel import Panel, load_panel
-    from study.panel.shipped import panel_entries
+    from study.panel import Panel, load_panel, panel_entries
 
     if name in panel_entries() or not _is_path(name):
         return load_panel(name)
@@ -132,7 +130,7 @@ def _is_path(name: str) -> bool:
 
 def _columns(rule: str, others: set[str]) -> dict[str, list[str]]:
     """Return the columns that a rule of a population names, without those of the question itself."""
-    from study.panel.population import terms_in
+    from study.panel import terms_in
 
     found: dict[str, list[str]] = {"attributes": [], "covariates": []}
     for term in terms_in(rule):

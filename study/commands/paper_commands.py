@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from study.core.errors import QuestionError
-from study.core.outputs import as_typed
-from study.core.progress import progress_bar, steps
+from study.core import QuestionError, as_typed, progress_bar, steps
 
 
 def _processes(jobs: int) -> int:
@@ -67,8 +65,7 @@ def run(
     cache: CacheOption = None,
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
-    from study.core.cache import folder_of
-    from study.core.outputs import write_all
+    from study.core import folder_of, write_all
     from study.paper import run as running
     from study.paper.plan import read_plan
 
@@ -120,7 +117,7 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
 def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
     """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
     from study.paper.plan import check_exists
-    from study.report.compile import compile_paper
+    from study.report import compile_paper
 
     check_exists(plan)
     typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")

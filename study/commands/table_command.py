@@ -12,17 +12,14 @@ import typer
 
 from study.commands import options
 from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, JobsOption
-from study.core.errors import QuestionError, unknown
-from study.core.progress import learning
+from study.core import QuestionError, learning, unknown
 
 if TYPE_CHECKING:
-    from study.estimates.estimate import Estimate
-    from study.inference.agreement import Agreement
-    from study.inference.comparison import Comparison
-    from study.panel.panel import Panel
-    from study.panel.question import Question
+    from study.estimates import Estimate
+    from study.inference import Agreement, Comparison
+    from study.panel import Panel, Question
     from study.paper.plan import Event, Plan, Row
-    from study.report.table import Table
+    from study.report import Table
 
 WHO = "study table"
 FORMATS = ("latex", "html", "md")
@@ -97,9 +94,7 @@ def table(
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
     """
-    from study.core.cache import fits_of
-    from study.core.outputs import as_typed, write_all
-    from study.core.work import working
+    from study.core import as_typed, fits_of, working, write_all
 
     chosen = _format(kind, output)
     names = _names(designs)
@@ -213,8 +208,8 @@ def of_panel(
         If an outcome, event or design is unknown, or a question cannot be asked of the panel.
     """
     from study.designs import find_design
-    from study.inference.comparison import compare, variants_of
-    from study.report.design_table import Words, design_tables
+    from study.inference import compare, variants_of
+    from study.report import Words, design_tables
 
     for question in questions:
         for outcome in outcomes:
@@ -259,10 +254,10 @@ def of_plan(
     DataError, QuestionError
         If the plan cannot be read or does not have a question.
     """
-    from study.core.arguments import check
+    from study.core import check
     from study.paper import run as running
     from study.paper.plan import read_plan
-    from study.report.design_table import Words, design_tables
+    from study.report import Words, design_tables
 
     check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     plan = read_plan(path)
@@ -312,8 +307,7 @@ def answers(
 ) -> Comparison:
     """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
     from study.designs import find_design
-    from study.inference.agreement import agreement_of
-    from study.inference.comparison import Comparison, answered
+    from study.inference import Comparison, agreement_of, answered
 
     estimates: dict[tuple[str, str], Estimate] = {}
     refusals: dict[tuple[str, str], str] = {}

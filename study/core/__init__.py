@@ -1,1 +1,5 @@
 """Arrays and algebra, errors, the cache and settings: what all rooms stand on."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

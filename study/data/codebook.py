@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from study.core.errors import DataError
-from study.panel.catalogue import Catalogue, Entry, read_catalogue
-from study.panel.roles import Roles
-from study.panel.shipped import panel_entries
+from study.core import DataError
+from study.panel import Catalogue, Entry, Roles, panel_entries, read_catalogue
 
 INTRODUCTION = """\
 # Codebook

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.panel.shipped import shipped
 
 AREAS = ("vision", "language", "speech", "reinforcement learning", "robotics", "theory", "graphics", "other")

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.audit import Share
 from study.data.topics import AREAS
 

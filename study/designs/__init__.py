@@ -16,16 +16,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple, get_args
 
-from study.core.arguments import check, checked, hints_of
-from study.core.errors import QuestionError, unknown
-from study.core.threads import one_thread
-from study.estimates.covariance import Convention
-from study.estimates.estimand import Estimand
-from study.estimates.estimate import Estimate
+from study.core import QuestionError, check, checked, hints_of, one_thread, unknown
+from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator
 from study.learners.nuisances import Nuisances
-from study.panel.panel import Panel
-from study.panel.question import Question, Sample
+from study.panel import Panel, Question, Sample
 
 __all__ = ["Assumes", "Design", "Estimand", "Handles", "all_designs", "design", "estimate", "find_design"]
 

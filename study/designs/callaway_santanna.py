@@ -7,27 +7,34 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.influence import Influence
-from study.core.two_by_two import Method, Unidentified, group_mean, panel_att, raw_gap, repeated_att
+from study.core import (
+    FloatArray,
+    Influence,
+    Method,
+    QuestionError,
+    Unidentified,
+    group_mean,
+    panel_att,
+    raw_gap,
+    repeated_att,
+)
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.covariates import baseline_matrix
 from study.designs.did_cells import Cells, Comparison, cells_of, compared_with, comparison, unseen
 from study.designs.gaps import Layout, cohort_gaps, regression_gaps
-from study.estimates.cohorts import (
+from study.estimates import (
     CohortMeans,
+    Estimate,
     cohort_means,
     cohort_membership,
     cohorts_with_base,
+    group_time_effects,
     left_out,
     refuse_single_units,
     rests_on_one,
     told,
 )
-from study.estimates.estimate import Estimate
-from study.estimates.terms import group_time_effects
-from study.panel.question import Sample
+from study.panel import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
 

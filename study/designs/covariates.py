@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.panel.question import Sample
+from study.core import FloatArray, QuestionError
+from study.panel import Sample
 
 COLLINEAR = 1e-7
 

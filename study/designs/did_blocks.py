@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.two_by_two import group_mean
+from study.core import FloatArray, IntArray, group_mean
 from study.designs.did_cells import Cells, Comparison, comparison
 from study.learners.cross_fitting import Folds, kind_of_cluster
 from study.learners.problem import Rows
-from study.panel.question import Sample
+from study.panel import Sample
 
 
 class Block(NamedTuple):

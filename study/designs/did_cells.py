@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.core.two_by_two import Rows
-from study.panel.question import Sample
+from study.panel import Sample
 
 
 class Cells(NamedTuple):

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.influence import Influence
+from study.core import FloatArray, Influence, QuestionError
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.did_blocks import Block, Blocks, blocks_of
 from study.designs.did_cells import cells_of
-from study.estimates.cohorts import cohort_membership, cohorts_with_base, left_out
-from study.estimates.estimate import Estimate
-from study.estimates.terms import group_time_effects
+from study.estimates import Estimate, cohort_membership, cohorts_with_base, group_time_effects, left_out
 from study.learners import Learner, refuse_unfit_pair
 from study.learners.clipping import LEAST, check_trim, clipped
 from study.learners.cross_fitting import (
@@ -29,7 +25,7 @@ from study.learners.cross_fitting import (
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.learners.problem import Rows
 from study.learners.scores import averaged, splits
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     from doubleml.did import DoubleMLDIDBinary

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.long_change import LongChange, long_change
-from study.estimates.estimate import Estimate
-from study.estimates.terms import long_change_effect
-from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
+from study.estimates import Estimate, anderson_rubin, first_stage, in_words, long_change_effect
 from study.learners import Learner, refuse_unfit_pair
 from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
 from study.learners.cross_fitting import (
@@ -26,7 +23,7 @@ from study.learners.cross_fitting import (
 )
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.learners.scores import averaged, splits
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLIIVM, DoubleMLPLIV

@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.errors import QuestionError
-from study.core.influence import Influence
+from study.core import FloatArray, Influence, IntArray, QuestionError
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
-from study.estimates.cohorts import mean_over
-from study.estimates.estimate import Estimate
-from study.estimates.terms import coefficients
+from study.estimates import Estimate, coefficients, mean_over
 from study.learners import Learner, refuse_unfit
 from study.learners.cross_fitting import (
     Folds,
@@ -27,7 +23,7 @@ from study.learners.cross_fitting import (
 )
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.learners.scores import averaged, splits
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.errors import QuestionError
-from study.core.influence import Influence
+from study.core import FloatArray, Influence, IntArray, QuestionError
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.stacks import (
     ByStack,
@@ -21,14 +19,12 @@ from study.designs.stacks import (
     stack_means,
     stacks,
 )
-from study.estimates.cohorts import cohorts_with_base, events_on_one
-from study.estimates.estimate import Estimate
-from study.estimates.terms import event_time_effects
+from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one
 from study.learners import Learner, refuse_unfit_pair
 from study.learners.clipping import check_trim, clipping_note
 from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, draw_folds
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
-from study.panel.question import Sample
+from study.panel import Sample
 
 
 def nuisances(

@@ -7,27 +7,36 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.fixed_effects import ESTIMABLE, Family, Regression, Terms, by_feature, period_effects, regress
-from study.core.influence import Influence
-from study.core.normal_equations import LinearForm, linear_form
+from study.core import (
+    ESTIMABLE,
+    Family,
+    FloatArray,
+    Influence,
+    LinearForm,
+    QuestionError,
+    Regression,
+    Terms,
+    by_feature,
+    linear_form,
+    period_effects,
+    regress,
+)
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.covariates import baseline_matrix
 from study.designs.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
-from study.estimates.cohorts import (
+from study.estimates import (
     Cells,
     CohortMeans,
+    Estimate,
     cohort_means,
     cohorts_with_base,
+    group_time_effects,
     left_out,
     refuse_single_units,
     rests_on_one,
     told,
 )
-from study.estimates.estimate import Estimate
-from study.estimates.terms import group_time_effects
-from study.panel.question import Sample
+from study.panel import Sample
 
 
 @design(

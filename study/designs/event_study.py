@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.errors import QuestionError
-from study.core.normal_equations import linear_form
+from study.core import QuestionError, linear_form
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.twfe import two_way
-from study.estimates.cohorts import cohort_means, events_on_one, outcome_with_covariates
-from study.estimates.estimate import Estimate
-from study.estimates.terms import event_time_effects
-from study.panel.question import Sample
+from study.estimates import Estimate, cohort_means, event_time_effects, events_on_one, outcome_with_covariates
+from study.panel import Sample
 
 
 @design(

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.influence import Influence, Values
-from study.estimates.cohorts import Cells, CohortMeans
+from study.core import FloatArray, Influence, Values
+from study.estimates import Cells, CohortMeans
 
 
 class Layout(NamedTuple):

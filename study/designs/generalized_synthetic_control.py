@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.interactive_effects import Interactive, interactive_effects, predicted, prediction_error
+from study.core import FloatArray, Interactive, QuestionError, predicted, prediction_error
+from study.core.interactive_effects import interactive_effects
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
-from study.estimates.estimate import Estimate
-from study.panel.question import Sample
+from study.estimates import Estimate
+from study.panel import Sample
 
 NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5

@@ -8,31 +8,31 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.fixed_effects import (
+from study.core import (
     ESTIMABLE,
+    FloatArray,
+    Influence,
+    QuestionError,
     Regression,
     Terms,
     period_effects,
     refuse_unidentified,
     regress,
+    side_by_side,
 )
-from study.core.influence import Influence, side_by_side
 from study.designs import Assumes, Estimand, Handles, design
-from study.estimates.cohorts import (
+from study.estimates import (
     CohortMeans,
+    Estimate,
     cohort_means,
+    group_time_effects,
     left_out,
     outcome_with_covariates,
     refuse_single_units,
     rests_on_one,
     treated_cells,
 )
-from study.estimates.estimate import Estimate
-from study.estimates.terms import group_time_effects
-from study.panel.question import Sample
-from study.panel.sampling import first_observed
+from study.panel import Sample, first_observed
 
 
 @design(

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.errors import QuestionError
-from study.panel.question import Sample
-from study.panel.sampling import first_observed
+from study.core import FloatArray, IntArray, QuestionError
+from study.panel import Sample, first_observed
 
 
 @dataclass(frozen=True, eq=False)

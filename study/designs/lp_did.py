@@ -8,16 +8,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.fixed_effects import Terms, regress
-from study.core.influence import Influence, side_by_side
-from study.core.normal_equations import LinearForm, Rows
+from study.core import FloatArray, Influence, LinearForm, QuestionError, Terms, regress, side_by_side
+from study.core.normal_equations import Rows
 from study.designs import Assumes, Estimand, Handles, design
-from study.estimates.cohorts import CohortMeans, cohort_means, events_on_one, mean_over
-from study.estimates.estimate import Estimate
-from study.estimates.terms import event_time_effects
-from study.panel.question import Sample
+from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one, mean_over
+from study.panel import Sample
 
 Weighting = Literal["variance", "equal"]
 

@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, IntArray, QuestionError
 from study.learners.cross_fitting import Centre, by_period
 from study.learners.problem import Rows
-from study.panel.question import Sample
+from study.panel import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
 

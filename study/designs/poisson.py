@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.errors import QuestionError
-from study.estimates.cohorts import Cells
-from study.panel.question import Sample
+from study.core import QuestionError
+from study.estimates import Cells
+from study.panel import Sample
 
 
 def refuse_negative(sample: Sample, design: str) -> None:

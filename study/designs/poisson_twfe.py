@@ -8,22 +8,22 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
 from study.designs.twfe import two_way
-from study.estimates.cohorts import (
+from study.estimates import (
     Cells,
     CohortMeans,
+    Estimate,
+    coefficients,
     cohort_means,
+    event_time_effects,
     events_on_one,
     outcome_with_covariates,
     treated_cells,
 )
-from study.estimates.estimate import Estimate
-from study.estimates.terms import coefficients, event_time_effects
-from study.panel.question import Sample
+from study.panel import Sample
 
 Terms = Literal["treatment", "event_time"]
 

@@ -8,17 +8,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.fixed_effects import Terms, regress
-from study.core.influence import Influence, side_by_side
-from study.core.normal_equations import LinearForm, Rows
+from study.core import FloatArray, Influence, LinearForm, QuestionError, Terms, regress, side_by_side
+from study.core.normal_equations import Rows
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.gaps import Layout, cohort_gaps
-from study.estimates.cohorts import Cells, CohortMeans, cohort_means, refuse_single_units, rests_on_one
-from study.estimates.estimate import Estimate
-from study.estimates.terms import group_time_effects
-from study.panel.question import Sample
+from study.estimates import (
+    Cells,
+    CohortMeans,
+    Estimate,
+    cohort_means,
+    group_time_effects,
+    refuse_single_units,
+    rests_on_one,
+)
+from study.panel import Sample
 
 
 @design(

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
-from study.estimates.cohorts import left_out
+from study.core import FloatArray, IntArray
+from study.estimates import left_out
 from study.learners.problem import Rows
-from study.panel.question import Sample
+from study.panel import Sample
 
 
 class StackRows(NamedTuple):

@@ -6,21 +6,19 @@ from typing import Literal
 
 import numpy as np
 
-from study.core.errors import QuestionError
-from study.core.fixed_effects import Terms, period_effects, refuse_unidentified, regress
-from study.core.normal_equations import linear_form
+from study.core import QuestionError, Terms, linear_form, period_effects, refuse_unidentified, regress
 from study.designs import Assumes, Estimand, Handles, design
-from study.estimates.cohorts import (
+from study.estimates import (
+    Estimate,
     cohort_means,
     cohorts_with_base,
+    group_time_effects,
     left_out,
     outcome_with_covariates,
     refuse_single_units,
     rests_on_one,
 )
-from study.estimates.estimate import Estimate
-from study.estimates.terms import group_time_effects
-from study.panel.question import Sample
+from study.panel import Sample
 
 
 @design(

@@ -9,13 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.influence import Influence
-from study.estimates.cohorts import cohort_membership, refuse_single_units
-from study.estimates.estimate import Estimate, LeftOut
-from study.estimates.terms import group_time_effects
-from study.panel.question import Sample
+from study.core import FloatArray, Influence, QuestionError
+from study.estimates import Estimate, LeftOut, cohort_membership, group_time_effects, refuse_single_units
+from study.panel import Sample
 
 Rows = NDArray[np.int64]
 

@@ -6,18 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.synthetic_weights import (
-    UNIQUE,
-    Solver,
-    Weights,
-    synthetic_control_weights,
-    synthetic_did_weights,
-)
+from study.core import UNIQUE, FloatArray, Solver, Weights, synthetic_control_weights, synthetic_did_weights
 from study.designs import Assumes, Estimand, Handles, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
-from study.estimates.estimate import Estimate
-from study.panel.question import Sample
+from study.estimates import Estimate
+from study.panel import Sample
 
 LEAST_BEFORE = 2
 

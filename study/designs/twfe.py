@@ -7,15 +7,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.fixed_effects import Family, Regression, Terms, period_effects, refuse_unidentified, regress
-from study.core.influence import Influence
-from study.core.normal_equations import linear_form
+from study.core import (
+    Family,
+    FloatArray,
+    Influence,
+    Regression,
+    Terms,
+    linear_form,
+    period_effects,
+    refuse_unidentified,
+    regress,
+)
 from study.designs import Assumes, Estimand, Handles, design
-from study.estimates.cohorts import cohort_means, mean_over, outcome_with_covariates, treated_cells
-from study.estimates.estimate import Estimate
-from study.estimates.terms import coefficients
-from study.panel.question import Sample
+from study.estimates import (
+    Estimate,
+    coefficients,
+    cohort_means,
+    mean_over,
+    outcome_with_covariates,
+    treated_cells,
+)
+from study.panel import Sample
 
 
 @design(

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, checked, unknown
 from study.designs.covariates import baseline_matrix
 from study.diagnostics.contrasts import Contrast, Side, contrast, stacked
 from study.diagnostics.overlap import Overlap, overlap
-from study.estimates.cohorts import cohorts_with_base
-from study.panel.question import Sample
-from study.panel.sampling import first_observed
+from study.estimates import cohorts_with_base
+from study.panel import Sample, first_observed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -449,7 +446,7 @@ def drawing(found: Balance) -> Figure:
 
 
 def _love_plot(part: Any, found: Balance, names: list[str]) -> None:
-    from study.figures.canvas import COLOUR, GREY, SECOND
+    from study.figures import COLOUR, GREY, SECOND
 
     def points(rows: Iterable[Row], value: Callable[[Row], float | None]) -> FloatArray:
         pairs = [(value(row), names.index(row.covariate)) for row in rows]
@@ -483,7 +480,7 @@ def _love_plot(part: Any, found: Balance, names: list[str]) -> None:
 
 def _propensities(part: Any, found: Balance) -> None:
     """Draw the pooled log odds; comparison units of a cohort have together the weight of its treated units."""
-    from study.figures.canvas import BAND, SECOND
+    from study.figures import BAND, SECOND
 
     both = [o.relative_log_odds for o in found.estimated.values()]
     total = sum(len(ours) for ours, _ in both)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from study.core.errors import QuestionError, unknown
+from study.core import QuestionError, unknown
 from study.diagnostics import omitted
 from study.diagnostics.partialled import Partialled
-from study.panel.question import Sample
+from study.panel import Sample
 
 WHO = "sensitivity"
 

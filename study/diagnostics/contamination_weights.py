@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.group_sums import group_data, least_squares
-from study.core.threads import one_thread
+from study.core import FloatArray, QuestionError, checked, group_data, least_squares, one_thread
 from study.designs import find_design
-from study.panel.question import Question, Sample
+from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +119,8 @@ class ContaminationWeights:
         """Draw the sum over cohorts of absolute weights on effects of other event times, by coefficient."""
         from matplotlib.ticker import MaxNLocator
 
-        from study.figures.canvas import WIDTH, canvas
+        from study.figures import WIDTH
+        from study.figures.canvas import canvas
 
         times, rows, grid = self._other_weights()
         border = -self.question.anticipation - 0.5

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 
 ROUNDING = 1e-12
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.influence import Influence
-from study.estimates.estimate import Estimate
+from study.core import FloatArray, Influence, QuestionError
+from study.estimates import Estimate
 
 SINGULAR = 1e-10
 

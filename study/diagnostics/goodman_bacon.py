@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, checked
 from study.designs import find_design
-from study.panel.question import Question, Sample
+from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +153,8 @@ class GoodmanBacon:
 
     def plot(self) -> Figure:
         """Draw each comparison's estimate against its weight, and the coefficient as a line."""
-        from study.figures.canvas import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH, canvas
+        from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH
+        from study.figures.canvas import canvas
 
         marks = {
             Kind.NEVER: ("o", COLOUR, COLOUR),

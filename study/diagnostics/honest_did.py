@@ -7,10 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, checked, quantile, unknown
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.honest import slopes
 from study.diagnostics.honest.finding import HonestDid
@@ -21,7 +18,7 @@ from study.diagnostics.honest.restrictions import (
     smoothness,
     smoothness_relative,
 )
-from study.estimates.estimate import Estimate
+from study.estimates import Estimate
 
 WHO = "honest_did"
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, checked, unknown
 from study.diagnostics.refits import (
     Compared,
     Progress,
@@ -29,9 +27,9 @@ from study.diagnostics.refits import (
     treated,
     unit_of,
 )
-from study.estimates.estimate import Estimate
-from study.figures.dots import dot_figure
-from study.panel.question import Sample
+from study.estimates import Estimate
+from study.figures import dot_figure
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

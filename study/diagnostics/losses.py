@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
+from study.core import FloatArray, IntArray
 from study.learners.problem import Kind
 
 # A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.

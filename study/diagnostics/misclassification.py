@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, checked
 from study.diagnostics.refits import (
     Compared,
     Progress,
@@ -28,8 +26,8 @@ from study.diagnostics.refits import (
     unit_of,
 )
 from study.diagnostics.trimming import Bound, Breakdown, Trimming, breakdown, clear, side, worst_cases
-from study.figures.dots import draw_dots
-from study.panel.question import Question, Sample
+from study.figures import draw_dots
+from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +152,8 @@ class Misclassification(Compared):
 
     def plot(self) -> Figure:
         """Draw the bounds by share of hidden treatment above the headlines with earlier dates."""
-        from study.figures.canvas import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH, canvas
+        from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH
+        from study.figures.canvas import canvas
 
         factor, rows = 100 if self.percent else 1, (self.whole, *self.dates.rows)
         with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(rows)) as figure:

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
+from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
 from study.designs.panel_rows import Approach
 from study.diagnostics.benchmark_covariates import (
@@ -29,9 +26,9 @@ from study.diagnostics.benchmark_covariates import (
     without,
 )
 from study.diagnostics.omitted import robustness_value
-from study.figures.contours import Point, benchmark_legend, draw_contours, draw_points, grid
+from study.figures import Point, benchmark_legend, draw_contours, draw_points, grid
 from study.learners import Learner
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

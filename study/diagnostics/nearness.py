@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
-from study.panel.question import Sample
-from study.panel.sampling import pool_cohorts
+from study.core import FloatArray, QuestionError, unknown
+from study.panel import Sample, pool_cohorts
 
 EARTH_RADIUS_KM = 6371.0088
 UNLABELLED = ("", "nan", "None")

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.fixed_effects import Terms, period_effects, regress
-from study.core.threads import one_thread
+from study.core import FloatArray, QuestionError, Terms, checked, one_thread, period_effects, regress
 from study.designs import find_design
-from study.estimates.cohorts import outcome_with_covariates, treated_cells
-from study.panel.question import Question, Sample
+from study.estimates import outcome_with_covariates, treated_cells
+from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +138,8 @@ class NegativeWeights:
         """Draw the weights by cohort and period, with a mark on the negative ones."""
         from matplotlib.ticker import MaxNLocator
 
-        from study.figures.canvas import GREY, WIDTH, canvas
+        from study.figures import GREY, WIDTH
+        from study.figures.canvas import canvas
 
         cohorts = np.unique(self.cohort)
         periods = np.arange(self.period.min(), self.period.max() + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 
 # By number of directions of the product Gauss rule: its nodes in each, and the least conditional standard deviation
 # (of variables with variance one) at which they leave an error below 1e-6. Elsewhere, so many points of a lattice.

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray, IntArray
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
-from study.core.work import here, telling, working
+from study.core import FloatArray, IntArray, QuestionError, checked, here, one_thread, telling, working
 from study.designs import Design, all_designs, find_design
 from study.diagnostics.losses import (
     STANDARD_ERRORS,
@@ -30,7 +26,7 @@ from study.diagnostics.propensities import Propensities
 from study.diagnostics.refits import Row, check, headline, said
 from study.learners import Learner
 from study.learners.nuisances import Judged, Nuisances
-from study.panel.question import Question, Sample
+from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -471,7 +467,8 @@ def listed(names: Iterable[str]) -> str:
 
 def drawing(found: NuisanceQuality) -> Figure:
     """Draw a panel of dots for each function, and predicted treatment by group below."""
-    from study.figures.canvas import WIDTH, canvas
+    from study.figures import WIDTH
+    from study.figures.canvas import canvas
 
     dots = 0.8 + 0.16 * len(found.learners)
     heights = [dots] * len(found.names) + [2.4]
@@ -486,7 +483,7 @@ def drawing(found: NuisanceQuality) -> Figure:
 
 def _draw_quality(axis: Axes, scores: tuple[Score, ...], without: str) -> None:
     """Draw the share of the loss that each learner saves."""
-    from study.figures.canvas import COLOUR, GREY
+    from study.figures import COLOUR, GREY
 
     saved = 100 * np.array([s.judged.saved for s in scores])
     half = 100 * STANDARD_ERRORS * np.array([s.judged.error for s in scores])
@@ -502,7 +499,7 @@ def _draw_quality(axis: Axes, scores: tuple[Score, ...], without: str) -> None:
 
 def _draw_groups(axis: Axes, rows: Propensities, name: str, learner: str) -> None:
     """Draw the shares of each group's rows by predicted treatment, all draws of the folds together."""
-    from study.figures.canvas import BAND, GREY, SECOND
+    from study.figures import BAND, GREY, SECOND
 
     groups = {treated: _placed(rows, rows.of(treated).ravel()) for treated in (True, False)}
     edges = np.linspace(*_ends(groups[True], groups[False]), BINS + 1)

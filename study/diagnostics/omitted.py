@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
+from study.core import FloatArray, quantile
 
 
 class Adjusted(NamedTuple):

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, checked
 from study.designs import find_design
 from study.diagnostics.benchmark_covariates import percent, units_of
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +162,8 @@ class Oster:
 
     def plot(self) -> Figure:
         """Draw the bias-adjusted coefficient over R_max, for half, once and twice the delta."""
-        from study.figures.canvas import COLOUR, GREY, SECOND, THIRD, canvas
+        from study.figures import COLOUR, GREY, SECOND, THIRD
+        from study.figures.canvas import canvas
 
         m = self.moments
         grid = np.linspace(m.r2 + (1 - m.r2) / GRID, max(self.r_max, min(1.0, 3 * m.r2)), GRID)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.two_by_two import Unidentified, comparison_odds
+from study.core import FloatArray, Unidentified, comparison_odds
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
-from study.core.fixed_effects import Terms, period_effects, regress
+from study.core import FloatArray, QuestionError, Terms, period_effects, regress, unknown
 from study.designs import Handles, all_designs, find_design
-from study.estimates.cohorts import outcome_with_covariates
-from study.estimates.covariance import small_sample_factor
-from study.panel.question import Sample
+from study.estimates import outcome_with_covariates, small_sample_factor
+from study.panel import Sample
 
 Form = Literal["within", "long_difference"]
 

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import normal_score
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, checked, normal_score
 from study.designs import Handles, all_designs, find_design
 from study.diagnostics.refits import (
     Compared,
@@ -31,11 +28,10 @@ from study.diagnostics.refits import (
     treated,
     unit_of,
 )
-from study.estimates.estimate import Estimate
-from study.estimates.multipliers import exceeded, largest_draws
-from study.figures.dots import dot_figure
-from study.inference.joined import joint
-from study.panel.question import Sample
+from study.estimates import Estimate, exceeded, largest_draws
+from study.figures import dot_figure
+from study.inference import joint
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import two_sided_p
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, checked, two_sided_p, unknown
 from study.diagnostics.refits import (
     Compared,
     Progress,
@@ -27,12 +24,10 @@ from study.diagnostics.refits import (
     said,
     unit_of,
 )
-from study.estimates.estimate import Estimate
-from study.figures.dots import dot_figure
-from study.inference.families import holm
-from study.inference.joined import joint
-from study.panel.panel import Panel
-from study.panel.question import Question, Sample
+from study.estimates import Estimate
+from study.figures import dot_figure
+from study.inference import holm, joint
+from study.panel import Panel, Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

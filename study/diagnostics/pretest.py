@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics.event_path import EventPath
 from study.diagnostics.normal_box import box_probability, box_pull
 

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.pretest import Pretest, detectable_slopes, mean_after_passing, pretest
-from study.estimates.estimate import Estimate
+from study.estimates import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +180,8 @@ class Pretrends:
 
     def plot(self) -> Figure:
         """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
-        from study.figures.canvas import COLOUR, GREY, SECOND, THIRD, canvas
+        from study.figures import COLOUR, GREY, SECOND, THIRD
+        from study.figures.canvas import canvas
 
         path, factor = self.path, self.factor
         times = np.insert(path.event_time, path.n_pre, path.reference)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
+from study.core import FloatArray, IntArray
 from study.learners.problem import Rows
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)

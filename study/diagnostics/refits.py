@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile, two_sided_p
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, quantile, two_sided_p
 from study.designs import find_design
-from study.estimates.estimate import Estimate
-from study.estimates.power import POWER
-from study.panel.question import Question, Sample
+from study.estimates import POWER, Estimate
+from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.distributions import two_sided_p
-from study.core.errors import QuestionError
-from study.core.work import telling
+from study.core import QuestionError, checked, telling, two_sided_p
 from study.designs import all_designs, find_design
 from study.diagnostics.refits import Compared, Refits, Row, axis_label, check, frame, headline, interval, said
+from study.estimates import Estimate
 from study.estimates.covariance import covariance
-from study.estimates.estimate import Estimate
-from study.figures.dots import dot_figure
+from study.figures import dot_figure
 from study.learners.cross_fitting import check_counts
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.distributions import quantile
-from study.core.errors import QuestionError
+from study.core import QuestionError, checked, quantile
 from study.designs import Design, find_design
 from study.diagnostics import omitted
 from study.diagnostics.benchmark_covariates import (
@@ -28,8 +26,8 @@ from study.diagnostics.benchmark_covariates import (
 )
 from study.diagnostics.ml_sensitivity import STRENGTH, MLSensitivity, ml_sensitivity
 from study.diagnostics.partialled import Coefficient, Form, applicable, partialled
-from study.figures.contours import Point, benchmark_legend, draw_contours, draw_points, grid
-from study.panel.question import Sample
+from study.figures import Point, benchmark_legend, draw_contours, draw_points, grid
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,31 +11,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import two_sided_p
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, checked, two_sided_p, unknown
 from study.designs import find_design
-from study.estimates.effective import FEW, effective_clusters, treated_clusters
-from study.estimates.estimate import Estimate
-from study.estimates.joint import Joint
-from study.estimates.multipliers import Weights, distribution
-from study.inference.agreement import EQUAL, LEVEL, Kind, kind
-from study.inference.comparison import answered, variants_of
-from study.inference.curve import (
+from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
+from study.inference import (
+    EQUAL,
+    LEVEL,
+    Kind,
     Largest,
     Median,
     Share,
+    answered,
     first_equal,
+    joined_headlines,
+    kind,
     largest_test,
     median_test,
     null_statistics,
     share_test,
+    variants_of,
 )
-from study.inference.joined import joined_headlines
-from study.panel.panel import Panel
+from study.panel import Comparison, Panel, Question, Sample, Scale
 from study.panel.population import population
-from study.panel.question import Comparison, Question, Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -478,7 +475,8 @@ def _refused(curve: SpecificationCurve) -> Iterator[str]:
 
 def curve_figure(curve: SpecificationCurve) -> Figure:
     """Draw a column for each scale: estimates with intervals and band above, the choices made below."""
-    from study.figures.canvas import FULL, GREY, canvas
+    from study.figures import FULL, GREY
+    from study.figures.canvas import canvas
 
     lines = _lines(curve)
     with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
@@ -516,7 +514,7 @@ def _lines(curve: SpecificationCurve) -> list[tuple[str, str, bool]]:
 
 def _estimates(axis: Axes, rows: pd.DataFrame, scale: str, curve: SpecificationCurve) -> bool:
     """Draw the estimates of a scale; say whether the axis cuts an interval or band."""
-    from study.figures.canvas import BAND, COLOUR, GREY, SECOND
+    from study.figures import BAND, COLOUR, GREY, SECOND
 
     factor = 100 if scale == "proportional" else 1
     place = np.arange(1, len(rows) + 1)
@@ -579,7 +577,7 @@ def _limits(estimate: FloatArray, ends: FloatArray) -> tuple[float, float]:
 
 
 def _choices(axis: Axes, rows: pd.DataFrame, lines: list[tuple[str, str, bool]]) -> None:
-    from study.figures.canvas import GREY
+    from study.figures import GREY
 
     place = np.arange(1, len(rows) + 1)
     marker, size = ("o", 4.0) if len(rows) <= MANY else ("|", float(np.clip(200 / len(rows), 3.0, 5.5)))

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.distributions import quantile, two_sided_p
-from study.core.errors import QuestionError
+from study.core import QuestionError, checked, quantile, two_sided_p
 from study.diagnostics.nearness import Coordinates, Nearness, by_distance, by_label
 from study.diagnostics.refits import (
     Compared,
@@ -32,10 +30,10 @@ from study.diagnostics.refits import (
     treated,
     unit_of,
 )
-from study.estimates.estimate import Estimate
-from study.figures.dots import dot_figure
-from study.inference.joined import joined_headlines
-from study.panel.question import Sample
+from study.estimates import Estimate
+from study.figures import dot_figure
+from study.inference import joined_headlines
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics.refits import Progress, headline
+from study.estimates import Estimate
 from study.estimates.covariance import covariance
-from study.estimates.estimate import Estimate
-from study.panel.question import Sample
+from study.panel import Sample
 
 SCANNED = (0.01, 0.02, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 1.0)
 

@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.errors import QuestionError
+from study.core import QuestionError, checked
 from study.designs import find_design
 from study.diagnostics.refits import Progress, Row, axis_label, check, frame, headline, interval, treated
-from study.estimates.covariance import Convention, covariance
-from study.estimates.effective import effective_clusters, few_clusters_warning, treated_clusters
-from study.estimates.estimate import Estimate
-from study.estimates.multipliers import exceeded, largest_draws
-from study.figures.dots import dot_figure
-from study.inference.leave_out import cr3
+from study.estimates import (
+    Convention,
+    Estimate,
+    effective_clusters,
+    exceeded,
+    few_clusters_warning,
+    largest_draws,
+    treated_clusters,
+)
+from study.estimates.covariance import covariance
+from study.figures import dot_figure
+from study.inference import Randomization, cr3, wild_bootstrap
 from study.inference.permuted import randomization
-from study.inference.randomization import Randomization
-from study.inference.wild import wild_bootstrap
-from study.panel.question import Question, Sample
+from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,1 +1,5 @@
 """Estimates with their standard errors, averages, bands, tests and power."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,14 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
-from study.core.influence import Influence
+from study.core import FloatArray, Influence, QuestionError, unknown
 from study.estimates.cohorts import cohort_membership
 from study.estimates.estimand import Estimand
 from study.estimates.estimate import Estimate, LeftOut
 from study.estimates.jackknife import leverage
-from study.panel.question import AVERAGES
+from study.panel import AVERAGES
 
 Cells = NDArray[np.bool_]
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.influence import Influence, Values
-from study.panel.question import Sample
+from study.core import FloatArray, Influence, QuestionError, Values
+from study.panel import Sample
 
 Cells = NDArray[np.bool_]
 

@@ -8,10 +8,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.distributions import chi_squared_tail, f_tail
-from study.core.errors import QuestionError, unknown
-from study.core.influence import Influence
+from study.core import FloatArray, Influence, QuestionError, chi_squared_tail, f_tail, unknown
 
 Convention = Literal["jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"]
 

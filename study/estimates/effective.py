@@ -6,9 +6,7 @@ import math
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile, two_sided_p
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, quantile, two_sided_p
 from study.estimates.estimate import Estimate
 from study.estimates.jackknife import effective_number
 

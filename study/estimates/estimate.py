@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import normal_score, same_tail, t_quantile, two_sided_p
-from study.core.errors import QuestionError, unknown
-from study.core.influence import Influence
-from study.core.normal_equations import LinearForm
+from study.core import (
+    FloatArray,
+    Influence,
+    LinearForm,
+    QuestionError,
+    checked,
+    normal_score,
+    same_tail,
+    t_quantile,
+    two_sided_p,
+    unknown,
+)
 from study.estimates.covariance import Convention, Wald, small_sample_factor, wald
 from study.estimates.estimand import Estimand
 from study.estimates.jackknife import (
@@ -28,7 +34,7 @@ from study.estimates.jackknife import (
     sums_by_cluster,
 )
 from study.estimates.multipliers import Errors, Weights, sup_t
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -560,7 +566,7 @@ class Estimate:
 
     def __str__(self) -> str:
         """Return the table of its terms with what it rests on and its notes."""
-        from study.report.estimate import estimate_text
+        from study.report import estimate_text
 
         return estimate_text(self)
 
@@ -592,64 +598,64 @@ class Estimate:
     @checked
     def plot(self, level: float = 0.95) -> Figure:
         """Draw the effects by event time with their simultaneous band, as a matplotlib Figure."""
-        from study.figures.paths import plot_estimate
+        from study.figures import plot_estimate
 
         return plot_estimate(self, level)
 
     @property
     def __maketables_coef_table__(self) -> pd.DataFrame:
         """Terms as rows of a table of the package maketables; see :mod:`study.report.plugin`."""
-        from study.report.plugin import coefficient_table
+        from study.report import plugin
 
-        return coefficient_table(self)
+        return plugin.coefficient_table(self)
 
     def __maketables_stat__(self, key: str) -> int | float | str | None:
         """Return what the estimate rests on by maketables' key, None where it has none of it."""
-        from study.report.plugin import statistic
+        from study.report import plugin
 
-        return statistic(self, key)
+        return plugin.statistic(self, key)
 
     @property
     def __maketables_depvar__(self) -> str:
         """The outcome on its scale."""
-        from study.report.plugin import outcome
+        from study.report import plugin
 
-        return outcome(self)
+        return plugin.outcome(self)
 
     @property
     def __maketables_fixef_string__(self) -> str | None:
         """The fixed effects of a regression, joined by "+"."""
-        from study.report.plugin import fixed_effects
+        from study.report import plugin
 
-        return fixed_effects(self)
+        return plugin.fixed_effects(self)
 
     @property
     def __maketables_vcov_info__(self) -> dict[str, str]:
         """The small-sample convention, and what errors are clustered by."""
-        from study.report.plugin import cluster
+        from study.report import plugin
 
-        return {"vcov_type": self.convention, "clustervar": cluster(self)}
+        return {"vcov_type": self.convention, "clustervar": plugin.cluster(self)}
 
     @property
     def __maketables_var_labels__(self) -> dict[str, str]:
         """Labels of averages only: a table shares labels, and others could rename another model's variables."""
-        from study.report.plugin import AVERAGES
+        from study.report import plugin
 
-        return AVERAGES
+        return plugin.AVERAGES
 
     @property
     def __maketables_stat_labels__(self) -> dict[str, str]:
         """What the keys of ``__maketables_stat__`` mean."""
-        from study.report.plugin import LABELS
+        from study.report import plugin
 
-        return LABELS
+        return plugin.LABELS
 
     @property
     def __maketables_default_stat_keys__(self) -> list[str]:
         """The keys that a table shows unless told otherwise."""
-        from study.report.plugin import DEFAULTS
+        from study.report import plugin
 
-        return DEFAULTS
+        return plugin.DEFAULTS
 
 
 def _share(name: str, value: float) -> float:

@@ -19,9 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from study.core.arrays import FloatArray
-from study.core.influence import Influence, blocks
-from study.core.threads import one_thread
+from study.core import FloatArray, Influence, blocks, one_thread
 
 NOTHING = 1e-6
 RANK_TOLERANCE = 1e-10

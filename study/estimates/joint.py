@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.distributions import normal_score
-from study.core.influence import Influence
+from study.core import FloatArray, Influence, normal_score
 from study.estimates.covariance import Wald, wald
 from study.estimates.jackknife import covariance_degrees
 from study.estimates.multipliers import largest_draws

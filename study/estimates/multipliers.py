@@ -8,10 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.core.errors import QuestionError, unknown
-from study.core.threads import one_thread
+from study.core import FloatArray, QuestionError, one_thread, quantile, unknown
 from study.estimates.ties import least_as_large
 
 Weights = Literal["gaussian", "rademacher", "mammen", "webb"]

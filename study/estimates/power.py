@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.estimates.estimate import Estimate
-from study.panel.question import Sample
+from study.panel import Sample
 
 POWER = 0.8
 SIZE = 0.05

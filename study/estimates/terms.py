@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.influence import Influence
+from study.core import FloatArray, Influence
 from study.estimates.estimand import Estimand
 from study.estimates.estimate import Estimate
-from study.panel.question import Sample
+from study.panel import Sample
 
 
 def coefficients(

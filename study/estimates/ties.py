@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 
 # Far above what rounding leaves of equal statistics in double precision, far below what draws differ by.
 TIE = 1e-9

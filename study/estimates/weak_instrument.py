@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.distributions import quantile
+from study.core import FloatArray, IntArray, quantile
 from study.estimates.covariance import covariance
 
 Interval = tuple[float, float]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

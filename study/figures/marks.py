@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.figures.canvas import COLOUR, SECOND
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
+from study.core import QuestionError
+from study.estimates import Estimate
 from study.figures.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, canvas
 
 if TYPE_CHECKING:

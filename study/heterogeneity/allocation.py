@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, checked
 from study.diagnostics.refits import said
-from study.estimates.estimate import Estimate
-from study.figures.canvas import GREY, WIDTH, canvas
-from study.figures.marks import STEP, draw_intervals, label_rows
+from study.estimates import Estimate
+from study.figures import GREY, STEP, WIDTH, draw_intervals, label_rows
+from study.figures.canvas import canvas
 from study.heterogeneity.grouping import prior
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
 from study.heterogeneity.rules import DEPTH, chances, distinct, policy_tree, tree_chances, tree_text

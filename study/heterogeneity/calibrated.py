@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray, IntArray
-from study.core.distributions import two_sided_p
-from study.core.errors import QuestionError
+from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
 from study.diagnostics.refits import axis_label, said, unit_of
-from study.estimates.estimate import Estimate
-from study.figures.canvas import COLOUR, GREY, canvas
-from study.figures.marks import legend_above
+from study.estimates import Estimate
+from study.figures import COLOUR, GREY, legend_above
+from study.figures.canvas import canvas
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.pairs import EQUAL, on_long_change
 from study.heterogeneity.scored import Scores, check_level, score, seed_of, spread_of_draws
 from study.learners import Learner
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, checked
 from study.diagnostics.refits import axis_label, said, unit_of
-from study.figures.canvas import BAND, COLOUR, GREY, WIDTH, canvas
-from study.figures.marks import TREATED, legend_above
+from study.figures import BAND, COLOUR, GREY, TREATED, WIDTH, legend_above
+from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, prior
 from study.heterogeneity.scored import NEAREST, Predicted, Scores, check_level
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.heterogeneity.scored import Predicted
 
 

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import IntArray
-from study.core.errors import QuestionError, unknown
-from study.core.influence import Influence
+from study.core import Influence, IntArray, QuestionError, checked, unknown
 from study.diagnostics.refits import axis_label, said, unit_of
-from study.estimates.covariance import Wald
-from study.estimates.estimate import Estimate
-from study.figures.canvas import BAND, GREY, WIDTH, canvas
-from study.figures.marks import STEP, draw_intervals, label_rows, legend_above
+from study.estimates import Estimate, Wald
+from study.figures import BAND, GREY, STEP, WIDTH, draw_intervals, label_rows, legend_above
+from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, plain
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
 from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, check_level, spread_of_draws, treated_by_group
-from study.inference.joined import joint
+from study.inference import joint
 
 if TYPE_CHECKING:
     import pandas as pd

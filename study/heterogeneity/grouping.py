@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.errors import unknown
+from study.core import FloatArray, IntArray, unknown
+from study.panel import Sample
 from study.panel.population import population
-from study.panel.question import Sample
 
 THIRDS = (1 / 3, 2 / 3)
 NOBODY = -1
@@ -74,7 +73,7 @@ def prior(sample: Sample, name: str) -> FloatArray:
     QuestionError
         If the panel has no such covariate.
     """
-    from study.panel.sampling import first_observed
+    from study.panel import first_observed
 
     if name not in sample.panel.covariates:
         raise unknown("covariate", name, sample.panel.covariates, "gains, prior")

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
+from study.core import QuestionError, checked, one_thread
 from study.diagnostics.finding import Finding
 from study.heterogeneity.allocation import Policy, policy
 from study.heterogeneity.calibrated import Calibration, calibration
@@ -21,7 +19,7 @@ from study.heterogeneity.group_effects import GroupEffects, effects_by_group
 from study.heterogeneity.grouping import grouping, prior
 from study.heterogeneity.scored import score
 from study.learners import Learner
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +143,7 @@ class Gains:
 
     def files(self) -> dict[str, bytes]:
         """Return the page, each figure as PDF and PNG and each table as CSV, by file name."""
-        from study.figures.canvas import drawn
+        from study.figures import drawn
 
         made = {"page.txt": f"{self.text()}\n".encode()}
         for name, figure in self.figures().items():

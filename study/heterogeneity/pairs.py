@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile, same_tail, t_quantile
-from study.estimates.estimand import Estimand
-from study.estimates.estimate import Estimate
-from study.estimates.multipliers import exceeded
-from study.estimates.power import POWER
-from study.estimates.terms import coefficients
-from study.inference.joined import terms_of
-from study.panel.question import Sample
+from study.core import FloatArray, quantile, same_tail, t_quantile
+from study.estimates import POWER, Estimand, Estimate, coefficients, exceeded
+from study.inference import terms_of
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

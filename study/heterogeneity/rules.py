@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.heterogeneity.scored import Scores, seed_of
 
 DEPTH = 2

@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray, IntArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
 from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping, indicators
@@ -26,7 +24,7 @@ from study.learners.cross_fitting import (
     draw_folds,
 )
 from study.learners.problem import Rows
-from study.panel.question import Sample
+from study.panel import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.
 NEAREST = 0.01

@@ -10,13 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.estimates.covariance import Wald
-from study.estimates.estimand import Estimand
-from study.estimates.estimate import Estimate
-from study.estimates.joint import Joint
-from study.estimates.multipliers import exceeded
+from study.core import FloatArray, QuestionError
+from study.estimates import Estimand, Estimate, Joint, Wald, exceeded
 from study.inference.joined import joined_headlines
 
 # A difference is no difference where its standard error and itself are below this share of the estimates' own

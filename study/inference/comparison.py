@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.errors import QuestionError
+from study.core import QuestionError, checked
 from study.designs import all_designs, find_design
-from study.estimates.covariance import Wald
-from study.estimates.estimate import Estimate
+from study.estimates import Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.inference.families import adjusted_p_values
-from study.panel.panel import Panel
-from study.panel.question import Question
+from study.panel import Panel, Question
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.estimates.multipliers import Weights, exceeded, statistic_draws
+from study.core import FloatArray
+from study.estimates import Weights, exceeded, statistic_draws
 
 
 class Largest(NamedTuple):

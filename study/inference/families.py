@@ -7,13 +7,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import normal_score, two_sided_p
-from study.core.errors import QuestionError, unknown
-from study.estimates.estimate import Estimate
-from study.estimates.multipliers import Errors, Weights, statistic_draws
-from study.estimates.ties import least_as_large
+from study.core import FloatArray, QuestionError, checked, normal_score, two_sided_p, unknown
+from study.estimates import Errors, Estimate, Weights, least_as_large, statistic_draws
 from study.inference.joined import joined_headlines
 
 Method = Literal["romano_wolf", "holm"]

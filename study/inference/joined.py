@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from study.core.arguments import checked
-from study.core.errors import QuestionError
-from study.estimates.estimate import Estimate
-from study.estimates.joint import Joint, stack
+from study.core import QuestionError, checked
+from study.estimates import Estimate, Joint, stack
 
 
 @checked

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile, two_sided_p
-from study.core.errors import QuestionError, unknown
-from study.core.normal_equations import jackknife
-from study.core.threads import one_thread
+from study.core import (
+    FloatArray,
+    QuestionError,
+    checked,
+    jackknife,
+    one_thread,
+    quantile,
+    two_sided_p,
+    unknown,
+)
 from study.designs import find_design
-from study.estimates.estimate import Estimate
+from study.estimates import Estimate
 from study.inference.regressions import chosen_term, refuse_few_clusters, regression_term
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

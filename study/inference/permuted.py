@@ -9,12 +9,10 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import checked
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, checked, unknown
 from study.designs import find_design
 from study.inference.randomization import Kind, Order, Randomization, randomization_test
-from study.panel.question import Sample
+from study.panel import Sample
 
 UNITS = {
     "level": "units of the outcome",

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
-from study.estimates.ties import least_as_large
+from study.core import FloatArray, QuestionError, one_thread
+from study.estimates import least_as_large
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.errors import QuestionError, unknown
-from study.core.normal_equations import Target, target
-from study.core.threads import one_thread
+from study.core import QuestionError, Target, one_thread, target, unknown
 from study.designs import Design, find_design
-from study.estimates.estimand import Estimand
-from study.estimates.estimate import Estimate
-from study.panel.question import AVERAGES, Sample
+from study.estimates import Estimand, Estimate
+from study.panel import AVERAGES, Sample
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did")
 INSTEAD = (

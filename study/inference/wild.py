@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from study.core.arguments import checked
-from study.core.errors import QuestionError, unknown
-from study.core.normal_equations import Jackknife, Target, jackknife
-from study.core.threads import one_thread
-from study.estimates.covariance import small_sample_factor
-from study.estimates.effective import treated_clusters
-from study.estimates.multipliers import Weights
+from study.core import Jackknife, QuestionError, Target, checked, jackknife, one_thread, unknown
+from study.estimates import Weights, small_sample_factor, treated_clusters
 from study.inference.leave_out import refuse_lost
 from study.inference.regressions import regression_term
 from study.inference.wild_draws import NOTHING, Drawn, Kind, draw, recipe, sign_patterns, weight_blocks
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.normal_equations import Jackknife, Target
-from study.estimates.multipliers import Weights, distribution
-from study.estimates.ties import TIE, least_as_large
+from study.core import FloatArray, Jackknife, Target
+from study.estimates import TIE, Weights, distribution, least_as_large
 
 Kind = Literal["C", "S", "V", "B"]
 

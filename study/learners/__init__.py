@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, unknown
 from study.learners.lasso import lasso, lasso_logit
 from study.learners.linear import linear, logit
 from study.learners.others import of_estimator

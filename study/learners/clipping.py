@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError
 
 # doubleml clips to bounds above zero, and warns of what is beyond these.
 LEAST = 1e-12

@@ -14,14 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
-from study.core.cache import prepare
-from study.core.errors import QuestionError
-from study.core.work import here
+from study.core import FloatArray, IntArray, QuestionError, here, prepare
 from study.learners import ENSEMBLE, Kind, Learner, Problem
 from study.learners.fits import predictions
 from study.learners.problem import Rows, period_means
-from study.panel.question import Sample
+from study.panel import Sample
 
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]
 

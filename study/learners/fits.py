@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.cache import keep, key_of, stored
-from study.core.code_state import checksum, code_of, places_of, versions
+from study.core import FloatArray, checksum, code_of, keep, key_of, places_of, stored, versions
 from study.learners import Kind, Learner, Problem, learned
 
 

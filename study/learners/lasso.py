@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from study.core.arrays import FloatArray, IntArray
+from study.core import FloatArray, IntArray
 from study.learners.problem import Problem, Rows, period_means, spread, tuning_splits
 
 # Penalties that the lasso chooses between, from the least one that leaves nothing down to a thousandth of it,

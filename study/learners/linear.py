@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.learners.problem import Problem, spread
 
 

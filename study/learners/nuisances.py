@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
+from study.core import FloatArray, IntArray
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit
 from study.learners.problem import Kind
-from study.panel.question import Question
+from study.panel import Question
 
 
 class Part(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.learners.problem import Kind, Problem
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray, IntArray
+from study.core import FloatArray, IntArray
 
 Kind = Literal["mean", "probability"]
 Rows = NDArray[np.bool_]

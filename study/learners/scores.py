@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray, IntArray
+from study.core import FloatArray, IntArray
 from study.estimates.covariance import covariance
 from study.learners.cross_fitting import Folds
-from study.panel.question import Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     from doubleml.double_ml import DoubleML

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from study.core.arrays import BoolArray
-from study.core.errors import DataError, unknown
+from study.core import BoolArray, DataError, unknown
 from study.panel.countries import countries
 from study.panel.rows import Rows
 from study.panel.rules import Rule, not_empty, number, same_number

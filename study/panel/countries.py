@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.panel.shipped import shipped
 
 FILE = "countries.csv"

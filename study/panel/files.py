@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.core.errors import DataError, unknown
+from study.core import DataError, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.panel import Panel, interval_text
 from study.panel.reading import read_table

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import check, checked, hints_of, shown
-from study.core.arrays import FloatArray
-from study.core.errors import DataError, unknown
+from study.core import DataError, FloatArray, check, checked, hints_of, shown, unknown
 from study.panel.reading import read_table
 from study.panel.roles import Names, Roles
 from study.panel.rows import Rows

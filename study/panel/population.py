@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rapidfuzz import fuzz
 
-from study.core.arrays import BoolArray
-from study.core.errors import QuestionError, unknown
+from study.core import BoolArray, QuestionError, unknown
 from study.panel.panel import Panel
 
 EVERYONE = "all"

@@ -11,9 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arguments import check, is_listed
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, check, is_listed, unknown
 from study.panel.panel import Panel
 
 Scale = Literal["level", "log1p", "proportional"]

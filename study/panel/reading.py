@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.errors import DataError
+from study.core import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from study.core.errors import DataError, unknown
+from study.core import DataError, unknown
 
 Names = str | Sequence[str] | None
 

@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import BoolArray
-from study.core.errors import DataError
+from study.core import BoolArray, DataError
 from study.panel.roles import Roles, absent
 from study.panel.rows import Rows, spread
 

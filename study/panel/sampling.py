@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError, unknown
+from study.core import FloatArray, QuestionError, unknown
 from study.panel.panel import Panel, interval_text
 from study.panel.population import population
 from study.panel.question import FlowStep, Question, Sample

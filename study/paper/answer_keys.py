@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.core.cache import key_of
-from study.core.code_state import code_of, root_of, versions
+from study.core import code_of, key_of, root_of, versions
 from study.designs import all_designs, entries
-from study.panel.panel import Panel
+from study.panel import Panel
 
 
 def answer_key(*what: object) -> str | None:

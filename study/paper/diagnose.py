@@ -8,13 +8,11 @@ from functools import partial
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from study import diagnostics as of
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
+from study.core import QuestionError, one_thread
 from study.designs import Design, find_design
 from study.diagnostics.finding import Finding
-from study.estimates.estimate import Estimate
-from study.panel.panel import Panel
-from study.panel.question import Comparison, Sample, Scale
+from study.estimates import Estimate
+from study.panel import Comparison, Panel, Sample, Scale
 from study.paper.plan import Plan, Task
 
 AGAINST = "What the data say against it"
@@ -69,7 +67,7 @@ class Verdict:
 
     def files(self) -> dict[str, bytes]:
         """Return the figure of each finding as PDF and PNG, and its table as CSV, by file name."""
-        from study.figures.canvas import drawn
+        from study.figures import drawn
 
         written: dict[str, bytes] = {}
         for check in self.checks:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from study.paper.plan import Plan
 from study.paper.results import Result
-from study.report.notes import CONVENTIONS, REFUSED
+from study.report import CONVENTIONS, REFUSED
 
 
 def conventions(results: Iterable[Result]) -> str:

@@ -10,9 +10,9 @@ from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
 
-from study.core.errors import DataError, unknown
+from study.core import DataError, unknown
 from study.paper.exhibits.exhibit import Exhibited, Source, Traced
-from study.report.latex import escape, render
+from study.report import escape, render
 
 FILE = "numbers.csv"
 LABELS = {

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from study.core.version import __version__
-from study.panel.panel import Panel
+from study.core import __version__
+from study.panel import Panel
 from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Source, Traced
 from study.paper.numbers import LABELS
 from study.paper.plan import Plan
-from study.report.latex import render
-from study.report.table import MINUS
+from study.report import MINUS, render
 
 # What the numbers can depend on; which others are installed changes none of them.
 PACKAGES = (

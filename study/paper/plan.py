@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from study.core.errors import DataError, QuestionError, unknown
+from study.core import DataError, QuestionError, unknown
 from study.designs import find_design
-from study.panel.panel import Panel
+from study.panel import Panel, Question, panel_entries
 from study.panel.population import population
-from study.panel.question import Question
-from study.panel.shipped import panel_entries
 from study.paper.fields.plan import FieldsPlan, read_fields
 from study.paper.plan_keys import INFERENCE, check_content
-from study.report.latex import macro_name
+from study.report import macro_name
 
 # Exhibits that are made of a table of the plan alone, and that table.
 NEEDED = {"fields": "[fields]", "families": "[[families]]", "venues": "[venues]"}

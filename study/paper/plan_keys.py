@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from study.core.errors import QuestionError, unknown
+from study.core import QuestionError, unknown
 
 
 class Kind(NamedTuple):

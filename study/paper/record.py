@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from study.core.digits import significant
-from study.core.errors import DataError
+from study.core import DataError, significant
 from study.designs import find_design
 from study.paper.results import Result, Results, Term
 

@@ -8,16 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from study.core.errors import QuestionError
+from study.core import QuestionError
 from study.designs import Design, find_design
-from study.estimates.effective import few_clusters_warning
-from study.estimates.estimate import Estimate
-from study.estimates.power import UNKNOWN, Power, smallest_effect
-from study.estimates.pre_tests import NONE, PreTest, pre_test
+from study.estimates import (
+    NONE,
+    UNKNOWN,
+    Estimate,
+    Power,
+    PreTest,
+    few_clusters_warning,
+    pre_test,
+    smallest_effect,
+)
+from study.inference import Randomization
 from study.inference.permuted import randomization
-from study.inference.randomization import Randomization
-from study.panel.panel import Panel
-from study.panel.question import FlowStep, Sample
+from study.panel import FlowStep, Panel, Sample
 from study.paper.plan import Task
 
 

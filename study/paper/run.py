@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from study.core import cache as disk
-from study.core.code_state import checksum
-from study.core.threads import one_thread
-from study.core.work import working
-from study.estimates.power import Power
-from study.estimates.pre_tests import PreTest
-from study.inference.randomization import Randomization
-from study.panel.panel import Panel, load_panel
-from study.panel.question import FlowStep, Question
+from study.core import checksum, one_thread, working
+from study.estimates import Power, PreTest
+from study.inference import Randomization
+from study.panel import FlowStep, Panel, Question, load_panel
 from study.panel.shipped import shipped
 from study.paper import numbers, record
 from study.paper.answer_keys import answer_key, panel_state
@@ -25,7 +21,7 @@ from study.paper.exhibits import find_exhibit
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
 from study.paper.results import Result, Results, Term, answer
-from study.report.table import Block, Line, Number, Span, Table
+from study.report import Block, Line, Number, Span, Table
 
 Step = Callable[[str], None]
 Made = TypeVar("Made")

@@ -12,10 +12,9 @@ from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.refits import Row, interval, said, unit_of
 from study.diagnostics.seeds import Seeds
 from study.diagnostics.uncertainty import Uncertainty
-from study.estimates.power import smallest_effect
-from study.estimates.pre_tests import pre_test
+from study.estimates import pre_test, smallest_effect
 from study.paper.diagnose import SECTIONS, Verdict
-from study.report.notes import POWER_OF
+from study.report import POWER_OF
 
 WIDTH = 100
 SIZE = 0.05

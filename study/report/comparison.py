@@ -7,12 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.estimates.effective import few_clusters_warning
-from study.estimates.estimate import Estimate
-from study.estimates.power import smallest_effect
-from study.inference.agreement import LEVEL, Agreement
-from study.inference.comparison import Comparison
-from study.panel.question import Sample
+from study.estimates import Estimate, few_clusters_warning, smallest_effect
+from study.inference import LEVEL, Agreement, Comparison
+from study.panel import Sample
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
 from study.report.table import Block, Cell, Format, Line, Number, Table, error, letters
 from study.report.table_pages import label_width, numbered, parts, together

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from study.core.errors import OutputError
+from study.core import OutputError
 
 PACKAGES = "texlive-latex-recommended texlive-latex-extra texlive-science texlive-fonts-recommended lmodern"
 

@@ -7,12 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from study.designs import Assumes, find_design
-from study.estimates.effective import few_clusters_warning
-from study.estimates.estimand import Estimand
-from study.estimates.estimate import Estimate
-from study.estimates.power import UNKNOWN, Power, smallest_effect
-from study.inference.comparison import Comparison
-from study.panel.question import Sample
+from study.estimates import UNKNOWN, Estimand, Estimate, Power, few_clusters_warning, smallest_effect
+from study.inference import Comparison
+from study.panel import Sample
 from study.report.comparison import JOINT, about, counted, estimate_lines, last_event_time, left_out
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
 from study.report.table import Block, Cell, Line, Number, Span, Table, letters

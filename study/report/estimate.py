@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from study.designs import find_design
-from study.estimates.estimate import Estimate
-from study.estimates.power import smallest_effect
+from study.estimates import Estimate, smallest_effect
 from study.report.comparison import left_out
 from study.report.notes import CONVENTIONS, POWER_OF
 from study.report.table import Block, Format, Line, Number, Table, error

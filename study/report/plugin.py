@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from study.designs import find_design
-from study.estimates.estimate import Estimate
+from study.estimates import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd

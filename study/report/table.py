@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple, get_args
 
-from study.core.digits import significant
-from study.core.errors import unknown
+from study.core import significant, unknown
 from study.report.latex import escape, needs_other_fonts, one_line, render
 
 Format = Literal["latex", "html", "md"]

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.core.errors import DataError
-from study.core.outputs import write_all
+from study.core import DataError, write_all
 from study.data import topics
 from study.data.assemble import ccstar, crosswalks, facts, fields, herd, models, panels
 from study.data.assemble import papers as counting

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.institutions import Entity, Matcher
 from study.data.institutions.gazetteer import UNIVERSITY
 

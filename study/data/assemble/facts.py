@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 
 COLUMNS = (
     "vintage",

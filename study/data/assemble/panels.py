@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.assemble.venues import PanelSpec, edition
-from study.panel.countries import region
+from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"))
 TOP_TIER = "50+ papers"

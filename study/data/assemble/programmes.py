@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.institutions import Matcher
 from study.data.institutions.gazetteer import UNIVERSITY, Entity
 from study.data.sources.programmes import CONFIDENCE, is_date

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.audit import Share
 from study.data.grants import words
 from study.data.grants.bought import CLUSTER

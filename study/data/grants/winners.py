@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
 from study.data.institutions import Entity, Matcher
 from study.data.institutions.gazetteer import UNIVERSITY

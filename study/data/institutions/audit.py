@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.audit import Share
 from study.data.institutions.gazetteer import UNIVERSITY, Entity
 from study.data.institutions.match import Hit, Matcher

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.institutions.gazetteer import UNIVERSITY, Entity, Gazetteer
 from study.data.institutions.match import Hit, Matcher
 from study.data.institutions.names import clean, words

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.institutions.names import key
 from study.data.institutions.names import words as word_set
 

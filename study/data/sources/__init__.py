@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from study.core.errors import DataError, unknown
+from study.core import DataError, unknown
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher

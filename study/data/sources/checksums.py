@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from study.core.outputs import write_all
+from study.core import write_all
 
 FILE = "SHA256SUMS"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.sources.rows import csv_rows
 
 if TYPE_CHECKING:

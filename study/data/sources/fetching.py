@@ -16,9 +16,7 @@ import requests
 from urllib3.exceptions import MaxRetryError
 from urllib3.util.retry import Retry
 
-from study.core.cache import PACKAGE
-from study.core.errors import DataError, OutputError
-from study.core.version import __version__
+from study.core import PACKAGE, DataError, OutputError, __version__
 from study.data.sources.checksums import sha256 as sha256_of
 from study.data.sources.refusals import FAILURES, reason, refuse_page, refuse_status, shown
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core.errors import DataError
-from study.core.outputs import write_all
+from study.core import DataError, write_all
 from study.data.sources.fetching import Fetcher
 from study.data.sources.nsf_records import Row, from_json, from_xml
 from study.data.sources.rows import DAMAGED_ZIP

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.core.errors import DataError
-from study.core.outputs import write_all
+from study.core import DataError, write_all
 from study.data.sources.openalex_files import State, fetch_snapshot, page_paths, read_state, works_files
 from study.data.sources.openalex_records import SHAPE, mismatch, trimmed
 from study.data.sources.openalex_works import TOPICS, aggregate

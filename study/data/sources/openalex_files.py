@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from study.core.errors import DataError
-from study.core.outputs import write_all
+from study.core import DataError, write_all
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher

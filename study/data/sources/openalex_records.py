@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from study.core.errors import DataError
+from study.core import DataError
 
 # A work as the API and the snapshot document it, cut down to what is counted: nothing on persons.
 _INSTITUTION = {"id": str, "ror": str, "display_name": str, "country_code": str, "type": str}

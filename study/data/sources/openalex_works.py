@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from study.core.errors import DataError, OutputError
+from study.core import DataError, OutputError
 from study.data.sources.openalex_records import WORK, YEAR, check_start, first_fault, json_columns, name_of
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from study.core.errors import DataError
-from study.core.outputs import write_all
+from study.core import DataError, write_all
 from study.data.sources.rows import csv_rows
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from study.core.errors import DataError
+from study.core import DataError
 
 Rows = list[tuple[str, ...]]
 

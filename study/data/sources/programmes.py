@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.sources.rows import csv_rows
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.sources import paperlists, top500
 from study.data.sources.checksums import sha256
 

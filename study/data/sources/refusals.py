@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import requests
 
-from study.core.errors import DataError
+from study.core import DataError
 
 FAILURES = (500, 502, 503, 504)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 from study.data.sources.rows import DAMAGED_ZIP
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.core.errors import DataError
+from study.core import DataError
 
 # What reading a zip file raises where it is cut off, or a byte of it has changed.
 DAMAGED_ZIP = (

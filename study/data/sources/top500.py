@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
-from study.core.errors import DataError
+from study.core import DataError
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher

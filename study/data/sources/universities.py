@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.core.errors import DataError
+from study.core import DataError
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.diagnostics.honest.moments import Moments
 
 PARALLEL = 1e-10

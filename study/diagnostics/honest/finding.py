@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,7 +217,8 @@ def _interval(low: float, high: float) -> str:
 
 def draw(made: HonestDid) -> Figure:
     """Draw a sensitivity analysis."""
-    from study.figures.canvas import COLOUR, GREY, SECOND, canvas
+    from study.figures import COLOUR, GREY, SECOND
+    from study.figures.canvas import canvas
 
     order = np.argsort(made.M)
     strengths, low, high = made.M[order], made.low[order], made.high[order]

@@ -18,9 +18,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics.honest.restrictions import Restriction
 
 SAME = 1e-10

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.diagnostics.honest.conditional import FirstStage, hulls
 from study.diagnostics.honest.flci import FixedLength, Frontier, frontier
 from study.diagnostics.honest.least_favourable import least_favourable

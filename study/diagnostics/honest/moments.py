@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.diagnostics.honest.restrictions import Restriction
 
 N_VERTICES = 4

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.distributions import quantile
+from study.core import FloatArray, quantile
 from study.diagnostics.honest.conditional import HALVINGS, FirstStage, accepted
 from study.diagnostics.honest.moments import Moments
 from study.diagnostics.honest.restrictions import differences

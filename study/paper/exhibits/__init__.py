@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import NamedTuple
 
-from study.core.errors import unknown
+from study.core import unknown
 from study.paper.exhibits.exhibit import Exhibit
 
 QUESTION = "Institutions: what is asked of whom"

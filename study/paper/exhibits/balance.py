@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from study import diagnostics
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError
 from study.diagnostics.balance import (
     LARGE,
     MOST_LABELS,
@@ -20,11 +19,10 @@ from study.diagnostics.balance import (
     fixed_variables,
     outcome_variables,
 )
-from study.panel.question import Sample
+from study.panel import Sample
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, draw, source_of
 from study.paper.plan import Task
-from study.report.latex import macro_name
-from study.report.table import MINUS, Block, Line, Number, Table
+from study.report import MINUS, Block, Line, Number, Table, macro_name
 
 EXHIBIT = "balance"
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.

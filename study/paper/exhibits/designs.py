@@ -9,15 +9,27 @@ import pandas as pd
 
 from study.designs import find_design
 from study.figures import paths as figures
-from study.inference.agreement import Agreement, agreement_of
+from study.inference import Agreement, agreement_of
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
 from study.paper.exhibits.headline_numbers import effect_text, headline_numbers, unit_of
 from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Plan
 from study.paper.results import Result, Results
-from study.report.latex import macro_name
-from study.report.notes import LETTERS, POWER_OF, REFUSED, p_cell, p_text
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
+from study.report import (
+    LETTERS,
+    POWER_OF,
+    REFUSED,
+    Block,
+    Cell,
+    Line,
+    Number,
+    Span,
+    Table,
+    error,
+    macro_name,
+    p_cell,
+    p_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

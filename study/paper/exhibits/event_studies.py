@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from study.designs import find_design
-from study.estimates.pre_tests import NONE, PreTest, pre_test
+from study.estimates import NONE, PreTest, pre_test
 from study.figures import paths as figures
 from study.paper.exhibits.exhibit import (
     RUN,
@@ -26,9 +26,20 @@ from study.paper.exhibits.exhibit import (
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.plan import Plan, Row, Task
 from study.paper.results import Result, Term, answer
-from study.report.latex import macro_name
-from study.report.notes import LETTERS, REFUSED, p_cell, p_text
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
+from study.report import (
+    LETTERS,
+    REFUSED,
+    Block,
+    Cell,
+    Line,
+    Number,
+    Span,
+    Table,
+    error,
+    macro_name,
+    p_cell,
+    p_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

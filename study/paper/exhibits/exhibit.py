@@ -8,13 +8,11 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.designs import find_design
-from study.figures.canvas import drawn
-from study.panel.panel import Panel
-from study.panel.question import Question
-from study.panel.shipped import panel_entries
+from study.figures import drawn
+from study.panel import Panel, Question, panel_entries
 from study.paper.plan import Plan, Task
 from study.paper.results import Results
-from study.report.table import Table
+from study.report import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from study.data.audit import Share
-from study.panel.shipped import checksum
+from study.panel import checksum
 from study.paper.exhibits.exhibit import Exhibited, Setting, Source, Traced, draw
 from study.paper.facts import fields as papers
 from study.paper.facts import models as listed
@@ -37,8 +37,7 @@ from study.paper.facts.recomputed import (
     recomputed,
 )
 from study.paper.facts.text import digits_of, sentence
-from study.report.latex import macro_name
-from study.report.table import MINUS
+from study.report import MINUS, macro_name
 
 NONE = "(none)"
 COMMAND = "study facts"

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from study.core.errors import QuestionError
+from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics.refits import Row
-from study.estimates.estimate import Estimate
-from study.figures.dots import dot_figure
-from study.inference.agreement import Agreement, agreement_of
+from study.estimates import Estimate
+from study.figures import dot_figure
+from study.inference import Agreement, agreement_of
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
 from study.paper.exhibits.headline_numbers import (
     effect_text,
@@ -24,9 +24,20 @@ from study.paper.exhibits.headline_numbers import (
 from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Task
 from study.paper.results import Result
-from study.report.latex import macro_name
-from study.report.notes import LETTERS, REFUSED, p_cell, p_text
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
+from study.report import (
+    LETTERS,
+    REFUSED,
+    Block,
+    Cell,
+    Line,
+    Number,
+    Span,
+    Table,
+    error,
+    macro_name,
+    p_cell,
+    p_text,
+)
 
 MOVES = (-1, 0, 1)
 FEW = 5

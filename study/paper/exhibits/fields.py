@@ -8,16 +8,15 @@ import numpy as np
 import pandas as pd
 
 from study.data import topics_audit
-from study.panel.panel import Panel, load_panel
-from study.panel.shipped import checksum, shipped
+from study.panel import Panel, checksum, load_panel
+from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
 from study.paper.fields.answers import Answer, answers
 from study.paper.fields.figures import randomization_figure, shares_figure
 from study.paper.fields.plan import FieldsPlan
 from study.paper.fields.sentences import randomization_in_words, sentences, shares_in_words
 from study.paper.fields.tables import results_table, units_table
-from study.report.latex import macro_name
-from study.report.notes import p_text
+from study.report import macro_name, p_text
 
 EXHIBIT, COMMAND = "fields", RUN
 Answers = Mapping[tuple[str, str], Answer]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from study.estimates.power import POWER, SIZE
-from study.panel.panel import Panel
+from study.estimates import POWER, SIZE
+from study.panel import Panel
 from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, estimate_command, source_of
 from study.paper.plan import Event, Task
 from study.paper.results import Result, Term
-from study.report.latex import macro_name
-from study.report.notes import p_text
+from study.report import macro_name, p_text
 
 EXHIBIT = "designs"
 # Parts of names of numbers that `study estimate` prints.

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
+from study.core import QuestionError, one_thread
 from study.heterogeneity.allocation import Policy, policy
 from study.heterogeneity.group_effects import GroupEffects, effects_by_group, group_figure
 from study.heterogeneity.grouping import plain
@@ -18,8 +17,7 @@ from study.learners import Learner
 from study.paper.exhibits.exhibit import Exhibited, Setting, Traced, draw
 from study.paper.exhibits.verdicts import traced
 from study.paper.plan import Task
-from study.report.notes import REFUSED, p_cell, p_text
-from study.report.table import Block, Line, Number, Table, error
+from study.report import REFUSED, Block, Line, Number, Table, error, p_cell, p_text
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"

@@ -6,17 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from study.core.errors import QuestionError
+from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics import refits
 from study.diagnostics.uncertainty import Uncertainty
-from study.estimates.effective import effective_clusters
-from study.estimates.estimate import Estimate
+from study.estimates import Estimate, effective_clusters
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
-from study.report.notes import REFUSED, p_cell, p_text
-from study.report.table import Block, Cell, Line, Number, Span, Table
+from study.report import REFUSED, Block, Cell, Line, Number, Span, Table, p_cell, p_text
 
 EXHIBIT = "inference"
 OWN = " (own)"

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
+from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics.losses import Score
 from study.diagnostics.nuisances import NuisanceQuality, learned_once, nuisances
@@ -17,8 +16,7 @@ from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import on_scale, task_of, traced
 from study.paper.plan import Row
-from study.report.notes import LETTERS, REFUSED
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
+from study.report import LETTERS, REFUSED, Block, Cell, Line, Number, Span, Table, error
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from study.diagnostics.leave_one_out import LeaveOneOut
 from study.diagnostics.refits import Row, axis_label
-from study.figures.dots import draw_dots
+from study.figures import draw_dots
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, on_scale, scale_title, task_of, traced
-from study.report.notes import LETTERS
-from study.report.table import Block, Line, Number, Table
+from study.report import LETTERS, Block, Line, Number, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,7 +140,8 @@ def _drawn(setting: Setting, shown: Sequence[Left]) -> Drawn:
 
 def figure(setting: Setting, shown: Sequence[Left]) -> Figure:
     """Draw a row for each cohort left out above one for each unit that moves the estimate most, by scale."""
-    from study.figures.canvas import FULL, GREY, canvas
+    from study.figures import FULL, GREY
+    from study.figures.canvas import canvas
 
     most = max(len(rows_of(one)) for one in shown)
     with canvas(FULL, 1.3 + 0.19 * most * (1 if len(shown) < 3 else 0.8)) as drawing:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.refits import Row, axis_label
-from study.figures.dots import draw_dots
+from study.figures import draw_dots
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, panel_title
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, on_scale, scale_title, task_of, traced
-from study.report.notes import LETTERS, p_cell, p_text
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
+from study.report import LETTERS, Block, Cell, Line, Number, Span, Table, error, p_cell, p_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,7 +168,8 @@ def _drawn(setting: Setting, shown: Sequence[Placebos]) -> Drawn:
 
 def figure(setting: Setting, shown: Sequence[Placebos]) -> Figure:
     """Draw a row for the outcome and one a placebo, an axis for each scale."""
-    from study.figures.canvas import FULL, canvas
+    from study.figures import FULL
+    from study.figures.canvas import canvas
 
     names = list(dict.fromkeys(row.label for one in shown for row in one.rows))
     with canvas(FULL, 1.1 + 0.22 * (1 + len(names))) as drawing:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.panel.question import Sample
+from study.core import FloatArray
+from study.panel import Sample
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, asked, draw
-from study.report.table import MINUS
+from study.report import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,7 +163,8 @@ def figure(
     setting: Setting, samples: dict[str, Sample], cohorts: Sequence[Group], sizes: Sequence[Group]
 ) -> Figure:
     """Draw outcomes below one another, adoption windows left, and right the attribute where it has few labels."""
-    from study.figures.canvas import FULL, canvas
+    from study.figures import FULL
+    from study.figures.canvas import canvas
 
     plan, sides = setting.plan, [side for side in (cohorts, sizes) if side]
     looks = [cohort_looks(cohorts), label_looks(sizes)][: len(sides)]
@@ -203,7 +204,7 @@ def _legend_height(sides: Sequence[Sequence[Group]]) -> float:
 
 def cohort_looks(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Return how adoption windows are drawn: from dark to light, those that never adopt last."""
-    from study.figures.canvas import SERIES
+    from study.figures import SERIES
 
     treated = iter(SERIES)
     looks = {"later": ("0.55", "x", "-"), "never": ("0.75", "+", "-")}
@@ -212,7 +213,7 @@ def cohort_looks(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 def label_looks(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Return how labels are drawn: one shade and marker each, dashed with hollow markers where they never adopt."""
-    from study.figures.canvas import SERIES
+    from study.figures import SERIES
 
     names = list(dict.fromkeys(g.label.rpartition(", ")[0] for g in groups))
     told = []
@@ -262,7 +263,7 @@ def _totals(sample: Sample) -> list[Group]:
 
 
 def _numbers(setting: Setting, samples: dict[str, Sample]) -> Iterator[Traced]:
-    from study.report.latex import macro_name
+    from study.report import macro_name
 
     plan, panel = setting.plan, setting.panel
     for outcome, sample in zip(plan.outcomes, samples.values(), strict=False):

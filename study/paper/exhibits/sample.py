@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.panel.question import FlowStep
+from study.panel import FlowStep
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced
-from study.report.table import Block, Cell, Line, Number, Table
+from study.report import Block, Cell, Line, Number, Table
 
 TREATED_IN = "first treated in "
 

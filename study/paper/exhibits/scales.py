@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from study.core.errors import QuestionError
+from study.core import QuestionError
 from study.designs import find_design
-from study.estimates.estimate import Estimate
-from study.panel.panel import Panel
+from study.estimates import Estimate
+from study.panel import Panel
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, estimate_command, source_of
 from study.paper.exhibits.headline_numbers import effect_text
 from study.paper.notes import window_of
 from study.paper.plan import Row, Task
-from study.report.latex import macro_name
-from study.report.notes import REFUSED
-from study.report.table import Block, Line, Number, Table, error
+from study.report import REFUSED, Block, Line, Number, Table, error, macro_name
 
 EXHIBIT = "scales"
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.diagnostics.specification_curve import SpecificationCurve
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, scale_title, task_of, traced
-from study.report.notes import p_cell, p_text
-from study.report.table import Block, Line, Number, Table
+from study.report import Block, Line, Number, Table, p_cell, p_text
 
 EXHIBIT = "specifications"
 VARIED = {

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.panel.panel import Panel
+from study.panel import Panel
 from study.panel.population import population
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
 from study.paper.plan import Event, Plan
-from study.report.latex import macro_name
-from study.report.notes import REFUSED
-from study.report.table import Block, Cell, Line, Number, Table
+from study.report import REFUSED, Block, Cell, Line, Number, Table, macro_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,7 +173,8 @@ def figure(setting: Setting, found: Sequence[Timed]) -> Figure:
     """Draw a matrix of counts: rows events under the headings of their families, columns years."""
     from matplotlib.transforms import blended_transform_factory
 
-    from study.figures.canvas import FULL, GREY, canvas
+    from study.figures import FULL, GREY
+    from study.figures.canvas import canvas
 
     panel = setting.panel
     years = panel.periods[1:].tolist()
@@ -226,7 +225,7 @@ def _lines(found: Sequence[Timed]) -> list[str | Timed]:
 
 def _draw_line(axis: Axes, columns: dict[Any, float], y: int, line: Timed, most: int) -> None:
     """Draw an event's cells: shades inside the window, numbers alone outside of it."""
-    from study.figures.canvas import GREY, SECOND, luminance
+    from study.figures import GREY, SECOND, luminance
 
     for year, count in line.by_period.items():
         shade = _shade(count / most, line.is_contrast)
@@ -250,7 +249,7 @@ def _shade(share: float, light: bool) -> tuple[float, float, float]:
     """Return a colour between white and the first colour, darker for more; light all through for a contrast."""
     from matplotlib.colors import to_rgb
 
-    from study.figures.canvas import COLOUR, SECOND
+    from study.figures import COLOUR, SECOND
 
     depth = 0.08 if light else 0.2 + 0.8 * math.sqrt(share)
     red, green, blue = (1 - depth * (1 - c) for c in to_rgb(SECOND if light else COLOUR))

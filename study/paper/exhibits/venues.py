@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from study.core.errors import QuestionError
+from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics.refits import Row
-from study.estimates.power import smallest_effect
-from study.panel.panel import Panel
+from study.estimates import smallest_effect
+from study.panel import Panel
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
@@ -20,9 +20,7 @@ from study.paper.exhibits.exhibit import (
 )
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.plan import Task
-from study.report.latex import macro_name
-from study.report.notes import LETTERS, REFUSED, p_text
-from study.report.table import Block, Line, Number, Table, error
+from study.report import LETTERS, REFUSED, Block, Line, Number, Table, error, macro_name, p_text
 
 
 def venues(setting: Setting) -> Exhibited:

@@ -9,8 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from study.core.errors import QuestionError
-from study.core.threads import one_thread
+from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics.finding import Finding
 from study.diagnostics.honest.finding import HonestDid
@@ -22,18 +21,15 @@ from study.diagnostics.seeds import Seeds
 from study.diagnostics.specification_curve import SpecificationCurve
 from study.diagnostics.spillovers import Spillovers
 from study.diagnostics.uncertainty import Uncertainty
-from study.estimates.estimate import Estimate
-from study.estimates.pre_tests import pre_test
-from study.inference.randomization import Randomization
+from study.estimates import Estimate, pre_test
+from study.inference import Randomization
 from study.paper import diagnose
 from study.paper.diagnose import Check, Job, Verdict
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, source_of
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.plan import Plan, Row, Task
 from study.paper.verdict import SIZE, assumptions, conclusion
-from study.report.latex import macro_name
-from study.report.notes import BELOW, p_text
-from study.report.table import Block, Line, Table
+from study.report import BELOW, Block, Line, Table, macro_name, p_text
 
 EXHIBIT = "verdicts"
 YES, NO, NO_TEST = "yes", "no", "no test"

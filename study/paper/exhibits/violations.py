@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core import FloatArray
 from study.designs import find_design
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.pretrends import Pretrends
@@ -18,8 +18,7 @@ from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
 from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
 from study.paper.plan import Row
-from study.report.notes import LETTERS, REFUSED
-from study.report.table import Block, Cell, Line, Number, Span, Table
+from study.report import LETTERS, REFUSED, Block, Cell, Line, Number, Span, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -218,7 +217,8 @@ def _drawn(setting: Setting, shown: Sequence[Violated]) -> Drawn:
 
 def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
     """Draw intervals by M: a row for each scale, a column for each restriction, designs side by side."""
-    from study.figures.canvas import FULL, GREY, SERIES, canvas
+    from study.figures import FULL, GREY, SERIES
+    from study.figures.canvas import canvas
 
     scales = list(dict.fromkeys(one.scale for one in shown if one.honest))
     labels = list(dict.fromkeys(one.label for one in shown if one.honest))[: len(SERIES)]
@@ -249,7 +249,7 @@ def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
 
 
 def _draw_intervals(axis: Axes, made: HonestDid, place: int, count: int, label: str) -> None:
-    from study.figures.canvas import SERIES
+    from study.figures import SERIES
 
     look, smooth = SERIES[place], made.restriction == "smoothness"
     factor = 100 if made.outcome.endswith("mean without treatment") else 1

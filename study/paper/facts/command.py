@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import get_args
 
-from study.core.errors import unknown
+from study.core import unknown
 from study.paper.facts.models import WHO, definition
 from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, load, recomputed
 from study.paper.facts.tables import all_tables
 from study.paper.facts.text import page
-from study.report.table import Format
+from study.report import Format
 
 TEXT = "text"
 FORMATS = (TEXT, *get_args(Format))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from study.figures.canvas import FULL, SERIES, canvas
+from study.figures import FULL, SERIES
+from study.figures.canvas import canvas
 from study.paper.facts.models import (
     CLASSES,
     SECTORS,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.core.errors import DataError, QuestionError, unknown
+from study.core import DataError, QuestionError, unknown
 from study.data.audit import Share
 from study.panel.shipped import shipped
 from study.paper.facts.fact import LEVEL

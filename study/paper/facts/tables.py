@@ -39,7 +39,7 @@ from study.paper.facts.recomputed import (
     recomputed,
 )
 from study.paper.facts.text import NOT_KNOWN, digits_of
-from study.report.table import Block, Cell, Line, Number, Span, Table, error
+from study.report import Block, Cell, Line, Number, Span, Table, error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.threads import one_thread
-from study.panel.panel import Panel
+from study.core import FloatArray, one_thread
+from study.panel import Panel
 from study.paper.fields.cells import Cells, cells_of
 from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
 from study.paper.fields.dealing import ways

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import BoolArray, FloatArray
-from study.core.errors import QuestionError
-from study.panel.panel import Panel
+from study.core import BoolArray, FloatArray, QuestionError
+from study.panel import Panel
 from study.paper.fields.plan import FieldsPlan, Line
 
 EVENT = "gpu_shock"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.synthetic_weights import synthetic_control_weights, synthetic_did_weights
+from study.core import FloatArray, synthetic_control_weights, synthetic_did_weights
 from study.paper.fields.cells import Cells
 from study.paper.fields.plan import Method
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.core.errors import QuestionError
+from study.core import FloatArray, QuestionError
 from study.paper.fields.cells import Cells
 from study.paper.fields.plan import Dealt
 

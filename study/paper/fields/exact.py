@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.estimates.ties import TIE, least_as_large
+from study.core import FloatArray
+from study.estimates import TIE, least_as_large
 
 POWER, SIZE = 0.8, 0.05
 # No effect on a share in percentage points is larger.

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core.arrays import FloatArray
-from study.figures.canvas import COLOUR, GREY, SECOND, canvas
-from study.panel.panel import Panel
+from study.core import FloatArray
+from study.figures import COLOUR, GREY, SECOND
+from study.figures.canvas import canvas
+from study.panel import Panel
 from study.paper.fields.answers import Answer, outcomes_of
 from study.paper.fields.plan import FieldsPlan
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-from study.core.errors import QuestionError, unknown
+from study.core import QuestionError, unknown
 
 Method = Literal["regression", "synthetic_did", "synthetic_control"]
 Dealt = Literal["within_venue", "any_fields", "areas", "doses"]

@@ -9,7 +9,7 @@ import numpy as np
 from study.paper.fields.answers import Answer
 from study.paper.fields.plan import FieldsPlan
 from study.paper.fields.tables import interval_text
-from study.report.notes import p_text
+from study.report import p_text
 
 Answers = Mapping[tuple[str, str], Answer]
 

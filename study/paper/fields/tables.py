@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.panel.panel import Panel
+from study.core import FloatArray
+from study.panel import Panel
 from study.paper.fields.answers import Answer
 from study.paper.fields.cells import Cells
 from study.paper.fields.exact import Interval
 from study.paper.fields.plan import FieldsPlan
-from study.report.notes import LETTERS, p_cell
-from study.report.table import Block, Cell, Line, Number, Span, Table
+from study.report import LETTERS, Block, Cell, Line, Number, Span, Table, p_cell
 
 Answers = Mapping[tuple[str, str], Answer]
 

@@ -1,6 +1,6 @@
 """How large the package is: python benchmarks/size.py, or make size.
 
-Lines of code without docstrings, comments and blanks; imports from one file of the package to another, also those inside
+Lines of code without docstrings, comments and blanks; imports from one file of the package to another, also inside
 functions and for type checkers; circles of such imports, but for those that the contract "circles" in pyproject.toml
 names; and the files in which a second, warm answer runs a function.
 """

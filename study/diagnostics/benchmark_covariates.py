@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from study.core import QuestionError, unknown
 from study.diagnostics import omitted
 from study.diagnostics.partialled import Partialled
-from study.panel import Sample
+from study.panel import Sample, Scale
 
 WHO = "sensitivity"
 
@@ -149,7 +149,7 @@ def check_range(q: float, level: float, multiples: Multiples) -> None:
 
 def units_of(sample: Sample) -> str:
     """Return what effects are measured in."""
-    return "log points" if sample.question.scale == "log1p" else f"units of {sample.question.outcome}"
+    return Scale(sample.question.scale, f"units of {sample.question.outcome}").unit
 
 
 def percent(share: float) -> str:

@@ -39,7 +39,6 @@ OFFERED = {
 NEEDED_BEFORE = {"relative_magnitudes": 1, "smoothness": 1, "smoothness_relative": 2}
 MULTIPLES = (0.5, 1.0, 1.5, 2.0)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-UNITS = {"level": "", "log1p": ", log points", "proportional": ", share of the mean without treatment"}
 
 
 @checked
@@ -119,7 +118,7 @@ def honest_did(
     half = quantile((1 + level) / 2) * error
     return HonestDid(
         design=fit.design,
-        outcome=fit.sample.question.outcome + UNITS[fit.sample.question.scale],
+        outcome=_measured(fit),
         target=label,
         restriction=restriction,
         method=chosen,
@@ -138,6 +137,13 @@ def honest_did(
         largest_before=largest,
         bounds_before=bounds,
     )
+
+
+def _measured(fit: Estimate) -> str:
+    """Name the outcome with the unit of its effects."""
+    scale = fit.sample.question.effect_scale
+    share = "share " if scale.percent else ""
+    return scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
 
 
 def _method(restriction: str, method: str) -> str:

@@ -17,15 +17,11 @@ from study.diagnostics.refits import (
     Refits,
     Row,
     answers,
-    axis_label,
     check,
     event_dates,
     frame,
     headline,
-    interval,
-    said,
     treated,
-    unit_of,
 )
 from study.estimates import Estimate
 from study.figures import dot_figure
@@ -80,7 +76,7 @@ class LeaveOneOut(Compared):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What rests on one cohort or unit."""
-        q, rows, whole = self.question, self.refits.rows, self.whole
+        scale, rows, whole = self.scale, self.refits.rows, self.whole
         low, high = (pick(rows, key=lambda row: row.estimate) for pick in (min, max))
         most = ", ".join(
             f"{row.label} ({(whole.estimate - row.estimate) / whole.std_error:+.2f})"
@@ -93,9 +89,9 @@ class LeaveOneOut(Compared):
             else f"The estimate was refitted without each of {len(self.labels)} {self.kind}s."
         )
         return (
-            f"The effect on {q.outcome} is {said(whole.estimate, q)} {unit_of(q)} (interval {interval(whole, q)}); "
-            f"without one {self.kind} it lies between {said(low.estimate, q)} (without {low.label}) and "
-            f"{said(high.estimate, q)} (without {high.label}).",
+            f"The effect on {scale.outcome} is {scale.text(whole.estimate)} {scale.unit} (interval "
+            f"{whole.interval(scale)}); without one {self.kind} it lies between {scale.text(low.estimate)} (without "
+            f"{low.label}) and {scale.text(high.estimate)} (without {high.label}).",
             refitted,
             f"The most influential, with what each adds to the estimate in standard errors: {most}.",
             self._signs,
@@ -147,14 +143,14 @@ class LeaveOneOut(Compared):
         rows: Sequence[Row] = self.refits.rows if self.kind == "cohort" else self.ranked[:DRAWN]
         return dot_figure(
             rows,
-            xlabel=axis_label(self.question),
+            xlabel=self.scale.axis(),
             whole=self.whole,
             marked=[row.excludes_zero != self.whole.excludes_zero for row in rows],
             names=(
                 f"without the {self.kind}",
                 f"same, interval {'includes' if self.whole.excludes_zero else 'excludes'} zero",
             ),
-            percent=self.percent,
+            percent=self.scale.percent,
             level=self.level,
         )
 

@@ -16,14 +16,10 @@ from study.diagnostics.refits import (
     Refits,
     Row,
     answers,
-    axis_label,
     check,
     event_dates,
     headline,
-    interval,
     redated,
-    said,
-    unit_of,
 )
 from study.diagnostics.trimming import Bound, Breakdown, Trimming, breakdown, clear, side, worst_cases
 from study.figures import draw_dots
@@ -75,8 +71,8 @@ class Misclassification(Compared):
         q = self.question
         return (
             self._lost("the sign of the estimate", self.sign),
-            f"The effect on {q.outcome} is {said(self.whole.estimate, q)} {unit_of(q)}, interval "
-            f"{interval(self.whole, q)}, taking the {self.suspects} never-treated units as recorded.",
+            f"The effect on {q.outcome} is {self.scale.text(self.whole.estimate)} {self.scale.unit}, interval "
+            f"{self.whole.interval(self.scale)}, taking the {self.suspects} never-treated units as recorded.",
             *self._corrected,
             *self._worst,
             *(
@@ -93,22 +89,22 @@ class Misclassification(Compared):
     def _corrected(self) -> list[str]:
         if not self.corrected:
             return []
-        last, q = self.corrected[-1], self.question
+        last = self.corrected[-1]
         return [
             "If hidden treatments in the comparison group began with the recorded ones and had the same average "
             "effect, the estimate is too near to zero and its sign is right: with a share of "
-            f"{100 * last.share:g}% hidden the effect is {said(last.low, q)}."
+            f"{100 * last.share:g}% hidden the effect is {self.scale.text(last.low)}."
         ]
 
     @property
     def _worst(self) -> list[str]:
         if not self.worst:
             return []
-        q, some = self.question, self.worst[len(self.worst) // 2]
+        scale, some = self.scale, self.worst[len(self.worst) // 2]
         return [
             f"Whatever their effects, if at most {100 * some.share:g}% of the never-treated ({some.trimmed} units) are "
-            f"in truth treated, the effect lies between {said(some.low, q)} and {said(some.high, q)}, and the "
-            f"{100 * self.level:g}% interval for it is [{said(some.conf_low, q)}, {said(some.conf_high, q)}]."
+            f"in truth treated, the effect lies between {scale.text(some.low)} and {scale.text(some.high)}, and the "
+            f"{100 * self.level:g}% interval for it is {scale.interval(some.conf_low, some.conf_high)}."
         ]
 
     def _lost(self, what: str, breakdown: Breakdown) -> str:
@@ -121,10 +117,9 @@ class Misclassification(Compared):
 
     @property
     def _late(self) -> list[str]:
-        q = self.question
         return [
-            f"If all events were {row.label} than recorded, the effect is {said(row.estimate, q)}, interval "
-            f"{interval(row, q)}, with {row.treated} treated units instead of {self.whole.treated}."
+            f"If all events were {row.label} than recorded, the effect is {self.scale.text(row.estimate)}, interval "
+            f"{row.interval(self.scale)}, with {row.treated} treated units instead of {self.whole.treated}."
             for row in self.dates.rows
         ]
 
@@ -155,7 +150,7 @@ class Misclassification(Compared):
         from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH
         from study.figures.canvas import canvas
 
-        factor, rows = 100 if self.percent else 1, (self.whole, *self.dates.rows)
+        factor, rows = 100 if self.scale.percent else 1, (self.whole, *self.dates.rows)
         with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(rows)) as figure:
             above, below = figure.subplots(2, 1, height_ratios=(HEIGHT - 0.6, 0.35 + 0.2 * len(rows)))
             table = self.tidy()
@@ -182,9 +177,9 @@ class Misclassification(Compared):
                 label="same effect",
             )
             above.set_xlabel("Hidden treatment, % of the never-treated")
-            above.set_ylabel(axis_label(self.question))
-            draw_dots(below, rows, percent=self.percent)
-            below.set_xlabel(f"{axis_label(self.question)} ({100 * self.level:g}% intervals)")
+            above.set_ylabel(self.scale.axis())
+            draw_dots(below, rows, percent=self.scale.percent)
+            below.set_xlabel(f"{self.scale.axis()} ({100 * self.level:g}% intervals)")
             handles, labels = above.get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=7.5)
         return figure

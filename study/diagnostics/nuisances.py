@@ -23,7 +23,7 @@ from study.diagnostics.losses import (
     squared_errors,
 )
 from study.diagnostics.propensities import Propensities
-from study.diagnostics.refits import Row, check, headline, said
+from study.diagnostics.refits import Row, check, headline
 from study.learners import Learner
 from study.learners.nuisances import Judged, Nuisances
 from study.panel import Question, Sample
@@ -409,7 +409,7 @@ def moved(found: NuisanceQuality) -> tuple[str, ...]:
     if len(found.fits) < 2:
         return ()
     low, *_, high = sorted(found.fits, key=lambda row: row.estimate)
-    ends = (f"{said(row.estimate, found.question)} ({row.label})" for row in (low, high))
+    ends = (f"{found.question.effect_scale.text(row.estimate)} ({row.label})" for row in (low, high))
     return (
         f"Between learners the estimate moves from {' to '.join(ends)}, by {found.moves:.2f} standard errors of that "
         f"with {found.fits[0].label}.",

@@ -17,16 +17,12 @@ from study.diagnostics.refits import (
     Refits,
     Row,
     answers,
-    axis_label,
     check,
     event_dates,
     frame,
     headline,
-    interval,
     redated,
-    said,
     treated,
-    unit_of,
 )
 from study.estimates import Estimate, exceeded, largest_draws
 from study.figures import dot_figure
@@ -69,17 +65,17 @@ class PlaceboDates(Compared):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What the placebo dates say."""
-        q, rows = self.question, self.refits.rows
+        scale, rows = self.scale, self.refits.rows
         found = [
-            f"With events {row.label} the effect is {said(row.estimate, q)} ({100 * self.level:g}% interval "
-            f"{interval(row, q)}, {row.treated} treated units)."
+            f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * self.level:g}% interval "
+            f"{row.interval(scale)}, {row.treated} treated units)."
             for row in rows
         ]
         largest = max(rows, key=lambda row: abs(row.estimate))
         rejected = self.p_joint < 1 - self.level
         verdict = (
-            f"The largest placebo effect is {said(largest.estimate, q)} ({largest.label}); the joint test that all "
-            f"of them are zero has p-value {self.p_joint:.2g}, so the treated and the comparison units "
+            f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test "
+            f"that all of them are zero has p-value {self.p_joint:.2g}, so the treated and the comparison units "
             + (
                 "did not move in parallel before the event."
                 if rejected
@@ -91,8 +87,8 @@ class PlaceboDates(Compared):
         return (
             verdict,
             "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
-            f"times 0 to k-1; the effect at the true dates is {said(self.whole.estimate, q)} {unit_of(q)}, interval "
-            f"{interval(self.whole, q)}.",
+            f"times 0 to k-1; the effect at the true dates is {scale.text(self.whole.estimate)} {scale.unit}, "
+            f"interval {self.whole.interval(scale)}.",
             *found,
             *missing,
             *self.refits.told,
@@ -110,10 +106,10 @@ class PlaceboDates(Compared):
         rows = (self.whole, *self.refits.rows)
         return dot_figure(
             rows,
-            xlabel=axis_label(self.question),
+            xlabel=self.scale.axis(),
             marked=[row is not self.whole for row in rows],
             names=("true dates", "placebo dates"),
-            percent=self.percent,
+            percent=self.scale.percent,
             level=self.level,
         )
 

@@ -16,13 +16,9 @@ from study.diagnostics.refits import (
     Refits,
     Row,
     answers,
-    axis_label,
     check,
     frame,
     headline,
-    interval,
-    said,
-    unit_of,
 )
 from study.estimates import Estimate
 from study.figures import dot_figure
@@ -72,9 +68,9 @@ class PlaceboOutcomes(Compared):
         """What the placebo outcomes say."""
         q, rows = self.question, self.refits.rows
         found = [
-            f"The effect on {row.label}, which the treatment should not move, is {said(row.estimate, q)} "
-            f"({100 * self.level:g}% interval {interval(row, q)}, Holm p-value {p:.2g}); an effect beyond "
-            f"{said(row.reach, q)} in absolute value is excluded."
+            f"The effect on {row.label}, which the treatment should not move, is {self.scale.text(row.estimate)} "
+            f"({100 * self.level:g}% interval {row.interval(self.scale)}, Holm p-value {p:.2g}); an effect beyond "
+            f"{self.scale.text(row.reach)} in absolute value is excluded."
             for row, p in zip(rows, self.p_holm, strict=True)
         ]
         moved = self.moved
@@ -84,16 +80,16 @@ class PlaceboOutcomes(Compared):
             f"{': ' + ', '.join(moved) if moved else ''}."
         )
         apart = [
-            f"The effect on {q.outcome} less that on {row.label} is {said(gap, q)} (standard error "
-            f"{said(error, q)}, p-value {p:.2g})."
+            f"The effect on {q.outcome} less that on {row.label} is {self.scale.text(gap)} (standard error "
+            f"{self.scale.text(error)}, p-value {p:.2g})."
             for row, gap, error, p in zip(
                 rows, self.difference, self.difference_error, self.difference_p, strict=True
             )
         ]
         return (
             verdict,
-            f"The effect on {q.outcome} is {said(self.whole.estimate, q)} {unit_of(q)}, "
-            f"{100 * self.level:g}% interval {interval(self.whole, q)}.",
+            f"The effect on {q.outcome} is {self.scale.text(self.whole.estimate)} {self.scale.unit}, "
+            f"{100 * self.level:g}% interval {self.whole.interval(self.scale)}.",
             *found,
             *apart,
             *self.refits.told,
@@ -122,10 +118,10 @@ class PlaceboOutcomes(Compared):
         rows = (self.whole, *self.refits.rows)
         return dot_figure(
             rows,
-            xlabel=axis_label(self.question, "the outcome"),
+            xlabel=self.scale.axis("the outcome"),
             marked=[row is not self.whole for row in rows],
             names=("outcome", "placebo outcome"),
-            percent=self.percent,
+            percent=self.scale.percent,
             level=self.level,
         )
 

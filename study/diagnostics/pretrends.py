@@ -347,10 +347,8 @@ def _check_range(name: str, value: float) -> None:
 
 def _unit(fit: Estimate) -> tuple[str, float]:
     """Return the unit that follows a coefficient in a sentence, and the factor that brings it there."""
-    scale = fit.sample.question.scale
-    if scale == "proportional":
-        return "% of the mean without treatment", 100.0
-    return ("log points" if scale == "log1p" else ""), 1.0
+    scale = fit.sample.question.effect_scale
+    return ("" if scale.name == "level" else scale.column), float(scale.factor)
 
 
 def _times(ratio: float) -> str:

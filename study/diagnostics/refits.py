@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from study.core import FloatArray, QuestionError, quantile, two_sided_p
 from study.designs import find_design
 from study.estimates import POWER, Estimate
-from study.panel import Question, Sample
+from study.panel import Question, Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LINE = 30
 
 Progress = Callable[[], None] | None
 Samples = Mapping[str, Callable[[], Sample]]
@@ -63,6 +61,10 @@ class Row:
     def excludes_zero(self) -> bool:
         """Whether zero is outside the interval."""
         return self.conf_low > 0 or self.conf_high < 0
+
+    def interval(self, scale: Scale) -> str:
+        """Write the interval for a sentence."""
+        return scale.interval(self.conf_low, self.conf_high)
 
     @property
     def reach(self) -> float:
@@ -137,9 +139,9 @@ class Compared:
     whole: Row
 
     @property
-    def percent(self) -> bool:
-        """Whether effects are shares, which figures show in percent."""
-        return self.question.scale == "proportional"
+    def scale(self) -> Scale:
+        """What effects are measured in."""
+        return self.question.effect_scale
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -246,33 +248,3 @@ def _in_small_cohort(sample: Sample) -> NDArray[np.bool_]:
     least, first = sample.question.min_cohort_size, event_dates(sample, "sample")
     small = [g for g in sample.cohorts if least is not None and np.sum(first == g) < least]
     return np.isin(first, small)
-
-
-def said(value: float, question: Question) -> str:
-    """Write a number on the question's scale, in percent where it is a share."""
-    return f"{100 * value:.1f}%" if question.scale == "proportional" else f"{value:.3g}"
-
-
-def interval(row: Row, question: Question) -> str:
-    """Write a row's interval."""
-    return f"[{said(row.conf_low, question)}, {said(row.conf_high, question)}]"
-
-
-def unit_of(question: Question) -> str:
-    """Name the unit of an effect."""
-    units = {
-        "level": question.outcome,
-        "log1p": "log points",
-        "proportional": "of the mean without treatment",
-    }
-    return units[question.scale]
-
-
-def axis_label(question: Question, outcome: str | None = None) -> str:
-    """Name an axis of effects."""
-    unit = "% of the mean without treatment" if question.scale == "proportional" else unit_of(question)
-    name = question.outcome if outcome is None else outcome
-    if unit == name:
-        return f"Effect on {name}"
-    apart = " " if len(name) + len(unit) <= LINE else "\n"
-    return f"Effect on {name},{apart}{unit}"

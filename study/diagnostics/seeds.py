@@ -9,7 +9,7 @@ import numpy as np
 
 from study.core import QuestionError, checked, telling, two_sided_p
 from study.designs import all_designs, find_design
-from study.diagnostics.refits import Compared, Refits, Row, axis_label, check, frame, headline, interval, said
+from study.diagnostics.refits import Compared, Refits, Row, check, frame, headline
 from study.estimates import Estimate
 from study.estimates.covariance import covariance
 from study.figures import dot_figure
@@ -74,15 +74,14 @@ class Seeds(Compared):
         """What was found."""
         count = len(self.refits.rows)
         ends = (
-            said(float(end), self.question)
-            for end in (self.refits.estimates.min(), self.refits.estimates.max())
+            self.scale.text(float(end)) for end in (self.refits.estimates.min(), self.refits.estimates.max())
         )
         widened = np.sqrt(1 + self.spread**2) - 1
         return (
             f"Over {count} seeds the estimate has a standard deviation of {self.spread:.2f} of its standard error "
             f"(from {' to '.join(ends)}); the interval excludes zero under {counted(self.excluding, count)} of them.",
             f"It is positive under {counted(self.positive, count)} of the seeds; its average over them is "
-            f"{said(self.whole.estimate, self.question)}, with the interval {interval(self.whole, self.question)}.",
+            f"{self.scale.text(self.whole.estimate)}, with the interval {self.whole.interval(self.scale)}.",
             f"The standard error does not count what the seed adds: with it, that of one seed would be {widened:.1%} "
             "larger.",
             *self._needed(),
@@ -108,9 +107,9 @@ class Seeds(Compared):
         """Draw the intervals by seed, with the average over seeds behind them."""
         return dot_figure(
             self.refits.rows,
-            xlabel=axis_label(self.question),
+            xlabel=self.scale.axis(),
             whole=self.whole,
-            percent=self.percent,
+            percent=self.scale.percent,
             level=self.level,
         )
 

@@ -31,7 +31,7 @@ from study.inference import (
     share_test,
     variants_of,
 )
-from study.panel import Comparison, Panel, Question, Sample, Scale
+from study.panel import Comparison, Panel, Question, Sample, Scale, ScaleName
 from study.panel.population import population
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def specification_curve(
     question: Question,
     *,
     designs: Sequence[str | tuple[Any, ...]] | None = None,
-    scales: Sequence[Scale] | None = None,
+    scales: Sequence[ScaleName] | None = None,
     populations: Sequence[str] | Mapping[str, str] | None = None,
     comparisons: Sequence[Comparison] | None = None,
     covariates: Sequence[tuple[str, ...]] | Mapping[str, tuple[str, ...]] | None = None,
@@ -239,7 +239,7 @@ def specification_curve(
         raise QuestionError(f"{WHO}: draws is {draws}; it must be at least 1.")
     distribution(weights)
     variants = variants_of(designs, WHO)
-    asked_scales = _listed("scales", scales, question.scale, get_args(Scale))
+    asked_scales = _listed("scales", scales, question.scale, get_args(ScaleName))
     asked_comparisons = _listed("comparisons", comparisons, question.comparison, get_args(Comparison))
     rules = _labelled("populations", populations, question.population, str)
     sets = _labelled("covariates", covariates, question.covariates, lambda names: ", ".join(names) or "none")
@@ -408,11 +408,10 @@ def _asked(curve: SpecificationCurve) -> str:
 def _of_scale(curve: SpecificationCurve, scale: str) -> str:
     effects = np.array([curve.answers[k].fit.effect[0] for k in curve.of_scale(scale)])
     median, share = curve.medians[scale], curve.shares[scale]
-    factor, unit = (100, "% of the mean without treatment") if scale == "proportional" else (1, "log points")
-    unit = curve.question.outcome if scale == "level" else unit
-    low, middle, high = (f"{factor * v:.3g}" for v in (effects.min(), median.value, effects.max()))
+    measured = Scale(scale, curve.question.outcome)
+    low, middle, high = (f"{measured.factor * v:.3g}" for v in (effects.min(), median.value, effects.max()))
     return (
-        f"On the scale {scale}, in {unit}, the {len(effects)} estimates run from {low} to {high}, "
+        f"On the scale {scale}, in {measured.column}, the {len(effects)} estimates run from {low} to {high}, "
         f"{np.sum(effects > 0)} of them positive, with the median {middle} (p = {median.p_value:.4f} if no "
         "specification had an effect); "
         f"{share.significant} of {share.distinct} are significant at 5% alone, where {share.expected:.1%} would be "
@@ -516,7 +515,7 @@ def _estimates(axis: Axes, rows: pd.DataFrame, scale: str, curve: SpecificationC
     """Draw the estimates of a scale; say whether the axis cuts an interval or band."""
     from study.figures import BAND, COLOUR, GREY, SECOND
 
-    factor = 100 if scale == "proportional" else 1
+    factor = Scale(scale).factor
     place = np.arange(1, len(rows) + 1)
     estimate, low, high, band_low, band_high = (
         factor * rows[c].to_numpy(dtype=float)
@@ -556,13 +555,8 @@ def _estimates(axis: Axes, rows: pd.DataFrame, scale: str, curve: SpecificationC
     ends = np.concatenate([band_low, band_high])
     limits = _limits(estimate, ends)
     axis.set_ylim(*limits)
-    outcome = curve.question.outcome.replace("_", " ")
-    unit = {
-        "level": outcome,
-        "log1p": f"log(1 + {outcome})",
-        "proportional": "% of the mean\nwithout treatment",
-    }
-    axis.set_title(f"Effect, {unit[scale]}", fontsize=8)
+    title = Scale(scale, curve.question.outcome.replace("_", " ")).short_axis()
+    axis.set_title(title, fontsize=8)
     axis.tick_params(labelsize=SMALL)
     axis.set_xlim(0, len(rows) + 1)
     return bool(ends.min() < limits[0] or ends.max() > limits[1])

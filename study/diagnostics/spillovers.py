@@ -19,16 +19,12 @@ from study.diagnostics.refits import (
     Refits,
     Row,
     answers,
-    axis_label,
     check,
     event_dates,
     frame,
     headline,
-    interval,
     redated,
-    said,
     treated,
-    unit_of,
 )
 from study.estimates import Estimate
 from study.figures import dot_figure
@@ -82,15 +78,16 @@ class Spillovers(Compared):
         return (
             *self._verdict,
             f"By the nearest treated unit the comparison units are: {counts}. With all of them the effect on "
-            f"{q.outcome} is {said(self.whole.estimate, q)} {unit_of(q)}, interval {interval(self.whole, q)}.",
+            f"{q.outcome} is {self.scale.text(self.whole.estimate)} {self.scale.unit}, interval "
+            f"{self.whole.interval(self.scale)}.",
             *(
-                f"With {row.label} as comparison the effect is {said(row.estimate, q)} ({percent} interval "
-                f"{interval(row, q)})."
+                f"With {row.label} as comparison the effect is {self.scale.text(row.estimate)} ({percent} interval "
+                f"{row.interval(self.scale)})."
                 for row in self.comparisons.rows
             ),
             *(
                 f"The effect with far units, less that with {row.label.removeprefix('far less ')}, is "
-                f"{said(row.estimate, q)} ({percent} interval {interval(row, q)}, "
+                f"{self.scale.text(row.estimate)} ({percent} interval {row.interval(self.scale)}, "
                 f"p-value {row.p_value:.2g}, clustered by {self.clustered})."
                 for row in self.differences
             ),
@@ -101,10 +98,9 @@ class Spillovers(Compared):
 
     @property
     def _neighbours(self) -> list[str]:
-        q = self.question
         told = [
-            f"Untreated {row.label} change by {said(row.estimate, q)} after the first event near "
-            f"them, against far units ({100 * self.level:g}% interval {interval(row, q)}, {row.treated} units, "
+            f"Untreated {row.label} change by {self.scale.text(row.estimate)} after the first event near "
+            f"them, against far units ({100 * self.level:g}% interval {row.interval(self.scale)}, {row.treated} units, "
             f"clustered by {self.clustered})."
             for row in self.neighbours.rows
         ]
@@ -145,10 +141,10 @@ class Spillovers(Compared):
         rows = (self.whole, *self.comparisons.rows, *self.differences, *self.neighbours.rows)
         return dot_figure(
             rows,
-            xlabel=axis_label(self.question),
+            xlabel=self.scale.axis(),
             marked=[row in self.neighbours.rows for row in rows],
             names=("effect on the treated", "effect on untreated neighbours"),
-            percent=self.percent,
+            percent=self.scale.percent,
             level=self.level,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.core import QuestionError, checked
 from study.designs import find_design
-from study.diagnostics.refits import Progress, Row, axis_label, check, frame, headline, interval, treated
+from study.diagnostics.refits import Progress, Row, check, frame, headline, treated
 from study.estimates import (
     Convention,
     Estimate,
@@ -82,8 +82,8 @@ class Uncertainty:
         else:
             agreed = f"Zero is excluded by {', '.join(row.label for row in excluding)} and by no other"
         said = [
-            f"{agreed}; {own.label} gives {interval(own, self.question)}, and the widest, {widest.label}, "
-            f"{interval(widest, self.question)}."
+            f"{agreed}; {own.label} gives {own.interval(self.question.effect_scale)}, and the widest, {widest.label}, "
+            f"{widest.interval(self.question.effect_scale)}."
         ]
         if self.randomization is not None:
             said.append(self.randomization.sentences[0])
@@ -120,8 +120,8 @@ class Uncertainty:
         finite = [row for row in self.rows if np.isfinite(row.conf_high - row.conf_low)]
         figure = dot_figure(
             finite,
-            xlabel=axis_label(self.question),
-            percent=self.question.scale == "proportional",
+            xlabel=self.question.effect_scale.axis(),
+            percent=self.question.effect_scale.percent,
             level=self.level,
         )
         if self.randomization is not None:

@@ -166,17 +166,8 @@ def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Fig
     by_event_time = np.isfinite(estimate.event_time).all() and np.isnan(estimate.cohort).all()
     fit = estimate if by_event_time else estimate.aggregate("event")
     path = fit.tidy(level).merge(fit.band(level, seed=seed), on=["term", "estimate", "std_error"], how="left")
-    percent = estimate.sample.question.scale == "proportional"
-    unit = {"level": "", "log1p": ",\nlog points", "proportional": ",\n% of the mean without treatment"}
-    ylabel = f"Effect on {estimate.sample.question.outcome}{unit[estimate.sample.question.scale]}"
-    return event_study({estimate.design: path}, ylabel=ylabel, percent=percent)
-
-
-def effect_label(scale: str, outcome: str = "papers") -> str:
-    """Say what an effect on a scale is, with its unit, in two lines at most."""
-    if scale == "proportional":
-        return "Effect, % of the mean\nwithout treatment"
-    return f"Effect on log(1 + {outcome})" if scale == "log1p" else f"Effect on {outcome}"
+    scale = estimate.sample.question.effect_scale
+    return event_study({estimate.design: path}, ylabel=scale.axis(), percent=scale.percent)
 
 
 def shown(path: pd.DataFrame, window: tuple[int, int]) -> pd.DataFrame:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
-from study.diagnostics.refits import said
 from study.estimates import Estimate
 from study.figures import GREY, STEP, WIDTH, draw_intervals, label_rows
 from study.figures.canvas import canvas
@@ -97,9 +96,10 @@ class Policy:
 
     def _values(self) -> str:
         question = self.fit.sample.question
+        scale = question.effect_scale
         table = self.tidy()
         told = "; ".join(
-            f"{row.rule} {said(row.value, question)} [{said(row.conf_low, question)}, {said(row.conf_high, question)}]"
+            f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
             for row in table.itertuples()
         )
         return (

@@ -9,7 +9,6 @@ import numpy as np
 
 from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
-from study.diagnostics.refits import axis_label, said, unit_of
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, legend_above
 from study.figures.canvas import canvas
@@ -76,18 +75,18 @@ class Calibration:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found; the first is the verdict."""
-        question = self.slope.sample.question
+        scale = self.slope.sample.question.effect_scale
         row = self.slope.tidy(self.level).iloc[0]
         told = "are there" if self.rejects else "cannot be found"
         quarters = "; ".join(
-            f"{name} {said(found, question)} (predicted {said(predicted, question)})"
+            f"{name} {scale.text(found)} (predicted {scale.text(predicted)})"
             for name, found, predicted in zip(QUARTERS, self.quarters.effect, self.predicted, strict=True)
         )
         return (
             f"Differences between units in the effect, as a forest of one half of them predicts, {told} in the other "
             f"half: the scores have a slope of {row.estimate:.2g} on the predictions, {self.level:.0%} interval "
             f"[{row.conf_low:.2g}, {row.conf_high:.2g}], p = {self.p_value:.2g}; it is 1 where predictions are right.",
-            f"Mean scores by quarter of the prediction, {unit_of(question)}: {quarters}; calibration R squared "
+            f"Mean scores by quarter of the prediction, {scale.unit}: {quarters}; calibration R squared "
             f"{self.r_squared:.2f}.",
             *self.slope.notes,
         )
@@ -283,6 +282,6 @@ def calibration_figure(found: Calibration) -> Figure:
             label=f"mean score, {found.level:.0%} interval",
         )
         axis.set_xlabel("Mean predicted effect in a quarter of the units")
-        axis.set_ylabel(axis_label(found.slope.sample.question))
+        axis.set_ylabel(found.slope.sample.question.effect_scale.axis())
         legend_above(figure, axis)
     return figure

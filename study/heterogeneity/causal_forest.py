@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked
-from study.diagnostics.refits import axis_label, said, unit_of
 from study.figures import BAND, COLOUR, GREY, TREATED, WIDTH, legend_above
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, prior
@@ -71,33 +70,33 @@ class ForestEffects:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found; the first is the verdict."""
-        question, unit = self.sample.question, unit_of(self.sample.question)
+        scale = self.sample.question.effect_scale
         mean, ends = self.effect.mean(), np.quantile(self.effect, [0.05, 0.95])
         nonzero = int(np.sum((self.low > 0) | (self.high < 0)))
         order = np.corrcoef(_ranks(self.effect), _ranks(self.linear))[0, 1]
         clusters = (
-            f" The intervals take each unit for its own and not its cluster ({question.cluster})."
-            if question.cluster is not None
+            f" The intervals take each unit for its own and not its cluster ({self.sample.question.cluster})."
+            if self.sample.question.cluster is not None
             else ""
         )
         return (
-            f"The causal forest's effects run from {said(ends[0], question)} to {said(ends[1], question)} {unit} (5th "
-            f"to 95th percentile) around a mean of {said(mean, question)}; {self.apart:,} of {len(self.effect):,} "
+            f"The causal forest's effects run from {scale.text(ends[0])} to {scale.text(ends[1])} {scale.unit} (5th "
+            f"to 95th percentile) around a mean of {scale.text(mean)}; {self.apart:,} of {len(self.effect):,} "
             f"pointwise {self.level:.0%} intervals exclude that mean, taken as known, and {nonzero:,} "
             f"exclude zero.{clusters}",
-            f"The mean effect is {said(self.effect[self.treated == 1].mean(), question)} over the treated units and "
-            f"{said(self.effect[self.treated == 0].mean(), question)} over the others.",
+            f"The mean effect is {scale.text(self.effect[self.treated == 1].mean())} over the treated units and "
+            f"{scale.text(self.effect[self.treated == 0].mean())} over the others.",
             f"The doubly robust learner, linear in the covariates, has effects from "
-            f"{said(np.quantile(self.linear, 0.05), question)} to {said(np.quantile(self.linear, 0.95), question)}; "
+            f"{scale.text(np.quantile(self.linear, 0.05))} to {scale.text(np.quantile(self.linear, 0.95))}; "
             f"its ranking of the units has a correlation of {order:.2f} with the forest's.",
             *(self._by(groups) for groups in self.groupings),
         )
 
     def _by(self, groups: Grouping) -> str:
-        question = self.sample.question
+        scale = self.sample.question.effect_scale
         told = [
-            f"{label} {said(self.effect[groups.member == g].mean(), question)} and "
-            f"{said(self.linear[groups.member == g].mean(), question)}"
+            f"{label} {scale.text(self.effect[groups.member == g].mean())} and "
+            f"{scale.text(self.linear[groups.member == g].mean())}"
             for g, label in enumerate(groups.labels)
             if np.any(groups.member == g)
         ]
@@ -286,6 +285,6 @@ def forest_figure(found: ForestEffects) -> Figure:
                 axis.set_xscale("log")
             axis.set_title(title)
         figure.supxlabel(f"{found.prior_name} of the unit, before treatment", fontsize=9)
-        figure.supylabel(axis_label(found.sample.question), fontsize=9)
+        figure.supylabel(found.sample.question.effect_scale.axis(), fontsize=9)
         legend_above(figure, axes[0], 3)
     return figure

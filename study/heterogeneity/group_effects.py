@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from study.core import Influence, IntArray, QuestionError, checked, unknown
-from study.diagnostics.refits import axis_label, said, unit_of
 from study.estimates import Estimate, Wald
 from study.figures import BAND, GREY, STEP, WIDTH, draw_intervals, label_rows, legend_above
 from study.figures.canvas import canvas
@@ -86,7 +85,7 @@ class GroupEffects:
         return (*self._equality(), self._each(), *self._left_out(), self.overlap, *self.fit.notes)
 
     def _equality(self) -> list[str]:
-        question = self.fit.sample.question
+        scale = self.fit.sample.question.effect_scale
         if self.pairs is None or self.equal is None:
             return [
                 f"Groups by {self.groups.by} are not compared: {len(self.fit.terms)} of them has an effect."
@@ -99,15 +98,15 @@ class GroupEffects:
         return [
             f"Effects by {self.groups.by} {told}: the test of all pairs has p = {self.pairs.p_value:.2g}, the Wald "
             f"test that all are equal p = {self.equal.p_value:.2g} (rank {self.equal.rank}); the largest t is that "
-            f"of {first} less {second}, {said(self.pairs.difference[k], question)} {unit_of(question)}, and a "
-            f"difference of these two below {said(self.pairs.detectable[k], question)} would have been missed more "
+            f"of {first} less {second}, {scale.text(self.pairs.difference[k])} {scale.unit}, and a "
+            f"difference of these two below {scale.text(self.pairs.detectable[k])} would have been missed more "
             "often than one time in five."
         ]
 
     def _each(self) -> str:
-        question = self.fit.sample.question
+        scale = self.fit.sample.question.effect_scale
         rows = [
-            f"{term} {said(row.estimate, question)} [{said(row.band_low, question)}, {said(row.band_high, question)}] "
+            f"{term} {scale.text(row.estimate)} {scale.interval(row.band_low, row.band_high)} "
             f"({treated} treated of {units:,})"
             for term, row, (units, treated) in zip(
                 self.fit.terms, self.band.itertuples(), self.sizes, strict=True
@@ -116,7 +115,7 @@ class GroupEffects:
         whom = "the treated units" if self.of == "treated" else "all units"
         return (
             f"Average effects on {whom} with a simultaneous {self.level:.0%} band, "
-            f"{unit_of(question)}: {'; '.join(rows)}. The band excludes zero for "
+            f"{scale.unit}: {'; '.join(rows)}. The band excludes zero for "
             f"{', '.join(self.nonzero) or 'none of them'}."
         )
 
@@ -254,8 +253,8 @@ def _equal(fit: Estimate) -> Wald | None:
 def group_figure(found: Sequence[GroupEffects]) -> Figure:
     """Draw effects by group, a panel for each grouping, with simultaneous bands and pointwise intervals."""
     rows = [len(one.fit.terms) for one in found]
-    question = found[0].fit.sample.question
-    factor = 100 if question.scale == "proportional" else 1
+    scale = found[0].fit.sample.question.effect_scale
+    factor = scale.factor
     with canvas(WIDTH, 1.1 + sum(0.38 + STEP * n for n in rows)) as figure:
         axes = figure.subplots(
             len(found), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [n + 0.6 for n in rows]}
@@ -276,8 +275,6 @@ def group_figure(found: Sequence[GroupEffects]) -> Figure:
             ]
             label_rows(axis, labels)
             axis.set_title(f"By {plain(one.groups.by)}", loc="left")
-        axes[-1].set_xlabel(
-            f"{axis_label(question)}\n({100 * found[0].level:g}%; in brackets treated of all)"
-        )
+        axes[-1].set_xlabel(f"{scale.axis()}\n({100 * found[0].level:g}%; in brackets treated of all)")
         legend_above(figure, axes[0])
     return figure

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, check, is_listed, unknown
 from study.panel.panel import Panel
+from study.panel.scale import Scale, ScaleName
 
-Scale = Literal["level", "log1p", "proportional"]
 Comparison = Literal["never_treated", "not_yet_treated"]
 Base = Literal["universal", "varying"]
 Missing = Literal["pairs", "balanced", "cells"]
@@ -76,7 +76,7 @@ class Question:
 
     outcome: str
     event: str
-    scale: Scale = "level"
+    scale: ScaleName = "level"
     population: str = "all"
     comparison: Comparison = "not_yet_treated"
     base: Base = "universal"
@@ -138,6 +138,11 @@ class Question:
             if key not in (known := [f.name for f in fields(self)]):
                 raise unknown("field", key, known, "Question.but")
         return replace(self, **changes)
+
+    @property
+    def effect_scale(self) -> Scale:
+        """What effects are measured in."""
+        return Scale(self.scale, self.outcome)
 
     def sample(self, panel: Panel) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.

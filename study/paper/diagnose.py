@@ -12,7 +12,7 @@ from study.core import QuestionError, one_thread
 from study.designs import Design, find_design
 from study.diagnostics.finding import Finding
 from study.estimates import Estimate
-from study.panel import Comparison, Panel, Sample, Scale
+from study.panel import Comparison, Panel, Sample, ScaleName
 from study.paper.plan import Plan, Task
 
 AGAINST = "What the data say against it"
@@ -215,7 +215,7 @@ def _curve(plan: Plan, task: Task, panel: Panel) -> Finding:
         panel,
         task.question.but(covariates=()),
         designs=[(row.name, row.options) for row in designs.values()],
-        scales=sorted(set(get_args(Scale)) & set(plan.scales), key=list(plan.scales).index),
+        scales=sorted(set(get_args(ScaleName)) & set(plan.scales), key=list(plan.scales).index),
         populations=plan.populations,
         comparisons=get_args(Comparison),
         covariates=list(covariates),

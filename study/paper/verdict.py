@@ -9,7 +9,7 @@ from study.designs import Assumes
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
-from study.diagnostics.refits import Row, interval, said, unit_of
+from study.diagnostics.refits import Row
 from study.diagnostics.seeds import Seeds
 from study.diagnostics.uncertainty import Uncertainty
 from study.estimates import pre_test, smallest_effect
@@ -100,11 +100,12 @@ def assumptions(verdict: Verdict) -> list[str]:
 def conclusion(verdict: Verdict) -> list[str]:
     """Return the estimate, what it could have found, and what may be concluded from it."""
     question, average = verdict.task.question, verdict.fit.headline
+    scale = question.effect_scale
     row = Row.of(average.terms[0], average, verdict.task.level)
     power = smallest_effect(average)
     told = [
-        f"The estimate is {said(row.estimate, question)} {unit_of(question)}, {verdict.task.level:.0%} interval "
-        f"{interval(row, question)}; an effect below {power} in {verdict.plan.text.outcomes_with_units} (percent of "
+        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {verdict.task.level:.0%} interval "
+        f"{row.interval(scale)}; an effect below {power} in {verdict.plan.text.outcomes_with_units} (percent of "
         f"{POWER_OF[question.scale]}) would have been missed more often than one time in five."
     ]
     if not verdict.fit.estimand.has_path:

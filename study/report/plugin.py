@@ -87,10 +87,7 @@ def statistic(fit: Estimate, key: str) -> int | float | str | None:
 
 def outcome(fit: Estimate) -> str:
     """Return the outcome on the scale of the effects, so that unlike scales do not share a heading."""
-    question = fit.sample.question
-    if question.scale == "proportional":
-        return f"{question.outcome}, as a share"
-    return f"log(1 + {question.outcome})" if question.scale == "log1p" else question.outcome
+    return fit.sample.question.effect_scale.quantity
 
 
 def fixed_effects(fit: Estimate) -> str | None:

@@ -10,8 +10,9 @@ import pandas as pd
 from study.designs import find_design
 from study.figures import paths as figures
 from study.inference import Agreement, agreement_of
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
-from study.paper.exhibits.headline_numbers import effect_text, headline_numbers, unit_of
+from study.paper.exhibits.headline_numbers import headline_numbers
 from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Plan
 from study.paper.results import Result, Results
@@ -228,7 +229,9 @@ def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figur
         title: figures.shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
         for outcome, title in plan.outcomes.items()
     }
-    return figures.event_study(paths, ylabel=figures.effect_label(scale), percent=scale == "proportional")
+    return figures.event_study(
+        paths, ylabel=Scale(scale, "papers").short_axis(), percent=Scale(scale).percent
+    )
 
 
 def _figure(setting: Setting, event: Event, scale: str) -> Drawn:
@@ -267,17 +270,17 @@ def _sentence(setting: Setting, event: Event, found: Agreements) -> str:
     if not terms:
         return f"{event.short}: every design refuses the question."
     headline = setting.results[event.label, scale, outcome, plan.headline.label]
-    unit, sup_t = unit_of(scale), found[event.label, scale, outcome].sup_t
+    unit, sup_t = Scale(scale).printed, found[event.label, scale, outcome].sup_t
     told = f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} refuses the question. "
     if headline.headline is not None:
         term = headline.headline
-        low, high, estimate = (effect_text(v, scale) for v in (term.conf_low, term.conf_high, term.estimate))
+        low, high, estimate = (Scale(scale).number(v) for v in (term.conf_low, term.conf_high, term.estimate))
         told = (
             f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} puts the effect at {estimate} "
             f"({plan.level:.0%} interval {low} to {high}; minimum detectable effect "
-            f"{effect_text(headline.power.effect, scale)}), {unit}. "
+            f"{Scale(scale).number(headline.power.effect)}), {unit}. "
         )
-    smallest, largest = (effect_text(f(t.estimate for t in terms), scale) for f in (min, max))
+    smallest, largest = (Scale(scale).number(f(t.estimate for t in terms)) for f in (min, max))
     without_zero = sum(not t.conf_low <= 0 <= t.conf_high for t in terms)
     told += f"Over {len(terms)} designs estimates run from {smallest} to {largest}; "
     told += f"zero is outside of {without_zero} of their {len(terms)} intervals."

@@ -13,6 +13,7 @@ import pandas as pd
 from study.designs import find_design
 from study.estimates import NONE, PreTest, pre_test
 from study.figures import paths as figures
+from study.panel import Scale
 from study.paper.exhibits.exhibit import (
     RUN,
     Drawn,
@@ -23,7 +24,6 @@ from study.paper.exhibits.exhibit import (
     estimate_command,
     source_of,
 )
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.plan import Plan, Row, Task
 from study.paper.results import Result, Term, answer
 from study.report import (
@@ -170,7 +170,7 @@ def figure(setting: Setting, answers: dict[tuple[str, str], Result]) -> Figure:
         if paths:
             grids.append(
                 figures.Grid(
-                    f"{letter}. {title}", paths, figures.effect_label(scale), scale == "proportional"
+                    f"{letter}. {title}", paths, Scale(scale, "papers").short_axis(), Scale(scale).percent
                 )
             )
     return figures.event_study_grids(grids, window=plan.window, apart=apart)
@@ -251,7 +251,7 @@ def _numbers(
     setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
 ) -> Iterator[Traced]:
     for (scale, label), result in answers.items():
-        lead, unit = leads[scale, label], unit_of(scale)
+        lead, unit = leads[scale, label], Scale(scale).printed
         largest = lead.largest or Term("", math.nan, *[math.nan] * 5)
         alone = estimate_command(result.task, setting.panel, path=True)
         when = (
@@ -283,18 +283,18 @@ def _numbers(
             ),
             (
                 "Lead",
-                effect_text(largest.estimate, scale),
+                Scale(scale).number(largest.estimate),
                 f"largest effect before the event in the window, {unit}",
             ),
             ("LeadAt", when, "event time of the largest effect before the event in the window"),
             (
                 "LeadLow",
-                effect_text(largest.band_low, scale),
+                Scale(scale).number(largest.band_low),
                 f"lower end of that effect's simultaneous band, {unit}",
             ),
             (
                 "LeadHigh",
-                effect_text(largest.band_high, scale),
+                Scale(scale).number(largest.band_high),
                 f"upper end of that effect's simultaneous band, {unit}",
             ),
         ):

@@ -13,13 +13,12 @@ from study.diagnostics.refits import Row
 from study.estimates import Estimate
 from study.figures import dot_figure
 from study.inference import Agreement, agreement_of
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
 from study.paper.exhibits.headline_numbers import (
-    effect_text,
     result_numbers,
     sample_numbers,
     shown_by,
-    unit_of,
 )
 from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Task
@@ -255,10 +254,10 @@ def _figure(setting: Setting, scale: str) -> Drawn:
                     plan.level,
                 )
             )
-    percent = scale == "proportional"
+    percent = Scale(scale).percent
     figure = dot_figure(
         rows,
-        xlabel=f"Effect, {'% of the mean without treatment' if percent else unit_of(scale)}",
+        xlabel=f"Effect, {Scale(scale).printed}",
         percent=percent,
         level=plan.level,
     )
@@ -287,12 +286,12 @@ def _numbers(setting: Setting, gaps: dict[str, dict[str, dict[str, Agreement]]])
                     difference, spread = float(gap.difference[0]), float(gap.std_error[0])
                     told |= {
                         "Gap": (
-                            effect_text(difference, scale),
-                            f"difference from {event.contrast}, {unit_of(scale)}",
+                            Scale(scale).number(difference),
+                            f"difference from {event.contrast}, {Scale(scale).printed}",
                         ),
                         "GapError": (
-                            effect_text(spread, scale),
-                            f"standard error of the difference, {unit_of(scale)}",
+                            Scale(scale).number(spread),
+                            f"standard error of the difference, {Scale(scale).printed}",
                         ),
                         "GapP": (p_text(gap.sup_t.p_value), "p-value of the difference"),
                     }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from study.estimates import POWER, SIZE
-from study.panel import Panel
+from study.panel import Panel, Scale
 from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, estimate_command, source_of
 from study.paper.plan import Event, Task
 from study.paper.results import Result, Term
@@ -112,21 +112,21 @@ def sample_numbers(result: Result) -> dict[str, tuple[str, str]]:
 def result_numbers(result: Result) -> dict[str, tuple[str, str]]:
     """Return a result's numbers; the same names whatever the design, "(none)" for what it does not give."""
     scale, term = result.task.scale, result.headline
-    unit = unit_of(scale)
+    unit = Scale(scale).printed
     p_value = math.nan if result.randomization is None else result.randomization.p_value
     return {
-        "Estimate": (effect_text(term.estimate if term else math.nan, scale), f"estimate, {unit}"),
-        "Error": (effect_text(term.std_error if term else math.nan, scale), f"standard error, {unit}"),
+        "Estimate": (Scale(scale).number(term.estimate if term else math.nan), f"estimate, {unit}"),
+        "Error": (Scale(scale).number(term.std_error if term else math.nan), f"standard error, {unit}"),
         "Low": (
-            effect_text(term.conf_low if term else math.nan, scale),
+            Scale(scale).number(term.conf_low if term else math.nan),
             f"lower end of the interval, {unit}",
         ),
         "High": (
-            effect_text(term.conf_high if term else math.nan, scale),
+            Scale(scale).number(term.conf_high if term else math.nan),
             f"upper end of the interval, {unit}",
         ),
         "P": (p_text(term.p_value if term else math.nan), "p-value"),
-        "Mde": (effect_text(result.power.effect, scale), f"minimum detectable effect, {unit}"),
+        "Mde": (Scale(scale).number(result.power.effect), f"minimum detectable effect, {unit}"),
         "PreP": (
             p_text(result.pre_test.p_value),
             "p-value of the joint Wald test of effects before treatment",
@@ -149,8 +149,8 @@ def _path_numbers(result: Result, window: tuple[int, int]) -> dict[str, tuple[st
         values = (term.estimate, term.conf_low, term.conf_high) if term else (math.nan,) * 3
         parts = (("", "effect"), ("Low", "lower end of the interval of the effect"), ("High", "upper end"))
         for (part, what), value in zip(parts, values, strict=True):
-            quantity = f"{what} at event time {time}, {unit_of(result.task.scale)}"
-            told[f"{name}{part}"] = (effect_text(value, result.task.scale), quantity)
+            quantity = f"{what} at event time {time}, {Scale(result.task.scale).printed}"
+            told[f"{name}{part}"] = (Scale(result.task.scale).number(value), quantity)
     return told
 
 
@@ -159,32 +159,16 @@ def _spread(scale: str, terms: list[Term | None]) -> dict[str, tuple[str, str]]:
     answered = [term for term in terms if term is not None]
     estimates = [term.estimate for term in answered]
     excluding = [term for term in answered if not term.conf_low <= 0 <= term.conf_high]
-    unit = unit_of(scale)
+    unit = Scale(scale).printed
     return {
         "Smallest": (
-            effect_text(min(estimates, default=math.nan), scale),
+            Scale(scale).number(min(estimates, default=math.nan)),
             f"smallest estimate of all designs, {unit}",
         ),
         "Largest": (
-            effect_text(max(estimates, default=math.nan), scale),
+            Scale(scale).number(max(estimates, default=math.nan)),
             f"largest estimate of all designs, {unit}",
         ),
         "Excluding": (str(len(excluding)), "designs whose interval excludes zero"),
         "Answered": (str(len(answered)), "designs that answer"),
     }
-
-
-def unit_of(scale: str) -> str:
-    """Return the unit in which effects of a scale are printed."""
-    return {"proportional": "percent of the mean without treatment", "log1p": "on log(1 + outcome)"}.get(
-        scale, "in units of the outcome"
-    )
-
-
-def effect_text(value: float, scale: str) -> str:
-    """Return an effect for the text: percent with one decimal on the proportional scale, else three decimals."""
-    if math.isnan(value):
-        return "(none)"
-    digits = 1 if scale == "proportional" else 3
-    shown = round(100 * value if scale == "proportional" else value, digits) + 0.0
-    return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")

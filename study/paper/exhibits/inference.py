@@ -11,8 +11,8 @@ from study.designs import find_design
 from study.diagnostics import refits
 from study.diagnostics.uncertainty import Uncertainty
 from study.estimates import Estimate, effective_clusters
+from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
 from study.report import REFUSED, Block, Cell, Line, Number, Span, Table, p_cell, p_text
 
@@ -212,16 +212,20 @@ def _reason(why: str) -> str:
 
 
 def _numbers(setting: Setting, one: Inferred) -> Iterator[Traced]:
-    task, scale, unit = task_of(setting, one.scale, one.label), one.scale, unit_of(one.scale)
+    task, scale, unit = task_of(setting, one.scale, one.label), one.scale, Scale(one.scale).printed
     names = ("inference", scale, one.label)
     for way, part in PARTS.items():
         row, words = one.rows.get(way), WAYS[way].format(setting.plan.neighbours)
         if row is None:
             continue
         told = [
-            (f"{part}Error", effect_text(row.std_error, scale), f"standard error, {words}, {unit}"),
-            (f"{part}Low", effect_text(row.conf_low, scale), f"lower end of the interval, {words}, {unit}"),
-            (f"{part}High", effect_text(row.conf_high, scale), f"upper end of the interval, {words}, {unit}"),
+            (f"{part}Error", Scale(scale).number(row.std_error), f"standard error, {words}, {unit}"),
+            (f"{part}Low", Scale(scale).number(row.conf_low), f"lower end of the interval, {words}, {unit}"),
+            (
+                f"{part}High",
+                Scale(scale).number(row.conf_high),
+                f"upper end of the interval, {words}, {unit}",
+            ),
             (f"{part}P", p_text(row.p_value), f"p-value, {words}"),
         ]
         yield from traced(setting, EXHIBIT, task, names, told, command=RUN)

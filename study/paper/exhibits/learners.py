@@ -12,8 +12,8 @@ from study.designs import find_design
 from study.diagnostics.losses import Score
 from study.diagnostics.nuisances import NuisanceQuality, learned_once, nuisances
 from study.learners import Learner
+from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import on_scale, task_of, traced
 from study.paper.plan import Row
 from study.report import LETTERS, REFUSED, Block, Cell, Line, Number, Span, Table, error
@@ -139,7 +139,7 @@ def words_of(name: str) -> str:
 
 
 def _numbers(setting: Setting, one: Learned) -> Iterator[Traced]:
-    quality, scale, unit = one.quality, one.scale, unit_of(one.scale)
+    quality, scale, unit = one.quality, one.scale, Scale(one.scale).printed
     assert quality is not None
     task = task_of(setting, scale, one.row.label)
     draws = f"{REPETITIONS} draws of the folds"
@@ -150,8 +150,8 @@ def _numbers(setting: Setting, one: Learned) -> Iterator[Traced]:
         noise = quality.draw_errors[name] / fit.std_error if fit else math.nan
         with_it = f"with {words_of(name)} in place of the plan's learner, {draws}"
         told = [
-            ("Estimate", effect_text(values[0], scale), f"estimate, {with_it}, {unit}"),
-            ("Error", effect_text(values[1], scale), f"standard error, {with_it}, {unit}"),
+            ("Estimate", Scale(scale).number(values[0]), f"estimate, {with_it}, {unit}"),
+            ("Error", Scale(scale).number(values[1]), f"standard error, {with_it}, {unit}"),
             ("Noise", _decimals(noise, 2), f"standard deviation over draws in standard errors, {with_it}"),
             (
                 "OutcomeR",
@@ -181,11 +181,11 @@ def _sentences(every: list[Learned]) -> Iterator[str]:
             continue
         excluding = [row for row in one.quality.fits if row.excludes_zero]
         estimates = [row.estimate for row in one.quality.fits]
-        low, high = (effect_text(pick(estimates), one.scale) for pick in (min, max))
+        low, high = (Scale(one.scale).number(pick(estimates)) for pick in (min, max))
         yield on_scale(
             one.scale,
             f"{find_design(one.row.name).title}: over {len(estimates)} learners the estimate runs from {low} to {high} "
-            f"({unit_of(one.scale)}), {one.quality.moves:.2f} standard errors apart; {len(excluding)} of the intervals "
-            "exclude zero.",
+            f"({Scale(one.scale).printed}), {one.quality.moves:.2f} standard errors apart; {len(excluding)} of the "
+            "intervals exclude zero.",
         )
         yield on_scale(one.scale, one.quality.sentences[0])

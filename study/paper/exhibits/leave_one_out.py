@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.diagnostics.leave_one_out import LeaveOneOut
-from study.diagnostics.refits import Row, axis_label
+from study.diagnostics.refits import Row
 from study.figures import draw_dots
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, on_scale, scale_title, task_of, traced
 from study.report import LETTERS, Block, Line, Number, Table
 
@@ -150,10 +150,10 @@ def figure(setting: Setting, shown: Sequence[Left]) -> Figure:
             rows = rows_of(one)
             whole = next(iter(one.made.values())).whole
             marked = [row.excludes_zero != whole.excludes_zero for row in rows]
-            draw_dots(axis, rows, whole=whole, marked=marked, percent=one.scale == "proportional")
+            draw_dots(axis, rows, whole=whole, marked=marked, percent=Scale(one.scale).percent)
             if one.cohort is not None and one.unit is not None:
                 axis.axhline(len(one.cohort.refits.rows) - 0.5, color=GREY, linewidth=0.6, linestyle=":")
-            axis.set_xlabel(axis_label(task_of(setting, one.scale).question))
+            axis.set_xlabel(task_of(setting, one.scale).question.effect_scale.axis())
             axis.set_title(f"{letter}. {scale_title(one.scale)}", loc="left")
     return drawing
 
@@ -179,15 +179,15 @@ def _fitting(label: str, most: int = 22) -> str:
 
 
 def _numbers(setting: Setting, one: Left) -> Iterator[Traced]:
-    task, scale, unit = task_of(setting, one.scale), one.scale, unit_of(one.scale)
+    task, scale, unit = task_of(setting, one.scale), one.scale, Scale(one.scale).printed
     for kind, finding in one.made.items():
         rows = finding.refits.rows
         low, high = (pick(rows, key=lambda row: row.estimate) for pick in (min, max))
         told = [
             ("Refits", str(len(rows)), f"estimates without one {kind}"),
-            ("Smallest", effect_text(low.estimate, scale), f"smallest estimate without one {kind}, {unit}"),
+            ("Smallest", Scale(scale).number(low.estimate), f"smallest estimate without one {kind}, {unit}"),
             ("SmallestWithout", short(low.label), f"{kind} without which the estimate is smallest"),
-            ("Largest", effect_text(high.estimate, scale), f"largest estimate without one {kind}, {unit}"),
+            ("Largest", Scale(scale).number(high.estimate), f"largest estimate without one {kind}, {unit}"),
             ("LargestWithout", short(high.label), f"{kind} without which the estimate is largest"),
             ("Sign", str(other_sign(finding)), f"estimates without one {kind} that have the other sign"),
             (

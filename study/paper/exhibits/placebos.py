@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
-from study.diagnostics.refits import Row, axis_label
+from study.diagnostics.refits import Row
 from study.figures import draw_dots
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, panel_title
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, on_scale, scale_title, task_of, traced
 from study.report import LETTERS, Block, Cell, Line, Number, Span, Table, error, p_cell, p_text
 
@@ -180,9 +180,9 @@ def figure(setting: Setting, shown: Sequence[Placebos]) -> Figure:
             rows = [replace(one.whole, label=own_name(setting))]
             rows += [by_label.get(name, _missing(name)) for name in names]
             marked = [False, *[True] * len(names)]
-            draw_dots(axis, rows, marked=marked, percent=one.scale == "proportional")
+            draw_dots(axis, rows, marked=marked, percent=Scale(one.scale).percent)
             axis.set_yticks(range(len(rows)), [_capital(row.label) for row in rows], fontsize=8)
-            axis.set_xlabel(axis_label(task.question, "papers"))
+            axis.set_xlabel(task.question.effect_scale.axis("papers"))
             axis.set_title(f"{letter}. {scale_title(one.scale)}", loc="left")
     return drawing
 
@@ -194,22 +194,22 @@ def _missing(label: str) -> Row:
 
 def _numbers(setting: Setting, one: Placebos) -> Iterator[Traced]:
     task, scale = task_of(setting, one.scale), one.scale
-    unit = unit_of(scale)
+    unit = Scale(scale).printed
 
     def told(row: Row, what: str) -> list[tuple[str, str, str]]:
         return [
-            ("Estimate", effect_text(row.estimate, scale), f"effect {what}, {unit}"),
+            ("Estimate", Scale(scale).number(row.estimate), f"effect {what}, {unit}"),
             (
                 "Low",
-                effect_text(row.conf_low, scale),
+                Scale(scale).number(row.conf_low),
                 f"lower end of the interval of the effect {what}, {unit}",
             ),
             (
                 "High",
-                effect_text(row.conf_high, scale),
+                Scale(scale).number(row.conf_high),
                 f"upper end of the interval of the effect {what}, {unit}",
             ),
-            ("Mde", effect_text(row.detectable, scale), f"minimum detectable effect {what}, {unit}"),
+            ("Mde", Scale(scale).number(row.detectable), f"minimum detectable effect {what}, {unit}"),
         ]
 
     if one.outcomes is not None:
@@ -226,12 +226,12 @@ def _numbers(setting: Setting, one: Placebos) -> Iterator[Traced]:
                     ("P", p_text(float(made.p_holm[k])), f"Holm's p-value of the effect on {row.label}"),
                     (
                         "Less",
-                        effect_text(gap, scale),
+                        Scale(scale).number(gap),
                         f"effect on the outcome less that on {row.label}, {unit}",
                     ),
                     (
                         "LessError",
-                        effect_text(gap_error, scale),
+                        Scale(scale).number(gap_error),
                         f"standard error of that difference, {unit}",
                     ),
                     ("LessP", p_text(float(made.difference_p[k])), "p-value of that difference"),

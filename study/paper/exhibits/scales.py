@@ -11,9 +11,8 @@ import numpy as np
 from study.core import QuestionError
 from study.designs import find_design
 from study.estimates import Estimate
-from study.panel import Panel
+from study.panel import Panel, Scale
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, estimate_command, source_of
-from study.paper.exhibits.headline_numbers import effect_text
 from study.paper.notes import window_of
 from study.paper.plan import Row, Task
 from study.report import REFUSED, Block, Line, Number, Table, error, macro_name
@@ -198,7 +197,7 @@ def _numbers(setting: Setting, found: dict[str, Answers]) -> Iterator[Traced]:
             ):
                 source = source_of(EXHIBIT, what, answered.task, setting.panel, command)
                 yield Traced(
-                    macro_name(EXHIBIT, outcome, f"{part}{ending}"), effect_text(value, scale), source
+                    macro_name(EXHIBIT, outcome, f"{part}{ending}"), Scale(scale).number(value), source
                 )
         source = source_of(
             EXHIBIT, "share of zeros among the treated before", of.any.task, setting.panel, RUN
@@ -219,11 +218,11 @@ def _sentences(setting: Setting, found: dict[str, Answers]) -> tuple[str, ...]:
         told.append(
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "
             f"{fine:.3f} with y in tenths, while the proportional effect stays at "
-            f"{effect_text(share, 'proportional')} percent"
+            f"{Scale('proportional').number(share)} percent"
             + (
                 "; Poisson refuses."
                 if math.isnan(poisson)
-                else f" and a Poisson regression gives {effect_text(poisson, 'proportional')} percent."
+                else f" and a Poisson regression gives {Scale('proportional').number(poisson)} percent."
             )
         )
     return tuple(told)

@@ -8,8 +8,8 @@ import numpy as np
 
 from study.core import FloatArray
 from study.diagnostics.specification_curve import SpecificationCurve
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, scale_title, task_of, traced
 from study.report import Block, Line, Number, Table, p_cell, p_text
 
@@ -121,7 +121,7 @@ def _drawn(setting: Setting, curve: SpecificationCurve) -> Drawn:
 
 def _numbers(setting: Setting, curve: SpecificationCurve) -> Iterator[Traced]:
     for scale, median in curve.medians.items():
-        task, unit = task_of(setting, scale), unit_of(scale)
+        task, unit = task_of(setting, scale), Scale(scale).printed
         effects, share = effects_of(curve, scale), curve.shares[scale]
         zero_out = excluding(curve, scale) / len(effects)
         told = [
@@ -129,13 +129,13 @@ def _numbers(setting: Setting, curve: SpecificationCurve) -> Iterator[Traced]:
             ("Distinct", str(share.distinct), "specifications that are not equal to another one"),
             (
                 "Smallest",
-                effect_text(float(effects.min()), scale),
+                Scale(scale).number(float(effects.min())),
                 f"smallest estimate of all specifications, {unit}",
             ),
-            ("Median", effect_text(median.value, scale), f"median estimate of all specifications, {unit}"),
+            ("Median", Scale(scale).number(median.value), f"median estimate of all specifications, {unit}"),
             (
                 "Largest",
-                effect_text(float(effects.max()), scale),
+                Scale(scale).number(float(effects.max())),
                 f"largest estimate of all specifications, {unit}",
             ),
             ("Positive", f"{100 * np.mean(effects > 0):.0f}", "share of positive estimates, percent"),

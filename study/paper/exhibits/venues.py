@@ -8,7 +8,7 @@ from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics.refits import Row
 from study.estimates import smallest_effect
-from study.panel import Panel
+from study.panel import Panel, Scale
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
@@ -18,7 +18,6 @@ from study.paper.exhibits.exhibit import (
     panel_title,
     source_of,
 )
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.plan import Task
 from study.report import LETTERS, REFUSED, Block, Line, Number, Table, error, macro_name, p_text
 
@@ -106,9 +105,9 @@ def _numbers(label: str, task: Task, panel: Panel, row: Row, effect: float) -> l
     traced = [
         Traced(
             f"{name}{part}",
-            effect_text(value, task.scale),
+            Scale(task.scale).number(value),
             source_of(
-                "venues", f"{what}, {unit_of(task.scale)}", task, panel, RUN if part == "Mde" else alone
+                "venues", f"{what}, {Scale(task.scale).printed}", task, panel, RUN if part == "Mde" else alone
             ),
         )
         for part, value, what in parts

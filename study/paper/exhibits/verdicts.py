@@ -16,17 +16,16 @@ from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
 from study.diagnostics.pretrends import Pretrends
-from study.diagnostics.refits import axis_label
 from study.diagnostics.seeds import Seeds
 from study.diagnostics.specification_curve import SpecificationCurve
 from study.diagnostics.spillovers import Spillovers
 from study.diagnostics.uncertainty import Uncertainty
 from study.estimates import Estimate, pre_test
 from study.inference import Randomization
+from study.panel import Scale
 from study.paper import diagnose
 from study.paper.diagnose import Check, Job, Verdict
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, source_of
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.plan import Plan, Row, Task
 from study.paper.verdict import SIZE, assumptions, conclusion
 from study.report import BELOW, Block, Line, Table, macro_name, p_text
@@ -332,8 +331,8 @@ def _table(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]], fur
         blocks=[Block(section, told) for section, told in lines.items()],
         notes=[
             f"Design: {task.row.label}; outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; "
-            f"{axis_label(task.question).lower().removeprefix('effect on ').replace(chr(10), ' ')}; {sample.n_units} "
-            f"{plan.text.units}, clustered by {task.question.cluster or plan.text.unit}. Assumed is: "
+            f"{task.question.effect_scale.axis().lower().removeprefix('effect on ').replace(chr(10), ' ')}; "
+            f"{sample.n_units} {plan.text.units}, clustered by {task.question.cluster or plan.text.unit}. Assumed is: "
             f"{' '.join(assumptions(verdict))}",
             f"The last column says whether what was found speaks against these assumptions, at {SIZE:.0%} for "
             "tests. No test: it says how strong a violation would have to be, or what an estimate rests on, and not "
@@ -362,10 +361,14 @@ def _numbers(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]]) -
         change = (
             (
                 "Estimate",
-                effect_text(row.estimate, scale),
-                f"change of untreated units {row.label}, {unit_of(scale)}",
+                Scale(scale).number(row.estimate),
+                f"change of untreated units {row.label}, {Scale(scale).printed}",
             ),
-            ("Low", effect_text(row.conf_low, scale), f"lower end of its interval, {unit_of(scale)}"),
-            ("High", effect_text(row.conf_high, scale), f"upper end of its interval, {unit_of(scale)}"),
+            ("Low", Scale(scale).number(row.conf_low), f"lower end of its interval, {Scale(scale).printed}"),
+            (
+                "High",
+                Scale(scale).number(row.conf_high),
+                f"upper end of its interval, {Scale(scale).printed}",
+            ),
         )
         yield from traced(setting, EXHIBIT, verdict.task, ("spillover", scale), change)

@@ -13,9 +13,8 @@ from study.core import FloatArray
 from study.designs import find_design
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.pretrends import Pretrends
-from study.figures import paths as figures
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
-from study.paper.exhibits.headline_numbers import effect_text, unit_of
 from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
 from study.paper.plan import Row
 from study.report import LETTERS, REFUSED, Block, Cell, Line, Number, Span, Table
@@ -234,7 +233,7 @@ def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
                         _draw_intervals(axis, made, labels.index(one.label), len(labels), one.label)
                 letter = LETTERS[2 * row + column]
                 axis.set_title(f"{letter}. {title}, {scale_title(scale).lower()}", loc="left")
-            axes[row, 0].set_ylabel(figures.effect_label(scale))
+            axes[row, 0].set_ylabel(Scale(scale, "papers").short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
         handles = {
@@ -276,7 +275,7 @@ def _draw_intervals(axis: Axes, made: HonestDid, place: int, count: int, label: 
 
 
 def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
-    task, scale, unit = task_of(setting, one.scale, one.label), one.scale, unit_of(one.scale)
+    task, scale, unit = task_of(setting, one.scale, one.label), one.scale, Scale(one.scale).printed
     names = (scale, one.label)
     for name, made in one.honest.items():
         relative = name == "relative_magnitudes"
@@ -284,7 +283,7 @@ def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
         def text(value: float | None, relative: bool = relative) -> str:
             if value is None:
                 return NONE
-            return f"{value:.2f}" if relative else effect_text(value, scale)
+            return f"{value:.2f}" if relative else Scale(scale).number(value)
 
         what = "times the largest change before the event" if relative else f"change of slope a year, {unit}"
         short = "Relative" if relative else "Smooth"
@@ -305,7 +304,7 @@ def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
             told = [
                 (
                     f"{at}{end}",
-                    effect_text(float(value), scale),
+                    Scale(scale).number(float(value)),
                     f"{side} end of the interval at M = {shown:g}, {unit}",
                 )
                 for end, value, side in ends
@@ -316,10 +315,10 @@ def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
         for power, part in ((LOW, "Half"), (HIGH, "EightTenths")):
             slope, with_power = trends.slopes[power], f"that the pre-trend test finds with {power:.0%} power"
             told = [
-                (f"{part}Slope", effect_text(slope, scale), f"linear trend a year {with_power}, {unit}"),
+                (f"{part}Slope", Scale(scale).number(slope), f"linear trend a year {with_power}, {unit}"),
                 (
                     f"{part}Bias",
-                    effect_text(bias(trends, slope), scale),
+                    Scale(scale).number(bias(trends, slope)),
                     f"bias of the average by the trend {with_power}",
                 ),
             ]
@@ -328,7 +327,7 @@ def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
         told = [
             (
                 "IfPassed",
-                effect_text(bias_if_passed(trends), scale),
+                Scale(scale).number(bias_if_passed(trends)),
                 "bias of the average in samples that pass the test",
             ),
             ("Rejected", rejected, "effects before the event that are significant alone"),

@@ -1,0 +1,91 @@
+"""What effects are measured in: their factor, unit and label on each scale, said in one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+ScaleName = Literal["level", "log1p", "proportional"]
+
+MEAN = "the mean without treatment"
+LINE = 30
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of an effect on an outcome.
+
+    Attributes
+    ----------
+    name : {"level", "log1p", "proportional"}
+    outcome : str
+        What the outcome is called.
+    """
+
+    name: str
+    outcome: str = "outcome"
+
+    @property
+    def percent(self) -> bool:
+        """Whether effects are shares, which are shown in percent."""
+        return self.name == "proportional"
+
+    @property
+    def factor(self) -> int:
+        """By which an effect is multiplied to be shown."""
+        return 100 if self.percent else 1
+
+    @property
+    def unit(self) -> str:
+        """The unit that follows an effect as :meth:`text` writes it."""
+        return {"level": self.outcome, "log1p": "log points"}.get(self.name, f"of {MEAN}")
+
+    @property
+    def column(self) -> str:
+        """The unit of shown numbers, as in the heading of a column or beside an axis."""
+        return f"% {self.unit}" if self.percent else self.unit
+
+    @property
+    def quantity(self) -> str:
+        """What the effect is on, so that outcomes on unlike scales do not share a heading."""
+        return {"level": self.outcome, "log1p": f"log(1 + {self.outcome})"}.get(
+            self.name, f"{self.outcome}, as a share"
+        )
+
+    @property
+    def printed(self) -> str:
+        """The unit in which :meth:`number` prints effects, without the outcome's name."""
+        return {"level": "in units of the outcome", "log1p": "on log(1 + outcome)"}.get(
+            self.name, f"percent of {MEAN}"
+        )
+
+    def text(self, value: float) -> str:
+        """Write an effect for a sentence, in percent where it is a share."""
+        return f"{100 * value:.1f}%" if self.percent else f"{value:.3g}"
+
+    def interval(self, low: float, high: float) -> str:
+        """Write an interval for a sentence."""
+        return f"[{self.text(low)}, {self.text(high)}]"
+
+    def number(self, value: float) -> str:
+        """Write an effect without its unit: percent with one decimal, else three decimals."""
+        if math.isnan(value):
+            return "(none)"
+        digits = 1 if self.percent else 3
+        shown = round(self.factor * value, digits) + 0.0
+        return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+    def axis(self, outcome: str | None = None) -> str:
+        """Name an axis of effects, in two lines if one is too short."""
+        name = self.outcome if outcome is None else outcome
+        if self.name == "level" and self.unit == name:
+            return f"Effect on {name}"
+        apart = " " if len(name) + len(self.column) <= LINE else "\n"
+        return f"Effect on {name},{apart}{self.column}"
+
+    def short_axis(self) -> str:
+        """Name an axis beside others of the same outcome."""
+        if self.percent:
+            return "Effect, % of the mean\nwithout treatment"
+        return f"Effect on {self.quantity}"

@@ -49,6 +49,7 @@ class Case:
 
 COUNT = {"outcome": "count", "scale": "proportional"}
 LINEAR = {"learner": "linear", "repetitions": 1}
+BOTH = LINEAR | {"propensity": "linear"}
 CASES = (
     Case("callaway_santanna"),
     Case("callaway_santanna", {"method": "reg"}, {"covariates": ("x",)}),
@@ -65,9 +66,9 @@ CASES = (
     Case("etwfe", {"family": "poisson", "effects": "unit"}, COUNT),
     Case("callaway_santanna", {}, {"scale": "proportional"} | COUNT),
     Case("dml_panel", LINEAR, {"covariates": ("x",)}, slow=True),
-    Case("dml_did", LINEAR, {"covariates": ("x",)}, slow=True),
-    Case("dml_stacked", LINEAR, {"covariates": ("x",)}, slow=True),
-    Case("dml_irm", LINEAR, {"covariates": ("x",)}, slow=True),
+    Case("dml_did", BOTH, {"covariates": ("x",)}, slow=True),
+    Case("dml_stacked", BOTH, {"covariates": ("x",)}, slow=True),
+    Case("dml_irm", BOTH, {"covariates": ("x",)}, slow=True),
     Case("synthetic_did", slow=True),
     Case("generalized_synthetic_control", slow=True),
 )

@@ -67,7 +67,7 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
 
     Newton's method: the constant is not penalised, and each step is a weighted lasso.
     """
-    from sklearn.linear_model import Lasso
+    from sklearn.linear_model import lasso_path
 
     share = y.mean()
     found = np.append(np.log(share / (1 - share)), np.zeros(x.shape[1]))
@@ -77,11 +77,16 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             before, index = found, indices(x, found[None])[0]
             likely = expit(index)
             weight = np.maximum(likely * (1 - likely), LEAST_WEIGHT)
-            step = Lasso(
-                alpha=penalty / weight.sum(), precompute=True, tol=1e-10, max_iter=100_000, random_state=SEED
-            )
-            step.fit(x, index + (y - likely) / weight, sample_weight=weight)
-            found = np.append(step.intercept_, step.coef_)
+            towards = index + (y - likely) / weight
+            centre, mean = weight @ x / weight.sum(), weight @ towards / weight.sum()
+            root = np.sqrt(weight)
+            terms = np.asfortranarray(root[:, None] * (x - centre))
+            target = root * (towards - mean)
+            slopes = lasso_path(
+                terms, target, alphas=[penalty / len(x)], precompute=terms.T @ terms,
+                Xy=terms.T @ target, tol=1e-10, max_iter=100_000, check_input=False,
+            )[1][:, 0]  # fmt: skip
+            found = np.append(mean - centre @ slopes, slopes)
             if np.abs(found - before).max() < CONVERGED:
                 break
         path.append(found)

@@ -3,14 +3,15 @@
 Simulated panels of 150 units in 8 periods with AR(1) errors; no record is real and the seeds are fixed. Cohorts of one
 size adopt in periods 4, 5 and 6. Effects have the mean 1 in every treated cell, so that every design estimates the same
 number, and are the same for all units or vary between them. Counts for the Poisson designs have means that grow by a
-quarter with treatment. Rates have Monte-Carlo standard errors in parentheses, in percentage points.
+quarter with treatment. A rate of 95% has a Monte-Carlo standard error of
+0.7 points over 1,000 panels and of 1.5 over 200.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ PERSISTENCE = 0.5
 SIZE = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A design with its options and fields of its question."""
 
@@ -40,7 +41,11 @@ class Case:
     slow: bool = False
 
     def __str__(self) -> str:
-        return ", ".join([self.design, *map(str, self.options.values())])
+        said = [
+            str(value) for name, value in self.options.items() if name not in ("repetitions", "propensity")
+        ]
+        share = ["proportional"] if self.question.get("scale") and self.design == "callaway_santanna" else []
+        return ", ".join([self.design, *said, *share])
 
     @property
     def counts(self) -> bool:
@@ -154,31 +159,63 @@ def answers(case: Case, setting: Setting, panels: int, seed: int) -> list[Answer
     return [answer(case, draw(rng, setting)) for _ in range(panels)]
 
 
-def rate(found: list[bool]) -> str:
-    """Write a rate with its Monte-Carlo standard error, in percent."""
-    if not found:
-        return "–"
-    share = float(np.mean(found))
-    return f"{100 * share:.1f} ({100 * np.sqrt(share * (1 - share) / len(found)):.1f})"
+class Rates(NamedTuple):
+    """Percentages of panels; None where a design refuses all of them, or has no leads."""
+
+    no_error: float
+    published: float | None
+    default: float | None
+    wald: float | None
+    largest: float | None
 
 
-def row(case: Case, setting: Setting, found: list[Answer | None]) -> str:
-    """Return a line of the table."""
+def percent(holds: list[bool]) -> float | None:
+    """Return in how many percent of cases something holds, None without a case."""
+    return 100 * float(np.mean(holds)) if holds else None
+
+
+def rates(found: list[Answer | None]) -> Rates:
+    """Return what a design's answers amount to, of those that have a standard error."""
     said = [one for one in found if one is not None]
     with_error = [one for one in said if np.isfinite(one.error)]
-    tests = [[getattr(one, test) for one in said] for test in ("wald", "largest")]
-    cells = [
-        str(case),
-        str(setting.treated),
-        str(UNITS - setting.treated),
-        "varying" if setting.varying else "the same",
-        str(len(found)),
-        f"{100 * (1 - len(with_error) / len(found)):.0f}",
-        rate([one.published for one in with_error]),
-        rate([one.covers for one in with_error]),
-        *(rate([p <= SIZE for p in test if np.isfinite(p)]) for test in tests),
-    ]
-    return "| " + " | ".join(cells) + " |"
+    tests = ([getattr(one, test) for one in said] for test in ("wald", "largest"))
+    return Rates(
+        100 - 100 * len(with_error) / len(found),
+        percent([one.published for one in with_error]),
+        percent([one.covers for one in with_error]),
+        *(percent([p <= SIZE for p in test if np.isfinite(p)]) for test in tests),
+    )
+
+
+def tables(found: Mapping[tuple[Case, Setting], Rates]) -> str:
+    """Write coverage, and sizes of the joint tests of leads, with a row a design and a column a setting."""
+    cases, settings = (list(dict.fromkeys(part)) for part in zip(*found, strict=True))
+
+    def table(cell: Callable[[Rates], str], kept: list[Case]) -> str:
+        heads = [f"{s.treated}, {'varying' if s.varying else 'the same'}" for s in settings]
+        lines = [["design", *heads], ["---", *["---:"] * len(heads)]]
+        lines += [[str(case), *(cell(found[case, setting]) for setting in settings)] for case in kept]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    with_leads = [c for c in cases if any(found[c, s].wald is not None for s in settings)]
+    return "\n\n".join(
+        [
+            "Coverage, and under the published convention, by number of treated units and effects:",
+            table(lambda r: f"{shown(r.default)} ({shown(r.published)})" + without(r), cases),
+            "Joint tests of leads at 5% that reject, Wald and largest t:",
+            table(lambda r: f"{shown(r.wald)}, {shown(r.largest)}", with_leads),
+        ]
+    )
+
+
+def shown(rate: float | None) -> str:
+    """Write a rate with one decimal."""
+    return "–" if rate is None else f"{rate:.1f}"
+
+
+def without(found: Rates) -> str:
+    """Say in how many percent of panels there is no standard error, where in any."""
+    return f"; none in {found.no_error:.1f}" if 0 < found.no_error < 100 else ""
 
 
 def main() -> None:
@@ -191,10 +228,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=-1)
     chosen = parser.parse_args()
     cases = [case for case in CASES if chosen.designs is None or case.design in chosen.designs]
-    print(
-        "| design | treated | comparison | effects | panels | no error, % | covered before, % | covered, % "
-        "| leads: Wald, % | leads: largest t, % |\n|---|---:|---:|---|---:|---:|---:|---:|---:|---:|"
-    )
+    found = {}
     for treated in chosen.treated:
         for varying in (0.0, 1.0):
             setting = Setting(treated, varying)
@@ -205,8 +239,10 @@ def main() -> None:
                 for case in cases
             )
             done = joblib.Parallel(n_jobs=chosen.jobs, return_as="generator")(tasks)
-            for case, found in zip(cases, done, strict=True):
-                print(row(case, setting, found), flush=True)
+            for case, of_panels in zip(cases, done, strict=True):
+                found[case, setting] = rates(of_panels)
+                print(case, setting, found[case, setting], file=sys.stderr, flush=True)
+    print(tables(found))
 
 
 if __name__ == "__main__":

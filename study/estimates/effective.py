@@ -76,7 +76,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     what = f"{fit.design}: {treated} treated and {compared} comparison clusters carry {headline.terms[0]}"
     if not headline.leave_out.estimable[0]:
         if treated == compared == 0:
-            return f"{fit.design}: the outcome leaves {headline.terms[0]} no variation, so it has no standard error."
+            return f"{fit.design}: the outcome does not vary, so {headline.terms[0]} has no standard error."
         if min(treated, compared) >= 2:
             what = f"{fit.design}: in {headline.terms[0]} {_resting_on_one(fit)} one treated cluster"
         return (
@@ -93,6 +93,8 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
 
 def _resting_on_one(fit: Estimate) -> str:
     """Say which effects of an average have no sampling variance."""
+    if not fit.estimand.has_path:
+        return "some effects rest on"
     path, question = fit.by_event_time, fit.sample.question
     last = math.inf if question.horizon is None else question.horizon
     within = ~path.pre & (path.event_time <= last)

@@ -31,6 +31,7 @@ from .errors import DataError as DataError
 from .errors import OutputError as OutputError
 from .errors import QuestionError as QuestionError
 from .errors import StudyError as StudyError
+from .errors import refuse_unknown as refuse_unknown
 from .errors import unknown as unknown
 from .fixed_effects import ESTIMABLE as ESTIMABLE
 from .fixed_effects import Family as Family
@@ -67,6 +68,10 @@ from .synthetic_weights import Weights as Weights
 from .synthetic_weights import synthetic_control_weights as synthetic_control_weights
 from .synthetic_weights import synthetic_did_weights as synthetic_did_weights
 from .threads import one_thread as one_thread
+from .toml_files import held as held
+from .toml_files import must_be as must_be
+from .toml_files import not_known as not_known
+from .toml_files import read_toml as read_toml
 from .two_by_two import Method as Method
 from .two_by_two import Unidentified as Unidentified
 from .two_by_two import comparison_odds as comparison_odds

@@ -374,8 +374,11 @@ def written(folder: Path, text: str) -> Catalogue:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[columns.c", "not readable as TOML"),
-        ('[columns.c]\nmeaning = "m"\ntype = "count"', "columns.toml, c: source is missing"),
+        ("[columns.c", "columns.toml: not valid TOML"),
+        (
+            '[columns.c]\nmeaning = "m"\ntype = "count"',
+            "columns.toml, [columns.c]: the key 'source' is missing",
+        ),
         (
             '[columns.c]\nmeaning = "m"\nsource = "s"\ntype = "counts"',
             'no type "counts". Did you mean "count"',
@@ -383,10 +386,10 @@ def written(folder: Path, text: str) -> Catalogue:
         ('[columns.c]\nmeanings = "m"', 'no key "meanings". Did you mean "meaning"'),
         (
             '[columns.c]\nmeaning = "m"\nsource = "s"\ntype = "count"\nsame_by = "row"',
-            'same_by is "row"; it must be unit or period',
+            'columns.toml, [columns.c]: there is no same_by "row". Did you mean "period"? Known: period, unit',
         ),
-        ('[tables."a.csv"]\nlike = "b.csv"', "columns.toml, a.csv: rows is missing"),
-        ('[tables."a.csv"]\nrows = "r"\nlike = "b.csv"', 'columns.toml, a.csv: there is no table "b.csv"'),
+        ('[tables."a.csv"]\nlike = "b.csv"', "columns.toml, [tables.a.csv]: the key 'rows' is missing"),
+        ('[tables."a.csv"]\nrows = "r"\nlike = "b.csv"', '[tables.a.csv]: there is no table "b.csv"'),
     ],
 )
 def test_a_damaged_catalogue_is_refused_with_the_place(text: str, said: str, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Len
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, held, read_toml, refuse_unknown, unknown
 from study.designs import find_design
@@ -193,7 +192,7 @@ class Shared:
     text: Text
     outcomes: Titles
     scales: Titles
-    events: Annotated[tuple[Event, ...], Len(1)]
+    events: Annotated[tuple[Event, ...], Field(min_length=1)]
     question: SomeOfQuestion
     seed: Whole
     families: tuple[Event, ...] = ()
@@ -210,7 +209,7 @@ class PlanFile(Shared):
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     headline: Name
-    designs: Annotated[tuple[Row, ...], Len(1)]
+    designs: Annotated[tuple[Row, ...], Field(min_length=1)]
     inference: Inference
     figure: Figure
     diagnose: Diagnose = field(default_factory=Diagnose)

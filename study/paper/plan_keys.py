@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Required
 
-from annotated_types import Ge, Gt, Le, Len, Lt, Predicate
 from pydantic import (
     AfterValidator,
     ConfigDict,
     Discriminator,
+    Field,
     GetPydanticSchema,
-    Strict,
-    StringConstraints,
     Tag,
     ValidationInfo,
 )
@@ -20,29 +18,36 @@ from typing_extensions import TypedDict
 
 from study.core import must_be
 
-Name = Annotated[str, StringConstraints(pattern=r"\S"), must_be("a text that is not empty")]
+Name = Annotated[str, Field(pattern=r"\S"), must_be("a text that is not empty")]
 # Labels are names of files, and parts of questions such as main/papers.
 Label = Annotated[
-    str,
-    StringConstraints(pattern=r"^[^/\\]*[^/\\\s][^/\\]*$"),
-    must_be("a text that is not empty, without slashes"),
+    str, Field(pattern=r"^[^/\\]*[^/\\\s][^/\\]*$"), must_be("a text that is not empty, without slashes")
 ]
 Texts = Annotated[tuple[Name, ...], must_be("a list of texts")]
-SomeTexts = Annotated[tuple[Name, ...], Len(1), must_be("a list of one or more texts")]
+SomeTexts = Annotated[tuple[Name, ...], Field(min_length=1), must_be("a list of one or more texts")]
 Names = Annotated[Name | tuple[Name, ...], must_be("a text or a list of texts")]
-Titles = Annotated[dict[str, Name], Len(1), must_be("a table of one or more texts")]
-Whole = Annotated[int, Strict(), Ge(0), must_be("a whole number, 0 or more")]
-Count = Annotated[int, Strict(), Ge(1), must_be("a whole number, 1 or more")]
-Share = Annotated[float, Strict(), Gt(0), Lt(1), must_be("a number between 0 and 1")]
-Proportion = Annotated[float, Strict(), Ge(0), Le(1), must_be("a number from 0 to 1")]
-Period = Annotated[int, Strict()]
-Window = Annotated[
-    tuple[Period, Period],
-    Predicate(lambda ends: ends[0] <= 0 <= ends[1] and ends[0] < ends[1]),
-    must_be("two event times, a first and a later one, with 0 among them"),
-]
+Titles = Annotated[dict[str, Name], Field(min_length=1), must_be("a table of one or more texts")]
+Period = Annotated[int, Field(strict=True)]
+Whole = Annotated[Period, Field(ge=0), must_be("a whole number, 0 or more")]
+Count = Annotated[Period, Field(ge=1), must_be("a whole number, 1 or more")]
+Number = Annotated[float, Field(strict=True)]
+Share = Annotated[Number, Field(gt=0, lt=1), must_be("a number between 0 and 1")]
+Proportion = Annotated[Number, Field(ge=0, le=1), must_be("a number from 0 to 1")]
 
 NAMED_ELSEWHERE = {"outcome": "[outcomes]", "event": "[[events]]", "scale": "[scales]"}
+
+
+def _has_both_sides(window: tuple[int, int]) -> tuple[int, int]:
+    if window == (0, 0):
+        raise ValueError
+    return window
+
+
+Window = Annotated[
+    tuple[Annotated[Period, Field(le=0)], Annotated[Period, Field(ge=0)]],
+    AfterValidator(_has_both_sides),
+    must_be("two event times, a first and a later one, with 0 among them"),
+]
 
 
 def _beside(file: str, info: ValidationInfo) -> str:

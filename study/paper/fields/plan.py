@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Len
+from pydantic import Field
 
 from study.core import not_known
 from study.paper.plan_keys import Count, Name, Period, Proportion, Share, Titles
@@ -83,7 +83,7 @@ class FieldsPlan:
         Least share of a venue's papers with an affiliation in a year that is used.
     """
 
-    lines: Annotated[tuple[Line, ...], Len(1)]
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)]
     main: Name
     outcomes: Titles
     level: Share

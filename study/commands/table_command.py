@@ -35,10 +35,11 @@ EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "job
 
 def add_to(app: typer.Typer) -> None:
     """Give a program this command."""
-    app.command()(table)
+    app.command()(options.spread(table))
 
 
 def table(
+    *,
     context: typer.Context,
     question: Annotated[
         list[str] | None,
@@ -59,24 +60,12 @@ def table(
         ),
     ] = None,
     outcome: Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")] = None,
-    event: options.EventOfPanel = None,
-    panel: options.PanelName = "cvpr",
-    unit: options.Unit = "unit",
-    time: options.Time = "time",
-    treatment: options.Treatment = False,
-    ambiguous: options.Ambiguous = "drop",
-    covariate: options.Covariate = None,
-    cluster: options.Cluster = None,
-    instrument: options.Instrument = None,
-    scale: options.Scales = None,
-    population: options.Population = "all",
-    comparison: options.Comparison = "not_yet_treated",
-    base: options.Base = "universal",
-    missing: options.Missing = "pairs",
-    anticipation: options.Anticipation = 0,
-    lag: options.Lag = 0,
-    horizon: options.Horizon = None,
-    min_cohort_size: options.Smallest = None,
+    event: Annotated[str | None, options.EVENT] = None,
+    source: options.OfPanel,
+    scale: Annotated[
+        list[str] | None, typer.Option(help="level, log1p or proportional; may be repeated.")
+    ] = None,
+    asked: options.OfQuestion,
     draws: Annotated[int | None, typer.Option(help="Draws of the test that the designs agree.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of these draws, and of designs that draw.")] = None,
     kind: Annotated[
@@ -114,28 +103,13 @@ def table(
                 f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
                 "a panel."
             )
-        shared = {
-            "event": event,
-            "covariates": tuple(covariate or ()),
-            "cluster": cluster,
-            "instrument": instrument,
-            "population": population,
-            "comparison": comparison,
-            "base": base,
-            "missing": missing,
-            "anticipation": anticipation,
-            "lag": lag,
-            "horizon": horizon,
-            "min_cohort_size": min_cohort_size,
-        }
-        asked = [
-            options.read_question(WHO, outcome=outcome[0], scale=each, **shared)
-            for each in dict.fromkeys(scale or ["level"])
+        questions = [
+            asked.read(WHO, outcome[0], event, each, source) for each in dict.fromkeys(scale or ["level"])
         ]
-        source = options.read_panel(panel, unit, time, outcome, treatment, asked[0], ambiguous)
+        panel = source.read(outcome, questions[0])
         with _learning(names or (), jobs), working(cache=fits_of(None, cache)):
             drawn = DRAWS if draws is None else draws
-            tables = of_panel(source, asked, outcome, names, drawn, SEED if seed is None else seed)
+            tables = of_panel(panel, questions, outcome, names, drawn, SEED if seed is None else seed)
     text = b"\n".join(made.formatted(chosen) for made in tables)
     if output is None:
         typer.echo(text.decode(), nl=False)

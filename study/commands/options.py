@@ -6,7 +6,7 @@ import inspect
 import os
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,22 +99,25 @@ class OfQuestion:
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Make each field of a command's dataclasses of options an option of the command."""
     own = inspect.signature(command, eval_str=True)
-    groups = {name: each.annotation for name, each in own.parameters.items() if is_dataclass(each.annotation)}
+    parameters: list[inspect.Parameter] = []
+    inside: dict[str, inspect.Signature] = {}
+    for name, parameter in own.parameters.items():
+        kind: Any = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            inside[name] = inspect.signature(kind, eval_str=True)
+            parameters += inside[name].parameters.values()
+        else:
+            parameters.append(parameter)
 
     @wraps(command)
     def called(**given: Any) -> None:
-        for name, group in groups.items():
-            given[name] = group(**{each.name: given.pop(each.name) for each in fields(group)})
+        for name, group in inside.items():
+            values = {option: given.pop(option) for option in group.parameters}
+            given[name] = own.parameters[name].annotation(**values)
         command(**given)
 
-    every = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, one in own.parameters.items()
-        for each in (
-            inspect.signature(groups[name], eval_str=True).parameters.values() if name in groups else [one]
-        )
-    ]
-    called.__signature__ = own.replace(parameters=every)  # type: ignore[attr-defined]  # which typer reads
+    by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    called.__signature__ = own.replace(parameters=by_name)  # type: ignore[attr-defined]  # which typer reads
     return called
 
 

@@ -35,8 +35,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str) -> QuestionE
     return QuestionError(f'{where}: there is no {kind} "{name}".{hint} Known: {", ".join(names)}.')
 
 
-def refuse_unknown(kind: str, names: Iterable[str], known: Collection[str], where: str) -> None:
-    """Raise the error of :func:`unknown` for the first name that is not known, if there is one."""
-    for name in names:
+def refuse_unknown(kind: str, names: str | Iterable[str], known: Collection[str], where: str) -> None:
+    """Raise the error of :func:`unknown` for a name, or the first of several, that is not known."""
+    for name in [names] if isinstance(names, str) else names:
         if name not in known:
             raise unknown(kind, name, known, where)

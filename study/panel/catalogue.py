@@ -214,7 +214,7 @@ def read_catalogue(path: Path | None = None) -> Catalogue:
         for name, table in read.tables.items():
             of_model: dict[str, Entry] = {}
             if table.like:
-                refuse_unknown("table", [table.like], tables, f"{path.name}, [tables.{name}]")
+                refuse_unknown("table", table.like, tables, f"{path.name}, [tables.{name}]")
                 of_model = tables[table.like].columns
             tables[name] = replace(table, columns=of_model | table.columns)
     except QuestionError as refused:
@@ -227,7 +227,7 @@ def _numbers_are(column: str, text: str, allowed: Callable[[np.ndarray], BoolArr
         values = rows.numbers(column)[0]
         return ~np.isnan(values) & ~allowed(values)
 
-    return _rule(column, f"must be {text}", broken)
+    return Rule(column, f"must be {text}", broken)
 
 
 def _labels_are(column: str, text: str, allowed: Callable[[str], bool]) -> Rule:
@@ -235,7 +235,7 @@ def _labels_are(column: str, text: str, allowed: Callable[[str], bool]) -> Rule:
         names, codes = rows.labels(column)
         return np.array([name != "" and not allowed(str(name)) for name in names], dtype=bool)[codes]
 
-    return _rule(column, f"must be {text}", broken)
+    return Rule(column, f"must be {text}", broken)
 
 
 def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:
@@ -244,18 +244,11 @@ def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:
         # An empty cell on either side is no contradiction; nor is the last printed digit.
         return np.abs(rows.numbers(column)[0] - total) > 1e-5 * np.maximum(1.0, np.abs(total))
 
-    return _rule(column, f"must be the sum of {' and '.join(parts)}", broken, needs=parts)
+    return Rule(column, f"must be the sum of {' and '.join(parts)}", broken, needs=parts)
 
 
 def _at_most(column: str, whole: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         return rows.numbers(column)[0] > rows.numbers(whole)[0]
 
-    return _rule(column, f"must be no more than {whole}", broken, needs=(whole,))
-
-
-def _rule(column: str, text: str, broken: Callable[[Rows], BoolArray], needs: tuple[str, ...] = ()) -> Rule:
-    def says(rows: Rows, row: int) -> str:
-        return f'column {column} holds "{rows.cell(column, row)}" on {rows.place(row)}; it {text}.'
-
-    return Rule(column, text, broken, says, needs)
+    return Rule(column, f"must be no more than {whole}", broken, needs=(whole,))

@@ -288,8 +288,8 @@ class Plan(Shared, Inference, Figure, Diagnose):
             raise unknown("question", question, events, "study.toml")
         outcome, scale = [*rest, *[""] * (2 - len(rest))]
         outcome, scale = outcome or next(iter(self.outcomes)), scale or next(iter(self.scales))
-        refuse_unknown("outcome", [outcome], self.outcomes, "study.toml")
-        refuse_unknown("scale", [scale], self.scales, "study.toml")
+        refuse_unknown("outcome", outcome, self.outcomes, "study.toml")
+        refuse_unknown("scale", scale, self.scales, "study.toml")
         headline = self.headline if design is None else self.under(design).headline
         return self.task(events[named], outcome, scale, headline)
 
@@ -307,14 +307,12 @@ class Plan(Shared, Inference, Figure, Diagnose):
         labels = [event.label for event in self.families]
         refuse_unknown("outcome", self.outcomes, panel.outcomes, about)
         refuse_unknown("event", [event.name for event in events], panel.events, about)
-        refuse_unknown("attribute", [self.strata], panel.attributes, "study.toml, inference.strata")
+        refuse_unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
         if self.neighbours:
-            refuse_unknown(
-                "attribute", [self.neighbours], panel.attributes, "study.toml, diagnose.neighbours"
-            )
+            refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         for event in self.families:
             if event.contrast:
-                refuse_unknown("family", [event.contrast], labels, f"study.toml, contrast of {event.label}")
+                refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
         for rule in self.populations:
             population(rule, panel)
         self._check_exhibits()
@@ -338,7 +336,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         """Refuse placebos and venues whose panel is not there."""
         for entry in (*self.placebos.values(), *self.venues.values()):
             if isinstance(entry, str):
-                refuse_unknown("panel", [entry], panel_entries(), "study.toml, placebos and venues")
+                refuse_unknown("panel", entry, panel_entries(), "study.toml, placebos and venues")
             elif not Path(entry["file"]).is_file():
                 raise DataError(f"study.toml, placebos and venues: {entry['file']}: there is no such file.")
 

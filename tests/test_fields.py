@@ -11,7 +11,7 @@ import pytest
 from plans import ROOT
 
 from study import Panel, Question, QuestionError, estimate, load_panel
-from study.core import held
+from study.core import from_toml
 from study.paper.exhibits.fields import fields_exhibit
 from study.paper.fields.answers import answer, outcomes_of
 from study.paper.fields.cells import cells_of
@@ -275,7 +275,7 @@ def test_a_plan_with_an_error_is_refused_in_one_line(change, said: str) -> None:
     changed = content()
     change(changed["fields"])
     with pytest.raises(QuestionError, match=said) as refused:
-        held(PlanFile, changed, "study.toml")
+        from_toml(PlanFile, changed, "study.toml")
     assert re.match(r"study\.toml, (\[fields\]|\[\[fields\.lines\]\] number \d): ", str(refused.value))
     assert "\n" not in str(refused.value)
 

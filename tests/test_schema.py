@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from study import DataError, Panel
 from study.data.codebook import codebook, heading
 from study.panel.catalogue import Catalogue, read_catalogue
-from study.panel.files import column_rules, validate_file, verdict
+from study.panel.files import column_rules, read_as_panel, verdict
 from study.panel.reading import read_table
 from study.panel.roles import Roles
 from study.panel.rows import Rows
@@ -441,9 +441,9 @@ def test_a_bad_file_is_not_fit_and_all_its_lines_are_told(tmp_path: Path) -> Non
     assert text.endswith(
         "The file is not fit to use: 2 violations of 2 rules. Mend the rows above and validate it again."
     )
-    panel, listed = validate_file(path, ROLES)
-    assert panel is None
-    assert list(listed["line"]) == [3, 6]
+    reading = read_as_panel(path, ROLES)
+    assert reading.panel is None
+    assert list(reading.violations["line"]) == [3, 6]
 
 
 def test_units_that_differ_only_in_case_or_spaces_are_told_and_are_no_obstacle(tmp_path: Path) -> None:
@@ -467,21 +467,22 @@ def test_roles_are_taken_from_names_that_are_certain_and_what_was_taken_is_told(
 def test_roles_that_are_not_certain_are_asked_for_in_one_line(tmp_path: Path) -> None:
     path = save(tmp_path / "own.csv", table())
     with pytest.raises(DataError) as error:
-        validate_file(path)
+        read_as_panel(path)
     assert str(error.value) == (
         "own.csv: which columns are for what is not certain; say it with --outcome, --first-treated (or "
         "--treatment for a 0/1 path). The columns are unit, year, event, grant, papers, staff, country."
     )
     with pytest.raises(DataError, match=r'own\.csv: there is no role "outcome"\. Did you mean "outcomes"\?'):
-        validate_file(path, {"outcome": "papers"})
+        read_as_panel(path, {"outcome": "papers"})
 
 
 def test_a_shipped_file_is_read_with_the_rules_of_its_columns_wherever_it_lies(tmp_path: Path) -> None:
     cells, _ = read_table(DATA / PANELS["cvpr"]["file"])
     cells.loc[7, "papers_with_industry"] = "999"
     cells["remark"] = "mine"
-    panel, listed = validate_file(save(tmp_path / "cvpr.csv", cells))
-    assert panel is None
+    reading = read_as_panel(save(tmp_path / "cvpr.csv", cells))
+    assert reading.panel is None
+    listed = reading.violations
     sums = listed[listed["rule"] == "must be the sum of papers_academic_only and papers_with_industry"]
     assert list(sums["line"]) == [9]
 
@@ -498,7 +499,7 @@ def test_a_wide_table_is_told_to_be_made_long(tmp_path: Path) -> None:
     path = save(tmp_path / "own.csv", wide)
     hint = "The columns 2014, 2015, 2016, ... look like periods: make the table long"
     with pytest.raises(DataError, match=hint):
-        validate_file(path)
+        read_as_panel(path)
     with pytest.raises(DataError, match=hint):
         Panel.from_long(path, unit="unit", time="year", first_treated="event", outcomes="papers")
 
@@ -531,7 +532,7 @@ def test_a_file_that_is_no_csv_table_is_named_for_what_it_is(case: str, tmp_path
     content, said = BYTES[case]
     path = tmp_path / "own.csv"
     path.write_bytes(content)
-    for read in (validate_file, lambda file: Panel.from_long(file, **ROLES)):
+    for read in (read_as_panel, lambda file: Panel.from_long(file, **ROLES)):
         with pytest.raises(DataError) as error:
             read(path)
         assert str(error.value).startswith(str(path))

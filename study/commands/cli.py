@@ -123,7 +123,7 @@ def diagnose(
     design: DesignOption = None,
     plan: PlanOption = DEFAULT_PLAN,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/diagnose.")
+        Path | None, typer.Option(help="Folder of figures and tables, instead of build/diagnose.")
     ] = None,
     jobs: JobsOption = -1,
     cache: CacheOption = None,
@@ -180,7 +180,7 @@ def gains(
     jobs: JobsOption = -1,
     cache: CacheOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/gains.")
+        Path | None, typer.Option(help="Folder of figures and tables, instead of build/gains.")
     ] = None,
 ) -> None:
     """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""

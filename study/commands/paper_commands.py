@@ -19,20 +19,17 @@ def _processes(jobs: int) -> int:
 
 
 PlanOption = Annotated[
-    Path, typer.Option("--plan", help="What to estimate; its folder takes the files that are written.")
+    Path, typer.Option(help="What to estimate; its folder takes the files that are written.")
 ]
-DesignOption = Annotated[str | None, typer.Option("--design", help="Another design in the headline's place.")]
+DesignOption = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 JobsOption = Annotated[
     int,
-    typer.Option(
-        "--jobs", callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."
-    ),
+    typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."),
 ]
 
 CacheOption = Annotated[
     Path | None,
     typer.Option(
-        "--cache",
         help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
         "where the plan is; without a plan, the user's cache.",
     ),
@@ -57,10 +54,7 @@ def run(
     jobs: JobsOption = -1,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            help="Folder to write everything into, instead of the plan's own and build.",
-        ),
+        typer.Option(help="Folder to write everything into, instead of the plan's own and build."),
     ] = None,
     cache: CacheOption = None,
 ) -> None:

@@ -50,7 +50,7 @@ def table(
         ),
     ] = None,
     plan: Annotated[
-        Path | None, typer.Option("--plan", help="The plan of the questions; paper/study.toml if not given.")
+        Path | None, typer.Option(help="The plan of the questions; paper/study.toml if not given.")
     ] = None,
     designs: Annotated[
         str | None,
@@ -72,9 +72,7 @@ def table(
         str | None,
         typer.Option("--format", help="latex, html or md; if not given, what the ending of --output says."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="File to write, instead of printing.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write, instead of printing.")] = None,
     jobs: JobsOption = -1,
     cache: CacheOption = None,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from rapidfuzz import process
 
@@ -33,10 +33,3 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str) -> QuestionE
     nearest = process.extractOne(name, names, score_cutoff=60)
     hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
     return QuestionError(f'{where}: there is no {kind} "{name}".{hint} Known: {", ".join(names)}.')
-
-
-def refuse_unknown(kind: str, names: str | Iterable[str], known: Collection[str], where: str) -> None:
-    """Raise the error of :func:`unknown` for a name, or the first of several, that is not known."""
-    for name in [names] if isinstance(names, str) else names:
-        if name not in known:
-            raise unknown(kind, name, known, where)

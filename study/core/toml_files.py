@@ -58,7 +58,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not valid TOML: {error}.") from None
 
 
-def held(kind: type[T], content: Mapping[str, Any], where: str, context: Any = None) -> T:
+def from_toml(kind: type[T], content: Mapping[str, Any], where: str, context: Any = None) -> T:
     """Return the content of a file as a dataclass of dataclasses.
 
     Parameters

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, ConfigDict
 
-from study.core import BoolArray, DataError, QuestionError, held, not_known, read_toml, refuse_unknown
+from study.core import BoolArray, DataError, QuestionError, from_toml, not_known, read_toml, refuse_unknown
 from study.panel.countries import countries
 from study.panel.rows import Rows
 from study.panel.rules import Rule, not_empty, number, same_number
@@ -210,7 +210,7 @@ def read_catalogue(path: Path | None = None) -> Catalogue:
     path = path or shipped("data", FILE)
     tables: dict[str, Table] = {}
     try:
-        read = held(Catalogue, read_toml(path), path.name)
+        read = from_toml(Catalogue, read_toml(path), path.name)
         for name, table in read.tables.items():
             of_model: dict[str, Entry] = {}
             if table.like:

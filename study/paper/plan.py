@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from study.core import DataError, QuestionError, held, read_toml, refuse_unknown, unknown
+from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
 from study.designs import find_design
 from study.panel import Panel, Question, panel_entries
 from study.panel.population import population
@@ -391,7 +391,7 @@ def read_plan(path: Path) -> Plan:
         If a key is missing or unknown, a value is not what it must be, or a design or field is unknown.
     """
     check_exists(path)
-    file = held(PlanFile, read_toml(path), str(path), path.parent)
+    file = from_toml(PlanFile, read_toml(path), str(path), path.parent)
     for name in (file.headline, *(row.name for row in file.designs)):
         find_design(name)
     headline = next((row for row in file.designs if row.name == file.headline), None)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from study.commands import data_commands, options, paper_commands, table_command
+from study.commands import data_commands, options, paper_commands
 from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, DesignOption, JobsOption, PlanOption
+from study.commands.table_command import table
 from study.core import StudyError, as_typed, learning, progress_bar, steps
 
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ app = typer.Typer(
     help="Does compute access cause changes in academic representation in machine-learning research?",
 )
 
-paper_commands.add_to(app)
 
-
-@app.command()
 def designs() -> None:
     """List the designs: what each estimates, assumes and handles."""
     from study.designs import all_designs
@@ -42,8 +40,6 @@ def designs() -> None:
         typer.echo(f"  options:  {listed}")
 
 
-@app.command()
-@options.spread
 def estimate(
     *,
     outcome: Annotated[str, typer.Option(help="Outcome column.")],
@@ -79,8 +75,6 @@ def estimate(
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
 
 
-@app.command()
-@options.spread
 def compare(
     *,
     outcome: Annotated[list[str], typer.Option(help="Outcome column; may be repeated.")],
@@ -112,7 +106,6 @@ def compare(
     typer.echo(comparison_tables(found).decode() if latex else comparison_text(found))
 
 
-@app.command()
 def diagnose(
     question: Annotated[
         str,
@@ -150,7 +143,6 @@ def diagnose(
     )
 
 
-@app.command()
 def gains(
     question: Annotated[
         str,
@@ -213,8 +205,9 @@ def gains(
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: figures and tables.")
 
 
-table_command.add_to(app)
-data_commands.add_to(app)
+of_panels = (designs, estimate, compare, diagnose, gains, table)
+for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
+    app.command()(options.spread(command))
 
 
 def main() -> None:

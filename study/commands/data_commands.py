@@ -10,12 +10,6 @@ import typer
 from study.core import arrived, as_typed, progress_bar, steps
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give a program these commands."""
-    for command in (assemble, audit, facts, validate, fetch):
-        app.command()(command)
-
-
 def assemble(
     raw: Annotated[Path, typer.Option(help="Folder with the originals; see data/README.md.")],
     output: Annotated[Path, typer.Option(help="Folder to write the panels into.")] = Path("data"),
@@ -118,3 +112,6 @@ def fetch(
     )
     if any(result.error for result in results):
         raise typer.Exit(2)
+
+
+COMMANDS = (assemble, audit, facts, validate, fetch)

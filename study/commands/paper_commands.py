@@ -42,12 +42,6 @@ DEFAULT_REPORT = Path("build") / "report.html"
 OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "gains"))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give a program these commands."""
-    for command in (run, check, paper, trace):
-        app.command()(command)
-
-
 def run(
     plan: PlanOption = DEFAULT_PLAN,
     design: DesignOption = None,
@@ -63,9 +57,7 @@ def run(
     from study.paper import run as running
     from study.paper.plan import read_plan
 
-    chosen = read_plan(plan)
-    if design is not None:
-        chosen = chosen.under(design)
+    chosen = read_plan(plan).under(design)
     panel = running.load(chosen)
     folder = cache or folder_of(plan)
     with progress_bar() as progress:
@@ -92,9 +84,7 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
     from study.paper import run as running
     from study.paper.plan import read_plan
 
-    chosen = read_plan(plan)
-    if design is not None:
-        chosen = chosen.under(design)
+    chosen = read_plan(plan).under(design)
     recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
     panel = running.load(chosen)
     with progress_bar() as progress:
@@ -138,3 +128,6 @@ def with_plan(command: str, plan: Path) -> str:
     if not command.startswith(OF_PLAN) or plan.resolve() == DEFAULT_PLAN.resolve():
         return command
     return f"{command} --plan {shlex.quote(as_typed(plan))}"
+
+
+COMMANDS = (run, check, paper, trace)

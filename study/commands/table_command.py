@@ -33,11 +33,6 @@ DRAWS, SEED = 9999, 0
 EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "jobs", "cache")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give a program this command."""
-    app.command()(options.spread(table))
-
-
 def table(
     *,
     context: typer.Context,
@@ -238,7 +233,7 @@ def of_plan(
         seed=plan.seed if seed is None else seed,
     )
     tasks = [plan.ask(question) for question in questions]
-    rows = _rows(plan, designs)
+    rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = running.load(plan)
     tables: list[Table] = []
     for label in dict.fromkeys(task.event.label for task in tasks):
@@ -257,20 +252,6 @@ def of_plan(
         found = [answers(plan, panel, event, scale, outcomes, rows) for scale in scales]
         tables += design_tables(words, found)
     return tables
-
-
-def _rows(plan: Plan, designs: Sequence[str] | None) -> list[Row]:
-    """Return the plan's rows, or those of some designs."""
-    from study.designs import find_design
-    from study.paper.plan import Row
-
-    if designs is None:
-        return list(plan.rows)
-    rows = []
-    for name in designs:
-        own = [row for row in plan.rows if row.name == name]
-        rows += own or [Row(name, find_design(name).title, {}, {})]
-    return rows
 
 
 def answers(

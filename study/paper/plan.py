@@ -261,14 +261,19 @@ class Plan(Shared, Inference, Figure, Diagnose):
             strata=self.strata,
         )
 
-    def under(self, design: str) -> Plan:
-        """Return the plan with another headline design, which becomes the first row."""
-        find_design(design)
-        found = [row for row in self.rows if row.name == design]
-        headline = found[0] if found else Row(design, find_design(design).title)
+    def under(self, design: str | None) -> Plan:
+        """Return the plan with another headline design, if one is named, which becomes the first row."""
+        if design is None:
+            return self
+        headline = self.rows_of(design)[0]
         return replace(
             self, headline=headline, rows=(headline, *(row for row in self.rows if row != headline))
         )
+
+    def rows_of(self, design: str) -> tuple[Row, ...]:
+        """Return the rows of a design, or one with its own defaults where the plan has none."""
+        own = tuple(row for row in self.rows if row.name == design)
+        return own or (Row(design, find_design(design).title),)
 
     def with_level(self) -> Plan:
         """Return the plan with the scale "level" first, the one of what is not in the paper."""
@@ -290,8 +295,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         outcome, scale = outcome or next(iter(self.outcomes)), scale or next(iter(self.scales))
         refuse_unknown("outcome", outcome, self.outcomes, "study.toml")
         refuse_unknown("scale", scale, self.scales, "study.toml")
-        headline = self.headline if design is None else self.under(design).headline
-        return self.task(events[named], outcome, scale, headline)
+        return self.task(events[named], outcome, scale, self.under(design).headline)
 
     @property
     def figure_row(self) -> Row:

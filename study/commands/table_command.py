@@ -12,7 +12,7 @@ import typer
 
 from study.commands import options
 from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, JobsOption
-from study.core import QuestionError, learning, refuse_unknown
+from study.core import QuestionError, learning, unknown
 
 if TYPE_CHECKING:
     from study.estimates import Estimate
@@ -128,7 +128,8 @@ def _typed(context: typer.Context, name: str) -> bool:
 def _format(kind: str | None, output: Path | None) -> str:
     if kind is None:
         return "latex" if output is None else OF_ENDING.get(output.suffix.lower(), "latex")
-    refuse_unknown("format", kind, FORMATS, WHO)
+    if kind not in FORMATS:
+        raise unknown("format", kind, FORMATS, WHO)
     return kind
 
 

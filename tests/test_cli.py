@@ -11,7 +11,7 @@ import pytest
 from plans import PANEL, PLAN, ROOT
 
 from study.commands import options, paper_commands, table_command
-from study.commands.cli import app
+from study.commands.cli import app, main
 from study.core.errors import DataError, OutputError, QuestionError
 from study.core.work import here
 from study.panel.question import Question
@@ -19,7 +19,7 @@ from study.paper import numbers
 from study.paper.exhibits.exhibit import Exhibited, Source, Traced
 from study.report import compile as compiling
 
-HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels")
+HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels", "pandas")
 
 
 def command(*arguments, cwd, **options):
@@ -33,13 +33,15 @@ def command(*arguments, cwd, **options):
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["designs"]])
-def test_help_and_designs_import_nothing_heavy(arguments, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "heavy"), [(["--help"], (*HEAVY, "numpy", "pydantic")), (["designs"], HEAVY)]
+)
+def test_help_and_designs_import_nothing_heavy(arguments, heavy, tmp_path):
     program = (
         f"import sys; sys.argv = ['study', *{arguments!r}]\n"
         "from study.commands.cli import main\n"
         "try:\n    main()\nfinally:\n"
-        f"    print('HEAVY', [m for m in {HEAVY!r} + ('pandas',) if m in sys.modules])"
+        f"    print('HEAVY', [m for m in {heavy!r} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -158,6 +160,43 @@ def test_a_command_that_cannot_work_says_so_and_writes_nothing(tmp_path, argumen
     assert sorted(p.name for p in tmp_path.iterdir()) == ["study.toml"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", *["--outcome", "y", "--event", "e", "--draws", "1e3"]], "Invalid value for '--draws'"),
+        (["estimate", "--outcome", "y"], "Missing option '--event'. See "),
+        (["run", "--plans", "study.toml"], "No such option: --plans"),
+        (["estimat"], "No such command 'estimat'. Did you mean 'estimate'? See "),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_one_line_and_exit_2(tmp_path, arguments, message):
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"study: {message}")
+    assert done.stderr.endswith(" --help.\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+
+
+def test_without_arguments_the_help_is_printed(tmp_path):
+    done = command(cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Usage" in done.stdout + done.stderr
+    assert "study: " not in done.stderr
+
+
+def test_an_interrupted_command_says_that_nothing_is_half_written(monkeypatch, capsys):
+    def interrupted(*_given, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["study", "audit"])
+    monkeypatch.setattr("study.paper.audits.results", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err.startswith("study: interrupted; nothing was half-written")
+
+
 def test_a_file_that_is_no_table_is_one_clear_error(tmp_path):
     Path(tmp_path / "mine.csv").write_bytes(b"\xff\xfe\x00binary\x00")
     done = command("estimate", "--panel", "mine.csv", "--outcome", "y", "--event", "g", cwd=tmp_path)
@@ -237,7 +276,7 @@ def test_a_file_of_any_ending_is_read_as_csv(tmp_path, monkeypatch, name):
     path.write_bytes(PANEL.read_bytes())
     question = Question("y", "first_treated")
     for given in (name, str(path)):
-        read = options.read_panel(given, "unit", "time", ["y"], False, question)
+        read = options.OfPanel(given).read(["y"], question)
         assert read.name == path.name
 
 
@@ -253,12 +292,12 @@ def test_a_file_of_any_ending_is_read_as_csv(tmp_path, monkeypatch, name):
 def test_a_panel_that_is_not_there_is_said_to_be_so(tmp_path, monkeypatch, name, error, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
-        options.read_panel(name, "unit", "time", ["y"], False, Question("y", "first_treated"))
+        options.OfPanel(name).read(["y"], Question("y", "first_treated"))
 
 
 def read_population(path, rule, **fields):
     question = Question("y", "first_treated", population=rule, **fields)
-    return question.sample(options.read_panel(str(path), "unit", "time", ["y"], False, question))
+    return question.sample(options.OfPanel(str(path)).read(["y"], question))
 
 
 def test_a_population_of_an_own_csv_may_name_any_of_its_columns(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from study.core.errors import DataError
-from study.panel.countries import countries, region, subregion
+from study.panel.countries import countries, region
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from study.panel.countries import countries, region, subregion
     ],
 )
 def test_countries_lie_where_the_united_nations_place_them(iso2: str, continent: str, part: str) -> None:
-    assert (region(iso2), subregion(iso2)) == (continent, part)
+    assert (region(iso2), countries()[iso2].subregion) == (continent, part)
 
 
 def test_all_249_codes_and_kosovo_are_there_once_with_a_name_of_their_own() -> None:

@@ -11,15 +11,16 @@ import pytest
 from plans import ROOT
 
 from study import Panel, Question, QuestionError, estimate, load_panel
+from study.core import from_toml
 from study.paper.exhibits.fields import fields_exhibit
 from study.paper.fields.answers import answer, outcomes_of
 from study.paper.fields.cells import cells_of
 from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
 from study.paper.fields.dealing import ways
 from study.paper.fields.exact import detectable, linear_set, p_value, power, searched_set
-from study.paper.fields.plan import FieldsPlan, Line, read_fields
+from study.paper.fields.plan import FieldsPlan, Line
 from study.paper.fields.tables import interval_text
-from study.paper.plan import read_plan
+from study.paper.plan import PlanFile, read_plan
 
 PLAN = read_plan(ROOT / "paper/study.toml").fields
 PANELS = {name: load_panel(name) for name in ("fields", "areas")}
@@ -250,30 +251,32 @@ def content() -> dict[str, object]:
 
     from study.panel.shipped import shipped
 
-    return tomllib.loads(shipped("paper", "study.toml").read_text(encoding="utf-8"))["fields"]
+    return tomllib.loads(shipped("paper", "study.toml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c: c.pop("coverage"), "the key coverage is missing"),
+        (lambda c: c.pop("coverage"), "the key 'coverage' is missing"),
         (lambda c: c.update(colour="red"), 'no key "colour"'),
         (lambda c: c.update(main="topic"), 'no line "topic".*Did you mean "topics'),
-        (lambda c: c.update(lines=[]), "there is no line"),
-        (lambda c: c.update(level=95), "level is 95; it must be between 0 and 1"),
+        (lambda c: c.update(lines=[]), r"lines is \[\]; it must be a list with one entry or more"),
+        (lambda c: c.update(level=95), "level is 95; it must be a number between 0 and 1"),
         (lambda c: c["lines"][0].update(method="regresion"), 'no method "regresion".*"regression"'),
         (lambda c: c["lines"][0].update(dealt="any_fields"), 'does not go with dealt "any_fields"'),
         (lambda c: c["lines"][2].pop("years"), "needs years and last_before"),
         (lambda c: c["lines"][1].update(label="topics"), "two lines have the same label"),
-        (lambda c: c["lines"][1].pop("title"), "the key title is missing"),
+        (lambda c: c["lines"][1].pop("title"), r"\[\[fields.lines\]\] number 2: the key 'title' is missing"),
+        (lambda c: c["lines"][2].update(years="2013"), "years is '2013'; it must be a list"),
+        (lambda c: c.update(papers="many"), "papers is 'many'; it must be a whole number, 1 or more"),
     ],
 )
 def test_a_plan_with_an_error_is_refused_in_one_line(change, said: str) -> None:
     changed = content()
-    change(changed)
+    change(changed["fields"])
     with pytest.raises(QuestionError, match=said) as refused:
-        read_fields(changed, "study.toml")
-    assert str(refused.value).startswith("study.toml, [fields]")
+        from_toml(PlanFile, changed, "study.toml")
+    assert re.match(r"study\.toml, (\[fields\]|\[\[fields\.lines\]\] number \d): ", str(refused.value))
     assert "\n" not in str(refused.value)
 
 
@@ -289,5 +292,5 @@ def test_what_the_data_cannot_answer_is_refused_in_one_line() -> None:
 
 def test_the_papers_plan_is_read_whole() -> None:
     assert isinstance(PLAN, FieldsPlan)
-    assert len(PLAN.lines) == len(content()["lines"])
+    assert len(PLAN.lines) == len(content()["fields"]["lines"])
     assert next(iter(PLAN.outcomes)) == OUTCOME

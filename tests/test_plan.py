@@ -61,10 +61,13 @@ def diagnose(line: str) -> tuple[str, str]:
             diagnose('neighbors = "cluster"'),
             '[diagnose]: there is no key "neighbors". Did you mean "neighbours"?',
         ),
-        (more('unit = "unit"', 'treatments = "x"'), '[panel]: there is no key "treatments"'),
+        (
+            more('unit = "unit"', 'treatments = "x"'),
+            '[panel]: there is no key "treatments". Did you mean "treatment"? Known: ambiguous, attributes',
+        ),
         (more('outcomes_with_units = "Counts a year"', 'note = "x"'), '[text]: there is no key "note"'),
         (diagnose('placebos.a = { file = "a.csv" }'), "[diagnose.placebos.a]: the key 'unit' is missing"),
-        (more(TOP, "venues = { A = 3 }"), "venues.A is 3; it must be the name of a panel or a table"),
+        (more(TOP, "venues = { A = 3 }"), "[venues]: A is 3; it must be the name of a panel or a table"),
     ],
 )
 def test_a_key_that_a_plan_does_not_have_is_refused(
@@ -114,8 +117,8 @@ def test_a_key_that_a_plan_does_not_have_is_refused(
             ('covariates = ["x1"]', "covariates = [1]"),
             "[panel]: covariates is [1]; it must be a text or a list",
         ),
-        (("horizon = 3", 'covariates = "x1"'), "question: covariates is 'x1'; it must be a list of texts"),
-        (("horizon = 3", "cluster = 3"), "question: cluster is 3; it must be a text"),
+        (("horizon = 3", 'covariates = "x1"'), "[question]: covariates is 'x1'; it must be a list of texts"),
+        (("horizon = 3", "cluster = 3"), "[question]: cluster is 3; it must be a text"),
         (
             more('label = "CS"', 'question = { scale = "level" }'),
             "number 1, question: scale does not belong here",
@@ -129,7 +132,10 @@ def test_a_key_that_a_plan_does_not_have_is_refused(
         ),
         (more(TOP, 'exhibits = ["families"]'), "is made of the table [[families]], which is not there"),
         (more(TOP, 'exhibits = ["venues"]'), "is made of the table [venues], which is not there"),
-        (more(END, "[fields]\nlines = 3"), "[fields]: the key"),
+        (more(END, "[fields]\nlines = 3"), "[fields]: lines is 3; it must be a list"),
+        (more(END, "[fields]\nlines = [3]"), "[fields.lines]: number 1 is 3; it must be a table"),
+        (more(TOP, "diagnose = 3"), "study.toml: diagnose is 3; it must be a table"),
+        (more(END, f'[[families]]\n{FAMILY}\nlabel = "sim1"'), "two events have the same label"),
     ],
 )
 def test_a_value_that_is_not_what_it_must_be_is_refused(
@@ -188,7 +194,7 @@ def test_outcomes_and_designs_whose_numbers_would_have_one_name_are_refused(tmp_
 
 def test_the_keys_of_a_panel_are_the_arguments_that_it_is_made_from() -> None:
     taken = {*inspect.signature(Panel.from_long).parameters} - {"data"} | {"file"}
-    assert {*plan_keys.OF_PANEL, *plan_keys.OF_PANEL_TOO} == taken
+    assert {*plan_keys.PanelEntry.__annotations__} == taken
 
 
 def test_the_paper_has_a_plan_without_a_mistake() -> None:

@@ -283,7 +283,8 @@ def test_an_estimate_draws_one_point_an_event_time_and_the_reference_apart(ran):
     [
         ('name = "twfe"', 'name = "twef"', 'Did you mean "twfe"'),
         ('headline = "callaway_santanna"', 'headline = "dml_panel"', "not among the designs"),
-        ("seed = 3", "sead = 3", "'seed' is missing"),
+        ("seed = 3", "", "'seed' is missing"),
+        ("seed = 3", "sead = 3", 'Did you mean "seed"'),
         ("horizon = 3", "horizn = 3", 'Did you mean "horizon"'),
         ('label = "ES"', 'label = "CS"', "same label"),
         ('strata = "cluster"', 'strata = "clustr"', 'Did you mean "cluster"'),

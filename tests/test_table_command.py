@@ -19,6 +19,7 @@ from tex import assert_compiles_alone, needs_tex
 
 from study import Panel, Question, QuestionError, compare, estimate
 from study.commands import table_command
+from study.commands.options import spread
 from study.designs import all_designs, find_design
 from study.estimates.power import smallest_effect
 from study.inference.agreement import agreement_of
@@ -74,7 +75,7 @@ def invoke(*arguments: object) -> None:
     """Call the command in this process."""
     app = typer.Typer()
     app.callback()(lambda: None)
-    table_command.add_to(app)
+    app.command()(spread(table_command.table))
     app(["table", *map(str, arguments)], standalone_mode=False)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from study.commands import data_commands, options, paper_commands, table_command
+from study.commands import data_commands, options, paper_commands
 from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, DesignOption, JobsOption, PlanOption
+from study.commands.table_command import table
 from study.core import StudyError, as_typed, learning, progress_bar, steps
 
 if TYPE_CHECKING:
     from study.estimates import Convention
+
+INTERRUPTED = 130
+# What an option or argument that cannot be read raises; typer exports a subclass of it only.
+USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     add_completion=False,
@@ -21,10 +26,7 @@ app = typer.Typer(
     help="Does compute access cause changes in academic representation in machine-learning research?",
 )
 
-paper_commands.add_to(app)
 
-
-@app.command()
 def designs() -> None:
     """List the designs: what each estimates, assumes and handles."""
     from study.designs import all_designs
@@ -38,30 +40,21 @@ def designs() -> None:
         typer.echo(f"  options:  {listed}")
 
 
-@app.command()
 def estimate(
+    *,
     outcome: Annotated[str, typer.Option(help="Outcome column.")],
-    event: options.Event,
-    panel: options.PanelName = "cvpr",
-    unit: options.Unit = "unit",
-    time: options.Time = "time",
-    treatment: options.Treatment = False,
-    ambiguous: options.Ambiguous = "drop",
-    covariate: options.Covariate = None,
-    cluster: options.Cluster = None,
-    instrument: options.Instrument = None,
+    event: Annotated[str, options.EVENT],
+    source: options.OfPanel,
     design: Annotated[str, typer.Option(help="Name of a design; see `study designs`.")] = "callaway_santanna",
-    scale: options.Scale = "level",
-    population: options.Population = "all",
-    comparison: options.Comparison = "not_yet_treated",
-    base: options.Base = "universal",
-    missing: options.Missing = "pairs",
-    anticipation: options.Anticipation = 0,
-    lag: options.Lag = 0,
-    horizon: options.Horizon = None,
-    min_cohort_size: options.Smallest = None,
-    option: options.DesignOptions = None,
-    convention: options.Convention = "jackknife",
+    scale: Annotated[str, typer.Option(help="level, log1p or proportional.")] = "level",
+    asked: options.OfQuestion,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of the design as NAME=VALUE, for example learner=forest; may be repeated."),
+    ] = None,
+    convention: Annotated[
+        str, typer.Option(help="Of standard errors: jackknife, CR0, CR1, CR1_fixest or CR1_areg.")
+    ] = "jackknife",
     by_event_time: Annotated[bool, typer.Option("--by-event-time", help="Show the path of effects.")] = False,
     jobs: JobsOption = -1,
     latex: options.Latex = False,
@@ -72,57 +65,27 @@ def estimate(
     from study.designs import find_design
     from study.report import estimate_table, estimate_text
 
-    chosen, asked = find_design(design), options.read_options(option or [])
-    chosen.check_options(asked)
-    question = options.read_question(
-        "study estimate",
-        outcome=outcome,
-        event=event,
-        covariates=tuple(covariate or ()),
-        cluster=cluster,
-        instrument=instrument,
-        scale=scale,
-        population=population,
-        comparison=comparison,
-        base=base,
-        missing=missing,
-        anticipation=anticipation,
-        lag=lag,
-        horizon=horizon,
-        min_cohort_size=min_cohort_size,
-    )
-    source = options.read_panel(panel, unit, time, [outcome], treatment, question, ambiguous)
+    chosen, given = find_design(design), options.read_options(option or [])
+    chosen.check_options(given)
+    question = asked.read("study estimate", outcome, event, scale, source)
+    panel = source.read([outcome], question)
     with learning(jobs) if chosen.draws else working():
-        fit = run_design(source, question, design, convention=cast("Convention", convention), **asked)
+        fit = run_design(panel, question, design, convention=cast("Convention", convention), **given)
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
 
 
-@app.command()
 def compare(
+    *,
     outcome: Annotated[list[str], typer.Option(help="Outcome column; may be repeated.")],
-    event: options.Event,
-    panel: options.PanelName = "cvpr",
-    unit: options.Unit = "unit",
-    time: options.Time = "time",
-    treatment: options.Treatment = False,
-    ambiguous: options.Ambiguous = "drop",
-    covariate: options.Covariate = None,
-    cluster: options.Cluster = None,
-    instrument: options.Instrument = None,
+    event: Annotated[str, options.EVENT],
+    source: options.OfPanel,
     design: Annotated[
         list[str] | None,
         typer.Option(help="Name of a design; may be repeated. All that draw nothing where none is named."),
     ] = None,
-    scale: options.Scale = "level",
-    population: options.Population = "all",
-    comparison: options.Comparison = "not_yet_treated",
-    base: options.Base = "universal",
-    missing: options.Missing = "pairs",
-    anticipation: options.Anticipation = 0,
-    lag: options.Lag = 0,
-    horizon: options.Horizon = None,
-    min_cohort_size: options.Smallest = None,
+    scale: Annotated[str, typer.Option(help="level, log1p or proportional.")] = "level",
+    asked: options.OfQuestion,
     force: Annotated[
         bool, typer.Option("--force", help="Compare also estimates of unlike estimand, scale or window.")
     ] = False,
@@ -137,29 +100,12 @@ def compare(
 
     for name in design or ():
         find_design(name)
-    question = options.read_question(
-        "study compare",
-        outcome=outcome[0],
-        event=event,
-        covariates=tuple(covariate or ()),
-        cluster=cluster,
-        instrument=instrument,
-        scale=scale,
-        population=population,
-        comparison=comparison,
-        base=base,
-        missing=missing,
-        anticipation=anticipation,
-        lag=lag,
-        horizon=horizon,
-        min_cohort_size=min_cohort_size,
-    )
-    chosen = options.read_panel(panel, unit, time, outcome, treatment, question, ambiguous)
-    found = run_designs(chosen, question, design, outcome, force=force, draws=draws, seed=seed)
+    question = asked.read("study compare", outcome[0], event, scale, source)
+    panel = source.read(outcome, question)
+    found = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
     typer.echo(comparison_tables(found).decode() if latex else comparison_text(found))
 
 
-@app.command()
 def diagnose(
     question: Annotated[
         str,
@@ -170,7 +116,7 @@ def diagnose(
     design: DesignOption = None,
     plan: PlanOption = DEFAULT_PLAN,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/diagnose.")
+        Path | None, typer.Option(help="Folder of figures and tables, instead of build/diagnose.")
     ] = None,
     jobs: JobsOption = -1,
     cache: CacheOption = None,
@@ -197,7 +143,6 @@ def diagnose(
     )
 
 
-@app.command()
 def gains(
     question: Annotated[
         str,
@@ -227,7 +172,7 @@ def gains(
     jobs: JobsOption = -1,
     cache: CacheOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder of figures and tables, instead of build/gains.")
+        Path | None, typer.Option(help="Folder of figures and tables, instead of build/gains.")
     ] = None,
 ) -> None:
     """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
@@ -260,20 +205,32 @@ def gains(
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: figures and tables.")
 
 
-table_command.add_to(app)
-data_commands.add_to(app)
+of_panels = (designs, estimate, compare, diagnose, gains, table)
+for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
+    app.command()(options.spread(command))
 
 
 def main() -> None:
     """Run the command; a user's error is one line on the error stream and exit code 2."""
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
     except StudyError as error:
-        typer.echo(f"study: {error}", err=True)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
+        code = _refused(str(error))
+    except USAGE_ERROR as error:
+        # Without arguments the help was printed, and the message is empty.
+        message = " ".join(error.format_message().split())
+        end = "" if message.endswith((".", "?")) else "."
+        code = _refused(f"{message}{end} See {error.ctx.command_path} --help.") if message else 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         typer.echo(
             "study: interrupted; nothing was half-written, and what was finished is kept for the next run.",
             err=True,
         )
-        raise SystemExit(130) from None
+    raise SystemExit(code)
+
+
+def _refused(message: str) -> int:
+    typer.echo(f"study: {message}", err=True)
+    return 2

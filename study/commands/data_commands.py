@@ -10,15 +10,9 @@ import typer
 from study.core import arrived, as_typed, progress_bar, steps
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give a program these commands."""
-    for command in (assemble, audit, facts, validate, fetch):
-        app.command()(command)
-
-
 def assemble(
-    raw: Annotated[Path, typer.Option("--raw", help="Folder with the originals; see data/README.md.")],
-    output: Annotated[Path, typer.Option("--output", help="Folder to write the panels into.")] = Path("data"),
+    raw: Annotated[Path, typer.Option(help="Folder with the originals; see data/README.md.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the panels into.")] = Path("data"),
 ) -> None:
     """Make the panels, events and crosswalks from the published originals."""
     from study.data.assemble.build import assemble as make
@@ -98,7 +92,7 @@ def fetch(
     ] = None,
     raw: Annotated[
         Path | None,
-        typer.Option("--raw", help="Folder of originals; a folder of the user's cache if not given."),
+        typer.Option(help="Folder of originals; a folder of the user's cache if not given."),
     ] = None,
 ) -> None:
     """Download the published originals; what is there is kept, and an interrupted download goes on."""
@@ -118,3 +112,6 @@ def fetch(
     )
     if any(result.error for result in results):
         raise typer.Exit(2)
+
+
+COMMANDS = (assemble, audit, facts, validate, fetch)

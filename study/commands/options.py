@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,70 +18,107 @@ from study.core import QuestionError
 if TYPE_CHECKING:
     from study.panel import Panel, Question
 
-Event = Annotated[
-    str, typer.Option("--event", help="Event: a column of first treated periods, or of 0/1 treatment.")
-]
-EventOfPanel = Annotated[
-    str | None, typer.Option("--event", help="Event: a column of first treated periods, or of 0/1 treatment.")
-]
-PanelName = Annotated[str, typer.Option("--panel", help="A shipped panel's name, or a long CSV file.")]
-Unit = Annotated[str, typer.Option("--unit", help="Unit column of a CSV file.")]
-Time = Annotated[str, typer.Option("--time", help="Period column of a CSV file.")]
-Treatment = Annotated[bool, typer.Option("--treatment", help="The event column is 0/1 by period.")]
-Ambiguous = Annotated[
-    str,
-    typer.Option(
-        "--ambiguous",
-        help="With --treatment, units whose treatment is not observed when it may have started: drop, or date them "
-        "by the earliest or latest possible period.",
-    ),
-]
-Covariate = Annotated[
-    list[str] | None, typer.Option("--covariate", help="Covariate column; may be repeated.")
-]
-Cluster = Annotated[
-    str | None, typer.Option("--cluster", help="Column to cluster by; the unit where none is given.")
-]
-Instrument = Annotated[
-    str | None, typer.Option("--instrument", help="Covariate column that moves units into treatment.")
-]
-Scale = Annotated[str, typer.Option("--scale", help="level, log1p or proportional.")]
-Scales = Annotated[
-    list[str] | None, typer.Option("--scale", help="level, log1p or proportional; may be repeated.")
-]
-Population = Annotated[
-    str,
-    typer.Option(
-        "--population",
-        help="all, a population of the panel, or a rule such as country=US and tier!=1 paper.",
-    ),
-]
-Comparison = Annotated[str, typer.Option("--comparison", help="not_yet_treated or never_treated.")]
-Base = Annotated[str, typer.Option("--base", help="universal or varying.")]
-Convention = Annotated[
-    str, typer.Option("--convention", help="Of standard errors: jackknife, CR0, CR1, CR1_fixest or CR1_areg.")
-]
-Missing = Annotated[str, typer.Option("--missing", help="pairs, balanced or cells.")]
-Anticipation = Annotated[int, typer.Option("--anticipation", help="Periods of anticipation.")]
-Lag = Annotated[int, typer.Option("--lag", help="Periods by which the event is moved later.")]
-Horizon = Annotated[int | None, typer.Option("--horizon", help="Last event time in the average.")]
-Smallest = Annotated[
-    int | None, typer.Option("--min-cohort-size", help="Smaller cohorts are dropped and counted.")
-]
-DesignOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option", help="Option of the design as NAME=VALUE, for example learner=forest; may be repeated."
-    ),
-]
+EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
 Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
 
 
-def read_question(command: str, **values: Any) -> Question:
-    """Return the question that the options of a command ask."""
-    from study.panel import Question
+@dataclass(frozen=True)
+class OfPanel:
+    """Which panel a command reads, and which of its columns."""
 
-    return Question.from_dict(values, command)
+    panel: Annotated[str, typer.Option(help="A shipped panel's name, or a long CSV file.")] = "cvpr"
+    unit: Annotated[str, typer.Option(help="Unit column of a CSV file.")] = "unit"
+    time: Annotated[str, typer.Option(help="Period column of a CSV file.")] = "time"
+    treatment: Annotated[bool, typer.Option("--treatment", help="The event column is 0/1 by period.")] = False
+    ambiguous: Annotated[
+        str,
+        typer.Option(
+            help="With --treatment, units whose treatment is not observed when it may have started: drop, or date them "
+            "by the earliest or latest possible period.",
+        ),
+    ] = "drop"
+    covariate: Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")] = None
+    cluster: Annotated[
+        str | None, typer.Option(help="Column to cluster by; the unit where none is given.")
+    ] = None
+    instrument: Annotated[
+        str | None, typer.Option(help="Covariate column that moves units into treatment.")
+    ] = None
+
+    def read(self, outcomes: Sequence[str], question: Question) -> Panel:
+        """Return a shipped panel, or the columns of a CSV file that the question needs."""
+        from study.panel import Panel, load_panel, panel_entries
+
+        if self.panel in panel_entries() or not _is_path(self.panel):
+            return load_panel(self.panel)
+        in_rule = _columns(question.population, {*outcomes, question.event})
+        return Panel.from_long(
+            self.panel,
+            unit=self.unit,
+            time=self.time,
+            treatment=question.event if self.treatment else (),
+            first_treated=() if self.treatment else question.event,
+            outcomes=outcomes,
+            covariates=_once(*question.covariates, question.instrument, *in_rule["covariates"]),
+            attributes=_once(question.cluster, *in_rule["attributes"]),
+            ambiguous=self.ambiguous,  # type: ignore[arg-type]  # checked there
+        )
+
+
+@dataclass(frozen=True)
+class OfQuestion:
+    """What a command asks of a panel, beside outcome, event and scale."""
+
+    population: Annotated[
+        str,
+        typer.Option(help="all, a population of the panel, or a rule such as country=US and tier!=1 paper."),
+    ] = "all"
+    comparison: Annotated[str, typer.Option(help="not_yet_treated or never_treated.")] = "not_yet_treated"
+    base: Annotated[str, typer.Option(help="universal or varying.")] = "universal"
+    missing: Annotated[str, typer.Option(help="pairs, balanced or cells.")] = "pairs"
+    anticipation: Annotated[int, typer.Option(help="Periods of anticipation.")] = 0
+    lag: Annotated[int, typer.Option(help="Periods by which the event is moved later.")] = 0
+    horizon: Annotated[int | None, typer.Option(help="Last event time in the average.")] = None
+    min_cohort_size: Annotated[int | None, typer.Option(help="Smaller cohorts are dropped and counted.")] = (
+        None
+    )
+
+    def read(self, command: str, outcome: str, event: str, scale: str, source: OfPanel) -> Question:
+        """Return the question that the options of a command ask."""
+        from study.panel import Question
+
+        columns = {
+            "covariates": tuple(source.covariate or ()),
+            "cluster": source.cluster,
+            "instrument": source.instrument,
+        }
+        named = {"outcome": outcome, "event": event, "scale": scale}
+        return Question.from_dict(named | columns | vars(self), command)
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Make each field of a command's dataclasses of options an option of the command."""
+    own = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    inside: dict[str, inspect.Signature] = {}
+    for name, parameter in own.parameters.items():
+        kind: Any = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            inside[name] = inspect.signature(kind, eval_str=True)
+            parameters += inside[name].parameters.values()
+        else:
+            parameters.append(parameter)
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        for name, group in inside.items():
+            values = {option: given.pop(option) for option in group.parameters}
+            given[name] = own.parameters[name].annotation(**values)
+        command(**given)
+
+    by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    called.__signature__ = own.replace(parameters=by_name)  # type: ignore[attr-defined]  # which typer reads
+    return called
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
@@ -93,34 +133,6 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             read[name] = value
     return read
-
-
-def read_panel(
-    name: str,
-    unit: str,
-    time: str,
-    outcomes: list[str],
-    treatment: bool,
-    question: Question,
-    ambiguous: str = "drop",
-) -> Panel:
-    """Return a shipped panel, or the columns of a CSV file that the question needs."""
-    from study.panel import Panel, load_panel, panel_entries
-
-    if name in panel_entries() or not _is_path(name):
-        return load_panel(name)
-    in_rule = _columns(question.population, {*outcomes, question.event})
-    return Panel.from_long(
-        name,
-        unit=unit,
-        time=time,
-        treatment=question.event if treatment else (),
-        first_treated=() if treatment else question.event,
-        outcomes=outcomes,
-        covariates=_once(*question.covariates, question.instrument, *in_rule["covariates"]),
-        attributes=_once(question.cluster, *in_rule["attributes"]),
-        ambiguous=ambiguous,  # type: ignore[arg-type]  # checked there
-    )
 
 
 def _is_path(name: str) -> bool:

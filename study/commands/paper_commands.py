@@ -19,20 +19,17 @@ def _processes(jobs: int) -> int:
 
 
 PlanOption = Annotated[
-    Path, typer.Option("--plan", help="What to estimate; its folder takes the files that are written.")
+    Path, typer.Option(help="What to estimate; its folder takes the files that are written.")
 ]
-DesignOption = Annotated[str | None, typer.Option("--design", help="Another design in the headline's place.")]
+DesignOption = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 JobsOption = Annotated[
     int,
-    typer.Option(
-        "--jobs", callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."
-    ),
+    typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."),
 ]
 
 CacheOption = Annotated[
     Path | None,
     typer.Option(
-        "--cache",
         help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
         "where the plan is; without a plan, the user's cache.",
     ),
@@ -45,22 +42,13 @@ DEFAULT_REPORT = Path("build") / "report.html"
 OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "gains"))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give a program these commands."""
-    for command in (run, check, paper, trace):
-        app.command()(command)
-
-
 def run(
     plan: PlanOption = DEFAULT_PLAN,
     design: DesignOption = None,
     jobs: JobsOption = -1,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            help="Folder to write everything into, instead of the plan's own and build.",
-        ),
+        typer.Option(help="Folder to write everything into, instead of the plan's own and build."),
     ] = None,
     cache: CacheOption = None,
 ) -> None:
@@ -69,9 +57,7 @@ def run(
     from study.paper import run as running
     from study.paper.plan import read_plan
 
-    chosen = read_plan(plan)
-    if design is not None:
-        chosen = chosen.under(design)
+    chosen = read_plan(plan).under(design)
     panel = running.load(chosen)
     folder = cache or folder_of(plan)
     with progress_bar() as progress:
@@ -98,9 +84,7 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
     from study.paper import run as running
     from study.paper.plan import read_plan
 
-    chosen = read_plan(plan)
-    if design is not None:
-        chosen = chosen.under(design)
+    chosen = read_plan(plan).under(design)
     recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
     panel = running.load(chosen)
     with progress_bar() as progress:
@@ -144,3 +128,6 @@ def with_plan(command: str, plan: Path) -> str:
     if not command.startswith(OF_PLAN) or plan.resolve() == DEFAULT_PLAN.resolve():
         return command
     return f"{command} --plan {shlex.quote(as_typed(plan))}"
+
+
+COMMANDS = (run, check, paper, trace)

@@ -33,12 +33,8 @@ DRAWS, SEED = 9999, 0
 EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "jobs", "cache")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Give a program this command."""
-    app.command()(table)
-
-
 def table(
+    *,
     context: typer.Context,
     question: Annotated[
         list[str] | None,
@@ -49,7 +45,7 @@ def table(
         ),
     ] = None,
     plan: Annotated[
-        Path | None, typer.Option("--plan", help="The plan of the questions; paper/study.toml if not given.")
+        Path | None, typer.Option(help="The plan of the questions; paper/study.toml if not given.")
     ] = None,
     designs: Annotated[
         str | None,
@@ -59,33 +55,19 @@ def table(
         ),
     ] = None,
     outcome: Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")] = None,
-    event: options.EventOfPanel = None,
-    panel: options.PanelName = "cvpr",
-    unit: options.Unit = "unit",
-    time: options.Time = "time",
-    treatment: options.Treatment = False,
-    ambiguous: options.Ambiguous = "drop",
-    covariate: options.Covariate = None,
-    cluster: options.Cluster = None,
-    instrument: options.Instrument = None,
-    scale: options.Scales = None,
-    population: options.Population = "all",
-    comparison: options.Comparison = "not_yet_treated",
-    base: options.Base = "universal",
-    missing: options.Missing = "pairs",
-    anticipation: options.Anticipation = 0,
-    lag: options.Lag = 0,
-    horizon: options.Horizon = None,
-    min_cohort_size: options.Smallest = None,
+    event: Annotated[str | None, options.EVENT] = None,
+    source: options.OfPanel,
+    scale: Annotated[
+        list[str] | None, typer.Option(help="level, log1p or proportional; may be repeated.")
+    ] = None,
+    asked: options.OfQuestion,
     draws: Annotated[int | None, typer.Option(help="Draws of the test that the designs agree.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of these draws, and of designs that draw.")] = None,
     kind: Annotated[
         str | None,
         typer.Option("--format", help="latex, html or md; if not given, what the ending of --output says."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="File to write, instead of printing.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write, instead of printing.")] = None,
     jobs: JobsOption = -1,
     cache: CacheOption = None,
 ) -> None:
@@ -114,28 +96,13 @@ def table(
                 f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
                 "a panel."
             )
-        shared = {
-            "event": event,
-            "covariates": tuple(covariate or ()),
-            "cluster": cluster,
-            "instrument": instrument,
-            "population": population,
-            "comparison": comparison,
-            "base": base,
-            "missing": missing,
-            "anticipation": anticipation,
-            "lag": lag,
-            "horizon": horizon,
-            "min_cohort_size": min_cohort_size,
-        }
-        asked = [
-            options.read_question(WHO, outcome=outcome[0], scale=each, **shared)
-            for each in dict.fromkeys(scale or ["level"])
+        questions = [
+            asked.read(WHO, outcome[0], event, each, source) for each in dict.fromkeys(scale or ["level"])
         ]
-        source = options.read_panel(panel, unit, time, outcome, treatment, asked[0], ambiguous)
+        panel = source.read(outcome, questions[0])
         with _learning(names or (), jobs), working(cache=fits_of(None, cache)):
             drawn = DRAWS if draws is None else draws
-            tables = of_panel(source, asked, outcome, names, drawn, SEED if seed is None else seed)
+            tables = of_panel(panel, questions, outcome, names, drawn, SEED if seed is None else seed)
     text = b"\n".join(made.formatted(chosen) for made in tables)
     if output is None:
         typer.echo(text.decode(), nl=False)
@@ -267,7 +234,7 @@ def of_plan(
         seed=plan.seed if seed is None else seed,
     )
     tasks = [plan.ask(question) for question in questions]
-    rows = _rows(plan, designs)
+    rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = running.load(plan)
     tables: list[Table] = []
     for label in dict.fromkeys(task.event.label for task in tasks):
@@ -286,20 +253,6 @@ def of_plan(
         found = [answers(plan, panel, event, scale, outcomes, rows) for scale in scales]
         tables += design_tables(words, found)
     return tables
-
-
-def _rows(plan: Plan, designs: Sequence[str] | None) -> list[Row]:
-    """Return the plan's rows, or those of some designs."""
-    from study.designs import find_design
-    from study.paper.plan import Row
-
-    if designs is None:
-        return list(plan.rows)
-    rows = []
-    for name in designs:
-        own = [row for row in plan.rows if row.name == name]
-        rows += own or [Row(name, find_design(name).title, {}, {})]
-    return rows
 
 
 def answers(

@@ -2,6 +2,7 @@ from .arguments import check as check
 from .arguments import checked as checked
 from .arguments import hints_of as hints_of
 from .arguments import is_listed as is_listed
+from .arguments import refuse_unknown as refuse_unknown
 from .arguments import shown as shown
 from .arrays import BoolArray as BoolArray
 from .arrays import FloatArray as FloatArray
@@ -67,6 +68,10 @@ from .synthetic_weights import Weights as Weights
 from .synthetic_weights import synthetic_control_weights as synthetic_control_weights
 from .synthetic_weights import synthetic_did_weights as synthetic_did_weights
 from .threads import one_thread as one_thread
+from .toml_files import from_toml as from_toml
+from .toml_files import must_be as must_be
+from .toml_files import not_known as not_known
+from .toml_files import read_toml as read_toml
 from .two_by_two import Method as Method
 from .two_by_two import Unidentified as Unidentified
 from .two_by_two import comparison_odds as comparison_odds

@@ -6,7 +6,7 @@ import inspect
 import math
 import reprlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -101,6 +101,13 @@ def check(where: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> Non
         for each in value if is_listed(value) else [value]:
             if _is_number(each):
                 _check_range(where, name, each)
+
+
+def refuse_unknown(kind: str, names: str | Iterable[str], known: Collection[str], where: str) -> None:
+    """Raise the error of :func:`unknown` for a name, or the first of several, that is not known."""
+    for name in [names] if isinstance(names, str) else names:
+        if name not in known:
+            raise unknown(kind, name, known, where)
 
 
 def _check_range(where: str, name: str, value: Any) -> None:

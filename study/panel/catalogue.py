@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import AfterValidator, ConfigDict
 
-from study.core import BoolArray, DataError, unknown
+from study.core import BoolArray, DataError, QuestionError, from_toml, not_known, read_toml, refuse_unknown
 from study.panel.countries import countries
 from study.panel.rows import Rows
 from study.panel.rules import Rule, not_empty, number, same_number
@@ -59,6 +59,12 @@ _NUMERIC = tuple(
 )
 
 
+def _known_type(name: str) -> str:
+    if name not in TYPES:
+        raise not_known("type", name, TYPES)
+    return name
+
+
 @dataclass(frozen=True)
 class Entry:
     """What is known of a column.
@@ -80,19 +86,19 @@ class Entry:
         Columns that add up to it, in one way or several.
     at_most : str
         Column that it never exceeds.
-    same_by : str
-        "unit" or "period", if it is the same in all rows of one.
+    same_by : {"unit", "period"}, optional
+        Given if it is the same in all rows of one.
     """
 
     meaning: str
-    type: str
+    type: Annotated[str, AfterValidator(_known_type)]
     source: str
     unit: str = ""
     empty: str = ""
     values: tuple[str, ...] = ()
     sums: tuple[tuple[str, ...], ...] = ()
     at_most: str = ""
-    same_by: Literal["", "unit", "period"] = ""
+    same_by: Literal["unit", "period"] | None = None
 
     @property
     def rule_texts(self) -> list[str]:
@@ -129,10 +135,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that ships: what its rows are, and the columns that mean something of their own in it."""
+    """A table that ships: what its rows are, and the columns that mean something of their own in it.
+
+    Columns of the table that it is ``like`` are its own too.
+    """
 
     rows: str
-    columns: Mapping[str, Entry] = field(default_factory=dict)
+    columns: dict[str, Entry] = field(default_factory=dict)
+    like: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,8 +157,10 @@ class Catalogue:
         By path below the data folder.
     """
 
-    columns: Mapping[str, Entry]
-    tables: Mapping[str, Table]
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    columns: dict[str, Entry] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
 
     def entry(self, table: str, column: str) -> Entry:
         """Return the entry of a column of a table.
@@ -196,43 +208,18 @@ def read_catalogue(path: Path | None = None) -> Catalogue:
         If the file is not TOML, or an entry lacks a key, has one that there is not, or an unknown type.
     """
     path = path or shipped("data", FILE)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: not readable as TOML ({error}); restore it.") from None
     tables: dict[str, Table] = {}
-    for name, table in values.get("tables", {}).items():
-        if "rows" not in table:
-            raise DataError(f"{path.name}, {name}: rows is missing; say what a row is.")
-        own = {
-            key: _entry(each, f"{path.name}, {name}, {key}") for key, each in table.get("columns", {}).items()
-        }
-        like = table.get("like")
-        if like is not None and like not in tables:
-            raise DataError(str(unknown("table", like, tables, f"{path.name}, {name}")))
-        tables[name] = Table(table["rows"], {**(tables[like].columns if like else {}), **own})
-    columns = {key: _entry(value, f"{path.name}, {key}") for key, value in values.get("columns", {}).items()}
-    return Catalogue(columns, tables)
-
-
-def _entry(values: Mapping[str, Any], where: str) -> Entry:
-    known = [each.name for each in fields(Entry)]
-    for key in values:
-        if key not in known:
-            raise DataError(str(unknown("key", key, known, where)))
-    for key in ("meaning", "type", "source"):
-        if key not in values:
-            raise DataError(f"{where}: {key} is missing; add it.")
-    if values["type"] not in TYPES:
-        raise DataError(str(unknown("type", values["type"], TYPES, where)))
-    if values.get("same_by", "unit") not in ("unit", "period"):
-        raise DataError(f'{where}: same_by is "{values["same_by"]}"; it must be unit or period.')
-    plain: dict[str, Any] = {key: _tuples(value) for key, value in values.items()}
-    return Entry(**plain)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    try:
+        read = from_toml(Catalogue, read_toml(path), path.name)
+        for name, table in read.tables.items():
+            of_model: dict[str, Entry] = {}
+            if table.like:
+                refuse_unknown("table", table.like, tables, f"{path.name}, [tables.{name}]")
+                of_model = tables[table.like].columns
+            tables[name] = replace(table, columns=of_model | table.columns)
+    except QuestionError as refused:
+        raise DataError(str(refused)) from None
+    return replace(read, tables=tables)
 
 
 def _numbers_are(column: str, text: str, allowed: Callable[[np.ndarray], BoolArray]) -> Rule:
@@ -240,7 +227,7 @@ def _numbers_are(column: str, text: str, allowed: Callable[[np.ndarray], BoolArr
         values = rows.numbers(column)[0]
         return ~np.isnan(values) & ~allowed(values)
 
-    return _rule(column, f"must be {text}", broken)
+    return Rule(column, f"must be {text}", broken)
 
 
 def _labels_are(column: str, text: str, allowed: Callable[[str], bool]) -> Rule:
@@ -248,7 +235,7 @@ def _labels_are(column: str, text: str, allowed: Callable[[str], bool]) -> Rule:
         names, codes = rows.labels(column)
         return np.array([name != "" and not allowed(str(name)) for name in names], dtype=bool)[codes]
 
-    return _rule(column, f"must be {text}", broken)
+    return Rule(column, f"must be {text}", broken)
 
 
 def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:
@@ -257,18 +244,11 @@ def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:
         # An empty cell on either side is no contradiction; nor is the last printed digit.
         return np.abs(rows.numbers(column)[0] - total) > 1e-5 * np.maximum(1.0, np.abs(total))
 
-    return _rule(column, f"must be the sum of {' and '.join(parts)}", broken, needs=parts)
+    return Rule(column, f"must be the sum of {' and '.join(parts)}", broken, needs=parts)
 
 
 def _at_most(column: str, whole: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         return rows.numbers(column)[0] > rows.numbers(whole)[0]
 
-    return _rule(column, f"must be no more than {whole}", broken, needs=(whole,))
-
-
-def _rule(column: str, text: str, broken: Callable[[Rows], BoolArray], needs: tuple[str, ...] = ()) -> Rule:
-    def says(rows: Rows, row: int) -> str:
-        return f'column {column} holds "{rows.cell(column, row)}" on {rows.place(row)}; it {text}.'
-
-    return Rule(column, text, broken, says, needs)
+    return Rule(column, f"must be no more than {whole}", broken, needs=(whole,))

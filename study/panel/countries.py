@@ -41,24 +41,9 @@ def region(iso2: str) -> str:
     DataError
         If the code is not in the table.
     """
-    return _country(iso2).region
-
-
-def subregion(iso2: str) -> str:
-    """Return the M49 sub-region of a country ("Northern America", "Eastern Asia" ...).
-
-    Raises
-    ------
-    DataError
-        If the code is not in the table.
-    """
-    return _country(iso2).subregion
-
-
-def _country(iso2: str) -> Country:
     found = countries().get(iso2)
     if found is None:
         raise DataError(
             f'countries: "{iso2}" is no ISO 3166 alpha-2 code of {FILE}; correct it, or add it there.'
         )
-    return found
+    return found.region

@@ -31,13 +31,6 @@ CERTAIN = {
     "treatment": ("treatment", "treated", "treat"),
     "outcomes": ("outcome", "y"),
 }
-OPTIONS = {
-    "unit": "--unit",
-    "time": "--time",
-    "first_treated": "--first-treated",
-    "treatment": "--treatment",
-    "outcomes": "--outcome",
-}
 
 
 @dataclass(frozen=True)
@@ -64,39 +57,10 @@ class Reading:
     panel: Panel | None
 
 
-def validate_file(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[Panel | None, pd.DataFrame]:
-    """Read a file as a panel and list every row that breaks a rule.
-
-    Parameters
-    ----------
-    path : Path
-        A long CSV file.
-    roles : mapping, optional
-        Columns by role, as in :meth:`study.Panel.from_long`: unit, time, first_treated, treatment, outcomes,
-        covariates, attributes. Those that are not given are taken from the names of the columns as far as
-        they are certain; a shipped panel's file is read as that panel.
-
-    Returns
-    -------
-    panel : Panel or None
-        None if a rule is broken that is more than advice.
-    violations : DataFrame
-        Of :func:`study.panel.violations.violations`.
-
-    Raises
-    ------
-    DataError
-        If the file is no CSV table, or it is not certain which columns are the unit, the period, an event
-        and an outcome.
-    """
-    reading = read_as_panel(path, roles)
-    return reading.panel, reading.violations
-
-
 def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, bool]:
     """Return the text that tells a user whether a file is fit to be a panel, and whether it is.
 
-    Parameters and errors are those of :func:`validate_file`.
+    Parameters and errors are those of :func:`read_as_panel`.
     """
     reading = read_as_panel(path, roles)
     found, panel = reading.violations, reading.panel
@@ -124,7 +88,27 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, 
 
 
 def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None) -> Reading:
-    """Read a file as a panel; parameters and errors are those of :func:`validate_file`."""
+    """Read a file as a panel and list every row that breaks a rule.
+
+    Parameters
+    ----------
+    path : Path
+        A long CSV file.
+    roles : mapping, optional
+        Columns by role, as in :meth:`study.Panel.from_long`: unit, time, first_treated, treatment, outcomes,
+        covariates, attributes. Those that are not given are taken from the names of the columns as far as
+        they are certain; a shipped panel's file is read as that panel.
+
+    Returns
+    -------
+    Reading
+
+    Raises
+    ------
+    DataError
+        If the file is no CSV table, or it is not certain which columns are the unit, the period, an event
+        and an outcome.
+    """
     table, lines = read_table(path)
     headings = [str(heading) for heading in table.columns]
     name = None if roles else _shipped_name(path, headings)
@@ -191,7 +175,7 @@ def _completed(roles: Mapping[str, Names], headings: Sequence[str], label: str) 
     wanted = [role for role in ("unit", "time", "outcomes") if role not in known]
     event = [] if "first_treated" in known or "treatment" in known else ["first_treated"]
     if wanted or event:
-        asked = [OPTIONS[role] for role in (*wanted, *event)]
+        asked = [f"--{role.removesuffix('s').replace('_', '-')}" for role in (*wanted, *event)]
         either = " (or --treatment for a 0/1 path)" if event else ""
         raise DataError(
             f"{label}: which columns are for what is not certain; say it with {', '.join(asked)}{either}. The "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import DataError, FloatArray, check, checked, hints_of, shown, unknown
+from study.core import DataError, FloatArray, check, checked, hints_of, refuse_unknown, shown
 from study.panel.reading import read_table
 from study.panel.roles import Names, Roles
 from study.panel.rows import Rows
@@ -261,8 +261,7 @@ def load_panel(name: str) -> Panel:
         If there is no such panel.
     """
     catalogue = panel_entries()
-    if name not in catalogue:
-        raise unknown("panel", name, catalogue, "load_panel")
+    refuse_unknown("panel", name, catalogue, "load_panel")
     entry = dict(catalogue[name])
     sources = tomllib.loads(shipped("data", "sources.toml").read_text(encoding="utf-8"))
     return Panel.from_long(shipped("data", entry.pop("file")), name=name, provenance=sources, **entry)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, check, is_listed, unknown
+from study.core import FloatArray, QuestionError, check, is_listed, refuse_unknown
 from study.panel.panel import Panel
 from study.panel.scale import Scale, ScaleName
 
@@ -123,10 +123,7 @@ class Question:
     def from_dict(cls, values: dict[str, Any], where: str) -> Question:
         """Build a question from a table of a TOML file, naming a key that is not a field."""
         check(where, {"question": Mapping[str, Any]}, {"question": values})
-        known = [f.name for f in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise unknown("field", key, known, where)
+        refuse_unknown("field", values, [f.name for f in fields(cls)], where)
         for key in ("outcome", "event"):
             if key not in values:
                 raise QuestionError(f"{where}: {key} is missing; say which.")
@@ -134,9 +131,7 @@ class Question:
 
     def but(self, **changes: Any) -> Question:
         """Return the same question with some fields changed."""
-        for key in changes:
-            if key not in (known := [f.name for f in fields(self)]):
-                raise unknown("field", key, known, "Question.but")
+        refuse_unknown("field", changes, [f.name for f in fields(self)], "Question.but")
         return replace(self, **changes)
 
     @property

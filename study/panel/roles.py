@@ -26,20 +26,9 @@ class Roles:
     attributes: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        unit: str,
-        time: str,
-        *,
-        first_treated: Names = (),
-        treatment: Names = (),
-        outcomes: Names = (),
-        covariates: Names = (),
-        attributes: Names = (),
-    ) -> Roles:
+    def of(cls, unit: str, time: str, **several: Names) -> Roles:
         """Build roles from one name or several each."""
-        several = (first_treated, treatment, outcomes, covariates, attributes)
-        return cls(unit, time, *map(_names, several))
+        return cls(unit, time, **{role: _names(columns) for role, columns in several.items()})
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> Roles:

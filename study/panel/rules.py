@@ -28,8 +28,8 @@ class Rule:
         The rest of a sentence that begins with the column's name: "must be a number or empty".
     broken : callable
         From a table to the rows that break the rule, boolean of shape (rows,).
-    says : callable
-        From a table and a row that breaks the rule to a sentence about it.
+    says : callable, optional
+        From a table and a row that breaks the rule to a sentence about it; by default what the cell holds.
     needs : tuple of str
         Other columns that it looks at.
     required : bool
@@ -39,9 +39,13 @@ class Rule:
     column: str
     text: str
     broken: Callable[[Rows], BoolArray]
-    says: Callable[[Rows, int], str]
+    says: Callable[[Rows, int], str] | None = None
     needs: tuple[str, ...] = ()
     required: bool = True
+
+    def sentence(self, rows: Rows, row: int) -> str:
+        """Return what is wrong with a row that breaks the rule, and where it stands."""
+        return self.says(rows, row) if self.says else f"{_holds(rows, self.column, row)}; it {self.text}."
 
 
 def panel_rules(roles: Roles) -> Iterator[Rule]:
@@ -94,20 +98,17 @@ def refuse_first(rows: Rows, roles: Roles, label: str) -> None:
     roles.check(label)
     for rule in panel_rules(roles):
         if rule.required and (broken := rule.broken(rows)).any():
-            raise DataError(f"{label}: {rule.says(rows, int(broken.argmax()))}")
+            raise DataError(f"{label}: {rule.sentence(rows, int(broken.argmax()))}")
 
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
 
-    def says(rows: Rows, row: int) -> str:
-        return f"{_holds(rows, column, row)}; it must be a number or empty."
-
     def broken(rows: Rows) -> BoolArray:
         _, bad, each = rows.compact(column)
         return spread(bad, each)
 
-    return Rule(column, "must be a number or empty", broken, says)
+    return Rule(column, "must be a number or empty", broken)
 
 
 def one_value(column: str) -> Rule:

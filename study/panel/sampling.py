@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, unknown
+from study.core import FloatArray, QuestionError, refuse_unknown
 from study.panel.panel import Panel, interval_text
 from study.panel.population import population
 from study.panel.question import FlowStep, Question, Sample
@@ -179,15 +179,12 @@ def pool_cohorts(first_treated: FloatArray, periods: NDArray[np.int64], width: i
 
 def _check_names(question: Question, panel: Panel) -> None:
     where = f"Question about {panel.name}"
-    if question.outcome not in panel.outcomes:
-        raise unknown("outcome", question.outcome, panel.outcomes, where)
-    if question.event not in panel.events:
-        raise unknown("event", question.event, panel.events, where)
-    for covariate in (*question.covariates, question.weights, question.instrument):
-        if covariate is not None and covariate not in panel.covariates:
-            raise unknown("covariate", covariate, panel.covariates, where)
-    if question.cluster is not None and question.cluster not in panel.attributes:
-        raise unknown("attribute", question.cluster, panel.attributes, where)
+    columns = (*question.covariates, question.weights, question.instrument)
+    refuse_unknown("outcome", question.outcome, panel.outcomes, where)
+    refuse_unknown("event", question.event, panel.events, where)
+    refuse_unknown("covariate", [name for name in columns if name is not None], panel.covariates, where)
+    if question.cluster is not None:
+        refuse_unknown("attribute", question.cluster, panel.attributes, where)
 
 
 def _check_periods(question: Question, panel: Panel) -> None:

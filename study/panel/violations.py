@@ -1,9 +1,9 @@
-"""The pandera schema of a panel, and every row of a table that breaks it."""
+"""Every row of a table that breaks a rule of its columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,68 +13,11 @@ from study.panel.roles import Roles
 from study.panel.rows import Rows
 from study.panel.rules import Rule, panel_rules
 
-if TYPE_CHECKING:
-    from pandera.pandas import Check, DataFrameSchema
-
 COLUMNS = ["column", "rule", "unit", "time", "line", "value"]
 TABLE = "the table"
 FILLED = "must have rows"
 PRESENT = "must be a column of the table"
 SINGLE = "must be one column only"
-
-
-def panel_schema(roles: Roles, more: Iterable[Rule] = ()) -> DataFrameSchema:
-    """Return the pandera schema of a long table.
-
-    Rules about one column are checks of the column, the others checks of the table; the name of a check is
-    the text of its rule. Validate with ``lazy=True`` to see all that is broken.
-
-    Parameters
-    ----------
-    roles : Roles
-    more : iterable of Rule
-        Rules beside those that any panel keeps.
-
-    Returns
-    -------
-    pandera.DataFrameSchema
-    """
-    columns, rules = _of_panel(roles, more)
-    return table_schema(columns, rules, roles.unit, roles.time)
-
-
-def table_schema(
-    columns: Iterable[str],
-    rules: Iterable[Rule],
-    unit: str = "",
-    time: str = "",
-    parsed: Rows | None = None,
-) -> DataFrameSchema:
-    """Return the pandera schema of any table with some columns that keep some rules.
-
-    Where ``parsed`` is given, the schema is for that table alone, and its checks do not parse it again.
-    """
-    import pandera.pandas as pandera
-
-    def rows_of(table: pd.DataFrame) -> Rows:
-        return Rows(table, None, unit, time) if parsed is None else parsed
-
-    alone: dict[str, list[Check]] = {column: [] for column in columns}
-    together = [pandera.Check(_filled, name=FILLED)]
-    for rule in rules:
-        check = pandera.Check(
-            _table_check(rule, rows_of) if rule.needs else _column_check(rule),
-            name=rule.text,
-            title=rule.column,
-            # An empty cell can break a rule; pandera would pass it over.
-            ignore_na=False,
-            n_failure_cases=1,
-        )
-        (together if rule.needs else alone[rule.column]).append(check)
-    return pandera.DataFrameSchema(
-        {column: pandera.Column(nullable=True, checks=checks) for column, checks in alone.items()},
-        checks=together,
-    )
 
 
 def violations(
@@ -102,31 +45,33 @@ def violations(
         cell); a rule about the table as a whole has no unit, time, line and value. Rules come in the
         order in which a panel is checked, rows in that of the table.
     """
-    columns, rules = _of_panel(roles, more)
-    return broken_rows(Rows(table, lines, roles.unit, roles.time), columns, rules)
+    rules: dict[tuple[str, str], Rule] = {}
+    for rule in (*panel_rules(roles), *more):
+        rules.setdefault((rule.column, rule.text), rule)
+    columns = dict.fromkeys([*roles.columns, *(column for column, _ in rules)])
+    return broken_rows(Rows(table, lines, roles.unit, roles.time), columns, rules.values())
 
 
-def broken_rows(rows: Rows, columns: Sequence[str], rules: Sequence[Rule]) -> pd.DataFrame:
+def broken_rows(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> pd.DataFrame:
     """Return every row of any table that breaks a rule, as :func:`violations` does."""
-    import pandera.pandas as pandera
+    parts = list(_broken(rows, columns, rules)) or [pd.DataFrame(columns=COLUMNS)]
+    return pd.concat(parts, ignore_index=True).astype({"line": "Int64"})
 
+
+def _broken(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> Iterator[pd.DataFrame]:
     headings = [str(heading) for heading in rows.table.columns]
     doubled = [heading for heading in dict.fromkeys(headings) if headings.count(heading) > 1]
     if doubled:
-        return _listed([_whole(column, SINGLE) for column in doubled])
-    try:
-        table_schema(columns, rules, parsed=rows).validate(rows.table, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        found = [_rows_of(failure, rows) for failure in error.schema_errors]
-    else:
-        return _listed([])
-    every = [
-        *((column, PRESENT) for column in columns),
-        (TABLE, FILLED),
-        *((r.column, r.text) for r in rules),
-    ]
-    place = {key: number for number, key in enumerate(every)}
-    return _listed(sorted(found, key=lambda part: place[part["column"].iloc[0], part["rule"].iloc[0]]))
+        yield from (_whole(column, SINGLE) for column in doubled)
+        return
+    yield from (_whole(column, PRESENT) for column in columns if column not in headings)
+    if not len(rows):
+        yield _whole(TABLE, FILLED)
+        return
+    for rule in rules:
+        # A column that is not there has its own violation.
+        if {rule.column, *rule.needs} <= {*headings} and (broken := rule.broken(rows)).any():
+            yield _rows_of(rule, rows, np.flatnonzero(broken))
 
 
 def describe(found: pd.DataFrame, counted: str = "line") -> str:
@@ -157,62 +102,19 @@ def _of(unit: Any, time: Any) -> str:
     return f" ({named})" if named else ""
 
 
-def _of_panel(roles: Roles, more: Iterable[Rule]) -> tuple[list[str], list[Rule]]:
-    """Return the columns of a panel, and its rules without those that say the same of the same column."""
-    rules: dict[tuple[str, str], Rule] = {}
-    for rule in (*panel_rules(roles), *more):
-        rules.setdefault((rule.column, rule.text), rule)
-    return list(dict.fromkeys([*roles.columns, *(column for column, _ in rules)])), list(rules.values())
-
-
-def _filled(table: pd.DataFrame) -> bool:
-    return len(table) > 0
-
-
-def _column_check(rule: Rule) -> Callable[[pd.Series], pd.Series]:
-    def holds(cells: pd.Series) -> pd.Series:
-        rows = Rows(cells.to_frame(rule.column), None, rule.column, rule.column)
-        return pd.Series(~rule.broken(rows), index=cells.index)
-
-    return holds
-
-
-def _table_check(rule: Rule, rows_of: Callable[[pd.DataFrame], Rows]) -> Callable[[pd.DataFrame], pd.Series]:
-    def holds(table: pd.DataFrame) -> pd.Series:
-        # A column that is not there has its own violation.
-        if any(column not in table.columns for column in (rule.column, *rule.needs)):
-            return pd.Series(True, index=table.index)
-        return pd.Series(~rule.broken(rows_of(table)), index=table.index)
-
-    return holds
-
-
 def _whole(column: str, rule: str) -> pd.DataFrame:
     return pd.DataFrame([{"column": column, "rule": rule}], columns=COLUMNS)
 
 
-def _rows_of(failure: Any, rows: Rows) -> pd.DataFrame:
-    """Return what one failed check of pandera says, row by row."""
-    if failure.check == "column_in_dataframe":
-        return _whole(str(failure.failure_cases), PRESENT)
-    if failure.check_output is None:
-        raise failure
-    if failure.check.name == FILLED:
-        return _whole(TABLE, FILLED)
-    broken = np.flatnonzero(~np.asarray(failure.check_output, dtype=bool))
-    column, headings = failure.check.title, rows.table.columns
+def _rows_of(rule: Rule, rows: Rows, broken: NDArray[np.int64]) -> pd.DataFrame:
+    headings = rows.table.columns
     return pd.DataFrame(
         {
-            "column": column,
-            "rule": failure.check.name,
+            "column": rule.column,
+            "rule": rule.text,
             "unit": rows.texts(rows.unit, broken) if rows.unit in headings else None,
             "time": rows.texts(rows.time, broken) if rows.time in headings else None,
             "line": broken + 1 if rows.lines is None else rows.lines[broken],
-            "value": rows.texts(column, broken),
+            "value": rows.texts(rule.column, broken),
         }
     )
-
-
-def _listed(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    return table.astype({"line": "Int64"})

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from study.core import DataError, QuestionError, unknown
+from pydantic import ConfigDict, Field
+
+from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
 from study.designs import find_design
 from study.panel import Panel, Question, panel_entries
 from study.panel.population import population
-from study.paper.fields.plan import FieldsPlan, read_fields
-from study.paper.plan_keys import INFERENCE, check_content
+from study.paper.fields.plan import FieldsPlan
+from study.paper.plan_keys import (
+    AnyPanel,
+    Count,
+    Label,
+    Name,
+    Share,
+    SomeOfQuestion,
+    SomeTexts,
+    Texts,
+    Titles,
+    Whole,
+    Window,
+)
 from study.report import macro_name
 
 # Exhibits that are made of a table of the plan alone, and that table.
@@ -26,21 +39,21 @@ NAMED_BY_DESIGN = ("event_studies", "violations")
 class Text:
     """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample."""
 
-    unit: str
-    units: str
-    outcome: str
-    outcomes_with_units: str
-    sample_notes: tuple[str, ...]
+    unit: Name
+    units: Name
+    outcome: Name
+    outcomes_with_units: Name
+    sample_notes: Texts
 
 
 @dataclass(frozen=True)
 class Row:
     """A design as a row of the tables: its options, and what it changes in the question."""
 
-    name: str
-    label: str
-    options: dict[str, Any]
-    question: dict[str, Any]
+    name: Name
+    label: Name
+    options: dict[str, Any] = field(default_factory=dict)
+    question: SomeOfQuestion = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,14 +73,14 @@ class Event:
         What it changes in the question, for example the population among which it was won.
     """
 
-    name: str
-    title: str
-    short: str
-    label: str
+    name: Name
+    title: Name
+    short: Name
+    label: Label
     group: str = ""
     threat: str = ""
     contrast: str = ""
-    question: dict[str, Any] = field(default_factory=dict)
+    question: SomeOfQuestion = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,19 +109,66 @@ class Task:
         return find_design(self.row.name).seeded(self.row.options, self.seed)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All that the paper estimates.
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How certain estimates are: the table ``[inference]``.
+
+    Attributes
+    ----------
+    level : float
+        Of intervals and bands.
+    band_draws, permutations : int
+    strata : str
+        Attribute within which event dates are permuted.
+    """
+
+    level: Share
+    band_draws: Count
+    permutations: Whole
+    strata: Name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What figures show: the table ``[figure]``.
+
+    Attributes
+    ----------
+    window : tuple of int
+        First and last event time.
+    """
+
+    window: Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnose:
+    """What `study diagnose` goes through: the table ``[diagnose]``.
+
+    Attributes
+    ----------
+    neighbours : str
+        Attribute within which it looks for spillovers; empty for none.
+    populations : tuple of str
+        Of its specification curve.
+    placebos : dict of str to str or dict
+        By label, panels like ``panel`` on whose outcomes the events should have no effect.
+    """
+
+    neighbours: str = ""
+    populations: SomeTexts = ("all",)
+    placebos: dict[str, AnyPanel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What a plan and its file have alike.
 
     Attributes
     ----------
     panel : str or dict
         A shipped panel's name, or the arguments of ``Panel.from_long`` with the CSV file as ``file``.
     text : Text
-    headline : Row
-        The design of the text, the event-study figure and the randomization test.
-    rows : tuple of Row
-        The designs of the tables.
     outcomes, scales : dict of str to str
         Names with their titles.
     events : tuple of Event
@@ -119,44 +179,62 @@ class Plan:
         By label, panels like ``panel`` on whose outcomes the first event is asked about by the headline too.
     question : dict
         Fields that all questions share.
+    seed : int
     exhibits : tuple of str
         Names of the exhibits to make, in order; see :data:`study.paper.exhibits.EXHIBITS`.
     title : str
         Of the report page.
     fields : FieldsPlan, optional
         What is asked of fields, in the table ``[fields]``.
-    window : tuple of int
-        First and last event time that the figures show.
-    neighbours : str
-        Attribute within which `study diagnose` looks for spillovers; empty for none.
-    placebos : dict of str to str or dict
-        By label, panels like ``panel`` on whose outcomes the events should have no effect.
-    populations : tuple of str
-        Of the specification curve of `study diagnose`.
     """
 
-    panel: str | dict[str, Any]
+    panel: AnyPanel
     text: Text
-    headline: Row
-    rows: tuple[Row, ...]
-    outcomes: dict[str, str]
-    scales: dict[str, str]
-    events: tuple[Event, ...]
-    question: dict[str, Any]
-    seed: int
-    level: float
-    band_draws: int
-    permutations: int
-    strata: str
-    window: tuple[int, int]
-    neighbours: str = ""
-    placebos: dict[str, str | dict[str, Any]] = field(default_factory=dict)
+    outcomes: Titles
+    scales: Titles
+    events: Annotated[tuple[Event, ...], Field(min_length=1)]
+    question: SomeOfQuestion
+    seed: Whole
     families: tuple[Event, ...] = ()
-    venues: dict[str, str | dict[str, Any]] = field(default_factory=dict)
-    exhibits: tuple[str, ...] = ("sample", "designs")
+    venues: dict[str, AnyPanel] = field(default_factory=dict)
+    exhibits: Texts = ("sample", "designs")
     title: str = ""
     fields: FieldsPlan | None = None
-    populations: tuple[str, ...] = ("all",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFile(Shared):
+    """The contents of ``study.toml``, table by table; the headline is the name of a design."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    headline: Name
+    designs: Annotated[tuple[Row, ...], Field(min_length=1)]
+    inference: Inference
+    figure: Figure
+    diagnose: Diagnose = field(default_factory=Diagnose)
+
+    def __post_init__(self) -> None:
+        """Refuse labels that are not of one design or event alone."""
+        for entries, what in ((self.designs, "designs"), ((*self.events, *self.families), "events")):
+            if len({entry.label for entry in entries}) < len(entries):
+                raise ValueError(f"two {what} have the same label; each needs its own.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Shared, Inference, Figure, Diagnose):
+    """All that the paper estimates: what the tables of its file say, and its designs.
+
+    Attributes
+    ----------
+    headline : Row
+        The design of the text, the event-study figure and the randomization test.
+    rows : tuple of Row
+        The designs of the tables.
+    """
+
+    headline: Row
+    rows: tuple[Row, ...]
 
     def tasks(self) -> Iterator[Task]:
         """Yield every cell of the tables of events; the headline's cells carry the randomization test."""
@@ -183,14 +261,19 @@ class Plan:
             strata=self.strata,
         )
 
-    def under(self, design: str) -> Plan:
-        """Return the plan with another headline design, which becomes the first row."""
-        find_design(design)
-        found = [row for row in self.rows if row.name == design]
-        headline = found[0] if found else Row(design, find_design(design).title, {}, {})
+    def under(self, design: str | None) -> Plan:
+        """Return the plan with another headline design, if one is named, which becomes the first row."""
+        if design is None:
+            return self
+        headline = self.rows_of(design)[0]
         return replace(
             self, headline=headline, rows=(headline, *(row for row in self.rows if row != headline))
         )
+
+    def rows_of(self, design: str) -> tuple[Row, ...]:
+        """Return the rows of a design, or one with its own defaults where the plan has none."""
+        own = tuple(row for row in self.rows if row.name == design)
+        return own or (Row(design, find_design(design).title),)
 
     def with_level(self) -> Plan:
         """Return the plan with the scale "level" first, the one of what is not in the paper."""
@@ -210,12 +293,9 @@ class Plan:
             raise unknown("question", question, events, "study.toml")
         outcome, scale = [*rest, *[""] * (2 - len(rest))]
         outcome, scale = outcome or next(iter(self.outcomes)), scale or next(iter(self.scales))
-        if outcome not in self.outcomes:
-            raise unknown("outcome", outcome, self.outcomes, "study.toml")
-        if scale not in self.scales:
-            raise unknown("scale", scale, self.scales, "study.toml")
-        headline = self.headline if design is None else self.under(design).headline
-        return self.task(events[named], outcome, scale, headline)
+        refuse_unknown("outcome", outcome, self.outcomes, "study.toml")
+        refuse_unknown("scale", scale, self.scales, "study.toml")
+        return self.task(events[named], outcome, scale, self.under(design).headline)
 
     @property
     def figure_row(self) -> Row:
@@ -227,20 +307,16 @@ class Plan:
 
     def check(self, panel: Panel) -> None:
         """Refuse a plan that names what the panel or the catalogue does not have, before any work."""
-        for outcome in self.outcomes:
-            if outcome not in panel.outcomes:
-                raise unknown("outcome", outcome, panel.outcomes, f"study.toml about {panel.name}")
-        for event in (*self.events, *self.families):
-            if event.name not in panel.events:
-                raise unknown("event", event.name, panel.events, f"study.toml about {panel.name}")
-        if self.strata not in panel.attributes:
-            raise unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
-        if self.neighbours and self.neighbours not in panel.attributes:
-            raise unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
+        about, events = f"study.toml about {panel.name}", (*self.events, *self.families)
         labels = [event.label for event in self.families]
+        refuse_unknown("outcome", self.outcomes, panel.outcomes, about)
+        refuse_unknown("event", [event.name for event in events], panel.events, about)
+        refuse_unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
+        if self.neighbours:
+            refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         for event in self.families:
-            if event.contrast and event.contrast not in labels:
-                raise unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
+            if event.contrast:
+                refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
         for rule in self.populations:
             population(rule, panel)
         self._check_exhibits()
@@ -263,9 +339,9 @@ class Plan:
     def _check_panels(self) -> None:
         """Refuse placebos and venues whose panel is not there."""
         for entry in (*self.placebos.values(), *self.venues.values()):
-            if isinstance(entry, str) and entry not in panel_entries():
-                raise unknown("panel", entry, panel_entries(), "study.toml, placebos and venues")
-            if not isinstance(entry, str) and not Path(entry["file"]).is_file():
+            if isinstance(entry, str):
+                refuse_unknown("panel", entry, panel_entries(), "study.toml, placebos and venues")
+            elif not Path(entry["file"]).is_file():
                 raise DataError(f"study.toml, placebos and venues: {entry['file']}: there is no such file.")
 
     def _check_numbers(self) -> None:
@@ -319,67 +395,14 @@ def read_plan(path: Path) -> Plan:
         If a key is missing or unknown, a value is not what it must be, or a design or field is unknown.
     """
     check_exists(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid TOML: {error}.") from error
-    check_content(content, str(path))
-    rows = tuple(
-        Row(row["name"], row["label"], row.get("options", {}), row.get("question", {}))
-        for row in content["designs"]
-    )
-    diagnose = content.get("diagnose", {})
-    plan = Plan(
-        panel=_panel(content["panel"], path),
-        text=Text(**content["text"] | {"sample_notes": tuple(content["text"]["sample_notes"])}),
-        headline=_headline(rows, content["headline"], path),
-        rows=rows,
-        outcomes=content["outcomes"],
-        scales=content["scales"],
-        events=tuple(Event(**event) for event in content["events"]),
-        families=tuple(Event(**event) for event in content.get("families", ())),
-        venues={label: _panel(entry, path) for label, entry in content.get("venues", {}).items()},
-        exhibits=tuple(content.get("exhibits", ("sample", "designs"))),
-        title=content.get("title", ""),
-        fields=_fields(content, path),
-        question=content["question"],
-        seed=content["seed"],
-        window=(content["figure"]["window"][0], content["figure"]["window"][1]),
-        neighbours=diagnose.get("neighbours", ""),
-        populations=tuple(diagnose.get("populations", ("all",))),
-        placebos={label: _panel(entry, path) for label, entry in diagnose.get("placebos", {}).items()},
-        **{key: content["inference"][key] for key in INFERENCE},
-    )
-    for labels, what in (
-        ([row.label for row in rows], "designs"),
-        ([event.label for event in (*plan.events, *plan.families)], "events"),
-    ):
-        if len(set(labels)) < len(labels):
-            raise QuestionError(f"{path}: two {what} have the same label; each needs its own.")
-    for row in rows:
-        find_design(row.name)
-    return plan
-
-
-def _fields(content: Mapping[str, Any], path: Path) -> FieldsPlan | None:
-    try:
-        return read_fields(content["fields"], str(path)) if "fields" in content else None
-    except (TypeError, ValueError) as error:
+    file = from_toml(PlanFile, read_toml(path), str(path), path.parent)
+    for name in (file.headline, *(row.name for row in file.designs)):
+        find_design(name)
+    headline = next((row for row in file.designs if row.name == file.headline), None)
+    if headline is None:
         raise QuestionError(
-            f"{path}, [fields]: {error}; see paper/study.toml for the keys of each table."
-        ) from error
-
-
-def _headline(rows: tuple[Row, ...], name: str, path: Path) -> Row:
-    for row in rows:
-        if row.name == name:
-            return row
-    find_design(name)
-    raise QuestionError(f'{path}: the headline "{name}" is not among the designs; list it there.')
-
-
-def _panel(entry: str | dict[str, Any], path: Path) -> str | dict[str, Any]:
-    """Return a panel's entry with its file's path taken from the plan's folder."""
-    if isinstance(entry, str):
-        return entry
-    return entry | {"file": str(path.parent / entry["file"])}
+            f'{path}: the headline "{file.headline}" is not among the designs; list it there.'
+        )
+    shared = {each.name: getattr(file, each.name) for each in fields(Shared)}
+    tables = vars(file.inference) | vars(file.figure) | vars(file.diagnose)
+    return Plan(headline=headline, rows=file.designs, **shared, **tables)

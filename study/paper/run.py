@@ -20,6 +20,7 @@ from study.paper.answer_keys import answer_key, panel_state
 from study.paper.exhibits import find_exhibit
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
+from study.paper.plan_keys import PanelEntry
 from study.paper.results import Result, Results, Term, answer
 from study.report import Block, Line, Number, Span, Table
 
@@ -43,15 +44,15 @@ def load(plan: Plan) -> Panel:
     return panel
 
 
-def other_panels(entries: Mapping[str, str | dict[str, Any]]) -> dict[str, Panel]:
+def other_panels(entries: Mapping[str, str | PanelEntry]) -> dict[str, Panel]:
     """Load the placebo panels or the other venues of a plan, by label."""
     return {label: _read(entry) for label, entry in entries.items()}
 
 
-def _read(entry: str | dict[str, Any]) -> Panel:
+def _read(entry: str | PanelEntry) -> Panel:
     if isinstance(entry, str):
         return load_panel(entry)
-    arguments = dict(entry)
+    arguments: dict[str, Any] = {**entry}
     return Panel.from_long(arguments.pop("file"), **arguments)
 
 

@@ -153,7 +153,7 @@ def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
     never = np.isnan(dates)
     return Timed(
         event=event,
-        among=AMONG.get(rule, rule),
+        among=AMONG.get(rule, str(rule)),
         units=int(member.sum()),
         already=int((start <= first).sum()),
         by_period=dict(sorted(Counter((dates[inside] + lag).astype(int).tolist()).items())),

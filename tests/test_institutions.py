@@ -421,8 +421,8 @@ LIST = pd.DataFrame(LISTED, columns=["name", "country", "iso2", "domains"])
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("name,country\n", "line 1: the heading"),
-        ("name,country,ror,aliases\nMIT,US,\n", "line 2: 4 fields"),
+        ("name,country\n", "line 1: no column ror, aliases"),
+        ("name,country,ror,aliases\nMIT,US,\n", "line 2: 3 fields, the heading has 4"),
         ("name,country,ror,aliases\nMIT,USA,,\n", "line 2: country"),
         ("name,country,ror,aliases\nMIT,US,042nb2s44,\n", 'line 2: ror "042nb2s44"'),
         (

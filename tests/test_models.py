@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from study.core.errors import DataError
-from study.data.assemble import decided
 from study.data.assemble.models import FIELDS, compute_growth, models_by_university, organisations, panel
-from study.data.institutions import Matcher, load
+from study.data.institutions import Matcher, decided, load
 from study.data.sources import epoch, universities
 from study.panel.shipped import shipped
 
@@ -195,11 +194,11 @@ def test_a_table_of_decisions_is_read_and_a_damaged_one_refused(tmp_path: Path) 
     path = tmp_path / "x.csv"
     path.write_text("organisation,university,country,note\nA,B University,US,\nC,,,none\n", encoding="utf-8")
     assert decided.read(path, "organisation") == {"A": ("B University", "US"), "C": ("", "")}
-    with pytest.raises(DataError, match="line 1: the heading must be inst_id,university,country,note"):
+    with pytest.raises(DataError, match="line 1: no column inst_id"):
         decided.read(path, "inst_id")
     with path.open("a", encoding="utf-8") as stream:
         stream.write("A,D University,US,\n")
-    with pytest.raises(DataError, match='line 4: "A" is there twice'):
+    with pytest.raises(DataError, match="line 4: A is also on line"):
         decided.read(path, "organisation")
     with pytest.raises(DataError, match=r"y.csv is missing"):
         decided.read(tmp_path / "y.csv", "organisation")

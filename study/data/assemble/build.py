@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from study.data.institutions.credit import Signed, Sites, decisions, match_paper
 from study.data.sources import epoch, nsf, osg, paperlists, top500, universities
 from study.data.sources import herd as spending
 from study.data.sources.provenance import SOURCES, sources_toml
+from study.data.sources.reading import Progress, silent
 from study.panel.shipped import shipped
 
 EVENTS = (
@@ -34,8 +34,6 @@ EVENTS = (
     "first_ccstar",
 )
 SIGNIFICANT_DIGITS = "%.6g"
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,7 @@ class _ByHand:
     families: dict[str, access.Family]
 
 
-def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
+def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]:
     """Build all derived files of ``data/`` from the originals; all of them are written, or none.
 
     Parameters
@@ -85,12 +83,11 @@ def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[
     DataError
         If an original is missing, truncated or malformed; nothing is written then.
     """
-    say = progress if progress is not None else _silent
     for folder in SOURCES:
         if not (raw / folder).is_dir():
             raise DataError(f"assemble: folder {folder} is missing in {raw}; put the originals there.")
-    originals = read(raw, say)
-    say("gazetteer")
+    originals = read(raw, progress)
+    progress("gazetteer")
     gazetteer = load(
         _table(out, "institutions.csv"), _table(out, "organisations.csv"), originals.universities
     )
@@ -101,8 +98,8 @@ def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[
         programmes=access.checked(_table(out, "programmes.csv")),
         families=access.families(_table(out, "programmes.toml")),
     )
-    tables = derive(originals, by_hand, matcher, say)
-    say("writing")
+    tables = derive(originals, by_hand, matcher, progress)
+    progress("writing")
     texts = {name: _csv(table).encode() for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     texts["codebook.md"] = codebook(
@@ -112,11 +109,11 @@ def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[
     return write_all(out, texts)
 
 
-def read(raw: Path, say: Progress) -> Originals:
+def read(raw: Path, progress: Progress) -> Originals:
     """Read all originals."""
-    systems = top500.read(raw / "top500", say)
-    papers = paperlists.published(paperlists.read(raw / "paperlists", paperlists.known_files(), say))
-    say("awards, spending, models")
+    systems = top500.read(raw / "top500", progress)
+    papers = paperlists.published(paperlists.read(raw / "paperlists", paperlists.known_files(), progress))
+    progress("awards, spending, models")
     return Originals(
         papers=papers,
         systems=systems,
@@ -130,17 +127,17 @@ def read(raw: Path, say: Progress) -> Originals:
 
 
 def derive(
-    originals: Originals, by_hand: _ByHand, matcher: Matcher, say: Progress
+    originals: Originals, by_hand: _ByHand, matcher: Matcher, progress: Progress
 ) -> dict[str, pd.DataFrame]:
     """Return every derived table by its path below ``data/``."""
-    say("topics of papers")
+    progress("topics of papers")
     found = topics.topics(originals.papers["title"])
     papers = originals.papers[["venue", "year", "row", "repeats"]].assign(
         compute_heavy=found["compute_heavy"].to_numpy(), area=found["area"].to_numpy()
     )
-    say("affiliations of papers")
+    progress("affiliations of papers")
     signed = match_papers(originals.papers, matcher)
-    say("sites, awards, programmes")
+    progress("sites, awards, programmes")
     sites = match_sites(originals.systems, matcher, by_hand.sites)
     hosted = machines.credited(originals.systems, sites, matcher.gazetteer)
     awards = winners.awards_table(classify(originals.awards), matcher, by_hand.awardees)
@@ -152,7 +149,7 @@ def derive(
     }
     roles = access.roles(by_hand.programmes, by_hand.families, matcher)
     lists = machines.lists(hosted)
-    say("panels")
+    progress("panels")
     years = counting.venue_years(papers, signed)
     signatures = counting.signatures(papers, signed)
     joined = _Joined(
@@ -248,10 +245,6 @@ def _crosswalks(
         "crosswalks/herd.csv": herd.match(originals.spending, matcher),
         "crosswalks/epoch.csv": models.organisations(originals.models, matcher),
     }
-
-
-def _silent(_: str) -> None:
-    """Say nothing."""
 
 
 def _table(out: Path, name: str) -> Path:

@@ -6,9 +6,7 @@ import re
 
 import pandas as pd
 
-from study.data.assemble import decided
-from study.data.institutions import Entity, Matcher
-from study.data.institutions.gazetteer import UNIVERSITY
+from study.data.institutions import Entity, Matcher, decided, universities
 from study.panel.shipped import shipped
 
 EVENT = "first_ccstar"
@@ -66,5 +64,4 @@ def _universities(facility: str, site: str, matcher: Matcher, known: decided.Dec
         entity = decided.university(matcher, *known[facility])
         return [] if entity is None else [entity]
     hits = matcher.match(site if _SEVERAL.search(facility) else facility, "US")
-    entities = (hit.entity for hit in hits if hit.entity is not None)
-    return list(dict.fromkeys(e for e in entities if e.kind == UNIVERSITY and e.country == "US"))
+    return [entity for entity in universities(hits) if entity.country == "US"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from study.data.assemble import decided
-from study.data.institutions import Entity, Matcher
-from study.data.institutions.gazetteer import UNIVERSITY
+from study.data.institutions import Entity, Matcher, decided
 from study.data.sources.herd import SOURCES
 from study.panel.shipped import shipped
 
@@ -91,8 +89,8 @@ def _found(names: list[str], state: str, matcher: Matcher) -> tuple[Entity | Non
     country = state if state in TERRITORIES else "US"
     for name in names:
         for hit in matcher.match(name, country):
-            entity = hit.entity
-            if hit.method in _WHOLE and entity and entity.kind == UNIVERSITY and entity.country == country:
+            entity = hit.university
+            if hit.method in _WHOLE and entity and entity.country == country:
                 return entity, hit.method
     return None, "unmatched"
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from study.data.assemble import decided
-from study.data.institutions import Hit, Matcher
+from study.data.institutions import Hit, Matcher, decided
 from study.data.institutions.gazetteer import UNIVERSITY
 from study.panel.shipped import shipped
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from study.core import DataError
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
-from study.data.institutions import Entity, Matcher
-from study.data.institutions.gazetteer import UNIVERSITY
+from study.data.institutions import Entity, Matcher, decided, universities
+from study.data.sources.reading import RESTORE, csv_rows
 
 FIRST_CLUSTER = "first_cluster_grant"
 FIRST_GPU = "first_gpu_grant"
@@ -41,26 +39,11 @@ def crosswalk(path: Path, matcher: Matcher) -> dict[tuple[str, str], Entity | No
     DataError
         If the file is missing, its heading differs, or an awardee of a state is there twice.
     """
-    if not path.is_file():
-        raise DataError(f"{path.name} is missing in {path.parent}; restore it from the repository.")
-    found: dict[tuple[str, str], Entity | None] = {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.reader(stream)
-        if tuple(next(reader, ())) != _CROSSWALK:
-            raise DataError(f"{path.name}, line 1: the heading must be {','.join(_CROSSWALK)}.")
-        for row in reader:
-            if len(row) != len(_CROSSWALK):
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: five fields are expected, quote commas."
-                )
-            awardee, state, name, country, _ = row
-            if (awardee, state) in found:
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: {awardee} ({state}) is there twice; keep one."
-                )
-            known = _universities(matcher, name, country) if name else ()
-            found[awardee, state] = next(iter(known), Entity(name, UNIVERSITY, country)) if name else None
-    return found
+    rows = csv_rows(path, _CROSSWALK, unique=_CROSSWALK[:2], remedy=RESTORE)
+    return {
+        (row["awardee"], row["state"]): decided.university(matcher, row["university"], row["country"])
+        for _, row in rows
+    }
 
 
 def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) -> Entity | None:
@@ -73,7 +56,7 @@ def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) 
         return by_hand[place]
     country = record["state"] if record["state"] in _TERRITORIES else "US"
     for name in (record["awardee"], record["performer"]):
-        named = _universities(matcher, name, country)
+        named = [entity for entity in universities(matcher.match(name, country)) if entity.country == country]
         if named:
             return named[0] if len(named) == 1 else None
     return None
@@ -195,15 +178,6 @@ def _held(awards: pd.DataFrame) -> pd.DataFrame:
             moved.setdefault(first, number)
     late = (awards["reissue_of"] != "") & ~awards["award_id"].isin(moved.values())
     return awards[~late & ~awards["award_id"].isin(moved)]
-
-
-def _universities(matcher: Matcher, name: str, country: str) -> tuple[Entity, ...]:
-    hits: Iterable[Entity | None] = (hit.entity for hit in matcher.match(name, country)) if name else ()
-    return tuple(
-        dict.fromkeys(
-            entity for entity in hits if entity and entity.kind == UNIVERSITY and entity.country == country
-        )
-    )
 
 
 def _year(award_id: str) -> int:

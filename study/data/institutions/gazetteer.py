@@ -17,10 +17,9 @@ the university: it counts as a whole piece too, and only where no university is 
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ import pandas as pd
 from study.core import DataError
 from study.data.institutions.names import key
 from study.data.institutions.names import words as word_set
+from study.data.sources.reading import RESTORE, csv_rows
 
 UNIVERSITY = "university"
 _ROR = re.compile(r"https://ror\.org/0[a-z0-9]{6}\d\d")
@@ -226,27 +226,21 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     exact: dict[str, list[Entity]] = defaultdict(list)
     marked: dict[str, set[str]] = {"=": set(), "~": set()}
     ror: dict[Entity, str] = {}
-    for line, row in _rows(institutions, ("name", "country", "ror", "aliases")):
-        name, country, identifier, aliases = row
-        entity = Entity(name, UNIVERSITY, country)
-        if len(country) != 2:
-            raise DataError(
-                f'{institutions.name}, line {line}: country "{country}" is no ISO2 code; correct it.'
-            )
-        if identifier and not _ROR.fullmatch(identifier):
-            raise DataError(
-                f'{institutions.name}, line {line}: ror "{identifier}" is not like https://ror.org/03vek6s52.'
-            )
-        if identifier:
-            ror[entity] = identifier
-        _add(exact, marked, entity, aliases, f"{institutions.name}, line {line}")
-    for line, row in _rows(organisations, ("name", "kind", "aliases")):
-        name, kind, aliases = row
-        if kind not in KINDS[1:]:
-            raise DataError(
-                f'{organisations.name}, line {line}: kind "{kind}" is none of {", ".join(KINDS[1:])}.'
-            )
-        _add(exact, marked, Entity(name, kind, ""), aliases, f"{organisations.name}, line {line}")
+    for line, row in csv_rows(institutions, ("name", "country", "ror", "aliases"), remedy=RESTORE):
+        where = f"{institutions.name}, line {line}"
+        entity = Entity(row["name"], UNIVERSITY, row["country"])
+        if len(entity.country) != 2:
+            raise DataError(f'{where}: country "{entity.country}" is no ISO2 code; correct it.')
+        if row["ror"]:
+            if not _ROR.fullmatch(row["ror"]):
+                raise DataError(f'{where}: ror "{row["ror"]}" is not like https://ror.org/03vek6s52.')
+            ror[entity] = row["ror"]
+        _add(exact, marked, entity, row["aliases"], where)
+    for line, row in csv_rows(organisations, ("name", "kind", "aliases"), remedy=RESTORE):
+        where = f"{organisations.name}, line {line}"
+        if row["kind"] not in KINDS[1:]:
+            raise DataError(f'{where}: kind "{row["kind"]}" is none of {", ".join(KINDS[1:])}.')
+        _add(exact, marked, Entity(row["name"], row["kind"], ""), row["aliases"], where)
     curated = frozenset(entity for found in exact.values() for entity in found)
     countries = {
         key(name): code for name, code in zip(universities["country"], universities["iso2"], strict=True)
@@ -271,21 +265,6 @@ def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:
             for word in form.split():
                 holders[word].update(entities)
     return frozenset(word for word, entities in holders.items() if word in known or len(entities) > 1)
-
-
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterable[tuple[int, list[str]]]:
-    if not path.is_file():
-        raise DataError(f"{path.name} is missing in {path.parent}; restore it from the repository.")
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.reader(stream)
-        if tuple(next(reader, ())) != columns:
-            raise DataError(f"{path.name}, line 1: the heading must be {','.join(columns)}.")
-        for row in reader:
-            if len(row) != len(columns) or not row[0].strip():
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: {len(columns)} fields are expected, quote commas."
-                )
-            yield reader.line_num, row
 
 
 def _add(

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from study.core import DataError, write_all
 from study.data.sources.openalex_files import State, fetch_snapshot, page_paths, read_state, works_files
 from study.data.sources.openalex_records import SHAPE, mismatch, trimmed
 from study.data.sources.openalex_works import TOPICS, aggregate
+from study.data.sources.reading import Progress, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -38,15 +39,13 @@ SHORTFALL = 0.001
 
 _ROR = re.compile(r"https://ror\.org/(0[0-9a-z]{8})")
 
-Progress = Callable[[str], None]
-
 
 def fetch(
     raw: Path,
     fetcher: Fetcher,
     *,
     filter: str = FILTER,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     key: str | None = None,
     base: str = API,
 ) -> list[Path]:
@@ -89,8 +88,7 @@ def fetch(
         "api_key": _key(key),
     }
     while state["next_cursor"] is not None:
-        if progress is not None:
-            progress(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
+        progress(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
         answer = fetcher.json(f"{base}/works", {**params, "cursor": state["next_cursor"]})
         where = f"OpenAlex works, page {state['pages'] + 1}"
         records = _listed(answer, "results", where)
@@ -111,7 +109,7 @@ def counts(
     filter: str,
     years: Iterable[int] = YEARS,
     key: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     base: str = API,
 ) -> pd.DataFrame:
     """Return counts of works by institution and year that OpenAlex makes itself: the light way, without any works.
@@ -140,8 +138,7 @@ def counts(
     secret = _key(key)
     rows = []
     for year in years:
-        if progress is not None:
-            progress(f"OpenAlex: counts of {year}")
+        progress(f"OpenAlex: counts of {year}")
         query = f"{filter},publication_year:{year}"
         papers = dict(_groups(fetcher, base, query, secret))
         company = dict(_groups(fetcher, base, f"{query},authorships.institutions.type:company", secret))
@@ -152,7 +149,7 @@ def counts(
 
 def read(
     folder: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     *,
     topics: Sequence[str] = TOPICS,
     memory_limit: str = "2GB",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.core import DataError, write_all
+from study.data.sources.reading import Progress, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -27,7 +27,7 @@ def fetch_snapshot(
     fetcher: Fetcher,
     *,
     format: Format = "parquet",
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
     base: str = BUCKET,
 ) -> list[Path]:
     """Fetch the works of the public snapshot into ``raw/openalex/<format>/works``; what is there already is kept.
@@ -62,8 +62,7 @@ def fetch_snapshot(
     manifest = fetcher.json(f"{address}/manifest.json")
     listed = _sizes(manifest, f"{address}/manifest.json")
     for number, (name, size) in enumerate(listed.items(), start=1):
-        if progress is not None:
-            progress(f"OpenAlex snapshot: file {number} of {len(listed)}")
+        progress(f"OpenAlex snapshot: file {number} of {len(listed)}")
         path = folder / name
         if path.is_file() and path.stat().st_size != size:
             path.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,6 +14,7 @@ import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.core import DataError
+from study.data.sources.reading import Progress, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -129,12 +130,11 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     return pd.DataFrame(records).astype({"year_installed": "Int64"})
 
 
-def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
     """Read all lists of a folder into one table, in the order of time and rank."""
     tables = []
     for month, path in lists(folder).items():
-        if progress is not None:
-            progress(f"TOP500 list {month}")
+        progress(f"TOP500 list {month}")
         tables.append(read_list(path, month))
     return pd.concat(tables, ignore_index=True)
 
@@ -143,7 +143,7 @@ def fetch(
     raw: Path,
     fetcher: Fetcher,
     *,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
     last: str | None = None,
     kind: Literal["excel", "xml"] = "excel",
     address: str = ADDRESS,
@@ -185,8 +185,7 @@ def fetch(
     for month in months:
         if month in there:
             continue
-        if progress is not None:
-            progress(f"TOP500 list {month}")
+        progress(f"TOP500 list {month}")
         name = _file_name(month, kind)
         url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"
         try:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from audit_samples import AWARDS_SEED, SIZES, award_stratum, draw_awards
 from originals import write_universities
 
 from study.core.errors import DataError
 from study.data.grants import CLUSTER, KINDS, OTHER, OTHER_INSTRUMENT, STORAGE, classify, concerned
-from study.data.grants.audit import SEED, SIZES, Audit, audit, draw, stratum
+from study.data.grants.audit import Audit, audit
 from study.data.grants.bought import NETWORK, accelerators, bought
 from study.data.grants.contests import contest, first_issues, programme
 from study.data.grants.winners import awards_table, crosswalk, events
@@ -451,8 +452,8 @@ def test_a_stratum_is_drawn_whole_if_it_is_small_and_the_same_seed_draws_the_sam
             award("1900099"),
         )
     )
-    one = draw(classified, {"cluster": 5, "none": 4}, seed=1)
-    assert one.equals(draw(classified, {"cluster": 5, "none": 4}, seed=1))
+    one = draw_awards(classified, {"cluster": 5, "none": 4}, seed=1)
+    assert one.equals(draw_awards(classified, {"cluster": 5, "none": 4}, seed=1))
     assert one.groupby("stratum")[["population", "sampled"]].first().to_dict("index") == {
         "cluster": {"population": 1, "sampled": 1},
         "none": {"population": 20, "sampled": 4},
@@ -471,7 +472,7 @@ def test_a_stratum_is_drawn_whole_if_it_is_small_and_the_same_seed_draws_the_sam
 )
 def test_strata_go_by_what_is_named(title: str, abstract: str, name: str) -> None:
     record = {"title": title, "abstract": abstract, "kind": OTHER_INSTRUMENT, "programme": "MRI"}
-    assert stratum(record) == name
+    assert award_stratum(record) == name
 
 
 def shipped_audit(name: str) -> tuple[pd.DataFrame, Audit]:
@@ -524,5 +525,5 @@ def test_the_sample_that_ships_is_drawn_by_the_rule_as_it_stands(originals: pd.D
     first = pd.read_csv(shipped("data", "audits", "nsf_first_design.csv"), dtype={"award_id": str})
     others = originals[~originals["award_id"].isin(first["award_id"])]
     design = pd.read_csv(shipped("data", "audits", "nsf_design.csv"), dtype={"award_id": str})
-    pd.testing.assert_frame_equal(design, draw(others, SIZES, SEED), check_dtype=False)
+    pd.testing.assert_frame_equal(design, draw_awards(others, SIZES, AWARDS_SEED), check_dtype=False)
     assert design.groupby("stratum")["population"].first().sum() == len(others) == 4344 - len(first)

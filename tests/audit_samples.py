@@ -18,8 +18,8 @@ from study.data.topics_audit import COLUMNS, HEAVY, KEYS, REST
 # Which university a string names: strings with a credited university, and without.
 MATCHED, UNMATCHED = 400, 200
 
-# Which award buys a cluster. Awards are drawn by how near they are to a computer. Those of the last stratum name nothing
-# of the kind in title or abstract, so that nobody could read a cluster into them; a few are read all the same.
+# Which award buys a cluster. Awards are drawn by how near they are to a computer. Those of the last stratum name
+# nothing of the kind in title or abstract, so that nobody could read a cluster into them; a few are read all the same.
 STRATA = ("cluster", "campus", "near", "mention", "none")
 # How many of each the second sample has.
 SIZES = {"cluster": 60, "near": 80, "campus": 30, "mention": 20, "none": 10}

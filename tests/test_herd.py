@@ -74,7 +74,10 @@ def write_zip(folder: Path, year: int, content: bytes) -> Path:
     return path
 
 
-def write_copy(folder: Path, *rows: tuple[object, ...], columns: str = ", ".join(herd.COPY_COLUMNS)) -> Path:
+COPY_HEADING = ", ".join(herd.COPY_COLUMNS.get(column, column) for column in herd.COLUMNS)
+
+
+def write_copy(folder: Path, *rows: tuple[object, ...], columns: str = COPY_HEADING) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / herd.COPY
     connection = sqlite3.connect(path)

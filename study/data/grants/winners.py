@@ -126,28 +126,22 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
         (FIRST_GPU, (won["kind"] == CLUSTER) & (won["accelerators"] == 1)),
         (FIRST_OTHER, won["kind"] == OTHER_INSTRUMENT),
     )
-    rows = []
-    for event, chosen in wanted:
-        ordered = won[chosen].sort_values(["effective", "award_id"])
-        for award in ordered.drop_duplicates(["university", "country"]).to_dict("records"):
-            rows.append(
-                {
-                    "university": award["university"],
-                    "country": award["country"],
-                    "event": event,
-                    "date": award["effective"][:7],
-                    "left_censored": int(_year(award["award_id"]) <= start),
-                    "detail": award["title"],
-                    **{
-                        name: award[name] for name in ("award_id", "programme", "contest", "amount", "letter")
-                    },
-                }
-            )
+    firsts = [
+        won[chosen]
+        .sort_values(["effective", "award_id"])
+        .drop_duplicates(["university", "country"])
+        .assign(event=event)
+        for event, chosen in wanted
+    ]
+    found = pd.concat(firsts)
+    found = found.assign(
+        date=found["effective"].str[:7],
+        left_censored=[int(_year(number) <= start) for number in found["award_id"]],
+        detail=found["title"],
+    )
     columns = ["university", "country", "event", "date", "left_censored", "detail"]
     columns += ["award_id", "programme", "contest", "amount", "letter"]
-    return pd.DataFrame(rows, columns=columns).sort_values(
-        ["university", "country", "event"], ignore_index=True
-    )
+    return found[columns].sort_values(["university", "country", "event"], ignore_index=True)
 
 
 def roles(found: pd.DataFrame) -> pd.DataFrame:

@@ -47,20 +47,8 @@ ROWS = {
     "nonprofit organizations": "nonprofit",
     "all other sources": "other",
 }
-COPY_COLUMNS = {
-    "inst_id": "inst_id",
-    "name": "name",
-    "city": "city",
-    "state": "state",
-    "year": "fiscal_year",
-    "total_rd": "total",
-    "federal": "federal",
-    "state_local": "state_local",
-    "institutional": "institutional",
-    "business": "business",
-    "nonprofit": "nonprofit",
-    "other_sources": "other",
-}
+# What the copy calls otherwise.
+COPY_COLUMNS = {"fiscal_year": "year", "total": "total_rd", "other": "other_sources"}
 SOURCES = ("federal", "state_local", "institutional", "business", "nonprofit", "other")
 COLUMNS = ("inst_id", "name", "city", "state", "fiscal_year", "total", *SOURCES)
 # Sources are rounded to thousands one by one.
@@ -231,7 +219,7 @@ def _parse(content: bytes, where: str) -> pd.DataFrame:
 
 def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
     progress(f"HERD {path.name}")
-    columns = ", ".join(COPY_COLUMNS)
+    columns = ", ".join(COPY_COLUMNS.get(column, column) for column in COLUMNS)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             table = pd.read_sql_query(f"SELECT {columns} FROM institutions", connection)
@@ -241,7 +229,7 @@ def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
         ) from None
     if table.empty:
         raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
-    table = table.rename(columns=COPY_COLUMNS).assign(where=path.name)
+    table = table.set_axis(COLUMNS, axis=1).assign(where=path.name)
     amounts = ["total", *SOURCES]
     dollars = table[amounts].apply(pd.to_numeric, errors="coerce")
     _refuse(

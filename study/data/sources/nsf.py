@@ -7,7 +7,7 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,25 +25,30 @@ if TYPE_CHECKING:
 CATALOGUE = "https://api.nsf.gov/services/v2/s3/list-files"
 FIRST_YEAR = 2007
 
-COLUMNS = (
-    "award_id",
-    "title",
-    "abstract",
-    "programme_elements",
-    "programme_references",
-    "awardee",
-    "performer",
-    "city",
-    "state",
-    "country",
-    "amount",
-    "amount_intended",
-    "effective",
-    "letter",
-    "expires",
-    "instrument",
-    "collaborative",
-)
+# Where each column is in a JSON record, and in an XML one (None where it is not in these).
+_PLACES: dict[str, tuple[str, str | None]] = {
+    "award_id": ("awd_id", "AwardID"),
+    "title": ("awd_titl_txt", "AwardTitle"),
+    "abstract": ("awd_abstract_narration", "AbstractNarration"),
+    "awardee": ("inst/inst_name", "Institution/Name"),
+    "performer": ("perf_inst/perf_inst_name", None),
+    "city": ("inst/inst_city_name", "Institution/CityName"),
+    "state": ("inst/inst_state_code", "Institution/StateCode"),
+    "country": ("inst/inst_country_name", "Institution/CountryName"),
+    "amount": ("awd_amount", "AwardAmount"),
+    "amount_intended": ("tot_intn_awd_amt", "AwardTotalIntnAmount"),
+    "effective": ("awd_eff_date", "AwardEffectiveDate"),
+    "letter": ("awd_min_amd_letter_date", "MinAmdLetterDate"),
+    "expires": ("awd_exp_date", "AwardExpirationDate"),
+    "instrument": ("awd_istr_txt", "AwardInstrument/Value"),
+}
+_OPTIONAL = frozenset({"perf_inst/perf_inst_name", "AwardTotalIntnAmount", "MinAmdLetterDate"})
+# The lists of programmes in a JSON record with code and name of each, and in an XML one.
+_CODED = {
+    "programme_elements": ("pgm_ele", "pgm_ele_code", "pgm_ele_name", "ProgramElement"),
+    "programme_references": ("pgm_ref", "pgm_ref_code", "pgm_ref_txt", "ProgramReference"),
+}
+COLUMNS = (*_PLACES, *_CODED, "collaborative")
 
 _AWARD_ID = re.compile(r"\d{7}")
 _TAG = re.compile(r"</?(?:br|p|b|i|em|strong|sub|sup|ul|ol|li|div|span)\s*/?>", re.IGNORECASE)
@@ -193,32 +198,26 @@ def _from_json(content: bytes, where: str) -> Row:
     record = json_value(content, where)
     if not isinstance(record, dict):
         raise DataError(f"{where}: holds no award; download the zip again.")
-    awardee, performer = record.get("inst") or {}, record.get("perf_inst") or {}
-    if isinstance(performer, list):
-        performer = performer[0]
     try:
-        return {
-            "award_id": record["awd_id"],
-            "title": record["awd_titl_txt"],
-            "abstract": record["awd_abstract_narration"],
-            "programme_elements": _coded(record["pgm_ele"], "pgm_ele_code", "pgm_ele_name"),
-            "programme_references": _coded(record["pgm_ref"], "pgm_ref_code", "pgm_ref_txt"),
-            "awardee": awardee["inst_name"],
-            "performer": performer.get("perf_inst_name"),
-            "city": awardee["inst_city_name"],
-            "state": awardee["inst_state_code"],
-            "country": awardee["inst_country_name"],
-            "amount": record["awd_amount"],
-            "amount_intended": record["tot_intn_awd_amt"],
-            "effective": record["awd_eff_date"],
-            "letter": record["awd_min_amd_letter_date"],
-            "expires": record["awd_exp_date"],
-            "instrument": record["awd_istr_txt"],
-        }
+        row = {name: _found(record, place) for name, (place, _) in _PLACES.items()}
+        for name, (listed, code, text, _) in _CODED.items():
+            row[name] = "|".join(
+                f"{_clean(each[code])} {_clean(each[text])}" for each in record[listed] or ()
+            )
     except KeyError as error:
         raise _missing(str(error), where) from None
     except (TypeError, AttributeError, IndexError):
         raise DataError(f"{where}: a field is no list of named values; download the zip again.") from None
+    return row
+
+
+def _found(record: Any, place: str) -> Any:
+    """Return the value at a place of a JSON record; of several institutions the first counts."""
+    *outer, name = place.split("/")
+    for key in outer:
+        record = record.get(key) or {}
+        record = record[0] if isinstance(record, list) else record
+    return record.get(name) if place in _OPTIONAL else record[name]
 
 
 def _from_xml(content: bytes, where: str) -> Row:
@@ -229,36 +228,16 @@ def _from_xml(content: bytes, where: str) -> Row:
         raise DataError(f"{where}: broken XML ({error}); download the zip again.") from None
     if award is None:
         raise DataError(f"{where}: holds no element Award; download the zip again.")
-
-    def text(place: str, *, needed: bool = True) -> str | None:
-        found = award.find(place)
-        if found is None and needed:
+    row: Row = {}
+    for name, (_, place) in _PLACES.items():
+        found = None if place is None else award.find(place)
+        if found is None and place is not None and place not in _OPTIONAL:
             raise _missing(place, where)
-        return None if found is None else found.text
-
-    def coded(tag: str) -> str:
-        return "|".join(
-            f"{_clean(each.findtext('Code'))} {_clean(each.findtext('Text'))}" for each in award.findall(tag)
-        )
-
-    return {
-        "award_id": text("AwardID"),
-        "title": text("AwardTitle"),
-        "abstract": text("AbstractNarration"),
-        "programme_elements": coded("ProgramElement"),
-        "programme_references": coded("ProgramReference"),
-        "awardee": text("Institution/Name"),
-        "performer": None,
-        "city": text("Institution/CityName"),
-        "state": text("Institution/StateCode"),
-        "country": text("Institution/CountryName"),
-        "amount": text("AwardAmount"),
-        "amount_intended": text("AwardTotalIntnAmount", needed=False),
-        "effective": text("AwardEffectiveDate"),
-        "letter": text("MinAmdLetterDate", needed=False),
-        "expires": text("AwardExpirationDate"),
-        "instrument": text("AwardInstrument/Value"),
-    }
+        row[name] = None if found is None else found.text
+    for name, (*_, tag) in _CODED.items():
+        entries = ((each.findtext("Code"), each.findtext("Text")) for each in award.findall(tag))
+        row[name] = "|".join(f"{_clean(code)} {_clean(text)}" for code, text in entries)
+    return row
 
 
 def _checked(row: Row, where: str) -> Row:
@@ -293,10 +272,6 @@ def _clean(value: Any) -> str:
         return ""
     text = html.unescape(html.unescape(str(value)))
     return " ".join(_TAG.sub(" ", text).split())
-
-
-def _coded(entries: Sequence[Mapping[str, Any]] | None, code: str, name: str) -> str:
-    return "|".join(f"{_clean(entry[code])} {_clean(entry[name])}" for entry in entries or ())
 
 
 def _day(value: str | None, name: str, where: str) -> str:

@@ -13,7 +13,7 @@ from audit_samples import draw_titles, title_strata
 from study.core.errors import DataError
 from study.data import topics_audit
 from study.data.sources import paperlists
-from study.data.topics import AREAS, area, heavy, topics
+from study.data.topics import AREAS, topics
 from study.panel.shipped import shipped
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +21,14 @@ RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))
 AUDITS = shipped("data", "audits")
 SAMPLE, STRATA = AUDITS / "topics_sample.csv", AUDITS / "topics_strata.csv"
 FIRST_SAMPLE, FIRST_STRATA = AUDITS / "topics_first_sample.csv", AUDITS / "topics_first_strata.csv"
+
+
+def heavy(title: str) -> bool:
+    return bool(topics([title])["compute_heavy"].iloc[0])
+
+
+def area(title: str) -> str:
+    return str(topics([title])["area"].iloc[0])
 
 
 @pytest.mark.parametrize(
@@ -144,26 +152,13 @@ def test_no_titles_make_an_empty_table() -> None:
     assert topics([]).shape == (0, 2)
 
 
-def test_the_venues_area_decides_the_area_where_it_names_one_and_never_the_weight() -> None:
-    titles = ["Counting Bulbs", "Counting Bulbs in Images", "Counting Bulbs in Images"]
-    venue = ["Computer Vision II", "Machine Learning IV", "Speech and Natural Language Processing"]
-    told = topics(titles, venue)
-    assert told["area"].tolist() == ["vision", "vision", "language"]
-    assert not topics(["Counting Bulbs"], ["Foundation Models"])["compute_heavy"].any()
-
-
 @pytest.mark.parametrize(
-    ("titles", "areas", "message"),
-    [
-        (["A title", None], None, "title 2 is NoneType, text is expected"),
-        ([float("nan")], None, "title 1 is float"),
-        (["A title"], [3], "area 1 is int"),
-        (["A title"], ["a", "b"], "1 titles and 2 areas"),
-    ],
+    ("titles", "message"),
+    [(["A title", None], "title 2 is NoneType, text is expected"), ([float("nan")], "title 1 is float")],
 )
-def test_what_is_no_text_is_named_by_its_number(titles: Any, areas: Any, message: str) -> None:
+def test_what_is_no_text_is_named_by_its_number(titles: Any, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        topics(titles, areas)
+        topics(titles)
     assert "\n" not in str(caught.value)
 
 

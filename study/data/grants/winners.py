@@ -18,6 +18,10 @@ FIRST_OTHER = "first_other_instrument"
 # Territories with codes of their own in the list of universities.
 _TERRITORIES = ("PR", "GU", "VI", "AS", "MP")
 _MOVED = pd.Timedelta(days=365)
+_AWARDS = [
+    "award_id", "university", "country", "awardee", "state", "programme", "contest", "kind", "accelerators", "amount",
+    "effective", "letter", "title", "collaborative", "reissue_of", "reason",
+]  # fmt: skip
 _CROSSWALK = ("awardee", "state", "university", "country", "note")
 
 Crosswalk = Mapping[tuple[str, str], Entity | None]
@@ -74,26 +78,14 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk)
         awards for one project), reissue_of, reason.
     """
     found = [university(record, matcher, by_hand) for record in classified.to_dict("records")]
-    return pd.DataFrame(
-        {
-            "award_id": classified["award_id"],
-            "university": [entity.name if entity else "" for entity in found],
-            "country": [entity.country if entity else "" for entity in found],
-            "awardee": classified["awardee"],
-            "state": classified["state"],
-            "programme": classified["programme"],
-            "contest": classified["contest"],
-            "kind": classified["kind"],
-            "accelerators": (classified["accelerators"] != "").astype(int),
-            "amount": classified["amount"].round().astype(int),
-            "effective": classified["effective"],
-            "letter": classified["letter"],
-            "title": classified["title"],
-            "collaborative": classified["collaborative"].astype(int),
-            "reissue_of": classified["reissue_of"],
-            "reason": classified["reason"],
-        }
-    ).sort_values("award_id", ignore_index=True)
+    table = classified.assign(
+        university=[entity.name if entity else "" for entity in found],
+        country=[entity.country if entity else "" for entity in found],
+        accelerators=(classified["accelerators"] != "").astype(int),
+        amount=classified["amount"].round().astype(int),
+        collaborative=classified["collaborative"].astype(int),
+    )
+    return table[_AWARDS].sort_values("award_id", ignore_index=True)
 
 
 def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
@@ -120,19 +112,13 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
     """
     start = min(map(_year, awards["award_id"])) if first_year is None else first_year
     won = _held(awards)
-    won = won[(won["university"] != "") & (won["contest"] != "")]
+    won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
     wanted = (
         (FIRST_CLUSTER, won["kind"] == CLUSTER),
         (FIRST_GPU, (won["kind"] == CLUSTER) & (won["accelerators"] == 1)),
         (FIRST_OTHER, won["kind"] == OTHER_INSTRUMENT),
     )
-    firsts = [
-        won[chosen]
-        .sort_values(["effective", "award_id"])
-        .drop_duplicates(["university", "country"])
-        .assign(event=event)
-        for event, chosen in wanted
-    ]
+    firsts = (won[chosen].drop_duplicates(["university", "country"]).assign(event=e) for e, chosen in wanted)
     found = pd.concat(firsts)
     found = found.assign(
         date=found["effective"].str[:7],

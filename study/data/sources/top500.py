@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
@@ -60,14 +60,8 @@ _ELEMENTS = {
 }
 
 
-class _System(NamedTuple):
-    """One system as the file has it: where it stands there, and its fields as text."""
-
-    place: str
-    fields: Mapping[str, str]
-
-    def text(self, name: str) -> str:
-        return " ".join(self.fields.get(name, "").split())
+# A system as the file has it: where it is there, and its fields as text.
+_System = tuple[str, dict[str, str]]
 
 
 def lists(folder: Path) -> dict[str, Path]:
@@ -118,15 +112,18 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     else:
         systems = _excel_systems(path, month)
         unit = 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
-        accelerators = "accelerator" in systems[0].fields
-    records = [_record(path.name, system, month, unit, accelerators) for system in systems]
+        accelerators = "accelerator" in systems[0][1]
+    records = [
+        _record(f"{path.name}, {place}", fields, month, unit, accelerators) for place, fields in systems
+    ]
     # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
-    ranks = [int(str(record["rank"])) for record in records]
-    for position, (system, rank) in enumerate(zip(systems, ranks, strict=True)):
-        if rank > position + 1 or (position and rank < ranks[position - 1]):
+    before = 1
+    for position, ((place, _), record) in enumerate(zip(systems, records, strict=True), start=1):
+        if not before <= record["rank"] <= position:
             raise DataError(
-                f"{path.name}, {system.place}: rank {rank} follows {ranks[position - 1]}; restore the order."
+                f"{path.name}, {place}: rank {record['rank']} follows {before}; restore the order."
             )
+        before = record["rank"]
     return pd.DataFrame(records).astype({"year_installed": "Int64"})
 
 
@@ -248,7 +245,7 @@ def _excel_systems(path: Path, month: str) -> list[_System]:
         )
     taken = {name: columns[name] for name in _TAKEN if name in columns}
     systems = [
-        _System(f"row {number}", {name: str(row[j]) for name, j in taken.items()})
+        (f"row {number}", {name: _words(row[j]) for name, j in taken.items()})
         for number, row in enumerate(rows[header + 1 :], start=header + 2)
         if any(str(cell).strip() for cell in row)
     ]
@@ -299,11 +296,15 @@ def _xml_system(file: str, place: str, site: ElementTree.Element) -> _System:
         found = site.find(f"top500:{element.replace('/', '/top500:')}", {"top500": NAMESPACE})
         if found is None:
             raise DataError(f"{file}, {place}: no element {element}; download the list again.")
-        fields[name] = found.text or ""
-    code = fields["segment"].strip()
+        fields[name] = _words(found.text or "")
+    code = fields["segment"]
     if code not in SEGMENTS:
         raise DataError(f'{file}, {place}: area-of-installation "{code}" is none of 1 to 7; download again.')
-    return _System(place, {**fields, "segment": SEGMENTS[code]})
+    return place, {**fields, "segment": SEGMENTS[code]}
+
+
+def _words(cell: Any) -> str:
+    return " ".join(str(cell).split())
 
 
 def _check_count(path: Path, systems: int, where: str) -> None:
@@ -315,34 +316,32 @@ def _check_count(path: Path, systems: int, where: str) -> None:
 
 
 def _record(
-    file: str, given: _System, month: str, unit: float, accelerators: bool
-) -> dict[str, str | int | float | None]:
+    where: str, fields: Mapping[str, str], month: str, unit: float, accelerators: bool
+) -> dict[str, Any]:
     for name in ("site", "country"):
-        if not given.text(name):
-            raise DataError(f"{file}, {given.place}: {name} is empty; download the list again.")
-    year = given.text("year")
+        if not fields[name]:
+            raise DataError(f"{where}: {name} is empty; download the list again.")
+    year = fields.get("year", "")
     try:
-        rank, rmax = int(float(given.text("rank"))), float(given.text("rmax"))
+        rank, rmax = int(float(fields["rank"])), float(fields["rmax"])
         installed = int(float(year)) if year else None
     except (ValueError, OverflowError):
         raise DataError(
-            f'{file}, {given.place}: rank "{given.text("rank")}", Rmax "{given.text("rmax")}" and year "{year}" '
-            "must be numbers; download the list again."
+            f'{where}: rank "{fields["rank"]}", Rmax "{fields["rmax"]}" and year "{year}" must be numbers; '
+            "download the list again."
         ) from None
     if not 0 < rmax < math.inf:
-        raise DataError(
-            f"{file}, {given.place}: Rmax is {rmax}, it must be above 0; download the list again."
-        )
-    system = ", ".join(part for part in (given.text("name"), given.text("computer")) if part)
+        raise DataError(f"{where}: Rmax is {rmax}, it must be above 0; download the list again.")
+    system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
     return {
         "list": month,
         "rank": rank,
-        "site": given.text("site"),
-        "country": given.text("country"),
-        "segment": given.text("segment"),
+        "site": fields["site"],
+        "country": fields["country"],
+        "segment": fields["segment"],
         "system": system,
         "rmax_tflops": rmax * unit,
-        "accelerator": _accelerator(given.text("accelerator"), system, accelerators),
+        "accelerator": _accelerator(fields.get("accelerator", ""), system, accelerators),
         "year_installed": installed,
     }
 

@@ -56,8 +56,12 @@ JOINT = {
 }
 
 
+def of_universities(rows: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
+    return models_by_university(rows, organisations(rows, matcher, {}))
+
+
 def test_a_model_counts_fully_for_each_of_its_universities_and_for_no_company(matcher: Matcher) -> None:
-    found = models_by_university(table(model(**JOINT)), matcher, {})
+    found = of_universities(table(model(**JOINT)), matcher)
     assert found[
         ["university", "models", "models_with_industry", "models_academic_only"]
     ].values.tolist() == [
@@ -68,7 +72,7 @@ def test_a_model_counts_fully_for_each_of_its_universities_and_for_no_company(ma
 
 def test_two_laboratories_of_a_university_are_one(matcher: Matcher) -> None:
     rows = table(model(organisations=("Stanford University", "Stanford"), kinds=("", "")))
-    assert models_by_university(rows, matcher, {})["models"].tolist() == [1]
+    assert of_universities(rows, matcher)["models"].tolist() == [1]
 
 
 def test_models_of_a_year_add_up_and_the_largest_compute_is_kept(matcher: Matcher) -> None:
@@ -80,7 +84,7 @@ def test_models_of_a_year_add_up_and_the_largest_compute_is_kept(matcher: Matche
         model(notable=False),
         model(year=pd.NA, date=""),
     )
-    found = models_by_university(rows, matcher, {})
+    found = of_universities(rows, matcher)
     assert found[["year", "models", "models_academic_only", "models_with_known_compute"]].values.tolist() == [
         [2020, 3, 3, 2],
         [2021, 1, 1, 0],
@@ -89,8 +93,8 @@ def test_models_of_a_year_add_up_and_the_largest_compute_is_kept(matcher: Matche
     assert np.isnan(found["log10_largest_compute"][1])
 
 
-def test_a_team_with_a_government_is_neither_academic_alone_nor_with_industry(matcher: Matcher) -> None:
-    found = models_by_university(table(model(categories=("academia", "government"))), matcher, {})
+def test_a_team_with_a_government_is_neither_at_universities_nor_with_industry(matcher: Matcher) -> None:
+    found = of_universities(table(model(categories=("academia", "government"))), matcher)
     assert found[["models_academic_only", "models_with_industry"]].values.tolist() == [[0, 0]]
 
 
@@ -228,10 +232,11 @@ NO_UNIVERSITIES = {
 def test_nearly_all_universities_of_the_notable_models_are_known_and_no_institute_is_taken_for_one() -> None:
     world = universities.read(RAW / "universities")
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    crosswalk = organisations(epoch.read(RAW / "epoch"), known)
+    exceptions = decided.read(shipped("data", "epoch_organisations.csv"), "organisation")
+    crosswalk = organisations(epoch.read(RAW / "epoch"), known, exceptions)
     academic = crosswalk[crosswalk["academic_models"] > 0].drop_duplicates("organisation")
     matched = set(crosswalk.loc[crosswalk["kind"] == "university", "organisation"])
-    of_universities = academic[~academic["organisation"].isin(NO_UNIVERSITIES)]
-    found = of_universities[of_universities["organisation"].isin(matched)]
-    assert found["academic_models"].sum() / of_universities["academic_models"].sum() >= 0.97
+    at_universities = academic[~academic["organisation"].isin(NO_UNIVERSITIES)]
+    found = at_universities[at_universities["organisation"].isin(matched)]
+    assert found["academic_models"].sum() / at_universities["academic_models"].sum() >= 0.97
     assert not matched & NO_UNIVERSITIES

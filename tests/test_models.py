@@ -93,7 +93,7 @@ def test_models_of_a_year_add_up_and_the_largest_compute_is_kept(matcher: Matche
     assert np.isnan(found["log10_largest_compute"][1])
 
 
-def test_a_team_with_a_government_is_neither_at_universities_nor_with_industry(matcher: Matcher) -> None:
+def test_a_team_with_a_government_is_neither_academic_alone_nor_with_industry(matcher: Matcher) -> None:
     found = of_universities(table(model(categories=("academia", "government"))), matcher)
     assert found[["models_academic_only", "models_with_industry"]].values.tolist() == [[0, 0]]
 

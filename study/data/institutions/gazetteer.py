@@ -164,8 +164,6 @@ class Gazetteer:
         Words of names (of other names, where several institutions share them): no misspellings of others.
     countries : dict
         Lookup form of a country's name -> ISO2.
-    ror : dict
-        University -> its identifier in the Research Organization Registry, where known.
     """
 
     exact: dict[str, tuple[Entity, ...]]
@@ -175,7 +173,6 @@ class Gazetteer:
     domains: dict[str, Entity]
     words: frozenset[str]
     countries: dict[str, str]
-    ror: dict[Entity, str]
 
     def country(self, name: str, where: str) -> str:
         """Return the ISO2 code of a country's name."""
@@ -195,16 +192,13 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     """
     exact: dict[str, list[Entity]] = defaultdict(list)
     marked: dict[str, set[str]] = {"=": set(), "~": set()}
-    ror: dict[Entity, str] = {}
     for line, row in csv_rows(institutions, ("name", "country", "ror", "aliases"), remedy=RESTORE):
         where = f"{institutions.name}, line {line}"
         entity = Entity(row["name"], UNIVERSITY, row["country"])
         if len(entity.country) != 2:
             raise DataError(f'{where}: country "{entity.country}" is no ISO2 code; correct it.')
-        if row["ror"]:
-            if not _ROR.fullmatch(row["ror"]):
-                raise DataError(f'{where}: ror "{row["ror"]}" is not like https://ror.org/03vek6s52.')
-            ror[entity] = row["ror"]
+        if row["ror"] and not _ROR.fullmatch(row["ror"]):
+            raise DataError(f'{where}: ror "{row["ror"]}" is not like https://ror.org/03vek6s52.')
         _add(exact, marked, entity, row["aliases"], where)
     for line, row in csv_rows(organisations, ("name", "kind", "aliases"), remedy=RESTORE):
         where = f"{organisations.name}, line {line}"
@@ -222,7 +216,7 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     words = _words(exact)
     names = {form: tuple(found) for form, found in exact.items() if found}
     units = frozenset(marked["~"])
-    return Gazetteer(names, curated, units | marked["="], units, domains, words, countries, ror)
+    return Gazetteer(names, curated, units | marked["="], units, domains, words, countries)
 
 
 def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:

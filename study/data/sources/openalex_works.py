@@ -305,37 +305,31 @@ def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataFrame:
     """Return the sums over the parts, and write them where asked to."""
-    labels = ("institution", "country")
-    keys = ("ror", "year", "topic")
-    columns = [
-        name
-        if name in keys
-        else f"max({name}) AS {name}"
-        if name in labels
-        else f"sum({name}) AS {name}"
-        if name == "papers_fractional"
-        else f"CAST(sum({name}) AS BIGINT) AS {name}"
-        for name in COLUMNS
-    ]
+    whole = [name for name in COLUMNS if name.startswith("papers") and name != "papers_fractional"]
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in whole)
     connection.execute(
-        f"CREATE TABLE summed AS SELECT {', '.join(columns)} FROM counts GROUP BY ALL ORDER BY {', '.join(keys)}"
+        f"""
+        CREATE TABLE summed AS
+        SELECT ror, max(institution) AS institution, max(country) AS country, year, topic, {sums},
+            sum(papers_fractional) AS papers_fractional
+        FROM counts GROUP BY ror, year, topic
+        """
     )
+    ordered = f"SELECT {', '.join(COLUMNS)} FROM summed ORDER BY ror, year, topic"
     connection.execute("DROP TABLE counts")
-    table = connection.execute(f"SELECT * FROM summed ORDER BY {', '.join(keys)}").df()
+    table = connection.execute(ordered).df()
     if table.empty:
         raise DataError("OpenAlex: no paper names an academic institution with a ROR id; are these works?")
     if out is not None:
-        _write(connection, out)
+        _write(connection, ordered, out)
     return table
 
 
-def _write(connection: duckdb.DuckDBPyConnection, out: Path) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, query: str, out: Path) -> None:
     staged = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        connection.execute(
-            f"COPY (SELECT * FROM summed ORDER BY ror, year, topic) TO {_quoted(staged)} (FORMAT parquet)"
-        )
+        connection.execute(f"COPY ({query}) TO {_quoted(staged)} (FORMAT parquet)")
         os.replace(staged, out)
     except (OSError, duckdb.Error) as error:
         staged.unlink(missing_ok=True)

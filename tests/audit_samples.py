@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from study.data.grants import CC, CLUSTER, words
+from study.data.grants import words
+from study.data.grants.bought import CLUSTER
+from study.data.grants.contests import CC
 from study.data.institutions import Hit, Matcher
 from study.data.institutions.audit import CREDITED, NONE
 from study.data.institutions.names import clean

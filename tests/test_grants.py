@@ -10,9 +10,18 @@ from audit_samples import AWARDS_SEED, SIZES, award_stratum, draw_awards
 from originals import write_universities
 
 from study.core.errors import DataError
-from study.data.grants import CLUSTER, KINDS, OTHER, OTHER_INSTRUMENT, STORAGE, classify, concerned
+from study.data.grants import classify, concerned
 from study.data.grants.audit import Audit, audit
-from study.data.grants.bought import NETWORK, accelerators, bought
+from study.data.grants.bought import (
+    CLUSTER,
+    KINDS,
+    NETWORK,
+    OTHER,
+    OTHER_INSTRUMENT,
+    STORAGE,
+    accelerators,
+    bought,
+)
 from study.data.grants.contests import contest, first_issues, programme
 from study.data.grants.winners import awards_table, crosswalk, events
 from study.data.institutions import Entity, Matcher, load

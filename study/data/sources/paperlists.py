@@ -139,16 +139,11 @@ def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = si
     empty = next((path for path in paths if path.stat().st_size == 0), None)
     if empty is not None:
         raise DataError(f"{empty.name}: the file is empty; download it again.")
-    table = _scan(list(paths))
-    counts = table["path"].value_counts()
-    for path in paths:
-        if str(path) not in counts.index:
-            raise _fault(path, "no record could be read")
-    order = {str(path): place for place, path in enumerate(paths)}
-    table = table.iloc[table["path"].map(order).argsort(kind="stable")].reset_index(drop=True)
-    names = table["path"].map({str(path): name for path, name in paths.items()})
-    table["venue"] = [venue for venue, _ in names]
-    table["year"] = [year for _, year in names]
+    named = [(str(path), venue, year) for path, (venue, year) in paths.items()]
+    files_read = pd.DataFrame(named, columns=["path", "venue", "year"])
+    table = files_read.merge(_scan(list(paths)), on="path", how="left")
+    for path in table.loc[table["title"].isna(), "path"]:
+        raise _fault(Path(path), "no record could be read")
     table["row"] = table.groupby("path", sort=False).cumcount() + 1
     return table[list(COLUMNS)]
 

@@ -198,6 +198,9 @@ def test_a_table_of_decisions_is_read_and_a_damaged_one_refused(tmp_path: Path) 
     path = tmp_path / "x.csv"
     path.write_text("organisation,university,country,note\nA,B University,US,\nC,,,none\n", encoding="utf-8")
     assert decided.read(path, "organisation") == {"A": ("B University", "US"), "C": ("", "")}
+    empty = tmp_path / "empty.csv"
+    empty.write_text("organisation,university,country,note\n", encoding="utf-8")
+    assert decided.read(empty, "organisation") == {}
     with pytest.raises(DataError, match="line 1: no column inst_id"):
         decided.read(path, "inst_id")
     with path.open("a", encoding="utf-8") as stream:

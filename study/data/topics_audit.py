@@ -84,7 +84,9 @@ def read(path: Path) -> pd.DataFrame:
         for column in ("id", "year", "row"):
             if not _NUMBER.fullmatch(row[column]):
                 raise DataError(f'{path.name}, line {line}: {column} is "{row[column]}", no whole number.')
-    return pd.DataFrame([row for _, row in rows]).astype({"id": int, "year": int, "row": int})
+    return pd.DataFrame([row for _, row in rows], columns=list(COLUMNS)).astype(
+        {"id": int, "year": int, "row": int}
+    )
 
 
 def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict") -> Reading:

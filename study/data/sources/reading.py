@@ -49,8 +49,8 @@ def csv_rows(
     Raises
     ------
     DataError
-        If the file is missing, empty, a web page, not UTF-8, cut off, lacks a column or has no records, or a record
-        is there twice.
+        If the file is missing, empty, a web page, not UTF-8, cut off, lacks a column or has no records (but for a
+        table that is written by hand), or a record is there twice.
     """
     name, text = path.name, _text(path, remedy)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -83,7 +83,8 @@ def csv_rows(
         raise DataError(
             f"{name}, line {reader.line_num}: {error}; the file is cut off or damaged, {remedy}."
         ) from None
-    if not rows:
+    # A table of decisions may have none.
+    if not rows and remedy != RESTORE:
         raise DataError(f"{name}: no records after the heading; {remedy}.")
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -240,9 +241,10 @@ def test_fetch_names_an_unknown_source_before_anything_is_fetched(tmp_path):
 
 
 def test_fetch_says_what_could_not_be_fetched_and_fails(tmp_path):
-    done = command("fetch", "programmes", "--raw", "raw", cwd=tmp_path)
+    without_key = {**os.environ, "OPENALEX_API_KEY": ""}
+    done = command("fetch", "openalex", "--raw", "raw", cwd=tmp_path, env=without_key)
     assert done.returncode == 2
-    assert "data/programmes.csv" in done.stdout
+    assert "openalex: OpenAlex: its API needs a key" in done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -463,14 +463,14 @@ def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put two sources in place of the real ones: one that works and one that needs a login."""
 
     def works(raw: Path, fetcher: Fetcher, *, progress=None) -> list[Path]:
-        (raw / "ror").mkdir(exist_ok=True)
-        (raw / "ror" / "a.json").write_bytes(b"[]")
-        return [raw / "ror" / "a.json"]
+        (raw / "herd").mkdir(exist_ok=True)
+        (raw / "herd" / "a.json").write_bytes(b"[]")
+        return [raw / "herd" / "a.json"]
 
     def fails(raw: Path, fetcher: Fetcher, *, progress=None) -> list[Path]:
         raise DataError("top500.org: login needed")
 
-    modules = {"ror": SimpleNamespace(fetch=works), "top500": SimpleNamespace(fetch=fails)}
+    modules = {"herd": SimpleNamespace(fetch=works), "top500": SimpleNamespace(fetch=fails)}
     monkeypatch.setattr(sources, "source", modules.__getitem__)
 
 
@@ -479,10 +479,10 @@ def test_a_source_that_fails_does_not_stop_the_others(
 ) -> None:
     _made_up(monkeypatch)
     said: list[str] = []
-    failed, worked = sources.fetch(["top500", "ror"], tmp_path, Fetcher(), said.append)
+    failed, worked = sources.fetch(["top500", "herd"], tmp_path, Fetcher(), said.append)
     assert (failed.files, failed.error) == ((), "top500.org: login needed")
-    assert (worked.files, worked.error) == ((tmp_path / "ror" / "a.json",), "")
-    assert said == ["top500", "ror"]
+    assert (worked.files, worked.error) == ((tmp_path / "herd" / "a.json",), "")
+    assert said == ["top500", "herd"]
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed here")
@@ -490,10 +490,10 @@ def test_the_recorded_checksums_can_be_checked_with_the_common_tool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _made_up(monkeypatch)
-    sources.fetch(["ror"], tmp_path, Fetcher())
+    sources.fetch(["herd"], tmp_path, Fetcher())
     command = ["sha256sum", "--check", "--strict", checksums.FILE]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
-    (tmp_path / "ror" / "a.json").write_bytes(b"[1]")
+    (tmp_path / "herd" / "a.json").write_bytes(b"[1]")
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 1
 
 

@@ -14,7 +14,7 @@ from servers import Answer, Server
 
 from study.core.errors import DataError
 from study.data.assemble import herd as spending_by_university
-from study.data.institutions import Matcher, load
+from study.data.institutions import Matcher, decided, load
 from study.data.sources import herd, universities
 from study.data.sources.fetching import Fetcher
 from study.panel.shipped import shipped
@@ -74,7 +74,10 @@ def write_zip(folder: Path, year: int, content: bytes) -> Path:
     return path
 
 
-def write_copy(folder: Path, *rows: tuple[object, ...], columns: str = ", ".join(herd.COPY_COLUMNS)) -> Path:
+COPY_HEADING = ", ".join(herd.COPY_COLUMNS.get(column, column) for column in herd.COLUMNS)
+
+
+def write_copy(folder: Path, *rows: tuple[object, ...], columns: str = COPY_HEADING) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / herd.COPY
     connection = sqlite3.connect(path)
@@ -272,11 +275,11 @@ def test_a_branch_is_not_added_to_the_university_whose_name_it_bears(matcher: Ma
         ("003329", "Pennsylvania State University, University Park", 2019, 900.0),
         ("003331", "Pennsylvania State University, Altoona", 2019, 2.0),
     )
-    found = spending_by_university.spending(rows, matcher, {})
+    crosswalk = spending_by_university.match(rows, matcher, {})
+    found = spending_by_university.spending(rows, crosswalk)
     assert found[["university", "inst_id", "total"]].values.tolist() == [
         ["Pennsylvania State University", "003329", 900.0]
     ]
-    crosswalk = spending_by_university.match(rows, matcher, {})
     assert crosswalk["method"].tolist() == ["exact", "branch"]
 
 
@@ -287,7 +290,7 @@ def test_a_name_inside_a_longer_one_is_another_institution(matcher: Matcher) -> 
 
 def test_an_institution_that_gets_a_new_number_goes_on_and_shows_the_break(matcher: Matcher) -> None:
     rows = table(("000001", "Stanford University", 2018, 5.0), ("000002", "Stanford University", 2019, 9.0))
-    found = spending_by_university.spending(rows, matcher, {})
+    found = spending_by_university.spending(rows, spending_by_university.match(rows, matcher, {}))
     assert found["inst_id"].tolist() == ["000001", "000002"]
 
 
@@ -312,8 +315,9 @@ def test_nine_tenths_of_the_spending_are_of_universities_that_are_known() -> Non
     rows = herd.read(RAW / "herd")
     world = universities.read(RAW / "universities")
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    crosswalk = spending_by_university.match(rows, known)
-    found = spending_by_university.spending(rows, known)
+    exceptions = decided.read(shipped("data", "herd_institutions.csv"), "inst_id")
+    crosswalk = spending_by_university.match(rows, known, exceptions)
+    found = spending_by_university.spending(rows, crosswalk)
     assert len(crosswalk) == 1004
     assert (crosswalk["university"] != "").sum() >= 800
     assert found["total"].sum() / rows["total"].sum() >= 0.96

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from audit_samples import count_strings, draw_strings, string_strata
 
 from study.core.errors import DataError
-from study.data.institutions import Matcher, load
-from study.data.institutions.audit import check_domains, cohens_kappa, count_strings, draw, strata, summary
+from study.data.audit import Share
+from study.data.institutions import Entity, Matcher, load
+from study.data.institutions import universities as named_universities
+from study.data.institutions.audit import cohens_kappa, summary
+from study.data.institutions.names import clean
 from study.data.sources import paperlists, universities
 from study.panel.shipped import shipped
 
@@ -119,19 +124,19 @@ def test_a_string_counts_once_a_paper() -> None:
 
 
 def test_the_strata_count_strings_and_papers(matcher: Matcher) -> None:
-    table = strata({"MIT": 5, "ETH Zurich": 2, "Google": 4}, matcher).set_index("stratum")
+    table = string_strata({"MIT": 5, "ETH Zurich": 2, "Google": 4}, matcher).set_index("stratum")
     assert table.loc["credited"].tolist() == [2, 7]
     assert table.loc["none"].tolist() == [1, 4]
 
 
 def test_the_sample_is_that_of_its_seed_and_mixes_both_strata(matcher: Matcher) -> None:
     strings = {f"Laboratory {i}, MIT": i for i in range(1, 451)} | {f"Street {i}": i for i in range(1, 251)}
-    sample = draw(strings, matcher, seed=1)
+    sample = draw_strings(strings, matcher, seed=1)
     assert sample["stratum"].value_counts().to_dict() == {"credited": 400, "none": 200}
     assert set(sample["id"]) == set(range(1, 601))
     assert sample["stratum"].head(100).nunique() == 2
-    assert sample.equals(draw(strings, matcher, seed=1))
-    assert not sample["string"].equals(draw(strings, matcher, seed=2)["string"])
+    assert sample.equals(draw_strings(strings, matcher, seed=1))
+    assert not sample["string"].equals(draw_strings(strings, matcher, seed=2)["string"])
     named = set(sample.loc[sample["stratum"] == "credited", "credited"])
     assert named == {"Massachusetts Institute of Technology (US)"}
 
@@ -147,10 +152,34 @@ def test_domains_are_compared_only_where_both_name_one_university(matcher: Match
         ],
         columns=["aff", "aff_domain"],
     )
-    check = check_domains(papers, matcher)
-    assert (check.same.successes, check.same.total) == (2, 3)
-    ((of_text, of_domain),) = check.differences
+    same, differences = check_domains(papers, matcher)
+    assert (same.successes, same.total) == (2, 3)
+    ((of_text, of_domain),) = differences
     assert (of_text.name, of_domain.name) == ("ETH Zurich", "Stanford University")
+
+
+def check_domains(papers: pd.DataFrame, matcher: Matcher) -> tuple[Share, Counter[tuple[Entity, Entity]]]:
+    """Return how often text and mail domain name the same university, and where they name two.
+
+    Authors with several affiliations are left out: a mail address names only one of them.
+    """
+    same = total = 0
+    differences: Counter[tuple[Entity, Entity]] = Counter()
+    for text, mail in zip(papers["aff"], papers["aff_domain"], strict=True):
+        authors, domains = clean(text).split(";"), mail.split(";")
+        if len(authors) != len(domains):
+            continue
+        for author, domain in zip(authors, domains, strict=True):
+            of_domain = matcher.domain(domain) if domain.strip() and "+" not in author else None
+            named = named_universities(matcher.match(author.strip())) if of_domain else []
+            if of_domain is None or len(named) != 1:
+                continue
+            total += 1
+            if named[0] == of_domain:
+                same += 1
+            else:
+                differences[named[0], of_domain] += 1
+    return Share(same, total), differences
 
 
 def _shipped_sample() -> pd.DataFrame:
@@ -182,6 +211,6 @@ def test_text_and_mail_domain_agree_as_often_as_the_readme_of_the_data_says() ->
     world = universities.read(RAW / "universities")
     rule = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
     papers = paperlists.published(paperlists.read(RAW / "paperlists", paperlists.known_files()))
-    same = check_domains(papers, rule).same
+    same, _ = check_domains(papers, rule)
     said = " ".join(shipped("data", "README.md").read_text(encoding="utf-8").split())
     assert f"name the same one in {same.value:.1%} of {same.total:,} authors" in said

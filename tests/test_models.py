@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from study.core.errors import DataError
-from study.data.assemble import decided
 from study.data.assemble.models import FIELDS, compute_growth, models_by_university, organisations, panel
-from study.data.institutions import Matcher, load
+from study.data.institutions import Matcher, decided, load
 from study.data.sources import epoch, universities
 from study.panel.shipped import shipped
 
@@ -57,8 +56,12 @@ JOINT = {
 }
 
 
+def of_universities(rows: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
+    return models_by_university(rows, organisations(rows, matcher, {}))
+
+
 def test_a_model_counts_fully_for_each_of_its_universities_and_for_no_company(matcher: Matcher) -> None:
-    found = models_by_university(table(model(**JOINT)), matcher, {})
+    found = of_universities(table(model(**JOINT)), matcher)
     assert found[
         ["university", "models", "models_with_industry", "models_academic_only"]
     ].values.tolist() == [
@@ -69,7 +72,7 @@ def test_a_model_counts_fully_for_each_of_its_universities_and_for_no_company(ma
 
 def test_two_laboratories_of_a_university_are_one(matcher: Matcher) -> None:
     rows = table(model(organisations=("Stanford University", "Stanford"), kinds=("", "")))
-    assert models_by_university(rows, matcher, {})["models"].tolist() == [1]
+    assert of_universities(rows, matcher)["models"].tolist() == [1]
 
 
 def test_models_of_a_year_add_up_and_the_largest_compute_is_kept(matcher: Matcher) -> None:
@@ -81,7 +84,7 @@ def test_models_of_a_year_add_up_and_the_largest_compute_is_kept(matcher: Matche
         model(notable=False),
         model(year=pd.NA, date=""),
     )
-    found = models_by_university(rows, matcher, {})
+    found = of_universities(rows, matcher)
     assert found[["year", "models", "models_academic_only", "models_with_known_compute"]].values.tolist() == [
         [2020, 3, 3, 2],
         [2021, 1, 1, 0],
@@ -91,7 +94,7 @@ def test_models_of_a_year_add_up_and_the_largest_compute_is_kept(matcher: Matche
 
 
 def test_a_team_with_a_government_is_neither_academic_alone_nor_with_industry(matcher: Matcher) -> None:
-    found = models_by_university(table(model(categories=("academia", "government"))), matcher, {})
+    found = of_universities(table(model(categories=("academia", "government"))), matcher)
     assert found[["models_academic_only", "models_with_industry"]].values.tolist() == [[0, 0]]
 
 
@@ -195,11 +198,14 @@ def test_a_table_of_decisions_is_read_and_a_damaged_one_refused(tmp_path: Path) 
     path = tmp_path / "x.csv"
     path.write_text("organisation,university,country,note\nA,B University,US,\nC,,,none\n", encoding="utf-8")
     assert decided.read(path, "organisation") == {"A": ("B University", "US"), "C": ("", "")}
-    with pytest.raises(DataError, match="line 1: the heading must be inst_id,university,country,note"):
+    empty = tmp_path / "empty.csv"
+    empty.write_text("organisation,university,country,note\n", encoding="utf-8")
+    assert decided.read(empty, "organisation") == {}
+    with pytest.raises(DataError, match="line 1: no column inst_id"):
         decided.read(path, "inst_id")
     with path.open("a", encoding="utf-8") as stream:
         stream.write("A,D University,US,\n")
-    with pytest.raises(DataError, match='line 4: "A" is there twice'):
+    with pytest.raises(DataError, match="line 4: A is also on line"):
         decided.read(path, "organisation")
     with pytest.raises(DataError, match=r"y.csv is missing"):
         decided.read(tmp_path / "y.csv", "organisation")
@@ -229,10 +235,11 @@ NO_UNIVERSITIES = {
 def test_nearly_all_universities_of_the_notable_models_are_known_and_no_institute_is_taken_for_one() -> None:
     world = universities.read(RAW / "universities")
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    crosswalk = organisations(epoch.read(RAW / "epoch"), known)
+    exceptions = decided.read(shipped("data", "epoch_organisations.csv"), "organisation")
+    crosswalk = organisations(epoch.read(RAW / "epoch"), known, exceptions)
     academic = crosswalk[crosswalk["academic_models"] > 0].drop_duplicates("organisation")
     matched = set(crosswalk.loc[crosswalk["kind"] == "university", "organisation"])
-    of_universities = academic[~academic["organisation"].isin(NO_UNIVERSITIES)]
-    found = of_universities[of_universities["organisation"].isin(matched)]
-    assert found["academic_models"].sum() / of_universities["academic_models"].sum() >= 0.97
+    at_universities = academic[~academic["organisation"].isin(NO_UNIVERSITIES)]
+    found = at_universities[at_universities["organisation"].isin(matched)]
+    assert found["academic_models"].sum() / at_universities["academic_models"].sum() >= 0.97
     assert not matched & NO_UNIVERSITIES

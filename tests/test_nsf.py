@@ -18,7 +18,6 @@ from study.data.sources.fetching import Fetcher
 
 ROOT = Path(__file__).parents[1]
 RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw")) / "nsf"
-WINDOWS = 12
 
 
 @pytest.fixture(autouse=True)
@@ -46,20 +45,6 @@ def dumped(number: str = "2312345", **fields: Any) -> dict[str, Any]:
         "pgm_ele": [{"pgm_ele_code": "118900", "pgm_ele_name": "Major Research Instrumentation"}],
         "pgm_ref": [{"pgm_ref_code": "1189", "pgm_ref_txt": "MAJOR RESEARCH INSTRUMENTATION"}],
         "por": None,
-        **fields,
-    }  # fmt: skip
-
-
-def answered(number: str = "2312345", **fields: Any) -> dict[str, Any]:
-    """Return a record as the awards API gives them."""
-    return {
-        "id": number, "agency": "NSF", "transType": "Standard Grant", "title": "MRI: Acquisition of a GPU Cluster",
-        "abstractText": "A cluster of GPU nodes.\n\nFor all.", "awardeeName": "Example State University",
-        "awardeeCity": "EXAMPLE", "awardeeStateCode": "OH", "awardeeCountryCode": "US",
-        "perfLocation": "Example State University", "fundsObligatedAmt": "450000", "estimatedTotalAmt": "500000.00",
-        "startDate": "09/01/2023", "expDate": "08/31/2026", "date": "08/14/2023", "initAmendmentDate": "08/14/2023",
-        "progEleCode": "118900", "progRefCode": "1189", "piFirstName": "A", "piLastName": "Person",
-        "piEmail": "a.person@example.edu", "poName": "An Officer", "pdPIName": "A Person",
         **fields,
     }  # fmt: skip
 
@@ -111,17 +96,15 @@ def put_json(folder: Path, year: int, *records: dict[str, Any]) -> Path:
     return put(folder, f"json/{year}.zip", members)
 
 
-def test_the_three_formats_say_the_same_of_one_award(tmp_path: Path) -> None:
+def test_both_formats_say_the_same_of_one_award(tmp_path: Path) -> None:
     put_json(tmp_path / "dump", 2023, dumped())
-    put_json(tmp_path / "api", 2023, answered())
     put(tmp_path / "xml", "xml/2023.zip", {"2312345.xml": XML.encode()})
-    dump, api, xml = (nsf.read(tmp_path / name).iloc[0] for name in ("dump", "api", "xml"))
-    differ = {"programme_elements", "programme_references", "performer", "amount_intended"}
+    dump, xml = (nsf.read(tmp_path / name).iloc[0] for name in ("dump", "xml"))
+    differ = {"performer", "amount_intended"}
     for column in set(nsf.COLUMNS) - differ:
-        assert dump[column] == api[column] == xml[column], column
-    assert dump["programme_elements"] == xml["programme_elements"] == "118900 Major Research Instrumentation"
-    assert (api["programme_elements"], api["programme_references"]) == ("118900", "1189")
-    assert dump["amount_intended"] == api["amount_intended"] == 500000
+        assert dump[column] == xml[column], column
+    assert dump["programme_elements"] == "118900 Major Research Instrumentation"
+    assert dump["amount_intended"] == 500000
     assert math.isnan(xml["amount_intended"])
     assert (dump["effective"], dump["letter"], dump["amount"]) == ("2023-09-01", "2023-08-14", 450000)
 
@@ -149,16 +132,6 @@ def test_collaborative_awards_say_so_at_the_beginning(tmp_path: Path) -> None:
     assert nsf.read(tmp_path)["collaborative"].tolist() == [True, False]
 
 
-def test_codes_of_the_api_come_as_text_or_as_a_list(tmp_path: Path) -> None:
-    put_json(
-        tmp_path,
-        2023,
-        answered(progEleCode="118900, 808000"),
-        answered("2312346", progEleCode=["118900", "808000"]),
-    )
-    assert nsf.read(tmp_path)["programme_elements"].tolist() == ["118900|808000"] * 2
-
-
 def test_only_what_is_wanted_is_kept(tmp_path: Path) -> None:
     put_json(tmp_path, 2023, dumped(), dumped("2312346", awd_titl_txt="CAREER: Something else"))
     table = nsf.read(tmp_path, keep=lambda row: "MRI" in row["title"])
@@ -180,7 +153,6 @@ def _change(old: str, new: str) -> dict[str, bytes]:
         ("json/2023.zip", {"1.json": b""}, r"1.json: broken JSON"),
         ("json/2023.zip", {"1.json": b"[]"}, r"1.json: holds no award"),
         ("json/2023.zip", {"1.json": b"{}"}, r"1.json: field awd_id is missing"),
-        ("json/2023.zip", {"1.json": b'{"id": "2312345"}'}, r"1.json: field title is missing"),
         ("xml/2023.zip", {"1.xml": b"<html>"}, r"xml/2023.zip, 1.xml: broken XML \("),
         ("xml/2023.zip", {"1.xml": XML[:400].encode()}, r"1.xml: broken XML"),
         ("xml/2023.zip", {"1.xml": b"\xff\xfe<a/>"}, r"1.xml: broken XML"),
@@ -322,127 +294,6 @@ def test_the_page_that_took_the_place_of_the_old_addresses_is_told(tmp_path: Pat
     page = Answer(body=b"<!DOCTYPE html><html>Award search</html>", headers={"Content-Type": "text/html"})
     with Server({"/list-files": [page]}) as server, pytest.raises(DataError, match="web page"):
         nsf.fetch(tmp_path, Fetcher(pause=0), catalogue=f"{server.url}/list-files")
-
-
-# --- the awards API
-
-
-def awards_api(awards: list[dict[str, Any]], *, first: int = 0) -> Callable[[Request], Answer]:
-    """Return an API that counts its answers from ``first`` and finds awards by the month of their date."""
-
-    def answer(request: Request) -> Answer:
-        query = request.query
-        found = [award for award in awards if query["dateStart"] <= award["date"] <= query["dateEnd"]]
-        start = max(int(query["offset"]) - first, 0)
-        some = found[start : start + int(query["rpp"])]
-        about = {"offset": start, "rpp": int(query["rpp"]), "totalCount": len(found)}
-        return as_json({"response": {"award": some, "metadata": about}})
-
-    return answer
-
-
-def search(raw: Path, answers: Any, **options: Any) -> tuple[Path, list[Request]]:
-    with Server({"/awards.json": answers}) as server:
-        options = {"queries": ['"Major Research Instrumentation"'], **options}
-        path = nsf.fetch_search(raw, Fetcher(pause=0), 2023, api=f"{server.url}/awards.json", **options)
-        return path, server.requests
-
-
-SEVEN = [answered(f"231234{i}") for i in range(7)]
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_all_pages_are_read_whether_the_api_counts_from_none_or_one(tmp_path: Path, first: int) -> None:
-    path, requests = search(tmp_path, awards_api(SEVEN, first=first), page=3)
-    assert path == tmp_path / "nsf" / "json" / "2023.zip"
-    august = [request.query["offset"] for request in requests if request.query["dateStart"] == "08/01/2023"]
-    assert august == ["0", "3", "6"]
-    assert nsf.read(tmp_path / "nsf")["award_id"].tolist() == [award["id"] for award in SEVEN]
-
-
-def test_a_fiscal_year_begins_in_october(tmp_path: Path) -> None:
-    _, requests = search(tmp_path, awards_api(SEVEN))
-    asked = [(request.query["dateStart"], request.query["dateEnd"]) for request in requests]
-    assert len(asked) == WINDOWS
-    assert (asked[0], asked[4], asked[-1]) == (
-        ("10/01/2022", "10/31/2022"),
-        ("02/01/2023", "02/28/2023"),
-        ("09/01/2023", "09/30/2023"),
-    )
-
-
-def test_an_award_that_two_queries_find_is_kept_once_and_without_persons(tmp_path: Path) -> None:
-    path, _ = search(tmp_path, awards_api(SEVEN[:1]), queries=["a", "b"])
-    with zipfile.ZipFile(path) as archive:
-        assert archive.namelist() == ["2312340.json"]
-        text = archive.read("2312340.json").decode()
-    assert "Person" not in text
-    assert "example.edu" not in text
-    assert "Officer" not in text
-
-
-def test_the_same_awards_make_the_same_zip(tmp_path: Path) -> None:
-    one, _ = search(tmp_path / "a", awards_api(SEVEN))
-    two, _ = search(tmp_path / "b", awards_api(SEVEN[::-1]))
-    assert one.read_bytes() == two.read_bytes()
-
-
-def test_the_api_is_asked_again_when_it_says_so(tmp_path: Path, waits: list[float]) -> None:
-    api = awards_api(SEVEN)
-    refusals = [as_json({}, 429, Retry_After="7"), Answer(503)]
-
-    def busy(request: Request) -> Answer:
-        return refusals.pop(0) if refusals else api(request)
-
-    search(tmp_path, busy)
-    assert 7 in waits
-    assert len(nsf.read(tmp_path / "nsf")) == len(SEVEN)
-
-
-def _refusal(message: str) -> Answer:
-    notice = {"notificationType": "ERROR", "notificationCode": "AwardAPI-002", "notificationMessage": message}
-    return as_json({"response": {"serviceNotification": [notice]}})
-
-
-def _page(total: Any, *awards: Any) -> Answer:
-    return as_json({"response": {"award": list(awards), "metadata": {"totalCount": total}}})
-
-
-WHOLE = json.dumps({"response": {"award": [answered()], "metadata": {"totalCount": 1}}}).encode()
-
-
-@pytest.mark.parametrize(
-    ("answers", "message"),
-    [
-        ([_refusal("Invalid parameter(s)")], r"the API refuses \(AwardAPI-002: Invalid parameter"),
-        ([Answer(body=WHOLE, cut=100)], r"answer breaks off"),
-        ([Answer(body=WHOLE[:-20])], r"broken JSON at byte"),
-        ([Answer(body=b"<html><body>Down</body></html>")], r"a web page came"),
-        ([as_json({"message": "ok"})], r"an answer without response"),
-        ([as_json([])], r"an answer without response"),
-        ([as_json({"response": {"award": []}})], r"without metadata.totalCount"),
-        ([_page("many")], r"without metadata.totalCount"),
-        ([as_json({"response": {"metadata": {"totalCount": 1}}})], r"without a list of awards"),
-        ([_page(1, "2312345")], r"without a list of awards"),
-        ([_page(2, answered()), _page(2)], r"the answers end at 1 of 2"),
-        ([_page(10_000, answered())], r"10000 answers or more, the API gives 10000; use a narrower keyword"),
-        ([_page(0)], r"no award of fiscal year 2023 for \"Major Research Instrumentation\""),
-        ([Answer(400)], r"400"),
-    ],
-)
-def test_an_answer_that_is_none_is_told_and_nothing_is_written(
-    tmp_path: Path, answers: list[Answer], message: str
-) -> None:
-    with pytest.raises(DataError, match=message) as caught:
-        search(tmp_path, answers)
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("*.zip"))
-
-
-def test_a_year_that_is_there_is_not_asked_for(tmp_path: Path) -> None:
-    put(tmp_path / "nsf", "xml/2023.zip", {"1.xml": XML.encode()})
-    with pytest.raises(DataError, match=r"xml/2023.zip is there; move it away"):
-        search(tmp_path, awards_api(SEVEN))
 
 
 @pytest.mark.skipif(not RAW.is_dir(), reason=f"the originals are not in {RAW}")

@@ -888,7 +888,7 @@ def _damaged_state(works: Path) -> None:
     [
         (_without_file, "part_0000.gz is missing"),
         (_shorter_file, r"has \d+ bytes, the manifest says \d+"),
-        (_broken_manifest, "manifest.json: no JSON"),
+        (_broken_manifest, "manifest.json: broken JSON"),
         (_twice, r"several times \(jsonl/works, api\)"),
         (_only_pages, "state.json is missing"),
         (_damaged_state, "is no record of fetched works"),

@@ -11,7 +11,7 @@ import pytest
 
 from study.core.errors import DataError
 from study.data.assemble import ccstar
-from study.data.institutions import Matcher, load
+from study.data.institutions import Matcher, decided, load
 from study.data.sources import osg, universities
 from study.data.sources.fetching import Fetcher
 from study.panel.shipped import shipped
@@ -33,15 +33,6 @@ GROUP = (
     "2021-03-29",
     "2019035",
 )
-PROJECT = (
-    "projects/A.yaml",
-    "Lehigh University",
-    "https://osg-htc.org/iid/x1",
-    "Physics",
-    "Physics",
-    "2020-01-02",
-)
-INSTITUTION = ("Lehigh University", "https://osg-htc.org/iid/x1", "https://ror.org/012afjb06")
 
 
 def write(folder: Path, name: str, heading: Row, *rows: Row) -> Path:
@@ -52,26 +43,17 @@ def write(folder: Path, name: str, heading: Row, *rows: Row) -> Path:
 
 
 def groups(folder: Path, *rows: Row) -> Path:
-    return write(folder, osg.GROUPS_FILE, osg.GROUPS_HEADING, *rows)
+    return write(folder, osg.FILE, osg.HEADING, *rows)
 
 
-def test_the_three_tables_are_read_with_our_names(tmp_path: Path) -> None:
+def test_the_table_is_read_with_our_names(tmp_path: Path) -> None:
     groups(tmp_path, GROUP)
-    write(tmp_path, osg.PROJECTS_FILE, osg.PROJECTS_HEADING, PROJECT)
-    write(tmp_path, osg.INSTITUTIONS_FILE, osg.INSTITUTIONS_HEADING, INSTITUTION)
     assert osg.read(tmp_path).to_dict("records") == [
         {
             "file": GROUP[0], "facility": "Lehigh University", "site": "Hawk", "group": "Hawk", "ccstar_resources": 1,
             "first_registered": "2021-03-29", "award": "2019035",
         }
     ]  # fmt: skip
-    assert osg.read_projects(tmp_path)["institution"].tolist() == ["https://osg-htc.org/iid/x1"]
-    assert osg.read_institutions(tmp_path)["ror"].tolist() == ["https://ror.org/012afjb06"]
-
-
-def test_an_institution_that_is_no_address_is_none(tmp_path: Path) -> None:
-    write(tmp_path, osg.PROJECTS_FILE, osg.PROJECTS_HEADING, (*PROJECT[:2], "Unknown", *PROJECT[3:]))
-    assert osg.read_projects(tmp_path)["institution"].tolist() == [""]
 
 
 @pytest.mark.parametrize(
@@ -79,8 +61,9 @@ def test_an_institution_that_is_no_address_is_none(tmp_path: Path) -> None:
     [
         ([GROUP, GROUP], "line 3: .* is also on line 2"),
         ([(*GROUP[:5], "March 2021", "")], 'line 2: date "March 2021" is no date'),
-        ([(*GROUP[:4], "many", "", "")], "line 2: facility or number of resources is missing"),
-        ([(GROUP[0], "", *GROUP[2:])], "line 2: facility or number of resources is missing"),
+        ([(*GROUP[:4], "many", "", "")], "line 2: file, facility or number of resources is missing"),
+        ([("", *GROUP[1:])], "line 2: file, facility or number of resources is missing"),
+        ([(GROUP[0], "", *GROUP[2:])], "line 2: file, facility or number of resources is missing"),
         ([GROUP[:5]], "line 2: 5 fields, the heading has 7"),
         ([], "no records after the heading"),
     ],
@@ -91,7 +74,7 @@ def test_a_damaged_table_of_groups_is_named_with_its_line(
     groups(tmp_path, *rows)
     with pytest.raises(DataError, match=message) as caught:
         osg.read(tmp_path)
-    assert str(caught.value).startswith(osg.GROUPS_FILE)
+    assert str(caught.value).startswith(osg.FILE)
     assert "\n" not in str(caught.value)
 
 
@@ -101,26 +84,18 @@ def test_a_damaged_table_of_groups_is_named_with_its_line(
         (b"", "the file is empty"),
         (b"<html>Not found</html>", "a web page and no CSV file"),
         (b"file,facility\nx,y\n", "line 1: no column site, group"),
-        (",".join(osg.GROUPS_HEADING).encode() + b"\nx,\xff,,,1,,\n", "line 2: byte .* is not UTF-8"),
+        (",".join(osg.HEADING).encode() + b"\nx,\xff,,,1,,\n", "line 2: byte .* is not UTF-8"),
     ],
 )
 def test_what_is_no_table_of_groups_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / osg.GROUPS_FILE).write_bytes(content)
+    (tmp_path / osg.FILE).write_bytes(content)
     with pytest.raises(DataError, match=message):
         osg.read(tmp_path)
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"osg_institution_ids_ror.csv is missing"):
-        osg.read_institutions(tmp_path)
-
-
-def test_an_id_that_cannot_be_of_the_registry_of_organisations_is_refused(tmp_path: Path) -> None:
-    write(
-        tmp_path, osg.INSTITUTIONS_FILE, osg.INSTITUTIONS_HEADING, (*INSTITUTION[:2], "https://ror.org/xyz")
-    )
-    with pytest.raises(DataError, match=r'line 2: "https://ror.org/xyz" is no ROR id'):
-        osg.read_institutions(tmp_path)
+    with pytest.raises(DataError, match=r"osg_topology_ccstar_resource_groups.csv is missing"):
+        osg.read(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -190,11 +165,6 @@ def repository(tmp_path: Path) -> Path:
     files = {
         "topology/Université X/Site/Group.yaml": "Resources:\n  ONE:\n    ID: 1\n",
         "topology/Université X/Site/SITE.yaml": "LongName: has CC* in it\n",
-        "projects/Alpha.yaml": "Organization: Lehigh\n  University\nDepartment: null\nFieldOfScience: Physics\n"
-        "InstitutionID: https://osg-htc.org/iid/x1\n",
-        "projects/_template.yaml": "Organization: none\n",
-        "mappings/institution_ids.yaml": '- name: "Lehigh University"\n  id: "https://osg-htc.org/iid/x1"\n'
-        '  ror_id: "https://ror.org/012afjb06"\n',
     }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -217,9 +187,7 @@ def repository(tmp_path: Path) -> Path:
 def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(tmp_path: Path, repository: Path) -> None:
     steps: list[str] = []
     paths = osg.fetch(tmp_path, Fetcher(pause=0), progress=steps.append, base=str(repository))
-    assert sorted(path.name for path in paths) == sorted(
-        [osg.GROUPS_FILE, osg.PROJECTS_FILE, osg.INSTITUTIONS_FILE]
-    )
+    assert [path.name for path in paths] == [osg.FILE]
     (group,) = osg.read(tmp_path / "osg").to_dict("records")
     assert (group["facility"], group["site"], group["group"]) == ("Université X", "Site", "Cluster")
     assert (group["ccstar_resources"], group["first_registered"], group["award"]) == (
@@ -227,11 +195,7 @@ def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(tmp_path: Pat
         "2020-03-04",
         "2019035",
     )
-    (project,) = osg.read_projects(tmp_path / "osg").to_dict("records")
-    assert (project["organisation"], project["department"]) == ("Lehigh University", "")
-    assert project["first_registered"] == "2019-01-02"
-    assert osg.read_institutions(tmp_path / "osg")["name"].tolist() == ["Lehigh University"]
-    assert len(steps) == 3
+    assert len(steps) == 2
 
 
 @needs_git
@@ -240,8 +204,7 @@ def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(tmp_path: Pat
     [
         ("topology/Université X/Site/Cluster.yaml", "Tags: [CC*\n", "broken YAML"),
         ("topology/Université X/Site/Cluster.yaml", "Resources: CC*\n", "holds no named resources"),
-        ("projects/Alpha.yaml", "- a list\n", "holds no named values"),
-        ("mappings/institution_ids.yaml", "name: x\n", "holds no list of institutions"),
+        ("topology/Université X/Site/Cluster.yaml", "- CC*\n", "holds no named values"),
     ],
 )
 def test_a_damaged_file_of_the_registry_is_named_and_nothing_is_written(
@@ -274,8 +237,8 @@ def test_most_tagged_groups_are_of_a_known_university_and_some_have_no_date() ->
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
     rows = osg.read(RAW / "osg")
     assert (len(rows), int((rows["ccstar_resources"] > 0).sum())) == (101, 83)
-    assert (len(osg.read_projects(RAW / "osg")), len(osg.read_institutions(RAW / "osg"))) == (1565, 357)
-    found = ccstar.events(rows, known)
+    exceptions = decided.read(shipped("data", "osg_facilities.csv"), "facility")
+    found = ccstar.events(rows, known, exceptions)
     assert len(found) >= 66
     assert not found.duplicated(["university", "country"]).any()
     assert found.loc[found["left_censored"] == 0, "date"].between("2020-01", "2026-12").all()

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from audit_samples import draw_titles, title_strata
 
 from study.core.errors import DataError
 from study.data import topics_audit
 from study.data.sources import paperlists
-from study.data.topics import AREAS, area, heavy, topics
+from study.data.topics import AREAS, topics
 from study.panel.shipped import shipped
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,14 @@ RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))
 AUDITS = shipped("data", "audits")
 SAMPLE, STRATA = AUDITS / "topics_sample.csv", AUDITS / "topics_strata.csv"
 FIRST_SAMPLE, FIRST_STRATA = AUDITS / "topics_first_sample.csv", AUDITS / "topics_first_strata.csv"
+
+
+def heavy(title: str) -> bool:
+    return bool(topics([title])["compute_heavy"].iloc[0])
+
+
+def area(title: str) -> str:
+    return str(topics([title])["area"].iloc[0])
 
 
 @pytest.mark.parametrize(
@@ -143,26 +152,13 @@ def test_no_titles_make_an_empty_table() -> None:
     assert topics([]).shape == (0, 2)
 
 
-def test_the_venues_area_decides_the_area_where_it_names_one_and_never_the_weight() -> None:
-    titles = ["Counting Bulbs", "Counting Bulbs in Images", "Counting Bulbs in Images"]
-    venue = ["Computer Vision II", "Machine Learning IV", "Speech and Natural Language Processing"]
-    told = topics(titles, venue)
-    assert told["area"].tolist() == ["vision", "vision", "language"]
-    assert not topics(["Counting Bulbs"], ["Foundation Models"])["compute_heavy"].any()
-
-
 @pytest.mark.parametrize(
-    ("titles", "areas", "message"),
-    [
-        (["A title", None], None, "title 2 is NoneType, text is expected"),
-        ([float("nan")], None, "title 1 is float"),
-        (["A title"], [3], "area 1 is int"),
-        (["A title"], ["a", "b"], "1 titles and 2 areas"),
-    ],
+    ("titles", "message"),
+    [(["A title", None], "title 2 is NoneType, text is expected"), ([float("nan")], "title 1 is float")],
 )
-def test_what_is_no_text_is_named_by_its_number(titles: Any, areas: Any, message: str) -> None:
+def test_what_is_no_text_is_named_by_its_number(titles: Any, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        topics(titles, areas)
+        topics(titles)
     assert "\n" not in str(caught.value)
 
 
@@ -201,7 +197,7 @@ def _papers(heavy_papers: int, rest: int) -> pd.DataFrame:
 
 
 def _judged(heavy_yes: int, rest_yes: int, each: int = 10) -> pd.DataFrame:
-    sample = topics_audit.draw(_papers(20, 180), each=each, seed=1)
+    sample = draw_titles(_papers(20, 180), each=each, seed=1)
     sample = sample.sort_values("stratum", ignore_index=True)
     yes = [number < heavy_yes for number in range(each)] + [number < rest_yes for number in range(each)]
     sample["verdict"] = sample["deep"] = ["yes" if answer else "no" for answer in yes]
@@ -211,9 +207,9 @@ def _judged(heavy_yes: int, rest_yes: int, each: int = 10) -> pd.DataFrame:
 
 def test_a_draw_depends_on_its_seed_and_not_on_the_order_of_papers() -> None:
     papers = _papers(50, 100)
-    sample = topics_audit.draw(papers, each=20, seed=1)
-    assert sample.equals(topics_audit.draw(papers.sample(frac=1, random_state=3), each=20, seed=1))
-    assert not sample.equals(topics_audit.draw(papers, each=20, seed=2))
+    sample = draw_titles(papers, each=20, seed=1)
+    assert sample.equals(draw_titles(papers.sample(frac=1, random_state=3), each=20, seed=1))
+    assert not sample.equals(draw_titles(papers, each=20, seed=2))
     assert sample["stratum"].value_counts().to_dict() == {"heavy": 20, "rest": 20}
     assert not sample["row"].duplicated().any()
     assert (sample["row"] <= 50).tolist() == (sample["stratum"] == "heavy").tolist()
@@ -222,19 +218,14 @@ def test_a_draw_depends_on_its_seed_and_not_on_the_order_of_papers() -> None:
 
 def test_what_was_seen_before_is_not_drawn_again() -> None:
     papers = _papers(40, 40)
-    seen = topics_audit.draw(papers, each=20, seed=1)
-    sample = topics_audit.draw(papers, each=20, seed=1, seen=seen)
+    seen = draw_titles(papers, each=20, seed=1)
+    sample = draw_titles(papers, each=20, seed=1, seen=seen)
     assert sorted([*seen["row"], *sample["row"]]) == list(range(1, 81))
-
-
-def test_no_more_can_be_drawn_than_there_are() -> None:
-    with pytest.raises(DataError, match="5 papers are heavy, 20 are to be drawn"):
-        topics_audit.draw(_papers(5, 100), each=20)
 
 
 def test_recall_weights_the_strata_by_the_population() -> None:
     papers = _papers(20, 180)
-    reading = topics_audit.reading(_judged(9, 1), topics_audit.strata(papers))
+    reading = topics_audit.reading(_judged(9, 1), title_strata(papers))
     assert (reading.precision.successes, reading.precision.total) == (9, 10)
     assert (reading.missed.successes, reading.missed.total) == (1, 10)
     assert reading.recall == pytest.approx(20 * 0.9 / (20 * 0.9 + 180 * 0.1))
@@ -243,7 +234,7 @@ def test_recall_weights_the_strata_by_the_population() -> None:
 
 
 def test_recall_is_one_where_nothing_was_missed_and_its_interval_says_how_sure_that_is() -> None:
-    reading = topics_audit.reading(_judged(10, 0), topics_audit.strata(_papers(20, 180)))
+    reading = topics_audit.reading(_judged(10, 0), title_strata(_papers(20, 180)))
     assert reading.recall == 1
     assert reading.recall_interval[0] < 0.5
     assert reading.recall_interval[1] == 1
@@ -251,7 +242,7 @@ def test_recall_is_one_where_nothing_was_missed_and_its_interval_says_how_sure_t
 
 def test_areas_that_agree_are_counted_by_stratum_and_weighted() -> None:
     heavy_share, rest_share, weighted = topics_audit.area_agreement(
-        _judged(9, 1), topics_audit.strata(_papers(20, 180))
+        _judged(9, 1), title_strata(_papers(20, 180))
     )
     assert (heavy_share.value, rest_share.value) == (1, 0.5)
     assert weighted == pytest.approx(0.1 * 1 + 0.9 * 0.5)
@@ -268,7 +259,7 @@ def test_an_unjudged_title_is_named() -> None:
     sample = _judged(9, 1)
     sample.loc[4, "verdict"] = ""
     with pytest.raises(DataError, match=f"verdict of title {sample.loc[4, 'id']} is empty"):
-        topics_audit.reading(sample, topics_audit.strata(_papers(20, 180)))
+        topics_audit.reading(sample, title_strata(_papers(20, 180)))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +286,7 @@ def test_a_sample_without_a_column_or_with_an_id_twice_is_refused(tmp_path: Path
     with pytest.raises(DataError, match="no column deep"):
         topics_audit.read(path)
     pd.concat([sample, sample.head(1)]).to_csv(path, index=False)
-    with pytest.raises(DataError, match=f"line 22: id {sample['id'][0]} stands twice"):
+    with pytest.raises(DataError, match=f"line 22: {sample['id'][0]} is also on line 2"):
         topics_audit.read(path)
 
 
@@ -329,10 +320,10 @@ def test_the_words_still_say_of_the_audited_titles_what_they_said_when_these_wer
     originals: pd.DataFrame,
 ) -> None:
     columns = [*topics_audit.KEYS, "stratum", "words_area"]
-    now = topics_audit.draw(originals, seen=topics_audit.read(FIRST_SAMPLE)).set_index("id")[columns]
+    now = draw_titles(originals, seen=topics_audit.read(FIRST_SAMPLE)).set_index("id")[columns]
     then = topics_audit.read(SAMPLE).set_index("id")[columns]
     pd.testing.assert_frame_equal(now, then, check_dtype=False)
-    pd.testing.assert_frame_equal(topics_audit.strata(originals), pd.read_csv(STRATA), check_dtype=False)
+    pd.testing.assert_frame_equal(title_strata(originals), pd.read_csv(STRATA), check_dtype=False)
 
 
 def test_eighty_thousand_titles_take_a_few_seconds(originals: pd.DataFrame) -> None:

@@ -78,17 +78,13 @@ class _Rules:
         return next((area for area, group in self.areas if group.has(words)), "other")
 
 
-def topics(titles: Sequence[str] | pd.Series, areas: Sequence[str] | pd.Series | None = None) -> pd.DataFrame:
+def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
     """Return the topic of each title.
 
     Parameters
     ----------
     titles
         Titles of papers, n of them.
-    areas
-        What the venue itself says (its area or the authors' keywords), n texts, empty where it says nothing. Where one
-        holds a word of an area it decides the area instead of the title. Leave it out to compare venues or years, since
-        few venues have it. `compute_heavy` never depends on it.
 
     Returns
     -------
@@ -98,41 +94,20 @@ def topics(titles: Sequence[str] | pd.Series, areas: Sequence[str] | pd.Series |
     Raises
     ------
     DataError
-        If a title or an area is no text, or their numbers differ.
+        If a title is no text.
     """
     index = titles.index if isinstance(titles, pd.Series) else pd.RangeIndex(len(titles))
-    rules = _rules()
-    words = [_Words.of(title) for title in _texts(titles, "title")]
-    told = [rules.area_of(title) for title in words]
-    if areas is not None:
-        if len(areas) != len(words):
-            raise DataError(f"topics: {len(words)} titles and {len(areas)} areas; give one area a title.")
-        venue = (rules.area_of(_Words.of(text)) for text in _texts(areas, "area"))
-        told = [
-            by_title if by_venue == "other" else by_venue
-            for by_title, by_venue in zip(told, venue, strict=True)
-        ]
-    heavy = [rules.is_heavy(title) for title in words]
-    return pd.DataFrame({"compute_heavy": pd.Series(heavy, index, bool), "area": pd.Series(told, index, str)})
-
-
-def heavy(title: str) -> bool:
-    """Return whether a title is of a compute-heavy topic."""
-    return _rules().is_heavy(_Words.of(title))
-
-
-def area(title: str) -> str:
-    """Return the area of a title, one of `AREAS`."""
-    return _rules().area_of(_Words.of(title))
-
-
-def _texts(values: Iterable[Any], what: str) -> Iterable[str]:
-    for number, value in enumerate(values, start=1):
-        if not isinstance(value, str):
+    for number, title in enumerate(titles, start=1):
+        if not isinstance(title, str):
             raise DataError(
-                f"topics: {what} {number} is {type(value).__name__}, text is expected; mend or drop it."
+                f"topics: title {number} is {type(title).__name__}, text is expected; mend or drop it."
             )
-        yield value
+    rules = _rules()
+    words = [_Words.of(title) for title in titles]
+    heavy, area = map(rules.is_heavy, words), map(rules.area_of, words)
+    return pd.DataFrame(
+        {"compute_heavy": pd.Series(list(heavy), index, bool), "area": pd.Series(list(area), index, str)}
+    )
 
 
 @cache

@@ -7,26 +7,28 @@ or run deep networks, venue and year considered (``deep``, what the words stand 
 
 Two samples ship, and each judged the words as they stood when it was drawn. ``topics_first_sample.csv`` (seed 20261124)
 judged the first list; what it missed and what it called heavy wrongly was then used to write the present one, of which
-it therefore says nothing. ``topics_sample.csv`` (seed `SEED`) judges the present list, on titles that are not in the
-first sample. The ``_strata`` file of each counts what it was drawn from.
+it therefore says nothing. ``topics_sample.csv`` (seed 20261128) judges the present list, on titles that are not in the
+first sample. The ``_strata`` file of each counts what it was drawn from; ``tests/audit_samples.py`` draws them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from study.core import DataError
+from study.data import audit
 from study.data.audit import Share
+from study.data.sources.reading import RESTORE, csv_rows
 from study.data.topics import AREAS
 
-SEED, EACH = 20261128, 100
 KEYS = ["venue", "year", "row"]
 HEAVY, REST = "heavy", "rest"
+_NUMBER = re.compile(r"[1-9]\d*")
 ANSWERS = {"verdict": ("yes", "no"), "deep": ("yes", "no"), "area": AREAS}
 COLUMNS = (
     "id",
@@ -54,56 +56,6 @@ class Reading:
     recall_interval: tuple[float, float]
 
 
-def draw(
-    papers: pd.DataFrame, each: int = EACH, seed: int = SEED, seen: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """Draw the sample to be judged, shuffled and numbered.
-
-    Parameters
-    ----------
-    papers
-        All papers: venue, year, row, and what `study.data.topics.topics` says of the title, compute_heavy and area.
-    each
-        Papers a stratum.
-    seen
-        Papers that are not to be drawn, by venue, year and row: an earlier sample, from which the words have learnt.
-
-    Returns
-    -------
-    DataFrame
-        2 x `each` rows with the columns `COLUMNS`, all answers empty.
-
-    Raises
-    ------
-    DataError
-        If a stratum has fewer papers.
-    """
-    papers = papers.sort_values(KEYS, ignore_index=True)
-    if seen is not None:
-        known = pd.MultiIndex.from_frame(seen[KEYS])
-        papers = papers[~pd.MultiIndex.from_frame(papers[KEYS]).isin(known)]
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for stratum, members in (
-        (HEAVY, papers[papers["compute_heavy"]]),
-        (REST, papers[~papers["compute_heavy"]]),
-    ):
-        if len(members) < each:
-            raise DataError(
-                f"topics audit: {len(members)} papers are {stratum}, {each} are to be drawn; draw fewer."
-            )
-        chosen.append(members.iloc[rng.choice(len(members), each, replace=False)].assign(stratum=stratum))
-    sample = pd.concat(chosen).iloc[rng.permutation(2 * each)].reset_index(drop=True)
-    sample = sample.rename(columns={"area": "words_area"}).assign(id=range(1, 2 * each + 1))
-    return sample.reindex(columns=list(COLUMNS), fill_value="")
-
-
-def strata(papers: pd.DataFrame) -> pd.DataFrame:
-    """Return how many papers of each venue and year there were to draw from: venue, year, papers, heavy."""
-    counts = papers.groupby(["venue", "year"])["compute_heavy"].agg(["size", "sum"]).reset_index()
-    return counts.rename(columns={"size": "papers", "sum": HEAVY})
-
-
 def read(path: Path) -> pd.DataFrame:
     """Read a judged sample.
 
@@ -117,28 +69,24 @@ def read(path: Path) -> pd.DataFrame:
     DataError
         If a column is missing, an id stands twice, a number is none, or an answer is not one that was to be given.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    missing = [column for column in COLUMNS if column not in table]
-    if missing:
-        raise DataError(f"{path.name}: no column {missing[0]}; its columns must be {', '.join(COLUMNS)}.")
     allowed = {"stratum": (HEAVY, REST), "words_area": AREAS}
     allowed |= {
         f"{reading}{name}": (*answers, "") for reading in ("", "second_") for name, answers in ANSWERS.items()
     }
-    for column, values in allowed.items():
-        for line in table.index[~table[column].isin(values)][:1]:
-            raise DataError(
-                f'{path.name}, line {line + 2}: {column} is "{table.at[line, column]}"; it must be one of '
-                f"{', '.join(repr(value) for value in values)}."
-            )
-    for column in ("id", "year", "row"):
-        for line in table.index[~table[column].str.fullmatch(r"[1-9]\d*")][:1]:
-            raise DataError(
-                f'{path.name}, line {line + 2}: {column} is "{table.at[line, column]}", no whole number.'
-            )
-    for line in table.index[table["id"].duplicated()][:1]:
-        raise DataError(f"{path.name}, line {line + 2}: id {table.at[line, 'id']} stands twice; keep one.")
-    return table.astype({"id": int, "year": int, "row": int})
+    rows = csv_rows(path, COLUMNS, unique=("id",), remedy=RESTORE)
+    for line, row in rows:
+        for column, values in allowed.items():
+            if row[column] not in values:
+                raise DataError(
+                    f'{path.name}, line {line}: {column} is "{row[column]}"; it must be one of '
+                    f"{', '.join(repr(value) for value in values)}."
+                )
+        for column in ("id", "year", "row"):
+            if not _NUMBER.fullmatch(row[column]):
+                raise DataError(f'{path.name}, line {line}: {column} is "{row[column]}", no whole number.')
+    return pd.DataFrame([row for _, row in rows], columns=list(COLUMNS)).astype(
+        {"id": int, "year": int, "row": int}
+    )
 
 
 def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict") -> Reading:
@@ -159,9 +107,7 @@ def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict
         If a title is not judged yet.
     """
     _answered(sample, question)
-    precision, missed = (
-        Share(int((sample.loc[part, question] == "yes").sum()), int(part.sum())) for part in _parts(sample)
-    )
+    precision, missed = (Share.of(sample.loc[part, question] == "yes") for part in _parts(sample))
     heavy = int(counts[HEAVY].sum())
     rest = int(counts["papers"].sum()) - heavy
     (right_low, right_high), (missed_low, missed_high) = precision.interval, missed.interval
@@ -183,15 +129,14 @@ def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[Share, S
     """
     _answered(sample, "area")
     same = sample["area"] == sample["words_area"]
-    heavy, rest = (Share(int(same[part].sum()), int(part.sum())) for part in _parts(sample))
+    heavy, rest = (Share.of(same[part]) for part in _parts(sample))
     weight = counts[HEAVY].sum() / counts["papers"].sum()
     return heavy, rest, float(weight * heavy.value + (1 - weight) * rest.value)
 
 
 def agreement(sample: pd.DataFrame, question: str = "verdict") -> Share:
     """Return how often two judges gave the same answer, of the titles that both judged."""
-    twice = sample[(sample[question] != "") & (sample[f"second_{question}"] != "")]
-    return Share(int((twice[question] == twice[f"second_{question}"]).sum()), len(twice))
+    return audit.agreement(sample[question], sample[f"second_{question}"])
 
 
 def _parts(sample: pd.DataFrame) -> Iterable[pd.Series]:

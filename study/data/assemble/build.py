@@ -17,11 +17,12 @@ from study.data.assemble import top500 as machines
 from study.data.assemble.venues import MODELS, PANELS, PanelSpec
 from study.data.codebook import codebook
 from study.data.grants import classify, concerned, winners
-from study.data.institutions import Matcher, load
+from study.data.institutions import Matcher, decided, load
 from study.data.institutions.credit import Signed, Sites, decisions, match_papers, match_sites
 from study.data.sources import epoch, nsf, osg, paperlists, top500, universities
 from study.data.sources import herd as spending
 from study.data.sources.provenance import SOURCES, sources_toml
+from study.data.sources.reading import Progress, silent
 from study.panel.shipped import shipped
 
 EVENTS = (
@@ -35,7 +36,8 @@ EVENTS = (
 )
 SIGNIFICANT_DIGITS = "%.6g"
 
-Progress = Callable[[str], None]
+# Joins what is known of a panel's universities and years to its outcomes: outcomes, units, panel.
+Attach = Callable[[pd.DataFrame, pd.DataFrame, PanelSpec], pd.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +60,14 @@ class _ByHand:
 
     sites: Sites
     awardees: winners.Crosswalk
+    facilities: decided.Decided
+    survey: decided.Decided
+    organisations: decided.Decided
     programmes: pd.DataFrame
     families: dict[str, access.Family]
 
 
-def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
+def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]:
     """Build all derived files of ``data/`` from the originals; all of them are written, or none.
 
     Parameters
@@ -85,12 +90,11 @@ def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[
     DataError
         If an original is missing, truncated or malformed; nothing is written then.
     """
-    say = progress if progress is not None else _silent
     for folder in SOURCES:
         if not (raw / folder).is_dir():
             raise DataError(f"assemble: folder {folder} is missing in {raw}; put the originals there.")
-    originals = read(raw, say)
-    say("gazetteer")
+    originals = read(raw, progress)
+    progress("gazetteer")
     gazetteer = load(
         _table(out, "institutions.csv"), _table(out, "organisations.csv"), originals.universities
     )
@@ -98,11 +102,14 @@ def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[
     by_hand = _ByHand(
         sites=decisions(_table(out, "site_decisions.csv"), gazetteer),
         awardees=winners.crosswalk(_table(out, "awardees.csv"), matcher),
+        facilities=decided.read(_table(out, "osg_facilities.csv"), "facility"),
+        survey=decided.read(_table(out, "herd_institutions.csv"), "inst_id"),
+        organisations=decided.read(_table(out, "epoch_organisations.csv"), "organisation"),
         programmes=access.checked(_table(out, "programmes.csv")),
         families=access.families(_table(out, "programmes.toml")),
     )
-    tables = derive(originals, by_hand, matcher, say)
-    say("writing")
+    tables = derive(originals, by_hand, matcher, progress)
+    progress("writing")
     texts = {name: _csv(table).encode() for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     texts["codebook.md"] = codebook(
@@ -112,11 +119,11 @@ def assemble(raw: Path, out: Path, *, progress: Progress | None = None) -> list[
     return write_all(out, texts)
 
 
-def read(raw: Path, say: Progress) -> Originals:
+def read(raw: Path, progress: Progress) -> Originals:
     """Read all originals."""
-    systems = top500.read(raw / "top500", say)
-    papers = paperlists.published(paperlists.read(raw / "paperlists", paperlists.known_files(), say))
-    say("awards, spending, models")
+    systems = top500.read(raw / "top500", progress)
+    papers = paperlists.published(paperlists.read(raw / "paperlists", paperlists.known_files(), progress))
+    progress("awards, spending, models")
     return Originals(
         papers=papers,
         systems=systems,
@@ -130,44 +137,55 @@ def read(raw: Path, say: Progress) -> Originals:
 
 
 def derive(
-    originals: Originals, by_hand: _ByHand, matcher: Matcher, say: Progress
+    originals: Originals, by_hand: _ByHand, matcher: Matcher, progress: Progress
 ) -> dict[str, pd.DataFrame]:
     """Return every derived table by its path below ``data/``."""
-    say("topics of papers")
+    progress("topics of papers")
     found = topics.topics(originals.papers["title"])
     papers = originals.papers[["venue", "year", "row", "repeats"]].assign(
         compute_heavy=found["compute_heavy"].to_numpy(), area=found["area"].to_numpy()
     )
-    say("affiliations of papers")
+    progress("affiliations of papers")
     signed = match_papers(originals.papers, matcher)
-    say("sites, awards, programmes")
+    progress("sites, awards, programmes")
     sites = match_sites(originals.systems, matcher, by_hand.sites)
     hosted = machines.credited(originals.systems, sites, matcher.gazetteer)
     awards = winners.awards_table(classify(originals.awards), matcher, by_hand.awardees)
     events = {
         "events/top500.csv": machines.events(hosted),
         "events/nsf.csv": winners.events(awards),
-        "events/ccstar.csv": ccstar.events(originals.campus, matcher),
+        "events/ccstar.csv": ccstar.events(originals.campus, matcher, by_hand.facilities),
         "events/programmes.csv": access.events(by_hand.programmes, by_hand.families, matcher),
     }
+    every_event = pd.concat(events.values(), ignore_index=True)
     roles = access.roles(by_hand.programmes, by_hand.families, matcher)
     lists = machines.lists(hosted)
-    say("panels")
+    survey = herd.match(originals.spending, matcher, by_hand.survey)
+    by_year = herd.spending(originals.spending, survey).rename(columns={"fiscal_year": "year"})
+    organisations = models.organisations(originals.models, matcher, by_hand.organisations)
+
+    def attach(outcomes: pd.DataFrame, units: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
+        of_programmes = access.role_attributes(roles, by_hand.families, units)
+        units = units.merge(of_programmes, on=panels.UNIT)
+        units = units.merge(winners.roles(every_event), on=panels.UNIT, how="left")
+        return panels.attach(
+            outcomes,
+            units.fillna({"nsf_role": access.NO_ROLE}),
+            spec,
+            events=every_event,
+            names=[*EVENTS, *access.event_names(by_hand.families, every_event["event"])],
+            lists=lists,
+            months=originals.systems["list"].unique(),
+            spending=by_year,
+        )
+
+    progress("panels")
     years = counting.venue_years(papers, signed)
     signatures = counting.signatures(papers, signed)
-    joined = _Joined(
-        families=by_hand.families,
-        roles=roles,
-        events=pd.concat(events.values(), ignore_index=True),
-        lists=lists,
-        months=sorted(originals.systems["list"].unique()),
-        spending=herd.spending(originals.spending, matcher).rename(columns={"fiscal_year": "year"}),
-    )
+    of_universities = models.models_by_university(originals.models, organisations)
     return {
-        **_paper_panels(signatures, years, joined),
-        "panels/models.csv": _models_panel(
-            signatures, models.models_by_university(originals.models, matcher), joined
-        ),
+        **_paper_panels(signatures, years, attach),
+        "panels/models.csv": _models_panel(signatures, of_universities, attach),
         **_field_panels(papers, signed, years, models.compute_growth(originals.models)),
         "facts/models.csv": facts.models((originals.earlier_models, originals.models)),
         "venue_years.csv": years,
@@ -175,46 +193,19 @@ def derive(
         "events/programme_roles.csv": roles,
         "events/top500_lists.csv": lists,
         "events/nsf_awards.csv": awards,
-        **_crosswalks(originals, signed, sites, matcher),
+        "crosswalks/sites.csv": crosswalks.sites(sites),
+        "crosswalks/affiliations.csv": crosswalks.affiliations(signed.pieces),
+        "crosswalks/herd.csv": survey,
+        "crosswalks/epoch.csv": organisations,
     }
 
 
-@dataclass(frozen=True, eq=False)
-class _Joined:
-    """What is joined to the outcomes of every panel."""
-
-    events: pd.DataFrame
-    lists: pd.DataFrame
-    months: list[str]
-    spending: pd.DataFrame
-    roles: pd.DataFrame
-    families: dict[str, access.Family]
-
-    def _with_roles(self, units: pd.DataFrame) -> pd.DataFrame:
-        contests = winners.roles(self.events)
-        units = units.merge(access.role_attributes(self.roles, self.families, units), on=panels.UNIT)
-        return units.merge(contests, on=panels.UNIT, how="left").fillna({"nsf_role": access.NO_ROLE})
-
-    def attach(self, outcomes: pd.DataFrame, units: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
-        """Return the outcomes with everything else that is known of the panel's universities and years."""
-        return panels.attach(
-            outcomes,
-            self._with_roles(units),
-            spec,
-            events=self.events,
-            names=[*EVENTS, *access.event_names(self.families, self.events["event"])],
-            lists=self.lists,
-            months=self.months,
-            spending=self.spending,
-        )
-
-
-def _paper_panels(signatures: pd.DataFrame, years: pd.DataFrame, joined: _Joined) -> dict[str, pd.DataFrame]:
+def _paper_panels(signatures: pd.DataFrame, years: pd.DataFrame, attach: Attach) -> dict[str, pd.DataFrame]:
     tables = {}
     for spec in PANELS:
         units = counting.baseline(signatures, spec)
         outcomes = counting.counts(signatures, years, units, spec)
-        table = joined.attach(outcomes, units, spec)
+        table = attach(outcomes, units, spec)
         if len(spec.groups) == 1:
             table = table.drop(columns="group")
         else:
@@ -223,9 +214,9 @@ def _paper_panels(signatures: pd.DataFrame, years: pd.DataFrame, joined: _Joined
     return tables
 
 
-def _models_panel(signatures: pd.DataFrame, found: pd.DataFrame, joined: _Joined) -> pd.DataFrame:
+def _models_panel(signatures: pd.DataFrame, found: pd.DataFrame, attach: Attach) -> pd.DataFrame:
     units = counting.baseline(signatures, MODELS).drop(columns="baseline_venue_papers")
-    return joined.attach(models.panel(found, units, MODELS.years), units, MODELS)
+    return attach(models.panel(found, units, MODELS.years), units, MODELS)
 
 
 def _field_panels(
@@ -237,21 +228,6 @@ def _field_panels(
         "panels/areas.csv": fields.panel(written, years, growth, "area"),
         "compute_growth.csv": growth,
     }
-
-
-def _crosswalks(
-    originals: Originals, signed: Signed, sites: Sites, matcher: Matcher
-) -> dict[str, pd.DataFrame]:
-    return {
-        "crosswalks/sites.csv": crosswalks.sites(sites),
-        "crosswalks/affiliations.csv": crosswalks.affiliations(signed.pieces),
-        "crosswalks/herd.csv": herd.match(originals.spending, matcher),
-        "crosswalks/epoch.csv": models.organisations(originals.models, matcher),
-    }
-
-
-def _silent(_: str) -> None:
-    """Say nothing."""
 
 
 def _table(out: Path, name: str) -> Path:

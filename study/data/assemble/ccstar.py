@@ -6,20 +6,16 @@ import re
 
 import pandas as pd
 
-from study.data.assemble import decided
-from study.data.institutions import Entity, Matcher
-from study.data.institutions.gazetteer import UNIVERSITY
-from study.panel.shipped import shipped
+from study.data.institutions import Entity, Matcher, decided, universities
 
 EVENT = "first_ccstar"
 EVENT_COLUMNS = ("university", "country", "event", "date", "left_censored", "detail")
-EXCEPTIONS = "osg_facilities.csv"
 
 # Facilities of several universities: only the site says which of them it is.
 _SEVERAL = re.compile(r"\b(system|network)\b", re.IGNORECASE)
 
 
-def events(resources: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None) -> pd.DataFrame:
+def events(resources: pd.DataFrame, matcher: Matcher, known: decided.Decided) -> pd.DataFrame:
     """Return each university's first campus CC* resource that is registered in the Open Science Grid.
 
     Registration follows the award by months, often by more than a year: the award dates when the money came,
@@ -32,8 +28,8 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: decided.Decided | N
         Of ``sources.osg.read``. Groups without a tagged resource are left out.
     matcher : Matcher
         Matches the facility; the site where the facility is a system or network of several universities.
-    known : mapping, optional
-        Facility -> (university, country), before the rule; the shipped exceptions where it is not given.
+    known : mapping
+        Facility -> (university, country), before the rule.
 
     Returns
     -------
@@ -43,7 +39,6 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: decided.Decided | N
         known, so that the true date may be an earlier one; ``date`` is then that of the first dated group, or
         of the newest registration of the whole table where none is dated.
     """
-    known = decided.read(shipped("data", EXCEPTIONS), "facility") if known is None else known
     tagged = resources[resources["ccstar_resources"] > 0]
     newest = tagged["first_registered"].max()
     groups: dict[Entity, list[tuple[str, str]]] = {}
@@ -66,5 +61,4 @@ def _universities(facility: str, site: str, matcher: Matcher, known: decided.Dec
         entity = decided.university(matcher, *known[facility])
         return [] if entity is None else [entity]
     hits = matcher.match(site if _SEVERAL.search(facility) else facility, "US")
-    entities = (hit.entity for hit in hits if hit.entity is not None)
-    return list(dict.fromkeys(e for e in entities if e.kind == UNIVERSITY and e.country == "US"))
+    return [entity for entity in universities(hits) if entity.country == "US"]

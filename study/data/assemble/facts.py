@@ -9,16 +9,6 @@ import pandas as pd
 
 from study.core import DataError
 
-COLUMNS = (
-    "vintage",
-    "model",
-    "date",
-    "sector",
-    "notable",
-    "seed_criteria",
-    "log10_training_compute",
-    "weights",
-)
 # The seed paper leaves out models that are notable for their use alone, since companies have the users (its
 # supplementary material, on data). "Highly cited" is here what the table calls so, which need not be that paper's rule.
 SEED_CRITERIA = frozenset({"highly cited", "sota improvement", "historical significance"})
@@ -47,10 +37,9 @@ def models(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns :data:`COLUMNS`, sorted by vintage, date, model and the organisations' order in the original:
-        vintage ("YYYY-MM"), model, date as given, sector (:func:`sector`), notable and seed_criteria (0 or 1),
-        log10_training_compute (decimal logarithm of FLOP, NaN if not known), weights (of :data:`WEIGHTS`, empty if
-        not known).
+        Sorted by vintage, date, model and the organisations' order in the original: vintage ("YYYY-MM"), model, date
+        as given, sector (:func:`sector`), notable and seed_criteria (0 or 1), log10_training_compute (decimal
+        logarithm of FLOP, NaN if not known), weights (of :data:`WEIGHTS`, empty if not known).
 
     Raises
     ------
@@ -94,4 +83,4 @@ def _vintage(table: pd.DataFrame) -> pd.DataFrame:
             "log10_training_compute": np.log10(table["training_compute"].to_numpy(float)),
             "weights": labels.map(WEIGHTS),
         }
-    )[list(COLUMNS)]
+    )

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from study.data.assemble import decided
-from study.data.institutions import Entity, Matcher
-from study.data.institutions.gazetteer import UNIVERSITY
+from study.data.institutions import Entity, Matcher, decided
 from study.data.sources.herd import SOURCES
-from study.panel.shipped import shipped
 
-EXCEPTIONS = "herd_institutions.csv"
 # Territories whose universities the list of universities has under codes of their own.
 TERRITORIES = ("AS", "GU", "PR", "VI")
 # A name inside a longer one is mostly that of a branch or a medical school with a number of its own.
 _WHOLE = ("exact", "campus")
 
 
-def match(table: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None) -> pd.DataFrame:
+def match(table: pd.DataFrame, matcher: Matcher, known: decided.Decided) -> pd.DataFrame:
     """Return the crosswalk from HERD institutions to universities.
 
     The newest name under which the rule of matching finds a university as a whole (not inside a longer name)
@@ -29,8 +25,8 @@ def match(table: pd.DataFrame, matcher: Matcher, known: decided.Decided | None =
     table : DataFrame
         Of ``sources.herd.read``.
     matcher : Matcher
-    known : mapping, optional
-        inst_id -> (university, country), before the rule; the shipped exceptions where it is not given.
+    known : mapping
+        inst_id -> (university, country), before the rule.
 
     Returns
     -------
@@ -39,7 +35,6 @@ def match(table: pd.DataFrame, matcher: Matcher, known: decided.Decided | None =
         there is none), method (decision, exact, campus, unmatched; branch where a larger institution is the
         university in every year), years, total (thousand dollars, all years).
     """
-    known = decided.read(shipped("data", EXCEPTIONS), "inst_id") if known is None else known
     newest_first = table.sort_values("fiscal_year", ascending=False)
     records = []
     for inst_id, rows in newest_first.groupby("inst_id"):
@@ -67,13 +62,15 @@ def match(table: pd.DataFrame, matcher: Matcher, known: decided.Decided | None =
     return crosswalk
 
 
-def spending(table: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None) -> pd.DataFrame:
+def spending(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
     """Return R&D spending by university and fiscal year.
 
     Parameters
     ----------
-    table, matcher, known
-        As for :func:`match`.
+    table : DataFrame
+        Of ``sources.herd.read``.
+    crosswalk : DataFrame
+        Of :func:`match`.
 
     Returns
     -------
@@ -82,7 +79,7 @@ def spending(table: pd.DataFrame, matcher: Matcher, known: decided.Decided | Non
         is a break: the agency merged or split institutions), total, federal, state_local, institutional,
         business, nonprofit, other (thousand current dollars).
     """
-    chosen = _largest(table, match(table, matcher, known))
+    chosen = _largest(table, crosswalk)
     columns = ["university", "country", "fiscal_year", "inst_id", "total", *SOURCES]
     return chosen.sort_values(["university", "country", "fiscal_year"], ignore_index=True)[columns]
 
@@ -91,8 +88,8 @@ def _found(names: list[str], state: str, matcher: Matcher) -> tuple[Entity | Non
     country = state if state in TERRITORIES else "US"
     for name in names:
         for hit in matcher.match(name, country):
-            entity = hit.entity
-            if hit.method in _WHOLE and entity and entity.kind == UNIVERSITY and entity.country == country:
+            entity = hit.university
+            if hit.method in _WHOLE and entity and entity.country == country:
                 return entity, hit.method
     return None, "unmatched"
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from study.data.assemble import decided
-from study.data.institutions import Hit, Matcher
+from study.data.institutions import Hit, Matcher, decided
 from study.data.institutions.gazetteer import UNIVERSITY
-from study.panel.shipped import shipped
 
 # The fields of the panels, and Epoch's domains in each. A model of several domains counts in each of its fields.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -29,12 +27,8 @@ FEWEST_MODELS = 5
 FEWEST_YEARS = 3
 UPPER = 80
 
-EXCEPTIONS = "epoch_organisations.csv"
 
-
-def organisations(
-    models: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None
-) -> pd.DataFrame:
+def organisations(models: pd.DataFrame, matcher: Matcher, known: decided.Decided) -> pd.DataFrame:
     """Return the crosswalk of Epoch's organisations.
 
     Parameters
@@ -42,8 +36,8 @@ def organisations(
     models : DataFrame
         Of ``sources.epoch.read``.
     matcher : Matcher
-    known : mapping, optional
-        Organisation -> (university, country), before the rule; the shipped exceptions where it is not given.
+    known : mapping
+        Organisation -> (university, country), before the rule.
 
     Returns
     -------
@@ -52,7 +46,6 @@ def organisations(
         organisation, institution, country, kind (of the institution), method ("decision" for an exception),
         models (that name it), academic_models (of those where Epoch calls it academia).
     """
-    known = decided.read(shipped("data", EXCEPTIONS), "organisation") if known is None else known
     named: dict[str, list[int]] = {}
     for names, kinds in zip(models["organisations"], models["kinds"], strict=True):
         for name, kind in zip(names, kinds, strict=True):
@@ -77,15 +70,15 @@ def organisations(
     return pd.DataFrame(records)
 
 
-def models_by_university(
-    models: pd.DataFrame, matcher: Matcher, known: decided.Decided | None = None
-) -> pd.DataFrame:
+def models_by_university(models: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
     """Return the notable models of each university and year; a model counts fully for each of its universities.
 
     Parameters
     ----------
-    models, matcher, known
-        As for :func:`organisations`. Models without year, and those that are not notable, are left out.
+    models : DataFrame
+        Of ``sources.epoch.read``. Models without year, and those that are not notable, are left out.
+    crosswalk : DataFrame
+        Of :func:`organisations`.
 
     Returns
     -------
@@ -96,7 +89,6 @@ def models_by_university(
         The two kinds of teams do not add up to models: those with governments or research collectives but
         without industry are in neither, and those without any category are in neither.
     """
-    crosswalk = organisations(models, matcher, known)
     crosswalk = crosswalk[crosswalk["kind"] == UNIVERSITY]
     used = models[models["notable"] & models["year"].notna()]
     table = pd.DataFrame(

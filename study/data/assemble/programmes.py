@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -11,10 +12,8 @@ from typing import Any
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import Matcher
-from study.data.institutions.gazetteer import UNIVERSITY, Entity
-from study.data.sources.programmes import CONFIDENCE, is_date
-from study.data.sources.rows import csv_rows
+from study.data.institutions import Entity, Matcher, universities
+from study.data.sources.reading import RESTORE, csv_rows
 
 COLUMNS = (
     "programme",
@@ -39,7 +38,9 @@ ROLES = ("winner", "later_winner", "loser")
 NO_ROLE = "none"
 STATUSES = ("treatment", "comparison", "robustness")
 CHECKED = ("yes", "not found", "contradicted")
+CONFIDENCE = ("high", "medium", "low")
 DATES = ("operational", "announced")
+_DATE = re.compile(r"(19[89]|20[0-3])\d(-(0[1-9]|1[0-2]))?")
 _ALLOWED = {"role": ROLES, "status": STATUSES, "confidence": CONFIDENCE, "checked": CHECKED}
 EVENT_COLUMNS = (
     "university",
@@ -108,20 +109,15 @@ def checked(path: Path) -> pd.DataFrame:
         If the file is damaged, a value is not allowed, a row is there twice, or a treatment row is not of
         high confidence and seen again.
     """
-    rows = csv_rows(path, COLUMNS)
-    seen: dict[tuple[str, str, str], int] = {}
+    rows = csv_rows(path, COLUMNS, unique=("programme", "institution", "role"), remedy=RESTORE)
     for line, row in rows:
         where = f"{path.name}, line {line}"
         for column, allowed in _ALLOWED.items():
             if row[column] not in allowed:
                 raise DataError(f'{where}: {column} "{row[column]}" is none of {", ".join(allowed)}.')
         for column in DATES:
-            if row[column] and not is_date(row[column]):
+            if row[column] and _DATE.fullmatch(row[column]) is None:
                 raise DataError(f'{where}: {column} is "{row[column]}"; write YYYY-MM, YYYY or nothing.')
-        key = row["programme"], row["institution"], row["role"]
-        if key in seen:
-            raise DataError(f"{where}: the same recipient and role as on line {seen[key]}; keep one row.")
-        seen[key] = line
         if row["status"] != "robustness" and not row["credited"]:
             raise DataError(f"{where}: status {row['status']} needs a credited university; name one.")
         if row["status"] == "treatment" and (row["confidence"], row["checked"]) != ("high", "yes"):
@@ -273,14 +269,13 @@ def _rows(table: pd.DataFrame, group: Family) -> Iterable[tuple[int, Mapping[str
 def _universities(row: Mapping[str, str], line: int, matcher: Matcher) -> list[Entity]:
     found = []
     for text in filter(None, row["credited"].split("|")):
-        hits = {hit.entity for hit in matcher.match(text, row["country"]) if hit.entity is not None}
-        universities = [entity for entity in hits if entity.kind == UNIVERSITY]
-        if len(universities) != 1:
+        named = universities(matcher.match(text, row["country"]))
+        if len(named) != 1:
             raise DataError(
-                f'programmes.csv, line {line}: credited "{text}" is {len(universities)} universities of the '
+                f'programmes.csv, line {line}: credited "{text}" is {len(named)} universities of the '
                 "gazetteer; write the name of exactly one."
             )
-        found.append(universities[0])
+        found += named
     return found
 
 

@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import Entity, Gazetteer
+from study.data.institutions import Gazetteer, universities
 from study.data.institutions.credit import Sites
-from study.data.institutions.gazetteer import UNIVERSITY
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
@@ -31,11 +30,7 @@ def credited(systems: pd.DataFrame, sites: Sites, gazetteer: Gazetteer) -> pd.Da
     )
     table = table[~table["segment"].isin(SEGMENTS_OF_FIRMS)]
     holders = [
-        [
-            hit.entity
-            for hit in sites[site, gazetteer.country(country, f"TOP500 {month}")]
-            if _counts(hit.entity)
-        ]
+        universities(sites[site, gazetteer.country(country, f"TOP500 {month}")])
         for site, country, month in zip(table["site"], table["country"], table["list"], strict=True)
     ]
     table = table.assign(university=holders).explode("university").dropna(subset="university")
@@ -88,10 +83,6 @@ def lists(table: pd.DataFrame) -> pd.DataFrame:
         rmax_tflops=("rmax_tflops", "sum"),
         rmax_share=("rmax_share", "sum"),
     )
-
-
-def _counts(entity: Entity | None) -> bool:
-    return entity is not None and entity.kind == UNIVERSITY
 
 
 def _following(months: list[str]) -> dict[str, str]:

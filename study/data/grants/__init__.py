@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
-from study.data.grants.bought import (
-    CLUSTER,
-    KINDS,
-    NETWORK,
-    OTHER,
-    OTHER_INSTRUMENT,
-    STORAGE,
-    accelerators,
-    bought,
-)
-from study.data.grants.contests import CC, MRI, contest, first_issues, programme
-
-__all__ = [
-    "CC",
-    "CLUSTER",
-    "KINDS",
-    "MRI",
-    "NETWORK",
-    "OTHER",
-    "OTHER_INSTRUMENT",
-    "STORAGE",
-    "classify",
-    "concerned",
-]
+from study.data.grants.bought import accelerators, bought
+from study.data.grants.contests import contest, first_issues, programme
 
 
 def concerned(record: Mapping[str, str]) -> bool:
@@ -49,34 +28,29 @@ def classify(awards: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The awards of MRI and CC* with all their columns, and: programme ("MRI" or "CC*"), contest,
-        kind (one of ``KINDS``), reason (where the phrase stands that decided, and the phrase),
+        kind (one of ``bought.KINDS``), reason (where the phrase stands that decided, and the phrase),
         accelerators (the first word for one in title or abstract, or empty) and reissue_of (the number of the
         award of which this one is the re-issue, or empty).
     """
-    records = awards.to_dict("records")
-    chosen = [
-        (record, name)
-        for record in records
-        if (name := programme(record["title"], record["programme_elements"], record["programme_references"]))
+    named = [
+        programme(*texts) for texts in _columns(awards, "title", "programme_elements", "programme_references")
     ]
-    again = first_issues(
-        (record["award_id"], record["title"], record["abstract"], record["expires"]) for record, _ in chosen
+    chosen = awards.assign(programme=named)
+    chosen = chosen[chosen["programme"] != ""].reset_index(drop=True)
+    again = first_issues(_columns(chosen, "award_id", "title", "abstract", "expires"))
+    first = [again.get(number, "") for number in chosen["award_id"]]
+    found = [bought(*texts) for texts in _columns(chosen, "programme", "title", "abstract")]
+    proposed = chosen.assign(
+        award_id=[one or own for one, own in zip(first, chosen["award_id"], strict=True)]
     )
-    rows = []
-    for record, name in chosen:
-        title, abstract = record["title"], record["abstract"]
-        kind, reason = bought(name, title, abstract)
-        first = again.get(record["award_id"], "")
-        rows.append(
-            {
-                **record,
-                "programme": name,
-                "contest": contest(name, first or record["award_id"], title),
-                "kind": kind,
-                "reason": reason,
-                "accelerators": accelerators(title, abstract),
-                "reissue_of": first,
-            }
-        )
-    added = ["programme", "contest", "kind", "reason", "accelerators", "reissue_of"]
-    return pd.DataFrame(rows, columns=[*awards.columns, *added])
+    return chosen.assign(
+        contest=[contest(*texts) for texts in _columns(proposed, "programme", "award_id", "title")],
+        kind=[kind for kind, _ in found],
+        reason=[reason for _, reason in found],
+        accelerators=[accelerators(*texts) for texts in _columns(chosen, "title", "abstract")],
+        reissue_of=first,
+    )
+
+
+def _columns(table: pd.DataFrame, *names: str) -> Iterator[Any]:
+    return table[list(names)].itertuples(index=False, name=None)

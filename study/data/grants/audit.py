@@ -10,37 +10,15 @@ but no test on awards that the rule has never met.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from study.core import DataError
-from study.data.audit import Share
-from study.data.grants import words
+from study.data.audit import Share, weighted
 from study.data.grants.bought import CLUSTER
-from study.data.grants.contests import CC
 
-# Awards are drawn by how near they are to a computer. Those of the last stratum name nothing of the kind in title or
-# abstract, so that nobody could read a cluster into them; a few are read all the same.
-STRATA = ("cluster", "campus", "near", "mention", "none")
-# How the second sample was drawn.
-SIZES = {"cluster": 60, "near": 80, "campus": 30, "mention": 20, "none": 10}
-SEED = 20261127
 YES, NO = "cluster", "not_cluster"
-
-_MENTION = words.words(
-    r"\w*comput\w*",
-    r"cluster\w*",
-    r"servers?\b",
-    r"\w*GPU\w*",
-    r"processors?\b",
-    r"HPC\w*",
-    r"cyber\w*",
-    r"cores\b",
-)
 
 
 @dataclass(frozen=True)
@@ -70,45 +48,6 @@ class Audit:
     accelerators: Share
 
 
-def stratum(record: Mapping[str, str]) -> str:
-    """Return the stratum of a classified award."""
-    if record["kind"] == CLUSTER:
-        return "cluster"
-    if record["programme"] == CC:
-        return "campus"
-    title, abstract = record["title"], record["abstract"]
-    if words.HINT.search(title) or words.COMPUTING.search(title) or words.BOUGHT.search(abstract):
-        return "near"
-    return "mention" if _MENTION.search(f"{title} {abstract}") else "none"
-
-
-def draw(classified: pd.DataFrame, sizes: Mapping[str, int], seed: int) -> pd.DataFrame:
-    """Draw a sample by strata.
-
-    Returns
-    -------
-    DataFrame
-        award_id, stratum, population and sampled (awards of the stratum in the table that was drawn from, and
-        how many of them were drawn), kind and accelerators (0/1) as the rule says. By number, so
-        that the order tells nothing. A stratum of fewer awards is taken whole.
-    """
-    strata = pd.Series([stratum(record) for record in classified.to_dict("records")], classified.index)
-    generator = np.random.default_rng(seed)
-    parts = []
-    for name in STRATA:
-        numbers = np.sort(classified.loc[strata == name, "award_id"].to_numpy(str))
-        chosen = generator.permutation(numbers)[: sizes.get(name, 0)]
-        parts.append(
-            pd.DataFrame(
-                {"award_id": chosen, "stratum": name, "population": len(numbers), "sampled": len(chosen)}
-            )
-        )
-    said = classified[["award_id", "kind"]].assign(
-        accelerators=(classified["accelerators"] != "").astype(int)
-    )
-    return pd.concat(parts).merge(said, on="award_id").sort_values("award_id", ignore_index=True)
-
-
 def audit(verdicts: pd.DataFrame, design: pd.DataFrame) -> Audit:
     """Compare the rule with a reader.
 
@@ -135,25 +74,15 @@ def audit(verdicts: pd.DataFrame, design: pd.DataFrame) -> Audit:
     weight = read["population"] / read["sampled"]
     found = float(weight[ours & theirs].sum())
     out = ~ours & (read["stratum"] != "none")
-    low, high = _share(theirs[out], weight[out])
+    lost = weighted(theirs[out], weight[out])
     total = float(weight[out].sum())
     named = (read["accelerators"] == 1) == (read["accelerators_read"] == "yes")
     both = ours & theirs
     return Audit(
-        precision=Share(int(both.sum()), int(ours.sum())),
+        precision=Share.of(theirs[ours]),
         recall=found / (found + float(weight[~ours & theirs].sum())),
-        recall_interval=(found / (found + high * total), found / (found + low * total)),
+        recall_interval=(found / (found + lost.high * total), found / (found + lost.low * total)),
         missed=tuple(read.loc[~ours & theirs, "award_id"]),
         mistaken=tuple(read.loc[ours & ~theirs, "award_id"]),
-        accelerators=Share(int((named & both).sum()), int(both.sum())),
+        accelerators=Share.of(named[both]),
     )
-
-
-def _share(yes: pd.Series, weight: pd.Series) -> tuple[float, float]:
-    """Return Wilson's interval of a weighted share at Kish's effective size (0 to 1 of an empty sample)."""
-    if not len(yes):
-        return 0.0, 1.0
-    total = float(weight.sum())
-    size = total**2 / float((weight**2).sum())
-    low, high = proportion_confint(float(weight[yes].sum()) / total * size, size, method="wilson")
-    return float(low), float(high)

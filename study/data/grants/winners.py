@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from study.core import DataError
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
-from study.data.institutions import Entity, Matcher
-from study.data.institutions.gazetteer import UNIVERSITY
+from study.data.institutions import Entity, Matcher, decided, universities
+from study.data.sources.reading import RESTORE, csv_rows
 
 FIRST_CLUSTER = "first_cluster_grant"
 FIRST_GPU = "first_gpu_grant"
@@ -20,6 +18,10 @@ FIRST_OTHER = "first_other_instrument"
 # Territories with codes of their own in the list of universities.
 _TERRITORIES = ("PR", "GU", "VI", "AS", "MP")
 _MOVED = pd.Timedelta(days=365)
+_AWARDS = [
+    "award_id", "university", "country", "awardee", "state", "programme", "contest", "kind", "accelerators", "amount",
+    "effective", "letter", "title", "collaborative", "reissue_of", "reason",
+]  # fmt: skip
 _CROSSWALK = ("awardee", "state", "university", "country", "note")
 
 Crosswalk = Mapping[tuple[str, str], Entity | None]
@@ -41,26 +43,11 @@ def crosswalk(path: Path, matcher: Matcher) -> dict[tuple[str, str], Entity | No
     DataError
         If the file is missing, its heading differs, or an awardee of a state is there twice.
     """
-    if not path.is_file():
-        raise DataError(f"{path.name} is missing in {path.parent}; restore it from the repository.")
-    found: dict[tuple[str, str], Entity | None] = {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.reader(stream)
-        if tuple(next(reader, ())) != _CROSSWALK:
-            raise DataError(f"{path.name}, line 1: the heading must be {','.join(_CROSSWALK)}.")
-        for row in reader:
-            if len(row) != len(_CROSSWALK):
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: five fields are expected, quote commas."
-                )
-            awardee, state, name, country, _ = row
-            if (awardee, state) in found:
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: {awardee} ({state}) is there twice; keep one."
-                )
-            known = _universities(matcher, name, country) if name else ()
-            found[awardee, state] = next(iter(known), Entity(name, UNIVERSITY, country)) if name else None
-    return found
+    rows = csv_rows(path, _CROSSWALK, unique=_CROSSWALK[:2], remedy=RESTORE)
+    return {
+        (row["awardee"], row["state"]): decided.university(matcher, row["university"], row["country"])
+        for _, row in rows
+    }
 
 
 def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) -> Entity | None:
@@ -73,7 +60,7 @@ def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) 
         return by_hand[place]
     country = record["state"] if record["state"] in _TERRITORIES else "US"
     for name in (record["awardee"], record["performer"]):
-        named = _universities(matcher, name, country)
+        named = [entity for entity in universities(matcher.match(name, country)) if entity.country == country]
         if named:
             return named[0] if len(named) == 1 else None
     return None
@@ -91,26 +78,14 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk)
         awards for one project), reissue_of, reason.
     """
     found = [university(record, matcher, by_hand) for record in classified.to_dict("records")]
-    return pd.DataFrame(
-        {
-            "award_id": classified["award_id"],
-            "university": [entity.name if entity else "" for entity in found],
-            "country": [entity.country if entity else "" for entity in found],
-            "awardee": classified["awardee"],
-            "state": classified["state"],
-            "programme": classified["programme"],
-            "contest": classified["contest"],
-            "kind": classified["kind"],
-            "accelerators": (classified["accelerators"] != "").astype(int),
-            "amount": classified["amount"].round().astype(int),
-            "effective": classified["effective"],
-            "letter": classified["letter"],
-            "title": classified["title"],
-            "collaborative": classified["collaborative"].astype(int),
-            "reissue_of": classified["reissue_of"],
-            "reason": classified["reason"],
-        }
-    ).sort_values("award_id", ignore_index=True)
+    table = classified.assign(
+        university=[entity.name if entity else "" for entity in found],
+        country=[entity.country if entity else "" for entity in found],
+        accelerators=(classified["accelerators"] != "").astype(int),
+        amount=classified["amount"].round().astype(int),
+        collaborative=classified["collaborative"].astype(int),
+    )
+    return table[_AWARDS].sort_values("award_id", ignore_index=True)
 
 
 def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
@@ -137,34 +112,22 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
     """
     start = min(map(_year, awards["award_id"])) if first_year is None else first_year
     won = _held(awards)
-    won = won[(won["university"] != "") & (won["contest"] != "")]
+    won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
     wanted = (
         (FIRST_CLUSTER, won["kind"] == CLUSTER),
         (FIRST_GPU, (won["kind"] == CLUSTER) & (won["accelerators"] == 1)),
         (FIRST_OTHER, won["kind"] == OTHER_INSTRUMENT),
     )
-    rows = []
-    for event, chosen in wanted:
-        ordered = won[chosen].sort_values(["effective", "award_id"])
-        for award in ordered.drop_duplicates(["university", "country"]).to_dict("records"):
-            rows.append(
-                {
-                    "university": award["university"],
-                    "country": award["country"],
-                    "event": event,
-                    "date": award["effective"][:7],
-                    "left_censored": int(_year(award["award_id"]) <= start),
-                    "detail": award["title"],
-                    **{
-                        name: award[name] for name in ("award_id", "programme", "contest", "amount", "letter")
-                    },
-                }
-            )
+    firsts = (won[chosen].drop_duplicates(["university", "country"]).assign(event=e) for e, chosen in wanted)
+    found = pd.concat(firsts)
+    found = found.assign(
+        date=found["effective"].str[:7],
+        left_censored=[int(_year(number) <= start) for number in found["award_id"]],
+        detail=found["title"],
+    )
     columns = ["university", "country", "event", "date", "left_censored", "detail"]
     columns += ["award_id", "programme", "contest", "amount", "letter"]
-    return pd.DataFrame(rows, columns=columns).sort_values(
-        ["university", "country", "event"], ignore_index=True
-    )
+    return found[columns].sort_values(["university", "country", "event"], ignore_index=True)
 
 
 def roles(found: pd.DataFrame) -> pd.DataFrame:
@@ -195,15 +158,6 @@ def _held(awards: pd.DataFrame) -> pd.DataFrame:
             moved.setdefault(first, number)
     late = (awards["reissue_of"] != "") & ~awards["award_id"].isin(moved.values())
     return awards[~late & ~awards["award_id"].isin(moved)]
-
-
-def _universities(matcher: Matcher, name: str, country: str) -> tuple[Entity, ...]:
-    hits: Iterable[Entity | None] = (hit.entity for hit in matcher.match(name, country)) if name else ()
-    return tuple(
-        dict.fromkeys(
-            entity for entity in hits if entity and entity.kind == UNIVERSITY and entity.country == country
-        )
-    )
 
 
 def _year(award_id: str) -> int:

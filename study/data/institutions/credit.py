@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ import pandas as pd
 
 from study.core import DataError
 from study.data.institutions.gazetteer import UNIVERSITY, Entity, Gazetteer
-from study.data.institutions.match import Hit, Matcher
+from study.data.institutions.match import Hit, Matcher, universities
 from study.data.institutions.names import clean, words
+from study.data.sources.reading import RESTORE, csv_rows
 
 Sites = Mapping[tuple[str, str], tuple[Hit, ...]]
 
@@ -70,8 +70,8 @@ def match_papers(papers: pd.DataFrame, matcher: Matcher) -> Signed:
                 "company" in kinds,
             )
         )
-        first, last = (_universities(by_author[end]) if ordered else set() for end in (0, -1))
-        for university in sorted(_universities(hits), key=lambda entity: (entity.name, entity.country)):
+        first, last = (universities(by_author[end]) if ordered else [] for end in (0, -1))
+        for university in sorted(universities(hits), key=lambda entity: (entity.name, entity.country)):
             place = places.setdefault(university, len(places))
             signatures.append((paper, place, university in first, university in last))
         pieces.update(hits.keys())
@@ -90,10 +90,6 @@ def count_authors(names: str) -> int:
     (2, 2)
     """
     return len({name.strip() for name in names.split(";" if ";" in names else ",")})
-
-
-def _universities(hits: Iterable[Hit]) -> set[Entity]:
-    return {hit.entity for hit in hits if hit.entity is not None and hit.entity.kind == UNIVERSITY}
 
 
 def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[tuple[Hit, ...]]:
@@ -147,20 +143,12 @@ def decisions(path: Path, gazetteer: Gazetteer) -> dict[tuple[str, str], tuple[H
     by_name: dict[str, set[Entity]] = defaultdict(set)
     for entity in (entity for entities in gazetteer.exact.values() for entity in entities):
         by_name[entity.name].add(entity)
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if reader.fieldnames != ["site", "country", "university", "note"]:
-            raise DataError(f"{path.name}, line 1: the heading must be site,country,university,note.")
-        for row in reader:
-            site, country, name = row["site"], row["country"], row["university"]
-            entities = by_name.get(name, set())
-            chosen = [entity for entity in entities if entity.country == country or len(entities) == 1]
-            if name and not chosen:
-                raise DataError(
-                    f'{path.name}: university "{name}" is unknown; correct line {reader.line_num}.'
-                )
-            found[site, country] = (
-                *found.get((site, country), ()),
-                *(Hit(site, entity, "decision") for entity in chosen),
-            )
+    for line, row in csv_rows(path, ("site", "country", "university", "note"), remedy=RESTORE):
+        site, country, name = row["site"], row["country"], row["university"]
+        entities = by_name.get(name, set())
+        chosen = [entity for entity in entities if entity.country == country or len(entities) == 1]
+        if name and not chosen:
+            raise DataError(f'{path.name}: university "{name}" is unknown; correct line {line}.')
+        hits = (Hit(site, entity, "decision") for entity in chosen)
+        found[site, country] = (*found.get((site, country), ()), *hits)
     return found

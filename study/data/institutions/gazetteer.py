@@ -17,10 +17,9 @@ the university: it counts as a whole piece too, and only where no university is 
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ import pandas as pd
 from study.core import DataError
 from study.data.institutions.names import key
 from study.data.institutions.names import words as word_set
+from study.data.sources.reading import RESTORE, csv_rows
 
 UNIVERSITY = "university"
 _ROR = re.compile(r"https://ror\.org/0[a-z0-9]{6}\d\d")
@@ -88,62 +88,32 @@ _NATIVE = (
 
 # Names that the publisher of the supercomputer lists spells in other ways than the list of universities.
 _COUNTRIES = {
-    "korea south": "KR",
-    "south korea": "KR",
-    "korea": "KR",
-    "republic of korea": "KR",
-    "russia": "RU",
-    "saudia arabia": "SA",
-    "slovak republic": "SK",
-    "czechia": "CZ",
-    "taiwan": "TW",
-    "turkey": "TR",
-    "venezuela": "VE",
-    "usa": "US",
-    "us": "US",
-    "uk": "GB",
-    "england": "GB",
-    "scotland": "GB",
-    "uae": "AE",
-    "pr china": "CN",
-    "p r china": "CN",
-    "prc": "CN",
-    "netherlands": "NL",
-    "deutschland": "DE",
-    "vietnam": "VN",
-    "iran": "IR",
-    "united states of america": "US",
-    "u s a": "US",
-    "u s": "US",
-    "great britain": "GB",
-    "northern ireland": "GB",
-    "wales": "GB",
-    "u k": "GB",
-    "peoples republic of china": "CN",
-    "pr of china": "CN",
-    "p r c": "CN",
-    "hongkong": "HK",
-    "hong kong sar": "HK",
-    "hksar": "HK",
-    "hong kong": "HK",
-    "macau": "MO",
-    "macao": "MO",
-    "r o c": "TW",
-    "s korea": "KR",
-    "rep of korea": "KR",
-    "rok": "KR",
-    "republic of singapore": "SG",
-    "saudi arabia": "SA",
-    "viet nam": "VN",
-    "the netherlands": "NL",
-    "holland": "NL",
-    "germania": "DE",
-    "espana": "ES",
-    "brasil": "BR",
-    "italia": "IT",
-    "russian federation": "RU",
-    "turkiye": "TR",
-    "united arab emirates": "AE",
+    name: code
+    for code, names in {
+        "KR": "korea south, south korea, korea, republic of korea, s korea, rep of korea, rok",
+        "RU": "russia, russian federation",
+        "SA": "saudia arabia, saudi arabia",
+        "SK": "slovak republic",
+        "CZ": "czechia",
+        "TW": "taiwan, r o c",
+        "TR": "turkey, turkiye",
+        "VE": "venezuela",
+        "US": "usa, us, united states of america, u s a, u s",
+        "GB": "uk, england, scotland, great britain, northern ireland, wales, u k",
+        "AE": "uae, united arab emirates",
+        "CN": "pr china, p r china, prc, peoples republic of china, pr of china, p r c",
+        "NL": "netherlands, the netherlands, holland",
+        "DE": "deutschland, germania",
+        "VN": "vietnam, viet nam",
+        "IR": "iran",
+        "HK": "hongkong, hong kong sar, hksar, hong kong",
+        "MO": "macau, macao",
+        "SG": "republic of singapore",
+        "ES": "espana",
+        "BR": "brasil",
+        "IT": "italia",
+    }.items()
+    for name in names.split(", ")
 }
 
 # Codes that close an affiliation: of countries, and of states of the US; those that stand for one of each are left out.
@@ -194,8 +164,6 @@ class Gazetteer:
         Words of names (of other names, where several institutions share them): no misspellings of others.
     countries : dict
         Lookup form of a country's name -> ISO2.
-    ror : dict
-        University -> its identifier in the Research Organization Registry, where known.
     """
 
     exact: dict[str, tuple[Entity, ...]]
@@ -205,7 +173,6 @@ class Gazetteer:
     domains: dict[str, Entity]
     words: frozenset[str]
     countries: dict[str, str]
-    ror: dict[Entity, str]
 
     def country(self, name: str, where: str) -> str:
         """Return the ISO2 code of a country's name."""
@@ -225,28 +192,19 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     """
     exact: dict[str, list[Entity]] = defaultdict(list)
     marked: dict[str, set[str]] = {"=": set(), "~": set()}
-    ror: dict[Entity, str] = {}
-    for line, row in _rows(institutions, ("name", "country", "ror", "aliases")):
-        name, country, identifier, aliases = row
-        entity = Entity(name, UNIVERSITY, country)
-        if len(country) != 2:
-            raise DataError(
-                f'{institutions.name}, line {line}: country "{country}" is no ISO2 code; correct it.'
-            )
-        if identifier and not _ROR.fullmatch(identifier):
-            raise DataError(
-                f'{institutions.name}, line {line}: ror "{identifier}" is not like https://ror.org/03vek6s52.'
-            )
-        if identifier:
-            ror[entity] = identifier
-        _add(exact, marked, entity, aliases, f"{institutions.name}, line {line}")
-    for line, row in _rows(organisations, ("name", "kind", "aliases")):
-        name, kind, aliases = row
-        if kind not in KINDS[1:]:
-            raise DataError(
-                f'{organisations.name}, line {line}: kind "{kind}" is none of {", ".join(KINDS[1:])}.'
-            )
-        _add(exact, marked, Entity(name, kind, ""), aliases, f"{organisations.name}, line {line}")
+    for line, row in csv_rows(institutions, ("name", "country", "ror", "aliases"), remedy=RESTORE):
+        where = f"{institutions.name}, line {line}"
+        entity = Entity(row["name"], UNIVERSITY, row["country"])
+        if len(entity.country) != 2:
+            raise DataError(f'{where}: country "{entity.country}" is no ISO2 code; correct it.')
+        if row["ror"] and not _ROR.fullmatch(row["ror"]):
+            raise DataError(f'{where}: ror "{row["ror"]}" is not like https://ror.org/03vek6s52.')
+        _add(exact, marked, entity, row["aliases"], where)
+    for line, row in csv_rows(organisations, ("name", "kind", "aliases"), remedy=RESTORE):
+        where = f"{organisations.name}, line {line}"
+        if row["kind"] not in KINDS[1:]:
+            raise DataError(f'{where}: kind "{row["kind"]}" is none of {", ".join(KINDS[1:])}.')
+        _add(exact, marked, Entity(row["name"], row["kind"], ""), row["aliases"], where)
     curated = frozenset(entity for found in exact.values() for entity in found)
     countries = {
         key(name): code for name, code in zip(universities["country"], universities["iso2"], strict=True)
@@ -258,7 +216,7 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     words = _words(exact)
     names = {form: tuple(found) for form, found in exact.items() if found}
     units = frozenset(marked["~"])
-    return Gazetteer(names, curated, units | marked["="], units, domains, words, countries, ror)
+    return Gazetteer(names, curated, units | marked["="], units, domains, words, countries)
 
 
 def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:
@@ -271,21 +229,6 @@ def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:
             for word in form.split():
                 holders[word].update(entities)
     return frozenset(word for word, entities in holders.items() if word in known or len(entities) > 1)
-
-
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterable[tuple[int, list[str]]]:
-    if not path.is_file():
-        raise DataError(f"{path.name} is missing in {path.parent}; restore it from the repository.")
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.reader(stream)
-        if tuple(next(reader, ())) != columns:
-            raise DataError(f"{path.name}, line 1: the heading must be {','.join(columns)}.")
-        for row in reader:
-            if len(row) != len(columns) or not row[0].strip():
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: {len(columns)} fields are expected, quote commas."
-                )
-            yield reader.line_num, row
 
 
 def _add(

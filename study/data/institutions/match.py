@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz
@@ -58,6 +58,16 @@ class Hit:
     entity: Entity | None
     method: str
     score: float = 100.0
+
+    @property
+    def university(self) -> Entity | None:
+        """The institution where it is a university, else None."""
+        return self.entity if self.entity is not None and self.entity.kind == UNIVERSITY else None
+
+
+def universities(hits: Iterable[Hit]) -> list[Entity]:
+    """Return the universities among hits, each once, in their order."""
+    return list(dict.fromkeys(hit.university for hit in hits if hit.university is not None))
 
 
 class Matcher:
@@ -130,7 +140,7 @@ class Matcher:
                 taken, more = self._at(parts, place, countries)
                 found.extend(more)
                 place += taken
-            named = any(hit.entity and hit.entity.kind == UNIVERSITY and not self._unit(hit) for hit in found)
+            named = any(hit.university is not None and not self._unit(hit) for hit in found)
             hits.extend(hit for hit in found if not (named and self._unit(hit)))
         return hits
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -10,22 +10,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from study.core import DataError, unknown
+from study.data.sources.reading import Progress, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
 
-SOURCES = (
-    "top500",
-    "paperlists",
-    "epoch",
-    "herd",
-    "universities",
-    "osg",
-    "openalex",
-    "nsf",
-    "ror",
-    "programmes",
-)
+SOURCES = ("top500", "paperlists", "epoch", "herd", "universities", "osg", "openalex", "nsf")
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ def fetch(
     names: Iterable[str],
     raw: Path,
     fetcher: Fetcher,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> list[Fetched]:
     """Fetch sources from their publishers into ``raw/<name>/``; one that fails does not stop the others.
 
@@ -88,8 +78,7 @@ def fetch(
     modules = {name: source(name) for name in names}
     results = []
     for name, module in modules.items():
-        if progress is not None:
-            progress(name)
+        progress(name)
         try:
             results.append(Fetched(name, tuple(module.fetch(raw, fetcher, progress=progress))))
         except DataError as error:

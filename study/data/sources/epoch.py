@@ -1,10 +1,10 @@
-"""Epoch AI's tables of machine-learning models (December 2023 and current) and of GPU clusters."""
+"""Epoch AI's tables of machine-learning models (December 2023 and current)."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources.rows import csv_rows
+from study.data.sources.reading import Progress, csv_rows, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -25,68 +25,33 @@ DECEMBER_ADDRESS = (
 )
 DECEMBER_SHA256 = "c07e0cc4d4e17d3fcaa95d135427ac38c370f464339d464a0e81fbf322031cef"
 DECEMBER_FILE = "all_ml_systems_2023-12-20.csv"
-CLUSTERS_FILE = "gpu_clusters.csv"
 
 Vintage = Literal["december_2023", "current"]
 
-# Our names of what is read, and the heading of each in the two vintages.
+# Our names of what is read, and the heading of each in both vintages or in the one.
+_HEADINGS = {
+    "date": "Publication date",
+    "domains": "Domain",
+    "organisations": "Organization",
+    "categories": "Organization categorization",
+    "training_compute": "Training compute (FLOP)",
+    "parameters": "Parameters",
+    "criteria": "Notability criteria",
+    "confidence": "Confidence",
+}
 LAYOUTS: dict[Vintage, dict[str, str]] = {
     "current": {
         "model": "Model",
-        "date": "Publication date",
-        "domains": "Domain",
-        "organisations": "Organization",
-        "categories": "Organization categorization",
         "countries": "Country (of organization)",
-        "training_compute": "Training compute (FLOP)",
-        "parameters": "Parameters",
-        "criteria": "Notability criteria",
         "accessibility": "Model accessibility",
-        "confidence": "Confidence",
+        **_HEADINGS,
     },
     "december_2023": {
         "model": "System",
-        "date": "Publication date",
-        "domains": "Domain",
-        "organisations": "Organization",
-        "categories": "Organization categorization",
         "countries": "Country (from Organization)",
-        "training_compute": "Training compute (FLOP)",
-        "parameters": "Parameters",
-        "criteria": "Notability criteria",
         "accessibility": "Open-source",
-        "confidence": "Confidence",
+        **_HEADINGS,
     },
-}
-COLUMNS = (
-    "model",
-    "date",
-    "precision",
-    "year",
-    "domains",
-    "organisations",
-    "kinds",
-    "categories",
-    "countries",
-    "training_compute",
-    "parameters",
-    "criteria",
-    "notable",
-    "accessibility",
-    "open_weights",
-    "confidence",
-    "vintage",
-)
-CLUSTER_LAYOUT = {
-    "name": "Name",
-    "owner": "Owner",
-    "sector": "Sector",
-    "country": "Country",
-    "first_operational": "First Operational Date",
-    "h100_equivalents": "H100 equivalents",
-    "status": "Status",
-    "certainty": "Certainty",
-    "possible_duplicate": "Possible Duplicate",
 }
 
 KINDS = ("academia", "industry", "government", "research collective", "non-profit")
@@ -114,13 +79,13 @@ def fetch(
     raw: Path,
     fetcher: Fetcher,
     *,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
     base: str = ADDRESS,
     december: str = DECEMBER_ADDRESS,
     december_sha256: str = DECEMBER_SHA256,
     today: date | None = None,
 ) -> list[Path]:
-    """Download the current tables (named by today's date) and that of December 2023 into ``raw/epoch``.
+    """Download the current table (named by today's date) and that of December 2023 into ``raw/epoch``.
 
     Parameters
     ----------
@@ -139,13 +104,11 @@ def fetch(
     day = (today or date.today()).isoformat()
     files = (
         (f"{base}/notable_ai_models.csv", f"notable_ai_models_{day}.csv", None),
-        (f"{base}/gpu_clusters.csv", CLUSTERS_FILE, None),
         (december, DECEMBER_FILE, december_sha256),
     )
     paths = []
     for url, name, sha256 in files:
-        if progress is not None:
-            progress(f"Epoch {name}")
+        progress(f"Epoch {name}")
         paths.append(fetcher.download(url, raw / "epoch" / name, sha256=sha256))
     return paths
 
@@ -180,55 +143,15 @@ def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
     """
     path, day = _file(folder, vintage)
     layout = LAYOUTS[vintage]
-    seen: dict[tuple[str, str, str], int] = {}
+    named = tuple(layout[name] for name in ("model", "date", "organisations"))
     records = []
-    for line, row in csv_rows(path, tuple(layout.values())):
+    for line, row in csv_rows(path, tuple(layout.values()), unique=named):
         fields = {name: row[heading] for name, heading in layout.items()}
         where = f"{path.name}, line {line}"
-        key = fields["model"], fields["date"], fields["organisations"]
         if not fields["model"]:
             raise DataError(f"{where}: the model has no name; download the file again.")
-        if key in seen:
-            raise DataError(
-                f'{where}: model "{fields["model"]}" is also on line {seen[key]}; keep one of the two.'
-            )
-        seen[key] = line
         records.append(_record(fields, where, day))
-    return pd.DataFrame(records, columns=list(COLUMNS)).astype({"year": "Int64", "open_weights": "boolean"})
-
-
-def read_clusters(folder: Path) -> pd.DataFrame:
-    """Read ``gpu_clusters.csv``.
-
-    Returns
-    -------
-    DataFrame
-        One row a cluster in the order of the file: name (not unique: many are anonymous), owner, sector,
-        country, first_operational (date as given, empty if not known), precision, h100_equivalents (NaN if
-        not known), status, certainty, possible_duplicate (bool).
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged or of another layout, or a date or number cannot be right.
-    """
-    path = folder / CLUSTERS_FILE
-    records = []
-    for line, row in csv_rows(path, tuple(CLUSTER_LAYOUT.values())):
-        where = f"{path.name}, line {line}"
-        record: dict[str, object] = {name: row[heading] for name, heading in CLUSTER_LAYOUT.items()}
-        # Clusters are planned decades ahead, so the last year is a bound against slips alone.
-        _, precision = _date(row[CLUSTER_LAYOUT["first_operational"]], where, 2100)
-        equivalents = _number(row[CLUSTER_LAYOUT["h100_equivalents"]], "H100 equivalents", 1e12, where)
-        records.append(
-            record
-            | {
-                "precision": precision,
-                "h100_equivalents": equivalents,
-                "possible_duplicate": record["possible_duplicate"] == "True",
-            }
-        )
-    return pd.DataFrame(records)
+    return pd.DataFrame(records).astype({"year": "Int64", "open_weights": "boolean"})
 
 
 def _file(folder: Path, vintage: Vintage) -> tuple[Path, str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sqlite3
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources.rows import DAMAGED_ZIP
+from study.data.sources.reading import Progress, silent, unzipped
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -48,20 +47,8 @@ ROWS = {
     "nonprofit organizations": "nonprofit",
     "all other sources": "other",
 }
-COPY_COLUMNS = {
-    "inst_id": "inst_id",
-    "name": "name",
-    "city": "city",
-    "state": "state",
-    "year": "fiscal_year",
-    "total_rd": "total",
-    "federal": "federal",
-    "state_local": "state_local",
-    "institutional": "institutional",
-    "business": "business",
-    "nonprofit": "nonprofit",
-    "other_sources": "other",
-}
+# What the copy calls otherwise.
+COPY_COLUMNS = {"fiscal_year": "year", "total": "total_rd", "other": "other_sources"}
 SOURCES = ("federal", "state_local", "institutional", "business", "nonprofit", "other")
 COLUMNS = ("inst_id", "name", "city", "state", "fiscal_year", "total", *SOURCES)
 # Sources are rounded to thousands one by one.
@@ -74,7 +61,7 @@ def fetch(
     raw: Path,
     fetcher: Fetcher,
     *,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
     years: Iterable[int] = YEARS,
     base: str = ADDRESS,
 ) -> list[Path]:
@@ -95,13 +82,12 @@ def fetch(
     paths = []
     for year in years:
         name = ARCHIVE.format(year=year)
-        if progress is not None:
-            progress(f"HERD {year}")
+        progress(f"HERD {year}")
         paths.append(fetcher.download(f"{base}/{name}", raw / "herd" / name))
     return paths
 
 
-def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
     """Read the agency's zips of all years in ``folder``, or where there are none the SQLite copy ``herd.db``.
 
     The agency publishes thousand dollars, the copy has dollars; the table has thousand current dollars from
@@ -149,56 +135,48 @@ def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.Data
     return _checked(table)
 
 
-def _read_zip(path: Path, year: int, progress: Callable[[str], None] | None) -> pd.DataFrame:
-    if progress is not None:
-        progress(f"HERD {year}")
-    cells = _cells(path)
-    other = cells.index[cells["fiscal_year"] != str(year)]
-    if len(other):
-        raise DataError(
-            f'{path.name}, record {other[0] + 1}: fiscal year "{cells["fiscal_year"][other[0]]}" in the file of '
-            f"{year}; download it again."
-        )
+def _read_zip(path: Path, year: int, progress: Progress) -> pd.DataFrame:
+    progress(f"HERD {year}")
+    cells = _cells(path).assign(where=path.name)
+    _refuse(
+        cells,
+        cells["fiscal_year"] != str(year),
+        f'{{where}}, record {{record}}: fiscal year "{{fiscal_year}}" in the file of {year}; download it again.',
+    )
     cells = cells[(cells["question"] == QUESTION) & cells["row"].str.lower().isin(ROWS)]
     if cells.empty:
         raise DataError(
             f'{path.name}: no row of the question "{QUESTION}"; has the publisher renamed it? Download it again.'
         )
     values = pd.to_numeric(cells["data"], errors="coerce")
-    bad = cells.index[values.isna() & (cells["data"] != "")]
-    if len(bad):
-        raise DataError(
-            f'{path.name}, record {bad[0] + 1}: data "{cells["data"][bad[0]]}" is no number; download it again.'
-        )
+    _refuse(
+        cells,
+        values.isna() & (cells["data"] != ""),
+        '{where}, record {record}: data "{data}" is no number; download it again.',
+    )
     cells = cells.assign(column=cells["row"].str.lower().map(ROWS), value=values.fillna(0.0).astype(float))
-    twice = cells.index[cells.duplicated(["inst_id", "column"])]
-    if len(twice):
-        raise DataError(
-            f"{path.name}, record {twice[0] + 1}: {cells['row'][twice[0]]} of institution "
-            f"{cells['inst_id'][twice[0]]} is there twice; download it again."
-        )
+    _refuse(
+        cells,
+        cells.duplicated(["inst_id", "column"]),
+        "{where}, record {record}: {row} of institution {inst_id} is there twice; download it again.",
+    )
     wide = cells.pivot(index="inst_id", columns="column", values="value").reindex(columns=["total", *SOURCES])
     unknown = wide.index[wide["total"].isna()]
     if len(unknown):
         raise DataError(f"{path.name}: institution {unknown[0]} has no total; download it again.")
     # A source from which an institution had nothing may be left out; the sum shows whether that is so.
-    places = cells.drop_duplicates("inst_id").set_index("inst_id")[["name", "city", "state"]]
-    return places.join(wide.fillna(0.0)).reset_index().assign(fiscal_year=year, where=path.name)
+    places = cells.drop_duplicates("inst_id").set_index("inst_id")[["name", "city", "state", "where"]]
+    return places.join(wide.fillna(0.0)).reset_index().assign(fiscal_year=year)
 
 
 def _cells(path: Path) -> pd.DataFrame:
-    if path.stat().st_size == 0:
-        raise DataError(f"{path.name}: the file is empty; download it again.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-            if len(members) != 1:
-                raise DataError(
-                    f"{path.name}: {len(members)} files *.csv in it, one is expected; download it again."
-                )
-            content = archive.read(members[0])
-    except DAMAGED_ZIP as error:
-        raise DataError(f"{path.name}: not a whole zip file ({error}); download it again.") from None
+    with unzipped(path, path.name) as archive:
+        members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
+        if len(members) != 1:
+            raise DataError(
+                f"{path.name}: {len(members)} files *.csv in it, one is expected; download it again."
+            )
+        content = archive.read(members[0])
     return _parse(content, f"{path.name}, {members[0]}")
 
 
@@ -239,10 +217,9 @@ def _parse(content: bytes, where: str) -> pd.DataFrame:
     return cells
 
 
-def _read_copy(path: Path, progress: Callable[[str], None] | None) -> pd.DataFrame:
-    if progress is not None:
-        progress(f"HERD {path.name}")
-    columns = ", ".join(COPY_COLUMNS)
+def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
+    progress(f"HERD {path.name}")
+    columns = ", ".join(COPY_COLUMNS.get(column, column) for column in COLUMNS)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             table = pd.read_sql_query(f"SELECT {columns} FROM institutions", connection)
@@ -252,41 +229,44 @@ def _read_copy(path: Path, progress: Callable[[str], None] | None) -> pd.DataFra
         ) from None
     if table.empty:
         raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
-    table = table.rename(columns=COPY_COLUMNS)
+    table = table.set_axis(COLUMNS, axis=1).assign(where=path.name)
     amounts = ["total", *SOURCES]
     dollars = table[amounts].apply(pd.to_numeric, errors="coerce")
-    bad = table.index[(dollars % 1000 != 0).any(axis=1)]
-    if len(bad):
-        raise DataError(
-            f"{path.name}: institution {table['inst_id'][bad[0]]} in {table['fiscal_year'][bad[0]]} has amounts "
-            "that are no whole thousands of dollars; restore the copy, whose amounts are in dollars."
-        )
+    _refuse(
+        table,
+        (dollars % 1000 != 0).any(axis=1),
+        "{where}: institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars; "
+        "restore the copy, whose amounts are in dollars.",
+    )
     table[amounts] = dollars / 1000
-    return table.assign(where=path.name)
+    return table
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table sorted, after the checks that hold for both formats."""
     table = table.reset_index(drop=True)
-
-    def refuse(rows: pd.Series, problem: str) -> None:
-        if rows.any():
-            row = table[rows].iloc[0]
-            raise DataError(
-                f"{row['where']}: institution {row['inst_id']} in {row['fiscal_year']} {problem}; "
-                "download the file again."
-            )
-
     amounts = table[["total", *SOURCES]]
-    refuse(~table["inst_id"].astype(str).str.fullmatch(r"\d{6}"), "has no number of six digits")
-    refuse(table["name"].eq(""), "has no name")
-    refuse((amounts < 0).any(axis=1), "has an amount below 0")
-    refuse(
-        (amounts["total"] - amounts[list(SOURCES)].sum(axis=1)).abs() > ROUNDING,
-        "has sources that do not add up to its total",
-    )
-    refuse(table.duplicated(["inst_id", "fiscal_year"]), "is there twice")
+    difference = amounts["total"] - amounts[list(SOURCES)].sum(axis=1)
+    problems = {
+        "has no number of six digits": ~table["inst_id"].astype(str).str.fullmatch(r"\d{6}"),
+        "has no name": table["name"].eq(""),
+        "has an amount below 0": (amounts < 0).any(axis=1),
+        "has sources that do not add up to its total": difference.abs() > ROUNDING,
+        "is there twice": table.duplicated(["inst_id", "fiscal_year"]),
+    }
+    for problem, rows in problems.items():
+        _refuse(
+            table,
+            rows,
+            f"{{where}}: institution {{inst_id}} in {{fiscal_year}} {problem}; download the file again.",
+        )
     return table.sort_values(["inst_id", "fiscal_year"], ignore_index=True)[list(COLUMNS)]
+
+
+def _refuse(table: pd.DataFrame, rows: pd.Series, error: str) -> None:
+    """Raise the error of the first of the rows, if any; it takes the row's values, and record (from 1), by name."""
+    for place, row in table[rows].head(1).iterrows():
+        raise DataError(error.format(**row, record=int(str(place)) + 1))
 
 
 def _one_line(error: Exception) -> str:

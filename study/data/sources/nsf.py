@@ -1,88 +1,74 @@
-"""NSF award records: the agency's yearly zips (JSON or XML, one file an award) and its awards API, into one table."""
+"""NSF award records: the agency's yearly zips (JSON or XML, one file an award) into one table."""
 
 from __future__ import annotations
 
-import io
-import json
+import html
+import math
+import re
+import xml.etree.ElementTree as ElementTree
 import zipfile
-from calendar import monthrange
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.core import DataError, write_all
-from study.data.sources.fetching import Fetcher
-from study.data.sources.nsf_records import Row, from_json, from_xml
-from study.data.sources.rows import DAMAGED_ZIP
+from study.core import DataError
+from study.data.sources.reading import Progress, json_value, silent, unzipped
+
+if TYPE_CHECKING:
+    from study.data.sources.fetching import Fetcher
 
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
 # JSON a fiscal year, each with an address that is valid for a while.
 CATALOGUE = "https://api.nsf.gov/services/v2/s3/list-files"
-API = "https://api.nsf.gov/services/v1/awards.json"
 FIRST_YEAR = 2007
 
-# What the awards of the study's programmes are found by.
-QUERIES = ('"Major Research Instrumentation"', '"Campus Cyberinfrastructure"', '"CC*"')
-# The documented size of a page, and how many answers to a query the API gives.
-PAGE, WINDOW = 25, 10_000
-# What is asked for and kept: no names, addresses or telephone numbers of persons.
-FIELDS = (
-    "id",
-    "title",
-    "abstractText",
-    "transType",
-    "awardeeName",
-    "awardeeCity",
-    "awardeeStateCode",
-    "awardeeCountryCode",
-    "perfLocation",
-    "fundsObligatedAmt",
-    "estimatedTotalAmt",
-    "startDate",
-    "expDate",
-    "date",
-    "initAmendmentDate",
-    "progEleCode",
-    "progRefCode",
-)
+# Where each column is in a JSON record, and in an XML one (None where it is not in these).
+_PLACES: dict[str, tuple[str, str | None]] = {
+    "award_id": ("awd_id", "AwardID"),
+    "title": ("awd_titl_txt", "AwardTitle"),
+    "abstract": ("awd_abstract_narration", "AbstractNarration"),
+    "awardee": ("inst/inst_name", "Institution/Name"),
+    "performer": ("perf_inst/perf_inst_name", None),
+    "city": ("inst/inst_city_name", "Institution/CityName"),
+    "state": ("inst/inst_state_code", "Institution/StateCode"),
+    "country": ("inst/inst_country_name", "Institution/CountryName"),
+    "amount": ("awd_amount", "AwardAmount"),
+    "amount_intended": ("tot_intn_awd_amt", "AwardTotalIntnAmount"),
+    "effective": ("awd_eff_date", "AwardEffectiveDate"),
+    "letter": ("awd_min_amd_letter_date", "MinAmdLetterDate"),
+    "expires": ("awd_exp_date", "AwardExpirationDate"),
+    "instrument": ("awd_istr_txt", "AwardInstrument/Value"),
+}
+_OPTIONAL = frozenset({"perf_inst/perf_inst_name", "AwardTotalIntnAmount", "MinAmdLetterDate"})
+# The lists of programmes in a JSON record with code and name of each, and in an XML one.
+_CODED = {
+    "programme_elements": ("pgm_ele", "pgm_ele_code", "pgm_ele_name", "ProgramElement"),
+    "programme_references": ("pgm_ref", "pgm_ref_code", "pgm_ref_txt", "ProgramReference"),
+}
+COLUMNS = (*_PLACES, *_CODED, "collaborative")
 
-COLUMNS = (
-    "award_id",
-    "title",
-    "abstract",
-    "programme_elements",
-    "programme_references",
-    "awardee",
-    "performer",
-    "city",
-    "state",
-    "country",
-    "amount",
-    "amount_intended",
-    "effective",
-    "letter",
-    "expires",
-    "instrument",
-    "collaborative",
-)
+_AWARD_ID = re.compile(r"\d{7}")
+_TAG = re.compile(r"</?(?:br|p|b|i|em|strong|sub|sup|ul|ol|li|div|span)\s*/?>", re.IGNORECASE)
+_SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
+_COLLABORATIVE = re.compile(r"collaborative", re.IGNORECASE)
 
-Progress = Callable[[str], None]
+Row = dict[str, Any]
 
 
 def fetch(
     raw: Path,
     fetcher: Fetcher,
     *,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     years: Iterable[int] | None = None,
     catalogue: str = CATALOGUE,
 ) -> list[Path]:
     """Download the yearly dumps of all awards into ``raw/nsf/json``; a year that is there, as JSON or XML, is kept.
 
-    A year has about twelve thousand awards in some 100 MB. For the study's two programmes alone,
-    :func:`fetch_search` asks the API instead.
+    A year has about twelve thousand awards in some 100 MB.
 
     Parameters
     ----------
@@ -115,11 +101,8 @@ def fetch(
         path = _there(raw, year)
         if path is None:
             if year not in listed:
-                raise DataError(
-                    f"{catalogue}: no file {year}.zip in it; take another year, or ask the API (fetch_search)."
-                )
-            if progress is not None:
-                progress(f"NSF awards {year}")
+                raise DataError(f"{catalogue}: no file {year}.zip in it; take another year.")
+            progress(f"NSF awards {year}")
             path = fetcher.download(listed[year], raw / "nsf" / "json" / f"{year}.zip")
             if not zipfile.is_zipfile(path):
                 path.unlink()
@@ -128,72 +111,16 @@ def fetch(
     return paths
 
 
-def fetch_search(
-    raw: Path,
-    fetcher: Fetcher,
-    year: int,
-    *,
-    progress: Progress | None = None,
-    queries: Iterable[str] = QUERIES,
-    page: int = PAGE,
-    api: str = API,
-) -> Path:
-    """Ask the awards API for a fiscal year of awards, and write them to ``raw/nsf/json/YEAR.zip``, one file an award.
-
-    The API searches by keyword: a phrase in quotes stands for itself, and a word finds more than is
-    wanted, which ``read`` leaves out by its ``keep``. It is asked month by month, since it gives no more than
-    10,000 answers to a query.
-
-    Parameters
-    ----------
-    raw, fetcher, progress
-        As in :func:`fetch`.
-    year : int
-        Fiscal year: awards dated from October of the year before to September.
-    queries : iterable of str
-        Keywords or quoted phrases; what any of them finds is taken.
-    page : int
-        Answers a page; 25 is documented.
-    api : str
-        Address of the API.
-
-    Raises
-    ------
-    DataError
-        If the year is there already, the API refuses, its answers end early or have not the documented
-        form, a month has more answers than it gives, or there is none in the whole year.
-    """
-    there = _there(raw, year)
-    if there is not None:
-        raise DataError(
-            f"NSF: {there.parent.name}/{there.name} is there; move it away to ask for {year} again."
-        )
-    records: dict[str, dict[str, Any]] = {}
-    for query in queries:
-        for first, last in _months(year):
-            if progress is not None:
-                progress(f"NSF awards API {query} {first}")
-            asked = {"keyword": query, "dateStart": first, "dateEnd": last, "printFields": ",".join(FIELDS)}
-            for record in _answers(fetcher, api, asked, page):
-                records[str(record.get("id"))] = {name: record[name] for name in FIELDS if name in record}
-    if not records:
-        raise DataError(
-            f"{api}: no award of fiscal year {year} for {', '.join(queries)}; nothing is written."
-        )
-    name = f"json/{year}.zip"
-    return write_all(raw / "nsf", {name: _zip(records)})[0]
-
-
 def read(
-    folder: Path, progress: Progress | None = None, *, keep: Callable[[Row], bool] | None = None
+    folder: Path, progress: Progress = silent, *, keep: Callable[[Row], bool] | None = None
 ) -> pd.DataFrame:
     """Read all yearly zips of ``folder/json`` and ``folder/xml``.
 
     Parameters
     ----------
     folder : Path
-        Holds ``json/YYYY.zip`` (the dumps since January 2025, or answers of the API) and ``xml/YYYY.zip``
-        (the dumps before), one file an award.
+        Holds ``json/YYYY.zip`` (the dumps since January 2025) and ``xml/YYYY.zip`` (the dumps before), one file an
+        award.
     progress : callable, optional
         Called with a short text before each zip.
     keep : callable, optional
@@ -204,7 +131,7 @@ def read(
     -------
     DataFrame
         One row an award, in the order of award_id: award_id (seven digits), title, abstract,
-        programme_elements and programme_references ("code name" parted by "|"; the API gives codes only),
+        programme_elements and programme_references ("code name" parted by "|"),
         awardee, performer (where the work is done; empty in XML), city, state, country (name) of the awardee,
         amount (obligated so far, dollars), amount_intended (dollars; NaN if not given), effective, letter
         (date of the first award letter) and expires ("YYYY-MM-DD", empty if not given), instrument (of the
@@ -223,8 +150,7 @@ def read(
     rows: dict[str, Row] = {}
     places: dict[str, str] = {}
     for path in zips:
-        if progress is not None:
-            progress(f"NSF awards {path.parent.name}/{path.name}")
+        progress(f"NSF awards {path.parent.name}/{path.name}")
         for where, row in _awards(path):
             award = row["award_id"]
             if award in places:
@@ -240,19 +166,14 @@ def read(
 def _awards(path: Path) -> Iterable[tuple[str, Row]]:
     """Yield every award of a zip, with its place for messages."""
     name, kind = f"{path.parent.name}/{path.name}", path.parent.name
-    if path.stat().st_size == 0:
-        raise DataError(f"{name}: the file is empty; download it again.")
-    parse = from_json if kind == "json" else from_xml
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = sorted(member for member in archive.namelist() if member.lower().endswith(f".{kind}"))
-            if not members:
-                raise DataError(f"{name}: no file *.{kind} in it; is this the yearly zip of {kind.upper()}?")
-            for member in members:
-                where = f"{name}, {member}"
-                yield where, parse(archive.read(member), where)
-    except DAMAGED_ZIP as error:
-        raise DataError(f"{name}: not a whole zip file ({error}); download it again.") from None
+    parse = _from_json if kind == "json" else _from_xml
+    with unzipped(path, name) as archive:
+        members = sorted(member for member in archive.namelist() if member.lower().endswith(f".{kind}"))
+        if not members:
+            raise DataError(f"{name}: no file *.{kind} in it; is this the yearly zip of {kind.upper()}?")
+        for member in members:
+            where = f"{name}, {member}"
+            yield where, _checked(parse(archive.read(member), where), where)
 
 
 def _there(raw: Path, year: int) -> Path | None:
@@ -272,61 +193,104 @@ def _catalogue(answer: Any, address: str) -> dict[int, str]:
     return {int(name[:4]): url for name, url in files.items() if name[4:] == ".zip" and name[:4].isdigit()}
 
 
-def _months(year: int) -> Iterable[tuple[str, str]]:
-    """Yield first and last day of each month of a fiscal year, as the API writes dates."""
-    for month in range(10, 22):
-        calendar_year, number = year - (month <= 12), (month - 1) % 12 + 1
-        last = monthrange(calendar_year, number)[1]
-        yield f"{number:02d}/01/{calendar_year}", f"{number:02d}/{last:02d}/{calendar_year}"
-
-
-def _answers(fetcher: Fetcher, api: str, asked: Mapping[str, str], page: int) -> Iterable[Mapping[str, Any]]:
-    """Yield all answers to a query; pages may overlap where the API counts from one."""
-    where = f"{api} (keyword {asked['keyword']}, {asked['dateStart']} to {asked['dateEnd']})"
-    seen: set[str] = set()
-    offset = 0
-    while True:
-        answer = fetcher.json(api, {**asked, "rpp": str(page), "offset": str(offset)})
-        records, total = _page(answer, where)
-        if total >= WINDOW:
-            raise DataError(
-                f"{where}: {total} answers or more, the API gives {WINDOW}; use a narrower keyword."
-            )
-        yield from records
-        seen.update(str(record.get("id")) for record in records)
-        offset += page
-        if len(seen) >= total:
-            return
-        if not records or offset >= WINDOW:
-            raise DataError(f"{where}: the answers end at {len(seen)} of {total}; fetch again later.")
-
-
-def _page(answer: Any, where: str) -> tuple[list[Mapping[str, Any]], int]:
-    """Return the awards of one page and the number of all; the API tells of errors with status 200."""
-    response = answer.get("response") if isinstance(answer, dict) else None
-    if not isinstance(response, dict):
-        raise DataError(f"{where}: an answer without response; has the API changed?")
-    for notice in response.get("serviceNotification") or ():
-        raise DataError(
-            f"{where}: the API refuses ({notice.get('notificationCode')}: {notice.get('notificationMessage')}); "
-            "correct the query, or fetch again later."
-        )
-    records = response.get("award")
+def _from_json(content: bytes, where: str) -> Row:
+    """Return the row of a JSON record; ``where`` names it in errors."""
+    record = json_value(content, where)
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: holds no award; download the zip again.")
     try:
-        total = int(response["metadata"]["totalCount"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(f"{where}: an answer without metadata.totalCount; has the API changed?") from None
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise DataError(f"{where}: an answer without a list of awards; has the API changed?")
-    return records, total
+        row = {name: _found(record, place) for name, (place, _) in _PLACES.items()}
+        for name, (listed, code, text, _) in _CODED.items():
+            row[name] = "|".join(
+                f"{_clean(each[code])} {_clean(each[text])}" for each in record[listed] or ()
+            )
+    except KeyError as error:
+        raise _missing(str(error), where) from None
+    except (TypeError, AttributeError, IndexError):
+        raise DataError(f"{where}: a field is no list of named values; download the zip again.") from None
+    return row
 
 
-def _zip(records: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Return a zip of one JSON file an award, the same bytes for the same awards."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in sorted(records):
-            member = zipfile.ZipInfo(f"{number}.json")
-            member.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(member, json.dumps(records[number], indent=1, ensure_ascii=False))
-    return content.getvalue()
+def _found(record: Any, place: str) -> Any:
+    """Return the value at a place of a JSON record; of several institutions the first counts."""
+    *outer, name = place.split("/")
+    for key in outer:
+        record = record.get(key) or {}
+        record = record[0] if isinstance(record, list) else record
+    return record.get(name) if place in _OPTIONAL else record[name]
+
+
+def _from_xml(content: bytes, where: str) -> Row:
+    """Return the row of an XML record; ``where`` names it in errors."""
+    try:
+        award = ElementTree.fromstring(content).find("Award")
+    except ElementTree.ParseError as error:
+        raise DataError(f"{where}: broken XML ({error}); download the zip again.") from None
+    if award is None:
+        raise DataError(f"{where}: holds no element Award; download the zip again.")
+    row: Row = {}
+    for name, (_, place) in _PLACES.items():
+        found = None if place is None else award.find(place)
+        if found is None and place is not None and place not in _OPTIONAL:
+            raise _missing(place, where)
+        row[name] = None if found is None else found.text
+    for name, (*_, tag) in _CODED.items():
+        entries = ((each.findtext("Code"), each.findtext("Text")) for each in award.findall(tag))
+        row[name] = "|".join(f"{_clean(code)} {_clean(text)}" for code, text in entries)
+    return row
+
+
+def _checked(row: Row, where: str) -> Row:
+    """Return a row with clean texts, dates and numbers."""
+    number = str(row["award_id"])
+    if _AWARD_ID.fullmatch(number) is None:
+        raise DataError(f'{where}: award number "{number}" is no seven digits; download the zip again.')
+    cleaned: Row = {"award_id": number}
+    for name, value in row.items():
+        if name in ("effective", "letter", "expires"):
+            cleaned[name] = _day(value, name, where)
+        elif name in ("amount", "amount_intended"):
+            cleaned[name] = _dollars(value, name, where)
+        elif name != "award_id":
+            cleaned[name] = _clean(value)
+    for name in ("title", "awardee", "effective"):
+        if not cleaned[name]:
+            raise DataError(f"{where}: {name} is empty; download the zip again.")
+    cleaned["collaborative"] = bool(_COLLABORATIVE.match(cleaned["title"]))
+    return cleaned
+
+
+def _missing(field: str, where: str) -> DataError:
+    return DataError(
+        f"{where}: field {field.strip(chr(39))} is missing; has the publisher renamed it? Download the zip again."
+    )
+
+
+def _clean(value: Any) -> str:
+    """Return a text without markup, character references and line breaks."""
+    if value is None:
+        return ""
+    text = html.unescape(html.unescape(str(value)))
+    return " ".join(_TAG.sub(" ", text).split())
+
+
+def _day(value: str | None, name: str, where: str) -> str:
+    """Return a day as "YYYY-MM-DD": the dumps write 2016-03-15 in JSON and 03/15/2016 in XML."""
+    text = _clean(value)
+    if not text:
+        return ""
+    match = _SLASHED.fullmatch(text)
+    try:
+        return date.fromisoformat(f"{match[3]}-{match[1]}-{match[2]}" if match else text).isoformat()
+    except ValueError:
+        raise DataError(f'{where}: {name} "{text}" is no date; download the zip again.') from None
+
+
+def _dollars(value: Any, name: str, where: str) -> float:
+    text = _clean(value)
+    if not text:
+        return math.nan
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        raise DataError(f'{where}: {name} "{text}" is no number; download the zip again.') from None

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from study.core import DataError, OutputError
 from study.data.sources.openalex_records import WORK, YEAR, check_start, first_fault, json_columns, name_of
+from study.data.sources.reading import Progress, silent
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
@@ -44,8 +45,6 @@ LONGEST_RECORD = 1 << 25
 _SQL = Path(__file__).with_name("openalex.sql")
 _TOPIC = re.compile(r"[TS]\d+|(?:subfields|fields)/\d+")
 
-Progress = Callable[[str], None]
-
 
 def aggregate(
     paths: Sequence[Path],
@@ -56,7 +55,7 @@ def aggregate(
     memory_limit: str = "2GB",
     temp: Path | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> pd.DataFrame:
     """Count the papers of each academic institution, year and topic; what counts as what is in ``openalex.sql``.
 
@@ -98,7 +97,6 @@ def aggregate(
     OutputError
         If memory or disk do not suffice, or the table cannot be written.
     """
-    say = progress if progress is not None else _silent
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
             raise DataError(
@@ -114,8 +112,8 @@ def aggregate(
             _connection(memory_limit, Path(scratch) / "spilled", threads) as connection,
         ):
             _load_choices(connection, merged, topics)
-            dealt = _deal(connection, paths, Path(scratch) / "parts", say)
-            _count(connection, dealt, say)
+            dealt = _deal(connection, paths, Path(scratch) / "parts", progress)
+            _count(connection, dealt, progress)
             return _summed(connection, out)
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
         raise OutputError(
@@ -164,14 +162,14 @@ def _load_choices(
 
 
 def _deal(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], folder: Path, say: Progress
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], folder: Path, progress: Progress
 ) -> list[Path]:
     """Write what is needed of all records below ``folder``, one subfolder a part of the works, and return these."""
     parts = min(MOST_PARTS, 1 + sum(path.stat().st_size for path in paths) // PART_BYTES)
     done = 0
     for number, batch in enumerate(_batches(paths)):
         done += len(batch)
-        say(f"OpenAlex works: to file {done} of {len(paths)}")
+        progress(f"OpenAlex works: to file {done} of {len(paths)}")
         try:
             connection.execute(
                 f"""
@@ -263,11 +261,11 @@ def _check_fields(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
             raise DataError(f"OpenAlex: none of {row[0]} works has {name}; has OpenAlex renamed the field?")
 
 
-def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], say: Progress) -> None:
+def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], progress: Progress) -> None:
     """Run the SQL on one part after the other into the table ``counts``; a part is deleted when it is counted."""
     query = _SQL.read_text(encoding="utf-8")
     for number, part in enumerate(parts, start=1):
-        say(f"OpenAlex works: part {number} of {len(parts)}")
+        progress(f"OpenAlex works: part {number} of {len(parts)}")
         connection.execute(
             f"""
             CREATE OR REPLACE TABLE records AS
@@ -307,37 +305,31 @@ def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataFrame:
     """Return the sums over the parts, and write them where asked to."""
-    labels = ("institution", "country")
-    keys = ("ror", "year", "topic")
-    columns = [
-        name
-        if name in keys
-        else f"max({name}) AS {name}"
-        if name in labels
-        else f"sum({name}) AS {name}"
-        if name == "papers_fractional"
-        else f"CAST(sum({name}) AS BIGINT) AS {name}"
-        for name in COLUMNS
-    ]
+    whole = [name for name in COLUMNS if name.startswith("papers") and name != "papers_fractional"]
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in whole)
     connection.execute(
-        f"CREATE TABLE summed AS SELECT {', '.join(columns)} FROM counts GROUP BY ALL ORDER BY {', '.join(keys)}"
+        f"""
+        CREATE TABLE summed AS
+        SELECT ror, max(institution) AS institution, max(country) AS country, year, topic, {sums},
+            sum(papers_fractional) AS papers_fractional
+        FROM counts GROUP BY ror, year, topic
+        """
     )
+    ordered = f"SELECT {', '.join(COLUMNS)} FROM summed ORDER BY ror, year, topic"
     connection.execute("DROP TABLE counts")
-    table = connection.execute(f"SELECT * FROM summed ORDER BY {', '.join(keys)}").df()
+    table = connection.execute(ordered).df()
     if table.empty:
         raise DataError("OpenAlex: no paper names an academic institution with a ROR id; are these works?")
     if out is not None:
-        _write(connection, out)
+        _write(connection, ordered, out)
     return table
 
 
-def _write(connection: duckdb.DuckDBPyConnection, out: Path) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, query: str, out: Path) -> None:
     staged = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        connection.execute(
-            f"COPY (SELECT * FROM summed ORDER BY ror, year, topic) TO {_quoted(staged)} (FORMAT parquet)"
-        )
+        connection.execute(f"COPY ({query}) TO {_quoted(staged)} (FORMAT parquet)")
         os.replace(staged, out)
     except (OSError, duckdb.Error) as error:
         staged.unlink(missing_ok=True)
@@ -378,7 +370,3 @@ def _quoted(path: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
-
-
-def _silent(_: str) -> None:
-    """Say nothing."""

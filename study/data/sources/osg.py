@@ -1,40 +1,36 @@
-"""Open Science Grid's registry: campus resources of the CC* programme, projects and institutions."""
+"""Open Science Grid's registry: campus resources of the CC* programme, from its git repository into one table."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import tempfile
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import yaml
 
 from study.core import DataError, write_all
-from study.data.sources.rows import csv_rows
+from study.data.sources.reading import Progress, csv_rows, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
-GROUPS_FILE = "osg_topology_ccstar_resource_groups.csv"
-PROJECTS_FILE = "osg_projects_by_institution.csv"
-INSTITUTIONS_FILE = "osg_institution_ids_ror.csv"
-GROUPS_HEADING = ("file", "facility", "site", "group", "n_cc_resources", "first_registered", "grantish")
-PROJECTS_HEADING = ("file", "org", "inst_id", "field", "dept", "first")
-INSTITUTIONS_HEADING = ("name", "id", "ror_id")
+FILE = "osg_topology_ccstar_resource_groups.csv"
+HEADING = ("file", "facility", "site", "group", "n_cc_resources", "first_registered", "grantish")
+TAG = "CC*"
 
-_ROR = re.compile(r"https://ror\.org/0[0-9a-z]{6}\d{2}")
+_OTHER_FILES = re.compile(r"(SITE|FACILITY|.*_downtime)\.ya?ml")
+_AWARD = re.compile(r"(?:NSF|award|grant)\D{0,40}\b(\d{7})\b", re.IGNORECASE)
+_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Callable[[str], None] | None = None,
-    base: str = REPOSITORY,
-) -> list[Path]:
-    """Clone the registry's repository and write its three tables into ``raw/osg``.
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, base: str = REPOSITORY) -> list[Path]:
+    """Clone the registry's repository and write its table of tagged groups into ``raw/osg``.
 
     Dates of registration are known only from the history of the repository, so that git does the download
     and ``fetcher`` is not used; it takes some minutes.
@@ -55,17 +51,13 @@ def fetch(
     DataError
         If git is not installed, the repository cannot be cloned, or a file of it is damaged.
     """
-    # PyYAML is needed to fetch alone.
-    from study.data.sources.osg_repository import tables
-
-    names = GROUPS_FILE, PROJECTS_FILE, INSTITUTIONS_FILE
-    headings = GROUPS_HEADING, PROJECTS_HEADING, INSTITUTIONS_HEADING
-    found = tables(base, progress)
-    contents = {
-        name: pd.DataFrame(rows, columns=heading).to_csv(index=False, lineterminator="\n").encode()
-        for name, heading, rows in zip(names, headings, found, strict=True)
-    }
-    return write_all(raw / "osg", contents)
+    with tempfile.TemporaryDirectory(prefix="study-osg-") as folder:
+        clone = Path(folder) / "topology"
+        progress("OSG registry: clone of the repository")
+        _git(Path(folder), "clone", "--quiet", "--no-tags", base, clone.name)
+        progress("OSG registry: resource groups")
+        table = pd.DataFrame(_groups(clone), columns=HEADING)
+    return write_all(raw / "osg", {FILE: table.to_csv(index=False, lineterminator="\n").encode()})
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -83,14 +75,13 @@ def read(folder: Path) -> pd.DataFrame:
     DataError
         If the file is missing, damaged or of another layout, or a group is there twice.
     """
-    path = folder / GROUPS_FILE
     records = []
-    seen: dict[str, int] = {}
-    for line, row in csv_rows(path, GROUPS_HEADING):
-        where = f"{path.name}, line {line}"
-        _once(row["file"], line, seen, path.name)
-        if not row["facility"] or not row["n_cc_resources"].isdigit():
-            raise DataError(f"{where}: facility or number of resources is missing; derive the table again.")
+    for line, row in csv_rows(folder / FILE, HEADING, unique=("file",)):
+        where = f"{FILE}, line {line}"
+        if not row["file"] or not row["facility"] or not row["n_cc_resources"].isdigit():
+            raise DataError(
+                f"{where}: file, facility or number of resources is missing; derive the table again."
+            )
         records.append(
             {
                 "file": row["file"],
@@ -105,61 +96,60 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def read_projects(folder: Path) -> pd.DataFrame:
-    """Read the projects.
+def _groups(clone: Path) -> list[tuple[str, ...]]:
+    """Return the groups with a tagged resource, by the day of the tag."""
+    rows = []
+    for path in sorted(clone.glob("topology/*/*/*.y*ml")):
+        if _OTHER_FILES.fullmatch(path.name):
+            continue
+        text = path.read_text(encoding="utf-8")
+        if TAG not in text:
+            continue
+        name = path.relative_to(clone).as_posix()
+        resources = _mapping(text, name).get("Resources")
+        if not isinstance(resources, dict) or not all(isinstance(each, dict) for each in resources.values()):
+            raise DataError(f"{name}: holds no named resources; has its form changed?")
+        tagged = sum(TAG in (resource.get("Tags") or ()) for resource in resources.values())
+        if tagged:
+            facility, site = path.parts[-3:-1]
+            # The day of the first commit that put the tag into the file, under whatever name it had then.
+            log = _git(clone, "log", "--follow", "--format=%as", f"-S{TAG}", "--", name)
+            award = _AWARD.search(text)
+            first, number = min(log.split(), default=""), award[1] if award else ""
+            rows.append((name, facility, site, path.stem, str(tagged), first, number))
+    return sorted(rows, key=lambda row: (row[5], row[0]))
 
-    Returns
-    -------
-    DataFrame
-        One row a project in the order of the file: file, organisation, institution (OSG's address of it, empty
-        if it is none), field, department, first_registered ("YYYY-MM-DD", empty if not known; all that were
-        taken over from the registry before have 2018-04-06).
-    """
-    path = folder / PROJECTS_FILE
-    records = []
-    seen: dict[str, int] = {}
-    for line, row in csv_rows(path, PROJECTS_HEADING):
-        where = f"{path.name}, line {line}"
-        _once(row["file"], line, seen, path.name)
-        records.append(
-            {
-                "file": row["file"],
-                "organisation": row["org"],
-                "institution": row["inst_id"] if row["inst_id"].startswith("https://") else "",
-                "field": row["field"],
-                "department": row["dept"],
-                "first_registered": _day(row["first"], where),
-            }
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    try:
+        value = yaml.load(text, Loader=_SAFE_LOADER)
+    except yaml.YAMLError as error:
+        raise DataError(f"{name}: broken YAML ({' '.join(str(error).split())}); clone it again.") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{name}: holds no named values; has its form changed?")
+    return value
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-c", "core.quotePath=false", *arguments],
+            cwd=folder,
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
-    return pd.DataFrame(records)
-
-
-def read_institutions(folder: Path) -> pd.DataFrame:
-    """Read the institutions.
-
-    Returns
-    -------
-    DataFrame
-        One row an institution in the order of the file: name, id (OSG's address of it), ror (the address at
-        ror.org, empty if it has none).
-    """
-    path = folder / INSTITUTIONS_FILE
-    records = []
-    seen: dict[str, int] = {}
-    for line, row in csv_rows(path, INSTITUTIONS_HEADING):
-        _once(row["id"], line, seen, path.name)
-        if row["ror_id"] and _ROR.fullmatch(row["ror_id"]) is None:
-            raise DataError(f'{path.name}, line {line}: "{row["ror_id"]}" is no ROR id; correct it.')
-        records.append({"name": row["name"], "id": row["id"], "ror": row["ror_id"]})
-    return pd.DataFrame(records)
-
-
-def _once(key: str, line: int, seen: dict[str, int], name: str) -> None:
-    if not key:
-        raise DataError(f"{name}, line {line}: the first field is empty; derive the table again.")
-    if key in seen:
-        raise DataError(f"{name}, line {line}: {key} is also on line {seen[key]}; keep one of the two.")
-    seen[key] = line
+    except FileNotFoundError:
+        raise DataError(
+            "OSG registry: git is not installed, and the dates are in the repository's history; install it."
+        ) from None
+    if done.returncode:
+        stated = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise DataError(
+            f"OSG registry: git {arguments[0]} fails ({stated}); check the network and fetch again."
+        )
+    return done.stdout
 
 
 def _day(text: str, where: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import duckdb
 import pandas as pd
 
 from study.core import DataError
+from study.data.sources.reading import Progress, json_value, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -67,7 +67,7 @@ def fetch(
     fetcher: Fetcher,
     *,
     files: Iterable[tuple[str, int]] = (),
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
     base: str = f"{ADDRESS}/{BRANCH}",
 ) -> list[Path]:
     """Download the files of the given (venue, year) pairs into ``raw/paperlists/<venue>/``.
@@ -88,8 +88,7 @@ def fetch(
     paths = []
     for venue, year in tuple(files) or known_files():
         name = f"{venue}/{venue}{year}.json"
-        if progress is not None:
-            progress(f"paperlists {venue} {year}")
+        progress(f"paperlists {venue} {year}")
         if not any(path.is_file() for path in _spellings(folder, venue, year)):
             fetcher.download(f"{base}/{name}", folder / name)
         paths.append(locate(folder, venue, year))
@@ -120,9 +119,7 @@ def locate(folder: Path, venue: str, year: int) -> Path:
     return found[0]
 
 
-def read(
-    folder: Path, files: Iterable[tuple[str, int]], progress: Callable[[str], None] | None = None
-) -> pd.DataFrame:
+def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = silent) -> pd.DataFrame:
     """Read the files of the given (venue, year) pairs into one table; all must be there before one is read.
 
     Returns
@@ -138,21 +135,15 @@ def read(
         If a file is missing, empty, truncated, no JSON, no list of records, or a field is of another type.
     """
     paths = {locate(folder, venue, year): (venue, year) for venue, year in files}
-    if progress is not None:
-        progress(f"{len(paths)} files of papers")
+    progress(f"{len(paths)} files of papers")
     empty = next((path for path in paths if path.stat().st_size == 0), None)
     if empty is not None:
         raise DataError(f"{empty.name}: the file is empty; download it again.")
-    table = _scan(list(paths))
-    counts = table["path"].value_counts()
-    for path in paths:
-        if str(path) not in counts.index:
-            raise _fault(path, "no record could be read")
-    order = {str(path): place for place, path in enumerate(paths)}
-    table = table.iloc[table["path"].map(order).argsort(kind="stable")].reset_index(drop=True)
-    names = table["path"].map({str(path): name for path, name in paths.items()})
-    table["venue"] = [venue for venue, _ in names]
-    table["year"] = [year for _, year in names]
+    named = [(str(path), venue, year) for path, (venue, year) in paths.items()]
+    files_read = pd.DataFrame(named, columns=["path", "venue", "year"])
+    table = files_read.merge(_scan(list(paths)), on="path", how="left")
+    for path in table.loc[table["title"].isna(), "path"]:
+        raise _fault(Path(path), "no record could be read")
     table["row"] = table.groupby("path", sort=False).cumcount() + 1
     return table[list(COLUMNS)]
 
@@ -215,34 +206,26 @@ def _fault(path: Path, what: str) -> DataError:
 
 def _check(path: Path) -> None:
     """Read one file record by record and raise the error of its first fault, if it has one."""
-    text = _text(path)
-    try:
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
-        if text.lstrip()[:1] == "<":
-            raise DataError(f"{path.name}: this is a web page and no JSON; download it again.") from None
-        raise DataError(
-            f"{path.name}: broken JSON at character {error.pos} (line {error.lineno}): {error.msg}; download it again."
-        ) from None
+    content = _content(path)
+    if content.lstrip()[:1] == b"<":
+        raise DataError(f"{path.name}: this is a web page and no JSON; download it again.")
+    records = json_value(content, path.name)
     if not isinstance(records, list) or not records:
         raise DataError(f"{path.name}: holds no list of papers; is this a file of paperlists?")
     for number, record in enumerate(records, start=1):
         _check_record(path.name, number, record)
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise DataError(
-                f"{path.name}: truncated or damaged gzip within its {len(content)} bytes ({error}); download it again."
-            ) from None
+    if content[:2] != b"\x1f\x8b":
+        return content
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name}: byte {error.start} is not UTF-8; download it again.") from None
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(
+            f"{path.name}: truncated or damaged gzip within its {len(content)} bytes ({error}); download it again."
+        ) from None
 
 
 def _check_record(file: str, number: int, record: Any) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.core import DataError
 from study.data.sources import paperlists, top500
 from study.data.sources.checksums import sha256
+from study.data.sources.reading import csv_rows
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,8 @@ def _paperlists_versions(raw: Path, read: Sequence[tuple[str, int]]) -> str:
     if not path.is_file():
         return "not recorded"
     wanted = {f"{venue}/{venue}{year}.json" for venue, year in read}
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("path") in wanted]
-    try:
-        commits = sorted({(row["commit_date"], row["commit"][:8]) for row in rows})
-    except KeyError as error:
-        raise DataError(f"{path.name}: column {error} is missing; restore it or delete the file.") from None
+    rows = csv_rows(path, ("path", "commit", "commit_date"), remedy="restore or delete it")
+    commits = sorted({(row["commit_date"], row["commit"][:8]) for _, row in rows if row["path"] in wanted})
     if not commits:
         return "not recorded"
     (first_date, first), (last_date, last) = commits[0], commits[-1]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.core import DataError
+from study.data.sources.reading import Progress, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -59,14 +60,8 @@ _ELEMENTS = {
 }
 
 
-class _System(NamedTuple):
-    """One system as the file has it: where it stands there, and its fields as text."""
-
-    place: str
-    fields: Mapping[str, str]
-
-    def text(self, name: str) -> str:
-        return " ".join(self.fields.get(name, "").split())
+# A system as the file has it: where it is there, and its fields as text.
+_System = tuple[str, dict[str, str]]
 
 
 def lists(folder: Path) -> dict[str, Path]:
@@ -117,24 +112,26 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     else:
         systems = _excel_systems(path, month)
         unit = 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
-        accelerators = "accelerator" in systems[0].fields
-    records = [_record(path.name, system, month, unit, accelerators) for system in systems]
+        accelerators = "accelerator" in systems[0][1]
+    records = [
+        _record(f"{path.name}, {place}", fields, month, unit, accelerators) for place, fields in systems
+    ]
     # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
-    ranks = [int(str(record["rank"])) for record in records]
-    for position, (system, rank) in enumerate(zip(systems, ranks, strict=True)):
-        if rank > position + 1 or (position and rank < ranks[position - 1]):
+    before = 1
+    for position, ((place, _), record) in enumerate(zip(systems, records, strict=True), start=1):
+        if not before <= record["rank"] <= position:
             raise DataError(
-                f"{path.name}, {system.place}: rank {rank} follows {ranks[position - 1]}; restore the order."
+                f"{path.name}, {place}: rank {record['rank']} follows {before}; restore the order."
             )
+        before = record["rank"]
     return pd.DataFrame(records).astype({"year_installed": "Int64"})
 
 
-def read(folder: Path, progress: Callable[[str], None] | None = None) -> pd.DataFrame:
+def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
     """Read all lists of a folder into one table, in the order of time and rank."""
     tables = []
     for month, path in lists(folder).items():
-        if progress is not None:
-            progress(f"TOP500 list {month}")
+        progress(f"TOP500 list {month}")
         tables.append(read_list(path, month))
     return pd.concat(tables, ignore_index=True)
 
@@ -143,7 +140,7 @@ def fetch(
     raw: Path,
     fetcher: Fetcher,
     *,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
     last: str | None = None,
     kind: Literal["excel", "xml"] = "excel",
     address: str = ADDRESS,
@@ -185,8 +182,7 @@ def fetch(
     for month in months:
         if month in there:
             continue
-        if progress is not None:
-            progress(f"TOP500 list {month}")
+        progress(f"TOP500 list {month}")
         name = _file_name(month, kind)
         url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"
         try:
@@ -249,7 +245,7 @@ def _excel_systems(path: Path, month: str) -> list[_System]:
         )
     taken = {name: columns[name] for name in _TAKEN if name in columns}
     systems = [
-        _System(f"row {number}", {name: str(row[j]) for name, j in taken.items()})
+        (f"row {number}", {name: _words(row[j]) for name, j in taken.items()})
         for number, row in enumerate(rows[header + 1 :], start=header + 2)
         if any(str(cell).strip() for cell in row)
     ]
@@ -300,11 +296,15 @@ def _xml_system(file: str, place: str, site: ElementTree.Element) -> _System:
         found = site.find(f"top500:{element.replace('/', '/top500:')}", {"top500": NAMESPACE})
         if found is None:
             raise DataError(f"{file}, {place}: no element {element}; download the list again.")
-        fields[name] = found.text or ""
-    code = fields["segment"].strip()
+        fields[name] = _words(found.text or "")
+    code = fields["segment"]
     if code not in SEGMENTS:
         raise DataError(f'{file}, {place}: area-of-installation "{code}" is none of 1 to 7; download again.')
-    return _System(place, {**fields, "segment": SEGMENTS[code]})
+    return place, {**fields, "segment": SEGMENTS[code]}
+
+
+def _words(cell: Any) -> str:
+    return " ".join(str(cell).split())
 
 
 def _check_count(path: Path, systems: int, where: str) -> None:
@@ -316,34 +316,32 @@ def _check_count(path: Path, systems: int, where: str) -> None:
 
 
 def _record(
-    file: str, given: _System, month: str, unit: float, accelerators: bool
-) -> dict[str, str | int | float | None]:
+    where: str, fields: Mapping[str, str], month: str, unit: float, accelerators: bool
+) -> dict[str, Any]:
     for name in ("site", "country"):
-        if not given.text(name):
-            raise DataError(f"{file}, {given.place}: {name} is empty; download the list again.")
-    year = given.text("year")
+        if not fields[name]:
+            raise DataError(f"{where}: {name} is empty; download the list again.")
+    year = fields.get("year", "")
     try:
-        rank, rmax = int(float(given.text("rank"))), float(given.text("rmax"))
+        rank, rmax = int(float(fields["rank"])), float(fields["rmax"])
         installed = int(float(year)) if year else None
     except (ValueError, OverflowError):
         raise DataError(
-            f'{file}, {given.place}: rank "{given.text("rank")}", Rmax "{given.text("rmax")}" and year "{year}" '
-            "must be numbers; download the list again."
+            f'{where}: rank "{fields["rank"]}", Rmax "{fields["rmax"]}" and year "{year}" must be numbers; '
+            "download the list again."
         ) from None
     if not 0 < rmax < math.inf:
-        raise DataError(
-            f"{file}, {given.place}: Rmax is {rmax}, it must be above 0; download the list again."
-        )
-    system = ", ".join(part for part in (given.text("name"), given.text("computer")) if part)
+        raise DataError(f"{where}: Rmax is {rmax}, it must be above 0; download the list again.")
+    system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
     return {
         "list": month,
         "rank": rank,
-        "site": given.text("site"),
-        "country": given.text("country"),
-        "segment": given.text("segment"),
+        "site": fields["site"],
+        "country": fields["country"],
+        "segment": fields["segment"],
         "system": system,
         "rmax_tflops": rmax * unit,
-        "accelerator": _accelerator(given.text("accelerator"), system, accelerators),
+        "accelerator": _accelerator(fields.get("accelerator", ""), system, accelerators),
         "year_installed": installed,
     }
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from study.core import DataError
+from study.data.sources.reading import Progress, json_value, silent
 
 if TYPE_CHECKING:
     from study.data.sources.fetching import Fetcher
@@ -36,14 +35,7 @@ def read(folder: Path) -> pd.DataFrame:
     path = folder / FILE
     if not path.is_file():
         raise DataError(f"universities: {FILE} is missing in {folder}; download it into it.")
-    try:
-        records = json.loads(path.read_bytes())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{FILE}: byte {error.start} is not UTF-8; download it again.") from None
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{FILE}: broken JSON at character {error.pos} (line {error.lineno}): {error.msg}; download it again."
-        ) from None
+    records = json_value(path.read_bytes(), FILE)
     if not isinstance(records, list):
         raise DataError(f"{FILE}: holds no list of universities; download it again.")
     if len(records) < MINIMUM:
@@ -59,7 +51,7 @@ def fetch(
     raw: Path,
     fetcher: Fetcher,
     *,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
     version: str = BRANCH,
     address: str = ADDRESS,
 ) -> list[Path]:
@@ -88,8 +80,7 @@ def fetch(
     DataError
         If it cannot be downloaded.
     """
-    if progress is not None:
-        progress("universities")
+    progress("universities")
     return [fetcher.download(f"{address}/{version}/{FILE}", raw / "universities" / FILE)]
 
 

@@ -59,7 +59,7 @@ def test_the_average_has_the_average_influence(scale: str) -> None:
     sums = np.bincount(sample.cluster, weights=psi)
     assert made.whole.estimate == pytest.approx(np.mean([fit.effect[0] for fit in fits]), rel=1e-12)
     assert made.whole.std_error == pytest.approx(np.sqrt(np.sum(sums**2)) / sample.n_units, rel=1e-12)
-    assert made.percent == (scale == "proportional")
+    assert made.scale.percent == (scale == "proportional")
 
 
 def test_more_repetitions_leave_less_between_seeds(panel: Panel) -> None:

@@ -85,6 +85,7 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             slopes = lasso_path(
                 terms, target, alphas=[penalty / len(x)], precompute=terms.T @ terms,
                 Xy=terms.T @ target, tol=1e-10, max_iter=100_000, check_input=False,
+                random_state=SEED,
             )[1][:, 0]  # fmt: skip
             found = np.append(mean - centre @ slopes, slopes)
             if np.abs(found - before).max() < CONVERGED:

@@ -1,15 +1,18 @@
-"""Small originals in the publishers' formats, written by hand for tests."""
+"""Where the originals are, and small ones in the publishers' formats, written by hand for tests."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 import zipfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from study.data.sources import universities
 from study.data.sources.paperlists import known_files
+
+RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 
 OLD_HEADER = ["Rank", "Site", "Manufacturer", "Computer", "Country", "Year", "RMax", "Segment"]
 NEW_HEADER = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from study.paper import run as running
 
 ROOT = Path(__file__).parents[1]
-PANEL = ROOT / "tests/golden/panels/sim_small.csv"
+PANEL = ROOT / "tests/parity/golden/panels/sim_small.csv"
 PLAN = f"""
 headline = "callaway_santanna"
 seed = 3

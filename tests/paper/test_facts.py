@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pandas as pd
 import pytest
+from originals import RAW
 from typer.testing import CliRunner
 
 from study.commands.cli import app
@@ -42,7 +42,6 @@ from study.paper.facts import (
 from study.paper.facts import tables as made
 from study.paper.numbers import collected
 
-RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(
     not (RAW / "epoch").is_dir(), reason="the originals of Epoch are not on this machine"
 )

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from originals import RAW
 
 from study.core.errors import DataError
 from study.data.assemble.models import FIELDS, compute_growth, models_by_university, organisations, panel
@@ -14,7 +14,6 @@ from study.data.institutions import Matcher, decided, load
 from study.data.sources import epoch, universities
 from study.panel.shipped import shipped
 
-RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(
     not ((RAW / "epoch").is_dir() and (RAW / "universities").is_dir()),
     reason="the originals of Epoch and of the universities are not on this machine",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import time
 import tomllib
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from audit_samples import draw_titles, title_strata
+from originals import RAW
 
 from study.core.errors import DataError
 from study.data import topics_audit
@@ -16,8 +16,8 @@ from study.data.sources import paperlists
 from study.data.topics import AREAS, topics
 from study.panel.shipped import shipped
 
-ROOT = Path(__file__).parents[1]
-RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw")) / "paperlists"
+ROOT = Path(__file__).parents[2]
+PAPERLISTS = RAW / "paperlists"
 AUDITS = shipped("data", "audits")
 SAMPLE, STRATA = AUDITS / "topics_sample.csv", AUDITS / "topics_strata.csv"
 FIRST_SAMPLE, FIRST_STRATA = AUDITS / "topics_first_sample.csv", AUDITS / "topics_first_strata.csv"
@@ -307,9 +307,9 @@ def test_no_paper_is_in_both_samples() -> None:
 @pytest.fixture(scope="module")
 def originals() -> pd.DataFrame:
     """All accepted main-track papers of the originals with their topics, and the seconds that the words took."""
-    if not RAW.is_dir():
+    if not PAPERLISTS.is_dir():
         pytest.skip("the originals are not here: set STUDY_RAW to their folder")
-    papers = paperlists.published(paperlists.read(RAW, paperlists.known_files()))
+    papers = paperlists.published(paperlists.read(PAPERLISTS, paperlists.known_files()))
     start = time.process_time()
     papers = papers.join(topics(papers["title"]))
     papers.attrs["seconds"] = time.process_time() - start

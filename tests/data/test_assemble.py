@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -11,7 +10,7 @@ import test_epoch
 import test_herd
 import test_nsf
 import test_osg
-from originals import NAMED, write_all, write_universities
+from originals import NAMED, RAW, write_all, write_universities
 
 from study.core.errors import DataError
 from study.data.assemble.build import assemble
@@ -23,8 +22,7 @@ from study.panel.countries import countries
 from study.panel.panel import load_panel
 from study.panel.shipped import shipped
 
-ROOT = Path(__file__).parents[1]
-RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))
+ROOT = Path(__file__).parents[2]
 LARGEST = 16 * 1024**2
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sqlite3
 import zipfile
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from originals import RAW
 from servers import Answer, Server
 
 from study.core.errors import DataError
@@ -19,7 +19,6 @@ from study.data.sources import herd, universities
 from study.data.sources.fetching import Fetcher
 from study.panel.shipped import shipped
 
-RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(
     not ((RAW / "herd").is_dir() and (RAW / "universities").is_dir()),
     reason="the originals of HERD and of the universities are not on this machine",

@@ -14,7 +14,7 @@ import pytest
 from study import Panel
 
 HERE = Path(__file__).parent / "golden"
-SHARED = Path(__file__).parents[2] / "shared" / "golden"
+SHARED = Path(__file__).parents[3] / "shared" / "golden"
 
 TOLERANCE = 1e-6
 PANELS = ("mpdta", "base_stagg", "sim_small", "sim_unbalanced", "sim_clustered")

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from audit_samples import AWARDS_SEED, SIZES, award_stratum, draw_awards
-from originals import write_universities
+from originals import RAW, write_universities
 
 from study.core.errors import DataError
 from study.data.grants import classify, concerned
@@ -28,8 +27,7 @@ from study.data.institutions import Entity, Matcher, load
 from study.data.sources import nsf, universities
 from study.panel.shipped import shipped
 
-ROOT = Path(__file__).parents[1]
-RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))
+ROOT = Path(__file__).parents[2]
 HAS_RAW = pytest.mark.skipif(not (RAW / "nsf").is_dir(), reason=f"the originals are not in {RAW}")
 
 BUYS = "This award supports the purchase of a computing cluster of 40 GPU nodes."

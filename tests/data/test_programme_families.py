@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from originals import RAW
 
 from study.core.errors import DataError
 from study.data.assemble.programmes import COLUMNS, Family, checked, events, families, roles
@@ -17,8 +17,7 @@ from study.data.sources import universities
 from study.data.sources.reading import csv_rows
 from study.panel.shipped import panel_entries, shipped
 
-ROOT = Path(__file__).parents[1]
-RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw"))
+ROOT = Path(__file__).parents[2]
 with_originals = pytest.mark.skipif(
     not (RAW / "programmes").is_dir() or not (RAW / "universities").is_dir(),
     reason=f"the originals are not in {RAW}",

@@ -21,7 +21,7 @@ from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
 from study.data.sources.openalex_works import COLUMNS, aggregate
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SQL = ROOT / "study" / "data" / "sources" / "openalex.sql"
 OLD, NEW = "2024-01-01", "2024-06-01"
 KEYS = ["ror", "year", "topic"]

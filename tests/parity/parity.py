@@ -1,6 +1,6 @@
-"""The report tests/PARITY.md on how closely the designs meet the reference packages.
+"""The report tests/parity/PARITY.md on how closely the designs meet the reference packages.
 
-Made anew with ``python tests/parity.py``, which needs the shared folder with the panels that are not ours to copy.
+Made anew with ``python tests/parity/parity.py``, which needs the shared folder with the panels that are not ours to copy.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Compar
 
 HEAD = """# How closely the designs meet the reference packages
 
-This file is made by `python tests/parity.py` from the comparisons that `tests/test_parity.py` tests; do not edit it.
+This file is made by `python tests/parity/parity.py` from the comparisons that `tests/parity/test_parity.py` tests; do not edit it.
 `tests/manifest.py` says of every reference run how closely it is to be met or why it is not compared.
 """
 
@@ -82,7 +82,7 @@ def reader(run: Run) -> tuple[str, Callable[[str, dict[str, Any]], Comparison]]:
 
 
 def report() -> str:
-    """Return the text of tests/PARITY.md."""
+    """Return the text of tests/parity/PARITY.md."""
     shared = list(every_run(goldens.SHARED))
     parts = [
         HEAD,

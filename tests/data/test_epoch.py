@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from originals import RAW
 from servers import Answer, Server
 
 from study.core.errors import DataError
 from study.data.sources import epoch
 from study.data.sources.fetching import Fetcher
 
-RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(
     not (RAW / "epoch").is_dir(), reason="the originals of Epoch are not on this machine"
 )

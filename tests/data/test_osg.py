@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from originals import RAW
 
 from study.core.errors import DataError
 from study.data.assemble import ccstar
@@ -16,7 +17,6 @@ from study.data.sources import osg, universities
 from study.data.sources.fetching import Fetcher
 from study.panel.shipped import shipped
 
-RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 needs_originals = pytest.mark.skipif(
     not ((RAW / "osg").is_dir() and (RAW / "universities").is_dir()),
     reason="the originals of the Open Science Grid and of the universities are not on this machine",

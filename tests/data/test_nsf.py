@@ -3,21 +3,21 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from originals import RAW
 from servers import Answer, Request, Server, as_json
 
 from study.core.errors import DataError
 from study.data.sources import nsf
 from study.data.sources.fetching import Fetcher
 
-ROOT = Path(__file__).parents[1]
-RAW = Path(os.environ.get("STUDY_RAW", ROOT.parent / "shared" / "data" / "raw")) / "nsf"
+ROOT = Path(__file__).parents[2]
+NSF = RAW / "nsf"
 
 
 @pytest.fixture(autouse=True)
@@ -296,9 +296,9 @@ def test_the_page_that_took_the_place_of_the_old_addresses_is_told(tmp_path: Pat
         nsf.fetch(tmp_path, Fetcher(pause=0), catalogue=f"{server.url}/list-files")
 
 
-@pytest.mark.skipif(not RAW.is_dir(), reason=f"the originals are not in {RAW}")
+@pytest.mark.skipif(not NSF.is_dir(), reason=f"the originals are not in {NSF}")
 def test_the_originals_are_read_whole() -> None:
-    table = nsf.read(RAW)
+    table = nsf.read(NSF)
     assert len(table) == 4434
     assert table["award_id"].is_unique
     assert set(table["country"]) == {"United States"}

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from audit_samples import count_strings, draw_strings, string_strata
+from originals import RAW
 
 from study.core.errors import DataError
 from study.data.audit import Share
@@ -17,8 +16,6 @@ from study.data.institutions.audit import cohens_kappa, summary
 from study.data.institutions.names import clean
 from study.data.sources import paperlists, universities
 from study.panel.shipped import shipped
-
-RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 
 LISTED = [
     ("Massachusetts Institute of Technology", "United States", "US", ("mit.edu",)),

@@ -22,7 +22,7 @@ from study.panel.rules import panel_rules
 from study.panel.shipped import panel_entries
 from study.panel.violations import broken_rows, describe, violations
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 PANELS = panel_entries()
 
 ROLES: dict[str, Any] = {

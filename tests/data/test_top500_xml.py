@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 from datetime import date
 from pathlib import Path
@@ -8,13 +7,13 @@ from xml.sax.saxutils import escape
 
 import pandas as pd
 import pytest
+from originals import RAW
 from servers import Answer, Server
 
 from study.core.errors import DataError
 from study.data.sources import top500, universities
 from study.data.sources.fetching import Fetcher
 
-RAW = Path(os.environ.get("STUDY_RAW", Path(__file__).parents[2] / "shared" / "data" / "raw"))
 CODES = {word: code for code, word in top500.SEGMENTS.items()}
 
 # One system with all the elements of the publisher's lists, in their order.

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 import study
-from study import Panel, Question, working
+from study import Panel, Question, settings
 from study.learners.trees import ONE_THREAD, TREES
 from study.paper.plan import read_plan
 
@@ -64,7 +64,7 @@ def of_the_study(jobs: int) -> None:
             return study.estimate(panel, question, design, **options)
 
         alone = seconds(run)
-        with tempfile.TemporaryDirectory() as folder, working(jobs=jobs, cache=Path(folder)):
+        with tempfile.TemporaryDirectory() as folder, settings(jobs=jobs, cache=Path(folder)):
             together, again = seconds(run), seconds(run)
         label = ", ".join([design, *(f"{name}={value}" for name, value in options.items())])
         print(f"{label:62} {alone:11.1f}  {together:11.1f}  {again:5.1f}", flush=True)

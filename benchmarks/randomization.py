@@ -34,12 +34,12 @@ def cases(plan: Plan) -> list[tuple[str, str, Question, dict[str, Any]]]:
         plan.task(event, outcome, scale, plan.headline).question for scale in ("proportional", "log1p")
     )
     headline = plan.headline.name, plan.headline.options
-    plain = main.but(covariates=())
+    plain = main.replace(covariates=())
     return [
         ("headline, proportional", headline[0], main, headline[1]),
         ("headline, log1p", headline[0], logs, headline[1]),
         ("callaway_santanna, no covariates", "callaway_santanna", plain, {}),
-        *((name, name, plain if "poisson" in name else logs.but(covariates=()), {}) for name in OTHERS),
+        *((name, name, plain if "poisson" in name else logs.replace(covariates=()), {}) for name in OTHERS),
     ]
 
 

@@ -54,7 +54,7 @@ CODE = '''
 
 import numpy as np
 
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.errors import QuestionError
 from study.estimates import Estimate
 from study.influence import Influence
@@ -67,7 +67,7 @@ from study.terms import event_time_effects
     reference="callaway2021",                      # a key of paper/references.bib
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    handles=(Handles.NEVER_TREATED, Handles.CLUSTERS, Handles.PROPORTIONAL),
+    supports=(Supports.NEVER_TREATED, Supports.CLUSTERS, Supports.PROPORTIONAL),
 )
 def first_year(sample) -> Estimate:
     if sample.question.comparison != "never_treated":
@@ -108,7 +108,7 @@ print("first_year" in study.all_designs(), "-", study.all_designs()["first_year"
 # ## It answers, and it refuses
 #
 # Standard errors, intervals and proportional effects come from what it returned. What it does not list under
-# `handles` (covariates here) is refused before it is called; what metadata cannot say, the comparison group that it
+# `supports` (covariates here) is refused before it is called; what metadata cannot say, the comparison group that it
 # does *not* have, it refuses itself.
 
 # %%
@@ -119,12 +119,15 @@ question = study.Question(
 fit = study.estimate(panel, question, "first_year")
 print(fit.tidy().round(3).to_string(index=False))
 print(
-    study.estimate(panel, question.but(scale="proportional"), "first_year")
+    study.estimate(panel, question.replace(scale="proportional"), "first_year")
     .tidy()
     .round(3)
     .to_string(index=False)
 )
-for asked in (question.but(covariates=("log_baseline_papers",)), question.but(comparison="not_yet_treated")):
+for asked in (
+    question.replace(covariates=("log_baseline_papers",)),
+    question.replace(comparison="not_yet_treated"),
+):
     try:
         study.estimate(panel, asked, "first_year")
     except study.QuestionError as refusal:

@@ -98,7 +98,7 @@ except study.DataError as error:
 panel = study.Panel.from_long(folder / "my.csv", **roles)
 question = study.Question("papers", "first_cluster", scale="proportional", horizon=3)
 try:
-    question.but(outcome="paper").sample(panel)
+    question.replace(outcome="paper").sample(panel)
 except study.QuestionError as error:
     print("QuestionError:", error)
 for step in question.sample(panel).flow:

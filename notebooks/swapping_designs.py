@@ -122,9 +122,9 @@ print(*weights.sentences, sep="\n")
 # %%
 variants = {
     "as above": question,
-    "never-treated only": question.but(comparison="never_treated"),
-    "given size before": question.but(covariates=("log_baseline_papers", "baseline_papers")),
-    "active universities": question.but(population="active"),
+    "never-treated only": question.replace(comparison="never_treated"),
+    "given size before": question.replace(covariates=("log_baseline_papers", "baseline_papers")),
+    "active universities": question.replace(population="active"),
 }
 for label, asked in variants.items():
     row = study.estimate(panel, asked, "callaway_santanna", method="reg").headline.tidy().iloc[0]
@@ -147,7 +147,7 @@ for label, asked in variants.items():
 # can. It never answers another question silently.
 
 # %%
-asked = question.but(comparison="never_treated")
+asked = question.replace(comparison="never_treated")
 try:
     study.estimate(panel, asked, "twfe")
 except study.QuestionError as refusal:
@@ -160,7 +160,7 @@ except study.QuestionError as refusal:
 # %%
 print(study.estimate(panel, asked, "sun_abraham").headline.tidy().round(3).to_string(index=False))
 print(
-    study.estimate(panel, asked.but(comparison="not_yet_treated"), "twfe")
+    study.estimate(panel, asked.replace(comparison="not_yet_treated"), "twfe")
     .tidy()
     .round(3)
     .to_string(index=False)

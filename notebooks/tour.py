@@ -105,7 +105,7 @@ print(
 # the event is zero by construction, since everything is compared with it.
 
 # %%
-logs = question.but(scale="log1p")
+logs = question.replace(scale="log1p")
 fit_logs = study.estimate(panel, logs, design="callaway_santanna", method="reg")
 path = fit_logs.aggregate("event")
 before = path.test(path.pre)
@@ -148,7 +148,7 @@ print(placebo.tidy()[columns].round(3).to_string(index=False))
 
 # %%
 names = ["callaway_santanna", "imputation", "event_study", "twfe"]
-compared = study.compare(panel, question.but(covariates=()), designs=names)
+compared = study.compare(panel, question.replace(covariates=()), designs=names)
 print(compared.tidy()[["design", "estimate", "std_error", "compared"]].round(3).to_string(index=False))
 print(*compared.notes, sep="\n")
 test = compared.tests().iloc[0]

@@ -50,7 +50,7 @@ WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:
     """Return the answer of one of the designs."""
     design, options = EVERY[name]
-    asked = question.but(missing="balanced") if design in OF_BLOCKS else question
+    asked = question.replace(missing="balanced") if design in OF_BLOCKS else question
     return estimate(panel, asked, design, **options)
 
 

@@ -102,8 +102,8 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "where synthdid has -15.6038, and -19.5136 for the synthetic control where it has -19.6197.",
         'The jackknife holds the weights, as Algorithm 3 does, and is the default error here under "CR1", which is '
         "(n-1)/n times the sum of squares. Placebo errors that synthdid draws are not compared; those that were "
-        "enumerated are, in tests/designs/test_synthetic_did.py, with its way of starting from the weights of the estimate and "
-        "keeping the estimate's sigma.",
+        "enumerated are, in tests/designs/test_synthetic_did.py, with its way of starting from the weights of the "
+        "estimate and keeping the estimate's sigma.",
         "synthdid's did_estimate is imputation where one cohort is compared with the never-treated.",
     ),
     "generalized_synthetic_control": (

@@ -96,5 +96,5 @@ def poisson(
 
 def fixest_factor(fit: Dense, n_clusters: int, nested: int) -> float:
     """Return G/(G-1) (N-1)/(N-k), where k counts all columns but those of ``nested`` unit effects less one."""
-    counted = fit.rank - max(nested - 1, 0)
-    return n_clusters / (n_clusters - 1) * (fit.n_obs - 1) / (fit.n_obs - counted)
+    df_k = fit.rank - max(nested - 1, 0)
+    return n_clusters / (n_clusters - 1) * (fit.n_obs - 1) / (fit.n_obs - df_k)

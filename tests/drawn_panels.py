@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 @st.composite
 def asked(
     draw: Any,
-    handles: frozenset[str],
+    supports: frozenset[str],
     *,
     units: tuple[int, int] = (4, 15),
     periods: tuple[int, int] = (3, 6),
@@ -43,7 +43,7 @@ def asked(
     most_covariates: int = 2,
     instruments: tuple[str, ...] = ("lottery", "lottery", "dose"),
 ) -> Asked:
-    """Draw a panel and a question of what a design supports; names of ``handles`` are those of ``Handles``."""
+    """Draw a panel and a question of what a design supports; names of ``supports`` are those of ``Supports``."""
     n_periods = draw(st.integers(*periods))
     time = np.arange(1, n_periods + 1)
     inside = [float(t) for t in (*range(3, n_periods + 1), 2)]
@@ -55,7 +55,7 @@ def asked(
         first[:2] = pool[:2]
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     y = _outcome(draw, rng, first, time, counts)
-    if "MISSING_CELLS" in handles and draw(st.sampled_from([True, True, True, False])):
+    if "MISSING_CELLS" in supports and draw(st.sampled_from([True, True, True, False])):
         for _ in range(draw(st.integers(1, 3))):
             _remove(draw, rng, y, first)
     across = np.ones(n_periods)
@@ -76,7 +76,7 @@ def asked(
         "lottery": np.outer(((rng.random(n) < 0.3) ^ (first <= n_periods)), across).astype(float),
         "dose": np.outer(rng.normal(size=n) + (first <= n_periods), across),
     }
-    switches = "SWITCHING" in handles and draw(st.sampled_from([False, False, True]))
+    switches = "SWITCHING" in supports and draw(st.sampled_from([False, False, True]))
     path = rng.integers(0, 2, size=y.shape) * (rng.random((n, 1)) < 0.7)
     path = np.where(np.isnan(y) & draw(st.booleans()), np.nan, path)
     panel = Panel(
@@ -89,7 +89,7 @@ def asked(
         treatment={"event": path} if switches else {},
         attributes={"state": np.array(STATES)[rng.integers(0, state, size=n)]},
     )
-    return Asked(panel, _question(draw, handles, y, switches, covariates, most_covariates, instruments))
+    return Asked(panel, _question(draw, supports, y, switches, covariates, most_covariates, instruments))
 
 
 def _outcome(draw: Any, rng: np.random.Generator, first: np.ndarray, time: np.ndarray, counts: bool) -> Any:
@@ -139,7 +139,7 @@ def _remove(draw: Any, rng: np.random.Generator, y: np.ndarray, first: np.ndarra
 
 def _question(
     draw: Any,
-    handles: frozenset[str],
+    supports: frozenset[str],
     y: np.ndarray,
     switches: bool,
     covariates: tuple[str, ...],
@@ -147,11 +147,11 @@ def _question(
     instruments: tuple[str, ...],
 ) -> Question:
     def chosen(name: str, usual: Any, *others: Any) -> Any:
-        return draw(st.sampled_from([usual, *others])) if name in handles else usual
+        return draw(st.sampled_from([usual, *others])) if name in supports else usual
 
-    scales = ["level", "level", "log1p"] + ["proportional"] * 2 * ("PROPORTIONAL" in handles)
+    scales = ["level", "level", "log1p"] + ["proportional"] * 2 * ("PROPORTIONAL" in supports)
     names: list[str] = []
-    if "COVARIATES" in handles and draw(st.booleans()):
+    if "COVARIATES" in supports and draw(st.booleans()):
         names = draw(st.permutations(covariates))[: draw(st.integers(1, most_covariates))]
     scale = draw(st.sampled_from(scales))
     if scale == "log1p":
@@ -168,9 +168,9 @@ def _question(
         weights=chosen("WEIGHTS", None, None, "size"),
         horizon=draw(st.sampled_from([None, None, 0, 1])),
         missing=draw(
-            st.sampled_from(["pairs", "pairs", "balanced"] + ["cells"] * ("REPEATED_CELLS" in handles))
+            st.sampled_from(["pairs", "pairs", "balanced"] + ["cells"] * ("REPEATED_CELLS" in supports))
         ),
         min_cohort_size=draw(st.sampled_from([1, 1, 1, 1, 1, None, 2])),
         cohort_width=1 if switches else draw(st.sampled_from([1, 1, 1, 2])),
-        instrument=draw(st.sampled_from(instruments)) if "INSTRUMENT" in handles else None,
+        instrument=draw(st.sampled_from(instruments)) if "INSTRUMENT" in supports else None,
     )

@@ -52,7 +52,7 @@ def estimates(panel: Panel, asked: Question) -> Rows:
     """Yield effects and standard errors of what iterates and of what learns."""
     for name, options in ITERATE.items():
         yield from effects(name, study.estimate(panel, asked, design=name, **options))
-    learned = asked.but(covariates=("x1", "x2"))
+    learned = asked.replace(covariates=("x1", "x2"))
     for learner, options in LEARN.items():
         for name in ("dml_panel", "dml_stacked"):
             fit = study.estimate(panel, learned, design=name, learner=learner, **options)

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 def designs() -> None:
-    """List the designs: what each estimates, assumes and handles."""
+    """List the designs: what each estimates, assumes and supports."""
     from study.designs import all_designs
 
     for design in all_designs().values():
@@ -36,7 +36,7 @@ def designs() -> None:
         typer.echo(f"{design.name}: {design.title} [{design.reference}]")
         typer.echo(f"  estimand: {design.estimand}")
         typer.echo(f"  assumes:  {'; '.join(design.assumes)}")
-        typer.echo(f"  handles:  {'; '.join(design.handles)}")
+        typer.echo(f"  supports: {'; '.join(design.supports)}")
         typer.echo(f"  options:  {listed}")
 
 
@@ -60,7 +60,7 @@ def estimate(
     latex: options.Latex = False,
 ) -> None:
     """Estimate one effect on a shipped panel or on your own long CSV file."""
-    from study.core import working
+    from study.core import settings
     from study.designs import estimate as run_design
     from study.designs import find_design
     from study.report import estimate_table, estimate_text
@@ -69,7 +69,7 @@ def estimate(
     chosen.check_options(given)
     question = asked.read("study estimate", outcome, event, scale, source)
     panel = source.read([outcome], question)
-    with learning(jobs) if chosen.draws else working():
+    with learning(jobs) if chosen.draws else settings():
         fit = run_design(panel, question, design, convention=cast("Convention", convention), **given)
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
@@ -122,7 +122,7 @@ def diagnose(
     cache: CacheOption = None,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
-    from study.core import fits_of, working, write_all
+    from study.core import fits_of, settings, write_all
     from study.paper import run as running
     from study.paper.diagnose import diagnose as make
     from study.paper.plan import read_plan
@@ -131,7 +131,7 @@ def diagnose(
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
     panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
-    with progress_bar() as progress, working(jobs=jobs, cache=fits_of(plan, cache)):
+    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
         found = make(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
     page = verdict_text(found)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(found)}\n".encode()}
@@ -177,7 +177,7 @@ def gains(
 ) -> None:
     """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
     from study import heterogeneity as of_gains
-    from study.core import fits_of, working, write_all
+    from study.core import fits_of, settings, write_all
     from study.heterogeneity.page import usual_groupings
     from study.paper import run as running
     from study.paper.plan import read_plan
@@ -185,7 +185,7 @@ def gains(
     chosen = read_plan(plan)
     task = chosen.with_level().ask(question)
     sample = task.question.sample(running.load(chosen))
-    with progress_bar() as progress, working(jobs=jobs, cache=fits_of(plan, cache)):
+    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
         found = of_gains.report(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),

@@ -76,7 +76,7 @@ def table(
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
     """
-    from study.core import as_typed, fits_of, working, write_all
+    from study.core import as_typed, fits_of, settings, write_all
 
     chosen = _format(kind, output)
     names = _names(designs)
@@ -88,7 +88,7 @@ def table(
                 f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
             )
         path = plan or DEFAULT_PLAN
-        with _learning(names, jobs), working(cache=fits_of(path, cache)):
+        with _learning(names, jobs), settings(cache=fits_of(path, cache)):
             tables = of_plan(path, question, names, draws, seed)
     else:
         if plan is not None or not outcome or event is None:
@@ -100,7 +100,7 @@ def table(
             asked.read(WHO, outcome[0], event, each, source) for each in dict.fromkeys(scale or ["level"])
         ]
         panel = source.read(outcome, questions[0])
-        with _learning(names or (), jobs), working(cache=fits_of(None, cache)):
+        with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
             drawn = DRAWS if draws is None else draws
             tables = of_panel(panel, questions, outcome, names, drawn, SEED if seed is None else seed)
     text = b"\n".join(made.formatted(chosen) for made in tables)
@@ -180,7 +180,7 @@ def of_panel(
 
     for question in questions:
         for outcome in outcomes:
-            question.but(outcome=outcome).sample(panel)
+            question.replace(outcome=outcome).sample(panel)
     rows = [
         (name, find_design(name).seeded({}, seed), find_design(name).title)
         for name, _, _ in variants_of(designs, WHO)

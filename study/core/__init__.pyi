@@ -62,6 +62,8 @@ from .progress import arrived as arrived
 from .progress import learning as learning
 from .progress import progress_bar as progress_bar
 from .progress import steps as steps
+from .settings import settings as settings
+from .settings import telling as telling
 from .synthetic_weights import UNIQUE as UNIQUE
 from .synthetic_weights import Solver as Solver
 from .synthetic_weights import Weights as Weights
@@ -80,6 +82,3 @@ from .two_by_two import panel_att as panel_att
 from .two_by_two import raw_gap as raw_gap
 from .two_by_two import repeated_att as repeated_att
 from .version import __version__ as __version__
-from .work import here as here
-from .work import telling as telling
-from .work import working as working

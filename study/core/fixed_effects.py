@@ -79,9 +79,9 @@ class Regression:
         a combination of coefficients has an estimate if it does not change along any of them.
     residual : list of ndarray, shapes (m_g, T)
         Outcome less fitted mean, by group, zero where not observed.
-    counted : int
+    df_k : int
         Parameters: regressors and nuisance; unit effects, nested in the clusters, are not.
-    absorbed : int
+    n_fixed_effects : int
         Unit effects.
     n_obs : int
     seen : ndarray of bool, shape (n,)
@@ -93,8 +93,8 @@ class Regression:
     identified: NDArray[np.bool_]
     null: FloatArray
     residual: list[FloatArray]
-    counted: int
-    absorbed: int
+    df_k: int
+    n_fixed_effects: int
     n_obs: int
     seen: NDArray[np.bool_]
     equations: NormalEquations | None = None
@@ -182,16 +182,16 @@ def regress(
             groups, terms, coefficient, nuisance, unit_effects, states, system
         )
         residual = [state.residual for state in states]
-    counted = system.rank + int(unit_effects)
+    df_k = system.rank + int(unit_effects)
     seen = np.zeros(n, dtype=bool)
     for members, group in zip(rows, groups, strict=True):
         seen[members] = marks(group).any(axis=1)
-    absorbed = int(seen.sum()) if unit_effects else 0
+    n_fixed_effects = int(seen.sum()) if unit_effects else 0
     equations = None
     if family == "gaussian":
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
         equations = NormalEquations(
-            n, rows, left, *terms, unit_effects, coefficient, counted, absorbed, n_obs
+            n, rows, left, *terms, unit_effects, coefficient, df_k, n_fixed_effects, n_obs
         )
     return Regression(
         coefficient=coefficient,
@@ -199,8 +199,8 @@ def regress(
         identified=system.identified,
         null=system.null,
         residual=residual,
-        counted=counted,
-        absorbed=absorbed,
+        df_k=df_k,
+        n_fixed_effects=n_fixed_effects,
         n_obs=n_obs,
         seen=seen,
         equations=equations,

@@ -38,7 +38,7 @@ class NormalEquations:
         As in :class:`study.core.fixed_effects.Terms`.
     unit_effects : bool
     coefficient : ndarray, shape (K + q,)
-    counted, absorbed, n_obs : int
+    df_k, n_fixed_effects, n_obs : int
         As in :class:`study.core.fixed_effects.Regression`.
     """
 
@@ -49,8 +49,8 @@ class NormalEquations:
     nuisance: FloatArray
     unit_effects: bool
     coefficient: FloatArray
-    counted: int
-    absorbed: int
+    df_k: int
+    n_fixed_effects: int
     n_obs: int
 
     @cached_property

@@ -25,9 +25,9 @@ def progress_bar() -> Iterator[Progress]:
 @contextmanager
 def learning(jobs: int) -> Iterator[None]:
     """Fit learners in some processes and show how far they are."""
-    from study.core.work import working
+    from study.core.settings import settings
 
-    with progress_bar() as progress, working(jobs=jobs, progress=steps(progress, None, "Learning")):
+    with progress_bar() as progress, settings(jobs=jobs, progress=steps(progress, None, "Learning")):
         yield
 
 

@@ -22,7 +22,7 @@ from study.learners import Estimator
 from study.learners.nuisances import Nuisances
 from study.panel import Panel, Question, Sample
 
-__all__ = ["Assumes", "Design", "Estimand", "Handles", "all_designs", "design", "estimate", "find_design"]
+__all__ = ["Assumes", "Design", "Estimand", "Supports", "all_designs", "design", "estimate", "find_design"]
 
 
 class Assumes(StrEnum):
@@ -43,7 +43,7 @@ class Assumes(StrEnum):
     MONOTONICITY = "no unit that the instrument keeps from treatment"
 
 
-class Handles(StrEnum):
+class Supports(StrEnum):
     """What of a question or sample a design can take account of; what it does not list it refuses."""
 
     COVARIATES = "covariates"
@@ -66,22 +66,22 @@ class _Trait(NamedTuple):
     said: str
 
 
-_TRAITS: dict[Handles, _Trait] = {
-    Handles.COVARIATES: _Trait(lambda s: bool(s.question.covariates), "covariates"),
-    Handles.MISSING_CELLS: _Trait(
+_TRAITS: dict[Supports, _Trait] = {
+    Supports.COVARIATES: _Trait(lambda s: bool(s.question.covariates), "covariates"),
+    Supports.MISSING_CELLS: _Trait(
         lambda s: not s.observed.all(), 'gaps in the outcome (missing="balanced" drops them)'
     ),
-    Handles.REPEATED_CELLS: _Trait(lambda s: s.question.missing == "cells", 'missing="cells"'),
-    Handles.ANTICIPATION: _Trait(lambda s: s.question.anticipation > 0, "anticipation above 0"),
-    Handles.CLUSTERS: _Trait(lambda s: s.question.cluster is not None, "a cluster above the unit"),
-    Handles.WEIGHTS: _Trait(lambda s: s.question.weights is not None, "weights"),
-    Handles.SWITCHING: _Trait(lambda s: s.first_treated is None, "an event that switches off"),
-    Handles.NEVER_TREATED: _Trait(
+    Supports.REPEATED_CELLS: _Trait(lambda s: s.question.missing == "cells", 'missing="cells"'),
+    Supports.ANTICIPATION: _Trait(lambda s: s.question.anticipation > 0, "anticipation above 0"),
+    Supports.CLUSTERS: _Trait(lambda s: s.question.cluster is not None, "a cluster above the unit"),
+    Supports.WEIGHTS: _Trait(lambda s: s.question.weights is not None, "weights"),
+    Supports.SWITCHING: _Trait(lambda s: s.first_treated is None, "an event that switches off"),
+    Supports.NEVER_TREATED: _Trait(
         lambda s: s.question.comparison == "never_treated", 'comparison="never_treated"'
     ),
-    Handles.VARYING_BASE: _Trait(lambda s: s.question.base == "varying", 'base="varying"'),
-    Handles.PROPORTIONAL: _Trait(lambda s: s.question.scale == "proportional", 'scale="proportional"'),
-    Handles.INSTRUMENT: _Trait(lambda s: s.question.instrument is not None, "an instrument"),
+    Supports.VARYING_BASE: _Trait(lambda s: s.question.base == "varying", 'base="varying"'),
+    Supports.PROPORTIONAL: _Trait(lambda s: s.question.scale == "proportional", 'scale="proportional"'),
+    Supports.INSTRUMENT: _Trait(lambda s: s.question.instrument is not None, "an instrument"),
 }
 
 
@@ -96,7 +96,7 @@ class Design:
         Key in ``paper/references.bib``.
     estimand : Estimand
     assumes : tuple of Assumes
-    handles : tuple of Handles
+    supports : tuple of Supports
     function : callable
         Takes a Sample and keyword options, returns an Estimate.
     nuisances : callable, optional
@@ -108,7 +108,7 @@ class Design:
     reference: str
     estimand: Estimand
     assumes: tuple[Assumes, ...]
-    handles: tuple[Handles, ...]
+    supports: tuple[Supports, ...]
     function: Callable[..., Estimate]
     nuisances: Callable[..., Nuisances] | None = None
 
@@ -138,12 +138,12 @@ class Design:
 
     def refusal(self, sample: Sample) -> str | None:
         """Say in one line why the design cannot answer the sample's question, or return None."""
-        for handle, trait in _TRAITS.items():
-            if trait.asked(sample) and handle not in self.handles:
-                others = [d.name for d in all_designs().values() if handle in d.handles]
+        for supported, trait in _TRAITS.items():
+            if trait.asked(sample) and supported not in self.supports:
+                others = [d.name for d in all_designs().values() if supported in d.supports]
                 can = f"; {', '.join(others)} can" if others else "; no design here can"
                 return f"{self.name}: it cannot answer a question with {trait.said}{can}."
-        if Handles.INSTRUMENT in self.handles and sample.question.instrument is None:
+        if Supports.INSTRUMENT in self.supports and sample.question.instrument is None:
             return f"{self.name}: the question has no instrument; name one with Question(instrument=...)."
         return None
 
@@ -177,13 +177,13 @@ def design(
     reference: str,
     estimand: Estimand,
     assumes: tuple[Assumes, ...],
-    handles: tuple[Handles, ...] = (),
+    supports: tuple[Supports, ...] = (),
     nuisances: Callable[..., Nuisances] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Design]:
     """Make a function a design of the catalogue; see :class:`Design` for the arguments."""
 
     def register(function: Callable[..., Estimate]) -> Design:
-        made = Design(name, title, reference, estimand, assumes, handles, function, nuisances)
+        made = Design(name, title, reference, estimand, assumes, supports, function, nuisances)
         _registered[name] = made
         return made
 

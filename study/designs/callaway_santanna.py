@@ -18,7 +18,7 @@ from study.core import (
     raw_gap,
     repeated_att,
 )
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.covariates import baseline_matrix
 from study.designs.did_cells import Cells, Comparison, cells_of, compared_with, comparison, unseen
 from study.designs.gaps import Layout, cohort_gaps, regression_gaps
@@ -26,13 +26,13 @@ from study.estimates import (
     CohortMeans,
     Estimate,
     cohort_means,
-    cohort_membership,
     cohorts_with_base,
     group_time_effects,
     left_out,
     refuse_single_units,
     rests_on_one,
     told,
+    weights_in_cohorts,
 )
 from study.panel import Sample
 
@@ -45,16 +45,16 @@ COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' reg
     reference="callaway2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.OVERLAP),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.REPEATED_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.NEVER_TREATED,
-        Handles.VARYING_BASE,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.REPEATED_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.NEVER_TREATED,
+        Supports.VARYING_BASE,
+        Supports.PROPORTIONAL,
     ),
 )
 def callaway_santanna(
@@ -118,9 +118,9 @@ def callaway_santanna(
     if not np.any(known & ~cells.reference):
         raise QuestionError(f"callaway_santanna: no effect can be estimated: {'; '.join(notes)}.")
     cohort, influence = cells.cohort[known], found.influence.select(known)
-    membership = cohort_membership(sample, cohort)
+    cohort_weights = weights_in_cohorts(sample, cohort)
     if means.whole:
-        membership = means.membership(means.cells(cohort, cells.now[known]))
+        cohort_weights = means.cohort_weights(means.cells(cohort, cells.now[known]))
     return group_time_effects(
         sample,
         cohort,
@@ -129,7 +129,7 @@ def callaway_santanna(
         influence,
         untreated_mean=found.mean[known] - found.estimate[known],
         untreated_influence=found.mean_influence.select(known) - influence,
-        membership=membership,
+        cohort_weights=cohort_weights,
         reference=cells.reference[known],
         n_obs=found.n_obs,
         published="CR0",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.did_blocks import Block, Blocks, blocks_of
 from study.designs.did_cells import cells_of
-from study.estimates import Estimate, cohort_membership, cohorts_with_base, group_time_effects, left_out
+from study.estimates import Estimate, cohorts_with_base, group_time_effects, left_out, weights_in_cohorts
 from study.learners import Learner, refuse_unfit_pair
 from study.learners.clipping import LEAST, check_trim, clipped
 from study.learners.cross_fitting import (
@@ -121,14 +121,14 @@ def _layout(sample: Sample, dealt: Folds) -> tuple[Blocks, list[str]]:
         Assumes.OVERLAP,
         Assumes.NUISANCE_RATES,
     ),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.NEVER_TREATED,
-        Handles.VARYING_BASE,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.NEVER_TREATED,
+        Supports.VARYING_BASE,
+        Supports.PROPORTIONAL,
     ),
     nuisances=nuisances,
 )
@@ -234,7 +234,7 @@ def dml_did(
         Influence.of(influence),
         untreated_mean=layout.mean[known] - linear,
         untreated_influence=Influence.of(layout.mean_influence[:, known] - influence),
-        membership=cohort_membership(sample, cohort),
+        cohort_weights=weights_in_cohorts(sample, cohort),
         shares="estimated" if variance == "sampling" else "fixed",
         reference=layout.cells.reference[known],
         n_obs=layout.n_obs,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate, long_change_effect
 from study.learners import Learner, refuse_unfit_pair
@@ -85,13 +85,13 @@ def nuisances(
         Assumes.OVERLAP,
         Assumes.NUISANCE_RATES,
     ),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
     nuisances=nuisances,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, Influence, IntArray, QuestionError
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
 from study.estimates import Estimate, coefficients, mean_over
 from study.learners import Learner, refuse_unfit
@@ -75,13 +75,13 @@ def in_words(sample: Sample, approach: Approach) -> tuple[dict[str, str], str]:
         Assumes.HOMOGENEOUS_EFFECTS,
         Assumes.NUISANCE_RATES,
     ),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.SWITCHING,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.SWITCHING,
+        Supports.PROPORTIONAL,
     ),
     nuisances=nuisances,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, QuestionError
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.stacks import (
     ByStack,
     EventRows,
@@ -76,13 +76,13 @@ def _part(
         Assumes.OVERLAP,
         Assumes.NUISANCE_RATES,
     ),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
     nuisances=nuisances,
 )

@@ -21,7 +21,7 @@ from study.core import (
     period_effects,
     regress,
 )
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.covariates import baseline_matrix
 from study.designs.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
 from study.estimates import (
@@ -45,14 +45,14 @@ from study.panel import Sample
     reference="wooldridge2023",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.CONDITIONAL_PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
 )
 def etwfe(
@@ -155,11 +155,11 @@ def etwfe(
         reference=cell.reference,
         untreated_mean=estimated.untreated[known],
         untreated_influence=estimated.untreated_influence.select(known),
-        membership=means.membership(_sets(means, cell)),
+        cohort_weights=means.cohort_weights(_sets(means, cell)),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=model.fit.n_obs,
-        counted=model.fit.counted,
-        absorbed=model.fit.absorbed,
+        df_k=model.fit.df_k,
+        n_fixed_effects=model.fit.n_fixed_effects,
         clusters=model.fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from study.core import QuestionError, linear_form
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.twfe import two_way
 from study.estimates import Estimate, cohort_means, event_time_effects, events_on_one, outcome_with_covariates
 from study.panel import Sample
@@ -17,13 +17,13 @@ from study.panel import Sample
     reference="sunabraham2021",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_COHORTS),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.PROPORTIONAL,
     ),
 )
 def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
@@ -79,8 +79,8 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         *means.pooled(cells),
         reference=~used,
         n_obs=fit.n_obs,
-        counted=fit.counted,
-        absorbed=fit.absorbed,
+        df_k=fit.df_k,
+        n_fixed_effects=fit.n_fixed_effects,
         clusters=fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         form=linear_form(fit.equations, terms),

@@ -20,7 +20,7 @@ from study.core import (
     regress,
     side_by_side,
 )
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.estimates import (
     CohortMeans,
     Estimate,
@@ -41,14 +41,14 @@ from study.panel import Sample, first_observed
     reference="borusyak2024",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
 )
 def imputation(
@@ -118,7 +118,7 @@ def imputation(
         untreated_influence=side_by_side(
             [effects.untreated_influence, before.mean_influence - before.influence]
         ),
-        membership=side_by_side([effects.membership, Influence.none(sample.n_units, n_leads)]),
+        cohort_weights=side_by_side([effects.cohort_weights, Influence.none(sample.n_units, n_leads)]),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=int(sample.observed.sum()),
         published="CR0",
@@ -139,7 +139,7 @@ class _Effects(NamedTuple):
     influence: Influence
     untreated_mean: FloatArray
     untreated_influence: Influence
-    membership: Influence
+    cohort_weights: Influence
     notes: list[str]
 
 
@@ -215,7 +215,7 @@ def _effects(sample: Sample, tau: FloatArray, first: Regression, conservative: b
     notes += rests_on_one(cohort, period, known & (size == 1))
     influence = influence.select(known) - first.influence @ loading[known].T
     if conservative:
-        influence += means.membership(cells[:, :, known]).scaled(
+        influence += means.cohort_weights(cells[:, :, known]).scaled(
             _recentring(means, group[known], position[known])
         )
     own_mean, own_influence = own.pooled(cells[:, :, known])
@@ -226,7 +226,7 @@ def _effects(sample: Sample, tau: FloatArray, first: Regression, conservative: b
         influence,
         own_mean - mean[known],
         own_influence - influence,
-        means.membership(cells[:, :, known]),
+        means.cohort_weights(cells[:, :, known]),
         notes,
     )
 

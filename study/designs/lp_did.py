@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, Influence, LinearForm, QuestionError, Terms, regress, side_by_side
 from study.core.normal_equations import Rows
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one, mean_over
 from study.panel import Sample
 
@@ -23,13 +23,13 @@ Weighting = Literal["variance", "equal"]
     reference="dube2025",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    handles=(
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
 )
 def lp_did(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
 from study.designs.twfe import two_way
 from study.estimates import (
@@ -34,13 +34,13 @@ Terms = Literal["treatment", "event_time"]
     reference="wooldridge1999",
     estimand=Estimand.COEFFICIENT,
     assumes=(Assumes.INDEX_PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_EFFECTS),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.PROPORTIONAL,
     ),
 )
 def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
@@ -110,8 +110,8 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     linear, of_linear = mean - untreated, mean_influence - of_untreated
     fields: dict[str, Any] = {
         "n_obs": fit.n_obs,
-        "counted": fit.counted,
-        "absorbed": fit.absorbed,
+        "df_k": fit.df_k,
+        "n_fixed_effects": fit.n_fixed_effects,
         "clusters": fit.n_clusters(sample.cluster),
         "published": "CR1_fixest",
         "sizes": np.nansum(sample.y, axis=1),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, Influence, LinearForm, QuestionError, Terms, regress, side_by_side
 from study.core.normal_equations import Rows
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.gaps import Layout, cohort_gaps
 from study.estimates import (
     Cells,
@@ -30,13 +30,13 @@ from study.panel import Sample
     reference="wing2024",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    handles=(
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
 )
 def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Estimate:
@@ -117,7 +117,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         influence,
         untreated_mean=mean - linear,
         untreated_influence=side_by_side([stack.mean_influence for stack in stacks]) - influence,
-        membership=side_by_side([stack.membership for stack in stacks]),
+        cohort_weights=side_by_side([stack.cohort_weights for stack in stacks]),
         reference=reference,
         n_obs=int(sum(stack.n_obs for stack in stacks)),
         published="CR0",
@@ -135,7 +135,7 @@ class _Stack(NamedTuple):
     influence: Influence
     mean: FloatArray
     mean_influence: Influence
-    membership: Influence
+    cohort_weights: Influence
     size: NDArray[np.int64]
     n_compared: int
     n_obs: int
@@ -170,7 +170,7 @@ def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np
         gaps.influence,
         mean,
         mean_influence,
-        means.membership(cells),
+        means.cohort_weights(cells),
         size,
         n_compared,
         (int(size[0]) + n_compared) * len(position),

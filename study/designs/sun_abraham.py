@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from study.core import QuestionError, Terms, linear_form, period_effects, refuse_unidentified, regress
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.estimates import (
     Estimate,
     cohort_means,
@@ -27,14 +27,14 @@ from study.panel import Sample
     reference="sunabraham2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
 )
 def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] = "sampling") -> Estimate:
@@ -119,11 +119,11 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         reference=reference[known],
         untreated_mean=mean - linear,
         untreated_influence=mean_influence - influence,
-        membership=means.membership(cells),
+        cohort_weights=means.cohort_weights(cells),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=fit.n_obs,
-        counted=fit.counted,
-        absorbed=fit.absorbed,
+        df_k=fit.df_k,
+        n_fixed_effects=fit.n_fixed_effects,
         clusters=fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         form=linear_form(fit.equations, place[:, known]),

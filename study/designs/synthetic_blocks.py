@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, Influence, QuestionError
-from study.estimates import Estimate, LeftOut, cohort_membership, group_time_effects, refuse_single_units
+from study.estimates import Estimate, LeftOut, group_time_effects, refuse_single_units, weights_in_cohorts
 from study.panel import Sample
 
 Rows = NDArray[np.int64]
@@ -143,7 +143,7 @@ def estimate_blocks(
         reference=np.zeros(len(linear), dtype=bool),
         untreated_mean=mean - linear,
         untreated_influence=untreated,
-        membership=cohort_membership(sample, cohort),
+        cohort_weights=weights_in_cohorts(sample, cohort),
         shares="fixed" if why else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",

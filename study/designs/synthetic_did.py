@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from study.core import UNIQUE, FloatArray, Solver, Weights, synthetic_control_weights, synthetic_did_weights
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate
 from study.panel import Sample
@@ -21,11 +21,11 @@ LEAST_BEFORE = 2
     reference="arkhangelsky2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.WEIGHTED_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    handles=(
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.NEVER_TREATED,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.NEVER_TREATED,
+        Supports.PROPORTIONAL,
     ),
 )
 def synthetic_did(

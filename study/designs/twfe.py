@@ -18,7 +18,7 @@ from study.core import (
     refuse_unidentified,
     regress,
 )
-from study.designs import Assumes, Estimand, Handles, design
+from study.designs import Assumes, Estimand, Supports, design
 from study.estimates import (
     Estimate,
     coefficients,
@@ -36,14 +36,14 @@ from study.panel import Sample
     reference="goodmanbacon2021",
     estimand=Estimand.COEFFICIENT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_EFFECTS),
-    handles=(
-        Handles.COVARIATES,
-        Handles.MISSING_CELLS,
-        Handles.ANTICIPATION,
-        Handles.CLUSTERS,
-        Handles.WEIGHTS,
-        Handles.SWITCHING,
-        Handles.PROPORTIONAL,
+    supports=(
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.WEIGHTS,
+        Supports.SWITCHING,
+        Supports.PROPORTIONAL,
     ),
 )
 def twfe(sample: Sample) -> Estimate:
@@ -90,8 +90,8 @@ def twfe(sample: Sample) -> Estimate:
         n_obs=fit.n_obs,
         untreated_mean=untreated,
         untreated_influence=(mean_influence - fit.influence.select(np.arange(len(names)) == 0)) @ first,
-        counted=fit.counted,
-        absorbed=fit.absorbed,
+        df_k=fit.df_k,
+        n_fixed_effects=fit.n_fixed_effects,
         clusters=fit.n_clusters(sample.cluster),
         published="CR1_fixest",
         form=linear_form(fit.equations, np.eye(len(names))),

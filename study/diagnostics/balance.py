@@ -474,8 +474,8 @@ def _love_plot(part: Any, found: Balance, names: list[str]) -> None:
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(left=0)
     part.supxlabel(f"Absolute difference, standard deviations (dotted {SMALL}, dashed {LARGE})", fontsize=9)
-    handles, labels = axis.get_legend_handles_labels()
-    part.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    supports, labels = axis.get_legend_handles_labels()
+    part.legend(supports, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
 
 
 def _propensities(part: Any, found: Balance) -> None:

@@ -130,7 +130,7 @@ def without(sample: Sample, group: Iterable[str]) -> Sample:
     kept = [k for k, name in enumerate(names) if name not in set(group)]
     return replace(
         sample,
-        question=sample.question.but(covariates=tuple(names[k] for k in kept)),
+        question=sample.question.replace(covariates=tuple(names[k] for k in kept)),
         x_baseline=sample.x_baseline[:, kept],
         x_by_period=tuple(sample.x_by_period[k] for k in kept),
     )

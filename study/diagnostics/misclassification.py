@@ -180,8 +180,8 @@ class Misclassification(Compared):
             above.set_ylabel(self.scale.axis())
             draw_dots(below, rows, percent=self.scale.percent)
             below.set_xlabel(f"{self.scale.axis()} ({100 * self.level:g}% intervals)")
-            handles, labels = above.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=7.5)
+            supports, labels = above.get_legend_handles_labels()
+            figure.legend(supports, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=7.5)
         return figure
 
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError, checked, here, one_thread, telling, working
+from study.core import (
+    FloatArray,
+    IntArray,
+    QuestionError,
+    checked,
+    current_settings,
+    one_thread,
+    settings,
+    telling,
+)
 from study.designs import Design, all_designs, find_design
 from study.diagnostics.losses import (
     STANDARD_ERRORS,
@@ -209,7 +218,7 @@ def nuisances(
     with one_thread(), learned_once():
         asked = {name: described(chosen, sample, given) for name, given in used.items()}
         first = next(iter(asked.values()))
-        with working(progress=None, jobs=1):  # there is nothing to learn in it
+        with settings(progress=None, jobs=1):  # there is nothing to learn in it
             known = first.known()
         scores: list[Score] = []
         fits, propensities, draw_errors, refused = {}, {}, {}, []
@@ -223,7 +232,7 @@ def nuisances(
             ]
             propensities[learner] = propensities_of(first, judged[first.said[first.treatment]])
             try:
-                with working(progress=None):  # what the design learns has been learned
+                with settings(progress=None):  # what the design learns has been learned
                     average = headline(sample, design, given)
                 fits[learner] = Row.of(learner, average, level)
                 draw_errors[learner] = float(average.draw_error[0])
@@ -316,10 +325,10 @@ def propensities_of(asked: Nuisances, judged: Judged) -> Propensities:
 @contextmanager
 def learned_once() -> Iterator[None]:
     """Keep what is learned inside, so that the design and an ensemble need not learn it again."""
-    if here().cache is not None:
+    if current_settings().cache is not None:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="study-") as folder, working(cache=Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="study-") as folder, settings(cache=Path(folder)):
         yield
 
 

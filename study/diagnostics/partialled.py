@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, Terms, period_effects, regress, unknown
-from study.designs import Handles, all_designs, find_design
+from study.designs import Supports, all_designs, find_design
 from study.estimates import outcome_with_covariates, small_sample_factor
 from study.panel import Sample
 
@@ -67,7 +67,7 @@ class Partialled:
     x: FloatArray
     names: tuple[str, ...]
     cluster: NDArray[np.int64]
-    absorbed: int
+    n_fixed_effects: int
     nested: int = 0
     notes: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ class Partialled:
         size = float(d @ d)
         estimate = float(d @ y) / size
         error = y - estimate * d
-        n_obs, parameters = len(y), self.absorbed + self.x.shape[1] + 1
+        n_obs, parameters = len(y), self.n_fixed_effects + self.x.shape[1] + 1
         dof = n_obs - parameters
         present, index = np.unique(self.cluster, return_inverse=True)
         sums = np.bincount(index, weights=d * error)
@@ -168,7 +168,7 @@ def applicable() -> list[str]:
     return [
         d.name
         for d in all_designs().values()
-        if Handles.COVARIATES in d.handles and not d.draws and d.name != "poisson_twfe"
+        if Supports.COVARIATES in d.supports and not d.draws and d.name != "poisson_twfe"
     ]
 
 
@@ -180,7 +180,7 @@ def within(sample: Sample, who: str) -> Partialled:
     y = outcome_with_covariates(sample)
     seen = ~np.isnan(y)
     names, blocks = sample.question.covariates, sample.x_by_period
-    left, absorbed, units = _less_fixed_effects(sample, seen, [y, sample.treatment, *blocks])
+    left, n_fixed_effects, units = _less_fixed_effects(sample, seen, [y, sample.treatment, *blocks])
     gone = _absorbed(left[2:], [block[seen] for block in blocks], names)
     if gone:
         one = len(gone) == 1
@@ -196,7 +196,7 @@ def within(sample: Sample, who: str) -> Partialled:
         *_weighted(weight, left),
         names,
         np.broadcast_to(sample.cluster[:, None], y.shape)[seen],
-        absorbed,
+        n_fixed_effects,
         units - 1,
     )
     _refuse_collinear(made, y[seen], sample.treatment[seen], who)
@@ -216,7 +216,7 @@ def _less_fixed_effects(
         for members, error in zip(rows, fit.residual, strict=True):
             wide[members] = error
         left.append(wide[seen])
-    return left, fit.counted - 1 + fit.absorbed, fit.absorbed
+    return left, fit.df_k - 1 + fit.n_fixed_effects, fit.n_fixed_effects
 
 
 def long_difference(sample: Sample, who: str) -> Partialled:
@@ -257,7 +257,7 @@ def long_difference(sample: Sample, who: str) -> Partialled:
         *_weighted(weight, centred),
         names,
         sample.cluster[fit_for_use],
-        absorbed=1,
+        n_fixed_effects=1,
         notes=(*skipped, *_left_out(int(used.sum() - fit_for_use.sum()))),
     )
     _refuse_collinear(made, columns[0], columns[1], who)
@@ -283,8 +283,8 @@ def _changes(
     own = np.where(treated, np.searchsorted(usable, sample.first_treated).clip(max=len(usable) - 1), 0)
     of_treated = np.where(treated, changes[np.arange(sample.n_units), own], np.nan)
     shares = np.bincount(own, weights=sample.weights * ~np.isnan(of_treated), minlength=len(usable))
-    counted = shares > 0
-    of_others = changes[:, counted] @ shares[counted] / max(shares.sum(), np.finfo(float).tiny)
+    df_k = shares > 0
+    of_others = changes[:, df_k] @ shares[df_k] / max(shares.sum(), np.finfo(float).tiny)
     said = (f"Cohorts without a period before their event are left out: {', '.join(skipped)}.",)
     return np.where(treated, of_treated, of_others), treated, treated | comparison, said if skipped else ()
 
@@ -345,7 +345,7 @@ def _refuse_collinear(form: Partialled, outcome: FloatArray, treatment: FloatArr
     left = residual(form.d, form.x)
     if np.linalg.norm(left) <= 1e-7 * np.linalg.norm(treatment):
         raise QuestionError(f"{who}: treatment is explained by the fixed effects and the covariates.")
-    dof = len(form.y) - form.absorbed - len(form.names) - 1
+    dof = len(form.y) - form.n_fixed_effects - len(form.names) - 1
     if dof < 2:
         raise QuestionError(
             f"{who}: {dof} degrees of freedom are left in the regression; at least 2 are needed."

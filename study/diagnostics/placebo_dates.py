@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.core import FloatArray, QuestionError, checked, normal_score
-from study.designs import Handles, all_designs, find_design
+from study.designs import Supports, all_designs, find_design
 from study.diagnostics.refits import (
     Compared,
     Progress,
@@ -190,12 +190,12 @@ def placebo_sample(sample: Sample, shift: int) -> Sample:
     first, d = event_dates(sample, "placebo_dates"), sample.question.anticipation
     moved = np.where(treated(sample), first - d - shift, first)
     y = np.where(sample.treatment == 1, np.nan, sample.y)
-    return redated(sample, moved, y=y, question=sample.question.but(anticipation=0))
+    return redated(sample, moved, y=y, question=sample.question.replace(anticipation=0))
 
 
 def _refuse_without_gaps(design: str) -> None:
-    if Handles.MISSING_CELLS not in find_design(design).handles:
-        able = [d.name for d in all_designs().values() if Handles.MISSING_CELLS in d.handles]
+    if Supports.MISSING_CELLS not in find_design(design).supports:
+        able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
         raise QuestionError(
             f"placebo_dates: {design} takes no gaps, and outcomes after treatment are dropped; {', '.join(able)} do."
         )

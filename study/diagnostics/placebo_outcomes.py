@@ -174,7 +174,7 @@ def placebo_outcomes(
     fit = headline(question.sample(panel), design, options)
 
     def sample(where: Panel, outcome: str) -> Sample:
-        return question.but(outcome=outcome).sample(where)
+        return question.replace(outcome=outcome).sample(where)
 
     made = {label: partial(sample, where, outcome) for label, (where, outcome) in asked.items()}
     found = list(answers(made, design, options, progress))

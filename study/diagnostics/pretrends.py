@@ -224,8 +224,8 @@ class Pretrends:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.set_xlabel("Periods since first treated")
             axis.set_ylabel(f"Effect on {self.outcome}{',' if self.unit else ''}\n{self.unit}".strip())
-            handles, labels = axis.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+            supports, labels = axis.get_legend_handles_labels()
+            figure.legend(supports, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
         return figure
 
 

@@ -338,7 +338,7 @@ def sensitivity(
             'with scale="log1p" or "level".'
         )
     regression = partialled(sample, design, form, WHO, ("dml_panel",))
-    headline, absorbed = (None, ()) if design == "twfe" else own_answer(chosen, sample, options)
+    headline, n_fixed_effects = (None, ()) if design == "twfe" else own_answer(chosen, sample, options)
     scenarios, impossible = confounders(regression, groups, multiples)
     return Sensitivity(
         design=design,
@@ -350,7 +350,7 @@ def sensitivity(
         level=float(level),
         scenarios=scenarios,
         impossible=impossible,
-        notes=(*regression.notes, *absorbed),
+        notes=(*regression.notes, *n_fixed_effects),
         headline=headline,
     )
 

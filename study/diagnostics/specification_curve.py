@@ -247,7 +247,7 @@ def specification_curve(
         population(rule, panel)
     answers, refused = [], {}
     for scale, place, comparison, added in product(asked_scales, rules, asked_comparisons, sets):
-        changed = question.but(
+        changed = question.replace(
             scale=scale, population=rules[place], comparison=comparison, covariates=sets[added]
         )
         sample = _sample(changed, panel)
@@ -492,8 +492,8 @@ def curve_figure(curve: SpecificationCurve) -> Figure:
         axes[1, 0].set_yticks(range(len(lines)), [_short(label) for _, label, _ in lines], fontsize=SMALL)
         for tick, (_, _, is_heading) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
             tick.set_fontweight("bold" if is_heading else "normal")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=SMALL)
+        supports, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(supports, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=SMALL)
         refused = f"; {len(curve.refused)} refused are not shown" if curve.refused else ""
         too_long = "; intervals that leave the axis are cut" if cut else ""
         told = f"Specifications, by size of the estimate{refused}{too_long}"

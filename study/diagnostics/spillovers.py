@@ -276,7 +276,7 @@ def _clustered(sample: Sample, label: str | None) -> Sample:
     if label is None:
         return sample
     cluster = np.unique(sample.attributes[label].astype(str), return_inverse=True)[1]
-    return replace(sample, question=sample.question.but(cluster=label), cluster=cluster)
+    return replace(sample, question=sample.question.replace(cluster=label), cluster=cluster)
 
 
 def _both(ring: str, found: Mapping[str, Estimate | str]) -> bool:

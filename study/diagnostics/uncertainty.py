@@ -215,7 +215,7 @@ def uncertainty(
 
 def _ordered(fit: Estimate) -> list[Convention]:
     """Return the design's own convention first, then those that its counts allow."""
-    allowed = CONVENTIONS if fit.counted else CONVENTIONS[:2]
+    allowed = CONVENTIONS if fit.df_k else CONVENTIONS[:2]
     return [fit.convention, *(c for c in allowed if c != fit.convention)]
 
 

@@ -1,7 +1,6 @@
 from .cohorts import Cells as Cells
 from .cohorts import CohortMeans as CohortMeans
 from .cohorts import cohort_means as cohort_means
-from .cohorts import cohort_membership as cohort_membership
 from .cohorts import cohorts_with_base as cohorts_with_base
 from .cohorts import events_on_one as events_on_one
 from .cohorts import left_out as left_out
@@ -11,6 +10,7 @@ from .cohorts import refuse_single_units as refuse_single_units
 from .cohorts import rests_on_one as rests_on_one
 from .cohorts import told as told
 from .cohorts import treated_cells as treated_cells
+from .cohorts import weights_in_cohorts as weights_in_cohorts
 from .covariance import Convention as Convention
 from .covariance import Wald as Wald
 from .covariance import small_sample_factor as small_sample_factor

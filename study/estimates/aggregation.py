@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, Influence, QuestionError, unknown
-from study.estimates.cohorts import cohort_membership
+from study.estimates.cohorts import weights_in_cohorts
 from study.estimates.estimand import Estimand
 from study.estimates.estimate import Estimate, LeftOut
 from study.estimates.jackknife import leverage
@@ -131,7 +131,7 @@ def _apply(estimate: Estimate, averages: Sequence[_Average], to: str) -> Estimat
     weight = parts / parts.sum(axis=0)
     total = np.where(by_share, parts.sum(axis=0), np.inf)
 
-    shares = estimate.membership if estimate.shares == "estimated" else None
+    shares = estimate.cohort_weights if estimate.shares == "estimated" else None
 
     def averaged(values: FloatArray, influence: Influence) -> tuple[FloatArray, Influence, Influence | None]:
         mean = weight.T @ np.where(weight.any(axis=1), values, 0.0)
@@ -154,7 +154,7 @@ def _apply(estimate: Estimate, averages: Sequence[_Average], to: str) -> Estimat
         linear_influence=influence,
         untreated_mean=mean,
         untreated_influence=mean_influence,
-        membership=None if np.isnan(cohort).any() else cohort_membership(estimate.sample, cohort),
+        cohort_weights=None if np.isnan(cohort).any() else weights_in_cohorts(estimate.sample, cohort),
         cohort=cohort,
         period=np.array([a.period for a in averages]),
         event_time=np.array([a.event_time for a in averages]),
@@ -195,6 +195,6 @@ def _treated(estimate: Estimate, cells: Cells, cohort: FloatArray) -> FloatArray
 
 def _shares(estimate: Estimate) -> FloatArray:
     """Return the share of the treated that each term stands for; equal ones where it stands for none."""
-    if estimate.membership is None:
+    if estimate.cohort_weights is None:
         return np.ones(len(estimate.terms))
-    return estimate.membership.means()
+    return estimate.cohort_weights.means()

@@ -75,7 +75,7 @@ class CohortMeans:
         level, of_level = self.level.pooled(times)
         return mean + level, influence + of_level
 
-    def membership(self, cells: Cells) -> Influence:
+    def cohort_weights(self, cells: Cells) -> Influence:
         """Return each unit's weight in each set of cells, shape (n, K)."""
         return self.influence(np.zeros(cells.shape), cells.astype(float))
 
@@ -174,7 +174,7 @@ def mean_over(sample: Sample, cells: Cells) -> tuple[FloatArray, Influence]:
     return mean, Influence.of(sample.n_units * (weight * (y - mean)).sum(axis=1, keepdims=True) / total)
 
 
-def cohort_membership(sample: Sample, cohort: FloatArray) -> Influence:
+def weights_in_cohorts(sample: Sample, cohort: FloatArray) -> Influence:
     """Return each unit's weight in the cohort of each term, shape (n, K): its weight in the sample, or zero."""
     assert sample.first_treated is not None
     distinct, of_term = np.unique(cohort, return_inverse=True)

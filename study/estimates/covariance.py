@@ -43,8 +43,8 @@ def covariance(
     convention: Convention = "CR0",
     *,
     n_obs: int = 0,
-    counted: int = 0,
-    absorbed: int = 0,
+    df_k: int = 0,
+    n_fixed_effects: int = 0,
     clusters: int = 0,
 ) -> FloatArray:
     """Return the cluster-robust covariance of the estimates.
@@ -58,7 +58,7 @@ def covariance(
         Sum over clusters of s s' / n^2; that times G/(G-1); and that times (N-1)/(N-k) again. "CR1_fixest"
         counts k as fixest does and Stata's xtreg and reghdfe do: unit effects, nested in clusters, are not
         counted. "CR1_areg" counts them, as Stata's areg and fixest's K.fixef = "full" do.
-    n_obs, counted, absorbed : int
+    n_obs, df_k, n_fixed_effects : int
         N, k without unit effects, and the number of unit effects.
     clusters : int
         G where some clusters have no unit that is used; 0 stands for all that there are.
@@ -70,12 +70,12 @@ def covariance(
     influence = influence if isinstance(influence, Influence) else Influence.of(influence)
     meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
     return meat * small_sample_factor(
-        clusters or int(cluster.max()) + 1, convention, n_obs, counted, absorbed
+        clusters or int(cluster.max()) + 1, convention, n_obs, df_k, n_fixed_effects
     )
 
 
 def small_sample_factor(
-    n_clusters: int, convention: Convention, n_obs: int = 0, counted: int = 0, absorbed: int = 0
+    n_clusters: int, convention: Convention, n_obs: int = 0, df_k: int = 0, n_fixed_effects: int = 0
 ) -> float:
     """Return the factor by which a convention multiplies CR0; NaN where it leaves no degree of freedom, N - k <= 0."""
     if convention not in NAMED:
@@ -87,8 +87,8 @@ def small_sample_factor(
     factor = n_clusters / (n_clusters - 1)
     if convention == "CR1":
         return factor
-    others = max(absorbed - 1, 0) if convention == "CR1_areg" else 0
-    left = n_obs - counted - others
+    others = max(n_fixed_effects - 1, 0) if convention == "CR1_areg" else 0
+    left = n_obs - df_k - others
     return factor * (n_obs - 1) / left if left > 0 else math.nan
 
 

@@ -100,7 +100,7 @@ class Estimate:
         Sampling influence by unit: the estimates' error is its mean over units.
     untreated_mean, untreated_influence : ndarray of shape (K,) and Influence of shape (n, K), optional
         The treated units' mean without treatment, as the design implies it.
-    membership : Influence, shape (n, K), optional
+    cohort_weights : Influence, shape (n, K), optional
         For terms that are averaged by shares: the unit's weight in each term's treated group. Its means
         over units are the shares, and it is the influence of their estimation.
     shares : {"estimated", "fixed"}
@@ -114,9 +114,9 @@ class Estimate:
         Terms that are zero by normalisation: no standard error, no part in bands or tests.
     n_obs : int
         Unit-periods used.
-    counted : int
+    df_k : int
         Parameters that the "CR1_fixest" convention counts.
-    absorbed : int
+    n_fixed_effects : int
         Unit effects, which "CR1_areg" counts besides.
     clusters : int
         Clusters with a unit that is used, where the design leaves units out; 0 stands for the sample's.
@@ -158,11 +158,11 @@ class Estimate:
     n_obs: int
     untreated_mean: FloatArray | None = None
     untreated_influence: Influence | None = None
-    membership: Influence | None = None
+    cohort_weights: Influence | None = None
     shares: Shares = "estimated"
     against: Against = "base"
-    counted: int = 0
-    absorbed: int = 0
+    df_k: int = 0
+    n_fixed_effects: int = 0
     clusters: int = 0
     published: Convention = "CR0"
     convention: Convention = "jackknife"
@@ -303,7 +303,7 @@ class Estimate:
 
     def _by_name(self, influence: Influence) -> Influence:
         factor = small_sample_factor(
-            self.n_clusters, self.convention, self.n_obs, self.counted, self.absorbed
+            self.n_clusters, self.convention, self.n_obs, self.df_k, self.n_fixed_effects
         )
         return influence.scaled(np.full(len(self.terms), math.sqrt(factor)))
 
@@ -584,7 +584,7 @@ class Estimate:
             untreated_influence=None
             if self.untreated_influence is None
             else self.untreated_influence.select(which),
-            membership=None if self.membership is None else self.membership.select(which),
+            cohort_weights=None if self.cohort_weights is None else self.cohort_weights.select(which),
             cohort=self.cohort[which],
             period=self.period[which],
             event_time=self.event_time[which],

@@ -71,9 +71,9 @@ def dot_figure(
         axis = figure.subplots()
         draw_dots(axis, rows, whole=whole, marked=marked, names=names, percent=percent)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
-        handles, labels = axis.get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=7.5)
+        supports, labels = axis.get_legend_handles_labels()
+        if supports:
+            figure.legend(supports, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=7.5)
     return figure
 
 

@@ -43,5 +43,5 @@ def label_rows(axis: Any, labels: Sequence[str]) -> None:
 
 def legend_above(figure: Figure, axis: Any, columns: int = 2) -> None:
     """Draw the legend of an axis above the figure."""
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=7.5)
+    supports, labels = axis.get_legend_handles_labels()
+    figure.legend(supports, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=7.5)

@@ -44,8 +44,8 @@ def event_study(paths: Paths, *, ylabel: str, percent: bool = False) -> Figure:
             axis.set_title(title)
         axes[0].set_ylabel(ylabel)
         figure.supxlabel("Years since first treated", fontsize=9)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+        supports, labels = axes[0].get_legend_handles_labels()
+        figure.legend(supports, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
@@ -99,9 +99,9 @@ def event_study_grids(
                 part.supxlabel("Years since first treated", fontsize=9)
         drawn = [axis for part in parts for axis in part.axes]
         found = {
-            label: handle
+            label: supported
             for axis in drawn
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+            for supported, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
         figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=2, frameon=False)
     return figure

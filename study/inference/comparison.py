@@ -204,7 +204,7 @@ def compare(
     refusals: dict[tuple[str, str], str] = {}
     agreements = {}
     for outcome in asked:
-        sample = question.but(outcome=outcome).sample(panel)
+        sample = question.replace(outcome=outcome).sample(panel)
         fits: dict[str, Estimate] = {}
         for variant in variants:
             try:

@@ -209,7 +209,7 @@ def randomization_test(
     """
     groups = [np.flatnonzero(strata == label) for label in np.unique(strata)]
     dated = np.arange(len(strata)) if dates is None else np.unique(dates, return_inverse=True)[1]
-    ways = number_of_ways([dated[members] for members in groups])
+    ways = number_of_assignments([dated[members] for members in groups])
     if ways <= 1:
         raise QuestionError(
             "randomization: all units of a stratum have the same event date, so that there is nothing to deal; "
@@ -229,7 +229,7 @@ def randomization_test(
     return Randomization(observed, p_value, len(drawn), exact, drawn)
 
 
-def number_of_ways(dates: list[NDArray[Any]]) -> float:
+def number_of_assignments(dates: list[NDArray[Any]]) -> float:
     """Return in how many ways units can have the dates of their strata; infinity for more than 1e12.
 
     The product over strata of multinomial coefficients, where the same date of two units makes no two ways.

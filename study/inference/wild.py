@@ -220,7 +220,7 @@ def _observed(of: Target, kind: Kind, left: Jackknife | None) -> tuple[float, fl
     n_clusters = len(of.score)
     if kind in ("C", "S") or left is None:
         equations = of.equations
-        factor = small_sample_factor(n_clusters, "CR1_fixest", equations.n_obs, equations.counted)
+        factor = small_sample_factor(n_clusters, "CR1_fixest", equations.n_obs, equations.df_k)
         return float(of.influence @ of.influence), factor
     away = np.einsum("gr,gr->g", left.away, of.score)
     return float(away @ away), (n_clusters - 1) / n_clusters

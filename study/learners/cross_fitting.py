@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError, here, prepare
+from study.core import FloatArray, IntArray, QuestionError, current_settings, prepare
 from study.learners import ENSEMBLE, Kind, Learner, Problem
 from study.learners.fits import predictions
 from study.learners.problem import Rows, period_means
@@ -177,7 +177,7 @@ def cross_fit(
     shape = folds.place.shape
     predicted = {key: np.empty(shape) for key in singles}
     steps = list(product(singles, range(shape[1]), range(folds.number)))
-    work = here()
+    work = current_settings()
     if work.cache is not None:
         prepare(work.cache)
     made = Parallel(n_jobs=work.jobs, return_as="generator")(

@@ -129,7 +129,7 @@ class Question:
                 raise QuestionError(f"{where}: {key} is missing; say which.")
         return cls(**values)
 
-    def but(self, **changes: Any) -> Question:
+    def replace(self, **changes: Any) -> Question:
         """Return the same question with some fields changed."""
         refuse_unknown("field", changes, [f.name for f in fields(self)], "Question.but")
         return replace(self, **changes)

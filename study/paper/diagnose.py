@@ -195,7 +195,7 @@ def _overturning(plan: Plan, task: Task, sample: Sample, fit: Estimate) -> Itera
     if task.question.covariates:
         linear = sample
         if task.scale == "proportional":
-            linear = task.question.but(scale="level").sample(sample.panel)
+            linear = task.question.replace(scale="level").sample(sample.panel)
         yield Job("sensitivity", OVERTURNS, 1, partial(of.sensitivity, linear, name, level=level, **options))
         yield Job("oster", OVERTURNS, 1, partial(of.oster, linear, name, **options))
     for diagnostic in (of.misclassification, of.leave_one_cohort_out, of.leave_one_unit_out):
@@ -213,7 +213,7 @@ def _curve(plan: Plan, task: Task, panel: Panel) -> Finding:
     covariates = dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)
     return of.specification_curve(
         panel,
-        task.question.but(covariates=()),
+        task.question.replace(covariates=()),
         designs=[(row.name, row.options) for row in designs.values()],
         scales=sorted(set(get_args(ScaleName)) & set(plan.scales), key=list(plan.scales).index),
         populations=plan.populations,

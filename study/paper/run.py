@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from study.core import cache as disk
-from study.core import checksum, one_thread, working
+from study.core import checksum, one_thread, settings
 from study.estimates import Power, PreTest
 from study.inference import Randomization
 from study.panel import FlowStep, Panel, Question, load_panel
@@ -165,7 +165,10 @@ def _in_parallel(
 def _named(name: Any, make: Callable[[], Made], cache: Path | None) -> tuple[Any, Made]:
     """Make an answer in one thread, keeping what learners found on the way: it serves other outcomes and scales."""
     fits = None if cache is None else cache / disk.FITS
-    with one_thread(), working(cache=fits):  # more threads would add in another order than processes with one
+    with (
+        one_thread(),
+        settings(cache=fits),
+    ):  # more threads would add in another order than processes with one
         return name, make()
 
 

@@ -92,7 +92,7 @@ def outcome(fit: Estimate) -> str:
 
 def fixed_effects(fit: Estimate) -> str | None:
     """Return the fixed effects of a regression that has unit effects, which always has period effects too."""
-    return "unit+period" if fit.absorbed else None
+    return "unit+period" if fit.n_fixed_effects else None
 
 
 def cluster(fit: Estimate) -> str:

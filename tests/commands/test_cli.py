@@ -14,7 +14,7 @@ from plans import PANEL, PLAN, ROOT
 from study.commands import options, paper_commands, table_command
 from study.commands.cli import app, main
 from study.core.errors import DataError, OutputError, QuestionError
-from study.core.work import here
+from study.core.settings import current_settings
 from study.panel.question import Question
 from study.paper import numbers
 from study.paper.exhibits.exhibit import Exhibited, Source, Traced
@@ -328,7 +328,9 @@ def test_the_cache_is_used_for_a_table_of_an_own_panel(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
     seen = []
-    monkeypatch.setattr(table_command, "of_panel", lambda *_given: seen.append(here().cache) or [])
+    monkeypatch.setattr(
+        table_command, "of_panel", lambda *_given: seen.append(current_settings().cache) or []
+    )
     given = ["table", "--panel", str(PANEL), *OWN, "--cache", str(tmp_path)]
     for designs in ("twfe", "dml_panel"):
         done = CliRunner().invoke(app, [*given, "--designs", designs])

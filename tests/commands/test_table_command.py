@@ -80,7 +80,7 @@ def invoke(*arguments: object) -> None:
 
 
 def test_every_cell_for_a_panel_is_the_design_asked_directly(panel: Panel) -> None:
-    questions = [QUESTION, QUESTION.but(scale="log1p")]
+    questions = [QUESTION, QUESTION.replace(scale="log1p")]
     table, power = table_command.of_panel(panel, questions, ["y", "z"], DESIGNS, draws=99, seed=4)
     assert list(table.headings) == ["y", "z"]
     for block, question in enumerate(questions):
@@ -88,7 +88,7 @@ def test_every_cell_for_a_panel_is_the_design_asked_directly(panel: Panel) -> No
         assert cells(table, block, "Designs agree, p-value") == list(found.tests()["sup_t_p_value"])
         for number, name in enumerate(DESIGNS, start=1):
             label = f"({number}) {find_design(name).title}"
-            fits = [estimate(panel, question.but(outcome=o), name).headline for o in ("y", "z")]
+            fits = [estimate(panel, question.replace(outcome=o), name).headline for o in ("y", "z")]
             assert cells(table, block, label) == [fit.effect[0] for fit in fits]
             assert cells(table, block, label, below=1) == [fit.std_error[0] for fit in fits]
             could = [smallest_effect(fit) for fit in fits]
@@ -130,7 +130,7 @@ def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> 
 
 
 def test_a_refusal_is_a_dash_with_its_reason_and_finds_nothing(panel: Panel) -> None:
-    question = QUESTION.but(comparison="never_treated")
+    question = QUESTION.replace(comparison="never_treated")
     table, power = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna", "event_study"])
     label = f"(2) {find_design('event_study').title}"
     assert cells(table, 0, label) == ["–"]
@@ -140,14 +140,14 @@ def test_a_refusal_is_a_dash_with_its_reason_and_finds_nothing(panel: Panel) -> 
 
 
 def test_the_first_design_that_answers_says_what_could_be_found(panel: Panel) -> None:
-    question = QUESTION.but(comparison="never_treated")
+    question = QUESTION.replace(comparison="never_treated")
     table, _ = table_command.of_panel(panel, [question], ["y"], ["event_study", "callaway_santanna"])
     fit = estimate(panel, question, "callaway_santanna").headline
     assert cells(table, 0, "Detectable effect, (2)") == [smallest_effect(fit).effect]
 
 
 def test_tables_that_are_taller_than_a_page_are_one_a_scale(panel: Panel) -> None:
-    questions = [QUESTION, QUESTION.but(scale="log1p")]
+    questions = [QUESTION, QUESTION.replace(scale="log1p")]
     names = ["twfe", "callaway_santanna", "imputation", "etwfe", "lp_did", "stacked", "sun_abraham"]
     tables = table_command.of_panel(panel, questions, ["y"], names, draws=99)
     assert [table.name for table in tables] == ["designs-1", "designs-2", "designs-power"]
@@ -167,7 +167,7 @@ SNAKES = [f"outcome_number_{k}_long" for k in range(10)]
 
 def both(panel: Panel, names: list[str], designs: list[str] | None = None) -> list[list[Table]]:
     """Return the tables of `study table` and those of `study compare` for some outcomes."""
-    question = QUESTION.but(outcome=names[0])
+    question = QUESTION.replace(outcome=names[0])
     found = compare(panel, question, designs or DESIGNS, names, draws=99)
     return [
         table_command.of_panel(panel, [question], names, designs or DESIGNS, draws=99),
@@ -211,7 +211,7 @@ def test_negative_estimates_in_brackets_compile_within_the_margins(panel: Panel,
 @needs_tex
 def test_tables_of_many_designs_are_no_taller_than_a_page(panel: Panel, tmp_path) -> None:
     names = [name for name, design in all_designs().items() if not design.draws]
-    questions = [QUESTION.but(scale=scale) for scale in ("level", "log1p", "proportional")]
+    questions = [QUESTION.replace(scale=scale) for scale in ("level", "log1p", "proportional")]
     tables = table_command.of_panel(panel, questions, ["y", "z"], names, draws=99)
     compared = as_tables(compare(panel, QUESTION, names, ["y", "z"], draws=99))
     assert len({table.name for table in (*tables, *compared)}) == len(tables) + len(compared)
@@ -220,8 +220,8 @@ def test_tables_of_many_designs_are_no_taller_than_a_page(panel: Panel, tmp_path
 
 
 def test_the_last_event_time_is_the_last_that_there_is(panel: Panel) -> None:
-    question = QUESTION.but(horizon=len(panel.periods) - 2)
-    sample = question.but(outcome="y").sample(panel)
+    question = QUESTION.replace(horizon=len(panel.periods) - 2)
+    sample = question.replace(outcome="y").sample(panel)
     last = int(sample.periods[-1] - sample.cohorts[0])
     table, _ = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)
     assert f"the average over event times 0 to {last}, with equal weights" in table.notes[0]
@@ -260,7 +260,9 @@ def test_where_every_design_refuses_nothing_is_said_of_what_is_found(panel: Pane
 
 
 def test_the_notes_say_what_is_estimated_by_whom_and_under_which_assumptions(panel: Panel) -> None:
-    table, power = table_command.of_panel(panel, [QUESTION.but(cluster="state")], ["y"], DESIGNS, draws=99)
+    table, power = table_command.of_panel(
+        panel, [QUESTION.replace(cluster="state")], ["y"], DESIGNS, draws=99
+    )
     notes = " ".join(table.notes)
     assert "the average over event times 0 to 2, with equal weights in (2), (3)" in notes
     assert "a coefficient, not an average effect in (1)" in notes
@@ -273,7 +275,7 @@ def test_the_notes_say_what_is_estimated_by_whom_and_under_which_assumptions(pan
 
 def test_trends_are_assumed_given_covariates_where_the_question_has_some(panel: Panel) -> None:
     plain = assumed(estimate(panel, QUESTION, "callaway_santanna"))
-    given = assumed(estimate(panel, QUESTION.but(covariates=("x1",)), "callaway_santanna"))
+    given = assumed(estimate(panel, QUESTION.replace(covariates=("x1",)), "callaway_santanna"))
     assert "parallel trends" in plain
     assert not any("covariate" in each for each in plain)
     assert "parallel trends given covariates" in given
@@ -382,7 +384,7 @@ def nasty(panel: Panel, plan_path: Path) -> dict[str, bytes]:
         first_treated={NASTY: panel.first_treated["event"]},
         attributes={NASTY: panel.attributes["state"]},
     )
-    question = QUESTION.but(outcome=NASTY, event=NASTY, cluster=NASTY)
+    question = QUESTION.replace(outcome=NASTY, event=NASTY, cluster=NASTY)
     labelled = [("imputation", {}, NASTY), "callaway_santanna", ("twfe", {}, "a|b")]
     compared = compare(renamed, question, labelled, [NASTY, "z"], draws=99)
     path = plan_path.with_name("nasty.toml")

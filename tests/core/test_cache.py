@@ -25,13 +25,13 @@ from plans import PANEL, PLAN
 from typer.testing import CliRunner
 
 import study.designs
-from study import Question, estimate, working
+from study import Question, estimate, settings
 from study.commands import table_command
 from study.commands.cli import app
 from study.core import cache, code_state
 from study.core.cache import folder_of, keep, key_of, prepare, stored
 from study.core.codec import decoded, encoded
-from study.core.work import here
+from study.core.settings import current_settings
 from study.designs import design, find_design
 from study.learners import Problem, fits
 from study.learners.fits import fit_key
@@ -144,7 +144,7 @@ def answers(asked, tmp_path_factory):
     return results, running.exhibit(*asked, results, jobs=1, cache=folder), folder
 
 
-def counted(monkeypatch):
+def df_k(monkeypatch):
     """Count the answers and exhibits that are made from now on."""
     made, answer, find = [], running.answer, running.find_exhibit
     monkeypatch.setattr(running, "answer", lambda *a: made.append("answer") or answer(*a))
@@ -159,7 +159,7 @@ def counted(monkeypatch):
 
 def test_answers_and_exhibits_come_back_as_they_were(asked, answers, monkeypatch):
     results, exhibited, folder = answers
-    made = counted(monkeypatch)
+    made = df_k(monkeypatch)
     assert same(running.run(*asked, jobs=1, cache=folder), results)
     assert same(running.exhibit(*asked, results, jobs=1, cache=folder), exhibited)
     assert made == []
@@ -210,7 +210,7 @@ def test_damaged_answers_are_found_anew_and_kept(tmp_path, asked, answers, monke
         content = bytearray(path.read_bytes())
         content[rng.integers(len(content))] ^= 1 << rng.integers(8)
         path.write_bytes(content)
-    made = counted(monkeypatch)
+    made = df_k(monkeypatch)
     assert same(running.run(*asked, jobs=1, cache=copy), results)
     assert len(made) == len(results)
     assert same(running.run(*asked, jobs=1, cache=copy), results)
@@ -381,7 +381,7 @@ from study.designs.twfe import twfe
 from {package}.helper import SHIFT
 
 @design(name="theirs", title="Theirs", reference="none", estimand=Estimand.COEFFICIENT,
-        assumes=(Assumes.PARALLEL_TRENDS,), handles=twfe.handles)
+        assumes=(Assumes.PARALLEL_TRENDS,), supports=twfe.supports)
 def theirs(sample):
     from dataclasses import replace
     fit = twfe.function(sample)
@@ -428,7 +428,7 @@ def test_another_state_of_a_design_from_elsewhere_is_a_miss(tmp_path, installed,
     installed(0)
     plan, panel = small_plan(tmp_path, **{'name = "twfe"\nlabel = "TWFE"': 'name = "theirs"\nlabel = "TH"'})
     (key,) = {key for key in (task.key for task in plan.tasks()) if key[1] == "log1p" and key[3] == "TH"}
-    folder, made = tmp_path / "cache", counted(monkeypatch)
+    folder, made = tmp_path / "cache", df_k(monkeypatch)
     first = running.run(plan, panel, jobs=1, cache=folder)
     n = len(made)
     running.run(plan, panel, jobs=1, cache=folder)
@@ -449,7 +449,7 @@ def test_answers_of_a_session_with_its_own_design_are_not_kept(tmp_path, asked, 
         fit = twfe.function(sample)
         return replace(fit, linear=fit.linear + shift[0])
 
-    asks = {"reference": "", "estimand": twfe.estimand, "assumes": twfe.assumes, "handles": twfe.handles}
+    asks = {"reference": "", "estimand": twfe.estimand, "assumes": twfe.assumes, "supports": twfe.supports}
     design(name="twfe", title="Mine", **asks)(own)
     plan, panel = asked
     first = running.run(plan, panel, jobs=1, cache=tmp_path)
@@ -485,8 +485,8 @@ def test_commands_keep_what_they_find_where_the_plan_is(tmp_path, monkeypatch):
     small_plan(tmp_path / "mine")
     monkeypatch.chdir(tmp_path / "elsewhere")
     seen = []
-    monkeypatch.setattr(table_command, "of_plan", lambda *_: seen.append(here().cache) or [])
-    monkeypatch.setattr(table_command, "of_panel", lambda *_: seen.append(here().cache) or [])
+    monkeypatch.setattr(table_command, "of_plan", lambda *_: seen.append(current_settings().cache) or [])
+    monkeypatch.setattr(table_command, "of_panel", lambda *_: seen.append(current_settings().cache) or [])
     own = ["--panel", str(PANEL), "--outcome", "y", "--event", "first_treated"]
     for given_ in (["sim1", "--plan", "../mine/study.toml"], own, [*own, "--cache", "here"]):
         done = CliRunner().invoke(app, ["table", *given_, "--designs", "twfe"])
@@ -554,7 +554,7 @@ def test_damaged_fits_are_learned_anew(tmp_path, asked, monkeypatch):
     options = {"learner": "linear", "folds": 2, "repetitions": 1}
     calls, learned = [], fits.learned
     monkeypatch.setattr(fits, "learned", lambda *a: calls.append(1) or learned(*a))
-    with working(cache=tmp_path):
+    with settings(cache=tmp_path):
         first = estimate(panel, question, "dml_panel", **options)
         n = len(calls)
         for i, path in enumerate(sorted(tmp_path.glob("*.answer"))):
@@ -574,7 +574,7 @@ def test_damaged_fits_are_learned_anew(tmp_path, asked, monkeypatch):
 
 def test_other_shipped_data_are_other_exhibits(tmp_path, asked, answers, monkeypatch):
     results, exhibited, folder = answers
-    made = counted(monkeypatch)
+    made = df_k(monkeypatch)
     monkeypatch.setattr(running, "_shipped_data", lambda: "another checksum")
     shutil.copytree(folder, tmp_path / "copy")
     assert same(running.exhibit(*asked, results, jobs=1, cache=tmp_path / "copy"), exhibited)

@@ -93,7 +93,7 @@ def test_equals_a_regression_on_dummies(family: str, f: int, q: int, gaps: float
     covariance = ours.influence.products(np.arange(N)) / N**2
     np.testing.assert_allclose(covariance, theirs.covariance, rtol=1e-7, atol=1e-10)
     assert ours.n_obs == theirs.n_obs
-    assert ours.counted == theirs.rank - unit_effects * (len(np.unique(at.unit)) - 1)
+    assert ours.df_k == theirs.rank - unit_effects * (len(np.unique(at.unit)) - 1)
     residual = np.zeros((N, T))
     for members, error in zip(made.rows, ours.residual, strict=True):
         residual[members] = error
@@ -123,7 +123,7 @@ def test_a_regressor_given_twice_has_no_coefficient_but_the_sum_of_both_has(fami
     total = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
     np.testing.assert_allclose(twice.coefficient @ total, once.coefficient, rtol=0, atol=1e-8)
     np.testing.assert_allclose((twice.influence @ total).dense(), once.influence.dense(), rtol=0, atol=1e-7)
-    assert twice.counted == once.counted
+    assert twice.df_k == once.df_k
 
 
 @pytest.mark.parametrize("unit_effects", [True, False])

@@ -146,7 +146,7 @@ def test_units_first_treated_after_the_window_are_not_yet_treated_and_never_neve
     np.testing.assert_allclose(
         estimate(moved, not_yet).effect, estimate(panel, not_yet).effect, rtol=0, atol=1e-12
     )
-    only_never = not_yet.but(comparison="never_treated")
+    only_never = not_yet.replace(comparison="never_treated")
     without = simulated.subset(panel, ~late)
     np.testing.assert_allclose(
         estimate(moved, only_never).effect, estimate(without, only_never).effect, rtol=0, atol=1e-12
@@ -171,8 +171,8 @@ def test_a_cohort_of_one_unit_is_refused_unless_the_question_says_what_to_do() -
         "keep it with randomization inference, min_cohort_size=2 to leave it out, or pool adoption years with "
         "cohort_width."
     )
-    assert 4 not in estimate(panel, question.but(min_cohort_size=2)).cohort
-    kept = estimate(panel, question.but(min_cohort_size=1))
+    assert 4 not in estimate(panel, question.replace(min_cohort_size=2)).cohort
+    kept = estimate(panel, question.replace(min_cohort_size=1))
     assert 4 in kept.cohort
     assert any("cohort 4" in note and "one treated unit" in note for note in kept.notes)
 

@@ -244,7 +244,7 @@ def test_factors_of_cohorts_and_periods_drop_out_of_a_saturated_poisson_regressi
     factor = np.exp(rng.normal(size=4))[cohort][:, None] * np.exp(rng.normal(size=len(panel.periods)))
     question = Question("y", "event", scale="proportional", comparison="never_treated")
     if case.design == "poisson_twfe":
-        question = question.but(comparison="not_yet_treated")
+        question = question.replace(comparison="not_yet_treated")
     ours, theirs = (estimate(p, question, case.design, **case.options) for p in (panel, times(panel, factor)))
     if ours.sizes is None:
         same([ours], [theirs])
@@ -327,15 +327,15 @@ def with_gaps(panel: Panel) -> Panel:
 ASKED = Question("y", "event")
 UNSUITABLE: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
     "switches off": (switching, Question("y", "grant"), "an event that switches off"),
-    "never treated": (lambda p: p, ASKED.but(comparison="never_treated"), 'comparison="never_treated"'),
-    "varying base": (lambda p: p, ASKED.but(base="varying"), 'base="varying"'),
-    "cells": (lambda p: p, ASKED.but(missing="cells"), 'missing="cells"'),
+    "never treated": (lambda p: p, ASKED.replace(comparison="never_treated"), 'comparison="never_treated"'),
+    "varying base": (lambda p: p, ASKED.replace(base="varying"), 'base="varying"'),
+    "cells": (lambda p: p, ASKED.replace(missing="cells"), 'missing="cells"'),
     "gaps": (with_gaps, ASKED, "gaps in the outcome"),
-    "covariates": (lambda p: p, ASKED.but(covariates=("moving",)), "covariates"),
-    "weights": (lambda p: p, ASKED.but(weights="size"), "weights"),
-    "clusters": (lambda p: p, ASKED.but(cluster="state"), "a cluster above the unit"),
-    "anticipation": (lambda p: p, ASKED.but(anticipation=1), "anticipation"),
-    "proportional": (lambda p: p, ASKED.but(scale="proportional"), 'scale="proportional"'),
+    "covariates": (lambda p: p, ASKED.replace(covariates=("moving",)), "covariates"),
+    "weights": (lambda p: p, ASKED.replace(weights="size"), "weights"),
+    "clusters": (lambda p: p, ASKED.replace(cluster="state"), "a cluster above the unit"),
+    "anticipation": (lambda p: p, ASKED.replace(anticipation=1), "anticipation"),
+    "proportional": (lambda p: p, ASKED.replace(scale="proportional"), 'scale="proportional"'),
 }
 CHEAPLY: dict[str, dict[str, Any]] = {
     "dml_did": {"folds": 2, "repetitions": 1},

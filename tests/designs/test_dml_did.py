@@ -359,7 +359,7 @@ def test_same_seed_same_numbers_in_any_number_of_processes_and_the_global_seed_i
     np.random.seed(11)  # noqa: NPY002 (the global generator is what is tested)
     before = np.random.get_state()  # noqa: NPY002 (the global generator is what is tested)
     first = estimate(panel, question, "dml_did", **options, seed=5)
-    with study.working(jobs=2):
+    with study.settings(jobs=2):
         again = estimate(panel, question, "dml_did", **options, seed=5)
     after = np.random.get_state()  # noqa: NPY002 (the global generator is what is tested)
     other = estimate(panel, question, "dml_did", **options, seed=6)

@@ -242,7 +242,7 @@ def test_proportional_divides_by_the_treated_mean_at_the_end_less_the_effect():
     source = with_outcome(source, np.exp(source.outcomes["y"] / 4))
     question = ask("x1", "x2")
     level = estimate(source, question, "dml_irm", **LINEAR)
-    share = estimate(source, question.but(scale="proportional"), "dml_irm", **LINEAR)
+    share = estimate(source, question.replace(scale="proportional"), "dml_irm", **LINEAR)
     sample = question.sample(source)
     _, treated, _ = cross_section(sample)
     at_end = sample.y[:, -1]
@@ -295,7 +295,7 @@ def test_same_seed_same_numbers_for_any_number_of_jobs_and_the_global_seed_is_no
     forest = {"learner": RandomForestRegressor(5), "propensity": RandomForestClassifier(5), "repetitions": 2}
     before = np.random.get_state()[1]  # noqa: NPY002 (the global generator is what is tested)
     one = estimate(source, question, "dml_irm", seed=5, **forest)
-    with study.working(jobs=2):
+    with study.settings(jobs=2):
         two = estimate(source, question, "dml_irm", seed=5, **forest)
     other = estimate(source, question, "dml_irm", seed=6, **forest)
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002 (the global generator is what is tested)

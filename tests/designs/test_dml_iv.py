@@ -16,7 +16,7 @@ from scipy import stats
 
 import study
 from study import Panel, Question, QuestionError, estimate
-from study.designs import Assumes, Handles, all_designs, find_design
+from study.designs import Assumes, Supports, all_designs, find_design
 from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
 from study.learners.cross_fitting import deal
 from study.paper.plan import read_plan
@@ -328,7 +328,7 @@ def with_columns(source: Panel, **columns) -> Panel:
 def test_same_seed_same_numbers_for_any_number_of_jobs():
     source, question = panel(), ask("x1", "x2")
     one, other = (estimate(source, question, "dml_iv", seed=s, **LINEAR) for s in (5, 6))
-    with study.working(jobs=2):
+    with study.settings(jobs=2):
         two = estimate(source, question, "dml_iv", seed=5, **LINEAR)
     assert np.array_equal(one.influence, two.influence)
     assert one.effect[0] == two.effect[0] != other.effect[0]
@@ -371,7 +371,7 @@ def test_every_other_design_refuses_a_question_with_an_instrument(design):
 
 def test_what_has_an_instrument_and_what_it_assumes_can_be_told():
     assert set(ASSUMED) == set(Assumes)
-    needs = [d.name for d in all_designs().values() if Handles.INSTRUMENT in d.handles]
+    needs = [d.name for d in all_designs().values() if Supports.INSTRUMENT in d.supports]
     assert needs == ["dml_iv"]
     assert find_design("dml_iv").learners == ("learner", "propensity")
 

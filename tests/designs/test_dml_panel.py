@@ -357,7 +357,7 @@ def test_proportional_divides_by_the_treated_mean_at_adoption_less_the_coefficie
     table = long_table(n=100).assign(y=lambda t: np.exp(t["y"] / 4))
     source, question = panel(table), ask("first", "x1")
     level = estimate(source, question, "dml_panel", learner="lightgbm")
-    share = estimate(source, question.but(scale="proportional"), "dml_panel", learner="lightgbm")
+    share = estimate(source, question.replace(scale="proportional"), "dml_panel", learner="lightgbm")
     at_adoption = table[table["time"] == table["first"]]["y"]
     untreated = at_adoption.mean() - level.effect[0]
     assert share.effect[0] == pytest.approx(level.effect[0] / untreated, rel=EXACT)

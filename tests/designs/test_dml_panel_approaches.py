@@ -202,7 +202,7 @@ def test_proportional_within_divides_by_the_treated_cells_mean_less_the_coeffici
     source, question = panel(table), ask("first", "x1")
     options = {"approach": "within", "learner": "lightgbm", "repetitions": 1}
     level = estimate(source, question, "dml_panel", **options)
-    share = estimate(source, question.but(scale="proportional"), "dml_panel", **options)
+    share = estimate(source, question.replace(scale="proportional"), "dml_panel", **options)
     treated = table[table["time"] >= table["first"].fillna(np.inf)]["y"].mean()
     assert share.effect[0] == pytest.approx(level.effect[0] / (treated - level.effect[0]), rel=EXACT)
 

@@ -306,7 +306,7 @@ def test_same_seed_same_numbers_with_two_processes_and_the_global_seed_is_not_to
     before = np.random.get_state()  # noqa: NPY002 (the global generator is what is tested)
     one = estimate(source, question, "dml_stacked", **options)
     after = np.random.get_state()  # noqa: NPY002 (the global generator is what is tested)
-    with study.working(jobs=2):
+    with study.settings(jobs=2):
         two = estimate(source, question, "dml_stacked", **options)
     other = estimate(source, question, "dml_stacked", **(options | {"seed": 6}))
     assert np.array_equal(before[1], after[1])
@@ -594,7 +594,7 @@ def test_designs_with_and_without_learners_are_set_beside_one_another() -> None:
     whole = ("dml_stacked", WHOLE | LINEAR, "pooled")
     equal = study.compare(made, plain, ["callaway_santanna", whole], draws=199).differences()
     assert list(equal["equal"]) == [True]
-    given = plain.but(covariates=("x1", "x2"), cluster="state")
+    given = plain.replace(covariates=("x1", "x2"), cluster="state")
     adjusted = ("callaway_santanna", {"method": "reg"}, "regression")
     by_cohort = ("dml_did", LINEAR | QUICK, "by cohort")
     found = study.compare(

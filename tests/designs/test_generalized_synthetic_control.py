@@ -71,7 +71,7 @@ def test_cross_validation_finds_the_number_of_factors_and_says_so() -> None:
 @pytest.mark.parametrize("covariates", [(), ("moving",)])
 def test_errors_are_the_jackknife_of_refits(covariates: tuple[str, ...]) -> None:
     panel = with_factors(n=24, noise=1.0)
-    asked = QUESTION.but(covariates=covariates)
+    asked = QUESTION.replace(covariates=covariates)
     made = estimate(panel, asked, NAME, factors=1).aggregate("treated_average")
     sample = asked.sample(panel)
     left = [estimate_of(sample.only(np.arange(24) != i, "left out"), panel) for i in range(24)]
@@ -90,7 +90,7 @@ def test_covariates_are_taken_out_with_the_slope_of_untreated_units() -> None:
     panel = with_factors()
     moving = panel.covariates["moving"]
     added = replace(panel, outcomes={"y": panel.outcomes["y"] + 3 * moving})
-    made = estimate(added, QUESTION.but(covariates=("moving",)), NAME, factors=1)
+    made = estimate(added, QUESTION.replace(covariates=("moving",)), NAME, factors=1)
     assert made.effect == pytest.approx(np.full(3, 2.0), abs=1e-6)
 
 
@@ -107,7 +107,7 @@ def test_one_treated_unit_has_an_effect_without_an_error() -> None:
     first = panel.first_treated["event"].copy()
     first[np.flatnonzero(~np.isnan(first))[1:]] = np.nan
     made = estimate(
-        replace(panel, first_treated={"event": first}), QUESTION.but(min_cohort_size=1), NAME, factors=1
+        replace(panel, first_treated={"event": first}), QUESTION.replace(min_cohort_size=1), NAME, factors=1
     )
     assert np.isfinite(made.effect).all()
     assert np.isnan(made.std_error).all()
@@ -131,7 +131,7 @@ def test_what_cannot_be_answered_is_refused_in_one_line(
     six = (panel.first_treated["event"] == 6)[:, None] + 0.0 * panel.outcomes["y"]
     panel = replace(panel, covariates=dict(panel.covariates) | {"six": six})
     with pytest.raises(QuestionError, match=said) as refused:
-        estimate(panel, QUESTION.but(**asked), NAME, **options)
+        estimate(panel, QUESTION.replace(**asked), NAME, **options)
     assert "\n" not in str(refused.value)
 
 
@@ -140,4 +140,6 @@ def test_a_covariate_with_gaps_is_refused() -> None:
     moving = panel.covariates["moving"].copy()
     moving[3, 2] = np.nan
     with pytest.raises(QuestionError, match="covariate moving has gaps"):
-        estimate(replace(panel, covariates={"moving": moving}), QUESTION.but(covariates=("moving",)), NAME)
+        estimate(
+            replace(panel, covariates={"moving": moving}), QUESTION.replace(covariates=("moving",)), NAME
+        )

@@ -16,7 +16,7 @@ from study.panel.question import AVERAGES
 
 KINDS = ("event", "cohort", "calendar", *AVERAGES)
 ASKED = Question("y", "event")
-NEVER = ASKED.but(comparison="never_treated")
+NEVER = ASKED.replace(comparison="never_treated")
 ASKS: tuple[dict[str, Any], ...] = ({}, {"weights": "size", "cluster": "state"}, {"anticipation": 1})
 asks = pytest.mark.parametrize("more", ASKS, ids=str)
 
@@ -58,7 +58,7 @@ def window(panel: Panel, first: int, last: int) -> Panel:
 def test_sun_abraham_is_callaway_santanna_on_a_balanced_panel_with_never_treated_comparison(
     more: dict[str, Any],
 ) -> None:
-    panel, question = simulated.panel(n=120, seed=1), NEVER.but(**more)
+    panel, question = simulated.panel(n=120, seed=1), NEVER.replace(**more)
     identical_with_averages(estimate(panel, question), estimate(panel, question, "sun_abraham"))
 
 
@@ -73,7 +73,7 @@ def test_sun_abraham_is_not_callaway_santanna_with_gaps_or_with_later_treated_co
 def test_imputation_is_etwfe_on_a_balanced_panel_with_not_yet_treated_comparison(
     effects: str, more: dict[str, Any]
 ) -> None:
-    panel, question = simulated.panel(n=120, seed=1), ASKED.but(**more)
+    panel, question = simulated.panel(n=120, seed=1), ASKED.replace(**more)
     imputed = estimate(panel, question, "imputation", leads=0)
     identical_with_averages(imputed, estimate(panel, question, "etwfe", effects=effects))
 
@@ -98,7 +98,7 @@ def test_imputation_is_not_etwfe_with_gaps(effects: str) -> None:
 def test_etwfe_with_never_treated_comparison_is_sun_abraham_with_unit_effects_or_on_a_balanced_panel(
     effects: str, gaps: float, more: dict[str, Any]
 ) -> None:
-    panel, question = simulated.panel(n=120, seed=1, gaps=gaps), NEVER.but(**more)
+    panel, question = simulated.panel(n=120, seed=1, gaps=gaps), NEVER.replace(**more)
     extended = estimate(panel, question, "etwfe", effects=effects)
     identical_with_averages(estimate(panel, question, "sun_abraham"), extended)
 
@@ -116,7 +116,7 @@ def test_poisson_etwfe_with_cohort_effects_is_that_with_unit_effects_when_balanc
 ) -> None:
     panel = simulated.counts(simulated.panel(n=120, seed=1, level=2.0))
     assert np.nansum(panel.outcomes["y"], axis=1).min() > 0
-    question = ASKED.but(scale=scale, comparison=comparison, **more)
+    question = ASKED.replace(scale=scale, comparison=comparison, **more)
     cohort, unit = (
         estimate(panel, question, "etwfe", family="poisson", effects=e) for e in ("cohort", "unit")
     )
@@ -130,7 +130,7 @@ def test_units_without_outcomes_are_in_levels_and_averages_of_cohort_effects_and
     y = panel.outcomes["y"].copy()
     y[::9] = 0.0
     panel = replace(panel, outcomes={"y": y})
-    share, level = (NEVER.but(scale=scale) for scale in ("proportional", "level"))
+    share, level = (NEVER.replace(scale=scale) for scale in ("proportional", "level"))
     fits = [
         [estimate(panel, question, "etwfe", family="poisson", effects=e) for e in ("cohort", "unit")]
         for question in (share, level)
@@ -182,7 +182,7 @@ def test_twfe_is_not_the_goodman_bacon_sum_with_gaps_or_covariates() -> None:
     panel, gaps = simulated.panel(n=120, seed=1), simulated.panel(n=120, seed=1, gaps=0.1)
     assert abs(estimate(gaps, ASKED, "twfe").effect[0] - goodman_bacon(gaps)) > 1e-3
     moved = replace(panel, outcomes={"y": panel.outcomes["y"] + 3 * panel.covariates["moving"]})
-    adjusted = estimate(moved, ASKED.but(covariates=("moving",)), "twfe")
+    adjusted = estimate(moved, ASKED.replace(covariates=("moving",)), "twfe")
     assert abs(adjusted.effect[0] - goodman_bacon(moved)) > 1e-3
 
 
@@ -222,7 +222,7 @@ def test_with_two_periods_before_imputation_is_not_the_two_by_two() -> None:
 def test_with_two_periods_every_linear_design_is_the_same(
     design: str, options: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    panel, question = window(simulated.panel(n=80, seed=2, cohorts=(4,)), 2, 3), ASKED.but(**more)
+    panel, question = window(simulated.panel(n=80, seed=2, cohorts=(4,)), 2, 3), ASKED.replace(**more)
     imputed = estimate(panel, question, "imputation", leads=0)
     fit = estimate(panel, question, design, **options)
     fit = fit.select(~fit.reference)
@@ -234,7 +234,7 @@ def test_with_two_periods_every_linear_design_is_the_same(
 def test_lp_did_with_equal_weights_is_callaway_santanna_from_treatment_on_on_a_balanced_panel(
     more: dict[str, Any],
 ) -> None:
-    panel, question = simulated.panel(n=120, seed=1), ASKED.but(**more)
+    panel, question = simulated.panel(n=120, seed=1), ASKED.replace(**more)
     projected = estimate(panel, question, "lp_did", weighting="equal")
     by_time = estimate(panel, question).aggregate("event")
     np.testing.assert_array_equal(projected.event_time, by_time.event_time)
@@ -263,7 +263,7 @@ def of_window(fit: Estimate, other: Estimate) -> Estimate:
 def test_stacked_is_callaway_santanna_of_its_cohorts_with_never_treated_comparison_on_a_balanced_panel(
     more: dict[str, Any],
 ) -> None:
-    panel, question = simulated.panel(n=120, seed=1), NEVER.but(**more)
+    panel, question = simulated.panel(n=120, seed=1), NEVER.replace(**more)
     pooled = estimate(panel, question, "stacked", before=2, after=1)
     identical_with_averages(of_window(estimate(panel, question), pooled), pooled)
 
@@ -272,7 +272,7 @@ def test_stacked_is_callaway_santanna_of_its_cohorts_with_never_treated_comparis
 def test_stacked_with_later_treated_comparison_is_callaway_santanna_at_the_end_of_its_window_only(
     more: dict[str, Any],
 ) -> None:
-    panel, question = simulated.panel(n=120, seed=1), ASKED.but(**more)
+    panel, question = simulated.panel(n=120, seed=1), ASKED.replace(**more)
     pooled = estimate(panel, question, "stacked", before=2, after=1)
     group_time = of_window(estimate(panel, question), pooled)
     last = pooled.event_time == 1
@@ -288,7 +288,7 @@ def test_stacked_is_not_callaway_santanna_with_gaps() -> None:
 
 @asks
 def test_with_one_cohort_the_event_study_is_sun_abraham(more: dict[str, Any]) -> None:
-    panel, question = simulated.panel(n=80, seed=2, gaps=0.1, cohorts=(4,)), ASKED.but(**more)
+    panel, question = simulated.panel(n=80, seed=2, gaps=0.1, cohorts=(4,)), ASKED.replace(**more)
     dynamic = estimate(panel, question, "event_study")
     by_cohort = estimate(panel, question, "sun_abraham")
     np.testing.assert_array_equal(dynamic.event_time, by_cohort.event_time)
@@ -352,7 +352,7 @@ WITHOUT_GAPS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 def test_levels_of_units_that_dwarf_the_noise_cost_no_digits(
     kind: str, design: str, more: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    question = ASKED.but(min_cohort_size=1, **more)
+    question = ASKED.replace(min_cohort_size=1, **more)
     small, large = (estimate(panel, question, design, **options) for panel in with_levels(gaps_of(kind)))
     np.testing.assert_allclose(large.effect, small.effect, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(large.std_error, small.std_error, rtol=1e-9)

@@ -193,6 +193,6 @@ def test_leads_rest_on_cells_that_are_seen_with_their_covariates() -> None:
     sample = question.sample(replace(panel, covariates={"moving": moving}))
     fit = imputation(sample, leads=2)
     assert list(fit.event_time[np.isnan(fit.cohort)]) == [-2.0]
-    level = imputation(replace(sample, question=question.but(scale="level")), leads=2)
+    level = imputation(replace(sample, question=question.replace(scale="level")), leads=2)
     mean = panel.outcomes["y"][treated, 1][3:].mean()
     assert fit.effect[-1] == pytest.approx(level.effect[-1] / (mean - level.effect[-1]), rel=1e-9)

@@ -96,7 +96,7 @@ def test_the_mean_that_a_proportional_effect_divides_by_is_of_the_units_whose_ch
     y[treated[0], 2] = np.nan  # the base period
     question = Question("y", "event", scale="proportional")
     share, level = (
-        estimate(replace(panel, outcomes={"y": y}), question.but(scale=s), "lp_did", before=1, after=0)
+        estimate(replace(panel, outcomes={"y": y}), question.replace(scale=s), "lp_did", before=1, after=0)
         for s in ("proportional", "level")
     )
     effect = level.effect[~level.reference][0]

@@ -191,9 +191,9 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
         np.add.at(sums, sample.cluster, influence)
         plain = sums.T @ sums / sample.n_units**2
         among = np.ix_(place, place)
-        clusters, counted = answer.clusters, answer.rank - max(answer.nested - 1, 0)
-        if clusters > 1 and answer.n_obs > counted:
-            factor = clusters / (clusters - 1) * (answer.n_obs - 1) / (answer.n_obs - counted)
+        clusters, df_k = answer.clusters, answer.rank - max(answer.nested - 1, 0)
+        if clusters > 1 and answer.n_obs > df_k:
+            factor = clusters / (clusters - 1) * (answer.n_obs - 1) / (answer.n_obs - df_k)
             made = fit.covariance("CR1_fixest")[among]
             near(made, factor * plain, factor * np.outer(scale, scale), "CR1_fixest", exact)
     if answer.averages and not answer.open:
@@ -225,11 +225,11 @@ def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float, exac
 @pytest.mark.search
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_equals_its_twin_or_both_refuse(case: Case) -> None:
-    handles = frozenset(handle.name for handle in all_designs()[case.design].handles)
+    supports = frozenset(supported.name for supported in all_designs()[case.design].supports)
     drawn_options = st.fixed_dictionaries({name: st.sampled_from(v) for name, v in case.options.items()})
 
     @searching.examples(case.small, case.full)
-    @given(asked(handles, **case.panels), drawn_options)
+    @given(asked(supports, **case.panels), drawn_options)
     def search(drawn: Asked, options: dict[str, Any]) -> None:
         check(case, drawn, options)
 

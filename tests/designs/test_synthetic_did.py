@@ -245,7 +245,7 @@ def test_synthetic_did_ignores_levels_of_units_and_synthetic_control_does_not() 
 def test_the_last_period_before_an_anticipated_event_is_one_of_treatment() -> None:
     panel = few()
     earlier = replace(panel, first_treated={"event": panel.first_treated["event"] - 1})
-    asked = estimate(panel, QUESTION.but(anticipation=1), "synthetic_did")
+    asked = estimate(panel, QUESTION.replace(anticipation=1), "synthetic_did")
     dated = estimate(earlier, QUESTION, "synthetic_did")
     assert asked.effect == pytest.approx(dated.effect, rel=1e-12)
     assert list(asked.event_time) == [-1, 0, 1, 2, 3]
@@ -254,7 +254,7 @@ def test_the_last_period_before_an_anticipated_event_is_one_of_treatment() -> No
 def test_a_proportional_effect_is_over_the_synthetic_mean() -> None:
     panel = simulated.panel(n=40, seed=1, cohorts=(5,), level=9.0)
     level = estimate(panel, QUESTION, "synthetic_did")
-    share = estimate(panel, QUESTION.but(scale="proportional"), "synthetic_did")
+    share = estimate(panel, QUESTION.replace(scale="proportional"), "synthetic_did")
     treated = panel.first_treated["event"] == 5
     mean = panel.outcomes["y"][treated][:, 4:].mean(axis=0)
     assert share.effect == pytest.approx(level.effect / (mean - level.effect), rel=1e-12)
@@ -272,7 +272,7 @@ def test_one_treated_unit_is_refused_or_has_an_effect_without_an_error_and_an_ex
     panel = single()
     with pytest.raises(QuestionError, match="synthetic_did: cohort 5 has one unit"):
         estimate(panel, QUESTION, "synthetic_did")
-    asked = QUESTION.but(min_cohort_size=1)
+    asked = QUESTION.replace(min_cohort_size=1)
     made = estimate(panel, asked, "synthetic_did")
     assert np.isnan(made.std_error).all()
     assert np.isnan(made.headline.std_error).all()
@@ -288,7 +288,7 @@ def test_one_treated_unit_is_refused_or_has_an_effect_without_an_error_and_an_ex
 
 
 def test_an_estimate_without_errors_has_no_part_in_joint_inference() -> None:
-    made = estimate(single(), QUESTION.but(min_cohort_size=1), "synthetic_did")
+    made = estimate(single(), QUESTION.replace(min_cohort_size=1), "synthetic_did")
     assert not made.varies.any()
     with pytest.raises(QuestionError, match="no term has a sampling variance"):
         made.band()
@@ -318,7 +318,7 @@ def test_gaps_and_covariates_are_refused_in_one_line() -> None:
     with pytest.raises(QuestionError, match="synthetic_did: it cannot answer a question with gaps"):
         estimate(simulated.panel(n=60, gaps=0.1), QUESTION, "synthetic_did")
     with pytest.raises(QuestionError, match="synthetic_did: it cannot answer a question with covariates"):
-        estimate(few(), QUESTION.but(covariates=("x1",)), "synthetic_did")
+        estimate(few(), QUESTION.replace(covariates=("x1",)), "synthetic_did")
 
 
 def test_fewer_than_two_units_that_stay_untreated_are_refused() -> None:
@@ -341,7 +341,7 @@ BLOCK_DESIGNS = [
 @pytest.mark.parametrize(("design", "options"), BLOCK_DESIGNS)
 def test_order_labels_calendar_and_measurement_do_not_matter(design: str, options: dict[str, str]) -> None:
     panel = few(60, (4, 6))
-    plain = estimate(panel, QUESTION.but(cluster="state"), design, **options).by_event_time
+    plain = estimate(panel, QUESTION.replace(cluster="state"), design, **options).by_event_time
     order = np.random.default_rng(0).permutation(60)
     moved = replace(
         panel,
@@ -351,7 +351,7 @@ def test_order_labels_calendar_and_measurement_do_not_matter(design: str, option
         first_treated={"event": panel.first_treated["event"][order] + 100},
         attributes={"state": panel.attributes["state"][order]},
     )
-    other = estimate(moved, QUESTION.but(cluster="state"), design, **options).by_event_time
+    other = estimate(moved, QUESTION.replace(cluster="state"), design, **options).by_event_time
     assert other.effect == pytest.approx(-30 * plain.effect, rel=1e-7)
     assert other.std_error == pytest.approx(30 * plain.std_error, rel=1e-7)
 

@@ -54,7 +54,7 @@ def test_twfe_and_the_event_study_do_not_find_them_and_twfe_does_not_call_its_te
 @pytest.mark.parametrize("gaps", [0.0, 0.1])
 def test_one_regression_has_one_standard_error_for_each_named_convention(gaps: float) -> None:
     panel = simulated.panel(n=60, gaps=gaps)
-    fit = answer("twfe", panel, ASKED.but(cluster="state"))
+    fit = answer("twfe", panel, ASKED.replace(cluster="state"))
     y, treatment = fit.sample.y, fit.sample.treatment
     unit, period = np.nonzero(~np.isnan(y))
     dummies = np.hstack([unit[:, None] == np.arange(60), period[:, None] == np.arange(1, 8)])
@@ -80,7 +80,7 @@ def test_one_regression_has_one_standard_error_for_each_named_convention(gaps: f
 
 
 def test_doubly_robust_effects_equal_plain_loops_to_nine_digits_with_500_units() -> None:
-    question = ASKED.but(covariates=("x1", "x2"))
+    question = ASKED.replace(covariates=("x1", "x2"))
     fit = answer("callaway_santanna", simulated.panel(n=500, seed=2), question)
     slow = by_loops(fit.sample, "dr")
     used = ~fit.reference
@@ -138,6 +138,6 @@ def test_estimates_errors_and_bands_do_not_change_from_run_to_run(name: str) -> 
 @pytest.mark.parametrize("name", EVERY)
 def test_clusters_change_the_standard_errors_of_every_design(name: str) -> None:
     panel = suited(name, simulated.panel(n=60, level=2.0))
-    plain, clustered = (answer(name, panel, ASKED.but(cluster=c)).headline for c in (None, "state"))
+    plain, clustered = (answer(name, panel, ASKED.replace(cluster=c)).headline for c in (None, "state"))
     assert clustered.n_clusters == 17
     assert abs(clustered.std_error[0] / plain.std_error[0] - 1) > 0.005

@@ -170,7 +170,7 @@ def test_the_mean_that_a_proportional_effect_divides_by_is_of_cells_with_covaria
     question = Question("y", "grant", covariates=("moving",), scale="proportional")
     fit = estimate(switching, question, "twfe")
     mean = panel.outcomes["y"][(path == 1) & ~np.isnan(moving)].mean()
-    level = estimate(switching, question.but(scale="level"), "twfe").effect[0]
+    level = estimate(switching, question.replace(scale="level"), "twfe").effect[0]
     assert fit.effect[0] == pytest.approx(level / (mean - level), rel=1e-12)
 
 

@@ -30,7 +30,7 @@ CASES: list[dict[str, Any]] = [
 
 
 def drawn(panel: Panel | None = None, **changes: Any) -> Sample:
-    return ASKED.but(**changes).sample(simulated.panel(gaps=0.05) if panel is None else panel)
+    return ASKED.replace(**changes).sample(simulated.panel(gaps=0.05) if panel is None else panel)
 
 
 def with_covariate(x: np.ndarray, **changes: Any) -> Panel:

@@ -31,7 +31,7 @@ def weighted(panel: Panel, question: Question = ASKED, bin_at: int | None = None
 def test_the_weighted_sum_of_cell_effects_is_each_coefficient_where_nothing_else_moves_the_outcome(
     fields: dict[str, Any], gaps: float, bin_at: int | None
 ) -> None:
-    question = ASKED.but(**fields)
+    question = ASKED.replace(**fields)
     panel = simulated.with_late_units(n=90, gaps=gaps)
     sample = question.sample(panel)
     rng = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def test_the_weighted_sum_of_cell_effects_is_each_coefficient_where_nothing_else
 
 
 def test_each_weight_is_the_coefficient_in_a_regression_of_the_cells_indicator_on_dummies() -> None:
-    sample = ASKED.but(weights="size").sample(simulated.with_late_units(n=60, gaps=0.1))
+    sample = ASKED.replace(weights="size").sample(simulated.with_late_units(n=60, gaps=0.1))
     made = contamination_weights(sample)
     unit, period = np.nonzero(sample.observed)
     first = sample.first_treated
@@ -69,7 +69,7 @@ def test_each_weight_is_the_coefficient_in_a_regression_of_the_cells_indicator_o
 def test_weights_add_to_one_at_the_own_event_time_to_zero_at_others_and_to_minus_one_at_the_reference(
     anticipation: int,
 ) -> None:
-    made = weighted(simulated.with_late_units(), ASKED.but(anticipation=anticipation))
+    made = weighted(simulated.with_late_units(), ASKED.replace(anticipation=anticipation))
     times = np.unique(made.event_time)
     sums = made.weight @ (made.event_time[:, None] == times)
     expected = (made.coefficient_time[:, None] == times).astype(float) - (times == -1 - anticipation)
@@ -162,5 +162,5 @@ def test_what_it_cannot_weight_is_refused_in_one_line(
     panel: Panel, fields: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(QuestionError, match=r"^contamination_weights: [^\n]*$") as caught:
-        weighted(panel, ASKED.but(**fields))
+        weighted(panel, ASKED.replace(**fields))
     assert words in str(caught.value)

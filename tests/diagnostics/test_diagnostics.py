@@ -16,7 +16,7 @@ from study import Panel, Question, QuestionError, diagnostics, estimate
 from study.diagnostics.finding import Finding
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state")
-GIVEN = QUESTION.but(covariates=("x1", "x2"))
+GIVEN = QUESTION.replace(covariates=("x1", "x2"))
 REG = {"method": "reg"}
 FEW = {"folds": 2, "repetitions": 2}
 
@@ -53,7 +53,7 @@ def nearby(panel: Panel) -> Finding:
     first = np.where(region == "far", np.nan, panel.first_treated["event"])
     attributes = dict(panel.attributes) | {"region": region}
     isolated = replace(panel, first_treated={"event": first}, attributes=attributes)
-    sample = QUESTION.but(cluster=None).sample(isolated)
+    sample = QUESTION.replace(cluster=None).sample(isolated)
     return diagnostics.spillovers(sample, "callaway_santanna", by="region")
 
 

@@ -54,13 +54,13 @@ def test_terms_in_another_order_are_the_same_path(panel: Panel) -> None:
 
 
 def test_the_window_can_be_chosen_and_with_anticipation_the_reference_moves(panel: Panel) -> None:
-    fit = estimate(panel, QUESTION.but(anticipation=1))
+    fit = estimate(panel, QUESTION.replace(anticipation=1))
     path = event_path(fit, "test", before=1, after=0)
     assert (list(path.event_time), path.reference) == ([-3, -1, 0], -2)
 
 
 def test_shares_have_one_mean_so_that_their_average_is_the_headline(panel: Panel) -> None:
-    fit = estimate(panel, QUESTION.but(scale="proportional"))
+    fit = estimate(panel, QUESTION.replace(scale="proportional"))
     path = event_path(fit, "test")
     weights = np.where(path.event_time >= 0, 1 / path.n_post, 0.0)
     assert weights @ path.effect == pytest.approx(fit.headline.effect[0], rel=1e-12)
@@ -70,7 +70,7 @@ def test_shares_have_one_mean_so_that_their_average_is_the_headline(panel: Panel
 
 def test_shares_before_treatment_do_not_explode_where_their_own_mean_is_small(panel: Panel) -> None:
     low = replace(panel, outcomes={"y": panel.outcomes["y"] - 6.0})
-    question = QUESTION.but(scale="proportional")
+    question = QUESTION.replace(scale="proportional")
     levels = event_path(estimate(low, QUESTION), "test").effect
     shares = event_path(estimate(low, question), "test").effect
     np.testing.assert_allclose(shares / levels, shares[0] / levels[0], rtol=1e-10)
@@ -80,7 +80,7 @@ def test_shares_before_treatment_do_not_explode_where_their_own_mean_is_small(pa
     ("question", "design", "window", "message"),
     [
         (QUESTION, "twfe", {}, "one coefficient and no effects by event time"),
-        (QUESTION.but(base="varying"), "callaway_santanna", {}, 'base="universal"'),
+        (QUESTION.replace(base="varying"), "callaway_santanna", {}, 'base="universal"'),
         (QUESTION, "imputation", {}, "does not shift both alike"),
         (QUESTION, "callaway_santanna", {"needs_pre": 9}, "9 are needed"),
         (QUESTION, "callaway_santanna", {"before": 0}, "0 event times before the reference"),
@@ -95,13 +95,13 @@ def test_one_cluster_and_a_singular_covariance_are_refused() -> None:
     one = simulated.panel(40)
     one = replace(one, attributes={"state": np.full(40, "a")})
     with pytest.raises(QuestionError, match="one cluster"):
-        event_path(estimate(one, QUESTION.but(cluster="state")), "test")
+        event_path(estimate(one, QUESTION.replace(cluster="state")), "test")
     few = replace(one, attributes={"state": np.array(["a", "b", "c"])[np.arange(40) % 3]})
     with pytest.raises(QuestionError, match="has rank 3"):
-        event_path(estimate(few, QUESTION.but(cluster="state")), "test")
+        event_path(estimate(few, QUESTION.replace(cluster="state")), "test")
 
 
 def test_a_mean_that_is_not_positive_gives_no_shares() -> None:
     low = simulated.panel(100, level=-50.0)
     with pytest.raises(QuestionError, match='scale="level"'):
-        event_path(estimate(low, QUESTION.but(scale="proportional")), "test")
+        event_path(estimate(low, QUESTION.replace(scale="proportional")), "test")

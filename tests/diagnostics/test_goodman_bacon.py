@@ -67,7 +67,7 @@ def test_every_comparison_and_its_weight_is_that_of_bacondecomp(panel: str) -> N
 def test_weights_are_positive_add_to_one_and_sum_the_comparisons_to_the_two_way_coefficient(
     panel: Panel, fields: dict[str, object]
 ) -> None:
-    question = ASKED.but(**fields)
+    question = ASKED.replace(**fields)
     made = decomposed(panel, question)
     assert (made.weight > 0).all()
     assert made.weight.sum() == pytest.approx(1, abs=1e-12)
@@ -75,7 +75,7 @@ def test_weights_are_positive_add_to_one_and_sum_the_comparisons_to_the_two_way_
 
 
 def test_each_comparison_is_the_two_way_coefficient_of_its_two_groups_in_its_window() -> None:
-    sample = ASKED.but(weights="size").sample(simulated.with_late_units())
+    sample = ASKED.replace(weights="size").sample(simulated.with_late_units())
     made = goodman_bacon(sample)
     first, periods = sample.first_treated, sample.periods
     assert first is not None
@@ -165,7 +165,7 @@ def test_without_never_treated_units_the_last_cohort_is_compared_with_until_it_i
 
 def test_a_cohort_whose_treatment_is_moved_to_the_first_period_is_compared_with_as_already_treated() -> None:
     panel = simulated.panel(cohorts=(3, 6, 7))
-    question = ASKED.but(anticipation=1, cohort_width=2)
+    question = ASKED.replace(anticipation=1, cohort_width=2)
     sample = question.sample(panel)
     assert sample.treatment.all(axis=1).any()
     made = goodman_bacon(sample)
@@ -211,7 +211,7 @@ def test_the_sentences_and_tables_say_which_comparisons_are_forbidden_and_their_
     one = decomposed(simulated.panel(cohorts=(4,)))
     assert "No comparison is with units that are already treated." in one.sentences
     assert one.allowed_average == pytest.approx(one.coefficient)
-    share = decomposed(simulated.panel(level=50.0), ASKED.but(scale="proportional"))
+    share = decomposed(simulated.panel(level=50.0), ASKED.replace(scale="proportional"))
     assert "in levels" in share.sentences[-1]
 
 
@@ -240,5 +240,5 @@ def test_what_it_cannot_decompose_is_refused_in_one_line(
     panel: Panel, fields: dict[str, object], words: str
 ) -> None:
     with pytest.raises(QuestionError, match=r"^goodman_bacon: [^\n]*$") as caught:
-        decomposed(panel, ASKED.but(**fields))
+        decomposed(panel, ASKED.replace(**fields))
     assert words in str(caught.value)

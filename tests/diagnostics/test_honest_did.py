@@ -467,7 +467,7 @@ def test_a_target_is_an_event_time_or_weights() -> None:
 
 
 def test_periods_of_anticipation_are_not_in_the_average() -> None:
-    fit = fitted(question=QUESTION.but(anticipation=1))
+    fit = fitted(question=QUESTION.replace(anticipation=1))
     made = honest_did(fit)
     assert made.n_post == 4
     assert made.estimate == pytest.approx(fit.headline.effect[0], rel=1e-10)
@@ -556,10 +556,10 @@ def test_estimates_that_cannot_be_used_are_refused() -> None:
     three = replace(whole, attributes={"state": np.resize(["a", "b", "c"], 150)})
     for words, fit in (
         ("one coefficient", fitted(design="twfe")),
-        ('base="varying"', fitted(question=QUESTION.but(base="varying"))),
-        ("one cluster", fitted(one, QUESTION.but(cluster="state"))),
+        ('base="varying"', fitted(question=QUESTION.replace(base="varying"))),
+        ("one cluster", fitted(one, QUESTION.replace(cluster="state"))),
         ("has 0 event times before", fitted(simulated.panel(150, cohorts=(2,)))),
-        ("covariance of the 6 event times has rank 3", fitted(three, QUESTION.but(cluster="state"))),
+        ("covariance of the 6 event times has rank 3", fitted(three, QUESTION.replace(cluster="state"))),
     ):
         with pytest.raises(QuestionError, match=words):
             honest_did(fit)
@@ -574,7 +574,7 @@ def test_a_difference_that_does_not_change_before_treatment_gives_no_magnitude()
         covariates={},
         first_treated={"event": np.repeat([3.0, np.nan], 20)},
     )
-    fit = fitted(made, QUESTION.but(horizon=0))
+    fit = fitted(made, QUESTION.replace(horizon=0))
     with pytest.raises(QuestionError, match="do not change at all"):
         honest_did(fit)
     assert honest_did(fit, restriction="smoothness").n_pre == 1

@@ -135,7 +135,7 @@ def test_a_refit_that_the_design_refuses_is_listed_with_its_reason() -> None:
 
 
 def test_a_treatment_that_switches_off_has_treated_units_too() -> None:
-    sample = QUESTION.but(comparison="not_yet_treated").sample(simulated.panel(n=40, seed=1))
+    sample = QUESTION.replace(comparison="not_yet_treated").sample(simulated.panel(n=40, seed=1))
     switching = replace(sample, first_treated=None, path=sample.treatment)
     dated, path = (leave_one_unit_out(s, "twfe") for s in (sample, switching))
     np.testing.assert_allclose(path.refits.estimates, dated.refits.estimates, rtol=1e-10)
@@ -174,7 +174,7 @@ def test_bad_input_is_one_clear_error() -> None:
     one = QUESTION.sample(simulated.panel(n=60, cohorts=(5,)))
     switching = replace(sample, first_treated=None, path=sample.treatment)
     single = sample.only(np.isnan(sample.first_treated) | (np.cumsum(sample.first_treated == 4) == 1), "one")
-    alone = replace(single, question=QUESTION.but(min_cohort_size=1))
+    alone = replace(single, question=QUESTION.replace(min_cohort_size=1))
     keep = np.isnan(single.first_treated) | (single.first_treated == 4)
     alone = alone.only(keep & (np.cumsum(single.first_treated == 4) <= 1), "one treated unit")
     for bad, said in (

@@ -29,7 +29,7 @@ def trimming(sample: Sample, design: str = DESIGN) -> Trimming:
 @pytest.mark.parametrize("design", ["callaway_santanna", "imputation", "twfe"])
 def test_nothing_hidden_is_the_estimate_itself(design: str, scale: str) -> None:
     made = simulated.panel(n=80, seed=1, level=10.0)
-    question = QUESTION.but(scale=scale, comparison="not_yet_treated")
+    question = QUESTION.replace(scale=scale, comparison="not_yet_treated")
     table = misclassification(question.sample(made), design, shares=[0.1], periods_late=0).tidy()
     expected = estimate(made, question, design).headline.tidy().iloc[0]
     for _, row in table[table["share"] == 0].iterrows():
@@ -55,7 +55,7 @@ def test_bounds_and_intervals_widen_with_the_share(design: str) -> None:
 
 def test_bounds_are_the_extremes_over_all_sets_of_hidden_units() -> None:
     made = simulated.panel(n=26, seed=3)
-    sample = QUESTION.but(min_cohort_size=1).sample(made)
+    sample = QUESTION.replace(min_cohort_size=1).sample(made)
     assert sample.first_treated is not None
     never = np.flatnonzero(np.isnan(sample.first_treated))
     found = misclassification(sample, DESIGN, shares=[2 / len(never)], periods_late=0).worst[-1]
@@ -93,7 +93,7 @@ def test_the_effect_is_recovered_where_hidden_units_have_it_too(share: float) ->
 def test_the_proportional_effect_is_recovered_where_hidden_units_have_it_too() -> None:
     hidden, _ = with_hidden(0.3)
     clean, _ = with_hidden(0.0)
-    question = QUESTION.but(scale="proportional")
+    question = QUESTION.replace(scale="proportional")
     found = misclassification(question.sample(hidden), DESIGN, shares=[0.3], periods_late=0)
     truth = estimate(clean, question, DESIGN).headline.effect[0]
     assert found.whole.estimate < truth - 0.01
@@ -107,7 +107,7 @@ def test_no_proportional_effect_is_seen_as_one_that_the_comparison_group_rules_o
     made, _ = with_hidden(0.0)
     small = replace(made, outcomes={"y": made.outcomes["y"] - 21})
     answer = misclassification(
-        QUESTION.but(scale="proportional").sample(small), DESIGN, shares=[0.9], periods_late=0
+        QUESTION.replace(scale="proportional").sample(small), DESIGN, shares=[0.9], periods_late=0
     )
     assert [b.share for b in answer.corrected] == [0.0]
     assert any("the same effect with 90% hidden" in sentence for sentence in answer.sentences)
@@ -205,7 +205,7 @@ def test_the_search_finds_the_first_number_that_holds(least: int) -> None:
 
 
 def test_a_share_is_one_of_weight() -> None:
-    sample = QUESTION.but(weights="size").sample(simulated.panel(n=60, seed=8))
+    sample = QUESTION.replace(weights="size").sample(simulated.panel(n=60, seed=8))
     one = trimming(sample)
     weight = sample.weights[one.suspects]
     for share in (0.05, 0.3, 0.6):
@@ -216,10 +216,10 @@ def test_a_share_is_one_of_weight() -> None:
 
 def test_earlier_dates_are_the_question_with_a_shorter_lag() -> None:
     made = simulated.with_late_units(90, seed=9)
-    question = QUESTION.but(comparison="not_yet_treated", lag=2)
+    question = QUESTION.replace(comparison="not_yet_treated", lag=2)
     found = misclassification(question.sample(made), DESIGN, shares=[], periods_late=2)
     for row, lag in zip(found.dates.rows, (1, 0), strict=True):
-        expected = estimate(made, question.but(lag=lag), DESIGN).headline
+        expected = estimate(made, question.replace(lag=lag), DESIGN).headline
         assert row.estimate == pytest.approx(expected.effect[0], rel=1e-10)
         assert row.std_error == pytest.approx(expected.std_error[0], rel=1e-10)
 

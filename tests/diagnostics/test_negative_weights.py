@@ -42,7 +42,7 @@ def by_cell(sample: Sample, seed: int = 0) -> tuple[np.ndarray, dict[tuple[float
 def test_the_weighted_sum_of_true_cell_effects_is_the_coefficient_where_nothing_else_moves_the_outcome(
     fields: dict[str, Any], gaps: float
 ) -> None:
-    question = ASKED.but(**fields)
+    question = ASKED.replace(**fields)
     panel = simulated.with_late_units(n=90, gaps=gaps)
     sample = question.sample(panel)
     drawn, effects = by_cell(sample)
@@ -64,7 +64,7 @@ def test_the_weighted_sum_of_true_cell_effects_is_the_coefficient_where_nothing_
 def test_weights_and_shares_are_those_of_a_regression_of_treatment_on_dummies(
     fields: dict[str, Any], gaps: float
 ) -> None:
-    sample = ASKED.but(**fields).sample(simulated.with_late_units(n=60, gaps=gaps))
+    sample = ASKED.replace(**fields).sample(simulated.with_late_units(n=60, gaps=gaps))
     made = negative_weights(sample)
     seen = sample.observed & ~np.isnan(sample.x_varying).any(axis=2)
     unit, period = np.nonzero(seen)
@@ -189,7 +189,7 @@ def test_order_labels_and_shifts_of_time_do_not_matter() -> None:
 
 
 def test_the_coefficient_is_that_of_twfe_in_levels_and_the_sentences_say_what_is_approximate() -> None:
-    question = ASKED.but(scale="proportional")
+    question = ASKED.replace(scale="proportional")
     panel = simulated.panel(level=50.0, gaps=0.1)
     made = weighted(panel, question)
     fit = estimate(panel, question, "twfe")
@@ -225,7 +225,7 @@ def test_what_it_cannot_weight_is_refused_in_one_line(
     panel: Panel, fields: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(QuestionError, match=r"^negative_weights: [^\n]*$") as caught:
-        weighted(panel, ASKED.but(**fields))
+        weighted(panel, ASKED.replace(**fields))
     assert words in str(caught.value)
 
 
@@ -234,4 +234,4 @@ def test_a_treatment_that_a_covariate_repeats_is_refused() -> None:
     treatment = (panel.first_treated["event"][:, None] <= simulated.PERIODS).astype(float)
     panel = replace(panel, covariates=dict(panel.covariates) | {"again": treatment})
     with pytest.raises(QuestionError, match="treatment, again are explained"):
-        weighted(panel, ASKED.but(covariates=("again",)))
+        weighted(panel, ASKED.replace(covariates=("again",)))

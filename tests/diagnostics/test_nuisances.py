@@ -15,8 +15,8 @@ import simulated
 from sklearn.linear_model import LinearRegression
 
 import study.learners.fits as fitting
-from study import Panel, Question, QuestionError, diagnostics, working
-from study.designs import Handles, all_designs, find_design
+from study import Panel, Question, QuestionError, diagnostics, settings
+from study.designs import Supports, all_designs, find_design
 from study.diagnostics.losses import STANDARD_ERRORS, Loss, in_order, log_losses, loss_of, squared_errors
 from study.diagnostics.nuisances import COMPARED, NuisanceQuality, described, of_learners
 from study.diagnostics.propensities import QUANTILES, Propensities
@@ -24,7 +24,7 @@ from study.learners.cross_fitting import Folds, Nuisance, cross_fit
 from study.learners.nuisances import Nuisances, Part
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
-INSTRUMENTED = QUESTION.but(instrument="z")
+INSTRUMENTED = QUESTION.replace(instrument="z")
 FEW: dict[str, Any] = {"folds": 2, "repetitions": 2, "seed": 3}
 EXACT = 1e-12
 DESCRIBED = sorted(name for name, design in all_designs().items() if design.nuisances is not None)
@@ -164,7 +164,7 @@ def test_noise_is_not_predicted_and_a_true_function_up_to_its_noise() -> None:
     steps = np.sqrt(share) * (x1 - x1.mean()) / x1.std() + np.sqrt(1 - share) * rng.normal(size=x1.shape)
     learnable = with_outcome(large, np.cumsum(steps, axis=1))
     noise = with_outcome(large, np.cumsum(rng.normal(size=x1.shape), axis=1))
-    question = QUESTION.but(cluster=None, covariates=("x1",))
+    question = QUESTION.replace(cluster=None, covariates=("x1",))
     for whole, truth in ((learnable, share), (noise, 0.0)):
         found = diagnostics.nuisances(
             question.sample(whole), "dml_panel", learners=("linear", "lasso"), folds=5, repetitions=1
@@ -210,11 +210,11 @@ def test_a_design_learns_what_it_says_that_it_learns_and_no_more(
     name: str, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen, options = find_design(name), {"folds": 2, "repetitions": 1, "seed": 3}
-    sample = (INSTRUMENTED if Handles.INSTRUMENT in chosen.handles else QUESTION).sample(encouraged(panel))
+    sample = (INSTRUMENTED if Supports.INSTRUMENT in chosen.supports else QUESTION).sample(encouraged(panel))
     original, fits = fitting.learned, []
     monkeypatch.setattr(fitting, "learned", lambda *a: fits.append(1) or original(*a))
     options |= dict.fromkeys(chosen.learners, "linear")
-    with working(cache=tmp_path):
+    with settings(cache=tmp_path):
         asked = described(chosen, sample, options)
         asked.predicted()
         learned = len(fits)
@@ -306,7 +306,7 @@ def test_an_instrumented_design_is_shown_by_its_instrument(panel: Panel) -> None
     binary = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), **FEW)
     assert binary.names[0] == "the instrument z"
     assert len(binary.names) == len(binary.plot().axes) - 1
-    sample = QUESTION.but(instrument="size").sample(panel)
+    sample = QUESTION.replace(instrument="size").sample(panel)
     many = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), model="pliv", **FEW)
     assert "in rows with the instrument size above its median" in " ".join(many.sentences)
     assert "auc" in many.tidy()
@@ -443,7 +443,7 @@ def test_one_fold_is_not_called_cross_fitted(panel: Panel) -> None:
 
 
 def test_without_covariates_nothing_is_saved(panel: Panel) -> None:
-    question = QUESTION.but(covariates=())
+    question = QUESTION.replace(covariates=())
     found = diagnostics.nuisances(question.sample(panel), "dml_panel", learners=("linear", "lightgbm"), **FEW)
     for score in found.scores:
         assert score.squared.saved == 0
@@ -452,7 +452,7 @@ def test_without_covariates_nothing_is_saved(panel: Panel) -> None:
 
 @pytest.mark.parametrize("approach", ["within", "correlated_random_effects"])
 def test_levels_are_judged_against_the_effects_that_are_taken_out(approach: str, panel: Panel) -> None:
-    sample = QUESTION.but(covariates=("moving",)).sample(panel)
+    sample = QUESTION.replace(covariates=("moving",)).sample(panel)
     found = diagnostics.nuisances(sample, "dml_panel", learners=("linear",), approach=approach, **FEW)
     assert found.names == ("treatment", "y")
     assert ("unit and period effects" in found.sentences[0]) == (approach == "within")
@@ -461,9 +461,9 @@ def test_levels_are_judged_against_the_effects_that_are_taken_out(approach: str,
 def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_learner(panel: Panel) -> None:
     steps: list[str] = []
     asked = {"learners": ("linear", "lightgbm"), "folds": 2, "repetitions": 1}
-    with working(progress=steps.append):
+    with settings(progress=steps.append):
         one = diagnostics.nuisances(QUESTION.sample(panel), "dml_panel", **asked)
-    with working(jobs=2):
+    with settings(jobs=2):
         two = diagnostics.nuisances(QUESTION.sample(panel), "dml_panel", **asked)
     assert one.tidy().equals(two.tidy())
     assert one.overlap().equals(two.overlap())

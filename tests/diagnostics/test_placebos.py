@@ -33,13 +33,13 @@ def without_noise(cohorts: tuple[int, ...] = (4, 6, 7), never: bool = True) -> P
 @pytest.mark.parametrize("design", WITH_GAPS)
 def test_no_outcome_after_treatment_leaks_into_any_design(design: str, shift: int) -> None:
     comparison = "never_treated" if design not in ("event_study", "twfe") else "not_yet_treated"
-    sample = QUESTION.but(comparison=comparison).sample(without_noise())
+    sample = QUESTION.replace(comparison=comparison).sample(without_noise())
     found = find_design(design)(placebo_sample(sample, shift)).headline
     assert found.effect[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_no_outcome_leaks_where_everyone_is_treated_in_the_end() -> None:
-    sample = QUESTION.but(comparison="not_yet_treated").sample(without_noise((4, 6, 8), never=False))
+    sample = QUESTION.replace(comparison="not_yet_treated").sample(without_noise((4, 6, 8), never=False))
     moved = placebo_sample(sample, 2)
     assert moved.periods[-1] == 7
     assert find_design("callaway_santanna")(moved).headline.effect[0] == pytest.approx(0, abs=1e-9)
@@ -63,14 +63,14 @@ def test_only_treated_outcomes_are_dropped_and_only_treated_dates_move() -> None
 @pytest.mark.parametrize("anticipation", [0, 1])
 def test_units_without_a_period_before_their_moved_date_are_left_out(anticipation: int) -> None:
     made = simulated.panel(80)
-    sample = QUESTION.but(anticipation=anticipation).sample(made)
+    sample = QUESTION.replace(anticipation=anticipation).sample(made)
     moved = placebo_sample(sample, 3 - anticipation)
     out = np.setdiff1d(sample.unit_ids, moved.unit_ids)
     np.testing.assert_array_equal(out, made.units[made.first_treated["event"] == 4])
 
 
 def test_cohorts_that_are_too_small_for_the_question_stay_out_after_dates_moved() -> None:
-    sample = QUESTION.but(min_cohort_size=10).sample(simulated.panel(200))
+    sample = QUESTION.replace(min_cohort_size=10).sample(simulated.panel(200))
     assert sample.first_treated is not None
     few = np.flatnonzero(sample.first_treated == 7)[:3]
     fewer = sample.only(
@@ -106,8 +106,8 @@ def test_placebo_effects_equal_means_by_hand() -> None:
 
 def test_anticipation_moves_the_event_earlier_and_nothing_else() -> None:
     made = simulated.panel(n=120, seed=4)
-    early = placebo_dates(QUESTION.but(anticipation=1).sample(made), "callaway_santanna", shifts=[1, 2])
-    lagged = placebo_dates(QUESTION.but(lag=-1).sample(made), "callaway_santanna", shifts=[1, 2])
+    early = placebo_dates(QUESTION.replace(anticipation=1).sample(made), "callaway_santanna", shifts=[1, 2])
+    lagged = placebo_dates(QUESTION.replace(lag=-1).sample(made), "callaway_santanna", shifts=[1, 2])
     np.testing.assert_allclose(early.refits.estimates, lagged.refits.estimates, atol=1e-12)
 
 
@@ -159,7 +159,7 @@ def test_by_default_the_placebo_averages_as_many_event_times_as_the_headline() -
     sample = QUESTION.sample(simulated.panel())
     assert placebo_dates(sample, "callaway_santanna").shifts == (1, 2, 3)
     assert placebo_dates(
-        replace(sample, question=QUESTION.but(horizon=None)), "callaway_santanna"
+        replace(sample, question=QUESTION.replace(horizon=None)), "callaway_santanna"
     ).shifts == (1, 2, 3, 4, 5)
 
 
@@ -177,7 +177,7 @@ def test_placebo_outcomes_are_the_answers_to_the_same_question() -> None:
         made, QUESTION, {"here": "other", "there": (elsewhere, "y")}, "callaway_santanna"
     )
     expected = [
-        estimate(made, QUESTION.but(outcome="other")).headline,
+        estimate(made, QUESTION.replace(outcome="other")).headline,
         estimate(elsewhere, QUESTION).headline,
     ]
     np.testing.assert_allclose(found.refits.estimates, [e.effect[0] for e in expected], rtol=1e-12)
@@ -230,7 +230,7 @@ def test_a_placebo_that_cannot_be_asked_is_listed() -> None:
 @pytest.mark.parametrize("scale", ["level", "proportional"])
 def test_figures_have_a_line_for_each_row(scale: str) -> None:
     lifted = replace(two_outcomes(), outcomes={k: v + 20 for k, v in two_outcomes().outcomes.items()})
-    question = QUESTION.but(scale=scale)
+    question = QUESTION.replace(scale=scale)
     dates = placebo_dates(question.sample(lifted), "callaway_santanna")
     outcomes = placebo_outcomes(lifted, question, ["other", "nothing"], "callaway_santanna")
     for found in (dates, outcomes):

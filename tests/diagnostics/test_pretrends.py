@@ -34,7 +34,7 @@ RUNS = [(panel, name) for panel in ("HeAndWang", "sim_small") for name in golden
 
 def fitted(panel: Panel | None = None, design: str = "callaway_santanna", **changes: Any) -> Estimate:
     panel = simulated.panel() if panel is None else panel
-    return find_design(design)(ASKED.but(**changes).sample(panel))
+    return find_design(design)(ASKED.replace(**changes).sample(panel))
 
 
 def covariance(size: int, correlation: float, spread: float = 1.0) -> np.ndarray:

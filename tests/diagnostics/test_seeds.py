@@ -11,7 +11,7 @@ import pytest
 import simulated
 from plans import PLAN
 
-from study import Panel, Question, QuestionError, diagnostics, working
+from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import all_designs, find_design
 from study.diagnostics.nuisances import NuisanceQuality
 from study.diagnostics.refits import Refits, Row
@@ -52,7 +52,7 @@ def test_rows_are_refits_under_the_seeds_that_follow_the_options(panel: Panel, f
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
 def test_the_average_has_the_average_influence(scale: str) -> None:
-    sample = QUESTION.but(scale=scale).sample(simulated.panel(120, level=20.0))
+    sample = QUESTION.replace(scale=scale).sample(simulated.panel(120, level=20.0))
     made = diagnostics.seeds(sample, "dml_panel", seeds=3, **FEW)
     fits = [find_design("dml_panel")(sample, seed=s, **FEW).headline for s in range(3)]
     psi = np.mean([fit.errors.dense()[:, 0] for fit in fits], axis=0)
@@ -137,9 +137,9 @@ def test_a_seed_that_is_refused_is_named(panel: Panel, monkeypatch: pytest.Monke
 
 def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_seed(panel: Panel) -> None:
     steps: list[str] = []
-    with working(progress=steps.append):
+    with settings(progress=steps.append):
         one = diagnostics.seeds(QUESTION.sample(panel), "dml_panel", seeds=2, **FEW)
-    with working(jobs=2):
+    with settings(jobs=2):
         two = diagnostics.seeds(QUESTION.sample(panel), "dml_panel", seeds=2, **FEW)
     assert one.tidy().equals(two.tidy())
     assert len(steps) == 8

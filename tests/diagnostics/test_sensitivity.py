@@ -369,7 +369,7 @@ def test_other_designs_stand_beside_the_long_difference():
 def test_a_design_whose_unit_effects_absorb_the_benchmarks_answers_without_them():
     asked = sample("x1", "moving")
     made = sensitivity(asked, "imputation")
-    own = estimate(asked.panel, asked.question.but(covariates=("moving",)), "imputation").headline
+    own = estimate(asked.panel, asked.question.replace(covariates=("moving",)), "imputation").headline
     assert made.headline == own.effect[0]
     assert made.sentences[-1] == "imputation answers without x1, which its unit effects absorb."
     assert made.coefficient == partialled(asked, "twfe", "long_difference", "test").coefficient

@@ -51,7 +51,7 @@ def test_every_combination_is_there_once_with_the_estimate_that_it_is_alone() ->
     expected = set(product(CHOICES["scales"], PAIR, CHOICES["populations"], CHOICES["comparisons"], sets))
     assert set(table[list(Specification._fields)].itertuples(index=False, name=None)) == expected
     for row in table.itertuples():
-        question = QUESTION.but(
+        question = QUESTION.replace(
             scale=row.scale,
             population=CHOICES["populations"][row.population],
             comparison=row.comparison,
@@ -84,7 +84,7 @@ def test_the_joint_covariance_is_that_of_the_summed_influence_on_the_union_of_un
     columns = []
     for specification, fit, _ in found.answers:
         rule = CHOICES["populations"][specification.population]
-        question = QUESTION.but(scale=specification.scale, population=rule)
+        question = QUESTION.replace(scale=specification.scale, population=rule)
         alone = estimate(made, question, specification.design).headline
         whole = np.zeros(made.n_units)
         whole[np.isin(made.units, alone.sample.unit_ids)] = alone.errors.dense()[:, 0] / alone.sample.n_units
@@ -176,7 +176,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_or_weight_others() 
 
 def test_clusters_are_drawn_together() -> None:
     made = panel()
-    question = QUESTION.but(cluster="state")
+    question = QUESTION.replace(cluster="state")
     found = specification_curve(made, question, designs=PAIR, draws=199)
     assert found.joint.cluster.max() == 16
     sums = pd.DataFrame(found.joint.influence).groupby(made.attributes["state"]).sum().to_numpy()
@@ -289,7 +289,7 @@ def test_an_estimate_without_variance_is_a_refusal_and_of_another_kind_is_told()
 
 def test_few_treated_clusters_are_told() -> None:
     made = simulated.few_treated(np.random.default_rng(2), treated=9)
-    question = QUESTION.but(min_cohort_size=1)
+    question = QUESTION.replace(min_cohort_size=1)
     found = specification_curve(made, question, designs=PAIR, draws=99)
     assert any("at least 9 treated" in sentence for sentence in found.sentences)
     assert (found.tidy()["treated_clusters"] == 9).all()
@@ -357,7 +357,7 @@ def test_a_mistake_in_what_is_asked_is_one_clear_line(arguments: dict[str, objec
 
 def test_a_question_that_no_specification_answers_is_an_error_with_the_first_reason() -> None:
     with pytest.raises(QuestionError, match=r"none of 2 specifications has an estimate; .*anyone"):
-        specification_curve(panel(), QUESTION.but(outcome="anyone"), designs=PAIR)
+        specification_curve(panel(), QUESTION.replace(outcome="anyone"), designs=PAIR)
     made = replace(panel(), attributes={"one": np.full(120, "a")})
     with pytest.raises(QuestionError, match="there is one cluster"):
-        specification_curve(made, QUESTION.but(cluster="one"), designs=["callaway_santanna"])
+        specification_curve(made, QUESTION.replace(cluster="one"), designs=["callaway_santanna"])

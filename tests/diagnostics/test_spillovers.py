@@ -108,7 +108,9 @@ def test_the_effect_on_neighbours_is_the_answer_to_its_own_question() -> None:
     exposed = np.array([np.nanmin([np.inf, *first[region == r]]) for r in region])
     untreated = np.isnan(first)
     asked = replace(made, first_treated={"event": np.where(np.isfinite(exposed), exposed, np.nan)})
-    expected = estimate(simulated.subset(asked, untreated), QUESTION.but(cluster="region"), DESIGN).headline
+    expected = estimate(
+        simulated.subset(asked, untreated), QUESTION.replace(cluster="region"), DESIGN
+    ).headline
     assert found.estimate == pytest.approx(expected.effect[0], rel=1e-10)
     assert found.std_error == pytest.approx(expected.std_error[0], rel=1e-10)
 
@@ -133,7 +135,9 @@ def test_units_treated_after_the_window_are_no_source() -> None:
     first = made.first_treated["event"].copy()
     late = np.flatnonzero(made.attributes["region"] == "r31")[0]
     first[late] = 20
-    sample = QUESTION.but(comparison="not_yet_treated").sample(replace(made, first_treated={"event": first}))
+    sample = QUESTION.replace(comparison="not_yet_treated").sample(
+        replace(made, first_treated={"event": first})
+    )
     assert by_label(sample, "region", "test").far[sample.attributes["region"] == "r31"].all()
 
 
@@ -215,7 +219,7 @@ def test_a_ring_whose_units_the_design_refuses_is_listed() -> None:
 
 @pytest.mark.parametrize("design", [DESIGN, "imputation", "twfe", "etwfe"])
 def test_every_kind_of_design_answers_and_the_figure_has_a_line_for_each_row(design: str) -> None:
-    question = QUESTION.but(comparison="not_yet_treated")
+    question = QUESTION.replace(comparison="not_yet_treated")
     found = spillovers(question.sample(regions(160, 10)), design, by="region")
     table = found.tidy()
     assert list(table["kind"]) == [*["effect by comparison"] * 3, "difference", "effect on neighbours"]

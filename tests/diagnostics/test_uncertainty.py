@@ -20,7 +20,7 @@ QUESTION = Question("y", "event", min_cohort_size=1)
 
 
 def sample(n: int = 60, **changes: object) -> Sample:
-    return QUESTION.but(**changes).sample(simulated.panel(n))
+    return QUESTION.replace(**changes).sample(simulated.panel(n))
 
 
 def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
@@ -93,7 +93,7 @@ def test_the_table_has_every_row_and_the_figure_one_line_each() -> None:
 
 
 def test_shares_are_drawn_in_percent_and_the_randomization_test_is_named_in_the_figure() -> None:
-    shares = QUESTION.but(scale="proportional").sample(simulated.panel(80, level=8.0))
+    shares = QUESTION.replace(scale="proportional").sample(simulated.panel(80, level=8.0))
     made = uncertainty(shares, "callaway_santanna", permutations=9, draws=99)
     (axis,) = made.plot().axes
     drawn = np.concatenate([line.get_xdata() for line in axis.lines])

@@ -11,13 +11,13 @@ import simulated
 from study import Question, QuestionError
 from study.estimates.cohorts import (
     cohort_means,
-    cohort_membership,
     cohorts_with_base,
     left_out,
     mean_over,
     refuse_single_units,
     rests_on_one,
     treated_cells,
+    weights_in_cohorts,
 )
 from study.panel.question import Sample
 
@@ -72,7 +72,7 @@ def test_pooled_means_and_their_influence_are_those_of_loops(kind: str, levels_a
         by_unit = sample.n_units * (weight * (y - expected)).sum(axis=1) / weight.sum()
         assert mean[k] == pytest.approx(expected, abs=1e-12)
         np.testing.assert_allclose(influence.dense()[:, k], by_unit, rtol=0, atol=1e-11)
-        np.testing.assert_allclose(means.membership(cells).dense()[:, k], weight.sum(axis=1), atol=1e-12)
+        np.testing.assert_allclose(means.cohort_weights(cells).dense()[:, k], weight.sum(axis=1), atol=1e-12)
         alone, its_influence = mean_over(sample, inside)
         assert alone[0] == pytest.approx(expected, abs=1e-12)
         np.testing.assert_allclose(its_influence.dense()[:, 0], by_unit, rtol=0, atol=1e-11)
@@ -121,9 +121,11 @@ def test_units_treated_after_the_window_are_compared_with_unless_only_the_never_
 
 def test_membership_of_a_cohort_is_the_unit_s_weight() -> None:
     sample = sample_of("gaps")
-    membership = cohort_membership(sample, np.array([6.0, 4.0, 6.0])).dense()
+    cohort_weights = weights_in_cohorts(sample, np.array([6.0, 4.0, 6.0])).dense()
     for k, date in enumerate((6, 4, 6)):
-        assert np.array_equal(membership[:, k], np.where(sample.first_treated == date, sample.weights, 0.0))
+        assert np.array_equal(
+            cohort_weights[:, k], np.where(sample.first_treated == date, sample.weights, 0.0)
+        )
 
 
 def test_means_of_another_array_have_its_own_gaps() -> None:
@@ -141,7 +143,7 @@ def test_a_cohort_of_one_unit_is_refused_unless_its_size_is_part_of_the_question
     question = Question("y", "event")
     with pytest.raises(QuestionError, match="a_design: cohort 4 has one unit"):
         refuse_single_units(question.sample(simulated.subset(panel, keep)), "a_design")
-    refuse_single_units(question.but(min_cohort_size=1).sample(simulated.subset(panel, keep)), "a_design")
+    refuse_single_units(question.replace(min_cohort_size=1).sample(simulated.subset(panel, keep)), "a_design")
     refuse_single_units(question.sample(panel), "a_design")
 
 

@@ -15,8 +15,8 @@ from study.designs import find_design
 
 DRAWS, UNITS = 500, 200
 DIFFERENT = Question("y", "event", horizon=2, min_cohort_size=1)
-FLAT, GROWING = DIFFERENT.but(outcome="flat"), DIFFERENT.but(outcome="growing")
-COUNT = DIFFERENT.but(outcome="count", scale="proportional")
+FLAT, GROWING = DIFFERENT.replace(outcome="flat"), DIFFERENT.replace(outcome="growing")
+COUNT = DIFFERENT.replace(outcome="count", scale="proportional")
 
 
 class Fit(NamedTuple):

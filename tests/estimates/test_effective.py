@@ -88,12 +88,12 @@ def test_terms_have_a_number_each_and_references_none() -> None:
 
 def test_clusters_are_counted_and_not_their_units() -> None:
     panel = simulated.panel(n=170)
-    fit = estimate(panel, QUESTION.but(cluster="state"))
+    fit = estimate(panel, QUESTION.replace(cluster="state"))
     assert effective_clusters(fit.headline)[0] <= 17
     assert treated_clusters(fit) == 17
     scaled = replace(panel, outcomes={"y": 1e4 * panel.outcomes["y"]})
     np.testing.assert_allclose(
-        effective_clusters(estimate(scaled, QUESTION.but(cluster="state"))),
+        effective_clusters(estimate(scaled, QUESTION.replace(cluster="state"))),
         effective_clusters(fit),
         rtol=1e-6,
     )
@@ -134,7 +134,7 @@ def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_
     panel = simulated.few_treated(np.random.default_rng(1), treated=6)
     first = panel.first_treated["event"].copy()
     first[:6] = [4, 6, 6, 6, 7, 7]
-    alone = estimate(replace(panel, first_treated={"event": first}), QUESTION.but(horizon=3))
+    alone = estimate(replace(panel, first_treated={"event": first}), QUESTION.replace(horizon=3))
     assert "in event_average the effect at event time 3 rests on one treated cluster" in alone.notes[-1]
     flat = estimate(replace(panel, outcomes={"y": np.zeros(panel.outcomes["y"].shape)}), QUESTION)
     assert "the outcome does not vary, so event_average" in flat.notes[-1]

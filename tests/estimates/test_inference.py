@@ -41,13 +41,13 @@ def test_covariances_follow_their_formulas() -> None:
     np.testing.assert_allclose(covariance(INFLUENCE, CLUSTER), cr0, rtol=1e-12)
     cr1 = covariance(INFLUENCE, CLUSTER, "CR1")
     np.testing.assert_allclose(cr1, cr0 * groups / (groups - 1), rtol=1e-12)
-    fixest = covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=400, counted=13)
+    fixest = covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=400, df_k=13)
     np.testing.assert_allclose(fixest, cr1 * 399 / 387, rtol=1e-12)
 
 
 @pytest.mark.parametrize("convention", ["CR1_fixest", "CR1_areg"])
 def test_a_regression_with_as_many_parameters_as_observations_has_no_standard_error(convention: str) -> None:
-    cov = covariance(INFLUENCE, CLUSTER, convention, n_obs=40, counted=40)
+    cov = covariance(INFLUENCE, CLUSTER, convention, n_obs=40, df_k=40)
     assert np.isnan(cov).all()
 
 

@@ -107,7 +107,7 @@ def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_fre
     panel = few(units=60)
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
     panel = replace(panel, first_treated={"event": first})
-    fit = estimate(panel, NEVER.but(horizon=0), "callaway_santanna").headline
+    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline
     change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
     parts = [change[~np.isnan(first)], change[np.isnan(first)]]
     variance = [np.sum(((x - x.mean()) / (len(x) - 1)) ** 2) for x in parts]
@@ -140,7 +140,7 @@ def of_two_clusters(name: str) -> Estimate:
     panel = replace(panel, outcomes=outcomes, attributes={"half": np.where(np.isnan(first), "a", "b")})
     poisson = name == "poisson_twfe"
     question = Question("count" if poisson else "y", "event", scale="proportional" if poisson else "level")
-    return estimate(panel, question.but(cluster="half"), name)
+    return estimate(panel, question.replace(cluster="half"), name)
 
 
 @pytest.mark.parametrize("name", all_designs())
@@ -202,7 +202,9 @@ def test_an_average_with_an_event_time_of_one_treated_unit_has_no_error_and_says
     assert np.isnan(fit.headline.std_error[0])
     assert "the effect at event time 5 rests on one treated cluster" in fit.notes[-1]
     assert "horizon=" in fit.notes[-1]
-    assert np.isfinite(estimate(panel, question.but(horizon=4), "callaway_santanna").headline.std_error[0])
+    assert np.isfinite(
+        estimate(panel, question.replace(horizon=4), "callaway_santanna").headline.std_error[0]
+    )
 
 
 def test_the_order_of_units_and_the_scale_of_outcomes_do_not_matter() -> None:

@@ -36,7 +36,7 @@ def test_a_level_effect_is_in_the_outcomes_units_and_in_percent_of_the_implied_m
 
 
 def test_a_proportional_effect_is_turned_into_units_by_the_mean_that_it_is_a_share_of(panel: Panel) -> None:
-    average = estimate(panel, QUESTION.but(scale="proportional")).headline
+    average = estimate(panel, QUESTION.replace(scale="proportional")).headline
     power = smallest_effect(average)
     assert average.untreated_mean is not None
     assert power.percent == pytest.approx(100 * average.minimum_detectable_effect()[0])
@@ -44,7 +44,7 @@ def test_a_proportional_effect_is_turned_into_units_by_the_mean_that_it_is_a_sha
 
 
 def test_a_logarithmic_effect_is_growth_of_one_plus_the_mean_before_treatment(panel: Panel) -> None:
-    average = estimate(panel, QUESTION.but(scale="log1p")).headline
+    average = estimate(panel, QUESTION.replace(scale="log1p")).headline
     power = smallest_effect(average)
     first = panel.first_treated["event"]
     before = [panel.outcomes["y"][i, int(first[i]) - 2] for i in np.flatnonzero(~np.isnan(first))]
@@ -55,7 +55,7 @@ def test_a_logarithmic_effect_is_growth_of_one_plus_the_mean_before_treatment(pa
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
 def test_another_unit_of_the_outcome_changes_the_units_and_not_the_percentage(panel: Panel, scale) -> None:
-    question = QUESTION.but(scale=scale)
+    question = QUESTION.replace(scale=scale)
     tenfold = replace(panel, outcomes={"y": 10 * panel.outcomes["y"]})
     one, ten = (smallest_effect(estimate(p, question).headline) for p in (panel, tenfold))
     assert ten.units == pytest.approx(10 * one.units)
@@ -65,7 +65,7 @@ def test_another_unit_of_the_outcome_changes_the_units_and_not_the_percentage(pa
 def test_weights_and_anticipation_move_the_mean_before_treatment(panel: Panel) -> None:
     first = panel.first_treated["event"]
     treated = np.flatnonzero(~np.isnan(first))
-    sample = QUESTION.but(weights="size", anticipation=1).sample(panel)
+    sample = QUESTION.replace(weights="size", anticipation=1).sample(panel)
     size = panel.covariates["size"][treated, 0]
     before = [panel.outcomes["y"][i, int(first[i]) - 3] for i in treated]
     assert mean_before(sample) == pytest.approx(np.average(before, weights=size))
@@ -75,7 +75,7 @@ def test_for_a_treatment_that_switches_off_the_mean_is_over_periods_without_it(p
     path = np.zeros(panel.outcomes["y"].shape)
     path[:40, 3:5] = 1
     switching = replace(panel, treatment={"on": path})
-    sample = QUESTION.but(event="on").sample(switching)
+    sample = QUESTION.replace(event="on").sample(switching)
     expected = panel.outcomes["y"][:40][path[:40] == 0].mean()
     assert mean_before(sample) == pytest.approx(expected)
 

@@ -12,7 +12,7 @@ import simulated
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from study import Question, QuestionError, heterogeneity, working
+from study import Question, QuestionError, heterogeneity, settings
 from study.heterogeneity.grouping import grouping
 from study.heterogeneity.pairs import all_pairs, on_long_change
 from study.heterogeneity.scored import NEAREST
@@ -233,7 +233,7 @@ def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
     before = np.random.get_state()[1].copy()  # noqa: NPY002 (the global generator is what is tested)
     tables = []
     for jobs in (1, 2):
-        with working(jobs=jobs):
+        with settings(jobs=jobs):
             scores = heterogeneity.score(gaining.sample(n=120), learner="lightgbm", repetitions=1, folds=2)
             made = (
                 heterogeneity.effects_by_group(scores, "large", draws=99),

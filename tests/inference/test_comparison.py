@@ -44,7 +44,7 @@ def test_the_table_has_what_each_design_says_alone() -> None:
         (outcome, design) for outcome in ("y", "z") for design in ("twfe", *PAIR)
     ]
     for row in table.itertuples():
-        alone = estimate(panel, QUESTION.but(outcome=row.outcome), row.design).headline.tidy()
+        alone = estimate(panel, QUESTION.replace(outcome=row.outcome), row.design).headline.tidy()
         assert row.estimate == alone.estimate[0]
         assert row.std_error == alone.std_error[0]
         assert row.conf_low == alone.conf_low[0]
@@ -55,7 +55,7 @@ def test_the_error_of_a_difference_is_that_of_the_summed_differences_of_influenc
     cluster: str | None,
 ) -> None:
     panel = simulated.panel(n=120, gaps=0.05)
-    question = QUESTION.but(cluster=cluster)
+    question = QUESTION.replace(cluster=cluster)
     row = compare(panel, question, PAIR, draws=99).differences().iloc[0]
     one, other = (estimate(panel, question, design).headline for design in PAIR)
     groups = panel.units if cluster is None else panel.attributes["state"]
@@ -93,7 +93,7 @@ def test_estimates_of_different_units_are_compared_on_the_union_of_them() -> Non
 @pytest.mark.parametrize("cluster", [None, "state"])
 def test_both_tests_are_those_of_their_textbook_formulas(cluster: str | None) -> None:
     panel = simulated.panel(n=120)
-    question, designs = QUESTION.but(cluster=cluster), ["twfe", *PAIR]
+    question, designs = QUESTION.replace(cluster=cluster), ["twfe", *PAIR]
     found = compare(panel, question, designs, draws=9999, force=True).agreement["y"]
     fits = [estimate(panel, question, design).headline for design in designs]
     groups = panel.units if cluster is None else panel.attributes["state"]
@@ -149,7 +149,7 @@ def test_equal_designs_neither_add_to_the_rank_nor_move_the_test() -> None:
 
 
 def test_methods_that_covariates_make_different_are_tested() -> None:
-    found = compare(simulated.panel(n=150), QUESTION.but(covariates=("x1",)), METHODS, draws=99)
+    found = compare(simulated.panel(n=150), QUESTION.replace(covariates=("x1",)), METHODS, draws=99)
     assert found.agreement["y"].equal == ()
     assert found.agreement["y"].wald.rank == 2
 
@@ -166,7 +166,7 @@ def test_a_difference_without_variance_is_neither_equal_nor_tested() -> None:
 def test_an_estimate_without_variance_is_not_compared() -> None:
     fit = estimate(simulated.panel(n=120), QUESTION)
     none = Influence.none(fit.sample.n_units, len(fit.terms))
-    fixed = replace(fit, linear_influence=none, membership=None)
+    fixed = replace(fit, linear_influence=none, cohort_weights=None)
     found = agreement_of(
         {"one": fit, "other": estimate(simulated.panel(n=120), QUESTION, "event_study"), "x": fixed}
     )
@@ -175,7 +175,7 @@ def test_an_estimate_without_variance_is_not_compared() -> None:
 
 
 def test_a_refusal_is_shown_in_one_line_and_the_others_are_compared() -> None:
-    question = QUESTION.but(comparison="never_treated", covariates=("x1",))
+    question = QUESTION.replace(comparison="never_treated", covariates=("x1",))
     found = compare(simulated.panel(n=150), question, [*METHODS, "event_study"], draws=99)
     assert found.agreement["y"].labels == found.labels[:3]
     (refusal,) = found.refusals.values()
@@ -190,7 +190,7 @@ def test_a_refusal_is_shown_in_one_line_and_the_others_are_compared() -> None:
 
 
 def test_fewer_than_two_answers_are_one_sentence_and_no_error() -> None:
-    question = QUESTION.but(comparison="never_treated")
+    question = QUESTION.replace(comparison="never_treated")
     found = compare(simulated.panel(n=80), question, PAIR)
     assert found.notes == (
         "Fewer than two designs have estimates that can be compared, so there is no difference to test.",
@@ -223,7 +223,7 @@ def test_estimates_of_unlike_scale_or_window_are_compared_only_when_forced(
     fits = {
         "first": estimate(panel, QUESTION),
         "second": estimate(panel, QUESTION, "event_study"),
-        "unlike": estimate(panel, QUESTION.but(**other)),
+        "unlike": estimate(panel, QUESTION.replace(**other)),
     }
     found = agreement_of(fits, draws=99)
     assert found.labels == ("first", "second")
@@ -236,7 +236,7 @@ def test_estimates_that_cluster_differently_have_no_joint_distribution() -> None
     panel = simulated.panel(n=80)
     fits = {
         "unit": estimate(panel, QUESTION),
-        "state": estimate(panel, QUESTION.but(cluster="state"), "event_study"),
+        "state": estimate(panel, QUESTION.replace(cluster="state"), "event_study"),
     }
     with pytest.raises(QuestionError, match="cluster by state and unit"):
         agreement_of(fits)
@@ -339,7 +339,9 @@ def test_the_tables_compile_alone_without_overfull_boxes(tmp_path) -> None:
     panel = two_outcomes()
     panel = replace(panel, outcomes={"y_50%": panel.outcomes["y"], "z": panel.outcomes["z"]})
     designs = ["twfe", "event_study", *METHODS, ("callaway_santanna", {"method": "dr"}, "a & b_1")]
-    found = compare(panel, QUESTION.but(outcome="z", covariates=("x1",)), designs, ["y_50%", "z"], draws=199)
+    found = compare(
+        panel, QUESTION.replace(outcome="z", covariates=("x1",)), designs, ["y_50%", "z"], draws=199
+    )
     assert len(found.refused) == 1
     assert_compiles_alone(tmp_path, comparison_tables(found))
 

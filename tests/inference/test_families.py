@@ -167,7 +167,7 @@ def four_outcomes(n: int = 150, seed: int = 0) -> Panel:
 
 
 def fits_of(panel: Panel, design: str = "callaway_santanna", **changes: object) -> dict[str, Estimate]:
-    return {name: estimate(panel, QUESTION.but(outcome=name, **changes), design) for name in OUTCOMES}
+    return {name: estimate(panel, QUESTION.replace(outcome=name, **changes), design) for name in OUTCOMES}
 
 
 @pytest.mark.parametrize("cluster", [None, "state"])
@@ -227,7 +227,9 @@ def test_units_in_another_order_do_not_matter_and_the_seed_does() -> None:
 
 def test_effects_on_different_scales_can_be_one_family() -> None:
     panel = four_outcomes()
-    fits = {scale: estimate(panel, QUESTION.but(scale=scale)) for scale in ("level", "log1p", "proportional")}
+    fits = {
+        scale: estimate(panel, QUESTION.replace(scale=scale)) for scale in ("level", "log1p", "proportional")
+    }
     assert max(adjusted_p_values(fits, draws=199).values()) < 0.02
 
 
@@ -249,13 +251,13 @@ def test_estimates_without_variance_with_one_cluster_or_unlike_clusters_are_refu
     panel = four_outcomes(60)
     panel = replace(panel, attributes=dict(panel.attributes) | {"one": np.full(60, "a")})
     fit = estimate(panel, QUESTION)
-    fixed = replace(fit, linear_influence=Influence.none(60, len(fit.terms)), membership=None)
+    fixed = replace(fit, linear_influence=Influence.none(60, len(fit.terms)), cohort_weights=None)
     with pytest.raises(QuestionError, match="x has no sampling variance"):
         adjusted_p_values({"y": fit, "x": fixed})
     with pytest.raises(QuestionError, match="x has one cluster"):
-        adjusted_p_values({"x": estimate(panel, QUESTION.but(cluster="one"))})
+        adjusted_p_values({"x": estimate(panel, QUESTION.replace(cluster="one"))})
     with pytest.raises(QuestionError, match="cluster by state and unit"):
-        adjusted_p_values({"y": fit, "x": estimate(panel, QUESTION.but(cluster="state"))})
+        adjusted_p_values({"y": fit, "x": estimate(panel, QUESTION.replace(cluster="state"))})
     for bad in ([], [0.5, np.nan], [0.2, 1.2], [[0.1]]):
         with pytest.raises(QuestionError, match="numbers between 0 and 1"):
             holm(np.array(bad))
@@ -277,7 +279,7 @@ def test_an_outcome_without_variance_is_not_part_of_the_family() -> None:
     panel = replace(panel, outcomes=dict(panel.outcomes) | {"zero": np.zeros((80, 8))})
     designs = ["callaway_santanna"]
     table = compare(panel, QUESTION, designs, ["y", "noise", "zero"], draws=99).tidy().set_index("outcome")
-    fits = {name: estimate(panel, QUESTION.but(outcome=name)) for name in ("y", "noise")}
+    fits = {name: estimate(panel, QUESTION.replace(outcome=name)) for name in ("y", "noise")}
     assert table["p_holm"].dropna().to_dict() == adjusted_p_values(fits, method="holm")
     assert np.isnan(table.loc["zero", "p_romano_wolf"])
 
@@ -304,7 +306,7 @@ def test_the_text_and_the_table_show_the_adjusted_p_values_and_say_what_the_fami
 
 
 def test_a_design_that_refuses_has_no_adjusted_p_value() -> None:
-    question = QUESTION.but(comparison="never_treated")
+    question = QUESTION.replace(comparison="never_treated")
     found = compare(four_outcomes(80), question, ["event_study", "callaway_santanna"], ["y", "z"], draws=99)
     rows = found.tidy().set_index("design")
     assert rows.loc["event_study", "p_romano_wolf"].isna().all()

@@ -18,7 +18,12 @@ import study.designs
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Estimand, all_designs, design, find_design
 from study.inference.permuted import randomization
-from study.inference.randomization import Randomization, every_order, number_of_ways, randomization_test
+from study.inference.randomization import (
+    Randomization,
+    every_order,
+    number_of_assignments,
+    randomization_test,
+)
 from study.panel.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1, horizon=1)
@@ -57,16 +62,16 @@ def test_every_way_of_dealing_is_found_once_and_stays_within_strata() -> None:
     brute = {
         tuple(dates[list(order)]) for order in permutations(range(7)) if np.all(strata[list(order)] == strata)
     }
-    assert len(found) == len(brute) == number_of_ways([dates[g] for g in groups]) == 12 * 6
+    assert len(found) == len(brute) == number_of_assignments([dates[g] for g in groups]) == 12 * 6
     assert set(found) == brute
 
 
 def test_the_number_of_ways_is_the_multinomial_coefficient_and_infinite_when_it_is_large() -> None:
-    assert number_of_ways([np.repeat([0, 1, 2], [3, 2, 9])]) == factorial(14) / factorial(3) / 2 / factorial(
-        9
-    )
-    assert number_of_ways([np.zeros(5), np.ones(3)]) == 1
-    assert number_of_ways([np.arange(1000)]) == np.inf
+    assert number_of_assignments([np.repeat([0, 1, 2], [3, 2, 9])]) == factorial(14) / factorial(
+        3
+    ) / 2 / factorial(9)
+    assert number_of_assignments([np.zeros(5), np.ones(3)]) == 1
+    assert number_of_assignments([np.arange(1000)]) == np.inf
 
 
 @pytest.mark.parametrize("name", ["twfe", "callaway_santanna"])
@@ -217,7 +222,7 @@ def test_a_null_that_is_the_effect_itself_gives_what_no_effect_gives(scale: str,
         "log1p": np.expm1(np.log1p(y) + 0.7 * treated),
         "proportional": y * (1 + 0.7 * treated),
     }[scale]
-    question = ASKED.but(scale=scale)
+    question = ASKED.replace(scale=scale)
     p = {"permutations": 19, "statistic": kind}
     nothing = randomization(question.sample(replace(free, outcomes={"y": y})), "callaway_santanna", **p)
     sample = question.sample(replace(free, outcomes={"y": with_effect}))
@@ -279,7 +284,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
         reference="none",
         estimand=Estimand.COEFFICIENT,
         assumes=(Assumes.PARALLEL_TRENDS,),
-        handles=twfe.handles,
+        supports=twfe.supports,
     )(function)
     return seen, refuse.append
 
@@ -318,7 +323,7 @@ def clustered(first: np.ndarray, tier: np.ndarray | None = None) -> Sample:
     whole = panel(first)
     tiers = np.zeros(len(state)) if tier is None else tier
     whole = replace(whole, attributes={"state": state, "tier": tiers.astype(int).astype(str)})
-    return ASKED.but(cluster="state").sample(whole)
+    return ASKED.replace(cluster="state").sample(whole)
 
 
 BY_STATE = np.repeat([4.0, np.nan, 6.0, np.nan, np.nan, np.nan], [3, 6, 4, 5, 2, 4])
@@ -364,7 +369,7 @@ def test_the_paths_of_a_treatment_that_switches_are_dealt_whole(recorded: Record
     whole = replace(panel(np.full(12, np.nan)), first_treated={}, treatment={"event": path})
     found = randomization(ASKED.sample(whole), "recorded", permutations=20)
     seen, _ = recorded
-    assert number_of_ways([np.repeat([0, 1, 2], [3, 3, 6])]) == 18480
+    assert number_of_assignments([np.repeat([0, 1, 2], [3, 3, 6])]) == 18480
     assert not found.exact
     for one in seen[1:]:
         assert sorted(map(tuple, one.path)) == sorted(map(tuple, path))
@@ -407,14 +412,14 @@ def test_bad_arguments_are_refused_before_any_permutation(arguments: dict[str, A
 
 
 def test_an_effect_of_minus_one_in_proportion_cannot_be_a_null() -> None:
-    sample = ASKED.but(scale="proportional").sample(panel(DATES))
+    sample = ASKED.replace(scale="proportional").sample(panel(DATES))
     with pytest.raises(QuestionError, match=r"null is -1\.0; it must be a finite number above -1"):
         randomization(sample, "twfe", null=-1.0)
 
 
 def test_what_the_design_cannot_answer_is_refused_as_the_design_does() -> None:
     with pytest.raises(QuestionError, match="one unit; its variance cannot be estimated"):
-        randomization(ASKED.but(min_cohort_size=None).sample(panel(TINY)), "callaway_santanna")
+        randomization(ASKED.replace(min_cohort_size=None).sample(panel(TINY)), "callaway_santanna")
 
 
 def test_strata_in_which_all_units_have_one_date_leave_nothing_to_deal() -> None:

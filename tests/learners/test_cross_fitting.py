@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import study.learners.fits as module
-from study import QuestionError, working
+from study import QuestionError, settings
 from study.designs.panel_rows import period_effects, unit_and_period_effects, unit_means
 from study.learners import refuse_unfit
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
@@ -113,7 +113,7 @@ LEARNED = {
 def test_numbers_do_not_depend_on_processes_and_the_global_seed_is_not_touched(name):
     before = np.random.get_state()[1].copy()  # noqa: NPY002 (the global generator is what is tested)
     alone, again = single(LEARNED[name]), single(LEARNED[name])
-    with working(jobs=2):
+    with settings(jobs=2):
         together = single(LEARNED[name])
     assert np.array_equal(alone, again)
     assert np.array_equal(alone, together)
@@ -132,7 +132,7 @@ def test_what_was_learned_is_looked_up_by_content(tmp_path, monkeypatch):
     calls = []
     original = module.learned
     monkeypatch.setattr(module, "learned", lambda *a: calls.append(1) or original(*a))
-    with working(cache=tmp_path):
+    with settings(cache=tmp_path):
         first = cross_fit(x, period, asked, folds, 0)
         assert len(calls) == 10
         again = cross_fit(x, period, asked, folds, 0)
@@ -158,18 +158,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
         return original(*a)
 
     monkeypatch.setattr(module, "learned", interrupted)
-    with working(cache=tmp_path), pytest.raises(KeyboardInterrupt):
+    with settings(cache=tmp_path), pytest.raises(KeyboardInterrupt):
         cross_fit(x, period, asked, folds, 0)
     calls = []
     monkeypatch.setattr(module, "learned", lambda *a: calls.append(1) or original(*a))
-    with working(cache=tmp_path):
+    with settings(cache=tmp_path):
         cross_fit(x, period, asked, folds, 0)
     assert len(calls) == 6
 
 
 def test_progress_is_told_of_every_fit():
     told = []
-    with working(progress=told.append):
+    with settings(progress=told.append):
         single(LEARNED["forest"])
     assert len(told) == 10
     assert told[-1] == "target, draw 2 of 2"

@@ -56,9 +56,9 @@ def test_a_cohort_of_one_unit_is_refused_left_out_or_kept_and_named(name: str) -
     panel = suited(name, with_single_unit_cohort())
     with pytest.raises(QuestionError, match=r": cohort 4 has one unit; its variance cannot be estimated\."):
         answer(name, panel)
-    without = answer(name, panel, ASKED.but(min_cohort_size=2))
+    without = answer(name, panel, ASKED.replace(min_cohort_size=2))
     assert set(without.cohort) == {6, 7}
-    kept = answer(name, panel, ASKED.but(min_cohort_size=1))
+    kept = answer(name, panel, ASKED.replace(min_cohort_size=1))
     assert set(kept.cohort) == {4, 6, 7}
     assert finite(kept.under(kept.published))
     np.testing.assert_array_equal(np.isnan(kept.std_error), kept.reference | (kept.cohort == 4))
@@ -90,7 +90,7 @@ def test_a_period_without_comparison_units_is_left_out_or_refused_by_cohort_and_
 def test_a_cohort_whose_base_period_nobody_observes_is_left_out_and_named(name: str) -> None:
     panel = simulated.panel(n=100, seed=5)
     gap = unseen(panel, (first(panel) == 6) & (panel.periods == 5))
-    fit = answer(name, gap, ASKED.but(comparison="never_treated"))
+    fit = answer(name, gap, ASKED.replace(comparison="never_treated"))
     assert finite(fit)
     assert set(fit.cohort) == {4, 7}
     assert any(note.startswith("cohort 6 ") and "left out: no " in note for note in fit.notes)
@@ -131,12 +131,12 @@ def test_a_treated_cell_without_any_outcome_has_lost_all_that_it_would_have_had(
 ) -> None:
     panel = simulated.panel(n=100, seed=5, level=2.0)
     nothing = zero(panel, (first(panel) == 6) & (panel.periods == 7))
-    fit = answer(name, nothing, ASKED.but(scale="proportional" if share else "level"))
+    fit = answer(name, nothing, ASKED.replace(scale="proportional" if share else "level"))
     k = next(k for k, cell in enumerate(zip(fit.cohort, fit.period, strict=True)) if cell == (6, 7))
     assert any(note.startswith("cohort 6 in 7: y is zero for all of its treated units") for note in fit.notes)
     near = replace(nothing, outcomes={"y": nothing.outcomes["y"].copy()})
     near.outcomes["y"][(first(panel)[:, 0] == 6), 6] = 1e-7
-    other = answer(name, near, ASKED.but(scale="proportional" if share else "level"))
+    other = answer(name, near, ASKED.replace(scale="proportional" if share else "level"))
     np.testing.assert_allclose(fit.effect, other.effect, rtol=0, atol=1e-6)
     np.testing.assert_allclose(fit.influence, other.influence, rtol=0, atol=1e-5)
     assert fit.effect[k] == -1 if share else fit.effect[k] < 0
@@ -198,7 +198,7 @@ def test_designs_with_unit_effects_refuse_a_covariate_that_they_and_the_others_e
     with pytest.raises(
         QuestionError, match=rf"^Regression: {covariates[-1]} is explained by the fixed effects"
     ):
-        answer(name, panel, ASKED.but(covariates=covariates))
+        answer(name, panel, ASKED.replace(covariates=covariates))
 
 
 @pytest.mark.parametrize("copy", ["same", "flat"])
@@ -206,14 +206,14 @@ def test_designs_with_unit_effects_refuse_a_covariate_that_they_and_the_others_e
 def test_a_collinear_baseline_covariate_is_refused_by_name(name: str, copy: str) -> None:
     panel = suited(name, with_collinear(simulated.panel(n=80, level=2.0)))
     with pytest.raises(QuestionError, match=f"covariate {copy} is explained by the constant"):
-        answer(name, panel, ASKED.but(covariates=("x1", copy)))
+        answer(name, panel, ASKED.replace(covariates=("x1", copy)))
 
 
 @pytest.mark.parametrize("name", ["etwfe", "etwfe unit", "etwfe poisson", "etwfe poisson unit"])
 def test_a_covariate_that_separates_a_cohort_is_left_out_by_cohort_and_period(name: str) -> None:
     panel = suited(name, simulated.panel(n=80, level=2.0))
     only = (first(panel) == 6) + 0 * panel.outcomes["y"]
-    fit = answer(name, replace(panel, covariates={"only": only}), ASKED.but(covariates=("only",)))
+    fit = answer(name, replace(panel, covariates={"only": only}), ASKED.replace(covariates=("only",)))
     assert finite(fit)
     assert set(fit.cohort) == {4, 7}
     assert all(named(fit, 6, t) for t in (6, 7, 8))
@@ -224,7 +224,7 @@ def test_perfect_separation_in_the_propensity_is_left_out_by_cohort_and_period(m
     panel = simulated.panel(n=120, seed=4)
     noise = np.random.default_rng(0).uniform(size=(120, 1))
     apart = np.where(first(panel) == 6, 2.0, 0.0) + noise + 0 * panel.outcomes["y"]
-    question = ASKED.but(covariates=("apart",))
+    question = ASKED.replace(covariates=("apart",))
     fit = estimate(replace(panel, covariates={"apart": apart}), question, method=method)
     assert finite(fit)
     assert 6 not in fit.cohort[~fit.reference]

@@ -98,7 +98,10 @@ def test_missing_outcomes_and_a_population_leave_units_out() -> None:
 def test_sample_ids_differ_if_and_only_if_samples_do() -> None:
     panel, question = simulated.panel(n=40), Question("y", "event")
     assert question.sample(panel).sample_id == question.sample(panel).sample_id
-    other = {question.but(lag=1).sample(panel).sample_id, question.sample(simulated.panel(n=41)).sample_id}
+    other = {
+        question.replace(lag=1).sample(panel).sample_id,
+        question.sample(simulated.panel(n=41)).sample_id,
+    }
     assert question.sample(panel).sample_id not in other
 
 

@@ -237,15 +237,15 @@ def test_a_question_takes_or_refuses_any_value_of_a_field(field: str) -> None:
 
 def test_a_horizon_or_lag_beyond_the_window_is_refused_with_the_largest() -> None:
     asked, panel = Question("y", "event"), small()
-    assert asked.but(horizon=6).sample(panel).question.horizon == 6
+    assert asked.replace(horizon=6).sample(panel).question.horizon == 6
     with pytest.raises(
         QuestionError, match="horizon is 7, but the last event time in the window of 8 periods, 1-8, is 6"
     ):
-        asked.but(horizon=7).sample(panel)
-    assert asked.but(lag=-2).sample(panel).cohorts.min() == 2
+        asked.replace(horizon=7).sample(panel)
+    assert asked.replace(lag=-2).sample(panel).cohorts.min() == 2
     for lag in (-8, 8):
         with pytest.raises(QuestionError, match=rf"lag is {lag}, .* it can be at most 7 either way"):
-            asked.but(lag=lag).sample(panel)
+            asked.replace(lag=lag).sample(panel)
 
 
 def test_numbers_of_numpy_ask_the_same_question() -> None:
@@ -421,7 +421,7 @@ def test_a_sample_of_some_units_takes_one_truth_or_number_a_unit() -> None:
 
 def test_settings_of_the_work_are_named_and_checked() -> None:
     for changes in ({"job": 2}, {"jobs": 0}, {"jobs": "2"}, {"cache": 3}, {"progress": "bar"}):
-        assert error_of(lambda: study.working(**changes).__enter__()) is not None  # noqa: B023 (called at once)
+        assert error_of(lambda: study.settings(**changes).__enter__()) is not None  # noqa: B023 (called at once)
 
 
 def test_names_with_line_ends_and_odd_letters_stay_in_one_line() -> None:

@@ -107,7 +107,7 @@ def test_every_event_is_counted_as_its_question_would_treat_it(paper):
         if timed.event.name not in asked:
             continue
         task = paper.plan.task(timed.event, "papers", "level", paper.plan.headline)
-        flow = {s.reason: s.units for s in task.question.but(covariates=()).sample(paper.panel).flow}
+        flow = {s.reason: s.units for s in task.question.replace(covariates=()).sample(paper.panel).flow}
         by_year = {
             int(k.removeprefix("first treated in ")): n
             for k, n in flow.items()
@@ -321,7 +321,7 @@ def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
 def test_a_unit_is_what_the_outcome_is_divided_by(paper):
     task = paper.plan.task(paper.plan.events[0], "papers", "log1p", paper.plan.headline)
     y = task.question.sample(scaling.in_units(paper.panel, "papers", 10.0)).y
-    level = task.question.but(scale="level").sample(paper.panel).y
+    level = task.question.replace(scale="level").sample(paper.panel).y
     np.testing.assert_allclose(y, np.log1p(level / 10))
 
 

@@ -217,7 +217,7 @@ def test_a_way_of_inference_that_a_design_does_not_offer_is_a_dash_with_its_reas
 def test_inference_clustered_by_neighbours_is_the_question_asked_so(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
-    question = shared.task_of(setting, "log1p").question.but(cluster="cluster")
+    question = shared.task_of(setting, "log1p").question.replace(cluster="cluster")
     fit = study.estimate(setting.panel, question, "event_study").headline
     scale = list(setting.plan.scales).index("log1p")
     line = lines(made["inference"].tables[0])["ES", "Clustered by cluster"]
@@ -230,7 +230,7 @@ def test_specifications_count_what_the_curve_has(made: dict[str, Exhibited], set
     for scale, line in zip(setting.plan.scales, table.lines, strict=True):
         fits = [
             study.estimate(
-                setting.panel, shared.task_of(setting, scale).question.but(comparison=comparison), design
+                setting.panel, shared.task_of(setting, scale).question.replace(comparison=comparison), design
             ).headline
             for comparison in ("never_treated", "not_yet_treated")
             for design in ("callaway_santanna", "event_study", "twfe")

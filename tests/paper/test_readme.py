@@ -34,7 +34,7 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
         "df = pd.DataFrame({'lab': list('aabbcc'), 'year': [1, 2] * 3, 'cluster': [0, 1, 0, 0, 0, 0], 'papers': 1.0})\n"
     )
     use = (
-        "fit = study.estimate(study.load_panel('cvpr'), question.but(scale='level'), design='long_difference')\n"
+        "fit = study.estimate(study.load_panel('cvpr'), question.replace(scale='level'), design='long_difference')\n"
         "print(fit.tidy())\n"
     )
     script = tmp_path / "readme.py"
@@ -100,7 +100,7 @@ def test_placebo_fields_and_dates_are_as_the_findings_say():
 
 def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     plan = read_plan(ROOT / "paper/study.toml")
-    sample = plan.ask("main").question.but(scale="level").sample(running.load(plan))
+    sample = plan.ask("main").question.replace(scale="level").sample(running.load(plan))
     by = usual_groupings(sample, plan.ask("main").strata)
     assert by == ("tier", "region", "country=US", "baseline_papers")
     found = study.heterogeneity.report(sample, by=by, repetitions=2, seed=plan.seed)

@@ -123,7 +123,10 @@ RULES: tuple[Rule, ...] = (
         "It takes x2 at each base period; here a baseline covariate is its first value.",
     ),
     Rule(
-        "did_230", r".*/bootstrap_.*", "simulated", "tests/estimates/test_inference.py holds its critical values to 3%."
+        "did_230",
+        r".*/bootstrap_.*",
+        "simulated",
+        "tests/estimates/test_inference.py holds its critical values to 3%.",
     ),
     Rule("drdid", r".*/(drdid|reg_did|std_ipw_did)_(panel|rc)__.*", "exact"),
     *(Rule("drdid", rf".*/{runs}__.*", "out of scope", why) for runs, why in _NOT_IN_DID.items()),

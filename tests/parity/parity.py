@@ -1,6 +1,6 @@
 """The report tests/parity/PARITY.md on how closely the designs meet the reference packages.
 
-Made anew with ``python tests/parity/parity.py``, which needs the shared folder with the panels that are not ours to copy.
+Made anew with ``python tests/parity/parity.py``, which needs the shared folder with panels that are not ours to copy.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Compar
 
 HEAD = """# How closely the designs meet the reference packages
 
-This file is made by `python tests/parity/parity.py` from the comparisons that `tests/parity/test_parity.py` tests; do not edit it.
-`tests/manifest.py` says of every reference run how closely it is to be met or why it is not compared.
+This file is made by `python tests/parity/parity.py` from the comparisons that `tests/parity/test_parity.py` tests; do not
+edit it. `tests/parity/manifest.py` says of every reference run how closely it is to be met or why it is not compared.
 """
 
 

@@ -88,9 +88,9 @@ def test_poisson_errors_of_the_reference_are_those_of_the_step_before_its_last()
     x = np.column_stack([first[:, None] == [0, 4, 6, 8, 10], time[:, None] == range(2, 13), of_cell]) * 1.0
     before, mean = y, y + 0.1  # where R's Poisson family starts
     for _ in range(5):  # fixest stops here: the deviance changes by 3e-12 of itself, after 1e-6
-        working = np.log(mean) + (y - mean) / mean
+        settings = np.log(mean) + (y - mean) / mean
         bread = np.linalg.inv(x.T @ (x * mean[:, None]))
-        before, mean = mean, np.exp(x @ bread @ x.T @ (mean * working))
+        before, mean = mean, np.exp(x @ bread @ x.T @ (mean * settings))
     scores = np.zeros((200, x.shape[1]))
     np.add.at(scores, np.unique(data["unit"], return_inverse=True)[1], x * (y - mean)[:, None])
     factor = 200 / 199 * (len(y) - 1) / (len(y) - x.shape[1])

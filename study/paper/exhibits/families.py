@@ -199,7 +199,7 @@ def _set_against(setting: Setting) -> list[Event]:
 
 
 def _fit(setting: Setting, task: Task, moved: int = 0) -> Estimate | None:
-    question = task.question.but(lag=task.question.lag + moved)
+    question = task.question.replace(lag=task.question.lag + moved)
     try:
         return find_design(task.row.name)(question.sample(setting.panel), **task.options).headline
     except QuestionError:

@@ -125,7 +125,7 @@ def _by_neighbours(setting: Setting, scale: str, label: str) -> Estimate | str |
     if not neighbours or task.question.cluster == neighbours:
         return None
     try:
-        sample = task.question.but(cluster=neighbours).sample(setting.panel)
+        sample = task.question.replace(cluster=neighbours).sample(setting.panel)
         return refits.headline(sample, task.row.name, task.options)
     except QuestionError as refusal:
         return str(refusal)

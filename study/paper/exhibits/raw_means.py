@@ -82,7 +82,7 @@ def _samples(setting: Setting) -> dict[str, Sample]:
     scale = next(iter(plan.scales))
     return {
         title: plan.task(plan.events[0], outcome, scale, plan.headline)
-        .question.but(scale="level")
+        .question.replace(scale="level")
         .sample(setting.panel)
         for outcome, title in list(plan.outcomes.items())[:SHOWN]
     }

@@ -71,7 +71,7 @@ def answers(setting: Setting, outcome: str) -> Answers:
     event, row = plan.events[0], plan.headline
     log = plan.task(event, outcome, "log1p", row)
     proportional = plan.task(event, outcome, "proportional", row)
-    has_any = replace(log, question=log.question.but(scale="level"))
+    has_any = replace(log, question=log.question.replace(scale="level"))
     any_panel = replace(panel, outcomes={**panel.outcomes, outcome: _any(panel.outcomes[outcome])})
     return Answers(
         log={name: _answer(log, of) for name, of in counted.items()},
@@ -102,7 +102,7 @@ def _answer(task: Task, panel: Panel) -> Answered:
 
 def _zeros(task: Task, panel: Panel) -> float:
     """Return the share of zeros among the treated units' cells before treatment."""
-    sample = task.question.but(scale="level").sample(panel)
+    sample = task.question.replace(scale="level").sample(panel)
     ever = (sample.treatment == 1).any(axis=1)[:, None]
     before = sample.observed & ever & (sample.treatment == 0)
     return float((sample.y[before] == 0).mean()) if before.any() else math.nan

@@ -236,13 +236,13 @@ def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
             axes[row, 0].set_ylabel(Scale(scale, "papers").short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
-        handles = {
-            label: handle
+        supports = {
+            label: supported
             for axis in axes.ravel()
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+            for supported, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
         drawing.legend(
-            list(handles.values()), list(handles), loc="outside upper center", ncols=3, frameon=False
+            list(supports.values()), list(supports), loc="outside upper center", ncols=3, frameon=False
         )
     return drawing
 

@@ -39,7 +39,7 @@ def read(panel: str, run: dict[str, Any]) -> Comparison:
     theirs = [e for e in run["estimates"] if CELL.fullmatch(e["term"])]
     counts = {"n_obs": (made.n_obs, run["meta"]["nobs"])}
     if "ivar" not in model:  # its nparams has the unit effects too, which are nested in the clusters
-        counts["counted"] = (made.counted, run["meta"]["nparams"])
+        counts["df_k"] = (made.df_k, run["meta"]["nparams"])
     return Comparison(matched(cells(made, log_scale), theirs), counts)
 
 

@@ -74,13 +74,13 @@ def counts(made: Estimate, run: dict[str, Any]) -> dict[str, tuple[int, int]]:
         return {}
     return {
         "n_obs": (made.n_obs, meta["nobs"]),
-        "counted": (_counted(made, run), meta["dof_K"]),
+        "df_k": (_counted(made, run), meta["dof_K"]),
         "degrees of freedom": (made.n_clusters - 1, meta["dof_t"]),
     }
 
 
 def _counted(made: Estimate, run: dict[str, Any]) -> int:
-    return made.counted + made.absorbed - 1 if run["id"].endswith("__full") else made.counted
+    return made.df_k + made.n_fixed_effects - 1 if run["id"].endswith("__full") else made.df_k
 
 
 def sunab(panel: str, run: dict[str, Any]) -> Comparison:

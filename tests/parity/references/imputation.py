@@ -54,8 +54,8 @@ def lead_factor(made: Estimate, n_leads: int) -> float:
     """Return by what fixest's factor multiplies the errors of a regression on the untreated unit-periods."""
     untreated = made.sample.observed & (made.sample.treatment == 0)
     n_clusters = len(np.unique(made.sample.cluster[untreated.any(axis=1)]))
-    counted = n_leads + int(untreated.any(axis=0).sum())
-    return np.sqrt(small_sample_factor(n_clusters, "CR1_fixest", int(untreated.sum()), counted))
+    df_k = n_leads + int(untreated.any(axis=0).sum())
+    return np.sqrt(small_sample_factor(n_clusters, "CR1_fixest", int(untreated.sum()), df_k))
 
 
 def did2s(panel: str, run: dict[str, Any]) -> Comparison:

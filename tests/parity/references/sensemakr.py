@@ -62,8 +62,8 @@ def regression(panel: str, call: str) -> Partialled:
     factors = [name for name in controls if not pd.api.types.is_numeric_dtype(table[name])]
     names = tuple(name for name in controls if name not in factors)
     dummies = pd.get_dummies(table[factors], drop_first=True).to_numpy(float)
-    absorbed = np.column_stack([np.ones(len(table)), dummies])
-    left = residual(table[[outcome, treatment, *names]].to_numpy(float), absorbed)
+    n_fixed_effects = np.column_stack([np.ones(len(table)), dummies])
+    left = residual(table[[outcome, treatment, *names]].to_numpy(float), n_fixed_effects)
     return Partialled(
         "long_difference",
         call,
@@ -72,7 +72,7 @@ def regression(panel: str, call: str) -> Partialled:
         left[:, 2:],
         names,
         np.arange(len(table)),
-        absorbed.shape[1],
+        n_fixed_effects.shape[1],
     )
 
 

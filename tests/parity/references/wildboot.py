@@ -122,13 +122,13 @@ def _test(name: str, made: WildBootstrap, run: dict[str, Any], convention: Conve
     draws do not have it, so that p-values are too large.
     """
     made_from = fit(name)
-    counted = {"n_obs": made_from.n_obs, "counted": made_from.counted, "absorbed": made_from.absorbed}
-    factor = small_sample_factor(made.n_clusters, convention, **counted)
+    df_k = {"n_obs": made_from.n_obs, "df_k": made_from.df_k, "n_fixed_effects": made_from.n_fixed_effects}
+    factor = small_sample_factor(made.n_clusters, convention, **df_k)
     drawn, t_stat = made.drawn, made.statistic
     if made.kind in ("V", "B"):
         t_stat, drawn = t_stat / np.sqrt(factor), replace(drawn, square=drawn.square * factor)
     else:
-        t_stat *= np.sqrt(small_sample_factor(made.n_clusters, "CR1_fixest", **counted) / factor)
+        t_stat *= np.sqrt(small_sample_factor(made.n_clusters, "CR1_fixest", **df_k) / factor)
     point = run.get("point", made.effect)
     rows = (
         Row("t_stat", t_stat, np.nan, run["t_stat"], np.nan),

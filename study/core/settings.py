@@ -19,7 +19,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class Settings:
     """Processes (-1 is all cores), a function that is told of each step, and a folder for what was learned."""
 
     jobs: int = 1
@@ -27,16 +27,16 @@ class Work:
     cache: Path | None = None
 
 
-_here: ContextVar[Work] = ContextVar("work", default=Work())  # noqa: B039 (a frozen dataclass)
+_here: ContextVar[Settings] = ContextVar("work", default=Settings())  # noqa: B039 (a frozen dataclass)
 
 
-def here() -> Work:
+def current_settings() -> Settings:
     """Return how work is done now."""
     return _here.get()
 
 
 @contextmanager
-def working(**changes: Any) -> Iterator[Work]:
+def settings(**changes: Any) -> Iterator[Settings]:
     """Do the work inside with other settings; those that are not named stay as they are.
 
     Parameters
@@ -53,14 +53,14 @@ def working(**changes: Any) -> Iterator[Work]:
     >>> import study
     >>> panel = study.load_panel("cvpr")
     >>> question = study.Question("papers", "first_accelerator", covariates=("log_baseline_papers",))
-    >>> with study.working(jobs=2):
+    >>> with study.settings(jobs=2):
     ...     fit = study.estimate(panel, question, "dml_panel", learner="linear", repetitions=1)
     """
-    hints = hints_of(Work)
+    hints = hints_of(Settings)
     for name in changes:
         if name not in hints:
-            raise unknown("setting", name, hints, "working")
-    check("working", hints, changes)
+            raise unknown("setting", name, hints, "settings")
+    check("settings", hints, changes)
     token = _here.set(replace(_here.get(), **changes))
     try:
         yield _here.get()
@@ -71,6 +71,6 @@ def working(**changes: Any) -> Iterator[Work]:
 @contextmanager
 def telling(what: str) -> Iterator[None]:
     """Do the work inside with these words before each step that progress is told of."""
-    progress = here().progress
-    with working(progress=None if progress is None else lambda step: progress(f"{what}, {step}")):
+    progress = current_settings().progress
+    with settings(progress=None if progress is None else lambda step: progress(f"{what}, {step}")):
         yield

@@ -10,9 +10,9 @@ from plans import PANEL, PLAN, files_of
 from test_cli import command
 
 import study.learners.fits as fits
-from study import QuestionError, working
+from study import QuestionError, settings
 from study.commands.options import read_options
-from study.core.work import here
+from study.core.settings import current_settings
 from study.paper import run as running
 from study.paper.plan import read_plan
 
@@ -27,14 +27,14 @@ question = { covariates = ["x1"] }
 
 
 def test_settings_hold_inside_and_are_what_they_were_afterwards(tmp_path):
-    with working(jobs=2):
-        with working(cache=tmp_path):
-            assert (here().jobs, here().cache) == (2, tmp_path)
-        assert here().cache is None
-        with pytest.raises(ZeroDivisionError), working(jobs=7):
+    with settings(jobs=2):
+        with settings(cache=tmp_path):
+            assert (current_settings().jobs, current_settings().cache) == (2, tmp_path)
+        assert current_settings().cache is None
+        with pytest.raises(ZeroDivisionError), settings(jobs=7):
             raise ZeroDivisionError
-        assert here().jobs == 2
-    assert here().jobs == 1
+        assert current_settings().jobs == 2
+    assert current_settings().jobs == 1
 
 
 def learns(tmp_path):

@@ -123,7 +123,7 @@ print(*weights.sentences, sep="\n")
 variants = {
     "as above": question,
     "never-treated only": question.replace(comparison="never_treated"),
-    "given size before": question.replace(covariates=("log_baseline_papers", "baseline_papers")),
+    "conditional on size before": question.replace(covariates=("log_baseline_papers", "baseline_papers")),
     "active universities": question.replace(population="active"),
 }
 for label, asked in variants.items():

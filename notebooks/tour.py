@@ -89,9 +89,7 @@ smallest = fit.headline.minimum_detectable_effect()[0]
 print(f"Estimate: {answer.estimate:+.1%} papers, standard error {answer.std_error:.1%}.")
 print(f"95% interval: {answer.conf_low:+.1%} to {answer.conf_high:+.1%}.")
 inside = "contains" if answer.conf_low <= 0 <= answer.conf_high else "does not contain"
-print(
-    f"The interval {inside} zero. An effect below {smallest:.1%} would be missed more than one time in five."
-)
+print(f"The interval {inside} zero. The minimum detectable effect is {smallest:.1%} (80% power).")
 
 # %% [markdown]
 # The last sentence gives the **minimum detectable effect**. An interval around zero says that there is no effect only

@@ -27,7 +27,7 @@ OF_ENDING = {".html": "html", ".htm": "html", ".md": "md"}
 SCALES = {
     "level": "Effect in units of the outcome",
     "log1p": "Effect on log(1 + outcome)",
-    "proportional": "Effect as a share of the mean without treatment",
+    "proportional": "Effect as a share of the counterfactual mean",
 }
 DRAWS, SEED = 9999, 0
 EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "jobs", "cache")

@@ -52,7 +52,7 @@ class Supports(StrEnum):
     ANTICIPATION = "anticipation"
     CLUSTERS = "clusters above the unit"
     WEIGHTS = "weights"
-    SWITCHING = "a treatment that switches off"
+    SWITCHING = "a treatment that is not absorbing"
     NEVER_TREATED = 'comparison="never_treated"'
     VARYING_BASE = 'base="varying"'
     PROPORTIONAL = 'scale="proportional"'
@@ -75,7 +75,7 @@ _TRAITS: dict[Supports, _Trait] = {
     Supports.ANTICIPATION: _Trait(lambda s: s.question.anticipation > 0, "anticipation above 0"),
     Supports.CLUSTERS: _Trait(lambda s: s.question.cluster is not None, "a cluster above the unit"),
     Supports.WEIGHTS: _Trait(lambda s: s.question.weights is not None, "weights"),
-    Supports.SWITCHING: _Trait(lambda s: s.first_treated is None, "an event that switches off"),
+    Supports.SWITCHING: _Trait(lambda s: s.first_treated is None, "an event that is not absorbing"),
     Supports.NEVER_TREATED: _Trait(
         lambda s: s.question.comparison == "never_treated", 'comparison="never_treated"'
     ),

@@ -170,7 +170,7 @@ def dml_iv(
     ------
     QuestionError
         If the outcome changes alike for all, the question has no instrument, it is constant or for "iivm" not 0 and
-        1, an option is impossible, treatment switches off or starts in the first periods, or a fold would have
+        1, an option is impossible, treatment is not absorbing or starts in the first periods, or a fold would have
         fewer than two clusters, or leave fewer than two of a kind that is learned from.
 
     References

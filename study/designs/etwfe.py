@@ -88,7 +88,7 @@ def etwfe(
     -------
     Estimate
         One term for each cohort and period, in that order; "CR1_fixest" standard errors. Averages weight by
-        the unit-periods that are seen. "Proportional" divides by the mean without treatment: under "poisson"
+        the unit-periods that are seen. "Proportional" divides by the counterfactual mean: under "poisson"
         it is exp(coefficient) - 1, and -1 for a treated cell without any outcome. An effect over nothing has no
         value: a cohort without outcomes at its base is left out, and so are periods in which nobody that it is
         compared with has any. ``notes`` name each cohort
@@ -208,7 +208,7 @@ class _Model(NamedTuple):
 
 
 class _Att(NamedTuple):
-    """ATT(g,t) and the mean without treatment, shape (K,), which of them have an estimate, and their linear form."""
+    """ATT(g,t) and the counterfactual mean, shape (K,), which of them have an estimate, and their linear form."""
 
     linear: FloatArray
     influence: Influence

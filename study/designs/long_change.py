@@ -48,11 +48,11 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     Raises
     ------
     QuestionError
-        If treatment switches off, the two ends overlap, or a unit is treated in the first periods.
+        If treatment is not absorbing, the two ends overlap, or a unit is treated in the first periods.
     """
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {sample.question.event} switches off, so a unit has no one state of having been treated; use "
+            f"{who}: {sample.question.event} is not absorbing, so a unit has no one state of having been treated; use "
             "dml_panel or twfe."
         )
     for name, value in (("before", before), ("after", after)):

@@ -134,7 +134,7 @@ def two_way(
 
 
 def _treatment(sample: Sample) -> tuple[FloatArray, FloatArray]:
-    """Return treatment as a regressor by group, or by unit where it switches off, and the varying regressors."""
+    """Return treatment as a regressor by group, or by unit where it is not absorbing, and the varying regressors."""
     if sample.first_treated is None:
         varying = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
         return np.empty((1, len(sample.periods), 0)), varying

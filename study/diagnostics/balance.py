@@ -169,7 +169,7 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Balan
     Raises
     ------
     QuestionError
-        If the treatment switches off, a name is unknown, an attribute has more than 12 labels, a covariate of the
+        If the treatment is not absorbing, a name is unknown, an attribute has more than 12 labels, a covariate of the
         question is collinear with those before it, or no cohort has a comparison unit.
 
     References
@@ -179,7 +179,7 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Balan
     """
     if sample.first_treated is None:
         raise QuestionError(
-            f"{WHO}: {sample.question.event} switches off, so there are no cohorts with a time before treatment; "
+            f"{WHO}: {sample.question.event} is not absorbing, so there are no cohorts with a time before treatment; "
             "use an event that stays."
         )
     if isinstance(covariates, str):
@@ -367,7 +367,7 @@ def _differences(found: Balance) -> list[str]:
         f"Pooled over cohorts, treated and comparison units differ most in {most.covariate}, by "
         f"{most.found.difference:.2f} standard deviations (means {most.found.mean_treated:.3g} and "
         f"{most.found.mean_compared:.3g}); {large} of {len(known)} differences {are} above {LARGE}, beyond which a "
-        "regression's adjustment hangs on its functional form."
+        "regression's adjustment depends on its functional form."
     )
     weighted = [row for row in known if row.weighted is not None]
     if weighted:

@@ -171,14 +171,14 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Conta
     Parameters
     ----------
     sample : Sample
-        Without covariates, with a treatment that does not switch off.
+        Without covariates, with an absorbing treatment.
     bin_at : int, optional
         As in event_study.
 
     Raises
     ------
     QuestionError
-        If the event switches off, the question has covariates, or event_study cannot answer it.
+        If the event is not absorbing, the question has covariates, or event_study cannot answer it.
 
     References
     ----------
@@ -188,8 +188,8 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Conta
     who = "contamination_weights"
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {sample.question.event} switches off, so there is no event time; ask about an event that does "
-            "not switch off."
+            f"{who}: {sample.question.event} is not absorbing, so there is no event time; ask about an absorbing "
+            "event."
         )
     if sample.question.covariates:
         raise QuestionError(

@@ -114,7 +114,7 @@ def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, I
     mean = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
     if average.untreated_errors is None or not mean > 0:
         raise QuestionError(
-            f"{who}: the treated units' mean without treatment is not positive, so effects have no share of it; ask "
+            f"{who}: the treated units' counterfactual mean is not positive, so effects have no share of it; ask "
             'the question with scale="level".'
         )
     effect = path.linear / mean

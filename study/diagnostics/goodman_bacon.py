@@ -211,7 +211,7 @@ def goodman_bacon(sample: Sample) -> GoodmanBacon:
     Parameters
     ----------
     sample : Sample
-        Balanced, without covariates, with a treatment that does not switch off.
+        Balanced, without covariates, with an absorbing treatment.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def goodman_bacon(sample: Sample) -> GoodmanBacon:
     Raises
     ------
     QuestionError
-        If the event switches off, the question has covariates, the outcome has gaps, or twfe cannot answer
+        If the event is not absorbing, the question has covariates, the outcome has gaps, or twfe cannot answer
         the question.
 
     References
@@ -317,8 +317,8 @@ def _refuse(sample: Sample) -> None:
     who, question = "goodman_bacon", sample.question
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {question.event} switches off, and the decomposition is of a treatment that stays; ask about "
-            "an event that does not switch off."
+            f"{who}: {question.event} is not absorbing, and the decomposition is of a treatment that stays; ask about "
+            "an event that is absorbing."
         )
     if question.covariates:
         raise QuestionError(

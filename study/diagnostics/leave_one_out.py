@@ -180,7 +180,7 @@ def leave_one_cohort_out(
     Raises
     ------
     QuestionError
-        If the event switches off, there is one cohort, or the design refuses the sample. A refit that it refuses
+        If the event is not absorbing, there is one cohort, or the design refuses the sample. A refit that it refuses
         is listed.
     """
     check("leave_one_cohort_out", design, options, level)

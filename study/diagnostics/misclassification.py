@@ -231,7 +231,7 @@ def misclassification(
     Raises
     ------
     QuestionError
-        If the event switches off, nobody is never treated, a share or number of periods is out of range, or the
+        If the event is not absorbing, nobody is never treated, a share or number of periods is out of range, or the
         design refuses the sample. Refits that it refuses are listed.
 
     References
@@ -298,7 +298,7 @@ def _grid(shares: Sequence[float], periods_late: int) -> list[float]:
 def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatArray:
     """Return the effects that are seen as given ones where a share of the comparison group has them too.
 
-    effect / (1 - share), and as a share of the mean without treatment effect / (1 - share (1 + effect)); NaN where
+    effect / (1 - share), and as a share of the counterfactual mean effect / (1 - share (1 + effect)); NaN where
     no effect is seen as one so large.
     """
     left = 1 - share * (1 + effect) if proportional else np.full(np.shape(effect), 1 - share)

@@ -200,7 +200,7 @@ def negative_weights(sample: Sample) -> NegativeWeights:
     Raises
     ------
     QuestionError
-        If the event switches off, twfe cannot answer the question, or treatment is explained by the fixed
+        If the event is not absorbing, twfe cannot answer the question, or treatment is explained by the fixed
         effects and the covariates.
 
     References
@@ -211,8 +211,8 @@ def negative_weights(sample: Sample) -> NegativeWeights:
     who = "negative_weights"
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {sample.question.event} switches off, so there are no cohorts whose effects to weight; ask "
-            "about an event that does not switch off."
+            f"{who}: {sample.question.event} is not absorbing, so there are no cohorts whose effects to weight; ask "
+            "about an absorbing event."
         )
     twfe = find_design("twfe")
     refusal = twfe.refusal(sample)

@@ -231,7 +231,7 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     """
     if sample.first_treated is None:
         raise QuestionError(
-            f'{who}: form="long_difference" needs one date of treatment for a unit, and this event switches off; '
+            f'{who}: form="long_difference" needs one date of treatment for a unit, and this event is not absorbing; '
             'use design="twfe" with form="within".'
         )
     change, treated, used, skipped = _changes(sample, who)

@@ -156,7 +156,7 @@ def placebo_dates(
     Raises
     ------
     QuestionError
-        If the event switches off, the design takes no gaps, a shift is not a positive whole number, no event
+        If the event is not absorbing, the design takes no gaps, a shift is not a positive whole number, no event
         can be moved, or the design refuses every shift. A shift that it refuses is listed.
     """
     check("placebo_dates", design, options, level)

@@ -189,10 +189,10 @@ def treated(sample: Sample) -> NDArray[np.bool_]:
 
 
 def event_dates(sample: Sample, who: str) -> FloatArray:
-    """Return the first treated periods, shape (n,), or refuse an event that switches off."""
+    """Return the first treated periods, shape (n,), or refuse an event that is not absorbing."""
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {sample.question.event} switches off, so it has no one date to move; ask about an event "
+            f"{who}: {sample.question.event} is not absorbing, so it has no one date to move; ask about an event "
             "that stays."
         )
     return sample.first_treated

@@ -122,7 +122,7 @@ class Spillovers(Compared):
             ]
         return [
             f"These differ from zero: {', '.join(found)}. Either treatment reaches neighbours, or near and far units "
-            "have other trends, which these comparisons cannot tell apart."
+            "have other trends, which these comparisons do not separate."
         ]
 
     def tidy(self) -> pd.DataFrame:
@@ -195,7 +195,7 @@ def spillovers(
     Raises
     ------
     QuestionError
-        If the event switches off, the attribute is unknown, a unit has no label or coordinates, rings are missing
+        If the event is not absorbing, the attribute is unknown, a unit has no label or coordinates, rings are missing
         or do not ascend, or no comparison unit is far or none near. Refits that the design refuses are listed.
 
     References

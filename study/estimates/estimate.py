@@ -99,7 +99,7 @@ class Estimate:
     linear_influence : Influence, shape (n, K)
         Sampling influence by unit: the estimates' error is its mean over units.
     untreated_mean, untreated_influence : ndarray of shape (K,) and Influence of shape (n, K), optional
-        The treated units' mean without treatment, as the design implies it.
+        The treated units' counterfactual mean, as the design implies it.
     cohort_weights : Influence, shape (n, K), optional
         For terms that are averaged by shares: the unit's weight in each term's treated group. Its means
         over units are the shares, and it is the influence of their estimation.

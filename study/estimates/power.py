@@ -75,7 +75,7 @@ def smallest_effect(average: Estimate) -> Power:
 def mean_before(sample: Sample) -> float:
     """Return the treated units' mean outcome, in its own units, in the last period before treatment.
 
-    For a treatment that switches off, over all periods without treatment of units that are treated at some time.
+    For a treatment that is not absorbing, over all periods without treatment of units that are treated at some time.
     """
     y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
     weight = sample.weights[:, None] * (_last_before(sample) & sample.observed)

@@ -58,7 +58,7 @@ class Policy:
 
     @property
     def apart_from_random(self) -> tuple[str, ...]:
-        """The rules that are told apart from a random allocation, beside all other pairs."""
+        """The rules that differ significantly from a random allocation, beside all other pairs."""
         found = zip(self.pairs.pairs, self.pairs.p_adjusted, strict=True)
         return tuple(
             second for (first, second), p in found if first == RANDOM and p <= 1 - self.level + 1e-12
@@ -89,9 +89,9 @@ class Policy:
             if not np.isnan(self.pairs.detectable[k])
         )
         return (
-            f"No rule for {self.budget:,} grants can be told apart from giving them at random (all pairs together, p = "
-            f"{self.pairs.p_value:.2g}); a difference in {outcome} a grant would have been missed more often than one "
-            f"time in five below {missed or 'any size'}."
+            f"No rule for {self.budget:,} grants differs significantly from giving them at random (all pairs together, "
+            f"p = {self.pairs.p_value:.2g}); the minimum detectable difference in {outcome} a grant is "
+            f"{missed or 'not finite'}."
         )
 
     def _values(self) -> str:
@@ -149,7 +149,7 @@ def policy(
     being treated in the window did to units that looked so at its start, and nothing of units as they look now.
     The rules are: at random, largest first, smallest first, and by the leaf of an honest policy tree of depth 2 (at
     least a twentieth of the units in a leaf) that was grown without the unit's fold, its scores included. Units that a
-    rule cannot tell apart have equal chances. The value of a rule is the mean doubly robust score of those chosen
+    rule does not distinguish have equal chances. The value of a rule is the mean doubly robust score of those chosen
     (Athey and Wager 2021), sum_i pi_i Gamma_i / sum_i pi_i; its influence takes the chances pi as given.
 
     Parameters

@@ -70,7 +70,7 @@ class GroupEffects:
 
     @property
     def apart(self) -> bool:
-        """Whether the groups are told apart."""
+        """Whether effects differ significantly between groups."""
         return self.pairs is not None and self.pairs.apart
 
     @property
@@ -94,13 +94,12 @@ class GroupEffects:
             return [f"Groups by {self.groups.by} are not compared: their effects are the same number."]
         k = self.pairs.largest
         first, second = self.pairs.pairs[k]
-        told = "differ" if self.apart else "cannot be told apart"
+        told = "differ" if self.apart else "do not differ significantly"
         return [
             f"Effects by {self.groups.by} {told}: the test of all pairs has p = {self.pairs.p_value:.2g}, the Wald "
             f"test that all are equal p = {self.equal.p_value:.2g} (rank {self.equal.rank}); the largest t is that "
-            f"of {first} less {second}, {scale.text(self.pairs.difference[k])} {scale.unit}, and a "
-            f"difference of these two below {scale.text(self.pairs.detectable[k])} would have been missed more "
-            "often than one time in five."
+            f"of {first} less {second}, {scale.text(self.pairs.difference[k])} {scale.unit}; its minimum "
+            f"detectable difference is {scale.text(self.pairs.detectable[k])}."
         ]
 
     def _each(self) -> str:
@@ -185,7 +184,7 @@ def effects_by_group(
     question = scores.sample.question
     if question.scale == "proportional" and of == "all":
         raise QuestionError(
-            'effects_by_group: of is "all", which implies no mean without treatment to divide by; take of="treated" '
+            'effects_by_group: of is "all", which implies no counterfactual mean to divide by; take of="treated" '
             "or the scale level."
         )
     groups = scores.groups(by)

@@ -77,10 +77,9 @@ class Gains:
             parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
         if self.policy is not None:
             best = self.policy.apart_from_random
+            rules = f"{' and '.join(best)} differ" if best else "no rule differs"
             parts.append(
-                f"for {self.policy.budget:,} grants {' and '.join(best)} can be told apart from giving them at random"
-                if best
-                else f"no rule for {self.policy.budget:,} grants can be told apart from giving them at random"
+                f"for {self.policy.budget:,} grants {rules} significantly from giving them at random"
             )
         if self.calibration is not None:
             there = "are there" if self.calibration.rejects else "cannot be found"

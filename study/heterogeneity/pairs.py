@@ -62,7 +62,7 @@ class Pairs:
 
     @property
     def apart(self) -> bool:
-        """Whether the terms are told apart at the level."""
+        """Whether terms differ significantly at the level."""
         return self.p_value <= 1 - self.level + 1e-12
 
     def tidy(self) -> pd.DataFrame:

@@ -209,7 +209,7 @@ def score(
     Raises
     ------
     QuestionError
-        If an option is impossible, the event switches off, fewer than 20 units are treated or not, the question
+        If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
         has weights or no covariates, or a covariate is missing.
     """
     check_counts("gains", folds=folds, repetitions=repetitions, seed=seed)

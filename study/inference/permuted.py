@@ -17,7 +17,7 @@ from study.panel import Sample
 UNITS = {
     "level": "units of the outcome",
     "log1p": "log(1 + outcome)",
-    "proportional": "share of the mean without treatment",
+    "proportional": "share of the counterfactual mean",
 }
 
 
@@ -55,7 +55,7 @@ def randomization(
     strata : str, optional
         An attribute of the panel; all units are one stratum where none is given.
     permutations : int
-        Where there are no more ways of dealing, each is computed once and the p-value is the share of those at
+        Where there are no more assignments, each is computed once and the p-value is the share of those at
         least as extreme, the actual one among them; otherwise so many are drawn, and p = (1 + those at least as
         extreme) / (1 + permutations).
     statistic : {"t", "estimate"}

@@ -70,7 +70,7 @@ class Randomization:
 
     @property
     def undefined(self) -> int:
-        """Number of ways of dealing for which the statistic is not defined."""
+        """Number of assignments for which the statistic is not defined."""
         return int(np.isnan(self.drawn).sum())
 
     @property
@@ -138,7 +138,7 @@ class Randomization:
         )
 
     def plot(self) -> Figure:
-        """Draw the distribution of the statistic over ways of dealing, with the actual one."""
+        """Draw the distribution of the statistic over assignments, with the actual one."""
         from study.figures import canvas
 
         drawn, size = self.drawn[~np.isnan(self.drawn)], abs(self.statistic)
@@ -159,7 +159,7 @@ class Randomization:
             axes.axvline(self.statistic, color=canvas.SECOND, label=f"actual dates: {self.statistic:.3g}")
             axes.axvline(-self.statistic, color=canvas.SECOND, linestyle=":", label="the same, other sign")
             axes.set_xlabel(label)
-            axes.set_ylabel("ways of dealing" if self.exact else "draws")
+            axes.set_ylabel("assignments" if self.exact else "draws")
             axes.set_title(f"{self.title}\np = {self.p_value:.3f}", loc="left")
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
@@ -189,7 +189,7 @@ def randomization_test(
     strata : ndarray, shape (n,)
         Dates are exchanged only between units of one stratum.
     permutations, seed : int
-        Where there are no more ways of dealing than ``permutations``, each is taken once and nothing is drawn.
+        Where there are no more assignments than ``permutations``, each is taken once and nothing is drawn.
     dates : ndarray, shape (n,)
         Equal where units have the same date; without them, no two units have.
     jobs : int

@@ -46,7 +46,7 @@ class Panel:
         By event: a 0/1 path, for events that were given as one. An event that never switches
         off is in ``first_treated`` as well.
     ambiguous : dict of dict of (float, float)
-        By event that was given as a path and never switches off, then by unit: the first and the last period in
+        By event that was given as a path and is absorbing, then by unit: the first and the last period in
         which the unit may have been treated first, where the path does not say; infinite where that may be
         before the first period, or after the last or never.
     ambiguous_rule : {"drop", "earliest", "latest"}
@@ -149,7 +149,7 @@ class Panel:
             A unit that is treated when it is first observed after the first period may have been treated before the
             panel: by "earliest" it is already treated. A unit that is never observed treated, but has an outcome in
             a later period than its last 0, may be treated by then: by "latest" it is never treated. What is not
-            known before the last 0 or after the first 1 of a unit is harmless, and a treatment that switches off
+            known before the last 0 or after the first 1 of a unit is harmless, and a treatment that is not absorbing
             has no date: its paths are taken as they are.
 
         Returns

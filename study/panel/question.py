@@ -173,9 +173,9 @@ class Sample:
     y : ndarray, shape (n, T)
         The outcome on the question's scale, NaN where not observed. For "proportional" it is the level.
     first_treated : ndarray, shape (n,), or None
-        First treated period, NaN = never; None if the treatment switches off.
+        First treated period, NaN = never; None if the treatment is not absorbing.
     path : ndarray, shape (n, T), or None
-        The path of a treatment that switches off.
+        The path of a treatment that is not absorbing.
     x_baseline : ndarray, shape (n, p)
         First observed value of each covariate.
     x_by_period : tuple of ndarray, shape (n, T)

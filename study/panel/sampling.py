@@ -206,12 +206,12 @@ def _check_periods(question: Question, panel: Panel) -> None:
 
 
 def _treatment(question: Question, panel: Panel) -> tuple[FloatArray | None, FloatArray | None]:
-    """Return the first treated periods after the lag, or the path if the event switches off."""
+    """Return the first treated periods after the lag, or the path if the event is not absorbing."""
     if question.event in panel.first_treated:
         return panel.first_treated[question.event] + question.lag, None
     if question.lag or question.anticipation:
         raise QuestionError(
-            f"Question: {question.event} switches off, so lag and anticipation have no date to move; "
+            f"Question: {question.event} is not absorbing, so lag and anticipation have no date to move; "
             "set both to 0 or shift the treatment column."
         )
     return None, panel.treatment[question.event]

@@ -8,7 +8,7 @@ from typing import Literal
 
 ScaleName = Literal["level", "log1p", "proportional"]
 
-MEAN = "the mean without treatment"
+MEAN = "the counterfactual mean"
 LINE = 30
 
 
@@ -87,5 +87,5 @@ class Scale:
     def short_axis(self) -> str:
         """Name an axis beside others of the same outcome."""
         if self.percent:
-            return "Effect, % of the mean\nwithout treatment"
+            return "Effect, % of the\ncounterfactual mean"
         return f"Effect on {self.quantity}"

@@ -56,7 +56,7 @@ class Result:
     n_units, n_treated, n_cohorts, n_clusters, n_obs : int
         Of the sample; treated are those first treated inside the window.
     untreated_mean : float
-        The treated units' mean without treatment over the headline's cells, NaN where not implied.
+        The treated units' counterfactual mean over the headline's cells, NaN where not implied.
     power : Power
         The minimum detectable effect of the headline, in the question's scale, in units and in percent.
     pre_test : PreTest
@@ -182,7 +182,7 @@ def _undetermined(design: Design, fit: Estimate) -> str:
     """Say why an average is no answer."""
     headline = fit.headline
     if headline.untreated_mean is not None and not headline.untreated_mean[0] > 0:
-        why = "the mean without treatment that it implies is not positive, so that there is no share of it."
+        why = "the counterfactual mean that it implies is not positive, so that there is no share of it."
         return f"{design.title}: there is no average; {why}"
     return few_clusters_warning(fit) or f"{design.title}: the average has no sampling variance."
 
@@ -217,7 +217,7 @@ def _undefined(path: tuple[Term, ...]) -> tuple[str, ...]:
     if not times:
         return ()
     return (
-        f"No proportional effect at event times {', '.join(times)}: the mean without treatment is not positive",
+        f"No proportional effect at event times {', '.join(times)}: the counterfactual mean is not positive",
     )
 
 

@@ -105,8 +105,8 @@ def conclusion(verdict: Verdict) -> list[str]:
     power = smallest_effect(average)
     told = [
         f"The estimate is {scale.text(row.estimate)} {scale.unit}, {verdict.task.level:.0%} interval "
-        f"{row.interval(scale)}; an effect below {power} in {verdict.plan.text.outcomes_with_units} (percent of "
-        f"{POWER_OF[question.scale]}) would have been missed more often than one time in five."
+        f"{row.interval(scale)}; the minimum detectable effect (80% power) is {power} in "
+        f"{verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})."
     ]
     if not verdict.fit.estimand.has_path:
         told.append(f"It is {verdict.fit.estimand.with_article} and no average of effects by event time.")

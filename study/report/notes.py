@@ -16,8 +16,8 @@ CONVENTIONS: dict[str, str] = {
 }
 
 POWER_OF: dict[str, str] = {
-    "level": "the mean without treatment",
-    "proportional": "the mean without treatment",
+    "level": "the counterfactual mean",
+    "proportional": "the counterfactual mean",
     "log1p": "one plus the mean before treatment",
 }
 LETTERS = "ABCDEFGHIJ"

@@ -326,7 +326,7 @@ def with_gaps(panel: Panel) -> Panel:
 
 ASKED = Question("y", "event")
 UNSUITABLE: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
-    "switches off": (switching, Question("y", "grant"), "an event that switches off"),
+    "is not absorbing": (switching, Question("y", "grant"), "an event that is not absorbing"),
     "never treated": (lambda p: p, ASKED.replace(comparison="never_treated"), 'comparison="never_treated"'),
     "varying base": (lambda p: p, ASKED.replace(base="varying"), 'base="varying"'),
     "cells": (lambda p: p, ASKED.replace(missing="cells"), 'missing="cells"'),
@@ -398,5 +398,5 @@ def test_a_poisson_regression_refuses_a_logarithmic_scale_and_an_outcome_below_z
 
 
 def test_callaway_santanna_refuses_a_treatment_that_switches_off() -> None:
-    with pytest.raises(QuestionError, match=r"callaway_santanna: .* an event that switches off; .*twfe"):
+    with pytest.raises(QuestionError, match=r"callaway_santanna: .* an event that is not absorbing; .*twfe"):
         estimate(switching(simulated.panel(n=40)), Question("y", "grant"))

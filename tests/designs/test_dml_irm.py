@@ -430,7 +430,7 @@ class NoChances:
         (None, {"cluster": "state"}, {"folds": 11}, r"clusters \(state\) need 22, but 20"),
         (few_treated, {}, {}, r"fewer than two units are treated \(2 of 120 are in all\), too few"),
         (None, {"scale": "proportional"}, {"effect": "ate"}, 'effect="ate" has nothing to divide by'),
-        (off_again, {}, {}, "it cannot answer a question with an event that switches off"),
+        (off_again, {}, {}, "it cannot answer a question with an event that is not absorbing"),
         (None, {"weights": "x1"}, {}, "it cannot answer a question with weights"),
         (None, {"instrument": "x1"}, {}, "it cannot answer a question with an instrument; dml_iv can"),
     ],

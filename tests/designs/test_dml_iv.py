@@ -471,7 +471,7 @@ def off_again(source: Panel) -> Panel:
         (None, {}, {"before": 2}, "of the 4 periods the first 1 are without treatment"),
         (None, {}, {"propensity": "jungle"}, 'there is no propensity "jungle"'),
         (None, {"scale": "proportional"}, {}, 'cannot answer a question with scale="proportional"'),
-        (off_again, {}, {}, "an event that switches off"),
+        (off_again, {}, {}, "an event that is not absorbing"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options, message, monkeypatch):

@@ -387,5 +387,5 @@ def test_a_treatment_that_switches_off_is_refused() -> None:
     panel = simulated.panel()
     path = (np.add.outer(np.arange(100), simulated.PERIODS) % 3 == 0).astype(float)
     panel = replace(panel, first_treated={}, treatment={"event": path})
-    with pytest.raises(QuestionError, match="event switches off"):
+    with pytest.raises(QuestionError, match="event is not absorbing"):
         balance(drawn(panel, covariates=()))

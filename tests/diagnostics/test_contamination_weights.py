@@ -153,7 +153,7 @@ def test_the_figure_leaves_out_the_own_event_time_and_the_reference() -> None:
 @pytest.mark.parametrize(
     ("panel", "fields", "words"),
     [
-        (simulated.switching(), {}, "event switches off"),
+        (simulated.switching(), {}, "event is not absorbing"),
         (simulated.panel(), {"covariates": ("moving",)}, "without covariates"),
         (simulated.panel(), {"comparison": "never_treated"}, 'comparison="never_treated"'),
     ],

@@ -231,7 +231,7 @@ def test_the_figure_shows_every_comparison_once_and_the_coefficient() -> None:
     [
         (simulated.panel(gaps=0.1), {}, 'ask the question with missing="balanced"'),
         (simulated.panel(), {"covariates": ("moving",)}, "use negative_weights"),
-        (simulated.switching(), {}, "event switches off"),
+        (simulated.switching(), {}, "event is not absorbing"),
         (simulated.panel(), {"comparison": "never_treated"}, 'comparison="never_treated"'),
         (simulated.panel(), {"missing": "cells"}, 'missing="cells"'),
     ],

@@ -179,7 +179,7 @@ def test_bad_input_is_one_clear_error() -> None:
     alone = alone.only(keep & (np.cumsum(single.first_treated == 4) <= 1), "one treated unit")
     for bad, said in (
         (lambda: leave_one_cohort_out(one, "twfe"), "there is one cohort"),
-        (lambda: leave_one_cohort_out(switching, "twfe"), "switches off"),
+        (lambda: leave_one_cohort_out(switching, "twfe"), "is not absorbing"),
         (lambda: leave_one_unit_out(sample, "twfe", units="al"), 'Did you mean "all"'),
         (lambda: leave_one_unit_out(sample, "twfe", most=0), "most is 0"),
         (lambda: leave_one_unit_out(sample, "twfe", level=1.0), "between 0 and 1"),

@@ -252,7 +252,7 @@ def test_bad_input_is_one_clear_error() -> None:
     switching = replace(sample, first_treated=None, path=sample.treatment)
     everyone = replace(sample, first_treated=np.nan_to_num(sample.first_treated, nan=8.0))
     for bad, said in (
-        (lambda: misclassification(switching, "twfe"), "switches off"),
+        (lambda: misclassification(switching, "twfe"), "is not absorbing"),
         (lambda: misclassification(everyone, DESIGN), "no unit can hide"),
         (lambda: misclassification(sample, DESIGN, shares=[1.0]), "must lie in"),
         (lambda: misclassification(sample, DESIGN, shares=[-0.1]), "must lie in"),

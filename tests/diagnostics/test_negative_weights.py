@@ -216,7 +216,7 @@ def test_the_figure_marks_the_negative_cells() -> None:
 @pytest.mark.parametrize(
     ("panel", "fields", "words"),
     [
-        (simulated.switching(), {}, "event switches off"),
+        (simulated.switching(), {}, "event is not absorbing"),
         (simulated.panel(), {"comparison": "never_treated"}, 'comparison="never_treated"'),
         (simulated.panel(), {"missing": "cells"}, 'missing="cells"'),
     ],

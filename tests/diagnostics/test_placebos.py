@@ -246,7 +246,7 @@ def test_bad_input_is_one_clear_error() -> None:
     switching = replace(sample, first_treated=None, path=sample.treatment)
     early = replace(sample, first_treated=np.where(np.isnan(sample.first_treated), np.nan, 2.0))
     for bad, said in (
-        (lambda: placebo_dates(switching, "twfe"), "switches off"),
+        (lambda: placebo_dates(switching, "twfe"), "is not absorbing"),
         (lambda: placebo_dates(early, "twfe"), "no cohort has two periods"),
         (lambda: placebo_dates(sample, "twfee"), 'Did you mean "twfe"'),
         (lambda: placebo_dates(sample, "twfe", metod=1), "no option"),

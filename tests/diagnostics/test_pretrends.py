@@ -313,8 +313,7 @@ def test_proportional_effects_are_told_in_percent() -> None:
     panel = replace(simulated.panel(), outcomes={"y": simulated.panel(level=20.0).outcomes["y"]})
     found = pretrends(fitted(panel, scale="proportional"))
     assert (
-        f"trend of {100 * found.slopes[0.5]:.3g}% of the mean without treatment a period"
-        in found.sentences[1]
+        f"trend of {100 * found.slopes[0.5]:.3g}% of the counterfactual mean a period" in found.sentences[1]
     )
     assert "%" in found.plot().axes[0].get_ylabel()
 

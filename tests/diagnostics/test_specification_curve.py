@@ -245,7 +245,7 @@ def test_a_strong_effect_is_found_by_all_tests_and_the_sentences_say_so() -> Non
     told = " ".join(found.sentences)
     assert "Of 48 specifications of the effect of event on y (3 scales, 2 designs, 2 populations" in told
     assert f"and {len(found.refused)} are refused" in told
-    assert "in % of the mean without treatment" in told
+    assert "in % of the counterfactual mean" in told
     assert "p = 0.0010" in told
 
 

@@ -251,7 +251,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: spillovers(blank, DESIGN, by="region"), f"1 units have no region, first {made.units[3]}"),
         (lambda: spillovers(nobody, DESIGN, by="region"), "every comparison unit is far"),
         (lambda: spillovers(together, DESIGN, by="region"), "no comparison unit is far"),
-        (lambda: spillovers(switching, "twfe", by="region"), "switches off"),
+        (lambda: spillovers(switching, "twfe", by="region"), "is not absorbing"),
         (lambda: spillovers(sample, DESIGN, by="region", rings=(5,)), "rings are for coordinates"),
         (lambda: spillovers(sample, DESIGN, by=place), "ascending limits"),
         (lambda: spillovers(sample, DESIGN, by=place, rings=(50, 20)), "ascending limits"),

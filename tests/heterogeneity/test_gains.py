@@ -271,7 +271,7 @@ def test_impossible_options_are_refused_in_one_line(options: dict, said: str) ->
         ),
         (lambda: gaining.sample(weights="weight"), "weights is weight"),
         (lambda: Question("y", "event").sample(gaining.panel()), "gains: the question has no covariates"),
-        (lambda: Question("y", "event").sample(simulated.switching()), "gains: event switches off"),
+        (lambda: Question("y", "event").sample(simulated.switching()), "gains: event is not absorbing"),
     ],
 )
 def test_samples_that_say_nothing_of_who_gains_are_refused(drawn, said: str, monkeypatch) -> None:
@@ -303,5 +303,5 @@ def test_impossible_groups_are_refused_in_one_line(options: dict, said: str) -> 
 
 def test_an_effect_on_all_units_has_no_proportional_scale() -> None:
     scores = heterogeneity.score(gaining.sample(n=100, scale="proportional"), learner="linear", repetitions=1)
-    with pytest.raises(QuestionError, match="no mean without treatment to divide by"):
+    with pytest.raises(QuestionError, match="no counterfactual mean to divide by"):
         heterogeneity.effects_by_group(scores, "large", of="all")

@@ -76,7 +76,9 @@ def test_where_all_gain_alike_no_rule_is_told_from_random_and_the_page_says_what
     assert found.apart_from_random == ()
     assert found.pairs.p_value > 0.05
     table = found.tidy().set_index("rule")
-    assert found.sentences[0].startswith("No rule for 60 grants can be told apart from giving them at random")
+    assert found.sentences[0].startswith(
+        "No rule for 60 grants differs significantly from giving them at random"
+    )
     assert f"{table.loc['policy tree', 'detectable_difference']:.3g} for policy tree" in found.sentences[0]
     k = [second for _, second in found.pairs.pairs[:3]].index("policy tree")
     both = found.pairs.critical[k] + scipy.stats.t.ppf(0.8, found.pairs.degrees_of_freedom[k])

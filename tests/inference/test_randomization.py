@@ -1,4 +1,4 @@
-"""Randomization tests against all ways of dealing dates by brute force, and their size by simulation."""
+"""Randomization tests against all assignments dates by brute force, and their size by simulation."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_an_event_that_switches_off_has_no_date_to_move() -> None:
     panel = replace(dated(NEVER, NEVER), first_treated={}, treatment={"grant": path})
     assert Question("y", "grant").sample(panel).first_treated is None
     with pytest.raises(
-        QuestionError, match="grant switches off, so lag and anticipation have no date to move"
+        QuestionError, match="grant is not absorbing, so lag and anticipation have no date to move"
     ):
         Question("y", "grant", lag=1).sample(panel)
 

@@ -60,8 +60,8 @@ ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Compar
 
 HEAD = """# How closely the designs meet the reference packages
 
-This file is made by `python tests/parity/parity.py` from the comparisons that `tests/parity/test_parity.py` tests; do not
-edit it. `tests/parity/manifest.py` says of every reference run how closely it is to be met or why it is not compared.
+This file is made by `python tests/parity/parity.py` from the comparisons of `tests/parity/test_parity.py`; do not
+edit it. `tests/parity/manifest.py` says of every reference run how closely it is to be met, or why it is not compared.
 """
 
 

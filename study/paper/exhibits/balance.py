@@ -131,7 +131,7 @@ def table(setting: Setting, task: Task, found: Balance, adjusted: dict[str, floa
         f"are {found.comparison} when it is first treated, which have together the cohort's weight. Question: "
         f"{plan.events[0].title}; outcome: {plan.text.outcome}.",
         "Difference: of the means, in standard deviations (the root of the mean variance of both groups). Variance "
-        f"ratio: of treated to comparison. Beyond {LARGE} a regression's adjustment hangs on its functional form "
+        f"ratio: of treated to comparison. Beyond {LARGE} a regression's adjustment depends on its functional form "
         "(Imbens and Rubin 2015).",
         "Outcomes before: up to the cohort's base period; growth is a period's, from the first to the base period.",
     ]

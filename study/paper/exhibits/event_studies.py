@@ -199,7 +199,7 @@ def _table(
         "test. Both have the degrees of freedom that the clusters on both sides of the comparison leave.",
         f"The largest effect before the event is that of the largest size from {plan.window[0]} on, with its "
         f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",
-        "Proportional effects are shares of the mean without treatment at the same event time, and are tested in "
+        "Proportional effects are shares of the counterfactual mean at the same event time, and are tested in "
         "levels.",
         "Tests, bands and the average's standard error are clustered by "
         f"{plan.question.get('cluster') or plan.text.unit}.",

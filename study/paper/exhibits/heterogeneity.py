@@ -182,8 +182,8 @@ def _policy_block(rules: Policy) -> Block:
 def _random(rules: Policy) -> str:
     apart = rules.apart_from_random
     if apart:
-        return f"told apart from giving them at random: {', '.join(apart)}."
-    return "no rule can be told apart from giving them at random."
+        return f"significantly different from giving them at random: {', '.join(apart)}."
+    return "no rule differs significantly from giving them at random."
 
 
 def _left_out(made: Heterogeneity) -> list[str]:
@@ -234,7 +234,7 @@ def _numbers(setting: Setting, made: Heterogeneity) -> Iterator[Traced]:
             ]
             yield from numbered((by,), told)
     apart = str(sum(one.apart for one in made.groups))
-    yield from numbered((), [("Apart", apart, "groupings whose groups are told apart")])
+    yield from numbered((), [("Apart", apart, "groupings whose groups differ significantly")])
     if made.policy is not None:
         told = [
             ("PolicyP", p_text(made.policy.pairs.p_value), "p-value of all pairs of rules for giving grants"),
@@ -242,7 +242,7 @@ def _numbers(setting: Setting, made: Heterogeneity) -> Iterator[Traced]:
             (
                 "PolicyApart",
                 str(len(made.policy.apart_from_random)),
-                "rules told apart from giving at random",
+                "rules that differ significantly from giving at random",
             ),
         ]
         for row in made.policy.tidy().itertuples():

@@ -197,7 +197,7 @@ def _notes(setting: Setting, made: list[Inferred], refused: list[str]) -> list[s
         )
     if tests:
         notes.append(
-            f"Randomization: the share of {tests[0].permutations} ways of dealing event dates anew within "
+            f"Randomization: the share of {tests[0].permutations} assignments of event dates within "
             f"{plan.strata} whose t statistic is as large; it tests that no unit has an effect, and has no interval."
         )
     if any(one.refused for one in made) or refused:

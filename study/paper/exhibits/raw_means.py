@@ -46,7 +46,9 @@ def raw_means(setting: Setting) -> Exhibited:
     first = next(iter(samples.values()))
     if first.first_treated is None:
         return Exhibited(
-            sentences=("The event switches off, so that there are no cohorts whose means could be shown.",)
+            sentences=(
+                "The event is not absorbing, so that there are no cohorts whose means could be shown.",
+            )
         )
     plan = setting.plan
     cohorts, sizes = by_adoption(first), by_label(first, plan.strata)

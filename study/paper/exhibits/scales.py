@@ -1,4 +1,4 @@
-"""Proportional effects beside effects on log(1 + y), whose size hangs on the unit in which y is counted."""
+"""Proportional effects beside effects on log(1 + y), whose size depends on the unit in which y is counted."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def table(setting: Setting, found: dict[str, Answers]) -> Table:
         headings=list(plan.outcomes.values()),
         blocks=[
             Block("Panel A. Effect on log(1 + y), y counted in different units", logs),
-            Block("Panel B. Effect as a share of the mean without treatment", shares),
+            Block("Panel B. Effect as a share of the counterfactual mean", shares),
             Block("Panel C. Why the unit matters", why),
         ],
         notes=notes,
@@ -175,13 +175,13 @@ def _numbers(setting: Setting, found: dict[str, Answers]) -> Iterator[Traced]:
                 "Proportional",
                 of.proportional["One"],
                 "proportional",
-                "effect in percent of the mean without treatment",
+                "effect in percent of the counterfactual mean",
             ),
             (
                 "Poisson",
                 of.poisson,
                 "proportional",
-                "Poisson effect in percent of the mean without treatment",
+                "Poisson effect in percent of the counterfactual mean",
             ),
             ("Any", of.any, "level", "effect on the share with any"),
         ]

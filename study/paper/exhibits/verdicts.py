@@ -114,7 +114,7 @@ def found(
 
 @lru_cache(maxsize=16)
 def _looked(setting: Setting, scale: str, label: str) -> Looked | str:
-    """Return the answer and its diagnostics, or the refusal; settings are told apart by identity."""
+    """Return the answer and its diagnostics, or the refusal; settings are distinguished by identity."""
     task = task_of(setting, scale, label)
     try:
         with one_thread():

@@ -113,7 +113,7 @@ def _table(setting: Setting, shown: Sequence[Violated]) -> Table:
             f"Trend: the slope a year of a linear violation that the test of effects before the event, each at "
             f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the average "
             "effect. If passed: the same over samples that pass the test; empty where hardly any would. On the "
-            "proportional scale trends are shares of the mean without treatment in the years of the average."
+            "proportional scale trends are shares of the counterfactual mean in the years of the average."
         )
     return Table(
         name=EXHIBIT,
@@ -251,7 +251,7 @@ def _draw_intervals(axis: Axes, made: HonestDid, place: int, count: int, label: 
     from study.figures import SERIES
 
     look, smooth = SERIES[place], made.restriction == "smoothness"
-    factor = 100 if made.outcome.endswith("mean without treatment") else 1
+    factor = 100 if made.outcome.endswith("counterfactual mean") else 1
     at: FloatArray = np.append(-0.25 if smooth else 0.0, made.M / made.M.max() if smooth else made.M)
     width = 1.5 if smooth else 2.3
     at = at + (place - (count - 1) / 2) * APART * width

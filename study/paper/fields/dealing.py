@@ -35,7 +35,7 @@ def ways(cells: Cells, dealt: Dealt) -> FloatArray:
     count, made = _deal(cells, dealt)
     if count > MOST:
         raise QuestionError(
-            f"[fields]: there are {count:,} ways of dealing ({dealt}), more than {MOST:,}; use fewer fields."
+            f"[fields]: there are {count:,} assignments ({dealt}), more than {MOST:,}; use fewer fields."
         )
     distinct = np.unique(np.array(list(made)), axis=0)
     actual = (distinct == cells.concerned).all(axis=1)

@@ -114,7 +114,7 @@ def searched_set(statistics: Callable[[float], FloatArray], estimate: float, lev
 
 
 def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST) -> float:
-    """Return the smallest effect that is found in 80% of the ways of dealing, of either sign, at 5%.
+    """Return the smallest effect that is found in 80% of the assignments, of either sign, at 5%.
 
     Each way in turn is taken for the actual one, with the effect added to its fields.
 
@@ -144,7 +144,7 @@ def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST
 
 
 def power(null: FloatArray, response: FloatArray, effect: float) -> float:
-    """Return the share of ways of dealing, of both signs of the effect, in which the test at 5% rejects."""
+    """Return the share of assignments, of both signs of the effect, in which the test at 5% rejects."""
     return float(np.mean([_rejected(null, response, sign * effect).mean() for sign in (-1.0, 1.0)]))
 
 

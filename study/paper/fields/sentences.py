@@ -46,7 +46,7 @@ def verdict(plan: FieldsPlan, main: Answer, others: list[Answer]) -> str:
     agree = [made for made in rejecting if made.estimate * main.estimate > 0]
     if not main.rejects(plan):
         return (
-            f"No change can be told apart from none: {when.lower()} the share of {title} in compute-heavy topics moved "
+            f"No change is significant: {when.lower()} the share of {title} in compute-heavy topics moved "
             f"by {_told(main)} against other topics of the same venues; {_count(rejecting)} of the {len(others)} other "
             "comparisons reject no change."
         )
@@ -144,7 +144,7 @@ def shares_in_words(plan: FieldsPlan, found: Answers) -> str:
 
 
 def randomization_in_words(plan: FieldsPlan, found: Answers) -> str:
-    """Say what the figure of all ways of dealing shows."""
+    """Say what the figure of all assignments shows."""
     outcome = next(iter(plan.outcomes))
     extreme = sum(found[line.label, outcome].rejects(plan) for line in plan.lines)
     return (

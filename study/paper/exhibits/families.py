@@ -257,7 +257,7 @@ def _figure(setting: Setting, scale: str) -> Drawn:
     percent = Scale(scale).percent
     figure = dot_figure(
         rows,
-        xlabel=f"Effect, {Scale(scale).printed}",
+        xlabel=f"Effect, {Scale(scale, outcome).column}",
         percent=percent,
         level=plan.level,
     )

@@ -55,10 +55,8 @@ CODE = '''
 import numpy as np
 
 from study.designs import Assumes, Estimand, Supports, design
-from study.errors import QuestionError
-from study.estimates import Estimate
-from study.influence import Influence
-from study.terms import event_time_effects
+from study.core import Influence, QuestionError
+from study.estimates import Estimate, event_time_effects
 
 
 @design(

@@ -93,9 +93,10 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
 
 def _resting_on_one(fit: Estimate) -> str:
     """Say which effects of an average have no sampling variance."""
-    if not fit.estimand.has_path:
+    try:
+        path, question = fit.by_event_time, fit.sample.question
+    except QuestionError:  # an average that was made already, or a coefficient
         return "some effects rest on"
-    path, question = fit.by_event_time, fit.sample.question
     last = math.inf if question.horizon is None else question.horizon
     within = ~path.pre & (path.event_time <= last)
     alone = path.event_time[within & ~(path.leave_out.estimable | path.reference)]

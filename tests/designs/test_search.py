@@ -168,7 +168,10 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
         place = np.array([number[key] for key in wanted], dtype=int)
     values = answer.at(sample.weights)
     found = np.asarray(effects(sample, values), dtype=float)
-    size = np.maximum(max(1.0, float(np.nanmax(np.abs(sample.y)))), np.nan_to_num(np.abs(found)))
+    of_outcome = max(1.0, float(np.nanmax(np.abs(sample.y))))
+    size = np.maximum(of_outcome, np.nan_to_num(np.abs(found)))
+    # Effects far above any outcome are of nearly collinear regressors: rounding grows with their condition squared.
+    size = size * (size / of_outcome)
     near(fit.effect[place], found, size, "effects", exact)
     influence = derivative(sample, lambda w: effects(sample, answer.at(w)))
     finite = ~np.isnan(found)

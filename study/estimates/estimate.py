@@ -45,6 +45,7 @@ Shares = Literal["estimated", "fixed"]
 Against = Literal["base", "all_before"]
 
 ROUNDING = 1e-14
+NO_MEAN = 1e-11  # of the largest outcome: what solving leaves of a mean of zero, which nothing is a share of
 CANCELLED = 1e-9
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
@@ -227,12 +228,13 @@ class Estimate:
             raise QuestionError(
                 f'{self.design}: it implies no untreated mean, so scale="proportional" has no answer.'
             )
-        return np.where(self.untreated_mean > self._rounding, self.untreated_mean, np.nan)
+        least = NO_MEAN * self._largest
+        return np.where(self.untreated_mean > least, self.untreated_mean, np.nan)
 
     @cached_property
-    def _rounding(self) -> float:
-        """What is rounding error beside the largest outcome."""
-        return ROUNDING * float(max(np.nanmax(self.sample.y), -np.nanmin(self.sample.y)))
+    def _largest(self) -> float:
+        """The largest outcome in absolute value."""
+        return float(max(np.nanmax(self.sample.y), -np.nanmin(self.sample.y)))
 
     @property
     def n_clusters(self) -> int:
@@ -338,7 +340,7 @@ class Estimate:
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
         sample = self.sample
         error = self._spread(self.linear_errors)
-        least = np.full(len(self.terms), self._rounding)
+        least = np.full(len(self.terms), ROUNDING * self._largest)
         if self.n_clusters < sample.n_units:
             by_unit = np.sqrt(np.maximum(self.linear_errors.squares(np.arange(sample.n_units)), 0.0))
             least = np.maximum(least, CANCELLED * by_unit / sample.n_units)

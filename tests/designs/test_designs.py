@@ -289,6 +289,23 @@ def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
         assert ratio == pytest.approx(effect / (treated - effect), abs=1e-12)
 
 
+def test_what_solving_leaves_of_a_mean_of_zero_divides_nothing() -> None:
+    nan = np.nan
+    y = [[nan, -1.0, 2, 2, 2], [nan, 2, -1, 2, 0], [nan, -1, 0, nan, 0], [nan, 0, 1, 2, 0]]
+    size, first = [1.7, 0.5, 3.0, 0.5], [0, 5, 4, 5]
+    rows = [(str(i), t + 1, y[i][t], first[i], size[i]) for i in range(4) for t in range(5)]
+    table = pd.DataFrame(rows, columns=["unit", "period", "y", "event", "size"])
+    panel = Panel.from_long(
+        table, unit="unit", time="period", outcomes=["y"], first_treated="event", covariates=["size"]
+    )
+    question = Question(
+        "y", "event", weights="size", comparison="never_treated", min_cohort_size=1, cohort_width=2
+    )
+    fit = estimate(panel, question.replace(scale="proportional"), "etwfe")
+    assert abs(fit.untreated_mean[fit.period == 5][0]) < 1e-12  # and so is the effect: 0/0, and not -100%
+    assert np.isnan(fit.effect).all()
+
+
 def test_a_mean_that_is_zero_but_for_rounding_divides_nothing() -> None:
     panel = simulated.panel(n=60, level=9.0)
     fit = estimate(panel, Question("y", "event", scale="proportional"))

@@ -22,7 +22,7 @@ Key = tuple[float, float, float]  # cohort, period, event time; NaN where a term
 TINY = 1e-40
 COLLINEAR = 1e-9
 DISTINCT = 1e-4
-ROUNDING = 1e-14
+NO_MEAN = 1e-11
 NAN = float("nan")
 
 
@@ -66,7 +66,7 @@ def effects(sample: Sample, values: Values) -> Array:
     """Return effects on the question's scale."""
     if sample.question.scale != "proportional":
         return values.linear
-    zero = ROUNDING * np.nanmax(np.abs(sample.y))
+    zero = NO_MEAN * np.nanmax(np.abs(sample.y))
     untreated = np.where(values.untreated.real > zero, values.untreated, np.nan)
     with np.errstate(invalid="ignore"):
         return values.linear / untreated

@@ -14,6 +14,7 @@ from study.core.errors import QuestionError
 
 _CONVERGED = 1e-12
 _MOST = 20_000
+COLLINEAR = 1e-9
 
 
 class Interactive(NamedTuple):
@@ -105,10 +106,21 @@ def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, n_before: int) 
     """Return units' untreated outcomes, with alpha and lambda from their first periods, shape (N, T).
 
     Xu (2017), equation (5) with a unit effect; y has shape (N, T), x has shape (N, T, q).
+
+    Raises
+    ------
+    QuestionError
+        If the first periods do not tell a unit's effect and loadings from one another.
     """
     common = fitted.period + x @ fitted.slope
     loaded = np.column_stack([np.ones(len(fitted.factors)), fitted.factors])
     left = (y - common)[:, :n_before]
+    sizes = np.linalg.svd(loaded[:n_before], compute_uv=False)
+    if len(sizes) < loaded.shape[1] or sizes[-1] < COLLINEAR * sizes[0]:
+        raise QuestionError(
+            f"generalized_synthetic_control: {fitted.factors.shape[1]} factors and a constant are collinear in the "
+            f"{n_before} periods before treatment, so that loadings are not identified; ask for fewer factors."
+        )
     own = np.linalg.lstsq(loaded[:n_before], left.T, rcond=None)[0]
     made: FloatArray = common + (loaded @ own).T
     return made

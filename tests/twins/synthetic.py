@@ -151,7 +151,7 @@ def _interactive(y: Array, x: Array, r: int, start: Array | None) -> tuple[Array
     columns = np.column_stack([within(x[:, :, k]).ravel() for k in range(q)]) if q else np.empty((y.size, 0))
     size = np.sqrt((x**2).sum(axis=(0, 1)))
     if q:
-        values = np.linalg.svd(columns / size, compute_uv=False)
+        values = np.linalg.svd(columns / np.where(size > 0, size, 1.0), compute_uv=False)
         if len(columns) < q or values[-1] <= 1e-9:
             raise Refused("a covariate is explained")
         if values[-1] < 1e-3:
@@ -180,7 +180,9 @@ def _predicted(fitted: tuple[Array, Array, Array], y: Array, x: Array, before: i
     period, factors, slope = fitted
     loaded = np.column_stack([np.ones(len(factors)), factors])
     values = np.linalg.svd(loaded[:before], compute_uv=False)
-    if len(values) and 1e-12 < values[-1] < 1e-3:
+    if len(values) < loaded.shape[1] or values[-1] <= 1e-12:
+        raise Refused("loadings are not identified")
+    if values[-1] < 1e-3:
         raise Unsettled("loadings are nearly not identified")
     common = period + x @ slope
     own = np.linalg.lstsq(loaded[:before], (y - common)[:, :before].T, rcond=None)[0]

@@ -181,7 +181,7 @@ def test_a_public_function_refuses_a_value_of_the_wrong_type_in_one_line(name: s
 
 
 @given(which=st.sampled_from([pair for pair in ARGUMENTS if pair[1] not in NEVER]), value=values)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
 def test_a_public_function_answers_or_refuses_any_value_in_one_line(
     which: tuple[str, str], value: Any
 ) -> None:
@@ -228,7 +228,7 @@ def test_an_option_of_the_command_that_is_no_number_is_one_line() -> None:
 @pytest.mark.parametrize("field", [each.name for each in fields(Question)])
 def test_a_question_takes_or_refuses_any_value_of_a_field(field: str) -> None:
     @given(value=values)
-    @settings(max_examples=EXAMPLES // 4, deadline=None)
+    @settings(max_examples=EXAMPLES // 4, deadline=None, derandomize=True)
     def ask(value: Any) -> None:
         error_of(lambda: Question(**({"outcome": "y", "event": "event"} | {field: value})).sample(small()))
 
@@ -260,7 +260,7 @@ def test_numbers_of_numpy_ask_the_same_question() -> None:
 @given(
     column=st.sampled_from(list(TABLE)), cells=st.lists(values, min_size=1, max_size=9), whole=st.booleans()
 )
-@settings(max_examples=EXAMPLES * 2, deadline=None)
+@settings(max_examples=EXAMPLES * 2, deadline=None, derandomize=True)
 def test_any_cells_make_a_panel_of_finite_numbers_or_one_line(
     column: str, cells: list[Any], whole: bool
 ) -> None:
@@ -346,7 +346,7 @@ def test_no_event_of_a_kind_is_none_or_empty() -> None:
 
 
 @given(role=st.sampled_from([*ROLES, "name", "provenance", "populations", "ambiguous", "data"]), value=values)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
 def test_any_argument_of_a_panel_is_taken_or_refused(role: str, value: Any) -> None:
     error_of(lambda: panel_of(value) if role == "data" else panel_of(TABLE, **{role: value}))
 

@@ -169,13 +169,17 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
     values = answer.at(sample.weights)
     found = np.asarray(effects(sample, values), dtype=float)
     of_outcome = max(1.0, float(np.nanmax(np.abs(sample.y))))
+    over_mean = np.ones(len(found))
+    if sample.question.scale == "proportional":
+        hold_in_levels(fit, answer, place, of_outcome, exact)
+        # A share of a mean near zero is as far off as effect and mean are in levels, over the mean.
+        over_mean = np.maximum(1.0, of_outcome / np.abs(np.real(values.untreated)))
+        over_mean[np.isnan(found)] = 1.0
     size = np.maximum(of_outcome, np.nan_to_num(np.abs(found)))
-    # Effects far above any outcome are of nearly collinear regressors: rounding grows with their condition squared.
-    size = size * (size / of_outcome)
-    near(fit.effect[place], found, size, "effects", exact)
+    near(fit.effect[place], found, size * over_mean, "effects", exact)
     influence = derivative(sample, lambda w: effects(sample, answer.at(w)))
     finite = ~np.isnan(found)
-    scale = np.maximum(size, np.nan_to_num(np.abs(influence)).max(axis=0))
+    scale = np.maximum(size, np.nan_to_num(np.abs(influence)).max(axis=0)) * over_mean
     near(fit.influence[:, place[finite]], influence[:, finite], scale[finite], "influence", exact)
     if sample.question.scale != "proportional":
         zero = np.zeros(int(fit.reference.sum()))
@@ -203,6 +207,23 @@ def compare(fit: Estimate, answer: Answer, exact: float) -> str:
         for kind in (*EVERYTHING, *AVERAGES):
             compare_average(fit, answer, kind, scale.max(), exact)
     return "compared"
+
+
+def hold_in_levels(fit: Estimate, answer: Answer, place: Array, of_outcome: float, exact: float) -> None:
+    """Hold the effects and means that shares are made of, and their influence, to those of the twin."""
+    sample = fit.sample
+    for part, ours, influence in (
+        ("linear", fit.linear, fit.linear_influence),
+        ("untreated", fit.untreated_mean, fit.untreated_influence),
+    ):
+
+        def at(weights: Array, part: str = part) -> Array:
+            return getattr(answer.at(weights), part)
+
+        theirs, moves = np.real(at(sample.weights)), derivative(sample, at)
+        near(ours[place], theirs, np.maximum(of_outcome, np.abs(theirs)), f"{part} in levels", exact)
+        size = np.maximum(of_outcome, np.maximum(np.abs(theirs), np.abs(moves).max(axis=0)))
+        near(influence.dense()[:, place], moves, size, f"influence of {part} in levels", exact)
 
 
 def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float, exact: float) -> None:

@@ -118,8 +118,8 @@ def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, n_before: int) 
     sizes = np.linalg.svd(loaded[:n_before], compute_uv=False)
     if len(sizes) < loaded.shape[1] or sizes[-1] < COLLINEAR * sizes[0]:
         raise QuestionError(
-            f"generalized_synthetic_control: {fitted.factors.shape[1]} factors and a constant are collinear in the "
-            f"{n_before} periods before treatment, so that loadings are not identified; ask for fewer factors."
+            f"generalized_synthetic_control: a constant and the factors (factors={fitted.factors.shape[1]}) are "
+            f"collinear in the {n_before} periods before treatment, so that loadings are not identified; ask for fewer."
         )
     own = np.linalg.lstsq(loaded[:n_before], left.T, rcond=None)[0]
     made: FloatArray = common + (loaded @ own).T

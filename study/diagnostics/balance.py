@@ -446,7 +446,7 @@ def drawing(found: Balance) -> Figure:
 
 
 def _love_plot(part: Any, found: Balance, names: list[str]) -> None:
-    from study.figures import COLOUR, GREY, SECOND
+    from study.figures import COLOUR, GREY, SECOND, legend_above
 
     def points(rows: Iterable[Row], value: Callable[[Row], float | None]) -> FloatArray:
         pairs = [(value(row), names.index(row.covariate)) for row in rows]
@@ -474,8 +474,7 @@ def _love_plot(part: Any, found: Balance, names: list[str]) -> None:
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(left=0)
     part.supxlabel(f"Absolute difference, standard deviations (dotted {SMALL}, dashed {LARGE})", fontsize=9)
-    supports, labels = axis.get_legend_handles_labels()
-    part.legend(supports, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    legend_above(part, axis, 2, 8)
 
 
 def _propensities(part: Any, found: Balance) -> None:

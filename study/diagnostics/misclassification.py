@@ -148,7 +148,7 @@ class Misclassification(Compared):
     def plot(self) -> Figure:
         """Draw the bounds by share of hidden treatment above the headlines with earlier dates."""
         from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH
-        from study.figures.canvas import canvas
+        from study.figures.canvas import canvas, legend_above
 
         factor, rows = 100 if self.scale.percent else 1, (self.whole, *self.dates.rows)
         with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(rows)) as figure:
@@ -180,8 +180,7 @@ class Misclassification(Compared):
             above.set_ylabel(self.scale.axis())
             draw_dots(below, rows, percent=self.scale.percent)
             below.set_xlabel(f"{self.scale.axis()} ({100 * self.level:g}% intervals)")
-            supports, labels = above.get_legend_handles_labels()
-            figure.legend(supports, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=7.5)
+            legend_above(figure, above, 3, 7.5)
         return figure
 
 

@@ -184,8 +184,8 @@ class Oster:
             axes.set_xlabel("R² with the unobservables" + (" (within)" if self.form == "within" else ""))
             axes.set_ylabel(f"Coefficient ({self.unit})")
             axes.set_title(f"Bias-adjusted coefficient; without covariates {m.beta_short:.3g}", loc="left")
-            supports, labels = axes.get_legend_handles_labels()
-            figure.legend(supports, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+            handles, labels = axes.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
         return figure
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, checked, normal_score
+from study.core import FloatArray, QuestionError, checked
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics.refits import (
     Compared,
@@ -24,7 +24,7 @@ from study.diagnostics.refits import (
     redated,
     treated,
 )
-from study.estimates import Estimate, exceeded, largest_draws
+from study.estimates import Estimate, exceeded
 from study.figures import dot_figure
 from study.inference import joint
 from study.panel import Sample
@@ -235,6 +235,5 @@ def _lost(sample: Sample, first: FloatArray, shift: int) -> str:
 
 def _joint_p(fits: Sequence[Estimate], draws: int, seed: int) -> float:
     """Return the p-value of the largest |t| of estimates that share units, by normal draws of them."""
-    both = joint(*fits)
-    statistics = normal_score(both.effect / both.std_error, both.degrees_of_freedom)
-    return float(exceeded(largest_draws(both.sums, draws, seed), statistics.max()))
+    statistics, largest = joint(*fits).largest_t(draws, seed)
+    return float(exceeded(largest, statistics.max()))

@@ -181,7 +181,7 @@ class Pretrends:
     def plot(self) -> Figure:
         """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
         from study.figures import COLOUR, GREY, SECOND, THIRD
-        from study.figures.canvas import canvas
+        from study.figures.canvas import canvas, legend_above
 
         path, factor = self.path, self.factor
         times = np.insert(path.event_time, path.n_pre, path.reference)
@@ -224,8 +224,7 @@ class Pretrends:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.set_xlabel("Periods since first treated")
             axis.set_ylabel(f"Effect on {self.outcome}{',' if self.unit else ''}\n{self.unit}".strip())
-            supports, labels = axis.get_legend_handles_labels()
-            figure.legend(supports, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+            legend_above(figure, axis, 2, 8)
         return figure
 
 

@@ -475,7 +475,7 @@ def _refused(curve: SpecificationCurve) -> Iterator[str]:
 def curve_figure(curve: SpecificationCurve) -> Figure:
     """Draw a column for each scale: estimates with intervals and band above, the choices made below."""
     from study.figures import FULL, GREY
-    from study.figures.canvas import canvas
+    from study.figures.canvas import canvas, legend_above
 
     lines = _lines(curve)
     with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
@@ -492,8 +492,7 @@ def curve_figure(curve: SpecificationCurve) -> Figure:
         axes[1, 0].set_yticks(range(len(lines)), [_short(label) for _, label, _ in lines], fontsize=SMALL)
         for tick, (_, _, is_heading) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
             tick.set_fontweight("bold" if is_heading else "normal")
-        supports, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(supports, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=SMALL)
+        legend_above(figure, axes[0, 0], 4, SMALL)
         refused = f"; {len(curve.refused)} refused are not shown" if curve.refused else ""
         too_long = "; intervals that leave the axis are cut" if cut else ""
         told = f"Specifications, by size of the estimate{refused}{too_long}"

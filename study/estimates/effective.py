@@ -78,7 +78,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         if treated == compared == 0:
             return f"{fit.design}: the outcome does not vary, so {headline.terms[0]} has no standard error."
         if min(treated, compared) >= 2:
-            what = f"{fit.design}: in {headline.terms[0]} {_resting_on_one(fit)} one treated cluster"
+            what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on one treated cluster"
         return (
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
             "event times with horizon=."
@@ -91,19 +91,13 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     )
 
 
-def _resting_on_one(fit: Estimate) -> str:
-    """Say which effects of an average have no sampling variance."""
+def _without_error(fit: Estimate) -> str:
+    """Name the effects of an average that have no sampling variance."""
     try:
         path, question = fit.by_event_time, fit.sample.question
     except QuestionError:  # an average that was made already, or a coefficient
-        return "some effects rest on"
+        return "some effects"
     last = math.inf if question.horizon is None else question.horizon
-    within = ~path.pre & (path.event_time <= last)
-    alone = path.event_time[within & ~(path.leave_out.estimable | path.reference)]
-    if not len(alone):
-        return "some effects rest on"
-    times = ", ".join(f"{e:g}" for e in alone)
-    return (
-        f"the effect{'s' if len(alone) > 1 else ''} at event time{'s' if len(alone) > 1 else ''} {times} "
-        + ("rest on" if len(alone) > 1 else "rests on")
-    )
+    averaged = ~path.pre & (path.event_time <= last)
+    alone = path.event_time[averaged & ~(path.leave_out.estimable | path.reference)]
+    return f"effects at event time {', '.join(f'{e:g}' for e in alone)}" if len(alone) else "some effects"

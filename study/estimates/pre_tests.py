@@ -33,8 +33,8 @@ def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed:
     """Test the effects before treatment of an estimate by event time.
 
     Both tests are on the scale of ``sample.y``, where a proportional effect is zero if the effect in levels is, and
-    have the degrees of freedom that the clusters leave. ``benchmarks/coverage.py`` measures how often they reject where
-    there are no effects.
+    have the degrees of freedom that the clusters leave. ``benchmarks/interval_coverage.py`` measures how
+    often they reject where there are no effects.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed:
     since : float
         First event time that is tested.
     draws, seed : int
-        Of the multiplier bootstrap.
+        Of the normal draws.
     """
     leads = path.pre & (path.event_time >= since) & np.isfinite(path.level_scores)
     if not leads.any():

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.path import Path
 
 # Okabe and Ito's colours and two lighter blues, which colour-blind readers can tell apart, of unlike shade in grey
@@ -177,3 +178,12 @@ def drawn(figure: Figure, kind: str) -> bytes:
 def figure_files(name: str, figure: Figure) -> dict[str, bytes]:
     """Return a figure's files by their names, as :func:`study.core.outputs.write_all` takes them."""
     return {f"{name}.{kind}": drawn(figure, kind) for kind in ("pdf", "png")}
+
+
+def legend_above(figure: Figure | SubFigure, axis: Axes, columns: int = 2, size: float | None = 7.5) -> None:
+    """Draw the legend of an axis above its figure, if it has any."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=size
+        )

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from study.core import FloatArray
+from study.figures.canvas import BAND, COLOUR, GREY, SECOND, WIDTH, canvas, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +38,7 @@ class Row(Protocol):
 
 LONGEST = 34
 MANY = 30
+ROW_HEIGHT = 0.22  # inches, of figures with several axes
 
 
 def dot_figure(
@@ -64,16 +69,12 @@ def dot_figure(
     level : float
         Coverage of the intervals, named below the axis.
     """
-    from study.figures.canvas import WIDTH, canvas
-
     step = 0.21 if len(rows) <= MANY else 0.15
     with canvas(WIDTH, 0.95 + step * max(len(rows), 2)) as figure:
         axis = figure.subplots()
         draw_dots(axis, rows, whole=whole, marked=marked, names=names, percent=percent)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
-        supports, labels = axis.get_legend_handles_labels()
-        if supports:
-            figure.legend(supports, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=7.5)
+        legend_above(figure, axis)
     return figure
 
 
@@ -87,8 +88,6 @@ def draw_dots(
     percent: bool = False,
 ) -> None:
     """Draw the rows on an axis; see :func:`dot_figure`."""
-    from study.figures.canvas import BAND, COLOUR, GREY, SECOND
-
     factor = 100 if percent else 1
     second = np.zeros(len(rows), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
     axis.axvline(0, color=GREY, linewidth=0.8)
@@ -100,19 +99,38 @@ def draw_dots(
         if places:
             estimate = factor * np.array([rows[k].estimate for k in places])
             ends = factor * np.array([[rows[k].conf_low, rows[k].conf_high] for k in places]).T
-            axis.errorbar(
-                estimate,
-                places,
-                xerr=np.abs(ends - estimate),
-                fmt=marker,
-                markersize=3.2,
-                linewidth=1.0,
-                color=colour,
-                label=name or None,
-            )
-    axis.set_yticks(range(len(rows)), [shortened(row.label) for row in rows])
-    axis.tick_params(axis="y", length=0, labelsize=7.5 if len(rows) <= MANY else 6)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
+            draw_intervals(axis, estimate, places, ends, name or None, colour=colour, marker=marker)
+    label_rows(axis, [shortened(row.label) for row in rows], size=7.5 if len(rows) <= MANY else 6)
+
+
+def draw_intervals(
+    axis: Axes,
+    estimate: FloatArray,
+    places: ArrayLike,
+    ends: FloatArray,
+    label: str | None = None,
+    *,
+    colour: str = COLOUR,
+    marker: str = "o",
+) -> None:
+    """Draw dots with their intervals, one a row; the ends have shape (2, K)."""
+    axis.errorbar(
+        estimate,
+        places,
+        xerr=np.abs(ends - estimate),
+        fmt=marker,
+        markersize=3.2,
+        linewidth=1.0,
+        color=colour,
+        label=label,
+    )
+
+
+def label_rows(axis: Axes, labels: Sequence[str], size: float = 7.5) -> None:
+    """Write the labels of rows, the first on top."""
+    axis.set_yticks(range(len(labels)), labels)
+    axis.tick_params(axis="y", length=0, labelsize=size)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
 
 
 def shortened(label: str) -> str:

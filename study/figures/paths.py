@@ -10,7 +10,7 @@ import pandas as pd
 
 from study.core import QuestionError
 from study.estimates import Estimate
-from study.figures.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, canvas
+from study.figures.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, canvas, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,8 +44,7 @@ def event_study(paths: Paths, *, ylabel: str, percent: bool = False) -> Figure:
             axis.set_title(title)
         axes[0].set_ylabel(ylabel)
         figure.supxlabel("Years since first treated", fontsize=9)
-        supports, labels = axes[0].get_legend_handles_labels()
-        figure.legend(supports, labels, loc="outside upper center", ncols=3, frameon=False)
+        legend_above(figure, axes[0], 3, None)
     return figure
 
 
@@ -99,9 +98,9 @@ def event_study_grids(
                 part.supxlabel("Years since first treated", fontsize=9)
         drawn = [axis for part in parts for axis in part.axes]
         found = {
-            label: supported
+            label: handle
             for axis in drawn
-            for supported, label in zip(*axis.get_legend_handles_labels(), strict=True)
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
         figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=2, frameon=False)
     return figure

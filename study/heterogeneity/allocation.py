@@ -9,7 +9,7 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
 from study.estimates import Estimate
-from study.figures import GREY, STEP, WIDTH, draw_intervals, label_rows
+from study.figures import GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import prior
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
@@ -240,7 +240,7 @@ def policy_figure(found: Policy) -> Figure:
     """Draw what a grant adds under each rule, and its difference from a random allocation."""
     table = found.tidy()
     places = np.arange(len(table))
-    with canvas(WIDTH + 1.4, 1.15 + STEP * len(table)) as figure:
+    with canvas(WIDTH + 1.4, 1.15 + ROW_HEIGHT * len(table)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axis in (left, right):
             axis.axvline(0, color=GREY, linewidth=0.8)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked
-from study.figures import BAND, COLOUR, GREY, TREATED, WIDTH, legend_above
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, prior
 from study.heterogeneity.scored import NEAREST, Predicted, Scores, check_level
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+TREATED = {"color": SECOND, "mec": "black", "mew": 0.4, "ms": 3.6, "label": "treated unit"}
 LEAST_LEAF = 5
 IN_A_BAG = 4  # trees of one half sample, whose spread tells the error of the trees from that of sampling
 
@@ -278,7 +279,11 @@ def forest_figure(found: ForestEffects) -> Figure:
             axis.plot([], [], color=BAND, linewidth=3, label=f"{found.level:.0%} interval, pointwise")
             for which, marker, look in (
                 (found.treated == 0, "o", {"color": COLOUR, "ms": 2, "label": "untreated unit"}),
-                (found.treated == 1, "s", TREATED),
+                (
+                    found.treated == 1,
+                    "s",
+                    TREATED,
+                ),
             ):
                 axis.plot(found.prior[which], effect[which], marker, linestyle="none", **look)
             if np.nanmin(found.prior) > 0:

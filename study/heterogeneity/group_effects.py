@@ -10,7 +10,7 @@ import numpy as np
 
 from study.core import Influence, IntArray, QuestionError, checked, unknown
 from study.estimates import Estimate, Wald
-from study.figures import BAND, GREY, STEP, WIDTH, draw_intervals, label_rows, legend_above
+from study.figures import BAND, GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, legend_above
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, plain
 from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
@@ -244,8 +244,7 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
 
 def _equal(fit: Estimate) -> Wald | None:
     """Test that all terms are the same, None where they are the same number."""
-    against_first = np.vstack([-np.ones(len(fit.terms) - 1), np.eye(len(fit.terms) - 1)])
-    differences = joint(fit).combined(fit.terms[1:], against_first)
+    differences = joint(fit).differences()
     return differences.test() if np.all(differences.std_error > 0) else None
 
 
@@ -254,7 +253,7 @@ def group_figure(found: Sequence[GroupEffects]) -> Figure:
     rows = [len(one.fit.terms) for one in found]
     scale = found[0].fit.sample.question.effect_scale
     factor = scale.factor
-    with canvas(WIDTH, 1.1 + sum(0.38 + STEP * n for n in rows)) as figure:
+    with canvas(WIDTH, 1.1 + sum(0.38 + ROW_HEIGHT * n for n in rows)) as figure:
         axes = figure.subplots(
             len(found), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [n + 0.6 for n in rows]}
         )[:, 0]

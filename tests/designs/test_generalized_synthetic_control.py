@@ -143,3 +143,16 @@ def test_a_covariate_with_gaps_is_refused() -> None:
         estimate(
             replace(panel, covariates={"moving": moving}), QUESTION.replace(covariates=("moving",)), NAME
         )
+
+
+def test_a_factor_that_is_constant_before_treatment_identifies_no_loading() -> None:
+    y = np.array([[1.0, 2, 3], [0, 0, 0], [2, 2, 0], [0, 0, 3], [0, 0, 1]])  # of rank one less the means
+    panel = simulated.panel(n=5)
+    first = np.array([3.0, np.nan, np.nan, np.nan, np.nan])
+    panel = replace(
+        panel, periods=panel.periods[:3], outcomes={"y": y}, first_treated={"event": first}, covariates={}
+    )
+    question = Question("y", "event", min_cohort_size=1)
+    with pytest.raises(QuestionError, match=r"factors=1\) are collinear in the 2 periods before treatment"):
+        estimate(panel, question, NAME, factors=1)
+    assert np.isfinite(estimate(panel, question, NAME, factors=0).effect).all()

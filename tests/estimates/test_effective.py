@@ -135,6 +135,6 @@ def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_
     first = panel.first_treated["event"].copy()
     first[:6] = [4, 6, 6, 6, 7, 7]
     alone = estimate(replace(panel, first_treated={"event": first}), QUESTION.replace(horizon=3))
-    assert "in event_average the effect at event time 3 rests on one treated cluster" in alone.notes[-1]
+    assert "effects at event time 3 in event_average rest on one treated cluster" in alone.notes[-1]
     flat = estimate(replace(panel, outcomes={"y": np.zeros(panel.outcomes["y"].shape)}), QUESTION)
     assert "the outcome does not vary, so event_average" in flat.notes[-1]

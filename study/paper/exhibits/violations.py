@@ -224,34 +224,34 @@ def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
     with canvas(FULL, 0.8 + 2.15 * len(scales)) as drawing:
         axes = drawing.subplots(len(scales), 2, sharex="col", squeeze=False)
         for row, scale in enumerate(scales):
+            factor = Scale(scale).factor
             for column, (name, title) in enumerate(RESTRICTIONS.items()):
                 axis = axes[row, column]
                 axis.axhline(0, color=GREY, linewidth=0.8)
                 for one in shown:
                     made = one.honest.get(name)
                     if one.scale == scale and one.label in labels and made is not None:
-                        _draw_intervals(axis, made, labels.index(one.label), len(labels), one.label)
+                        _draw_intervals(axis, made, labels.index(one.label), len(labels), one.label, factor)
                 letter = LETTERS[2 * row + column]
                 axis.set_title(f"{letter}. {title}, {scale_title(scale).lower()}", loc="left")
             axes[row, 0].set_ylabel(Scale(scale, "papers").short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
-        supports = {
-            label: supported
+        handles = {
+            label: handle
             for axis in axes.ravel()
-            for supported, label in zip(*axis.get_legend_handles_labels(), strict=True)
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
         drawing.legend(
-            list(supports.values()), list(supports), loc="outside upper center", ncols=3, frameon=False
+            list(handles.values()), list(handles), loc="outside upper center", ncols=3, frameon=False
         )
     return drawing
 
 
-def _draw_intervals(axis: Axes, made: HonestDid, place: int, count: int, label: str) -> None:
+def _draw_intervals(axis: Axes, made: HonestDid, place: int, count: int, label: str, factor: int) -> None:
     from study.figures import SERIES
 
     look, smooth = SERIES[place], made.restriction == "smoothness"
-    factor = 100 if made.outcome.endswith("counterfactual mean") else 1
     at: FloatArray = np.append(-0.25 if smooth else 0.0, made.M / made.M.max() if smooth else made.M)
     width = 1.5 if smooth else 2.3
     at = at + (place - (count - 1) / 2) * APART * width

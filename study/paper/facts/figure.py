@@ -47,9 +47,9 @@ def shares_figure(models: pd.DataFrame, vintage: str, chosen: Definition) -> Fig
         left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
         lines = _by_year(left, used)
         bars = _by_class(right, used)
-        supports: list[Any] = list(zip(lines, bars, strict=True))
+        handles: list[Any] = list(zip(lines, bars, strict=True))
         figure.legend(
-            supports, list(SECTORS.values()), loc="outside lower center", ncols=3, frameon=False,
+            handles, list(SECTORS.values()), loc="outside lower center", ncols=3, frameon=False,
             handler_map={tuple: HandlerTuple(None, pad=0.6)}, handlelength=4.5,
         )  # fmt: skip
     return figure

@@ -42,11 +42,11 @@ def shares_figure(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel])
             axis.set_ylim(0, 104)
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.set_xlabel("Year")
-        supports, labels = first.get_legend_handles_labels()
+        handles, labels = first.get_legend_handles_labels()
         if blocks:
             more = np.atleast_1d(axes)[1].get_legend_handles_labels()
-            supports, labels = [*supports, more[0][-1]], [*labels, more[1][-1]]
-        figure.legend(supports, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
+            handles, labels = [*handles, more[0][-1]], [*labels, more[1][-1]]
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
     return figure
 
 

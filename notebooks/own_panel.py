@@ -116,7 +116,7 @@ print(
 
 # %% [markdown]
 # The scale matters. Here the event multiplies papers, and without it all labs grow by the same *percentage*; in
-# papers, large labs then grow by more than small ones. (Dates are dealt at random here, so trends are parallel on
+# papers, large labs then grow by more than small ones. (Dates are permuted at random here, so trends are parallel on
 # every scale; in real data, think about which.) With two outcomes of unlike size, such as papers and citations, a
 # share is also the easier to compare.
 #
@@ -193,7 +193,7 @@ label = "Poisson"
 level = 0.95
 band_draws = 999
 permutations = 99
-strata = "country"           # event dates are dealt anew within countries
+strata = "country"           # event dates are permuted within countries
 
 [figure]
 window = [-3, 3]
@@ -206,8 +206,10 @@ plan = read_plan(folder / "study.toml")
 results = running.run(plan, running.load(plan), jobs=1)
 for (_, _, outcome, label), result in results.items():
     term = result.headline
-    dealt = "" if result.randomization is None else f", randomization p = {result.randomization.p_value:.2f}"
-    print(f"{outcome:10s}{label:20s}{term.estimate:6.3f} ({term.std_error:.3f}){dealt}")
+    permuted = (
+        "" if result.randomization is None else f", randomization p = {result.randomization.p_value:.2f}"
+    )
+    print(f"{outcome:10s}{label:20s}{term.estimate:6.3f} ({term.std_error:.3f}){permuted}")
 
 # %% [markdown]
 # The plan is checked before any work: a design, an outcome or a field that does not exist is one line that says so.

@@ -50,8 +50,8 @@ def nuisances(
     """
     refuse_unfit_pair("dml_did", learner, propensity)
     check_trim("dml_did", trim)
-    dealt = _dealt(sample, folds, repetitions, seed)
-    layout, _ = _layout(sample, dealt)
+    assigned = _assigned(sample, folds, repetitions, seed)
+    layout, _ = _layout(sample, assigned)
     parts: list[Part] = []
     names: set[str] = set()
     for number, block in enumerate(layout.blocks):
@@ -67,7 +67,7 @@ def nuisances(
                 sample.x_baseline[block.rows],
                 np.zeros(len(block.rows), dtype=np.int64),
                 {"treatment": treatment} | changes,
-                Folds(dealt.place[block.rows], dealt.number),
+                Folds(assigned.place[block.rows], assigned.number),
                 int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0]),
             )
         )
@@ -76,7 +76,7 @@ def nuisances(
     return Nuisances(tuple(parts), seed, said, without="the mean", limits=(0.0, 1 - trim))
 
 
-def _dealt(sample: Sample, folds: int, repetitions: int, seed: int) -> Folds:
+def _assigned(sample: Sample, folds: int, repetitions: int, seed: int) -> Folds:
     """Deal the sample's units into folds, cohort after cohort."""
     check_counts("dml_did", folds=folds, repetitions=repetitions, seed=seed)
     check_number("dml_did", sample, sample.cluster, folds, "in the sample")
@@ -100,10 +100,10 @@ def _refuse_small_cohorts(sample: Sample, folds: int) -> None:
         )
 
 
-def _layout(sample: Sample, dealt: Folds) -> tuple[Blocks, list[str]]:
+def _layout(sample: Sample, assigned: Folds) -> tuple[Blocks, list[str]]:
     """Return the cells in which there is something to be learned, and notes on the others."""
     cohorts, notes = cohorts_with_base(sample)
-    layout = blocks_of(sample, cells_of(sample, cohorts), dealt)
+    layout = blocks_of(sample, cells_of(sample, cohorts), assigned)
     notes += left_out(layout.cells.cohort, layout.cells.period, layout.reasons)
     if not layout.blocks:
         raise QuestionError(f"dml_did: no effect can be estimated: {'; '.join(notes)}.")
@@ -178,7 +178,7 @@ def dml_did(
     variance : {"sampling", "conditional"}
         Whether averages carry the estimation of cohort shares, or take the shares as given, as doubleml does.
     seed : int
-        Of the folds and of learners that draw. Folds are dealt to units in the order of their labels.
+        Of the folds and of learners that draw. Folds are assigned to units in the order of their labels.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def dml_did(
         variance=variance,
         seed=seed,
     )
-    layout, notes = _layout(sample, _dealt(sample, folds, repetitions, seed))
+    layout, notes = _layout(sample, _assigned(sample, folds, repetitions, seed))
     predicted = asked.predicted()
     found = _effects(sample, layout, asked, predicted)
     known = layout.known

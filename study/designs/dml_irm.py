@@ -58,8 +58,8 @@ def nuisances(
     treated = long.treated == 1
     cluster = sample.cluster[long.unit]
     check_number("dml_irm", sample, cluster, folds, "seen at both ends of the window")
-    dealt = draw_folds(cluster, np.where(treated, 0, 1), folds, repetitions, seed)
-    check_both("dml_irm", sample, treated, cluster, dealt, "treated")
+    assigned = draw_folds(cluster, np.where(treated, 0, 1), folds, repetitions, seed)
+    check_both("dml_irm", sample, treated, cluster, assigned, "treated")
     functions = {
         "g0": Nuisance(long.change, learner, among=~treated),
         "m": Nuisance(long.treated, propensity, "probability"),
@@ -69,7 +69,7 @@ def nuisances(
     if effect == "ate":
         functions["g1"] = Nuisance(long.change, learner, among=treated)
         said["g1"] = f"{change} among treated units"
-    part = Part(long.unit, long.x, np.zeros(len(long.unit), dtype=np.int64), functions, dealt)
+    part = Part(long.unit, long.x, np.zeros(len(long.unit), dtype=np.int64), functions, assigned)
     limits = (trim if effect == "ate" else 0.0, 1 - trim)
     return Nuisances((part,), seed, said, treatment="m", without="the mean", limits=limits)
 
@@ -137,7 +137,7 @@ def dml_irm(
     before, after : int
         Periods at the start and at the end of the window whose mean is taken; nobody may be treated in the first.
     folds : int
-        Folds by unit, or by cluster where the question names clusters; those with treated units are dealt first.
+        Folds by unit, or by cluster where the question names clusters; those with treated units are assigned first.
     repetitions : int
         Times the folds are drawn; estimate and influence are the averages.
     trim : float

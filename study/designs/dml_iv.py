@@ -58,8 +58,8 @@ def nuisances(
         )
     z = check_instrument(sample, long, model)
     stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
-    dealt = draw_folds(cluster, stratum.astype(np.int64), folds, repetitions, seed)
-    check_both("dml_iv", sample, long.treated == 1, cluster, dealt, "treated")
+    assigned = draw_folds(cluster, stratum.astype(np.int64), folds, repetitions, seed)
+    check_both("dml_iv", sample, long.treated == 1, cluster, assigned, "treated")
     name, change = sample.question.instrument, f"the change of {outcome_in_words(sample.question)}"
     if model == "pliv":
         functions = {
@@ -71,18 +71,18 @@ def nuisances(
     else:
         functions = {"m": Nuisance(z, propensity, "probability")}
         said = {"m": f"the instrument {name}"}
-        check_both("dml_iv", sample, z == 1, cluster, dealt, f"of {name} 1")
+        check_both("dml_iv", sample, z == 1, cluster, assigned, f"of {name} 1")
         for value in (0, 1):
             arm = z == value
             functions[f"g{value}"] = Nuisance(long.change, learner, among=arm)
             said[f"g{value}"] = f"{change} where {name} is {value}"
             if np.any(long.treated[arm] != value):
-                inside = Folds(dealt.place[arm], folds)
+                inside = Folds(assigned.place[arm], folds)
                 treated = f"treated among those of {name} {value}"
                 check_both("dml_iv", sample, long.treated[arm] == 1, cluster[arm], inside, treated)
                 functions[f"r{value}"] = Nuisance(long.treated, propensity, "probability", among=arm)
                 said[f"r{value}"] = f"treatment where {name} is {value}"
-    part = Part(long.unit, long.x, np.zeros(len(z), dtype=np.int64), functions, dealt)
+    part = Part(long.unit, long.x, np.zeros(len(z), dtype=np.int64), functions, assigned)
     limits = (trim, 1 - trim) if model == "iivm" else (0.0, 1.0)
     return Nuisances((part,), seed, said, treatment="m", without="the mean", limits=limits)
 
@@ -150,7 +150,7 @@ def dml_iv(
     before, after : int
         Periods at the start and at the end of the window whose mean is taken; nobody may be treated in the first.
     folds : int
-        Folds by unit, or by cluster where the question names clusters; those with treated units are dealt first.
+        Folds by unit, or by cluster where the question names clusters; those with treated units are assigned first.
     repetitions : int
         Times the folds are drawn; estimate and influence are the averages.
     trim : float

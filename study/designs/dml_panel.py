@@ -42,14 +42,14 @@ def nuisances(
     rows = made.rows
     check_covariates(sample, rows, "dml_panel")
     cluster = sample.cluster[rows.unit]
-    dealt = draw_folds(cluster, np.where(rows.moves, 0, 1), folds, repetitions, seed)
-    check_folds(sample, made, cluster, dealt)
+    assigned = draw_folds(cluster, np.where(rows.moves, 0, 1), folds, repetitions, seed)
+    check_folds(sample, made, cluster, assigned)
     functions = {
         "outcome": Nuisance(rows.outcome, learner, centre=made.outcome_centre),
         "treatment": Nuisance(rows.treatment, learner, centre=made.outcome_centre),
     }
     said, without = in_words(sample, approach)
-    part = Part(rows.unit, rows.covariates, rows.period, functions, dealt)
+    part = Part(rows.unit, rows.covariates, rows.period, functions, assigned)
     return Nuisances((part,), seed, said, without=without)
 
 
@@ -131,13 +131,13 @@ def dml_panel(
         :func:`study.learners.cross_fitting.cross_fit`); least squares in each period; or any other regressor.
     folds : int
         Folds by unit, or by cluster where the question names clusters. Clusters in which treatment changes
-        are dealt out first, so that they are spread over the folds evenly.
+        are assigned first, so that they are spread over the folds evenly.
     repetitions : int
         Times the folds are drawn; estimate and influence are the averages. What is left of the variance of the
         draws is not in the standard error; a note of the estimate says how large it is for one draw, and what
         doubleml's median of the draws is.
     seed : int
-        Of the folds and of learners that draw. Folds are dealt to units in the order of their labels: other
+        Of the folds and of learners that draw. Folds are assigned to units in the order of their labels: other
         labels, other folds.
 
     Returns

@@ -46,22 +46,22 @@ def nuisances(
     _check_options(folds, repetitions, seed, trim, before, after)
     refuse_unfit_pair("dml_stacked", learner, propensity)
     layout = _layout(sample, folds, before, after)
-    dealt = _dealt(sample, layout, folds, repetitions, seed)
+    assigned = _assigned(sample, layout, folds, repetitions, seed)
     rows = layout.at_base
     treatment = Nuisance(rows.treated.astype(float), propensity, "probability")
-    parts = [_part(sample, rows, np.zeros_like(rows.stack), {"treatment": treatment}, dealt)]
+    parts = [_part(sample, rows, np.zeros_like(rows.stack), {"treatment": treatment}, assigned)]
     said = {"treatment": "adoption"}
     for at in layout.compared:
         outcome = Nuisance(at.change(sample), learner, among=~at.rows.treated)
-        parts.append(_part(sample, at.rows, at.rows.stack, {at.name: outcome}, dealt))
+        parts.append(_part(sample, at.rows, at.rows.stack, {at.name: outcome}, assigned))
         said[at.name] = f"the change of {outcome_in_words(sample.question)}"
     return Nuisances(tuple(parts), seed, said, without="its stack's mean", limits=(0.0, 1 - trim))
 
 
 def _part(
-    sample: Sample, rows: StackRows, period: IntArray, functions: dict[str, Nuisance], dealt: Folds
+    sample: Sample, rows: StackRows, period: IntArray, functions: dict[str, Nuisance], assigned: Folds
 ) -> Part:
-    folds = Folds(dealt.place[rows.unit], dealt.number)
+    folds = Folds(assigned.place[rows.unit], assigned.number)
     return Part(rows.unit, sample.x_baseline[rows.unit], period, functions, folds)
 
 
@@ -139,7 +139,7 @@ def dml_stacked(
         How many event times before treatment less the anticipation, the reference among them, and the last
         event time; all that the panel has where they are not given.
     seed : int
-        Of the folds and of learners that draw. Folds are dealt to units in the order of their labels: other
+        Of the folds and of learners that draw. Folds are assigned to units in the order of their labels: other
         labels, other folds.
 
     Returns
@@ -236,7 +236,7 @@ def _layout(sample: Sample, folds: int, before: int | None, after: int | None) -
     raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
 
 
-def _dealt(sample: Sample, layout: Stacks, folds: int, repetitions: int, seed: int) -> Folds:
+def _assigned(sample: Sample, layout: Stacks, folds: int, repetitions: int, seed: int) -> Folds:
     """Deal the units that are in a stack into folds, cohort after cohort; the rows are all of the sample's."""
     rows = layout.at_base
     cluster = sample.cluster[rows.unit]
@@ -246,25 +246,25 @@ def _dealt(sample: Sample, layout: Stacks, folds: int, repetitions: int, seed: i
     check_both("dml_stacked", sample, rows.treated, cluster, drawn, "treated")
     place = np.zeros((sample.n_units, repetitions), dtype=np.int64)
     place[rows.unit] = drawn.place
-    dealt = Folds(place, folds)
+    assigned = Folds(place, folds)
     if folds > 1:
         for at in layout.compared:
-            _check_compared(layout, at, dealt)
-    return dealt
+            _check_compared(layout, at, assigned)
+    return assigned
 
 
-def _check_compared(layout: Stacks, at: EventRows, dealt: Folds) -> None:
+def _check_compared(layout: Stacks, at: EventRows, assigned: Folds) -> None:
     """Refuse folds that hold all units that a cohort is compared with."""
     compared = ~at.rows.treated
     stack, n_stacks = at.rows.stack[compared], at.rows.number
     total = np.bincount(stack, minlength=n_stacks)
-    for fold in dealt.fold[at.rows.unit[compared]].T:
-        counts = np.bincount(stack * dealt.number + fold, minlength=n_stacks * dealt.number)
+    for fold in assigned.fold[at.rows.unit[compared]].T:
+        counts = np.bincount(stack * assigned.number + fold, minlength=n_stacks * assigned.number)
         most = counts.reshape(n_stacks, -1).max(axis=1)
         for g in np.flatnonzero((total > 0) & (most == total)):
             raise QuestionError(
                 f"dml_stacked: the {total[g]} units that cohort {layout.cohorts[g]:g} is compared with at event "
-                f"{at.event} are all in one of the {dealt.number} folds; use fewer folds, or leave the event out by "
+                f"{at.event} are all in one of the {assigned.number} folds; use fewer folds, or leave the event out by "
                 "before or after."
             )
 

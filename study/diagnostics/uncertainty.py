@@ -153,7 +153,7 @@ def uncertainty(
     sample : Sample
     design : str
     strata : str, optional
-        Attribute within which event dates are dealt anew.
+        Attribute within which event dates are permuted.
     permutations : int
         Of the randomization test; 0 leaves it out.
     draws, seed : int

@@ -232,14 +232,14 @@ def report(
         shown: dict[str, Any] = {"prior_name": prior_name, "level": level, "seed": seed}
         units = made("forest", partial(forest, scores, by=by, trees=trees, **shown))
         judged = made("calibration", partial(calibration, sample, level=level, seed=seed, **ends))
-        dealt = made("policy", partial(policy, scores, budget, draws=draws, **shown))
+        allocation = made("policy", partial(policy, scores, budget, draws=draws, **shown))
     return Gains(
         sample,
         event or sample.question.event,
         tuple(one for one in groups if one is not None),
         units,
         judged,
-        dealt,
+        allocation,
         tuple(refused),
     )
 

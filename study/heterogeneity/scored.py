@@ -220,12 +220,12 @@ def score(
     x, names = _covariates(sample, rows, groups)
     learners, cluster = Learners(learner, propensity), sample.cluster[rows.unit]
     check_number("gains", sample, cluster, folds, "seen at both ends of the window")
-    dealt = draw_folds(cluster, 1 - rows.treated.astype(int), folds, repetitions, seed)
-    check_both("gains", sample, rows.treated == 1, cluster, dealt, "treated")
-    raw = _fitted(x, rows.change, rows.treated, dealt, learners, seed)
+    assigned = draw_folds(cluster, 1 - rows.treated.astype(int), folds, repetitions, seed)
+    check_both("gains", sample, rows.treated == 1, cluster, assigned, "treated")
+    raw = _fitted(x, rows.change, rows.treated, assigned, learners, seed)
     predicted = _limited(raw)
     at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
-    return Scores(sample, rows, x, names, dealt, predicted, at_limit, learners, seed)
+    return Scores(sample, rows, x, names, assigned, predicted, at_limit, learners, seed)
 
 
 def refuse(sample: Sample, rows: LongChange) -> None:

@@ -1,4 +1,4 @@
-"""The randomization test of a design, which it answers anew for every way of dealing event dates."""
+"""The randomization test of a design, which it answers anew for every assignment of event dates."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def randomization(
     progress: Callable[[], None] | None = None,
     **options: Any,
 ) -> Randomization:
-    """Test a sharp null with a design's headline, dealing the units' event dates (or treatment paths) anew.
+    """Test a sharp null with a design's headline, permuting the units' event dates (or treatment paths).
 
-    The p-value is valid in finite samples, however few units are treated, if every way of dealing was as likely
+    The p-value is valid in finite samples, however few units are treated, if every assignment was as likely
     as the actual one. With the t statistic the test is moreover valid in large samples for the weak null that
     the average effect is zero (Wu and Ding 2021; for staggered adoption, Roth and Sant'Anna 2023, Section 4.3).
     Outcomes, covariates, weights and gaps stay with their units.
 
-    Dates are dealt between units of one stratum. With ``Question.cluster``, where no cluster has two dates, they
-    are dealt between whole clusters of one stratum, since then it is clusters that adopt; where some cluster has
+    Dates are permuted between units of one stratum. With ``Question.cluster``, where no cluster has two dates, they
+    are permuted between whole clusters of one stratum, since then it is clusters that adopt; where some cluster has
     two, between units, which needs units of one cluster to adopt independently (or dates to be exchangeable
     within clusters, with the cluster for ``strata``).
 
@@ -59,8 +59,8 @@ def randomization(
         least as extreme, the actual one among them; otherwise so many are drawn, and p = (1 + those at least as
         extreme) / (1 + permutations).
     statistic : {"t", "estimate"}
-        The headline over its standard error, or the headline alone. Its absolute value is compared; ways of
-        dealing that the design refuses, or for which it is not defined, count as at least as extreme.
+        The headline over its standard error, or the headline alone. Its absolute value is compared;
+        assignments that the design refuses, or for which it is not defined, count as at least as extreme.
     null : float
         The effect on every treated unit in every treated period, periods of anticipation among them, on the
         question's scale; the test is one of no effect on outcomes that are freed of it.
@@ -82,7 +82,7 @@ def randomization(
     ------
     QuestionError
         If an argument is not one of those above, the design cannot answer the question, its statistic is not
-        defined for the dates as they are, there is one way of dealing only, or dates would have to be dealt
+        defined for the dates as they are, there is one assignment only, or dates would have to be permuted
         between clusters that lie in two strata.
 
     References
@@ -132,7 +132,7 @@ def randomization(
 
 @dataclass(frozen=True, eq=False)
 class _Refit:
-    """A design's statistic as a function of the order in which units or clusters have their dates dealt.
+    """A design's statistic as a function of the order in which units or clusters have their dates permuted.
 
     ``source`` is a unit of each of them, shape (m,), and ``place`` says which of them each unit is of, (n,).
     """
@@ -146,9 +146,9 @@ class _Refit:
 
     def __call__(self, order: Order) -> float:
         """Return the statistic, NaN where the design refuses these dates."""
-        design, dealt = find_design(self.design), self.sample.dealt(self.source[order][self.place])
+        design, permuted = find_design(self.design), self.sample.permuted(self.source[order][self.place])
         try:
-            headline = design(dealt, **self.options).headline
+            headline = design(permuted, **self.options).headline
         except QuestionError:
             return np.nan
         return _value(headline.effect, headline.std_error, self.kind)
@@ -202,7 +202,7 @@ def _dates(sample: Sample) -> NDArray[np.int64]:
 
 
 def _dealt_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the label of the unit or cluster to which dates are dealt, shape (n,), and what to say of it."""
+    """Return the label of the unit or cluster to which dates are permuted, shape (n,), and what to say of it."""
     cluster = sample.question.cluster
     if cluster is None:
         return sample.unit_ids, ()
@@ -210,16 +210,16 @@ def _dealt_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
     mixed = len(pairs) - len(np.unique(sample.cluster))
     if mixed == 0:
         return sample.cluster_labels, (
-            f"No cluster ({cluster}) has units with two event dates, so dates were dealt between whole clusters.",
+            f"No cluster ({cluster}) has units with two event dates, so dates were permuted between whole clusters.",
         )
     return sample.unit_ids, (
-        f"Some clusters ({cluster}) have units with two event dates, so dates were dealt between units; the p-value "
+        f"Some clusters ({cluster}) have units with two event dates, so dates were permuted between units; the p-value "
         "is valid if units of one cluster adopt independently of one another.",
     )
 
 
 def _strata(sample: Sample, strata: str | None, refit: _Refit) -> NDArray[Any]:
-    """Return the stratum of each unit or cluster to which dates are dealt, shape (m,)."""
+    """Return the stratum of each unit or cluster to which dates are permuted, shape (m,)."""
     if strata is None:
         return np.zeros(len(refit.source), dtype=np.int64)
     of_unit = sample.attributes[strata].astype(str)
@@ -229,6 +229,6 @@ def _strata(sample: Sample, strata: str | None, refit: _Refit) -> NDArray[Any]:
         cluster = sample.cluster_labels[straddling[0]]
         raise QuestionError(
             f"randomization: cluster {cluster} of {sample.question.cluster} has units in two strata of {strata}, but "
-            "dates are dealt between whole clusters; take strata that hold whole clusters, or none."
+            "dates are permuted between whole clusters; take strata that hold whole clusters, or none."
         )
     return own

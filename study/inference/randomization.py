@@ -38,10 +38,10 @@ class Randomization:
     p_value : float
         Two-sided.
     permutations : int
-        Ways of dealing that the p-value rests on: all there are, the actual one among them, if ``exact``.
+        Assignments that the p-value rests on: all there are, the actual one among them, if ``exact``.
     exact : bool
     drawn : ndarray, shape (permutations,)
-        The statistic of each way of dealing; NaN where it is not defined, which counts as extreme.
+        The statistic of each assignment; NaN where it is not defined, which counts as extreme.
     kind : {"t", "estimate"}
         What the statistic is.
     of : str
@@ -49,7 +49,7 @@ class Randomization:
     null : float
         The effect that every treated unit has under the hypothesis.
     among : str
-        Between whom dates were dealt.
+        Between whom dates were permuted.
     units : str
         Of the estimate, for the figure.
     caveats : tuple of str
@@ -86,7 +86,7 @@ class Randomization:
             outcome = f"On outcomes freed of an effect of {self.null:g} in every treated period: "
             hypothesis = "this effect on every treated unit in every treated period"
         found = (
-            f"{outcome}{'with' if outcome else 'With'} event dates dealt anew between {self.among}, {self._name} of "
+            f"{outcome}{'with' if outcome else 'With'} event dates permuted between {self.among}, {self._name} of "
             f"{self.of} is at least as far from zero as the actual {self.statistic:.3g} in a share of "
             f"{self.p_value:.3g}, the p-value of the hypothesis that the event has {hypothesis}."
         )
@@ -98,7 +98,7 @@ class Randomization:
 
     @property
     def _basis(self) -> str:
-        valid = "It needs no large sample, but that every way of dealing was as likely as the actual one"
+        valid = "It needs no large sample, but that every assignment was as likely as the actual one"
         if self.exact:
             return (
                 f"{valid}; there are {self.permutations:,} ways and each was computed once, so that the smallest "
@@ -145,7 +145,7 @@ class Randomization:
         values = np.append(drawn, (-size, size))
         low = min(float(np.quantile(values, TAIL, method="lower")), -size)
         high = max(float(np.quantile(values, 1 - TAIL, method="higher")), size)
-        label = f"{self._name.removeprefix('the ')} with event dates dealt anew"
+        label = f"{self._name.removeprefix('the ')} with event dates permuted"
         if self.units and self.kind == "estimate":
             label += f"\n({self.units})"
         if np.any((drawn < low) | (drawn > high)):
@@ -175,7 +175,7 @@ def randomization_test(
     jobs: int = 1,
     progress: Callable[[], None] | None = None,
 ) -> Randomization:
-    """Compare a statistic with its distribution when event dates are dealt anew within strata.
+    """Compare a statistic with its distribution when event dates are permuted within strata.
 
     Valid, in finite samples, for the sharp null of no effect on any unit if dates are exchangeable
     within strata (Fisher 1935; for staggered adoption, Roth and Sant'Anna 2023).
@@ -183,7 +183,7 @@ def randomization_test(
     Parameters
     ----------
     statistic : callable
-        Takes the order in which the units' event dates are dealt, shape (n,): unit i has the date of unit
+        Takes the order in which the units' event dates are permuted, shape (n,): unit i has the date of unit
         ``order[i]``. Larger in absolute value is more extreme, and NaN, not defined, is most extreme.
         With more than one job it has to be fit for pickling.
     strata : ndarray, shape (n,)
@@ -205,7 +205,7 @@ def randomization_test(
     Raises
     ------
     QuestionError
-        If the statistic is not defined for the dates as they are, or there is one way of dealing them only.
+        If the statistic is not defined for the dates as they are, or there is one assignment only.
     """
     groups = [np.flatnonzero(strata == label) for label in np.unique(strata)]
     dated = np.arange(len(strata)) if dates is None else np.unique(dates, return_inverse=True)[1]
@@ -242,11 +242,11 @@ def number_of_assignments(dates: list[NDArray[Any]]) -> float:
 
 
 def every_order(groups: list[Order], dates: NDArray[np.int64]) -> Iterator[Order]:
-    """Yield one order for each way of dealing; dates are numbers from 0 on, shape (n,)."""
+    """Yield one order for each assignment; dates are numbers from 0 on, shape (n,)."""
     holder = np.unique(dates, return_index=True)[1]
-    for dealt in _together([dates[members] for members in groups]):
+    for permuted in _together([dates[members] for members in groups]):
         order = np.empty(len(dates), dtype=np.int64)
-        for members, own in zip(groups, dealt, strict=True):
+        for members, own in zip(groups, permuted, strict=True):
             order[members] = holder[list(own)]
         yield order
 

@@ -1,6 +1,6 @@
 """Cross-fitting: nuisance functions predicted for each cluster by learners that have not seen its fold.
 
-Folds are dealt by cluster, and drawn several times. A fit depends on its rows, its learner and its seed alone, so
+Folds are assigned by cluster, and drawn several times. A fit depends on its rows, its learner and its seed alone, so
 that it is the same in any process, and is kept by its content.
 """
 
@@ -53,7 +53,7 @@ class Nuisance(NamedTuple):
 
 
 class Folds(NamedTuple):
-    """How rows are dealt: ``place`` of the row's cluster in a random order, shape (N, R), modulo ``number``.
+    """How rows are assigned: ``place`` of the row's cluster in a random order, shape (N, R), modulo ``number``.
 
     With one fold nothing is left out: every row is learned from and predicted.
     """
@@ -105,7 +105,7 @@ def check_counts(who: str, *, least_folds: int = 2, **values: int) -> None:
 
 
 def kind_of_cluster(sample: Sample) -> str:
-    """Return what folds are dealt by, in the plural."""
+    """Return what folds are assigned by, in the plural."""
     return "units" if sample.question.cluster is None else f"clusters ({sample.question.cluster})"
 
 

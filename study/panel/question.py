@@ -293,11 +293,11 @@ class Sample:
             instrument=None if self.instrument is None else self.instrument[rows],
         )
 
-    def dealt(self, order: NDArray[np.int64]) -> Sample:
+    def permuted(self, order: NDArray[np.int64]) -> Sample:
         """Return the sample in which unit i has the event date, or path, of unit ``order[i]``."""
         order, n = np.asarray(order), self.n_units
         if order.dtype.kind not in "iu" or order.shape != (n,) or not 0 <= order.min() <= order.max() < n:
-            raise QuestionError(f"Sample.dealt: order must be {self.n_units} numbers of units, from 0 on.")
+            raise QuestionError(f"Sample.permuted: order must be {self.n_units} numbers of units, from 0 on.")
         return replace(
             self,
             path=None if self.path is None else self.path[order],

@@ -228,7 +228,7 @@ def _randomization(
     options: dict[str, Any],
     progress: Callable[[], None] | None,
 ) -> Randomization:
-    """Test the sharp null with the headline's t statistic, dealing event dates anew within strata."""
+    """Test the sharp null with the headline's t statistic, permuting event dates within strata."""
     return randomization(
         sample,
         design.name,

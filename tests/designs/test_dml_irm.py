@@ -277,7 +277,7 @@ def test_proportional_divides_by_the_treated_mean_at_the_end_less_the_effect():
 def test_invariance(effect, change, factor):
     source = panel()
     base = estimate(source, ask("x1", "x2"), "dml_irm", effect=effect, **LINEAR)
-    if factor is None:  # folds are dealt to units in the order of the panel, which reading a file sorts
+    if factor is None:  # folds are assigned to units in the order of the panel, which reading a file sorts
         moved = change(source)
         again = simulated.ordered(moved, np.argsort(moved.units))
         other, factor = estimate(again, ask("x1", "x2"), "dml_irm", effect=effect, **LINEAR), 1.0

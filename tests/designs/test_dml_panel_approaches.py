@@ -116,8 +116,8 @@ def test_equals_doublemls_own_panel_model_with_period_means_taken_out(approach):
     source, question = panel(table), ask("first", "x3")
     sample = question.sample(source)
     rows = transformed(sample, approach).rows
-    dealt = draw_folds(sample.cluster[rows.unit], np.where(rows.moves, 0, 1), FOLDS, 1, seed=0)
-    fold_of_unit = dealt.fold[np.unique(rows.unit, return_index=True)[1], 0]
+    assigned = draw_folds(sample.cluster[rows.unit], np.where(rows.moves, 0, 1), FOLDS, 1, seed=0)
+    fold_of_unit = assigned.fold[np.unique(rows.unit, return_index=True)[1], 0]
     fit = estimate(source, question, "dml_panel", approach=approach, learner=OURS[approach], repetitions=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -51,7 +51,7 @@ def t_statistic(whole: Panel, name: str, question: Question = ASKED) -> float:
     return float(headline.effect[0] / headline.std_error[0])
 
 
-def dealt(whole: Panel, order: np.ndarray) -> Panel:
+def permuted(whole: Panel, order: np.ndarray) -> Panel:
     return replace(whole, first_treated={"event": whole.first_treated["event"][order]})
 
 
@@ -84,7 +84,7 @@ def test_few_ways_give_the_share_of_all_permutations_by_brute_force(name: str, s
         if strata is None or all(own[i] == own[k] for i, k in enumerate(order)):
             key = tuple(np.nan_to_num(TINY[list(order)]))
             if key not in known:
-                known[key] = abs(t_statistic(dealt(whole, np.array(order)), name))
+                known[key] = abs(t_statistic(permuted(whole, np.array(order)), name))
             size.append(known[key])
     actual = abs(t_statistic(whole, name))
     found = randomization(ASKED.sample(whole), name, strata=strata)
@@ -113,7 +113,7 @@ def expected_draws(whole: Panel, name: str, times: int, seed: int) -> list[float
         for label in np.unique(whole.attributes["state"]):
             members = np.flatnonzero(whole.attributes["state"] == label)
             order[members] = rng.permutation(members)
-        headline = catalogue.answer(name, dealt(whole, order)).headline
+        headline = catalogue.answer(name, permuted(whole, order)).headline
         found.append(headline.effect[0] / headline.std_error[0])
     return found
 
@@ -145,11 +145,11 @@ def test_what_dealt_samples_share_is_what_fresh_samples_compute(name: str) -> No
     sample = question.sample(whole)
     find_design(name)(sample)
     order = np.random.default_rng(0).permutation(60)
-    shared = find_design(name)(sample.dealt(order))
-    np.testing.assert_array_equal(shared.effect, estimate(dealt(whole, order), question, name).effect)
+    shared = find_design(name)(sample.permuted(order))
+    np.testing.assert_array_equal(shared.effect, estimate(permuted(whole, order), question, name).effect)
     keep = np.arange(60) % 4 > 0
-    part = find_design(name)(sample.dealt(order).only(keep, "left out"))
-    fresh = estimate(simulated.subset(dealt(whole, order), keep), question, name)
+    part = find_design(name)(sample.permuted(order).only(keep, "left out"))
+    fresh = estimate(simulated.subset(permuted(whole, order), keep), question, name)
     np.testing.assert_allclose(part.effect, fresh.effect, rtol=1e-9)
 
 
@@ -341,7 +341,7 @@ def test_dates_of_whole_clusters_are_dealt_between_clusters(recorded: Recorded) 
         assert all(len(d) == 1 for d in dates)
         by_cluster.add(tuple(np.nan_to_num([d[0] for d in dates])))
     assert len(by_cluster) == 30
-    assert any("dealt between whole clusters" in s for s in found.sentences)
+    assert any("permuted between whole clusters" in s for s in found.sentences)
     assert "6 clusters" in found.sentences[0]
 
 
@@ -385,7 +385,7 @@ def test_the_figure_the_table_and_the_sentences_have_the_numbers() -> None:
     axes = found.plot().axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 99
     assert axes.lines[0].get_xdata()[0] == found.statistic
-    assert axes.get_xlabel() == "estimate with event dates dealt anew\n(units of the outcome)"
+    assert axes.get_xlabel() == "estimate with event dates permuted\n(units of the outcome)"
 
 
 @pytest.mark.parametrize(

@@ -416,7 +416,7 @@ def test_a_sample_of_some_units_takes_one_truth_or_number_a_unit() -> None:
     for keep in (None, "abc", 1, [True], np.ones(sample.n_units), np.ones((2, 2), dtype=bool)):
         assert "keep must be 40 times true or false" in str(error_of(lambda: sample.only(keep, "no")))  # noqa: B023
     for order in (None, "abc", [0], np.arange(1, sample.n_units + 1), np.arange(1.0 * sample.n_units)):
-        assert "order must be 40 numbers of units" in str(error_of(lambda: sample.dealt(order)))  # noqa: B023
+        assert "order must be 40 numbers of units" in str(error_of(lambda: sample.permuted(order)))  # noqa: B023
 
 
 def test_settings_of_the_work_are_named_and_checked() -> None:

@@ -14,9 +14,9 @@ from study import Panel, Question, QuestionError, estimate, load_panel
 from study.core import from_toml
 from study.paper.exhibits.fields import fields_exhibit
 from study.paper.fields.answers import answer, outcomes_of
+from study.paper.fields.assignments import assignments
 from study.paper.fields.cells import cells_of
 from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
-from study.paper.fields.dealing import ways
 from study.paper.fields.exact import detectable, linear_set, p_value, power, searched_set
 from study.paper.fields.plan import FieldsPlan, Line
 from study.paper.fields.tables import interval_text
@@ -59,15 +59,15 @@ def test_the_main_line_is_the_test_that_flips_the_sign_of_each_venues_change() -
 def test_a_contrast_is_the_coefficient_of_a_weighted_regression_with_dummies(asked: Line) -> None:
     panel = PANELS[asked.panel]
     cells = cells_of(panel, asked, PLAN)
-    dealt = ways(cells, asked.dealt)[:3]
+    permuted = assignments(cells, asked.permuted)[:3]
     y = outcomes_of(panel, cells, OUTCOME)
-    contrasts = regression_contrasts(cells, dealt)
+    contrasts = regression_contrasts(cells, permuted)
     field, year = np.nonzero(cells.used)
     labels = [f"{cells.venues[i]} {t}" for i, t in zip(field, year, strict=True)]
     venue_year = np.unique(labels, return_inverse=True)[1]
     dummies = np.hstack([np.eye(len(cells.fields))[field], np.eye(venue_year.max() + 1)[venue_year]])
     root = np.sqrt(cells.papers[cells.used])
-    for contrast, concerned in zip(contrasts, dealt, strict=True):
+    for contrast, concerned in zip(contrasts, permuted, strict=True):
         x = np.column_stack([concerned[field] * cells.after[cells.used], dummies])
         coefficient = np.linalg.lstsq(x * root[:, None], y[cells.used] * root, rcond=None)[0][0]
         assert np.sum(contrast * y) == pytest.approx(coefficient, abs=1e-7)
@@ -97,11 +97,11 @@ def test_there_are_as_many_ways_as_the_plan_says_and_the_actual_one_is_first() -
     counts = {}
     for asked in PLAN.lines:
         cells = cells_of(PANELS[asked.panel], asked, PLAN)
-        dealt = ways(cells, asked.dealt)
-        assert (dealt[0] == cells.concerned).all()
-        assert len(np.unique(dealt, axis=0)) == len(dealt)
-        assert (np.sort(dealt, axis=1).sum(axis=1) > 0).all()
-        counts[asked.label] = len(dealt)
+        permuted = assignments(cells, asked.permuted)
+        assert (permuted[0] == cells.concerned).all()
+        assert len(np.unique(permuted, axis=0)) == len(permuted)
+        assert (np.sort(permuted, axis=1).sum(axis=1) > 0).all()
+        counts[asked.label] = len(permuted)
     assert counts["topics"] == 2**7
     assert counts["topics_before_shock"] == 2**4
     assert counts["topics_synthetic_did"] == 70
@@ -112,8 +112,10 @@ def test_there_are_as_many_ways_as_the_plan_says_and_the_actual_one_is_first() -
 
 def test_an_area_is_named_at_all_its_venues_together() -> None:
     cells = cells_of(PANELS["areas"], line("areas"), PLAN)
-    for dealt in ways(cells, "areas"):
-        assert len({(kind, d) for kind, d in zip(cells.kinds, dealt, strict=True)}) == len(set(cells.kinds))
+    for permuted in assignments(cells, "areas"):
+        assert len({(kind, d) for kind, d in zip(cells.kinds, permuted, strict=True)}) == len(
+            set(cells.kinds)
+        )
 
 
 def test_base_years_end_in_2013_or_before_the_events_own_date() -> None:
@@ -180,22 +182,25 @@ def test_a_searched_set_is_the_exact_one_where_both_can_be_had() -> None:
 def test_under_the_sharp_null_no_more_ways_than_five_in_a_hundred_reject() -> None:
     for asked in REGRESSIONS:
         cells = cells_of(PANELS[asked.panel], asked, PLAN)
-        dealt = ways(cells, asked.dealt)
-        contrasts = regression_contrasts(cells, dealt).reshape(len(dealt), -1)
+        permuted = assignments(cells, asked.permuted)
+        contrasts = regression_contrasts(cells, permuted).reshape(len(permuted), -1)
         y = np.random.default_rng(1).normal(size=cells.papers.size)
-        assert power(contrasts @ y, contrasts @ cells.treatment(dealt).reshape(len(dealt), -1).T, 0.0) <= 0.05
+        assert (
+            power(contrasts @ y, contrasts @ cells.treatment(permuted).reshape(len(permuted), -1).T, 0.0)
+            <= 0.05
+        )
 
 
 def test_the_detectable_effect_is_found_in_four_of_five_ways_and_half_of_it_is_not() -> None:
     made = answer(PANELS["fields"], MAIN, OUTCOME, PLAN)
-    cells, dealt = made.cells, ways(made.cells, MAIN.dealt)
+    cells, permuted = made.cells, assignments(made.cells, MAIN.permuted)
     y = outcomes_of(PANELS["fields"], cells, OUTCOME) - made.estimate * cells.treatment(cells.concerned)
-    contrasts = regression_contrasts(cells, dealt)
+    contrasts = regression_contrasts(cells, permuted)
     rejected = {}
     for effect in (made.detectable, made.detectable / 2):
         found = []
-        for way, sign in product(range(len(dealt)), (1, -1)):
-            treated = y + sign * effect * cells.treatment(dealt[way])
+        for way, sign in product(range(len(permuted)), (1, -1)):
+            treated = y + sign * effect * cells.treatment(permuted[way])
             estimates = np.einsum("ant,nt->a", contrasts, treated)
             found.append(np.mean(np.abs(estimates) >= abs(estimates[way]) - 1e-9) <= 0.05)
         rejected[effect] = np.mean(found)
@@ -263,7 +268,7 @@ def content() -> dict[str, object]:
         (lambda c: c.update(lines=[]), r"lines is \[\]; it must be a list with one entry or more"),
         (lambda c: c.update(level=95), "level is 95; it must be a number between 0 and 1"),
         (lambda c: c["lines"][0].update(method="regresion"), 'no method "regresion".*"regression"'),
-        (lambda c: c["lines"][0].update(dealt="any_fields"), 'does not go with dealt "any_fields"'),
+        (lambda c: c["lines"][0].update(permuted="any_fields"), 'does not go with permuted "any_fields"'),
         (lambda c: c["lines"][2].pop("years"), "needs years and last_before"),
         (lambda c: c["lines"][1].update(label="topics"), "two lines have the same label"),
         (lambda c: c["lines"][1].pop("title"), r"\[\[fields.lines\]\] number 2: the key 'title' is missing"),
@@ -287,7 +292,7 @@ def test_what_the_data_cannot_answer_is_refused_in_one_line() -> None:
         cells_of(PANELS["fields"], replace(MAIN, papers=999_999), PLAN)
     wide = replace(line("areas_synthetic_did"), papers=1, years=(2013, 2014))
     with pytest.raises(QuestionError, match=r"assignments .* more than 5,000"):
-        ways(cells_of(PANELS["areas"], wide, PLAN), "any_fields")
+        assignments(cells_of(PANELS["areas"], wide, PLAN), "any_fields")
 
 
 def test_the_papers_plan_is_read_whole() -> None:

@@ -35,7 +35,7 @@ COLUMNS = (
     "papers_collaborative",
 )
 
-# Works are dealt out by their number to parts that are counted one after the other, so that memory does not grow with
+# Works are assigned by their number to parts that are counted one after the other, so that memory does not grow with
 # the snapshot: a part is what about so many bytes of compressed files hold. Files are read in batches.
 PART_BYTES = 1 << 28
 MOST_PARTS = 256
@@ -112,8 +112,8 @@ def aggregate(
             _connection(memory_limit, Path(scratch) / "spilled", threads) as connection,
         ):
             _load_choices(connection, merged, topics)
-            dealt = _deal(connection, paths, Path(scratch) / "parts", progress)
-            _count(connection, dealt, progress)
+            assigned = _deal(connection, paths, Path(scratch) / "parts", progress)
+            _count(connection, assigned, progress)
             return _summed(connection, out)
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
         raise OutputError(
@@ -183,9 +183,9 @@ def _deal(
             if full and not _named(batch, error):
                 raise
             raise _fault(connection, batch, error) from None
-    dealt = sorted(folder.iterdir())
+    assigned = sorted(folder.iterdir())
     _check_fields(connection, folder)
-    return dealt
+    return assigned
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:

@@ -62,7 +62,9 @@ def _numbers(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> I
         title = plan.outcomes[outcome].lower()
         prefix = macro_name("fields", label, outcome.removeprefix("share"))
         unit = (
-            "points for an order of magnitude a year" if made.line.dealt == "doses" else "percentage points"
+            "points for an order of magnitude a year"
+            if made.line.permuted == "doses"
+            else "percentage points"
         )
         for part, value, quantity in (
             ("Estimate", f"{made.estimate:.1f}", f"{title}: {made.line.title.lower()}, {unit}"),
@@ -147,7 +149,7 @@ def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantit
         checksum=panel.checksum,
         command=COMMAND,
         question=f"outcome={made.outcome}, event=gpu_shock, {base}{years}",
-        design=f"{line.method}, dealt {line.dealt}",
+        design=f"{line.method}, permuted {line.permuted}",
         options=f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
     )
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from study.core import FloatArray, one_thread
 from study.panel import Panel
+from study.paper.fields.assignments import assignments
 from study.paper.fields.cells import Cells, cells_of
 from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
-from study.paper.fields.dealing import ways
 from study.paper.fields.exact import Interval, detectable, linear_set, p_value, rejected, searched_set
 from study.paper.fields.plan import FieldsPlan, Line
 
@@ -28,7 +28,7 @@ class Answer:
     outcome : str
     cells : Cells
     estimates : ndarray, shape (m,)
-        Under every way of dealing, the actual one first.
+        Under every assignment, the actual one first.
     p_value : float
     interval : Interval
         All effects that the test does not reject.
@@ -59,7 +59,7 @@ class Answer:
     @property
     def smallest_p(self) -> float:
         """The smallest p-value that is possible: swapped venues have a mirror image of every way, others have none."""
-        return (2 if self.line.dealt == "within_venue" else 1) / len(self.estimates)
+        return (2 if self.line.permuted == "within_venue" else 1) / len(self.estimates)
 
     @property
     def weight(self) -> FloatArray:
@@ -80,10 +80,10 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
     """Answer one line for one outcome."""
     with one_thread():
         cells = cells_of(panel, line, plan)
-        y, dealt = outcomes_of(panel, cells, outcome), ways(cells, line.dealt)
+        y, permuted = outcomes_of(panel, cells, outcome), assignments(cells, line.permuted)
         if line.method == "regression":
-            return _by_regression(cells, y, dealt, line, outcome, plan)
-        return _synthetic(cells, y, dealt, line, outcome, plan)
+            return _by_regression(cells, y, permuted, line, outcome, plan)
+        return _synthetic(cells, y, permuted, line, outcome, plan)
 
 
 def answers(panels: Mapping[str, Panel], plan: FieldsPlan) -> dict[tuple[str, str], Answer]:
@@ -102,10 +102,10 @@ def _sums(contrasts: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def _by_regression(
-    cells: Cells, y: FloatArray, dealt: FloatArray, line: Line, outcome: str, plan: FieldsPlan
+    cells: Cells, y: FloatArray, permuted: FloatArray, line: Line, outcome: str, plan: FieldsPlan
 ) -> Answer:
-    contrasts = regression_contrasts(cells, dealt)
-    response = _sums(contrasts, cells.treatment(dealt))
+    contrasts = regression_contrasts(cells, permuted)
+    response = _sums(contrasts, cells.treatment(permuted))
     estimates = _sums(contrasts, y)
     return Answer(
         line=line,
@@ -120,16 +120,16 @@ def _by_regression(
 
 
 def _synthetic(
-    cells: Cells, y: FloatArray, dealt: FloatArray, line: Line, outcome: str, plan: FieldsPlan
+    cells: Cells, y: FloatArray, permuted: FloatArray, line: Line, outcome: str, plan: FieldsPlan
 ) -> Answer:
     """Answer with weights found anew for outcomes freed of each effect tried.
 
     The minimum detectable effect holds the weights at those for outcomes freed of the estimate.
     """
-    actual = cells.treatment(dealt[0])
+    actual = cells.treatment(permuted[0])
 
     def contrasts(tau: float) -> FloatArray:
-        return synthetic_contrasts(cells, y - tau * actual, dealt, line.method)
+        return synthetic_contrasts(cells, y - tau * actual, permuted, line.method)
 
     def statistics(tau: float) -> FloatArray:
         return _sums(contrasts(tau), y - tau * actual)
@@ -148,6 +148,6 @@ def _synthetic(
         estimates=estimates,
         p_value=float(p_value(estimates)),
         interval=interval,
-        detectable=detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(dealt))),
+        detectable=detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted))),
         contrast=found[0],
     )

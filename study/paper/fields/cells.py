@@ -72,11 +72,11 @@ def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
         keep = papers[:, np.isin(panel.periods, line.years)].min(axis=1) >= least
     else:
         keep = np.minimum((papers * after).sum(axis=1), (papers * ~after).sum(axis=1)) >= least
-    if line.dealt == "doses":
+    if line.permuted == "doses":
         concerned = doses(panel, after, line.dose_years)
         keep &= ~np.isnan(concerned)
     if not line.in_block:
-        keep &= _compared(venue, concerned, keep, doses_only=line.dealt == "doses")
+        keep &= _compared(venue, concerned, keep, doses_only=line.permuted == "doses")
     if not keep.any() or len(np.unique(concerned[keep])) < 2:
         raise QuestionError(
             f"[fields], {line.label}: no concerned and other field with {least} papers or more is left in "

@@ -9,7 +9,7 @@ from study.paper.fields.cells import Cells
 from study.paper.fields.plan import Method
 
 
-def regression_contrasts(cells: Cells, dealt: FloatArray) -> FloatArray:
+def regression_contrasts(cells: Cells, permuted: FloatArray) -> FloatArray:
     """Return the contrasts whose sums are the coefficients of the field's number after the base, shape (m, n, T).
 
     By weighted least squares with effects of each field and of each venue and year; a cell weighs its papers
@@ -18,7 +18,7 @@ def regression_contrasts(cells: Cells, dealt: FloatArray) -> FloatArray:
     Parameters
     ----------
     cells : Cells
-    dealt : ndarray, shape (m, n)
+    permuted : ndarray, shape (m, n)
     """
     used = cells.used
     field, year = np.nonzero(used)
@@ -28,23 +28,23 @@ def regression_contrasts(cells: Cells, dealt: FloatArray) -> FloatArray:
     effects = np.hstack([np.eye(field.max() + 1)[field], np.eye(venue_year.max() + 1)[venue_year]]) * root
     u, size, _ = np.linalg.svd(effects, full_matrices=False)
     basis = u[:, size > 1e-9 * size.max()]
-    regressor = cells.treatment(dealt)[:, used].T * root
+    regressor = cells.treatment(permuted)[:, used].T * root
     left = regressor - basis @ (basis.T @ regressor)
     squares = (left**2).sum(axis=0)
     identified = squares > 1e-9 * np.maximum((regressor**2).sum(axis=0), 1.0)
-    contrasts = np.zeros((len(dealt), *used.shape))
+    contrasts = np.zeros((len(permuted), *used.shape))
     contrasts[:, used] = np.where(identified, left * root / np.where(identified, squares, 1.0), np.nan).T
     return contrasts
 
 
-def synthetic_contrasts(cells: Cells, y: FloatArray, dealt: FloatArray, method: Method) -> FloatArray:
+def synthetic_contrasts(cells: Cells, y: FloatArray, permuted: FloatArray, method: Method) -> FloatArray:
     """Return the contrasts of synthetic comparisons of a block without gaps, shape (m, n, T).
 
-    The weights of each way of dealing are those for outcomes y, shape (n, T); dealt has shape (m, n) and is 0 or 1.
+    The weights of each assignment are those for outcomes y, shape (n, T); permuted has shape (m, n) and is 0 or 1.
     """
     before, after = y[:, ~cells.after[0]], y[:, cells.after[0]]
-    contrasts = np.zeros((len(dealt), *y.shape))
-    for made, named in zip(contrasts, dealt > 0, strict=True):
+    contrasts = np.zeros((len(permuted), *y.shape))
+    for made, named in zip(contrasts, permuted > 0, strict=True):
         mean, n_treated = before[named].mean(axis=0), int(named.sum())
         if method == "synthetic_did":
             cells_treated = n_treated * after.shape[1]

@@ -1,4 +1,4 @@
-"""Exact tests, confidence sets and detectable effects of estimates under every way of dealing.
+"""Exact tests, confidence sets and detectable effects of estimates under every assignment.
 
 With T_a(tau) the estimate under way a from outcomes freed of an effect tau, way 0 the actual one, the p-value of tau is
 the share of ways whose |T_a(tau)| is at least |T_0(tau)|. For a contrast T_a(tau) = A_a - tau B_a.

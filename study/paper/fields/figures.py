@@ -1,4 +1,4 @@
-"""The figures of fields: raw shares beside their synthetic comparison, and estimates under every way of dealing."""
+"""The figures of fields: raw shares beside their synthetic comparison, and estimates under every assignment."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _end(made: Answer) -> float:
 
 
 def randomization_figure(plan: FieldsPlan, found: Answers) -> Figure:
-    """Draw the first outcome's estimates under every way of dealing, a row a line, the actual one marked."""
+    """Draw the first outcome's estimates under every assignment, a row a line, the actual one marked."""
     outcome = next(iter(plan.outcomes))
     rows = [found[line.label, outcome] for line in plan.lines]
     with canvas(WIDE, 0.9 + 0.3 * len(rows)) as figure:

@@ -11,7 +11,7 @@ from study.core import not_known
 from study.paper.plan_keys import Count, Name, Period, Proportion, Share, Titles
 
 Method = Literal["regression", "synthetic_did", "synthetic_control"]
-Dealt = Literal["within_venue", "any_fields", "areas", "doses"]
+Permuted = Literal["within_venue", "any_fields", "areas", "doses"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Line:
         Name of a panel of fields that ships.
     method : {"regression", "synthetic_did", "synthetic_control"}
         Effects of each field and of each venue and year, cells weighted by papers; or synthetic comparisons.
-    dealt : {"within_venue", "any_fields", "areas", "doses"}
+    permuted : {"within_venue", "any_fields", "areas", "doses"}
         What the ways of naming concerned fields are: fields of each venue swapped, any fields, areas at all venues
         together, or areas' doses.
     last_before : int, optional
@@ -42,7 +42,7 @@ class Line:
     title: Name
     panel: Name
     method: Method
-    dealt: Dealt
+    permuted: Permuted
     last_before: Period | None = None
     years: tuple[Period, ...] = ()
     papers: Count | None = None
@@ -50,9 +50,9 @@ class Line:
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
-        if self.in_block != (self.dealt == "any_fields"):
+        if self.in_block != (self.permuted == "any_fields"):
             raise ValueError(
-                f'method "{self.method}" does not go with dealt "{self.dealt}"; synthetic comparisons take '
+                f'method "{self.method}" does not go with permuted "{self.permuted}"; synthetic comparisons take '
                 '"any_fields", a regression takes another.'
             )
         if self.in_block and (not self.years or self.last_before is None):

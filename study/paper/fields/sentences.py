@@ -67,7 +67,7 @@ def _blind(others: list[Answer]) -> str:
 
 def _one_draw(others: list[Answer]) -> str:
     """Say what the line finds in which an area is one draw for all venues, as the event is one for all."""
-    made = next((made for made in others if made.line.dealt == "areas"), None)
+    made = next((made for made in others if made.line.permuted == "areas"), None)
     if made is None:
         return ""
     return (
@@ -86,7 +86,7 @@ def _effect(made: Answer) -> str:
 
 def _told(made: Answer) -> str:
     """Say an estimate with its set, p-value and detectable effect."""
-    unit = " for an order of magnitude a year" if made.line.dealt == "doses" else ""
+    unit = " for an order of magnitude a year" if made.line.permuted == "doses" else ""
     least = (
         "no effect would be found in four of five ways"
         if np.isnan(made.detectable)
@@ -119,7 +119,7 @@ def _about_base_years(plan: FieldsPlan, found: Answers, outcome: str) -> tuple[s
 
 
 def _about_doses(plan: FieldsPlan, found: Answers, outcome: str) -> tuple[str, ...]:
-    line = next((line for line in plan.lines if line.dealt == "doses"), None)
+    line = next((line for line in plan.lines if line.permuted == "doses"), None)
     if line is None:
         return ()
     cells = found[line.label, outcome].cells

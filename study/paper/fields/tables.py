@@ -54,7 +54,7 @@ def results_table(plan: FieldsPlan, found: Answers) -> Table:
             made = found[line.label, outcome]
             concerned = made.cells.concerned > 0
             counts = (
-                (Number(len(concerned), 0), "") if line.dealt == "doses"
+                (Number(len(concerned), 0), "") if line.permuted == "doses"
                 else (Number(concerned.sum(), 0), Number((~concerned).sum(), 0))
             )  # fmt: skip
             lines.append(
@@ -86,7 +86,7 @@ def results_table(plan: FieldsPlan, found: Answers) -> Table:
             f"Synthetic comparisons: blocks of fields without gaps{_block_years(plan)}.",
             "p: share of all ways of naming the concerned fields with an estimate at least as large in absolute "
             "value. Topics are swapped within venues; areas are named for all venues together; in blocks any fields "
-            "are named; doses are dealt among areas. The sharp null is that no paper's kind of team changed; the "
+            "are named; doses are permuted among areas. The sharp null is that no paper's kind of team changed; the "
             "assumption, that each way was as likely. Set: all constant effects that the test does not reject; "
             f"{NO_END} where it has no end. MDE: the smallest effect found at 5% in 80% of the ways, of either sign.",
             f"The verdict is the first line of Panel A. There are {len(plan.lines) * len(plan.outcomes)} chances "
@@ -109,7 +109,7 @@ def units_table(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -
     blocks = [
         Block("Panel A. Topics of venues, main line", _by_field(main, panels[main.line.panel], outcome))
     ]
-    by_area = next((line for line in plan.lines if line.dealt == "areas"), None)
+    by_area = next((line for line in plan.lines if line.permuted == "areas"), None)
     if by_area is not None:
         made = found[by_area.label, outcome]
         lines = _by_kind(made, panels[by_area.panel], outcome)

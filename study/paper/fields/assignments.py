@@ -11,19 +11,19 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError
 from study.paper.fields.cells import Cells
-from study.paper.fields.plan import Dealt
+from study.paper.fields.plan import Permuted
 
 # All pairs of ways are compared for the minimum detectable effect.
 MOST = 5_000
 
 
-def ways(cells: Cells, dealt: Dealt) -> FloatArray:
-    """Return each field's number under every way of dealing, each once, shape (m, n).
+def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
+    """Return each field's number under every assignment, each once, shape (m, n).
 
     Parameters
     ----------
     cells : Cells
-    dealt : {"within_venue", "any_fields", "areas", "doses"}
+    permuted : {"within_venue", "any_fields", "areas", "doses"}
         Which fields of each venue are concerned, as many as are; which fields, of any venue; which areas, at all
         venues; or which area has which dose.
 
@@ -32,23 +32,23 @@ def ways(cells: Cells, dealt: Dealt) -> FloatArray:
     QuestionError
         If there are more than 5,000.
     """
-    count, made = _deal(cells, dealt)
+    count, made = _permuted(cells, permuted)
     if count > MOST:
         raise QuestionError(
-            f"[fields]: there are {count:,} assignments ({dealt}), more than {MOST:,}; use fewer fields."
+            f"[fields]: there are {count:,} assignments ({permuted}), more than {MOST:,}; use fewer fields."
         )
     distinct = np.unique(np.array(list(made)), axis=0)
     actual = (distinct == cells.concerned).all(axis=1)
     return np.vstack([cells.concerned, distinct[~actual]])
 
 
-def _deal(cells: Cells, dealt: Dealt) -> tuple[int, Iterable[FloatArray]]:
+def _permuted(cells: Cells, permuted: Permuted) -> tuple[int, Iterable[FloatArray]]:
     """Return how many ways there are, and the ways."""
     n = len(cells.fields)
-    if dealt == "any_fields":
+    if permuted == "any_fields":
         k = int(cells.concerned.sum())
         return comb(n, k), (_marked(n, chosen) for chosen in combinations(range(n), k))
-    if dealt == "within_venue":
+    if permuted == "within_venue":
         members = [np.flatnonzero(cells.venues == v) for v in np.unique(cells.venues)]
         numbers = [int(cells.concerned[rows].sum()) for rows in members]
         choices = [combinations(rows, k) for rows, k in zip(members, numbers, strict=True)]
@@ -56,7 +56,7 @@ def _deal(cells: Cells, dealt: Dealt) -> tuple[int, Iterable[FloatArray]]:
         return count, (_marked(n, [i for part in chosen for i in part]) for chosen in product(*choices))
     areas, of_field = np.unique(cells.kinds, return_inverse=True)
     of_area = np.array([cells.concerned[of_field == k][0] for k in range(len(areas))])
-    if dealt == "areas":
+    if permuted == "areas":
         k = int(of_area.sum())
         return comb(len(areas), k), (
             _marked(len(areas), chosen)[of_field] for chosen in combinations(range(len(areas)), k)

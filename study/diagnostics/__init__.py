@@ -1,44 +1,26 @@
 """What the data say against an estimate's assumptions: one diagnostic a file.
 
-Each is a function of an Estimate, or of a Sample and a design where it refits, and answers with a
-:class:`study.diagnostics.finding.Finding`: sentences, a table and a figure.
+Each is a function of an Estimate, or of a Sample and a design where it refits, under the decorator
+:func:`study.diagnostics.registry.diagnostic`, and answers with a :class:`study.diagnostics.finding.Finding`: a verdict,
+its evidence, a table and a figure. A file of this folder that registers one is all it takes to add it.
 """
 
-from study.diagnostics.balance import balance
-from study.diagnostics.contamination_weights import contamination_weights
-from study.diagnostics.goodman_bacon import goodman_bacon
-from study.diagnostics.honest_did import honest_did
-from study.diagnostics.leave_one_out import leave_one_cohort_out, leave_one_unit_out
-from study.diagnostics.misclassification import misclassification
-from study.diagnostics.negative_weights import negative_weights
-from study.diagnostics.nuisances import nuisances
-from study.diagnostics.oster import oster
-from study.diagnostics.placebo_dates import placebo_dates
-from study.diagnostics.placebo_outcomes import placebo_outcomes
-from study.diagnostics.pretrends import pretrends
-from study.diagnostics.seeds import seeds
-from study.diagnostics.sensitivity import sensitivity
-from study.diagnostics.specification_curve import specification_curve
-from study.diagnostics.spillovers import spillovers
-from study.diagnostics.uncertainty import uncertainty
+from __future__ import annotations
 
-__all__ = [
-    "balance",
-    "contamination_weights",
-    "goodman_bacon",
-    "honest_did",
-    "leave_one_cohort_out",
-    "leave_one_unit_out",
-    "misclassification",
-    "negative_weights",
-    "nuisances",
-    "oster",
-    "placebo_dates",
-    "placebo_outcomes",
-    "pretrends",
-    "seeds",
-    "sensitivity",
-    "specification_curve",
-    "spillovers",
-    "uncertainty",
-]
+import pkgutil
+from importlib import import_module
+from typing import Any
+
+from study.diagnostics.finding import Finding
+from study.diagnostics.registry import Diagnostic, Needs, Section, all_diagnostics, diagnostic, registered
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+globals().update({found.function.__name__: found.function for found in registered()})
+
+__all__ = ["Diagnostic", "Finding", "Needs", "Section", "all_diagnostics", "diagnostic"]
+__all__ += sorted({found.function.__name__ for found in registered()})
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"There is no diagnostic {name!r}; there are {', '.join(sorted(__all__))}.")

@@ -15,15 +15,13 @@ from study.diagnostics.refits import (
     Compared,
     Progress,
     Refits,
-    Row,
     answers,
     check,
     event_dates,
-    frame,
     headline,
     treated,
 )
-from study.estimates import Estimate
+from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.panel import Sample
 
@@ -68,7 +66,7 @@ class LeaveOneOut(Compared):
         return (self.whole.estimate - self.refits.estimates) / self.whole.std_error
 
     @property
-    def ranked(self) -> tuple[Row, ...]:
+    def ranked(self) -> tuple[Effect, ...]:
         """The refitted rows, those that change the headline most first."""
         order = np.argsort(-np.abs(self.dfbeta), kind="stable")
         return tuple(self.refits.rows[k] for k in order)
@@ -96,7 +94,7 @@ class LeaveOneOut(Compared):
             f"The most influential, with what each adds to the estimate in standard errors: {most}.",
             self._signs,
             self._significance,
-            *self.refits.told,
+            *self.refits.refusals,
         )
 
     @property
@@ -123,7 +121,7 @@ class LeaveOneOut(Compared):
         """
         import pandas as pd
 
-        exact = frame(self.refits.rows)
+        exact = effects_frame(self.refits.rows)
         exact.insert(1, "change", self.refits.estimates - self.whole.estimate)
         exact.insert(2, "dfbeta", self.dfbeta)
         exact["sign_changes"] = exact["estimate"] * self.whole.estimate <= 0
@@ -140,7 +138,7 @@ class LeaveOneOut(Compared):
 
     def plot(self) -> Figure:
         """Draw the headline without each cohort in its order, or without the most influential units."""
-        rows: Sequence[Row] = self.refits.rows if self.kind == "cohort" else self.ranked[:DRAWN]
+        rows: Sequence[Effect] = self.refits.rows if self.kind == "cohort" else self.ranked[:DRAWN]
         return dot_figure(
             rows,
             xlabel=self.scale.axis(),
@@ -272,7 +270,7 @@ def _left_out(
         sample.question,
         design,
         level,
-        Row.of("all units", fit, level),
+        Effect.of("all units", fit, level),
         kind,
         tuple(outs),
         first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values())),

@@ -14,7 +14,6 @@ from study.diagnostics.refits import (
     Compared,
     Progress,
     Refits,
-    Row,
     answers,
     check,
     event_dates,
@@ -22,6 +21,7 @@ from study.diagnostics.refits import (
     redated,
 )
 from study.diagnostics.trimming import Bound, Breakdown, Trimming, breakdown, clear, side, worst_cases
+from study.estimates import Effect
 from study.figures import draw_dots
 from study.panel import Question, Sample
 
@@ -119,7 +119,7 @@ class Misclassification(Compared):
     def _late(self) -> list[str]:
         return [
             f"If all events were {row.label} than recorded, the effect is {self.scale.text(row.estimate)}, interval "
-            f"{row.interval(self.scale)}, with {row.treated} treated units instead of {self.whole.treated}."
+            f"{row.interval(self.scale)}, with {row.n_treated} treated units instead of {self.whole.n_treated}."
             for row in self.dates.rows
         ]
 
@@ -255,7 +255,7 @@ def misclassification(
             "its treatment."
         )
     fit = headline(sample, design, options)
-    whole, trimming = Row.of("as recorded", fit, level), Trimming.of(sample, fit, options, progress)
+    whole, trimming = Effect.of("as recorded", fit, level), Trimming.of(sample, fit, options, progress)
     corrected, refused = _corrected(whole, grid, sample.question)
     worst, more = worst_cases(trimming, grid, level)
     moved = {
@@ -305,7 +305,7 @@ def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatA
 
 
 def _corrected(
-    whole: Row, grid: Sequence[float], question: Question
+    whole: Effect, grid: Sequence[float], question: Question
 ) -> tuple[tuple[Bound, ...], list[tuple[str, str]]]:
     bounds, refused = [], []
     seen = np.array([whole.estimate, whole.conf_low, whole.conf_high])

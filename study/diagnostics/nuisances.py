@@ -32,7 +32,8 @@ from study.diagnostics.losses import (
     squared_errors,
 )
 from study.diagnostics.propensities import Propensities
-from study.diagnostics.refits import Row, check, headline
+from study.diagnostics.refits import check, headline
+from study.estimates import Effect
 from study.learners import Learner
 from study.learners.nuisances import Judged, Nuisances
 from study.panel import Question, Sample
@@ -87,7 +88,7 @@ class NuisanceQuality:
     question: Question
     asked: Nuisances
     scores: tuple[Score, ...]
-    fits: tuple[Row, ...]
+    fits: tuple[Effect, ...]
     refused: tuple[tuple[str, str], ...]
     propensities: dict[str, Propensities]
     level: float
@@ -234,7 +235,7 @@ def nuisances(
             try:
                 with settings(progress=None):  # what the design learns has been learned
                     average = headline(sample, design, given)
-                fits[learner] = Row.of(learner, average, level)
+                fits[learner] = Effect.of(learner, average, level)
                 draw_errors[learner] = float(average.draw_error[0])
             except QuestionError as reason:
                 refused.append((learner, str(reason)))
@@ -332,7 +333,7 @@ def learned_once() -> Iterator[None]:
         yield
 
 
-def _line(score: Score, fit: Row | None) -> dict[str, Any]:
+def _line(score: Score, fit: Effect | None) -> dict[str, Any]:
     """Return one row of the table."""
     log, probability = score.log, score.kind == "probability"
     return {

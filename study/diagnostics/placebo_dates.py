@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,109 +10,28 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
 from study.designs import Supports, all_designs, find_design
-from study.diagnostics.refits import (
-    Compared,
-    Progress,
-    Refits,
-    Row,
-    answers,
-    check,
-    event_dates,
-    frame,
-    headline,
-    redated,
-    treated,
-)
-from study.estimates import Estimate, exceeded
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import Progress, Refits, answers, check, event_dates, headline, redated, treated
+from study.diagnostics.registry import Section, diagnostic
+from study.estimates import Effect, Estimate, effects_frame, exceeded
 from study.figures import dot_figure
 from study.inference import joint
-from study.panel import Sample
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_SHIFTS = 5
 
 
-@dataclass(frozen=True, eq=False)
-class PlaceboDates(Compared):
-    """Events moved to earlier dates, with outcomes before the true events only.
-
-    Attributes
-    ----------
-    shifts : tuple of int, length K
-        Periods by which events are moved, of the shifts that have an estimate.
-    refits : Refits
-        One row a shift.
-    lost : mapping of int to str
-        By shift, the cohorts that have no period before their moved date.
-    p_joint : float
-        That all placebo effects are zero: the largest |t| against its multiplier-bootstrap distribution.
-    """
-
-    shifts: tuple[int, ...]
-    refits: Refits
-    lost: Mapping[int, str]
-    p_joint: float
-
-    @property
-    def title(self) -> str:
-        """Heading."""
-        return "Placebo dates"
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What the placebo dates say."""
-        scale, rows = self.scale, self.refits.rows
-        found = [
-            f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * self.level:g}% interval "
-            f"{row.interval(scale)}, {row.treated} treated units)."
-            for row in rows
-        ]
-        largest = max(rows, key=lambda row: abs(row.estimate))
-        rejected = self.p_joint < 1 - self.level
-        verdict = (
-            f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test "
-            f"that all of them are zero has p-value {self.p_joint:.2g}, so the treated and the comparison units "
-            + (
-                "did not move in parallel before the event."
-                if rejected
-                else "are not seen to move apart before the event."
-            )
-        )
-        left_out = "; ".join(f"{_label(shift)}, {cohorts}" for shift, cohorts in self.lost.items())
-        missing = [f"Left out, without a period before the moved date: {left_out}."] if left_out else []
-        return (
-            verdict,
-            "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
-            f"times 0 to k-1; the effect at the true dates is {scale.text(self.whole.estimate)} {scale.unit}, "
-            f"interval {self.whole.interval(scale)}.",
-            *found,
-            *missing,
-            *self.refits.told,
-        )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return a row for the true dates (shift 0) and one for each shift."""
-        table = frame((self.whole, *self.refits.rows)).drop(columns="label")
-        table.insert(0, "shift", [0, *self.shifts])
-        table["lost"] = ["", *(self.lost.get(shift, "") for shift in self.shifts)]
-        return table
-
-    def plot(self) -> Figure:
-        """Draw the placebo effects beside the effect at the true dates."""
-        rows = (self.whole, *self.refits.rows)
-        return dot_figure(
-            rows,
-            xlabel=self.scale.axis(),
-            marked=[row is not self.whole for row in rows],
-            names=("true dates", "placebo dates"),
-            percent=self.scale.percent,
-            level=self.level,
-        )
-
-
+@diagnostic(
+    "placebo_dates",
+    title="Placebo adoption dates",
+    question="Is there an effect before there should be one?",
+    section=Section.AGAINST,
+)
 @checked
 def placebo_dates(
     sample: Sample,
@@ -125,7 +43,7 @@ def placebo_dates(
     seed: int = 0,
     progress: Progress = None,
     **options: Any,
-) -> PlaceboDates:
+) -> Finding:
     """Move every event earlier and look only at outcomes before the true event.
 
     A unit treated in period g with anticipation d counts as treated from g-d-k on, and its outcomes from g-d on
@@ -151,7 +69,11 @@ def placebo_dates(
 
     Returns
     -------
-    PlaceboDates
+    Finding
+        The frame has a row for the true dates (shift 0) and one a shift: shift, estimate, std_error, p_value, conf_low,
+        conf_high, n_units, n_treated, lost (the cohorts without a period before their moved date). Details:
+        ``full_sample`` and ``rows``, the effects at the true and at the placebo dates; ``p_joint``, that all placebo
+        effects are zero, by the largest |t| against its multiplier-bootstrap distribution.
 
     Raises
     ------
@@ -166,22 +88,70 @@ def placebo_dates(
         raise QuestionError(f"placebo_dates: draws is {draws}; it must be at least 1.")
     chosen = _shifts(sample, first, shifts)
     options = find_design(design).seeded(options, seed)
-    whole = headline(sample, design, options)
-    made = {_label(shift): partial(placebo_sample, sample, shift) for shift in chosen}
-    found = list(answers(made, design, options, progress))
-    refits = Refits.of(found, level)
+    full = Effect.of("at the true dates", headline(sample, design, options), level)
+    changed = {_label(shift): partial(placebo_sample, sample, shift) for shift in chosen}
+    answered = list(answers(changed, design, options, progress))
+    refits = Refits.of(answered, level)
     refits.refuse_none("placebo_dates")
-    fits = [answer for _, answer in found if isinstance(answer, Estimate)]
+    p_joint = _joint_p([answer for _, answer in answered if isinstance(answer, Estimate)], draws, seed)
     lost = {shift: names for shift in chosen if (names := _lost(sample, first, shift))}
-    return PlaceboDates(
-        sample.question,
-        design,
-        level,
-        Row.of("at the true dates", whole, level),
-        tuple(shift for shift, (_, a) in zip(chosen, found, strict=True) if isinstance(a, Estimate)),
-        refits,
-        lost,
-        _joint_p(fits, draws, seed),
+    shifts = [shift for shift, (_, a) in zip(chosen, answered, strict=True) if isinstance(a, Estimate)]
+    verdict, *evidence = _sentences(sample.question.effect_scale, level, full, refits, lost, p_joint)
+    return Finding(
+        name="placebo_dates",
+        title="Placebo adoption dates",
+        verdict=verdict,
+        evidence=tuple(evidence),
+        frame=_frame((full, *refits.rows), [0, *shifts], lost),
+        chart=partial(_chart, scale=sample.question.effect_scale, level=level),
+        against=p_joint < 1 - level,
+        objection=f"the joint test of the placebo dates (p = {p_joint:.2g})",
+        details={"full_sample": full, "rows": refits.rows, "p_joint": p_joint},
+    )
+
+
+def _sentences(
+    scale: Scale, level: float, full: Effect, refits: Refits, lost: Mapping[int, str], p_joint: float
+) -> Iterator[str]:
+    largest = max(refits.rows, key=lambda row: abs(row.estimate))
+    yield (
+        f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that all of "
+        f"them are zero has p-value {p_joint:.2g}, so the treated and the comparison units "
+        f"{'did not move in parallel' if p_joint < 1 - level else 'are not seen to move apart'} before the event."
+    )
+    yield (
+        "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event times "
+        f"0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
+        f"{full.interval(scale)}."
+    )
+    for row in refits.rows:
+        yield (
+            f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
+            f"{row.interval(scale)}, {row.n_treated} treated units)."
+        )
+    if lost:
+        names = "; ".join(f"{_label(shift)}, {cohorts}" for shift, cohorts in lost.items())
+        yield f"Left out, without a period before the moved date: {names}."
+    yield from refits.refusals
+
+
+def _frame(rows: Sequence[Effect], shifts: Sequence[int], lost: Mapping[int, str]) -> pd.DataFrame:
+    table = effects_frame(rows).drop(columns="label")
+    table.insert(0, "shift", shifts)
+    table["lost"] = [lost.get(shift, "") for shift in shifts]
+    return table
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
+    labels = ["at the true dates" if shift == 0 else _label(shift) for shift in frame["shift"]]
+    return dot_figure(
+        frame.assign(label=labels),
+        ax,
+        xlabel=scale.axis(),
+        marked=list(frame["shift"] > 0),
+        names=("true dates", "placebo dates"),
+        percent=scale.percent,
+        level=level,
     )
 
 

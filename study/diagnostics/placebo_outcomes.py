@@ -14,13 +14,11 @@ from study.diagnostics.refits import (
     Compared,
     Progress,
     Refits,
-    Row,
     answers,
     check,
-    frame,
     headline,
 )
-from study.estimates import Estimate
+from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.inference import holm, joint
 from study.panel import Panel, Question, Sample
@@ -70,7 +68,7 @@ class PlaceboOutcomes(Compared):
         found = [
             f"The effect on {row.label}, which the treatment should not move, is {self.scale.text(row.estimate)} "
             f"({100 * self.level:g}% interval {row.interval(self.scale)}, Holm p-value {p:.2g}); an effect beyond "
-            f"{self.scale.text(row.reach)} in absolute value is excluded."
+            f"{self.scale.text(row.largest_not_excluded)} in absolute value is excluded."
             for row, p in zip(rows, self.p_holm, strict=True)
         ]
         moved = self.moved
@@ -92,7 +90,7 @@ class PlaceboOutcomes(Compared):
             f"{100 * self.level:g}% interval {self.whole.interval(self.scale)}.",
             *found,
             *apart,
-            *self.refits.told,
+            *self.refits.refusals,
         )
 
     def tidy(self) -> pd.DataFrame:
@@ -102,9 +100,9 @@ class PlaceboOutcomes(Compared):
         """
         import pandas as pd
 
-        table = frame((self.whole, *self.refits.rows)).rename(columns={"label": "outcome"})
+        table = effects_frame((self.whole, *self.refits.rows)).rename(columns={"label": "outcome"})
         table.insert(1, "role", ["outcome", *["placebo"] * len(self.refits.rows)])
-        table["largest_not_excluded"] = [row.reach for row in (self.whole, *self.refits.rows)]
+        table["largest_not_excluded"] = [row.largest_not_excluded for row in (self.whole, *self.refits.rows)]
         columns = {
             "p_holm": self.p_holm,
             "difference": self.difference,
@@ -186,7 +184,7 @@ def placebo_outcomes(
         question,
         design,
         level,
-        Row.of(question.outcome, fit, level),
+        Effect.of(question.outcome, fit, level),
         refits,
         holm(np.array([row.p_value for row in refits.rows])),
         difference,

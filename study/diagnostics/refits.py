@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, quantile, two_sided_p
+from study.core import FloatArray, QuestionError
 from study.designs import find_design
-from study.estimates import POWER, Estimate
+from study.estimates import Effect, Estimate
 from study.panel import Question, Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Progress = Callable[[], None] | None
 Samples = Mapping[str, Callable[[], Sample]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One headline: its estimate with pointwise interval, and the units that it rests on.
-
-    Attributes
-    ----------
-    label : str
-    estimate, std_error, p_value, conf_low, conf_high : float
-        On the question's scale, under the estimate's convention.
-    units, treated : int
-        Units of the sample, and those of them that are treated inside its periods.
-    degrees : float
-        Degrees of freedom of the t statistic, infinite if it is normal.
-    """
-
-    label: str
-    estimate: float
-    std_error: float
-    p_value: float
-    conf_low: float
-    conf_high: float
-    units: int
-    treated: int
-    degrees: float = math.inf
-
-    @classmethod
-    def of(cls, label: str, fit: Estimate, level: float) -> Row:
-        """Read a row from an estimate of one term."""
-        estimate, error = float(fit.effect[0]), float(fit.std_error[0])
-        half = float(fit.critical_value(level)[0]) * error
-        degrees = float(fit.degrees_of_freedom[0])
-        p_value = float(two_sided_p(estimate / error, degrees))
-        sizes = fit.sample.n_units, int(treated(fit.sample).sum())
-        return cls(label, estimate, error, p_value, estimate - half, estimate + half, *sizes, degrees)
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero is outside the interval."""
-        return self.conf_low > 0 or self.conf_high < 0
-
-    def interval(self, scale: Scale) -> str:
-        """Write the interval for a sentence."""
-        return scale.interval(self.conf_low, self.conf_high)
-
-    @property
-    def reach(self) -> float:
-        """The largest absolute effect that the interval does not exclude."""
-        return max(abs(self.conf_low), abs(self.conf_high))
-
-    @property
-    def detectable(self) -> float:
-        """The effect that a test at the interval's level would find with 80% power."""
-        return (self.conf_high - self.conf_low) / 2 + quantile(POWER, self.degrees) * self.std_error
 
 
 @dataclass(frozen=True)
@@ -83,12 +24,12 @@ class Refits:
 
     Attributes
     ----------
-    rows : tuple of Row
+    rows : tuple of Effect
     refused : tuple of (str, str)
         Label and reason of each sample that has no headline.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[Effect, ...]
     refused: tuple[tuple[str, str], ...]
 
     @classmethod
@@ -99,7 +40,7 @@ class Refits:
             if isinstance(answer, str):
                 refused.append((label, answer))
             else:
-                rows.append(Row.of(label, answer, level))
+                rows.append(Effect.of(label, answer, level))
         return cls(tuple(rows), tuple(refused))
 
     @property
@@ -114,7 +55,7 @@ class Refits:
             raise QuestionError(f"{who}: no changed sample has an estimate. {reasons}")
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def refusals(self) -> tuple[str, ...]:
         """The refusals as sentences."""
         return tuple(f"Without an estimate: {label}, because {reason}" for label, reason in self.refused)
 
@@ -129,26 +70,19 @@ class Compared:
     design : str
     level : float
         Coverage of the intervals.
-    whole : Row
+    whole : Effect
         The headline as it is asked.
     """
 
     question: Question
     design: str
     level: float
-    whole: Row
+    whole: Effect
 
     @property
     def scale(self) -> Scale:
         """What effects are measured in."""
         return self.question.effect_scale
-
-
-def frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return rows as a table."""
-    import pandas as pd
-
-    return pd.DataFrame([asdict(row) for row in rows]).drop(columns="degrees", errors="ignore")
 
 
 def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:

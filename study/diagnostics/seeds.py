@@ -9,8 +9,8 @@ import numpy as np
 
 from study.core import QuestionError, checked, telling, two_sided_p
 from study.designs import all_designs, find_design
-from study.diagnostics.refits import Compared, Refits, Row, check, frame, headline
-from study.estimates import Estimate
+from study.diagnostics.refits import Compared, Refits, check, headline
+from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
 from study.figures import dot_figure
 from study.learners.cross_fitting import check_counts
@@ -85,7 +85,7 @@ class Seeds(Compared):
             f"The standard error does not count what the seed adds: with it, that of one seed would be {widened:.1%} "
             "larger.",
             *self._needed(),
-            *self.refits.told,
+            *self.refits.refusals,
         )
 
     def _needed(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Seeds(Compared):
 
     def tidy(self) -> pd.DataFrame:
         """Return one row a seed: seed, estimate, std_error, p_value, conf_low, conf_high, units, treated."""
-        table = frame(self.refits.rows).rename(columns={"label": "seed"})
+        table = effects_frame(self.refits.rows).rename(columns={"label": "seed"})
         return table.assign(seed=table["seed"].str.removeprefix("seed ").astype(int))
 
     def plot(self) -> Figure:
@@ -187,7 +187,7 @@ def seeds(
     )
 
 
-def average(fits: list[Estimate], level: float) -> Row:
+def average(fits: list[Estimate], level: float) -> Effect:
     """Return the mean of estimates of one term, whose influence is the mean of theirs."""
     first = fits[0]
     effect = float(np.mean([fit.effect[0] for fit in fits]))
@@ -195,7 +195,7 @@ def average(fits: list[Estimate], level: float) -> Row:
     error = float(np.sqrt(covariance(influence, first.sample.cluster)[0, 0]))
     half = float(first.critical_value(level)[0]) * error
     p_value = float(two_sided_p(effect / error, first.degrees_of_freedom[0]))
-    like = Row.of(f"average over {len(fits)} seeds", first, level)
+    like = Effect.of(f"average over {len(fits)} seeds", first, level)
     return replace(
         like,
         estimate=effect,

@@ -17,16 +17,14 @@ from study.diagnostics.refits import (
     Compared,
     Progress,
     Refits,
-    Row,
     answers,
     check,
     event_dates,
-    frame,
     headline,
     redated,
     treated,
 )
-from study.estimates import Estimate
+from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.inference import joined_headlines
 from study.panel import Sample
@@ -60,7 +58,7 @@ class Spillovers(Compared):
 
     counts: Mapping[str, int]
     comparisons: Refits
-    differences: tuple[Row, ...]
+    differences: tuple[Effect, ...]
     neighbours: Refits
     already: int
     clustered: str
@@ -92,15 +90,15 @@ class Spillovers(Compared):
                 for row in self.differences
             ),
             *self._neighbours,
-            *self.comparisons.told,
-            *self.neighbours.told,
+            *self.comparisons.refusals,
+            *self.neighbours.refusals,
         )
 
     @property
     def _neighbours(self) -> list[str]:
         told = [
             f"Untreated {row.label} change by {self.scale.text(row.estimate)} after the first event near "
-            f"them, against far units ({100 * self.level:g}% interval {row.interval(self.scale)}, {row.treated} units, "
+            f"them, against far units ({100 * self.level:g}% interval {row.interval(self.scale)}, {row.n_treated} units, "
             f"clustered by {self.clustered})."
             for row in self.neighbours.rows
         ]
@@ -132,7 +130,7 @@ class Spillovers(Compared):
             "difference": self.differences,
             "effect on neighbours": self.neighbours.rows,
         }
-        table = frame([row for rows in parts.values() for row in rows])
+        table = effects_frame([row for rows in parts.values() for row in rows])
         table.insert(0, "kind", [kind for kind, rows in parts.items() for _ in rows])
         return table
 
@@ -227,7 +225,7 @@ def spillovers(
         sample.question,
         design,
         level,
-        Row.of("all comparison units", whole, level),
+        Effect.of("all comparison units", whole, level),
         {name: int(who.sum()) for name, who in members.items()} | {"far": int((compared & near.far).sum())},
         Refits.of(found.items(), level),
         tuple(row for row in differences if math.isfinite(row.std_error)),
@@ -283,7 +281,7 @@ def _both(ring: str, found: Mapping[str, Estimate | str]) -> bool:
     return ring != FAR and not isinstance(found[ring], str) and not isinstance(found[FAR], str)
 
 
-def _difference(ring: str, found: Mapping[str, Estimate | str], label: str | None, level: float) -> Row:
+def _difference(ring: str, found: Mapping[str, Estimate | str], label: str | None, level: float) -> Effect:
     """Return the headline with far comparison units less that with the near ones of a ring, clustered by a label."""
     near, far = found[ring], found[FAR]
     assert isinstance(near, Estimate)
@@ -296,6 +294,14 @@ def _difference(ring: str, found: Mapping[str, Estimate | str], label: str | Non
     half = quantile((1 + level) / 2, degrees) * error
     p_value = float(two_sided_p(gap / error, degrees))
     sizes = len(apart.influence), int(treated(far.sample).sum())
-    return Row(
-        f"far less {ring.removesuffix(' only')}", gap, error, p_value, gap - half, gap + half, *sizes, degrees
+    return Effect(
+        f"far less {ring.removesuffix(' only')}",
+        gap,
+        error,
+        p_value,
+        gap - half,
+        gap + half,
+        n_units=sizes[0],
+        n_treated=sizes[1],
+        degrees=degrees,
     )

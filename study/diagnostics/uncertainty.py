@@ -9,11 +9,13 @@ import numpy as np
 
 from study.core import QuestionError, checked
 from study.designs import find_design
-from study.diagnostics.refits import Progress, Row, check, frame, headline, treated
+from study.diagnostics.refits import Progress, check, headline, treated
 from study.estimates import (
     Convention,
+    Effect,
     Estimate,
     effective_clusters,
+    effects_frame,
     exceeded,
     few_clusters_warning,
     largest_draws,
@@ -57,7 +59,7 @@ class Uncertainty:
     design: str
     question: Question
     level: float
-    rows: tuple[Row, ...]
+    rows: tuple[Effect, ...]
     randomization: Randomization | None
     refused: tuple[tuple[str, str], ...]
     n_clusters: int
@@ -102,7 +104,7 @@ class Uncertainty:
         """Return one row a way of inference; the randomization test has a p-value only."""
         import pandas as pd
 
-        table = frame(self.rows).rename(columns={"label": "inference"})
+        table = effects_frame(self.rows).rename(columns={"label": "inference"})
         if self.randomization is None:
             return table
         first = self.rows[0]
@@ -110,8 +112,8 @@ class Uncertainty:
             "inference": "randomization of event dates",
             "estimate": first.estimate,
             "p_value": self.randomization.p_value,
-            "units": first.units,
-            "treated": first.treated,
+            "units": first.n_units,
+            "treated": first.n_treated,
         }
         return pd.concat([table, pd.DataFrame([test])], ignore_index=True)
 
@@ -219,13 +221,13 @@ def _ordered(fit: Estimate) -> list[Convention]:
     return [fit.convention, *(c for c in allowed if c != fit.convention)]
 
 
-def _named(fit: Estimate, convention: Convention, level: float) -> Row:
+def _named(fit: Estimate, convention: Convention, level: float) -> Effect:
     """Return the interval under a named convention, with its degrees of freedom."""
     row = fit.under(convention).tidy(level).iloc[0]
     return _row(convention, fit, row["std_error"], row["p_value"], row["conf_high"] - row["estimate"])
 
 
-def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Row:
+def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Effect:
     """Return the percentile-t interval, for which each draw has a standard error of its own."""
     sums = fit.influence_map.cluster_sums(fit.sample.cluster)
     error = float(np.sqrt(covariance(fit.influence_map, fit.sample.cluster, "CR1")[0, 0]))
@@ -235,14 +237,23 @@ def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Row:
     return _row("multiplier bootstrap-t", fit, error, p_value, half)
 
 
-def _left_out(fit: Estimate, sample: Sample, design: str, level: float, options: dict[str, Any]) -> Row:
+def _left_out(fit: Estimate, sample: Sample, design: str, level: float, options: dict[str, Any]) -> Effect:
     """Return the interval from leaving out each cluster, with t(G-1)."""
     found = cr3(sample, design, **options)
     half = found.interval(level)[1] - found.effect
     return _row("CR3, t(G-1)", fit, found.std_error, found.p_value, half)
 
 
-def _row(label: str, fit: Estimate, error: float, p_value: float, half: float) -> Row:
+def _row(label: str, fit: Estimate, error: float, p_value: float, half: float) -> Effect:
     effect = float(fit.effect[0])
     sizes = fit.sample.n_units, int(treated(fit.sample).sum())
-    return Row(label, effect, error, float(p_value), effect - half, effect + half, *sizes)
+    return Effect(
+        label,
+        effect,
+        error,
+        float(p_value),
+        effect - half,
+        effect + half,
+        n_units=sizes[0],
+        n_treated=sizes[1],
+    )

@@ -15,6 +15,9 @@ from .covariance import Convention as Convention
 from .covariance import Wald as Wald
 from .covariance import small_sample_factor as small_sample_factor
 from .covariance import wald as wald
+from .effect import Effect as Effect
+from .effect import effects as effects
+from .effect import effects_frame as effects_frame
 from .effective import FEW as FEW
 from .effective import effective_clusters as effective_clusters
 from .effective import few_clusters_warning as few_clusters_warning

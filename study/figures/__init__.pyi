@@ -10,6 +10,7 @@ from .canvas import WIDTH as WIDTH
 from .canvas import drawn as drawn
 from .canvas import legend_above as legend_above
 from .canvas import luminance as luminance
+from .canvas import on_axes as on_axes
 from .contours import Point as Point
 from .contours import benchmark_legend as benchmark_legend
 from .contours import draw_contours as draw_contours

@@ -94,6 +94,16 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
         yield Rounded(figsize=(width, height), layout="constrained")
 
 
+@contextmanager
+def on_axes(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """Give axes to draw on with their figure: those given, in the style that they have, or new ones."""
+    if ax is not None:
+        yield ax.get_figure(root=True), ax
+        return
+    with canvas(width, height) as figure:
+        yield figure, figure.subplots()
+
+
 class _Rounding:
     """A renderer that hands coordinates on to another one, rounded to :data:`DECIMALS`."""
 

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from study.core import FloatArray
-from study.figures.canvas import BAND, COLOUR, GREY, SECOND, WIDTH, canvas, legend_above
+from study.estimates import Effect
+from study.figures.canvas import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above, on_axes
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-class Row(Protocol):
-    """An estimate with its interval, and what it is of."""
-
-    @property
-    def label(self) -> str:
-        """Its name on the axis."""
-
-    @property
-    def estimate(self) -> float:
-        """Where its dot is."""
-
-    @property
-    def conf_low(self) -> float:
-        """Where its line begins."""
-
-    @property
-    def conf_high(self) -> float:
-        """Where its line ends."""
 
 
 LONGEST = 34
@@ -42,10 +24,11 @@ ROW_HEIGHT = 0.22  # inches, of figures with several axes
 
 
 def dot_figure(
-    rows: Sequence[Row],
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
     *,
     xlabel: str,
-    whole: Row | None = None,
+    behind: Effect | None = None,
     marked: Sequence[bool] | None = None,
     names: tuple[str, str] = ("", ""),
     percent: bool = False,
@@ -55,10 +38,13 @@ def dot_figure(
 
     Parameters
     ----------
-    rows : sequence of Row
+    frame : DataFrame
+        label, estimate, conf_low, conf_high.
+    ax : Axes, optional
+        Drawn on instead of a figure of its own.
     xlabel : str
         What the effect is, with its unit.
-    whole : Row, optional
+    behind : Effect, optional
         An estimate to compare with, drawn behind the others with its interval.
     marked : sequence of bool, optional
         Rows in the second colour.
@@ -69,38 +55,42 @@ def dot_figure(
     level : float
         Coverage of the intervals, named below the axis.
     """
-    step = 0.21 if len(rows) <= MANY else 0.15
-    with canvas(WIDTH, 0.95 + step * max(len(rows), 2)) as figure:
-        axis = figure.subplots()
-        draw_dots(axis, rows, whole=whole, marked=marked, names=names, percent=percent)
+    step = 0.21 if len(frame) <= MANY else 0.15
+    with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), 2)) as (figure, axis):
+        draw_dots(axis, frame, behind=behind, marked=marked, names=names, percent=percent)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
-        legend_above(figure, axis)
+        if ax is None:
+            legend_above(figure, axis)
     return figure
 
 
 def draw_dots(
     axis: Axes,
-    rows: Sequence[Row],
+    frame: pd.DataFrame,
     *,
-    whole: Row | None = None,
+    behind: Effect | None = None,
     marked: Sequence[bool] | None = None,
     names: tuple[str, str] = ("", ""),
     percent: bool = False,
 ) -> None:
     """Draw the rows on an axis; see :func:`dot_figure`."""
     factor = 100 if percent else 1
-    second = np.zeros(len(rows), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
+    second = np.zeros(len(frame), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
     axis.axvline(0, color=GREY, linewidth=0.8)
-    if whole is not None:
-        axis.axvspan(factor * whole.conf_low, factor * whole.conf_high, color=BAND, alpha=0.45, linewidth=0)
-        axis.axvline(factor * whole.estimate, color=COLOUR, linewidth=0.8, linestyle="--", label=whole.label)
+    if behind is not None:
+        axis.axvspan(factor * behind.conf_low, factor * behind.conf_high, color=BAND, alpha=0.45, linewidth=0)
+        axis.axvline(
+            factor * behind.estimate, color=COLOUR, linewidth=0.8, linestyle="--", label=behind.label
+        )
+    estimate = factor * frame["estimate"].to_numpy()
+    ends = factor * frame[["conf_low", "conf_high"]].to_numpy().T
     for which, colour, marker, name in ((~second, COLOUR, "o", names[0]), (second, SECOND, "s", names[1])):
-        places = [int(k) for k in np.flatnonzero(which)]
-        if places:
-            estimate = factor * np.array([rows[k].estimate for k in places])
-            ends = factor * np.array([[rows[k].conf_low, rows[k].conf_high] for k in places]).T
-            draw_intervals(axis, estimate, places, ends, name or None, colour=colour, marker=marker)
-    label_rows(axis, [shortened(row.label) for row in rows], size=7.5 if len(rows) <= MANY else 6)
+        if which.any():
+            places = np.flatnonzero(which)
+            draw_intervals(
+                axis, estimate[which], places, ends[:, which], name or None, colour=colour, marker=marker
+            )
+    label_rows(axis, [shortened(label) for label in frame["label"]], size=7.5 if len(frame) <= MANY else 6)
 
 
 def draw_intervals(

@@ -12,7 +12,8 @@ import pandas as pd
 
 from study.core import DataError, significant
 from study.designs import find_design
-from study.paper.results import Result, Results, Term
+from study.estimates import Effect
+from study.paper.results import Result, Results
 
 COLUMNS = (
     "event",
@@ -142,10 +143,10 @@ def _order(std_error: float) -> float:
 def _rows(result: Result) -> Iterator[tuple[object, ...]]:
     if result.headline is None:
         return
-    yield _row(result, result.headline.term, result.headline.estimate, result.headline.std_error)
+    yield _row(result, result.headline.label, result.headline.estimate, result.headline.std_error)
     for term in result.path:
         if not _is_reference(term):
-            yield _row(result, term.term, term.estimate, term.std_error)
+            yield _row(result, term.label, term.estimate, term.std_error)
     if result.randomization is not None:
         test = result.randomization
         drawn = None if test.exact else test.permutations
@@ -156,7 +157,7 @@ def _rows(result: Result) -> Iterator[tuple[object, ...]]:
         yield _row(result, "pre-period largest-t p-value", largest, draws=result.task.band_draws)
 
 
-def _is_reference(term: Term) -> bool:
+def _is_reference(term: Effect) -> bool:
     return term.std_error != term.std_error
 
 

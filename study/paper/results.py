@@ -13,9 +13,11 @@ from study.designs import Design, find_design
 from study.estimates import (
     NONE,
     UNKNOWN,
+    Effect,
     Estimate,
     Power,
     PreTest,
+    effects,
     few_clusters_warning,
     pre_test,
     smallest_effect,
@@ -27,30 +29,15 @@ from study.paper.plan import Task
 
 
 @dataclass(frozen=True)
-class Term:
-    """One effect with its uncertainty; NaN where a reference term has none."""
-
-    term: str
-    event_time: float
-    estimate: float
-    std_error: float
-    p_value: float
-    conf_low: float
-    conf_high: float
-    band_low: float = np.nan
-    band_high: float = np.nan
-
-
-@dataclass(frozen=True)
 class Result:
     """The answer to a task, or the design's refusal.
 
     Attributes
     ----------
     task : Task
-    headline : Term or None
+    headline : Effect or None
         The question's average; None where the design refused.
-    path : tuple of Term
+    path : tuple of Effect
         Effects by event time with their simultaneous band; empty for a coefficient.
     estimand, convention : str
     n_units, n_treated, n_cohorts, n_clusters, n_obs : int
@@ -77,8 +64,8 @@ class Result:
     """
 
     task: Task
-    headline: Term | None
-    path: tuple[Term, ...]
+    headline: Effect | None
+    path: tuple[Effect, ...]
     estimand: str
     convention: str
     n_units: int
@@ -129,7 +116,7 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
     path, pre_test = _path(fit, task)
     return Result(
         task=task,
-        headline=_terms(headline, task.level)[0],
+        headline=effects(headline, task.level)[0],
         path=path,
         estimand=fit.estimand.value,
         convention=fit.convention,
@@ -187,32 +174,22 @@ def _undetermined(design: Design, fit: Estimate) -> str:
     return few_clusters_warning(fit) or f"{design.title}: the average has no sampling variance."
 
 
-def _terms(fit: Estimate, level: float) -> list[Term]:
-    table = fit.tidy(level)
-    return [
-        Term(
-            row.term, float(event_time), row.estimate, row.std_error, row.p_value, row.conf_low, row.conf_high
-        )
-        for row, event_time in zip(table.itertuples(), fit.event_time, strict=True)
-    ]
-
-
-def _path(fit: Estimate, task: Task) -> tuple[tuple[Term, ...], PreTest]:
+def _path(fit: Estimate, task: Task) -> tuple[tuple[Effect, ...], PreTest]:
     """Return the effects by event time with their band, and the joint tests of those before treatment."""
     if not fit.estimand.has_path:
         return (), NONE
     path = fit.aggregate("event")
     if not path.varies.any():
-        return tuple(_terms(path, task.level)), NONE
+        return effects(path, task.level), NONE
     band = path.band(task.level, draws=task.band_draws, seed=task.seed)
     terms = tuple(
         replace(term, band_low=row.band_low, band_high=row.band_high)
-        for term, row in zip(_terms(path, task.level), band.itertuples(), strict=True)
+        for term, row in zip(effects(path, task.level), band.itertuples(), strict=True)
     )
     return terms, pre_test(path, draws=task.band_draws, seed=task.seed)
 
 
-def _undefined(path: tuple[Term, ...]) -> tuple[str, ...]:
+def _undefined(path: tuple[Effect, ...]) -> tuple[str, ...]:
     times = [f"{term.event_time:g}" for term in path if np.isnan(term.estimate)]
     if not times:
         return ()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from study.core import cache as disk
 from study.core import checksum, one_thread, settings
-from study.estimates import Power, PreTest
+from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
 from study.panel import FlowStep, Panel, Question, load_panel
 from study.panel.shipped import shipped
@@ -21,14 +21,14 @@ from study.paper.exhibits import find_exhibit
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
 from study.paper.plan_keys import PanelEntry
-from study.paper.results import Result, Results, Term, answer
+from study.paper.results import Result, Results, answer
 from study.report import Block, Line, Number, Span, Table
 
 Step = Callable[[str], None]
 Made = TypeVar("Made")
 
 # What is kept on disk, and the types that may be in it.
-ANSWER = (Result, Task, Event, Row, Question, Term, Power, PreTest, Randomization, FlowStep)
+ANSWER = (Result, Task, Event, Row, Question, Effect, Power, PreTest, Randomization, FlowStep)
 EXHIBITED = (Exhibited, Table, Block, Line, Span, Number, Drawn, Traced, Source)
 
 # Exhibits whose first sentences begin the report page.

@@ -9,10 +9,9 @@ from study.designs import Assumes
 from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
-from study.diagnostics.refits import Row
 from study.diagnostics.seeds import Seeds
 from study.diagnostics.uncertainty import Uncertainty
-from study.estimates import pre_test, smallest_effect
+from study.estimates import Effect, pre_test, smallest_effect
 from study.paper.diagnose import SECTIONS, Verdict
 from study.report import POWER_OF
 
@@ -101,7 +100,7 @@ def conclusion(verdict: Verdict) -> list[str]:
     """Return the estimate, what it could have found, and what may be concluded from it."""
     question, average = verdict.task.question, verdict.fit.headline
     scale = question.effect_scale
-    row = Row.of(average.terms[0], average, verdict.task.level)
+    row = Effect.of(average.terms[0], average, verdict.task.level)
     power = smallest_effect(average)
     told = [
         f"The estimate is {scale.text(row.estimate)} {scale.unit}, {verdict.task.level:.0%} interval "

@@ -1,3 +1,8 @@
+from .columns import ABSENT as ABSENT
+from .columns import COLUMNS as COLUMNS
+from .columns import Column as Column
+from .columns import effect_lines as effect_lines
+from .columns import effect_values as effect_values
 from .comparison import comparison_tables as comparison_tables
 from .comparison import comparison_text as comparison_text
 from .compile import compile_paper as compile_paper
@@ -5,6 +10,7 @@ from .design_table import Words as Words
 from .design_table import design_tables as design_tables
 from .estimate import estimate_table as estimate_table
 from .estimate import estimate_text as estimate_text
+from .latex import address_part as address_part
 from .latex import escape as escape
 from .latex import macro_name as macro_name
 from .latex import render as render

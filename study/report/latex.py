@@ -162,6 +162,13 @@ def macro_name(*parts: str) -> str:
     return "".join(word[0].upper() + word[1:] for word in spelled)
 
 
+def address_part(text: str) -> str:
+    """Return a part of a result's address: small letters, digits, signs and underscores."""
+    letters = (c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
+    plain = "".join(c if c.isascii() or not c.isalnum() else f"u{ord(c):x}" for c in letters if c != "'")
+    return re.sub(r"[^a-z0-9.-]+|(?<=[a-z0-9])-", "_", plain).strip("_")
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(

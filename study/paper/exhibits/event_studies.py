@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from study.designs import find_design
-from study.estimates import NONE, PreTest, pre_test
+from study.estimates import NONE, Effect, PreTest, pre_test
 from study.figures import paths as figures
 from study.panel import Scale
 from study.paper.exhibits.exhibit import (
@@ -25,7 +25,7 @@ from study.paper.exhibits.exhibit import (
     source_of,
 )
 from study.paper.plan import Plan, Row, Task
-from study.paper.results import Result, Term, answer
+from study.paper.results import Result, answer
 from study.report import (
     LETTERS,
     REFUSED,
@@ -75,7 +75,7 @@ UNKNOWN_BASE = "as the design says"
 class Lead(NamedTuple):
     """An effect before the event, or none, with the joint tests of all of them and of those that are drawn."""
 
-    largest: Term | None
+    largest: Effect | None
     every: PreTest
     window: PreTest
 
@@ -234,7 +234,7 @@ def _cells(result: Result, lead: Lead | None) -> list[Cell]:
     tests: list[Cell] = []
     for test in (lead.every, lead.window):
         tests += [p_cell(test.p_largest), p_cell(test.p_value)] if test.rank else ["", ""]
-    nothing = Term("", math.nan, *[math.nan] * 5)
+    nothing = Effect("")
     shown = largest or nothing
     return [
         *tests,
@@ -252,7 +252,7 @@ def _numbers(
 ) -> Iterator[Traced]:
     for (scale, label), result in answers.items():
         lead, unit = leads[scale, label], Scale(scale).printed
-        largest = lead.largest or Term("", math.nan, *[math.nan] * 5)
+        largest = lead.largest or Effect("")
         alone = estimate_command(result.task, setting.panel, path=True)
         when = (
             "(none)"

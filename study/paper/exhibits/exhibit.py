@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.designs import find_design
 from study.figures import drawn
-from study.panel import Panel, Question, panel_entries
+from study.panel import Panel, Question, Scale, panel_entries
 from study.paper.plan import Plan, Task
 from study.paper.results import Results
-from study.report import Table
+from study.report import COLUMNS, Column, Table, address_part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,11 +125,45 @@ def panel_title(panel: Panel) -> str:
 
 
 class Traced(NamedTuple):
-    """A number of the text: its macro's name (letters only), as it is printed, and its source."""
+    """A number that a text may cite: its address, as it is printed, and its source."""
 
-    name: str
+    address: str
     value: str
     source: Source
+
+
+def address(*parts: str | float) -> str:
+    """Return an address from its parts, such as ``main/papers/log1p/headline``."""
+    return "/".join(address_part(f"{part:g}" if isinstance(part, float) else str(part)) for part in parts)
+
+
+def addressed(
+    at: str,
+    values: Mapping[str, Any],
+    source: Source,
+    scale: str = "level",
+    columns: Mapping[str, Column] | None = None,
+) -> Iterator[Traced]:
+    """Yield the values of a row as numbers that a text may cite, each at the row's address and its column's name.
+
+    Parameters
+    ----------
+    at : str
+        Address of the row.
+    values : mapping of str to object
+        By column.
+    source : Source
+        Of the row; its quantity says what the row is about.
+    scale : str
+        Of the effects among the values.
+    columns : mapping of str to Column, optional
+        Those that :data:`study.report.COLUMNS` lacks.
+    """
+    known, of = COLUMNS | dict(columns or {}), Scale(scale)
+    for name, value in values.items():
+        column = known[name]
+        words = ", ".join(filter(None, (column.words, source.quantity, column.unit(of))))
+        yield Traced(f"{at}/{address(name)}", column.text(value, of), replace(source, quantity=words))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from study.core import QuestionError
 from study.designs import find_design
-from study.diagnostics.refits import Row
-from study.estimates import Estimate
+from study.estimates import Effect, Estimate
 from study.figures import dot_figure
 from study.inference import Agreement, agreement_of
 from study.panel import Scale
@@ -233,12 +232,12 @@ def _answered(fit: Estimate | None) -> Estimate | None:
     return fit if fit is not None and fit.varies[0] else None
 
 
-def _moved(setting: Setting, scale: str) -> list[Row]:
+def _moved(setting: Setting, scale: str) -> list[Effect]:
     """Return the first outcome's estimates of families whose dates are moved by a period."""
     plan, outcome = setting.plan, next(iter(setting.plan.outcomes))
     tasks = [plan.task(event, outcome, scale, plan.headline) for event in plan.families]
     fits = [_answered(_fit(setting, task, moved)) for task in tasks for moved in MOVES if moved]
-    return [Row.of("", fit, plan.level) for fit in fits if fit]
+    return [Effect.of("", fit, plan.level) for fit in fits if fit]
 
 
 def _figure(setting: Setting, scale: str) -> Drawn:
@@ -248,7 +247,7 @@ def _figure(setting: Setting, scale: str) -> Drawn:
         fit = _fit(setting, plan.task(event, outcome, scale, plan.headline))
         if fit is not None:
             rows.append(
-                Row.of(
+                Effect.of(
                     f"{event.short} ({setting.results[plan.task(event, outcome, scale, plan.headline).key].n_treated})",
                     fit,
                     plan.level,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from study.estimates import POWER, SIZE
+from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel, Scale
 from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, estimate_command, source_of
 from study.paper.plan import Event, Task
-from study.paper.results import Result, Term
+from study.paper.results import Result
 from study.report import macro_name, p_text
 
 EXHIBIT = "designs"
@@ -154,7 +154,7 @@ def _path_numbers(result: Result, window: tuple[int, int]) -> dict[str, tuple[st
     return told
 
 
-def _spread(scale: str, terms: list[Term | None]) -> dict[str, tuple[str, str]]:
+def _spread(scale: str, terms: list[Effect | None]) -> dict[str, tuple[str, str]]:
     """Return the smallest and largest estimate over the designs, and how many exclude zero."""
     answered = [term for term in terms if term is not None]
     estimates = [term.estimate for term in answered]

@@ -10,7 +10,7 @@ from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics import refits
 from study.diagnostics.uncertainty import Uncertainty
-from study.estimates import Estimate, effective_clusters
+from study.estimates import Effect, Estimate, effective_clusters
 from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced
 from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
@@ -52,7 +52,7 @@ class Inferred:
     scale, label : str
         The label is that of the plan's row.
     found : Uncertainty
-    neighbours : Row or None
+    neighbours : Effect or None
         Under the design's own convention, clustered by the plan's neighbours; None where that is refused.
     worth : tuple of float
         Number of clusters of neighbours, and how many of them carry the variance, effectively; NaN without any.
@@ -62,12 +62,12 @@ class Inferred:
     scale: str
     label: str
     found: Uncertainty
-    neighbours: refits.Row | None
+    neighbours: Effect | None
     worth: tuple[float, float]
     refused: tuple[str, ...]
 
     @property
-    def rows(self) -> dict[str, refits.Row]:
+    def rows(self) -> dict[str, Effect]:
         """The ways by name."""
         made = {row.label: row for row in self.found.rows}
         return made if self.neighbours is None else made | {NEIGHBOURS: self.neighbours}
@@ -114,7 +114,7 @@ def inferred(setting: Setting, scale: str, label: str) -> Inferred | str:
         refused.append(f"{WAYS[NEIGHBOURS].format(setting.plan.neighbours)}: {neighbours}")
     if not isinstance(neighbours, Estimate):
         return Inferred(scale, label, made, None, (math.nan, math.nan), tuple(refused))
-    row = refits.Row.of(NEIGHBOURS, neighbours, made.level)
+    row = Effect.of(NEIGHBOURS, neighbours, made.level)
     worth = (float(neighbours.n_clusters), float(effective_clusters(neighbours)[0]))
     return Inferred(scale, label, made, row, worth, tuple(refused))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.diagnostics.leave_one_out import LeaveOneOut
-from study.diagnostics.refits import Row
+from study.estimates import Effect
 from study.figures import draw_dots
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
@@ -158,7 +158,7 @@ def figure(setting: Setting, shown: Sequence[Left]) -> Figure:
     return drawing
 
 
-def rows_of(one: Left) -> list[Row]:
+def rows_of(one: Left) -> list[Effect]:
     """Return the rows that are drawn: all cohorts, then the units that move the estimate most."""
     cohorts = [] if one.cohort is None else [_unprefixed(row) for row in one.cohort.refits.rows]
     units = (
@@ -169,7 +169,7 @@ def rows_of(one: Left) -> list[Row]:
     return [*cohorts, *units]
 
 
-def _unprefixed(row: Row) -> Row:
+def _unprefixed(row: Effect) -> Effect:
     """Return a cohort's row with its year and, in brackets, its number of units."""
     return replace(row, label=row.label.removeprefix("cohort ").replace(" units)", ")"))
 

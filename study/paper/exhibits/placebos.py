@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.placebo_outcomes import PlaceboOutcomes
-from study.diagnostics.refits import Row
+from study.estimates import Effect
 from study.figures import draw_dots
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, panel_title
@@ -41,14 +40,14 @@ class Placebos:
     refused: tuple[str, ...]
 
     @property
-    def whole(self) -> Row:
+    def whole(self) -> Effect:
         """The effect on the outcome itself, at the true dates."""
         made = self.outcomes or self.dates
         assert made is not None
         return made.whole
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[Effect, ...]:
         """The placebo effects: outcomes, then dates."""
         made = [one.refits.rows for one in (self.outcomes, self.dates) if one is not None]
         return tuple(row for rows in made for row in rows)
@@ -141,15 +140,15 @@ def _lines(setting: Setting, one: Placebos) -> list[Line]:
     return lines
 
 
-def _cells(row: Row, p_value: float, difference: Sequence[Cell] = ("", "", "")) -> list[Cell]:
+def _cells(row: Effect, p_value: float, difference: Sequence[Cell] = ("", "", "")) -> list[Cell]:
     return [
         Number(row.estimate),
         error(row.std_error),
         p_cell(p_value),
         *difference,
-        Number(row.detectable),
-        Number(row.treated, 0),
-        Number(row.units, 0),
+        Number(row.mde),
+        Number(row.n_treated, 0),
+        Number(row.n_units, 0),
     ]
 
 
@@ -187,16 +186,15 @@ def figure(setting: Setting, shown: Sequence[Placebos]) -> Figure:
     return drawing
 
 
-def _missing(label: str) -> Row:
-    none = math.nan
-    return Row(label, none, none, none, none, none, 0, 0)
+def _missing(label: str) -> Effect:
+    return Effect(label)
 
 
 def _numbers(setting: Setting, one: Placebos) -> Iterator[Traced]:
     task, scale = task_of(setting, one.scale), one.scale
     unit = Scale(scale).printed
 
-    def told(row: Row, what: str) -> list[tuple[str, str, str]]:
+    def told(row: Effect, what: str) -> list[tuple[str, str, str]]:
         return [
             ("Estimate", Scale(scale).number(row.estimate), f"effect {what}, {unit}"),
             (
@@ -209,7 +207,7 @@ def _numbers(setting: Setting, one: Placebos) -> Iterator[Traced]:
                 Scale(scale).number(row.conf_high),
                 f"upper end of the interval of the effect {what}, {unit}",
             ),
-            ("Mde", Scale(scale).number(row.detectable), f"minimum detectable effect {what}, {unit}"),
+            ("Mde", Scale(scale).number(row.mde), f"minimum detectable effect {what}, {unit}"),
         ]
 
     if one.outcomes is not None:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from study.core import QuestionError
 from study.designs import find_design
-from study.diagnostics.refits import Row
-from study.estimates import smallest_effect
+from study.estimates import Effect, smallest_effect
 from study.panel import Panel, Scale
 from study.paper.exhibits.exhibit import (
     RUN,
@@ -28,7 +27,7 @@ def venues(setting: Setting) -> Exhibited:
     if not setting.venues:
         return Exhibited()
     event, numbers, blocks, refused = plan.events[0], [], [], []
-    rows: list[tuple[str, str, Row]] = []
+    rows: list[tuple[str, str, Effect]] = []
     panels = {panel_title(setting.panel): setting.panel, **setting.venues}
     for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
         lines = []
@@ -37,7 +36,7 @@ def venues(setting: Setting) -> Exhibited:
             answered = {o: row for o, row in found.items() if not isinstance(row, str)}
             refused += [f"{label}: {row}" for row in found.values() if isinstance(row, str)]
             size = next(iter(answered.values()), None)
-            counts = [Number(size[0].treated, 0), Number(size[0].units, 0)] if size else ["", ""]
+            counts = [Number(size[0].n_treated, 0), Number(size[0].n_units, 0)] if size else ["", ""]
             mde = answered.get(next(iter(plan.outcomes)))
             if mde:
                 rows.append((label, scale, mde[0]))
@@ -85,15 +84,15 @@ def venues(setting: Setting) -> Exhibited:
     return Exhibited(tables=(table,), numbers=tuple(numbers), sentences=(_verdict(rows),))
 
 
-def _row(task: Task, panel: Panel) -> tuple[Row, float] | str:
+def _row(task: Task, panel: Panel) -> tuple[Effect, float] | str:
     try:
         fit = find_design(task.row.name)(task.question.sample(panel), **task.options).headline
     except QuestionError as refusal:
         return str(refusal)
-    return Row.of(panel.name, fit, task.level), smallest_effect(fit).effect
+    return Effect.of(panel.name, fit, task.level), smallest_effect(fit).effect
 
 
-def _numbers(label: str, task: Task, panel: Panel, row: Row, effect: float) -> list[Traced]:
+def _numbers(label: str, task: Task, panel: Panel, row: Effect, effect: float) -> list[Traced]:
     alone = estimate_command(task, panel)
     name = macro_name("venue", label.lower(), task.scale, task.outcome)
     parts = (
@@ -117,13 +116,13 @@ def _numbers(label: str, task: Task, panel: Panel, row: Row, effect: float) -> l
         Traced(f"{name}P", p_text(row.p_value), source_of("venues", "p-value", task, panel, alone)),
         Traced(
             f"{name}Treated",
-            str(row.treated),
+            str(row.n_treated),
             source_of("venues", "units first treated", task, panel, alone),
         ),
     ]
 
 
-def _verdict(rows: Sequence[tuple[str, str, Row]]) -> str:
+def _verdict(rows: Sequence[tuple[str, str, Effect]]) -> str:
     """Say how many of the first outcome's intervals exclude zero, and which."""
     excluding = [f"{label} ({scale})" for label, scale, row in rows if row.excludes_zero]
     named = f": {'; '.join(excluding)}" if excluding else ""

@@ -1,0 +1,85 @@
+"""The joint tests that all effects before treatment are zero."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from study.core import QuestionError, checked
+from study.diagnostics.finding import Finding
+from study.diagnostics.registry import Needs, Section, diagnostic
+from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
+from study.figures import dot_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@diagnostic(
+    "leads",
+    title="Joint test of effects before the event",
+    question="Are all effects before the event zero?",
+    section=Section.AGAINST,
+    needs=(Needs.PATH,),
+)
+@checked
+def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 0) -> Finding:
+    """Test jointly that all effects before treatment are zero, by the largest |t| and by Wald's statistic.
+
+    Parameters
+    ----------
+    fit : Estimate
+        With effects by event time.
+    level : float
+        Coverage of the intervals; the tests are at 5%.
+    draws, seed : int
+        Of the normal draws of the largest |t|.
+
+    Returns
+    -------
+    Finding
+        The frame has a row an event time before treatment: event_time, estimate, std_error, p_value, conf_low,
+        conf_high. Details: ``p_largest`` and ``p_wald`` with its ``rank``.
+
+    Raises
+    ------
+    QuestionError
+        If the estimate has no effect before treatment that varies.
+    """
+    if not fit.estimand.has_path:
+        raise QuestionError(f"leads: {fit.design} has one {fit.estimand} and no effects by event time.")
+    path = fit.by_event_time
+    test = pre_test(path, draws=draws, seed=seed)
+    if not test.rank:
+        raise QuestionError(f"leads: {fit.design} has no effect before treatment that varies.")
+    against = test.p_largest < SIZE
+    before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
+    table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
+    table.insert(0, "event_time", [row.event_time for row in before])
+    scale = fit.sample.question.effect_scale
+    return Finding(
+        name="leads",
+        title="Joint test of effects before the event",
+        verdict=f"The joint test that all effects before the event are zero, by the largest t, "
+        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} (p {p_is(test.p_largest)}); a Wald test has p "
+        f"{p_is(test.p_value)}, rank {test.rank}.",
+        evidence=(),
+        frame=table,
+        chart=partial(_chart, xlabel=scale.axis(), percent=scale.percent, level=level),
+        against=against,
+        objection=f"the joint test of all effects before treatment (largest t: p = {test.p_largest:.2g}; Wald: p = "
+        f"{test.p_value:.2g}, rank {test.rank})",
+        details={"p_largest": test.p_largest, "p_wald": test.p_value, "rank": test.rank},
+    )
+
+
+def p_is(p_value: float) -> str:
+    """Write a p-value after the letter p."""
+    return "below 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, xlabel: str, percent: bool, level: float) -> Figure:
+    labels = [f"{e:g}" for e in frame["event_time"]]
+    return dot_figure(frame.assign(label=labels), ax, xlabel=xlabel, percent=percent, level=level)

@@ -1,0 +1,102 @@
+"""How a value is written in tables and in texts by what it is: decimals, percent and small p-values in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from study.estimates import Effect
+from study.panel import Scale
+from study.report.notes import REFUSED, p_cell, p_text
+from study.report.table import MINUS, Cell, Line, Number, error
+
+Kind = Literal["effect", "error", "p", "count", "number", "percent", "text"]
+ABSENT = "(none)"
+
+
+class Column(NamedTuple):
+    """A column of a frame: what it is in words, and how its values are written.
+
+    Effects and their errors have the unit and decimals of their scale in texts; in tables they have three decimals.
+    """
+
+    words: str
+    kind: Kind = "number"
+    digits: int = 3
+
+    def text(self, value: Any, scale: Scale) -> str:
+        """Return a value as a text prints it, without its unit."""
+        if self.kind in ("effect", "error"):
+            return scale.number(float(value))
+        if self.kind == "text":
+            return str(value)
+        if self.kind == "p":
+            return p_text(float(value))
+        factor, digits = {"percent": (100, 1), "count": (1, 0)}.get(self.kind, (1, self.digits))
+        if not math.isfinite(value):
+            return ABSENT
+        return f"{round(factor * float(value), digits) + 0.0:.{digits}f}".replace("-", MINUS)
+
+    def cell(self, value: Any) -> Cell:
+        """Return a value as a cell of a table; NaN is empty."""
+        if self.kind == "text":
+            return str(value)
+        if self.kind == "p":
+            return "" if math.isnan(value) else p_cell(float(value))
+        if self.kind == "error":
+            return error(float(value), self.digits)
+        factor, digits = {"percent": (100, 1), "count": (1, 0)}.get(self.kind, (1, self.digits))
+        return Number(factor * float(value), digits)
+
+    def unit(self, scale: Scale) -> str:
+        """Return the unit in which a text prints a value, if it has one."""
+        if self.kind in ("effect", "error"):
+            return scale.printed
+        return "percent" if self.kind == "percent" else ""
+
+
+# The columns that more than one table, finding or answer has; an exhibit says its own beside them.
+COLUMNS: dict[str, Column] = {
+    "estimate": Column("estimate", "effect"),
+    "std_error": Column("standard error", "error"),
+    "p_value": Column("p-value", "p"),
+    "conf_low": Column("lower end of the interval", "effect"),
+    "conf_high": Column("upper end of the interval", "effect"),
+    "mde": Column("minimum detectable effect", "effect"),
+    "n_units": Column("units in the sample", "count"),
+    "n_treated": Column("units first treated inside the window", "count"),
+    "n_cohorts": Column("adoption periods", "count"),
+    "n_clusters": Column("clusters", "count"),
+    "n_obs": Column("observations", "count"),
+    "randomization_p": Column("randomization p-value", "p"),
+    "leads_p_wald": Column("p-value of the joint Wald test of effects before treatment", "p"),
+    "leads_rank": Column("rank of the joint Wald test of effects before treatment", "count"),
+    "leads_p_largest": Column("p-value of the largest absolute t of effects before treatment", "p"),
+    "p_joint": Column("p-value of the joint test", "p"),
+    "p_holm": Column("p-value by Holm's method", "p"),
+    "share": Column("share", "percent"),
+    "count": Column("count", "count"),
+}
+
+
+def effect_values(effect: Effect) -> dict[str, float]:
+    """Return what a text may say of an effect, by column."""
+    return {
+        "estimate": effect.estimate,
+        "std_error": effect.std_error,
+        "conf_low": effect.conf_low,
+        "conf_high": effect.conf_high,
+        "p_value": effect.p_value,
+        "mde": effect.mde,
+        "n_units": effect.n_units,
+        "n_treated": effect.n_treated,
+    }
+
+
+def effect_lines(label: str, effects: Sequence[Effect | None]) -> list[Line]:
+    """Return the line of effects, a dash where there is none, above that of their standard errors."""
+    known = [effect if effect is not None and effect.exists else None for effect in effects]
+    estimates: list[Cell] = [Number(effect.estimate) if effect else REFUSED for effect in known]
+    errors: list[Cell] = [error(effect.std_error) if effect else "" for effect in known]
+    return [Line(label, estimates), *([Line("", errors)] if any(known) else [])]

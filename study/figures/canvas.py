@@ -98,7 +98,9 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
 def on_axes(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """Give axes to draw on with their figure: those given, in the style that they have, or new ones."""
     if ax is not None:
-        yield ax.get_figure(root=True), ax
+        figure = ax.get_figure(root=True)
+        assert figure is not None, "axes without a figure"
+        yield figure, ax
         return
     with canvas(width, height) as figure:
         yield figure, figure.subplots()

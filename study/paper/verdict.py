@@ -6,17 +6,12 @@ import textwrap
 from collections.abc import Iterable
 
 from study.designs import Assumes
-from study.diagnostics.honest.finding import HonestDid
-from study.diagnostics.placebo_dates import PlaceboDates
-from study.diagnostics.placebo_outcomes import PlaceboOutcomes
-from study.diagnostics.seeds import Seeds
-from study.diagnostics.uncertainty import Uncertainty
-from study.estimates import Effect, pre_test, smallest_effect
-from study.paper.diagnose import SECTIONS, Verdict
+from study.diagnostics import Section
+from study.estimates import Effect, smallest_effect
+from study.paper.diagnose import Verdict
 from study.report import POWER_OF
 
 WIDTH = 100
-SIZE = 0.05
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
@@ -52,19 +47,19 @@ def verdict_text(verdict: Verdict) -> str:
         _section("Verdict", conclusion(verdict)),
         _section("What the design assumes", assumptions(verdict)),
     ]
-    for section in SECTIONS:
-        told = [
+    for section in Section:
+        sentences = [
             sentence
             for check in verdict.checks
-            if check.job.section == section
+            if check.diagnostic.section == section
             for sentence in (
-                check.finding.sentences[: check.job.told]
+                check.finding.sentences[: check.diagnostic.shown]
                 if check.finding
                 else (f"Not made: {check.refusal}",)
             )
         ]
-        if told:
-            parts.append(_section(section, dict.fromkeys(told)))
+        if sentences:
+            parts.append(_section(section, dict.fromkeys(sentences)))
     return "\n\n".join(parts)
 
 
@@ -73,7 +68,7 @@ def details(verdict: Verdict) -> str:
     return "\n\n".join(
         _section(check.finding.title, check.finding.sentences)
         if check.finding
-        else _section(check.job.name, [f"Not made: {check.refusal}"])
+        else _section(check.diagnostic.title, [f"Not made: {check.refusal}"])
         for check in verdict.checks
     )
 
@@ -109,7 +104,7 @@ def conclusion(verdict: Verdict) -> list[str]:
     ]
     if not verdict.fit.estimand.has_path:
         told.append(f"It is {verdict.fit.estimand.with_article} and no average of effects by event time.")
-    objections = _objections(verdict)
+    objections = [c.finding.objection for c in verdict.checks if c.finding is not None and c.finding.against]
     if not row.excludes_zero:
         told.append("Its sign is not established: the interval has zero in it, even if all assumptions hold.")
     if objections:
@@ -123,47 +118,12 @@ def conclusion(verdict: Verdict) -> list[str]:
     return told
 
 
-def _objections(verdict: Verdict) -> list[str]:
-    """Return what rejects an assumption at 5%, and a breakdown below what was seen before treatment."""
-    told = []
-    if verdict.fit.estimand.has_path:
-        test = pre_test(verdict.fit.by_event_time, draws=verdict.task.band_draws, seed=verdict.task.seed)
-        if test.p_largest < SIZE:
-            told.append(
-                f"the joint test of all effects before treatment (largest t: p = {test.p_largest:.2g}; Wald: "
-                f"p = {test.p_value:.2g}, rank {test.rank})"
-            )
-    dates = verdict.found("placebo_dates", PlaceboDates)
-    if dates is not None and dates.p_joint < SIZE:
-        told.append(f"the joint test of the placebo dates (p = {dates.p_joint:.2g})")
-    outcomes = verdict.found("placebo_outcomes", PlaceboOutcomes)
-    if outcomes is not None and outcomes.moved:
-        told.append(f"effects on outcomes that should have none ({', '.join(outcomes.moved)})")
-    uncertain = verdict.found("uncertainty", Uncertainty)
-    if uncertain is not None and uncertain.randomization is not None and uncertain.rows[0].excludes_zero:
-        p_value = uncertain.randomization.p_value
-        if p_value >= SIZE:
-            told.append(f"the randomization test, which does not reject no effect (p = {p_value:.2g})")
-    seeds = verdict.found("seeds", Seeds)
-    if seeds is not None and seeds.refits.rows[0].excludes_zero and not seeds.agrees:
-        told.append(
-            f"the seed, since the interval excludes zero under {seeds.excluding} of {len(seeds.refits.rows)}"
-        )
-    honest = verdict.found("honest_relative_magnitudes", HonestDid)
-    if honest is not None and honest.breakdown is not None and honest.breakdown < 1:
-        told.append(
-            f"a sign that is lost if trends differ after treatment by {honest.breakdown:.2g} times as much as the "
-            "largest change seen before"
-        )
-    return told
-
-
 def _bound(verdict: Verdict) -> str:
-    honest = verdict.found("honest_relative_magnitudes", HonestDid)
-    if honest is None or honest.breakdown is None:
+    honest = verdict.finding("honest_relative_magnitudes")
+    if honest is None or honest["breakdown"] is None:
         return "How strong a violation of parallel trends would overturn it could not be bounded."
     return (
-        f"Its sign holds unless trends differ after treatment by more than {honest.breakdown:.2g} times as much a "
+        f"Its sign holds unless trends differ after treatment by more than {honest['breakdown']:.2g} times as much a "
         "period as the largest change seen before."
     )
 

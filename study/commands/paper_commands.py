@@ -66,12 +66,15 @@ def run(
         exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
     page = running.report(chosen, panel, exhibited, plan.read_text(encoding="utf-8"))
-    written = write_all(output or running.paper_folder(plan), running.files(results, exhibited))
+    beside = running.paper_folder(plan)
+    written = write_all(output or beside, running.files(chosen, beside, panel, results, exhibited))
     written += write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
     typer.echo("Files written:")
     for path in written:
         typer.echo(f"  {as_typed(path)}")
+    for lacking in running.unresolved(chosen, beside, panel, results, exhibited):
+        typer.echo(f"study: {lacking}", err=True)
 
 
 def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: JobsOption = -1) -> None:
@@ -108,7 +111,9 @@ def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
 
 
 def trace(
-    name: Annotated[str, typer.Argument(help="A macro of the text, such as MainProportionalPapersEstimate.")],
+    address: Annotated[
+        str, typer.Argument(help="As the text cites it: main/papers/proportional/headline/estimate.")
+    ],
     plan: PlanOption = DEFAULT_PLAN,
 ) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
@@ -118,7 +123,7 @@ def trace(
     from study.paper.plan import check_exists
 
     check_exists(plan)
-    traced = numbers.find(numbers.read_sources(plan.resolve().parent), name)
+    traced = numbers.find(numbers.read_sources(plan.resolve().parent), address)
     command = with_plan(traced.source.command, plan)
     typer.echo(numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
 

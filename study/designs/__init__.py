@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, get_args
 from study.core import QuestionError, check, checked, hints_of, one_thread, unknown
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator
+from study.learners.learning import Learning
 from study.learners.nuisances import Nuisances
 from study.panel import Panel, Question, Sample
 
@@ -100,7 +101,8 @@ class Design:
     function : callable
         Takes a Sample and keyword options, returns an Estimate.
     nuisances : callable, optional
-        Takes the same, returns what the design would learn, for designs with learners.
+        Takes a Sample, a Learning and the other options, returns what the design would learn; for designs with
+        learners.
     """
 
     name: str
@@ -117,6 +119,12 @@ class Design:
         """Options of the design with their defaults."""
         parameters = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    def nuisances_of(self, sample: Sample, **options: Any) -> Nuisances:
+        """Return what the design learns under options, its defaults where they give none."""
+        assert self.nuisances is not None, f"{self.name} has no learners"
+        learning, others = Learning.split(self.options | options)
+        return self.nuisances(sample, learning, **others)
 
     @property
     def draws(self) -> bool:

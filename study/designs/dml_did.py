@@ -12,16 +12,15 @@ from study.designs import Assumes, Estimand, Supports, design
 from study.designs.did_blocks import Block, Blocks, blocks_of
 from study.designs.did_cells import cells_of
 from study.estimates import Estimate, cohorts_with_base, group_time_effects, left_out, weights_in_cohorts
-from study.learners import Learner, refuse_unfit_pair
-from study.learners.clipping import LEAST, check_trim, clipped
+from study.learners import Learner
+from study.learners.clipping import LEAST, clipped
 from study.learners.cross_fitting import (
     Folds,
     Nuisance,
-    check_counts,
     check_number,
-    draw_folds,
     kind_of_cluster,
 )
+from study.learners.learning import Learning
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.learners.problem import Rows
 from study.learners.scores import averaged, splits
@@ -33,34 +32,23 @@ if TYPE_CHECKING:
 Variance = Literal["sampling", "conditional"]
 
 
-def nuisances(
-    sample: Sample,
-    *,
-    learner: Learner,
-    propensity: Learner,
-    folds: int,
-    repetitions: int,
-    trim: float,
-    variance: Variance,
-    seed: int,
-) -> Nuisances:
+def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampling") -> Nuisances:
     """Return, for each set of cells of the same units, who is of the cohort and the change at each event time.
 
     Arguments and errors are those of the design.
     """
-    refuse_unfit_pair("dml_did", learner, propensity)
-    check_trim("dml_did", trim)
-    assigned = _assigned(sample, folds, repetitions, seed)
+    learning.check("dml_did")
+    assigned = _assigned(sample, learning)
     layout, _ = _layout(sample, assigned)
     parts: list[Part] = []
     names: set[str] = set()
     for number, block in enumerate(layout.blocks):
         changes = {
-            name: Nuisance(change, learner, among=~block.treated)
+            name: Nuisance(change, learning.learner, among=~block.treated)
             for name, change in layout.changes(sample, block).items()
         }
         names |= changes.keys()
-        treatment = Nuisance(block.treated.astype(float), propensity, "probability")
+        treatment = Nuisance(block.treated.astype(float), learning.propensity, "probability")
         parts.append(
             Part(
                 block.rows,
@@ -68,22 +56,22 @@ def nuisances(
                 np.zeros(len(block.rows), dtype=np.int64),
                 {"treatment": treatment} | changes,
                 Folds(assigned.place[block.rows], assigned.number),
-                int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0]),
+                int(np.random.SeedSequence(learning.seed, spawn_key=(number,)).generate_state(1)[0]),
             )
         )
     change = f"the change of {outcome_in_words(sample.question)} among comparison units"
     said = dict.fromkeys(sorted(names), change) | {"treatment": "adoption"}
-    return Nuisances(tuple(parts), seed, said, without="the mean", limits=(0.0, 1 - trim))
+    limits = (0.0, 1 - learning.trim)
+    return Nuisances(tuple(parts), learning.seed, said, without="the mean", limits=limits)
 
 
-def _assigned(sample: Sample, folds: int, repetitions: int, seed: int) -> Folds:
+def _assigned(sample: Sample, learning: Learning) -> Folds:
     """Deal the sample's units into folds, cohort after cohort."""
-    check_counts("dml_did", folds=folds, repetitions=repetitions, seed=seed)
-    check_number("dml_did", sample, sample.cluster, folds, "in the sample")
-    _refuse_small_cohorts(sample, folds)
+    check_number("dml_did", sample, sample.cluster, learning.folds, "in the sample")
+    _refuse_small_cohorts(sample, learning.folds)
     assert sample.first_treated is not None
     cohort = np.unique(sample.first_treated, return_inverse=True)[1]
-    return draw_folds(sample.cluster, cohort, folds, repetitions, seed)
+    return learning.draw(sample.cluster, cohort)
 
 
 def _refuse_small_cohorts(sample: Sample, folds: int) -> None:
@@ -211,17 +199,9 @@ def dml_did(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    asked = nuisances(
-        sample,
-        learner=learner,
-        propensity=propensity,
-        folds=folds,
-        repetitions=repetitions,
-        trim=trim,
-        variance=variance,
-        seed=seed,
-    )
-    layout, notes = _layout(sample, _assigned(sample, folds, repetitions, seed))
+    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
+    asked = nuisances(sample, learning)
+    layout, notes = _layout(sample, _assigned(sample, learning))
     predicted = asked.predicted()
     found = _effects(sample, layout, asked, predicted)
     known = layout.known

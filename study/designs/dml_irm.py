@@ -11,17 +11,16 @@ from study.core import FloatArray, Influence, QuestionError
 from study.designs import Assumes, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate, long_change_effect
-from study.learners import Learner, refuse_unfit_pair
-from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
+from study.learners import Learner
+from study.learners.clipping import LEAST, clipped, clipping_note
 from study.learners.cross_fitting import (
     Folds,
     Nuisance,
     check_both,
-    check_counts,
     check_number,
     cross_fit,
-    draw_folds,
 )
+from study.learners.learning import Learning
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.learners.scores import averaged, splits
 from study.panel import Sample
@@ -32,23 +31,9 @@ if TYPE_CHECKING:
 Effect = Literal["att", "ate"]
 
 
-def nuisances(
-    sample: Sample,
-    *,
-    effect: Effect,
-    learner: Learner,
-    propensity: Learner,
-    before: int,
-    after: int,
-    folds: int,
-    repetitions: int,
-    trim: float,
-    seed: int,
-) -> Nuisances:
+def nuisances(sample: Sample, learning: Learning, *, effect: Effect, before: int, after: int) -> Nuisances:
     """Return g(0, X), for "ate" g(1, X), and m(X); arguments and errors are those of the design."""
-    check_counts("dml_irm", folds=folds, repetitions=repetitions, seed=seed)
-    check_trim("dml_irm", trim)
-    refuse_unfit_pair("dml_irm", learner, propensity)
+    learning.check("dml_irm")
     if effect == "ate" and sample.question.scale == "proportional":
         raise QuestionError(
             'dml_irm: scale="proportional" divides by the mean of treated units without treatment, so effect="ate" '
@@ -57,21 +42,21 @@ def nuisances(
     long = long_change(sample, before, after, "dml_irm")
     treated = long.treated == 1
     cluster = sample.cluster[long.unit]
-    check_number("dml_irm", sample, cluster, folds, "seen at both ends of the window")
-    assigned = draw_folds(cluster, np.where(treated, 0, 1), folds, repetitions, seed)
+    check_number("dml_irm", sample, cluster, learning.folds, "seen at both ends of the window")
+    assigned = learning.draw(cluster, np.where(treated, 0, 1))
     check_both("dml_irm", sample, treated, cluster, assigned, "treated")
     functions = {
-        "g0": Nuisance(long.change, learner, among=~treated),
-        "m": Nuisance(long.treated, propensity, "probability"),
+        "g0": Nuisance(long.change, learning.learner, among=~treated),
+        "m": Nuisance(long.treated, learning.propensity, "probability"),
     }
     change = f"the change of {outcome_in_words(sample.question)}"
     said = {"g0": f"{change} among untreated units", "m": "treatment"}
     if effect == "ate":
-        functions["g1"] = Nuisance(long.change, learner, among=treated)
+        functions["g1"] = Nuisance(long.change, learning.learner, among=treated)
         said["g1"] = f"{change} among treated units"
     part = Part(long.unit, long.x, np.zeros(len(long.unit), dtype=np.int64), functions, assigned)
-    limits = (trim if effect == "ate" else 0.0, 1 - trim)
-    return Nuisances((part,), seed, said, treatment="m", without="the mean", limits=limits)
+    limits = (learning.trim if effect == "ate" else 0.0, 1 - learning.trim)
+    return Nuisances((part,), learning.seed, said, treatment="m", without="the mean", limits=limits)
 
 
 @design(
@@ -165,18 +150,8 @@ def dml_irm(
     Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural parameters.
     Econometrics Journal 21(1).
     """
-    asked = nuisances(
-        sample,
-        effect=effect,
-        learner=learner,
-        propensity=propensity,
-        before=before,
-        after=after,
-        folds=folds,
-        repetitions=repetitions,
-        trim=trim,
-        seed=seed,
-    )
+    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
+    asked = nuisances(sample, learning, effect=effect, before=before, after=after)
     long = long_change(sample, before, after, "dml_irm")
     (part,) = asked.parts
     predicted = cross_fit(part.x, part.period, part.functions, part.folds, seed)

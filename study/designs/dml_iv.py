@@ -10,17 +10,16 @@ from study.core import FloatArray, QuestionError
 from study.designs import Assumes, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words, long_change_effect
-from study.learners import Learner, refuse_unfit_pair
-from study.learners.clipping import LEAST, check_trim, clipped, clipping_note
+from study.learners import Learner
+from study.learners.clipping import LEAST, clipped, clipping_note
 from study.learners.cross_fitting import (
     Folds,
     Nuisance,
     check_both,
-    check_counts,
     check_number,
     cross_fit,
-    draw_folds,
 )
+from study.learners.learning import Learning
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.learners.scores import averaged, splits
 from study.panel import Sample
@@ -31,26 +30,12 @@ if TYPE_CHECKING:
 Model = Literal["iivm", "pliv"]
 
 
-def nuisances(
-    sample: Sample,
-    *,
-    model: Model,
-    learner: Learner,
-    propensity: Learner,
-    before: int,
-    after: int,
-    folds: int,
-    repetitions: int,
-    trim: float,
-    seed: int,
-) -> Nuisances:
+def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, after: int) -> Nuisances:
     """Return the nuisance functions of the model; arguments and errors are those of the design."""
-    check_counts("dml_iv", folds=folds, repetitions=repetitions, seed=seed)
-    check_trim("dml_iv", trim)
-    refuse_unfit_pair("dml_iv", learner, propensity)
+    learning.check("dml_iv")
     long = long_change(sample, before, after, "dml_iv")
     cluster = sample.cluster[long.unit]
-    check_number("dml_iv", sample, cluster, folds, "seen at both ends of the window")
+    check_number("dml_iv", sample, cluster, learning.folds, "seen at both ends of the window")
     if not np.ptp(long.change) > 0:
         raise QuestionError(
             f"dml_iv: {sample.question.outcome} changes alike for all {len(long.unit)} units that are seen at both "
@@ -58,33 +43,33 @@ def nuisances(
         )
     z = check_instrument(sample, long, model)
     stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
-    assigned = draw_folds(cluster, stratum.astype(np.int64), folds, repetitions, seed)
+    assigned = learning.draw(cluster, stratum.astype(np.int64))
     check_both("dml_iv", sample, long.treated == 1, cluster, assigned, "treated")
     name, change = sample.question.instrument, f"the change of {outcome_in_words(sample.question)}"
     if model == "pliv":
         functions = {
-            "l": Nuisance(long.change, learner),
-            "m": Nuisance(z, learner),
-            "r": Nuisance(long.treated, learner),
+            "l": Nuisance(long.change, learning.learner),
+            "m": Nuisance(z, learning.learner),
+            "r": Nuisance(long.treated, learning.learner),
         }
         said = {"l": change, "m": f"the instrument {name}", "r": "treatment"}
     else:
-        functions = {"m": Nuisance(z, propensity, "probability")}
+        functions = {"m": Nuisance(z, learning.propensity, "probability")}
         said = {"m": f"the instrument {name}"}
         check_both("dml_iv", sample, z == 1, cluster, assigned, f"of {name} 1")
         for value in (0, 1):
             arm = z == value
-            functions[f"g{value}"] = Nuisance(long.change, learner, among=arm)
+            functions[f"g{value}"] = Nuisance(long.change, learning.learner, among=arm)
             said[f"g{value}"] = f"{change} where {name} is {value}"
             if np.any(long.treated[arm] != value):
-                inside = Folds(assigned.place[arm], folds)
+                inside = Folds(assigned.place[arm], learning.folds)
                 treated = f"treated among those of {name} {value}"
                 check_both("dml_iv", sample, long.treated[arm] == 1, cluster[arm], inside, treated)
-                functions[f"r{value}"] = Nuisance(long.treated, propensity, "probability", among=arm)
+                functions[f"r{value}"] = Nuisance(long.treated, learning.propensity, "probability", among=arm)
                 said[f"r{value}"] = f"treatment where {name} is {value}"
     part = Part(long.unit, long.x, np.zeros(len(z), dtype=np.int64), functions, assigned)
-    limits = (trim, 1 - trim) if model == "iivm" else (0.0, 1.0)
-    return Nuisances((part,), seed, said, treatment="m", without="the mean", limits=limits)
+    limits = (learning.trim, 1 - learning.trim) if model == "iivm" else (0.0, 1.0)
+    return Nuisances((part,), learning.seed, said, treatment="m", without="the mean", limits=limits)
 
 
 @design(
@@ -180,18 +165,8 @@ def dml_iv(
     Imbens, G. W. and J. D. Angrist (1994). Identification and estimation of local average treatment effects.
     Econometrica 62(2).
     """
-    asked = nuisances(
-        sample,
-        model=model,
-        learner=learner,
-        propensity=propensity,
-        before=before,
-        after=after,
-        folds=folds,
-        repetitions=repetitions,
-        trim=trim,
-        seed=seed,
-    )
+    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
+    asked = nuisances(sample, learning, model=model, before=before, after=after)
     long = long_change(sample, before, after, "dml_iv")
     z = check_instrument(sample, long, model)
     (part,) = asked.parts

@@ -11,16 +11,9 @@ from study.core import FloatArray, Influence, IntArray, QuestionError
 from study.designs import Assumes, Estimand, Supports, design
 from study.designs.panel_rows import Approach, PanelRows, Transformed, check_covariates, transformed
 from study.estimates import Estimate, coefficients, mean_over
-from study.learners import Learner, refuse_unfit
-from study.learners.cross_fitting import (
-    Folds,
-    Nuisance,
-    check_counts,
-    check_number,
-    cross_fit,
-    draw_folds,
-    kind_of_cluster,
-)
+from study.learners import Learner
+from study.learners.cross_fitting import Folds, Nuisance, check_number, cross_fit, kind_of_cluster
+from study.learners.learning import Learning
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.learners.scores import averaged, splits
 from study.panel import Sample
@@ -29,28 +22,25 @@ if TYPE_CHECKING:
     from doubleml import DoubleMLPLR
 
 
-def nuisances(
-    sample: Sample, *, approach: Approach, learner: Learner, folds: int, repetitions: int, seed: int
-) -> Nuisances:
+def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first_differences") -> Nuisances:
     """Return the nuisance functions of the model; arguments and errors are those of the design.
 
     In "correlated_random_effects" the design adds unit means to the predictions of treatment afterwards.
     """
-    check_counts("dml_panel", folds=folds, repetitions=repetitions, seed=seed)
-    refuse_unfit("dml_panel", "learner", learner, "mean")
+    learning.check("dml_panel")
     made = transformed(sample, approach)
     rows = made.rows
     check_covariates(sample, rows, "dml_panel")
     cluster = sample.cluster[rows.unit]
-    assigned = draw_folds(cluster, np.where(rows.moves, 0, 1), folds, repetitions, seed)
+    assigned = learning.draw(cluster, np.where(rows.moves, 0, 1))
     check_folds(sample, made, cluster, assigned)
     functions = {
-        "outcome": Nuisance(rows.outcome, learner, centre=made.outcome_centre),
-        "treatment": Nuisance(rows.treatment, learner, centre=made.outcome_centre),
+        "outcome": Nuisance(rows.outcome, learning.learner, centre=made.outcome_centre),
+        "treatment": Nuisance(rows.treatment, learning.learner, centre=made.outcome_centre),
     }
     said, without = in_words(sample, approach)
     part = Part(rows.unit, rows.covariates, rows.period, functions, assigned)
-    return Nuisances((part,), seed, said, without=without)
+    return Nuisances((part,), learning.seed, said, without=without)
 
 
 def in_words(sample: Sample, approach: Approach) -> tuple[dict[str, str], str]:
@@ -162,7 +152,7 @@ def dml_panel(
     Clarke, P. S. and A. Polselli (2025). Double machine learning for static panel models with fixed
     effects. Econometrics Journal.
     """
-    rows, model = cross_fitted(sample, learner, folds, repetitions, seed, approach)
+    rows, model = cross_fitted(sample, Learning(learner, folds, repetitions, seed), approach)
     found = averaged(model, rows.unit, sample.n_units)
     coefficient, influence = found.coefficient, Influence.of(found.influence)
     treated = treated_at_change(sample, rows) if approach == "first_differences" else sample.treatment == 1
@@ -181,20 +171,12 @@ def dml_panel(
 
 
 def cross_fitted(
-    sample: Sample,
-    learner: Learner,
-    folds: int,
-    repetitions: int,
-    seed: int,
-    approach: Approach = "first_differences",
+    sample: Sample, learning: Learning, approach: Approach = "first_differences"
 ) -> tuple[PanelRows, DoubleMLPLR]:
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
-    asked = nuisances(
-        sample, approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed
-    )
-    (part,) = asked.parts
+    (part,) = nuisances(sample, learning, approach=approach).parts
     made = transformed(sample, approach)
-    found = cross_fit(part.x, part.period, part.functions, part.folds, seed)
+    found = cross_fit(part.x, part.period, part.functions, part.folds, learning.seed)
     m_hat = made.adjusted(found["treatment"])
     return made.rows, partialling_out(made.rows, found["outcome"], m_hat, part.folds)
 

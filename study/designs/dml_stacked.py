@@ -20,42 +20,33 @@ from study.designs.stacks import (
     stacks,
 )
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one
-from study.learners import Learner, refuse_unfit_pair
-from study.learners.clipping import check_trim, clipping_note
-from study.learners.cross_fitting import Folds, Nuisance, check_both, check_counts, check_number, draw_folds
+from study.learners import Learner
+from study.learners.clipping import clipping_note
+from study.learners.cross_fitting import Folds, Nuisance, check_both, check_number
+from study.learners.learning import Learning
 from study.learners.nuisances import Nuisances, Part, outcome_in_words
 from study.panel import Sample
 
 
-def nuisances(
-    sample: Sample,
-    *,
-    learner: Learner,
-    propensity: Learner,
-    folds: int,
-    repetitions: int,
-    trim: float,
-    before: int | None,
-    after: int | None,
-    seed: int,
-) -> Nuisances:
+def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: int | None) -> Nuisances:
     """Return the nuisance functions: of treatment first, then of the outcome at each event time but the reference.
 
     Arguments and errors are those of the design.
     """
-    _check_options(folds, repetitions, seed, trim, before, after)
-    refuse_unfit_pair("dml_stacked", learner, propensity)
-    layout = _layout(sample, folds, before, after)
-    assigned = _assigned(sample, layout, folds, repetitions, seed)
+    learning.check("dml_stacked", least_folds=1)
+    _check_ends(before, after)
+    layout = _layout(sample, learning.folds, before, after)
+    assigned = _assigned(sample, layout, learning)
     rows = layout.at_base
-    treatment = Nuisance(rows.treated.astype(float), propensity, "probability")
+    treatment = Nuisance(rows.treated.astype(float), learning.propensity, "probability")
     parts = [_part(sample, rows, np.zeros_like(rows.stack), {"treatment": treatment}, assigned)]
     said = {"treatment": "adoption"}
     for at in layout.compared:
-        outcome = Nuisance(at.change(sample), learner, among=~at.rows.treated)
+        outcome = Nuisance(at.change(sample), learning.learner, among=~at.rows.treated)
         parts.append(_part(sample, at.rows, at.rows.stack, {at.name: outcome}, assigned))
         said[at.name] = f"the change of {outcome_in_words(sample.question)}"
-    return Nuisances(tuple(parts), seed, said, without="its stack's mean", limits=(0.0, 1 - trim))
+    limits = (0.0, 1 - learning.trim)
+    return Nuisances(tuple(parts), learning.seed, said, without="its stack's mean", limits=limits)
 
 
 def _part(
@@ -167,17 +158,8 @@ def dml_stacked(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    asked = nuisances(
-        sample,
-        learner=learner,
-        propensity=propensity,
-        folds=folds,
-        repetitions=repetitions,
-        trim=trim,
-        before=before,
-        after=after,
-        seed=seed,
-    )
+    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
+    asked = nuisances(sample, learning, before=before, after=after)
     layout = _layout(sample, folds, before, after)
     of_treatment, *of_outcomes = asked.predicted()
     score = np.zeros((sample.n_units, repetitions))
@@ -210,11 +192,7 @@ def dml_stacked(
     )
 
 
-def _check_options(
-    folds: int, repetitions: int, seed: int, trim: float, before: int | None, after: int | None
-) -> None:
-    check_counts("dml_stacked", least_folds=1, folds=folds, repetitions=repetitions, seed=seed)
-    check_trim("dml_stacked", trim)
+def _check_ends(before: int | None, after: int | None) -> None:
     for name, value, least in (("before", before, 1), ("after", after, 0)):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and not (whole and value >= least):
@@ -236,18 +214,18 @@ def _layout(sample: Sample, folds: int, before: int | None, after: int | None) -
     raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
 
 
-def _assigned(sample: Sample, layout: Stacks, folds: int, repetitions: int, seed: int) -> Folds:
+def _assigned(sample: Sample, layout: Stacks, learning: Learning) -> Folds:
     """Deal the units that are in a stack into folds, cohort after cohort; the rows are all of the sample's."""
     rows = layout.at_base
     cluster = sample.cluster[rows.unit]
-    check_number("dml_stacked", sample, cluster, folds, "in a stack")
+    check_number("dml_stacked", sample, cluster, learning.folds, "in a stack")
     stratum = np.where(layout.own < 0, rows.number, layout.own)[rows.unit]
-    drawn = draw_folds(cluster, stratum, folds, repetitions, seed)
+    drawn = learning.draw(cluster, stratum)
     check_both("dml_stacked", sample, rows.treated, cluster, drawn, "treated")
-    place = np.zeros((sample.n_units, repetitions), dtype=np.int64)
+    place = np.zeros((sample.n_units, learning.repetitions), dtype=np.int64)
     place[rows.unit] = drawn.place
-    assigned = Folds(place, folds)
-    if folds > 1:
+    assigned = Folds(place, learning.folds)
+    if learning.folds > 1:
         for at in layout.compared:
             _check_compared(layout, at, assigned)
     return assigned

@@ -20,7 +20,6 @@ __all__ = [
     "Problem",
     "learned",
     "refuse_unfit",
-    "refuse_unfit_pair",
 ]
 
 LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
@@ -73,9 +72,3 @@ def refuse_unfit(who: str, option: str, learner: Learner, kind: Kind) -> None:
                 f"{', '.join(get_args(LearnerName))} or a scikit-learn "
                 f"{'regressor' if kind == 'mean' else 'classifier'}."
             )
-
-
-def refuse_unfit_pair(who: str, learner: Learner, propensity: Learner) -> None:
-    """Refuse a learner of means, or of propensities, that there is not or that cannot predict them."""
-    refuse_unfit(who, "learner", learner, "mean")
-    refuse_unfit(who, "propensity", propensity, "probability")

@@ -49,8 +49,9 @@ class Judged(NamedTuple):
 class Nuisances:
     """The nuisance functions of a design on a sample, before any of them is learned.
 
-    A design with options of type ``Learner`` gives the catalogue a function that returns them and takes what the
-    design takes: ``@design(..., nuisances=nuisances)``. It refuses what the design refuses before it learns. The
+    A design with options of type ``Learner`` gives the catalogue a function that returns them and takes the
+    sample, a :class:`study.learners.learning.Learning` and the design's other options: ``@design(...,
+    nuisances=nuisances)``. It refuses what the design refuses before it learns. The
     design learns the same functions under the same names with the same seed, for each fit draws from these.
 
     Attributes

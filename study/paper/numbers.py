@@ -1,20 +1,24 @@
-"""Every number of the paper's text as a LaTeX macro, with a table of where each comes from."""
+"""The numbers that texts cite by address, ``\\result{...}``, with a table of where each comes from."""
 
 from __future__ import annotations
 
 import csv
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from study.core import DataError, unknown
-from study.paper.exhibits.exhibit import Exhibited, Source, Traced
+from study.paper.exhibits.exhibit import Source, Traced
 from study.report import escape, render
 
 FILE = "numbers.csv"
+NEAREST = 3
+# How a text cites a result: in LaTeX by a command, in Markdown by a comment before the number.
+CITED = {".tex": r"\\result\{([^{}]+)\}", ".md": r"<!--([\w./-]+)-->"}
 LABELS = {
     "quantity": "What it is",
     "exhibit": "Made by the exhibit",
@@ -28,42 +32,82 @@ LABELS = {
 }
 
 
-def collected(exhibited: Iterable[Exhibited]) -> tuple[Traced, ...]:
-    """Return the numbers of all exhibits.
+class Place(NamedTuple):
+    """Where a text cites a result."""
+
+    file: str
+    line: int
+
+
+def cited_in(texts: Iterable[Path]) -> dict[str, Place]:
+    """Return the addresses that texts cite, each with the first place that does.
+
+    Raises
+    ------
+    DataError
+        If a text is missing, or is neither LaTeX nor Markdown.
+    """
+    places: dict[str, Place] = {}
+    for path in texts:
+        if path.suffix not in CITED:
+            raise DataError(f"{path}: results are cited in {' and '.join(CITED)} files; leave it out of texts.")
+        if not path.is_file():
+            raise DataError(f"{path}: there is no such text; take it out of texts in study.toml.")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            for at in re.findall(CITED[path.suffix], line):
+                places.setdefault(at, Place(path.name, number))
+    return places
+
+
+def select(numbers: Iterable[Traced], cited: Collection[str]) -> dict[str, Traced]:
+    """Return the numbers that are cited, by address.
 
     Raises
     ------
     ValueError
-        If two have one name, or a name that LaTeX does not take.
+        If two numbers have one address, or one has an address that is none.
     """
-    numbers: dict[str, Traced] = {}
-    for shown in exhibited:
-        for traced in shown.numbers:
-            if traced.name in numbers or not (traced.name.isascii() and traced.name.isalpha()):
-                raise ValueError(
-                    f"The number {traced.name} is made twice, or its name is not of letters only."
-                )
-            numbers[traced.name] = traced._replace(value=re.sub(r"^-(?=\d)", "\N{MINUS SIGN}", traced.value))
-    return tuple(numbers.values())
+    seen: set[str] = set()
+    chosen: dict[str, Traced] = {}
+    for traced in numbers:
+        if traced.address in seen or not re.fullmatch(r"[a-z0-9_.-]+(/[a-z0-9_.-]+)+", traced.address):
+            raise ValueError(f"The number {traced.address} is made twice, or its address is none.")
+        seen.add(traced.address)
+        if traced.address in cited:
+            value = re.sub(r"^-(?=\d)", "\N{MINUS SIGN}", traced.value)
+            chosen[traced.address] = traced._replace(value=value)
+    return {at: chosen[at] for at in sorted(chosen)}
+
+
+def missing(cited: Mapping[str, Place], known: Sequence[str]) -> list[str]:
+    """Say which cited addresses no result has, where they are cited, and which ones are near."""
+    from rapidfuzz import process
+
+    said = []
+    for at, place in cited.items():
+        if at not in known:
+            near = ", ".join(match for match, *_ in process.extract(at, known, limit=NEAREST))
+            said.append(f"{place.file}, line {place.line}: there is no result {at}; near are {near or 'none'}.")
+    return said
 
 
 def numbers_file(numbers: Iterable[Traced]) -> bytes:
-    """Return the numbers as LaTeX macros."""
-    return render("numbers.tex", macros={traced.name: escape(traced.value) for traced in numbers})
+    """Return the numbers as LaTeX, for the command that cites them."""
+    return render("numbers.tex", values={traced.address: escape(traced.value) for traced in numbers})
 
 
 def sources_file(numbers: Iterable[Traced]) -> bytes:
-    """Return a CSV file of all numbers with their sources."""
+    """Return a CSV file of numbers with their sources."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "value", *(field.name for field in fields(Source))])
+    writer.writerow(["address", "value", *(field.name for field in fields(Source))])
     for traced in numbers:
-        writer.writerow([traced.name, traced.value, *asdict(traced.source).values()])
+        writer.writerow([traced.address, traced.value, *asdict(traced.source).values()])
     return text.getvalue().encode()
 
 
 def read_sources(folder: Path) -> dict[str, Traced]:
-    """Return the numbers of a paper by name.
+    """Return the numbers of a paper by address.
 
     Raises
     ------
@@ -75,38 +119,38 @@ def read_sources(folder: Path) -> dict[str, Traced]:
         raise DataError(f"{path}: there are no numbers to trace; write them with `study run`.")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    wanted = ["name", "value", *(field.name for field in fields(Source))]
-    missing = [column for column in wanted if not rows or column not in rows[0]]
-    if missing:
-        raise DataError(f"{path}: column {missing[0]} is missing; write the numbers anew with `study run`.")
+    wanted = ["address", "value", *(field.name for field in fields(Source))]
+    lacking = [column for column in wanted if not rows or column not in rows[0]]
+    if lacking:
+        raise DataError(f"{path}: column {lacking[0]} is missing; write the numbers anew with `study run`.")
     return {
-        row["name"]: Traced(
-            row["name"], row["value"], Source(**{f.name: row[f.name] for f in fields(Source)})
+        row["address"]: Traced(
+            row["address"], row["value"], Source(**{f.name: row[f.name] for f in fields(Source)})
         )
         for row in rows
     }
 
 
-def find(numbers: dict[str, Traced], name: str) -> Traced:
-    """Return a number by its macro's name, with or without the backslash and braces.
+def find(numbers: Mapping[str, Traced], at: str) -> Traced:
+    r"""Return a number by its address, bare or as a text cites it, ``\result{...}``.
 
     Raises
     ------
     QuestionError
-        If there is none; the error names the nearest ones.
+        If no text cites it; the error names the nearest ones that are cited.
     """
-    bare = name.strip("\\{}")
+    bare = re.sub(r"^\\result\{(.*)\}$", r"\1", at)
     if bare not in numbers:
         from rapidfuzz import process
 
         near = [match for match, *_ in process.extract(bare, list(numbers), limit=5)]
-        raise unknown("number", name, near, "study trace")
+        raise unknown("cited result", at, near, "study trace")
     return numbers[bare]
 
 
 def traced_text(traced: Traced) -> str:
     """Return a number and its source as text for a terminal, a line for each part of it."""
-    lines = [f"\\{traced.name} is printed as {traced.value}"]
+    lines = [f"{traced.address} is printed as {traced.value}"]
     for name, label in LABELS.items():
         value = getattr(traced.source, name)
         if value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from study.inference import Randomization
 from study.panel import FlowStep, Panel, Question, load_panel
 from study.panel.shipped import shipped
 from study.paper import numbers, record
+from study.paper.answer_numbers import answer_numbers
 from study.paper.answer_keys import answer_key, panel_state
 from study.paper.exhibits import find_exhibit
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
@@ -183,8 +184,22 @@ def describe(task: Task) -> str:
     return f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}"
 
 
-def files(results: Results, exhibited: Mapping[str, Exhibited]) -> dict[str, bytes]:
-    """Return every file of the paper that is generated, by its path below ``paper/``."""
+def files(
+    plan: Plan, folder: Path, panel: Panel, results: Results, exhibited: Mapping[str, Exhibited]
+) -> dict[str, bytes]:
+    """Return every file of the paper that is generated, by its path below ``paper/``.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Where the plan's texts are; the results that they cite are written.
+    panel : Panel
+    results : dict
+        As :func:`run` returns them.
+    exhibited : mapping of str to Exhibited
+        As :func:`exhibit` returns them.
+    """
     written = {"estimates.csv": record.record_file(record.record(results))}
     for shown in exhibited.values():
         for table in shown.tables:
@@ -192,10 +207,31 @@ def files(results: Results, exhibited: Mapping[str, Exhibited]) -> dict[str, byt
                 written[f"tables/{table.name}.{kind}"] = content
         for figure in shown.figures:
             written |= {f"figures/{figure.name}.pdf": figure.pdf, f"figures/{figure.name}.png": figure.png}
-    traced = numbers.collected(exhibited.values())
+    cited = numbers.cited_in(texts(plan, folder))
+    traced = numbers.select(every_number(plan, panel, results, exhibited, cited), cited).values()
     written["numbers.tex"] = numbers.numbers_file(traced)
     written[numbers.FILE] = numbers.sources_file(traced)
     return written
+
+
+def texts(plan: Plan, folder: Path) -> list[Path]:
+    """Return the texts that cite results: those that the plan names, or ``main.tex`` where there is one."""
+    if plan.texts:
+        return [folder / text for text in plan.texts]
+    return [path for path in (folder / "main.tex",) if path.is_file()]
+
+
+def every_number(
+    plan: Plan,
+    panel: Panel,
+    results: Results,
+    exhibited: Mapping[str, Exhibited],
+    cited: Collection[str] | None = None,
+) -> Iterator[Traced]:
+    """Yield the numbers that a text can cite: of the plan's answers those cited, of exhibits all."""
+    yield from answer_numbers(plan, panel, results, cited)
+    for shown in exhibited.values():
+        yield from shown.numbers
 
 
 def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: str) -> bytes:

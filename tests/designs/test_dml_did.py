@@ -19,7 +19,6 @@ from sklearn.neighbors import KNeighborsRegressor
 import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
-from study.designs.dml_did import nuisances
 from study.learners.cross_fitting import draw_folds
 
 EXACT = 1e-9
@@ -197,7 +196,7 @@ def test_with_linear_learners_and_many_units_it_is_callaway_santanna(comparison)
 
 def by_hand(sample, options, g, t, base):
     """Return one cell's effect and influence from the design's own predictions, in plain numpy."""
-    asked = nuisances(sample, **find_design("dml_did").options | options)
+    asked = find_design("dml_did").nuisances_of(sample, **options)
     first, n = sample.first_treated, sample.n_units
     column = {period: k for k, period in enumerate(sample.periods)}
     effects, influence = [], np.zeros(n)
@@ -231,7 +230,7 @@ def test_draws_are_averaged_scores_clustered_and_high_propensities_bounded(trim)
     np.testing.assert_allclose(fit.influence[:, term], influence, rtol=1e-9, atol=1e-9)
     sums = pd.Series(influence).groupby(fit.sample.cluster).sum()
     assert fit.under("CR0").std_error[term] == pytest.approx(np.sqrt((sums**2).sum()) / 150, rel=EXACT)
-    asked = nuisances(fit.sample, **find_design("dml_did").options | options)
+    asked = find_design("dml_did").nuisances_of(fit.sample, **options)
     bounded = sum(
         int(np.sum(found["treatment"][part.functions["treatment"].target == 0] > 1 - trim))
         for part, found in zip(asked.parts, asked.predicted(), strict=True)
@@ -242,7 +241,7 @@ def test_draws_are_averaged_scores_clustered_and_high_propensities_bounded(trim)
 
 def test_a_unit_is_in_one_fold_in_all_cells_and_cohorts_are_spread_evenly():
     sample = ask("x1").sample(simulated.panel(n=110))
-    asked = nuisances(sample, **find_design("dml_did").options | {"repetitions": 2})
+    asked = find_design("dml_did").nuisances_of(sample, repetitions=2)
     seen = {}
     for part in asked.parts:
         for unit, places in zip(part.unit, part.folds.place, strict=True):
@@ -287,7 +286,7 @@ def test_where_treatment_is_rare_doublemls_own_bound_takes_the_weights_away():
     assert fit.effect[after] == pytest.approx(free, rel=EXACT)
     assert unweighted - free > fit.std_error[after][0]
     assert unweighted - bounded < 0.5 * (unweighted - free)
-    scores = nuisances(fit.sample, **fit.options).predicted()[0]["treatment"]
+    scores = find_design("dml_did").nuisances_of(fit.sample, **fit.options).predicted()[0]["treatment"]
     assert np.mean(scores < 0.01) > 0.5
 
 

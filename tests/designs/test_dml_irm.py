@@ -13,7 +13,7 @@ from scipy import stats
 
 import study
 from study import Panel, Question, QuestionError, estimate
-from study.designs.dml_irm import nuisances
+from study.designs import find_design
 from study.designs.long_change import long_change
 from study.learners.cross_fitting import cross_fit, deal
 from study.learners.problem import SINGLE_PRECISION
@@ -315,7 +315,7 @@ def test_propensities_of_an_effect_on_all_are_clipped_on_both_sides_and_counted(
     source, question = panel(n=200), ask("x1", "x2")
     fit = estimate(source, question, "dml_irm", effect="ate", trim=0.4, **LINEAR)
     options = {"effect": "ate", "before": 1, "after": 1, "folds": 5, "trim": 0.4, "seed": 0}
-    asked = nuisances(question.sample(source), **options, **LINEAR)
+    asked = find_design("dml_irm").nuisances_of(question.sample(source), **options, **LINEAR)
     assert asked.limits == (0.4, 0.6)
     (part,) = asked.parts
     m = cross_fit(part.x, part.period, {"m": part.functions["m"]}, part.folds, 0)["m"]
@@ -372,7 +372,7 @@ def test_an_outcome_of_0_and_1_is_an_outcome(effect):
 def test_what_is_learned_is_told_with_the_words_and_limits_that_the_design_uses():
     options = {"before": 1, "after": 1, "folds": 2, "trim": 0.02, "seed": 0}
     sample = ask("x1", scale="log1p").sample(with_outcome(panel(), np.exp(panel().outcomes["y"])))
-    asked = nuisances(sample, effect="att", **options, **LINEAR)
+    asked = find_design("dml_irm").nuisances_of(sample, effect="att", **options, **LINEAR)
     assert set(asked.said) == set(asked.parts[0].functions) == {"g0", "m"}
     assert asked.said["g0"] == "the change of log(1 + y) among untreated units"
     assert asked.limits == (0.0, 0.98)

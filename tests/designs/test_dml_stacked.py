@@ -17,7 +17,7 @@ from scipy import stats
 import study
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core.distributions import normal_score
-from study.designs.dml_stacked import nuisances
+from study.designs import find_design
 from study.learners.nuisances import Nuisances
 from study.learners.scores import splits
 from study.panel.question import Sample
@@ -39,7 +39,7 @@ def asked_of(sample: Sample, **options: Any) -> Nuisances:
         "after": None,
         "seed": 0,
     }
-    return nuisances(sample, **(defaults | options))
+    return find_design("dml_stacked").nuisances_of(sample, **(defaults | options))
 
 
 def fold_of_units(sample: Sample, asked: Nuisances) -> np.ndarray:

@@ -31,7 +31,7 @@ def _asked(sample: Sample, design: str, options: dict[str, Any]) -> Nuisances:
     made = find_design(design)
     assert made.nuisances is not None
     try:
-        return made.nuisances(sample, **(made.options | options))
+        return made.nuisances_of(sample, **options)
     except StudyError as error:
         raise Refused(f"folds: {error}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from study.paper import numbers
 from study.paper import run as running
 
 ROOT = Path(__file__).parents[1]
@@ -57,5 +58,8 @@ window = [-3, 4]
 
 
 def files_of(plan, panel, results):
-    """Return the paper's files from a plan's answers."""
-    return running.files(results, running.exhibit(plan, panel, results, jobs=1))
+    """Return the paper's files from a plan's answers, and every number that a text could cite."""
+    exhibited = running.exhibit(plan, panel, results, jobs=1)
+    every = running.every_number(plan, panel, results, exhibited)
+    files = running.files(plan, Path(), panel, results, exhibited)
+    return files | {"every.csv": numbers.sources_file(every)}

@@ -12,7 +12,6 @@ from .estimate import estimate_table as estimate_table
 from .estimate import estimate_text as estimate_text
 from .latex import address_part as address_part
 from .latex import escape as escape
-from .latex import macro_name as macro_name
 from .latex import render as render
 from .notes import BELOW as BELOW
 from .notes import CONVENTIONS as CONVENTIONS

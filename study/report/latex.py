@@ -35,27 +35,8 @@ _ESCAPES = str.maketrans(
 _LAST_LATIN = "\N{LATIN SMALL LETTER Z WITH CARON}"
 _NOT_LATIN = "ĦħĸĿŀŉŦŧ"
 _SIGNS = "ȘșȚț–—‘’‚“”„†‡•…‰‹›€™\N{MINUS SIGN}"
-_MATH = {
-    **{"α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\varepsilon", "ζ": r"\zeta"},
-    **{"η": r"\eta", "θ": r"\theta", "ι": r"\iota", "κ": r"\kappa", "λ": r"\lambda", "μ": r"\mu"},
-    **{"ν": r"\nu", "ξ": r"\xi", "ο": "o", "π": r"\pi", "ρ": r"\rho", "ς": r"\varsigma", "σ": r"\sigma"},
-    **{"τ": r"\tau", "υ": r"\upsilon", "φ": r"\varphi", "χ": r"\chi", "ψ": r"\psi", "ω": r"\omega"},
-    **{"ϵ": r"\epsilon", "ϑ": r"\vartheta", "ϕ": r"\phi", "Γ": r"\Gamma", "Δ": r"\Delta", "Θ": r"\Theta"},
-    **{"Λ": r"\Lambda", "Ξ": r"\Xi", "Π": r"\Pi", "Σ": r"\Sigma", "Υ": r"\Upsilon", "Φ": r"\Phi"},
-    **{"Ψ": r"\Psi", "Ω": r"\Omega", "≥": r"\geq", "≤": r"\leq", "≠": r"\neq", "≈": r"\approx"},
-    **{"≡": r"\equiv", "≪": r"\ll", "≫": r"\gg", "∼": r"\sim", "≃": r"\simeq", "≅": r"\cong"},
-    **{"∝": r"\propto", "∞": r"\infty", "∓": r"\mp", "⋅": r"\cdot", "∗": r"\ast", "√": r"\surd"},
-    **{"∑": r"\sum", "∏": r"\prod", "∫": r"\int", "∂": r"\partial", "∇": r"\nabla", "∆": r"\Delta"},
-    **{"∈": r"\in", "∉": r"\notin", "∩": r"\cap", "∪": r"\cup", "⊂": r"\subset", "⊆": r"\subseteq"},
-    **{"∅": r"\emptyset", "∀": r"\forall", "∃": r"\exists", "∧": r"\wedge", "∨": r"\vee", "⊥": r"\perp"},
-    **{"→": r"\rightarrow", "←": r"\leftarrow", "↔": r"\leftrightarrow", "↑": r"\uparrow"},
-    **{"↓": r"\downarrow", "⇒": r"\Rightarrow", "⇐": r"\Leftarrow", "⇔": r"\Leftrightarrow"},
-    **{"′": r"{}^{\prime}", "″": r"{}^{\prime\prime}", "⋯": r"\cdots", "ℓ": r"\ell", "★": r"\star"},
-    # Capitals of Greek that look as those of Latin.
-    **{greek: rf"\mathrm{{{latin}}}" for greek, latin in zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧ", "ABEZHIKMNOPTX", strict=True)},
-    **{lowered: f"{{}}_{{{digit}}}" for digit, lowered in enumerate("₀₁₂₃₄₅₆₇₈₉")},
-    **{raised: f"{{}}^{{{digit}}}" for digit, raised in zip("0456789", "⁰⁴⁵⁶⁷⁸⁹", strict=True)},
-}
+# Where pylatexenc names a command of a package that tables do not load.
+_BASE_FONTS = {"∅": r"\ensuremath{\emptyset}", "★": r"\ensuremath{\star}"}
 # Combining marks: the command in text and that in mathematics.
 _ACCENTS = {
     "\u0300": (r"\`", r"\grave"),
@@ -74,18 +55,12 @@ _ACCENTS = {
     "\u0328": (r"\k", ""),
     "\u0331": (r"\b", ""),
 }
+_IN_MATH = re.compile("GREEK|SCRIPT")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f][\u0300-\u036f]*|[A-Za-z][\u0300-\u036f]+")
 # White space but that which does not break, and characters that are not printed.
 _SPACE = re.compile("[^\\S\u00a0]+")
 _UNPRINTED = ("Cc", "Cf")
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
-_DIGITS = dict(
-    zip(
-        "0123456789",
-        ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"],
-        strict=True,
-    )
-)
 
 
 def escape(text: object) -> str:
@@ -121,23 +96,41 @@ def _is_printed(character: str) -> bool:
 
 def _typed(found: re.Match[str]) -> str:
     """Return a character that is not ASCII, with its accents, as pdfLaTeX takes it, or as it is."""
-    if len(found[0]) == 1 and _is_printed(found[0]):
-        return found[0]
-    if found[0] in _MATH:
-        return rf"\ensuremath{{{_MATH[found[0]]}}}"
-    parts = list(unicodedata.normalize("NFD", found[0]))
-    commands = [_ACCENTS.get(mark, ("", "")) for mark in parts[1:]]
-    if parts[0] in _MATH and all(in_math for _, in_math in commands):
-        made = _MATH[parts[0]]
-        for _, in_math in commands:
-            made = f"{in_math}{{{made}}}"
-        return rf"\ensuremath{{{made}}}"
-    if parts[0].isascii() and parts[0].isalpha() and all(in_text for in_text, _ in commands):
-        made = parts[0]
-        for in_text, _ in commands:
-            made = f"{in_text}{{{made}}}"
-        return made
-    return found[0]
+    text = found[0]
+    known = _command(text) if len(text) == 1 else None
+    if known is not None:
+        return known
+    base, *marks = unicodedata.normalize("NFD", text)
+    made = base if base.isascii() and base.isalpha() else _command(base)
+    if made is None or not all(mark in _ACCENTS for mark in marks):
+        return text
+    in_math = re.fullmatch(r"\\ensuremath\{(.*)\}", made)
+    accents = [_ACCENTS[mark][bool(in_math)] for mark in marks]
+    if not all(accents):
+        return text
+    inner = in_math[1] if in_math else made
+    for accent in accents:
+        inner = f"{accent}{{{inner}}}"
+    return rf"\ensuremath{{{inner}}}" if in_math else inner
+
+
+def _command(character: str) -> str | None:
+    """Return a character as pdfLaTeX takes it, None where it does not."""
+    if _is_printed(character):
+        return character
+    if character in _BASE_FONTS:
+        return _BASE_FONTS[character]
+    if unicodedata.category(character)[0] == "L" and not _IN_MATH.match(unicodedata.name(character)):
+        return None  # a letter of another script, for which pylatexenc has commands of other packages
+    typed: str = _encoder().unicode_to_latex(character)
+    return None if typed == character else typed
+
+
+@cache
+def _encoder() -> Any:
+    from pylatexenc.latexencode import UnicodeToLatexEncoder
+
+    return UnicodeToLatexEncoder(non_ascii_only=True, unknown_char_policy="keep", unknown_char_warning=False)
 
 
 def decimal(value: float, digits: int = 3) -> str:
@@ -148,18 +141,6 @@ def decimal(value: float, digits: int = 3) -> str:
 def in_brackets(value: float, digits: int = 3) -> str:
     """Return a number in parentheses for a siunitx column, an empty cell for NaN."""
     return "" if math.isnan(value) else f"{{(}}{decimal(value, digits)}{{)}}"
-
-
-def macro_name(*parts: str) -> str:
-    """Return a LaTeX command name, letters only: words joined in capitals, digits spelled out.
-
-    Accents are left out, a letter of another script is spelled by its number; all else stands between words.
-    """
-    letters = (c for c in unicodedata.normalize("NFKD", "_".join(parts)) if not unicodedata.combining(c))
-    plain = "".join(c if c.isascii() or not c.isalnum() else f"_U{ord(c):X}_" for c in letters)
-    words = re.split(r"[^A-Za-z0-9]+", plain)
-    spelled = ("".join(_DIGITS.get(c, c) for c in word) for word in words if word)
-    return "".join(word[0].upper() + word[1:] for word in spelled)
 
 
 def address_part(text: str) -> str:

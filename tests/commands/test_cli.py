@@ -17,7 +17,7 @@ from study.core.errors import DataError, OutputError, QuestionError
 from study.core.settings import current_settings
 from study.panel.question import Question
 from study.paper import numbers
-from study.paper.exhibits.exhibit import Exhibited, Source, Traced
+from study.paper.exhibits.exhibit import Source, Traced
 from study.report import compile as compiling
 
 HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels", "pandas")
@@ -358,12 +358,11 @@ def test_trace_prints_commands_with_the_plan_that_they_are_about(tmp_path, told,
     for folder in ("my own", "paper"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "study.toml").write_text(PLAN)
-        traced = numbers.collected([Exhibited(numbers=(Traced("One", "1", source),))])
-        (tmp_path / folder / numbers.FILE).write_bytes(numbers.sources_file(traced))
-    own = command("trace", "One", "--plan", "my own/study.toml", cwd=tmp_path)
+        (tmp_path / folder / numbers.FILE).write_bytes(numbers.sources_file([Traced("a/b", "1", source)]))
+    own = command("trace", "a/b", "--plan", "my own/study.toml", cwd=tmp_path)
     assert own.stdout.endswith(f"  Command: {printed}\n"), own.stdout + own.stderr
     for default in ([], ["--plan", "./paper/study.toml"], ["--plan", tmp_path / "paper/study.toml"]):
-        done = command("trace", "One", *default, cwd=tmp_path)
+        done = command("trace", "a/b", *default, cwd=tmp_path)
         assert done.stdout.endswith(f"  Command: {told}\n"), done.stdout + done.stderr
 
 

@@ -12,19 +12,12 @@ import study
 import study.heterogeneity
 from study.diagnostics import placebo_dates, placebo_outcomes
 from study.heterogeneity.page import usual_groupings
+from study.paper import numbers
 from study.paper import run as running
 from study.paper.plan import read_plan
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
-
-
-def macros():
-    text = (ROOT / "paper/numbers.tex").read_text()
-    return {
-        name: value.replace(r"\%", "%")
-        for name, value in re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}\n", text)
-    }
 
 
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
@@ -91,11 +84,11 @@ def test_placebo_fields_and_dates_are_as_the_findings_say():
     task, panel = plan.ask("main/papers/log1p"), running.load(plan)
     outcomes = {label: (other, "papers") for label, other in running.other_panels(plan.placebos).items()}
     placebos = placebo_outcomes(panel, task.question, outcomes, task.row.name, **task.options)
-    robotics = next(row for row in placebos.refits.rows if row.label == "robotics")
-    assert robotics.estimate > placebos.whole.estimate
-    assert placebos.moved == ["robotics"]
+    effect = placebos.frame.set_index("outcome")["estimate"]
+    assert effect["robotics"] > effect["papers"]
+    assert list(placebos["moved"]) == ["robotics"]
     sample = task.question.sample(panel)
-    assert placebo_dates(sample, task.row.name, draws=999, **task.options).p_joint < 0.05
+    assert placebo_dates(sample, task.row.name, draws=999, **task.options)["p_joint"] < 0.05
 
 
 def test_who_gains_cannot_be_told_apart_as_the_findings_say():
@@ -119,10 +112,10 @@ def test_one_university_has_half_of_the_weight_in_the_change_over_the_window_as_
 
 def test_the_findings_are_the_recorded_ones():
     said = re.search(r"<!-- findings -->(.*?)<!-- /findings -->", README, re.S)[1]
-    generated = macros()
-    sources = re.findall(r"<!--(\w+)-->(-?\d+(?:\.\d+)?)", said)
+    traced = numbers.read_sources(ROOT / "paper")
+    sources = re.findall(r"<!--([\w./-]+)-->(-?\d+(?:\.\d+)?)", said)
     assert len(sources) >= 10
-    for name, value in sources:
-        assert generated[name].replace("\N{MINUS SIGN}", "-") == value, name
-    bare = re.sub(r"<!--\w+-->\S+", "", said)
+    for at, value in sources:
+        assert traced[at].value.replace("\N{MINUS SIGN}", "-") == value, at
+    bare = re.sub(r"<!--[\w./-]+-->\S+", "", said)
     assert not re.search(r"\d+\.\d", bare), "a number in the findings has no source"

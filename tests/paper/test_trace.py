@@ -1,4 +1,4 @@
-"""Every number of the paper's text is a macro, and every macro can be traced to its source."""
+"""Every number of the paper's text is cited by its address, and every address can be traced to its source."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from study.commands.cli import app
 from study.core.errors import DataError, QuestionError
 from study.paper import numbers
-from study.paper.exhibits.exhibit import Exhibited, Source, Traced
+from study.paper.exhibits.exhibit import Source, Traced
 
 PAPER = ROOT / "paper"
 TEXT = (PAPER / "main.tex").read_text()
 BODY = TEXT.split(r"\begin{document}")[1]
 # Arguments that are no prose: labels, files, keys, sizes.
 NO_PROSE = (
-    r"\\(?:ref|label|input|bibliography|bibliographystyle|texttt|includegraphics(?:\[[^\]]*\])?|cite[pt]?|nocite)\{[^}]*\}"
+    r"\\(?:result|ref|label|input|bibliography|bibliographystyle|texttt|includegraphics(?:\[[^\]]*\])?|cite[pt]?|nocite)\{[^}]*\}"
     r"|\\exhibit\{[\d.]+\}\{\w+\}|\\newcommand\{\\exhibit\}.*"
 )
 # Names, and the logarithm whose unit is discussed.
@@ -29,7 +29,7 @@ NAMES = r"TOP500|\\log\(1\+(?:y|\\text\{papers\})\)"
 
 
 def used() -> set[str]:
-    return set(re.findall(r"\\([A-Z][A-Za-z]+)\{\}", BODY)) | {"PanelChecksum"}
+    return set(re.findall(r"\\result\{([^}]*)\}", BODY))
 
 
 def prose() -> str:
@@ -45,13 +45,11 @@ def test_a_typed_result_would_be_found():
     assert re.findall(r"\d+", typed) == ["18", "7"]
 
 
-def test_every_macro_of_the_text_is_generated_with_the_value_that_its_source_states():
+def test_the_results_that_are_written_are_those_that_the_texts_cite():
     traced = numbers.read_sources(PAPER)
     assert len(used()) > 100
-    assert used() <= traced.keys()
-    generated = dict(re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}\n", (PAPER / "numbers.tex").read_text()))
+    assert set(numbers.cited_in([PAPER / "main.tex", ROOT / "README.md"])) == traced.keys()
     assert numbers.numbers_file(traced.values()).decode() == (PAPER / "numbers.tex").read_text()
-    assert generated.keys() == traced.keys()
 
 
 def test_every_number_of_the_text_says_where_it_comes_from():
@@ -73,7 +71,7 @@ def test_every_number_of_the_text_says_where_it_comes_from():
 
 def test_a_headline_number_is_the_recorded_estimate():
     table = pd.read_csv(PAPER / "estimates.csv")
-    traced = numbers.read_sources(PAPER)["MainLogOnepPapersEstimate"]
+    traced = numbers.read_sources(PAPER)["main/papers/log1p/headline/estimate"]
     row = table[
         (table.event == "first_accelerator")
         & (table.outcome == "papers")
@@ -87,7 +85,7 @@ def test_a_headline_number_is_the_recorded_estimate():
 
 
 def test_study_trace_prints_the_source_line_by_line():
-    done = command("trace", r"\MainProportionalPapersEstimate{}", cwd=ROOT)
+    done = command("trace", r"\result{main/papers/proportional/headline/estimate}", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     for label in ("Question", "Design", "Options", "Checksum", "Seed", "Command"):
         assert re.search(rf"^  {label}: \S", done.stdout, re.M), label
@@ -128,24 +126,42 @@ def test_a_command_shows_the_numbers_that_it_is_said_to_show(prefix):
             scales = (1, 100) if "percent" in number.source.quantity else (1,)
             # Commands print four decimals, which are rounded once more here.
             close = [abs(scale * x - value) <= 0.6 * 10**-digits for x in found for scale in scales]
-            assert any(close), (number.name, number.value, typed)
+            assert any(close), (number.address, number.value, typed)
 
 
 def test_an_unknown_number_or_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(QuestionError, match='there is no number "MainEstimat"'):
-        numbers.find(numbers.read_sources(PAPER), "MainEstimat")
+    with pytest.raises(QuestionError, match='there is no cited result "main/papers/log1p/headline/estimat"'):
+        numbers.find(numbers.read_sources(PAPER), "main/papers/log1p/headline/estimat")
     with pytest.raises(DataError, match="write them with `study run`"):
         numbers.read_sources(tmp_path)
-    (tmp_path / numbers.FILE).write_text("name,value\na,b\n")
+    (tmp_path / numbers.FILE).write_text("address,value\na,b\n")
     with pytest.raises(DataError, match="column exhibit is missing"):
         numbers.read_sources(tmp_path)
 
 
-def test_two_numbers_of_one_name_or_a_name_with_a_digit_are_refused():
+def test_two_numbers_of_one_address_and_what_is_no_address_are_refused():
     source = Source("x", "a number", "panel", "0", "study run")
-    one = Exhibited(numbers=(Traced("One", "-1.5", source),))
-    assert numbers.collected([one])[0].value == "\N{MINUS SIGN}1.5"
-    with pytest.raises(ValueError, match="One is made twice"):
-        numbers.collected([one, one])
-    with pytest.raises(ValueError, match="not of letters only"):
-        numbers.collected([Exhibited(numbers=(Traced("One1", "1", source),))])
+    one = Traced("a/b", "-1.5", source)
+    assert numbers.select([one], ["a/b"])["a/b"].value == "\N{MINUS SIGN}1.5"
+    assert numbers.select([one], []) == {}
+    with pytest.raises(ValueError, match="a/b is made twice"):
+        numbers.select([one, one], [])
+    for at in ("One", "a", "a/B", "a//b", "a/b c"):
+        with pytest.raises(ValueError, match="its address is none"):
+            numbers.select([one._replace(address=at)], [])
+
+
+def test_a_text_that_cites_what_there_is_not_is_told_where_and_what_is_near(tmp_path):
+    text = tmp_path / "main.tex"
+    text.write_text("Papers rose\nby \\result{main/papers/log1p/headline/estimat}\\%.\n")
+    cited = numbers.cited_in([text])
+    said = numbers.missing(cited, ["main/papers/log1p/headline/estimate", "plan/level"])
+    assert said == [
+        "main.tex, line 2: there is no result main/papers/log1p/headline/estimat; near are "
+        "main/papers/log1p/headline/estimate, plan/level."
+    ]
+    assert numbers.missing(cited, ["main/papers/log1p/headline/estimat"]) == []
+    with pytest.raises(DataError, match="there is no such text"):
+        numbers.cited_in([tmp_path / "other.md"])
+    with pytest.raises(DataError, match=r"cited in \.tex and \.md files"):
+        numbers.cited_in([tmp_path / "main.docx"])

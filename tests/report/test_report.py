@@ -106,7 +106,7 @@ def test_another_headline_design_moves_the_randomization_test_the_figure_and_the
     fresh = files_of(swapped, panel, results)
     assert results["sim1", "log1p", "count", "ES"].randomization is not None
     assert results["sim1", "log1p", "count", "CS"].randomization is None
-    assert r"\newcommand{\Headline}{ES}" in fresh["numbers.tex"].decode()
+    assert "\nplan/headline,ES," in fresh["every.csv"].decode()
     assert fresh["figures/sim1_log1p.png"] != files["figures/sim1_log1p.png"]
 
 
@@ -215,14 +215,6 @@ def test_a_truncated_record_is_one_clear_error(tmp_path):
     path.write_text(header + "\n" + ",".join(["a"] * 8 + ["x"] + ["1"] * 8) + "\n")
     with pytest.raises(study.DataError, match='"x" on line 2'):
         record.read_record(path)
-
-
-def test_macro_names_are_letters_and_differ_by_digit():
-    assert (
-        latex.macro_name("top500", "log1p", "papers_with_industry")
-        == "TopFiveZeroZeroLogOnepPapersWithIndustry"
-    )
-    assert latex.macro_name("x1") != latex.macro_name("x2")
 
 
 def test_files_appear_whole_or_not_at_all(tmp_path):
@@ -359,6 +351,5 @@ def test_the_committed_paper_is_what_the_committed_record_says():
     ]
     headline = headline[(headline.design == "callaway_santanna") & (headline.term == "event_average")]
     shown = f"{headline.estimate.iloc[0]:.3f}".replace("-", "\N{MINUS SIGN}")
-    assert (
-        rf"\newcommand{{\MainLogOnepPapersEstimate}}{{{shown}}}" in (ROOT / "paper/numbers.tex").read_text()
-    )
+    written = rf"\csname result@main/papers/log1p/headline/estimate\endcsname{{{shown}}}"
+    assert written in (ROOT / "paper/numbers.tex").read_text()

@@ -210,10 +210,10 @@ def test_the_parts_of_a_tall_table_compile_alone_and_each_fits_its_page(tmp_path
     [
         ("two\nlines\n\n\there", "two lines here"),
         ("bell\x07, soft\u00adhyphen, mark\ufeff", "bell, softhyphen, mark"),
-        ("\u03b2 \u2192 \u2265", r"\ensuremath{\beta} \ensuremath{\rightarrow} \ensuremath{\geq}"),
+        ("\u03b2 \u2192 \u2265", r"\ensuremath{\beta} {\textrightarrow} \ensuremath{\geq}"),
         ("\u03b2\u0302, x\u0304", r"\ensuremath{\hat{\beta}}, \={x}"),
         ("\u2260 \u2261", r"\ensuremath{\neq} \ensuremath{\equiv}"),
-        ("CO\u2082, \u1ebf", r"CO\ensuremath{{}_{2}}, \'{\^{e}}"),
+        ("CO\u2082, \u1ebf", r"CO\ensuremath{_2}, \'{\^{e}}"),
         ("\u00e9 e\u0301 \u00d7 \u2013 \u20ac", "\u00e9 \u00e9 \u00d7 \u2013 \u20ac"),
     ],
 )
@@ -236,10 +236,16 @@ def test_letters_that_pdflatex_lacks_are_told_at_the_head_and_only_they():
     assert "XeLaTeX" not in TABLE.latex().decode()
 
 
+SIGNS = (
+    "αβγδεζηθικλμνξοπρςστυφχψωϵϑϕΓΔΘΛΞΠΣΥΦΨΩΑΒΕΖΗΙΚΜΝΟΡΤΧ≥≤≠≈≡≪≫∼≃≅∝∞∓⋅∗√∑∏∫∂∇∆∈∉∩∪⊂⊆∅∀∃∧∨⊥→←↔↑↓⇒⇐⇔′″⋯ℓ★"
+    "₀₁₂₃₄₅₆₇₈₉⁰⁴⁵⁶⁷⁸⁹"
+)
+
+
 @needs_tex
 def test_every_sign_that_is_not_told_compiles(tmp_path):
     latin = [chr(k) for k in range(0xA0, 0x180) if not latex.needs_other_fonts(latex.escape(chr(k)))]
-    signs = [*latin, *latex._MATH, *latex._SIGNS, "x\u0304", "\u03b2\u0302", "\u1ebf", "\u1e25", "\u1e0f"]
+    signs = [*latin, *SIGNS, *latex._SIGNS, "x\u0304", "\u03b2\u0302", "\u1ebf", "\u1e25", "\u1e0f"]
     lines = [Line(" ".join(signs[k : k + 8]), ["1"]) for k in range(0, len(signs), 8)]
     table = Table(
         "signs", "\u03b2 \u2265 2", ["\u03b1\n\n\u2192"], [Block("\u2260", lines)], ["\u2212 \u221e."]
@@ -262,15 +268,18 @@ def test_long_names_break_in_labels_captions_and_notes(tmp_path):
     assert_compiles_alone(tmp_path, table.latex())
 
 
-def test_macro_names_are_letters_whatever_the_parts_are():
+def test_parts_of_addresses_are_small_letters_whatever_the_parts_are():
     made = {
-        ("R&D spend", "log1p"): "RDSpendLogOnep",
-        ("papers.total",): "PapersTotal",
-        ("\u00e9l\u00e8ves",): "Eleves",
-        ("my.csv", "a\u2013b"): "MyCsvAB",
-        (" x", "50% "): "XFiveZero",
+        "R&D spend": "r_d_spend",
+        "papers.total": "papers.total",
+        "\u00e9l\u00e8ves": "eleves",
+        "my.csv": "my.csv",
+        "a\u2013b": "a_b",
+        "50% ": "50",
+        "Callaway-Sant'Anna (given size)": "callaway_santanna_given_size",
+        "-5": "-5",
     }
-    assert {parts: latex.macro_name(*parts) for parts in made} == made
-    other = [latex.macro_name("main", name) for name in (CYRILLIC, CYRILLIC[::-1], "\u8ad6")]
-    assert all(name.isascii() and name.isalpha() for name in other)
+    assert {part: latex.address_part(part) for part in made} == made
+    other = [latex.address_part(name) for name in (CYRILLIC, CYRILLIC[::-1], "\u8ad6")]
+    assert all(re.fullmatch(r"[a-z0-9_.-]+", name) for name in other)
     assert len(set(other)) == 3

@@ -20,8 +20,17 @@ from study.core import (
 )
 from study.designs import Assumes, Estimand, Supports, design
 from study.designs.covariates import baseline_matrix
-from study.designs.did_cells import Cells, Comparison, cells_of, compared_with, comparison, unseen
-from study.designs.gaps import Layout, cohort_gaps, regression_gaps
+from study.designs.did_cells import (
+    Cells,
+    Comparison,
+    Layout,
+    cells_of,
+    compared_with,
+    comparison,
+    differences_of_means,
+    regression_adjusted,
+    unseen,
+)
 from study.estimates import (
     CohortMeans,
     Estimate,
@@ -73,7 +82,7 @@ def callaway_santanna(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. Gaps: with "pairs" and
+        Absorbing treatment. Covariates enter by their first observed value. Difference: with "pairs" and
         "balanced" a cell rests on units seen in both of its periods; with "cells" on all that are seen in
         either, as repeated cross-sections, with the influence added up by unit.
     method : {"dr", "ipw", "reg"}
@@ -180,9 +189,9 @@ def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray 
         compared = compared & both[0] & both[1]
     layout, collinear = Layout(group, cells.now, cells.base, compared), np.zeros(len(each), dtype=bool)
     if x is None:
-        gaps = cohort_gaps(means, layout)
+        gaps = differences_of_means(means, layout)
     else:
-        gaps, identified = regression_gaps(means, layout, x)
+        gaps, identified = regression_adjusted(means, layout, x)
         collinear = ~identified & ~cells.reference
     reasons = dict.fromkeys(map(int, np.flatnonzero(collinear)), COLLINEAR_COMPARISON) | unseen(
         both[0][group, each] & both[1][group, each],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from study.core import FloatArray, Influence, LinearForm, QuestionError, Terms, regress, side_by_side
 from study.core.normal_equations import Rows
 from study.designs import Assumes, Estimand, Supports, design
-from study.designs.gaps import Layout, cohort_gaps
+from study.designs.did_cells import Layout, differences_of_means
 from study.estimates import (
     Cells,
     CohortMeans,
@@ -154,7 +154,7 @@ def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np
     clean = np.flatnonzero(_clean(sample, means, sample.periods[position[-1]]))
     compared = np.zeros((len(means.dates), len(position)), dtype=bool)
     compared[clean] = True
-    gaps = cohort_gaps(
+    gaps = differences_of_means(
         means,
         Layout(group, position, np.full(len(position), base), compared),
     )

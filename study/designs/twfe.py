@@ -56,7 +56,7 @@ def twfe(sample: Sample) -> Estimate:
     Parameters
     ----------
     sample : Sample
-        Gaps are allowed; covariates enter by period.
+        Difference are allowed; covariates enter by period.
 
     Returns
     -------

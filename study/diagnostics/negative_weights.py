@@ -94,7 +94,7 @@ class NegativeWeights:
         ]
         if not self.alike:
             told.append(
-                "Gaps or covariates give the units of a cell different weights; the cells' weights are exact for "
+                "Difference or covariates give the units of a cell different weights; the cells' weights are exact for "
                 "effects that do not differ between the units of a cell."
             )
         if self.question.scale == "proportional":
@@ -190,7 +190,7 @@ def negative_weights(sample: Sample) -> NegativeWeights:
     Parameters
     ----------
     sample : Sample
-        Gaps, weights and covariates by period are taken account of as in twfe.
+        Difference, weights and covariates by period are taken account of as in twfe.
 
     Returns
     -------

@@ -1,3 +1,7 @@
+from .aggregation import coefficients as coefficients
+from .aggregation import event_time_effects as event_time_effects
+from .aggregation import group_time_effects as group_time_effects
+from .aggregation import long_change_effect as long_change_effect
 from .cohorts import Cells as Cells
 from .cohorts import CohortMeans as CohortMeans
 from .cohorts import cohort_means as cohort_means
@@ -22,7 +26,7 @@ from .effective import FEW as FEW
 from .effective import effective_clusters as effective_clusters
 from .effective import few_clusters_warning as few_clusters_warning
 from .effective import treated_clusters as treated_clusters
-from .estimand import Estimand as Estimand
+from .estimate import Estimand as Estimand
 from .estimate import Estimate as Estimate
 from .estimate import LeftOut as LeftOut
 from .joint import Joint as Joint
@@ -42,10 +46,6 @@ from .power import smallest_effect as smallest_effect
 from .pre_tests import NONE as NONE
 from .pre_tests import PreTest as PreTest
 from .pre_tests import pre_test as pre_test
-from .terms import coefficients as coefficients
-from .terms import event_time_effects as event_time_effects
-from .terms import group_time_effects as group_time_effects
-from .terms import long_change_effect as long_change_effect
 from .ties import TIE as TIE
 from .ties import least_as_large as least_as_large
 from .weak_instrument import anderson_rubin as anderson_rubin

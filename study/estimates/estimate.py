@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -24,7 +25,6 @@ from study.core import (
     unknown,
 )
 from study.estimates.covariance import Convention, Wald, small_sample_factor, wald
-from study.estimates.estimand import Estimand
 from study.estimates.jackknife import (
     Leverage,
     Sides,
@@ -81,6 +81,25 @@ class LeftOut(NamedTuple):
         return LeftOut(
             self.linear @ weight, untreated, clusters, ~np.any(used & ~self.estimable[:, None], axis=0)
         )
+
+
+class Estimand(StrEnum):
+    """What a design's terms are."""
+
+    GROUP_TIME_ATT = "group-time ATT"
+    EVENT_TIME_ATT = "event-time effect"
+    COEFFICIENT = "coefficient"
+    LONG_CHANGE = "effect on the change over the window"
+
+    @property
+    def has_path(self) -> bool:
+        """Whether its terms are, or can be averaged to, effects by event time."""
+        return self in (Estimand.GROUP_TIME_ATT, Estimand.EVENT_TIME_ATT)
+
+    @property
+    def with_article(self) -> str:
+        """Its name in a sentence."""
+        return f"{'an' if self[0] in 'aeiou' else 'a'} {self}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
 from .question import Question as Question
 from .question import Sample as Sample
-from .roles import Roles as Roles
+from .rules import Roles as Roles
 from .sampling import first_observed as first_observed
 from .sampling import pool_cohorts as pool_cohorts
 from .scale import Scale as Scale

@@ -15,8 +15,7 @@ from study.core import DataError, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.panel import Panel, interval_text
 from study.panel.reading import read_table
-from study.panel.roles import Names, Roles, wide_hint
-from study.panel.rules import Rule, panel_rules
+from study.panel.rules import Names, Roles, Rule, panel_rules, wide_hint
 from study.panel.shipped import panel_entries
 from study.panel.violations import PRESENT, describe, violations
 

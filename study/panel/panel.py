@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from study.core import DataError, FloatArray, check, checked, hints_of, refuse_unknown, shown
 from study.panel.reading import read_table
-from study.panel.roles import Names, Roles
 from study.panel.rows import Rows
-from study.panel.rules import event_dates, refuse_first
+from study.panel.rules import Names, Roles, event_dates, refuse_first
 from study.panel.shipped import panel_entries, shipped
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.panel.panel import Panel, interval_text
-from study.panel.population import population
+from study.panel.population import EVERYONE, population
 from study.panel.question import FlowStep, Question, Sample
 
 AMBIGUOUS = "adoption date ambiguous"
@@ -83,7 +83,9 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     """Keep the units of the population that can be used at all."""
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
     selection = _Selection(panel.n_units)
-    selection.drop(~population(question.population, panel), f"outside the population {question.population}")
+    if question.population != EVERYONE:
+        inside = population(question.population, panel)
+        selection.drop(~inside, f"outside the population {question.population}")
     if panel.ambiguous_rule == "drop":
         intervals = panel.ambiguous.get(question.event, {})
         for earliest, latest in sorted(set(intervals.values())):

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.panel.roles import Roles
 from study.panel.rows import Rows
-from study.panel.rules import Rule, panel_rules
+from study.panel.rules import Roles, Rule, panel_rules
 
 COLUMNS = ["column", "rule", "unit", "time", "line", "value"]
 TABLE = "the table"

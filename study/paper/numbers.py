@@ -50,7 +50,9 @@ def cited_in(texts: Iterable[Path]) -> dict[str, Place]:
     places: dict[str, Place] = {}
     for path in texts:
         if path.suffix not in CITED:
-            raise DataError(f"{path}: results are cited in {' and '.join(CITED)} files; leave it out of texts.")
+            raise DataError(
+                f"{path}: results are cited in {' and '.join(CITED)} files; leave it out of texts."
+            )
         if not path.is_file():
             raise DataError(f"{path}: there is no such text; take it out of texts in study.toml.")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -87,7 +89,9 @@ def missing(cited: Mapping[str, Place], known: Sequence[str]) -> list[str]:
     for at, place in cited.items():
         if at not in known:
             near = ", ".join(match for match, *_ in process.extract(at, known, limit=NEAREST))
-            said.append(f"{place.file}, line {place.line}: there is no result {at}; near are {near or 'none'}.")
+            said.append(
+                f"{place.file}, line {place.line}: there is no result {at}; near are {near or 'none'}."
+            )
     return said
 
 

@@ -16,9 +16,8 @@ from study.data.codebook import codebook, heading
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.files import column_rules, read_as_panel, verdict
 from study.panel.reading import read_table
-from study.panel.roles import Roles
 from study.panel.rows import Rows
-from study.panel.rules import panel_rules
+from study.panel.rules import Roles, panel_rules
 from study.panel.shipped import panel_entries
 from study.panel.violations import broken_rows, describe, violations
 

@@ -64,8 +64,8 @@ def test_the_list_of_exhibits_has_the_numbers_of_the_paper_and_leaves_none_out()
             for pattern in re.findall("`([^`]*)`", output)
             for path in ROOT.glob(pattern)
         }
-        for kind, numbers in re.findall(r"(Table|Figure)s? ([\d, -]+)", names):
-            said = {n for part in numbers.strip(" ,").split(", ") for n in spanned(part)}
+        for kind, listing in re.findall(r"(Table|Figure)s? ([\d, -]+)", names):
+            said = {n for part in listing.strip(" ,").split(", ") for n in spanned(part)}
             shown = {n for n, name in enumerate(numbered[kind], 1) if name in made}
             assert said == shown, (program, kind)
             listed += [(kind, n) for n in said]

@@ -33,7 +33,6 @@ from study.paper.exhibits.designs import path_figure
 from study.paper.exhibits.exhibit import Setting
 from study.paper.exhibits.headline_numbers import headline_numbers
 from study.paper.plan import read_plan
-from study.report import latex
 from study.report.compile import compile_paper
 
 

@@ -16,8 +16,8 @@ from study.inference import Randomization
 from study.panel import FlowStep, Panel, Question, load_panel
 from study.panel.shipped import shipped
 from study.paper import numbers, record
-from study.paper.answer_numbers import answer_numbers
 from study.paper.answer_keys import answer_key, panel_state
+from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits import find_exhibit
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
@@ -232,6 +232,15 @@ def every_number(
     yield from answer_numbers(plan, panel, results, cited)
     for shown in exhibited.values():
         yield from shown.numbers
+
+
+def unresolved(
+    plan: Plan, folder: Path, panel: Panel, results: Results, exhibited: Mapping[str, Exhibited]
+) -> list[str]:
+    """Say which results the texts cite that there are not."""
+    cited = numbers.cited_in(texts(plan, folder))
+    known = [traced.address for traced in every_number(plan, panel, results, exhibited)]
+    return numbers.missing(cited, known)
 
 
 def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: str) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from study.core.errors import DataError
 from study.data.assemble import fields, panels, papers, top500
-from study.data.assemble.venues import DEADLINES, PANELS, PanelSpec, edition, first_year
+from study.data.assemble.panels import DEADLINES, PANELS, PanelSpec, edition, first_year
 from study.data.institutions import Entity
 from study.data.institutions.credit import Signed, count_authors
 from study.data.sources.paperlists import FILES

@@ -20,8 +20,10 @@ from study.data.grants.bought import (
     STORAGE,
     accelerators,
     bought,
+    contest,
+    first_issues,
+    programme,
 )
-from study.data.grants.contests import contest, first_issues, programme
 from study.data.grants.winners import awards_table, crosswalk, events
 from study.data.institutions import Entity, Matcher, load
 from study.data.sources import nsf, universities

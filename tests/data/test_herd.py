@@ -13,8 +13,8 @@ from originals import RAW
 from servers import Answer, Server
 
 from study.core.errors import DataError
-from study.data.assemble import herd as spending_by_university
-from study.data.institutions import Matcher, decided, load
+from study.data.assemble.panels import match_survey, spending_by_university
+from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import herd, universities
 from study.data.sources.fetching import Fetcher
 from study.panel.shipped import shipped
@@ -274,8 +274,8 @@ def test_a_branch_is_not_added_to_the_university_whose_name_it_bears(matcher: Ma
         ("003329", "Pennsylvania State University, University Park", 2019, 900.0),
         ("003331", "Pennsylvania State University, Altoona", 2019, 2.0),
     )
-    crosswalk = spending_by_university.match(rows, matcher, {})
-    found = spending_by_university.spending(rows, crosswalk)
+    crosswalk = match_survey(rows, matcher, {})
+    found = spending_by_university(rows, crosswalk)
     assert found[["university", "inst_id", "total"]].values.tolist() == [
         ["Pennsylvania State University", "003329", 900.0]
     ]
@@ -284,20 +284,20 @@ def test_a_branch_is_not_added_to_the_university_whose_name_it_bears(matcher: Ma
 
 def test_a_name_inside_a_longer_one_is_another_institution(matcher: Matcher) -> None:
     rows = table(("009999", "Stanford University Research Foundation of the West", 2019, 5.0))
-    assert spending_by_university.match(rows, matcher, {})["method"].tolist() == ["unmatched"]
+    assert match_survey(rows, matcher, {})["method"].tolist() == ["unmatched"]
 
 
 def test_an_institution_that_gets_a_new_number_goes_on_and_shows_the_break(matcher: Matcher) -> None:
     rows = table(("000001", "Stanford University", 2018, 5.0), ("000002", "Stanford University", 2019, 9.0))
-    found = spending_by_university.spending(rows, spending_by_university.match(rows, matcher, {}))
+    found = spending_by_university(rows, match_survey(rows, matcher, {}))
     assert found["inst_id"].tolist() == ["000001", "000002"]
 
 
 def test_the_newest_known_name_decides_and_a_decision_outranks_it(matcher: Matcher) -> None:
     rows = table(("000001", "Stanford University", 2010, 5.0), ("000001", "Nowhere Institute", 2019, 9.0))
-    assert spending_by_university.match(rows, matcher, {})["university"].tolist() == ["Stanford University"]
+    assert match_survey(rows, matcher, {})["university"].tolist() == ["Stanford University"]
     decision = {"000001": ("", "")}
-    found = spending_by_university.match(rows, matcher, decision)
+    found = match_survey(rows, matcher, decision)
     assert found[["university", "method"]].values.tolist() == [["", "decision"]]
 
 
@@ -314,9 +314,9 @@ def test_nine_tenths_of_the_spending_are_of_universities_that_are_known() -> Non
     rows = herd.read(RAW / "herd")
     world = universities.read(RAW / "universities")
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    exceptions = decided.read(shipped("data", "herd_institutions.csv"), "inst_id")
-    crosswalk = spending_by_university.match(rows, known, exceptions)
-    found = spending_by_university.spending(rows, crosswalk)
+    exceptions = read_overrides(shipped("data", "herd_institutions.csv"), "inst_id")
+    crosswalk = match_survey(rows, known, exceptions)
+    found = spending_by_university(rows, crosswalk)
     assert len(crosswalk) == 1004
     assert (crosswalk["university"] != "").sum() >= 800
     assert found["total"].sum() / rows["total"].sum() >= 0.96

@@ -7,8 +7,7 @@ import pytest
 
 from study.core.errors import DataError
 from study.data.institutions import Matcher, key, load, pieces
-from study.data.institutions.names import clean
-from study.data.institutions.spelling import put_right
+from study.data.institutions.names import clean, put_right
 from study.panel.shipped import shipped
 
 LISTED = [

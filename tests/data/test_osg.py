@@ -12,7 +12,7 @@ from originals import RAW
 
 from study.core.errors import DataError
 from study.data.assemble import ccstar
-from study.data.institutions import Matcher, decided, load
+from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import osg, universities
 from study.data.sources.fetching import Fetcher
 from study.panel.shipped import shipped
@@ -237,7 +237,7 @@ def test_most_tagged_groups_are_of_a_known_university_and_some_have_no_date() ->
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
     rows = osg.read(RAW / "osg")
     assert (len(rows), int((rows["ccstar_resources"] > 0).sum())) == (101, 83)
-    exceptions = decided.read(shipped("data", "osg_facilities.csv"), "facility")
+    exceptions = read_overrides(shipped("data", "osg_facilities.csv"), "facility")
     found = ccstar.events(rows, known, exceptions)
     assert len(found) >= 66
     assert not found.duplicated(["university", "country"]).any()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from study.commands.cli import app
 from study.core.errors import DataError, QuestionError
-from study.data.assemble import facts as assembled
+from study.data.assemble import models as assembled
 from study.data.sources import epoch
 from study.panel.catalogue import TYPES
 from study.panel.shipped import shipped

@@ -10,7 +10,7 @@ from originals import RAW
 
 from study.core.errors import DataError
 from study.data.assemble.models import FIELDS, compute_growth, models_by_university, organisations, panel
-from study.data.institutions import Matcher, decided, load
+from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import epoch, universities
 from study.panel.shipped import shipped
 
@@ -196,18 +196,18 @@ def test_the_table_ends_with_the_last_full_year() -> None:
 def test_a_table_of_decisions_is_read_and_a_damaged_one_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("organisation,university,country,note\nA,B University,US,\nC,,,none\n", encoding="utf-8")
-    assert decided.read(path, "organisation") == {"A": ("B University", "US"), "C": ("", "")}
+    assert read_overrides(path, "organisation") == {"A": ("B University", "US"), "C": ("", "")}
     empty = tmp_path / "empty.csv"
     empty.write_text("organisation,university,country,note\n", encoding="utf-8")
-    assert decided.read(empty, "organisation") == {}
+    assert read_overrides(empty, "organisation") == {}
     with pytest.raises(DataError, match="line 1: no column inst_id"):
-        decided.read(path, "inst_id")
+        read_overrides(path, "inst_id")
     with path.open("a", encoding="utf-8") as stream:
         stream.write("A,D University,US,\n")
     with pytest.raises(DataError, match="line 4: A is also on line"):
-        decided.read(path, "organisation")
+        read_overrides(path, "organisation")
     with pytest.raises(DataError, match=r"y.csv is missing"):
-        decided.read(tmp_path / "y.csv", "organisation")
+        read_overrides(tmp_path / "y.csv", "organisation")
 
 
 # What Epoch calls academia and is no university, told by eye.
@@ -234,7 +234,7 @@ NO_UNIVERSITIES = {
 def test_nearly_all_universities_of_the_notable_models_are_known_and_no_institute_is_taken_for_one() -> None:
     world = universities.read(RAW / "universities")
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    exceptions = decided.read(shipped("data", "epoch_organisations.csv"), "organisation")
+    exceptions = read_overrides(shipped("data", "epoch_organisations.csv"), "organisation")
     crosswalk = organisations(epoch.read(RAW / "epoch"), known, exceptions)
     academic = crosswalk[crosswalk["academic_models"] > 0].drop_duplicates("organisation")
     matched = set(crosswalk.loc[crosswalk["kind"] == "university", "organisation"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +10,14 @@ import pandas as pd
 
 from study.core import DataError, write_all
 from study.data import topics
-from study.data.assemble import ccstar, crosswalks, facts, fields, herd, models, panels
+from study.data.assemble import ccstar, fields, models, panels
 from study.data.assemble import papers as counting
 from study.data.assemble import programmes as access
 from study.data.assemble import top500 as machines
-from study.data.assemble.venues import MODELS, PANELS, PanelSpec
+from study.data.assemble.panels import MODELS, PANELS, PanelSpec
 from study.data.codebook import codebook
 from study.data.grants import classify, concerned, winners
-from study.data.institutions import Matcher, decided, load
+from study.data.institutions import Hit, Matcher, Overrides, load, read_overrides
 from study.data.institutions.credit import Signed, Sites, decisions, match_papers, match_sites
 from study.data.sources import epoch, nsf, osg, paperlists, top500, universities
 from study.data.sources import herd as spending
@@ -60,9 +60,9 @@ class _ByHand:
 
     sites: Sites
     awardees: winners.Crosswalk
-    facilities: decided.Decided
-    survey: decided.Decided
-    organisations: decided.Decided
+    facilities: Overrides
+    survey: Overrides
+    organisations: Overrides
     programmes: pd.DataFrame
     families: dict[str, access.Family]
 
@@ -102,9 +102,9 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     by_hand = _ByHand(
         sites=decisions(_table(out, "site_decisions.csv"), gazetteer),
         awardees=winners.crosswalk(_table(out, "awardees.csv"), matcher),
-        facilities=decided.read(_table(out, "osg_facilities.csv"), "facility"),
-        survey=decided.read(_table(out, "herd_institutions.csv"), "inst_id"),
-        organisations=decided.read(_table(out, "epoch_organisations.csv"), "organisation"),
+        facilities=read_overrides(_table(out, "osg_facilities.csv"), "facility"),
+        survey=read_overrides(_table(out, "herd_institutions.csv"), "inst_id"),
+        organisations=read_overrides(_table(out, "epoch_organisations.csv"), "organisation"),
         programmes=access.checked(_table(out, "programmes.csv")),
         families=access.families(_table(out, "programmes.toml")),
     )
@@ -160,8 +160,10 @@ def derive(
     every_event = pd.concat(events.values(), ignore_index=True)
     roles = access.roles(by_hand.programmes, by_hand.families, matcher)
     lists = machines.lists(hosted)
-    survey = herd.match(originals.spending, matcher, by_hand.survey)
-    by_year = herd.spending(originals.spending, survey).rename(columns={"fiscal_year": "year"})
+    survey = panels.match_survey(originals.spending, matcher, by_hand.survey)
+    by_year = panels.spending_by_university(originals.spending, survey).rename(
+        columns={"fiscal_year": "year"}
+    )
     organisations = models.organisations(originals.models, matcher, by_hand.organisations)
 
     def attach(outcomes: pd.DataFrame, units: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
@@ -187,14 +189,14 @@ def derive(
         **_paper_panels(signatures, years, attach),
         "panels/models.csv": _models_panel(signatures, of_universities, attach),
         **_field_panels(papers, signed, years, models.compute_growth(originals.models)),
-        "facts/models.csv": facts.models((originals.earlier_models, originals.models)),
+        "facts/models.csv": models.fact_models((originals.earlier_models, originals.models)),
         "venue_years.csv": years,
         **events,
         "events/programme_roles.csv": roles,
         "events/top500_lists.csv": lists,
         "events/nsf_awards.csv": awards,
-        "crosswalks/sites.csv": crosswalks.sites(sites),
-        "crosswalks/affiliations.csv": crosswalks.affiliations(signed.pieces),
+        "crosswalks/sites.csv": sites_crosswalk(sites),
+        "crosswalks/affiliations.csv": affiliations_crosswalk(signed.pieces),
         "crosswalks/herd.csv": survey,
         "crosswalks/epoch.csv": organisations,
     }
@@ -240,3 +242,40 @@ def _csv(table: pd.DataFrame) -> str:
     return table.astype(dict.fromkeys(whole, "Int64")).to_csv(
         index=False, lineterminator="\n", float_format=SIGNIFICANT_DIGITS
     )
+
+
+# Pieces that stayed unmatched are listed from this many papers on: below it most name a person's own unit or street.
+MINIMUM_UNMATCHED = 3
+
+
+def sites_crosswalk(matched: Sites) -> pd.DataFrame:
+    """Return one row a site of a supercomputer and institution, or one without where none was found."""
+    records = [
+        {"site": site, "country": country, **_columns(hit)}
+        for (site, country), hits in sorted(matched.items())
+        for hit in hits or (Hit(site, None, "unmatched"),)
+    ]
+    return pd.DataFrame(records)
+
+
+def affiliations_crosswalk(pieces: Mapping[Hit, int]) -> pd.DataFrame:
+    """Return every piece of an affiliation that was matched, and what stayed unmatched in several papers."""
+    records = [
+        {"segment": hit.piece, **_columns(hit), "papers": count}
+        for hit, count in pieces.items()
+        if hit.entity is not None or (hit.method in ("ambiguous", "unmatched") and count >= MINIMUM_UNMATCHED)
+    ]
+    return pd.DataFrame(records).sort_values(
+        ["segment", "institution", "country_of_institution"], ignore_index=True
+    )
+
+
+def _columns(hit: Hit) -> dict[str, str]:
+    entity = hit.entity
+    return {
+        "institution": entity.name if entity else "",
+        "country_of_institution": entity.country if entity else "",
+        "kind": entity.kind if entity else "",
+        "method": hit.method,
+        "score": f"{hit.score:.1f}",
+    }

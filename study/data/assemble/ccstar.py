@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from study.data.institutions import Entity, Matcher, decided, universities
+from study.data.institutions import Entity, Matcher, Overrides, overridden, universities
 
 EVENT = "first_ccstar"
 EVENT_COLUMNS = ("university", "country", "event", "date", "left_censored", "detail")
@@ -15,7 +15,7 @@ EVENT_COLUMNS = ("university", "country", "event", "date", "left_censored", "det
 _SEVERAL = re.compile(r"\b(system|network)\b", re.IGNORECASE)
 
 
-def events(resources: pd.DataFrame, matcher: Matcher, known: decided.Decided) -> pd.DataFrame:
+def events(resources: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
     """Return each university's first campus CC* resource that is registered in the Open Science Grid.
 
     Registration follows the award by months, often by more than a year: the award dates when the money came,
@@ -55,10 +55,10 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: decided.Decided) ->
     return pd.DataFrame(records, columns=EVENT_COLUMNS)
 
 
-def _universities(facility: str, site: str, matcher: Matcher, known: decided.Decided) -> list[Entity]:
+def _universities(facility: str, site: str, matcher: Matcher, known: Overrides) -> list[Entity]:
     """Return the universities of a group; only those of the United States, whose programme it is."""
     if facility in known:
-        entity = decided.university(matcher, *known[facility])
+        entity = overridden(matcher, *known[facility])
         return [] if entity is None else [entity]
     hits = matcher.match(site if _SEVERAL.search(facility) else facility, "US")
     return [entity for entity in universities(hits) if entity.country == "US"]

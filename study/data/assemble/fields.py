@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from study.data.assemble.venues import DEADLINES, PARTIAL, first_year
+from study.data.assemble.panels import DEADLINES, PARTIAL, first_year
 from study.data.institutions.credit import Signed
 
 YEARS = tuple(range(2000, 2025))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.assemble.venues import PanelSpec, edition
+from study.data.institutions import Entity, Matcher, Overrides, overridden
+from study.data.sources.herd import SOURCES
+from study.data.sources.paperlists import FILES
 from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"))
@@ -148,3 +151,211 @@ def _columns(table: pd.DataFrame, outcomes: pd.DataFrame, events: list[str]) -> 
         "first_paper_year", "tier", *(name for name in table if name.endswith("_role")),
         *(f"herd_{source}" for source in SPENDING), *about_years,
     ]  # fmt: skip
+
+
+# Territories whose universities the list of universities has under codes of their own.
+TERRITORIES = ("AS", "GU", "PR", "VI")
+# A name inside a longer one is mostly that of a branch or a medical school with a number of its own.
+_WHOLE = ("exact", "campus")
+
+
+def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
+    """Return the crosswalk from HERD institutions to universities.
+
+    The newest name under which the rule of matching finds a university as a whole (not inside a longer name)
+    decides. Branches and medical schools with numbers of their own are not added to a university: where
+    several institutions claim one in a fiscal year, the one that spends most is it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ``sources.herd.read``.
+    matcher : Matcher
+    known : mapping
+        inst_id -> (university, country), before the rule.
+
+    Returns
+    -------
+    DataFrame
+        One row an institution, by number: inst_id, name (the newest), state, university, country (empty where
+        there is none), method (decision, exact, campus, unmatched; branch where a larger institution is the
+        university in every year), years, total (thousand dollars, all years).
+    """
+    newest_first = table.sort_values("fiscal_year", ascending=False)
+    records = []
+    for inst_id, rows in newest_first.groupby("inst_id"):
+        names, state = list(dict.fromkeys(rows["name"])), rows["state"].iloc[0]
+        if inst_id in known:
+            entity, method = overridden(matcher, *known[inst_id]), "decision"
+        else:
+            entity, method = _found(names, state, matcher)
+        records.append(
+            {
+                "inst_id": inst_id,
+                "name": names[0],
+                "state": state,
+                "university": entity.name if entity else "",
+                "country": entity.country if entity else "",
+                "method": method,
+                "years": len(rows),
+                "total": rows["total"].sum(),
+            }
+        )
+    crosswalk = pd.DataFrame(records)
+    used = _largest(table, crosswalk)["inst_id"]
+    branch = (crosswalk["university"] != "") & ~crosswalk["inst_id"].isin(used)
+    crosswalk.loc[branch, ["university", "country", "method"]] = ["", "", "branch"]
+    return crosswalk
+
+
+def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
+    """Return R&D spending by university and fiscal year.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ``sources.herd.read``.
+    crosswalk : DataFrame
+        Of :func:`match`.
+
+    Returns
+    -------
+    DataFrame
+        One row a university and fiscal year, sorted: university, country, fiscal_year, inst_id (a change of it
+        is a break: the agency merged or split institutions), total, federal, state_local, institutional,
+        business, nonprofit, other (thousand current dollars).
+    """
+    chosen = _largest(table, crosswalk)
+    columns = ["university", "country", "fiscal_year", "inst_id", "total", *SOURCES]
+    return chosen.sort_values(["university", "country", "fiscal_year"], ignore_index=True)[columns]
+
+
+def _found(names: list[str], state: str, matcher: Matcher) -> tuple[Entity | None, str]:
+    country = state if state in TERRITORIES else "US"
+    for name in names:
+        for hit in matcher.match(name, country):
+            entity = hit.university
+            if hit.method in _WHOLE and entity and entity.country == country:
+                return entity, hit.method
+    return None, "unmatched"
+
+
+def _largest(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of each university and fiscal year: that of the institution which spends most."""
+    found = crosswalk.loc[crosswalk["university"] != "", ["inst_id", "university", "country"]]
+    claims = table.merge(found, on="inst_id").sort_values(["total", "inst_id"], ascending=[False, True])
+    return claims.drop_duplicates(["university", "country", "fiscal_year"])
+
+
+# Month of the deadline, and how many years before the venue's own year it lies. Where a venue moved its deadline the
+# earliest one stands, so that no paper counts as treated that was written before the event.
+DEADLINES: dict[str, tuple[int, int]] = {
+    "aistats": (10, 1),
+    "acml": (5, 0),
+    "colt": (2, 0),
+    "cvpr": (11, 1),
+    "iccv": (3, 0),
+    "icml": (1, 0),
+    "icra": (9, 1),
+    "iros": (2, 0),
+    "models": (1, 0),
+    "nips": (5, 0),
+    "rss": (1, 0),
+}
+
+# Editions of which the publisher has a small part only.
+PARTIAL = frozenset(
+    {(venue, year) for venue in ("icra", "iros") for year in range(2000, 2005)} | {("icra", 2016)}
+)
+
+
+@dataclass(frozen=True)
+class PanelSpec:
+    """A panel of universities: whose papers are counted when, and who is in it.
+
+    Attributes
+    ----------
+    name : str
+    groups : dict of str to tuple of str
+        Venues by group; one group, except where the panel compares groups.
+    years : tuple of int
+        Evenly spaced.
+    baseline_end : int
+        Universities with a paper at any covered venue up to this year are the panel's units.
+    """
+
+    name: str
+    groups: dict[str, tuple[str, ...]]
+    years: tuple[int, ...]
+    baseline_end: int
+
+    @property
+    def venues(self) -> tuple[str, ...]:
+        """All venues of all groups."""
+        return tuple(venue for venues in self.groups.values() for venue in venues)
+
+    def observed(self, year: int, group: str) -> bool:
+        """Tell whether all venues of the group have their papers of a year, in full."""
+        return all(year in FILES[venue] and (venue, year) not in PARTIAL for venue in self.groups[group])
+
+    def first_period(self, date: str) -> int:
+        """Return the first year of the panel's grid whose papers can respond to an event.
+
+        Parameters
+        ----------
+        date : str
+            "YYYY-MM", or "YYYY", which counts as its last month.
+
+        Returns
+        -------
+        int
+            The year may lie before or after the panel's years. The deadlines of all its venues in that
+            year lie in a later month than the event.
+        """
+        year = max(first_year(date, *DEADLINES[venue]) for venue in self.venues)
+        step = self.years[1] - self.years[0]
+        return year + (self.years[0] - year) % step
+
+
+def first_year(date: str, month: int, years_before: int) -> int:
+    """Return the first year of a venue whose deadline lies in a later month than the event.
+
+    >>> first_year("2012-06", 11, 1), first_year("2012-11", 11, 1), first_year("2012", 2, 0)
+    (2013, 2014, 2013)
+    """
+    year, event_month = int(date[:4]), int(date[5:] or 12)
+    return year + years_before + (event_month >= month)
+
+
+PANELS = (
+    PanelSpec("cvpr", {"vision": ("cvpr",)}, tuple(range(2013, 2025)), 2013),
+    PanelSpec("iccv", {"vision": ("iccv",)}, tuple(range(2013, 2024, 2)), 2013),
+    PanelSpec("icml", {"learning": ("icml",)}, tuple(range(2013, 2025)), 2013),
+    PanelSpec("neurips", {"learning": ("nips",)}, tuple(range(1987, 2019)), 1992),
+    PanelSpec("robotics", {"robotics": ("icra", "iros")}, tuple(range(2005, 2024)), 2005),
+    PanelSpec("colt", {"theory": ("colt",)}, tuple(range(2011, 2025)), 2011),
+    PanelSpec(
+        "venues",
+        {
+            "vision": ("cvpr",),
+            "learning": ("aistats", "acml"),
+            "robotics": ("icra", "iros"),
+            "theory": ("colt",),
+        },
+        tuple(range(2013, 2024)),
+        2013,
+    ),
+)
+MODELS = PanelSpec("models", {"models": ("models",)}, tuple(range(2010, 2026)), 2010)
+
+# ICCV was held in 1999 for the seventh time and every second year since.
+SEVENTH_ICCV = 1999
+
+
+def edition(year: int) -> int:
+    """Return the number of ICCV's edition of an odd year.
+
+    >>> edition(1999), edition(2013)
+    (7, 14)
+    """
+    return 7 + (year - SEVENTH_ICCV) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from study.data.assemble.venues import PARTIAL, PanelSpec
+from study.data.assemble.panels import PARTIAL, PanelSpec
 from study.data.institutions.credit import Signed
 
 # Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.

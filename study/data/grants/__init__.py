@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.data.grants.bought import accelerators, bought
-from study.data.grants.contests import contest, first_issues, programme
+from study.data.grants.bought import accelerators, bought, contest, first_issues, programme
 
 
 def concerned(record: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
-from study.data.institutions import Entity, Matcher, decided, universities
+from study.data.institutions import Entity, Matcher, overridden, universities
 from study.data.sources.reading import RESTORE, csv_rows
 
 FIRST_CLUSTER = "first_cluster_grant"
@@ -45,7 +45,7 @@ def crosswalk(path: Path, matcher: Matcher) -> dict[tuple[str, str], Entity | No
     """
     rows = csv_rows(path, _CROSSWALK, unique=_CROSSWALK[:2], remedy=RESTORE)
     return {
-        (row["awardee"], row["state"]): decided.university(matcher, row["university"], row["country"])
+        (row["awardee"], row["state"]): overridden(matcher, row["university"], row["country"])
         for _, row in rows
     }
 

@@ -73,7 +73,7 @@ def fetch(
     OutputError
         If the folder cannot be written to.
     """
-    from study.data.sources import checksums
+    from study.data.sources.provenance import record_checksums
 
     modules = {name: source(name) for name in names}
     results = []
@@ -85,5 +85,5 @@ def fetch(
             results.append(Fetched(name, error=str(error)))
     files = [path for result in results for path in result.files]
     if files:
-        checksums.record(raw, files)
+        record_checksums(raw, files)
     return results

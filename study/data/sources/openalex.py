@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from study.core import DataError, write_all
-from study.data.sources.openalex_records import SHAPE, mismatch, trimmed
-from study.data.sources.openalex_works import TOPICS, aggregate
+from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, mismatch, trimmed
 from study.data.sources.reading import Progress, json_value, silent
 
 if TYPE_CHECKING:

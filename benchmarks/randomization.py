@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import study
-from study.inference.permuted import randomization
+from study.inference.randomization import randomization
 from study.panel.question import Question
 from study.paper.plan import Plan, read_plan
 

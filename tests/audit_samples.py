@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.grants import words
-from study.data.grants.bought import CLUSTER
-from study.data.grants.bought import CC
+from study.data.grants.bought import CC, CLUSTER
 from study.data.institutions import Hit, Matcher
 from study.data.institutions.audit import CREDITED, NONE
 from study.data.institutions.names import clean

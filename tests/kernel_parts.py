@@ -18,7 +18,7 @@ from study import Estimate, Panel, Question
 from study.core.digits import significant
 from study.core.outputs import write_all
 from study.inference.families import adjusted_p_values
-from study.inference.permuted import randomization
+from study.inference.randomization import randomization
 from study.inference.wild import wild_bootstrap
 from study.paper import run as running
 from study.paper.plan import read_plan

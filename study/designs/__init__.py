@@ -19,8 +19,7 @@ from typing import Any, NamedTuple, get_args
 from study.core import QuestionError, check, checked, hints_of, one_thread, unknown
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator
-from study.learners.learning import Learning
-from study.learners.nuisances import Nuisances
+from study.learners.nuisances import Learning, Nuisances
 from study.panel import Panel, Question, Sample
 
 __all__ = ["Assumes", "Design", "Estimand", "Supports", "all_designs", "design", "estimate", "find_design"]

@@ -20,10 +20,8 @@ from study.learners.cross_fitting import (
     check_number,
     kind_of_cluster,
 )
-from study.learners.learning import Learning
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.learners.nuisances import Learning, Nuisances, Part, averaged, outcome_in_words, splits
 from study.learners.problem import Rows
-from study.learners.scores import averaged, splits
 from study.panel import Sample
 
 if TYPE_CHECKING:

@@ -20,9 +20,7 @@ from study.learners.cross_fitting import (
     check_number,
     cross_fit,
 )
-from study.learners.learning import Learning
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
-from study.learners.scores import averaged, splits
+from study.learners.nuisances import Learning, Nuisances, Part, averaged, outcome_in_words, splits
 from study.panel import Sample
 
 if TYPE_CHECKING:

@@ -13,9 +13,7 @@ from study.designs.panel_rows import Approach, PanelRows, Transformed, check_cov
 from study.estimates import Estimate, coefficients, mean_over
 from study.learners import Learner
 from study.learners.cross_fitting import Folds, Nuisance, check_number, cross_fit, kind_of_cluster
-from study.learners.learning import Learning
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
-from study.learners.scores import averaged, splits
+from study.learners.nuisances import Learning, Nuisances, Part, averaged, outcome_in_words, splits
 from study.panel import Sample
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ from study.estimates import Estimate, cohorts_with_base, event_time_effects, eve
 from study.learners import Learner
 from study.learners.clipping import clipping_note
 from study.learners.cross_fitting import Folds, Nuisance, check_both, check_number
-from study.learners.learning import Learning
-from study.learners.nuisances import Nuisances, Part, outcome_in_words
+from study.learners.nuisances import Learning, Nuisances, Part, outcome_in_words
 from study.panel import Sample
 
 

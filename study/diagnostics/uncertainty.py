@@ -24,7 +24,7 @@ from study.estimates import (
 from study.estimates.covariance import covariance
 from study.figures import dot_figure
 from study.inference import Randomization, cr3, wild_bootstrap
-from study.inference.permuted import randomization
+from study.inference.randomization import randomization
 from study.panel import Question, Sample
 
 if TYPE_CHECKING:

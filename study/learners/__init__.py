@@ -7,8 +7,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from study.core import FloatArray, QuestionError, unknown
 from study.learners.lasso import lasso, lasso_logit
-from study.learners.linear import linear, logit
-from study.learners.others import of_estimator
+from study.learners.linear import linear, logit, of_estimator
 from study.learners.problem import Kind, Problem
 from study.learners.trees import boosted_trees, boosted_trees_probability, forest, forest_probability
 

@@ -8,15 +8,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError, current_settings, prepare
-from study.learners import ENSEMBLE, Kind, Learner, Problem
-from study.learners.fits import predictions
+from study.core import (
+    FloatArray,
+    IntArray,
+    QuestionError,
+    checksum,
+    code_of,
+    current_settings,
+    keep,
+    key_of,
+    places_of,
+    prepare,
+    stored,
+    versions,
+)
+from study.learners import ENSEMBLE, Kind, Learner, Problem, learned
 from study.learners.problem import Rows, period_means
 from study.panel import Sample
 
@@ -252,3 +265,59 @@ def ensemble_weights(target: FloatArray, predictions: FloatArray) -> FloatArray:
     centre = target.mean()
     weights: FloatArray = nnls(predictions - centre, target - centre)[0]
     return weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
+
+
+def predictions(problem: Problem, learner: Learner, kind: Kind, folder: Path | None) -> FloatArray:
+    """Return what a learner predicts of the rows that are asked for, looked up first where there is a folder."""
+    key = None if folder is None else fit_key(problem, learner, kind)
+    if folder is None or key is None:
+        return _learn(problem, learner, kind)
+    known: FloatArray | None = stored(folder, key, [np.ndarray])
+    if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
+        return known
+    made = _learn(problem, learner, kind)
+    keep(folder, key, made)
+    return made
+
+
+def _learn(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # two threads that share cores with other work were four times slower
+        return learned(problem, learner, kind)
+
+
+def fit_key(problem: Problem, learner: Learner, kind: Kind) -> str | None:
+    """Return the key of a fit, or None where an estimator's settings do not say all that it depends on."""
+    rows = [_content(part) if isinstance(part, np.ndarray) else part for part in problem]
+    return key_of((code_of_learners(), rows, learner, kind), _estimator)
+
+
+@cache
+def code_of_learners() -> str:
+    """Return the checksum of everything but the rows and settings that a fit depends on."""
+    code = checksum(Path(__file__).parent)
+    return hashlib.sha256(f"{code} {versions()}".encode()).hexdigest()
+
+
+def _content(array: np.ndarray[Any, Any]) -> tuple[str, tuple[int, ...], str]:
+    return (
+        array.dtype.str,
+        array.shape,
+        hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest(),
+    )
+
+
+def _estimator(value: Any) -> Any:
+    """Return what an estimator depends on: its class, all code of the package of that, and its settings.
+
+    Raises
+    ------
+    TypeError
+        If it is no estimator, or its class is in no package: nobody can say what else a script's class calls.
+    """
+    kind = type(value)
+    folders, _ = places_of(kind.__module__)
+    if not folders or not hasattr(value, "get_params"):
+        raise TypeError(f"{kind.__module__}.{kind.__qualname__} has no settings that say all.")
+    return kind.__module__, kind.__qualname__, code_of(kind.__module__), value.get_params(deep=False)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from study.core import FloatArray, IntArray
-from study.learners.cross_fitting import Folds, Nuisance, cross_fit
+from study.estimates.covariance import covariance
+from study.learners import Learner, refuse_unfit
+from study.learners.clipping import check_trim
+from study.learners.cross_fitting import Folds, Nuisance, check_counts, cross_fit, draw_folds
 from study.learners.problem import Kind
-from study.panel import Question
+from study.panel import Question, Sample
+
+if TYPE_CHECKING:
+    from doubleml.double_ml import DoubleML
 
 
 class Part(NamedTuple):
@@ -50,7 +56,7 @@ class Nuisances:
     """The nuisance functions of a design on a sample, before any of them is learned.
 
     A design with options of type ``Learner`` gives the catalogue a function that returns them and takes the
-    sample, a :class:`study.learners.learning.Learning` and the design's other options: ``@design(...,
+    sample, a :class:`study.learners.nuisances.Learning` and the design's other options: ``@design(...,
     nuisances=nuisances)``. It refuses what the design refuses before it learns. The
     design learns the same functions under the same names with the same seed, for each fit draws from these.
 
@@ -123,3 +129,94 @@ class Nuisances:
 def outcome_in_words(question: Question) -> str:
     """Return what the outcome of a question is called on its scale."""
     return f"log(1 + {question.outcome})" if question.scale == "log1p" else question.outcome
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What a design by double machine learning is told of its learners.
+
+    Attributes
+    ----------
+    learner : Learner
+        Of conditional means.
+    folds, repetitions, seed : int
+        Folds of one draw, draws, and the seed of both and of learners that draw.
+    propensity : Learner, optional
+        Of probabilities, where the design has some.
+    trim : float, optional
+        The bound of propensities, where the design divides by some.
+    """
+
+    learner: Learner
+    folds: int
+    repetitions: int
+    seed: int
+    propensity: Learner = "lasso"
+    trim: float = 0.01
+
+    @classmethod
+    def split(cls, options: Mapping[str, Any]) -> tuple[Learning, dict[str, Any]]:
+        """Return the options of a design that are about learning, and the others."""
+        own = {field.name for field in fields(cls)}
+        learning = cls(**{name: value for name, value in options.items() if name in own})
+        return learning, {name: value for name, value in options.items() if name not in own}
+
+    def check(self, who: str, *, least_folds: int = 2) -> None:
+        """Refuse what cannot be learned with, before anything is."""
+        check_counts(
+            who, least_folds=least_folds, folds=self.folds, repetitions=self.repetitions, seed=self.seed
+        )
+        refuse_unfit(who, "learner", self.learner, "mean")
+        refuse_unfit(who, "propensity", self.propensity, "probability")
+        check_trim(who, self.trim)
+
+    def draw(self, cluster: IntArray, stratum: IntArray) -> Folds:
+        """Deal clusters into folds, spreading each stratum over them; shapes (N,)."""
+        return draw_folds(cluster, stratum, self.folds, self.repetitions, self.seed)
+
+
+class Averaged(NamedTuple):
+    """A coefficient, shape (1,), with its influence by unit, shape (n, 1), and by draw of the folds, shape (R,)."""
+
+    coefficient: FloatArray
+    influence: FloatArray
+    of_draw: FloatArray
+    median: float
+
+    def notes(self, sample: Sample) -> tuple[str, ...]:
+        """Say how much the estimate moves with the folds, and what doubleml's median of the draws is."""
+        if len(self.of_draw) == 1:
+            return ()
+        error = float(np.sqrt(covariance(self.influence, sample.cluster)[0, 0]))
+        return (
+            f"Over {len(self.of_draw)} draws of the folds the coefficient of one has a standard deviation of "
+            f"{self.of_draw.std(ddof=1) / error:.2f} standard errors; doubleml's median of them is {self.median:.4g}.",
+        )
+
+
+def averaged(model: DoubleML, unit: IntArray, n_units: int) -> Averaged:
+    """Return a fitted model's estimate and influence, averaged over its draws of the folds.
+
+    The influence of a unit is n times the sum of its scores over minus the sum of the scores' derivatives.
+
+    Parameters
+    ----------
+    model : DoubleML
+        Of one treatment, with a linear score psi = psi_a theta + psi_b.
+    unit : ndarray of int, shape (N,)
+        The unit of each row of the model's data.
+    n_units : int
+    """
+    theta, psi, psi_a = model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
+    scores = np.zeros((n_units, len(theta)))
+    np.add.at(scores, unit, psi)
+    influence = n_units * (scores / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
+    return Averaged(theta.mean(keepdims=True), influence, theta, float(model.coef[0]))
+
+
+def splits(folds: Folds) -> list[list[tuple[IntArray, IntArray]]]:
+    """Return folds as doubleml takes them: for each draw and fold the rows that train and those that are left out."""
+    return [
+        [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds.number)]
+        for fold in folds.fold.T
+    ]

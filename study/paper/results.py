@@ -23,7 +23,7 @@ from study.estimates import (
     smallest_effect,
 )
 from study.inference import Randomization
-from study.inference.permuted import randomization
+from study.inference.randomization import randomization
 from study.panel import FlowStep, Panel, Sample
 from study.paper.plan import Task
 

@@ -33,8 +33,9 @@ from study.core.cache import folder_of, keep, key_of, prepare, stored
 from study.core.codec import decoded, encoded
 from study.core.settings import current_settings
 from study.designs import design, find_design
-from study.learners import Problem, fits
-from study.learners.fits import fit_key
+from study.learners import Problem
+from study.learners import cross_fitting as fits
+from study.learners.cross_fitting import fit_key
 from study.paper import run as running
 from study.paper.answer_keys import answer_key, panel_state
 from study.paper.plan import read_plan

@@ -9,7 +9,7 @@ import pytest
 from plans import PANEL, PLAN, files_of
 from test_cli import command
 
-import study.learners.fits as fits
+import study.learners.cross_fitting as fits
 from study import QuestionError, settings
 from study.commands.options import read_options
 from study.core.settings import current_settings

@@ -16,9 +16,8 @@ from servers import Answer, Request, Server, as_json
 from study.core.cache import cache_folder
 from study.core.errors import DataError, OutputError, QuestionError
 from study.data import sources
-from study.data.sources import fetching, provenance
-from study.data.sources.fetching import CHUNK, Fetcher
-from study.data.sources.provenance import record_checksums
+from study.data.sources import fetching
+from study.data.sources.fetching import CHUNK, Fetcher, record_checksums
 
 CONTENT = bytes(range(251)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -492,7 +491,7 @@ def test_the_recorded_checksums_can_be_checked_with_the_common_tool(
 ) -> None:
     _made_up(monkeypatch)
     sources.fetch(["herd"], tmp_path, Fetcher())
-    command = ["sha256sum", "--check", "--strict", provenance.FILE]
+    command = ["sha256sum", "--check", "--strict", fetching.SUMS]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
     (tmp_path / "herd" / "a.json").write_bytes(b"[1]")
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 1
@@ -511,8 +510,8 @@ def test_checksums_stay_for_files_that_are_there_and_are_made_anew_for_changed_o
     old.write_bytes(b"old")
     os.utime(old, (0, 0))
     read: list[Path] = []
-    sha256 = provenance.sha256
-    monkeypatch.setattr(provenance, "sha256", lambda path: (read.append(path), sha256(path))[1])
+    sha256 = fetching.sha256_of
+    monkeypatch.setattr(fetching, "sha256_of", lambda path: (read.append(path), sha256(path))[1])
     place = record_checksums(tmp_path, [first, second, old])
     assert read == [second, old]
     assert place.read_text().splitlines() == [

@@ -18,8 +18,7 @@ import study
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core.distributions import normal_score
 from study.designs import find_design
-from study.learners.nuisances import Nuisances
-from study.learners.scores import splits
+from study.learners.nuisances import Nuisances, splits
 from study.panel.question import Sample
 
 EXACT = 1e-9

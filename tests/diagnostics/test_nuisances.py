@@ -14,7 +14,7 @@ import pytest
 import simulated
 from sklearn.linear_model import LinearRegression
 
-import study.learners.fits as fitting
+import study.learners.problem as fitting
 from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics.losses import STANDARD_ERRORS, Loss, in_order, log_losses, loss_of, squared_errors

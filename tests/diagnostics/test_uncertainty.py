@@ -12,7 +12,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.diagnostics import uncertainty
 from study.estimates.multipliers import largest_draws
 from study.inference.leave_out import cr3
-from study.inference.permuted import randomization
+from study.inference.randomization import randomization
 from study.inference.wild import wild_bootstrap
 from study.panel.question import Sample
 

@@ -16,7 +16,7 @@ from study import Question, QuestionError, heterogeneity, settings
 from study.heterogeneity.grouping import grouping
 from study.heterogeneity.pairs import all_pairs, on_long_change
 from study.heterogeneity.scored import NEAREST
-from study.learners.scores import splits
+from study.learners.nuisances import splits
 
 EXACT = 1e-9
 DRAWS = 999

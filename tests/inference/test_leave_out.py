@@ -14,8 +14,7 @@ from test_wild import TWINS, asked, few_clusters, sampled
 from study import Estimate, Panel, Question, QuestionError
 from study.core.distributions import two_sided_p
 from study.designs import find_design
-from study.inference.leave_out import cr3, leave_one_cluster_out
-from study.inference.regressions import REGRESSIONS
+from study.inference.leave_out import REGRESSIONS, cr3, leave_one_cluster_out
 from study.panel.question import Sample
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str | None]] = {

@@ -17,11 +17,11 @@ from scipy import stats
 import study.designs
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Estimand, all_designs, design, find_design
-from study.inference.permuted import randomization
 from study.inference.randomization import (
     Randomization,
     every_order,
     number_of_assignments,
+    randomization,
     randomization_test,
 )
 from study.panel.question import Sample

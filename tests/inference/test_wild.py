@@ -16,7 +16,7 @@ from scipy import stats
 
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
-from study.inference import wild_draws
+from study.inference import wild as wild_draws
 from study.inference.wild import WildBootstrap, wild_bootstrap
 from study.panel.question import Sample
 

@@ -73,7 +73,7 @@ def fetch(
     OutputError
         If the folder cannot be written to.
     """
-    from study.data.sources.provenance import record_checksums
+    from study.data.sources.fetching import record_checksums
 
     modules = {name: source(name) for name in names}
     results = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,8 +17,7 @@ import requests
 from urllib3.exceptions import MaxRetryError
 from urllib3.util.retry import Retry
 
-from study.core import PACKAGE, DataError, OutputError, __version__
-from study.data.sources.provenance import sha256 as sha256_of
+from study.core import PACKAGE, DataError, OutputError, __version__, write_all
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -384,3 +384,42 @@ def _start(response: requests.Response) -> bytes:
         return next(response.iter_content(1000), b"")
     except requests.RequestException:
         return b""
+
+
+SUMS = "SHA256SUMS"
+
+
+def record_checksums(raw: Path, paths: Iterable[Path]) -> Path:
+    """Write the SHA-256 of files below ``raw`` beside those of files recorded before and still there.
+
+    A file is read only if it is not recorded, or changed since the record was written.
+
+    Returns
+    -------
+    Path
+        ``raw / "SHA256SUMS"``: lines "<sha256>  <path below raw>", in the order of the paths.
+
+    Raises
+    ------
+    OutputError
+        If the record cannot be written.
+    """
+    place = raw / SUMS
+    known, written = {}, 0
+    if place.is_file():
+        written = place.stat().st_mtime_ns
+        lines = place.read_text(encoding="utf-8").splitlines()
+        known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    sums = {name: digest for name, digest in known.items() if (raw / name).is_file()}
+    for path in paths:
+        name = path.relative_to(raw).as_posix()
+        if name not in sums or path.stat().st_mtime_ns >= written:
+            sums[name] = sha256_of(path)
+    content = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    return write_all(raw, {SUMS: content.encode()})[0]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The record of what was read: versions, checksums of files in the form of sha256sum, terms."""
+"""The record of what was read: versions, combined checksums, terms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.core import write_all
 from study.data.sources import paperlists, top500
+from study.data.sources.fetching import sha256_of
 from study.data.sources.reading import csv_rows
 
 
@@ -93,7 +93,7 @@ def checksum(paths: Iterable[Path]) -> str:
 
     Compressed files count with the name and the bytes that they have on disk.
     """
-    lines = (f"{sha256(path)}  {path.name}\n" for path in paths)
+    lines = (f"{sha256_of(path)}  {path.name}\n" for path in paths)
     return hashlib.sha256("".join(sorted(lines, key=lambda line: line[66:])).encode()).hexdigest()
 
 
@@ -126,42 +126,3 @@ def _paperlists_versions(raw: Path, read: Sequence[tuple[str, int]]) -> str:
         return "not recorded"
     (first_date, first), (last_date, last) = commits[0], commits[-1]
     return f"{len(commits)} commits, {first} ({first_date}) to {last} ({last_date})"
-
-
-FILE = "SHA256SUMS"
-
-
-def record_checksums(raw: Path, paths: Iterable[Path]) -> Path:
-    """Write the SHA-256 of files below ``raw`` beside those of files recorded before and still there.
-
-    A file is read only if it is not recorded, or changed since the record was written.
-
-    Returns
-    -------
-    Path
-        ``raw / "SHA256SUMS"``: lines "<sha256>  <path below raw>", in the order of the paths.
-
-    Raises
-    ------
-    OutputError
-        If the record cannot be written.
-    """
-    place = raw / FILE
-    known, written = {}, 0
-    if place.is_file():
-        written = place.stat().st_mtime_ns
-        lines = place.read_text(encoding="utf-8").splitlines()
-        known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    sums = {name: digest for name, digest in known.items() if (raw / name).is_file()}
-    for path in paths:
-        name = path.relative_to(raw).as_posix()
-        if name not in sums or path.stat().st_mtime_ns >= written:
-            sums[name] = sha256(path)
-    content = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    return write_all(raw, {FILE: content.encode()})[0]
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -37,14 +37,7 @@ SMALL = 0.1  # of the standard error
     shown=2,
 )
 @checked
-def seeds(
-    sample: Sample,
-    design: str,
-    *,
-    seeds: int = 20,
-    level: float = 0.95,
-    **options: Any,
-) -> Finding:
+def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, **options: Any) -> Finding:
     """Estimate anew under several seeds, each of which draws its own folds and seeds its own learners.
 
     Seeds are that of the options, zero where they give none, and the numbers that follow it. Within each seed the

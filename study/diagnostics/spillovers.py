@@ -235,9 +235,9 @@ def _exposure(sample: Sample, by: str | Coordinates, rings: Sequence[float] | No
 def _refuse_one_sided(exposure: Exposure, n_unexposed: int, n_compared: int) -> None:
     if n_unexposed in (0, n_compared):
         raise QuestionError(
-            f"spillovers: {'every' if n_unexposed else 'no'} comparison unit is unexposed, that is not "
-            f"{' or '.join(exposure.rings)} as a treated one, so exposed and unexposed ones cannot be compared; "
-            "choose another attribute, or other rings."
+            f"spillovers: {'every' if n_unexposed else 'no'} comparison unit is unexposed (no treated unit "
+            f"{' or '.join(exposure.rings)}), so exposed and unexposed units cannot be compared; choose another "
+            "attribute, or other rings."
         )
 
 

@@ -117,13 +117,7 @@ def uncertainty(
         refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
     elif randomization is None and permutations:
         randomization = permuted(
-            sample,
-            design,
-            strata=strata,
-            permutations=permutations,
-            seed=seed,
-            progress=progress,
-            **options,
+            sample, design, strata=strata, permutations=permutations, seed=seed, progress=progress, **options
         )
     details = {
         "rows": tuple(rows),

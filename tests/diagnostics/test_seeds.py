@@ -219,10 +219,11 @@ def test_the_verdict_on_a_design_that_draws_shows_its_learners_and_its_seeds(
     quality, drawn = made.finding("nuisances"), made.finding("seeds")
     assert quality is not None
     assert drawn is not None
-    assert quality["learners"] == ("linear", "lasso", "forest", "lightgbm", "ensemble")
+    learners = [row.label for row in quality["rows"]]
+    assert learners == ["linear", "lasso", "forest", "lightgbm", "ensemble"]
     assert [row.label for row in drawn["rows"]] == [f"seed {s}" for s in range(3, 23)]
     own = made.fit.headline.effect[0]
-    assert quality["fits"][0].estimate == own
+    assert quality["rows"][0].estimate == own
     assert drawn["rows"][0].estimate == own
     assert verdicts["callaway_santanna"].checks == ()
 

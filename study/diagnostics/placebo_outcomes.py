@@ -2,128 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, checked, two_sided_p, unknown
-from study.diagnostics.refits import (
-    Compared,
-    Progress,
-    Refits,
-    answers,
-    check,
-    headline,
-)
+from study.core import QuestionError, checked, two_sided_p, unknown
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import Progress, Refits, answers, check, headline
+from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.inference import holm, joint
-from study.panel import Panel, Question, Sample
+from study.panel import Panel, Question, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 Outcomes = Sequence[str] | Mapping[str, str | tuple[Panel, str]]
 
 
-@dataclass(frozen=True, eq=False)
-class PlaceboOutcomes(Compared):
-    """The same question about outcomes that the treatment should not move.
-
-    Attributes
-    ----------
-    refits : Refits
-        The headlines about the K placebo outcomes.
-    p_holm : ndarray, shape (K,)
-        Adjusted within the placebo outcomes (Holm 1979).
-    difference, difference_error, difference_p : ndarray, shape (K,)
-        The headline less that about the placebo, by their joint influence, and the
-        two-sided p-value.
-    """
-
-    refits: Refits
-    p_holm: FloatArray
-    difference: FloatArray
-    difference_error: FloatArray
-    difference_p: FloatArray
-
-    @property
-    def title(self) -> str:
-        """Heading."""
-        return "Placebo outcomes"
-
-    @property
-    def moved(self) -> list[str]:
-        """Labels of the placebos whose adjusted p-value rejects no effect."""
-        return [row.label for row, p in zip(self.refits.rows, self.p_holm, strict=True) if p < 1 - self.level]
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What the placebo outcomes say."""
-        q, rows = self.question, self.refits.rows
-        found = [
-            f"The effect on {row.label}, which the treatment should not move, is {self.scale.text(row.estimate)} "
-            f"({100 * self.level:g}% interval {row.interval(self.scale)}, Holm p-value {p:.2g}); an effect beyond "
-            f"{self.scale.text(row.largest_not_excluded)} in absolute value is excluded."
-            for row, p in zip(rows, self.p_holm, strict=True)
-        ]
-        moved = self.moved
-        verdict = (
-            f"At a familywise error of {100 * (1 - self.level):.2g}%, {len(moved)} of {len(rows)} placebo outcomes "
-            f"({', '.join(row.label for row in rows)}) move with the treatment"
-            f"{': ' + ', '.join(moved) if moved else ''}."
-        )
-        apart = [
-            f"The effect on {q.outcome} less that on {row.label} is {self.scale.text(gap)} (standard error "
-            f"{self.scale.text(error)}, p-value {p:.2g})."
-            for row, gap, error, p in zip(
-                rows, self.difference, self.difference_error, self.difference_p, strict=True
-            )
-        ]
-        return (
-            verdict,
-            f"The effect on {q.outcome} is {self.scale.text(self.whole.estimate)} {self.scale.unit}, "
-            f"{100 * self.level:g}% interval {self.whole.interval(self.scale)}.",
-            *found,
-            *apart,
-            *self.refits.refusals,
-        )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return a row for the outcome and one for each placebo.
-
-        The columns p_holm, difference, difference_std_error and difference_p are empty for the outcome itself.
-        """
-        import pandas as pd
-
-        table = effects_frame((self.whole, *self.refits.rows)).rename(columns={"label": "outcome"})
-        table.insert(1, "role", ["outcome", *["placebo"] * len(self.refits.rows)])
-        table["largest_not_excluded"] = [row.largest_not_excluded for row in (self.whole, *self.refits.rows)]
-        columns = {
-            "p_holm": self.p_holm,
-            "difference": self.difference,
-            "difference_std_error": self.difference_error,
-            "difference_p": self.difference_p,
-        }
-        return table.join(pd.DataFrame(columns, index=range(1, len(table))))
-
-    def plot(self) -> Figure:
-        """Draw the outcome's estimate above those of the placebo outcomes."""
-        rows = (self.whole, *self.refits.rows)
-        return dot_figure(
-            rows,
-            xlabel=self.scale.axis("the outcome"),
-            marked=[row is not self.whole for row in rows],
-            names=("outcome", "placebo outcome"),
-            percent=self.scale.percent,
-            level=self.level,
-        )
-
-
+@diagnostic(
+    "placebo_outcomes",
+    title="Placebo outcomes",
+    question="Does the treatment move outcomes that it should not move?",
+    section=Section.AGAINST,
+    needs=(Needs.PLACEBO_PANELS,),
+)
 @checked
 def placebo_outcomes(
     panel: Panel,
@@ -134,7 +40,7 @@ def placebo_outcomes(
     level: float = 0.95,
     progress: Progress = None,
     **options: Any,
-) -> PlaceboOutcomes:
+) -> Finding:
     """Ask the same question about outcomes that the treatment should not move.
 
     Parameters
@@ -154,7 +60,12 @@ def placebo_outcomes(
 
     Returns
     -------
-    PlaceboOutcomes
+    Finding
+        The frame has a row for the question's outcome and one a placebo, named in role: outcome, role, estimate,
+        std_error, p_value, conf_low, conf_high, n_units, n_treated, largest_not_excluded; and of the placebos p_holm,
+        adjusted within them (Holm 1979), and difference, difference_std_error and difference_p, of the effect on the
+        outcome less that on the placebo, by their joint influence. Details: ``full_sample`` and ``rows``, the effects
+        on the outcome and on the placebos; ``moved``, the placebos whose adjusted p-value rejects no effect.
 
     Raises
     ------
@@ -168,32 +79,42 @@ def placebo_outcomes(
     Statistics 6(2).
     """
     check("placebo_outcomes", design, options, level)
-    asked = _asked(panel, question, outcomes)
+    placebos = _placebos(panel, question, outcomes)
     fit = headline(question.sample(panel), design, options)
-
-    def sample(where: Panel, outcome: str) -> Sample:
-        return question.replace(outcome=outcome).sample(where)
-
-    made = {label: partial(sample, where, outcome) for label, (where, outcome) in asked.items()}
-    found = list(answers(made, design, options, progress))
-    refits = Refits.of(found, level)
+    changed = {
+        label: partial(question.replace(outcome=name).sample, where)
+        for label, (where, name) in placebos.items()
+    }
+    answered = list(answers(changed, design, options, progress))
+    refits = Refits.of(answered, level)
     refits.refuse_none("placebo_outcomes")
-    gaps = [_gap(fit, answer) for _, answer in found if isinstance(answer, Estimate)]
-    difference, error = np.array(gaps).T
-    return PlaceboOutcomes(
-        question,
-        design,
-        level,
-        Effect.of(question.outcome, fit, level),
-        refits,
-        holm(np.array([row.p_value for row in refits.rows])),
-        difference,
-        error,
-        two_sided_p(difference / error),
+    full = Effect.of(question.outcome, fit, level)
+    frame = _frame(full, refits.rows, [_difference(fit, a) for _, a in answered if isinstance(a, Estimate)])
+    moved = list(frame["outcome"][frame["p_holm"] < 1 - level])
+    scale = question.effect_scale
+    verdict, *evidence = _sentences(scale, level, frame, moved)
+    return Finding(
+        name="placebo_outcomes",
+        title="Placebo outcomes",
+        verdict=verdict,
+        evidence=(*evidence, *refits.refusals),
+        frame=frame,
+        chart=partial(
+            dot_figure,
+            labels="outcome",
+            xlabel=scale.axis("the outcome"),
+            marked=list(frame["role"] == "placebo"),
+            names=("outcome", "placebo outcome"),
+            percent=scale.percent,
+            level=level,
+        ),
+        against=bool(moved),
+        objection=f"effects on outcomes that should have none ({', '.join(moved)})",
+        details={"full_sample": full, "rows": refits.rows, "moved": moved},
     )
 
 
-def _asked(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str, tuple[Panel, str]]:
+def _placebos(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str, tuple[Panel, str]]:
     """Return panel and outcome by label, all of which exist."""
     if isinstance(outcomes, str) or not outcomes:
         raise QuestionError(
@@ -201,8 +122,8 @@ def _asked(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str, tu
             "(panel, outcome)."
         )
     given = outcomes if isinstance(outcomes, Mapping) else {name: name for name in outcomes}
-    asked = {k: (panel, v) if isinstance(v, str) else (v[0], v[1]) for k, v in given.items()}
-    for label, (where, outcome) in asked.items():
+    placebos = {k: (panel, v) if isinstance(v, str) else (v[0], v[1]) for k, v in given.items()}
+    for label, (where, outcome) in placebos.items():
         if outcome not in where.outcomes:
             raise unknown("outcome", outcome, where.outcomes, f"placebo_outcomes about {where.name}")
         if where is panel and outcome == question.outcome:
@@ -210,13 +131,51 @@ def _asked(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str, tu
                 f"placebo_outcomes: {label} is the question's own outcome; name one that the treatment should "
                 "not move."
             )
-    return asked
+    return placebos
 
 
-def _gap(first: Estimate, second: Estimate) -> tuple[float, float]:
+def _difference(first: Estimate, second: Estimate) -> tuple[float, float]:
     """Return the first headline less the second, with its standard error."""
-    apart = joint(second, first).differences()
-    error = float(np.sqrt(apart.covariance()[0, 0]))
+    difference = joint(second, first).differences()
+    error = float(difference.std_error[0])
     if not error > 0:
         raise QuestionError("placebo_outcomes: a placebo outcome moves exactly as the outcome; leave it out.")
-    return float(apart.effect[0]), error
+    return float(difference.effect[0]), error
+
+
+def _frame(full: Effect, rows: Sequence[Effect], differences: Sequence[tuple[float, float]]) -> pd.DataFrame:
+    table = effects_frame((full, *rows)).rename(columns={"label": "outcome"})
+    table.insert(1, "role", ["outcome", *["placebo"] * len(rows)])
+    table["largest_not_excluded"] = [row.largest_not_excluded for row in (full, *rows)]
+    difference, error = np.array(differences).T
+    columns = {
+        "p_holm": holm(np.array([row.p_value for row in rows])),
+        "difference": difference,
+        "difference_std_error": error,
+        "difference_p": two_sided_p(difference / error),
+    }
+    return table.assign(**{name: [np.nan, *values] for name, values in columns.items()})
+
+
+def _sentences(scale: Scale, level: float, frame: pd.DataFrame, moved: Sequence[str]) -> Iterator[str]:
+    full, *placebos = frame.itertuples()
+    yield (
+        f"At a familywise error of {100 * (1 - level):.2g}%, {len(moved)} of {len(placebos)} placebo outcomes "
+        f"({', '.join(row.outcome for row in placebos)}) move with the treatment"
+        f"{': ' + ', '.join(moved) if moved else ''}."
+    )
+    yield (
+        f"The effect on {full.outcome} is {scale.text(full.estimate)} {scale.unit}, {100 * level:g}% interval "
+        f"{scale.interval(full.conf_low, full.conf_high)}."
+    )
+    for row in placebos:
+        yield (
+            f"The effect on {row.outcome}, which the treatment should not move, is {scale.text(row.estimate)} "
+            f"({100 * level:g}% interval {scale.interval(row.conf_low, row.conf_high)}, Holm p-value "
+            f"{row.p_holm:.2g}); an effect beyond {scale.text(row.largest_not_excluded)} in absolute value is excluded."
+        )
+    for row in placebos:
+        yield (
+            f"The effect on {full.outcome} less that on {row.outcome} is {scale.text(row.difference)} (standard error "
+            f"{scale.text(row.difference_std_error)}, p-value {row.difference_p:.2g})."
+        )

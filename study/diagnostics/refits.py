@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,14 +109,45 @@ def answers(
     samples: Samples, design: str, options: Mapping[str, Any], progress: Progress = None
 ) -> Iterator[tuple[str, Estimate | str]]:
     """Yield the label of each changed sample with its headline, or with the reason why it has none."""
-    for label, make in samples.items():
+    return attempts({k: partial(_refit, make, design, options) for k, make in samples.items()}, progress)
+
+
+def _refit(make: Callable[[], Sample], design: str, options: Mapping[str, Any]) -> Estimate:
+    return headline(make(), design, options)
+
+
+def attempts(
+    estimates: Mapping[str, Callable[[], Estimate]], progress: Progress = None
+) -> Iterator[tuple[str, Estimate | str]]:
+    """Yield the label of each estimate with the estimate, or with the reason why there is none."""
+    for label, make in estimates.items():
         try:
-            answer: Estimate | str = headline(make(), design, options)
+            answer: Estimate | str = make()
         except QuestionError as error:
             answer = str(error)
         yield label, answer
         if progress is not None:
             progress()
+
+
+def with_interval(
+    effect: Effect,
+    estimate: float,
+    std_error: float,
+    p_value: float,
+    half_width: float,
+    degrees: float = math.inf,
+) -> Effect:
+    """Return an effect of the same label and units, with another estimate and a symmetric interval."""
+    return replace(
+        effect,
+        estimate=estimate,
+        std_error=std_error,
+        p_value=p_value,
+        conf_low=estimate - half_width,
+        conf_high=estimate + half_width,
+        degrees=degrees,
+    )
 
 
 def treated(sample: Sample) -> NDArray[np.bool_]:

@@ -2,127 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, telling, two_sided_p
+from study.core import FloatArray, QuestionError, checked, telling, two_sided_p
 from study.designs import all_designs, find_design
-from study.diagnostics.refits import Compared, Refits, check, headline
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import Refits, attempts, check, headline, with_interval
+from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
 from study.figures import dot_figure
 from study.learners.cross_fitting import check_counts
-from study.panel import Sample
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WHO = "seeds"
 SMALL = 0.1  # of the standard error
 
 
-@dataclass(frozen=True, eq=False)
-class Seeds(Compared):
-    """One estimate under several seeds.
-
-    ``whole`` is the average over seeds: its influence is the average of theirs.
-
-    Attributes
-    ----------
-    refits : Refits
-        One row a seed.
-    repetitions : int, optional
-        Draws of the folds within each seed, where the design has such an option.
-    """
-
-    refits: Refits
-    repetitions: int | None
-
-    @property
-    def title(self) -> str:
-        """Heading."""
-        return f"How far does {self.design} move with its seed?"
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over seeds, in mean standard errors."""
-        error = float(np.mean([row.std_error for row in self.refits.rows]))
-        return float(self.refits.estimates.std(ddof=1)) / error
-
-    @property
-    def excluding(self) -> int:
-        """Number of seeds under which the interval excludes zero."""
-        return sum(row.excludes_zero for row in self.refits.rows)
-
-    @property
-    def positive(self) -> int:
-        """Number of seeds under which the estimate is above zero."""
-        return int((self.refits.estimates > 0).sum())
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the intervals of all seeds exclude zero on one side, or none does."""
-        return self.excluding in (0, len(self.refits.rows)) and (
-            self.excluding == 0 or self.positive in (0, len(self.refits.rows))
-        )
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found."""
-        count = len(self.refits.rows)
-        ends = (
-            self.scale.text(float(end)) for end in (self.refits.estimates.min(), self.refits.estimates.max())
-        )
-        widened = np.sqrt(1 + self.spread**2) - 1
-        return (
-            f"Over {count} seeds the estimate has a standard deviation of {self.spread:.2f} of its standard error "
-            f"(from {' to '.join(ends)}); the interval excludes zero under {counted(self.excluding, count)} of them.",
-            f"It is positive under {counted(self.positive, count)} of the seeds; its average over them is "
-            f"{self.scale.text(self.whole.estimate)}, with the interval {self.whole.interval(self.scale)}.",
-            f"The standard error does not count what the seed adds: with it, that of one seed would be {widened:.1%} "
-            "larger.",
-            *self._needed(),
-            *self.refits.refusals,
-        )
-
-    def _needed(self) -> tuple[str, ...]:
-        """Say how many repetitions would make the seed matter little."""
-        if self.repetitions is None or self.spread <= SMALL:
-            return ()
-        needed = int(np.ceil(self.repetitions * (self.spread / SMALL) ** 2))
-        return (
-            f"Each seed averages {self.repetitions} {'draw' if self.repetitions == 1 else 'draws'} of the folds; about "
-            f"{needed:,} would bring the standard deviation to {SMALL:g} of the standard error.",
-        )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a seed: seed, estimate, std_error, p_value, conf_low, conf_high, units, treated."""
-        table = effects_frame(self.refits.rows).rename(columns={"label": "seed"})
-        return table.assign(seed=table["seed"].str.removeprefix("seed ").astype(int))
-
-    def plot(self) -> Figure:
-        """Draw the intervals by seed, with the average over seeds behind them."""
-        return dot_figure(
-            self.refits.rows,
-            xlabel=self.scale.axis(),
-            whole=self.whole,
-            percent=self.scale.percent,
-            level=self.level,
-        )
-
-
+@diagnostic(
+    WHO,
+    title="Sensitivity to the seed",
+    question="How far does the estimate move with the seed of its random draws?",
+    section=Section.UNCERTAINTY,
+    needs=(Needs.DRAWS,),
+    shown=2,
+)
 @checked
-def seeds(
-    sample: Sample,
-    design: str,
-    *,
-    seeds: int = 20,
-    level: float = 0.95,
-    **options: Any,
-) -> Seeds:
+def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, **options: Any) -> Finding:
     """Estimate anew under several seeds, each of which draws its own folds and seeds its own learners.
 
     Seeds are that of the options, zero where they give none, and the numbers that follow it. Within each seed the
@@ -142,7 +57,12 @@ def seeds(
 
     Returns
     -------
-    Seeds
+    Finding
+        The frame has a row a seed: seed, estimate, std_error, p_value, conf_low, conf_high, n_units, n_treated.
+        Details: ``rows``, the effects; ``average`` over seeds, whose influence is the average of theirs; ``spread``,
+        the standard deviation over seeds in mean standard errors; ``excluding`` and ``positive``, the numbers of seeds
+        under which the interval excludes zero and under which the estimate is above zero; ``agree``, whether the
+        intervals of all seeds exclude zero on one side, or none does.
 
     Raises
     ------
@@ -166,25 +86,21 @@ def seeds(
         raise QuestionError(refusal)
     used = chosen.options | options
     check_counts(WHO, seed=used["seed"])
-    fits: list[Estimate] = []
-    answers: list[tuple[str, Estimate | str]] = []
-    for seed in range(used["seed"], used["seed"] + seeds):
-        try:
-            with telling(f"seed {seed}"):
-                fits.append(headline(sample, design, options | {"seed": seed}))
-            answers.append((f"seed {seed}", fits[-1]))
-        except QuestionError as reason:
-            answers.append((f"seed {seed}", str(reason)))
+    each = range(used["seed"], used["seed"] + seeds)
+    refit = partial(_under_seed, sample, design, options)
+    answered = list(attempts({f"seed {seed}": partial(refit, seed) for seed in each}))
+    fits = [answer for _, answer in answered if isinstance(answer, Estimate)]
     if len(fits) < 2:
-        raise QuestionError(f"{WHO}: {'; '.join(reason for _, reason in answers if isinstance(reason, str))}")
-    return Seeds(
-        sample.question,
-        design,
-        level,
-        average(fits, level),
-        Refits.of(answers, level),
-        used.get("repetitions"),
-    )
+        raise QuestionError(
+            f"{WHO}: {'; '.join(reason for _, reason in answered if isinstance(reason, str))}"
+        )
+    refits, scale = Refits.of(answered, level), sample.question.effect_scale
+    return finding_of(refits, average(fits, level), scale, level, used.get("repetitions"))
+
+
+def _under_seed(sample: Sample, design: str, options: dict[str, Any], seed: int) -> Estimate:
+    with telling(f"seed {seed}"):
+        return headline(sample, design, options | {"seed": seed})
 
 
 def average(fits: list[Estimate], level: float) -> Effect:
@@ -194,18 +110,71 @@ def average(fits: list[Estimate], level: float) -> Effect:
     influence = np.mean([fit.errors.dense() for fit in fits], axis=0)
     error = float(np.sqrt(covariance(influence, first.sample.cluster)[0, 0]))
     half = float(first.critical_value(level)[0]) * error
-    p_value = float(two_sided_p(effect / error, first.degrees_of_freedom[0]))
+    degrees = float(first.degrees_of_freedom[0])
+    p_value = float(two_sided_p(effect / error, degrees))
     like = Effect.of(f"average over {len(fits)} seeds", first, level)
-    return replace(
-        like,
-        estimate=effect,
-        std_error=error,
-        p_value=p_value,
-        conf_low=effect - half,
-        conf_high=effect + half,
+    return with_interval(like, effect, error, p_value, half, degrees)
+
+
+def finding_of(
+    refits: Refits, mean: Effect, scale: Scale, level: float, repetitions: int | None = None
+) -> Finding:
+    """Return the finding from the estimates of all seeds, their average, and the draws of folds within a seed."""
+    count, estimates = len(refits.rows), refits.estimates
+    excluding, positive = sum(row.excludes_zero for row in refits.rows), int((estimates > 0).sum())
+    agree = excluding == 0 or (excluding == count and positive in (0, count))
+    details = {
+        "rows": refits.rows,
+        "average": mean,
+        "spread": float(estimates.std(ddof=1)) / float(np.mean([row.std_error for row in refits.rows])),
+        "excluding": excluding,
+        "positive": positive,
+        "agree": agree,
+    }
+    verdict, *evidence = _sentences(estimates, scale, details, repetitions)
+    table = effects_frame(refits.rows).rename(columns={"label": "seed"})
+    return Finding(
+        name=WHO,
+        title="Sensitivity to the seed",
+        verdict=verdict,
+        evidence=(*evidence, *refits.refusals),
+        frame=table.assign(seed=table["seed"].str.removeprefix("seed ").astype(int)),
+        chart=partial(_chart, scale=scale, behind=mean, level=level),
+        against=refits.rows[0].excludes_zero and not agree,
+        objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
+        details=details,
     )
 
 
-def counted(number: int, whole: int) -> str:
-    """Write a number of seeds."""
-    return "none" if number == 0 else "all" if number == whole else f"{number}"
+def _sentences(
+    estimates: FloatArray, scale: Scale, details: Mapping[str, Any], repetitions: int | None
+) -> Iterator[str]:
+    count, spread, mean = len(estimates), details["spread"], details["average"]
+    yield (
+        f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error (from "
+        f"{scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
+        f"{_counted(details['excluding'], count)} of them."
+    )
+    yield (
+        f"It is positive under {_counted(details['positive'], count)} of the seeds; its average over them is "
+        f"{scale.text(mean.estimate)}, with the interval {mean.interval(scale)}."
+    )
+    yield (
+        "The standard error does not count what the seed adds: with it, that of one seed would be "
+        f"{np.sqrt(1 + spread**2) - 1:.1%} larger."
+    )
+    if repetitions is not None and spread > SMALL:
+        needed = int(np.ceil(repetitions * (spread / SMALL) ** 2))
+        yield (
+            f"Each seed averages {repetitions} {'draw' if repetitions == 1 else 'draws'} of the folds; about "
+            f"{needed:,} would bring the standard deviation to {SMALL:g} of the standard error."
+        )
+
+
+def _counted(number: int, count: int) -> str:
+    return {0: "none", count: "all"}.get(number, f"{number}")
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, behind: Effect, level: float) -> Figure:
+    rows = frame.assign(label=[f"seed {seed}" for seed in frame["seed"]])
+    return dot_figure(rows, ax, xlabel=scale.axis(), behind=behind, percent=scale.percent, level=level)

@@ -1,16 +1,21 @@
-"""One estimate under several ways of inference, side by side."""
+"""One estimate under several methods of inference, side by side."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from study.core import QuestionError, checked
 from study.designs import find_design
-from study.diagnostics.refits import Progress, check, headline, treated
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import Progress, check, headline, with_interval
+from study.diagnostics.registry import Section, diagnostic
 from study.estimates import (
+    SIZE,
     Convention,
     Effect,
     Estimate,
@@ -24,113 +29,27 @@ from study.estimates import (
 from study.estimates.covariance import covariance
 from study.figures import dot_figure
 from study.inference import Randomization, cr3, wild_bootstrap
-from study.inference.randomization import randomization
-from study.panel import Question, Sample
+from study.inference.leave_out import LeaveOut
+from study.inference.randomization import randomization as permuted
+from study.inference.wild import WildBootstrap
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CONVENTIONS: tuple[Convention, ...] = ("CR0", "CR1", "CR1_fixest", "CR1_areg")
+RANDOMIZATION = "randomization of event dates"
 
 
-@dataclass(frozen=True)
-class Uncertainty:
-    """Intervals and p-values of one estimate.
-
-    Attributes
-    ----------
-    design : str
-    question : Question
-    level : float
-    rows : tuple of Row
-        One way of inference each; the first is the design's own.
-    randomization : Randomization, optional
-        Its p-value stands beside the rows; it has no interval.
-    refused : tuple of (str, str)
-        Ways that this design does not offer, and why.
-    n_clusters, treated_clusters : int
-    effective_clusters : float
-        See :func:`study.estimates.jackknife.effective_number`.
-    warning : str, optional
-        Where few clusters carry the variance.
-    """
-
-    design: str
-    question: Question
-    level: float
-    rows: tuple[Effect, ...]
-    randomization: Randomization | None
-    refused: tuple[tuple[str, str], ...]
-    n_clusters: int
-    treated_clusters: int
-    effective_clusters: float
-    warning: str | None
-
-    @property
-    def title(self) -> str:
-        """Heading."""
-        return f"Uncertainty: {self.design}"
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found."""
-        own, excluding = self.rows[0], [row for row in self.rows if row.excludes_zero]
-        widest = max(self.rows, key=lambda row: row.conf_high - row.conf_low)
-        if not excluding:
-            agreed = "No interval excludes zero"
-        elif len(excluding) == len(self.rows):
-            agreed = "All intervals exclude zero"
-        else:
-            agreed = f"Zero is excluded by {', '.join(row.label for row in excluding)} and by no other"
-        said = [
-            f"{agreed}; {own.label} gives {own.interval(self.question.effect_scale)}, and the widest, {widest.label}, "
-            f"{widest.interval(self.question.effect_scale)}."
-        ]
-        if self.randomization is not None:
-            said.append(self.randomization.sentences[0])
-        said.append(
-            self.warning
-            or f"Of {self.n_clusters} clusters {self.treated_clusters} have treated units; the variance rests on about "
-            f"{self.effective_clusters:.0f}."
-        )
-        return (*said, *(f"Not offered: {label}, because {reason}" for label, reason in self.refused))
-
-    def with_test(self, randomization: Randomization) -> Uncertainty:
-        """Return the same with a randomization test that was made elsewhere."""
-        return replace(self, randomization=randomization)
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a way of inference; the randomization test has a p-value only."""
-        import pandas as pd
-
-        table = effects_frame(self.rows).rename(columns={"label": "inference"})
-        if self.randomization is None:
-            return table
-        first = self.rows[0]
-        test = {
-            "inference": "randomization of event dates",
-            "estimate": first.estimate,
-            "p_value": self.randomization.p_value,
-            "units": first.n_units,
-            "treated": first.n_treated,
-        }
-        return pd.concat([table, pd.DataFrame([test])], ignore_index=True)
-
-    def plot(self) -> Figure:
-        """Draw the intervals, one below the other."""
-        finite = [row for row in self.rows if np.isfinite(row.conf_high - row.conf_low)]
-        figure = dot_figure(
-            finite,
-            xlabel=self.question.effect_scale.axis(),
-            percent=self.question.effect_scale.percent,
-            level=self.level,
-        )
-        if self.randomization is not None:
-            figure.axes[0].set_title(f"Randomization p-value {self.randomization.p_value:.3f}", fontsize=8)
-        return figure
-
-
+@diagnostic(
+    "uncertainty",
+    title="Alternative inference",
+    question="Do other methods of inference give the same interval?",
+    section=Section.UNCERTAINTY,
+    shown=3,
+)
 @checked
 def uncertainty(
     sample: Sample,
@@ -138,12 +57,13 @@ def uncertainty(
     *,
     strata: str | None = None,
     permutations: int = 999,
+    randomization: Randomization | None = None,
     draws: int = 9999,
     level: float = 0.95,
     seed: int = 0,
     progress: Progress = None,
     **options: Any,
-) -> Uncertainty:
+) -> Finding:
     """Set the intervals of a design's headline beside one another, with the randomization test.
 
     The design's own convention; the other named conventions with the same critical values; the multiplier
@@ -158,12 +78,23 @@ def uncertainty(
         Attribute within which event dates are permuted.
     permutations : int
         Of the randomization test; 0 leaves it out.
+    randomization : Randomization, optional
+        The test where it was made elsewhere, which is taken instead of permuting.
     draws, seed : int
     level : float
     progress : callable, optional
         Called after each permutation.
     **options
         Options of the design.
+
+    Returns
+    -------
+    Finding
+        The frame has a row a method, the design's own first: inference, estimate, std_error, p_value, conf_low,
+        conf_high, n_units, n_treated; the randomization test has a p-value only. Details: ``rows``, the effects;
+        ``randomization``, the test or None; ``refused``, pairs of a method that the design does not offer and why;
+        ``n_clusters``, ``treated_clusters`` and ``effective_clusters``
+        (:func:`study.estimates.jackknife.effective_number`); ``warning``, where few clusters carry the variance.
 
     Raises
     ------
@@ -177,42 +108,83 @@ def uncertainty(
     rows.append(_bootstrapped(fit, draws, level, seed))
     refused: list[tuple[str, str]] = []
     try:
-        rows.append(_left_out(fit, sample, design, level, options))
+        rows.append(_left_out(fit, cr3(sample, design, **options), level))
         wild = wild_bootstrap(sample, design, draws=draws, level=level, seed=seed, **options)
-        low, high = wild.interval
-        rows.append(
-            replace(rows[0], label="wild cluster bootstrap", std_error=wild.std_error, p_value=wild.p_value)
-        )
-        rows[-1] = replace(rows[-1], conf_low=low, conf_high=high)
+        rows.append(_wild(fit, wild))
     except QuestionError as reason:
         refused.append(("CR3 and the wild cluster bootstrap", str(reason)))
-    test = None
-    if permutations and find_design(design).draws:
-        refused.append(
-            ("randomization of event dates", f"{design} would fit its learners anew for each permutation.")
+    if randomization is None and permutations and find_design(design).draws:
+        refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
+    elif randomization is None and permutations:
+        randomization = permuted(
+            sample, design, strata=strata, permutations=permutations, seed=seed, progress=progress, **options
         )
-    elif permutations:
-        test = randomization(
-            sample,
-            design,
-            strata=strata,
-            permutations=permutations,
-            seed=seed,
-            progress=progress,
-            **options,
-        )
-    return Uncertainty(
-        design,
-        sample.question,
-        level,
-        tuple(rows),
-        test,
-        tuple(refused),
-        fit.n_clusters,
-        treated_clusters(fit),
-        float(effective_clusters(fit)[0]),
-        few_clusters_warning(fit),
+    details = {
+        "rows": tuple(rows),
+        "randomization": randomization,
+        "refused": tuple(refused),
+        "n_clusters": fit.n_clusters,
+        "treated_clusters": treated_clusters(fit),
+        "effective_clusters": float(effective_clusters(fit)[0]),
+        "warning": few_clusters_warning(fit),
+    }
+    scale, p_value, objection = sample.question.effect_scale, None, ""
+    if randomization is not None:
+        p_value = randomization.p_value
+        objection = f"the randomization test, which does not reject no effect (p = {p_value:.2g})"
+    verdict, *evidence = _sentences(scale, details)
+    return Finding(
+        name="uncertainty",
+        title="Alternative inference",
+        verdict=verdict,
+        evidence=tuple(evidence),
+        frame=_frame(rows, p_value),
+        chart=partial(_chart, scale=scale, level=level, p_value=p_value),
+        against=None if p_value is None else rows[0].excludes_zero and p_value >= SIZE,
+        objection=objection,
+        details=details,
     )
+
+
+def _sentences(scale: Scale, details: Mapping[str, Any]) -> Iterator[str]:
+    rows: Sequence[Effect] = details["rows"]
+    excluding = [row.label for row in rows if row.excludes_zero]
+    widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
+    conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
+        len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"
+    )
+    yield (
+        f"{conclusion}; {rows[0].label} gives {rows[0].interval(scale)}, and the widest, {widest.label}, "
+        f"{widest.interval(scale)}."
+    )
+    if details["randomization"] is not None:
+        yield details["randomization"].sentences[0]
+    yield details["warning"] or (
+        f"Of {details['n_clusters']} clusters {details['treated_clusters']} have treated units; the variance rests on "
+        f"about {details['effective_clusters']:.0f}."
+    )
+    for label, reason in details["refused"]:
+        yield f"Not offered: {label}, because {reason}"
+
+
+def _frame(rows: Sequence[Effect], p_value: float | None) -> pd.DataFrame:
+    """Return a row a method; the randomization test has a p-value and no interval."""
+    own, test = rows[0], []
+    if p_value is not None:
+        test = [
+            Effect(RANDOMIZATION, own.estimate, p_value=p_value, n_units=own.n_units, n_treated=own.n_treated)
+        ]
+    return effects_frame([*rows, *test]).rename(columns={"label": "inference"})
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float, p_value: float | None) -> Figure:
+    finite = frame[np.isfinite(frame["conf_high"] - frame["conf_low"])]
+    figure = dot_figure(
+        finite, ax, xlabel=scale.axis(), labels="inference", percent=scale.percent, level=level
+    )
+    if p_value is not None:
+        (ax or figure.axes[0]).set_title(f"Randomization p-value {p_value:.3f}", fontsize=8)
+    return figure
 
 
 def _ordered(fit: Estimate) -> list[Convention]:
@@ -223,37 +195,29 @@ def _ordered(fit: Estimate) -> list[Convention]:
 
 def _named(fit: Estimate, convention: Convention, level: float) -> Effect:
     """Return the interval under a named convention, with its degrees of freedom."""
-    row = fit.under(convention).tidy(level).iloc[0]
-    return _row(convention, fit, row["std_error"], row["p_value"], row["conf_high"] - row["estimate"])
+    row = Effect.of(convention, fit.under(convention), level)
+    half = row.conf_high - row.estimate
+    return with_interval(row, row.estimate, row.std_error, row.p_value, half, row.degrees)
 
 
 def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Effect:
     """Return the percentile-t interval, for which each draw has a standard error of its own."""
+    own = Effect.of("multiplier bootstrap-t", fit, level)
     sums = fit.influence_map.cluster_sums(fit.sample.cluster)
     error = float(np.sqrt(covariance(fit.influence_map, fit.sample.cluster, "CR1")[0, 0]))
     drawn = largest_draws(sums, draws, seed, "webb", "drawn")
-    p_value = float(exceeded(drawn, abs(fit.effect[0] / error)))
-    half = float(np.quantile(drawn, level)) * error
-    return _row("multiplier bootstrap-t", fit, error, p_value, half)
+    p_value = float(exceeded(drawn, abs(own.estimate / error)))
+    return with_interval(own, own.estimate, error, p_value, float(np.quantile(drawn, level)) * error)
 
 
-def _left_out(fit: Estimate, sample: Sample, design: str, level: float, options: dict[str, Any]) -> Effect:
+def _left_out(fit: Estimate, without: LeaveOut, level: float) -> Effect:
     """Return the interval from leaving out each cluster, with t(G-1)."""
-    found = cr3(sample, design, **options)
-    half = found.interval(level)[1] - found.effect
-    return _row("CR3, t(G-1)", fit, found.std_error, found.p_value, half)
+    own = Effect.of("CR3, t(G-1)", fit, level)
+    half, degrees = without.interval(level)[1] - without.effect, without.n_clusters - 1
+    return with_interval(own, own.estimate, without.std_error, without.p_value, half, degrees)
 
 
-def _row(label: str, fit: Estimate, error: float, p_value: float, half: float) -> Effect:
-    effect = float(fit.effect[0])
-    sizes = fit.sample.n_units, int(treated(fit.sample).sum())
-    return Effect(
-        label,
-        effect,
-        error,
-        float(p_value),
-        effect - half,
-        effect + half,
-        n_units=sizes[0],
-        n_treated=sizes[1],
-    )
+def _wild(fit: Estimate, wild: WildBootstrap) -> Effect:
+    effect = Effect.of("wild cluster bootstrap", fit, wild.level)
+    low, high = wild.interval
+    return replace(effect, std_error=wild.std_error, p_value=wild.p_value, conf_low=low, conf_high=high)

@@ -28,6 +28,7 @@ def dot_figure(
     ax: Axes | None = None,
     *,
     xlabel: str,
+    labels: str = "label",
     behind: Effect | None = None,
     marked: Sequence[bool] | None = None,
     names: tuple[str, str] = ("", ""),
@@ -44,6 +45,8 @@ def dot_figure(
         Drawn on instead of a figure of its own.
     xlabel : str
         What the effect is, with its unit.
+    labels : str
+        The column of the labels, where it has another name.
     behind : Effect, optional
         An estimate to compare with, drawn behind the others with its interval.
     marked : sequence of bool, optional
@@ -57,7 +60,8 @@ def dot_figure(
     """
     step = 0.21 if len(frame) <= MANY else 0.15
     with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), 2)) as (figure, axis):
-        draw_dots(axis, frame, behind=behind, marked=marked, names=names, percent=percent)
+        rows = frame.assign(label=frame[labels])
+        draw_dots(axis, rows, behind=behind, marked=marked, names=names, percent=percent)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
         if ax is None:
             legend_above(figure, axis)

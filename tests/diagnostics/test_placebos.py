@@ -14,7 +14,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
 from study.diagnostics.placebo_dates import placebo_dates, placebo_sample
 from study.diagnostics.placebo_outcomes import placebo_outcomes
-from study.diagnostics.refits import Row
+from study.estimates import Effect
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
 WITH_GAPS = ("callaway_santanna", "etwfe", "event_study", "imputation", "lp_did", "sun_abraham", "twfe")
@@ -99,16 +99,17 @@ def test_placebo_effects_equal_means_by_hand() -> None:
     made = simulated.panel(n=120, seed=3)
     found = placebo_dates(QUESTION.sample(made), "callaway_santanna", shifts=[1, 2, 3])
     expected = [by_hand(made, shift) for shift in (1, 2, 3)]
-    np.testing.assert_allclose(found.refits.estimates, expected, rtol=0, atol=1e-9)
-    assert found.shifts == (1, 2, 3)
-    assert dict(found.lost) == {3: f"cohort 4 ({np.sum(made.first_treated['event'] == 4)} units)"}
+    table = found.tidy().set_index("shift")
+    np.testing.assert_allclose(table["estimate"][1:], expected, rtol=0, atol=1e-9)
+    assert list(table.index) == [0, 1, 2, 3]
+    assert list(table["lost"]) == ["", "", "", f"cohort 4 ({np.sum(made.first_treated['event'] == 4)} units)"]
 
 
 def test_anticipation_moves_the_event_earlier_and_nothing_else() -> None:
     made = simulated.panel(n=120, seed=4)
     early = placebo_dates(QUESTION.replace(anticipation=1).sample(made), "callaway_santanna", shifts=[1, 2])
     lagged = placebo_dates(QUESTION.replace(lag=-1).sample(made), "callaway_santanna", shifts=[1, 2])
-    np.testing.assert_allclose(early.refits.estimates, lagged.refits.estimates, atol=1e-12)
+    np.testing.assert_allclose(early.tidy()["estimate"][1:], lagged.tidy()["estimate"][1:], atol=1e-12)
 
 
 def test_placebo_dates_centre_at_zero_and_keep_their_size_under_parallel_trends() -> None:
@@ -116,8 +117,8 @@ def test_placebo_dates_centre_at_zero_and_keep_their_size_under_parallel_trends(
     for _ in range(200):
         made, _ = simulated.draw(rng, 150)
         one = placebo_dates(QUESTION.sample(made), "callaway_santanna", shifts=[1, 2], draws=499)
-        found.append([*one.refits.estimates, *[row.std_error for row in one.refits.rows]])
-        rejected += one.p_joint < 0.05
+        found.append([*(r.estimate for r in one["rows"]), *(r.std_error for r in one["rows"])])
+        rejected += one["p_joint"] < 0.05
     values = np.array(found)
     mean, spread = values[:, :2].mean(axis=0), values[:, :2].std(axis=0, ddof=1)
     assert np.all(np.abs(mean) < 3.5 * spread / np.sqrt(200))
@@ -130,7 +131,8 @@ def test_a_trend_of_the_treated_is_found_and_said() -> None:
     drift = 0.8 * np.outer(~np.isnan(made.first_treated["event"]), PERIODS)
     drifting = replace(made, outcomes={"y": made.outcomes["y"] + drift})
     found = placebo_dates(QUESTION.sample(drifting), "callaway_santanna")
-    assert found.p_joint == pytest.approx(1e-4)
+    assert found["p_joint"] == pytest.approx(1e-4)
+    assert found.against
     assert any("did not move in parallel" in sentence for sentence in found.sentences)
     quiet = placebo_dates(
         QUESTION.sample(simulated.draw(np.random.default_rng(1), 300)[0]), "callaway_santanna"
@@ -144,23 +146,23 @@ def test_the_joint_p_value_repeats_with_its_seed_and_rows_may_stand_in_any_order
     first, again, other = (
         placebo_dates(QUESTION.sample(p), "callaway_santanna", seed=3) for p in (made, made, shuffled)
     )
-    assert first.p_joint == again.p_joint
-    np.testing.assert_allclose(first.refits.estimates, other.refits.estimates, rtol=1e-10)
+    assert first["p_joint"] == again["p_joint"]
+    np.testing.assert_allclose(first.tidy()["estimate"][1:], other.tidy()["estimate"][1:], rtol=1e-10)
 
 
 def test_a_shift_that_leaves_nobody_treated_is_listed_with_its_reason() -> None:
     found = placebo_dates(QUESTION.sample(simulated.panel()), "callaway_santanna", shifts=[1, 7])
-    assert found.shifts == (1,)
-    assert [label for label, _ in found.refits.refused] == ["7 periods earlier"]
-    assert any("7 periods earlier" in sentence and "because" in sentence for sentence in found.sentences)
+    assert list(found.tidy()["shift"]) == [0, 1]
+    refusals = [sentence for sentence in found.sentences if sentence.startswith("Without an estimate: ")]
+    assert len(refusals) == 1
+    assert refusals[0].startswith("Without an estimate: 7 periods earlier, because ")
 
 
 def test_by_default_the_placebo_averages_as_many_event_times_as_the_headline() -> None:
     sample = QUESTION.sample(simulated.panel())
-    assert placebo_dates(sample, "callaway_santanna").shifts == (1, 2, 3)
-    assert placebo_dates(
-        replace(sample, question=QUESTION.replace(horizon=None)), "callaway_santanna"
-    ).shifts == (1, 2, 3, 4, 5)
+    assert list(placebo_dates(sample, "callaway_santanna").tidy()["shift"]) == [0, 1, 2, 3]
+    free = replace(sample, question=QUESTION.replace(horizon=None))
+    assert list(placebo_dates(free, "callaway_santanna").tidy()["shift"]) == [0, 1, 2, 3, 4, 5]
 
 
 def two_outcomes(seed: int = 0, n: int = 120) -> Panel:
@@ -180,9 +182,11 @@ def test_placebo_outcomes_are_the_answers_to_the_same_question() -> None:
         estimate(made, QUESTION.replace(outcome="other")).headline,
         estimate(elsewhere, QUESTION).headline,
     ]
-    np.testing.assert_allclose(found.refits.estimates, [e.effect[0] for e in expected], rtol=1e-12)
-    np.testing.assert_allclose([r.std_error for r in found.refits.rows], [e.std_error[0] for e in expected])
-    assert [row.label for row in found.refits.rows] == ["here", "there"]
+    table = found.tidy()
+    np.testing.assert_allclose(table["estimate"][1:], [e.effect[0] for e in expected], rtol=1e-12)
+    np.testing.assert_allclose(table["std_error"][1:], [e.std_error[0] for e in expected])
+    assert list(table["outcome"]) == ["y", "here", "there"]
+    assert [row.label for row in found["rows"]] == ["here", "there"]
 
 
 def test_the_difference_from_a_placebo_is_the_effect_on_the_difference_of_outcomes() -> None:
@@ -190,14 +194,16 @@ def test_the_difference_from_a_placebo_is_the_effect_on_the_difference_of_outcom
     gap = replace(made, outcomes={"y": made.outcomes["y"] - made.outcomes["other"]})
     found = placebo_outcomes(made, QUESTION, ["other"], "callaway_santanna")
     expected = estimate(gap, QUESTION).headline
-    assert found.difference[0] == pytest.approx(expected.effect[0], rel=1e-9)
-    assert found.difference_error[0] == pytest.approx(expected.std_error[0], rel=1e-9)
+    placebo = found.tidy().iloc[1]
+    assert placebo["difference"] == pytest.approx(expected.effect[0], rel=1e-9)
+    assert placebo["difference_std_error"] == pytest.approx(expected.std_error[0], rel=1e-9)
 
 
 def test_p_values_are_adjusted_within_the_placebo_outcomes_only() -> None:
     found = placebo_outcomes(two_outcomes(), QUESTION, ["other", "nothing"], "callaway_santanna")
-    expected = multipletests([row.p_value for row in found.refits.rows], method="holm")[1]
-    np.testing.assert_allclose(found.p_holm, expected, rtol=1e-12)
+    placebos = found.tidy().iloc[1:]
+    expected = multipletests(placebos["p_value"], method="holm")[1]
+    np.testing.assert_allclose(placebos["p_holm"], expected, rtol=1e-12)
 
 
 def test_the_largest_effect_not_excluded_is_the_far_end_of_the_interval() -> None:
@@ -209,13 +215,16 @@ def test_the_largest_effect_not_excluded_is_the_far_end_of_the_interval() -> Non
     assert found.sentences[0].endswith(
         "1 of 2 placebo outcomes (other, nothing) move with the treatment: other."
     )
+    assert found["moved"] == ["other"]
+    assert found.against
+    assert found.objection == "effects on outcomes that should have none (other)"
 
 
-def test_the_reach_of_an_interval_is_its_far_end() -> None:
-    row = Row("x", -1.0, 0.1, 0.0, -1.2, -0.8, 10, 5)
-    assert row.reach == 1.2
+def test_an_effect_knows_its_largest_not_excluded_and_whether_its_interval_excludes_zero() -> None:
+    row = Effect("x", -1.0, 0.1, 0.0, -1.2, -0.8)
+    assert row.largest_not_excluded == 1.2
     assert row.excludes_zero
-    assert replace(row, conf_low=-0.1, conf_high=0.3).reach == 0.3
+    assert replace(row, conf_low=-0.1, conf_high=0.3).largest_not_excluded == 0.3
     assert not replace(row, conf_low=-0.1, conf_high=0.3).excludes_zero
 
 
@@ -223,7 +232,8 @@ def test_a_placebo_that_cannot_be_asked_is_listed() -> None:
     other = simulated.panel(n=40)
     late = replace(other, first_treated={"event": np.full(40, np.nan)})
     found = placebo_outcomes(two_outcomes(), QUESTION, {"a": "other", "b": (late, "y")}, "callaway_santanna")
-    assert [label for label, _ in found.refits.refused] == ["b"]
+    assert [s for s in found.sentences if s.startswith("Without an estimate: ")] == [found.sentences[-1]]
+    assert found.sentences[-1].startswith("Without an estimate: b, because ")
     assert len(found.tidy()) == 2
 
 

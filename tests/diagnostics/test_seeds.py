@@ -13,11 +13,12 @@ from plans import PLAN
 
 from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import all_designs, find_design
-from study.diagnostics.nuisances import NuisanceQuality
-from study.diagnostics.refits import Refits, Row
-from study.diagnostics.seeds import Seeds
+from study.diagnostics import Finding, Section
+from study.diagnostics.refits import Refits
+from study.diagnostics.seeds import finding_of
+from study.estimates import Effect
 from study.paper import run as running
-from study.paper.diagnose import AGAINST, UNCERTAINTY, Check, Verdict, jobs_of
+from study.paper.diagnose import Verdict, answered
 from study.paper.plan import read_plan
 from study.paper.verdict import conclusion
 
@@ -31,11 +32,11 @@ def panel() -> Panel:
 
 
 @pytest.fixture(scope="module")
-def found(panel: Panel) -> Seeds:
+def found(panel: Panel) -> Finding:
     return diagnostics.seeds(QUESTION.sample(panel), "dml_panel", seeds=6, seed=4, **FEW)
 
 
-def test_rows_are_refits_under_the_seeds_that_follow_the_options(panel: Panel, found: Seeds) -> None:
+def test_rows_are_refits_under_the_seeds_that_follow_the_options(panel: Panel, found: Finding) -> None:
     fits = [find_design("dml_panel")(QUESTION.sample(panel), seed=s, **FEW).headline for s in range(4, 10)]
     table = found.tidy()
     assert list(table["seed"]) == list(range(4, 10))
@@ -47,7 +48,9 @@ def test_rows_are_refits_under_the_seeds_that_follow_the_options(panel: Panel, f
     estimates = [fit.effect[0] for fit in fits]
     mean = sum(estimates) / 6
     deviation = np.sqrt(sum((e - mean) ** 2 for e in estimates) / 5)
-    assert found.spread == pytest.approx(deviation / np.mean([fit.std_error[0] for fit in fits]), rel=1e-12)
+    assert found["spread"] == pytest.approx(
+        deviation / np.mean([fit.std_error[0] for fit in fits]), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
@@ -57,26 +60,27 @@ def test_the_average_has_the_average_influence(scale: str) -> None:
     fits = [find_design("dml_panel")(sample, seed=s, **FEW).headline for s in range(3)]
     psi = np.mean([fit.errors.dense()[:, 0] for fit in fits], axis=0)
     sums = np.bincount(sample.cluster, weights=psi)
-    assert made.whole.estimate == pytest.approx(np.mean([fit.effect[0] for fit in fits]), rel=1e-12)
-    assert made.whole.std_error == pytest.approx(np.sqrt(np.sum(sums**2)) / sample.n_units, rel=1e-12)
-    assert made.scale.percent == (scale == "proportional")
+    assert made["average"].estimate == pytest.approx(np.mean([fit.effect[0] for fit in fits]), rel=1e-12)
+    assert made["average"].std_error == pytest.approx(np.sqrt(np.sum(sums**2)) / sample.n_units, rel=1e-12)
+    assert ("%" in made.sentences[1]) == (scale == "proportional")
 
 
 def test_more_repetitions_leave_less_between_seeds(panel: Panel) -> None:
     sample = QUESTION.sample(panel)
     one, many = (
-        diagnostics.seeds(sample, "dml_panel", seeds=10, **(FEW | {"repetitions": r})).spread for r in (1, 9)
+        diagnostics.seeds(sample, "dml_panel", seeds=10, **(FEW | {"repetitions": r}))["spread"]
+        for r in (1, 9)
     )
     assert 0.15 < many / one < 0.65
 
 
-def moved(found: Seeds, estimates: list[float], error: float = 1.0) -> Seeds:
+def moved(found: Finding, estimates: list[float], error: float = 1.0, repetitions: int | None = 1) -> Finding:
     """Return the finding with other estimates, all with one standard error."""
     rows = [
-        Row(f"seed {k}", e, error, 0.5, e - 1.96 * error, e + 1.96 * error, 120, 80)
+        Effect(f"seed {k}", e, error, 0.5, e - 1.96 * error, e + 1.96 * error, n_units=120, n_treated=80)
         for k, e in enumerate(estimates)
     ]
-    return replace(found, refits=Refits(tuple(rows), ()))
+    return finding_of(Refits(tuple(rows), ()), found["average"], QUESTION.effect_scale, 0.95, repetitions)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def moved(found: Seeds, estimates: list[float], error: float = 1.0) -> Seeds:
     ],
 )
 def test_the_sentences_count_the_seeds(
-    estimates: list[float], excluding: str, positive: str, agrees: bool, found: Seeds
+    estimates: list[float], excluding: str, positive: str, agrees: bool, found: Finding
 ) -> None:
     made = moved(found, estimates)
     first, second, *_ = made.sentences
@@ -98,21 +102,24 @@ def test_the_sentences_count_the_seeds(
     assert f"(from {min(estimates):.3g} to {max(estimates):.3g})" in first
     assert f"the interval excludes zero under {excluding}." in first
     assert f"It is positive under {positive}; " in second
-    assert made.agrees == agrees
+    assert made["agree"] == agrees
+    assert made.against == (abs(estimates[0]) > 1.96 and not agrees)
 
 
-def test_it_says_how_many_draws_would_do_where_there_are_too_few(found: Seeds) -> None:
+def test_it_says_how_many_draws_would_do_where_there_are_too_few(found: Finding) -> None:
     wide, narrow = moved(found, [0.0, 0.3, 0.6]), moved(found, [0.0, 0.05, 0.1])
     assert any("1 draw of the folds; about 9 would bring" in sentence for sentence in wide.sentences)
     assert not any("would bring" in sentence for sentence in narrow.sentences)
-    assert not any("would bring" in sentence for sentence in replace(wide, repetitions=None).sentences)
+    assert not any(
+        "would bring" in sentence for sentence in moved(found, [0.0, 0.3, 0.6], repetitions=None).sentences
+    )
 
 
 def test_a_design_without_anything_to_draw_between_seeds_does_not_move(panel: Panel) -> None:
     sample = QUESTION.sample(panel)
     options = {"learner": "linear", "propensity": "linear", "folds": 1, "repetitions": 1}
     made = diagnostics.seeds(sample, "dml_stacked", seeds=2, **options)
-    assert made.spread == 0
+    assert made["spread"] == 0
     assert "standard deviation of 0.00" in made.sentences[0]
 
 
@@ -147,7 +154,7 @@ def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_seed(p
     assert steps[-1].startswith("seed 1, ")
 
 
-def test_the_figure_has_a_line_a_seed(found: Seeds) -> None:
+def test_the_figure_has_a_line_a_seed(found: Finding) -> None:
     (axis,) = found.plot().axes
     assert [label.get_text() for label in axis.get_yticklabels()] == [f"seed {s}" for s in range(4, 10)]
 
@@ -192,15 +199,12 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     path = tmp_path_factory.mktemp("seeds") / "study.toml"
     path.write_text(TEXT)
     plan = read_plan(path)
-    whole = running.load(plan)
+    panel = running.load(plan)
     made = {}
     for name in ("dml_panel", "callaway_santanna"):
-        task = plan.ask("sim1/count/log1p", name)
-        sample = task.question.sample(whole)
-        design = find_design(name)
-        fit = design(sample, **task.options)
-        jobs = [job for job in jobs_of(plan, task, sample, fit, {}) if job.name in ("nuisances", "seeds")]
-        made[name] = Verdict(plan, task, design, fit, tuple(Check(job, job.make()) for job in jobs))
+        known = answered(plan, plan.ask("sim1/count/log1p", name), panel, {})
+        checks = tuple(known.check(d) for d in known.diagnostics if d in ("nuisances", "seeds"))
+        made[name] = Verdict(plan, known.task, find_design(name), known.fit, checks)
     return made
 
 
@@ -208,18 +212,19 @@ def test_the_verdict_on_a_design_that_draws_shows_its_learners_and_its_seeds(
     verdicts: dict[str, Verdict],
 ) -> None:
     made = verdicts["dml_panel"]
-    assert [(check.job.name, check.job.section) for check in made.checks] == [
-        ("nuisances", AGAINST),
-        ("seeds", UNCERTAINTY),
+    assert [(check.diagnostic.name, check.diagnostic.section) for check in made.checks] == [
+        ("nuisances", Section.AGAINST),
+        ("seeds", Section.UNCERTAINTY),
     ]
-    quality, drawn = made.found("nuisances", NuisanceQuality), made.found("seeds", Seeds)
+    quality, drawn = made.finding("nuisances"), made.finding("seeds")
     assert quality is not None
     assert drawn is not None
-    assert quality.learners == ("linear", "lasso", "forest", "lightgbm", "ensemble")
-    assert [row.label for row in drawn.refits.rows] == [f"seed {s}" for s in range(3, 23)]
+    learners = [row.label for row in quality["rows"]]
+    assert learners == ["linear", "lasso", "forest", "lightgbm", "ensemble"]
+    assert [row.label for row in drawn["rows"]] == [f"seed {s}" for s in range(3, 23)]
     own = made.fit.headline.effect[0]
-    assert quality.fits[0].estimate == own
-    assert drawn.refits.rows[0].estimate == own
+    assert quality["rows"][0].estimate == own
+    assert drawn["rows"][0].estimate == own
     assert verdicts["callaway_santanna"].checks == ()
 
 
@@ -227,12 +232,12 @@ def test_seeds_that_disagree_are_an_objection_where_the_interval_excludes_zero(
     verdicts: dict[str, Verdict],
 ) -> None:
     made = verdicts["dml_panel"]
-    drawn = made.found("seeds", Seeds)
+    drawn = made.finding("seeds")
     assert drawn is not None
     for estimates, objected in (([2.5, 2.1, 1.9], True), ([2.5, 2.1, 2.2], False), ([1.9, 2.5, 2.1], False)):
         checks = tuple(
-            check._replace(finding=moved(drawn, estimates)) if check.job.name == "seeds" else check
+            check._replace(finding=moved(drawn, estimates)) if check.diagnostic.name == "seeds" else check
             for check in made.checks
         )
-        said = " ".join(conclusion(replace(made, checks=checks)))
-        assert ("the seed, since the interval excludes zero under 2 of 3" in said) == objected
+        objections = " ".join(conclusion(replace(made, checks=checks)))
+        assert ("the seed, since the interval excludes zero under 2 of 3" in objections) == objected

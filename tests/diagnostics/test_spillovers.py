@@ -1,4 +1,4 @@
-"""Spillovers are found where they are, and near and far comparison units are who they should be."""
+"""Spillovers are found where they are, and exposed and unexposed comparison units are who they should be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import simulated
 from simulated import PERIODS
 
 from study import Panel, Question, QuestionError, estimate
-from study.diagnostics.nearness import EARTH_RADIUS_KM, by_distance, by_label, great_circle_km
+from study.diagnostics.exposure import EARTH_RADIUS_KM, by_distance, by_label, great_circle_km
 from study.diagnostics.spillovers import spillovers
 from study.panel.question import Sample
 
@@ -41,13 +41,15 @@ def regions(n: int = 400, seed: int = 0, spill: float = 0.0, dates: tuple[int, i
 
 def test_the_spillover_and_the_effect_are_recovered() -> None:
     found = spillovers(QUESTION.sample(regions(2000, spill=0.6, dates=(5, 5))), DESIGN, by="region")
-    far, near = found.comparisons.rows
-    (neighbours,), (difference,) = found.neighbours.rows, found.differences
-    assert far.label == "far units only"
+    far, near = found["comparisons"]
+    (neighbours,), (difference,) = found["neighbours"], found["differences"]
+    assert far.label == "unexposed units only"
     for row, truth in ((far, 1.0), (near, 0.4), (neighbours, 0.6), (difference, 0.6)):
         assert abs(row.estimate - truth) < 4 * row.std_error
         assert row.std_error < 0.1
-    assert found.whole.conf_high < 1.0
+    assert found["full_sample"].conf_high < 1.0
+    assert found.against
+    assert "neighbours in the same region" in found.objection
     assert any(s.startswith("These differ from zero") for s in found.sentences)
 
 
@@ -55,18 +57,17 @@ def test_without_spillovers_nothing_is_seen_at_the_nominal_rate() -> None:
     seen = np.zeros(2)
     for seed in range(150):
         found = spillovers(QUESTION.sample(regions(200, seed)), DESIGN, by="region")
-        seen += [found.differences[0].excludes_zero, found.neighbours.rows[0].excludes_zero]
+        seen += [found["differences"][0].excludes_zero, found["neighbours"][0].excludes_zero]
     assert np.all(seen / 150 >= 0.01)
     assert np.all(seen / 150 <= 0.13)
 
 
 def test_the_headline_is_the_average_over_far_and_near_comparison_units() -> None:
     found = spillovers(QUESTION.sample(regions(300, 1)), DESIGN, by="region")
-    sizes = np.array([found.counts["far"], found.counts["in the same region"]])
-    assert found.whole.estimate == pytest.approx(
-        np.average(found.comparisons.estimates, weights=sizes), rel=1e-10
-    )
-    assert sizes.sum() == found.whole.units - found.whole.treated
+    sizes = np.array([found["counts"]["unexposed"], found["counts"]["in the same region"]])
+    full, estimates = found["full_sample"], [row.estimate for row in found["comparisons"]]
+    assert full.estimate == pytest.approx(np.average(estimates, weights=sizes), rel=1e-10)
+    assert sizes.sum() == full.n_units - full.n_treated
 
 
 def one_cohort(n: int = 240) -> tuple[Sample, np.ndarray, np.ndarray, np.ndarray]:
@@ -83,7 +84,7 @@ def one_cohort(n: int = 240) -> tuple[Sample, np.ndarray, np.ndarray, np.ndarray
 def test_the_difference_and_its_error_are_those_of_two_means() -> None:
     sample, part, near, far = one_cohort()
     labels = sample.attributes["region"]
-    found = spillovers(sample, DESIGN, by="region").differences[0]
+    found = spillovers(sample, DESIGN, by="region")["differences"][0]
     assert found.estimate == pytest.approx(part[near].mean() - part[far].mean(), rel=1e-9)
     square = 0.0
     for which in (near, far):
@@ -96,14 +97,14 @@ def test_the_difference_and_its_error_are_those_of_two_means() -> None:
 def test_with_coordinates_the_error_of_the_difference_is_by_unit() -> None:
     sample, part, near, far = one_cohort()
     place = np.column_stack([np.zeros(240), 4.0 * (np.arange(240) % 40)])
-    found = spillovers(sample, DESIGN, by=place, rings=(1.0,)).differences[0]
+    found = spillovers(sample, DESIGN, by=place, rings=(1.0,))["differences"][0]
     square = sum(part[which].var() / (which.sum() - 1) ** 2 * which.sum() for which in (near, far))
     assert found.std_error == pytest.approx(np.sqrt(square), rel=1e-9)
 
 
 def test_the_effect_on_neighbours_is_the_answer_to_its_own_question() -> None:
     made = regions(300, 3, spill=0.5)
-    found = spillovers(QUESTION.sample(made), DESIGN, by="region").neighbours.rows[0]
+    found = spillovers(QUESTION.sample(made), DESIGN, by="region")["neighbours"][0]
     first, region = made.first_treated["event"], made.attributes["region"]
     exposed = np.array([np.nanmin([np.inf, *first[region == r]]) for r in region])
     untreated = np.isnan(first)
@@ -124,10 +125,10 @@ def test_units_treated_before_the_window_have_neighbours_too() -> None:
     assert made.units[early] not in sample.unit_ids
     near = by_label(sample, "region", "test")
     beside = sample.attributes["region"] == "r30"
-    assert not near.far[beside].any()
+    assert not near.unexposed[beside].any()
     found = spillovers(sample, DESIGN, by="region")
-    assert found.already == beside.sum()
-    assert any(f"{beside.sum()} near units have no period" in sentence for sentence in found.sentences)
+    assert found["exposed_from_start"] == beside.sum()
+    assert any(f"{beside.sum()} exposed units have no period" in sentence for sentence in found.sentences)
 
 
 def test_units_treated_after_the_window_are_no_source() -> None:
@@ -138,7 +139,7 @@ def test_units_treated_after_the_window_are_no_source() -> None:
     sample = QUESTION.replace(comparison="not_yet_treated").sample(
         replace(made, first_treated={"event": first})
     )
-    assert by_label(sample, "region", "test").far[sample.attributes["region"] == "r31"].all()
+    assert by_label(sample, "region", "test").unexposed[sample.attributes["region"] == "r31"].all()
 
 
 def test_distances_are_those_of_the_globe() -> None:
@@ -194,7 +195,7 @@ def test_coordinates_by_unit_equal_those_in_order_and_count_units_outside_the_sa
     gone = next(u for u in made.units if u not in inside)
     beside = great_circle_km(ordered, np.array(place[gone])) <= 90
     assert beside.any()
-    np.testing.assert_array_equal(wider.far, by_order.far & ~beside)
+    np.testing.assert_array_equal(wider.unexposed, by_order.unexposed & ~beside)
 
 
 def test_rows_may_stand_in_any_order() -> None:
@@ -213,7 +214,7 @@ def test_a_ring_whose_units_the_design_refuses_is_listed() -> None:
     first[members[:-1]] = 7.0
     sample = QUESTION.sample(replace(made, first_treated={"event": first}))
     found = spillovers(sample, DESIGN, by="region")
-    assert found.neighbours.rows == ()
+    assert found["neighbours"] == ()
     assert any("cohort 7 has one unit" in sentence for sentence in found.sentences)
 
 
@@ -249,8 +250,8 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: spillovers(sample, DESIGN, by="regoin"), 'Did you mean "region"'),
         (lambda: spillovers(sample, DESIGN), 'no attribute "country"'),
         (lambda: spillovers(blank, DESIGN, by="region"), f"1 units have no region, first {made.units[3]}"),
-        (lambda: spillovers(nobody, DESIGN, by="region"), "every comparison unit is far"),
-        (lambda: spillovers(together, DESIGN, by="region"), "no comparison unit is far"),
+        (lambda: spillovers(nobody, DESIGN, by="region"), "every comparison unit is unexposed"),
+        (lambda: spillovers(together, DESIGN, by="region"), "no comparison unit is unexposed"),
         (lambda: spillovers(switching, "twfe", by="region"), "is not absorbing"),
         (lambda: spillovers(sample, DESIGN, by="region", rings=(5,)), "rings are for coordinates"),
         (lambda: spillovers(sample, DESIGN, by=place), "ascending limits"),
@@ -263,3 +264,19 @@ def test_bad_input_is_one_clear_error() -> None:
     ):
         with pytest.raises(QuestionError, match=said):
             bad()
+
+
+def test_what_was_compared_decides_whether_spillovers_are_an_objection() -> None:
+    found = spillovers(QUESTION.sample(regions(200, 4)), DESIGN, by="region")
+    different = [row.label for row in (*found["differences"], *found["neighbours"]) if row.excludes_zero]
+    assert found.against == bool(different)
+    made = regions(200, 9)
+    first = np.where(made.attributes["region"] == "r39", 4.0, np.nan)
+    first[np.flatnonzero(made.attributes["region"] == "r39")[0]] = np.nan
+    alone = spillovers(QUESTION.sample(replace(made, first_treated={"event": first})), DESIGN, by="region")
+    assert not alone["differences"]
+    assert not alone["neighbours"]
+    assert alone.against is None
+    assert alone.verdict.startswith(
+        "By the nearest treated unit the comparison units are: 1 in the same region"
+    )

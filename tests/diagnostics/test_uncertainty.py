@@ -26,11 +26,11 @@ def sample(n: int = 60, **changes: object) -> Sample:
 def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     clustered = sample(cluster="state")
     made = uncertainty(clustered, "twfe", permutations=19, draws=199, seed=4, strata="state")
-    rows = {row.label: row for row in made.rows}
+    rows = {row.label: row for row in made["rows"]}
     fit = estimate(clustered.panel, clustered.question, "twfe").headline
     own = fit.tidy().iloc[0]
-    assert made.rows[0].label == "jackknife"
-    assert (made.rows[0].conf_low, made.rows[0].p_value) == pytest.approx((own.conf_low, own.p_value))
+    assert made["rows"][0].label == "jackknife"
+    assert (made["rows"][0].conf_low, made["rows"][0].p_value) == pytest.approx((own.conf_low, own.p_value))
     for convention in ("CR0", "CR1", "CR1_fixest", "CR1_areg"):
         assert rows[convention].std_error == pytest.approx(np.sqrt(fit.covariance(convention)[0, 0]))
     left = cr3(clustered, "twfe")
@@ -38,22 +38,22 @@ def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     wild = wild_bootstrap(clustered, "twfe", draws=199, seed=4)
     found = rows["wild cluster bootstrap"]
     assert (found.conf_low, found.conf_high, found.p_value) == (*wild.interval, wild.p_value)
-    assert made.randomization is not None
+    assert made["randomization"] is not None
     test = randomization(clustered, "twfe", permutations=19, seed=4, strata="state")
-    assert made.randomization.p_value == test.p_value
+    assert made["randomization"].p_value == test.p_value
 
 
 def test_the_bootstrap_is_near_the_normal_interval_with_many_clusters() -> None:
     made = uncertainty(sample(400), "callaway_santanna", permutations=0, draws=1999)
-    rows = {row.label: row for row in made.rows}
+    rows = {row.label: row for row in made["rows"]}
     assert rows["multiplier bootstrap-t"].conf_low == pytest.approx(rows["CR1"].conf_low, abs=0.02)
-    assert made.randomization is None
+    assert made["randomization"] is None
 
 
 def test_the_bootstrap_p_value_counts_draws_over_their_own_errors_and_the_estimate_among_them() -> None:
     clustered = sample(cluster="state")
     made = uncertainty(clustered, "event_study", permutations=0, draws=99, seed=3)
-    row = next(row for row in made.rows if row.label == "multiplier bootstrap-t")
+    row = next(row for row in made["rows"] if row.label == "multiplier bootstrap-t")
     fit = estimate(clustered.panel, clustered.question, "event_study").headline
     sums = fit.influence_map.cluster_sums(clustered.cluster)
     error = np.sqrt(17 / 16 * np.sum(sums**2)) / clustered.n_units
@@ -65,31 +65,31 @@ def test_the_bootstrap_p_value_counts_draws_over_their_own_errors_and_the_estima
 
 def test_what_a_design_does_not_offer_is_named_and_the_rest_is_there() -> None:
     made = uncertainty(sample(), "callaway_santanna", permutations=9, draws=99)
-    assert [row.label for row in made.rows] == ["jackknife", "CR0", "CR1", "multiplier bootstrap-t"]
+    assert [row.label for row in made["rows"]] == ["jackknife", "CR0", "CR1", "multiplier bootstrap-t"]
     assert any("CR3 and the wild cluster bootstrap" in sentence for sentence in made.sentences)
     learned = uncertainty(
         sample(80, covariates=("x1",)), "dml_panel", permutations=9, draws=99, folds=2, repetitions=1
     )
-    assert learned.randomization is None
+    assert learned["randomization"] is None
     assert any("fit its learners anew" in sentence for sentence in learned.sentences)
 
 
 def test_few_treated_units_are_warned_of_and_enough_are_not() -> None:
     few = QUESTION.sample(simulated.few_treated(np.random.default_rng(0), treated=4, cohorts=(4,)))
     told = uncertainty(few, "callaway_santanna", permutations=0, draws=99)
-    assert told.warning is not None
-    assert told.warning in told.sentences
+    assert told["warning"] is not None
+    assert told["warning"] in told.sentences
     many = uncertainty(sample(300), "callaway_santanna", permutations=0, draws=99)
-    assert many.warning is None
+    assert many["warning"] is None
 
 
 def test_the_table_has_every_row_and_the_figure_one_line_each() -> None:
     made = uncertainty(sample(cluster="state"), "twfe", permutations=9, draws=99)
     table = made.tidy()
-    assert list(table["inference"]) == [*(r.label for r in made.rows), "randomization of event dates"]
+    assert list(table["inference"]) == [*(r.label for r in made["rows"]), "randomization of event dates"]
     assert not table["p_value"].isna().any()
     (axis,) = made.plot().axes
-    assert len(axis.get_yticks()) == len(made.rows)
+    assert len(axis.get_yticks()) == len(made["rows"])
 
 
 def test_shares_are_drawn_in_percent_and_the_randomization_test_is_named_in_the_figure() -> None:
@@ -97,9 +97,9 @@ def test_shares_are_drawn_in_percent_and_the_randomization_test_is_named_in_the_
     made = uncertainty(shares, "callaway_santanna", permutations=9, draws=99)
     (axis,) = made.plot().axes
     drawn = np.concatenate([line.get_xdata() for line in axis.lines])
-    assert np.any(np.isclose(drawn, 100 * made.rows[0].estimate))
-    assert made.randomization is not None
-    assert f"{made.randomization.p_value:.3f}" in axis.get_title()
+    assert np.any(np.isclose(drawn, 100 * made["rows"][0].estimate))
+    assert made["randomization"] is not None
+    assert f"{made['randomization'].p_value:.3f}" in axis.get_title()
 
 
 def test_the_scale_of_the_outcome_moves_intervals_and_no_p_value() -> None:
@@ -118,7 +118,7 @@ def test_a_seed_is_handed_to_a_design_that_draws() -> None:
     made = uncertainty(learned, "dml_panel", permutations=0, draws=99, seed=5, **options)
     panel: Panel = learned.panel
     expected = estimate(panel, learned.question, "dml_panel", seed=5, **options).effect[0]
-    assert made.rows[0].estimate == expected
+    assert made["rows"][0].estimate == expected
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,18 @@ def test_a_seed_is_handed_to_a_design_that_draws() -> None:
 def test_what_cannot_be_asked_is_one_error(design: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(QuestionError, match=message):
         uncertainty(sample(), design, **({"permutations": 0} | options))
+
+
+def test_a_test_made_elsewhere_is_taken_and_an_interval_that_it_does_not_support_is_an_objection() -> None:
+    asked = sample(cluster="state")
+    test = randomization(asked, "callaway_santanna", permutations=19, seed=4)
+    for p_value, against in ((0.01, False), (0.05, True), (0.4, True)):
+        given = replace(test, p_value=p_value)
+        found = uncertainty(asked, "callaway_santanna", permutations=0, randomization=given, draws=99)
+        assert found["randomization"] is given
+        assert found["rows"][0].excludes_zero
+        assert found.against == against
+        assert f"(p = {p_value:.2g})" in found.objection
+        assert found.tidy()["p_value"].iloc[-1] == p_value
+    untested = uncertainty(asked, "callaway_santanna", permutations=0, draws=99)
+    assert untested.against is None

@@ -12,7 +12,7 @@ from plans import PANEL, PLAN, ROOT
 
 import study
 from study.designs import find_design
-from study.diagnostics.uncertainty import Uncertainty
+from study.diagnostics import Finding
 from study.paper import diagnose
 from study.paper.exhibits import heterogeneity as who_gains
 from study.paper.exhibits import learners as by_learner
@@ -187,14 +187,14 @@ def test_the_exhibits_take_the_randomization_test_from_the_answers_and_find_the_
 ) -> None:
     alone = setting_of(planned(tmp_path, PLAN + EXTRA), answered=False)
     for scale in setting.plan.scales:
-        ours, theirs = (shared.found(s, scale, "uncertainty", Uncertainty) for s in (setting, alone))
-        assert isinstance(ours, Uncertainty)
-        assert isinstance(theirs, Uncertainty)
+        ours, theirs = (shared.found(s, scale, "uncertainty") for s in (setting, alone))
+        assert isinstance(ours, Finding)
+        assert isinstance(theirs, Finding)
         known = setting.results[shared.task_of(setting, scale).key].randomization
-        assert ours.randomization is known
-        assert theirs.randomization is not None
-        assert ours.randomization.p_value == theirs.randomization.p_value
-        assert ours.rows == theirs.rows
+        assert ours["randomization"] is known
+        assert theirs["randomization"] is not None
+        assert ours["randomization"].p_value == theirs["randomization"].p_value
+        assert ours.frame.equals(theirs.frame)
 
 
 def test_a_way_of_inference_that_a_design_does_not_offer_is_a_dash_with_its_reason(
@@ -404,17 +404,19 @@ def test_the_papers_placebo_fields_are_compared_with_its_outcome_university_by_u
     plan = replace(read_plan(ROOT / "paper/study.toml"), scales={"log1p": "Log"})
     panels = other_panels(plan.placebos)
     setting = Setting(plan, study.load_panel(plan.panel), {}, panels)
-    numbers = {traced.name: traced for traced in placebos(setting).numbers}
+    numbers = {traced.address: traced for traced in placebos(setting).numbers}
     task = shared.plan_task(plan, "log1p")
     ours, theirs = (
         find_design(task.row.name)(task.question.sample(panel), **task.options).headline
         for panel in (setting.panel, panels["robotics"])
     )
-    less = numbers["PlaceboLogOnepRoboticsLess"]
+    less = numbers["placebos/log1p/robotics/difference"]
     assert float(less.value.replace("\N{MINUS SIGN}", "-")) == round(ours.effect[0] - theirs.effect[0], 3)
     assert less.source.checksum == setting.panel.checksum
     apart = float(np.hypot(ours.std_error[0], theirs.std_error[0]))
-    assert float(numbers["PlaceboLogOnepRoboticsLessError"].value) < apart  # they share universities
+    assert (
+        float(numbers["placebos/log1p/robotics/difference_std_error"].value) < apart
+    )  # they share universities
 
 
 def test_an_exhibit_is_the_same_bytes_again_from_a_new_setting(

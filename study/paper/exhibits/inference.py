@@ -1,94 +1,83 @@
-"""One question under several ways of inference, for designs that allow each."""
+"""One question under several methods of inference, for designs that allow each."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from study.core import QuestionError
 from study.designs import find_design
-from study.diagnostics import refits
-from study.diagnostics.uncertainty import Uncertainty
-from study.estimates import Effect, Estimate, effective_clusters
-from study.panel import Scale
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced
-from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
-from study.report import REFUSED, Block, Cell, Line, Number, Span, Table, p_cell, p_text
+from study.diagnostics import Finding, refits
+from study.diagnostics.uncertainty import RANDOMIZATION
+from study.estimates import Effect, Estimate, effective_clusters, effects_frame, treated_clusters
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, address, addressed, source_of
+from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Span, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXHIBIT = "inference"
 OWN = " (own)"
-NEIGHBOURS = "clustered by {}"
-# Ways of study.diagnostics.uncertainty in the order of the table, in words.
-WAYS = {
+CLUSTERED = "clustered by {}"
+# Methods of study.diagnostics.uncertainty in the order of the table, in words.
+METHODS = {
     "jackknife": "Leaving each cluster out, t",
     "CR0": "No small-sample factor",
     "CR1": "Factor G/(G-1)",
     "CR1_fixest": "Regression factor, t(G-1)",
     "CR1_areg": "Same, counting unit effects",
-    NEIGHBOURS: "Clustered by {}",
+    CLUSTERED: "Clustered by {}",
     "multiplier bootstrap-t": "Multiplier bootstrap-t",
     "CR3, t(G-1)": "CR3 by refitting, t(G-1)",
     "wild cluster bootstrap": "Wild cluster bootstrap",
+    RANDOMIZATION: "Randomization of dates",
 }
-RANDOMIZATION = "Randomization of dates"
-PARTS = {
-    "jackknife": "Default",
-    "CR0": "Plain",
-    "CR1_fixest": "Regression",
-    NEIGHBOURS: "Neighbours",
-    "CR3, t(G-1)": "Jackknife",
-    "wild cluster bootstrap": "Wild",
-    "multiplier bootstrap-t": "Multiplier",
+CELLS = ("std_error", "conf_low", "conf_high", "p_value")
+CLUSTERS = ["n_clusters", "treated_clusters", "effective_clusters"]
+OF_INFERENCE = {
+    "std_error": Column("standard error", "effect"),
+    "treated_clusters": Column("clusters with treated units", "count"),
+    "effective_clusters": Column("effective number of clusters", "count"),
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Inferred:
-    """One design's answer on one scale under several ways of inference.
+class Inferred(NamedTuple):
+    """One design's answer on one scale under several methods of inference.
 
     Attributes
     ----------
-    scale, label : str
-        The label is that of the plan's row.
-    found : Uncertainty
-    neighbours : Effect or None
-        Under the design's own convention, clustered by the plan's neighbours; None where that is refused.
-    worth : tuple of float
-        Number of clusters of neighbours, and how many of them carry the variance, effectively; NaN without any.
+    finding : Finding
+        Of the diagnostic "uncertainty".
+    frame : DataFrame
+        By method, the design's own first: estimate, std_error, conf_low, conf_high, p_value; and where clusters are
+        counted n_clusters, treated_clusters, effective_clusters.
     refused : tuple of str
     """
 
-    scale: str
-    label: str
-    found: Uncertainty
-    neighbours: Effect | None
-    worth: tuple[float, float]
+    finding: Finding
+    frame: pd.DataFrame
     refused: tuple[str, ...]
 
-    @property
-    def rows(self) -> dict[str, Effect]:
-        """The ways by name."""
-        made = {row.label: row for row in self.found.rows}
-        return made if self.neighbours is None else made | {NEIGHBOURS: self.neighbours}
+
+Answers = Mapping[tuple[str, str], Inferred]
 
 
 def inference(setting: Setting) -> Exhibited:
-    """Return the table of standard errors, intervals and p-values by way of inference, a panel for each design."""
-    made, refused = [], []
-    for label in shown_labels(setting):
-        for scale in setting.plan.scales:
-            one = inferred(setting, scale, label)
-            if isinstance(one, str):
-                refused.append(f"{label}, {scale}: {one}")
-            else:
-                made.append(one)
-    if not made:
+    """Return the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
+    asked = {
+        (label, scale): inferred(setting, scale, label)
+        for label in shown_labels(setting)
+        for scale in setting.plan.scales
+    }
+    answers = {key: answer for key, answer in asked.items() if isinstance(answer, Inferred)}
+    refusals = [f"{', '.join(key)}: {answer}" for key, answer in asked.items() if isinstance(answer, str)]
+    if not answers:
         return Exhibited()
     return Exhibited(
-        tables=(_table(setting, made, refused),),
-        numbers=tuple(traced_ for one in made for traced_ in _numbers(setting, one)),
-        sentences=tuple(_sentences(setting, made, refused)),
+        tables=(_table(setting, answers, refusals),),
+        numbers=tuple(_numbers(setting, answers)),
+        sentences=tuple(_sentences(setting, answers, refusals)),
     )
 
 
@@ -104,19 +93,27 @@ def shown_labels(setting: Setting) -> list[str]:
 
 
 def inferred(setting: Setting, scale: str, label: str) -> Inferred | str:
-    """Return a row's answer on a scale under several ways of inference, or why there is none."""
-    made = found(setting, scale, "uncertainty", Uncertainty, label)
-    if isinstance(made, str):
-        return made
-    neighbours = _by_neighbours(setting, scale, label)
-    refused = [f"{way}: {why}" for way, why in made.refused]
-    if isinstance(neighbours, str):
-        refused.append(f"{WAYS[NEIGHBOURS].format(setting.plan.neighbours)}: {neighbours}")
-    if not isinstance(neighbours, Estimate):
-        return Inferred(scale, label, made, None, (math.nan, math.nan), tuple(refused))
-    row = Effect.of(NEIGHBOURS, neighbours, made.level)
-    worth = (float(neighbours.n_clusters), float(effective_clusters(neighbours)[0]))
-    return Inferred(scale, label, made, row, worth, tuple(refused))
+    """Return a row's answer on a scale under several methods of inference, or why there is none."""
+    import pandas as pd
+
+    finding = found(setting, scale, "uncertainty", label)
+    if isinstance(finding, str):
+        return finding
+    effects, neighbours = list(finding["rows"]), setting.plan.neighbours
+    clusters = {effects[0].label: [finding[name] for name in CLUSTERS]}
+    refused = [f"{method}: {reason}" for method, reason in finding["refused"]]
+    clustered = _by_neighbours(setting, scale, label)
+    if isinstance(clustered, str):
+        refused.append(f"{METHODS[CLUSTERED].format(neighbours)}: {clustered}")
+    elif clustered is not None:
+        effects.append(Effect.of(CLUSTERED.format(neighbours), clustered, setting.plan.level))
+        effective = float(effective_clusters(clustered)[0])
+        clusters[effects[-1].label] = [clustered.n_clusters, treated_clusters(clustered), effective]
+    if finding["randomization"] is not None:
+        effects.append(Effect(RANDOMIZATION, p_value=finding["randomization"].p_value))
+    frame = effects_frame(effects).set_index("label")[["estimate", *CELLS]]
+    frame = frame.join(pd.DataFrame.from_dict(clusters, orient="index", columns=CLUSTERS))
+    return Inferred(finding, frame, tuple(refused))
 
 
 def _by_neighbours(setting: Setting, scale: str, label: str) -> Estimate | str | None:
@@ -131,78 +128,77 @@ def _by_neighbours(setting: Setting, scale: str, label: str) -> Estimate | str |
         return str(refusal)
 
 
-def _table(setting: Setting, made: list[Inferred], refused: list[str]) -> Table:
+def _table(setting: Setting, answers: Answers, refusals: list[str]) -> Table:
     plan = setting.plan
-    scales = list(dict.fromkeys(one.scale for one in made))
-    labels = list(dict.fromkeys(one.label for one in made))
-    by_key = {(one.label, one.scale): one for one in made}
-    ways = {name: words for name, words in WAYS.items() if any(name in one.rows for one in made)}
-    blocks = []
-    for label in labels:
-        shown = [by_key.get((label, scale)) for scale in scales]
-        lines = [Line("Estimate", [cell for one in shown for cell in _estimate(one)])]
-        for name, words in ways.items():
-            own = any(one is not None and one.found.rows[0].label == name for one in shown)
-            cells = [cell for one in shown for cell in _cells(one, name)]
-            lines.append(Line(words.format(plan.neighbours) + (OWN if own else ""), cells))
-        tested = [cell for one in shown for cell in ("", "", "", _randomized(one))]
-        lines.append(Line(RANDOMIZATION, tested))
-        blocks.append(Block(label, lines))
+    scales = list(dict.fromkeys(scale for _, scale in answers))
     return Table(
         name=EXHIBIT,
         caption=f"Inference on the effect of the {plan.events[0].title}",
         headings=["SE", "Low", "High", "p"] * len(scales),
-        spans=[Span(scale_title(scale), 4) for scale in scales],
-        blocks=blocks,
-        notes=_notes(setting, made, refused),
+        spans=[Span(scale_title(scale), len(CELLS)) for scale in scales],
+        blocks=[
+            Block(label, list(_lines(setting, answers, label, scales)))
+            for label in dict.fromkeys(label for label, _ in answers)
+        ],
+        notes=_notes(setting, answers, refusals),
         widths=[4.9],
     )
 
 
-def _cells(one: Inferred | None, name: str) -> list[Cell]:
-    if one is None or name not in one.rows:
-        return [REFUSED, "", "", ""]
-    row = one.rows[name]
-    return [Number(row.std_error), Number(row.conf_low), Number(row.conf_high), p_cell(row.p_value)]
+def _methods(setting: Setting) -> dict[str, str]:
+    """Return the words of each method by its name in the frames."""
+    neighbours = setting.plan.neighbours
+    return {name.format(neighbours): words.format(neighbours) for name, words in METHODS.items()}
 
 
-def _estimate(one: Inferred | None) -> list[Cell]:
-    return ["" if one is None else Number(one.found.rows[0].estimate), "", "", ""]
+def _lines(setting: Setting, answers: Answers, label: str, scales: list[str]) -> Iterator[Line]:
+    shown = [answers.get((label, scale)) for scale in scales]
+    estimates = [COLUMNS["estimate"].cell(one.frame["estimate"].iloc[0]) if one else "" for one in shown]
+    yield Line("Estimate", [cell for estimate in estimates for cell in (estimate, "", "", "")])
+    for name, words in _methods(setting).items():
+        if name == RANDOMIZATION or any(name in one.frame.index for one in answers.values()):
+            own = any(one is not None and one.frame.index[0] == name for one in shown)
+            yield Line(f"{words}{OWN if own else ''}", [cell for one in shown for cell in _cells(one, name)])
 
 
-def _randomized(one: Inferred | None) -> Cell:
-    test = None if one is None else one.found.randomization
-    return REFUSED if test is None else p_cell(test.p_value)
+def _cells(answer: Inferred | None, method: str) -> list[Cell]:
+    if answer is None or method not in answer.frame.index:
+        refused: list[Cell] = [REFUSED, "", "", ""]
+        return refused[::-1] if method == RANDOMIZATION else refused
+    columns = COLUMNS | OF_INFERENCE
+    return [columns[name].cell(answer.frame.loc[method, name]) for name in CELLS]
 
 
-def _notes(setting: Setting, made: list[Inferred], refused: list[str]) -> list[str]:
-    plan, first = setting.plan, made[0].found
-    tests = [one.found.randomization for one in made if one.found.randomization is not None]
+def _notes(setting: Setting, answers: Answers, refusals: list[str]) -> list[str]:
+    plan, first = setting.plan, next(iter(answers.values())).finding
+    tests = [one.finding["randomization"] for one in answers.values() if one.finding["randomization"]]
+    name = CLUSTERED.format(plan.neighbours)
+    clusters = [one.frame.loc[name, CLUSTERS] for one in answers.values() if name in one.frame.index]
     notes = [
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; averages over event times 0 to "
         f"the horizon, or a coefficient for a design without event times. SE, Low and High: standard error and "
-        f"{first.level:.0%} interval; p: two-sided. {OWN.strip()[1:-1].capitalize()}: what the other tables print.",
-        f"Clusters are {first.n_clusters} {plan.text.units} unless said otherwise; those with treated units: "
-        f"{first.treated_clusters}. The first line leaves each cluster out and "
+        f"{plan.level:.0%} interval; p: two-sided. {OWN.strip()[1:-1].capitalize()}: what the other tables print.",
+        f"Clusters are {first['n_clusters']} {plan.text.units} unless said otherwise; those with treated units: "
+        f"{first['treated_clusters']}. The first line leaves each cluster out and "
         "has the degrees of freedom that the clusters on both sides of the comparison leave; the next ones, among them "
         "the convention first specified for each design, have no such correction; the "
         f"multiplier bootstrap draws Webb's weights and the restricted wild bootstrap signs, {plan.band_draws} times.",
     ]
-    worth = [one.worth for one in made if one.neighbours is not None]
-    if worth:
-        few, most = (f"{pick(effective for _, effective in worth):.0f}" for pick in (min, max))
+    if clusters:
+        few, most = (pick(row["effective_clusters"] for row in clusters) for pick in (min, max))
         notes.append(
-            f"Clustered by {plan.neighbours}: {worth[0][0]:.0f} clusters, of which {few} to {most} carry the variance "
-            "(effective number); with so few, the standard errors and p-values of this line may be too small."
+            f"Clustered by {plan.neighbours}: {clusters[0]['n_clusters']:.0f} clusters, of which {few:.0f} to "
+            f"{most:.0f} carry the variance (effective number); with so few, the standard errors and p-values of this "
+            "line may be too small."
         )
     if tests:
         notes.append(
             f"Randomization: the share of {tests[0].permutations} assignments of event dates within "
             f"{plan.strata} whose t statistic is as large; it tests that no unit has an effect, and has no interval."
         )
-    if any(one.refused for one in made) or refused:
-        told = dict.fromkeys(_reason(why) for one in made for why in one.refused)
-        notes.append(f"{REFUSED} : not offered. {' '.join((*told, *refused))}")
+    if any(one.refused for one in answers.values()) or refusals:
+        reasons = dict.fromkeys(_reason(why) for one in answers.values() for why in one.refused)
+        notes.append(f"{REFUSED} : not offered. {' '.join((*reasons, *refusals))}")
     return notes
 
 
@@ -211,43 +207,23 @@ def _reason(why: str) -> str:
     return f"{why.split('. For it')[0].replace(': cr3:', ':').rstrip('.')}."
 
 
-def _numbers(setting: Setting, one: Inferred) -> Iterator[Traced]:
-    task, scale, unit = task_of(setting, one.scale, one.label), one.scale, Scale(one.scale).printed
-    names = ("inference", scale, one.label)
-    for way, part in PARTS.items():
-        row, words = one.rows.get(way), WAYS[way].format(setting.plan.neighbours)
-        if row is None:
-            continue
-        told = [
-            (f"{part}Error", Scale(scale).number(row.std_error), f"standard error, {words}, {unit}"),
-            (f"{part}Low", Scale(scale).number(row.conf_low), f"lower end of the interval, {words}, {unit}"),
-            (
-                f"{part}High",
-                Scale(scale).number(row.conf_high),
-                f"upper end of the interval, {words}, {unit}",
-            ),
-            (f"{part}P", p_text(row.p_value), f"p-value, {words}"),
-        ]
-        yield from traced(setting, EXHIBIT, task, names, told, command=RUN)
-    test = one.found.randomization
-    p_value = math.nan if test is None else test.p_value
-    told = [
-        ("RandomizationP", p_text(p_value), "p-value of the randomization test"),
-        ("Effective", f"{one.found.effective_clusters:.0f}", "clusters that carry the variance, effectively"),
-        ("NeighboursEffective", _whole(one.worth[1]), "the same, clustered by neighbours"),
-    ]
-    yield from traced(setting, EXHIBIT, task, names, told, command=RUN)
+def _numbers(setting: Setting, answers: Answers) -> Iterator[Traced]:
+    methods = _methods(setting)
+    for (label, scale), answer in answers.items():
+        task = task_of(setting, scale, label)
+        for name, row in answer.frame.iterrows():
+            # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
+            source = source_of(EXHIBIT, methods[name], task, setting.panel, RUN)
+            at = address(EXHIBIT, scale, label, name)
+            yield from addressed(at, row.dropna(), source, scale, OF_INFERENCE)
 
 
-def _whole(value: float) -> str:
-    return "(none)" if math.isnan(value) else f"{value:.0f}"
-
-
-def _sentences(setting: Setting, made: list[Inferred], refused: list[str]) -> Iterator[str]:
-    for one in made:
-        if one.label == main_row(setting.plan).label:
-            yield from (on_scale(one.scale, told) for told in one.found.sentences[:3])
-    for one in made:
-        if one.label != main_row(setting.plan).label:
-            yield on_scale(one.scale, f"{one.label}: {one.found.sentences[0]}")
-    yield from (f"Not made, {why}" for why in refused)
+def _sentences(setting: Setting, answers: Answers, refusals: list[str]) -> Iterator[str]:
+    main = main_row(setting.plan).label
+    for (label, scale), answer in answers.items():
+        if label == main:
+            yield from (on_scale(scale, sentence) for sentence in answer.finding.sentences[:3])
+    for (label, scale), answer in answers.items():
+        if label != main:
+            yield on_scale(scale, f"{label}: {answer.finding.verdict}")
+    yield from (f"Not made, {refusal}" for refusal in refusals)

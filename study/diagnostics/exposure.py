@@ -1,4 +1,4 @@
-"""Which untreated units are near to treated ones, and since when: by a shared label, or by distance."""
+"""Exposure of units to the treatment of others, and since when: by a shared label, or in distance rings."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Coordinates = Mapping[str, Sequence[float]] | FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Nearness:
-    """How near each unit of a sample is to a unit that is treated by the sample's last period.
+class Exposure:
+    """In which ring around units that are treated by the sample's last period each unit of a sample is.
 
     Attributes
     ----------
     rings : tuple of str, length R
-        From the nearest on, to be read after "units"; a unit beyond all of them is far.
+        From the nearest on, to be read after "units"; a unit beyond all of them is unexposed.
     ring : ndarray of int, shape (n,)
-        The ring of the nearest treated unit, R = far. A treated unit is near to itself.
+        The ring of the nearest treated unit, R = unexposed. A treated unit is in its own first ring.
     since : ndarray, shape (n,)
-        First treated period of a unit within that ring, NaN for far units.
+        First treated period of a unit within that ring, NaN for unexposed units.
     """
 
     rings: tuple[str, ...]
@@ -36,12 +36,12 @@ class Nearness:
     since: FloatArray
 
     @property
-    def far(self) -> NDArray[np.bool_]:
+    def unexposed(self) -> NDArray[np.bool_]:
         """Units beyond all rings, shape (n,)."""
         return np.equal(self.ring, len(self.rings))
 
     @classmethod
-    def of(cls, rings: tuple[str, ...], since: FloatArray) -> Nearness:
+    def of(cls, rings: tuple[str, ...], since: FloatArray) -> Exposure:
         """Read the nearest ring from the first treated period within each, shape (R, n), infinite where none."""
         reached = np.isfinite(since)
         ring = np.where(reached.any(axis=0), reached.argmax(axis=0), len(rings))
@@ -59,8 +59,8 @@ def source_dates(sample: Sample) -> FloatArray:
     return np.where(dates - q.anticipation <= sample.periods[-1], dates, np.inf)
 
 
-def by_label(sample: Sample, name: str, who: str) -> Nearness:
-    """Return the nearness of units that share a label with a treated unit of the panel.
+def by_label(sample: Sample, name: str, who: str) -> Exposure:
+    """Return the exposure of units that share a label with a treated unit of the panel.
 
     Raises
     ------
@@ -79,11 +79,11 @@ def by_label(sample: Sample, name: str, who: str) -> Nearness:
     names, of_unit = np.unique(sample.panel.attributes[name].astype(str), return_inverse=True)
     first = np.full(len(names), np.inf)
     np.minimum.at(first, of_unit, source_dates(sample))
-    return Nearness.of((f"in the same {name}",), first[np.searchsorted(names, own)][None])
+    return Exposure.of((f"in the same {name}",), first[np.searchsorted(names, own)][None])
 
 
-def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float], who: str) -> Nearness:
-    """Return the nearness of units in rings around treated units.
+def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float], who: str) -> Exposure:
+    """Return the exposure of units in rings around treated units.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
             since[r] = np.minimum(since[r], np.where(apart <= limit, when[k], np.inf))
     starts = (0.0, *rings[:-1])
     names = tuple(f"at {start:g}-{end:g} km" for start, end in zip(starts, rings, strict=True))
-    return Nearness.of(names, since)
+    return Exposure.of(names, since)
 
 
 def great_circle_km(here: FloatArray, there: FloatArray) -> FloatArray:

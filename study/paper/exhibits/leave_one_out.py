@@ -11,7 +11,7 @@ from study.figures.dots import shortened
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, address, draw
 from study.paper.exhibits.verdicts import diagnosed, found, on_scale, scale_title, task_of
-from study.report import LETTERS, Block, Column, Line, Table
+from study.report import LETTERS, Block, Column, Line, Span, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,25 +94,17 @@ def _table(setting: Setting, shown: Shown) -> Table:
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"The effect of the {task.event.title} without each cohort and without each treated {plan.text.unit}",
-        headings=[
-            "Refits",
-            "Estimate",
-            "Smallest",
-            "Without",
-            "Largest",
-            "Without",
-            "Sign changes",
-            "Significance changes",
-        ],
+        headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
         blocks=blocks,
         notes=[
             f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; {task.row.label}, fitted anew "
             f"without each cohort, and without each treated {plan.text.unit}. Estimate: with all of them. Smallest, "
-            "Largest: of the refits, and what is left out. Sign changes: refits with the other sign. Significance "
-            f"changes: refits whose interval at {task.level:.0%} has zero in it where that of all has not, or the "
-            "other way round. Intervals of refits are looked at all together, and are no tests.",
+            "Largest: of the refits, and what is left out. Changes of sign: refits with the other sign. Changes "
+            f"of significance: refits whose interval at {task.level:.0%} has zero in it where that of all has not, or "
+            "the other way round. Intervals of refits are looked at all together, and are no tests.",
         ],
-        widths=[0, 0, 0, 0, 2.9, 0, 2.9],
+        spans=[Span("", 6), Span("Changes of", 2)],
+        widths=[0, 0, 0, 0, 2.6, 0, 2.6],
     )
 
 

@@ -74,9 +74,7 @@ def leave_one_cohort_out(
     fit = headline(sample, design, options)
     members = [np.flatnonzero(first == g) for g in sample.cohorts]
     outs = {f"cohort {g:g} ({len(m)} units)": m for g, m in zip(sample.cohorts, members, strict=True)}
-    return _finding(
-        "cohort", fit, outs, _refits("cohort", sample, design, outs, level, options, progress), level
-    )
+    return _finding("cohort", sample, fit, outs, list(outs), level, options, progress)
 
 
 @diagnostic(
@@ -137,39 +135,27 @@ def leave_one_unit_out(
     fit = headline(sample, design, options)
     chosen = np.flatnonzero(treated(sample)) if units == "treated" else np.arange(sample.n_units)
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}
-    refitted = outs
+    refitted = list(outs)
     if units == "all":
         size = np.abs(fit.influence_map.dense()[:, 0])
-        names = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
-        refitted = {name: outs[name] for name in names}
-    return _finding(
-        "unit", fit, outs, _refits("unit", sample, design, refitted, level, options, progress), level
-    )
-
-
-def _refits(
-    kind: Kind,
-    sample: Sample,
-    design: str,
-    outs: Mapping[str, NDArray[np.int64]],
-    level: float,
-    options: Mapping[str, Any],
-    progress: Progress,
-) -> Refits:
-    samples = {name: partial(_without, sample, out, name) for name, out in outs.items()}
-    refits = Refits.of(answers(samples, design, options, progress), level)
-    refits.refuse_none(f"leave_one_{kind}_out")
-    return refits
-
-
-def _without(sample: Sample, out: NDArray[np.int64], name: str) -> Sample:
-    return sample.only(~np.isin(np.arange(sample.n_units), out), f"leaving out {name}")
+        refitted = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
+    return _finding("unit", sample, fit, outs, refitted, level, options, progress)
 
 
 def _finding(
-    kind: Kind, fit: Estimate, outs: Mapping[str, NDArray[np.int64]], refits: Refits, level: float
+    kind: Kind,
+    sample: Sample,
+    fit: Estimate,
+    outs: Mapping[str, NDArray[np.int64]],
+    refitted: Sequence[str],
+    level: float,
+    options: Mapping[str, Any],
+    progress: Progress,
 ) -> Finding:
-    scale, full = fit.sample.question.effect_scale, Effect.of("all units", fit, level)
+    samples = {name: partial(_without, sample, outs[name], name) for name in refitted}
+    refits = Refits.of(answers(samples, fit.design, options, progress), level)
+    refits.refuse_none(f"leave_one_{kind}_out")
+    scale, full = sample.question.effect_scale, Effect.of("all units", fit, level)
     influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
     frame = _frame(kind, full, list(outs), influence, refits.rows)
     in_order = [row.label for row in refits.rows]
@@ -184,6 +170,10 @@ def _finding(
         chart=partial(_chart, kind=kind, drawn=list(drawn), full=full, scale=scale, level=level),
         details={"full_sample": full, "rows": refits.rows, "refused": refits.refused},
     )
+
+
+def _without(sample: Sample, out: NDArray[np.int64], name: str) -> Sample:
+    return sample.only(~np.isin(np.arange(sample.n_units), out), f"leaving out {name}")
 
 
 def _frame(

@@ -337,12 +337,11 @@ def _by_scale(frame: pd.DataFrame, tests: Tests) -> pd.DataFrame:
 
 def _sample(question: Question, panel: Panel) -> Sample | str:
     """Return the sample, or why there is none."""
-    for name in question.covariates:
-        if name not in panel.covariates:
-            question.sample(panel)  # a name that nobody has is a mistake, not a refusal
     try:
         return question.sample(panel)
     except QuestionError as refusal:
+        if not set(question.covariates) <= set(panel.covariates):
+            raise  # a name that nobody has is a mistake, not a refusal
         return str(refusal)
 
 

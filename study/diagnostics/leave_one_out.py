@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,152 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked, unknown
-from study.diagnostics.refits import (
-    Compared,
-    Progress,
-    Refits,
-    answers,
-    check,
-    event_dates,
-    headline,
-    treated,
-)
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import Progress, Refits, answers, check, event_dates, headline, treated
+from study.diagnostics.registry import Section, diagnostic
 from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
-from study.panel import Sample
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Kind = Literal["cohort", "unit"]
 Units = Literal["treated", "all"]
 
 NAMED = 3
 DRAWN = 60
 
 
-@dataclass(frozen=True, eq=False)
-class LeaveOneOut(Compared):
-    """The headline without each cohort or unit.
-
-    Attributes
-    ----------
-    kind : {"cohort", "unit"}
-    labels : tuple of str, length K
-        What is left out.
-    influence : ndarray, shape (K,)
-        Change of the headline to first order: -(sum of psi_i)/(n - m) over the m units left out.
-    refits : Refits
-        The headlines without each, of those that were refitted, by label.
-    """
-
-    kind: Literal["cohort", "unit"]
-    labels: tuple[str, ...]
-    influence: FloatArray
-    refits: Refits
-
-    @property
-    def title(self) -> str:
-        """Heading."""
-        return f"The estimate without each {self.kind}"
-
-    @property
-    def dfbeta(self) -> FloatArray:
-        """The headline less that without each row of ``refits``, in standard errors of the headline."""
-        return (self.whole.estimate - self.refits.estimates) / self.whole.std_error
-
-    @property
-    def ranked(self) -> tuple[Effect, ...]:
-        """The refitted rows, those that change the headline most first."""
-        order = np.argsort(-np.abs(self.dfbeta), kind="stable")
-        return tuple(self.refits.rows[k] for k in order)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What rests on one cohort or unit."""
-        scale, rows, whole = self.scale, self.refits.rows, self.whole
-        low, high = (pick(rows, key=lambda row: row.estimate) for pick in (min, max))
-        most = ", ".join(
-            f"{row.label} ({(whole.estimate - row.estimate) / whole.std_error:+.2f})"
-            for row in self.ranked[:NAMED]
-        )
-        refitted = (
-            f"The estimate was refitted without each of the {len(rows)} most influential of {len(self.labels)} "
-            f"{self.kind}s; the others have the first-order change only."
-            if len(rows) + len(self.refits.refused) < len(self.labels)
-            else f"The estimate was refitted without each of {len(self.labels)} {self.kind}s."
-        )
-        return (
-            f"The effect on {scale.outcome} is {scale.text(whole.estimate)} {scale.unit} (interval "
-            f"{whole.interval(scale)}); without one {self.kind} it lies between {scale.text(low.estimate)} (without "
-            f"{low.label}) and {scale.text(high.estimate)} (without {high.label}).",
-            refitted,
-            f"The most influential, with what each adds to the estimate in standard errors: {most}.",
-            self._signs,
-            self._significance,
-            *self.refits.refusals,
-        )
-
-    @property
-    def _signs(self) -> str:
-        changed = [r.label for r in self.refits.rows if r.estimate * self.whole.estimate <= 0]
-        if not changed:
-            return f"Leaving out any one of these {self.kind}s keeps the sign."
-        return f"Leaving out one {self.kind} changes the sign: {_listed(changed)}."
-
-    @property
-    def _significance(self) -> str:
-        inside = "outside" if self.whole.excludes_zero else "inside"
-        changed = [r.label for r in self.refits.rows if r.excludes_zero != self.whole.excludes_zero]
-        start = f"Zero is {inside} the {100 * self.level:g}% interval"
-        if not changed:
-            return f"{start}, whichever one of these {self.kind}s is left out."
-        return f"{start}; leaving out one {self.kind} changes that for {len(changed)} of them: {_listed(changed)}."
-
-    def tidy(self) -> pd.DataFrame:
-        """Return a row for each cohort or unit, those that change the headline most first.
-
-        ``influence`` is the first-order change of the headline, ``change`` the exact one; ``change`` and what
-        follows it is empty where nothing was refitted.
-        """
-        import pandas as pd
-
-        exact = effects_frame(self.refits.rows)
-        exact.insert(1, "change", self.refits.estimates - self.whole.estimate)
-        exact.insert(2, "dfbeta", self.dfbeta)
-        exact["sign_changes"] = exact["estimate"] * self.whole.estimate <= 0
-        exact["significance_changes"] = [
-            r.excludes_zero != self.whole.excludes_zero for r in self.refits.rows
-        ]
-        table = pd.DataFrame({"label": self.labels, "influence": self.influence}).merge(
-            exact, on="label", how="left"
-        )
-        table = table.astype({"units": "Int64", "treated": "Int64"})
-        size = table["change"].fillna(table["influence"]).abs()
-        order = np.lexsort([-size.to_numpy(), table["change"].isna().to_numpy()])
-        return table.iloc[order].reset_index(drop=True).rename(columns={"label": f"without_{self.kind}"})
-
-    def plot(self) -> Figure:
-        """Draw the headline without each cohort in its order, or without the most influential units."""
-        rows: Sequence[Effect] = self.refits.rows if self.kind == "cohort" else self.ranked[:DRAWN]
-        return dot_figure(
-            rows,
-            xlabel=self.scale.axis(),
-            whole=self.whole,
-            marked=[row.excludes_zero != self.whole.excludes_zero for row in rows],
-            names=(
-                f"without the {self.kind}",
-                f"same, interval {'includes' if self.whole.excludes_zero else 'excludes'} zero",
-            ),
-            percent=self.scale.percent,
-            level=self.level,
-        )
-
-
+@diagnostic(
+    "leave_one_cohort_out",
+    title="Leaving out one cohort",
+    question="Does the estimate rest on one cohort?",
+    section=Section.OVERTURNS,
+)
 @checked
 def leave_one_cohort_out(
     sample: Sample, design: str, *, level: float = 0.95, progress: Progress = None, **options: Any
-) -> LeaveOneOut:
+) -> Finding:
     """Refit the headline without each cohort.
 
     Parameters
@@ -172,8 +54,12 @@ def leave_one_cohort_out(
 
     Returns
     -------
-    LeaveOneOut
-        DFBETA is the headline less that without the cohort, in standard errors of the headline.
+    Finding
+        The frame has a row a cohort, those that change the headline most first: without_cohort, influence (the change
+        to first order), change (the exact one), dfbeta (the headline less that without the cohort, in standard errors
+        of the headline), estimate, std_error, p_value, conf_low, conf_high, n_units, n_treated, sign_changes,
+        significance_changes; all but the first two are empty where there is no refit. Details: ``full_sample``, the
+        headline; ``rows``, those without each cohort; ``refused``, label and reason of each that the design refuses.
 
     Raises
     ------
@@ -188,9 +74,15 @@ def leave_one_cohort_out(
     fit = headline(sample, design, options)
     members = [np.flatnonzero(first == g) for g in sample.cohorts]
     outs = {f"cohort {g:g} ({len(m)} units)": m for g, m in zip(sample.cohorts, members, strict=True)}
-    return _left_out("cohort", sample, fit, outs, list(outs), design, level, progress, options)
+    return _finding("cohort", sample, fit, outs, list(outs), level, options, progress)
 
 
+@diagnostic(
+    "leave_one_unit_out",
+    title="Leaving out one unit",
+    question="Does the estimate rest on one unit?",
+    section=Section.OVERTURNS,
+)
 @checked
 def leave_one_unit_out(
     sample: Sample,
@@ -201,7 +93,7 @@ def leave_one_unit_out(
     level: float = 0.95,
     progress: Progress = None,
     **options: Any,
-) -> LeaveOneOut:
+) -> Finding:
     """Refit the headline without each treated unit, or without the most influential of all units.
 
     Parameters
@@ -222,8 +114,8 @@ def leave_one_unit_out(
 
     Returns
     -------
-    LeaveOneOut
-        DFBETA is the headline less that without the unit, in standard errors of the headline.
+    Finding
+        Frame and details are those of :func:`leave_one_cohort_out`, with a row a unit, first those that are refitted.
 
     Raises
     ------
@@ -243,45 +135,132 @@ def leave_one_unit_out(
     fit = headline(sample, design, options)
     chosen = np.flatnonzero(treated(sample)) if units == "treated" else np.arange(sample.n_units)
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}
-    names = list(outs)
+    refitted = list(outs)
     if units == "all":
         size = np.abs(fit.influence_map.dense()[:, 0])
-        names = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
-    return _left_out("unit", sample, fit, outs, names, design, level, progress, options)
+        refitted = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
+    return _finding("unit", sample, fit, outs, refitted, level, options, progress)
 
 
-def _left_out(
-    kind: Literal["cohort", "unit"],
+def _finding(
+    kind: Kind,
     sample: Sample,
     fit: Estimate,
-    outs: dict[str, NDArray[np.int64]],
+    outs: Mapping[str, NDArray[np.int64]],
     refitted: Sequence[str],
-    design: str,
     level: float,
+    options: Mapping[str, Any],
     progress: Progress,
-    options: dict[str, Any],
-) -> LeaveOneOut:
-    made: dict[str, Callable[[], Sample]] = {
-        name: partial(_without, sample, outs[name], name) for name in refitted
-    }
-    refits = Refits.of(answers(made, design, options, progress), level)
+) -> Finding:
+    samples = {name: partial(_without, sample, outs[name], name) for name in refitted}
+    refits = Refits.of(answers(samples, fit.design, options, progress), level)
     refits.refuse_none(f"leave_one_{kind}_out")
-    return LeaveOneOut(
-        sample.question,
-        design,
-        level,
-        Effect.of("all units", fit, level),
-        kind,
-        tuple(outs),
-        first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values())),
-        refits,
+    scale, full = sample.question.effect_scale, Effect.of("all units", fit, level)
+    influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
+    frame = _frame(kind, full, list(outs), influence, refits.rows)
+    in_order = [row.label for row in refits.rows]
+    drawn = in_order if kind == "cohort" else frame["without_unit"][: min(DRAWN, len(in_order))]
+    verdict, *evidence = _sentences(kind, scale, level, full, refits, frame)
+    return Finding(
+        name=f"leave_one_{kind}_out",
+        title=f"The estimate without each {kind}",
+        verdict=verdict,
+        evidence=tuple(evidence),
+        frame=frame,
+        chart=partial(_chart, kind=kind, drawn=list(drawn), full=full, scale=scale, level=level),
+        details={"full_sample": full, "rows": refits.rows, "refused": refits.refused},
     )
 
 
 def _without(sample: Sample, out: NDArray[np.int64], name: str) -> Sample:
-    keep = np.ones(sample.n_units, dtype=bool)
-    keep[out] = False
-    return sample.only(keep, f"leaving out {name}")
+    return sample.only(~np.isin(np.arange(sample.n_units), out), f"leaving out {name}")
+
+
+def _frame(
+    kind: Kind, full: Effect, labels: Sequence[str], influence: FloatArray, rows: Sequence[Effect]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    refitted = effects_frame(rows)
+    refitted.insert(1, "change", refitted["estimate"] - full.estimate)
+    refitted.insert(2, "dfbeta", (full.estimate - refitted["estimate"]) / full.std_error)
+    refitted["sign_changes"] = refitted["estimate"] * full.estimate <= 0
+    refitted["significance_changes"] = [row.excludes_zero != full.excludes_zero for row in rows]
+    table = pd.DataFrame({"label": labels, "influence": influence}).merge(refitted, on="label", how="left")
+    table = table.astype({"n_units": "Int64", "n_treated": "Int64"})
+    size = table["change"].fillna(table["influence"]).abs()
+    order = np.lexsort([-size.to_numpy(), table["change"].isna().to_numpy()])
+    return table.iloc[order].reset_index(drop=True).rename(columns={"label": f"without_{kind}"})
+
+
+def _sentences(
+    kind: Kind, scale: Scale, level: float, full: Effect, refits: Refits, frame: pd.DataFrame
+) -> Iterator[str]:
+    rows, n = refits.rows, len(frame)
+    low, high = (pick(rows, key=lambda row: row.estimate) for pick in (min, max))
+    yield (
+        f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit} (interval {full.interval(scale)}); "
+        f"without one {kind} it lies between {scale.text(low.estimate)} (without {low.label}) and "
+        f"{scale.text(high.estimate)} (without {high.label})."
+    )
+    if len(rows) + len(refits.refused) < n:
+        yield (
+            f"The estimate was refitted without each of the {len(rows)} most influential of {n} {kind}s; the others "
+            "have the first-order change only."
+        )
+    else:
+        yield f"The estimate was refitted without each of {n} {kind}s."
+    top = frame.dropna(subset="change").head(NAMED)
+    most = [
+        f"{label} ({dfbeta:+.2f})"
+        for label, dfbeta in zip(top[f"without_{kind}"], top["dfbeta"], strict=True)
+    ]
+    yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."
+    signs = [row.label for row in rows if row.estimate * full.estimate <= 0]
+    yield (
+        f"Leaving out one {kind} changes the sign: {_listed(signs)}."
+        if signs
+        else f"Leaving out any one of these {kind}s keeps the sign."
+    )
+    zero = f"Zero is {'outside' if full.excludes_zero else 'inside'} the {100 * level:g}% interval"
+    changed = [row.label for row in rows if row.excludes_zero != full.excludes_zero]
+    yield (
+        f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {_listed(changed)}."
+        if changed
+        else f"{zero}, whichever one of these {kind}s is left out."
+    )
+    yield from refits.refusals
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _chart(
+    frame: pd.DataFrame,
+    ax: Axes | None,
+    kind: Kind,
+    drawn: Sequence[str],
+    full: Effect,
+    scale: Scale,
+    level: float,
+) -> Figure:
+    """Draw the headline without each cohort in its order, or without the most influential units."""
+    rows = frame.rename(columns={f"without_{kind}": "label"}).set_index("label").loc[drawn].reset_index()
+    return dot_figure(
+        rows,
+        ax,
+        xlabel=scale.axis(),
+        behind=full,
+        marked=rows["significance_changes"].tolist(),
+        names=(
+            f"without the {kind}",
+            f"same, interval {'includes' if full.excludes_zero else 'excludes'} zero",
+        ),
+        percent=scale.percent,
+        level=level,
+    )
 
 
 def first_order_changes(influence: FloatArray, outs: Sequence[NDArray[np.int64]]) -> FloatArray:
@@ -300,8 +279,3 @@ def first_order_changes(influence: FloatArray, outs: Sequence[NDArray[np.int64]]
     """
     n = len(influence)
     return np.array([-influence[out].sum() / (n - len(out)) for out in outs])
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -2,188 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
-from study.diagnostics.refits import (
-    Compared,
-    Progress,
-    Refits,
-    answers,
-    check,
-    event_dates,
-    headline,
-    redated,
-)
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import Progress, Refits, answers, check, event_dates, headline, redated
+from study.diagnostics.registry import Section, diagnostic
 from study.diagnostics.trimming import Bound, Breakdown, Trimming, breakdown, clear, side, worst_cases
-from study.estimates import Effect
-from study.figures import draw_dots
-from study.panel import Question, Sample
+from study.estimates import Effect, effects_frame
+from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH, draw_dots, legend_above, on_axes
+from study.figures.canvas import canvas
+from study.panel import Question, Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
-@dataclass(frozen=True, eq=False)
-class Misclassification(Compared):
-    """The headline under hidden treatment of never-treated units, and under dates that were recorded late.
-
-    Attributes
-    ----------
-    suspects : int
-        Number of never-treated units.
-    corrected : tuple of Bound
-        By share, if the hidden treatments have the average effect of the recorded ones: low equals high.
-    worst : tuple of Bound
-        By share, whichever units they are and whatever their effects.
-    sign, significance : Breakdown
-        Where the worst case loses the sign, and where its interval reaches zero (None where it already does).
-    dates : Refits
-        The headlines with all events 1, 2, ... periods earlier.
-    refused : tuple of (str, str)
-        Shares without an answer, with the reason.
-    """
-
-    suspects: int
-    corrected: tuple[Bound, ...]
-    worst: tuple[Bound, ...]
-    sign: Breakdown
-    significance: Breakdown | None
-    dates: Refits
-    refused: tuple[tuple[str, str], ...]
-
-    @property
-    def title(self) -> str:
-        """Heading."""
-        return "Hidden treatment among the never-treated, and late dates"
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What hidden treatment and late dates would do."""
-        q = self.question
-        return (
-            self._lost("the sign of the estimate", self.sign),
-            f"The effect on {q.outcome} is {self.scale.text(self.whole.estimate)} {self.scale.unit}, interval "
-            f"{self.whole.interval(self.scale)}, taking the {self.suspects} never-treated units as recorded.",
-            *self._corrected,
-            *self._worst,
-            *(
-                [self._lost("the exclusion of zero from the interval", self.significance)]
-                if self.significance is not None
-                else [f"The {100 * self.level:g}% interval includes zero without any hidden treatment."]
-            ),
-            *self._late,
-            *(f"Without an answer: {label}, because {reason}" for label, reason in self.refused),
-            *self.dates.told,
-        )
-
-    @property
-    def _corrected(self) -> list[str]:
-        if not self.corrected:
-            return []
-        last = self.corrected[-1]
-        return [
-            "If hidden treatments in the comparison group began with the recorded ones and had the same average "
-            "effect, the estimate is too near to zero and its sign is right: with a share of "
-            f"{100 * last.share:g}% hidden the effect is {self.scale.text(last.low)}."
-        ]
-
-    @property
-    def _worst(self) -> list[str]:
-        if not self.worst:
-            return []
-        scale, some = self.scale, self.worst[len(self.worst) // 2]
-        return [
-            f"Whatever their effects, if at most {100 * some.share:g}% of the never-treated ({some.trimmed} units) are "
-            f"in truth treated, the effect lies between {scale.text(some.low)} and {scale.text(some.high)}, and the "
-            f"{100 * self.level:g}% interval for it is {scale.interval(some.conf_low, some.conf_high)}."
-        ]
-
-    def _lost(self, what: str, breakdown: Breakdown) -> str:
-        if breakdown.share is None:
-            return f"No share of hidden treatment loses {what}."
-        of = f"{100 * breakdown.share:.2g}% of the never-treated ({breakdown.units} of {self.suspects} units)"
-        if breakdown.refused:
-            return f"The worst case keeps {what} up to {of}, from where there is no estimate: {breakdown.refused}"
-        return f"In the worst case {of} suffice to lose {what}."
-
-    @property
-    def _late(self) -> list[str]:
-        return [
-            f"If all events were {row.label} than recorded, the effect is {self.scale.text(row.estimate)}, interval "
-            f"{row.interval(self.scale)}, with {row.n_treated} treated units instead of {self.whole.n_treated}."
-            for row in self.dates.rows
-        ]
-
-    def tidy(self) -> pd.DataFrame:
-        """Return a row for each share and assumption, and for each date moved.
-
-        ``kind`` is "same effect", "worst case" or "earlier dates"; ``low`` equals ``high`` where the effect is a
-        point.
-        """
-        import pandas as pd
-
-        bounds = [("same effect", b) for b in self.corrected] + [("worst case", b) for b in self.worst]
-        rows = [
-            {"kind": kind, "periods_earlier": 0, "share": b.share, "units_trimmed": b.trimmed}
-            | {"low": b.low, "high": b.high, "conf_low": b.conf_low, "conf_high": b.conf_high}
-            for kind, b in bounds
-        ]
-        rows += [
-            {"kind": "earlier dates", "periods_earlier": int(row.label.split()[0]), "share": 0.0}
-            | {"units_trimmed": 0, "low": row.estimate, "high": row.estimate}
-            | {"conf_low": row.conf_low, "conf_high": row.conf_high}
-            for row in self.dates.rows
-        ]
-        return pd.DataFrame(rows)
-
-    def plot(self) -> Figure:
-        """Draw the bounds by share of hidden treatment above the headlines with earlier dates."""
-        from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH
-        from study.figures.canvas import canvas, legend_above
-
-        factor, rows = 100 if self.scale.percent else 1, (self.whole, *self.dates.rows)
-        with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(rows)) as figure:
-            above, below = figure.subplots(2, 1, height_ratios=(HEIGHT - 0.6, 0.35 + 0.2 * len(rows)))
-            table = self.tidy()
-            worst, same = (table[table["kind"] == kind] for kind in ("worst case", "same effect"))
-            share, limits = 100 * worst["share"], factor * worst[["conf_low", "conf_high", "low", "high"]]
-            above.axhline(0, color=GREY, linewidth=0.8)
-            above.fill_between(
-                share,
-                limits["conf_low"],
-                limits["conf_high"],
-                color=BAND,
-                alpha=0.5,
-                linewidth=0,
-                label=f"{100 * self.level:g}% interval",
-            )
-            above.plot(share, limits["low"], "o-", color=COLOUR, markersize=3, label="worst-case bounds")
-            above.plot(share, limits["high"], "o-", color=COLOUR, markersize=3)
-            above.plot(
-                100 * same["share"],
-                factor * same["low"],
-                "s--",
-                color=SECOND,
-                markersize=3,
-                label="same effect",
-            )
-            above.set_xlabel("Hidden treatment, % of the never-treated")
-            above.set_ylabel(self.scale.axis())
-            draw_dots(below, rows, percent=self.scale.percent)
-            below.set_xlabel(f"{self.scale.axis()} ({100 * self.level:g}% intervals)")
-            legend_above(figure, above, 3, 7.5)
-        return figure
-
-
+@diagnostic(
+    "misclassification",
+    title="Hidden or late treatment",
+    question="What if some never-treated units were treated, or treated units earlier than recorded?",
+    section=Section.OVERTURNS,
+)
 @checked
 def misclassification(
     sample: Sample,
@@ -194,7 +42,7 @@ def misclassification(
     level: float = 0.95,
     progress: Progress = None,
     **options: Any,
-) -> Misclassification:
+) -> Finding:
     """Ask what the headline would be if some never-treated units were treated, or dates were recorded late.
 
     If a share pi of the comparison group is treated when the treated are and has their average effect, the
@@ -225,7 +73,14 @@ def misclassification(
 
     Returns
     -------
-    Misclassification
+    Finding
+        The frame has a row a share and assumption, and one a date moved: kind ("same effect": hidden treatments have
+        the average effect of the recorded ones; "worst case": whichever units they are and whatever their effects;
+        "earlier dates"), periods_earlier, share, units_trimmed, low, high (the same where the effect is a point),
+        conf_low, conf_high. Details: ``full_sample``, the headline as recorded; ``n_never_treated``;
+        ``breakdown_sign`` and ``breakdown_significance``, where the worst case loses the sign and where its interval
+        reaches zero (None where it already does); ``rows``, the headlines with earlier dates; ``refused``, label and
+        reason of what has no estimate.
 
     Raises
     ------
@@ -255,29 +110,140 @@ def misclassification(
             "its treatment."
         )
     fit = headline(sample, design, options)
-    whole, trimming = Effect.of("as recorded", fit, level), Trimming.of(sample, fit, options, progress)
-    corrected, refused = _corrected(whole, grid, sample.question)
-    worst, more = worst_cases(trimming, grid, level)
+    full, trimming = Effect.of("as recorded", fit, level), Trimming.of(sample, fit, options, progress)
+    corrected, not_corrected = _corrected(full, grid, sample.question)
+    worst, not_bounded = worst_cases(trimming, grid, level)
     moved = {
         f"{k} period{'s' if k > 1 else ''} earlier": partial(redated, sample, first - k)
         for k in range(1, periods_late + 1)
     }
-    lower = whole.estimate > 0
-    return Misclassification(
-        sample.question,
-        design,
-        level,
-        whole,
-        len(trimming.suspects),
-        corrected,
-        worst,
-        breakdown(trimming, lower, lambda m: side(trimming.end(m, lower), lower)),
-        breakdown(trimming, lower, lambda m: clear(trimming, m, lower, level))
-        if whole.excludes_zero
-        else None,
-        Refits.of(answers(moved, design, options, progress), level),
-        (*refused, *more),
+    dates = Refits.of(answers(moved, design, options, progress), level)
+    refits = Refits(dates.rows, (*not_corrected, *not_bounded, *dates.refused))
+    lower = full.estimate > 0
+    sign = breakdown(trimming, lower, lambda m: side(trimming.end(m, lower), lower))
+    significance = (
+        breakdown(trimming, lower, lambda m: clear(trimming, m, lower, level)) if full.excludes_zero else None
     )
+    n, scale = len(trimming.suspects), sample.question.effect_scale
+    return Finding(
+        name="misclassification",
+        title="Hidden treatment among the never-treated, and late dates",
+        verdict=_breakdown_sentence("the sign of the estimate", sign, n),
+        evidence=tuple(_evidence(scale, level, full, n, corrected, worst, significance, refits)),
+        frame=_frame(corrected, worst, refits.rows),
+        chart=partial(_chart, dates=(full, *refits.rows), scale=scale, level=level),
+        details={
+            "full_sample": full,
+            "n_never_treated": n,
+            "breakdown_sign": sign,
+            "breakdown_significance": significance,
+            "rows": refits.rows,
+            "refused": refits.refused,
+        },
+    )
+
+
+def _breakdown_sentence(conclusion: str, at: Breakdown, n: int) -> str:
+    if at.share is None:
+        return f"No share of hidden treatment loses {conclusion}."
+    share = f"{100 * at.share:.2g}% of the never-treated ({at.units} of {n} units)"
+    if at.refused:
+        return (
+            f"The worst case keeps {conclusion} up to {share}, from where there is no estimate: {at.refused}"
+        )
+    return f"In the worst case {share} suffice to lose {conclusion}."
+
+
+def _evidence(
+    scale: Scale,
+    level: float,
+    full: Effect,
+    n: int,
+    corrected: Sequence[Bound],
+    worst: Sequence[Bound],
+    significance: Breakdown | None,
+    refits: Refits,
+) -> Iterator[str]:
+    yield (
+        f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit}, interval {full.interval(scale)}, "
+        f"taking the {n} never-treated units as recorded."
+    )
+    if corrected:
+        last = corrected[-1]
+        yield (
+            "If hidden treatments in the comparison group began with the recorded ones and had the same average "
+            "effect, the estimate is too near to zero and its sign is right: with a share of "
+            f"{100 * last.share:g}% hidden the effect is {scale.text(last.low)}."
+        )
+    if worst:
+        middle = worst[len(worst) // 2]
+        yield (
+            f"Whatever their effects, if at most {100 * middle.share:g}% of the never-treated ({middle.units_trimmed} "
+            f"units) are in truth treated, the effect lies between {scale.text(middle.low)} and "
+            f"{scale.text(middle.high)}, and the {100 * level:g}% interval for it is "
+            f"{scale.interval(middle.conf_low, middle.conf_high)}."
+        )
+    if significance is None:
+        yield f"The {100 * level:g}% interval includes zero without any hidden treatment."
+    else:
+        yield _breakdown_sentence("the exclusion of zero from the interval", significance, n)
+    for row in refits.rows:
+        yield (
+            f"If all events were {row.label} than recorded, the effect is {scale.text(row.estimate)}, interval "
+            f"{row.interval(scale)}, with {row.n_treated} treated units instead of {full.n_treated}."
+        )
+    yield from refits.refusals
+
+
+def _frame(corrected: Sequence[Bound], worst: Sequence[Bound], dates: Sequence[Effect]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [("same effect", 0, bound) for bound in corrected] + [("worst case", 0, bound) for bound in worst]
+    for row in dates:
+        bound = Bound(0.0, 0, row.estimate, row.estimate, row.conf_low, row.conf_high)
+        rows.append(("earlier dates", int(row.label.split()[0]), bound))
+    return pd.DataFrame([{"kind": kind, "periods_earlier": k} | bound._asdict() for kind, k, bound in rows])
+
+
+def _chart(
+    frame: pd.DataFrame, ax: Axes | None, dates: Sequence[Effect], scale: Scale, level: float
+) -> Figure:
+    """Draw the bounds by share of hidden treatment, and below them the headlines with earlier dates.
+
+    On given axes there are the bounds alone.
+    """
+    if ax is not None:
+        with on_axes(ax) as (figure, axis):
+            _draw_bounds(axis, frame, scale, level)
+        return figure
+    with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(dates)) as figure:
+        above, below = figure.subplots(2, 1, height_ratios=(HEIGHT - 0.6, 0.35 + 0.2 * len(dates)))
+        _draw_bounds(above, frame, scale, level)
+        draw_dots(below, effects_frame(dates), percent=scale.percent)
+        below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")
+        legend_above(figure, above, 3)
+    return figure
+
+
+def _draw_bounds(axis: Axes, frame: pd.DataFrame, scale: Scale, level: float) -> None:
+    worst, same = (frame[frame["kind"] == kind] for kind in ("worst case", "same effect"))
+    share, limits = 100 * worst["share"], scale.factor * worst[["conf_low", "conf_high", "low", "high"]]
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.fill_between(
+        share,
+        limits["conf_low"],
+        limits["conf_high"],
+        color=BAND,
+        alpha=0.5,
+        linewidth=0,
+        label=f"{100 * level:g}% interval",
+    )
+    axis.plot(share, limits["low"], "o-", color=COLOUR, markersize=3, label="worst-case bounds")
+    axis.plot(share, limits["high"], "o-", color=COLOUR, markersize=3)
+    corrected = scale.factor * same["low"]
+    axis.plot(100 * same["share"], corrected, "s--", color=SECOND, markersize=3, label="same effect")
+    axis.set_xlabel("Hidden treatment, % of the never-treated")
+    axis.set_ylabel(scale.axis())
 
 
 def _grid(shares: Sequence[float], periods_late: int) -> list[float]:
@@ -305,10 +271,10 @@ def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatA
 
 
 def _corrected(
-    whole: Effect, grid: Sequence[float], question: Question
+    full: Effect, grid: Sequence[float], question: Question
 ) -> tuple[tuple[Bound, ...], list[tuple[str, str]]]:
     bounds, refused = [], []
-    seen = np.array([whole.estimate, whole.conf_low, whole.conf_high])
+    seen = np.array([full.estimate, full.conf_low, full.conf_high])
     for share in grid:
         true = unattenuated(seen, share, question.scale == "proportional")
         if np.isfinite(true).all():

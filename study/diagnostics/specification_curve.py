@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -13,7 +12,12 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked, two_sided_p, unknown
 from study.designs import find_design
+from study.diagnostics.finding import Finding
+from study.diagnostics.registry import Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
+from study.figures import BAND, COLOUR, FULL, GREY, SECOND, legend_above, on_axes
+from study.figures.canvas import canvas
+from study.figures.dots import shortened
 from study.inference import (
     EQUAL,
     LEVEL,
@@ -39,27 +43,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HEADINGS = {
-    "design": "Design",
-    "population": "Population",
-    "comparison": "Comparison group",
-    "covariates": "Covariates",
-}
+WHO = "specification_curve"
 SMALL = 7.5
 LONGEST = 38
 MANY = 25
 
 
+class Choice(NamedTuple):
+    """How a choice is called: one, several, and as a heading of the figure where it has one."""
+
+    one: str
+    several: str
+    heading: str = ""
+
+
 CHOICES = {
-    "scale": ("scale", "scales"),
-    "design": ("design", "designs"),
-    "population": ("population", "populations"),
-    "comparison": ("comparison group", "comparison groups"),
-    "covariates": ("set of covariates", "sets of covariates"),
+    "scale": Choice("scale", "scales"),
+    "design": Choice("design", "designs", "Design"),
+    "population": Choice("population", "populations", "Population"),
+    "comparison": Choice("comparison group", "comparison groups", "Comparison group"),
+    "covariates": Choice("set of covariates", "sets of covariates", "Covariates"),
 }
-
-
-WHO = "specification_curve"
 
 
 class Specification(NamedTuple):
@@ -73,111 +77,32 @@ class Specification(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The average of one specification, and what it rests on."""
+    """The average of one specification, and what it is of."""
 
     specification: Specification
     fit: Estimate
     kind: Kind
 
-    @property
-    def statistic(self) -> float:
-        """The average over its standard error."""
-        return float(self.fit.effect[0] / self.fit.std_error[0])
 
+class Tests(NamedTuple):
+    """Tests of all specifications at once, over all scales and by scale.
 
-@dataclass(frozen=True, eq=False)
-class SpecificationCurve:
-    """Estimates of all specifications of one question, with tests of all of them at once.
-
-    Attributes
-    ----------
-    question : Question
-    choices : dict of str to tuple of str
-        For each field of :class:`Specification` the labels that were asked for.
-    answers : tuple of Answer, length K
-        By scale in the order asked, then by the size of the estimate.
-    first : ndarray of int, shape (K,)
-        The answer that each is algebraically equal to, itself if none; only those count in the tests.
-    joint : Joint
-        The K averages with their influence on the union of the samples' units.
-    largest : Largest
-        The sup-t test that no specification has an effect, over all scales.
-    share : Share
-        The number of significant specifications, over all scales, and its test.
-    medians, shares : dict of scale to Median and Share
-    refused : dict of Specification to str
-        Why the others have no estimate.
-    draws, seed : int
-    weights : {"rademacher", "mammen", "webb"}
+    ``first`` is the answer that each is algebraically equal to, itself if none, shape (K,); only those count.
     """
 
-    question: Question
-    choices: dict[str, tuple[str, ...]]
-    answers: tuple[Answer, ...]
     first: NDArray[np.int64]
-    joint: Joint
     largest: Largest
     share: Share
-    medians: dict[str, Median]
-    shares: dict[str, Share]
-    refused: dict[Specification, str]
-    draws: int
-    seed: int
-    weights: Weights
-
-    @property
-    def title(self) -> str:
-        """What was looked at."""
-        return f"Specification curve of the effect of {self.question.event} on {self.question.outcome}"
-
-    def of_scale(self, scale: str) -> NDArray[np.int64]:
-        """Return which answers are on a scale."""
-        return np.flatnonzero([a.specification.scale == scale for a in self.answers])
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a specification, those without an estimate last.
-
-        The interval is pointwise at 95% under the design's own convention; the band covers all specifications
-        at once with 95%. ``equal_to`` is the row of the answer that it is algebraically equal to, itself if none.
-        """
-        import pandas as pd
-
-        rows = [self._row(k) for k in range(len(self.answers))]
-        rows += [s._asdict() | {"refusal": why} for s, why in self.refused.items()]
-        columns = [*self._row(0)]
-        whole = dict.fromkeys(["n_units", "treated_clusters", "equal_to"], "Int64")
-        return pd.DataFrame(rows, columns=columns).astype(whole)
-
-    def _row(self, k: int) -> dict[str, Any]:
-        specification, fit, _ = self.answers[k]
-        effect, error, pointwise = fit.effect[0], fit.std_error[0], fit.critical_value(LEVEL)[0]
-        wide = max(self.largest.critical_value, pointwise)
-        return specification._asdict() | {
-            "estimate": effect,
-            "std_error": error,
-            "statistic": effect / error,
-            "p_value": float(two_sided_p(effect / error, fit.degrees_of_freedom[0])),
-            "conf_low": effect - pointwise * error,
-            "conf_high": effect + pointwise * error,
-            "band_low": effect - wide * error,
-            "band_high": effect + wide * error,
-            "n_units": fit.sample.n_units,
-            "treated_clusters": treated_clusters(fit),
-            "effective_clusters": effective_clusters(fit)[0],
-            "equal_to": self.first[k],
-            "refusal": "",
-        }
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found, by scale and over all, and what was refused."""
-        return sentences(self)
-
-    def plot(self) -> Figure:
-        """Draw the estimates in order of size by scale, and below them what each specification is."""
-        return curve_figure(self)
+    by_scale: dict[str, tuple[Median, Share]]
 
 
+@diagnostic(
+    "specification_curve",
+    title="All specifications",
+    question="What do all specifications say together?",
+    section=Section.OVERTURNS,
+    shown=3,
+)
 @checked
 def specification_curve(
     panel: Panel,
@@ -187,12 +112,12 @@ def specification_curve(
     scales: Sequence[ScaleName] | None = None,
     populations: Sequence[str] | Mapping[str, str] | None = None,
     comparisons: Sequence[Comparison] | None = None,
-    covariates: Sequence[tuple[str, ...]] | Mapping[str, tuple[str, ...]] | None = None,
+    covariate_sets: Sequence[tuple[str, ...]] | Mapping[str, tuple[str, ...]] | None = None,
     draws: int = 9999,
     seed: int = 0,
     weights: Weights = "rademacher",
     progress: Callable[[], None] | None = None,
-) -> SpecificationCurve:
+) -> Finding:
     """Estimate every specification of a question, and test all of them at once.
 
     Simonsohn, Simmons and Nelson (2020) compare a curve's median and its number of significant estimates with
@@ -213,8 +138,8 @@ def specification_curve(
         at random.
     scales, comparisons : sequence of str, optional
     populations : sequence of str, or mapping of label to rule, optional
-    covariates : sequence of tuple of str, or mapping of label to tuple of str, optional
-        Sets of covariates; () is none.
+    covariate_sets : sequence of tuple of str, or mapping of label to tuple of str, optional
+        Sets of covariates, in the place of the question's own; () is none.
     draws, seed : int
         Of the multiplier bootstrap.
     weights : {"rademacher", "mammen", "webb"}
@@ -223,7 +148,15 @@ def specification_curve(
 
     Returns
     -------
-    SpecificationCurve
+    Finding
+        The frame has a row a specification, by scale in the order asked and then by size, those without an estimate
+        last: scale, design, population, comparison, covariates, estimate, std_error, statistic, p_value, conf_low,
+        conf_high (pointwise at 95% under the design's own convention), band_low, band_high (cover all specifications
+        at once with 95%), n_units, treated_clusters, effective_clusters, equal_to (the row that it is algebraically
+        equal to, itself if none), refusal. Details: ``by_scale``, a table of what all estimates on a scale say
+        together; ``largest``, the test by the largest absolute t, and ``share``, that by the number of significant
+        specifications, over all scales; ``joint``, the averages with their influence on the union of the samples'
+        units; ``choices``, labels by field; ``verdict_by_scale``, sentences.
 
     Raises
     ------
@@ -242,10 +175,13 @@ def specification_curve(
     asked_scales = _listed("scales", scales, question.scale, get_args(ScaleName))
     asked_comparisons = _listed("comparisons", comparisons, question.comparison, get_args(Comparison))
     rules = _labelled("populations", populations, question.population, str)
-    sets = _labelled("covariates", covariates, question.covariates, lambda names: ", ".join(names) or "none")
+    sets = _labelled(
+        "covariate_sets", covariate_sets, question.covariates, lambda names: ", ".join(names) or "none"
+    )
     for rule in rules.values():
         population(rule, panel)
-    answers, refused = [], {}
+    answers: list[Answer] = []
+    refused: dict[Specification, str] = {}
     for scale, place, comparison, added in product(asked_scales, rules, asked_comparisons, sets):
         changed = question.replace(
             scale=scale, population=rules[place], comparison=comparison, covariates=sets[added]
@@ -253,84 +189,159 @@ def specification_curve(
         sample = _sample(changed, panel)
         for variant in variants:
             specification = Specification(scale, variant.label, place, comparison, added)
-            found = _answer(specification, sample, variant.name, variant.options)
-            if isinstance(found, Answer):
-                answers.append(found)
+            answer = _answer(specification, sample, variant.name, variant.options)
+            if isinstance(answer, Answer):
+                answers.append(answer)
             else:
-                refused[specification] = found
+                refused[specification] = answer
             if progress is not None:
                 progress()
-    choices = (asked_scales, tuple(v.label for v in variants), tuple(rules), asked_comparisons, tuple(sets))
     if not answers:
         raise QuestionError(
             f"{WHO}: none of {len(refused)} specifications has an estimate; the first says: "
             f"{next(iter(refused.values()))}"
         )
-    return _tested(
-        question,
-        dict(zip(Specification._fields, choices, strict=True)),
-        answers,
-        refused,
-        draws,
-        seed,
-        weights,
-    )
+    labels = (asked_scales, tuple(v.label for v in variants), tuple(rules), asked_comparisons, tuple(sets))
+    choices = dict(zip(Specification._fields, labels, strict=True))
+    return _finding(question, choices, answers, refused, draws, seed, weights)
 
 
-def _tested(
+def _finding(
     question: Question,
-    choices: dict[str, tuple[str, ...]],
-    answers: Sequence[Answer],
-    refused: dict[Specification, str],
+    choices: Mapping[str, Sequence[str]],
+    answers: list[Answer],
+    refused: Mapping[Specification, str],
     draws: int,
     seed: int,
     weights: Weights,
-) -> SpecificationCurve:
-    """Put the answers in order and test all of them by draws of their joint influence."""
+) -> Finding:
+    """Put the answers in order, test all of them by draws of their joint influence, and say what was found."""
     scales = choices["scale"]
-    ordered = sorted(answers, key=lambda a: (scales.index(a.specification.scale), a.fit.effect[0]))
-    joint = joined_headlines({" | ".join(a.specification): a.fit for a in ordered}, WHO)
-    sums = joint.sums
-    of_scale = np.array([scales.index(a.specification.scale) for a in ordered])
-    first = first_equal(joint.effect, sums / len(joint.influence), of_scale, EQUAL)
-    counted = np.flatnonzero(first == np.arange(len(ordered)))
-    fits = [ordered[k].fit for k in counted]
-    error = np.array([fit.std_error[0] for fit in fits])
-    critical = np.array([fit.critical_value(LEVEL)[0] for fit in fits])
-    effect = joint.effect[counted]
-    null = null_statistics(sums[:, counted], draws=draws, seed=seed, weights=weights)
-    null *= np.sqrt(np.diag(joint.covariance()))[counted] / error  # to each one's own small-sample convention
-    medians, shares = {}, {}
-    for place, scale in enumerate(scales):
-        of = of_scale[counted] == place
-        if of.any():
-            medians[scale] = median_test(effect[of], error[of], null[:, of])
-            shares[scale] = share_test(effect[of] / error[of], critical[of], null[:, of])
-    return SpecificationCurve(
-        question=question,
-        choices=choices,
-        answers=tuple(ordered),
-        first=first,
-        joint=joint,
-        largest=largest_test(effect / error, null, LEVEL),
-        share=share_test(effect / error, critical, null),
-        medians=medians,
-        shares=shares,
-        refused=refused,
-        draws=draws,
-        seed=seed,
-        weights=weights,
+    answers = sorted(answers, key=lambda a: (scales.index(a.specification.scale), a.fit.effect[0]))
+    joint = joined_headlines({" | ".join(a.specification): a.fit for a in answers}, WHO)
+    tests = _tests(answers, joint, scales, draws, seed, weights)
+    frame = _frame(answers, refused, tests)
+    by_scale = _by_scale(frame, tests)
+    verdict_by_scale = {scale: _scale_sentence(scale, row, question) for scale, row in by_scale.iterrows()}
+    return Finding(
+        name=WHO,
+        title=f"Specification curve of the effect of {question.event} on {question.outcome}",
+        verdict=_verdict(question, choices, frame),
+        evidence=(
+            *verdict_by_scale.values(),
+            _test_sentence(tests),
+            "These p-values are from the influence functions of all specifications, which were multiplied by one "
+            f"random weight a cluster ({weights}, {draws} draws) in place of permuting the data and estimating "
+            "everything again; tests with few treated clusters reject more often than their level says.",
+            *_qualifications(answers, frame),
+            *_refusals(frame),
+        ),
+        frame=frame,
+        chart=partial(_chart, outcome=question.outcome, choices=choices, medians=by_scale["median"]),
+        details={
+            "by_scale": by_scale,
+            "largest": tests.largest,
+            "share": tests.share,
+            "joint": joint,
+            "choices": choices,
+            "verdict_by_scale": verdict_by_scale,
+        },
     )
+
+
+def _tests(
+    answers: Sequence[Answer], joint: Joint, scales: Sequence[str], draws: int, seed: int, weights: Weights
+) -> Tests:
+    """Test all specifications at once by draws of their joint influence."""
+    sums = joint.sums
+    of_scale = np.array([scales.index(a.specification.scale) for a in answers])
+    first = first_equal(joint.effect, sums / len(joint.influence), of_scale, EQUAL)
+    distinct = np.flatnonzero(first == np.arange(len(answers)))
+    error = np.array([answer.fit.std_error[0] for answer in answers])[distinct]
+    critical = np.array([answer.fit.critical_value(LEVEL)[0] for answer in answers])[distinct]
+    effect = joint.effect[distinct]
+    null = null_statistics(sums[:, distinct], draws=draws, seed=seed, weights=weights)
+    null *= joint.std_error[distinct] / error  # to each one's own small-sample convention
+    by_scale = {}
+    for place, scale in enumerate(scales):
+        of = of_scale[distinct] == place
+        if of.any():
+            by_scale[scale] = (
+                median_test(effect[of], error[of], null[:, of]),
+                share_test(effect[of] / error[of], critical[of], null[:, of]),
+            )
+    statistics = effect / error
+    return Tests(
+        first, largest_test(statistics, null, LEVEL), share_test(statistics, critical, null), by_scale
+    )
+
+
+def _frame(answers: Sequence[Answer], refused: Mapping[Specification, str], tests: Tests) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [_row(answer, tests.largest, k) for answer, k in zip(answers, tests.first, strict=True)]
+    columns = list(rows[0])
+    rows += [specification._asdict() | {"refusal": reason} for specification, reason in refused.items()]
+    counts = dict.fromkeys(["n_units", "treated_clusters", "equal_to"], "Int64")
+    return pd.DataFrame(rows, columns=columns).astype(counts)
+
+
+def _row(answer: Answer, largest: Largest, equal_to: int) -> dict[str, Any]:
+    fit = answer.fit
+    effect, error, pointwise = fit.effect[0], fit.std_error[0], fit.critical_value(LEVEL)[0]
+    simultaneous = max(largest.critical_value, pointwise)
+    return answer.specification._asdict() | {
+        "estimate": effect,
+        "std_error": error,
+        "statistic": effect / error,
+        "p_value": float(two_sided_p(effect / error, fit.degrees_of_freedom[0])),
+        "conf_low": effect - pointwise * error,
+        "conf_high": effect + pointwise * error,
+        "band_low": effect - simultaneous * error,
+        "band_high": effect + simultaneous * error,
+        "n_units": fit.sample.n_units,
+        "treated_clusters": treated_clusters(fit),
+        "effective_clusters": effective_clusters(fit)[0],
+        "equal_to": equal_to,
+        "refusal": "",
+    }
+
+
+def _by_scale(frame: pd.DataFrame, tests: Tests) -> pd.DataFrame:
+    """Return a row a scale: counts, the range of all estimates, and the tests of those that are distinct.
+
+    ``positive`` and ``excluding_zero`` are shares of all estimates; ``significant`` counts distinct ones, of which a
+    share ``expected`` would be if no specification had an effect.
+    """
+    import pandas as pd
+
+    rows = {}
+    for scale, (median, share) in tests.by_scale.items():
+        shown = frame[(frame["scale"] == scale) & (frame["refusal"] == "")]
+        estimate = shown["estimate"]
+        rows[scale] = {
+            "count": len(shown),
+            "distinct": share.distinct,
+            "smallest": estimate.min(),
+            "median": median.value,
+            "largest": estimate.max(),
+            "positive": float(np.mean(estimate > 0)),
+            "excluding_zero": float(np.mean((shown["conf_low"] > 0) | (shown["conf_high"] < 0))),
+            "p_median": median.p_value,
+            "p_share": share.p_value,
+            "significant": share.significant,
+            "expected": share.expected,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _sample(question: Question, panel: Panel) -> Sample | str:
     """Return the sample, or why there is none."""
-    for name in question.covariates:
-        if name not in panel.covariates:
-            question.sample(panel)  # a name that nobody has is a mistake, not a refusal
     try:
         return question.sample(panel)
     except QuestionError as refusal:
+        if not set(question.covariates) <= set(panel.covariates):
+            raise  # a name that nobody has is a mistake, not a refusal
         return str(refusal)
 
 
@@ -381,46 +392,32 @@ def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str]) 
     return found
 
 
-def sentences(curve: SpecificationCurve) -> tuple[str, ...]:
-    """Return what was asked, what was found by scale and over all, and what qualifies it."""
+def _verdict(question: Question, choices: Mapping[str, Sequence[str]], frame: pd.DataFrame) -> str:
+    counts = []
+    for name, labels in choices.items():
+        choice = CHOICES[name]
+        counts.append(f"{len(labels)} {choice.several if len(labels) > 1 else choice.one}")
+    refused = int((frame["refusal"] != "").sum())
     return (
-        _asked(curve),
-        *(_of_scale(curve, scale) for scale in curve.medians),
-        _over_all(curve),
-        "These p-values are from the influence functions of all specifications, which were multiplied by one random "
-        f"weight a cluster ({curve.weights}, {curve.draws} draws) in place of permuting the data and estimating "
-        "everything again; tests with few treated clusters reject more often than their level says.",
-        *_qualified(curve),
-        *_refused(curve),
+        f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome} "
+        f"({', '.join(counts)}), {len(frame) - refused} have an estimate and {refused} are refused."
     )
 
 
-def _asked(curve: SpecificationCurve) -> str:
-    counts = {name: len(labels) for name, labels in curve.choices.items()}
-    told = ", ".join(f"{n} {CHOICES[name][n > 1]}" for name, n in counts.items())
-    answered, refused = len(curve.answers), len(curve.refused)
+def _scale_sentence(scale: str, row: pd.Series, question: Question) -> str:
+    measured = Scale(scale, question.outcome)
+    low, median, high = (f"{measured.factor * row[name]:.3g}" for name in ("smallest", "median", "largest"))
+    n = int(row["count"])
     return (
-        f"Of {answered + refused} specifications of the effect of {curve.question.event} on "
-        f"{curve.question.outcome} ({told}), {answered} have an estimate and {refused} are refused."
+        f"On the scale {scale}, in {measured.column}, the {n} estimates run from {low} to {high}, "
+        f"{row['positive'] * n:.0f} of them positive, with the median {median} (p = {row['p_median']:.4f} if no "
+        f"specification had an effect); {row['significant']:.0f} of {row['distinct']:.0f} are significant at 5% alone, "
+        f"where {row['expected']:.1%} would be without any effect (p = {row['p_share']:.4f})."
     )
 
 
-def _of_scale(curve: SpecificationCurve, scale: str) -> str:
-    effects = np.array([curve.answers[k].fit.effect[0] for k in curve.of_scale(scale)])
-    median, share = curve.medians[scale], curve.shares[scale]
-    measured = Scale(scale, curve.question.outcome)
-    low, middle, high = (f"{measured.factor * v:.3g}" for v in (effects.min(), median.value, effects.max()))
-    return (
-        f"On the scale {scale}, in {measured.column}, the {len(effects)} estimates run from {low} to {high}, "
-        f"{np.sum(effects > 0)} of them positive, with the median {middle} (p = {median.p_value:.4f} if no "
-        "specification had an effect); "
-        f"{share.significant} of {share.distinct} are significant at 5% alone, where {share.expected:.1%} would be "
-        f"without any effect (p = {share.p_value:.4f})."
-    )
-
-
-def _over_all(curve: SpecificationCurve) -> str:
-    largest, share = curve.largest, curve.share
+def _test_sentence(tests: Tests) -> str:
+    largest, share = tests.largest, tests.share
     return (
         f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
         f"{largest.critical_value:.2f} for all {share.distinct} at once (p = {largest.p_value:.4f} if no specification "
@@ -429,97 +426,99 @@ def _over_all(curve: SpecificationCurve) -> str:
     )
 
 
-def _qualified(curve: SpecificationCurve) -> Iterator[str]:
+def _qualifications(answers: Sequence[Answer], frame: pd.DataFrame) -> Iterator[str]:
     """Say which specifications are equal, of unlike kinds, of unlike errors, or rest on few clusters."""
-    repeated = int(np.sum(curve.first != np.arange(len(curve.first))))
+    shown = frame.head(len(answers))
+    repeated = int((shown["equal_to"] != shown.index).sum())
     if repeated:
-        whole = len(curve.answers)
         yield (
-            f"Only {whole - repeated} of the {whole} estimates are distinct, as the others are algebraically equal to "
-            "one of them on their sample; all are shown, and each counts once in the median, the shares and the tests."
+            f"Only {len(shown) - repeated} of the {len(shown)} estimates are distinct, as the others are algebraically "
+            "equal to one of them on their sample; all are shown, and each counts once in the median, the shares and "
+            "the tests."
         )
-    kinds: dict[str, list[str]] = {}
-    for answer in curve.answers:
-        kinds.setdefault(str(answer.kind._replace(scale="")).removesuffix(", scale "), []).append(
-            answer.specification.design
-        )
+    kinds: dict[str, dict[str, None]] = {}
+    for answer in answers:
+        of = str(answer.kind._replace(scale="")).removesuffix(", scale ")
+        kinds.setdefault(of, {})[answer.specification.design] = None
     if len(kinds) > 1:
-        told = "; ".join(f"{k} ({', '.join(dict.fromkeys(designs))})" for k, designs in kinds.items())
-        yield f"The estimates are of different kinds, and none is left out: {told}."
-    unlike = Counter(
-        a.specification.design
-        for a in curve.answers
-        if a.fit.options.get("variance", "sampling") != "sampling"
+        listed = "; ".join(f"{of} ({', '.join(designs)})" for of, designs in kinds.items())
+        yield f"The estimates are of different kinds, and none is left out: {listed}."
+    unlike = dict.fromkeys(
+        a.specification.design for a in answers if a.fit.options.get("variance", "sampling") != "sampling"
     )
     if unlike:
         yield f"The standard errors of {', '.join(unlike)} are not those of sampling, as its option variance says."
-    table = curve.tidy().iloc[: len(curve.answers)]
-    treated, effective = table["treated_clusters"].min(), table["effective_clusters"]
-    few = int(((effective < FEW) | (table["treated_clusters"] < FEW)).sum())
+    treated, effective = shown["treated_clusters"], shown["effective_clusters"]
+    few = int(((effective < FEW) | (treated < FEW)).sum())
     if few:
         yield (
-            f"In {few} specifications fewer than {FEW} clusters are treated or carry the variance (at least {treated} "
-            f"treated, {effective.min():.0f} effective), so that their standard errors may be too small; "
-            "randomization inference holds for them too."
+            f"In {few} specifications fewer than {FEW} clusters are treated or carry the variance (at least "
+            f"{treated.min()} treated, {effective.min():.0f} effective), so that their standard errors may be too "
+            "small; randomization inference holds for them too."
         )
 
 
-def _refused(curve: SpecificationCurve) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    for specification, reason in curve.refused.items():
-        reasons.setdefault(reason, []).append(specification.design)
-    for reason, designs in reasons.items():
-        yield f"Refused, {len(designs)} specifications of {', '.join(dict.fromkeys(designs))}: {reason}"
+def _refusals(frame: pd.DataFrame) -> Iterator[str]:
+    for reason, designs in frame[frame["refusal"] != ""].groupby("refusal", sort=False)["design"]:
+        yield f"Refused, {len(designs)} specifications of {', '.join(designs.unique())}: {reason}"
 
 
-def curve_figure(curve: SpecificationCurve) -> Figure:
-    """Draw a column for each scale: estimates with intervals and band above, the choices made below."""
-    from study.figures import FULL, GREY
-    from study.figures.canvas import canvas, legend_above
+def _chart(
+    frame: pd.DataFrame,
+    ax: Axes | None,
+    outcome: str,
+    choices: Mapping[str, Sequence[str]],
+    medians: Mapping[str, float],
+) -> Figure:
+    """Draw a column for each scale: estimates with intervals and band above, the choices made below.
 
-    lines = _lines(curve)
+    On given axes there are the estimates on the first scale alone.
+    """
+    shown, scales = frame[frame["refusal"] == ""], list(medians.keys())
+    rows = {scale: shown[shown["scale"] == scale] for scale in scales}
+    if ax is not None:
+        with on_axes(ax) as (figure, axis):
+            _draw_estimates(axis, rows[scales[0]], scales[0], outcome, medians[scales[0]])
+        return figure
+    lines = _lines(choices)
     with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
-        scales, cut = list(curve.medians), False
         ratios = [2.4, 0.14 * len(lines)]
         axes = figure.subplots(2, len(scales), squeeze=False, sharex="col", height_ratios=ratios)
-        table = curve.tidy()
+        cut = False
         for column, scale in enumerate(scales):
-            rows = table.iloc[curve.of_scale(scale)]
-            cut |= _estimates(axes[0, column], rows, scale, curve)
-            _choices(axes[1, column], rows, lines)
+            cut |= _draw_estimates(axes[0, column], rows[scale], scale, outcome, medians[scale])
+            _draw_choices(axes[1, column], rows[scale], lines)
             if column:
                 axes[1, column].tick_params(labelleft=False)
-        axes[1, 0].set_yticks(range(len(lines)), [_short(label) for _, label, _ in lines], fontsize=SMALL)
-        for tick, (_, _, is_heading) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
-            tick.set_fontweight("bold" if is_heading else "normal")
-        legend_above(figure, axes[0, 0], 4, SMALL)
-        refused = f"; {len(curve.refused)} refused are not shown" if curve.refused else ""
+        labels = [shortened(label.replace("_", " "), LONGEST) for _, label in lines]
+        axes[1, 0].set_yticks(range(len(lines)), labels, fontsize=SMALL)
+        for tick, (name, _) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
+            tick.set_fontweight("normal" if name else "bold")
+        legend_above(figure, axes[0, 0], 4)
+        n_refused = len(frame) - len(shown)
+        refused = f"; {n_refused} refused are not shown" if n_refused else ""
         too_long = "; intervals that leave the axis are cut" if cut else ""
-        told = f"Specifications, by size of the estimate{refused}{too_long}"
-        figure.supxlabel(told, fontsize=8, color=GREY)
+        below = f"Specifications, by size of the estimate{refused}{too_long}"
+        figure.supxlabel(below, fontsize=8, color=GREY)
     return figure
 
 
-def _lines(curve: SpecificationCurve) -> list[tuple[str, str, bool]]:
-    """Return field and label of the lower part's lines and whether they are headings; one choice has none."""
-    varied = [name for name in HEADINGS if len(curve.choices[name]) > 1] or ["design"]
-    lines = []
-    for name in varied:
-        lines.append((name, HEADINGS[name], True))
-        lines += [(name, label, False) for label in curve.choices[name]]
-    return lines
+def _lines(choices: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return field and label of the lower part's lines, headings without a field; one choice has no line."""
+    headings = {name: choice.heading for name, choice in CHOICES.items() if choice.heading}
+    varied = [name for name in headings if len(choices[name]) > 1] or ["design"]
+    return [
+        line
+        for name in varied
+        for line in [("", headings[name]), *((name, label) for label in choices[name])]
+    ]
 
 
-def _estimates(axis: Axes, rows: pd.DataFrame, scale: str, curve: SpecificationCurve) -> bool:
+def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, median: float) -> bool:
     """Draw the estimates of a scale; say whether the axis cuts an interval or band."""
-    from study.figures import BAND, COLOUR, GREY, SECOND
-
-    factor = Scale(scale).factor
-    place = np.arange(1, len(rows) + 1)
-    estimate, low, high, band_low, band_high = (
-        factor * rows[c].to_numpy(dtype=float)
-        for c in ("estimate", "conf_low", "conf_high", "band_low", "band_high")
-    )
+    factor, place = Scale(scale).factor, np.arange(1, len(rows) + 1)
+    columns = ["estimate", "conf_low", "conf_high", "band_low", "band_high"]
+    estimate, low, high, band_low, band_high = factor * rows[columns].to_numpy(dtype=float).T
     axis.bar(
         place,
         band_high - band_low,
@@ -531,31 +530,27 @@ def _estimates(axis: Axes, rows: pd.DataFrame, scale: str, curve: SpecificationC
     )
     axis.axhline(0, color=GREY, linewidth=0.8)
     significant = (low > 0) | (high < 0)
-    shown: list[tuple[Any, str, str]] = [
-        (significant, COLOUR, "significant alone, 95% interval"),
-        (~significant, GREY, "not significant"),
-    ]
-    size = float(np.clip(150 / len(rows), 1.2, 3.5))
-    for which, colour, label in shown:
+    styles = (
+        (significant, COLOUR, "o", COLOUR, "significant alone, 95% interval"),
+        (~significant, GREY, "s", "white", "not significant"),
+    )
+    for which, colour, marker, inside, label in styles:
         axis.errorbar(
             place[which],
             estimate[which],
             yerr=[estimate[which] - low[which], high[which] - estimate[which]],
-            fmt="o" if colour == COLOUR else "s",
-            markersize=size,
-            markerfacecolor=colour if colour == COLOUR else "white",
+            fmt=marker,
+            markersize=float(np.clip(150 / len(rows), 1.2, 3.5)),
+            markerfacecolor=inside,
             color=colour,
             linewidth=0.7,
             label=label,
         )
-    axis.axhline(
-        factor * curve.medians[scale].value, color=SECOND, linewidth=0.9, linestyle="--", label="median"
-    )
+    axis.axhline(factor * median, color=SECOND, linewidth=0.9, linestyle="--", label="median")
     ends = np.concatenate([band_low, band_high])
     limits = _limits(estimate, ends)
     axis.set_ylim(*limits)
-    title = Scale(scale, curve.question.outcome.replace("_", " ")).short_axis()
-    axis.set_title(title, fontsize=8)
+    axis.set_title(Scale(scale, outcome.replace("_", " ")).short_axis(), fontsize=8)
     axis.tick_params(labelsize=SMALL)
     axis.set_xlim(0, len(rows) + 1)
     return bool(ends.min() < limits[0] or ends.max() > limits[1])
@@ -569,13 +564,11 @@ def _limits(estimate: FloatArray, ends: FloatArray) -> tuple[float, float]:
     return float(low - room), float(high + room)
 
 
-def _choices(axis: Axes, rows: pd.DataFrame, lines: list[tuple[str, str, bool]]) -> None:
-    from study.figures import GREY
-
+def _draw_choices(axis: Axes, rows: pd.DataFrame, lines: Sequence[tuple[str, str]]) -> None:
     place = np.arange(1, len(rows) + 1)
     marker, size = ("o", 4.0) if len(rows) <= MANY else ("|", float(np.clip(200 / len(rows), 3.0, 5.5)))
-    for height, (name, label, is_heading) in enumerate(lines):
-        if not is_heading:
+    for height, (name, label) in enumerate(lines):
+        if name:
             chosen = place[(rows[name] == label).to_numpy()]
             axis.axhline(height, color="0.92", linewidth=0.6, zorder=0)
             axis.plot(chosen, np.full(len(chosen), height), marker, markersize=size, color=GREY)
@@ -583,8 +576,3 @@ def _choices(axis: Axes, rows: pd.DataFrame, lines: list[tuple[str, str, bool]])
     axis.tick_params(labelsize=SMALL)
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
-
-
-def _short(label: str) -> str:
-    label = label.replace("_", " ")
-    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"

@@ -35,23 +35,21 @@ class End(NamedTuple):
     degrees_of_freedom: float
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """Ends of the effect at one share of hidden treatment, and an interval that covers the effect between them.
 
-    ``trimmed`` counts the units that are left out for an end; it is 0 where the effect is corrected instead.
+    ``units_trimmed`` counts the units that are left out for an end; it is 0 where the effect is corrected instead.
     """
 
     share: float
-    trimmed: int
+    units_trimmed: int
     low: float
     high: float
     conf_low: float
     conf_high: float
 
 
-@dataclass(frozen=True)
-class Breakdown:
+class Breakdown(NamedTuple):
     """The least share of hidden treatment at which a conclusion is lost, with the number of units.
 
     ``share`` is None where no share loses it; ``refused`` says why the design has no estimate from that share on,

@@ -127,6 +127,6 @@ def label_rows(axis: Axes, labels: Sequence[str], size: float = 7.5) -> None:
     axis.set_ylim(len(labels) - 0.4, -0.6)
 
 
-def shortened(label: str) -> str:
+def shortened(label: str, most: int = LONGEST) -> str:
     """Cut a label that would leave no room for its line."""
-    return label if len(label) <= LONGEST else label[: LONGEST - 1].rstrip() + "…"
+    return label if len(label) <= most else label[: most - 1].rstrip() + "…"

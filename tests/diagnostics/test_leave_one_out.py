@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simulated
+from matplotlib.figure import Figure
 
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
@@ -21,12 +22,12 @@ def test_without_a_unit_equals_the_estimate_of_the_panel_without_it(design: str)
     made = simulated.panel(n=60, seed=1, gaps=0.05)
     found = leave_one_unit_out(QUESTION.sample(made), design)
     treated = np.flatnonzero(~np.isnan(made.first_treated["event"]))
-    assert found.labels == tuple(made.units[treated])
-    for i, row in list(zip(treated, found.refits.rows, strict=True))[::7]:
+    assert [row.label for row in found["rows"]] == list(made.units[treated])
+    for i, row in list(zip(treated, found["rows"], strict=True))[::7]:
         expected = estimate(simulated.subset(made, np.arange(60) != i), QUESTION, design).headline
         assert row.estimate == pytest.approx(expected.effect[0], rel=1e-9)
         assert row.std_error == pytest.approx(expected.std_error[0], rel=1e-9)
-        assert row.units == 59
+        assert row.n_units == 59
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -34,7 +35,7 @@ def test_without_a_cohort_equals_the_estimate_of_the_panel_without_it(design: st
     made = simulated.panel(n=90, seed=2)
     found = leave_one_cohort_out(QUESTION.sample(made), design)
     first = made.first_treated["event"]
-    for g, row in zip(simulated.COHORTS, found.refits.rows, strict=True):
+    for g, row in zip(simulated.COHORTS, found["rows"], strict=True):
         expected = estimate(simulated.subset(made, first != g), QUESTION, design).headline
         assert row.estimate == pytest.approx(expected.effect[0], rel=1e-9)
         assert row.label == f"cohort {g} ({np.sum(first == g)} units)"
@@ -56,11 +57,12 @@ def test_the_first_order_change_comes_close_in_large_samples() -> None:
 def test_first_order_changes_add_up_to_nothing_and_their_squares_to_the_variance() -> None:
     sample = QUESTION.sample(simulated.panel(n=80, seed=4))
     found = leave_one_unit_out(sample, "callaway_santanna", units="all", most=3)
-    assert len(found.influence) == 80
-    assert found.influence.sum() == pytest.approx(0, abs=1e-12)
-    error = np.sqrt(np.sum(found.influence**2)) * 79 / 80
-    whole = find_design("callaway_santanna")(sample).headline
-    assert error == pytest.approx(whole.under("CR0").std_error[0], rel=1e-9)
+    influence = found.frame["influence"]
+    assert len(influence) == 80
+    assert influence.sum() == pytest.approx(0, abs=1e-12)
+    error = np.sqrt(np.sum(influence**2)) * 79 / 80
+    full_sample = find_design("callaway_santanna")(sample).headline
+    assert error == pytest.approx(full_sample.under("CR0").std_error[0], rel=1e-9)
 
 
 def test_a_set_of_units_changes_a_mean_exactly_to_first_order() -> None:
@@ -75,7 +77,7 @@ def test_all_units_are_refitted_where_they_matter_most_first() -> None:
     found = leave_one_unit_out(sample, "callaway_santanna", units="all", most=9)
     psi = find_design("callaway_santanna")(sample).headline.influence[:, 0]
     largest = sample.unit_ids[np.argsort(-np.abs(psi))[:9]]
-    assert {row.label for row in found.refits.rows} == set(largest)
+    assert {row.label for row in found["rows"]} == set(largest)
     table = found.tidy()
     assert len(table) == 70
     assert table["change"].notna().sum() == 9
@@ -98,11 +100,10 @@ def with_one_that_decides() -> Panel:
 def test_the_unit_that_decides_the_sign_is_named() -> None:
     made = simulated.ordered(with_one_that_decides(), np.argsort(with_one_that_decides().units))
     found = leave_one_unit_out(QUESTION.sample(made), "callaway_santanna")
-    assert found.ranked[0].label == "u_decides"
-    top = found.tidy().iloc[0]
+    top, full_sample = found.tidy().iloc[0], found["full_sample"]
     assert top["without_unit"] == "u_decides"
     assert top["sign_changes"]
-    assert top["dfbeta"] == pytest.approx((found.whole.estimate - top["estimate"]) / found.whole.std_error)
+    assert top["dfbeta"] == pytest.approx((full_sample.estimate - top["estimate"]) / full_sample.std_error)
     assert top["dfbeta"] > 0.5
     signs = next(s for s in found.sentences if "sign" in s)
     assert signs == "Leaving out one unit changes the sign: u_decides."
@@ -112,14 +113,14 @@ def test_where_zero_changes_side_of_the_interval_it_is_counted() -> None:
     found = leave_one_unit_out(
         QUESTION.sample(simulated.panel(n=40, seed=8)), "callaway_santanna", level=0.99
     )
-    outside = [row.conf_low > 0 or row.conf_high < 0 for row in found.refits.rows]
-    whole = found.whole.conf_low > 0 or found.whole.conf_high < 0
+    outside = [row.conf_low > 0 or row.conf_high < 0 for row in found["rows"]]
+    full_sample = found["full_sample"].conf_low > 0 or found["full_sample"].conf_high < 0
     table = found.tidy()
-    assert table["significance_changes"].sum() == sum(side != whole for side in outside)
+    assert table["significance_changes"].sum() == sum(side != full_sample for side in outside)
     words = " ".join(found.sentences)
     count = int(table["significance_changes"].sum())
     assert (f"changes that for {count} of them" in words) == (count > 0)
-    assert ("outside the 99% interval" in words) == whole
+    assert ("outside the 99% interval" in words) == full_sample
 
 
 def test_a_refit_that_the_design_refuses_is_listed_with_its_reason() -> None:
@@ -129,16 +130,18 @@ def test_a_refit_that_the_design_refuses_is_listed_with_its_reason() -> None:
     first[pair] = 7
     sample = QUESTION.sample(replace(made, first_treated={"event": first}))
     found = leave_one_unit_out(sample, "callaway_santanna")
-    assert {label for label, _ in found.refits.refused} == set(made.units[pair])
+    assert {label for label, _ in found["refused"]} == set(made.units[pair])
     assert any("because callaway_santanna: cohort 7 has one unit" in s for s in found.sentences)
-    assert len(found.refits.rows) == len(found.labels) - 2
+    assert len(found["rows"]) == len(found.frame) - 2
 
 
 def test_a_treatment_that_switches_off_has_treated_units_too() -> None:
     sample = QUESTION.replace(comparison="not_yet_treated").sample(simulated.panel(n=40, seed=1))
     switching = replace(sample, first_treated=None, path=sample.treatment)
     dated, path = (leave_one_unit_out(s, "twfe") for s in (sample, switching))
-    np.testing.assert_allclose(path.refits.estimates, dated.refits.estimates, rtol=1e-10)
+    np.testing.assert_allclose(
+        [row.estimate for row in path["rows"]], [row.estimate for row in dated["rows"]], rtol=1e-10
+    )
 
 
 def test_rows_and_scale_do_not_matter() -> None:
@@ -158,8 +161,11 @@ def test_figures_show_every_cohort_and_at_most_sixty_units() -> None:
     sample = QUESTION.sample(simulated.panel(n=120, seed=11))
     cohorts, units = leave_one_cohort_out(sample, "twfe"), leave_one_unit_out(sample, "twfe")
     assert len(cohorts.plot().axes[0].get_yticks()) == 3
-    assert len(units.refits.rows) > 60
+    assert len(units["rows"]) > 60
     assert len(units.plot().axes[0].get_yticks()) == 60
+    axes = Figure().subplots()
+    assert cohorts.plot(axes) is axes.figure
+    assert len(axes.get_yticks()) == 3
 
 
 def test_progress_is_called_once_a_refit() -> None:

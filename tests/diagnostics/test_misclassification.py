@@ -6,12 +6,15 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
+from matplotlib.figure import Figure
 from scipy import stats
 from simulated import PERIODS
 
 from study import Panel, Question, QuestionError, estimate
+from study.diagnostics.finding import Finding
 from study.diagnostics.misclassification import misclassification, unattenuated
 from study.diagnostics.refits import headline
 from study.diagnostics.trimming import Trimming, first_true, imbens_manski, threshold_influence, worst_cases
@@ -19,6 +22,10 @@ from study.panel.question import Sample
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
 DESIGN = "callaway_santanna"
+
+
+def of_kind(found: Finding, kind: str) -> pd.DataFrame:
+    return found.frame[found.frame["kind"] == kind]
 
 
 def trimming(sample: Sample, design: str = DESIGN) -> Trimming:
@@ -42,9 +49,8 @@ def test_nothing_hidden_is_the_estimate_itself(design: str, scale: str) -> None:
 def test_bounds_and_intervals_widen_with_the_share(design: str) -> None:
     sample = QUESTION.sample(simulated.panel(n=100, seed=2, gaps=0.03))
     found = misclassification(sample, design, shares=np.linspace(0, 0.8, 9).tolist(), periods_late=0)
-    low, high, conf_low, conf_high = np.array(
-        [(b.low, b.high, b.conf_low, b.conf_high) for b in found.worst]
-    ).T
+    ends = ["low", "high", "conf_low", "conf_high"]
+    low, high, conf_low, conf_high = of_kind(found, "worst case")[ends].to_numpy().T
     assert len(low) == 9
     assert np.all(np.diff(low) <= 0)
     assert np.all(np.diff(high) >= 0)
@@ -58,14 +64,15 @@ def test_bounds_are_the_extremes_over_all_sets_of_hidden_units() -> None:
     sample = QUESTION.replace(min_cohort_size=1).sample(made)
     assert sample.first_treated is not None
     never = np.flatnonzero(np.isnan(sample.first_treated))
-    found = misclassification(sample, DESIGN, shares=[2 / len(never)], periods_late=0).worst[-1]
+    found = misclassification(sample, DESIGN, shares=[2 / len(never)], periods_late=0)
+    bound = of_kind(found, "worst case").iloc[-1]
     effects = []
     for out in combinations(never, 2):
         keep = ~np.isin(np.arange(26), out)
         effects.append(headline(sample.only(keep, "hidden"), DESIGN, {}).effect[0])
-    assert found.trimmed == 2
-    assert found.low == pytest.approx(min(effects), rel=1e-10)
-    assert found.high == pytest.approx(max(effects), rel=1e-10)
+    assert bound["units_trimmed"] == 2
+    assert bound["low"] == pytest.approx(min(effects), rel=1e-10)
+    assert bound["high"] == pytest.approx(max(effects), rel=1e-10)
 
 
 def with_hidden(share: float, alike: bool = True) -> tuple[Panel, float]:
@@ -85,9 +92,10 @@ def with_hidden(share: float, alike: bool = True) -> tuple[Panel, float]:
 def test_the_effect_is_recovered_where_hidden_units_have_it_too(share: float) -> None:
     made, truth = with_hidden(share)
     found = misclassification(QUESTION.sample(made), DESIGN, shares=[share], periods_late=0)
-    assert found.whole.estimate == pytest.approx((1 - share) * truth, rel=1e-9)
-    assert found.corrected[-1].low == pytest.approx(truth, rel=1e-9)
-    assert found.corrected[-1].conf_low < truth < found.corrected[-1].conf_high
+    assert found["full_sample"].estimate == pytest.approx((1 - share) * truth, rel=1e-9)
+    corrected = of_kind(found, "same effect").iloc[-1]
+    assert corrected["low"] == pytest.approx(truth, rel=1e-9)
+    assert corrected["conf_low"] < truth < corrected["conf_high"]
 
 
 def test_the_proportional_effect_is_recovered_where_hidden_units_have_it_too() -> None:
@@ -96,8 +104,8 @@ def test_the_proportional_effect_is_recovered_where_hidden_units_have_it_too() -
     question = QUESTION.replace(scale="proportional")
     found = misclassification(question.sample(hidden), DESIGN, shares=[0.3], periods_late=0)
     truth = estimate(clean, question, DESIGN).headline.effect[0]
-    assert found.whole.estimate < truth - 0.01
-    assert found.corrected[-1].low == pytest.approx(truth, rel=1e-9)
+    assert found["full_sample"].estimate < truth - 0.01
+    assert of_kind(found, "same effect")["low"].iloc[-1] == pytest.approx(truth, rel=1e-9)
 
 
 def test_no_proportional_effect_is_seen_as_one_that_the_comparison_group_rules_out() -> None:
@@ -109,7 +117,7 @@ def test_no_proportional_effect_is_seen_as_one_that_the_comparison_group_rules_o
     answer = misclassification(
         QUESTION.replace(scale="proportional").sample(small), DESIGN, shares=[0.9], periods_late=0
     )
-    assert [b.share for b in answer.corrected] == [0.0]
+    assert list(of_kind(answer, "same effect")["share"]) == [0.0]
     assert any("the same effect with 90% hidden" in sentence for sentence in answer.sentences)
 
 
@@ -174,20 +182,23 @@ def test_the_breakdown_is_the_least_number_of_units_that_loses_the_sign() -> Non
         "one treated unit left"
     )
     lows = [end[0] for end in ends[:-1]]
-    assert found.sign.units == 1 + int(np.flatnonzero(np.array(lows) <= 0)[0])
-    assert found.sign.share == pytest.approx(found.sign.units / len(one.suspects))
-    assert found.sign.units > 1
-    assert found.significance is not None
-    assert found.significance.units < found.sign.units
-    assert any(f"({found.sign.units} of {len(one.suspects)} units) suffice" in s for s in found.sentences)
+    sign, significance = found["breakdown_sign"], found["breakdown_significance"]
+    assert sign.units == 1 + int(np.flatnonzero(np.array(lows) <= 0)[0])
+    assert sign.share == pytest.approx(sign.units / len(one.suspects))
+    assert sign.units > 1
+    assert significance is not None
+    assert significance.units < sign.units
+    assert any(f"({sign.units} of {len(one.suspects)} units) suffice" in s for s in found.sentences)
 
 
 def test_a_negative_estimate_is_the_mirror_image() -> None:
     made = simulated.panel(n=70, seed=7)
     mirrored = replace(made, outcomes={"y": -made.outcomes["y"]})
     plain, other = (misclassification(QUESTION.sample(p), DESIGN, periods_late=0) for p in (made, mirrored))
-    assert (plain.sign.units, plain.sign.share) == (other.sign.units, other.sign.share)
-    np.testing.assert_allclose([b.low for b in plain.worst], [-b.high for b in other.worst], rtol=1e-10)
+    plain_sign, other_sign = plain["breakdown_sign"], other["breakdown_sign"]
+    assert (plain_sign.units, plain_sign.share) == (other_sign.units, other_sign.share)
+    low, high = of_kind(plain, "worst case")["low"], of_kind(other, "worst case")["high"]
+    np.testing.assert_allclose(low, -high, rtol=1e-10)
 
 
 @pytest.mark.parametrize(("width", "level"), [(0.0, 0.95), (0.7, 0.9), (50.0, 0.95)])
@@ -218,7 +229,7 @@ def test_earlier_dates_are_the_question_with_a_shorter_lag() -> None:
     made = simulated.with_late_units(90, seed=9)
     question = QUESTION.replace(comparison="not_yet_treated", lag=2)
     found = misclassification(question.sample(made), DESIGN, shares=[], periods_late=2)
-    for row, lag in zip(found.dates.rows, (1, 0), strict=True):
+    for row, lag in zip(found["rows"], (1, 0), strict=True):
         expected = estimate(made, question.replace(lag=lag), DESIGN).headline
         assert row.estimate == pytest.approx(expected.effect[0], rel=1e-10)
         assert row.std_error == pytest.approx(expected.std_error[0], rel=1e-10)
@@ -227,8 +238,8 @@ def test_earlier_dates_are_the_question_with_a_shorter_lag() -> None:
 def test_dates_that_leave_nobody_treated_are_listed() -> None:
     sample = QUESTION.sample(simulated.panel(n=60))
     found = misclassification(sample, DESIGN, shares=[0.1], periods_late=6)
-    assert [row.label for row in found.dates.rows][-1] == "5 periods earlier"
-    assert [label for label, _ in found.dates.refused] == ["6 periods earlier"]
+    assert [row.label for row in found["rows"]][-1] == "5 periods earlier"
+    assert [label for label, _ in found["refused"]] == ["6 periods earlier"]
 
 
 def test_rows_may_stand_in_any_order() -> None:
@@ -243,6 +254,9 @@ def test_the_figure_draws_bounds_above_dates_and_nothing_is_undefined() -> None:
     above, below = found.plot().axes
     assert len(above.lines) == 4
     assert len(below.get_yticks()) == 3
+    axes = Figure().subplots()
+    assert found.plot(axes) is axes.figure
+    assert len(axes.lines) == 4
     assert not found.tidy().isna().any(axis=None)
     assert all(sentence.endswith(".") and "nan" not in sentence for sentence in found.sentences)
 

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulated
+from matplotlib.figure import Figure
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.finding import Finding
-from study.diagnostics.specification_curve import Specification, SpecificationCurve, specification_curve
+from study.diagnostics.specification_curve import Specification, specification_curve
 from study.figures.canvas import drawn
 from study.inference.families import first_equal, largest_test, median_test, null_statistics, share_test
 
@@ -23,7 +24,7 @@ CHOICES = {
     "scales": ["level", "log1p", "proportional"],
     "populations": {"everyone": "all", "some": "half=a"},
     "comparisons": ["not_yet_treated", "never_treated"],
-    "covariates": [(), ("x1",)],
+    "covariate_sets": [(), ("x1",)],
 }
 
 
@@ -33,14 +34,18 @@ def panel(n: int = 120, seed: int = 0, gaps: float = 0.0) -> Panel:
     return replace(made, attributes=dict(made.attributes) | {"half": half})
 
 
-def curve(made: Panel | None = None, **changes: object) -> SpecificationCurve:
+def curve(made: Panel | None = None, **changes: object) -> Finding:
     arguments = CHOICES | {"draws": 199} | changes
     return specification_curve(panel() if made is None else made, QUESTION, **arguments)
 
 
-def answered(found: SpecificationCurve) -> pd.DataFrame:
+def answered(found: Finding) -> pd.DataFrame:
     table = found.tidy()
     return table[table["refusal"] == ""]
+
+
+def refusals(found: Finding) -> pd.DataFrame:
+    return found.frame[found.frame["refusal"] != ""]
 
 
 def test_every_combination_is_there_once_with_the_estimate_that_it_is_alone() -> None:
@@ -80,67 +85,71 @@ def test_rows_are_in_order_of_scale_and_size_with_refusals_last() -> None:
 
 def test_the_joint_covariance_is_that_of_the_summed_influence_on_the_union_of_units() -> None:
     made = panel()
-    found = curve(made, covariates=None, comparisons=None)
+    found = curve(made, covariate_sets=None, comparisons=None)
     columns = []
-    for specification, fit, _ in found.answers:
-        rule = CHOICES["populations"][specification.population]
-        question = QUESTION.replace(scale=specification.scale, population=rule)
-        alone = estimate(made, question, specification.design).headline
-        whole = np.zeros(made.n_units)
-        whole[np.isin(made.units, alone.sample.unit_ids)] = alone.errors.dense()[:, 0] / alone.sample.n_units
-        columns.append(whole)
-        assert fit.effect[0] == alone.effect[0]
+    for row in answered(found).itertuples():
+        question = QUESTION.replace(scale=row.scale, population=CHOICES["populations"][row.population])
+        alone = estimate(made, question, row.design).headline
+        influence = np.zeros(made.n_units)
+        influence[np.isin(made.units, alone.sample.unit_ids)] = (
+            alone.errors.dense()[:, 0] / alone.sample.n_units
+        )
+        columns.append(influence)
+        assert row.estimate == alone.effect[0]
     stacked = np.column_stack(columns)
-    np.testing.assert_allclose(found.joint.covariance(), stacked.T @ stacked, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(found["joint"].covariance(), stacked.T @ stacked, rtol=1e-9, atol=1e-15)
 
 
 def test_the_tests_are_those_of_their_definitions_by_brute_force() -> None:
     found = curve(comparisons=None, weights="webb")
-    counted = [k for k, j in enumerate(found.first) if j == k]
-    table = answered(found).iloc[counted]
-    sums = found.joint.influence[:, counted]
+    shown = answered(found)
+    distinct = [k for k, j in enumerate(shown["equal_to"]) if j == k]
+    table = shown.iloc[distinct]
+    sums = found["joint"].influence[:, distinct]
     null = null_statistics(sums, draws=199, seed=0, weights="webb").astype(float)
-    null *= np.sqrt(np.diag(found.joint.covariance())[counted]) / table["std_error"].to_numpy()
+    null *= np.sqrt(np.diag(found["joint"].covariance())[distinct]) / table["std_error"].to_numpy()
     t = table["statistic"].abs().to_numpy()
     own = ((table["conf_high"] - table["estimate"]) / table["std_error"]).to_numpy()
     largest = [max(abs(x) for x in row) for row in null]
-    assert found.largest.statistic == pytest.approx(t.max())
-    assert found.largest.critical_value == pytest.approx(np.quantile(largest, 0.95), rel=1e-6)
-    assert found.largest.p_value == (1 + sum(x >= t.max() for x in largest)) / 200
-    for scale, median in found.medians.items():
+    assert found["largest"].statistic == pytest.approx(t.max())
+    assert found["largest"].critical_value == pytest.approx(np.quantile(largest, 0.95), rel=1e-6)
+    assert found["largest"].p_value == (1 + sum(x >= t.max() for x in largest)) / 200
+    for scale, row_of_scale in found["by_scale"].iterrows():
         of = (table["scale"] == scale).to_numpy()
         effects = [np.median(row[of] * table["std_error"][of]) for row in null]
-        assert median.value == pytest.approx(table["estimate"][of].median(), rel=1e-12)
-        assert median.p_value == (1 + sum(abs(x) >= abs(median.value) for x in effects)) / 200
+        assert row_of_scale["median"] == pytest.approx(table["estimate"][of].median(), rel=1e-12)
+        as_far = sum(abs(x) >= abs(row_of_scale["median"]) for x in effects)
+        assert row_of_scale["p_median"] == (1 + as_far) / 200
         shares = [np.sum(np.abs(row[of]) > own[of]) for row in null]
-        share = found.shares[scale]
-        assert share.significant == np.sum(t[of] > own[of])
-        assert share.p_value == (1 + sum(x >= share.significant for x in shares)) / 200
-        assert share.expected == pytest.approx(np.mean(shares) / of.sum())
-    assert found.share.significant == sum(share.significant for share in found.shares.values())
+        significant = row_of_scale["significant"]
+        assert significant == np.sum(t[of] > own[of])
+        assert row_of_scale["p_share"] == (1 + sum(x >= significant for x in shares)) / 200
+        assert row_of_scale["expected"] == pytest.approx(np.mean(shares) / of.sum())
+    assert found["share"].significant == found["by_scale"]["significant"].sum()
 
 
 def test_the_band_contains_the_intervals_and_covers_with_the_critical_value() -> None:
     table = answered(curve(draws=999))
     found = curve(draws=999)
-    assert found.largest.critical_value > 2.1
+    assert found["largest"].critical_value > 2.1
     assert (table["band_low"] < table["conf_low"]).all()
     assert (table["band_high"] > table["conf_high"]).all()
-    half = found.largest.critical_value * table["std_error"]
+    half = found["largest"].critical_value * table["std_error"]
     np.testing.assert_allclose(table["band_high"], table["estimate"] + half, rtol=1e-12)
 
 
 def test_specifications_that_are_equal_are_shown_and_count_once() -> None:
     more = [*PAIR, ("callaway_santanna", {"method": "reg"}), ("event_study", {}, "again")]
-    plain = curve(covariates=None, comparisons=None)
-    found = curve(covariates=None, comparisons=None, designs=more)
-    assert len(found.answers) == 2 * len(plain.answers)
-    assert [float(share.distinct) for share in found.shares.values()] == [4, 4, 4]
-    for scale in plain.medians:
-        assert found.medians[scale].value == pytest.approx(plain.medians[scale].value, rel=1e-9)
-        assert found.medians[scale].p_value == pytest.approx(plain.medians[scale].p_value, abs=0.011)
-        assert found.shares[scale][:3] == pytest.approx(plain.shares[scale][:3], abs=0.011)
-    assert found.largest == pytest.approx(plain.largest, rel=1e-4)
+    plain = curve(covariate_sets=None, comparisons=None)
+    found = curve(covariate_sets=None, comparisons=None, designs=more)
+    assert len(answered(found)) == 2 * len(answered(plain))
+    by_scale, by_scale_once = found["by_scale"], plain["by_scale"]
+    assert list(by_scale["distinct"]) == [4, 4, 4]
+    for scale, once in by_scale_once.iterrows():
+        assert by_scale.loc[scale, "median"] == pytest.approx(once["median"], rel=1e-9)
+        for name in ("p_median", "significant", "distinct", "expected"):
+            assert by_scale.loc[scale, name] == pytest.approx(once[name], abs=0.011)
+    assert found["largest"] == pytest.approx(plain["largest"], rel=1e-4)
     assert any("Only 12 of the 24 estimates are distinct" in sentence for sentence in found.sentences)
 
 
@@ -158,32 +167,33 @@ def test_units_in_another_order_and_other_units_of_the_outcome_change_no_test() 
     found, other = curve(made), curve(simulated.ordered(made, order))
     scaled = replace(made, outcomes={"y": 1000 * made.outcomes["y"]})
     level, in_thousands = (curve(p, scales=["level"]) for p in (made, scaled))
-    assert in_thousands.medians["level"].value == pytest.approx(1000 * level.medians["level"].value, rel=1e-9)
+    median, in_thousand = (one["by_scale"].loc["level", "median"] for one in (level, in_thousands))
+    assert in_thousand == pytest.approx(1000 * median, rel=1e-9)
     for one, two in ((found, other), (level, in_thousands)):
-        assert one.largest == pytest.approx(two.largest, rel=1e-4)
-        for scale in one.medians:
-            assert one.medians[scale].p_value == pytest.approx(two.medians[scale].p_value, abs=0.011)
-            assert one.shares[scale].significant == two.shares[scale].significant
+        assert one["largest"] == pytest.approx(two["largest"], rel=1e-4)
+        by_one, by_two = one["by_scale"], two["by_scale"]
+        assert list(by_one["p_median"]) == pytest.approx(list(by_two["p_median"]), abs=0.011)
+        assert list(by_one["significant"]) == list(by_two["significant"])
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_or_weight_others() -> None:
     one, same, seed, weights = (curve(**changes) for changes in ({}, {}, {"seed": 1}, {"weights": "mammen"}))
     assert one.tidy().to_csv() == same.tidy().to_csv()
     assert one.sentences == same.sentences
-    assert one.largest.critical_value != seed.largest.critical_value
-    assert one.largest.critical_value != weights.largest.critical_value
+    assert one["largest"].critical_value != seed["largest"].critical_value
+    assert one["largest"].critical_value != weights["largest"].critical_value
 
 
 def test_clusters_are_drawn_together() -> None:
     made = panel()
     question = QUESTION.replace(cluster="state")
     found = specification_curve(made, question, designs=PAIR, draws=199)
-    assert found.joint.cluster.max() == 16
-    sums = pd.DataFrame(found.joint.influence).groupby(made.attributes["state"]).sum().to_numpy()
+    assert found["joint"].cluster.max() == 16
+    sums = pd.DataFrame(found["joint"].influence).groupby(made.attributes["state"]).sum().to_numpy()
     own = np.sqrt(np.sum(sums**2, axis=0)) / 120 / answered(found)["std_error"].to_numpy()
     drawn_t = null_statistics(sums, draws=199, seed=0, weights="rademacher") * own
     expected = np.quantile(np.abs(drawn_t).max(axis=1), 0.95)
-    assert found.largest.critical_value == pytest.approx(expected, rel=1e-5)
+    assert found["largest"].critical_value == pytest.approx(expected, rel=1e-5)
     assert own == pytest.approx(1, rel=1e-9)
 
 
@@ -208,8 +218,8 @@ def test_without_any_effect_all_tests_reject_in_five_percent_of_samples() -> Non
             draws=199,
             seed=seed,
         )
-        median = [found.medians[scale].p_value for scale in ("level", "log1p")]
-        p_values.append([found.largest.p_value, found.share.p_value, *median])
+        medians = found["by_scale"].loc[["level", "log1p"], "p_median"]
+        p_values.append([found["largest"].p_value, found["share"].p_value, *medians])
     rejected = np.mean(np.array(p_values) <= 0.05, axis=0)
     error = np.sqrt(0.05 * 0.95 / samples)
     assert (rejected <= 0.05 + 3 * error).all()
@@ -240,24 +250,24 @@ def test_curves_of_pure_noise_have_uniform_p_values_whatever_their_correlation()
 
 def test_a_strong_effect_is_found_by_all_tests_and_the_sentences_say_so() -> None:
     found = curve(draws=999)
-    assert found.largest.p_value == 0.001
-    assert all(median.p_value < 0.01 for median in found.medians.values())
+    assert found["largest"].p_value == 0.001
+    assert (found["by_scale"]["p_median"] < 0.01).all()
     told = " ".join(found.sentences)
     assert "Of 48 specifications of the effect of event on y (3 scales, 2 designs, 2 populations" in told
-    assert f"and {len(found.refused)} are refused" in told
+    assert f"and {(found.frame['refusal'] != '').sum()} are refused" in told
     assert "in % of the counterfactual mean" in told
     assert "p = 0.0010" in told
 
 
 def test_refusals_are_listed_with_their_reason_and_nothing_is_dropped() -> None:
     found = curve(designs=[*PAIR, "poisson_twfe"])
-    table = found.tidy()
-    assert len(found.answers) + len(found.refused) == len(table) == 72
-    assert table["estimate"].isna().sum() == len(found.refused)
+    table, refused = found.tidy(), refusals(found)
+    assert len(answered(found)) + len(refused) == len(table) == 72
+    assert table["estimate"].isna().sum() == len(refused)
     poisson = table[(table["design"] == "poisson_twfe") & (table["scale"] == "log1p")]
     assert (poisson["refusal"] != "").all()
     assert any('comparison="never_treated"' in sentence for sentence in found.sentences)
-    for reason in set(found.refused.values()):
+    for reason in set(refused["refusal"]):
         assert any(sentence.endswith(reason) for sentence in found.sentences)
 
 
@@ -266,8 +276,8 @@ def test_a_population_without_treated_units_is_a_refusal_of_its_specifications()
     never = np.where(np.isnan(made.first_treated["event"]), "never", "treated")
     made = replace(made, attributes={"role": never})
     found = specification_curve(made, QUESTION, designs=PAIR, populations=["all", "role=never"], draws=99)
-    assert {s.population for s in found.refused} == {"role=never"}
-    assert len(found.answers) == 2
+    assert set(refusals(found)["population"]) == {"role=never"}
+    assert len(answered(found)) == 2
 
 
 def test_an_estimate_without_variance_is_a_refusal_and_of_another_kind_is_told() -> None:
@@ -280,8 +290,8 @@ def test_an_estimate_without_variance_is_a_refusal_and_of_another_kind_is_told()
         populations=["all", "half=b"],
         draws=99,
     )
-    assert all("without a sampling variance" in reason for reason in found.refused.values())
-    assert len(found.refused) == 3
+    assert all("without a sampling variance" in reason for reason in refusals(found)["refusal"])
+    assert len(refusals(found)) == 3
     told = " ".join(found.sentences)
     assert "of different kinds, and none is left out" in told
     assert "coefficient (twfe)" in told
@@ -294,6 +304,23 @@ def test_few_treated_clusters_are_told() -> None:
     assert any("at least 9 treated" in sentence for sentence in found.sentences)
     assert (found.tidy()["treated_clusters"] == 9).all()
     assert not any("at least" in sentence for sentence in curve(panel(200), populations=None).sentences)
+
+
+def test_sets_of_covariates_take_the_place_of_the_questions_own() -> None:
+    given = specification_curve(panel(), QUESTION.replace(covariates=("x1",)), **CHOICES, draws=199)
+    pd.testing.assert_frame_equal(given.frame, curve().frame)
+
+
+def test_each_scale_has_a_verdict_of_its_own_about_its_estimates() -> None:
+    found = curve()
+    assert tuple(found["verdict_by_scale"].values()) == found.evidence[:3]
+    for scale, row in found["by_scale"].iterrows():
+        rows = answered(found)[answered(found)["scale"] == scale]
+        assert found["verdict_by_scale"][scale].startswith(f"On the scale {scale}, in ")
+        assert row["count"] == len(rows)
+        assert (row["smallest"], row["largest"]) == (rows["estimate"].min(), rows["estimate"].max())
+        assert row["positive"] == (rows["estimate"] > 0).mean()
+        assert row["excluding_zero"] == ((rows["conf_low"] > 0) | (rows["conf_high"] < 0)).mean()
 
 
 def test_progress_is_called_once_a_specification() -> None:
@@ -317,14 +344,17 @@ def test_the_figure_has_a_column_a_scale_and_a_mark_for_every_choice_of_every_es
             assert list(rows.index[rows["design"] == name] + 1) == list(places)
     shown = [label.get_text() for label in figure.axes[3].get_yticklabels()]
     assert shown[:3] == ["Design", "callaway santanna", "event study"]
+    axes = Figure().subplots()
+    assert found.plot(axes) is axes.figure
+    assert axes.get_title() == figure.axes[0].get_title()
     assert drawn(figure, "png") == drawn(curve().plot(), "png")
 
 
 def test_one_specification_is_a_curve_too() -> None:
     found = specification_curve(panel(), QUESTION, designs=["callaway_santanna"], draws=999)
     alone = estimate(panel(), QUESTION).headline
-    assert found.medians["level"].value == pytest.approx(alone.effect[0], rel=1e-12)
-    assert found.largest.critical_value == pytest.approx(1.96, abs=0.15)
+    assert found["by_scale"].loc["level", "median"] == pytest.approx(alone.effect[0], rel=1e-12)
+    assert found["largest"].critical_value == pytest.approx(1.96, abs=0.15)
     assert len(found.plot().axes) == 2
 
 
@@ -341,8 +371,8 @@ def test_one_specification_is_a_curve_too() -> None:
         ({"populations": ["half=c"]}, 'no half "c"'),
         ({"populations": "all"}, "give a list or a mapping"),
         ({"populations": {"one": "all", "two": "all"}}, "give different ones"),
-        ({"covariates": ["x1"]}, "each has to be a tuple"),
-        ({"covariates": [("x9",)]}, 'no covariate "x9"'),
+        ({"covariate_sets": ["x1"]}, "each has to be a tuple"),
+        ({"covariate_sets": [("x9",)]}, 'no covariate "x9"'),
         ({"draws": 0}, "draws is 0"),
         ({"weights": "webbs"}, 'no weights "webbs"'),
     ],

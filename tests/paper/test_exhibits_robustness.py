@@ -241,6 +241,9 @@ def test_specifications_count_what_the_curve_has(made: dict[str, Exhibited], set
         assert line.cells[2].value == min(effects)
         assert line.cells[4].value == max(effects)
         assert line.cells[5].value == np.mean(np.array(effects) > 0)
+        printed = {traced.address: traced.value for traced in made["specifications"].numbers}
+        assert printed[f"specifications/{scale}/count"] == str(len(effects))
+        assert printed[f"specifications/{scale}/positive"] == f"{100 * line.cells[5].value:.0f}"
 
 
 def test_the_smallest_estimate_without_one_cohort_is_that_of_the_sample_without_it(
@@ -257,9 +260,11 @@ def test_the_smallest_estimate_without_one_cohort_is_that_of_the_sample_without_
     smallest = min(without, key=without.__getitem__)
     line = lines(made["leave_one_out"].tables[0])["Panel B. Log", "One cohort"]
     assert line.cells[2].value == pytest.approx(without[smallest])
-    whole = find_design(task.row.name)(sample).headline.effect[0]
-    assert line.cells[6].value == sum(effect * whole <= 0 for effect in without.values())
+    full_sample = find_design(task.row.name)(sample).headline.effect[0]
+    assert line.cells[6].value == sum(effect * full_sample <= 0 for effect in without.values())
     assert line.cells[3] == smallest
+    printed = {traced.address: traced.value for traced in made["leave_one_out"].numbers}
+    assert printed["leave_one_out/log1p/cohort/smallest_without"] == smallest
 
 
 def test_a_verdict_has_a_line_for_each_diagnostic_and_agrees_with_the_page_of_diagnose(

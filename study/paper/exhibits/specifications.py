@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
+import pandas as pd
 
-from study.core import FloatArray
-from study.diagnostics.specification_curve import SpecificationCurve
-from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
-from study.paper.exhibits.verdicts import found, scale_title, task_of, traced
-from study.report import Block, Line, Number, Table, p_cell, p_text
+from study.diagnostics import Finding
+from study.diagnostics.specification_curve import CHOICES
+from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, address, draw
+from study.paper.exhibits.verdicts import diagnosed, found, scale_title, task_of
+from study.report import Block, Column, Line, Table, p_text
 
 EXHIBIT = "specifications"
-VARIED = {
-    "design": "design",
-    "population": "population",
-    "comparison": "comparison group",
-    "covariates": "covariates",
+# Of a scale, in the order of the table.
+OF_SCALE = {
+    "count": Column("specifications with an estimate", "count"),
+    "distinct": Column("specifications that are not equal to another one", "count"),
+    "smallest": Column("smallest estimate of all specifications", "effect"),
+    "median": Column("median estimate of all specifications", "effect"),
+    "largest": Column("largest estimate of all specifications", "effect"),
+    "positive": Column("share of positive estimates", "number", 2),
+    "excluding_zero": Column("share of intervals without zero", "number", 2),
+    "p_median": Column("p-value of the median if no specification had an effect", "p"),
+    "p_share": Column("p-value of the number of significant specifications", "p"),
+}
+SHARES = ("positive", "excluding_zero")
+IN_PERCENT = {name: Column(f"{OF_SCALE[name].words}, percent", "number", 0) for name in SHARES}
+OF_ALL = {
+    "largest_t": Column("largest absolute t of all specifications and scales", "number", 2),
+    "p_largest_t": Column("p-value of that t if no specification had an effect", "p"),
+    "refused": Column("specifications that their design refuses", "count"),
 }
 
 
 def specifications(setting: Setting) -> Exhibited:
     """Return the specification curve with a table of what all specifications say together, or why there is none."""
-    curve = found(setting, next(iter(setting.plan.scales)), "specification_curve", SpecificationCurve)
+    curve = found(setting, next(iter(setting.plan.scales)), "specification_curve")
     if isinstance(curve, str):
         return Exhibited(sentences=(f"Not made: {curve}",))
     return Exhibited(
@@ -35,44 +47,23 @@ def specifications(setting: Setting) -> Exhibited:
     )
 
 
-def effects_of(curve: SpecificationCurve, scale: str) -> FloatArray:
-    """Return the estimates on a scale, ascending, equal ones included."""
-    return np.array([curve.answers[k].fit.effect[0] for k in curve.of_scale(scale)])
+def _refused(curve: Finding) -> int:
+    return int((curve.frame["refusal"] != "").sum())
 
 
-def excluding(curve: SpecificationCurve, scale: str) -> int:
-    """Return how many pointwise intervals on a scale exclude zero, equal ones included."""
-    table = curve.tidy().iloc[curve.of_scale(scale)]
-    return int(((table["conf_low"] > 0) | (table["conf_high"] < 0)).sum())
-
-
-def _table(setting: Setting, curve: SpecificationCurve) -> Table:
-    lines = []
-    for scale, median in curve.medians.items():
-        effects, share = effects_of(curve, scale), curve.shares[scale]
-        lines.append(
-            Line(
-                scale_title(scale),
-                [
-                    Number(len(effects), 0),
-                    Number(share.distinct, 0),
-                    Number(float(effects.min())),
-                    Number(median.value),
-                    Number(float(effects.max())),
-                    Number(float(np.mean(effects > 0)), 2),
-                    Number(excluding(curve, scale) / len(effects), 2),
-                    p_cell(median.p_value),
-                    p_cell(share.p_value),
-                ],
-            )
-        )
-    varied = [
-        f"{words} ({len(curve.choices[name])})"
-        for name, words in VARIED.items()
-        if len(curve.choices[name]) > 1
+def _table(setting: Setting, curve: Finding) -> Table:
+    by_scale: pd.DataFrame = curve["by_scale"]
+    lines = [
+        Line(scale_title(scale), [column.cell(row[name]) for name, column in OF_SCALE.items()])
+        for scale, row in by_scale.iterrows()
     ]
-    task = task_of(setting, next(iter(curve.medians)))
-    refused = f" {len(curve.refused)} more are refused by their design." if curve.refused else ""
+    varied = [
+        f"{choice.heading.lower()} ({len(curve['choices'][name])})"
+        for name, choice in CHOICES.items()
+        if choice.heading and len(curve["choices"][name]) > 1
+    ]
+    task, largest = task_of(setting, by_scale.index[0]), curve["largest"]
+    refused = f" {_refused(curve)} more are refused by their design." if _refused(curve) else ""
     return Table(
         name=EXHIBIT,
         caption=f"All specifications of the effect of the {task.event.title}",
@@ -94,8 +85,8 @@ def _table(setting: Setting, curve: SpecificationCurve) -> Table:
             "to another one; only these count in the median and in the tests. Positive, Excl. 0: shares of all, the "
             "latter with a pointwise 95% interval without zero.",
             "p: of the median and of the number of significant estimates, by draws of their joint influence if no "
-            f"specification had an effect ({curve.draws} draws; Simonsohn, Simmons and Nelson 2020). Over all scales "
-            f"the largest absolute t is {curve.largest.statistic:.2f} (p {_is(curve.largest.p_value)}). Estimands and "
+            f"specification had an effect ({setting.plan.band_draws} draws; Simonsohn, Simmons and Nelson 2020). Over "
+            f"all scales the largest absolute t is {largest.statistic:.2f} (p {_is(largest.p_value)}). Estimands and "
             "assumptions differ between specifications: that many agree does not make their common assumption true.",
         ],
     )
@@ -106,7 +97,7 @@ def _is(p_value: float) -> str:
     return shown if shown.startswith("below") else f"= {shown}"
 
 
-def _drawn(setting: Setting, curve: SpecificationCurve) -> Drawn:
+def _drawn(setting: Setting, curve: Finding) -> Drawn:
     event = setting.plan.events[0]
     return draw(
         EXHIBIT,
@@ -119,38 +110,14 @@ def _drawn(setting: Setting, curve: SpecificationCurve) -> Drawn:
     )
 
 
-def _numbers(setting: Setting, curve: SpecificationCurve) -> Iterator[Traced]:
-    for scale, median in curve.medians.items():
-        task, unit = task_of(setting, scale), Scale(scale).printed
-        effects, share = effects_of(curve, scale), curve.shares[scale]
-        zero_out = excluding(curve, scale) / len(effects)
-        told = [
-            ("Count", str(len(effects)), "specifications with an estimate"),
-            ("Distinct", str(share.distinct), "specifications that are not equal to another one"),
-            (
-                "Smallest",
-                Scale(scale).number(float(effects.min())),
-                f"smallest estimate of all specifications, {unit}",
-            ),
-            ("Median", Scale(scale).number(median.value), f"median estimate of all specifications, {unit}"),
-            (
-                "Largest",
-                Scale(scale).number(float(effects.max())),
-                f"largest estimate of all specifications, {unit}",
-            ),
-            ("Positive", f"{100 * np.mean(effects > 0):.0f}", "share of positive estimates, percent"),
-            (
-                "Excluding",
-                f"{100 * zero_out:.0f}",
-                "share of intervals without zero, percent",
-            ),
-            ("MedianP", p_text(median.p_value), "p-value of the median if no specification had an effect"),
-            ("ShareP", p_text(share.p_value), "p-value of the number of significant specifications"),
-        ]
-        yield from traced(setting, EXHIBIT, task, ("specifications", scale), told)
-    told = [
-        ("LargestT", f"{curve.largest.statistic:.2f}", "largest absolute t of all specifications and scales"),
-        ("LargestP", p_text(curve.largest.p_value), "p-value of that t if no specification had an effect"),
-        ("Refused", str(len(curve.refused)), "specifications that their design refuses"),
-    ]
-    yield from traced(setting, EXHIBIT, task, ("specifications",), told)
+def _numbers(setting: Setting, curve: Finding) -> Iterator[Traced]:
+    for scale, row in curve["by_scale"].iterrows():
+        values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
+        yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_SCALE | IN_PERCENT)
+    values = {
+        "largest_t": curve["largest"].statistic,
+        "p_largest_t": curve["largest"].p_value,
+        "refused": _refused(curve),
+    }
+    scale = next(iter(setting.plan.scales))
+    yield from diagnosed(setting, scale, address(EXHIBIT, "all_scales"), values, OF_ALL)

@@ -1,27 +1,194 @@
-"""Finished answers on disk, so that an interrupted run goes on where it stopped.
-
-A file says which format it has, and the SHA-256 of its key and content: one that does not agree, or is not of this
-format, is no answer, and the answer is found anew.
-"""
+"""Finished answers on disk, as bytes that are data and nothing else, under keys of the code that made them."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import multiprocessing
 import os
+import re
 import shutil
+import struct
+import sys
 import time
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
 
-from study.core.codec import Other, decoded, encoded, refused
 from study.core.errors import OutputError
 from study.core.outputs import STAGING, write_all
+
+Other = Callable[[Any], Any]
+
+
+def refused(value: object) -> Any:
+    """Refuse a value that no file can hold."""
+    raise TypeError(f"no file holds a value of the type {_name(type(value))}.")
+
+
+def encoded(value: object, other: Other = refused) -> bytes:
+    """Return a value as bytes, equal only for equal values.
+
+    Parameters
+    ----------
+    value : object
+        Of None, bool, int, float, str, bytes, numpy's arrays and scalars, and of lists, tuples, dicts, named tuples
+        and dataclasses of these.
+    other : callable
+        Gives for any other value one of these in its place.
+
+    Raises
+    ------
+    TypeError
+        If a value is none of these.
+    """
+    return json.dumps(_packed(value, other), separators=(",", ":")).encode()
+
+
+def decoded(content: bytes, types: Iterable[type] = ()) -> Any:
+    """Return the value that :func:`encoded` made bytes of.
+
+    Parameters
+    ----------
+    content : bytes
+    types : iterable of type
+        The dataclasses and named tuples that may be in it; any other name is an error.
+    """
+    known = {_name(kind): kind for kind in types}
+
+    def unpacked(item: dict[str, Any]) -> Any:
+        ((name, value),) = item.items()
+        if name in _READ:
+            return _READ[name](value)
+        kind = known[name]
+        return kind(**dict(zip(_parts(kind), value, strict=True)))
+
+    return json.loads(content, object_hook=unpacked)
+
+
+def _packed(value: Any, other: Other) -> Any:
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
+        return value
+    if kind is float:
+        return {"float": struct.pack("<d", value).hex()}
+    if kind is bytes:
+        return {"bytes": b64encode(value).decode()}
+    if kind is np.ndarray or isinstance(value, np.generic):
+        if value.dtype.hasobject:
+            return refused(value)
+        buffer = BytesIO()
+        np.lib.format.write_array(buffer, np.asarray(value), allow_pickle=False)
+        return {"array" if kind is np.ndarray else "scalar": b64encode(buffer.getvalue()).decode()}
+    if kind is list:
+        return [_packed(item, other) for item in value]
+    if kind is tuple:
+        return {"tuple": [_packed(item, other) for item in value]}
+    if kind is dict:
+        return {"dict": [[_packed(key, other), _packed(item, other)] for key, item in value.items()]}
+    if parts := _parts(kind):
+        return {_name(kind): [_packed(getattr(value, part), other) for part in parts]}
+    return _packed(other(value), other)
+
+
+def _parts(kind: type) -> tuple[str, ...]:
+    """Return the names of what a dataclass or named tuple is made of; nothing for other types."""
+    if is_dataclass(kind):
+        return tuple(field.name for field in fields(kind))
+    return getattr(kind, "_fields", ()) if issubclass(kind, tuple) else ()
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _array(text: str) -> Any:
+    return np.lib.format.read_array(BytesIO(b64decode(text, validate=True)), allow_pickle=False)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "float": lambda text: struct.unpack("<d", bytes.fromhex(text))[0],
+    "bytes": lambda text: b64decode(text, validate=True),
+    "array": _array,
+    "scalar": lambda text: _array(text)[()],
+    "tuple": tuple,
+    "dict": dict,
+}
+
+
+# What the study's own numbers and figures are made with, besides what these require.
+NUMERICS = (
+    "numpy", "scipy", "pandas", "statsmodels", "scikit-learn", "lightgbm", "doubleml", "econml", "linearmodels",
+    "rapidfuzz", "matplotlib",
+)  # fmt: skip
+
+
+@cache
+def versions(names: Iterable[str] = NUMERICS) -> tuple[tuple[str, str], ...]:
+    """Return the versions of Python, of distributions, and of all that these require, in order of their names."""
+    found = {"python": sys.version}
+    waiting = [*names]
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        try:
+            installed = distribution(name)
+        except PackageNotFoundError:
+            found[name] = ""
+            continue
+        found[name] = installed.version
+        required = [text for text in installed.requires or () if "extra ==" not in text]
+        waiting += [match[0] for text in required if (match := re.match(r"[\w.-]+", text))]
+    return tuple(sorted(found.items()))
+
+
+@cache
+def code_of(module: str) -> str | None:
+    """Return the checksum of all files of a module's package, of a module in none, or None if there is no file."""
+    folders, file = places_of(module)
+    if folders:
+        return checksum(*folders)
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def places_of(module: str) -> tuple[list[Path], Path | None]:
+    """Return the folders of the package that a module is in, and the file of a module that is in none."""
+    try:
+        spec = find_spec(root_of(module))
+    except (ImportError, ValueError):  # made in a session
+        spec = None
+    if spec is None:
+        return [], None
+    folders = [Path(place) for place in spec.submodule_search_locations or ()]
+    return folders, Path(spec.origin) if spec.has_location and spec.origin else None
+
+
+def root_of(module: str) -> str:
+    """Return the name of the package that a module is in, or of the module itself."""
+    return module.partition(".")[0]
+
+
+def checksum(*folders: Path) -> str:
+    """Return the checksum of all files of folders and their names, without compiled Python, made of the others."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(folder).as_posix()
+                digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
 
 PACKAGE = "compute-access-study"
 FORMAT = b"study answer, format 1"

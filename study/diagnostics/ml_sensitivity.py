@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
-from study.designs.panel_rows import Approach
+from study.designs.dml_panel import Approach
 from study.diagnostics.benchmark_covariates import (
     WHO,
     Groups,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from study.core import FloatArray, QuestionError
 from study.designs import find_design
 from study.estimates import Effect, Estimate
-from study.panel import Question, Sample, Scale
+from study.panel import Question, Sample
 
 Progress = Callable[[], None] | None
 Samples = Mapping[str, Callable[[], Sample]]
@@ -60,31 +60,6 @@ class Refits:
     def refusals(self) -> tuple[str, ...]:
         """The refusals as sentences."""
         return tuple(f"Without an estimate: {label}, because {reason}" for label, reason in self.refused)
-
-
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """What diagnostics that refit have in common: the headline that changed ones are compared with.
-
-    Attributes
-    ----------
-    question : Question
-    design : str
-    level : float
-        Coverage of the intervals.
-    whole : Effect
-        The headline as it is asked.
-    """
-
-    question: Question
-    design: str
-    level: float
-    whole: Effect
-
-    @property
-    def scale(self) -> Scale:
-        """What effects are measured in."""
-        return self.question.effect_scale
 
 
 def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:

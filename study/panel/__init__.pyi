@@ -1,7 +1,7 @@
 from .catalogue import Catalogue as Catalogue
 from .catalogue import Entry as Entry
 from .catalogue import read_catalogue as read_catalogue
-from .countries import region as region
+from .catalogue import region as region
 from .files import verdict as verdict
 from .panel import Panel as Panel
 from .panel import load_panel as load_panel

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,10 +15,49 @@ import numpy as np
 from pydantic import AfterValidator, ConfigDict
 
 from study.core import BoolArray, DataError, QuestionError, from_toml, not_known, read_toml, refuse_unknown
-from study.panel.countries import countries
 from study.panel.rows import Rows
 from study.panel.rules import Rule, not_empty, number, same_number
 from study.panel.shipped import shipped
+
+COUNTRIES_FILE = "countries.csv"
+
+
+@dataclass(frozen=True)
+class Country:
+    """A country or territory: ISO 3166 alpha-2 code, English name, M49 region and sub-region."""
+
+    iso2: str
+    name: str
+    region: str
+    subregion: str
+
+
+@cache
+def countries() -> dict[str, Country]:
+    """Return all countries of the shipped table by their codes.
+
+    The table has all officially assigned codes and XK (Kosovo). M49 has neither Taiwan nor Kosovo: they
+    stand with their neighbours, in Eastern Asia and in Southern Europe.
+    """
+    with shipped("data", COUNTRIES_FILE).open(encoding="utf-8", newline="") as stream:
+        return {row["iso2"]: Country(**row) for row in csv.DictReader(stream)}
+
+
+def region(iso2: str) -> str:
+    """Return the M49 region of a country ("Africa", "Americas", "Asia", "Europe", "Oceania", "Antarctica").
+
+    Raises
+    ------
+    DataError
+        If the code is not in the table.
+    """
+    found = countries().get(iso2)
+    if found is None:
+        raise DataError(
+            f'countries: "{iso2}" is no ISO 3166 alpha-2 code of {COUNTRIES_FILE}; correct it, or add it there.'
+        )
+    return found.region
+
 
 FILE = "columns.toml"
 

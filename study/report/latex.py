@@ -100,7 +100,7 @@ def _typed(found: re.Match[str]) -> str:
     known = _command(text) if len(text) == 1 else None
     if known is not None:
         return known
-    base, *marks = unicodedata.normalize("NFD", text)
+    base, *marks = list(unicodedata.normalize("NFD", text))
     made = base if base.isascii() and base.isalpha() else _command(base)
     if made is None or not all(mark in _ACCENTS for mark in marks):
         return text

@@ -28,9 +28,9 @@ import study.designs
 from study import Question, estimate, settings
 from study.commands import table_command
 from study.commands.cli import app
-from study.core import cache, code_state
-from study.core.cache import folder_of, keep, key_of, prepare, stored
-from study.core.codec import decoded, encoded
+from study.core import cache
+from study.core import cache as code_state
+from study.core.cache import decoded, encoded, folder_of, keep, key_of, prepare, stored
 from study.core.settings import current_settings
 from study.designs import design, find_design
 from study.learners import Problem

@@ -18,7 +18,7 @@ from study.data.institutions import Hit, Matcher, load
 from study.data.institutions.credit import decisions, match_sites
 from study.data.sources import paperlists, universities
 from study.data.sources.provenance import SOURCES
-from study.panel.countries import countries
+from study.panel.catalogue import countries
 from study.panel.panel import load_panel
 from study.panel.shipped import shipped
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from study.core.errors import QuestionError
 from study.designs import estimate
-from study.designs.panel_rows import changes
+from study.designs.dml_panel import changes
 from study.learners.cross_fitting import deal
 from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary
 from study.learners.problem import SINGLE_PRECISION

@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 from test_dml_panel import EXACT, FOLDS, ask, long_table, panel
 
 from study import QuestionError, estimate
-from study.designs.panel_rows import levels, transformed
+from study.designs.dml_panel import levels, transformed
 from study.learners.cross_fitting import deal, draw_folds
 
 APPROACHES = ("first_differences", "within", "correlated_random_effects")

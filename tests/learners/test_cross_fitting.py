@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import study.learners.problem as module
 from study import QuestionError, settings
-from study.designs.panel_rows import period_effects, unit_and_period_effects, unit_means
+from study.designs.dml_panel import period_effects, unit_and_period_effects, unit_means
 from study.learners import refuse_unfit
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
 

@@ -8,16 +8,15 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from study.core import QuestionError, unknown
-from study.diagnostics import omitted
+from study.diagnostics.omitted_variable_bias import bound
 from study.diagnostics.partialled import Partialled
 from study.panel import Sample, Scale
 
 WHO = "sensitivity"
+TITLE = "Unobserved confounding"
 
 Groups = tuple[tuple[str, ...], ...]
 Multiples = Sequence[float | tuple[float, float]]
-
-
 Kind = Literal["none", "bound", "observed", "extreme"]
 
 
@@ -52,7 +51,7 @@ def confounders(
         too_much = []
         for k_treatment, k_outcome in map(pair, multiples):
             label = times(k_treatment, k_outcome, name)
-            limits = omitted.bound(*strength, k_treatment, k_outcome)
+            limits = bound(*strength, k_treatment, k_outcome)
             if limits is None:
                 too_much.append(shown(k_treatment, k_outcome))
             else:

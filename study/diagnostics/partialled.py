@@ -30,6 +30,16 @@ class Coefficient(NamedTuple):
     clustered_error: float
     clusters: int
 
+    @property
+    def statistic(self) -> float:
+        """The classical t, on which partial R2 rest."""
+        return self.estimate / self.std_error
+
+    @property
+    def ratio(self) -> float:
+        """The clustered standard error over the classical one."""
+        return self.clustered_error / self.std_error
+
 
 class Strength(NamedTuple):
     """What a set of covariates explains of treatment and outcome: partial R2 given all other regressors."""
@@ -40,7 +50,7 @@ class Strength(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Partialled:
-    """A regression by least squares, after what is absorbed was taken out of every variable.
+    """A regression by least squares, after fixed effects were taken out of every variable.
 
     Attributes
     ----------
@@ -48,12 +58,12 @@ class Partialled:
     described : str
         What is regressed on what, after "the regression of".
     y, d : ndarray, shape (N,)
-        Outcome and treatment less what is absorbed, times the square root of the weights.
+        Outcome and treatment less fixed effects, times the square root of the weights.
     x : ndarray, shape (N, p)
     names : tuple of str, length p
     cluster : ndarray of int, shape (N,)
-    absorbed : int
-        Parameters that are absorbed.
+    n_fixed_effects : int
+        Parameters that are taken out.
     nested : int
         Those of them that are nested in clusters, which clustered errors do not count.
     notes : tuple of str

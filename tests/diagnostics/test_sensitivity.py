@@ -530,22 +530,29 @@ def test_osters_moments_are_those_of_the_two_regressions():
     assert (m.var_y, m.var_d, m.tau) == pytest.approx((y.var(), d.var(), left.var()), rel=EXACT)
 
 
+def bias_adjusted_in(answer) -> float:
+    """Return the bias-adjusted coefficient of a finding's table."""
+    return answer.frame.set_index("term")["estimate"]["bias-adjusted"]
+
+
 def test_oster_at_the_breakdown_delta_gives_zero_and_at_no_selection_the_regression():
     made = sample("moving", "other", source=with_second_mover())
     answer = oster(made)
-    assert answer.r_max == pytest.approx(min(1, 1.3 * answer.moments.r2), rel=EXACT)
-    again = bias_adjusted(answer.moments, answer.r_max, answer.breakdown)
+    m, r_max = answer["moments"], answer["r_max"]
+    assert r_max == pytest.approx(min(1, 1.3 * m.r2), rel=EXACT)
+    again = bias_adjusted(m, r_max, answer["breakdown"])
     assert min(np.abs([again.beta, *again.others])) < 1e-8
-    assert oster(made, delta=0).adjusted.beta == pytest.approx(answer.moments.beta, rel=EXACT)
-    assert oster(made, r_max=1).r_max == 1
+    assert bias_adjusted_in(oster(made, delta=0)) == pytest.approx(m.beta, rel=EXACT)
+    assert len(oster(made, delta=0).plot().axes[0].get_lines()) == 4  # no half and twice of nothing
+    assert oster(made, r_max=1)["r_max"] == 1
 
 
 def test_oster_scales_with_the_outcome_and_delta_does_not():
     whole = with_second_mover()
     one = oster(sample("moving", "other", source=whole))
     other = oster(sample("moving", "other", source=replace(whole, outcomes={"y": -5 * whole.outcomes["y"]})))
-    assert other.adjusted.beta == pytest.approx(-5 * one.adjusted.beta, rel=1e-8)
-    assert other.breakdown == pytest.approx(one.breakdown, rel=1e-8)
+    assert bias_adjusted_in(other) == pytest.approx(-5 * bias_adjusted_in(one), rel=1e-8)
+    assert other["breakdown"] == pytest.approx(one["breakdown"], rel=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -57,16 +57,10 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LINE = 40
 DIFFERENCE = "the difference between treated and comparison units"
 WITHIN = {
-    "relative_magnitudes": f"{DIFFERENCE} changes a period after treatment, without an effect, by at most {{}} times "
-    "its largest change before",
-    "smoothness": f"the slope of {DIFFERENCE} changes, without an effect, by at most {{}} a period",
-    "smoothness_relative": f"the slope of {DIFFERENCE} changes after treatment, without an effect, by at most {{}} "
-    "times its largest change before",
-}
-BEFORE = {
-    "relative_magnitudes": f"{DIFFERENCE} changes by at most {{}} from one period to the next",
-    "smoothness": f"the slope of {DIFFERENCE} changes by at most {{}} a period",
-    "smoothness_relative": f"the slope of {DIFFERENCE} changes by at most {{}} a period",
+    "relative_magnitudes": " a period after treatment, without an effect, by at most {} times its largest "
+    "change before",
+    "smoothness": ", without an effect, by at most {} a period",
+    "smoothness_relative": " after treatment, without an effect, by at most {} times its largest change before",
 }
 AXIS = {
     "relative_magnitudes": "M: change after treatment, as a multiple of the largest before",
@@ -81,24 +75,21 @@ SETS = {
 }
 
 
-@diagnostic(
+_bounding = partial(
+    diagnostic, section=Section.OVERTURNS, needs=(Needs.PATH,), reference="rambachanroth2023", shown=2
+)
+
+
+@_bounding(
     "honest_relative_magnitudes",
     title=TITLES["relative_magnitudes"],
     question="How much may trends differ after treatment, relative to before, until the sign is not established?",
-    section=Section.OVERTURNS,
-    needs=(Needs.PATH,),
-    reference="rambachanroth2023",
-    shown=2,
     given={"restriction": "relative_magnitudes"},
 )
-@diagnostic(
+@_bounding(
     "honest_smoothness",
     title=TITLES["smoothness"],
     question="How much may the slope of the difference in trends change until the sign is not established?",
-    section=Section.OVERTURNS,
-    needs=(Needs.PATH,),
-    reference="rambachanroth2023",
-    shown=2,
     given={"restriction": "smoothness"},
 )
 @checked
@@ -178,7 +169,8 @@ def honest_did(
         )
     bounds = _bounds_before(path, level) if restriction == "smoothness" else None
     strengths = _default(restriction, path, bounds) if M is None else np.array(M, dtype=float)
-    estimate, error = float(weights @ path.effect[path.n_pre :]), _deviation(weights, path)
+    estimate = float(weights @ path.effect[path.n_pre :])
+    error = float(np.sqrt(weights @ path.covariance[path.n_pre :, path.n_pre :] @ weights))
     half = quantile((1 + level) / 2) * error
     low, high = METHODS[chosen](problem, strengths)
     frame = _frame(restriction, chosen, strengths, [estimate - half, *low], [estimate + half, *high])
@@ -189,7 +181,7 @@ def honest_did(
         f"{_intervals(frame[:1])} ({fit.design}, {path.n_pre} event times before the reference and {path.n_post} "
         "after).",
         _on_before(restriction, limits.before @ path.effect, bounds, level),
-        f"If {WITHIN[restriction].format('M')}, the {100 * level:g}% intervals are {_intervals(frame[1:])} "
+        f"If {_within(restriction, 'M')}, the {100 * level:g}% intervals are {_intervals(frame[1:])} "
         f"({chosen}, {SETS[chosen]}).",
     )
     against, objection = None, ""
@@ -255,13 +247,12 @@ def _intervals(frame: pd.DataFrame) -> str:
 
 def _on_breakdown(restriction: str, value: float | None, level: float) -> str:
     if value is None:
-        slope = "" if restriction == "relative_magnitudes" else "the slope of "
         return (
-            f"The {100 * level:g}% interval includes zero whatever the bound on changes of {slope}{DIFFERENCE}, so "
+            f"The {100 * level:g}% interval includes zero whatever the bound on changes of {_bounded(restriction)}, so "
             "there is no breakdown value."
         )
     return (
-        f"The {100 * level:g}% interval excludes zero as long as {WITHIN[restriction].format(f'{value:.3g}')} (the "
+        f"The {100 * level:g}% interval excludes zero as long as {_within(restriction, f'{value:.3g}')} (the "
         "breakdown value); a larger violation could explain the effect."
     )
 
@@ -272,7 +263,7 @@ def _on_sign(restriction: str, problem: Problem, estimate: float) -> str:
         around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
     return (
         f"Sampling error set aside, the sign of the effect{around} is known as long as "
-        f"{WITHIN[restriction].format(f'{problem.overturning:.3g}')}."
+        f"{_within(restriction, f'{problem.overturning:.3g}')}."
     )
 
 
@@ -281,11 +272,25 @@ def _on_before(
 ) -> str:
     if not len(changes):
         return "With one event time before the reference no change of slope is seen, so the data say nothing of M."
-    bounded = ""
+    known = ""
     if bounds is not None:
-        low, high = bounds
-        bounded = f" ({100 * level:g}% one-sided bounds on the largest change: {low:.4g} and {high:.4g})"
-    return f"Before treatment {BEFORE[restriction].format(f'{np.abs(changes).max():.4g}')}{bounded}."
+        known = (
+            f" ({100 * level:g}% one-sided bounds on the largest change: {bounds[0]:.4g} and {bounds[1]:.4g})"
+        )
+    return (
+        f"Before treatment {_bounded(restriction)} changes by at most {np.abs(changes).max():.4g} from one period to "
+        f"the next{known}."
+    )
+
+
+def _bounded(restriction: str) -> str:
+    """Name what a restriction bounds the changes of."""
+    return DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
+
+
+def _within(restriction: str, m: str) -> str:
+    """Say what a restriction allows."""
+    return f"{_bounded(restriction)} changes{WITHIN[restriction].format(m)}"
 
 
 def _chart(
@@ -392,7 +397,3 @@ def _default(restriction: str, path: EventPath, bounds: tuple[float, float] | No
         return np.array(MULTIPLES)
     scale = float(np.sqrt(path.covariance[0, 0])) if bounds is None else bounds[1]
     return scale * np.array(SHARES)
-
-
-def _deviation(weights: FloatArray, path: EventPath) -> float:
-    return float(np.sqrt(weights @ path.covariance[path.n_pre :, path.n_pre :] @ weights))

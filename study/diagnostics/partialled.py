@@ -202,7 +202,8 @@ def within(sample: Sample, who: str) -> Partialled:
     weight = np.broadcast_to(sample.weights[:, None], y.shape)[seen]
     made = Partialled(
         "within",
-        f"{outcome_label(sample)} on treatment, unit effects, period effects{_and(names)}, by unit and period",
+        f"{sample.question.effect_scale.quantity} on treatment, unit effects, period effects{_and(names)}, by unit "
+        "and period",
         *_weighted(weight, left),
         names,
         np.broadcast_to(sample.cluster[:, None], y.shape)[seen],
@@ -259,16 +260,18 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     horizon = sample.question.horizon
     span = "all periods from it on" if horizon is None else f"event times 0 to {horizon}"
     before = "all before it" if horizon is None else f"up to {horizon + 1} before it"
-    n_treated = int(treated[fit_for_use].sum())
+    n_treated, n_lost = int(treated[fit_for_use].sum()), int(used.sum() - fit_for_use.sum())
+    lost = f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
     made = Partialled(
         "long_difference",
-        f"the change of mean {outcome_label(sample)} around the event ({span}, less {before}) on treatment"
-        f"{_and(names)}, one row for each of {n_treated} treated and {len(weight) - n_treated} comparison units",
+        f"the change of mean {sample.question.effect_scale.quantity} around the event ({span}, less {before}) on "
+        f"treatment{_and(names)}, one row for each of {n_treated} treated and {len(weight) - n_treated} comparison "
+        "units",
         *_weighted(weight, centred),
         names,
         sample.cluster[fit_for_use],
         n_fixed_effects=1,
-        notes=(*skipped, *_left_out(int(used.sum() - fit_for_use.sum()))),
+        notes=(*skipped, lost) if n_lost else skipped,
     )
     _refuse_collinear(made, columns[0], columns[1], who)
     return made
@@ -315,20 +318,8 @@ def _mean_seen(block: FloatArray) -> FloatArray:
     return np.divide(total, count, out=np.full(len(block), np.nan), where=count > 0)
 
 
-def outcome_label(sample: Sample) -> str:
-    """Return the outcome on the question's scale."""
-    outcome = sample.question.outcome
-    return f"log(1 + {outcome})" if sample.question.scale == "log1p" else outcome
-
-
 def _and(names: Sequence[str]) -> str:
     return "".join(f", {name}" for name in names)
-
-
-def _left_out(units: int) -> tuple[str, ...]:
-    if not units:
-        return ()
-    return (f"{units} units are left out, as they are not seen before and after or lack a covariate.",)
 
 
 def _weighted(weight: FloatArray, columns: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, checked, quantile
 from study.designs import Design, find_design
+from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.benchmark_covariates import (
     TITLE,
     WHO,
@@ -25,18 +26,7 @@ from study.diagnostics.benchmark_covariates import (
 )
 from study.diagnostics.finding import Finding
 from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
-from study.diagnostics.omitted_variable_bias import (
-    Adjusted,
-    adjusted,
-    adjusted_estimate,
-    adjusted_std_error,
-    critical_f,
-    extreme_robustness_value,
-    partial_f,
-    partial_r2,
-    robustness_value,
-)
-from study.diagnostics.partialled import Coefficient, Form, applicable, partialled
+from study.diagnostics.partialled import Coefficient, Form, Partialled, applicable, partialled
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import contour_figure
 from study.panel import Sample
@@ -146,11 +136,7 @@ def sensitivity(
         title=TITLE,
         verdict=verdict,
         evidence=(
-            f"The coefficient is that of treatment in the regression of {regression.described}: "
-            f"{coefficient.estimate:.3g} ({unit}), with a classical standard error of {coefficient.std_error:.2g} on "
-            f"{coefficient.dof} degrees of freedom and one of {coefficient.clustered_error:.2g} clustered in "
-            f"{coefficient.clusters} clusters.",
-            *_on_headline(design, headline),
+            *_on_coefficient(regression, unit, design, headline),
             *further,
             *_on_benchmarks(frame, scenarios, level),
             *impossible,
@@ -193,16 +179,30 @@ def robustness(c: Coefficient, q: float, level: float) -> dict[str, float]:
         ``extreme_robustness_value``: the partial R2 with treatment, if the confounder explains all that is left of
         the outcome.
     """
-    f = partial_f(c.statistic, c.dof)
-    clustered = critical_f(c.dof, level, c.ratio, c.clusters - 1)
+    f = ovb.partial_f(c.statistic, c.dof)
+    clustered = ovb.critical_f(c.dof, level, c.ratio, c.clusters - 1)
     return {
-        "partial_r2": partial_r2(c.statistic, c.dof),
-        "robustness_value": robustness_value(f, q),
-        "robustness_value_significance": robustness_value(f, q, critical_f(c.dof, level)),
-        "robustness_value_clustered": robustness_value(f, q, clustered),
-        "robustness_value_plugged": robustness_value(partial_f(c.statistic / c.ratio, c.dof), q),
-        "extreme_robustness_value": extreme_robustness_value(f, q),
+        "partial_r2": ovb.partial_r2(c.statistic, c.dof),
+        "robustness_value": ovb.robustness_value(f, q),
+        "robustness_value_significance": ovb.robustness_value(f, q, ovb.critical_f(c.dof, level)),
+        "robustness_value_clustered": ovb.robustness_value(f, q, clustered),
+        "robustness_value_plugged": ovb.robustness_value(ovb.partial_f(c.statistic / c.ratio, c.dof), q),
+        "extreme_robustness_value": ovb.extreme_robustness_value(f, q),
     }
+
+
+def _on_coefficient(regression: Partialled, unit: str, design: str, headline: float | None) -> Iterator[str]:
+    c = regression.coefficient
+    yield (
+        f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} ({unit}), "
+        f"with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
+        f"{c.clustered_error:.2g} clustered in {c.clusters} clusters."
+    )
+    if headline is not None:
+        yield (
+            f"It stands for {design}, whose own answer is {headline:.3g}; what follows holds for the linear "
+            "coefficient."
+        )
 
 
 def _on_robustness(
@@ -226,14 +226,6 @@ def _on_robustness(
         "Partial R2 rest on the classical t; with the clustered t in its place, as is often reported, the robustness "
         f"value would be {percent(values['robustness_value_plugged'])}."
     )
-
-
-def _on_headline(design: str, headline: float | None) -> Iterator[str]:
-    if headline is not None:
-        yield (
-            f"It stands for {design}, whose own answer is {headline:.3g}; what follows holds for the linear "
-            "coefficient."
-        )
 
 
 def _on_benchmarks(frame: pd.DataFrame, scenarios: Sequence[Scenario], level: float) -> Iterator[str]:
@@ -268,13 +260,13 @@ def _frame(c: Coefficient, scenarios: Sequence[Scenario], level: float) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def _adjusted(c: Coefficient, s: Scenario, level: float, ratio: float, degrees: int) -> Adjusted:
+def _adjusted(c: Coefficient, s: Scenario, level: float, ratio: float, degrees: int) -> ovb.Adjusted:
     """Return what a confounder leaves; without one the standard error loses no degree of freedom to it."""
     if s.kind == "none":
         error = ratio * c.std_error
         half = quantile((1 + level) / 2, degrees) * error
-        return Adjusted(c.estimate, error, c.estimate / error, c.estimate - half, c.estimate + half)
-    return adjusted(c.estimate, c.std_error, c.dof, s.r2_treatment, s.r2_outcome, level, ratio, degrees)
+        return ovb.Adjusted(c.estimate, error, c.estimate / error, c.estimate - half, c.estimate + half)
+    return ovb.adjusted(c.estimate, c.std_error, c.dof, s.r2_treatment, s.r2_outcome, level, ratio, degrees)
 
 
 def _surface(
@@ -282,8 +274,8 @@ def _surface(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the estimate under confounders, and the limit of its clustered interval that is nearer to zero."""
     c = coefficient
-    estimate = adjusted_estimate(c.estimate, c.std_error, c.dof, r2_treatment, r2_outcome)
-    error = c.ratio * adjusted_std_error(c.std_error, c.dof, r2_treatment, r2_outcome)
+    estimate = ovb.adjusted_estimate(c.estimate, c.std_error, c.dof, r2_treatment, r2_outcome)
+    error = c.ratio * ovb.adjusted_std_error(c.std_error, c.dof, r2_treatment, r2_outcome)
     half = quantile((1 + level) / 2, c.clusters - 1) * error
     return estimate, estimate - np.sign(c.estimate) * half
 

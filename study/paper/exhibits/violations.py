@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,23 +22,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# What each diagnostic finds, by its name, or why it finds nothing; and that by scale and label of the plan's row.
-Findings = Mapping[str, Finding | str]
+# Findings by the diagnostic's name, and those by scale and label of the plan's row.
+Findings = Mapping[str, Finding]
 ByRow = Mapping[tuple[str, str], Findings]
 
 EXHIBIT = "violations"
 FIGURE = "honest"
-RESTRICTIONS = {"relative_magnitudes": "Relative magnitudes", "smoothness": "Smoothness"}
-DIAGNOSTICS = (*(f"honest_{name}" for name in RESTRICTIONS), "pretrends")
+RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}
 NONE = "none"
 LOW, HIGH = 0.5, 0.8
 APART = 0.028
 OF_RESTRICTIONS = {
-    "relative_magnitudes": {
+    "honest_relative_magnitudes": {
         "breakdown": Column("breakdown value, times the largest change before the event", digits=2),
         "sign_change": Column("value at which the sign changes, times the largest change before", digits=2),
     },
-    "smoothness": {
+    "honest_smoothness": {
         "breakdown": Column("breakdown value, change of slope a year", "effect"),
         "sign_change": Column("value at which the sign changes, change of slope a year", "effect"),
     },
@@ -53,25 +52,26 @@ OF_TRENDS = {
 
 def violations(setting: Setting) -> Exhibited:
     """Return the table of breakdown values and detectable trends, and the figure of intervals by violation."""
-    labels = [row.label for row in shown_rows(setting)]
-    by_row = {
-        (scale, label): {name: found(setting, scale, name, label) for name in DIAGNOSTICS}
-        for scale in setting.plan.scales
-        for label in labels
-    }
-    shown = {
-        row: findings
-        for row, findings in by_row.items()
-        if any(isinstance(finding, Finding) for finding in findings.values())
-    }
+    shown: dict[tuple[str, str], Findings] = {}
+    not_made: dict[str, None] = {}
+    dashes: dict[str, None] = {}
+    for scale in setting.plan.scales:
+        for label in (row.label for row in shown_rows(setting)):
+            answers = {name: found(setting, scale, name, label) for name in (*RESTRICTIONS, "pretrends")}
+            refusals = [answer for answer in answers.values() if isinstance(answer, str)]
+            findings = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
+            not_made |= dict.fromkeys(f"Not made, {label}: {why}" for why in refusals)
+            if findings:
+                shown[scale, label] = findings
+                dashes |= dict.fromkeys(refusals)
     if not shown:
         return Exhibited()
-    bounded = any(intervals(findings, name) for findings in shown.values() for name in RESTRICTIONS)
+    bounded = any(findings.keys() & RESTRICTIONS for findings in shown.values())
     return Exhibited(
-        tables=(_table(setting, shown),),
+        tables=(_table(setting, shown, dashes),),
         figures=(_drawn(setting, shown),) if bounded else (),
         numbers=tuple(number for row in shown for number in _numbers(setting, *row, shown[row])),
-        sentences=tuple(_sentences(setting, by_row)),
+        sentences=(*_sentences(setting, shown), *not_made),
     )
 
 
@@ -83,13 +83,7 @@ def shown_rows(setting: Setting) -> list[Row]:
     return [row for row in every if designs[row.label].estimand.has_path and not designs[row.label].draws]
 
 
-def intervals(findings: Findings, restriction: str) -> Finding | None:
-    """Return the finding under a restriction, None where there is none."""
-    finding = findings[f"honest_{restriction}"]
-    return finding if isinstance(finding, Finding) else None
-
-
-def _table(setting: Setting, shown: ByRow) -> Table:
+def _table(setting: Setting, shown: ByRow, refused: Collection[str]) -> Table:
     plan, scales = setting.plan, list(dict.fromkeys(scale for scale, _ in shown))
     task = task_of(setting, scales[0])
     blocks = [
@@ -110,13 +104,15 @@ def _table(setting: Setting, shown: ByRow) -> Table:
         "its last change before.",
         *_turned(shown),
     ]
-    if any(isinstance(findings["pretrends"], Finding) for findings in shown.values()):
+    if any("pretrends" in findings for findings in shown.values()):
         notes.append(
             f"Trend: the slope a year of a linear violation that the test of effects before the event, each at "
             f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the "
             "average effect. If passed: the same over samples that pass the test; empty where hardly any would. On the "
             "proportional scale trends are shares of the counterfactual mean in the years of the average."
         )
+    if refused:
+        notes.append(f"{REFUSED} : refused. {' '.join(refused)}")
     return Table(
         name=EXHIBIT,
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
@@ -128,23 +124,22 @@ def _table(setting: Setting, shown: ByRow) -> Table:
             Span("With 80%", 2),
         ],
         blocks=blocks,
-        notes=[*notes, *_refusals(shown)],
+        notes=notes,
         widths=[3.7],
     )
 
 
 def _cells(findings: Findings) -> list[Cell]:
     cells: list[Cell] = []
-    for restriction in RESTRICTIONS:
-        finding = intervals(findings, restriction)
-        if finding is None:
-            cells += [REFUSED, ""]
+    for name in RESTRICTIONS:
+        if name in findings:
+            value = findings[name]["breakdown"]
+            cells += [NONE if value is None else Number(value), Number(findings[name]["sign_change"])]
         else:
-            value = finding["breakdown"]
-            cells += [NONE if value is None else Number(value), Number(finding["sign_change"])]
-    trends = findings["pretrends"]
-    if isinstance(trends, str):
+            cells += [REFUSED, ""]
+    if "pretrends" not in findings:
         return [*cells, REFUSED, "", "", "", ""]
+    trends = findings["pretrends"]
     low, high = trends["slopes"][LOW], trends["slopes"][HIGH]
     values = (low, bias(trends, low), bias_if_passed(trends), high, bias(trends, high))
     return [*cells, *map(Number, values)]
@@ -167,16 +162,15 @@ def bias_if_passed(trends: Finding) -> float:
     return mean if (trends["slope"] or 0.0) >= 0 else -mean
 
 
-def _turned(by_row: ByRow) -> list[str]:
+def _turned(shown: ByRow) -> list[str]:
     """Say which intervals lie on the other side of zero than the estimate once trends go on in a line."""
     turned = []
-    for (scale, label), findings in by_row.items():
-        finding = intervals(findings, "smoothness")
-        linear = None if finding is None else finding.frame.iloc[1]
-        if finding is None or linear is None or linear["M"] > 0:
+    for (scale, label), findings in shown.items():
+        if "honest_smoothness" not in findings:
             continue
-        estimate = finding["estimate"]
-        if linear["conf_high"] < 0 < estimate or linear["conf_low"] > 0 > estimate:
+        finding = findings["honest_smoothness"]
+        estimate, line = finding["estimate"], finding.frame.iloc[1]
+        if line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate):
             turned.append(f"{label} ({scale})")
     if not turned:
         return []
@@ -184,11 +178,6 @@ def _turned(by_row: ByRow) -> list[str]:
         "If the trend before the event goes on in a line, the interval excludes zero on the other side than the "
         f"estimate: {'; '.join(turned)}."
     ]
-
-
-def _refusals(shown: ByRow) -> list[str]:
-    why = dict.fromkeys(f for findings in shown.values() for f in findings.values() if isinstance(f, str))
-    return [f"{REFUSED} : refused. {' '.join(why)}"] if why else []
 
 
 def _drawn(setting: Setting, shown: ByRow) -> Drawn:
@@ -208,9 +197,7 @@ def _drawn(setting: Setting, shown: ByRow) -> Drawn:
 
 def figure(setting: Setting, shown: ByRow) -> Figure:
     """Draw intervals by M: a row for each scale, a column for each restriction, designs side by side."""
-    drawn = [
-        row for row, findings in shown.items() if any(intervals(findings, name) for name in RESTRICTIONS)
-    ]
+    drawn = [row for row, findings in shown.items() if findings.keys() & RESTRICTIONS]
     scales = list(dict.fromkeys(scale for scale, _ in drawn))
     labels = list(dict.fromkeys(label for _, label in drawn))[: len(SERIES)]
     with canvas(FULL, 0.8 + 2.15 * len(scales)) as drawing:
@@ -221,10 +208,9 @@ def figure(setting: Setting, shown: ByRow) -> Figure:
                 axis, letter = next(panels)
                 axis.axhline(0, color=GREY, linewidth=0.8)
                 for place, label in enumerate(labels):
-                    finding = intervals(shown[scale, label], name) if (scale, label) in shown else None
+                    finding = shown.get((scale, label), {}).get(name)
                     if finding is not None:
-                        factor = Scale(scale).factor
-                        _draw_intervals(axis, finding, place, len(labels), label, factor)
+                        _draw_intervals(axis, finding, place, len(labels), label, Scale(scale).factor)
                 axis.set_title(f"{letter}. {title}, {scale_title(scale).lower()}", loc="left")
         for axis, scale in zip(axes[:, 0], scales, strict=True):
             axis.set_ylabel(Scale(scale, "papers").short_axis())
@@ -265,56 +251,39 @@ def _draw_intervals(axis: Axes, finding: Finding, place: int, count: int, label:
 
 
 def _numbers(setting: Setting, scale: str, label: str, findings: Findings) -> Iterator[Traced]:
-    for name, columns in OF_RESTRICTIONS.items():
-        finding, at = intervals(findings, name), address(EXHIBIT, scale, label, name)
-        if finding is None:
-            continue
+    for name in (name for name in RESTRICTIONS if name in findings):
+        finding = findings[name]
+        at = address(EXHIBIT, scale, label, finding["restriction"])
         value = math.nan if finding["breakdown"] is None else finding["breakdown"]
         values = {"breakdown": value, "sign_change": finding["sign_change"]}
-        yield from diagnosed(setting, scale, at, values, columns, label)
+        yield from diagnosed(setting, scale, at, values, OF_RESTRICTIONS[name], label)
         for row in finding.frame[1:].itertuples():
             # Other bounds on changes of slope are read off the data, and so are no address.
-            if name == "relative_magnitudes" or row.M == 0:
+            if finding["restriction"] == "relative_magnitudes" or row.M == 0:
                 ends = {"conf_low": row.conf_low, "conf_high": row.conf_high}
                 of = f"average effect at M = {row.M:g}, {RESTRICTIONS[name].lower()}"
                 yield from diagnosed(setting, scale, f"{at}/{row.M:g}", ends, None, label, of)
-    trends = findings["pretrends"]
-    if isinstance(trends, str):
-        return
-    at = address(EXHIBIT, scale, label, "pretrends")
-    for power, slope in trends["slopes"].items():
-        values, of = {"slope": slope, "bias": bias(trends, slope)}, f"with {power:.0%} power"
-        yield from diagnosed(setting, scale, f"{at}/power_{100 * power:g}", values, OF_TRENDS, label, of)
-    values = {"bias_if_passed": bias_if_passed(trends), "significant": trends["rejected"].sum()}
-    yield from diagnosed(setting, scale, at, values, OF_TRENDS, label)
+    if "pretrends" in findings:
+        trends, at = findings["pretrends"], address(EXHIBIT, scale, label, "pretrends")
+        for power, slope in trends["slopes"].items():
+            values, of = {"slope": slope, "bias": bias(trends, slope)}, f"with {power:.0%} power"
+            yield from diagnosed(setting, scale, f"{at}/power_{100 * power:g}", values, OF_TRENDS, label, of)
+        values = {"bias_if_passed": bias_if_passed(trends), "significant": trends["rejected"].sum()}
+        yield from diagnosed(setting, scale, at, values, OF_TRENDS, label)
 
 
-def _sentences(setting: Setting, by_row: ByRow) -> Iterator[str]:
+def _sentences(setting: Setting, shown: ByRow) -> Iterator[str]:
     headline = main_row(setting.plan).label
-    for (scale, label), findings in by_row.items():
-        if label == headline:
-            shown = {"pretrends": 2}
-            for name, finding in findings.items():
-                if isinstance(finding, Finding):
-                    yield from (on_scale(scale, s) for s in finding.sentences[: shown.get(name, 1)])
-    for label in dict.fromkeys(label for _, label in by_row if label != headline):
-        bounded = {
-            scale: intervals(findings, "relative_magnitudes")
-            for (scale, of), findings in by_row.items()
-            if of == label
-        }
-        values = [
-            f"{scale} {NONE if finding['breakdown'] is None else format(finding['breakdown'], '.2f')}"
-            for scale, finding in bounded.items()
-            if finding is not None
-        ]
-        if values:
-            yield f"Breakdown values under relative magnitudes of {label}: {', '.join(values)}."
-    yield from _turned(by_row)
-    refusals = {
-        f"Not made, {label}: {why}": None
-        for (_, label), findings in by_row.items()
-        for why in findings.values()
-        if isinstance(why, str)
-    }
-    yield from refusals
+    others: dict[str, list[str]] = {}
+    for (scale, label), findings in shown.items():
+        for name, finding in findings.items():
+            if label == headline:
+                sentences = finding.sentences[: 2 if name == "pretrends" else 1]
+                yield from (on_scale(scale, sentence) for sentence in sentences)
+            elif name == "honest_relative_magnitudes":
+                value = finding["breakdown"]
+                value_on_scale = f"{scale} {NONE if value is None else f'{value:.2f}'}"
+                others.setdefault(label, []).append(value_on_scale)
+    for label, values in others.items():
+        yield f"Breakdown values under relative magnitudes of {label}: {', '.join(values)}."
+    yield from _turned(shown)

@@ -163,13 +163,7 @@ def ml_sensitivity(
     refusal = find_design("dml_panel").refusal(sample)
     if refusal is not None:
         raise QuestionError(refusal)
-    options = {
-        "approach": approach,
-        "learner": learner,
-        "folds": folds,
-        "repetitions": repetitions,
-        "seed": seed,
-    }
+    options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)
     model, elements = fitted(sample, options)
     confounders = [
         Confounder("none", "no confounder", 0.0, 0.0),
@@ -304,8 +298,7 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
     def by_unit(scores: FloatArray) -> FloatArray:
         """Return scores of rows, shape (N, R), as influence by unit, shape (n,)."""
         sums = np.bincount(rows.unit, weights=scores.mean(axis=1), minlength=sample.n_units)
-        made: FloatArray = sums * sample.n_units / len(rows.unit)
-        return made
+        return np.asarray(sums * sample.n_units / len(rows.unit))
 
     return model, Elements(
         float(model.all_coef[0].mean()),
@@ -335,8 +328,8 @@ def limit_reached(elements: Elements, rho: float, level: float, value: float) ->
     sign = 1.0 if elements.estimate >= value else -1.0
 
     def left(strength: float) -> float:
-        made = bounds(elements, strength, strength, rho, level)
-        return sign * ((made.conf_low if sign > 0 else made.conf_high) - value)
+        limits = bounds(elements, strength, strength, rho, level)
+        return sign * ((limits.conf_low if sign > 0 else limits.conf_high) - value)
 
     return 0.0 if left(0.0) <= 0 else float(brentq(left, 0.0, LARGEST, xtol=1e-14, rtol=1e-12))
 
@@ -345,8 +338,8 @@ def gains(long: DoubleMLPLR, short: DoubleMLPLR, group: Iterable[str]) -> Benchm
     """Return what covariates gain over a model without them, by doubleml's gain statistics."""
     from doubleml.utils.gain_statistics import gain_statistics
 
-    made = gain_statistics(long, short)
-    values = (float(made[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
+    gained = gain_statistics(long, short)
+    values = (float(gained[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
     return Benchmark(" with ".join(group), *values)
 
 

@@ -132,34 +132,34 @@ def oster(
             f"{WHO}: {design} with family={options['family']!r} is not linear; leave family out."
         )
     regression = partialled(sample, design, form, WHO)
-    made = moments(regression)
-    if abs(made.moved) <= STILL * max(abs(made.beta), abs(made.beta_short)):
+    m = moments(regression)
+    if abs(m.moved) <= STILL * max(abs(m.beta), abs(m.beta_short)):
         raise QuestionError(
             f"{WHO}: {', '.join(regression.names)} do not move the coefficient, so selection on them says nothing "
             "about selection on unobservables."
         )
-    limit = min(1.0, R_MAX_FACTOR * made.r2) if r_max is None else float(r_max)
-    if not made.r2 < limit <= 1:
+    limit = min(1.0, R_MAX_FACTOR * m.r2) if r_max is None else float(r_max)
+    if not m.r2 < limit <= 1:
         raise QuestionError(
-            f"{WHO}: r_max is {limit:g}; it must be above the R2 with covariates, {made.r2:.3g}, and at most 1."
+            f"{WHO}: r_max is {limit:g}; it must be above the R2 with covariates, {m.r2:.3g}, and at most 1."
         )
-    solution = bias_adjusted(made, limit, delta)
+    solution = bias_adjusted(m, limit, delta)
     if solution is None:
         raise QuestionError(
             f"{WHO}: with delta = {delta:g} and r_max = {limit:.3g} no coefficient leaves selection on covariates the "
             "direction that they show (Assumption 3); take a smaller delta or r_max."
         )
-    delta_at_beta, unit = breakdown_delta(made, limit, beta), units_of(sample)
-    low, high = sorted((made.beta, solution.beta))
+    delta_at_beta, unit = breakdown_delta(m, limit, beta), units_of(sample)
+    low, high = sorted((m.beta, solution.beta))
     within = regression.form == "within"
     return Finding(
         name=WHO,
         title=TITLE,
-        verdict=_on_breakdown(made, beta, delta_at_beta),
+        verdict=_on_breakdown(m, beta, delta_at_beta),
         evidence=(
             f"In the regression of {regression.described}, covariates move the coefficient of treatment from "
-            f"{made.beta_short:.3g} to {made.beta:.3g} ({unit}) and R2 from {percent(made.r2_short)} to "
-            f"{percent(made.r2)}; this is the "
+            f"{m.beta_short:.3g} to {m.beta:.3g} ({unit}) and R2 from {percent(m.r2_short)} to "
+            f"{percent(m.r2)}; this is the "
             f"{'within R2, after unit and period effects' if within else 'R2 of the cross-section'}.",
             f"If selection on unobservables is {'the same as' if delta == 1 else f'{delta:g} times that'} on "
             f"covariates, and all of them together explain {percent(limit)} of the outcome, the coefficient is "
@@ -169,15 +169,15 @@ def oster(
             "These are point estimates; their sampling error is not in them.",
             *regression.notes,
         ),
-        frame=_frame(made, solution, limit, delta, beta, delta_at_beta),
+        frame=_frame(m, solution, limit, delta, beta, delta_at_beta),
         chart=partial(
             _chart,
-            moments=made,
+            moments=m,
             xlabel="R² with the unobservables" + (" (within)" if within else ""),
             ylabel=f"Coefficient ({unit})",
         ),
         details={
-            "moments": made,
+            "moments": m,
             "r_max": limit,
             "breakdown": delta_at_beta,
             "identified_set": (low, high),
@@ -297,8 +297,8 @@ def bias_adjusted(m: Moments, r_max: float, delta: float = 1.0) -> Adjusted | No
     polynomial = observed - delta * unobserved
     if delta == 1:
         polynomial = polynomial[1:]
-    found = np.roots(polynomial)
-    bias = np.sort(found.real[np.abs(found.imag) <= REAL * (np.abs(found.real) + abs(m.moved))])
+    roots = np.roots(polynomial)
+    bias = np.sort(roots.real[np.abs(roots.imag) <= REAL * (np.abs(roots.real) + abs(m.moved))])
     direction = m.index_covariance(m.beta - bias) / (m.moved * m.var_d)
     bias, direction = bias[np.abs(direction) > REAL], direction[np.abs(direction) > REAL]
     keeps = direction > 0

@@ -167,10 +167,10 @@ def partialled(
             f'{who}: scale="proportional" divides a linear coefficient by the untreated mean, which changes none '
             'of its partial R2; ask the question with scale="level" for the coefficient that is divided.'
         )
-    made = within(sample, who) if form == "within" else long_difference(sample, who)
-    if made.coefficient.clusters < 2:
+    regression = within(sample, who) if form == "within" else long_difference(sample, who)
+    if regression.coefficient.clusters < 2:
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
-    return made
+    return regression
 
 
 def applicable() -> list[str]:
@@ -193,14 +193,13 @@ def within(sample: Sample, who: str) -> Partialled:
     left, n_fixed_effects, units = _less_fixed_effects(sample, seen, [y, sample.treatment, *blocks])
     gone = _absorbed(left[2:], [block[seen] for block in blocks], names)
     if gone:
-        one = len(gone) == 1
         raise QuestionError(
-            f"{who}: {', '.join(gone)} {'is' if one else 'are'} absorbed by the unit and period effects of "
+            f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} absorbed by the unit and period effects of "
             'form="within"; use form="long_difference", where covariates count that are fixed in time (one that is '
             "the same for all units counts nowhere)."
         )
     weight = np.broadcast_to(sample.weights[:, None], y.shape)[seen]
-    made = Partialled(
+    regression = Partialled(
         "within",
         f"{sample.question.effect_scale.quantity} on treatment, unit effects, period effects{_and(names)}, by unit "
         "and period",
@@ -210,8 +209,8 @@ def within(sample: Sample, who: str) -> Partialled:
         n_fixed_effects,
         units - 1,
     )
-    _refuse_collinear(made, y[seen], sample.treatment[seen], who)
-    return made
+    _refuse_collinear(regression, y[seen], sample.treatment[seen], who)
+    return regression
 
 
 def _less_fixed_effects(
@@ -262,7 +261,7 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     before = "all before it" if horizon is None else f"up to {horizon + 1} before it"
     n_treated, n_lost = int(treated[fit_for_use].sum()), int(used.sum() - fit_for_use.sum())
     lost = f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
-    made = Partialled(
+    regression = Partialled(
         "long_difference",
         f"the change of mean {sample.question.effect_scale.quantity} around the event ({span}, less {before}) on "
         f"treatment{_and(names)}, one row for each of {n_treated} treated and {len(weight) - n_treated} comparison "
@@ -273,8 +272,8 @@ def long_difference(sample: Sample, who: str) -> Partialled:
         n_fixed_effects=1,
         notes=(*skipped, lost) if n_lost else skipped,
     )
-    _refuse_collinear(made, columns[0], columns[1], who)
-    return made
+    _refuse_collinear(regression, columns[0], columns[1], who)
+    return regression
 
 
 def _changes(
@@ -298,8 +297,8 @@ def _changes(
     shares = np.bincount(own, weights=sample.weights * ~np.isnan(of_treated), minlength=len(usable))
     df_k = shares > 0
     of_others = changes[:, df_k] @ shares[df_k] / max(shares.sum(), np.finfo(float).tiny)
-    said = (f"Cohorts without a period before their event are left out: {', '.join(skipped)}.",)
-    return np.where(treated, of_treated, of_others), treated, treated | comparison, said if skipped else ()
+    note = (f"Cohorts without a period before their event are left out: {', '.join(skipped)}.",)
+    return np.where(treated, of_treated, of_others), treated, treated | comparison, note if skipped else ()
 
 
 def _change(sample: Sample, cohort: float) -> FloatArray:
@@ -328,11 +327,11 @@ def _weighted(weight: FloatArray, columns: Sequence[FloatArray]) -> tuple[FloatA
     return root * columns[0], root * columns[1], root[:, None] * x
 
 
-def _absorbed(left: Sequence[FloatArray], whole: Sequence[FloatArray], names: Sequence[str]) -> list[str]:
+def _absorbed(left: Sequence[FloatArray], columns: Sequence[FloatArray], names: Sequence[str]) -> list[str]:
     """Return the names of variables of which next to nothing is left."""
     return [
         name
-        for name, rest, column in zip(names, left, whole, strict=True)
+        for name, rest, column in zip(names, left, columns, strict=True)
         if rest @ rest <= ABSORBED * (column @ column)
     ]
 

@@ -291,5 +291,5 @@ def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple
     except QuestionError:
         if not fixed:
             raise
-    said = f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."
-    return float(design(without(sample, fixed), **options).headline.effect[0]), (said,)
+    note = f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."
+    return float(design(without(sample, fixed), **options).headline.effect[0]), (note,)

@@ -511,7 +511,9 @@ def test_findings_say_what_they_found(kind: str, method: str) -> None:
     assert "(the breakdown value)" in text
     assert f"{made['estimate']:.4g}" in text
     assert "nan" not in text
-    (axis,) = made.plot().axes
+    figure = made.plot()
+    (axis,) = figure.axes
+    assert made.plot(axis) is figure
     assert next(label.get_text() for label in axis.get_xticklabels()) == "original"
     assert len(axis.get_xticks()) == len(table)
 

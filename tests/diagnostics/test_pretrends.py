@@ -335,6 +335,7 @@ def test_a_violation_that_hardly_any_sample_would_pass_has_no_mean_after_passing
 def test_the_figure_shows_the_estimates_the_violation_and_the_mean_after_passing() -> None:
     found = pretrends(fitted())
     axis = found.plot().axes[0]
+    assert found.plot(axis).axes == [axis]
     drawn = {line.get_label(): line.get_ydata() for line in axis.get_lines()}
     np.testing.assert_allclose(
         drawn["expected after passing, no effect"], np.insert(found.frame["after_passing"], 3, 0)

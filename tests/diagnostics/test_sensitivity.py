@@ -708,6 +708,8 @@ def test_findings_have_sentences_tables_and_figures():
         assert axes.get_ylabel()
         assert "units of y" in axes.get_title(loc="left") + axes.get_ylabel()
         figure.canvas.draw()
+        assert made.plot(axes) is figure
+        assert figure.axes == [axes]
 
 
 def test_the_figure_marks_each_bound_and_the_contour_of_zero():

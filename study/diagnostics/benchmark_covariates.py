@@ -8,16 +8,15 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from study.core import QuestionError, unknown
-from study.diagnostics import omitted
+from study.diagnostics.omitted_variable_bias import bound
 from study.diagnostics.partialled import Partialled
 from study.panel import Sample, Scale
 
 WHO = "sensitivity"
+TITLE = "Unobserved confounding"
 
 Groups = tuple[tuple[str, ...], ...]
 Multiples = Sequence[float | tuple[float, float]]
-
-
 Kind = Literal["none", "bound", "observed", "extreme"]
 
 
@@ -43,22 +42,22 @@ def confounders(
     multiples: Multiples,
 ) -> tuple[tuple[Scenario, ...], tuple[str, ...]]:
     """Return the confounders to look at, and sentences on those that cannot exist."""
-    found, impossible = [Scenario("none", "no confounder", 0.0, 0.0)], []
+    scenarios, impossible = [Scenario("none", "no confounder", 0.0, 0.0)], []
     for group in groups:
         name = " with ".join(group)
         strength = regression.strength(group)
-        found.append(Scenario("observed", name, *strength, name))
-        found.append(Scenario("extreme", f"{name} and all of the outcome", strength.treatment, 1.0, name))
+        scenarios.append(Scenario("observed", name, *strength, name))
+        scenarios.append(Scenario("extreme", f"{name} and all of the outcome", strength.treatment, 1.0, name))
         too_much = []
         for k_treatment, k_outcome in map(pair, multiples):
             label = times(k_treatment, k_outcome, name)
-            limits = omitted.bound(*strength, k_treatment, k_outcome)
+            limits = bound(*strength, k_treatment, k_outcome)
             if limits is None:
                 too_much.append(shown(k_treatment, k_outcome))
             else:
-                found.append(Scenario("bound", label, *limits, name, shown(k_treatment, k_outcome)))
+                scenarios.append(Scenario("bound", label, *limits, name, shown(k_treatment, k_outcome)))
         impossible += none_so_strong(too_much, name, "treatment")
-    return tuple(found), tuple(impossible)
+    return tuple(scenarios), tuple(impossible)
 
 
 def pair(multiple: float | tuple[float, float]) -> tuple[float, float]:

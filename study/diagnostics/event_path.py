@@ -124,12 +124,12 @@ def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, I
 
 def _consecutive(times: FloatArray, start: int, step: int, most: int | None) -> FloatArray:
     """Return the event times from a start on that follow one another, at most so many."""
-    found: list[float] = []
+    consecutive: list[float] = []
     e = start
-    while e in times and (most is None or len(found) < most):
-        found.append(e)
+    while e in times and (most is None or len(consecutive) < most):
+        consecutive.append(e)
         e += step
-    return np.array(found, dtype=float)
+    return np.array(consecutive, dtype=float)
 
 
 def _refuse_singular(cov: FloatArray, who: str) -> None:

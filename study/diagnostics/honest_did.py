@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import partial
+from textwrap import fill
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from study.core import FloatArray, QuestionError, checked, quantile, unknown
 from study.diagnostics.event_path import EventPath, event_path
+from study.diagnostics.finding import Finding
 from study.diagnostics.honest import slopes
-from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.restrictions import (
     Restriction,
@@ -18,7 +20,14 @@ from study.diagnostics.honest.restrictions import (
     smoothness,
     smoothness_relative,
 )
+from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
+from study.figures import COLOUR, GREY, SECOND, legend_above, on_axes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WHO = "honest_did"
 
@@ -31,6 +40,11 @@ RESTRICTIONS: dict[str, Callable[[int, int], Restriction]] = {
     "smoothness": smoothness,
     "smoothness_relative": smoothness_relative,
 }
+TITLES = {
+    "relative_magnitudes": "Relative magnitudes (Rambachan and Roth)",
+    "smoothness": "Bounded change of slope (smoothness)",
+    "smoothness_relative": "Bounded change of slope, relative to those before",
+}
 OFFERED = {
     "relative_magnitudes": ("C-LF", "conditional"),
     "smoothness": ("FLCI", "conditional", "C-LF", "C-F"),
@@ -40,7 +54,44 @@ NEEDED_BEFORE = {"relative_magnitudes": 1, "smoothness": 1, "smoothness_relative
 MULTIPLES = (0.5, 1.0, 1.5, 2.0)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
+LINE = 40
+DIFFERENCE = "the difference between treated and comparison units"
+WITHIN = {
+    "relative_magnitudes": " a period after treatment, without an effect, by at most {} times its largest "
+    "change before",
+    "smoothness": ", without an effect, by at most {} a period",
+    "smoothness_relative": " after treatment, without an effect, by at most {} times its largest change before",
+}
+AXIS = {
+    "relative_magnitudes": "M: change after treatment, as a multiple of the largest before",
+    "smoothness": "M: change of slope a period, in units of the effect",
+    "smoothness_relative": "M: change of slope after treatment, as a multiple of the largest before",
+}
+SETS = {
+    "FLCI": "shortest intervals of fixed length",
+    "conditional": "hulls of the effects that the conditional test does not reject",
+    "C-LF": "hulls of the effects that the conditional test with a least favourable first stage does not reject",
+    "C-F": "hulls of the effects that the conditional test with a fixed-length first stage does not reject",
+}
 
+
+_bounding = partial(
+    diagnostic, section=Section.OVERTURNS, needs=(Needs.PATH,), reference="rambachanroth2023", shown=2
+)
+
+
+@_bounding(
+    "honest_relative_magnitudes",
+    title=TITLES["relative_magnitudes"],
+    question="How much may trends differ after treatment, relative to before, until the sign is not established?",
+    given={"restriction": "relative_magnitudes"},
+)
+@_bounding(
+    "honest_smoothness",
+    title=TITLES["smoothness"],
+    question="How much may the slope of the difference in trends change until the sign is not established?",
+    given={"restriction": "smoothness"},
+)
 @checked
 def honest_did(
     fit: Estimate,
@@ -52,7 +103,7 @@ def honest_did(
     before: int | None = None,
     after: int | None = None,
     level: float = 0.95,
-) -> HonestDid:
+) -> Finding:
     """Return intervals for an effect that hold if parallel trends fail by a bounded amount.
 
     Nothing is simulated: critical values are integrated, and the ends of the sets are found by bisection.
@@ -84,7 +135,14 @@ def honest_did(
 
     Returns
     -------
-    HonestDid
+    Finding
+        The frame has a row for the interval under parallel trends, whose M is NaN, and one for each M: restriction,
+        method, M, conf_low, conf_high (the hull where a set may have gaps), excludes_zero. Details: ``estimate`` and
+        ``std_error`` under parallel trends; ``breakdown``, the largest M for which zero is outside the interval, None
+        if there is none; ``sign_change``, the least M for which the bounds at the estimates contain zero, sampling
+        error set aside; ``restriction``; ``n_pre`` and ``n_post``, event times before and after the reference; and,
+        for "smoothness", ``bounds_before``, one-sided lower and upper bounds on the largest change of slope before
+        treatment, None with one event time.
 
     Raises
     ------
@@ -104,7 +162,6 @@ def honest_did(
     weights, label = _weights(target, path)
     limits = RESTRICTIONS[restriction](path.n_pre, path.n_post)
     problem = Problem(path.effect, path.covariance, weights, limits, level)
-    largest = float(np.abs(limits.before @ path.effect).max()) if len(limits.before) else None
     if restriction != "smoothness" and not problem.largest_bias > 0:
         raise QuestionError(
             f"{WHO}: effects before treatment do not change at all, so there is no magnitude to compare with; use "
@@ -112,31 +169,159 @@ def honest_did(
         )
     bounds = _bounds_before(path, level) if restriction == "smoothness" else None
     strengths = _default(restriction, path, bounds) if M is None else np.array(M, dtype=float)
-    low, high = METHODS[chosen](problem, strengths)
-    post = path.effect[path.n_pre :]
-    estimate, error = float(weights @ post), _deviation(weights, path)
+    estimate = float(weights @ path.effect[path.n_pre :])
+    error = float(np.sqrt(weights @ path.covariance[path.n_pre :, path.n_pre :] @ weights))
     half = quantile((1 + level) / 2) * error
-    return HonestDid(
-        design=fit.design,
-        outcome=_measured(fit),
-        target=label,
-        restriction=restriction,
-        method=chosen,
-        level=level,
-        n_pre=path.n_pre,
-        n_post=path.n_post,
-        estimate=estimate,
-        std_error=error,
-        original=(estimate - half, estimate + half),
-        M=strengths,
-        low=low,
-        high=high,
-        breakdown=breakdown(problem, chosen),
-        centre=problem.centre,
-        overturning=problem.overturning,
-        largest_before=largest,
-        bounds_before=bounds,
+    low, high = METHODS[chosen](problem, strengths)
+    frame = _frame(restriction, chosen, strengths, [estimate - half, *low], [estimate + half, *high])
+    breakdown_value, outcome = breakdown(problem, chosen), _measured(fit)
+    evidence = (
+        _on_sign(restriction, problem, estimate),
+        f"Under parallel trends the {label} on {outcome} is {estimate:.4g} with {100 * level:g}% interval "
+        f"{_intervals(frame[:1])} ({fit.design}, {path.n_pre} event times before the reference and {path.n_post} "
+        "after).",
+        _on_before(restriction, limits.before @ path.effect, bounds, level),
+        f"If {_within(restriction, 'M')}, the {100 * level:g}% intervals are {_intervals(frame[1:])} "
+        f"({chosen}, {SETS[chosen]}).",
     )
+    against, objection = None, ""
+    if restriction == "relative_magnitudes" and breakdown_value is not None:
+        against = breakdown_value < 1
+        objection = (
+            f"a sign that is lost if trends differ after treatment by {breakdown_value:.2g} times as much as the "
+            "largest change seen before"
+        )
+    return Finding(
+        name=f"honest_{restriction}",
+        title=TITLES[restriction],
+        verdict=_on_breakdown(restriction, breakdown_value, level),
+        evidence=evidence,
+        frame=frame,
+        chart=partial(
+            _chart,
+            estimate=estimate,
+            breakdown=breakdown_value,
+            ylabel=f"Effect on {outcome}, {100 * level:g}% interval",
+            title=label[0].upper() + label[1:],
+        ),
+        against=against,
+        objection=objection,
+        details={
+            "estimate": estimate,
+            "std_error": error,
+            "breakdown": breakdown_value,
+            "sign_change": problem.overturning,
+            "restriction": restriction,
+            "n_pre": path.n_pre,
+            "n_post": path.n_post,
+            "bounds_before": bounds,
+        },
+    )
+
+
+def _frame(
+    restriction: str, method: str, strengths: FloatArray, low: Sequence[float], high: Sequence[float]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    count = len(strengths)
+    table = pd.DataFrame(
+        {
+            "restriction": ["parallel_trends", *[restriction] * count],
+            "method": ["original", *[method] * count],
+            "M": np.append(np.nan, strengths),
+            "conf_low": low,
+            "conf_high": high,
+        }
+    )
+    return table.assign(excludes_zero=(table["conf_low"] > 0) | (table["conf_high"] < 0))
+
+
+def _intervals(frame: pd.DataFrame) -> str:
+    """Write the intervals of rows, each after its M."""
+    return "; ".join(
+        f"{'' if np.isnan(row.M) else f'M = {row.M:.4g}: '}[{row.conf_low:.4g}, {row.conf_high:.4g}]"
+        for row in frame.itertuples()
+    )
+
+
+def _on_breakdown(restriction: str, value: float | None, level: float) -> str:
+    if value is None:
+        return (
+            f"The {100 * level:g}% interval includes zero whatever the bound on changes of {_bounded(restriction)}, so "
+            "there is no breakdown value."
+        )
+    return (
+        f"The {100 * level:g}% interval excludes zero as long as {_within(restriction, f'{value:.3g}')} (the "
+        "breakdown value); a larger violation could explain the effect."
+    )
+
+
+def _on_sign(restriction: str, problem: Problem, estimate: float) -> str:
+    around = ""
+    if not np.isclose(problem.centre, estimate):
+        around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
+    return (
+        f"Sampling error set aside, the sign of the effect{around} is known as long as "
+        f"{_within(restriction, f'{problem.overturning:.3g}')}."
+    )
+
+
+def _on_before(
+    restriction: str, changes: FloatArray, bounds: tuple[float, float] | None, level: float
+) -> str:
+    if not len(changes):
+        return "With one event time before the reference no change of slope is seen, so the data say nothing of M."
+    known = ""
+    if bounds is not None:
+        known = (
+            f" ({100 * level:g}% one-sided bounds on the largest change: {bounds[0]:.4g} and {bounds[1]:.4g})"
+        )
+    return (
+        f"Before treatment {_bounded(restriction)} changes by at most {np.abs(changes).max():.4g} from one period to "
+        f"the next{known}."
+    )
+
+
+def _bounded(restriction: str) -> str:
+    """Name what a restriction bounds the changes of."""
+    return DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
+
+
+def _within(restriction: str, m: str) -> str:
+    """Say what a restriction allows."""
+    return f"{_bounded(restriction)} changes{WITHIN[restriction].format(m)}"
+
+
+def _chart(
+    frame: pd.DataFrame, ax: Axes | None, estimate: float, breakdown: float | None, ylabel: str, title: str
+) -> Figure:
+    """Draw the interval under parallel trends and those for each M, with the breakdown value."""
+    original, rows = frame.iloc[0], frame.iloc[1:].sort_values("M")
+    strengths = rows["M"].to_numpy()
+    steps = np.diff(np.unique(strengths))
+    step = float(np.median(steps)) if len(steps) else 0.5
+    left, right = strengths[0] - step, strengths[-1] + step / 2
+    with on_axes(ax) as (figure, axis):
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        ends = original["conf_low"], original["conf_high"]
+        axis.vlines(left, *ends, color=SECOND, linewidth=3, label="under parallel trends")
+        axis.plot(left, estimate, "o", color=SECOND, markersize=5)
+        by_m = f"{rows['method'].iloc[0]}, by M"
+        axis.vlines(strengths, rows["conf_low"], rows["conf_high"], color=COLOUR, linewidth=3, label=by_m)
+        if breakdown is not None and breakdown <= strengths[-1] + step:
+            right = max(right, breakdown + step / 4)
+            label = f"breakdown value {breakdown:.3g}"
+            axis.axvline(breakdown, color=GREY, linestyle="--", linewidth=1.0, label=label)
+        axis.set_xticks([left, *strengths], ["original", *(f"{m:.3g}" for m in strengths)])
+        axis.set_xlim(left - step / 2, right)
+        axis.set_ylabel(fill(ylabel, LINE), fontsize=8)
+        axis.set_title(title)
+        xlabel = figure.supxlabel if ax is None else axis.set_xlabel
+        xlabel(AXIS[rows["restriction"].iloc[0]], fontsize=8)
+        if ax is None:
+            legend_above(figure, axis, 3)
+    return figure
 
 
 def _measured(fit: Estimate) -> str:
@@ -212,7 +397,3 @@ def _default(restriction: str, path: EventPath, bounds: tuple[float, float] | No
         return np.array(MULTIPLES)
     scale = float(np.sqrt(path.covariance[0, 0])) if bounds is None else bounds[1]
     return scale * np.array(SHARES)
-
-
-def _deviation(weights: FloatArray, path: EventPath) -> float:
-    return float(np.sqrt(weights @ path.covariance[path.n_pre :, path.n_pre :] @ weights))

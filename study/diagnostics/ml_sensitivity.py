@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
 from study.designs.dml_panel import Approach
 from study.diagnostics.benchmark_covariates import (
+    TITLE,
     WHO,
     Groups,
     Multiples,
@@ -25,16 +26,15 @@ from study.diagnostics.benchmark_covariates import (
     units_of,
     without,
 )
-from study.diagnostics.omitted import robustness_value
-from study.figures import Point, benchmark_legend, draw_contours, draw_points, grid
+from study.diagnostics.finding import Finding
+from study.diagnostics.omitted_variable_bias import robustness_value
+from study.figures import contour_figure
 from study.learners import Learner
 from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
     from doubleml import DoubleMLPLR
-    from matplotlib.figure import Figure
-
 
 STRENGTH = ("cf_y", "cf_d", "rho")
 LARGEST = 1 - 1e-9
@@ -74,121 +74,21 @@ class Benchmark(NamedTuple):
     rho: float
     change: float
 
+    @property
+    def improves(self) -> bool:
+        """Whether it improves the predictions of both, so that confounders can be measured in multiples of it."""
+        return self.cf_y * self.cf_d != 0
+
 
 class Confounder(NamedTuple):
-    """A confounder and the bounds under it; ``kind`` is "none", "given" or "bound" (to a benchmark)."""
+    """A confounder; ``kind`` is "none", "given" or "bound" (to a benchmark, a multiple of which it is as strong as)."""
 
     kind: Literal["none", "given", "bound"]
-    label: str
+    term: str
     cf_y: float
     cf_d: float
-    bounds: Bounds
     benchmark: str = ""
     multiple: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class MLSensitivity:
-    """What omitted variables would do to a coefficient by double machine learning.
-
-    Attributes
-    ----------
-    design : str
-    unit : str
-        What the coefficient is measured in.
-    elements : Elements
-    rho : float
-    q, level : float
-    confounders : tuple of Confounder
-    benchmarks : tuple of Benchmark
-    impossible, notes : tuple of str
-    """
-
-    design: str
-    unit: str
-    elements: Elements
-    rho: float
-    q: float
-    level: float
-    confounders: tuple[Confounder, ...]
-    benchmarks: tuple[Benchmark, ...]
-    impossible: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """What was looked at."""
-        return "Sensitivity to unobserved confounders, double machine learning"
-
-    @property
-    def robustness_value(self) -> float:
-        """The cf_y = cf_d at which a bound reaches the estimate less the share q of it."""
-        return robustness_value(abs(self.q * self.elements.estimate) / (abs(self.rho) * self.elements.bias))
-
-    @property
-    def robustness_value_significance(self) -> float:
-        """The same for the one-sided limit of that bound; zero if it is there without a confounder."""
-        return limit_reached(self.elements, self.rho, self.level, (1 - self.q) * self.elements.estimate)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found."""
-        goal = "zero" if self.q == 1 else f"{1 - self.q:g} times the estimate"
-        none = self.confounders[0].bounds
-        limit = self.robustness_value_significance
-        said = [
-            f"A confounder that explains {percent(self.robustness_value)} of the remaining variation of the changes of "
-            f"treatment and of the outcome each, with |rho| = {abs(self.rho):g}, would bring the estimate to {goal}.",
-            f"The coefficient of {self.design} is {self.elements.estimate:.3g} ({self.unit}), with a standard error "
-            f"of {none.lower_error:.2g} (CR0, as doubleml's bounds have) clustered as the design clusters.",
-            f"The one-sided {100 * self.level:g} % limit includes {goal} "
-            + (
-                f"once a confounder explains {percent(limit)} of each."
-                if limit > 0
-                else "without any confounder."
-            ),
-        ]
-        for made in self.confounders[1:]:
-            b = made.bounds
-            who = "" if made.kind == "given" else f"{made.label}, "
-            said.append(
-                f"Under a confounder {who}with cf_y {percent(made.cf_y)} and cf_d {percent(made.cf_d)}, the estimate "
-                f"lies between {b.lower:.3g} and {b.upper:.3g}, with one-sided limits {b.conf_low:.3g} and "
-                f"{b.conf_high:.3g}."
-            )
-        for gain in self.benchmarks:
-            said.append(
-                f"Without {gain.name} the estimate would change by {gain.change:.3g}; its own cf_y is "
-                f"{percent(gain.cf_y)} and its cf_d {percent(gain.cf_d)}."
-            )
-            if gain.cf_y * gain.cf_d == 0:
-                said.append(
-                    f"{gain.name} does not improve the predictions of both outcome and treatment, so no confounder "
-                    "can be measured in multiples of it."
-                )
-        return (*said, *self.impossible, *self.notes)
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a confounder: kind, term, cf_y, cf_d, rho, then the fields of Bounds."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            [
-                {"kind": c.kind, "term": c.label, "cf_y": c.cf_y, "cf_d": c.cf_d, "rho": self.rho}
-                | c.bounds._asdict()
-                for c in self.confounders
-            ]
-        )
-
-    def gains(self) -> pd.DataFrame:
-        """Return one row a benchmark: name, cf_y, cf_d, rho, change of the estimate without it."""
-        import pandas as pd
-
-        return pd.DataFrame(self.benchmarks, columns=list(Benchmark._fields))
-
-    def plot(self) -> Figure:
-        """Draw contours of the bound that is nearer to zero over cf_d and cf_y, with the benchmarks."""
-        return ml_contours(self)
 
 
 def ml_sensitivity(
@@ -207,7 +107,7 @@ def ml_sensitivity(
     repetitions: int = 10,
     seed: int = 0,
     progress: Callable[[], None] | None = None,
-) -> MLSensitivity:
+) -> Finding:
     """Bound the coefficient of dml_panel under a confounder, through doubleml's sensitivity elements.
 
     With sigma^2 the variance of the outcome's residual, nu^2 the second moment of the Riesz representer and
@@ -238,7 +138,11 @@ def ml_sensitivity(
 
     Returns
     -------
-    MLSensitivity
+    Finding
+        The frame has a row a confounder: kind, term, cf_y, cf_d, rho, then the fields of :class:`Bounds`. Details:
+        ``robustness_value``, the cf_y = cf_d at which a bound reaches the estimate less the share q of it, and
+        ``robustness_value_significance``, at which the one-sided limit of that bound does, zero if it is there without
+        a confounder; ``benchmarks``, a :class:`Benchmark` for each group; ``elements``.
 
     Raises
     ------
@@ -259,48 +163,127 @@ def ml_sensitivity(
     refusal = find_design("dml_panel").refusal(sample)
     if refusal is not None:
         raise QuestionError(refusal)
-    options = {
-        "approach": approach,
-        "learner": learner,
-        "folds": folds,
-        "repetitions": repetitions,
-        "seed": seed,
-    }
+    options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)
     model, elements = fitted(sample, options)
     confounders = [
-        Confounder("none", "no confounder", 0.0, 0.0, bounds(elements, 0.0, 0.0, rho, level)),
-        Confounder("given", "given strength", cf_y, cf_d, bounds(elements, cf_y, cf_d, rho, level)),
+        Confounder("none", "no confounder", 0.0, 0.0),
+        Confounder("given", "given strength", cf_y, cf_d),
     ]
-    found: list[Benchmark] = []
+    gained: list[Benchmark] = []
     impossible: list[str] = []
     for group in benchmarks:
-        made = gains(model, fitted(without(sample, group), options)[0], group)
+        gained.append(gains(model, fitted(without(sample, group), options)[0], group))
         if progress is not None:
             progress()
-        found.append(made)
-        if made.cf_y * made.cf_d == 0:
-            continue
-        too_much = []
-        for k_d, k_y in map(pair, multiples):
-            label = times(k_d, k_y, made.name)
-            strength = k_y * made.cf_y, k_d * made.cf_d
-            if max(strength) >= 1:
-                too_much.append(shown(k_d, k_y))
-                continue
-            made_bounds = bounds(elements, *strength, rho, level)
-            confounders.append(Confounder("bound", label, *strength, made_bounds, made.name, shown(k_d, k_y)))
-        impossible += none_so_strong(too_much, made.name, "outcome or treatment")
-    return MLSensitivity(
-        "dml_panel",
-        units_of(sample),
-        elements,
-        float(rho),
-        float(q),
-        float(level),
-        tuple(confounders),
-        tuple(found),
-        tuple(impossible),
+        as_strong, too_strong = _as_strong(gained[-1], multiples)
+        confounders += as_strong
+        impossible += too_strong
+    frame = _frame(confounders, elements, rho, level)
+    value = robustness_value(abs(q * elements.estimate) / (abs(rho) * elements.bias))
+    limit = limit_reached(elements, rho, level, (1 - q) * elements.estimate)
+    side = "lower" if elements.estimate >= 0 else "upper"
+    unit, goal = units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
+    return Finding(
+        name=WHO,
+        title=TITLE,
+        verdict=f"A confounder that explains {percent(value)} of the remaining variation of the changes of treatment "
+        f"and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to "
+        f"{goal}.",
+        evidence=(
+            f"The coefficient of dml_panel is {elements.estimate:.3g} ({unit}), with a standard error of "
+            f"{frame['lower_error'][0]:.2g} (CR0, as doubleml's bounds have) clustered as the design clusters.",
+            f"The one-sided {100 * level:g} % limit includes {goal} "
+            + (
+                f"once a confounder explains {percent(limit)} of each."
+                if limit > 0
+                else "without any confounder."
+            ),
+            *_on_confounders(frame),
+            *_on_gains(gained),
+            *impossible,
+        ),
+        frame=frame,
+        chart=partial(
+            contour_figure,
+            x="cf_d",
+            y="cf_y",
+            benchmarks=[(c.benchmark, c.multiple) for c in confounders if c.kind == "bound"],
+            surface=partial(_surface, elements=elements, rho=rho, level=level),
+            robustness_value=value,
+            estimate=elements.estimate,
+            goal=(1 - q) * elements.estimate,
+            names=("bound", f"one-sided {100 * level:g} % limit"),
+            labels=(
+                "Partial R² of the confounder with treatment (cf_d)",
+                "Partial R² with the outcome (cf_y)",
+                f"{side.capitalize()} bound of the coefficient ({unit})",
+            ),
+        ),
+        details={
+            "robustness_value": value,
+            "robustness_value_significance": limit,
+            "benchmarks": tuple(gained),
+            "elements": elements,
+        },
     )
+
+
+def _as_strong(benchmark: Benchmark, multiples: Multiples) -> tuple[list[Confounder], list[str]]:
+    """Return confounders as strong as multiples of a benchmark, and a sentence on those that cannot exist."""
+    confounders, too_strong = [], []
+    for k_d, k_y in map(pair, multiples if benchmark.improves else ()):
+        strength = k_y * benchmark.cf_y, k_d * benchmark.cf_d
+        if max(strength) >= 1:
+            too_strong.append(shown(k_d, k_y))
+            continue
+        term = times(k_d, k_y, benchmark.name)
+        confounders.append(Confounder("bound", term, *strength, benchmark.name, shown(k_d, k_y)))
+    return confounders, none_so_strong(too_strong, benchmark.name, "outcome or treatment")
+
+
+def _frame(confounders: Sequence[Confounder], elements: Elements, rho: float, level: float) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {"kind": c.kind, "term": c.term, "cf_y": c.cf_y, "cf_d": c.cf_d, "rho": float(rho)}
+            | bounds(elements, c.cf_y, c.cf_d, rho, level)._asdict()
+            for c in confounders
+        ]
+    )
+
+
+def _on_confounders(frame: pd.DataFrame) -> Iterator[str]:
+    for row in frame[1:].itertuples():
+        strength = "" if row.kind == "given" else f"{row.term}, "
+        yield (
+            f"Under a confounder {strength}with cf_y {percent(row.cf_y)} and cf_d {percent(row.cf_d)}, the estimate "
+            f"lies between {row.lower:.3g} and {row.upper:.3g}, with one-sided limits {row.conf_low:.3g} and "
+            f"{row.conf_high:.3g}."
+        )
+
+
+def _on_gains(benchmarks: Sequence[Benchmark]) -> Iterator[str]:
+    for benchmark in benchmarks:
+        yield (
+            f"Without {benchmark.name} the estimate would change by {benchmark.change:.3g}; its own cf_y is "
+            f"{percent(benchmark.cf_y)} and its cf_d {percent(benchmark.cf_d)}."
+        )
+        if not benchmark.improves:
+            yield (
+                f"{benchmark.name} does not improve the predictions of both outcome and treatment, so no confounder "
+                "can be measured in multiples of it."
+            )
+
+
+def _surface(
+    cf_d: FloatArray, cf_y: FloatArray, elements: Elements, rho: float, level: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the bound that is nearer to zero, and its one-sided limit, over strengths of a confounder."""
+    side = 0 if elements.estimate >= 0 else 1
+    flat = [bounds(elements, y, d, rho, level) for d, y in zip(cf_d.ravel(), cf_y.ravel(), strict=True)]
+    bound, limit = ([b[k + side] for b in flat] for k in (0, 4))
+    return np.reshape(bound, cf_d.shape), np.reshape(limit, cf_d.shape)
 
 
 def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elements]:
@@ -315,8 +298,7 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
     def by_unit(scores: FloatArray) -> FloatArray:
         """Return scores of rows, shape (N, R), as influence by unit, shape (n,)."""
         sums = np.bincount(rows.unit, weights=scores.mean(axis=1), minlength=sample.n_units)
-        made: FloatArray = sums * sample.n_units / len(rows.unit)
-        return made
+        return np.asarray(sums * sample.n_units / len(rows.unit))
 
     return model, Elements(
         float(model.all_coef[0].mean()),
@@ -346,8 +328,8 @@ def limit_reached(elements: Elements, rho: float, level: float, value: float) ->
     sign = 1.0 if elements.estimate >= value else -1.0
 
     def left(strength: float) -> float:
-        made = bounds(elements, strength, strength, rho, level)
-        return sign * ((made.conf_low if sign > 0 else made.conf_high) - value)
+        limits = bounds(elements, strength, strength, rho, level)
+        return sign * ((limits.conf_low if sign > 0 else limits.conf_high) - value)
 
     return 0.0 if left(0.0) <= 0 else float(brentq(left, 0.0, LARGEST, xtol=1e-14, rtol=1e-12))
 
@@ -356,8 +338,8 @@ def gains(long: DoubleMLPLR, short: DoubleMLPLR, group: Iterable[str]) -> Benchm
     """Return what covariates gain over a model without them, by doubleml's gain statistics."""
     from doubleml.utils.gain_statistics import gain_statistics
 
-    made = gain_statistics(long, short)
-    values = (float(made[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
+    gained = gain_statistics(long, short)
+    values = (float(gained[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
     return Benchmark(" with ".join(group), *values)
 
 
@@ -368,32 +350,3 @@ def check_strength(cf_y: float, cf_d: float, rho: float) -> None:
             raise QuestionError(f"{WHO}: {name} is {value}; it must be at least 0 and below 1.")
     if not 0 < abs(rho) <= 1:
         raise QuestionError(f"{WHO}: rho is {rho}; it must be between -1 and 1 and not 0.")
-
-
-def ml_contours(made: MLSensitivity) -> Figure:
-    """Draw the bound nearer to zero over cf_d and cf_y."""
-    from study.diagnostics.ml_sensitivity import bounds
-    from study.figures.canvas import canvas
-
-    e = made.elements
-    points = [
-        Point(c.benchmark, f"{c.multiple}×", c.cf_d, c.cf_y) for c in made.confounders if c.kind == "bound"
-    ]
-    x, y = grid(points, made.robustness_value)
-    side = 0 if e.estimate >= 0 else 1
-    flat = [bounds(e, b, a, made.rho, made.level) for a, b in zip(x.ravel(), y.ravel(), strict=True)]
-    estimate = np.array([b[side] for b in flat]).reshape(x.shape)
-    limit = np.array([b[4 + side] for b in flat]).reshape(x.shape)
-    with canvas(height=3.6) as figure:
-        axes = figure.add_subplot()
-        draw_contours(
-            axes, x, y, estimate, limit, (1 - made.q) * e.estimate, made.level, ("bound", "one-sided")
-        )
-        draw_points(axes, points, e.estimate)
-        axes.set_xlabel("Partial R² of the confounder with treatment (cf_d)")
-        axes.set_ylabel("Partial R² with the outcome (cf_y)")
-        axes.set_title(
-            f"{'Lower' if side == 0 else 'Upper'} bound of the coefficient ({made.unit})", loc="left"
-        )
-        benchmark_legend(figure, axes)
-    return figure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,14 +12,19 @@ import numpy as np
 from study.core import FloatArray, QuestionError, checked
 from study.designs import find_design
 from study.diagnostics.benchmark_covariates import percent, units_of
+from study.diagnostics.finding import Finding
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
+from study.diagnostics.registry import Needs, Section, diagnostic
+from study.figures import COLOUR, GREY, SECOND, THIRD, on_axes
 from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WHO = "oster"
+TITLE = "Selection on unobservables (Oster)"
 R_MAX_FACTOR = 1.3  # her section 4.2: the value that 90 % of randomized results survive
 REAL = 1e-7
 STILL = 1e-9
@@ -58,137 +64,14 @@ class Adjusted(NamedTuple):
     others: tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Oster:
-    """What selection on unobservables would do, if it is proportional to that on covariates.
-
-    Attributes
-    ----------
-    design : str
-    form : {"within", "long_difference"}
-    regression, unit : str
-    covariates : tuple of str
-    moments : Moments
-    r_max : float
-        R2 of a regression with the unobservables too.
-    delta : float
-        Selection on unobservables relative to that on covariates for which ``adjusted`` holds.
-    adjusted : Adjusted
-    beta : float
-        The coefficient that ``breakdown`` leads to.
-    breakdown : float
-        The delta at which the true coefficient is ``beta``.
-    notes : tuple of str
-    """
-
-    design: str
-    form: Form
-    regression: str
-    unit: str
-    covariates: tuple[str, ...]
-    moments: Moments
-    r_max: float
-    delta: float
-    adjusted: Adjusted
-    beta: float
-    breakdown: float
-    notes: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """What was looked at."""
-        return "Coefficient stability under proportional selection"
-
-    @property
-    def identified_set(self) -> tuple[float, float]:
-        """From the coefficient with covariates to the bias-adjusted one, ascending."""
-        low, high = sorted((self.moments.beta, self.adjusted.beta))
-        return low, high
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found."""
-        m, (low, high) = self.moments, self.identified_set
-        which = (
-            "within R2, after unit and period effects" if self.form == "within" else "R2 of the cross-section"
-        )
-        how = "the same as" if self.delta == 1 else f"{self.delta:g} times that"
-        inside = "includes" if low <= 0 <= high else "does not include"
-        said = [
-            self._breakdown(),
-            f"In the regression of {self.regression}, covariates move the coefficient of treatment from "
-            f"{m.beta_short:.3g} to {m.beta:.3g} ({self.unit}) and R2 from {percent(m.r2_short)} to {percent(m.r2)}; "
-            f"this is the {which}.",
-            f"If selection on unobservables is {how} on covariates, and all of them together "
-            f"explain {percent(self.r_max)} of the outcome, the coefficient is {self.adjusted.beta:.3g}; the set from "
-            f"{low:.3g} to {high:.3g} {inside} zero.",
-        ]
-        if self.adjusted.others:
-            roots = " and ".join(f"{b:.3g}" for b in self.adjusted.others)
-            said.append(
-                f"Other solutions of the equation are {roots}; the one given keeps the direction of selection on "
-                "covariates (her Assumption 3) and among such is nearest to the coefficient with covariates."
-            )
-        said.append("These are point estimates; their sampling error is not in them.")
-        return (*said, *self.notes)
-
-    def _breakdown(self) -> str:
-        wanted = "zero" if self.beta == 0 else f"{self.beta:g}"
-        start = f"For a coefficient of {wanted}, instead of {self.moments.beta:.3g},"
-        if math.isinf(self.breakdown):
-            return f"{start} no finite amount of selection on unobservables is enough."
-        said = f"{start} selection on unobservables would have to be {self.breakdown:.3g} times that on covariates"
-        if self.breakdown < 0:
-            said += ", which is in the opposite direction"
-        if self.moments.index_covariance(self.beta) * self.moments.moved < 0:
-            said += (
-                "; it would then reverse the direction of selection on covariates, against her Assumption 3"
-            )
-        return said + "."
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a quantity: term, estimate, r2, delta (NaN without covariates, where it has no meaning)."""
-        import pandas as pd
-
-        m = self.moments
-        rows = [
-            ("without covariates", m.beta_short, m.r2_short, math.nan),
-            ("with covariates", m.beta, m.r2, 0.0),
-            ("bias-adjusted", self.adjusted.beta, self.r_max, self.delta),
-            *(("other solution", b, self.r_max, self.delta) for b in self.adjusted.others),
-            ("breakdown", self.beta, self.r_max, self.breakdown),
-        ]
-        return pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"])
-
-    def plot(self) -> Figure:
-        """Draw the bias-adjusted coefficient over R_max, for half, once and twice the delta."""
-        from study.figures import COLOUR, GREY, SECOND, THIRD
-        from study.figures.canvas import canvas
-
-        m = self.moments
-        grid = np.linspace(m.r2 + (1 - m.r2) / GRID, max(self.r_max, min(1.0, 3 * m.r2)), GRID)
-        deltas = sorted({0.5 * self.delta, self.delta, 2 * self.delta})
-        with canvas(height=3.2) as figure:
-            axes = figure.add_subplot()
-            for delta, colour, style in zip(deltas, (THIRD, COLOUR, SECOND), (":", "-", "--"), strict=True):
-                found = [bias_adjusted(m, r, delta) for r in grid]
-                path = [math.nan if a is None else a.beta for a in found]
-                axes.plot(
-                    [m.r2, *grid], [m.beta, *path], color=colour, linestyle=style, label=f"δ = {delta:g}"
-                )
-            axes.axhline(0, color=GREY, linewidth=0.8)
-            axes.axvline(
-                self.r_max, color=GREY, linewidth=0.8, linestyle=":", label=f"R²max = {self.r_max:.3g}"
-            )
-            axes.plot(m.r2, m.beta, "o", color=COLOUR, label=f"with covariates: {m.beta:.3g}")
-            axes.set_xlabel("R² with the unobservables" + (" (within)" if self.form == "within" else ""))
-            axes.set_ylabel(f"Coefficient ({self.unit})")
-            axes.set_title(f"Bias-adjusted coefficient; without covariates {m.beta_short:.3g}", loc="left")
-            handles, labels = axes.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-        return figure
-
-
+@diagnostic(
+    WHO,
+    title=TITLE,
+    question="How much stronger than on covariates would selection on unobservables have to be?",
+    section=Section.OVERTURNS,
+    needs=(Needs.COVARIATES, Needs.LEVELS),
+    reference="oster2019",
+)
 @checked
 def oster(
     sample: Sample,
@@ -199,7 +82,7 @@ def oster(
     delta: float = 1.0,
     beta: float = 0.0,
     **options: Any,
-) -> Oster:
+) -> Finding:
     """Ask how much selection on unobservables, relative to covariates, would explain a coefficient.
 
     The regression is the one of :func:`study.diagnostics.sensitivity.sensitivity`. Unit and period effects, or the
@@ -222,7 +105,11 @@ def oster(
 
     Returns
     -------
-    Oster
+    Finding
+        The frame has a row a quantity: term, estimate, r2, delta (NaN without covariates, where it has no meaning).
+        Details: ``moments``; ``r_max``, the R2 of a regression with the unobservables too; ``breakdown``, the delta at
+        which the true coefficient is ``beta``, infinite where none is large enough; ``identified_set``, from the
+        coefficient with covariates to the bias-adjusted one, ascending.
 
     Raises
     ------
@@ -245,37 +132,117 @@ def oster(
             f"{WHO}: {design} with family={options['family']!r} is not linear; leave family out."
         )
     regression = partialled(sample, design, form, WHO)
-    made = moments(regression)
-    if abs(made.moved) <= STILL * max(abs(made.beta), abs(made.beta_short)):
+    m = moments(regression)
+    if abs(m.moved) <= STILL * max(abs(m.beta), abs(m.beta_short)):
         raise QuestionError(
             f"{WHO}: {', '.join(regression.names)} do not move the coefficient, so selection on them says nothing "
             "about selection on unobservables."
         )
-    limit = min(1.0, R_MAX_FACTOR * made.r2) if r_max is None else float(r_max)
-    if not made.r2 < limit <= 1:
+    limit = min(1.0, R_MAX_FACTOR * m.r2) if r_max is None else float(r_max)
+    if not m.r2 < limit <= 1:
         raise QuestionError(
-            f"{WHO}: r_max is {limit:g}; it must be above the R2 with covariates, {made.r2:.3g}, and at most 1."
+            f"{WHO}: r_max is {limit:g}; it must be above the R2 with covariates, {m.r2:.3g}, and at most 1."
         )
-    solution = bias_adjusted(made, limit, delta)
+    solution = bias_adjusted(m, limit, delta)
     if solution is None:
         raise QuestionError(
             f"{WHO}: with delta = {delta:g} and r_max = {limit:.3g} no coefficient leaves selection on covariates the "
             "direction that they show (Assumption 3); take a smaller delta or r_max."
         )
-    return Oster(
-        design=design,
-        form=regression.form,
-        regression=regression.described,
-        unit=units_of(sample),
-        covariates=regression.names,
-        moments=made,
-        r_max=limit,
-        delta=float(delta),
-        adjusted=solution,
-        beta=float(beta),
-        breakdown=breakdown_delta(made, limit, beta),
-        notes=regression.notes,
+    delta_at_beta, unit = breakdown_delta(m, limit, beta), units_of(sample)
+    low, high = sorted((m.beta, solution.beta))
+    within = regression.form == "within"
+    return Finding(
+        name=WHO,
+        title=TITLE,
+        verdict=_on_breakdown(m, beta, delta_at_beta),
+        evidence=(
+            f"In the regression of {regression.described}, covariates move the coefficient of treatment from "
+            f"{m.beta_short:.3g} to {m.beta:.3g} ({unit}) and R2 from {percent(m.r2_short)} to "
+            f"{percent(m.r2)}; this is the "
+            f"{'within R2, after unit and period effects' if within else 'R2 of the cross-section'}.",
+            f"If selection on unobservables is {'the same as' if delta == 1 else f'{delta:g} times that'} on "
+            f"covariates, and all of them together explain {percent(limit)} of the outcome, the coefficient is "
+            f"{solution.beta:.3g}; the set from {low:.3g} to {high:.3g} "
+            f"{'includes' if low <= 0 <= high else 'does not include'} zero.",
+            *_on_others(solution),
+            "These are point estimates; their sampling error is not in them.",
+            *regression.notes,
+        ),
+        frame=_frame(m, solution, limit, delta, beta, delta_at_beta),
+        chart=partial(
+            _chart,
+            moments=m,
+            xlabel="R² with the unobservables" + (" (within)" if within else ""),
+            ylabel=f"Coefficient ({unit})",
+        ),
+        details={
+            "moments": m,
+            "r_max": limit,
+            "breakdown": delta_at_beta,
+            "identified_set": (low, high),
+        },
     )
+
+
+def _on_breakdown(m: Moments, beta: float, breakdown: float) -> str:
+    start = f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g},"
+    if math.isinf(breakdown):
+        return f"{start} no finite amount of selection on unobservables is enough."
+    opposite = ", which is in the opposite direction" if breakdown < 0 else ""
+    reverses = m.index_covariance(beta) * m.moved < 0
+    against = "; it would then reverse the direction of selection on covariates, against her Assumption 3"
+    return (
+        f"{start} selection on unobservables would have to be {breakdown:.3g} times that on covariates{opposite}"
+        f"{against if reverses else ''}."
+    )
+
+
+def _on_others(solution: Adjusted) -> Iterator[str]:
+    if solution.others:
+        roots = " and ".join(f"{b:.3g}" for b in solution.others)
+        yield (
+            f"Other solutions of the equation are {roots}; the one given keeps the direction of selection on "
+            "covariates (her Assumption 3) and among such is nearest to the coefficient with covariates."
+        )
+
+
+def _frame(
+    m: Moments, solution: Adjusted, r_max: float, delta: float, beta: float, breakdown: float
+) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [
+        ("without covariates", m.beta_short, m.r2_short, math.nan),
+        ("with covariates", m.beta, m.r2, 0.0),
+        ("bias-adjusted", solution.beta, r_max, float(delta)),
+        *(("other solution", other, r_max, float(delta)) for other in solution.others),
+        ("breakdown", float(beta), r_max, breakdown),
+    ]
+    return pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"])
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, moments: Moments, xlabel: str, ylabel: str) -> Figure:
+    """Draw the bias-adjusted coefficient over R_max, for half, once and twice the delta."""
+    m = moments
+    r_max, delta = frame.loc[frame["term"] == "bias-adjusted", ["r2", "delta"]].iloc[0]
+    grid = np.linspace(m.r2 + (1 - m.r2) / GRID, max(r_max, min(1.0, 3 * m.r2)), GRID)
+    deltas = sorted({0.5 * delta, delta, 2 * delta})
+    with on_axes(ax, height=3.2) as (figure, axis):
+        for each, colour, style in zip(deltas, (THIRD, COLOUR, SECOND), (":", "-", "--"), strict=False):
+            solutions = [bias_adjusted(m, r, each) for r in grid]
+            path = [math.nan if a is None else a.beta for a in solutions]
+            axis.plot([m.r2, *grid], [m.beta, *path], color=colour, linestyle=style, label=f"δ = {each:g}")
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        axis.axvline(r_max, color=GREY, linewidth=0.8, linestyle=":", label=f"R²max = {r_max:.3g}")
+        axis.plot(m.r2, m.beta, "o", color=COLOUR, label=f"with covariates: {m.beta:.3g}")
+        axis.set_xlabel(xlabel)
+        axis.set_ylabel(ylabel)
+        axis.set_title(f"Bias-adjusted coefficient; without covariates {m.beta_short:.3g}", loc="left")
+        if ax is None:
+            shown = axis.get_legend_handles_labels()
+            figure.legend(*shown, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
 
 
 def moments(form: Partialled) -> Moments:
@@ -330,8 +297,8 @@ def bias_adjusted(m: Moments, r_max: float, delta: float = 1.0) -> Adjusted | No
     polynomial = observed - delta * unobserved
     if delta == 1:
         polynomial = polynomial[1:]
-    found = np.roots(polynomial)
-    bias = np.sort(found.real[np.abs(found.imag) <= REAL * (np.abs(found.real) + abs(m.moved))])
+    roots = np.roots(polynomial)
+    bias = np.sort(roots.real[np.abs(roots.imag) <= REAL * (np.abs(roots.real) + abs(m.moved))])
     direction = m.index_covariance(m.beta - bias) / (m.moved * m.var_d)
     bias, direction = bias[np.abs(direction) > REAL], direction[np.abs(direction) > REAL]
     keeps = direction > 0

@@ -30,6 +30,16 @@ class Coefficient(NamedTuple):
     clustered_error: float
     clusters: int
 
+    @property
+    def statistic(self) -> float:
+        """The classical t, on which partial R2 rest."""
+        return self.estimate / self.std_error
+
+    @property
+    def ratio(self) -> float:
+        """The clustered standard error over the classical one."""
+        return self.clustered_error / self.std_error
+
 
 class Strength(NamedTuple):
     """What a set of covariates explains of treatment and outcome: partial R2 given all other regressors."""
@@ -40,7 +50,7 @@ class Strength(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Partialled:
-    """A regression by least squares, after what is absorbed was taken out of every variable.
+    """A regression by least squares, after fixed effects were taken out of every variable.
 
     Attributes
     ----------
@@ -48,12 +58,12 @@ class Partialled:
     described : str
         What is regressed on what, after "the regression of".
     y, d : ndarray, shape (N,)
-        Outcome and treatment less what is absorbed, times the square root of the weights.
+        Outcome and treatment less fixed effects, times the square root of the weights.
     x : ndarray, shape (N, p)
     names : tuple of str, length p
     cluster : ndarray of int, shape (N,)
-    absorbed : int
-        Parameters that are absorbed.
+    n_fixed_effects : int
+        Parameters that are taken out.
     nested : int
         Those of them that are nested in clusters, which clustered errors do not count.
     notes : tuple of str
@@ -157,10 +167,10 @@ def partialled(
             f'{who}: scale="proportional" divides a linear coefficient by the untreated mean, which changes none '
             'of its partial R2; ask the question with scale="level" for the coefficient that is divided.'
         )
-    made = within(sample, who) if form == "within" else long_difference(sample, who)
-    if made.coefficient.clusters < 2:
+    regression = within(sample, who) if form == "within" else long_difference(sample, who)
+    if regression.coefficient.clusters < 2:
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
-    return made
+    return regression
 
 
 def applicable() -> list[str]:
@@ -183,24 +193,24 @@ def within(sample: Sample, who: str) -> Partialled:
     left, n_fixed_effects, units = _less_fixed_effects(sample, seen, [y, sample.treatment, *blocks])
     gone = _absorbed(left[2:], [block[seen] for block in blocks], names)
     if gone:
-        one = len(gone) == 1
         raise QuestionError(
-            f"{who}: {', '.join(gone)} {'is' if one else 'are'} absorbed by the unit and period effects of "
+            f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} absorbed by the unit and period effects of "
             'form="within"; use form="long_difference", where covariates count that are fixed in time (one that is '
             "the same for all units counts nowhere)."
         )
     weight = np.broadcast_to(sample.weights[:, None], y.shape)[seen]
-    made = Partialled(
+    regression = Partialled(
         "within",
-        f"{outcome_label(sample)} on treatment, unit effects, period effects{_and(names)}, by unit and period",
+        f"{sample.question.effect_scale.quantity} on treatment, unit effects, period effects{_and(names)}, by unit "
+        "and period",
         *_weighted(weight, left),
         names,
         np.broadcast_to(sample.cluster[:, None], y.shape)[seen],
         n_fixed_effects,
         units - 1,
     )
-    _refuse_collinear(made, y[seen], sample.treatment[seen], who)
-    return made
+    _refuse_collinear(regression, y[seen], sample.treatment[seen], who)
+    return regression
 
 
 def _less_fixed_effects(
@@ -249,19 +259,21 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     horizon = sample.question.horizon
     span = "all periods from it on" if horizon is None else f"event times 0 to {horizon}"
     before = "all before it" if horizon is None else f"up to {horizon + 1} before it"
-    n_treated = int(treated[fit_for_use].sum())
-    made = Partialled(
+    n_treated, n_lost = int(treated[fit_for_use].sum()), int(used.sum() - fit_for_use.sum())
+    lost = f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
+    regression = Partialled(
         "long_difference",
-        f"the change of mean {outcome_label(sample)} around the event ({span}, less {before}) on treatment"
-        f"{_and(names)}, one row for each of {n_treated} treated and {len(weight) - n_treated} comparison units",
+        f"the change of mean {sample.question.effect_scale.quantity} around the event ({span}, less {before}) on "
+        f"treatment{_and(names)}, one row for each of {n_treated} treated and {len(weight) - n_treated} comparison "
+        "units",
         *_weighted(weight, centred),
         names,
         sample.cluster[fit_for_use],
         n_fixed_effects=1,
-        notes=(*skipped, *_left_out(int(used.sum() - fit_for_use.sum()))),
+        notes=(*skipped, lost) if n_lost else skipped,
     )
-    _refuse_collinear(made, columns[0], columns[1], who)
-    return made
+    _refuse_collinear(regression, columns[0], columns[1], who)
+    return regression
 
 
 def _changes(
@@ -285,8 +297,8 @@ def _changes(
     shares = np.bincount(own, weights=sample.weights * ~np.isnan(of_treated), minlength=len(usable))
     df_k = shares > 0
     of_others = changes[:, df_k] @ shares[df_k] / max(shares.sum(), np.finfo(float).tiny)
-    said = (f"Cohorts without a period before their event are left out: {', '.join(skipped)}.",)
-    return np.where(treated, of_treated, of_others), treated, treated | comparison, said if skipped else ()
+    note = (f"Cohorts without a period before their event are left out: {', '.join(skipped)}.",)
+    return np.where(treated, of_treated, of_others), treated, treated | comparison, note if skipped else ()
 
 
 def _change(sample: Sample, cohort: float) -> FloatArray:
@@ -305,20 +317,8 @@ def _mean_seen(block: FloatArray) -> FloatArray:
     return np.divide(total, count, out=np.full(len(block), np.nan), where=count > 0)
 
 
-def outcome_label(sample: Sample) -> str:
-    """Return the outcome on the question's scale."""
-    outcome = sample.question.outcome
-    return f"log(1 + {outcome})" if sample.question.scale == "log1p" else outcome
-
-
 def _and(names: Sequence[str]) -> str:
     return "".join(f", {name}" for name in names)
-
-
-def _left_out(units: int) -> tuple[str, ...]:
-    if not units:
-        return ()
-    return (f"{units} units are left out, as they are not seen before and after or lack a covariate.",)
 
 
 def _weighted(weight: FloatArray, columns: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -327,11 +327,11 @@ def _weighted(weight: FloatArray, columns: Sequence[FloatArray]) -> tuple[FloatA
     return root * columns[0], root * columns[1], root[:, None] * x
 
 
-def _absorbed(left: Sequence[FloatArray], whole: Sequence[FloatArray], names: Sequence[str]) -> list[str]:
+def _absorbed(left: Sequence[FloatArray], columns: Sequence[FloatArray], names: Sequence[str]) -> list[str]:
     """Return the names of variables of which next to nothing is left."""
     return [
         name
-        for name, rest, column in zip(names, left, whole, strict=True)
+        for name, rest, column in zip(names, left, columns, strict=True)
         if rest @ rest <= ABSORBED * (column @ column)
     ]
 

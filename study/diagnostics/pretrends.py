@@ -1,9 +1,9 @@
-"""What a test for pre-trends would have missed, and what passing it does to an estimate: Roth (2022)."""
+"""What a test for pre-trends has the power to detect, and what passing it does to an estimate: Roth (2022)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,223 +11,32 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics.event_path import EventPath, event_path
+from study.diagnostics.finding import Finding
 from study.diagnostics.pretest import Pretest, detectable_slopes, mean_after_passing, pretest
+from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
+from study.figures import COLOUR, GREY, SECOND, THIRD, legend_above, on_axes
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    Amount = Callable[[float], str]
+
 WHO = "pretrends"
+TITLE = "Pre-trend test and its power (Roth)"
 
 
-@dataclass(frozen=True, eq=False)
-class Pretrends:
-    """What a test for pre-trends says about violations of parallel trends.
-
-    Attributes
-    ----------
-    path : EventPath
-        The K estimated coefficients by event time.
-    violation : ndarray, shape (K,)
-        Difference in trends that is hypothesised, which is the coefficients' bias.
-    after_passing : ndarray, shape (K,), or None
-        Expected coefficients if there is no effect, over estimates that pass the test; None where fewer than one
-        in a million passes.
-    pretest : Pretest
-        Under this violation.
-    slopes : dict of float to float
-        By power: the slope of the linear trend that the test detects with it.
-    slope : float or None
-        Slope of the violation if it is linear by construction.
-    level : float
-    design, outcome, unit : str
-        The unit of the coefficients follows their number.
-    factor : float
-        By which coefficients are multiplied to have that unit.
-    """
-
-    path: EventPath
-    violation: FloatArray
-    after_passing: FloatArray | None
-    pretest: Pretest
-    slopes: dict[float, float]
-    slope: float | None
-    level: float
-    design: str
-    outcome: str
-    unit: str
-    factor: float
-
-    @property
-    def title(self) -> str:
-        """The heading."""
-        return f"What the pre-trend test of {self.design} could have missed"
-
-    @property
-    def rejected(self) -> NDArray[np.bool_]:
-        """Which coefficients before treatment are significant, shape (n_pre,)."""
-        n_pre = self.path.n_pre
-        t = self.path.effect[:n_pre] / np.sqrt(np.diag(self.path.covariance)[:n_pre])
-        return np.asarray(np.abs(t) > quantile((1 + self.level) / 2))
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What the test could have missed, in sentences."""
-        return (
-            self._outcome_of_test(),
-            *(self._missed(power, slope) for power, slope in self.slopes.items()),
-            self._under_violation(),
-            self._weight_of_evidence(),
-            self._bias(),
-        )
-
-    def _outcome_of_test(self) -> str:
-        n, found = self.path.n_pre, int(self.rejected.sum())
-        times = self.path.event_time[:n]
-        which = (
-            f"the coefficient at event time {times[0]:g}"
-            if n == 1
-            else (f"any of the {n} coefficients at event times {times[0]:g} to {times[-1]:g}")
-        )
-        answer = (
-            "none is, so it passes."
-            if not found
-            else (
-                f"{found} {'is' if found == 1 else 'are'}, so it does not pass, and what is expected after passing "
-                "does not describe it."
-            )
-        )
-        return (
-            f"The test rejects parallel trends before treatment if {which} is significant at "
-            f"{1 - self.level:.2g}; in this estimate {answer}"
-        )
-
-    def _missed(self, power: float, slope: float) -> str:
-        e, effect = self.path.event_time[-1], self.path.effect[-1]
-        reached = slope * (e - self.path.reference)
-        share = f", {abs(reached / effect):.0%} of the effect estimated there" if effect else ""
-        return (
-            f"A linear trend of {self._amount(slope)} a period, up or down, would pass this test in "
-            f"{1 - power:.0%} of samples; by event time {e:g} it would amount to {self._amount(reached)}{share} "
-            f"({self._amount(effect)})."
-        )
-
-    def _under_violation(self) -> str:
-        found = self.pretest
-        return (
-            f"Under {self._named} the test would reject with probability {found.power:.2f}, and the joint Wald "
-            f"test of the same coefficients with {found.wald_power:.2f}; under parallel trends the test rejects "
-            f"with {found.size:.2f}."
-        )
-
-    def _weight_of_evidence(self) -> str:
-        found = self.pretest
-        return (
-            f"To pass the test is {_times(found.bayes_factor)} as likely under that violation as under parallel "
-            f"trends, and the coefficients estimated before treatment are {_times(found.likelihood_ratio)} as "
-            "likely."
-        )
-
-    def _bias(self) -> str:
-        n, path = self.path.n_pre, self.path
-        start = (
-            f"The violation alone would give the coefficients at event times {path.event_time[n]:g} to "
-            f"{path.event_time[-1]:g} a mean of {self._amount(self.violation[n:].mean())}"
-        )
-        estimated = f"the mean estimate is {self._amount(path.effect[n:].mean())}."
-        if self.after_passing is None:
-            return (
-                f"{start}; {estimated} Fewer than one sample in a million would pass the test, so no mean "
-                "after passing is computed."
-            )
-        after = self._amount(self.after_passing[n:].mean())
-        return f"{start}, and of {after} in samples that pass the test; {estimated}"
-
-    @property
-    def _named(self) -> str:
-        if self.slope is None:
-            return "the hypothesised violation"
-        return f"a linear trend of {self._amount(self.slope)} a period"
-
-    @property
-    def _label(self) -> str:
-        return "violation" if self.slope is None else f"violation, {self.factor * self.slope:.3g} a period"
-
-    def _amount(self, value: float) -> str:
-        space = " " if self.unit and not self.unit.startswith("%") else ""
-        return f"{self.factor * value:.3g}{space}{self.unit}"
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a coefficient; the reference, zero by normalisation, has none.
-
-        Returns
-        -------
-        DataFrame
-            event_time, estimate, std_error, violation, and (unless hardly any estimate passes) after_passing.
-        """
-        import pandas as pd
-
-        table = {
-            "event_time": self.path.event_time,
-            "estimate": self.path.effect,
-            "std_error": np.sqrt(np.diag(self.path.covariance)),
-            "violation": self.violation,
-        }
-        return pd.DataFrame(
-            table if self.after_passing is None else {**table, "after_passing": self.after_passing}
-        )
-
-    def plot(self) -> Figure:
-        """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
-        from study.figures import COLOUR, GREY, SECOND, THIRD
-        from study.figures.canvas import canvas, legend_above
-
-        path, factor = self.path, self.factor
-        times = np.insert(path.event_time, path.n_pre, path.reference)
-        half = factor * quantile((1 + self.level) / 2) * np.sqrt(np.diag(path.covariance))
-        with canvas(height=3.3) as figure:
-            from matplotlib.ticker import MaxNLocator
-
-            axis = figure.subplots()
-            axis.axhline(0, color=GREY, linewidth=0.8)
-            axis.axvline(path.reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
-            axis.errorbar(
-                path.event_time,
-                factor * path.effect,
-                yerr=half,
-                fmt="o",
-                markersize=3.5,
-                color=COLOUR,
-                linewidth=1.1,
-                label=f"estimate, {self.level:.0%} interval",
-            )
-            axis.plot(
-                times,
-                factor * np.insert(self.violation, path.n_pre, 0.0),
-                "--",
-                color=SECOND,
-                linewidth=1.2,
-                label=self._label,
-            )
-            if self.after_passing is not None:
-                axis.plot(
-                    times,
-                    factor * np.insert(self.after_passing, path.n_pre, 0.0),
-                    "-^",
-                    color=THIRD,
-                    linewidth=0.9,
-                    markersize=4,
-                    label="expected after passing, no effect",
-                )
-            axis.plot(path.reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axis.set_xlabel("Periods since first treated")
-            axis.set_ylabel(f"Effect on {self.outcome}{',' if self.unit else ''}\n{self.unit}".strip())
-            legend_above(figure, axis, 2, 8)
-        return figure
-
-
+@diagnostic(
+    "pretrends",
+    title=TITLE,
+    question="Is any effect before the event significant, and which pre-existing trends would the test not detect?",
+    section=Section.AGAINST,
+    needs=(Needs.PATH,),
+    reference="roth2022",
+    shown=2,
+)
 @checked
 def pretrends(
     fit: Estimate,
@@ -238,8 +47,8 @@ def pretrends(
     before: int | None = None,
     after: int | None = None,
     level: float = 0.95,
-) -> Pretrends:
-    """Return what the test for pre-trends would have missed, and the bias among estimates that pass it.
+) -> Finding:
+    """Return the power of the test for pre-trends, and the bias among estimates that pass it.
 
     The test rejects if any coefficient before treatment is significant on its own, as one reads an event-study
     figure. Coefficients are taken as normal with their covariance under the estimate's convention.
@@ -264,7 +73,14 @@ def pretrends(
 
     Returns
     -------
-    Pretrends
+    Finding
+        The frame has a row a coefficient, but for the reference, which is zero by normalisation: event_time, estimate,
+        std_error, violation (the difference in trends, which is the coefficient's bias) and, unless fewer than one
+        estimate in a million passes, after_passing (the expected coefficient if there is no effect, over estimates
+        that pass the test). Details: ``reference``, the event time; ``rejected``, which coefficients before treatment
+        are significant, shape (n_pre,); ``slopes``, by power, of the linear trends that the test detects with it;
+        ``slope`` of the violation, None where it is given by event time; ``pretest``, what the test does under the
+        violation.
 
     Raises
     ------
@@ -297,20 +113,162 @@ def pretrends(
     else:
         hypothesised = _violation(violation, path)
         slopes = detectable_slopes(path, powers, critical)
-    unit, factor = _unit(fit)
-    return Pretrends(
-        path=path,
-        violation=hypothesised,
-        after_passing=mean_after_passing(path, hypothesised, critical),
-        pretest=pretest(path, hypothesised, critical),
-        slopes=slopes,
-        slope=slope,
-        level=level,
-        design=fit.design,
-        outcome=fit.sample.question.outcome,
-        unit=unit,
-        factor=factor,
+    frame = _frame(path, hypothesised, mean_after_passing(path, hypothesised, critical))
+    rejected = np.abs(path.effect / np.sqrt(np.diag(path.covariance)))[: path.n_pre] > critical
+    scale = fit.sample.question.effect_scale
+    unit, factor = "" if scale.name == "level" else scale.column, float(scale.factor)
+    amount = partial(_amount, unit=unit, factor=factor)
+    test = pretest(path, hypothesised, critical)
+    return Finding(
+        name=WHO,
+        title=TITLE,
+        verdict=_on_test(path, rejected, level),
+        evidence=(
+            *(_on_power(path, power, trend, amount) for power, trend in slopes.items()),
+            *_under_violation(test, slope, amount),
+            _on_bias(frame, path.n_pre, amount),
+        ),
+        frame=frame,
+        chart=partial(
+            _chart,
+            reference=path.reference,
+            factor=factor,
+            level=level,
+            label="violation" if slope is None else f"violation, {factor * slope:.3g} a period",
+            ylabel=f"Effect on {fit.sample.question.outcome}{',' if unit else ''}\n{unit}".strip(),
+        ),
+        against=bool(rejected.any()),
+        objection=f"{rejected.sum()} of {path.n_pre} effects before treatment significant on their own at "
+        f"{100 * (1 - level):.2g}%",
+        details={
+            "reference": path.reference,
+            "rejected": rejected,
+            "slopes": slopes,
+            "slope": slope,
+            "pretest": test,
+        },
     )
+
+
+def _frame(path: EventPath, violation: FloatArray, after_passing: FloatArray | None) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "event_time": path.event_time,
+            "estimate": path.effect,
+            "std_error": np.sqrt(np.diag(path.covariance)),
+            "violation": violation,
+        }
+    )
+    return table if after_passing is None else table.assign(after_passing=after_passing)
+
+
+def _on_test(path: EventPath, rejected: NDArray[np.bool_], level: float) -> str:
+    count, times = int(rejected.sum()), path.event_time[: path.n_pre]
+    which = f"the coefficient at event time {times[0]:g}"
+    if len(times) > 1:
+        which = f"any of the {len(times)} coefficients at event times {times[0]:g} to {times[-1]:g}"
+    answer = "none is, so it passes."
+    if count:
+        answer = (
+            f"{count} {'is' if count == 1 else 'are'}, so it does not pass, and what is expected after passing does "
+            "not describe it."
+        )
+    return (
+        f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in this "
+        f"estimate {answer}"
+    )
+
+
+def _on_power(path: EventPath, power: float, slope: float, amount: Amount) -> str:
+    e, effect = path.event_time[-1], path.effect[-1]
+    reached = slope * (e - path.reference)
+    share = f", {abs(reached / effect):.0%} of the effect estimated there" if effect else ""
+    return (
+        f"A linear trend of {amount(slope)} a period, up or down, would pass this test in {1 - power:.0%} of samples; "
+        f"by event time {e:g} it would amount to {amount(reached)}{share} ({amount(effect)})."
+    )
+
+
+def _under_violation(test: Pretest, slope: float | None, amount: Amount) -> Iterator[str]:
+    violation = (
+        "the hypothesised violation" if slope is None else f"a linear trend of {amount(slope)} a period"
+    )
+    yield (
+        f"Under {violation} the test would reject with probability {test.power:.2f}, and the joint Wald test of the "
+        f"same coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}."
+    )
+    yield (
+        f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
+        f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely."
+    )
+
+
+def _on_bias(frame: pd.DataFrame, n_pre: int, amount: Amount) -> str:
+    after = frame[n_pre:]
+    start = (
+        f"The violation alone would give the coefficients at event times {after['event_time'].iloc[0]:g} to "
+        f"{after['event_time'].iloc[-1]:g} a mean of {amount(after['violation'].mean())}"
+    )
+    estimated = f"the mean estimate is {amount(after['estimate'].mean())}."
+    if "after_passing" not in frame:
+        return (
+            f"{start}; {estimated} Fewer than one sample in a million would pass the test, so no mean after passing "
+            "is computed."
+        )
+    return (
+        f"{start}, and of {amount(after['after_passing'].mean())} in samples that pass the test; {estimated}"
+    )
+
+
+def _amount(value: float, unit: str, factor: float) -> str:
+    space = " " if unit and not unit.startswith("%") else ""
+    return f"{factor * value:.3g}{space}{unit}"
+
+
+def _chart(
+    frame: pd.DataFrame,
+    ax: Axes | None,
+    reference: int,
+    factor: float,
+    level: float,
+    label: str,
+    ylabel: str,
+) -> Figure:
+    """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
+    from matplotlib.ticker import MaxNLocator
+
+    times = frame["event_time"].to_numpy()
+    n_pre = int(np.sum(times < reference))
+    shown = factor * frame.drop(columns="event_time")
+    with on_axes(ax, height=3.3) as (figure, axis):
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
+        axis.errorbar(
+            times,
+            shown["estimate"],
+            yerr=quantile((1 + level) / 2) * shown["std_error"],
+            fmt="o",
+            markersize=3.5,
+            color=COLOUR,
+            linewidth=1.1,
+            label=f"estimate, {level:.0%} interval",
+        )
+        paths = [("violation", label, "--", SECOND, 1.2)]
+        if "after_passing" in shown:
+            paths.append(("after_passing", "expected after passing, no effect", "-^", THIRD, 0.9))
+        for column, words, look, colour, width in paths:
+            values = np.insert(shown[column].to_numpy(), n_pre, 0.0)
+            at = np.insert(times, n_pre, reference)
+            axis.plot(at, values, look, color=colour, linewidth=width, markersize=4, label=words)
+        axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlabel("Periods since first treated")
+        axis.set_ylabel(ylabel)
+        if ax is None:
+            legend_above(figure, axis, 2, 8)
+    return figure
 
 
 def _violation(given: Mapping[float, float] | Sequence[float] | FloatArray, path: EventPath) -> FloatArray:
@@ -342,12 +300,6 @@ def _violation(given: Mapping[float, float] | Sequence[float] | FloatArray, path
 def _check_range(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise QuestionError(f"{WHO}: {name} is {value:g}; it must lie between 0 and 1.")
-
-
-def _unit(fit: Estimate) -> tuple[str, float]:
-    """Return the unit that follows a coefficient in a sentence, and the factor that brings it there."""
-    scale = fit.sample.question.effect_scale
-    return ("" if scale.name == "level" else scale.column), float(scale.factor)
 
 
 def _times(ratio: float) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, quantile
+from study.core import FloatArray, QuestionError, checked, quantile
 from study.designs import Design, find_design
-from study.diagnostics import omitted
+from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.benchmark_covariates import (
+    TITLE,
     WHO,
     Multiples,
     Scenario,
@@ -24,244 +24,25 @@ from study.diagnostics.benchmark_covariates import (
     units_of,
     without,
 )
-from study.diagnostics.ml_sensitivity import STRENGTH, MLSensitivity, ml_sensitivity
-from study.diagnostics.partialled import Coefficient, Form, applicable, partialled
-from study.figures import Point, benchmark_legend, draw_contours, draw_points, grid
+from study.diagnostics.finding import Finding
+from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
+from study.diagnostics.partialled import Coefficient, Form, Partialled, applicable, partialled
+from study.diagnostics.registry import Needs, Section, diagnostic
+from study.figures import contour_figure
 from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
-
-    from study.diagnostics.ml_sensitivity import MLSensitivity
 
 
-@dataclass(frozen=True, eq=False)
-class Sensitivity:
-    """What omitted variables would do to the coefficient of a linear regression.
-
-    Attributes
-    ----------
-    design : str
-    form : {"within", "long_difference"}
-    regression : str
-        What is regressed on what.
-    unit : str
-        What the coefficient is measured in.
-    coefficient : Coefficient
-    q : float
-        Share of the estimate that the confounder is to take away.
-    level : float
-    scenarios : tuple of Scenario
-    impossible : tuple of str
-        Confounders that cannot exist: a benchmark so many times over would explain more than all of treatment.
-    notes : tuple of str
-    headline : float, optional
-        The design's own answer, where the regression only stands for it.
-    """
-
-    design: str
-    form: Form
-    regression: str
-    unit: str
-    coefficient: Coefficient
-    q: float
-    level: float
-    scenarios: tuple[Scenario, ...]
-    impossible: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    headline: float | None = None
-
-    @property
-    def title(self) -> str:
-        """What was looked at."""
-        return "Sensitivity to unobserved confounders"
-
-    @cached_property
-    def statistic(self) -> float:
-        """The classical t, on which partial R2 rest."""
-        return self.coefficient.estimate / self.coefficient.std_error
-
-    @cached_property
-    def ratio(self) -> float:
-        """The clustered standard error over the classical one."""
-        return self.coefficient.clustered_error / self.coefficient.std_error
-
-    @cached_property
-    def _f(self) -> float:
-        return omitted.partial_f(self.statistic, self.coefficient.dof)
-
-    @cached_property
-    def partial_r2(self) -> float:
-        """Partial R2 of treatment with the outcome.
-
-        A confounder that explains all that is left of the outcome has to explain as much of treatment to take
-        the whole estimate away.
-        """
-        return omitted.partial_r2(self.statistic, self.coefficient.dof)
-
-    @cached_property
-    def robustness_value(self) -> float:
-        """Partial R2 with both treatment and outcome that takes the share q of the estimate away."""
-        return omitted.robustness_value(self._f, self.q)
-
-    @cached_property
-    def robustness_value_significance(self) -> float:
-        """The same until the classical interval includes the estimate less the share q of it."""
-        f_star = omitted.critical_f(self.coefficient.dof, self.level)
-        return omitted.robustness_value(self._f, self.q, f_star)
-
-    @cached_property
-    def robustness_value_clustered(self) -> float:
-        """The same for the clustered interval, which has G - 1 degrees of freedom."""
-        f_star = omitted.critical_f(
-            self.coefficient.dof, self.level, self.ratio, self.coefficient.clusters - 1
-        )
-        return omitted.robustness_value(self._f, self.q, f_star)
-
-    @cached_property
-    def robustness_value_plugged(self) -> float:
-        """The robustness value with the clustered t in place of the classical one, as is often reported.
-
-        It is not the partial R2 of any confounder: the bias does not depend on how errors are clustered.
-        """
-        f = omitted.partial_f(self.statistic / self.ratio, self.coefficient.dof)
-        return omitted.robustness_value(f, self.q)
-
-    @cached_property
-    def extreme_robustness_value(self) -> float:
-        """Partial R2 with treatment that does so if the confounder explains all that is left of the outcome."""
-        return omitted.extreme_robustness_value(self._f, self.q)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found."""
-        zero, *robustness = self._robustness()
-        said = [zero, *self._about(), *robustness, *self._benchmarks()]
-        return (*said, *self.impossible, *self.notes)
-
-    def _about(self) -> list[str]:
-        c = self.coefficient
-        said = [
-            f"The coefficient is that of treatment in the regression of {self.regression}: {c.estimate:.3g} "
-            f"({self.unit}), with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom "
-            f"and one of {c.clustered_error:.2g} clustered in {c.clusters} clusters."
-        ]
-        if self.headline is not None:
-            said.append(
-                f"It stands for {self.design}, whose own answer is {self.headline:.3g}; what follows holds for the "
-                "linear coefficient."
-            )
-        return said
-
-    def _robustness(self) -> list[str]:
-        goal = "zero" if self.q == 1 else f"{1 - self.q:g} times itself"
-        where = "A" if self.headline is None else f"In the linear regression that stands for {self.design}, a"
-        said = [
-            f"{where} confounder that explains {percent(self.robustness_value)} of the remaining variation of "
-            f"treatment and of the outcome each would bring the estimate of {self.coefficient.estimate:.3g} to {goal}; "
-            "one that explains all of the remaining variation of the outcome would have to explain "
-            f"{percent(self.extreme_robustness_value)} of that of treatment."
-        ]
-        goal = "zero" if self.q == 1 else f"{1 - self.q:g} times the estimate"
-        for name, value in (
-            ("clustered", self.robustness_value_clustered),
-            ("classical", self.robustness_value_significance),
-        ):
-            when = (
-                f"once a confounder explains {percent(value)} of each"
-                if value > 0
-                else "without any confounder"
-            )
-            said.append(f"The {name} {100 * self.level:g} % interval includes {goal} {when}.")
-        said.append(
-            "Partial R2 rest on the classical t; with the clustered t in its place, as is often reported, the "
-            f"robustness value would be {percent(self.robustness_value_plugged)}."
-        )
-        return said
-
-    def _benchmarks(self) -> list[str]:
-        said = []
-        for benchmark in (s for s in self.scenarios if s.kind == "observed"):
-            name = benchmark.label
-            said.append(
-                f"{name} explains {percent(benchmark.r2_treatment)} of the remaining variation of treatment and "
-                f"{percent(benchmark.r2_outcome)} of that of the outcome."
-            )
-            bounds = [s for s in self.scenarios if s.kind == "bound" and s.benchmark == name]
-            if bounds:
-                said.append(
-                    f"In the worst case, confounders {listed([s.multiple for s in bounds])} times as strong as {name} "
-                    f"would leave {listed([self._left(s) for s in bounds])}, with clustered {100 * self.level:g} % "
-                    "intervals in brackets."
-                )
-        return said
-
-    def _left(self, s: Scenario) -> str:
-        made = self._adjusted(s, clustered=True)
-        return f"{made.estimate:.3g} ({made.conf_low:.3g} to {made.conf_high:.3g})"
-
-    def _adjusted(self, s: Scenario, clustered: bool) -> omitted.Adjusted:
-        c = self.coefficient
-        ratio, degrees = (self.ratio, c.clusters - 1) if clustered else (1.0, c.dof)
-        if s.kind == "none":
-            error = ratio * c.std_error
-            half = quantile((1 + self.level) / 2, degrees) * error
-            return omitted.Adjusted(
-                c.estimate, error, c.estimate / error, c.estimate - half, c.estimate + half
-            )
-        return omitted.adjusted(
-            c.estimate, c.std_error, c.dof, s.r2_treatment, s.r2_outcome, self.level, ratio, degrees
-        )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a confounder: its strength, and what it leaves of the estimate.
-
-        Returns
-        -------
-        DataFrame
-            kind, term, r2_treatment, r2_outcome, estimate; std_error, statistic, conf_low, conf_high of classical
-            errors; and the same with the ending _clustered. If the confounder explains all that is left of the
-            outcome the standard errors are zero and the statistics infinite.
-        """
-        import pandas as pd
-
-        rows = []
-        for s in self.scenarios:
-            classical, clustered = self._adjusted(s, False)._asdict(), self._adjusted(s, True)._asdict()
-            row: dict[str, Any] = {
-                "kind": s.kind,
-                "term": s.label,
-                "r2_treatment": s.r2_treatment,
-                "r2_outcome": s.r2_outcome,
-                **classical,
-            }
-            rows.append(row | {f"{name}_clustered": v for name, v in clustered.items() if name != "estimate"})
-        return pd.DataFrame(rows)
-
-    def statistics(self) -> pd.DataFrame:
-        """Return the partial R2 of treatment and the robustness values, one row each: name, value, meaning."""
-        import pandas as pd
-
-        names = (
-            "partial_r2",
-            "robustness_value",
-            "robustness_value_significance",
-            "robustness_value_clustered",
-            "robustness_value_plugged",
-            "extreme_robustness_value",
-        )
-        rows = [
-            (name, getattr(self, name), (getattr(type(self), name).__doc__ or "").split("\n")[0])
-            for name in names
-        ]
-        return pd.DataFrame(rows, columns=["statistic", "value", "meaning"])
-
-    def plot(self) -> Figure:
-        """Draw contours of the estimate over the confounder's two partial R2, with the benchmarks."""
-        return confounding_contours(self)
-
-
+@diagnostic(
+    WHO,
+    title=TITLE,
+    question="How strong would an unobserved confounder have to be to take the estimate away?",
+    section=Section.OVERTURNS,
+    needs=(Needs.COVARIATES, Needs.LEVELS),
+    reference="cinellihazlett2020",
+)
 @checked
 def sensitivity(
     sample: Sample,
@@ -274,7 +55,7 @@ def sensitivity(
     level: float = 0.95,
     progress: Callable[[], None] | None = None,
     **options: Any,
-) -> Sensitivity | MLSensitivity:
+) -> Finding:
     """Ask how strong an unobserved confounder has to be to overturn a design's answer.
 
     For twfe the coefficient is the design's own, with unit and period effects and covariates by period
@@ -309,7 +90,13 @@ def sensitivity(
 
     Returns
     -------
-    Sensitivity or MLSensitivity
+    Finding
+        The frame has a row a confounder: kind, term, r2_treatment, r2_outcome, estimate; std_error, statistic,
+        conf_low, conf_high of classical errors; and the same with the ending _clustered. If the confounder explains
+        all that is left of the outcome the standard errors are zero and the statistics infinite. Details:
+        ``coefficient``; ``form``; ``headline``, the design's own answer, None where it is the coefficient; and the
+        values of :func:`robustness`. For dml_panel those of
+        :func:`study.diagnostics.ml_sensitivity.ml_sensitivity`.
 
     Raises
     ------
@@ -338,21 +125,159 @@ def sensitivity(
             'with scale="log1p" or "level".'
         )
     regression = partialled(sample, design, form, WHO, ("dml_panel",))
-    headline, n_fixed_effects = (None, ()) if design == "twfe" else own_answer(chosen, sample, options)
+    headline, own_notes = (None, ()) if design == "twfe" else own_answer(chosen, sample, options)
     scenarios, impossible = confounders(regression, groups, multiples)
-    return Sensitivity(
-        design=design,
-        form=regression.form,
-        regression=regression.described,
-        unit=units_of(sample),
-        coefficient=regression.coefficient,
-        q=float(q),
-        level=float(level),
-        scenarios=scenarios,
-        impossible=impossible,
-        notes=(*regression.notes, *n_fixed_effects),
-        headline=headline,
+    coefficient, unit = regression.coefficient, units_of(sample)
+    values = robustness(coefficient, q, level)
+    verdict, *further = _on_robustness(coefficient, values, q, level, "" if headline is None else design)
+    frame = _frame(coefficient, scenarios, level)
+    return Finding(
+        name=WHO,
+        title=TITLE,
+        verdict=verdict,
+        evidence=(
+            *_on_coefficient(regression, unit, design, headline),
+            *further,
+            *_on_benchmarks(frame, scenarios, level),
+            *impossible,
+            *regression.notes,
+            *own_notes,
+        ),
+        frame=frame,
+        chart=partial(
+            contour_figure,
+            x="r2_treatment",
+            y="r2_outcome",
+            benchmarks=[(s.benchmark, s.multiple) for s in scenarios if s.kind == "bound"],
+            surface=partial(_surface, coefficient=coefficient, level=level),
+            robustness_value=values["robustness_value"],
+            estimate=coefficient.estimate,
+            goal=(1 - q) * coefficient.estimate,
+            names=("estimate", f"clustered {100 * level:g} % limit"),
+            labels=(
+                "Partial R² of the confounder with treatment",
+                "Partial R² with the outcome",
+                f"Coefficient ({unit}) with the confounder",
+            ),
+        ),
+        details={"coefficient": coefficient, "form": regression.form, "headline": headline, **values},
     )
+
+
+def robustness(c: Coefficient, q: float, level: float) -> dict[str, float]:
+    """Return how strong a confounder has to be to take the share q of a coefficient away.
+
+    Returns
+    -------
+    dict of str to float
+        ``partial_r2`` of treatment with the outcome: a confounder that explains all that is left of the outcome has to
+        explain as much of treatment to take the whole estimate away. ``robustness_value``: the partial R2 with both
+        treatment and outcome that takes the share q away; with the ending ``_significance``, until the classical
+        interval includes the estimate less that share; ``_clustered``, until the clustered one does, which has G - 1
+        degrees of freedom; ``_plugged``, with the clustered t in place of the classical one, as is often reported,
+        which is the partial R2 of no confounder, since the bias does not depend on how errors are clustered.
+        ``extreme_robustness_value``: the partial R2 with treatment, if the confounder explains all that is left of
+        the outcome.
+    """
+    f = ovb.partial_f(c.statistic, c.dof)
+    clustered = ovb.critical_f(c.dof, level, c.ratio, c.clusters - 1)
+    return {
+        "partial_r2": ovb.partial_r2(c.statistic, c.dof),
+        "robustness_value": ovb.robustness_value(f, q),
+        "robustness_value_significance": ovb.robustness_value(f, q, ovb.critical_f(c.dof, level)),
+        "robustness_value_clustered": ovb.robustness_value(f, q, clustered),
+        "robustness_value_plugged": ovb.robustness_value(ovb.partial_f(c.statistic / c.ratio, c.dof), q),
+        "extreme_robustness_value": ovb.extreme_robustness_value(f, q),
+    }
+
+
+def _on_coefficient(regression: Partialled, unit: str, design: str, headline: float | None) -> Iterator[str]:
+    c = regression.coefficient
+    yield (
+        f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} ({unit}), "
+        f"with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
+        f"{c.clustered_error:.2g} clustered in {c.clusters} clusters."
+    )
+    if headline is not None:
+        yield (
+            f"It stands for {design}, whose own answer is {headline:.3g}; what follows holds for the linear "
+            "coefficient."
+        )
+
+
+def _on_robustness(
+    c: Coefficient, values: dict[str, float], q: float, level: float, stands_for: str
+) -> Iterator[str]:
+    where = f"In the linear regression that stands for {stands_for}, a" if stands_for else "A"
+    yield (
+        f"{where} confounder that explains {percent(values['robustness_value'])} of the remaining variation of "
+        f"treatment and of the outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
+        f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of the "
+        f"outcome would have to explain {percent(values['extreme_robustness_value'])} of that of treatment."
+    )
+    goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
+    for errors, name in (("clustered", "clustered"), ("classical", "significance")):
+        value = values[f"robustness_value_{name}"]
+        when = (
+            f"once a confounder explains {percent(value)} of each" if value > 0 else "without any confounder"
+        )
+        yield f"The {errors} {100 * level:g} % interval includes {goal} {when}."
+    yield (
+        "Partial R2 rest on the classical t; with the clustered t in its place, as is often reported, the robustness "
+        f"value would be {percent(values['robustness_value_plugged'])}."
+    )
+
+
+def _on_benchmarks(frame: pd.DataFrame, scenarios: Sequence[Scenario], level: float) -> Iterator[str]:
+    rows = list(zip(scenarios, frame.itertuples(), strict=True))
+    for benchmark in (s for s in scenarios if s.kind == "observed"):
+        name = benchmark.label
+        yield (
+            f"{name} explains {percent(benchmark.r2_treatment)} of the remaining variation of treatment and "
+            f"{percent(benchmark.r2_outcome)} of that of the outcome."
+        )
+        bounds = [(s.multiple, row) for s, row in rows if s.kind == "bound" and s.benchmark == name]
+        if bounds:
+            left = [
+                f"{row.estimate:.3g} ({row.conf_low_clustered:.3g} to {row.conf_high_clustered:.3g})"
+                for _, row in bounds
+            ]
+            yield (
+                f"In the worst case, confounders {listed([multiple for multiple, _ in bounds])} times as strong as "
+                f"{name} would leave {listed(left)}, with clustered {100 * level:g} % intervals in brackets."
+            )
+
+
+def _frame(c: Coefficient, scenarios: Sequence[Scenario], level: float) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for s in scenarios:
+        clustered = _adjusted(c, s, level, c.ratio, c.clusters - 1)._asdict()
+        row = {"kind": s.kind, "term": s.label, "r2_treatment": s.r2_treatment, "r2_outcome": s.r2_outcome}
+        row |= _adjusted(c, s, level, 1.0, c.dof)._asdict()
+        rows.append(row | {f"{name}_clustered": v for name, v in clustered.items() if name != "estimate"})
+    return pd.DataFrame(rows)
+
+
+def _adjusted(c: Coefficient, s: Scenario, level: float, ratio: float, degrees: int) -> ovb.Adjusted:
+    """Return what a confounder leaves; without one the standard error loses no degree of freedom to it."""
+    if s.kind == "none":
+        error = ratio * c.std_error
+        half = quantile((1 + level) / 2, degrees) * error
+        return ovb.Adjusted(c.estimate, error, c.estimate / error, c.estimate - half, c.estimate + half)
+    return ovb.adjusted(c.estimate, c.std_error, c.dof, s.r2_treatment, s.r2_outcome, level, ratio, degrees)
+
+
+def _surface(
+    r2_treatment: FloatArray, r2_outcome: FloatArray, coefficient: Coefficient, level: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the estimate under confounders, and the limit of its clustered interval that is nearer to zero."""
+    c = coefficient
+    estimate = ovb.adjusted_estimate(c.estimate, c.std_error, c.dof, r2_treatment, r2_outcome)
+    error = c.ratio * ovb.adjusted_std_error(c.std_error, c.dof, r2_treatment, r2_outcome)
+    half = quantile((1 + level) / 2, c.clusters - 1) * error
+    return estimate, estimate - np.sign(c.estimate) * half
 
 
 def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, tuple[str, ...]]:
@@ -366,32 +291,5 @@ def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple
     except QuestionError:
         if not fixed:
             raise
-    said = f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."
-    return float(design(without(sample, fixed), **options).headline.effect[0]), (said,)
-
-
-def confounding_contours(made: Sensitivity) -> Figure:
-    """Draw the estimate under a confounder over its partial R2 with treatment and outcome."""
-    from study.figures.canvas import canvas
-
-    c = made.coefficient
-    points = [
-        Point(s.benchmark, f"{s.multiple}×", s.r2_treatment, s.r2_outcome)
-        for s in made.scenarios
-        if s.kind == "bound"
-    ]
-    x, y = grid(points, made.robustness_value)
-    estimate = omitted.adjusted_estimate(c.estimate, c.std_error, c.dof, x, y)
-    goal = (1 - made.q) * c.estimate
-    error = made.ratio * omitted.adjusted_std_error(c.std_error, c.dof, x, y)
-    t_star = quantile((1 + made.level) / 2, c.clusters - 1)
-    limit = estimate - np.sign(c.estimate) * t_star * error
-    with canvas(height=3.6) as figure:
-        axes = figure.add_subplot()
-        draw_contours(axes, x, y, estimate, limit, goal, made.level, ("estimate", "clustered"))
-        draw_points(axes, points, c.estimate)
-        axes.set_xlabel("Partial R² of the confounder with treatment")
-        axes.set_ylabel("Partial R² with the outcome")
-        axes.set_title(f"Coefficient ({made.unit}) with the confounder", loc="left")
-        benchmark_legend(figure, axes)
-    return figure
+    note = f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."
+    return float(design(without(sample, fixed), **options).headline.effect[0]), (note,)

@@ -11,11 +11,7 @@ from .canvas import drawn as drawn
 from .canvas import legend_above as legend_above
 from .canvas import luminance as luminance
 from .canvas import on_axes as on_axes
-from .contours import Point as Point
-from .contours import benchmark_legend as benchmark_legend
-from .contours import draw_contours as draw_contours
-from .contours import draw_points as draw_points
-from .contours import grid as grid
+from .contours import contour_figure as contour_figure
 from .dots import ROW_HEIGHT as ROW_HEIGHT
 from .dots import dot_figure as dot_figure
 from .dots import draw_dots as draw_dots

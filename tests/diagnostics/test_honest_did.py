@@ -427,7 +427,8 @@ def fitted(
 
 def numbers(fit: Estimate, kind: str = "relative_magnitudes") -> FloatArray:
     made = honest_did(fit, restriction=kind, M=[0.0, 0.2, 1.0])
-    return np.array([*made.original, *made.low, *made.high, made.breakdown or 0.0, made.overturning])
+    low, high = made.frame["conf_low"], made.frame["conf_high"]
+    return np.array([*low, *high, made["breakdown"] or 0.0, made["sign_change"]])
 
 
 @pytest.mark.parametrize("kind", RESTRICTIONS)
@@ -451,10 +452,11 @@ def test_the_answer_does_not_depend_on_order_names_levels_or_dates(kind: str) ->
 
 def test_the_default_target_is_the_headline_average() -> None:
     fit, made = fitted(), honest_did(fitted())
-    assert made.estimate == pytest.approx(fit.headline.effect[0], rel=1e-10)
-    assert made.std_error == pytest.approx(fit.headline.std_error[0], rel=1e-10)
-    assert made.original == pytest.approx(
-        (made.estimate - 1.959964 * made.std_error, made.estimate + 1.959964 * made.std_error), rel=1e-6
+    assert made["estimate"] == pytest.approx(fit.headline.effect[0], rel=1e-10)
+    assert made["std_error"] == pytest.approx(fit.headline.std_error[0], rel=1e-10)
+    half = 1.959964 * made["std_error"]
+    assert made.frame.loc[0, ["conf_low", "conf_high"]].tolist() == pytest.approx(
+        [made["estimate"] - half, made["estimate"] + half], rel=1e-6
     )
 
 
@@ -462,63 +464,81 @@ def test_a_target_is_an_event_time_or_weights() -> None:
     fit = fitted()
     first = honest_did(fit, target=0, M=[0.5])
     same = honest_did(fit, target=[1, 0, 0], M=[0.5])
-    assert first.estimate == fit.by_event_time.effect[fit.by_event_time.event_time == 0][0]
-    assert (first.low[0], first.high[0]) == (same.low[0], same.high[0])
+    assert first["estimate"] == fit.by_event_time.effect[fit.by_event_time.event_time == 0][0]
+    assert first.frame.equals(same.frame)
 
 
 def test_periods_of_anticipation_are_not_in_the_average() -> None:
     fit = fitted(question=QUESTION.replace(anticipation=1))
     made = honest_did(fit)
-    assert made.n_post == 4
-    assert made.estimate == pytest.approx(fit.headline.effect[0], rel=1e-10)
+    assert made["n_post"] == 4
+    assert made["estimate"] == pytest.approx(fit.headline.effect[0], rel=1e-10)
 
 
 def test_the_default_strengths_are_read_off_the_periods_before() -> None:
     fit = fitted()
-    assert honest_did(fit).M.tolist() == [0.5, 1, 1.5, 2]
+    assert honest_did(fit).frame["M"].tolist()[1:] == [0.5, 1, 1.5, 2]
     made = honest_did(fit, restriction="smoothness")
-    assert made.bounds_before is not None
-    np.testing.assert_allclose(made.M, made.bounds_before[1] * np.array([0, 0.25, 0.5, 0.75, 1]))
+    assert made["bounds_before"] is not None
+    shares = np.array([0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(made.frame["M"][1:], made["bounds_before"][1] * shares)
     path = event_path(fit, "test", before=1)
     single = honest_did(fit, restriction="smoothness", before=1)
-    np.testing.assert_allclose(single.M[-1], np.sqrt(path.covariance[0, 0]))
+    np.testing.assert_allclose(single.frame["M"].iloc[-1], np.sqrt(path.covariance[0, 0]))
     assert "say nothing of M" in " ".join(single.sentences)
 
 
-def test_a_negative_effect_is_told_apart_from_zero_as_well() -> None:
+def test_a_negative_effect_is_statistically_different_from_zero_as_well() -> None:
     whole = simulated.panel(150)
     mirrored = replace(whole, outcomes={"y": -whole.outcomes["y"]})
     ours, theirs = honest_did(fitted(whole)), honest_did(fitted(mirrored))
     assert ours.tidy()["excludes_zero"].tolist() == theirs.tidy()["excludes_zero"].tolist()
     assert ours.tidy()["excludes_zero"].any()
-    assert ours.breakdown == pytest.approx(theirs.breakdown, rel=1e-7)
+    assert ours["breakdown"] == pytest.approx(theirs["breakdown"], rel=1e-7)
 
 
 @pytest.mark.parametrize(("kind", "method"), PAIRS)
 def test_findings_say_what_they_found(kind: str, method: str) -> None:
     made = honest_did(fitted(), restriction=kind, method=method)
     table = made.tidy()
-    assert len(table) == 1 + len(made.M)
-    assert table["M"].isna().tolist() == [True] + [False] * len(made.M)
+    assert len(table) > 1
+    assert table["M"].isna().tolist() == [True] + [False] * (len(table) - 1)
     assert not table[["conf_low", "conf_high"]].isna().any().any()
-    assert made.breakdown is not None
-    assert table["excludes_zero"].tolist()[1:] == (made.breakdown > made.M).tolist()
+    assert made["breakdown"] is not None
+    assert table["excludes_zero"].tolist()[1:] == (made["breakdown"] > table["M"][1:]).tolist()
     text = " ".join(made.sentences)
-    assert f"by at most {made.breakdown:.3g} " in text
+    assert f"by at most {made['breakdown']:.3g} " in text
     assert "(the breakdown value)" in text
-    assert f"{made.estimate:.4g}" in text
+    assert f"{made['estimate']:.4g}" in text
     assert "nan" not in text
-    (axis,) = made.plot().axes
+    figure = made.plot()
+    (axis,) = figure.axes
+    assert made.plot(axis) is figure
     assert next(label.get_text() for label in axis.get_xticklabels()) == "original"
-    assert len(axis.get_xticks()) == 1 + len(made.M)
+    assert len(axis.get_xticks()) == len(table)
+
+
+@pytest.mark.parametrize(("noise", "against"), [(0.0, False), (2.0, True), (5.0, None)])
+def test_only_a_breakdown_value_of_relative_magnitudes_below_one_speaks_against_the_assumptions(
+    noise: float, against: bool | None
+) -> None:
+    whole = simulated.panel(150)
+    drift = np.random.default_rng(2).normal(size=whole.outcomes["y"].shape)
+    fit = fitted(replace(whole, outcomes={"y": whole.outcomes["y"] + noise * drift}))
+    made = honest_did(fit)
+    assert made.against is against
+    assert against is None or made.against == (made["breakdown"] < 1)
+    assert ("a sign that is lost" in made.objection) == (made["breakdown"] is not None)
+    for kind in ("smoothness", "smoothness_relative"):
+        assert honest_did(fit, restriction=kind).against is None
 
 
 def test_one_event_time_before_is_enough_except_for_its_changes_of_slope() -> None:
     fit = fitted()
     for kind in ("relative_magnitudes", "smoothness"):
         made = honest_did(fit, restriction=kind, before=1)
-        assert made.n_pre == 1
-        assert np.all(made.low < made.high)
+        assert made["n_pre"] == 1
+        assert np.all(made.frame["conf_low"] < made.frame["conf_high"])
     with pytest.raises(QuestionError, match="1 event times before the reference -1 and 2 are needed"):
         honest_did(fit, restriction="smoothness_relative", before=1)
 
@@ -577,4 +597,4 @@ def test_a_difference_that_does_not_change_before_treatment_gives_no_magnitude()
     fit = fitted(made, QUESTION.replace(horizon=0))
     with pytest.raises(QuestionError, match="do not change at all"):
         honest_did(fit)
-    assert honest_did(fit, restriction="smoothness").n_pre == 1
+    assert honest_did(fit, restriction="smoothness")["n_pre"] == 1

@@ -249,50 +249,52 @@ def test_scale_names_order_and_time_do_not_matter() -> None:
     for changed, factor in same:
         made = pretrends(fitted(changed))
         np.testing.assert_allclose(made.tidy().iloc[:, 1:], factor * base.tidy().iloc[:, 1:], rtol=1e-8)
-        np.testing.assert_allclose(list(made.slopes.values()), factor * np.array(list(base.slopes.values())))
-        np.testing.assert_allclose(made.pretest, base.pretest, rtol=1e-7)
+        slopes = np.array(list(base["slopes"].values()))
+        np.testing.assert_allclose(list(made["slopes"].values()), factor * slopes)
+        np.testing.assert_allclose(made["pretest"], base["pretest"], rtol=1e-7)
 
 
 def test_the_default_violation_is_the_trend_missed_half_of_the_time_with_the_sign_of_the_effect() -> None:
     panel = simulated.panel()
     up = pretrends(fitted(panel))
-    assert up.slope == up.slopes[0.5] > 0
-    assert up.pretest.power == pytest.approx(0.5, abs=1e-8)
-    np.testing.assert_allclose(up.violation, up.slopes[0.5] * (up.path.event_time + 1))
+    assert up["slope"] == up["slopes"][0.5] > 0
+    assert up["pretest"].power == pytest.approx(0.5, abs=1e-8)
+    np.testing.assert_allclose(up.frame["violation"], up["slopes"][0.5] * (up.frame["event_time"] + 1))
     mirrored = pretrends(fitted(replace(panel, outcomes={"y": -panel.outcomes["y"]})))
-    np.testing.assert_allclose(mirrored.violation, -up.violation, rtol=1e-8)
-    np.testing.assert_allclose(mirrored.after_passing, -up.after_passing, rtol=1e-8)
+    np.testing.assert_allclose(mirrored.frame["violation"], -up.frame["violation"], rtol=1e-8)
+    np.testing.assert_allclose(mirrored.frame["after_passing"], -up.frame["after_passing"], rtol=1e-8)
 
 
 def test_with_anticipation_the_trend_starts_at_the_reference() -> None:
     found = pretrends(fitted(anticipation=1), slope=0.1)
-    assert found.path.reference == -2
-    np.testing.assert_allclose(found.violation, 0.1 * (found.path.event_time + 2))
-    assert pretrends(fitted(anticipation=1)).pretest.power == pytest.approx(0.5, abs=1e-8)
+    assert found["reference"] == -2
+    np.testing.assert_allclose(found.frame["violation"], 0.1 * (found.frame["event_time"] + 2))
+    assert pretrends(fitted(anticipation=1))["pretest"].power == pytest.approx(0.5, abs=1e-8)
 
 
 def test_a_violation_can_be_given_by_slope_by_event_time_or_as_an_array() -> None:
     fit = fitted()
     linear = pretrends(fit, slope=-0.2)
-    by_time = {int(e): float(v) for e, v in zip(linear.path.event_time, linear.violation, strict=True)}
-    for given in (by_time, by_time | {-1: 0.0}, linear.violation, linear.violation.tolist()):
+    values = linear.frame["violation"].to_numpy()
+    by_time = {int(e): float(v) for e, v in zip(linear.frame["event_time"], values, strict=True)}
+    for given in (by_time, by_time | {-1: 0.0}, values, values.tolist()):
         made = pretrends(fit, violation=given)
-        np.testing.assert_allclose(made.violation, linear.violation)
-        assert made.pretest == linear.pretest
-        assert made.slope is None
+        np.testing.assert_allclose(made.frame["violation"], values)
+        assert made["pretest"] == linear["pretest"]
+        assert made["slope"] is None
 
 
 def test_a_violation_after_treatment_alone_is_not_seen_by_the_test() -> None:
     found = pretrends(fitted(), violation={-4: 0, -3: 0, -2: 0, 0: 1, 1: 1, 2: 1})
-    assert found.pretest.power == found.pretest.size
-    np.testing.assert_allclose(found.after_passing, found.violation, atol=1e-12)
+    assert found["pretest"].power == found["pretest"].size
+    np.testing.assert_allclose(found.frame["after_passing"], found.frame["violation"], atol=1e-12)
 
 
-def test_sentences_say_what_is_missed_and_what_it_would_explain() -> None:
+def test_sentences_say_what_is_not_detected_and_what_it_would_explain() -> None:
     found = pretrends(fitted(), power=0.5)
     told = " ".join(found.sentences)
-    reached, effect = 3 * found.slopes[0.5], found.path.effect[-1]
-    assert f"A linear trend of {found.slopes[0.5]:.3g} a period" in told
+    reached, effect = 3 * found["slopes"][0.5], found.frame["estimate"].iloc[-1]
+    assert f"A linear trend of {found['slopes'][0.5]:.3g} a period" in told
     assert "in 50% of samples" in told
     assert f"by event time 2 it would amount to {reached:.3g}, {reached / effect:.0%} of the effect" in told
     assert "none is, so it passes" in told
@@ -305,22 +307,25 @@ def test_an_estimate_that_fails_the_test_is_said_to_fail() -> None:
     first = panel.first_treated["event"]
     drift = np.where(np.isnan(first), 0.0, 1.0)[:, None] * panel.periods
     found = pretrends(fitted(replace(panel, outcomes={"y": panel.outcomes["y"] + drift})))
-    assert found.rejected.all()
+    assert found["rejected"].all()
+    assert found.against
+    assert found.objection == "3 of 3 effects before treatment significant on their own at 5%"
+    assert pretrends(fitted(panel)).against is False
     assert "3 are, so it does not pass" in found.sentences[0]
 
 
-def test_proportional_effects_are_told_in_percent() -> None:
+def test_proportional_effects_are_in_percent() -> None:
     panel = replace(simulated.panel(), outcomes={"y": simulated.panel(level=20.0).outcomes["y"]})
     found = pretrends(fitted(panel, scale="proportional"))
     assert (
-        f"trend of {100 * found.slopes[0.5]:.3g}% of the counterfactual mean a period" in found.sentences[1]
+        f"trend of {100 * found['slopes'][0.5]:.3g}% of the counterfactual mean a period"
+        in found.sentences[1]
     )
     assert "%" in found.plot().axes[0].get_ylabel()
 
 
 def test_a_violation_that_hardly_any_sample_would_pass_has_no_mean_after_passing() -> None:
     found = pretrends(fitted(), slope=50.0)
-    assert found.after_passing is None
     assert "after_passing" not in found.tidy()
     assert "Fewer than one sample in a million" in found.sentences[-1]
     assert "less than a millionth times" in found.sentences[-2]
@@ -330,11 +335,12 @@ def test_a_violation_that_hardly_any_sample_would_pass_has_no_mean_after_passing
 def test_the_figure_shows_the_estimates_the_violation_and_the_mean_after_passing() -> None:
     found = pretrends(fitted())
     axis = found.plot().axes[0]
+    assert found.plot(axis).axes == [axis]
     drawn = {line.get_label(): line.get_ydata() for line in axis.get_lines()}
     np.testing.assert_allclose(
-        drawn["expected after passing, no effect"], np.insert(found.after_passing, 3, 0)
+        drawn["expected after passing, no effect"], np.insert(found.frame["after_passing"], 3, 0)
     )
-    assert any(np.array_equal(ys, np.insert(found.violation, 3, 0)) for ys in drawn.values())
+    assert any(np.array_equal(ys, np.insert(found.frame["violation"], 3, 0)) for ys in drawn.values())
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from study.paper.exhibits.leave_one_out import leave_one_out, short
 from study.paper.exhibits.placebos import placebos
 from study.paper.exhibits.specifications import specifications
 from study.paper.exhibits.verdicts import NO, NO_TEST, YES, verdicts
-from study.paper.exhibits.violations import bias, violated, violations
+from study.paper.exhibits.violations import bias, violations
 from study.paper.numbers import collected
 from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
@@ -155,16 +155,16 @@ def test_an_effect_on_a_placebo_outcome_is_that_of_the_design_on_the_other_panel
 def test_a_trend_that_the_pre_trend_test_finds_half_the_time_adds_its_mean_to_the_average(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
-    trends = violated(setting, "log1p", "CS").pretrends
-    assert trends is not None
+    trends = shared.found(setting, "log1p", "pretrends", "CS")
+    assert isinstance(trends, study.diagnostics.Finding)
     horizon = setting.plan.question["horizon"]
-    slope = trends.slopes[0.5]
+    slope = trends["slopes"][0.5]
     assert bias(trends, slope) == pytest.approx(slope * np.mean(np.arange(horizon + 1) + 1))
     direct = study.diagnostics.pretrends(
         study.estimate(setting.panel, shared.task_of(setting, "log1p").question, "callaway_santanna"),
         level=setting.plan.level,
     )
-    assert slope == pytest.approx(direct.slopes[0.5], rel=1e-9)
+    assert slope == pytest.approx(direct["slopes"][0.5], rel=1e-9)
     line = lines(made["violations"].tables[0])["Panel B. Log", "CS"]
     assert slope in values(line)
     assert bias(trends, slope) in values(line)
@@ -179,7 +179,26 @@ def test_breakdown_values_are_those_of_honest_did_and_coefficients_have_no_line(
         fit = study.estimate(setting.panel, shared.task_of(setting, "log1p").question, design)
         honest = study.diagnostics.honest_did(fit, level=setting.plan.level)
         first = found["Panel B. Log", label].cells[0]
-        assert first == ("none" if honest.breakdown is None else Number(honest.breakdown))
+        assert first == ("none" if honest["breakdown"] is None else Number(honest["breakdown"]))
+
+
+def test_numbers_on_violations_are_at_the_address_of_their_row_and_column(
+    made: dict[str, Exhibited], setting: Setting
+) -> None:
+    numbers = {number.address: number.value for number in made["violations"].numbers}
+    honest = shared.found(setting, "log1p", "honest_relative_magnitudes", "ES")
+    trends = shared.found(setting, "log1p", "pretrends", "ES")
+    assert isinstance(honest, study.diagnostics.Finding)
+    assert isinstance(trends, study.diagnostics.Finding)
+    at, low = "violations/log1p/es", honest.frame.set_index("M")["conf_low"]
+    expected = {
+        f"{at}/relative_magnitudes/sign_change": f"{honest['sign_change']:.2f}",
+        f"{at}/relative_magnitudes/0.5/conf_low": f"{low[0.5]:.3f}",
+        f"{at}/pretrends/power_80/slope": f"{trends['slopes'][0.8]:.3f}",
+        f"{at}/pretrends/power_80/bias": f"{bias(trends, trends['slopes'][0.8]):.3f}",
+        f"{at}/pretrends/significant": str(trends["rejected"].sum()),
+    }
+    assert {address: numbers[address].replace("\N{MINUS SIGN}", "-") for address in expected} == expected
 
 
 def test_the_exhibits_take_the_randomization_test_from_the_answers_and_find_the_same_without_them(

@@ -3,66 +3,75 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core import FloatArray
 from study.designs import find_design
-from study.diagnostics.honest.finding import HonestDid
-from study.diagnostics.pretrends import Pretrends
+from study.diagnostics import Finding
+from study.figures import FULL, GREY, SERIES
+from study.figures.canvas import canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw
-from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of, traced
+from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, address, draw
+from study.paper.exhibits.verdicts import diagnosed, found, main_row, on_scale, scale_title, task_of
 from study.paper.plan import Row
-from study.report import LETTERS, REFUSED, Block, Cell, Line, Number, Span, Table
+from study.report import LETTERS, REFUSED, Block, Cell, Column, Line, Number, Span, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Findings by the diagnostic's name, and those by scale and label of the plan's row.
+Findings = Mapping[str, Finding]
+ByRow = Mapping[tuple[str, str], Findings]
+
 EXHIBIT = "violations"
 FIGURE = "honest"
-RESTRICTIONS = {"relative_magnitudes": "Relative magnitudes", "smoothness": "Smoothness"}
+RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}
 NONE = "none"
 LOW, HIGH = 0.5, 0.8
 APART = 0.028
-
-
-@dataclass(frozen=True, eq=False)
-class Violated:
-    """What one design says on one scale, by restriction; a finding that there is none of is None.
-
-    Attributes
-    ----------
-    scale, label : str
-        The label is that of the plan's row.
-    honest : dict of str to HonestDid
-    pretrends : Pretrends or None
-    refused : tuple of str
-    """
-
-    scale: str
-    label: str
-    honest: dict[str, HonestDid]
-    pretrends: Pretrends | None
-    refused: tuple[str, ...]
+OF_RESTRICTIONS = {
+    "honest_relative_magnitudes": {
+        "breakdown": Column("breakdown value, times the largest change before the event", digits=2),
+        "sign_change": Column("value at which the sign changes, times the largest change before", digits=2),
+    },
+    "honest_smoothness": {
+        "breakdown": Column("breakdown value, change of slope a year", "effect"),
+        "sign_change": Column("value at which the sign changes, change of slope a year", "effect"),
+    },
+}
+OF_TRENDS = {
+    "slope": Column("linear trend a year that the pre-trend test detects", "effect"),
+    "bias": Column("bias of the average by the linear trend that the pre-trend test detects", "effect"),
+    "bias_if_passed": Column("bias of the average in samples that pass the pre-trend test", "effect"),
+    "significant": Column("effects before the event that are significant on their own", "count"),
+}
 
 
 def violations(setting: Setting) -> Exhibited:
     """Return the table of breakdown values and detectable trends, and the figure of intervals by violation."""
-    rows = shown_rows(setting)
-    made = [violated(setting, scale, row.label) for scale in setting.plan.scales for row in rows]
-    shown = [one for one in made if one.honest or one.pretrends]
+    shown: dict[tuple[str, str], Findings] = {}
+    not_made: dict[str, None] = {}
+    dashes: dict[str, None] = {}
+    for scale in setting.plan.scales:
+        for label in (row.label for row in shown_rows(setting)):
+            answers = {name: found(setting, scale, name, label) for name in (*RESTRICTIONS, "pretrends")}
+            refusals = [answer for answer in answers.values() if isinstance(answer, str)]
+            findings = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
+            not_made |= dict.fromkeys(f"Not made, {label}: {why}" for why in refusals)
+            if findings:
+                shown[scale, label] = findings
+                dashes |= dict.fromkeys(refusals)
     if not shown:
         return Exhibited()
+    bounded = any(findings.keys() & RESTRICTIONS for findings in shown.values())
     return Exhibited(
-        tables=(_table(setting, shown),),
-        figures=(_drawn(setting, shown),) if any(one.honest for one in shown) else (),
-        numbers=tuple(traced_ for one in shown for traced_ in _numbers(setting, one)),
-        sentences=tuple(_sentences(setting, made)),
+        tables=(_table(setting, shown, dashes),),
+        figures=(_drawn(setting, shown),) if bounded else (),
+        numbers=tuple(number for row in shown for number in _numbers(setting, *row, shown[row])),
+        sentences=(*_sentences(setting, shown), *not_made),
     )
 
 
@@ -74,61 +83,40 @@ def shown_rows(setting: Setting) -> list[Row]:
     return [row for row in every if designs[row.label].estimand.has_path and not designs[row.label].draws]
 
 
-def violated(setting: Setting, scale: str, label: str) -> Violated:
-    """Return what a row of the plan says of violations on a scale."""
-    asked = {name: found(setting, scale, f"honest_{name}", HonestDid, label) for name in RESTRICTIONS}
-    trends = found(setting, scale, "pretrends", Pretrends, label)
-    return Violated(
-        scale,
-        label,
-        {name: one for name, one in asked.items() if isinstance(one, HonestDid)},
-        trends if isinstance(trends, Pretrends) else None,
-        tuple(dict.fromkeys(one for one in (*asked.values(), trends) if isinstance(one, str))),
-    )
-
-
-def _table(setting: Setting, shown: Sequence[Violated]) -> Table:
-    plan, task = setting.plan, task_of(setting, shown[0].scale)
-    scales = list(dict.fromkeys(one.scale for one in shown))
+def _table(setting: Setting, shown: ByRow, refused: Collection[str]) -> Table:
+    plan, scales = setting.plan, list(dict.fromkeys(scale for scale, _ in shown))
+    task = task_of(setting, scales[0])
     blocks = [
         Block(
             f"Panel {letter}. {plan.scales[scale]}",
-            [Line(one.label, _cells(one)) for one in shown if one.scale == scale],
+            [Line(label, _cells(findings)) for (of, label), findings in shown.items() if of == scale],
         )
         for letter, scale in zip(LETTERS, scales, strict=False)
     ]
-    first = next((one.pretrends for one in shown if one.pretrends), None)
     notes = [
         f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; event: {task.event.title}. Breakdown "
         f"(Rambachan and Roth 2023): the largest M for which the {task.level:.0%} interval of the average effect "
-        f"excludes zero; {NONE}: it includes zero even if M is 0. Sign: the least M at which zero is between the "
-        "bounds, sampling error set aside.",
-        "Relative magnitudes: after the event the gap to the comparison group changes, without an effect, by at most "
-        "M times as much a year as its largest change before. Smoothness: its slope changes by at most M a year, in "
-        "units of the effect; at M = 0 it goes on in a line, and Sign is about the line of its last change before.",
+        f"excludes zero; {NONE}: it includes zero even if M is 0. Sign changes: the least M at which zero is between "
+        "the bounds, sampling error set aside.",
+        "Relative magnitudes: after the event the difference to the comparison group changes, without an effect, by at "
+        "most M times as much a year as its largest change before. Smoothness: its slope changes by at most M a year, "
+        "in units of the effect; at M = 0 it goes on in a line, and the sign is that of the effect beside the line of "
+        "its last change before.",
         *_turned(shown),
     ]
-    if first is not None:
+    if any("pretrends" in findings for findings in shown.values()):
         notes.append(
             f"Trend: the slope a year of a linear violation that the test of effects before the event, each at "
-            f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the average "
-            "effect. If passed: the same over samples that pass the test; empty where hardly any would. On the "
+            f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the "
+            "average effect. If passed: the same over samples that pass the test; empty where hardly any would. On the "
             "proportional scale trends are shares of the counterfactual mean in the years of the average."
         )
+    if refused:
+        notes.append(f"{REFUSED} : refused. {' '.join(refused)}")
     return Table(
         name=EXHIBIT,
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
-        headings=[
-            "Break.",
-            "Sign",
-            "Break.",
-            "Sign",
-            "Trend",
-            "Bias",
-            "If passed",
-            "Trend",
-            "Bias",
-        ],
+        headings=[*("Break.", "Sign changes") * 2, "Trend", "Bias", "If passed", "Trend", "Bias"],
         spans=[
             Span("Rel. magnitudes", 2),
             Span("Smoothness", 2),
@@ -136,71 +124,64 @@ def _table(setting: Setting, shown: Sequence[Violated]) -> Table:
             Span("With 80%", 2),
         ],
         blocks=blocks,
-        notes=[*notes, *_refusals(shown)],
-        widths=[3.9],
+        notes=notes,
+        widths=[3.7],
     )
 
 
-def _cells(one: Violated) -> list[Cell]:
+def _cells(findings: Findings) -> list[Cell]:
     cells: list[Cell] = []
     for name in RESTRICTIONS:
-        made = one.honest.get(name)
-        if made is None:
-            cells += [REFUSED, ""]
+        if name in findings:
+            value = findings[name]["breakdown"]
+            cells += [NONE if value is None else Number(value), Number(findings[name]["sign_change"])]
         else:
-            cells += [NONE if made.breakdown is None else Number(made.breakdown), Number(made.overturning)]
-    trends = one.pretrends
-    if trends is None:
-        cells += [REFUSED, "", "", "", ""]
-    else:
-        low, high = trends.slopes[LOW], trends.slopes[HIGH]
-        cells += [Number(low), Number(bias(trends, low)), Number(bias_if_passed(trends))]
-        cells += [Number(high), Number(bias(trends, high))]
-    return cells
+            cells += [REFUSED, ""]
+    if "pretrends" not in findings:
+        return [*cells, REFUSED, "", "", "", ""]
+    trends = findings["pretrends"]
+    low, high = trends["slopes"][LOW], trends["slopes"][HIGH]
+    values = (low, bias(trends, low), bias_if_passed(trends), high, bias(trends, high))
+    return [*cells, *map(Number, values)]
 
 
-def bias(trends: Pretrends, slope: float) -> float:
+def bias(trends: Finding, slope: float) -> float:
     """Return what a linear trend adds to the average effect over the event times from treatment on."""
-    times = trends.path.event_time[trends.path.n_pre :]
-    return slope * float(np.mean(times[times >= 0] - trends.path.reference))
+    times = trends.frame["event_time"]
+    return slope * float(np.mean(times[times >= 0] - trends["reference"]))
 
 
-def bias_if_passed(trends: Pretrends) -> float:
+def bias_if_passed(trends: Finding) -> float:
     """Return the mean average effect, in size, over samples that pass the test under the trend found with 50% power.
 
     Roth (2022), Proposition 1; NaN where fewer than one sample in a million passes.
     """
-    if trends.after_passing is None:
+    if "after_passing" not in trends.frame:
         return math.nan
-    times = trends.path.event_time[trends.path.n_pre :]
-    mean = float(trends.after_passing[trends.path.n_pre :][times >= 0].mean())
-    return mean if (trends.slope or 0.0) >= 0 else -mean
+    mean = float(trends.frame.loc[trends.frame["event_time"] >= 0, "after_passing"].mean())
+    return mean if (trends["slope"] or 0.0) >= 0 else -mean
 
 
-def _turned(shown: Sequence[Violated]) -> list[str]:
+def _turned(shown: ByRow) -> list[str]:
     """Say which intervals lie on the other side of zero than the estimate once trends go on in a line."""
-    told = []
-    for one in shown:
-        made = one.honest.get("smoothness")
-        if made is None or made.M[0] > 0:
+    turned = []
+    for (scale, label), findings in shown.items():
+        if "honest_smoothness" not in findings:
             continue
-        if (made.high[0] < 0 < made.estimate) or (made.low[0] > 0 > made.estimate):
-            told.append(f"{one.label} ({one.scale})")
-    if not told:
+        finding = findings["honest_smoothness"]
+        estimate, line = finding["estimate"], finding.frame.iloc[1]
+        if line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate):
+            turned.append(f"{label} ({scale})")
+    if not turned:
         return []
     return [
         "If the trend before the event goes on in a line, the interval excludes zero on the other side than the "
-        f"estimate: {'; '.join(told)}."
+        f"estimate: {'; '.join(turned)}."
     ]
 
 
-def _refusals(shown: Sequence[Violated]) -> list[str]:
-    told = dict.fromkeys(why for one in shown for why in one.refused)
-    return [f"{REFUSED} : refused. {' '.join(told)}"] if told else []
-
-
-def _drawn(setting: Setting, shown: Sequence[Violated]) -> Drawn:
-    task = task_of(setting, shown[0].scale)
+def _drawn(setting: Setting, shown: ByRow) -> Drawn:
+    task = task_of(setting, next(iter(shown))[0])
     return draw(
         FIGURE,
         f"Intervals ({task.level:.0%}) for the average effect of the {task.event.title} if parallel trends fail by a "
@@ -214,27 +195,25 @@ def _drawn(setting: Setting, shown: Sequence[Violated]) -> Drawn:
     )
 
 
-def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
+def figure(setting: Setting, shown: ByRow) -> Figure:
     """Draw intervals by M: a row for each scale, a column for each restriction, designs side by side."""
-    from study.figures import FULL, GREY, SERIES
-    from study.figures.canvas import canvas
-
-    scales = list(dict.fromkeys(one.scale for one in shown if one.honest))
-    labels = list(dict.fromkeys(one.label for one in shown if one.honest))[: len(SERIES)]
+    drawn = [row for row, findings in shown.items() if findings.keys() & RESTRICTIONS]
+    scales = list(dict.fromkeys(scale for scale, _ in drawn))
+    labels = list(dict.fromkeys(label for _, label in drawn))[: len(SERIES)]
     with canvas(FULL, 0.8 + 2.15 * len(scales)) as drawing:
         axes = drawing.subplots(len(scales), 2, sharex="col", squeeze=False)
-        for row, scale in enumerate(scales):
-            factor = Scale(scale).factor
-            for column, (name, title) in enumerate(RESTRICTIONS.items()):
-                axis = axes[row, column]
+        panels = zip(axes.ravel(), LETTERS, strict=False)
+        for scale in scales:
+            for name, title in RESTRICTIONS.items():
+                axis, letter = next(panels)
                 axis.axhline(0, color=GREY, linewidth=0.8)
-                for one in shown:
-                    made = one.honest.get(name)
-                    if one.scale == scale and one.label in labels and made is not None:
-                        _draw_intervals(axis, made, labels.index(one.label), len(labels), one.label, factor)
-                letter = LETTERS[2 * row + column]
+                for place, label in enumerate(labels):
+                    finding = shown.get((scale, label), {}).get(name)
+                    if finding is not None:
+                        _draw_intervals(axis, finding, place, len(labels), label, Scale(scale).factor)
                 axis.set_title(f"{letter}. {title}, {scale_title(scale).lower()}", loc="left")
-            axes[row, 0].set_ylabel(Scale(scale, "papers").short_axis())
+        for axis, scale in zip(axes[:, 0], scales, strict=True):
+            axis.set_ylabel(Scale(scale, "papers").short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
         handles = {
@@ -248,109 +227,63 @@ def figure(setting: Setting, shown: Sequence[Violated]) -> Figure:
     return drawing
 
 
-def _draw_intervals(axis: Axes, made: HonestDid, place: int, count: int, label: str, factor: int) -> None:
-    from study.figures import SERIES
-
-    look, smooth = SERIES[place], made.restriction == "smoothness"
-    at: FloatArray = np.append(-0.25 if smooth else 0.0, made.M / made.M.max() if smooth else made.M)
-    width = 1.5 if smooth else 2.3
-    at = at + (place - (count - 1) / 2) * APART * width
-    low, high = np.append(made.original[0], made.low), np.append(made.original[1], made.high)
-    middle = (low + high) / 2
+def _draw_intervals(axis: Axes, finding: Finding, place: int, count: int, label: str, factor: int) -> None:
+    look, smooth = SERIES[place], finding["restriction"] == "smoothness"
+    frame, most = finding.frame, finding.frame["M"].max()
+    at = (frame["M"] / most if smooth else frame["M"]).fillna(-0.25 if smooth else 0.0).to_numpy()
+    ends = factor * frame[["conf_low", "conf_high"]].to_numpy()
     axis.errorbar(
-        at,
-        factor * middle,
-        yerr=factor * (high - low) / 2,
+        at + (place - (count - 1) / 2) * APART * (1.5 if smooth else 2.3),
+        ends.mean(axis=1),
+        yerr=np.diff(ends)[:, 0] / 2,
         fmt=look.marker,
         markersize=3,
         linewidth=1.2,
         color=look.colour,
         label=label,
     )
-    if made.breakdown is not None and made.breakdown <= made.M.max():
-        line = made.breakdown / made.M.max() if smooth else made.breakdown
+    value = finding["breakdown"]
+    if value is not None and value <= most:
+        line = value / most if smooth else value
         axis.axvline(line, color=look.colour, linestyle=look.dashes, linewidth=0.9)
     if smooth:
         axis.set_xticks([-0.25, 0, 0.25, 0.5, 0.75, 1], ["parallel", "0", "1/4", "1/2", "3/4", "1"])
 
 
-def _numbers(setting: Setting, one: Violated) -> Iterator[Traced]:
-    task, scale, unit = task_of(setting, one.scale, one.label), one.scale, Scale(one.scale).printed
-    names = (scale, one.label)
-    for name, made in one.honest.items():
-        relative = name == "relative_magnitudes"
-
-        def text(value: float | None, relative: bool = relative) -> str:
-            if value is None:
-                return NONE
-            return f"{value:.2f}" if relative else Scale(scale).number(value)
-
-        what = "times the largest change before the event" if relative else f"change of slope a year, {unit}"
-        short = "Relative" if relative else "Smooth"
-        yield from traced(
-            setting,
-            EXHIBIT,
-            task,
-            ("honest", *names),
-            [
-                (f"{short}Breakdown", text(made.breakdown), f"breakdown value, {what}"),
-                (f"{short}Sign", text(made.overturning), f"value at which the sign is lost, {what}"),
-            ],
-        )
-        shown, at = (1.0, "RelativeOne") if relative else (0.0, "SmoothLine")
-        if np.isclose(made.M, shown).any():
-            k = int(np.flatnonzero(np.isclose(made.M, shown))[0])
-            ends = (("Low", made.low[k], "lower"), ("High", made.high[k], "upper"))
-            told = [
-                (
-                    f"{at}{end}",
-                    Scale(scale).number(float(value)),
-                    f"{side} end of the interval at M = {shown:g}, {unit}",
-                )
-                for end, value, side in ends
-            ]
-            yield from traced(setting, EXHIBIT, task, ("honest", *names), told)
-    trends = one.pretrends
-    if trends is not None:
-        for power, part in ((LOW, "Half"), (HIGH, "EightTenths")):
-            slope, with_power = trends.slopes[power], f"that the pre-trend test finds with {power:.0%} power"
-            told = [
-                (f"{part}Slope", Scale(scale).number(slope), f"linear trend a year {with_power}, {unit}"),
-                (
-                    f"{part}Bias",
-                    Scale(scale).number(bias(trends, slope)),
-                    f"bias of the average by the trend {with_power}",
-                ),
-            ]
-            yield from traced(setting, EXHIBIT, task, ("pretrend", *names), told)
-        rejected = str(int(trends.rejected.sum()))
-        told = [
-            (
-                "IfPassed",
-                Scale(scale).number(bias_if_passed(trends)),
-                "bias of the average in samples that pass the test",
-            ),
-            ("Rejected", rejected, "effects before the event that are significant alone"),
-        ]
-        yield from traced(setting, EXHIBIT, task, ("pretrend", *names), told)
+def _numbers(setting: Setting, scale: str, label: str, findings: Findings) -> Iterator[Traced]:
+    for name in (name for name in RESTRICTIONS if name in findings):
+        finding = findings[name]
+        at = address(EXHIBIT, scale, label, finding["restriction"])
+        value = math.nan if finding["breakdown"] is None else finding["breakdown"]
+        values = {"breakdown": value, "sign_change": finding["sign_change"]}
+        yield from diagnosed(setting, scale, at, values, OF_RESTRICTIONS[name], label)
+        for row in finding.frame[1:].itertuples():
+            # Other bounds on changes of slope are read off the data, and so are no address.
+            if finding["restriction"] == "relative_magnitudes" or row.M == 0:
+                ends = {"conf_low": row.conf_low, "conf_high": row.conf_high}
+                of = f"average effect at M = {row.M:g}, {RESTRICTIONS[name].lower()}"
+                yield from diagnosed(setting, scale, f"{at}/{row.M:g}", ends, None, label, of)
+    if "pretrends" in findings:
+        trends, at = findings["pretrends"], address(EXHIBIT, scale, label, "pretrends")
+        for power, slope in trends["slopes"].items():
+            values, of = {"slope": slope, "bias": bias(trends, slope)}, f"with {power:.0%} power"
+            yield from diagnosed(setting, scale, f"{at}/power_{100 * power:g}", values, OF_TRENDS, label, of)
+        values = {"bias_if_passed": bias_if_passed(trends), "significant": trends["rejected"].sum()}
+        yield from diagnosed(setting, scale, at, values, OF_TRENDS, label)
 
 
-def _sentences(setting: Setting, made: Sequence[Violated]) -> Iterator[str]:
+def _sentences(setting: Setting, shown: ByRow) -> Iterator[str]:
     headline = main_row(setting.plan).label
-    for one in made:
-        if one.label != headline:
-            continue
-        for finding in one.honest.values():
-            yield on_scale(one.scale, finding.sentences[0])
-        if one.pretrends is not None:
-            yield from (on_scale(one.scale, told) for told in one.pretrends.sentences[:2])
-    for label in dict.fromkeys(one.label for one in made if one.label != headline):
-        values = [
-            f"{one.scale} {NONE if (b := one.honest['relative_magnitudes'].breakdown) is None else f'{b:.2f}'}"
-            for one in made
-            if one.label == label and "relative_magnitudes" in one.honest
-        ]
-        if values:
-            yield f"Breakdown values under relative magnitudes of {label}: {', '.join(values)}."
-    yield from _turned(made)
-    yield from dict.fromkeys(f"Not made, {one.label}: {why}" for one in made for why in one.refused)
+    others: dict[str, list[str]] = {}
+    for (scale, label), findings in shown.items():
+        for name, finding in findings.items():
+            if label == headline:
+                sentences = finding.sentences[: 2 if name == "pretrends" else 1]
+                yield from (on_scale(scale, sentence) for sentence in sentences)
+            elif name == "honest_relative_magnitudes":
+                value = finding["breakdown"]
+                value_on_scale = f"{scale} {NONE if value is None else f'{value:.2f}'}"
+                others.setdefault(label, []).append(value_on_scale)
+    for label, values in others.items():
+        yield f"Breakdown values under relative magnitudes of {label}: {', '.join(values)}."
+    yield from _turned(shown)

@@ -1,4 +1,4 @@
-"""sensemakr (Cinelli and Hazlett 2020) as a regression by numpy and the algebra of study.diagnostics.omitted."""
+"""sensemakr (Cinelli and Hazlett 2020) as a regression by numpy and the algebra of omitted-variable bias."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from references.comparison import Comparison, Row
-from study.diagnostics import omitted
+from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.partialled import Partialled, residual
 
 
@@ -20,13 +20,13 @@ def sensemakr(panel: str, run: dict[str, Any]) -> Comparison:
     (theirs,) = run["sensitivity_stats"]
     form = regression(panel, run["call"])
     c = form.coefficient
-    f, f_star = omitted.partial_f(c.estimate / c.std_error, c.dof), omitted.critical_f(c.dof, 0.95)
+    f, f_star = ovb.partial_f(c.estimate / c.std_error, c.dof), ovb.critical_f(c.dof, 0.95)
     rows = [Row("treatment", c.estimate, c.std_error, theirs["estimate"], theirs["se"])]
     statistics = {
         "t_statistic": c.estimate / c.std_error,
-        "r2yd.x": omitted.partial_r2(c.estimate / c.std_error, c.dof),
-        "rv_q": omitted.robustness_value(f),
-        "rv_qa": omitted.robustness_value(f, 1.0, f_star),
+        "r2yd.x": ovb.partial_r2(c.estimate / c.std_error, c.dof),
+        "rv_q": ovb.robustness_value(f),
+        "rv_qa": ovb.robustness_value(f, 1.0, f_star),
         "f2yd.x": f**2,
     }
     digits = {name: distance(ours, theirs[name]) for name, ours in statistics.items()}
@@ -35,8 +35,8 @@ def sensemakr(panel: str, run: dict[str, Any]) -> Comparison:
     for reported in run["bounds"]:
         label = reported["bound_label"]
         k = float(label.split("x ")[0])
-        limits = omitted.bound(*strength, k, k)
-        made = omitted.adjusted(c.estimate, c.std_error, c.dof, *limits)
+        limits = ovb.bound(*strength, k, k)
+        made = ovb.adjusted(c.estimate, c.std_error, c.dof, *limits)
         rows.append(
             Row(label, made.estimate, made.std_error, reported["adjusted_estimate"], reported["adjusted_se"])
         )

@@ -45,15 +45,15 @@ def stacked(sides: Sequence[Side]) -> Side:
 class Contrast(NamedTuple):
     """Treated beside comparison units in one covariate.
 
-    ``spread`` is the root of the mean variance, ``difference`` that of the means over it, and ``variance_ratio`` of
-    treated to comparison units. A number that is not defined is NaN, and ``note`` says why.
+    ``std_deviation`` is the root of the mean variance, ``difference`` that of the means over it, and ``variance_ratio``
+    of treated to comparison units. A number that is not defined is NaN, and ``note`` says why.
     """
 
     n_treated: int
-    n_compared: int
+    n_comparison: int
     mean_treated: float
-    mean_compared: float
-    spread: float
+    mean_comparison: float
+    std_deviation: float
     difference: float
     variance_ratio: float
     note: str
@@ -67,13 +67,13 @@ def contrast(treated: Side, compared: Side) -> Contrast:
     ours, theirs = treated.variance, compared.variance
     known = [variance for variance in (ours, theirs) if not np.isnan(variance)]
     spread = float(np.sqrt(np.mean(known))) if known else 0.0
-    gap = treated.mean - compared.mean
+    difference = treated.mean - compared.mean
     notes = [
         f"one {name} unit: standardised by the {other} units' standard deviation, no variance ratio"
         for variance, name, other in ((ours, "treated", "comparison"), (theirs, "comparison", "treated"))
         if np.isnan(variance) and known
     ]
-    same = abs(gap) <= ROUNDING * max(abs(treated.mean), abs(compared.mean))
+    same = abs(difference) <= ROUNDING * max(abs(treated.mean), abs(compared.mean))
     if not known:
         notes.append("one unit in each group: no standard deviation")
     elif spread == 0:
@@ -88,7 +88,7 @@ def contrast(treated: Side, compared: Side) -> Contrast:
         treated.mean,
         compared.mean,
         spread if known else np.nan,
-        gap / spread if spread > 0 else (0.0 if same and known else np.nan),
+        difference / spread if spread > 0 else (0.0 if same and known else np.nan),
         ours / theirs if theirs > 0 else np.nan,
         "; ".join(notes),
     )

@@ -114,24 +114,26 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
         )
     if isinstance(covariates, str):
         raise QuestionError(f'{WHO}: covariates is one text, "{covariates}"; give a sequence of names.')
-    fixed = fixed_variables(sample, sample.question.covariates if covariates is None else covariates)
+    names = sample.question.covariates if covariates is None else covariates
     x = baseline_matrix(sample, WHO) if sample.question.covariates else None
     groups, notes = cohort_groups(sample)
     overlaps: dict[str, Overlap | str] = (
         {} if x is None else {g.cohort: overlap(x, sample.weights, g.treated, g.compared) for g in groups}
     )
     sides = []
-    for g in groups:
-        if g.base == 0:
-            notes.append(f"cohort {g.cohort} has one period before treatment, so no growth is compared")
-        for name, values in (fixed | outcome_variables(sample, g.base)).items():
-            pair = _sides(sample, g, name, values, overlaps.get(g.cohort))
-            if pair is None:
-                notes.append(
-                    f"in cohort {g.cohort}, {name} is not compared: one of the groups has no value of it"
-                )
-            else:
-                sides.append(pair)
+    for g, name, values in compared_variables(sample, groups, names):
+        pair = _sides(sample, g, name, values, overlaps.get(g.cohort))
+        if pair is None:
+            notes.append(
+                f"in cohort {g.cohort}, {name} is not compared: one of the groups has no value of it"
+            )
+        else:
+            sides.append(pair)
+    notes += [
+        f"cohort {g.cohort} has one period before treatment, so no growth is compared"
+        for g in groups
+        if g.base == 0
+    ]
     frame = _frame(sides, overlaps)
     never = sample.question.comparison == "never_treated"
     details: dict[str, Any] = {
@@ -184,6 +186,22 @@ def cohort_groups(sample: Sample) -> tuple[list[Group], list[str]]:
     if not groups:
         raise QuestionError(f"{WHO}: no cohort can be compared: {'; '.join(notes)}.")
     return groups, notes
+
+
+def compared_variables(
+    sample: Sample, groups: Sequence[Group], names: Sequence[str]
+) -> Iterator[tuple[Group, str, FloatArray]]:
+    """Yield what each cohort is compared in, by name: values of all units, shape (n,).
+
+    Raises
+    ------
+    QuestionError
+        As :func:`fixed_variables`.
+    """
+    fixed = fixed_variables(sample, names)
+    for group in groups:
+        for name, values in (fixed | outcome_variables(sample, group.base)).items():
+            yield group, name, values
 
 
 def fixed_variables(sample: Sample, names: Sequence[str]) -> dict[str, FloatArray]:

@@ -157,19 +157,15 @@ def _carried(coefficients: pd.DataFrame, when: str) -> str:
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
     """Draw the sum over cohorts of absolute weights on effects of other event times, by coefficient."""
-    from matplotlib.ticker import MaxNLocator
-
     grid = _other_weights(frame, -1 - anticipation)
     times, rows = grid.columns, grid.index
     border = -anticipation - 0.5
     with on_axes(ax, WIDTH, 3.6) as (figure, axis):
         ends = (times[0], times[-1], rows[0], rows[-1])
         label = "Sum over cohorts of |weight|"
-        draw_heatmap(figure, axis, grid.to_numpy(), ends, label=label, background="0.8")
+        draw_heatmap(figure, axis, grid.to_numpy(), ends, label=label, ticks=8, background="0.8")
         axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
         axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        axis.yaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axis.set_xlabel("Event time of the effect")
         axis.set_ylabel("Event time of the coefficient")
         if ax is None:
@@ -225,8 +221,8 @@ def _binned(sample: Sample, bin_at: int | None) -> FloatArray:
 def _curvature(sample: Sample) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return each group's M, shape (G, T, T), and in which periods it is seen, (G, T)."""
     constant, none = np.ones((sample.n_units, 1)), np.empty((*sample.y.shape, 0))
-    found = [
+    by_group = [
         least_squares(group_data(sample.y, sample.weights, constant, none, members), True)
         for members in sample.groups[1]
     ]
-    return np.stack([sums.curvature for sums in found]), np.stack([sums.raw > 0 for sums in found])
+    return np.stack([sums.curvature for sums in by_group]), np.stack([sums.raw > 0 for sums in by_group])

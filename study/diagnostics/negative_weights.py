@@ -144,18 +144,15 @@ def _sentences(
 
 def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
     """Draw the weights by cohort and period, with a mark on the negative ones."""
-    from matplotlib.ticker import MaxNLocator
-
     periods = range(frame["period"].min(), frame["period"].max() + 1)
     grid = frame.pivot(index="cohort", columns="period", values="weight").reindex(columns=periods)
     n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
     with on_axes(ax, WIDTH, max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
         ends = (periods[0], periods[-1], 0, n_cohorts - 1)
-        draw_heatmap(figure, axis, 100 * grid.to_numpy(), ends, label="Weight, percent", signed=True)
+        draw_heatmap(figure, axis, 100 * grid.to_numpy(), ends, label="Weight, percent", ticks=6, signed=True)
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axis.set_xlabel("Period")
         axis.set_ylabel("First treated")
         if ax is None:

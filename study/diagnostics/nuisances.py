@@ -33,7 +33,7 @@ from study.estimates import Effect
 from study.figures import BAND, GREY, SECOND, WIDTH, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
 from study.learners import Learner
-from study.learners.nuisances import Judged, Nuisances
+from study.learners.nuisances import Nuisances
 from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
@@ -122,10 +122,7 @@ def nuisances(
     refusal = chosen.refusal(sample)
     if refusal is not None:
         raise QuestionError(refusal)
-    scores: list[dict[str, Any]] = []
-    propensities: dict[str, Propensities] = {}
-    draw_errors: dict[str, float] = {}
-    answered: list[tuple[str, Effect | str]] = []
+    scores, propensities, rows, refused, draw_errors = [], [], [], [], {}
     with one_thread(), learned_once():
         functions = {name: described(chosen, sample, given) for name, given in used.items()}
         first = next(iter(functions.values()))
@@ -134,33 +131,31 @@ def nuisances(
         for learner, given in used.items():
             with telling(learner):
                 predicted = functions[learner].predicted()
-            for words in first.kinds:
-                pair = first.judged(words, predicted), first.judged(words, known)
-                scores.append({"learner": learner} | _score(first, words, *pair, sample.cluster))
-            propensities[learner] = _propensities(first, predicted)
+            scores += [
+                {"learner": learner} | _score(first, words, predicted, known, sample.cluster)
+                for words in first.kinds
+            ]
+            propensities.append(_propensities(first, predicted, learner))
             try:
                 with settings(progress=None):  # what the design learns has been learned
                     average = headline(sample, design, given)
                 draw_errors[learner] = float(average.draw_error[0])
-                answered.append((learner, Effect.of(learner, average, level)))
+                rows.append(Effect.of(learner, average, level))
             except QuestionError as reason:
-                answered.append((learner, str(reason)))
-    rows = tuple(answer for _, answer in answered if isinstance(answer, Effect))
-    refits = Refits(rows, tuple((name, reason) for name, reason in answered if isinstance(reason, str)))
+                refused.append((learner, str(reason)))
     if not rows:
-        raise QuestionError(f"{WHO}: {refits.refused[0][1]}")
-    frame = _frame(scores, rows)
-    learner, predictions = next(iter(propensities.items()))
-    verdict, *evidence = _sentences(frame, first, refits, sample.question.effect_scale, learner, predictions)
+        raise QuestionError(f"{WHO}: {refused[0][1]}")
+    frame, refits = _frame(scores, rows), Refits(tuple(rows), tuple(refused))
+    verdict, *evidence = _sentences(frame, first, refits, sample.question.effect_scale, propensities[0])
     return Finding(
         name=WHO,
         title=TITLE,
         verdict=verdict,
         evidence=tuple(evidence),
         frame=frame.dropna(axis="columns", how="all"),
-        chart=partial(_chart, without=first.without, learner=learner, predictions=predictions),
+        chart=partial(_chart, without=first.without, predictions=propensities[0]),
         details={
-            "rows": rows,
+            "rows": refits.rows,
             "estimate_range": estimate_range(rows),
             "draw_errors": draw_errors,
             "refused": refits.refused,
@@ -215,11 +210,15 @@ def described(design: Design, sample: Sample, options: Mapping[str, Any]) -> Nui
     return design.nuisances(sample, **(design.options | dict(options)))
 
 
+Predictions = Sequence[Mapping[str, FloatArray]]  # by part and function
+
+
 def _score(
-    functions: Nuisances, words: str, ours: Judged, plain: Judged, cluster: IntArray
+    functions: Nuisances, words: str, predictions: Predictions, plain: Predictions, cluster: IntArray
 ) -> dict[str, Any]:
     """Return how well a learner predicts what words stand for; ``plain`` is what is known without covariates."""
-    probability, predicted, known = functions.kinds[words] == "probability", ours.predicted, plain.predicted
+    probability, ours = functions.kinds[words] == "probability", functions.judged(words, predictions)
+    predicted, known = ours.predicted, functions.judged(words, plain).predicted
     if probability and words == functions.said[functions.treatment]:
         predicted, known = (np.clip(p, *functions.limits) for p in (predicted, known))
 
@@ -243,10 +242,10 @@ def _score(
     }
 
 
-def _propensities(functions: Nuisances, predicted: Sequence[Mapping[str, FloatArray]]) -> Propensities:
+def _propensities(functions: Nuisances, predictions: Predictions, learner: str) -> Propensities:
     words = functions.said[functions.treatment]
     limits = functions.limits if functions.kinds[words] == "probability" else None
-    return Propensities(words, *functions.judged(words, predicted), limits)
+    return Propensities(words, *functions.judged(words, predictions), limits, learner)
 
 
 def _frame(scores: Sequence[dict[str, Any]], rows: Sequence[Effect]) -> pd.DataFrame:
@@ -258,18 +257,18 @@ def _frame(scores: Sequence[dict[str, Any]], rows: Sequence[Effect]) -> pd.DataF
     return table
 
 
-def _overlap(propensities: Mapping[str, Propensities]) -> pd.DataFrame:
+def _overlap(propensities: Sequence[Propensities]) -> pd.DataFrame:
     """Return a row a learner and group of rows."""
     import pandas as pd
 
     lines = []
-    for learner, predictions in propensities.items():
+    for predictions in propensities:
         weighed = predictions.limits is not None
         for treated in (True, False):
             members = predictions.treated == treated
             lines.append(
                 {
-                    "learner": learner,
+                    "learner": predictions.learner,
                     "treated": treated,
                     "rows": int(members.sum()),
                     "units": len(np.unique(predictions.unit[members])),
@@ -297,7 +296,6 @@ def _sentences(
     functions: Nuisances,
     refits: Refits,
     scale: Scale,
-    learner: str,
     predictions: Propensities,
 ) -> Iterator[str]:
     folds, draws = functions.parts[0].folds.number, functions.parts[0].folds.place.shape[1]
@@ -318,7 +316,7 @@ def _sentences(
         )
     for rows in others:
         yield quality(rows, functions.without, folds)
-    yield _overlap_text(learner, predictions)
+    yield _overlap_text(predictions)
     how = (
         f"cross-fitted, and losses averaged over {draws} {'draw' if draws == 1 else 'draws'} of {folds} folds"
     )
@@ -376,15 +374,15 @@ def _by_learner(rows: pd.DataFrame, name: str, written: str) -> str:
     return ", ".join(f"{value:z{written}} ({learner})" for learner, value in pairs)
 
 
-def _overlap_text(learner: str, predictions: Propensities) -> str:
+def _overlap_text(predictions: Propensities) -> str:
     """Return how predicted treatment differs between who is treated and who is not."""
     middle = QUANTILE_NAMES.index("median")
     medians = (predictions.quantiles(group)[middle] for group in (True, False))
     ours, theirs = (f"{value:.2%}" if predictions.binary else f"{value:.3g}" for value in medians)
     text = (
-        f"Under {learner} the prediction of {predictions.name} has the median {ours} in rows {predictions.group(True)} "
-        f"and {theirs} in rows {predictions.group(False)}, and {predictions.above:.0%} of the former are above all of "
-        "the latter"
+        f"Under {predictions.learner} the prediction of {predictions.name} has the median {ours} in rows "
+        f"{predictions.group(True)} and {theirs} in rows {predictions.group(False)}, and {predictions.above:.0%} of "
+        "the former are above all of the latter"
     )
     if predictions.limits is None:
         return f"{text}."
@@ -396,9 +394,7 @@ def _overlap_text(learner: str, predictions: Propensities) -> str:
     )
 
 
-def _chart(
-    frame: pd.DataFrame, ax: Axes | None, without: str, learner: str, predictions: Propensities
-) -> Figure:
+def _chart(frame: pd.DataFrame, ax: Axes | None, without: str, predictions: Propensities) -> Figure:
     """Draw how well each function is predicted and, below, predicted treatment by group; on given axes the first."""
     functions = [rows for _, rows in frame.groupby("nuisance", sort=False)]
     if ax is not None:
@@ -410,7 +406,7 @@ def _chart(
         axes = figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights})
         for axis, rows in zip(axes, functions, strict=False):
             _draw_quality(axis, rows, without)
-        _draw_groups(axes[-1], predictions, learner)
+        _draw_groups(axes[-1], predictions)
     return figure
 
 
@@ -427,7 +423,7 @@ def _draw_quality(axis: Axes, rows: pd.DataFrame, without: str) -> None:
     axis.set_xlabel(f"{measure}, % (bars: {STANDARD_ERRORS:g} standard errors)", fontsize=8)
 
 
-def _draw_groups(axis: Axes, predictions: Propensities, learner: str) -> None:
+def _draw_groups(axis: Axes, predictions: Propensities) -> None:
     """Draw the shares of each group's rows by predicted treatment, all draws of the folds together."""
     groups = {treated: _placed(predictions, predictions.of(treated).ravel()) for treated in (True, False)}
     edges = np.linspace(*_ends(groups[True], groups[False]), BINS + 1)
@@ -445,7 +441,7 @@ def _draw_groups(axis: Axes, predictions: Propensities, learner: str) -> None:
         low, high = axis.get_xlim()
         ticks = ticks[(_logit(ticks) >= low) & (_logit(ticks) <= high)]
         axis.set_xticks(_logit(ticks), [f"{100 * tick:g}" for tick in ticks])
-    axis.set_title(f"Prediction of {name} by {learner}", loc="left")
+    axis.set_title(f"Prediction of {name} by {predictions.learner}", loc="left")
     unit = ", %" if predictions.binary else ""
     axis.set_xlabel(f"Prediction of {name}{unit}{clipped}\n(end bins: all beyond{dashed})", fontsize=8)
     axis.set_ylabel("Share of rows, %")
@@ -468,9 +464,9 @@ def _logit(share: FloatArray) -> FloatArray:
 
 def _ends(treated: FloatArray, compared: FloatArray) -> tuple[float, float]:
     """Return the ends of the axis, beyond which few rows of each group are; the end bins hold these."""
-    ends = [
-        np.quantile(group, (share, 1 - share))
+    (low, high), (least, most) = (
+        np.quantile(group, (share, 1 - share)).tolist()
         for group, share in ((treated, OUTSIDE_TREATED), (compared, OUTSIDE))
-    ]
-    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
+    )
+    low, high = min(low, least), max(high, most)
     return (low, high) if high > low else (low - 1, high + 1)

@@ -88,11 +88,11 @@ def overlap(
     if len(rows) <= x.shape[1]:
         return f"{len(rows)} units are too few for a regression on {x.shape[1] - 1} covariates and a constant"
     try:
-        found = comparison_odds(is_treated, x[rows], weights[rows])
+        logit = comparison_odds(is_treated, x[rows], weights[rows])
     except Unidentified as why:
         return str(why)
-    weight = weights[compared] * found.odds[~is_treated]
-    return Overlap(found.score[is_treated], found.score[~is_treated], weight / weight.sum())
+    weight = weights[compared] * logit.odds[~is_treated]
+    return Overlap(logit.score[is_treated], logit.score[~is_treated], weight / weight.sum())
 
 
 class Propensities(NamedTuple):
@@ -108,6 +108,8 @@ class Propensities(NamedTuple):
         Propensities before they are clipped, or predicted changes of treatment.
     limits : tuple of float, optional
         What propensities are clipped to; None for a mean.
+    learner : str
+        Who predicts.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Propensities(NamedTuple):
     target: FloatArray
     predicted: FloatArray
     limits: tuple[float, float] | None
+    learner: str = ""
 
     @property
     def binary(self) -> bool:

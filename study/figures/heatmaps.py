@@ -21,6 +21,7 @@ def draw_heatmap(
     ends: Sequence[float],
     *,
     label: str,
+    ticks: int,
     signed: bool = False,
     background: str = "0.93",
 ) -> None:
@@ -36,10 +37,14 @@ def draw_heatmap(
         First and last column, first and last row.
     label : str
         What the values are.
+    ticks : int
+        How many at most, at whole numbers.
     signed : bool
         Shades run in two directions from zero, and in one otherwise.
     background : str
     """
+    from matplotlib.ticker import MaxNLocator
+
     most = float(np.nanmax(np.abs(grid)))
     first, last, top, bottom = ends
     image = axis.imshow(
@@ -51,4 +56,6 @@ def draw_heatmap(
         extent=(first - 0.5, last + 0.5, bottom + 0.5, top - 0.5),
     )
     axis.set_facecolor(background)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
     figure.colorbar(image, ax=axis, label=label)

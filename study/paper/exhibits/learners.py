@@ -62,13 +62,13 @@ def learners(setting: Setting) -> Exhibited:
 
 def shown_rows(setting: Setting) -> list[Row]:
     """Return the plan's rows that differ in more than their learners, of designs that say what they learn."""
-    found: dict[tuple[str, ...], Row] = {}
+    rows: dict[tuple[str, ...], Row] = {}
     for row in setting.plan.rows:
         design = find_design(row.name)
         if design.nuisances is not None:
             options = {name: value for name, value in row.options.items() if name not in design.learners}
-            found.setdefault((row.name, repr(row.question), repr(options)), row)
-    return list(found.values())
+            rows.setdefault((row.name, repr(row.question), repr(options)), row)
+    return list(rows.values())
 
 
 def learned(setting: Setting, scale: str, row: Row) -> Finding | str:

@@ -220,7 +220,7 @@ def fixed_variables(sample: Sample, names: Sequence[str]) -> dict[str, FloatArra
         if name in panel.covariates:
             columns[name] = first_observed(panel.covariates[name])[rows]
         elif name in panel.attributes:
-            values = panel.attributes[name][rows].astype(str)
+            values = sample.attributes[name].astype(str)
             labels = np.unique(values)
             if len(labels) > MOST_LABELS:
                 raise QuestionError(

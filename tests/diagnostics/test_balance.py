@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import simulated
 import statsmodels.api as sm
+from matplotlib.figure import Figure
 
 from study import Panel, Question, load_panel
 from study.core.errors import QuestionError
@@ -356,6 +357,14 @@ def test_the_figure_shows_every_pooled_difference_and_scores_that_add_up() -> No
     np.testing.assert_allclose(weighted.get_xdata(), pooled(found)["weighted_difference"].abs())
     bars = sum(patch.get_height() for patch in scores.patches[:-1])
     assert bars == pytest.approx(100)
+
+
+def test_on_given_axes_the_differences_are_drawn_without_the_scores() -> None:
+    figure = Figure()
+    axis = figure.subplots()
+    assert balance(drawn()).plot(axis) is figure
+    assert figure.axes == [axis]
+    assert [label.get_text() for label in axis.get_yticklabels()][:2] == ["x1", "x2"]
 
 
 def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:

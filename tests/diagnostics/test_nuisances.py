@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulated
+from matplotlib.figure import Figure
 from sklearn.linear_model import LinearRegression
 
 import study.learners.fits as fitting
@@ -399,6 +400,14 @@ def test_the_figure_has_a_panel_for_each_function_and_the_groups_with_the_bounds
     assert [line.get_xdata()[0] for line in dashed] == pytest.approx([logit])
     for patch in levels.plot().axes[-1].patches:
         assert patch.get_data().values.sum() == pytest.approx(100)
+
+
+def test_on_given_axes_the_quality_of_predicted_treatment_is_drawn(changes: Finding) -> None:
+    figure = Figure()
+    axis = figure.subplots()
+    assert changes.plot(axis) is figure
+    assert figure.axes == [axis]
+    assert axis.get_title(loc="left") == "Adoption"
 
 
 def test_the_options_learner_comes_first_and_is_not_learned_twice() -> None:

@@ -278,18 +278,16 @@ def _frame(sides: Sequence[_Sides], overlaps: Mapping[str, Overlap | str]) -> pd
 
 def _row(cohort: str, sides: Sequence[_Sides], overlaps: Mapping[str, Overlap | str]) -> dict[str, Any]:
     """Compare the stacked sides of some cohorts; those without odds weights are no part of the weighted mean."""
-    both = contrast(stacked([s.treated for s in sides]), stacked([s.compared for s in sides]))
+    row = contrast(stacked([s.treated for s in sides]), stacked([s.compared for s in sides]))
     weighed = [(s.treated, s.reweighed) for s in sides if s.reweighed is not None]
-    weighted, unweighted = np.nan, ""
-    if weighed and both.std_deviation > 0:
+    row |= {"cohort": cohort, "covariate": sides[0].covariate, "weighted_difference": np.nan}
+    if weighed and row["std_deviation"] > 0:
         after = stacked([t for t, _ in weighed]).mean - stacked([r for _, r in weighed]).mean
-        weighted = after / both.std_deviation
-    elif both.std_deviation > 0:
-        why = overlaps.get(cohort, "no cohort has a propensity score")
-        unweighted = f"not weighted: {why if overlaps else NO_COVARIATES}"
-    note = "; ".join(filter(None, [both.note, unweighted]))
-    row = {"cohort": cohort, "covariate": sides[0].covariate, **both._asdict()}
-    return row | {"weighted_difference": weighted, "note": note}
+        row["weighted_difference"] = after / row["std_deviation"]
+    elif row["std_deviation"] > 0:
+        why = overlaps.get(cohort, "no cohort has a propensity score") if overlaps else NO_COVARIATES
+        row["note"] = "; ".join(filter(None, [row["note"], f"not weighted: {why}"]))
+    return row
 
 
 def _sentences(

@@ -159,8 +159,8 @@ def test_a_shift_of_the_treated_is_found_in_standard_deviations_and_weighting_ta
 def test_the_same_values_in_both_groups_do_not_differ() -> None:
     x = np.array([1.0, 2.0, 5.0])
     made = contrast(Side(x, np.ones(3)), Side(np.tile(x, 2), np.full(6, 0.5)))
-    assert made.difference == pytest.approx(0, abs=1e-15)
-    assert (made.n_treated, made.n_comparison, made.note) == (3, 6, "")
+    assert made["difference"] == pytest.approx(0, abs=1e-15)
+    assert (made["n_treated"], made["n_comparison"], made["note"]) == (3, 6, "")
 
 
 def test_growth_is_the_slope_of_a_straight_outcome_also_with_gaps() -> None:
@@ -315,13 +315,13 @@ def test_treated_units_outside_the_range_of_comparison_units_are_counted_at_both
 def test_what_does_not_vary_is_told() -> None:
     ones = np.ones(4)
     constant = contrast(Side(ones, ones), Side(ones, ones))
-    assert (constant.difference, constant.note) == (0.0, "it does not vary")
+    assert (constant["difference"], constant["note"]) == (0.0, "it does not vary")
     apart = contrast(Side(ones, ones), Side(2 * ones, ones))
-    assert np.isnan(apart.difference)
-    assert "no standardised difference" in apart.note
+    assert np.isnan(apart["difference"])
+    assert "no standardised difference" in apart["note"]
     single = contrast(Side(ones[:1], ones[:1]), Side(2 * ones[:1], ones[:1]))
-    assert np.isnan(single.difference)
-    assert single.note == "one unit in each group: no standard deviation"
+    assert np.isnan(single["difference"])
+    assert single["note"] == "one unit in each group: no standard deviation"
     first = simulated.panel().first_treated["event"]
     marked = balance(
         drawn(with_covariate((first > 0).astype(float)), covariates=("x2",), comparison="never_treated"),

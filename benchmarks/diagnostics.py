@@ -35,9 +35,9 @@ def key(treated: float, other: float) -> float:
 
 
 def of_comparisons(found: Any) -> Effects:
-    compared = np.nan_to_num(found.compared, nan=NEVER)
-    pairs = zip(found.treated, compared, found.estimate, found.weight, strict=True)
-    return {key(g, c): (float(b), float(w)) for g, c, b, w in pairs}
+    compared = pd.to_numeric(found.frame["compared"], errors="coerce").fillna(NEVER)
+    rows = found.frame.assign(compared=compared).itertuples()
+    return {key(row.treated, row.compared): (row.estimate, row.weight) for row in rows}
 
 
 def goodman_bacon(sample: Any) -> Effects:
@@ -55,7 +55,7 @@ def negative_weights(sample: Any) -> Effects:
 
     found = negative_weights(sample)
     assert found.sentences
-    return {0.0: (found.coefficient, float(found.sigma_zero))}
+    return {0.0: (found["coefficient"], found["sigma_zero"])}
 
 
 def diff_diff_bacon(weights: str) -> Peer:

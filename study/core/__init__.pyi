@@ -83,3 +83,5 @@ from .two_by_two import panel_att as panel_att
 from .two_by_two import raw_gap as raw_gap
 from .two_by_two import repeated_att as repeated_att
 from .version import __version__ as __version__
+from .words import capital as capital
+from .words import listed as listed

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,158 +11,31 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked, group_data, least_squares, one_thread
 from study.designs import find_design
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import refuse_no_coefficients
+from study.diagnostics.registry import Section, diagnostic
+from study.figures import WIDTH, draw_heatmap, on_axes
 from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+TITLE = "Weights on other event times"
 ZERO = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class ContaminationWeights:
-    """Weights of effects by cohort and event time, CATT(e, l), in the coefficients of a two-way event study.
-
-    Attributes
-    ----------
-    question : Question
-    coefficient_time : ndarray, shape (K,)
-        Event times of the coefficients, ascending; the reference is none of them.
-    estimate : ndarray, shape (K,)
-        The coefficients, on the scale of ``sample.y``.
-    cohort, event_time : ndarray, shape (C,)
-        The cells of cohorts that are first treated at some time, before and after treatment.
-    weight : ndarray, shape (K, C)
-        What each cell's effect is multiplied with in each coefficient.
-    own : ndarray of bool, shape (K, C)
-        Whether the cell is one of the coefficient's own event time (or of its bin).
-    """
-
-    question: Question
-    coefficient_time: FloatArray
-    estimate: FloatArray
-    cohort: FloatArray
-    event_time: FloatArray
-    weight: FloatArray
-    own: NDArray[np.bool_]
-
-    @property
-    def post(self) -> NDArray[np.bool_]:
-        """Which cells are treated, the anticipation included, shape (C,)."""
-        return self.event_time >= -self.question.anticipation
-
-    @property
-    def from_other_effects(self) -> FloatArray:
-        """Sum of absolute weights on treated cells of other event times, by coefficient, shape (K,)."""
-        return np.abs(np.where(self.own, 0.0, self.weight))[:, self.post].sum(axis=1)
-
-    @property
-    def negative_own(self) -> FloatArray:
-        """Sum of the negative weights on cells of the coefficient's own event time, shape (K,)."""
-        return np.where(self.own, self.weight, 0.0).clip(max=0.0).sum(axis=1)
-
-    @property
-    def title(self) -> str:
-        """What was looked at."""
-        return "Effects of other event times in the two-way event study (Sun and Abraham)"
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """How much the coefficients before and after treatment carry of effects at other event times."""
-        before = self.coefficient_time < -self.question.anticipation
-        told = [
-            self._carried_told(which, when)
-            for which, when in ((before, "before"), (~before, "after"))
-            if which.any()
-        ]
-        if self.from_other_effects[before].max(initial=0.0) > ZERO:
-            told.append(
-                "Where paths of effects differ between cohorts, coefficients before treatment can therefore differ "
-                "from zero although trends are parallel."
-            )
-        negative = int(np.sum(self.negative_own < -ZERO))
-        told.append(
-            f"In {negative} of {len(before)} coefficients some cohort's effect at the coefficient's own event time has "
-            "a negative weight."
-        )
-        if self.question.scale == "proportional":
-            told.append("The weights are those of the coefficients in levels.")
-        return tuple(told)
-
-    def _carried_told(self, which: NDArray[np.bool_], when: str) -> str:
-        carried = self.from_other_effects[which]
-        if carried.max() <= ZERO:
-            return f"No coefficient {when} treatment carries effects at other event times after treatment."
-        return (
-            f"Of the {len(carried)} coefficients {when} treatment, the one of event time "
-            f"{self.coefficient_time[which][np.argmax(carried)]:g} carries most of the effects at other event times "
-            f"after treatment: its weights on them have the absolute sum {carried.max():.3g}."
-        )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a coefficient and cell: coefficient_time, cohort, event_time, own, weight."""
-        import pandas as pd
-
-        k, c = self.weight.shape
-        return pd.DataFrame(
-            {
-                "coefficient_time": np.repeat(self.coefficient_time, c).astype(np.int64),
-                "cohort": np.tile(self.cohort, k).astype(np.int64),
-                "event_time": np.tile(self.event_time, k).astype(np.int64),
-                "own": self.own.ravel(),
-                "weight": self.weight.ravel(),
-            }
-        )
-
-    def plot(self) -> Figure:
-        """Draw the sum over cohorts of absolute weights on effects of other event times, by coefficient."""
-        from matplotlib.ticker import MaxNLocator
-
-        from study.figures import WIDTH
-        from study.figures.canvas import canvas
-
-        times, rows, grid = self._other_weights()
-        border = -self.question.anticipation - 0.5
-        with canvas(WIDTH, 3.6) as figure:
-            axis = figure.subplots()
-            image = axis.imshow(
-                grid,
-                cmap="Blues",
-                vmin=0,
-                aspect="auto",
-                extent=(times[0] - 0.5, times[-1] + 0.5, rows[-1] + 0.5, rows[0] - 0.5),
-            )
-            axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
-            axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
-            axis.set_facecolor("0.8")
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-            axis.yaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-            axis.set_xlabel("Event time of the effect")
-            axis.set_ylabel("Event time of the coefficient")
-            figure.colorbar(image, ax=axis, label="Sum over cohorts of |weight|")
-            figure.suptitle("Grey: own event time and reference. Dotted: treatment starts.", fontsize=8)
-        return figure
-
-    def _other_weights(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return event times of effects and of coefficients, without gaps, and the sums of absolute weights.
-
-        NaN at the coefficients' own event time and at the reference, which is no coefficient either.
-        """
-        reference = -1 - self.question.anticipation
-        times = np.arange(self.event_time.min(), self.event_time.max() + 1)
-        rows = np.arange(self.coefficient_time[0], self.coefficient_time[-1] + 1)
-        at = (self.event_time[:, None] == times).astype(float)
-        others = ~self.own & (self.event_time != reference)
-        sums = np.where(others @ at > 0, (np.abs(self.weight) * others) @ at, np.nan)
-        grid = np.full((len(rows), len(times)), np.nan)
-        grid[np.searchsorted(rows, self.coefficient_time)] = sums
-        return times, rows, grid
-
-
+@diagnostic(
+    "contamination_weights",
+    title=TITLE,
+    question="Do coefficients of one event time carry effects of other event times?",
+    section=Section.AGAINST,
+    designs=("event_study",),
+)
 @checked
-def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> ContaminationWeights:
+def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Finding:
     """Return the weights of effects by cohort and event time in each coefficient of :func:`event_study`.
 
     A coefficient is the sum over all cells of weight times effect, also with gaps and unit weights, for effects
@@ -175,6 +49,15 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Conta
     bin_at : int, optional
         As in event_study.
 
+    Returns
+    -------
+    Finding
+        The frame has a row a coefficient and cell: coefficient_time, ascending and without the reference; cohort and
+        event_time of the cell, before and after treatment; own, whether it is one of the coefficient's own event time
+        (or of its bin); weight, what the cell's effect is multiplied with. Details: ``coefficients``, a frame of
+        coefficient_time, estimate (on the scale of ``sample.y``), from_other_effects, the sum of absolute weights on
+        treated cells of other event times, and negative_own, that of the negative weights on cells of its own.
+
     Raises
     ------
     QuestionError
@@ -186,38 +69,121 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Conta
     treatment effects. Journal of Econometrics 225(2), Proposition 3 and equation (13).
     """
     who = "contamination_weights"
-    if sample.first_treated is None:
-        raise QuestionError(
-            f"{who}: {sample.question.event} is not absorbing, so there is no event time; ask about an absorbing "
-            "event."
-        )
     if sample.question.covariates:
         raise QuestionError(
             f"{who}: it has no weights for a regression with covariates; ask the question without covariates."
         )
-    design = find_design("event_study")
-    refusal = design.refusal(sample)
-    if refusal is not None:
-        raise QuestionError(f"{who}: there are no coefficients to take apart. {refusal}")
-    fit = design(sample, bin_at=bin_at)
-    used = ~fit.reference
+    refuse_no_coefficients(who, sample, "event_study")
+    fit = find_design("event_study")(sample, bin_at=bin_at)
+    times = fit.event_time[~fit.reference]
     binned = _binned(sample, bin_at)
     with one_thread():
         curvature, seen = _curvature(sample)
-        indicators = (binned[:, :, None] == fit.event_time[used]).astype(float)
+        indicators = (binned[:, :, None] == times).astype(float)
         weight = cell_weights(indicators, curvature)
     cells = seen & ~np.isnan(binned)
-    g, t = np.nonzero(cells)
-    dates = sample.groups[0]
-    return ContaminationWeights(
-        question=sample.question,
-        coefficient_time=fit.event_time[used],
-        estimate=fit.linear[used],
-        cohort=dates[g],
-        event_time=sample.periods[t] - dates[g],
-        weight=weight[:, cells],
-        own=indicators[cells].T == 1,
+    frame = _frame(sample, cells, times, indicators[cells].T == 1, weight[:, cells])
+    coefficients = _coefficients(frame, fit.linear[~fit.reference], sample.question.anticipation)
+    verdict, *evidence = _sentences(sample.question, coefficients)
+    return Finding(
+        name=who,
+        title=TITLE,
+        verdict=verdict,
+        evidence=tuple(evidence),
+        frame=frame,
+        chart=partial(_chart, anticipation=sample.question.anticipation),
+        details={"coefficients": coefficients},
     )
+
+
+def _frame(
+    sample: Sample, cells: NDArray[np.bool_], times: FloatArray, own: NDArray[np.bool_], weight: FloatArray
+) -> pd.DataFrame:
+    import pandas as pd
+
+    group, time = np.nonzero(cells)
+    cohort, (n_coefficients, n_cells) = sample.groups[0][group], weight.shape
+    return pd.DataFrame(
+        {
+            "coefficient_time": np.repeat(times, n_cells).astype(np.int64),
+            "cohort": np.tile(cohort, n_coefficients).astype(np.int64),
+            "event_time": np.tile(sample.periods[time] - cohort, n_coefficients).astype(np.int64),
+            "own": own.ravel(),
+            "weight": weight.ravel(),
+        }
+    )
+
+
+def _coefficients(frame: pd.DataFrame, estimate: FloatArray, anticipation: int) -> pd.DataFrame:
+    other = ~frame["own"] & (frame["event_time"] >= -anticipation)
+    negative = frame["own"] & (frame["weight"] < 0)
+    sums = frame.assign(
+        from_other_effects=frame["weight"].abs().where(other, 0.0),
+        negative_own=frame["weight"].where(negative, 0.0),
+    ).groupby("coefficient_time")
+    table = sums[["from_other_effects", "negative_own"]].sum().reset_index()
+    table.insert(1, "estimate", estimate)
+    return table
+
+
+def _sentences(question: Question, coefficients: pd.DataFrame) -> Iterator[str]:
+    before = coefficients["coefficient_time"] < -question.anticipation
+    for which, when in ((before, "before"), (~before, "after")):
+        if which.any():
+            yield _carried(coefficients[which], when)
+    if coefficients["from_other_effects"][before].max() > ZERO:
+        yield (
+            "Where paths of effects differ between cohorts, coefficients before treatment can therefore differ from "
+            "zero although trends are parallel."
+        )
+    yield (
+        f"In {(coefficients['negative_own'] < -ZERO).sum()} of {len(coefficients)} coefficients some cohort's effect "
+        "at the coefficient's own event time has a negative weight."
+    )
+    if question.scale == "proportional":
+        yield "The weights are those of the coefficients in levels."
+
+
+def _carried(coefficients: pd.DataFrame, when: str) -> str:
+    most = coefficients.loc[coefficients["from_other_effects"].idxmax()]
+    if most["from_other_effects"] <= ZERO:
+        return f"No coefficient {when} treatment carries effects at other event times after treatment."
+    return (
+        f"Of the {len(coefficients)} coefficients {when} treatment, the one of event time "
+        f"{most['coefficient_time']:g} carries most of the effects at other event times after treatment: its weights "
+        f"on them have the absolute sum {most['from_other_effects']:.3g}."
+    )
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
+    """Draw the sum over cohorts of absolute weights on effects of other event times, by coefficient."""
+    grid = _other_weights(frame, -1 - anticipation)
+    times, rows = grid.columns, grid.index
+    border = -anticipation - 0.5
+    with on_axes(ax, WIDTH, 3.6) as (figure, axis):
+        ends = (times[0], times[-1], rows[0], rows[-1])
+        label = "Sum over cohorts of |weight|"
+        draw_heatmap(figure, axis, grid.to_numpy(), ends, label=label, ticks=8, background="0.8")
+        axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
+        axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
+        axis.set_xlabel("Event time of the effect")
+        axis.set_ylabel("Event time of the coefficient")
+        if ax is None:
+            figure.suptitle("Grey: own event time and reference. Dotted: treatment starts.", fontsize=8)
+    return figure
+
+
+def _other_weights(frame: pd.DataFrame, reference: int) -> pd.DataFrame:
+    """Return sums of absolute weights by event times of coefficients and of effects, without gaps.
+
+    NaN at the coefficients' own event time and at the reference, which is no coefficient either.
+    """
+    others = frame[~frame["own"] & (frame["event_time"] != reference)]
+    sums = others["weight"].abs().groupby([others["coefficient_time"], others["event_time"]]).sum().unstack()
+    rows, times = (
+        range(frame[name].min(), frame[name].max() + 1) for name in ("coefficient_time", "event_time")
+    )
+    return sums.reindex(index=rows, columns=times)
 
 
 def cell_weights(indicators: FloatArray, curvature: FloatArray) -> FloatArray:
@@ -255,8 +221,8 @@ def _binned(sample: Sample, bin_at: int | None) -> FloatArray:
 def _curvature(sample: Sample) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return each group's M, shape (G, T, T), and in which periods it is seen, (G, T)."""
     constant, none = np.ones((sample.n_units, 1)), np.empty((*sample.y.shape, 0))
-    found = [
+    by_group = [
         least_squares(group_data(sample.y, sample.weights, constant, none, members), True)
         for members in sample.groups[1]
     ]
-    return np.stack([sums.curvature for sums in found]), np.stack([sums.raw > 0 for sums in found])
+    return np.stack([sums.curvature for sums in by_group]), np.stack([sums.raw > 0 for sums in by_group])

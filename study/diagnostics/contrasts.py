@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,38 +42,28 @@ def stacked(sides: Sequence[Side]) -> Side:
     return Side(np.concatenate([side.x for side in sides]), np.concatenate([side.weight for side in sides]))
 
 
-class Contrast(NamedTuple):
-    """Treated beside comparison units in one covariate.
-
-    ``spread`` is the root of the mean variance, ``difference`` that of the means over it, and ``variance_ratio`` of
-    treated to comparison units. A number that is not defined is NaN, and ``note`` says why.
-    """
-
-    n_treated: int
-    n_compared: int
-    mean_treated: float
-    mean_compared: float
-    spread: float
-    difference: float
-    variance_ratio: float
-    note: str
-
-
-def contrast(treated: Side, compared: Side) -> Contrast:
+def contrast(treated: Side, compared: Side) -> dict[str, Any]:
     """Return the normalised difference (Imbens and Rubin 2015, equation (14.1)) and the ratio of variances.
 
     Where one of the groups has one unit, the standard deviation is the other's.
+
+    Returns
+    -------
+    dict of str to object
+        n_treated, n_comparison, mean_treated, mean_comparison; std_deviation, the root of the mean variance;
+        difference, that of the means over it; variance_ratio, of treated to comparison units. A number that is not
+        defined is NaN, and note says why.
     """
     ours, theirs = treated.variance, compared.variance
     known = [variance for variance in (ours, theirs) if not np.isnan(variance)]
     spread = float(np.sqrt(np.mean(known))) if known else 0.0
-    gap = treated.mean - compared.mean
+    difference = treated.mean - compared.mean
     notes = [
         f"one {name} unit: standardised by the {other} units' standard deviation, no variance ratio"
         for variance, name, other in ((ours, "treated", "comparison"), (theirs, "comparison", "treated"))
         if np.isnan(variance) and known
     ]
-    same = abs(gap) <= ROUNDING * max(abs(treated.mean), abs(compared.mean))
+    same = abs(difference) <= ROUNDING * max(abs(treated.mean), abs(compared.mean))
     if not known:
         notes.append("one unit in each group: no standard deviation")
     elif spread == 0:
@@ -82,13 +72,13 @@ def contrast(treated: Side, compared: Side) -> Contrast:
         )
     elif theirs == 0:
         notes.append("it does not vary among comparison units: no variance ratio")
-    return Contrast(
-        len(treated.x),
-        len(compared.x),
-        treated.mean,
-        compared.mean,
-        spread if known else np.nan,
-        gap / spread if spread > 0 else (0.0 if same and known else np.nan),
-        ours / theirs if theirs > 0 else np.nan,
-        "; ".join(notes),
-    )
+    return {
+        "n_treated": len(treated.x),
+        "n_comparison": len(compared.x),
+        "mean_treated": treated.mean,
+        "mean_comparison": compared.mean,
+        "std_deviation": spread if known else np.nan,
+        "difference": difference / spread if spread > 0 else (0.0 if same and known else np.nan),
+        "variance_ratio": ours / theirs if theirs > 0 else np.nan,
+        "note": "; ".join(notes),
+    }

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked
-from study.designs import find_design
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import refuse_no_coefficients
+from study.diagnostics.registry import Section, diagnostic
+from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH, on_axes
+from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 class Kind(StrEnum):
-    """Who stands for the untreated course of the treated group in a comparison."""
+    """Who stands for the untreated potential outcome of the treated group in a comparison."""
 
     NEVER = "never treated"
     AFTER_WINDOW = "treated after the window"
@@ -36,170 +42,16 @@ class Comparisons(NamedTuple):
     weight: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class GoodmanBacon:
-    """Comparisons of two groups in two periods, whose weighted sum is the static two-way coefficient.
-
-    Attributes
-    ----------
-    question : Question
-    treated : ndarray, shape (P,)
-        First treated period of the group whose treatment switches on.
-    compared : ndarray, shape (P,)
-        First treated period of the group that it is compared with, NaN = never, infinity = after the window.
-    kind : ndarray of str, shape (P,)
-        A :class:`Kind` each.
-    estimate : ndarray, shape (P,)
-        Difference in differences of the two groups' means, on the scale of ``sample.y``.
-    weight : ndarray, shape (P,)
-        Positive, with sum one.
-    """
-
-    question: Question
-    treated: FloatArray
-    compared: FloatArray
-    kind: NDArray[np.str_]
-    estimate: FloatArray
-    weight: FloatArray
-
-    @property
-    def forbidden(self) -> NDArray[np.bool_]:
-        """Which comparisons are with units that are already treated, shape (P,)."""
-        return self.kind == Kind.ALREADY
-
-    @property
-    def coefficient(self) -> float:
-        """The weighted sum of all comparisons: the coefficient of treatment in :func:`study.designs.twfe`."""
-        return float(self.weight @ self.estimate)
-
-    @property
-    def forbidden_weight(self) -> float:
-        """Weight of the comparisons with already treated units."""
-        return float(self.weight[self.forbidden].sum())
-
-    @property
-    def allowed_average(self) -> float:
-        """Weighted average of the comparisons with units that are not yet or never treated."""
-        return self._average(~self.forbidden)
-
-    def _average(self, which: NDArray[np.bool_]) -> float:
-        return float(np.average(self.estimate[which], weights=self.weight[which]))
-
-    @property
-    def title(self) -> str:
-        """What was looked at."""
-        return "Comparisons behind the two-way fixed effects coefficient (Goodman-Bacon)"
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """The coefficient, each kind's weight and average, and the average without forbidden comparisons."""
-        told = [
-            f"The static two-way fixed effects coefficient of {_measured(self.question)} is "
-            f"{self.coefficient:.4g}, the weighted sum of {len(self.weight)} differences in differences of two "
-            "groups."
-        ]
-        if self.forbidden.any():
-            told.append(
-                f"Comparisons with units {Kind.ALREADY}, the forbidden ones, carry {self.forbidden_weight:.1%} of "
-                f"the weight and average {self._average(self.forbidden):.4g}; under parallel trends they are "
-                "biased by every change in the effect on those units."
-            )
-            told.append(f"Without the forbidden comparisons the average is {self.allowed_average:.4g}.")
-        else:
-            told.append("No comparison is with units that are already treated.")
-        for kind in Kind:
-            which = self.kind == kind
-            if which.any() and kind is not Kind.ALREADY:
-                told.append(
-                    f"Comparisons with units {kind} carry {self.weight[which].sum():.1%} of the weight and average "
-                    f"{self._average(which):.4g}."
-                )
-        if self.question.scale == "proportional":
-            told.append(
-                "The decomposition is of the coefficient in levels, which the proportional effect is made from."
-            )
-        return tuple(told)
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a comparison: treated, compared, kind, forbidden, estimate, weight; largest weight first."""
-        import pandas as pd
-
-        table = pd.DataFrame(
-            {
-                "treated": self.treated.astype(np.int64),
-                "compared": [_said(date) for date in self.compared],
-                "kind": self.kind,
-                "forbidden": self.forbidden,
-                "estimate": self.estimate,
-                "weight": self.weight,
-            }
-        )
-        return table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
-
-    def by_kind(self) -> pd.DataFrame:
-        """Return one row a kind: kind, forbidden, comparisons, weight, and their weighted average estimate."""
-        import pandas as pd
-
-        kinds = [kind for kind in Kind if (self.kind == kind).any()]
-        return pd.DataFrame(
-            {
-                "kind": [str(kind) for kind in kinds],
-                "forbidden": [kind is Kind.ALREADY for kind in kinds],
-                "comparisons": [int(np.sum(self.kind == kind)) for kind in kinds],
-                "weight": [float(self.weight[self.kind == kind].sum()) for kind in kinds],
-                "estimate": [self._average(self.kind == kind) for kind in kinds],
-            }
-        )
-
-    def plot(self) -> Figure:
-        """Draw each comparison's estimate against its weight, and the coefficient as a line."""
-        from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH
-        from study.figures.canvas import canvas
-
-        marks = {
-            Kind.NEVER: ("o", COLOUR, COLOUR),
-            Kind.AFTER_WINDOW: ("s", "white", COLOUR),
-            Kind.LATER: ("^", THIRD, THIRD),
-            Kind.ALREADY: ("X", SECOND, SECOND),
-        }
-        with canvas(WIDTH, HEIGHT + 0.5) as figure:
-            axis = figure.subplots()
-            axis.axhline(0, color=GREY, linewidth=0.8)
-            line = axis.axhline(self.coefficient, color=GREY, linewidth=1.2, linestyle="--")
-            line.set_label(f"two-way coefficient, {self.coefficient:.3g}")
-            for kind, (marker, face, edge) in marks.items():
-                which = self.kind == kind
-                if which.any():
-                    axis.plot(
-                        100 * self.weight[which],
-                        self.estimate[which],
-                        marker,
-                        markerfacecolor=face,
-                        markeredgecolor=edge,
-                        markersize=5.5 if len(self.weight) <= 60 else 3.5,
-                        markeredgewidth=0.8,
-                        alpha=0.85,
-                        label=f"{kind}{', forbidden' if kind is Kind.ALREADY else ''}: "
-                        f"{self.weight[which].sum():.0%}",
-                    )
-            axis.set_xlim(left=0)
-            axis.set_xlabel("Weight in the coefficient, percent")
-            axis.set_ylabel(f"Difference in differences ({_measured(self.question)})")
-            figure.legend(
-                title="Compared with units, and their share of the weight",
-                loc="outside upper center",
-                ncols=2,
-                frameon=False,
-                fontsize=8,
-                title_fontsize=8,
-                columnspacing=1.2,
-                handletextpad=0.4,
-            )
-        return figure
-
-
+@diagnostic(
+    "goodman_bacon",
+    title="Comparisons in the coefficient",
+    question="Which comparisons of two groups does the coefficient add up, and which are with treated units?",
+    section=Section.AGAINST,
+    designs=("twfe",),
+    shown=2,
+)
 @checked
-def goodman_bacon(sample: Sample) -> GoodmanBacon:
+def goodman_bacon(sample: Sample) -> Finding:
     """Take the static two-way coefficient apart into comparisons of two groups and two periods.
 
     Works on means by cohort and period. Units weight the means and the cohorts' shares where the question has
@@ -215,8 +67,14 @@ def goodman_bacon(sample: Sample) -> GoodmanBacon:
 
     Returns
     -------
-    GoodmanBacon
-        In levels where the scale is "proportional".
+    Finding
+        The frame has a row a comparison, the largest weight first: treated and compared, the first treated periods of
+        the group whose treatment switches on and of the group that it is compared with (in words where it is never
+        treated or after the window); kind, a :class:`Kind`; forbidden, where that group is treated already; estimate,
+        the difference in differences of the groups' means on the scale of ``sample.y``, in levels where the scale is
+        "proportional"; weight, positive with sum one. Details: ``coefficient``, their weighted sum, that of
+        :func:`study.designs.twfe`; ``allowed_average``, that without the forbidden ones; ``by_kind``, a frame of
+        kind, forbidden, comparisons, weight and the weighted average estimate.
 
     Raises
     ------
@@ -230,27 +88,130 @@ def goodman_bacon(sample: Sample) -> GoodmanBacon:
     Econometrics 225(2), Theorem 1 with equations (7)-(10).
     """
     _refuse(sample)
-    dates, mean, share = cohort_course(sample)
+    dates, mean, share = group_means(sample)
     n_periods = len(sample.periods)
     start = np.clip(dates - sample.question.anticipation - sample.periods[0], 0, n_periods)
     start = np.where(np.isnan(dates), n_periods, start).astype(np.int64)
     dates = np.where(start == n_periods, np.where(np.isnan(dates), np.nan, np.inf), dates)
-    found = comparisons(mean, share, start)
-    kind = np.full(len(found.weight), Kind.LATER.value, dtype=object)
-    kind[start[found.compared] < start[found.treated]] = Kind.ALREADY.value
-    kind[np.isinf(dates[found.compared])] = Kind.AFTER_WINDOW.value
-    kind[np.isnan(dates[found.compared])] = Kind.NEVER.value
-    return GoodmanBacon(
-        sample.question,
-        dates[found.treated],
-        dates[found.compared],
-        kind.astype(np.str_),
-        found.estimate,
-        found.weight,
+    frame = _frame(dates, start, comparisons(mean, share, start))
+    by_kind, allowed = _by_kind(frame), frame[~frame["forbidden"]]
+    details = {
+        "coefficient": float(frame["weight"] @ frame["estimate"]),
+        "allowed_average": float(np.average(allowed["estimate"], weights=allowed["weight"])),
+        "by_kind": by_kind,
+    }
+    verdict, *evidence = _sentences(sample.question, len(frame), **details)
+    return Finding(
+        name="goodman_bacon",
+        title="Comparisons in the coefficient",
+        verdict=verdict,
+        evidence=tuple(evidence),
+        frame=frame,
+        chart=partial(_chart, outcome=outcome_in_words(sample.question)),
+        details=details,
     )
 
 
-def cohort_course(sample: Sample) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _frame(dates: FloatArray, start: NDArray[np.int64], pairs: Comparisons) -> pd.DataFrame:
+    import pandas as pd
+
+    compared = dates[pairs.compared]
+    already = start[pairs.compared] < start[pairs.treated]
+    kind = np.select(
+        [np.isnan(compared), np.isinf(compared), already],
+        [Kind.NEVER.value, Kind.AFTER_WINDOW.value, Kind.ALREADY.value],
+        Kind.LATER.value,
+    )
+    table = pd.DataFrame(
+        {
+            "treated": dates[pairs.treated].astype(np.int64),
+            "compared": [f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
+            "kind": kind,
+            "forbidden": kind == Kind.ALREADY.value,
+            "estimate": pairs.estimate,
+            "weight": pairs.weight,
+        }
+    )
+    return table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+
+
+def _by_kind(frame: pd.DataFrame) -> pd.DataFrame:
+    weighed = frame.assign(product=frame["weight"] * frame["estimate"]).groupby("kind", sort=False)
+    table = weighed.agg(
+        forbidden=("forbidden", "first"), comparisons=("weight", "size"), weight=("weight", "sum")
+    )
+    table["estimate"] = weighed["product"].sum() / table["weight"]
+    return table.loc[[kind.value for kind in Kind if kind.value in table.index]].reset_index()
+
+
+def _sentences(
+    question: Question, n_comparisons: int, coefficient: float, allowed_average: float, by_kind: pd.DataFrame
+) -> Iterator[str]:
+    yield (
+        f"The static two-way fixed effects coefficient of {outcome_in_words(question)} is {coefficient:.4g}, the "
+        f"weighted sum of {n_comparisons} differences in differences of two groups."
+    )
+    if not by_kind["forbidden"].any():
+        yield "No comparison is with units that are already treated."
+    for row in by_kind.sort_values("forbidden", ascending=False, kind="stable").itertuples():
+        carry = f"carry {row.weight:.1%} of the weight and average {row.estimate:.4g}"
+        if row.forbidden:
+            yield (
+                f"Comparisons with units {row.kind}, the forbidden ones, {carry}; under parallel trends they are "
+                "biased by every change in the effect on those units."
+            )
+            yield f"Without the forbidden comparisons the average is {allowed_average:.4g}."
+        else:
+            yield f"Comparisons with units {row.kind} {carry}."
+    if question.scale == "proportional":
+        yield "The decomposition is of the coefficient in levels, which the proportional effect is made from."
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
+    """Draw each comparison's estimate against its weight, and the coefficient as a line."""
+    marks = {
+        Kind.NEVER: ("o", COLOUR, COLOUR),
+        Kind.AFTER_WINDOW: ("s", "white", COLOUR),
+        Kind.LATER: ("^", THIRD, THIRD),
+        Kind.ALREADY: ("X", SECOND, SECOND),
+    }
+    coefficient = frame["weight"] @ frame["estimate"]
+    with on_axes(ax, WIDTH, HEIGHT + 0.5) as (figure, axis):
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        line = axis.axhline(coefficient, color=GREY, linewidth=1.2, linestyle="--")
+        line.set_label(f"two-way coefficient, {coefficient:.3g}")
+        for kind, (marker, face, edge) in marks.items():
+            rows = frame[frame["kind"] == kind.value]
+            if len(rows):
+                axis.plot(
+                    100 * rows["weight"],
+                    rows["estimate"],
+                    marker,
+                    markerfacecolor=face,
+                    markeredgecolor=edge,
+                    markersize=5.5 if len(frame) <= 60 else 3.5,
+                    markeredgewidth=0.8,
+                    alpha=0.85,
+                    label=f"{kind}{', forbidden' * (kind is Kind.ALREADY)}: {rows['weight'].sum():.0%}",
+                )
+        axis.set_xlim(left=0)
+        axis.set_xlabel("Weight in the coefficient, percent")
+        axis.set_ylabel(f"Difference in differences ({outcome})")
+        if ax is None:
+            figure.legend(
+                title="Compared with units, and their share of the weight",
+                loc="outside upper center",
+                ncols=2,
+                frameon=False,
+                fontsize=8,
+                title_fontsize=8,
+                columnspacing=1.2,
+                handletextpad=0.4,
+            )
+    return figure
+
+
+def group_means(sample: Sample) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return first treated periods, means by period and shares of groups, shapes (G,), (G, T), (G,).
 
     Groups are in the order of ``Sample.groups``; those first treated after the window are one, dated by the
@@ -292,9 +253,11 @@ def comparisons(mean: FloatArray, share: FloatArray, start: NDArray[np.int64]) -
     before = period < start[early, None]
     after = period >= start[late, None]
     between = ~before & ~after
-    gap = mean - mean.mean(axis=0)
-    gap = gap[early] - gap[late]
-    before_gap, between_gap, after_gap = (_mean_where(gap, cells) for cells in (before, between, after))
+    difference = mean - mean.mean(axis=0)
+    difference = difference[early] - difference[late]
+    before_mean, between_mean, after_mean = (
+        _mean_where(difference, cells) for cells in (before, between, after)
+    )
     treated = 1 - start / n_periods
     both = share[early] * share[late] * (treated[early] - treated[late])
     weight = np.concatenate([both * (1 - treated[early]), both * treated[late]])
@@ -302,7 +265,7 @@ def comparisons(mean: FloatArray, share: FloatArray, start: NDArray[np.int64]) -
     return Comparisons(
         np.concatenate([early, late])[used],
         np.concatenate([late, early])[used],
-        np.concatenate([between_gap - before_gap, between_gap - after_gap])[used],
+        np.concatenate([between_mean - before_mean, between_mean - after_mean])[used],
         weight[used] / weight.sum(),
     )
 
@@ -315,21 +278,12 @@ def _mean_where(values: FloatArray, cells: NDArray[np.bool_]) -> FloatArray:
 def _refuse(sample: Sample) -> None:
     """Refuse a sample to which the theorem does not apply."""
     who, question = "goodman_bacon", sample.question
-    if sample.first_treated is None:
-        raise QuestionError(
-            f"{who}: {question.event} is not absorbing, and the decomposition is of a treatment that stays; ask about "
-            "an event that is absorbing."
-        )
     if question.covariates:
         raise QuestionError(
             f"{who}: with covariates the comparisons do not add up to the coefficient; ask the question without "
             "covariates, or use negative_weights, which takes account of them."
         )
-    refusal = find_design("twfe").refusal(sample)
-    if refusal is not None:
-        raise QuestionError(
-            f"{who}: there is no two-way coefficient to take apart; change what twfe cannot answer. {refusal}"
-        )
+    refuse_no_coefficients(who, sample, "twfe")
     gaps = ~sample.observed
     if gaps.any():
         raise QuestionError(
@@ -337,14 +291,3 @@ def _refuse(sample: Sample) -> None:
             'units, and the decomposition is of a balanced panel; ask the question with missing="balanced", which '
             "leaves these units out, or use negative_weights."
         )
-
-
-def _measured(question: Question) -> str:
-    return f"log(1 + {question.outcome})" if question.scale == "log1p" else question.outcome
-
-
-def _said(date: float) -> str:
-    """Return a group's name in tables."""
-    if np.isnan(date):
-        return str(Kind.NEVER)
-    return str(Kind.AFTER_WINDOW) if np.isinf(date) else f"{date:g}"

@@ -7,11 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import FloatArray, IntArray
-from study.learners.problem import Kind
 
 # A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.
 CERTAIN = float(np.finfo(np.float64).eps)
-STANDARD_ERRORS = 2.0
 ROUNDED = 12  # decimals: what is equal up to rounding is a tie
 
 
@@ -26,36 +24,6 @@ class Loss(NamedTuple):
     without: float
     saved: float
     error: float
-
-    @property
-    def better(self) -> bool:
-        """Whether the predictions beat what is known without covariates by more than two standard errors."""
-        return self.saved > STANDARD_ERRORS * self.error
-
-    @property
-    def worse(self) -> bool:
-        """Whether they are beaten by it by more than two standard errors."""
-        return self.saved < -STANDARD_ERRORS * self.error
-
-
-class Score(NamedTuple):
-    """How well one learner predicts one nuisance function, by what it predicts in words.
-
-    ``log`` is None for means. ``auc`` is the share of pairs of a row with 1 and one with 0 that predictions, less what
-    is known without covariates, put in order; None where the target takes other values.
-    """
-
-    learner: str
-    nuisance: str
-    kind: Kind
-    squared: Loss
-    log: Loss | None
-    auc: float | None
-
-    @property
-    def judged(self) -> Loss:
-        """The loss that a learner of this kind of function is judged by."""
-        return self.squared if self.log is None else self.log
 
 
 def loss_of(losses: FloatArray, without: FloatArray, cluster: IntArray) -> Loss:
@@ -88,13 +56,16 @@ def log_losses(target: FloatArray, predicted: FloatArray) -> FloatArray:
     return losses
 
 
-def in_order(target: FloatArray, predicted: FloatArray) -> float | None:
-    """Return the share of pairs of a 1 and a 0 that are predicted in order, ties a half, averaged over draws."""
+def in_order(target: FloatArray, predicted: FloatArray) -> float:
+    """Return the share of pairs of a 1 and a 0 that are predicted in order, ties a half, averaged over draws.
+
+    NaN where the target takes other values.
+    """
     from scipy.stats import rankdata
 
     ones = int(np.sum(target == 1))
     zeros = int(np.sum(target == 0))
     if not ones or ones + zeros < len(target) or not zeros:
-        return None
+        return np.nan
     ranks = rankdata(np.round(predicted, ROUNDED), axis=0)[target == 1]
     return float(np.mean((ranks.sum(axis=0) - ones * (ones + 1) / 2) / (ones * zeros)))

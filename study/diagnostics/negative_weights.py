@@ -2,185 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, Terms, checked, one_thread, period_effects, regress
+from study.core import FloatArray, Terms, checked, one_thread, period_effects, regress
 from study.designs import find_design
+from study.diagnostics.finding import Finding
+from study.diagnostics.refits import refuse_no_coefficients
+from study.diagnostics.registry import Section, diagnostic
 from study.estimates import outcome_with_covariates, treated_cells
+from study.figures import GREY, WIDTH, draw_heatmap, on_axes
+from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ZERO = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class NegativeWeights:
-    """Weights of the effects of treated cells in the static two-way coefficient.
-
-    Attributes
-    ----------
-    question : Question
-    cohort, period : ndarray, shape (C,)
-        The treated cells.
-    share : ndarray, shape (C,)
-        Each cell's share of the treated observations, N_gt / N_1.
-    weight : ndarray, shape (C,)
-        What the cell's average effect is multiplied with; they sum to one.
-    coefficient : float
-        The coefficient of treatment, on the scale of ``sample.y``.
-    alike : bool
-        Whether units of a cell have the same weight, which they have without gaps and covariates.
-    """
-
-    question: Question
-    cohort: FloatArray
-    period: FloatArray
-    share: FloatArray
-    weight: FloatArray
-    coefficient: float
-    alike: bool
-
-    @property
-    def negative(self) -> NDArray[np.bool_]:
-        """Which cells have a negative weight, shape (C,)."""
-        return self.weight < 0
-
-    @property
-    def negative_sum(self) -> float:
-        """Sum of the negative weights."""
-        return float(self.weight[self.negative].sum())
-
-    @property
-    def positive_sum(self) -> float:
-        """Sum of the positive weights."""
-        return float(self.weight[~self.negative].sum())
-
-    @property
-    def sigma_zero(self) -> float | None:
-        """Least spread of effects that is compatible with an average effect of zero; see :func:`sigma_zero`."""
-        return sigma_zero(self.coefficient, self.weight, self.share)
-
-    @property
-    def sigma_opposite(self) -> float | None:
-        """Least spread of effects that is compatible with none of the coefficient's sign; :func:`sigma_opposite`."""
-        return sigma_opposite(self.coefficient, self.weight, self.share)
-
-    @property
-    def title(self) -> str:
-        """What was looked at."""
-        return "Weights of cohorts and periods in the two-way fixed effects coefficient"
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """How many weights are negative, what they sum to, and how much effects have to differ to mislead."""
-        n, n_negative = len(self.weight), int(self.negative.sum())
-        measured = _measured(self.question)
-        told = [
-            f"{n_negative} of the {n} weights of effects are negative and sum to {self.negative_sum:.4g}; the positive "
-            f"ones sum to {self.positive_sum:.4g}."
-            if n_negative
-            else "No weight is negative, so effects of one sign give a coefficient of that sign.",
-            f"The static two-way fixed effects coefficient of {measured} is {self.coefficient:.4g}, under parallel "
-            f"trends a weighted sum of the average effects in {n} treated cells of a cohort and a period.",
-            self._zero_told(),
-            *self._opposite_told(),
-        ]
-        if not self.alike:
-            told.append(
-                "Difference or covariates give the units of a cell different weights; the cells' weights are exact for "
-                "effects that do not differ between the units of a cell."
-            )
-        if self.question.scale == "proportional":
-            told.append("All numbers are in levels, which the proportional effect is made from.")
-        return tuple(told)
-
-    def _zero_told(self) -> str:
-        if self.sigma_zero is None:
-            return (
-                "All treated cells have the weight of their share, so the coefficient is their average effect however "
-                "effects differ, and no spread of effects is compatible with another average."
-            )
-        return (
-            f"The average effect can be zero if the effects' standard deviation across cells is {self.sigma_zero:.4g} "
-            "or more."
-        )
-
-    def _opposite_told(self) -> list[str]:
-        if self.sigma_opposite is None:
-            return []
-        return [
-            f"The effects of all cells can have the opposite sign of the coefficient if their standard deviation is "
-            f"{self.sigma_opposite:.4g} or more."
-        ]
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a cell: cohort, period, event_time, share, weight."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "cohort": self.cohort.astype(np.int64),
-                "period": self.period.astype(np.int64),
-                "event_time": (self.period - self.cohort).astype(np.int64),
-                "share": self.share,
-                "weight": self.weight,
-            }
-        )
-
-    def plot(self) -> Figure:
-        """Draw the weights by cohort and period, with a mark on the negative ones."""
-        from matplotlib.ticker import MaxNLocator
-
-        from study.figures import GREY, WIDTH
-        from study.figures.canvas import canvas
-
-        cohorts = np.unique(self.cohort)
-        periods = np.arange(self.period.min(), self.period.max() + 1)
-        grid = np.full((len(cohorts), len(periods)), np.nan)
-        row, column = np.searchsorted(cohorts, self.cohort), (self.period - periods[0]).astype(int)
-        grid[row, column] = 100 * self.weight
-        most = np.nanmax(np.abs(grid))
-        with canvas(WIDTH, max(2.6, 1.3 + 0.2 * len(cohorts))) as figure:
-            axis = figure.subplots()
-            image = axis.imshow(
-                grid,
-                cmap="PuOr_r",
-                vmin=-most,
-                vmax=most,
-                aspect="auto",
-                extent=(periods[0] - 0.5, periods[-1] + 0.5, len(cohorts) - 0.5, -0.5),
-            )
-            axis.plot(
-                self.period[self.negative],
-                row[self.negative],
-                "x",
-                color="black",
-                markersize=5,
-                label="negative",
-            )
-            axis.set_yticks(range(len(cohorts)), [f"{g:g}" for g in cohorts])
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            axis.set_xlabel("Period")
-            axis.set_ylabel("First treated")
-            axis.set_facecolor("0.93")
-            figure.colorbar(image, ax=axis, label="Weight, percent")
-            n_negative = int(self.negative.sum())
-            note = (
-                f"x: negative weight, {n_negative} of {len(self.weight)} cells, sum {self.negative_sum:.1%}"
-            )
-            figure.suptitle(note if n_negative else "No negative weight", fontsize=8, color=GREY)
-        return figure
-
-
+@diagnostic(
+    "negative_weights",
+    title="Negative weights",
+    question="Does the coefficient put negative weights on the effects of some cohorts and periods?",
+    section=Section.AGAINST,
+    designs=("twfe",),
+)
 @checked
-def negative_weights(sample: Sample) -> NegativeWeights:
+def negative_weights(sample: Sample) -> Finding:
     """Return the weights of treated cells' effects in the static two-way coefficient.
 
     With e the residual of treatment on the unit effects, period effects and covariates of :func:`twfe`, and w
@@ -194,8 +48,11 @@ def negative_weights(sample: Sample) -> NegativeWeights:
 
     Returns
     -------
-    NegativeWeights
-        In levels where the scale is "proportional".
+    Finding
+        The frame has a row a treated cell: cohort, period, event_time; share, that of the treated observations,
+        N_gt / N_1; weight, what the cell's average effect is multiplied with. Both sum to one. Details:
+        ``coefficient``, that of treatment on the scale of ``sample.y``, in levels where the scale is "proportional";
+        :func:`sigma_zero` and :func:`sigma_opposite`.
 
     Raises
     ------
@@ -208,34 +65,101 @@ def negative_weights(sample: Sample) -> NegativeWeights:
     de Chaisemartin, C. and D'Haultfoeuille, X. (2020). Two-way fixed effects estimators with heterogeneous
     treatment effects. American Economic Review 110(9), Theorem 1 and Corollary 1.
     """
-    who = "negative_weights"
-    if sample.first_treated is None:
-        raise QuestionError(
-            f"{who}: {sample.question.event} is not absorbing, so there are no cohorts whose effects to weight; ask "
-            "about an absorbing event."
-        )
-    twfe = find_design("twfe")
-    refusal = twfe.refusal(sample)
-    if refusal is not None:
-        raise QuestionError(
-            f"{who}: there is no two-way coefficient to take apart; change what twfe cannot answer. {refusal}"
-        )
-    coefficient = float(twfe(sample).linear[0])
+    refuse_no_coefficients("negative_weights", sample, "twfe")
+    coefficient = float(find_design("twfe")(sample).linear[0])
     with one_thread():
         product, size, alike = _cell_sums(sample)
     cells = treated_cells(sample) & (size > 0)
-    g, t = np.nonzero(cells)
-    weight = product[cells] / product[cells].sum()
+    weight, share = product[cells] / product[cells].sum(), size[cells] / size[cells].sum()
     weight[np.abs(weight) < ZERO] = 0.0
-    return NegativeWeights(
-        question=sample.question,
-        cohort=sample.groups[0][g],
-        period=sample.periods[t].astype(float),
-        share=size[cells] / size[cells].sum(),
-        weight=weight,
-        coefficient=coefficient,
-        alike=alike,
+    details: dict[str, Any] = {
+        "coefficient": coefficient,
+        "sigma_zero": sigma_zero(coefficient, weight, share),
+        "sigma_opposite": sigma_opposite(coefficient, weight, share),
+    }
+    verdict, *evidence = _sentences(sample.question, weight, alike, **details)
+    return Finding(
+        name="negative_weights",
+        title="Negative weights",
+        verdict=verdict,
+        evidence=tuple(evidence),
+        frame=_frame(sample, cells, share, weight),
+        chart=_chart,
+        details=details,
     )
+
+
+def _frame(sample: Sample, cells: NDArray[np.bool_], share: FloatArray, weight: FloatArray) -> pd.DataFrame:
+    import pandas as pd
+
+    group, time = np.nonzero(cells)
+    cohort, period = sample.groups[0][group].astype(np.int64), sample.periods[time].astype(np.int64)
+    columns = {"cohort": cohort, "period": period, "event_time": period - cohort}
+    return pd.DataFrame(columns | {"share": share, "weight": weight})
+
+
+def _sentences(
+    question: Question,
+    weight: FloatArray,
+    alike: bool,
+    coefficient: float,
+    sigma_zero: float | None,
+    sigma_opposite: float | None,
+) -> Iterator[str]:
+    n, negative = len(weight), weight < 0
+    if negative.any():
+        yield (
+            f"{negative.sum()} of the {n} weights of effects are negative and sum to {weight[negative].sum():.4g}; the "
+            f"positive ones sum to {weight[~negative].sum():.4g}."
+        )
+    else:
+        yield "No weight is negative, so effects of one sign give a coefficient of that sign."
+    yield (
+        f"The static two-way fixed effects coefficient of {outcome_in_words(question)} is {coefficient:.4g}, under "
+        f"parallel trends a weighted sum of the average effects in {n} treated cells of a cohort and a period."
+    )
+    if sigma_zero is None:
+        yield (
+            "All treated cells have the weight of their share, so the coefficient is their average effect however "
+            "effects differ, and no spread of effects is compatible with another average."
+        )
+    else:
+        yield (
+            f"The average effect can be zero if the effects' standard deviation across cells is {sigma_zero:.4g} or "
+            "more."
+        )
+    if sigma_opposite is not None:
+        yield (
+            f"The effects of all cells can have the opposite sign of the coefficient if their standard deviation is "
+            f"{sigma_opposite:.4g} or more."
+        )
+    if not alike:
+        yield (
+            "Gaps or covariates give the units of a cell different weights; the cells' weights are exact for effects "
+            "that do not differ between the units of a cell."
+        )
+    if question.scale == "proportional":
+        yield "All numbers are in levels, which the proportional effect is made from."
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
+    """Draw the weights by cohort and period, with a mark on the negative ones."""
+    periods = range(frame["period"].min(), frame["period"].max() + 1)
+    grid = frame.pivot(index="cohort", columns="period", values="weight").reindex(columns=periods)
+    n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
+    with on_axes(ax, WIDTH, max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
+        ends = (periods[0], periods[-1], 0, n_cohorts - 1)
+        draw_heatmap(figure, axis, 100 * grid.to_numpy(), ends, label="Weight, percent", ticks=6, signed=True)
+        rows = grid.index.get_indexer(negative["cohort"])
+        axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
+        axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])
+        axis.set_xlabel("Period")
+        axis.set_ylabel("First treated")
+        if ax is None:
+            counted = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"
+            note = f"x: negative weight, {counted}" if len(negative) else "No negative weight"
+            figure.suptitle(note, fontsize=8, color=GREY)
+    return figure
 
 
 def _cell_sums(sample: Sample) -> tuple[FloatArray, FloatArray, bool]:
@@ -296,7 +220,3 @@ def sigma_opposite(coefficient: float, weight: FloatArray, share: FloatArray) ->
     rest = np.append(0.0, np.cumsum(share)[:-1])  # 1 - P
     first = int(np.argmax(ratio[1:] * rest[1:] < -s[1:])) + 1
     return abs(coefficient) / float(t[first] + s[first] ** 2 / rest[first]) ** 0.5
-
-
-def _measured(question: Question) -> str:
-    return f"log(1 + {question.outcome})" if question.scale == "log1p" else question.outcome

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,37 +15,37 @@ from study.core import (
     FloatArray,
     IntArray,
     QuestionError,
+    capital,
     checked,
     current_settings,
+    listed,
     one_thread,
     settings,
     telling,
 )
 from study.designs import Design, all_designs, find_design
-from study.diagnostics.losses import (
-    STANDARD_ERRORS,
-    Loss,
-    Score,
-    in_order,
-    log_losses,
-    loss_of,
-    squared_errors,
-)
-from study.diagnostics.propensities import Propensities
-from study.diagnostics.refits import check, headline
+from study.diagnostics.finding import Finding
+from study.diagnostics.losses import Loss, in_order, log_losses, loss_of, squared_errors
+from study.diagnostics.overlap import Propensities
+from study.diagnostics.refits import Refits, check, headline
+from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Effect
+from study.figures import BAND, GREY, SECOND, WIDTH, draw_intervals, label_rows, on_axes
+from study.figures.canvas import canvas
 from study.learners import Learner
-from study.learners.nuisances import Judged, Nuisances
-from study.panel import Question, Sample
+from study.learners.nuisances import Nuisances
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from study.diagnostics.propensities import Propensities
-    from study.learners.nuisances import Nuisances
-
+WHO = "nuisances"
+TITLE = "Predictions of the learners"
+COMPARED: tuple[Learner, ...] = ("lasso", "forest", "lightgbm", "ensemble")
+STANDARD_ERRORS = 2.0
+QUANTILE_NAMES = ("minimum", "q05", "q25", "median", "q75", "q95", "maximum")
 BINS = 24
 BELOW_LEGEND = 0.72  # share of the height that is drawn on
 # Shares of rows at each end, which the first and last bins hold; of the treated there are few.
@@ -54,120 +54,14 @@ NEAREST = 1e-4  # to 0 and 1 on the logit axis
 TICKS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 0.7, 0.9, 0.97, 0.99, 0.999)
 
 
-WHO = "nuisances"
-COMPARED: tuple[Learner, ...] = ("lasso", "forest", "lightgbm", "ensemble")
-QUANTILE_NAMES = ("minimum", "q05", "q25", "median", "q75", "q95", "maximum")
-
-
-@dataclass(frozen=True, eq=False)
-class NuisanceQuality:
-    """Cross-fitted predictions of each nuisance function by each learner, and the estimate that they lead to.
-
-    Attributes
-    ----------
-    design : str
-    question : Question
-    asked : Nuisances
-        With the first learner.
-    scores : tuple of Score
-        By learner and nuisance function, that of treatment first.
-    fits : tuple of Row
-        The headline under each learner that has one.
-    refused : tuple of (str, str)
-        Each learner under which the design has no estimate, and why.
-    propensities : dict of str to Propensities
-        Predicted treatment, by learner.
-    level : float
-        Coverage of the intervals.
-    draw_errors : dict of str to float
-        By learner that has an estimate: what the draws of the folds leave to chance in it, which the standard error
-        leaves out; NaN for one draw.
-    """
-
-    design: str
-    question: Question
-    asked: Nuisances
-    scores: tuple[Score, ...]
-    fits: tuple[Effect, ...]
-    refused: tuple[tuple[str, str], ...]
-    propensities: dict[str, Propensities]
-    level: float
-    draw_errors: dict[str, float]
-
-    @property
-    def title(self) -> str:
-        """Heading."""
-        return f"How well do learners predict what {self.design} adjusts for?"
-
-    @property
-    def learners(self) -> tuple[str, ...]:
-        """Names of the learners, in the order in which they were given."""
-        return tuple(self.propensities)
-
-    def of(self, nuisance: str) -> tuple[Score, ...]:
-        """Return the scores of one nuisance function."""
-        return tuple(score for score in self.scores if score.nuisance == nuisance)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the nuisance functions, that of treatment first."""
-        return tuple(dict.fromkeys(score.nuisance for score in self.scores))
-
-    @property
-    def moves(self) -> float:
-        """Largest less smallest estimate, in standard errors of the first learner's."""
-        estimates = [row.estimate for row in self.fits]
-        return (max(estimates) - min(estimates)) / self.fits[0].std_error
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found."""
-        return sentences(self)
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a learner and nuisance function.
-
-        Returns
-        -------
-        DataFrame
-            learner; nuisance; kind; r2, against what is known without covariates, with r2_std_error; for
-            probabilities brier and log_loss beside brier_of_share and log_loss_of_share, those of the training
-            folds' share, and mcfadden_r2, the share of the latter that is saved, with mcfadden_r2_std_error; for what
-            is 0 or 1 auc, the share of pairs that covariates put in order; estimate and std_error of the headline.
-            Designs that learn no probability have none of their columns.
-        """
-        import pandas as pd
-
-        fits = {row.label: row for row in self.fits}
-        return pd.DataFrame([_line(score, fits.get(score.learner)) for score in self.scores]).dropna(
-            axis="columns", how="all"
-        )
-
-    def overlap(self) -> pd.DataFrame:
-        """Return predicted treatment of treated and comparison rows, by learner.
-
-        Returns
-        -------
-        DataFrame
-            learner, treated, rows, units; quantiles of the predictions; above_comparison, the share of treated rows
-            whose prediction no comparison row reaches; for propensities clipped, the number of rows that are, and
-            effective_units, the effective number of comparison units under the odds of the propensity. All are
-            averages over draws of the folds.
-        """
-        import pandas as pd
-
-        lines = [
-            _overlap_line(learner, found, treated)
-            for learner, found in self.propensities.items()
-            for treated in (True, False)
-        ]
-        return pd.DataFrame(lines).dropna(axis="columns", how="all")
-
-    def plot(self) -> Figure:
-        """Draw the R2 by nuisance function and learner, and predicted treatment by group under the first learner."""
-        return drawing(self)
-
-
+@diagnostic(
+    WHO,
+    title=TITLE,
+    question="How well do the learners predict what the design adjusts for?",
+    section=Section.AGAINST,
+    needs=(Needs.LEARNERS,),
+    shown=4,
+)
 @checked
 def nuisances(
     sample: Sample,
@@ -176,7 +70,7 @@ def nuisances(
     learners: Sequence[Learner] = COMPARED,
     level: float = 0.95,
     **options: Any,
-) -> NuisanceQuality:
+) -> Finding:
     """Predict each nuisance function of a design by several learners, on the design's own folds.
 
     A mean is judged by its squared error relative to what is known without covariates by the same training folds
@@ -198,7 +92,19 @@ def nuisances(
 
     Returns
     -------
-    NuisanceQuality
+    Finding
+        The frame has a row a learner and nuisance function, that of treatment first: learner; nuisance; kind; r2,
+        against what is known without covariates, with r2_std_error; for probabilities brier and log_loss beside
+        brier_of_share and log_loss_of_share, those of the training folds' share, and mcfadden_r2, the share of the
+        latter that is saved, with mcfadden_r2_std_error; for what is 0 or 1 auc, the share of pairs that covariates
+        put in order; estimate and std_error of the headline. Designs that learn no probability have none of their
+        columns. Details: ``rows``, the headline under each learner that has one; ``estimate_range``, the largest less
+        the smallest of them in standard errors of the first; ``draw_errors``, by learner what the draws of the folds
+        leave to chance in the estimate, which its standard error leaves out, NaN for one draw; ``refused``, each
+        learner without an estimate with the reason; ``overlap``, a frame of predicted treatment of treated and
+        comparison rows by learner, in averages over draws of the folds: rows, units, quantiles, above_comparison (the
+        share of treated rows whose prediction no comparison row reaches), and for propensities clipped (the number of
+        rows) and effective_units (the effective number of comparison units under the odds of the propensity).
 
     Raises
     ------
@@ -216,41 +122,45 @@ def nuisances(
     refusal = chosen.refusal(sample)
     if refusal is not None:
         raise QuestionError(refusal)
+    scores, propensities, rows, refused, draw_errors = [], [], [], [], {}
     with one_thread(), learned_once():
-        asked = {name: described(chosen, sample, given) for name, given in used.items()}
-        first = next(iter(asked.values()))
+        functions = {name: described(chosen, sample, given) for name, given in used.items()}
+        first = next(iter(functions.values()))
         with settings(progress=None, jobs=1):  # there is nothing to learn in it
             known = first.known()
-        scores: list[Score] = []
-        fits, propensities, draw_errors, refused = {}, {}, {}, []
         for learner, given in used.items():
             with telling(learner):
-                predicted = asked[learner].predicted()
-            judged = {words: first.judged(words, predicted) for words in first.kinds}
+                predicted = functions[learner].predicted()
             scores += [
-                score_of(learner, words, first, ours, first.judged(words, known), sample.cluster)
-                for words, ours in judged.items()
+                {"learner": learner} | _score(first, words, predicted, known, sample.cluster)
+                for words in first.kinds
             ]
-            propensities[learner] = propensities_of(first, judged[first.said[first.treatment]])
+            propensities.append(_propensities(first, predicted, learner))
             try:
                 with settings(progress=None):  # what the design learns has been learned
                     average = headline(sample, design, given)
-                fits[learner] = Effect.of(learner, average, level)
                 draw_errors[learner] = float(average.draw_error[0])
+                rows.append(Effect.of(learner, average, level))
             except QuestionError as reason:
                 refused.append((learner, str(reason)))
-    if not fits:
+    if not rows:
         raise QuestionError(f"{WHO}: {refused[0][1]}")
-    return NuisanceQuality(
-        design,
-        sample.question,
-        first,
-        tuple(scores),
-        tuple(fits.values()),
-        tuple(refused),
-        propensities,
-        level,
-        draw_errors,
+    frame, refits = _frame(scores, rows), Refits(tuple(rows), tuple(refused))
+    verdict, *evidence = _sentences(frame, first, refits, sample.question.effect_scale, propensities[0])
+    return Finding(
+        name=WHO,
+        title=TITLE,
+        verdict=verdict,
+        evidence=tuple(evidence),
+        frame=frame.dropna(axis="columns", how="all"),
+        chart=partial(_chart, without=first.without, predictions=propensities[0]),
+        details={
+            "rows": refits.rows,
+            "estimate_range": estimate_range(rows),
+            "draw_errors": draw_errors,
+            "refused": refits.refused,
+            "overlap": _overlap(propensities),
+        },
     )
 
 
@@ -300,27 +210,75 @@ def described(design: Design, sample: Sample, options: Mapping[str, Any]) -> Nui
     return design.nuisances(sample, **(design.options | dict(options)))
 
 
-def score_of(
-    learner: str, words: str, asked: Nuisances, ours: Judged, plain: Judged, cluster: IntArray
-) -> Score:
-    """Return how well a learner predicts what words stand for; ``plain`` is what is known without covariates."""
-    kind, predicted, known = asked.kinds[words], ours.predicted, plain.predicted
-    if kind == "probability" and words == asked.said[asked.treatment]:
-        predicted, known = (np.clip(p, *asked.limits) for p in (predicted, known))
+Predictions = Sequence[Mapping[str, FloatArray]]  # by part and function
 
-    def of(losses: Callable[[FloatArray, FloatArray], FloatArray]) -> Loss:
+
+def _score(
+    functions: Nuisances, words: str, predictions: Predictions, plain: Predictions, cluster: IntArray
+) -> dict[str, Any]:
+    """Return how well a learner predicts what words stand for; ``plain`` is what is known without covariates."""
+    probability, ours = functions.kinds[words] == "probability", functions.judged(words, predictions)
+    predicted, known = ours.predicted, functions.judged(words, plain).predicted
+    if probability and words == functions.said[functions.treatment]:
+        predicted, known = (np.clip(p, *functions.limits) for p in (predicted, known))
+
+    def mean_loss(losses: Callable[[FloatArray, FloatArray], FloatArray]) -> Loss:
         return loss_of(losses(ours.target, predicted), losses(ours.target, known), cluster[ours.unit])
 
-    log = of(log_losses) if kind == "probability" else None
-    auc = in_order(ours.target, predicted - known)
-    return Score(learner, words, kind, of(squared_errors), log, auc)
+    squared = mean_loss(squared_errors)
+    log = mean_loss(log_losses) if probability else Loss(*[np.nan] * 4)
+    return {
+        "nuisance": words,
+        "kind": functions.kinds[words],
+        "r2": squared.saved,
+        "r2_std_error": squared.error,
+        "brier": squared.value if probability else np.nan,
+        "brier_of_share": squared.without if probability else np.nan,
+        "log_loss": log.value,
+        "log_loss_of_share": log.without,
+        "mcfadden_r2": log.saved,
+        "mcfadden_r2_std_error": log.error,
+        "auc": in_order(ours.target, predicted - known),
+    }
 
 
-def propensities_of(asked: Nuisances, judged: Judged) -> Propensities:
-    """Return predicted treatment, with who is treated."""
-    words = asked.said[asked.treatment]
-    limits = asked.limits if asked.kinds[words] == "probability" else None
-    return Propensities.grouped(words, *judged, limits)
+def _propensities(functions: Nuisances, predictions: Predictions, learner: str) -> Propensities:
+    words = functions.said[functions.treatment]
+    limits = functions.limits if functions.kinds[words] == "probability" else None
+    return Propensities(words, *functions.judged(words, predictions), limits, learner)
+
+
+def _frame(scores: Sequence[dict[str, Any]], rows: Sequence[Effect]) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(scores)
+    for name in ("estimate", "std_error"):
+        table[name] = table["learner"].map({row.label: getattr(row, name) for row in rows})
+    return table
+
+
+def _overlap(propensities: Sequence[Propensities]) -> pd.DataFrame:
+    """Return a row a learner and group of rows."""
+    import pandas as pd
+
+    lines = []
+    for predictions in propensities:
+        weighed = predictions.limits is not None
+        for treated in (True, False):
+            members = predictions.treated == treated
+            lines.append(
+                {
+                    "learner": predictions.learner,
+                    "treated": treated,
+                    "rows": int(members.sum()),
+                    "units": len(np.unique(predictions.unit[members])),
+                    **dict(zip(QUANTILE_NAMES, predictions.quantiles(treated).tolist(), strict=True)),
+                    "above_comparison": predictions.above if treated else np.nan,
+                    "clipped": predictions.clipped(treated) if weighed else np.nan,
+                    "effective_units": predictions.effective if weighed and not treated else np.nan,
+                }
+            )
+    return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
 
 @contextmanager
@@ -333,216 +291,169 @@ def learned_once() -> Iterator[None]:
         yield
 
 
-def _line(score: Score, fit: Effect | None) -> dict[str, Any]:
-    """Return one row of the table."""
-    log, probability = score.log, score.kind == "probability"
-    return {
-        "learner": score.learner,
-        "nuisance": score.nuisance,
-        "kind": score.kind,
-        "r2": score.squared.saved,
-        "r2_std_error": score.squared.error,
-        "brier": score.squared.value if probability else np.nan,
-        "brier_of_share": score.squared.without if probability else np.nan,
-        "log_loss": np.nan if log is None else log.value,
-        "log_loss_of_share": np.nan if log is None else log.without,
-        "mcfadden_r2": np.nan if log is None else log.saved,
-        "mcfadden_r2_std_error": np.nan if log is None else log.error,
-        "auc": np.nan if score.auc is None else score.auc,
-        "estimate": np.nan if fit is None else fit.estimate,
-        "std_error": np.nan if fit is None else fit.std_error,
-    }
-
-
-def _overlap_line(learner: str, found: Propensities, treated: bool) -> dict[str, Any]:
-    """Return one row of the table of overlap."""
-    mine = found.treated == treated
-    weighed = found.limits is not None
-    return {
-        "learner": learner,
-        "treated": treated,
-        "rows": int(mine.sum()),
-        "units": len(np.unique(found.unit[mine])),
-        **dict(zip(QUANTILE_NAMES, found.quantiles(treated).tolist(), strict=True)),
-        "above_comparison": found.above if treated else np.nan,
-        "clipped": found.clipped(treated) if weighed else np.nan,
-        "effective_units": found.effective if weighed and not treated else np.nan,
-    }
-
-
-def sentences(found: NuisanceQuality) -> tuple[str, ...]:
-    """Return what was found: the verdict on treatment, how far the estimate moves, then the other functions."""
-    first, *others = (found.of(name) for name in found.names)
-    return (
-        quality(first, found.asked),
-        *moved(found),
-        *ranked(first),
-        *(quality(scores, found.asked) for scores in others),
-        overlap_in_words(found),
-        _how(found),
-        *(f"Without an estimate: {learner}, because {reason}" for learner, reason in found.refused),
-    )
-
-
-def _how(found: NuisanceQuality) -> str:
-    """Return how predictions were made and judged."""
-    folds, draws = found.asked.parts[0].folds.number, found.asked.parts[0].folds.place.shape[1]
-    made = (
+def _sentences(
+    frame: pd.DataFrame,
+    functions: Nuisances,
+    refits: Refits,
+    scale: Scale,
+    predictions: Propensities,
+) -> Iterator[str]:
+    folds, draws = functions.parts[0].folds.number, functions.parts[0].folds.place.shape[1]
+    first, *others = (rows for _, rows in frame.groupby("nuisance", sort=False))
+    yield quality(first, functions.without, folds)
+    if len(refits.rows) > 1:
+        low, *_, high = sorted(refits.rows, key=lambda row: row.estimate)
+        yield (
+            f"Between learners the estimate moves from {scale.text(low.estimate)} ({low.label}) to "
+            f"{scale.text(high.estimate)} ({high.label}), by {estimate_range(refits.rows):.2f} standard errors of that "
+            f"with {refits.rows[0].label}."
+        )
+    ranked = first.dropna(subset="auc")
+    if len(ranked):
+        yield (
+            f"Of two rows, one with {predictions.name} and one without, covariates rank the one with it higher in "
+            f"{_by_learner(ranked, 'auc', '.0%')} of all pairs, where chance gives 50%."
+        )
+    for rows in others:
+        yield quality(rows, functions.without, folds)
+    yield _overlap_text(predictions)
+    how = (
         f"cross-fitted, and losses averaged over {draws} {'draw' if draws == 1 else 'draws'} of {folds} folds"
     )
     if folds == 1:
-        made = "not cross-fitted, for there is one fold, so that they look better than they are"
-    return f"Predictions are {made}; better and worse mean by more than {STANDARD_ERRORS:g} clustered standard errors."
+        how = "not cross-fitted, for there is one fold, so that they look better than they are"
+    yield f"Predictions are {how}; better and worse mean by more than {STANDARD_ERRORS:g} clustered standard errors."
+    yield from refits.refusals
 
 
-def quality(scores: tuple[Score, ...], asked: Nuisances) -> str:
-    """Return how well one function is predicted, by learner."""
-    name, log = scores[0].nuisance, scores[0].log
-    plain = asked.without if log is None else "its share"
-    better, worse = ([s.learner for s in scores if getattr(s.judged, side)] for side in ("better", "worse"))
+def estimate_range(rows: Sequence[Effect]) -> float:
+    """Return the largest less the smallest estimate, in standard errors of the first."""
+    estimates = [row.estimate for row in rows]
+    return (max(estimates) - min(estimates)) / rows[0].std_error
+
+
+def judged(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return the share saved of the loss that one function is judged by, and its standard error, by learner."""
+    measure = "r2" if rows["kind"].iloc[0] == "mean" else "mcfadden_r2"
+    return rows[measure], rows[f"{measure}_std_error"]
+
+
+def quality(rows: pd.DataFrame, without: str, folds: int) -> str:
+    """Return how well one function is predicted, by learner.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of the function.
+    without : str
+        What is known of a mean without covariates.
+    folds : int
+        With one fold nothing is cross-fitted.
+    """
+    name, mean = rows["nuisance"].iloc[0], rows["kind"].iloc[0] == "mean"
+    saved, error = judged(rows)
+    better, worse = (rows["learner"][side * saved > STANDARD_ERRORS * error].tolist() for side in (1, -1))
+    plain = without if mean else "its share"
     if better:
         verdict = f"{capital(name)} is predicted better than by {plain} by {listed(better)}"
         verdict += f", and worse by {listed(worse)}" if worse else ""
     else:
         verdict = f"No learner predicts {name} better than {plain}"
         verdict += f", and {listed(worse)} {'do' if len(worse) > 1 else 'does'} worse" if worse else ""
-    its = "its cross-fitted" if asked.parts[0].folds.number > 1 else "its"
-    if log is None:
-        values = ", ".join(f"{number(s.squared.saved)} ({s.learner})" for s in scores)
-        return f"{verdict}: {its} R2 is {values}."
-    values = ", ".join(f"{s.log.value:.4f} ({s.learner})" for s in scores if s.log is not None)
-    return f"{verdict}: {its} log loss is {values}, and that of the share {log.without:.4f}."
+    its = "its cross-fitted" if folds > 1 else "its"
+    if mean:
+        return f"{verdict}: {its} R2 is {_by_learner(rows, 'r2', '.3f')}."
+    share = rows["log_loss_of_share"].iloc[0]
+    losses = _by_learner(rows, "log_loss", ".4f")
+    return f"{verdict}: {its} log loss is {losses}, and that of the share {share:.4f}."
 
 
-def moved(found: NuisanceQuality) -> tuple[str, ...]:
-    """Return how far the estimate moves between learners."""
-    if len(found.fits) < 2:
-        return ()
-    low, *_, high = sorted(found.fits, key=lambda row: row.estimate)
-    ends = (f"{found.question.effect_scale.text(row.estimate)} ({row.label})" for row in (low, high))
+def _by_learner(rows: pd.DataFrame, name: str, written: str) -> str:
+    """Return the values of a column with their learners, without the sign of a rounded zero."""
+    pairs = zip(rows["learner"], rows[name], strict=True)
+    return ", ".join(f"{value:z{written}} ({learner})" for learner, value in pairs)
+
+
+def _overlap_text(predictions: Propensities) -> str:
+    """Return how predicted treatment differs between who is treated and who is not."""
+    middle = QUANTILE_NAMES.index("median")
+    medians = (predictions.quantiles(group)[middle] for group in (True, False))
+    ours, theirs = (f"{value:.2%}" if predictions.binary else f"{value:.3g}" for value in medians)
+    text = (
+        f"Under {predictions.learner} the prediction of {predictions.name} has the median {ours} in rows "
+        f"{predictions.group(True)} and {theirs} in rows {predictions.group(False)}, and {predictions.above:.0%} of "
+        "the former are above all of the latter"
+    )
+    if predictions.limits is None:
+        return f"{text}."
+    clipped = predictions.clipped(True) + predictions.clipped(False)
+    units = len(np.unique(predictions.unit[~predictions.treated]))
     return (
-        f"Between learners the estimate moves from {' to '.join(ends)}, by {found.moves:.2f} standard errors of that "
-        f"with {found.fits[0].label}.",
+        f"{text}; the number of clipped propensities is {clipped:,.0f}, and under their odds the {units:,} comparison "
+        f"units are worth {predictions.effective:,.0f} equally weighted ones."
     )
 
 
-def ranked(scores: tuple[Score, ...]) -> tuple[str, ...]:
-    """Return how often who is treated is predicted above who is not, where treatment is 0 or 1."""
-    known = [s for s in scores if s.auc is not None]
-    if not known:
-        return ()
-    values = ", ".join(f"{s.auc:.0%} ({s.learner})" for s in known)
-    return (
-        f"Of two rows, one with {known[0].nuisance} and one without, covariates rank the one with it higher in "
-        f"{values} of all pairs, where chance gives 50%.",
-    )
-
-
-def overlap_in_words(found: NuisanceQuality) -> str:
-    """Return how predicted treatment differs between who is treated and who is not, under the first learner."""
-    learner, rows = next(iter(found.propensities.items()))
-    name = found.asked.said[found.asked.treatment]
-    middle = len(rows.quantiles(True)) // 2
-    medians = (rows.quantiles(group)[middle] for group in (True, False))
-    ours, theirs = (f"{value:.2%}" if rows.shares else f"{value:.3g}" for value in medians)
-    told = (
-        f"Under {learner} the prediction of {name} has the median {ours} in rows {rows.groups[0]} and {theirs} in rows "
-        f"{rows.groups[1]}, and {rows.above:.0%} of the former are above all of the latter"
-    )
-    if rows.limits is None:
-        return f"{told}."
-    clipped = rows.clipped(True) + rows.clipped(False)
-    units = len(np.unique(rows.unit[~rows.treated]))
-    return (
-        f"{told}; the number of clipped propensities is {clipped:,.0f}, and under their odds the {units:,} comparison "
-        f"units are worth {rows.effective:,.0f} equally weighted ones."
-    )
-
-
-def number(value: float) -> str:
-    """Write an R2, without the sign of a rounded zero."""
-    return f"{round(value, 3) + 0.0:.3f}"
-
-
-def capital(text: str) -> str:
-    """Return a text that can open a sentence."""
-    return text[0].upper() + text[1:]
-
-
-def listed(names: Iterable[str]) -> str:
-    """Write names with commas and an and."""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def drawing(found: NuisanceQuality) -> Figure:
-    """Draw a panel of dots for each function, and predicted treatment by group below."""
-    from study.figures import WIDTH
-    from study.figures.canvas import canvas
-
-    dots = 0.8 + 0.16 * len(found.learners)
-    heights = [dots] * len(found.names) + [2.4]
+def _chart(frame: pd.DataFrame, ax: Axes | None, without: str, predictions: Propensities) -> Figure:
+    """Draw how well each function is predicted and, below, predicted treatment by group; on given axes the first."""
+    functions = [rows for _, rows in frame.groupby("nuisance", sort=False)]
+    if ax is not None:
+        with on_axes(ax) as (figure, axis):
+            _draw_quality(axis, functions[0], without)
+        return figure
+    heights = [0.8 + 0.16 * frame["learner"].nunique()] * len(functions) + [2.4]
     with canvas(WIDTH, sum(heights)) as figure:
         axes = figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights})
-        for axis, name in zip(axes, found.names, strict=False):
-            _draw_quality(axis, found.of(name), found.asked.without)
-        learner, rows = next(iter(found.propensities.items()))
-        _draw_groups(axes[-1], rows, found.asked.said[found.asked.treatment], learner)
+        for axis, rows in zip(axes, functions, strict=False):
+            _draw_quality(axis, rows, without)
+        _draw_groups(axes[-1], predictions)
     return figure
 
 
-def _draw_quality(axis: Axes, scores: tuple[Score, ...], without: str) -> None:
+def _draw_quality(axis: Axes, rows: pd.DataFrame, without: str) -> None:
     """Draw the share of the loss that each learner saves."""
-    from study.figures import COLOUR, GREY
-
-    saved = 100 * np.array([s.judged.saved for s in scores])
-    half = 100 * STANDARD_ERRORS * np.array([s.judged.error for s in scores])
+    saved, error = (100 * column.to_numpy() for column in judged(rows))
+    half = STANDARD_ERRORS * error
     axis.axvline(0, color=GREY, linewidth=0.8)
-    axis.errorbar(saved, range(len(scores)), xerr=half, fmt="o", markersize=3.5, linewidth=1.0, color=COLOUR)
-    axis.set_yticks(range(len(scores)), [s.learner for s in scores])
-    axis.tick_params(axis="y", length=0)
-    axis.set_ylim(len(scores) - 0.4, -0.6)
-    axis.set_title(capital(scores[0].nuisance), loc="left")
-    measure = f"R² against {without}" if scores[0].log is None else "Log loss saved against its share"
+    draw_intervals(axis, saved, range(len(rows)), np.stack([saved - half, saved + half]))
+    label_rows(axis, rows["learner"].tolist(), size=8)
+    axis.set_title(capital(rows["nuisance"].iloc[0]), loc="left")
+    mean = rows["kind"].iloc[0] == "mean"
+    measure = f"R² against {without}" if mean else "Log loss saved against its share"
     axis.set_xlabel(f"{measure}, % (bars: {STANDARD_ERRORS:g} standard errors)", fontsize=8)
 
 
-def _draw_groups(axis: Axes, rows: Propensities, name: str, learner: str) -> None:
+def _draw_groups(axis: Axes, predictions: Propensities) -> None:
     """Draw the shares of each group's rows by predicted treatment, all draws of the folds together."""
-    from study.figures import BAND, GREY, SECOND
-
-    groups = {treated: _placed(rows, rows.of(treated).ravel()) for treated in (True, False)}
+    groups = {treated: _placed(predictions, predictions.of(treated).ravel()) for treated in (True, False)}
     edges = np.linspace(*_ends(groups[True], groups[False]), BINS + 1)
     for treated, filled, colour in ((False, True, BAND), (True, False, SECOND)):
         values = np.clip(groups[treated], edges[0], edges[-1])
         share = 100 * np.histogram(values, edges)[0] / len(values)
-        label = f"{rows.groups[0 if treated else 1]} ({(rows.treated == treated).sum():,} rows)"
+        label = f"{predictions.group(treated)} ({len(predictions.of(treated)):,} rows)"
         axis.stairs(share, edges, fill=filled, color=colour, linewidth=1.5, label=label)
-    if rows.limits is not None:
-        for limit in rows.limits:
-            if 0 < limit < 1:
-                place = float(_logit(np.array(limit)))
-                axis.axvline(place, ymax=BELOW_LEGEND, color=GREY, linewidth=0.9, linestyle="--")
+    clipped, dashed, name = "", "", predictions.name
+    if predictions.limits is not None:
+        clipped, dashed = ", logit axis", "; dashed: where clipped"
+        limits, ticks = np.array(predictions.limits), np.array(TICKS)
+        for place in _logit(limits[(limits > 0) & (limits < 1)]):
+            axis.axvline(place, ymax=BELOW_LEGEND, color=GREY, linewidth=0.9, linestyle="--")
         low, high = axis.get_xlim()
-        places = [(float(_logit(np.array(tick))), f"{100 * tick:g}") for tick in TICKS]
-        axis.set_xticks(*zip(*[place for place in places if low <= place[0] <= high], strict=True))
-    axis.set_title(f"Prediction of {name} by {learner}", loc="left")
-    dashed = "; dashed: where clipped" if rows.limits is not None else ""
-    clipped = ", logit axis" if rows.limits is not None else ""
-    axis.set_xlabel(
-        f"Prediction of {name}{', %' if rows.shares else ''}{clipped}\n(end bins: all beyond{dashed})",
-        fontsize=8,
-    )
+        ticks = ticks[(_logit(ticks) >= low) & (_logit(ticks) <= high)]
+        axis.set_xticks(_logit(ticks), [f"{100 * tick:g}" for tick in ticks])
+    axis.set_title(f"Prediction of {name} by {predictions.learner}", loc="left")
+    unit = ", %" if predictions.binary else ""
+    axis.set_xlabel(f"Prediction of {name}{unit}{clipped}\n(end bins: all beyond{dashed})", fontsize=8)
     axis.set_ylabel("Share of rows, %")
     axis.set_ylim(0, axis.dataLim.y1 / BELOW_LEGEND)
     axis.legend(loc="upper right", frameon=False, fontsize=7.5)
 
 
-def _placed(rows: Propensities, values: FloatArray) -> FloatArray:
+def _placed(predictions: Propensities, values: FloatArray) -> FloatArray:
     """Return where predictions lie on the axis: logits of propensities, percent of means."""
-    if rows.limits is not None:
+    if predictions.limits is not None:
         return _logit(values)
-    return 100 * values if rows.shares else values
+    return 100 * values if predictions.binary else values
 
 
 def _logit(share: FloatArray) -> FloatArray:
@@ -553,9 +464,9 @@ def _logit(share: FloatArray) -> FloatArray:
 
 def _ends(treated: FloatArray, compared: FloatArray) -> tuple[float, float]:
     """Return the ends of the axis, beyond which few rows of each group are; the end bins hold these."""
-    ends = [
-        np.quantile(group, (share, 1 - share))
+    (low, high), (least, most) = (
+        np.quantile(group, (share, 1 - share)).tolist()
         for group, share in ((treated, OUTSIDE_TREATED), (compared, OUTSIDE))
-    ]
-    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
+    )
+    low, high = min(low, least), max(high, most)
     return (low, high) if high > low else (low - 1, high + 1)

@@ -1,13 +1,24 @@
-"""Whether a cohort's propensity score has comparison units wherever it has treated ones."""
+"""Whether treated units have comparison units of like propensity."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, Unidentified, comparison_odds
+from study.core import FloatArray, IntArray, Unidentified, comparison_odds
+from study.learners.problem import Rows
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+def effective_size(weight: FloatArray) -> FloatArray:
+    """Return how many equally weighted units would be as precise (Kish 1965), by column; zero without weight."""
+    total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)
+    size: FloatArray = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
+    return size
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +39,8 @@ class Overlap:
 
     @property
     def effective(self) -> float:
-        """Number of equally weighted comparison units that would be as precise (Kish 1965)."""
-        return float(1 / np.sum(self.weight**2))
+        """Effective number of comparison units."""
+        return float(effective_size(self.weight))
 
     @property
     def largest_share(self) -> float:
@@ -77,8 +88,84 @@ def overlap(
     if len(rows) <= x.shape[1]:
         return f"{len(rows)} units are too few for a regression on {x.shape[1] - 1} covariates and a constant"
     try:
-        found = comparison_odds(is_treated, x[rows], weights[rows])
+        logit = comparison_odds(is_treated, x[rows], weights[rows])
     except Unidentified as why:
         return str(why)
-    weight = weights[compared] * found.odds[~is_treated]
-    return Overlap(found.score[is_treated], found.score[~is_treated], weight / weight.sum())
+    weight = weights[compared] * logit.odds[~is_treated]
+    return Overlap(logit.score[is_treated], logit.score[~is_treated], weight / weight.sum())
+
+
+class Propensities(NamedTuple):
+    """Cross-fitted predictions of treatment of the rows that are judged, by draw of the folds.
+
+    Attributes
+    ----------
+    name : str
+        What is predicted, in words.
+    unit : ndarray of int, shape (N,)
+    target : ndarray, shape (N,)
+    predicted : ndarray, shape (N, R)
+        Propensities before they are clipped, or predicted changes of treatment.
+    limits : tuple of float, optional
+        What propensities are clipped to; None for a mean.
+    learner : str
+        Who predicts.
+    """
+
+    name: str
+    unit: IntArray
+    target: FloatArray
+    predicted: FloatArray
+    limits: tuple[float, float] | None
+    learner: str = ""
+
+    @property
+    def binary(self) -> bool:
+        """Whether the target is treatment or its change, so that predictions are shares; an instrument need not be."""
+        return bool(np.isin(self.target, (-1, 0, 1)).all())
+
+    @property
+    def treated(self) -> Rows:
+        """Which rows are treated, or have an instrument above its median, shape (N,)."""
+        above: Rows = self.target > (0 if self.binary else np.median(self.target))
+        return above
+
+    def group(self, treated: bool) -> str:
+        """Return in words which rows are treated, or are not."""
+        if self.binary:
+            return f"{'with' if treated else 'without'} {self.name}"
+        return f"with {self.name} {'above' if treated else 'up to'} its median"
+
+    def of(self, treated: bool) -> FloatArray:
+        """Return the predictions of one group, shape (n_1, R) or (n_0, R)."""
+        return self.predicted[self.treated == treated]
+
+    def quantiles(self, treated: bool) -> FloatArray:
+        """Return the quantiles of one group, averaged over draws, shape (7,)."""
+        values: FloatArray = np.quantile(self.of(treated), QUANTILES, axis=0).mean(axis=1)
+        return values
+
+    @property
+    def above(self) -> float:
+        """Share of treated rows whose prediction no comparison row reaches, averaged over draws."""
+        return float(np.mean(self.of(True) > self.of(False).max(axis=0)))
+
+    def clipped(self, treated: bool) -> float:
+        """Return how many rows of a group are clipped, averaged over draws."""
+        assert self.limits is not None
+        low, high = self.limits
+        group = self.of(treated)
+        return float(((group < low) | (group > high)).sum(axis=0).mean())
+
+    @property
+    def effective(self) -> float:
+        """Effective number of comparison units, averaged over draws.
+
+        Units weigh the odds p / (1 - p) of their rows after clipping, as they do for an effect on the treated.
+        """
+        assert self.limits is not None
+        kept = np.minimum(np.clip(self.of(False), *self.limits), 1 - np.finfo(np.float64).eps)
+        odds = kept / (1 - kept)
+        weight = np.zeros((int(self.unit.max()) + 1, odds.shape[1]))
+        np.add.at(weight, self.unit[~self.treated], odds)
+        return float(np.mean(effective_size(weight)))

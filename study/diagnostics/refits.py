@@ -140,6 +140,20 @@ def event_dates(sample: Sample, who: str) -> FloatArray:
     return sample.first_treated
 
 
+def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
+    """Refuse an event that is not absorbing, or a sample on which a two-way design has no coefficients."""
+    if sample.first_treated is None:
+        raise QuestionError(
+            f"{who}: {sample.question.event} is not absorbing, so there are no cohorts and event times to weight; ask "
+            "about an event that is absorbing."
+        )
+    refusal = find_design(design).refusal(sample)
+    if refusal is not None:
+        raise QuestionError(
+            f"{who}: there is no coefficient of {design} to take apart; change what it cannot answer. {refusal}"
+        )
+
+
 def check(who: str, design: str, options: Mapping[str, Any], level: float) -> None:
     """Refuse an unknown design, an option it does not have, or a level outside (0, 1), before any work."""
     find_design(design).check_options(dict(options))

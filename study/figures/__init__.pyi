@@ -17,4 +17,5 @@ from .dots import dot_figure as dot_figure
 from .dots import draw_dots as draw_dots
 from .dots import draw_intervals as draw_intervals
 from .dots import label_rows as label_rows
+from .heatmaps import draw_heatmap as draw_heatmap
 from .paths import plot_estimate as plot_estimate

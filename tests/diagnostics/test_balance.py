@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 import statsmodels.api as sm
+from matplotlib.figure import Figure
 
 from study import Panel, Question, load_panel
 from study.core.errors import QuestionError
 from study.designs import find_design
-from study.diagnostics.balance import Balance, balance, cohort_groups, outcome_variables
+from study.diagnostics import Finding
+from study.diagnostics.balance import balance, cohort_groups, estimated, outcome_variables
 from study.diagnostics.contrasts import Side, contrast
 from study.diagnostics.overlap import Overlap, overlap
 from study.panel.question import Sample
@@ -38,6 +41,16 @@ def with_covariate(x: np.ndarray, **changes: Any) -> Panel:
     panel = simulated.panel(**changes)
     spread = x[:, None] * np.ones(len(simulated.PERIODS))
     return replace(panel, covariates=dict(panel.covariates) | {"x1": spread})
+
+
+def pooled(found: Finding) -> pd.DataFrame:
+    """Return the rows of all cohorts together, by covariate."""
+    return found.frame[found.frame["cohort"] == "pooled"].set_index("covariate")
+
+
+def scores(found: Finding) -> dict[str, Overlap]:
+    """Return the propensity scores that can be estimated, by cohort."""
+    return estimated(found["overlaps"])
 
 
 def by_hand(sample: Sample, cohort: float, column: np.ndarray) -> tuple[float, float, float, float]:
@@ -80,12 +93,12 @@ def test_each_cohort_equals_loops_over_units(case: dict[str, Any]) -> None:
 def test_pooled_differences_weigh_cohorts_by_their_treated_units() -> None:
     table = balance(drawn()).tidy()
     for _, rows in table.groupby("covariate"):
-        cohorts, pooled = rows[rows["cohort"] != "pooled"], rows[rows["cohort"] == "pooled"].iloc[0]
+        cohorts, all_ = rows[rows["cohort"] != "pooled"], rows[rows["cohort"] == "pooled"].iloc[0]
         for side in ("mean_treated", "mean_comparison"):
-            assert np.average(cohorts[side], weights=cohorts["n_treated"]) == pytest.approx(pooled[side])
+            assert np.average(cohorts[side], weights=cohorts["n_treated"]) == pytest.approx(all_[side])
         gap = (cohorts["weighted_difference"] * cohorts["std_deviation"]).to_numpy()
-        after = np.average(gap, weights=cohorts["n_treated"]) / pooled["std_deviation"]
-        assert pooled["weighted_difference"] == pytest.approx(after, rel=1e-9)
+        after = np.average(gap, weights=cohorts["n_treated"]) / all_["std_deviation"]
+        assert all_["weighted_difference"] == pytest.approx(after, rel=1e-9)
 
 
 def test_one_cohort_pooled_is_the_cohort() -> None:
@@ -99,8 +112,8 @@ def test_one_cohort_pooled_is_the_cohort() -> None:
 def test_scores_and_weights_are_those_of_a_logit() -> None:
     sample = drawn(weights="size")
     found, groups = balance(sample), {g.cohort: g for g in cohort_groups(sample)[0]}
-    assert len(found.estimated) == 3
-    for cohort, made in found.estimated.items():
+    assert len(scores(found)) == 3
+    for cohort, made in scores(found).items():
         rows = np.concatenate([groups[cohort].treated, groups[cohort].compared])
         treated = np.arange(len(rows)) < len(groups[cohort].treated)
         with warnings.catch_warnings():
@@ -126,7 +139,7 @@ def test_the_weights_give_the_estimates_of_callaway_santanna_by_ipw(case: dict[s
     found = balance(sample)
     for group in cohort_groups(sample)[0]:
         change = sample.y[:, group.base + 1] - sample.y[:, group.base]
-        made = found.estimated[group.cohort]
+        made = scores(found)[group.cohort]
         ours = np.average(change[group.treated], weights=sample.weights[group.treated])
         ours -= made.weight @ change[group.compared]
         cell = (fit.cohort == float(group.cohort)) & (fit.period == sample.periods[group.base + 1])
@@ -137,17 +150,17 @@ def test_a_shift_of_the_treated_is_found_in_standard_deviations_and_weighting_ta
     first = simulated.panel(n=4000).first_treated["event"]
     x = np.random.default_rng(1).normal(size=4000) + 0.7 * ~np.isnan(first)
     sample = drawn(with_covariate(x, n=4000), comparison="never_treated", covariates=("x1",))
-    row = balance(sample).pooled[0]
-    assert row.found.difference == pytest.approx(0.7, abs=0.05)
-    assert row.found.variance_ratio == pytest.approx(1, abs=0.1)
-    assert abs(row.weighted or 1.0) < 0.05
+    row = balance(sample).frame.set_index("cohort").loc["pooled"].iloc[0]
+    assert row["difference"] == pytest.approx(0.7, abs=0.05)
+    assert row["variance_ratio"] == pytest.approx(1, abs=0.1)
+    assert abs(row["weighted_difference"]) < 0.05
 
 
 def test_the_same_values_in_both_groups_do_not_differ() -> None:
     x = np.array([1.0, 2.0, 5.0])
     made = contrast(Side(x, np.ones(3)), Side(np.tile(x, 2), np.full(6, 0.5)))
-    assert made.difference == pytest.approx(0, abs=1e-15)
-    assert (made.n_treated, made.n_compared, made.note) == (3, 6, "")
+    assert made["difference"] == pytest.approx(0, abs=1e-15)
+    assert (made["n_treated"], made["n_comparison"], made["note"]) == (3, 6, "")
 
 
 def test_growth_is_the_slope_of_a_straight_outcome_also_with_gaps() -> None:
@@ -156,10 +169,11 @@ def test_growth_is_the_slope_of_a_straight_outcome_also_with_gaps() -> None:
     y = 3 + slope * simulated.PERIODS
     y[::5, 0] = y[::7, 1] = np.nan
     sample = drawn(replace(panel, outcomes={"y": y}))
-    _, (mean, growth) = outcome_variables(sample, base=4)
+    mean, growth = outcome_variables(sample, base=4).values()
     np.testing.assert_allclose(growth, slope[:, 0], rtol=1e-9)
     np.testing.assert_allclose(mean, np.nanmean(y[:, :5], axis=1))
-    assert np.isnan(outcome_variables(drawn(replace(panel, outcomes={"y": y})), base=1)[1][1][0])
+    short = outcome_variables(drawn(replace(panel, outcomes={"y": y})), base=1)
+    assert np.isnan(short["growth of y before"][0])
 
 
 def test_later_outcomes_do_not_matter() -> None:
@@ -196,20 +210,20 @@ def test_who_is_compared_is_told_and_counted() -> None:
     sample = drawn(simulated.panel())
     first = sample.first_treated
     found = balance(sample)
-    for cohort, (treated, compared) in found.sizes.items():
+    for cohort, (treated, compared) in found["sizes"].items():
         assert treated == np.sum(first == float(cohort))
         assert compared == np.sum(~(first <= float(cohort)))
-    total, sizes = np.sum(~np.isnan(first)), [n for _, n in found.sizes.values()]
+    total, sizes = np.sum(~np.isnan(first)), [n for _, n in found["sizes"].values()]
     told = f"{total} treated units in 3 cohorts are compared with {min(sizes)} to {max(sizes)} units that are not yet"
     assert any(sentence.startswith(told) for sentence in found.sentences)
     never = balance(drawn(simulated.panel(), comparison="never_treated"))
-    assert {n for _, n in never.sizes.values()} == {np.isnan(first).sum()}
+    assert {n for _, n in never["sizes"].values()} == {np.isnan(first).sum()}
     assert any("units that are never treated" in sentence for sentence in never.sentences)
 
 
 def test_without_covariates_the_outcome_before_treatment_is_compared() -> None:
     found = balance(drawn(covariates=()))
-    assert {row.covariate for row in found.rows} == {"mean y before", "growth of y before"}
+    assert set(found.frame["covariate"]) == {"mean y before", "growth of y before"}
     assert "No propensity score is estimated, since the question has no covariates." in found.sentences
     assert len(found.plot().axes) == 1
     assert set(found.tidy()["note"]) == {"not weighted: the question has no covariates"}
@@ -219,15 +233,15 @@ def test_other_covariates_and_labels_of_attributes_can_be_compared() -> None:
     panel = simulated.panel()
     half = replace(panel, attributes={"half": np.where(np.arange(100) < 50, "first", "second")})
     found = balance(drawn(half), covariates=("size", "half"))
-    pooled = {row.covariate: row for row in found.pooled}
-    assert list(pooled)[:3] == ["size", "half first", "half second"]
-    assert pooled["half first"].found.difference == pytest.approx(-pooled["half second"].found.difference)
+    rows = pooled(found)
+    assert list(rows.index)[:3] == ["size", "half first", "half second"]
+    assert rows["difference"]["half first"] == pytest.approx(-rows["difference"]["half second"])
     treated = drawn(half).first_treated > 0
-    assert pooled["half first"].found.mean_treated == pytest.approx(np.mean(np.arange(100)[treated] < 50))
-    assert found.estimated.keys() == balance(drawn(half)).estimated.keys()
+    assert rows["mean_treated"]["half first"] == pytest.approx(np.mean(np.arange(100)[treated] < 50))
+    assert scores(found).keys() == scores(balance(drawn(half))).keys()
 
 
-def undefined_are_explained(found: Balance) -> bool:
+def undefined_are_explained(found: Finding) -> bool:
     table = found.tidy()
     return bool(np.all(~table.isna().any(axis=1) | (table["note"] != "")))
 
@@ -236,8 +250,8 @@ def test_separated_cohorts_are_told_with_the_reason_and_the_others_estimated() -
     first = simulated.panel().first_treated["event"]
     x = np.random.default_rng(4).normal(size=100) + 20 * (first == 7)
     found = balance(drawn(with_covariate(x), comparison="never_treated", covariates=("x1",)))
-    assert list(found.estimated) == ["4", "6"]
-    assert isinstance(found.overlaps["7"], str)
+    assert list(scores(found)) == ["4", "6"]
+    assert isinstance(found["overlaps"]["7"], str)
     told = [s for s in found.sentences if "cannot be estimated" in s]
     assert len(told) == 1
     assert told[0].startswith("The propensity score of cohort 7 (")
@@ -252,7 +266,7 @@ def test_comparison_units_that_the_covariates_tell_from_all_treated_ones_have_od
     first = simulated.panel().first_treated["event"]
     x = np.random.default_rng(4).integers(0, 2, size=100) * (first != 7.0)
     found = balance(drawn(with_covariate(x.astype(float)), comparison="never_treated", covariates=("x1",)))
-    score, never = found.estimated["7"], np.isnan(first)
+    score, never = scores(found)["7"], np.isnan(first)
     assert score.unlike == np.sum(x[never]) > 0
     np.testing.assert_allclose(score.weight[x[never] == 1], 0, atol=0)
     assert score.effective == pytest.approx(np.sum(x[never] == 0))
@@ -272,12 +286,12 @@ def test_a_cohort_of_one_is_measured_in_the_comparison_units_standard_deviations
     found = balance(
         drawn(replace(panel, first_treated={"event": first}), min_cohort_size=1, covariates=("x1",))
     )
-    row = next(row for row in found.rows if (row.cohort, row.covariate) == ("7", "x1"))
+    row = found.frame.set_index(["cohort", "covariate"]).loc["7", "x1"]
     x = panel.covariates["x1"][:, 0]
     others = x[np.isnan(first)]
-    assert row.found.difference == pytest.approx((x[3] - others.mean()) / others.std(ddof=1))
-    assert np.isnan(row.found.variance_ratio)
-    assert "one treated unit" in row.found.note
+    assert row["difference"] == pytest.approx((x[3] - others.mean()) / others.std(ddof=1))
+    assert np.isnan(row["variance_ratio"])
+    assert "one treated unit" in row["note"]
     assert undefined_are_explained(found)
 
 
@@ -301,13 +315,13 @@ def test_treated_units_outside_the_range_of_comparison_units_are_counted_at_both
 def test_what_does_not_vary_is_told() -> None:
     ones = np.ones(4)
     constant = contrast(Side(ones, ones), Side(ones, ones))
-    assert (constant.difference, constant.note) == (0.0, "it does not vary")
+    assert (constant["difference"], constant["note"]) == (0.0, "it does not vary")
     apart = contrast(Side(ones, ones), Side(2 * ones, ones))
-    assert np.isnan(apart.difference)
-    assert "no standardised difference" in apart.note
+    assert np.isnan(apart["difference"])
+    assert "no standardised difference" in apart["note"]
     single = contrast(Side(ones[:1], ones[:1]), Side(2 * ones[:1], ones[:1]))
-    assert np.isnan(single.difference)
-    assert single.note == "one unit in each group: no standard deviation"
+    assert np.isnan(single["difference"])
+    assert single["note"] == "one unit in each group: no standard deviation"
     first = simulated.panel().first_treated["event"]
     marked = balance(
         drawn(with_covariate((first > 0).astype(float)), covariates=("x2",), comparison="never_treated"),
@@ -322,7 +336,7 @@ def test_what_does_not_vary_is_told() -> None:
 def test_a_cohort_with_one_period_before_treatment_has_no_growth() -> None:
     found = balance(drawn(simulated.panel(cohorts=(2, 6))))
     assert "Cohort 2 has one period before treatment, so no growth is compared." in found.sentences
-    assert [row.cohort for row in found.rows if row.covariate == "growth of y before"] == ["6", "pooled"]
+    assert list(found.frame.set_index("covariate")["cohort"]["growth of y before"]) == ["6", "pooled"]
 
 
 def test_a_cohort_that_is_not_observed_when_treated_is_left_out_and_told() -> None:
@@ -330,19 +344,27 @@ def test_a_cohort_that_is_not_observed_when_treated_is_left_out_and_told() -> No
     y = panel.outcomes["y"].copy()
     y[panel.first_treated["event"] == 6, 5] = np.nan
     found = balance(drawn(replace(panel, outcomes={"y": y})))
-    assert list(found.sizes) == ["4", "7"]
+    assert list(found["sizes"]) == ["4", "7"]
     assert "Cohort 6 left out: no treated unit is observed when it is first treated." in found.sentences
 
 
 def test_the_figure_shows_every_pooled_difference_and_scores_that_add_up() -> None:
     found = balance(drawn())
     love, scores = found.plot().axes
-    pooled = next(line for line in love.get_lines() if line.get_label() == "pooled")
-    np.testing.assert_allclose(pooled.get_xdata(), [abs(row.found.difference) for row in found.pooled])
+    plain = next(line for line in love.get_lines() if line.get_label() == "pooled")
+    np.testing.assert_allclose(plain.get_xdata(), pooled(found)["difference"].abs())
     weighted = next(line for line in love.get_lines() if line.get_label() == "pooled, weighted by the odds")
-    np.testing.assert_allclose(weighted.get_xdata(), [abs(row.weighted or 0) for row in found.pooled])
+    np.testing.assert_allclose(weighted.get_xdata(), pooled(found)["weighted_difference"].abs())
     bars = sum(patch.get_height() for patch in scores.patches[:-1])
     assert bars == pytest.approx(100)
+
+
+def test_on_given_axes_the_differences_are_drawn_without_the_scores() -> None:
+    figure = Figure()
+    axis = figure.subplots()
+    assert balance(drawn()).plot(axis) is figure
+    assert figure.axes == [axis]
+    assert [label.get_text() for label in axis.get_yticklabels()][:2] == ["x1", "x2"]
 
 
 def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
@@ -357,7 +379,7 @@ def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
     found = balance(question.sample(load_panel("cvpr")))
     fit = find_design("callaway_santanna")(question.sample(load_panel("cvpr")))
     apart = {note.split()[1] for note in fit.notes if "propensity" in note}
-    assert {cohort for cohort, made in found.estimated.items() if made.unlike} == apart == {"2019"}
+    assert {cohort for cohort, made in scores(found).items() if made.unlike} == apart == {"2019"}
     assert undefined_are_explained(found)
 
 

@@ -11,7 +11,8 @@ import simulated
 from scipy.optimize import nnls
 
 from study import Panel, Question, QuestionError, estimate
-from study.diagnostics.negative_weights import NegativeWeights, negative_weights, sigma_opposite, sigma_zero
+from study.diagnostics import Finding
+from study.diagnostics.negative_weights import negative_weights, sigma_opposite, sigma_zero
 from study.panel.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1)
@@ -24,7 +25,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-def weighted(panel: Panel, question: Question = ASKED) -> NegativeWeights:
+def weighted(panel: Panel, question: Question = ASKED) -> Finding:
     return negative_weights(question.sample(panel))
 
 
@@ -53,10 +54,11 @@ def test_the_weighted_sum_of_true_cell_effects_is_the_coefficient_where_nothing_
     y = np.where(np.isnan(sample.y), np.nan, y)
     exact = replace(sample, y=y)
     made = negative_weights(exact)
-    truth = np.array([effects[g, t] for g, t in zip(made.cohort, made.period, strict=True)])
-    assert made.weight.sum() == pytest.approx(1, abs=1e-12)
-    assert made.share.sum() == pytest.approx(1, abs=1e-12)
-    assert made.weight @ truth == pytest.approx(made.coefficient, abs=1e-9)
+    cells = made.frame
+    truth = np.array([effects[g, t] for g, t in zip(cells["cohort"], cells["period"], strict=True)])
+    assert cells["weight"].sum() == pytest.approx(1, abs=1e-12)
+    assert cells["share"].sum() == pytest.approx(1, abs=1e-12)
+    assert cells["weight"] @ truth == pytest.approx(made["coefficient"], abs=1e-9)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.15])
@@ -65,7 +67,7 @@ def test_weights_and_shares_are_those_of_a_regression_of_treatment_on_dummies(
     fields: dict[str, Any], gaps: float
 ) -> None:
     sample = ASKED.replace(**fields).sample(simulated.with_late_units(n=60, gaps=gaps))
-    made = negative_weights(sample)
+    cells = negative_weights(sample).frame
     seen = sample.observed & ~np.isnan(sample.x_varying).any(axis=2)
     unit, period = np.nonzero(seen)
     dummies = [unit[:, None] == np.arange(sample.n_units), period[:, None] == np.arange(len(sample.periods))]
@@ -75,20 +77,19 @@ def test_weights_and_shares_are_those_of_a_regression_of_treatment_on_dummies(
     assert sample.first_treated is not None
     w, treated = sample.weights[unit], d == 1
     total = (w * residual)[treated].sum()
-    for g, t, share, weight in zip(made.cohort, made.period, made.share, made.weight, strict=True):
+    columns = (cells[name] for name in ("cohort", "period", "share", "weight"))
+    for g, t, share, weight in zip(*columns, strict=True):
         cell = (sample.first_treated[unit] == g) & (sample.periods[period] == t)
         assert weight == pytest.approx((w * residual)[cell].sum() / total, abs=1e-9)
         assert share == pytest.approx(w[cell].sum() / w[treated].sum(), abs=1e-12)
-    assert len(made.weight) == len(
-        set(zip(sample.first_treated[unit][treated], period[treated], strict=True))
-    )
+    assert len(cells) == len(set(zip(sample.first_treated[unit][treated], period[treated], strict=True)))
 
 
 def test_with_one_cohort_every_weight_is_the_share_and_no_spread_of_effects_can_mislead() -> None:
     made = weighted(simulated.panel(cohorts=(4,)))
-    np.testing.assert_allclose(made.weight, made.share, atol=1e-12)
-    assert made.sigma_zero is None
-    assert made.sigma_opposite is None
+    np.testing.assert_allclose(made.frame["weight"], made.frame["share"], atol=1e-12)
+    assert made["sigma_zero"] is None
+    assert made["sigma_opposite"] is None
     assert any("however effects differ" in sentence for sentence in made.sentences)
     assert any("No weight is negative" in sentence for sentence in made.sentences)
 
@@ -104,17 +105,18 @@ def with_negative(seed: int = 0) -> Panel:
 
 def test_positive_effects_in_every_cell_can_give_a_negative_coefficient_that_the_weights_predict() -> None:
     panel = with_negative()
-    plain = weighted(panel)
-    assert plain.negative.any()
+    cells = weighted(panel).frame
+    negative = cells["weight"] < 0
+    assert negative.any()
     first = panel.first_treated["event"]
     y = np.zeros_like(panel.outcomes["y"])
-    for g, t, weight in zip(plain.cohort, plain.period, plain.weight, strict=True):
+    for g, t, weight in zip(cells["cohort"], cells["period"], cells["weight"], strict=True):
         cell = np.ix_(first == g, panel.periods == t)
         y[cell] = 5.0 if weight < 0 else 0.01
     made = weighted(replace(panel, outcomes={"y": y}))
-    assert made.coefficient < 0
-    expected = 5.0 * plain.negative_sum + 0.01 * plain.positive_sum
-    assert made.coefficient == pytest.approx(expected, abs=1e-9)
+    assert made["coefficient"] < 0
+    expected = 5.0 * cells["weight"][negative].sum() + 0.01 * cells["weight"][~negative].sum()
+    assert made["coefficient"] == pytest.approx(expected, abs=1e-9)
 
 
 def least_spread(beta: float, weight: np.ndarray, share: np.ndarray, average: float | None) -> float:
@@ -148,33 +150,31 @@ def test_the_least_spreads_are_the_solutions_of_the_optimisation_problems(seed: 
 
 def test_the_spread_that_reverses_every_sign_exceeds_the_one_that_makes_the_average_zero() -> None:
     made = weighted(with_negative())
-    assert made.sigma_zero is not None
-    assert made.sigma_opposite is not None
-    assert 0 < made.sigma_zero < made.sigma_opposite
+    assert 0 < made["sigma_zero"] < made["sigma_opposite"]
     text = " ".join(made.sentences)
-    assert f"{made.sigma_zero:.4g}" in text
-    assert f"{made.sigma_opposite:.4g}" in text
-    n = int((made.weight < 0).sum())
-    assert (
-        f"{n} of the {len(made.weight)} weights of effects are negative and sum to {made.negative_sum:.4g}"
-        in text
+    assert f"{made['sigma_zero']:.4g}" in text
+    assert f"{made['sigma_opposite']:.4g}" in text
+    weight = made.frame["weight"]
+    below, above = weight[weight < 0], weight[weight >= 0]
+    assert made.verdict == (
+        f"{len(below)} of the {len(weight)} weights of effects are negative and sum to {below.sum():.4g}; "
+        f"the positive ones sum to {above.sum():.4g}."
     )
-    assert made.positive_sum + made.negative_sum == pytest.approx(1, abs=1e-12)
+    assert above.sum() + below.sum() == pytest.approx(1, abs=1e-12)
 
 
 def test_the_spreads_are_in_units_of_the_outcome_and_the_weights_do_not_depend_on_it() -> None:
     panel = with_negative()
     plain = weighted(panel)
     scaled = weighted(replace(panel, outcomes={"y": -10 * panel.outcomes["y"] + 3}))
-    np.testing.assert_array_equal(scaled.weight, plain.weight)
-    assert scaled.coefficient == pytest.approx(-10 * plain.coefficient, rel=1e-9)
-    assert scaled.sigma_zero == pytest.approx(10 * plain.sigma_zero, rel=1e-9)
-    assert scaled.sigma_opposite == pytest.approx(10 * plain.sigma_opposite, rel=1e-9)
+    np.testing.assert_array_equal(scaled.frame["weight"], plain.frame["weight"])
+    for name, factor in (("coefficient", -10), ("sigma_zero", 10), ("sigma_opposite", 10)):
+        assert scaled[name] == pytest.approx(factor * plain[name], rel=1e-9)
 
 
 def test_order_labels_and_shifts_of_time_do_not_matter() -> None:
     panel = with_negative()
-    plain = weighted(panel)
+    plain = weighted(panel).frame
     order = np.random.default_rng(0).permutation(panel.n_units)
     moved = replace(
         simulated.ordered(panel, order),
@@ -182,10 +182,10 @@ def test_order_labels_and_shifts_of_time_do_not_matter() -> None:
         first_treated={"event": panel.first_treated["event"][order] + 1990},
         units=panel.units,
     )
-    made = weighted(moved)
-    np.testing.assert_array_equal(made.cohort, plain.cohort + 1990)
-    np.testing.assert_array_equal(made.period, plain.period + 1990)
-    np.testing.assert_allclose(made.weight, plain.weight, atol=1e-12)
+    made = weighted(moved).frame
+    np.testing.assert_array_equal(made["cohort"], plain["cohort"] + 1990)
+    np.testing.assert_array_equal(made["period"], plain["period"] + 1990)
+    np.testing.assert_allclose(made["weight"], plain["weight"], atol=1e-12)
 
 
 def test_the_coefficient_is_that_of_twfe_in_levels_and_the_sentences_say_what_is_approximate() -> None:
@@ -193,8 +193,8 @@ def test_the_coefficient_is_that_of_twfe_in_levels_and_the_sentences_say_what_is
     panel = simulated.panel(level=50.0, gaps=0.1)
     made = weighted(panel, question)
     fit = estimate(panel, question, "twfe")
-    assert made.coefficient == fit.linear[0]
-    assert made.coefficient != fit.effect[0]
+    assert made["coefficient"] == fit.linear[0]
+    assert made["coefficient"] != fit.effect[0]
     assert "in levels" in made.sentences[-1]
     assert any("do not differ between the units of a cell" in s for s in made.sentences)
     assert not any("units of a cell" in s for s in weighted(simulated.panel()).sentences)
@@ -202,15 +202,16 @@ def test_the_coefficient_is_that_of_twfe_in_levels_and_the_sentences_say_what_is
 
 def test_the_figure_marks_the_negative_cells() -> None:
     made = weighted(with_negative())
-    axis = made.plot().axes[0]
+    axis, cells = made.plot().axes[0], made.frame
     marked = {
-        (float(t), float(np.unique(made.cohort)[int(g)]))
+        (int(t), int(np.unique(cells["cohort"])[int(g)]))
         for t, g in zip(*axis.lines[0].get_data(), strict=True)
     }
-    assert marked == set(zip(made.period[made.negative], made.cohort[made.negative], strict=True))
+    negative = cells[cells["weight"] < 0]
+    assert marked == set(zip(negative["period"], negative["cohort"], strict=True))
     shown = np.ma.filled(axis.images[0].get_array(), np.nan)
     assert np.nansum(shown) == pytest.approx(100)
-    assert np.isfinite(shown).sum() == len(made.weight) == len(made.tidy())
+    assert np.isfinite(shown).sum() == len(cells)
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
+from matplotlib.figure import Figure
 from sklearn.linear_model import LinearRegression
 
 import study.learners.problem as fitting
 from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import Supports, all_designs, find_design
-from study.diagnostics.losses import STANDARD_ERRORS, Loss, in_order, log_losses, loss_of, squared_errors
-from study.diagnostics.nuisances import COMPARED, NuisanceQuality, described, of_learners
-from study.diagnostics.propensities import QUANTILES, Propensities
+from study.diagnostics import Finding
+from study.diagnostics.losses import Loss, in_order, log_losses, loss_of, squared_errors
+from study.diagnostics.nuisances import COMPARED, STANDARD_ERRORS, described, judged, of_learners, quality
+from study.diagnostics.overlap import QUANTILES, Propensities
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit
 from study.learners.nuisances import Nuisances, Part
 
@@ -36,13 +39,18 @@ def panel() -> Panel:
 
 
 @pytest.fixture(scope="module")
-def changes(panel: Panel) -> NuisanceQuality:
+def changes(panel: Panel) -> Finding:
     return diagnostics.nuisances(QUESTION.sample(panel), "dml_panel", learners=("linear", "lightgbm"), **FEW)
 
 
 @pytest.fixture(scope="module")
-def levels(panel: Panel) -> NuisanceQuality:
+def levels(panel: Panel) -> Finding:
     return diagnostics.nuisances(QUESTION.sample(panel), "dml_irm", learners=("linear", "lightgbm"), **FEW)
+
+
+def of(found: Finding, words: str) -> pd.DataFrame:
+    """Return the rows of one nuisance function, by learner."""
+    return found.frame[found.frame["nuisance"] == words].set_index("learner")
 
 
 def with_outcome(panel: Panel, y: np.ndarray) -> Panel:
@@ -89,8 +97,7 @@ def test_r2_is_one_less_the_error_over_that_of_the_period_means_of_the_other_fol
     predicted = cross_fit(part.x, part.period, part.functions, part.folds, FEW["seed"])[name]
     everyone = np.ones(len(part.unit), dtype=bool)
     expected = by_hand(part.functions[name].target, predicted, part.period, part.folds, everyone)
-    (score,) = found.of(words)
-    assert score.squared.saved == pytest.approx(expected, abs=EXACT)
+    assert of(found, words)["r2"][learner] == pytest.approx(expected, abs=EXACT)
 
 
 def test_log_loss_and_brier_are_those_of_a_loop_over_rows_and_draws(panel: Panel) -> None:
@@ -152,8 +159,8 @@ def test_pairs_in_order_are_counted_one_by_one() -> None:
             above, level = predicted[i, draw] > predicted[j, draw], predicted[i, draw] == predicted[j, draw]
             counts.append(above + level / 2)
     assert in_order(target, predicted) == pytest.approx(np.mean(counts), abs=EXACT)
-    assert in_order(rng.normal(size=30), predicted) is None
-    assert in_order(np.ones(30), predicted) is None
+    assert np.isnan(in_order(rng.normal(size=30), predicted))
+    assert np.isnan(in_order(np.ones(30), predicted))
 
 
 def test_noise_is_not_predicted_and_a_true_function_up_to_its_noise() -> None:
@@ -169,9 +176,9 @@ def test_noise_is_not_predicted_and_a_true_function_up_to_its_noise() -> None:
         found = diagnostics.nuisances(
             question.sample(whole), "dml_panel", learners=("linear", "lasso"), folds=5, repetitions=1
         )
-        for score in found.of("the change of y"):
-            assert abs(score.squared.saved - truth) < max(3 * score.squared.error, 0.005)
-            assert score.judged.better == (truth > 0)
+        for score in of(found, "the change of y").itertuples():
+            assert abs(score.r2 - truth) < max(3 * score.r2_std_error, 0.005)
+            assert (score.r2 > STANDARD_ERRORS * score.r2_std_error) == (truth > 0)
 
 
 def test_better_is_claimed_of_noise_as_rarely_as_its_two_standard_errors_say() -> None:
@@ -187,22 +194,23 @@ def test_better_is_claimed_of_noise_as_rarely_as_its_two_standard_errors_say() -
             predicted[~train, 0] = constant + slope * x[~train]
             known[~train, 0] = y[train].mean()
         made = loss_of(squared_errors(y, predicted), squared_errors(y, known), np.arange(200))
-        claims.append(made.better)
+        claims.append(made.saved > STANDARD_ERRORS * made.error)
     assert np.mean(claims) < 0.05
 
 
-@pytest.mark.parametrize("found", ["changes", "levels"])
+@pytest.mark.parametrize(("found", "design"), [("changes", "dml_panel"), ("levels", "dml_irm")])
 def test_each_learner_has_the_estimate_that_the_design_has_with_it(
-    found: str, panel: Panel, request: pytest.FixtureRequest
+    found: str, design: str, panel: Panel, request: pytest.FixtureRequest
 ) -> None:
-    made: NuisanceQuality = request.getfixturevalue(found)
-    chosen = find_design(made.design)
-    for row in made.fits:
+    made: Finding = request.getfixturevalue(found)
+    chosen = find_design(design)
+    for row in made["rows"]:
         fit = chosen(QUESTION.sample(panel), **FEW, **dict.fromkeys(chosen.learners, row.label)).headline
         assert row.estimate == fit.effect[0]
         assert row.std_error == fit.std_error[0]
-    estimates = [row.estimate for row in made.fits]
-    assert made.moves == pytest.approx(abs(estimates[1] - estimates[0]) / made.fits[0].std_error, abs=EXACT)
+    estimates = [row.estimate for row in made["rows"]]
+    spread = abs(estimates[1] - estimates[0]) / made["rows"][0].std_error
+    assert made["estimate_range"] == pytest.approx(spread, abs=EXACT)
 
 
 @pytest.mark.parametrize("name", DESCRIBED)
@@ -268,7 +276,7 @@ def test_overlap_is_counted_row_by_row() -> None:
     rng = np.random.default_rng(4)
     unit, treated = np.repeat(np.arange(20), 2), np.arange(40) % 5 == 0
     predicted = rng.uniform(0, 1, size=(40, 2))
-    rows = Propensities.grouped("treatment", unit, treated.astype(float), predicted, (0.1, 0.8))
+    rows = Propensities("treatment", unit, treated.astype(float), predicted, (0.1, 0.8))
     above, clipped, worth = [], [], []
     for draw in range(2):
         ours, theirs = predicted[treated, draw], predicted[~treated, draw]
@@ -289,37 +297,38 @@ def test_overlap_is_counted_row_by_row() -> None:
 def test_an_effective_number_is_finite_where_propensities_are_zero_or_one() -> None:
     unit, treated = np.arange(6), np.array([1.0, 0, 0, 0, 0, 0])
     for p, worth in ((0.0, 0.0), (1.0, 5.0)):
-        rows = Propensities.grouped("treatment", unit, treated, np.full((6, 1), p), (0.0, 1.0))
+        rows = Propensities("treatment", unit, treated, np.full((6, 1), p), (0.0, 1.0))
         assert rows.effective == pytest.approx(worth)
 
 
 def test_an_instrument_of_many_values_is_cut_at_its_median() -> None:
     target = np.arange(9.0)
-    rows = Propensities.grouped("distance", np.arange(9), target, target[:, None], None)
+    rows = Propensities("distance", np.arange(9), target, target[:, None], None)
     assert rows.treated.tolist() == [False] * 5 + [True] * 4
-    assert not rows.shares
-    assert rows.groups[0] == "with distance above its median"
+    assert not rows.binary
+    assert rows.group(True) == "with distance above its median"
 
 
 def test_an_instrumented_design_is_shown_by_its_instrument(panel: Panel) -> None:
     sample = INSTRUMENTED.sample(encouraged(panel))
     binary = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), **FEW)
-    assert binary.names[0] == "the instrument z"
-    assert len(binary.names) == len(binary.plot().axes) - 1
+    names = binary.frame["nuisance"].unique()
+    assert names[0] == "the instrument z"
+    assert len(names) == len(binary.plot().axes) - 1
     sample = QUESTION.replace(instrument="size").sample(panel)
     many = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), model="pliv", **FEW)
     assert "in rows with the instrument size above its median" in " ".join(many.sentences)
     assert "auc" in many.tidy()
-    assert many.of("the instrument size")[0].auc is None
+    assert of(many, "the instrument size")["auc"].isna().all()
 
 
 def test_designs_with_a_propensity_have_their_overlap_and_others_their_predicted_adoption(
-    changes: NuisanceQuality, levels: NuisanceQuality
+    changes: Finding, levels: Finding
 ) -> None:
-    assert {"clipped", "effective_units"} <= set(levels.overlap())
-    assert not {"clipped", "effective_units"} & set(changes.overlap())
+    assert {"clipped", "effective_units"} <= set(levels["overlap"])
+    assert not {"clipped", "effective_units"} & set(changes["overlap"])
     for found in (changes, levels):
-        table = found.overlap()
+        table = found["overlap"]
         assert list(table["learner"]) == ["linear", "linear", "lightgbm", "lightgbm"]
         assert list(table["treated"]) == [True, False] * 2
         assert (table[["minimum", "q25", "median", "q75", "maximum"]].diff(axis=1).iloc[:, 1:] >= 0).all(
@@ -329,14 +338,10 @@ def test_designs_with_a_propensity_have_their_overlap_and_others_their_predicted
     assert not {"log_loss", "brier", "mcfadden_r2"} & set(changes.tidy())
 
 
-def scored(found: NuisanceQuality, words: str, *saved: float, error: float = 0.01) -> str:
-    """Return the sentences with other shares saved of one function, learner by learner."""
-    made = iter(saved)
-    scores = tuple(
-        s._replace(squared=s.squared._replace(saved=next(made), error=error)) if s.nuisance == words else s
-        for s in found.scores
-    )
-    return " ".join(replace(found, scores=scores).sentences)
+def scored(found: Finding, words: str, *saved: float, error: float = 0.01) -> str:
+    """Return the sentence on one function with other shares saved, learner by learner."""
+    rows = of(found, words).reset_index().assign(r2=saved, r2_std_error=error)
+    return quality(rows, "its period's mean", FEW["folds"])
 
 
 @pytest.mark.parametrize(
@@ -357,7 +362,7 @@ def scored(found: NuisanceQuality, words: str, *saved: float, error: float = 0.0
     ],
 )
 def test_the_first_sentence_is_the_verdict_on_treatment(
-    saved: tuple[float, ...], verdict: str, changes: NuisanceQuality
+    saved: tuple[float, ...], verdict: str, changes: Finding
 ) -> None:
     assert STANDARD_ERRORS == 2
     said = scored(changes, "adoption", *saved)
@@ -365,35 +370,44 @@ def test_the_first_sentence_is_the_verdict_on_treatment(
     assert "-0.000" not in said
 
 
-def test_a_probability_is_judged_by_its_log_loss(levels: NuisanceQuality) -> None:
+def test_a_probability_is_judged_by_its_log_loss(levels: Finding) -> None:
     (first, *_) = levels.sentences
-    score = levels.of("treatment")[0]
-    assert score.log is not None
-    assert score.judged == score.log
-    assert f"{score.log.value:.4f} (linear)" in first
-    assert f"that of the share {score.log.without:.4f}" in first
+    score = of(levels, "treatment").loc["linear"]
+    assert f"{score['log_loss']:.4f} (linear)" in first
+    assert f"that of the share {score['log_loss_of_share']:.4f}" in first
+    saved, error = judged(of(levels, "treatment"))
+    assert (saved["linear"], error["linear"]) == (score["mcfadden_r2"], score["mcfadden_r2_std_error"])
 
 
-def test_the_second_sentence_says_how_far_the_estimate_moves(changes: NuisanceQuality) -> None:
-    assert f"by {changes.moves:.2f} standard errors of that with linear" in changes.sentences[1]
-    alone = replace(changes, fits=changes.fits[:1])
+def test_the_second_sentence_says_how_far_the_estimate_moves(changes: Finding, panel: Panel) -> None:
+    moved = f"by {changes['estimate_range']:.2f} standard errors of that with linear"
+    assert moved in changes.sentences[1]
+    alone = diagnostics.nuisances(QUESTION.sample(panel), "dml_panel", learners=("linear",), **FEW)
     assert not any("Between learners" in sentence for sentence in alone.sentences)
 
 
 def test_the_figure_has_a_panel_for_each_function_and_the_groups_with_the_bounds(
-    changes: NuisanceQuality, levels: NuisanceQuality
+    changes: Finding, levels: Finding
 ) -> None:
     for found in (changes, levels):
-        axes = found.plot().axes
-        assert len(axes) == len(found.names) + 1
+        axes, names = found.plot().axes, found.frame["nuisance"].unique()
+        assert len(axes) == len(names) + 1
         assert [axis.get_title(loc="left") for axis in axes[:-1]] == [
-            name[0].upper() + name[1:] for name in found.names
+            name[0].upper() + name[1:] for name in names
         ]
     logit = float(np.log(0.99 / 0.01))
     dashed = [line for line in levels.plot().axes[-1].lines if line.get_linestyle() == "--"]
     assert [line.get_xdata()[0] for line in dashed] == pytest.approx([logit])
     for patch in levels.plot().axes[-1].patches:
         assert patch.get_data().values.sum() == pytest.approx(100)
+
+
+def test_on_given_axes_the_quality_of_predicted_treatment_is_drawn(changes: Finding) -> None:
+    figure = Figure()
+    axis = figure.subplots()
+    assert changes.plot(axis) is figure
+    assert figure.axes == [axis]
+    assert axis.get_title(loc="left") == "Adoption"
 
 
 def test_the_options_learner_comes_first_and_is_not_learned_twice() -> None:
@@ -410,7 +424,7 @@ def test_the_options_learner_comes_first_and_is_not_learned_twice() -> None:
 
 def test_a_scikit_learn_estimator_is_called_by_its_class(panel: Panel) -> None:
     found = diagnostics.nuisances(QUESTION.sample(panel), "dml_panel", learners=(LinearRegression(),), **FEW)
-    assert found.learners == ("LinearRegression",)
+    assert list(found.frame["learner"].unique()) == ["LinearRegression"]
 
 
 def test_a_learner_without_an_estimate_is_named_with_the_reason(
@@ -445,16 +459,15 @@ def test_one_fold_is_not_called_cross_fitted(panel: Panel) -> None:
 def test_without_covariates_nothing_is_saved(panel: Panel) -> None:
     question = QUESTION.replace(covariates=())
     found = diagnostics.nuisances(question.sample(panel), "dml_panel", learners=("linear", "lightgbm"), **FEW)
-    for score in found.scores:
-        assert score.squared.saved == 0
-        assert score.auc in (None, 0.5)
+    assert (found.frame["r2"] == 0).all()
+    assert set(found.frame["auc"].dropna()) == {0.5}
 
 
 @pytest.mark.parametrize("approach", ["within", "correlated_random_effects"])
 def test_levels_are_judged_against_the_effects_that_are_taken_out(approach: str, panel: Panel) -> None:
     sample = QUESTION.replace(covariates=("moving",)).sample(panel)
     found = diagnostics.nuisances(sample, "dml_panel", learners=("linear",), approach=approach, **FEW)
-    assert found.names == ("treatment", "y")
+    assert list(found.frame["nuisance"].unique()) == ["treatment", "y"]
     assert ("unit and period effects" in found.sentences[0]) == (approach == "within")
 
 
@@ -466,7 +479,7 @@ def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_learne
     with settings(jobs=2):
         two = diagnostics.nuisances(QUESTION.sample(panel), "dml_panel", **asked)
     assert one.tidy().equals(two.tidy())
-    assert one.overlap().equals(two.overlap())
+    assert one["overlap"].equals(two["overlap"])
     assert len(steps) == 8
     assert all(step.startswith("linear, ") for step in steps[:4])
 

@@ -219,7 +219,7 @@ def test_regression_balances_its_own_covariates_and_weighs_others_as_it_implies(
     # The twin: weights of the comparison units that the regression implies, cohort by cohort.
     years, spread = (
         paper.panel.covariates["first_paper_year"][:, 0],
-        {r.covariate: r.found.spread for r in found.pooled},
+        found.frame[found.frame["cohort"] == "pooled"].set_index("covariate")["std_deviation"],
     )
     place = {u: i for i, u in enumerate(paper.panel.units)}
     years = years[[place[u] for u in sample.unit_ids]]
@@ -232,6 +232,20 @@ def test_regression_balances_its_own_covariates_and_weighs_others_as_it_implies(
         total += ours.sum() * (years[ours].mean() - weights @ years[theirs])
     expected = total / (sample.first_treated <= 2024).sum() / spread["first_paper_year"]
     assert left["first_paper_year"] == pytest.approx(expected, abs=1e-8)
+
+
+def test_numbers_of_balance_are_those_of_its_table(paper):
+    shown = balancing.balance(paper)
+    numbers = {number.address: number for number in shown.numbers}
+    columns = list(zip(*(line.cells for line in shown.tables[0].lines), strict=True))
+    for k, ending in ((2, ""), (4, "_adjusted")):
+        differences = [abs(cell.value) for cell in columns[k]]
+        assert numbers[f"balance/summary/large{ending}"].value == str(sum(d > 0.25 for d in differences))
+    assert numbers["balance/summary/differences"].value == str(len(columns[2]))
+    growth = next(line for line in shown.tables[0].lines if line.label.startswith("Growth"))
+    number = numbers["balance/growth_of_papers_before/adjusted_difference"]
+    assert number.value == growth.cells[4].text.replace("-", "\N{MINUS SIGN}")
+    assert number.source.quantity == "standardised difference after regression, Growth of papers before"
 
 
 def test_without_covariates_balance_shows_no_adjustment(simulated):

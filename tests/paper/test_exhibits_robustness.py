@@ -332,7 +332,8 @@ def test_learners_are_each_the_designs_own_answer_with_that_learner(
     plan = planned(tmp_path, PLAN + LEARNED)
     plan = replace(plan, scales={"log1p": "Log"})
     setting = setting_of(plan, answered=False)
-    (table,) = learners(setting).tables
+    shown = learners(setting)
+    (table,) = shown.tables
     task = shared.task_of(setting, "log1p", "ML")
     fit = study.estimate(
         setting.panel,
@@ -348,6 +349,12 @@ def test_learners_are_each_the_designs_own_answer_with_that_learner(
     assert 0 < loss < 5
     assert 0 < share < 1
     assert table.lines[0].label.startswith("Lasso; propensity linear")
+    numbers = {number.address: number.value for number in shown.numbers}
+    assert numbers["learners/log1p/ml/linear/noise"] == f"{noise:.2f}"
+    assert numbers["learners/log1p/ml/linear/std_error"] == f"{error:.3f}"
+    estimates = [values(line)[0] for line in table.lines]
+    spread = (max(estimates) - min(estimates)) / values(table.lines[0])[1]
+    assert numbers["learners/log1p/ml/estimate_range"] == f"{spread:.2f}"
 
 
 def test_groups_that_gain_are_those_of_the_scores_asked_directly(

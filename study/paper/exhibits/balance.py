@@ -2,68 +2,89 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study import diagnostics
-from study.core import FloatArray, QuestionError
-from study.diagnostics.balance import (
-    LARGE,
-    MOST_LABELS,
-    Balance,
-    Row,
-    cohort_groups,
-    fixed_variables,
-    outcome_variables,
-)
+from study.core import FloatArray, QuestionError, capital
+from study.diagnostics import Finding
+from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
+from study.diagnostics.balance import balance as balance_of
 from study.panel import Sample
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, draw, source_of
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Setting,
+    Traced,
+    address,
+    addressed,
+    draw,
+    source_of,
+)
 from study.paper.plan import Task
-from study.report import MINUS, Block, Line, Number, Table, macro_name
+from study.report import Block, Column, Line, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXHIBIT = "balance"
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.
 FIXED = ("baseline_venue_papers", "first_paper_year")
 ATTRIBUTES = ("region",)
+HEADINGS = {
+    "mean_treated": "Treated",
+    "mean_comparison": "Comparison",
+    "difference": "Difference",
+    "variance_ratio": "Variance ratio",
+    "adjusted_difference": "Regression",
+    "weighted_difference": "Odds weights",
+}
+OF_BALANCE = {
+    "mean_treated": Column("mean of the treated", digits=2),
+    "mean_comparison": Column("mean of the comparison units", digits=2),
+    "difference": Column("standardised difference before adjustment", digits=2),
+    "variance_ratio": Column("variance of the treated over that of the comparison units", digits=2),
+    "adjusted_difference": Column("standardised difference after regression", digits=2),
+    "weighted_difference": Column("standardised difference under odds weights", digits=2),
+}
+OF_SUMMARY = {
+    "differences": Column("standardised differences that are compared", "count"),
+    "large": Column(f"of them, those above {LARGE} before adjustment", "count"),
+    "largest": Column("largest standardised difference before adjustment", digits=2),
+    "large_adjusted": Column(f"those above {LARGE} after regression", "count"),
+    "largest_adjusted": Column("largest standardised difference after regression", digits=2),
+}
 
 
 def balance(setting: Setting) -> Exhibited:
     """Return the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
-    task = _task(setting)
+    plan = setting.plan
+    task = plan.task(plan.events[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
     sample = task.question.sample(setting.panel)
     names = compared(setting, sample)
     try:
-        found = diagnostics.balance(sample, covariates=names)
+        finding = balance_of(sample, covariates=names)
     except QuestionError as refusal:
         return Exhibited(sentences=(str(refusal),))
-    adjusted = adjusted_differences(sample, found, names)
-    plan = setting.plan
+    pooled = finding.frame[finding.frame["cohort"] == POOLED]
+    adjusted = adjusted_differences(sample, finding, names)
+    pooled = pooled.assign(adjusted_difference=[adjusted.get(name, np.nan) for name in pooled["covariate"]])
+    scores = "; below, the propensity scores of the cohorts for which they can be estimated"
     drawing = draw(
         EXHIBIT,
         f"Treated and comparison {plan.text.units} before treatment, headline question: absolute standardised "
-        "differences by cohort and over all cohorts"
-        + (
-            "; below, the propensity scores of the cohorts for which they can be estimated."
-            if found.estimated
-            else "."
-        ),
-        found.plot(),
+        f"differences by cohort and over all cohorts{scores if estimated(finding['overlaps']) else ''}.",
+        finding.plot(),
         "Absolute standardised differences by covariate as dots on lines, with limits at 0.1 and 0.25.",
     )
     return Exhibited(
-        tables=(table(setting, task, found, adjusted),),
+        tables=(table(setting, sample, finding, pooled),),
         figures=(drawing,),
-        numbers=tuple(_numbers(setting, task, found, adjusted)),
-        sentences=(*_adjusted_sentence(found, adjusted), *found.sentences),
+        numbers=tuple(_numbers(setting, task, pooled)),
+        sentences=(*_adjusted_sentence(pooled), *finding.sentences),
     )
-
-
-def _task(setting: Setting) -> Task:
-    plan = setting.plan
-    return plan.task(plan.events[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
 
 
 def compared(setting: Setting, sample: Sample) -> tuple[str, ...]:
@@ -76,7 +97,7 @@ def compared(setting: Setting, sample: Sample) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def adjusted_differences(sample: Sample, found: Balance, names: Sequence[str]) -> dict[str, float]:
+def adjusted_differences(sample: Sample, finding: Finding, names: Sequence[str]) -> dict[str, float]:
     """Return the standardised differences that are left after regression on the question's covariates.
 
     In each cohort a covariate is regressed on the question's among the comparison units, and the treated units' mean is
@@ -91,25 +112,22 @@ def adjusted_differences(sample: Sample, found: Balance, names: Sequence[str]) -
     """
     if not sample.question.covariates:
         return {}
-    labels, fixed = fixed_variables(sample, names)
     x = np.column_stack([np.ones(sample.n_units), sample.x_baseline])
-    gaps: dict[str, list[tuple[float, float]]] = {}
-    for group in cohort_groups(sample)[0]:
-        named, before = outcome_variables(sample, group.base)
-        for name, values in zip((*labels, *named), (*fixed, *before), strict=True):
-            ours, theirs = (
-                rows[~np.isnan(values[rows]) & ~np.isnan(x[rows]).any(axis=1)]
-                for rows in (group.treated, group.compared)
-            )
-            if len(ours) and len(theirs):
-                residual = values[ours] - x[ours] @ _slopes(x[theirs], values[theirs], sample.weights[theirs])
-                weight = sample.weights[ours]
-                gaps.setdefault(name, []).append((float(weight @ residual), float(weight.sum())))
-    spread = {row.covariate: row.found.spread for row in found.pooled}
+    residuals: dict[str, list[FloatArray]] = {}
+    weights: dict[str, list[FloatArray]] = {}
+    for group, name, values in compared_variables(sample, cohort_groups(sample)[0], names):
+        known = ~np.isnan(values) & ~np.isnan(x).any(axis=1)
+        ours, theirs = (rows[known[rows]] for rows in (group.treated, group.compared))
+        if len(ours) and len(theirs):
+            slopes = _slopes(x[theirs], values[theirs], sample.weights[theirs])
+            residuals.setdefault(name, []).append(values[ours] - x[ours] @ slopes)
+            weights.setdefault(name, []).append(sample.weights[ours])
+    pooled = finding.frame[finding.frame["cohort"] == POOLED]
     return {
-        name: sum(gap for gap, _ in of) / sum(weight for _, weight in of) / spread[name]
-        for name, of in gaps.items()
-        if spread.get(name, 0.0) > 0
+        name: float(np.average(np.concatenate(residuals[name]), weights=np.concatenate(weights[name])))
+        / spread
+        for name, spread in zip(pooled["covariate"], pooled["std_deviation"], strict=True)
+        if name in residuals and spread > 0
     }
 
 
@@ -118,143 +136,85 @@ def _slopes(x: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.lstsq(x * root[:, None], y * root, rcond=None)[0], dtype=np.float64)
 
 
-def table(setting: Setting, task: Task, found: Balance, adjusted: dict[str, float]) -> Table:
+def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFrame) -> Table:
     """Return the table of all cohorts pooled: means, standardised differences, variance ratios."""
-    plan, sample = setting.plan, task.question.sample(setting.panel)
-    weighted = any(row.weighted is not None for row in found.pooled)
-    headings = ["Treated", "Comparison", "Difference", "Variance ratio"]
-    headings += ["Regression"] * bool(adjusted) + ["Odds weights"] * weighted
-    lines = [Line(_in_words(row.covariate), _cells(row, adjusted, weighted)) for row in found.pooled]
-    treated = sum(n for n, _ in found.sizes.values())
+    plan, sizes = setting.plan, finding["sizes"]
+    shown = [name for name in HEADINGS if pooled[name].notna().any()]
     notes = [
-        f"{treated} {plan.text.units} treated in {len(found.sizes)} cohorts, each beside the {plan.text.units} that "
-        f"are {found.comparison} when it is first treated, which have together the cohort's weight. Question: "
-        f"{plan.events[0].title}; outcome: {plan.text.outcome}.",
+        f"{sum(n for n, _ in sizes.values())} {plan.text.units} treated in {len(sizes)} cohorts, each beside the "
+        f"{plan.text.units} that are {finding['comparison']} when it is first treated, which have together the "
+        f"cohort's weight. Question: {plan.events[0].title}; outcome: {plan.text.outcome}.",
         "Difference: of the means, in standard deviations (the root of the mean variance of both groups). Variance "
         f"ratio: of treated to comparison. Beyond {LARGE} a regression's adjustment depends on its functional form "
         "(Imbens and Rubin 2015).",
         "Outcomes before: up to the cohort's base period; growth is a period's, from the first to the base period.",
     ]
-    if adjusted:
+    if "adjusted_difference" in shown:
         notes.append(
             f"Regression: the difference that is left when comparison {plan.text.units} predict the treated by "
             f"regression on {' and '.join(map(_in_words, sample.question.covariates))} in each cohort, as the "
             "headline does with changes of the outcome; it is zero for these covariates by construction."
         )
-    if weighted:
-        estimated = sum(found.sizes[cohort][0] for cohort in found.estimated)
+    if "weighted_difference" in shown:
+        cohorts = estimated(finding["overlaps"])
         notes.append(
             "Odds weights: the difference with comparison units weighted by the odds of the propensity score of these "
-            f"covariates, for the {len(found.estimated)} cohorts ({estimated} treated) for which it can be estimated."
+            f"covariates, for the {len(cohorts)} cohorts ({sum(sizes[cohort][0] for cohort in cohorts)} treated) for "
+            "which it can be estimated."
         )
+    lines = [
+        Line(_in_words(row["covariate"]), [_columns(row)[name].cell(row[name]) for name in shown])
+        for row in pooled.to_dict("records")
+    ]
     return Table(
         name=EXHIBIT,
         caption=f"Treated and comparison {plan.text.units} before treatment",
-        headings=headings,
+        headings=[HEADINGS[name] for name in shown],
         blocks=[Block("", lines)],
         notes=notes,
     )
 
 
-def _cells(row: Row, adjusted: dict[str, float], weighted: bool) -> list[Number]:
-    made = row.found
-    digits = 0 if abs(made.mean_treated) >= 1000 else 2
-    cells = [
-        Number(made.mean_treated, digits),
-        Number(made.mean_compared, digits),
-        Number(made.difference, 2),
-        Number(made.variance_ratio, 2),
-    ]
-    if adjusted:
-        cells.append(Number(adjusted.get(row.covariate, math.nan), 2))
-    if weighted:
-        cells.append(Number(math.nan if row.weighted is None else row.weighted, 2))
-    return cells
+def _columns(row: dict[str, Any]) -> dict[str, Column]:
+    """Return how a covariate's values are written: means of a thousand and more, such as years, without decimals."""
+    digits = 0 if abs(row["mean_treated"]) >= 1000 else 2
+    means = ("mean_treated", "mean_comparison")
+    return OF_BALANCE | {name: OF_BALANCE[name]._replace(digits=digits) for name in means}
 
 
 def _in_words(name: str) -> str:
     """Return a covariate's name as words."""
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return capital(name.replace("_", " "))
 
 
-def _adjusted_sentence(found: Balance, adjusted: dict[str, float]) -> list[str]:
-    before = {row.covariate: row.found.difference for row in found.pooled if row.covariate in adjusted}
-    before = {name: value for name, value in before.items() if not math.isnan(value)}
-    if not before:
+def _adjusted_sentence(pooled: pd.DataFrame) -> list[str]:
+    both = pooled.dropna(subset=["difference", "adjusted_difference"])
+    if both.empty:
         return []
-    worst = max(before, key=lambda name: abs(adjusted[name]))
-    large = sum(abs(value) > LARGE for value in before.values())
-    left = sum(abs(adjusted[name]) > LARGE for name in before)
+    values = summary(both)
+    worst = both.loc[both["adjusted_difference"].abs().idxmax()]
     return [
-        f"Before adjustment {large} of {len(before)} standardised differences are above {LARGE}, and after "
-        f"regression on the question's covariates {left}; the largest that is left is {adjusted[worst]:.2f}, in "
-        f"{_in_words(worst).lower()}."
+        f"Before adjustment {values['large']} of {len(both)} standardised differences are above {LARGE}, and after "
+        f"regression on the question's covariates {values['large_adjusted']}; the largest that is left is "
+        f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
     ]
 
 
-def _numbers(setting: Setting, task: Task, found: Balance, adjusted: dict[str, float]) -> Iterator[Traced]:
-    known = {
-        row.covariate: row.found.difference for row in found.pooled if not math.isnan(row.found.difference)
-    }
-    growth = [row for row in found.pooled if row.covariate.startswith("growth of")]
-    told: list[tuple[str, str, str]] = [
-        ("Differences", str(len(known)), "standardised differences that are compared"),
-        (
-            "Large",
-            str(sum(abs(v) > LARGE for v in known.values())),
-            f"of them, those above {LARGE} before adjustment",
-        ),
-    ]
-    if known:
-        most = max(known, key=lambda name: abs(known[name]))
-        told.append(
-            ("Most", _two(known[most]), f"largest standardised difference before adjustment, in {most}")
-        )
-    if adjusted:
-        left = max(adjusted, key=lambda name: abs(adjusted[name]))
-        told += [
-            (
-                "LargeLeft",
-                str(sum(abs(v) > LARGE for v in adjusted.values())),
-                f"those above {LARGE} after regression",
-            ),
-            (
-                "MostLeft",
-                _two(adjusted[left]),
-                f"largest standardised difference after regression, in {left}",
-            ),
-        ]
-    for row in growth[:1]:
-        told += [
-            (
-                "GrowthTreated",
-                _two(row.found.mean_treated),
-                "growth of the treated units' outcome a period before treatment",
-            ),
-            (
-                "GrowthComparison",
-                _two(row.found.mean_compared),
-                "growth of the comparison units' outcome a period",
-            ),
-            (
-                "Growth",
-                _two(row.found.difference),
-                "standardised difference in that growth before adjustment",
-            ),
-        ]
-        if row.covariate in adjusted:
-            told.append(
-                (
-                    "GrowthLeft",
-                    _two(adjusted[row.covariate]),
-                    "standardised difference in that growth after regression",
-                )
-            )
-    for part, value, quantity in told:
-        source = replace(source_of(EXHIBIT, quantity, task, setting.panel, RUN), seed="")
-        yield Traced(macro_name(EXHIBIT, part), value, source)
+def summary(pooled: pd.DataFrame) -> dict[str, float]:
+    """Return how many standardised differences are compared and large, and the largest, with its sign."""
+    values: dict[str, float] = {"differences": int(pooled["difference"].notna().sum())}
+    for name, ending in (("difference", ""), ("adjusted_difference", "_adjusted")):
+        known = pooled[name].dropna()
+        if len(known):
+            values[f"large{ending}"] = int((known.abs() > LARGE).sum())
+            values[f"largest{ending}"] = float(known[known.abs().idxmax()])
+    return values
 
 
-def _two(value: float) -> str:
-    return "(none)" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS)
+def _numbers(setting: Setting, task: Task, pooled: pd.DataFrame) -> Iterator[Traced]:
+    source = replace(source_of(EXHIBIT, "", task, setting.panel, RUN), seed="")
+    for row in pooled.to_dict("records"):
+        values = {name: row[name] for name in HEADINGS}
+        of_row = replace(source, quantity=_in_words(row["covariate"]))
+        yield from addressed(address(EXHIBIT, row["covariate"]), values, of_row, columns=_columns(row))
+    yield from addressed(address(EXHIBIT, "summary"), summary(pooled), source, columns=OF_SUMMARY)

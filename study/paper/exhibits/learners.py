@@ -2,97 +2,118 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from study.core import QuestionError, one_thread
 from study.designs import find_design
-from study.diagnostics.losses import Score
-from study.diagnostics.nuisances import NuisanceQuality, learned_once, nuisances
+from study.diagnostics import Finding
+from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
-from study.panel import Scale
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced
-from study.paper.exhibits.verdicts import on_scale, task_of, traced
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, address, addressed, source_of
+from study.paper.exhibits.verdicts import on_scale, row_of, task_of
 from study.paper.plan import Row
-from study.report import LETTERS, REFUSED, Block, Cell, Line, Number, Span, Table, error
+from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Span, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
 # Draws of the folds, fewer than the plan's tables average, so that four learners take a minute or two.
 REPETITIONS = 2
 WORDS = {"linear": "Linear", "lasso": "Lasso", "forest": "Random forest", "lightgbm": "Boosting"}
-
-
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """What learners make of one row's question on one scale, or why there is nothing."""
-
-    scale: str
-    row: Row
-    quality: NuisanceQuality | None
-    refusal: str = ""
+HEADINGS = {
+    "estimate": "Estimate",
+    "std_error": "(SE)",
+    "noise": "Noise",
+    "r2_outcome": "Outcome",
+    "r2_adoption": "Adoption",
+    "log_loss": "Log loss",
+    "log_loss_of_share": "Of share",
+}
+OF_LEARNERS = {
+    "noise": Column("standard deviation over draws in standard errors", digits=2),
+    "r2_outcome": Column("out-of-fold R2 of the outcome's change"),
+    "r2_adoption": Column("out-of-fold R2 of adoption"),
+    "log_loss": Column("log loss of the propensity", digits=4),
+    "log_loss_of_share": Column("log loss of the share of adopters", digits=4),
+    "estimate_range": Column("largest less smallest estimate over learners, in standard errors", digits=2),
+}
+# Findings, or the reasons why there are none, by scale and label of a row.
+Findings = Mapping[tuple[str, str], Finding | str]
 
 
 def learners(setting: Setting) -> Exhibited:
     """Return the table of learners for each design of the plan that says what it learns."""
     rows = shown_rows(setting)
     with one_thread(), learned_once():  # what is learned of adoption serves all scales
-        every = [learned(setting, scale, row) for scale in setting.plan.scales for row in rows]
-    made = [one for one in every if one.quality is not None]
-    if not made:
+        every = {
+            (scale, row.label): learned(setting, scale, row) for scale in setting.plan.scales for row in rows
+        }
+    if all(isinstance(finding, str) for finding in every.values()):
         return Exhibited()
     return Exhibited(
         tables=(_table(setting, every),),
-        numbers=tuple(traced_ for one in made for traced_ in _numbers(setting, one)),
-        sentences=tuple(_sentences(every)),
+        numbers=tuple(_numbers(setting, every)),
+        sentences=tuple(_sentences(setting, every)),
     )
 
 
 def shown_rows(setting: Setting) -> list[Row]:
     """Return the plan's rows that differ in more than their learners, of designs that say what they learn."""
-    found: dict[tuple[str, ...], Row] = {}
+    rows: dict[tuple[str, ...], Row] = {}
     for row in setting.plan.rows:
         design = find_design(row.name)
         if design.nuisances is not None:
             options = {name: value for name, value in row.options.items() if name not in design.learners}
-            found.setdefault((row.name, repr(row.question), repr(options)), row)
-    return list(found.values())
+            rows.setdefault((row.name, repr(row.question), repr(options)), row)
+    return list(rows.values())
 
 
-def learned(setting: Setting, scale: str, row: Row) -> Learned:
-    """Return what learners make of a row's question: its own first, then those that are compared."""
+def learned(setting: Setting, scale: str, row: Row) -> Finding | str:
+    """Return what learners make of a row's question, its own first, or why there is nothing."""
     task, design = task_of(setting, scale, row.label), find_design(row.name)
     own = {name: design.options[name] for name in design.learners} | task.options
     options: dict[str, Any] = own | {"repetitions": REPETITIONS}
     try:
         sample = task.question.sample(setting.panel)
-        made = nuisances(sample, row.name, learners=COMPARED, level=task.level, **options)
+        return nuisances(sample, row.name, learners=COMPARED, level=task.level, **options)
     except QuestionError as refusal:
-        return Learned(scale, row, None, str(refusal))
-    return Learned(scale, row, made)
+        return str(refusal)
 
 
-def _table(setting: Setting, every: list[Learned]) -> Table:
+def by_learner(finding: Finding) -> pd.DataFrame:
+    """Return a row a learner: its estimate, the noise in it, and how well it predicts adoption and the outcome."""
+    frame = finding.frame.set_index("learner")
+    adoption, *others = frame["nuisance"].unique()
+    table = frame[frame["nuisance"] == adoption].rename(columns={"r2": "r2_adoption"})
+    if others:
+        table["r2_outcome"] = frame["r2"][frame["nuisance"] == others[0]]
+    table["noise"] = table.index.map(finding["draw_errors"]) / table["std_error"]
+    return table.reindex(columns=list(HEADINGS))
+
+
+def _table(setting: Setting, every: Findings) -> Table:
     plan = setting.plan
     blocks = []
-    for letter, one in zip(LETTERS, every, strict=False):
-        title = f"Panel {letter}. {plan.scales[one.scale]}: {find_design(one.row.name).title}"
-        if one.quality is None:
+    for letter, ((scale, label), finding) in zip(LETTERS, every.items(), strict=False):
+        title = f"Panel {letter}. {plan.scales[scale]}: {find_design(row_of(setting, label).name).title}"
+        if isinstance(finding, str):
             blocks.append(Block(title, [Line("", [REFUSED, *[""] * 6])]))
         else:
-            blocks.append(Block(title, [_line(one.quality, name) for name in one.quality.learners]))
-    first = task_of(setting, every[0].scale, every[0].row.label)
+            table = by_learner(finding).iterrows()
+            blocks.append(Block(title, [Line(words_of(str(name)), _cells(row)) for name, row in table]))
+    first = task_of(setting, *next(iter(every)))
     refused = dict.fromkeys(
         why
-        for one in every
-        for why in ([one.refusal] if one.quality is None else [reason for _, reason in one.quality.refused])
+        for finding in every.values()
+        for why in ([finding] if isinstance(finding, str) else [reason for _, reason in finding["refused"]])
     )
     return Table(
         name=EXHIBIT,
         caption=f"Double machine learning of the effect of the {plan.events[0].title}, by learner",
-        headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Log loss", "Of share"],
+        headings=list(HEADINGS.values()),
         spans=[Span("", 3), Span("Out-of-fold R2", 2), Span("Adoption", 2)],
         blocks=blocks,
         notes=[
@@ -110,24 +131,10 @@ def _table(setting: Setting, every: list[Learned]) -> Table:
     )
 
 
-def _line(quality: NuisanceQuality, name: str) -> Line:
-    fit = next((row for row in quality.fits if row.label == name), None)
-    effect: list[Cell] = [REFUSED, "", ""]
-    if fit is not None:
-        noise = quality.draw_errors[name] / fit.std_error
-        effect = [Number(fit.estimate), error(fit.std_error), Number(noise, 2)]
-    adoption, outcome = of_learner(quality, name)
-    log = adoption.log
-    losses: list[Cell] = ["", ""] if log is None else [Number(log.value, 4), Number(log.without, 4)]
-    shown = [Number(score.squared.saved) if score else Number(math.nan) for score in (outcome, adoption)]
-    return Line(words_of(name), [*effect, *shown, *losses])
-
-
-def of_learner(quality: NuisanceQuality, name: str) -> tuple[Score, Score | None]:
-    """Return how well a learner predicts adoption, and the outcome's change; None where none is learned."""
-    scores = {score.nuisance: score for score in quality.scores if score.learner == name}
-    outcomes = [score for nuisance, score in scores.items() if nuisance != quality.names[0]]
-    return scores[quality.names[0]], outcomes[0] if outcomes else None
+def _cells(row: pd.Series) -> list[Cell]:
+    columns = COLUMNS | OF_LEARNERS
+    cells = [columns[name].cell(row[name]) for name in HEADINGS]
+    return [REFUSED, "", "", *cells[3:]] if row.isna()["estimate"] else cells
 
 
 def words_of(name: str) -> str:
@@ -138,54 +145,35 @@ def words_of(name: str) -> str:
     return WORDS.get(name, name)
 
 
-def _numbers(setting: Setting, one: Learned) -> Iterator[Traced]:
-    quality, scale, unit = one.quality, one.scale, Scale(one.scale).printed
-    assert quality is not None
-    task = task_of(setting, scale, one.row.label)
-    draws = f"{REPETITIONS} draws of the folds"
-    for name in quality.learners:
-        fit = next((row for row in quality.fits if row.label == name), None)
-        adoption, outcome = of_learner(quality, name)
-        values = (fit.estimate, fit.std_error) if fit else (math.nan, math.nan)
-        noise = quality.draw_errors[name] / fit.std_error if fit else math.nan
-        with_it = f"with {words_of(name)} in place of the plan's learner, {draws}"
-        told = [
-            ("Estimate", Scale(scale).number(values[0]), f"estimate, {with_it}, {unit}"),
-            ("Error", Scale(scale).number(values[1]), f"standard error, {with_it}, {unit}"),
-            ("Noise", _decimals(noise, 2), f"standard deviation over draws in standard errors, {with_it}"),
-            (
-                "OutcomeR",
-                _decimals(outcome.squared.saved if outcome else math.nan),
-                f"out-of-fold R2 of the outcome's change, {with_it}",
-            ),
-            ("AdoptionR", _decimals(adoption.squared.saved), f"out-of-fold R2 of adoption, {with_it}"),
-        ]
-        names = ("learner", scale, one.row.name, name)
-        yield from traced(setting, EXHIBIT, task, names, told, command=RUN)
-    moves = [
-        ("Moves", f"{quality.moves:.2f}", "largest less smallest estimate over learners, in standard errors")
-    ]
-    yield from traced(setting, EXHIBIT, task, ("learner", scale, one.row.name), moves, command=RUN)
-
-
-def _decimals(value: float, digits: int = 3) -> str:
-    if math.isnan(value):
-        return "(none)"
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _sentences(every: list[Learned]) -> Iterator[str]:
-    for one in every:
-        if one.quality is None:
-            yield on_scale(one.scale, f"not made, {one.row.name}: {one.refusal}")
+def _numbers(setting: Setting, every: Findings) -> Iterator[Traced]:
+    for (scale, label), finding in every.items():
+        if isinstance(finding, str):
             continue
-        excluding = [row for row in one.quality.fits if row.excludes_zero]
-        estimates = [row.estimate for row in one.quality.fits]
-        low, high = (Scale(one.scale).number(pick(estimates)) for pick in (min, max))
+        task = task_of(setting, scale, label)
+        for name, row in by_learner(finding).iterrows():
+            quantity = (
+                f"with {words_of(str(name))} in place of the plan's learner, {REPETITIONS} draws of the folds"
+            )
+            source = source_of(EXHIBIT, quantity, task, setting.panel, RUN)
+            at = address(EXHIBIT, scale, label, str(name))
+            yield from addressed(at, row.dropna().to_dict(), source, scale, OF_LEARNERS)
+        source = source_of(EXHIBIT, f"{REPETITIONS} draws of the folds", task, setting.panel, RUN)
+        values = {"estimate_range": finding["estimate_range"]}
+        yield from addressed(address(EXHIBIT, scale, label), values, source, scale, OF_LEARNERS)
+
+
+def _sentences(setting: Setting, every: Findings) -> Iterator[str]:
+    for (scale, label), finding in every.items():
+        design = find_design(row_of(setting, label).name)
+        if isinstance(finding, str):
+            yield on_scale(scale, f"not made, {design.name}: {finding}")
+            continue
+        units, rows = task_of(setting, scale, label).question.effect_scale, finding["rows"]
+        low, high = (units.number(pick(row.estimate for row in rows)) for pick in (min, max))
         yield on_scale(
-            one.scale,
-            f"{find_design(one.row.name).title}: over {len(estimates)} learners the estimate runs from {low} to {high} "
-            f"({Scale(one.scale).printed}), {one.quality.moves:.2f} standard errors apart; {len(excluding)} of the "
+            scale,
+            f"{design.title}: over {len(rows)} learners the estimate runs from {low} to {high} ({units.printed}), "
+            f"{finding['estimate_range']:.2f} standard errors apart; {sum(row.excludes_zero for row in rows)} of the "
             "intervals exclude zero.",
         )
-        yield on_scale(one.scale, one.quality.sentences[0])
+        yield on_scale(scale, finding.verdict)

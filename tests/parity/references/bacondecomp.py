@@ -9,7 +9,7 @@ import numpy as np
 
 from references.comparison import Comparison, Numbers, fit, matched
 from references.fixest import question
-from study.diagnostics.goodman_bacon import goodman_bacon
+from study.diagnostics.goodman_bacon import Kind, goodman_bacon
 
 KINDS = {
     "never treated": "Treated vs Untreated",
@@ -23,21 +23,21 @@ def bacondecomp(panel: str, run: dict[str, Any]) -> Comparison:
     """Return the estimate and the weight of every comparison, by kind, treated and untreated date."""
     asked = question("y", "twfe", "cl_unit")
     made = goodman_bacon(asked.sample(goldens.panel(panel, "unit")))
-    assert not np.isinf(made.compared).any(), "bacondecomp would not tell these from the never-treated"
+    assert Kind.AFTER_WINDOW not in set(made.frame["kind"]), (
+        "bacondecomp would not tell these from the never-treated"
+    )
     coefficient = float(fit(panel, asked, "twfe").effect[0])
     ours: Numbers = {
-        "weighted_sum": (made.coefficient, np.nan),
+        "weighted_sum": (made["coefficient"], np.nan),
         "twfe": (coefficient, np.nan),
     }
-    for kind, treated, compared, estimate, weight in zip(
-        made.kind, made.treated, made.compared, made.estimate, made.weight, strict=True
-    ):
-        pair = KINDS[kind], treated, None if np.isnan(compared) else compared
-        ours["estimate", *pair] = float(estimate), np.nan
-        ours["weight", *pair] = float(weight), np.nan
+    for row in made.frame.itertuples():
+        pair = KINDS[row.kind], row.treated, None if row.kind == Kind.NEVER else float(row.compared)
+        ours["estimate", *pair] = row.estimate, np.nan
+        ours["weight", *pair] = row.weight, np.nan
     theirs = [{"term": term, "estimate": run[term]} for term in ("weighted_sum", "twfe")]
     for part in run["decomposition"]:
         pair = part["type"], part["treated"], part["untreated"]
         theirs += [{"term": (what, *pair), "estimate": part[what]} for what in ("estimate", "weight")]
-    counts = {"comparisons": (len(made.weight), len(run["decomposition"]))}
+    counts = {"comparisons": (len(made.frame), len(run["decomposition"]))}
     return Comparison(matched(ours, theirs), counts)

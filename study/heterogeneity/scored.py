@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError, checked
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
+from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping, indicators
 from study.learners import Learner, refuse_unfit_pair
@@ -131,16 +133,20 @@ class Scores:
 
         A rule that is learned from them has seen nothing of fold k, not even through the nuisance functions.
         """
-        found = {}
-        for r in range(self.folds.place.shape[1]):
+        predicted = {}
+        for r, k, inside in self.held_out():
+            rows, seed = ~inside, seed_of(self.seed, r, k)
+            treated = self.rows.treated[rows]
+            folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
+            raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learners, seed)
+            predicted[r, k] = Predicted(*(block[:, 0] for block in _limited(raw)))
+        return predicted
+
+    def held_out(self) -> Iterator[tuple[int, int, BoolArray]]:
+        """Yield each draw r and fold k with which rows are in the fold, shape (N,)."""
+        for r, fold in enumerate(self.folds.fold.T):
             for k in range(self.folds.number):
-                rows = self.folds.fold[:, r] != k
-                seed = seed_of(self.seed, r, k)
-                treated = self.rows.treated[rows]
-                folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
-                raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learners, seed)
-                found[r, k] = Predicted(*(block[:, 0] for block in _limited(raw)))
-        return found
+                yield r, k, fold == k
 
     def effects_outside(self, draw: int, fold: int) -> FloatArray:
         """Return the scores of the rows outside a fold that have seen nothing of it, in the order of the rows."""
@@ -249,7 +255,7 @@ def refuse(sample: Sample, rows: LongChange) -> None:
         if count < LEAST_TREATED:
             raise QuestionError(
                 f"gains: {count:.0f} units are {word} by the end of the window, and at least {LEAST_TREATED} are "
-                "needed to learn who gains; ask for the average effect with a design instead."
+                "needed to learn of heterogeneity; ask for the average effect with a design instead."
             )
 
 
@@ -266,7 +272,60 @@ def check_level(who: str, level: float, draws: int = 1) -> None:
         raise QuestionError(f"{who}: draws is {draws!r}; it must be a whole number, at least 1.")
 
 
-def spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
+def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: str) -> Estimate:
+    """Return the mean doubly robust score under each weighting of the rows, shape (N, R).
+
+    The influence takes the weights as given.
+    """
+    of_draw, influence = [], []
+    for weight in weights.values():
+        total = weight.sum(axis=0)
+        mean = (weight * scores.effects).sum(axis=0) / total
+        of_draw.append(mean)
+        influence.append((scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=1))
+    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design)
+
+
+def averaged(
+    scores: Scores,
+    terms: tuple[str, ...],
+    of_draw: FloatArray,
+    influence: FloatArray,
+    design: str,
+    **fields: Any,
+) -> Estimate:
+    """Return effects on the long change, averaged over the draws of the folds.
+
+    Parameters
+    ----------
+    scores : Scores
+    terms : tuple of str, length K
+    of_draw : ndarray, shape (K, R)
+        Effects by draw.
+    influence : ndarray, shape (N, K)
+        By row, averaged over the draws.
+    design : str
+    **fields
+        Other fields of the estimate.
+    """
+    notes = (*scores.rows.notes, *_spread_of_draws(scores, of_draw, influence))
+    units = scores.to_units(influence)
+    return on_long_change(
+        scores.sample, terms, of_draw.mean(axis=1), units, design=design, notes=notes, **fields
+    )
+
+
+def on_long_change(
+    sample: Sample, terms: tuple[str, ...], effects: FloatArray, influence: FloatArray, **fields: Any
+) -> Estimate:
+    """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
+    made = coefficients(
+        sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields
+    )
+    return replace(made, estimand=Estimand.LONG_CHANGE)
+
+
+def _spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
     """Say how much estimates move with the folds: by draw, shape (K, R), with influence by row, shape (N, K)."""
     if of_draw.shape[1] == 1:
         return ()

@@ -88,7 +88,7 @@ def calibration(
     """
     check_level("calibration", level)
     refuse_proportional("calibration", sample)
-    treated = long_change(sample, before, after, "gains").treated
+    treated = long_change(sample, before, after, "heterogeneity").treated
     fewer = int(min(treated.sum(), (1 - treated).sum()))
     if fewer < 2 * LEAST_PER_HALF:
         word = "treated" if treated.sum() == fewer else "untreated"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, one_thread
+from study.core import QuestionError, checked, one_thread, unknown
 from study.diagnostics.finding import Finding
 from study.heterogeneity.allocation import policy
 from study.heterogeneity.calibrated import calibration
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 100
+ANALYSES = ("groups", "forest", "calibration", "policy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +166,7 @@ def report(
     seed: int = 0,
     event: str | None = None,
     progress: Callable[[str], None] | None = None,
+    analyses: tuple[str, ...] = ANALYSES,
 ) -> Report:
     """Return heterogeneity by groups, by unit and by rules of allocation, from the same scores.
 
@@ -187,13 +189,18 @@ def report(
         What the event is called in sentences; its name in the panel where none is given.
     progress : callable, optional
         Called with the name of each part once it is done.
+    analyses : tuple of str
+        Those that are made: "groups", "forest", "calibration", "policy".
 
     Raises
     ------
     QuestionError
-        As in :func:`study.heterogeneity.score`, or if a grouping or ``prior_name`` is unknown. What else cannot be made
-        is said on the page.
+        As in :func:`study.heterogeneity.score`, or if an analysis, a grouping or ``prior_name`` is unknown. What
+        else cannot be made is said on the page.
     """
+    for name in analyses:
+        if name not in ANALYSES:
+            raise unknown("analysis", name, ANALYSES, "heterogeneity")
     for one in by:
         grouping(sample, one)
     if prior_name is not None:
@@ -221,12 +228,16 @@ def report(
         scores = score(sample, folds=folds, repetitions=repetitions, seed=seed, **ends)
         tests: dict[str, Any] = {"level": level, "draws": draws, "seed": seed}
         shown: dict[str, Any] = {"prior_name": prior_name, "level": level, "seed": seed}
-        for one in by:
+        for one in by if "groups" in analyses else ():
             name = f"groups_{''.join(letter if letter.isalnum() else '_' for letter in one)}"
             add(name, f"groups by {one}", partial(effects_by_group, scores, one, **tests))
-        add("forest", "forest", partial(forest, scores, by=by, trees=trees, **shown))
-        add("calibration", "calibration", partial(calibration, sample, level=level, seed=seed, **ends))
-        add("policy", "policy", partial(policy, scores, budget, draws=draws, **shown))
+        for name, analysis in (
+            ("forest", partial(forest, scores, by=by, trees=trees, **shown)),
+            ("calibration", partial(calibration, sample, level=level, seed=seed, **ends)),
+            ("policy", partial(policy, scores, budget, draws=draws, **shown)),
+        ):
+            if name in analyses:
+                add(name, name, analysis)
     return Report(sample, event or sample.question.event, findings, refused)
 
 

@@ -218,16 +218,16 @@ def score(
         If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
         has weights or no covariates, or a covariate is missing.
     """
-    check_counts("gains", folds=folds, repetitions=repetitions, seed=seed)
+    check_counts("heterogeneity", folds=folds, repetitions=repetitions, seed=seed)
     propensity = learner if propensity is None else propensity
-    refuse_unfit_pair("gains", learner, propensity)
-    rows = long_change(sample, before, after, "gains")
+    refuse_unfit_pair("heterogeneity", learner, propensity)
+    rows = long_change(sample, before, after, "heterogeneity")
     refuse(sample, rows)
     x, names = _covariates(sample, rows, groups)
     learners, cluster = Learners(learner, propensity), sample.cluster[rows.unit]
-    check_number("gains", sample, cluster, folds, "seen at both ends of the window")
+    check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
     assigned = draw_folds(cluster, 1 - rows.treated.astype(int), folds, repetitions, seed)
-    check_both("gains", sample, rows.treated == 1, cluster, assigned, "treated")
+    check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
     raw = _fitted(x, rows.change, rows.treated, assigned, learners, seed)
     predicted = _limited(raw)
     at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
@@ -239,23 +239,24 @@ def refuse(sample: Sample, rows: LongChange) -> None:
     question = sample.question
     if question.weights is not None:
         raise QuestionError(
-            f"gains: weights is {question.weights}, but each unit counts once here; leave weights out."
+            f"heterogeneity: weights is {question.weights}, but each unit counts once here; leave weights out."
         )
     if not question.covariates:
         raise QuestionError(
-            "gains: the question has no covariates, so nothing says how treated units differ from others; name "
+            "heterogeneity: the question has no covariates, so nothing says how treated units differ from others; name "
             "what was known before treatment."
         )
     for name, column in zip(question.covariates, rows.x.T, strict=True):
         if np.isnan(column).any():
             raise QuestionError(
-                f"gains: covariate {name} is missing for {int(np.isnan(column).sum())} units; leave it out."
+                f"heterogeneity: covariate {name} is missing for {int(np.isnan(column).sum())} units; leave it out."
             )
     for count, word in ((rows.treated.sum(), "treated"), ((1 - rows.treated).sum(), "not treated")):
         if count < LEAST_TREATED:
             raise QuestionError(
-                f"gains: {count:.0f} units are {word} by the end of the window, and at least {LEAST_TREATED} are "
-                "needed to learn of heterogeneity; ask for the average effect with a design instead."
+                f"heterogeneity: {count:.0f} units are {word} by the end of the window, and at least "
+                f"{LEAST_TREATED} are needed to learn of heterogeneity; ask for the average effect with a design "
+                "instead."
             )
 
 

@@ -250,9 +250,9 @@ def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
     [
         ({"learner": "lassoo"}, 'there is no learner "lassoo". Did you mean "lasso"?'),
         ({"learner": LinearRegression()}, "which has no predict_proba, so it cannot learn the propensity"),
-        ({"folds": 1}, "gains: folds is 1; it must be a whole number, at least 2"),
-        ({"before": 2}, "gains: before=2 and after=1 do not fit"),
-        ({"groups": ("colour",)}, 'gains, by: there is no attribute or covariate "colour"'),
+        ({"folds": 1}, "heterogeneity: folds is 1; it must be a whole number, at least 2"),
+        ({"before": 2}, "heterogeneity: before=2 and after=1 do not fit"),
+        ({"groups": ("colour",)}, 'heterogeneity, by: there is no attribute or covariate "colour"'),
     ],
 )
 def test_impossible_options_are_refused_in_one_line(options: dict, said: str) -> None:
@@ -270,8 +270,14 @@ def test_impossible_options_are_refused_in_one_line(options: dict, said: str) ->
             "units are treated by the end of the window, and at least 20",
         ),
         (lambda: gaining.sample(weights="weight"), "weights is weight"),
-        (lambda: Question("y", "event").sample(gaining.panel()), "gains: the question has no covariates"),
-        (lambda: Question("y", "event").sample(simulated.switching()), "gains: event is not absorbing"),
+        (
+            lambda: Question("y", "event").sample(gaining.panel()),
+            "heterogeneity: the question has no covariates",
+        ),
+        (
+            lambda: Question("y", "event").sample(simulated.switching()),
+            "heterogeneity: event is not absorbing",
+        ),
     ],
 )
 def test_samples_that_say_nothing_of_who_gains_are_refused(drawn, said: str, monkeypatch) -> None:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import pandas as pd
 
 from study.data import topics_audit
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
-from study.paper.fields.answers import Answer, answers
-from study.paper.fields.figures import randomization_figure, shares_figure
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed, draw
+from study.paper.fields.answers import Answer, Answers, answers, of_outcome
+from study.paper.fields.figures import shares_figure
+from study.paper.fields.finding import fields_finding
 from study.paper.fields.plan import FieldsPlan
-from study.paper.fields.sentences import randomization_in_words, sentences, shares_in_words
-from study.paper.fields.tables import results_table, units_table
-from study.report import macro_name, p_text
+from study.paper.fields.tables import COLUMNS_HERE, results_table, units_table
+from study.report import Column
 
-EXHIBIT, COMMAND = "fields", RUN
-Answers = Mapping[tuple[str, str], Answer]
+EXHIBIT = "fields"
+OF_ALL = {
+    "lines": Column("comparisons of fields", "count"),
+    "tests": Column("comparisons times outcomes", "count"),
+    "rejecting": Column("comparisons that reject no change of the first outcome", "count"),
+    "rejecting_all": Column("comparisons and outcomes that reject no change", "count"),
+}
+RECALL = {
+    "title": Column("share of titles that name a compute-heavy topic which the words find"),
+    "deep": Column("share of papers that train or run deep networks whose titles the words find"),
+}
 
 
 def fields(setting: Setting) -> Exhibited:
@@ -31,110 +39,66 @@ def fields_exhibit(plan: FieldsPlan) -> Exhibited:
     """Return the tables, figures, numbers and sentences of a plan of fields."""
     panels = {name: load_panel(name) for name in dict.fromkeys(line.panel for line in plan.lines)}
     found = answers(panels, plan)
+    finding, by_line = fields_finding(plan, found), of_outcome(plan, found)
+    title, estimate = plan.outcomes[plan.outcome], by_line[plan.main].estimate
+    rejecting = sum(made.rejects(plan) for made in by_line.values())
     return Exhibited(
-        tables=(results_table(plan, found), units_table(plan, found, panels)),
+        tables=(results_table(plan, finding.frame), units_table(plan, found, panels)),
         figures=(
             draw(
                 "fields_shares",
-                f"{next(iter(plan.outcomes.values()))} by field and year. Left: share of all papers of the main "
-                "line's fields, hollow where a year has fewer than 20 papers. Others: means over the fields of the "
-                "blocks without gaps, whose lines cross years that are left out, and the synthetic "
-                "difference-in-differences comparison, moved so that it meets the concerned fields in base years as "
-                "time weights count them. Dotted line: end of the base.",
+                f"{title} by field and year. Left: share of all papers of the main line's fields, hollow where a year "
+                "has fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross "
+                "years that are left out, and the synthetic difference-in-differences comparison, moved so that it "
+                "meets the treated fields in base years as time weights count them. Dotted line: end of the base.",
                 shares_figure(plan, found, panels),
-                shares_in_words(plan, found),
+                f"The share of {title.lower()} by year for treated and other fields; after the base that of the "
+                f"treated fields is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the others' "
+                "change implies, with few papers before it.",
             ),
             draw(
                 "fields_randomization",
-                "Estimates under every way of naming the concerned fields, by line of the table; p-value and number of "
-                "ways on the right.",
-                randomization_figure(plan, found),
-                randomization_in_words(plan, found),
+                "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
+                "assignments on the right.",
+                finding.plot(),
+                f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated "
+                f"fields, and a diamond at the actual estimate, which is extreme at 5% in {rejecting} of them.",
             ),
         ),
-        numbers=(*_numbers(plan, found, panels), *_read()),
-        sentences=sentences(plan, found),
+        numbers=(*_numbers(plan, found, panels), *_recall()),
+        sentences=finding.sentences,
     )
 
 
 def _numbers(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> Iterator[Traced]:
     for (label, outcome), made in found.items():
-        title = plan.outcomes[outcome].lower()
-        prefix = macro_name("fields", label, outcome.removeprefix("share"))
-        unit = (
-            "points for an order of magnitude a year"
-            if made.line.permuted == "doses"
-            else "percentage points"
-        )
-        for part, value, quantity in (
-            ("Estimate", f"{made.estimate:.1f}", f"{title}: {made.line.title.lower()}, {unit}"),
-            ("Size", f"{abs(made.estimate):.1f}", f"{title}: absolute value of the estimate, {unit}"),
-            ("P", p_text(made.p_value), f"{title}: exact randomization p-value"),
-            ("Low", _end(made.interval.low), f"{title}: lower end of the confidence set, {unit}"),
-            ("High", _end(made.interval.high), f"{title}: upper end of the confidence set, {unit}"),
-            ("Mde", _detectable(made), f"{title}: minimum detectable effect, {unit}"),
-        ):
-            yield Traced(f"{prefix}{part}", value, _source(plan, made, panels, quantity))
-    outcome = next(iter(plan.outcomes))
-    for line in plan.lines:
-        made = found[line.label, outcome]
-        concerned = made.cells.concerned > 0
-        counts = {
-            "Ways": (f"{len(made.estimates):,}", "ways of naming the concerned fields"),
-            "SmallestP": (p_text(made.smallest_p), "smallest p-value that is possible"),
-            "Venues": (str(len(np.unique(made.cells.venues))), "venues"),
-            "Concerned": (str(int(concerned.sum())), "concerned fields, or those with a dose"),
-            "Other": (str(int((~concerned).sum())), "other fields"),
-            "Papers": (f"{made.cells.papers.sum():,.0f}", "papers"),
-            "PapersBefore": (
-                f"{(made.cells.papers * ~made.cells.after)[concerned].sum():,.0f}",
-                "papers of concerned fields in base years",
-            ),
-            "FirstYear": (str(made.cells.years[0]), "first year"),
-            "LastYear": (str(made.cells.years[-1]), "last year"),
-        }  # fmt: skip
-        for part, (value, quantity) in counts.items():
-            yield Traced(
-                macro_name("fields", line.label) + part, value, _source(plan, made, panels, f"{line.title}: {quantity}")
-            )  # fmt: skip
-    main = found[plan.main, outcome]
-    lines = [found[line.label, outcome] for line in plan.lines]
-    for name, count, quantity in (
-        ("FieldsLines", len(plan.lines), "comparisons of fields"),
-        ("FieldsChances", len(found), "comparisons times outcomes"),
-        (
-            "FieldsRejecting",
-            sum(made.rejects(plan) for made in lines),
-            "comparisons that reject no change of the first outcome",
-        ),
-        (
-            "FieldsRejectingAll",
-            sum(made.rejects(plan) for made in found.values()),
-            "comparisons and outcomes that reject no change",
-        ),
-    ):
-        yield Traced(name, str(count), _source(plan, main, panels, quantity))
+        at = address(EXHIBIT, label, outcome.removeprefix("share_"))
+        words = f"{plan.outcomes[outcome].lower()}, {made.line.title.lower()}, {made.unit}"
+        yield from addressed(at, made.values, _source(plan, made, panels, words), columns=COLUMNS_HERE)
+    by_line = of_outcome(plan, found)
+    for label, made in by_line.items():
+        source = _source(plan, made, panels, made.line.title)
+        yield from addressed(address(EXHIBIT, label), made.counts, source, columns=COLUMNS_HERE)
+    summary = {
+        "lines": len(plan.lines),
+        "tests": len(found),
+        "rejecting": sum(made.rejects(plan) for made in by_line.values()),
+        "rejecting_all": sum(made.rejects(plan) for made in found.values()),
+    }
+    source = _source(plan, by_line[plan.main], panels, "")
+    yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
 
 
-def _read() -> Iterator[Traced]:
-    """Return how many compute-heavy papers the words of titles find, by the readings that ship."""
+def _recall() -> Iterator[Traced]:
+    """Yield how many compute-heavy papers the words of titles find, by the readings that ship."""
     path = shipped("data", "audits", "topics_sample.csv")
     sample, counts = topics_audit.read(path), pd.read_csv(path.with_name("topics_strata.csv"))
-    for part, question, quantity in (
-        ("Title", "verdict", "share of titles that name a compute-heavy topic which the words find"),
-        ("Deep", "deep", "share of papers that train or run deep networks whose titles the words find"),
-    ):
-        yield Traced(
-            f"FieldsRecall{part}",
-            f"{topics_audit.reading(sample, counts, question).recall:.3f}",
-            Source(
-                exhibit=EXHIBIT,
-                quantity=quantity,
-                data=path.name,
-                checksum=checksum("data", "audits", path.name),
-                command="study audit",
-            ),
-        )
+    values = {
+        name: topics_audit.reading(sample, counts, question).recall
+        for name, question in (("title", "verdict"), ("deep", "deep"))
+    }
+    source = Source(EXHIBIT, "", path.name, checksum("data", "audits", path.name), "study audit")
+    return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 
 
 def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantity: str) -> Source:
@@ -147,16 +111,8 @@ def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantit
         quantity=quantity,
         data=panel.name,
         checksum=panel.checksum,
-        command=COMMAND,
+        command=RUN,
         question=f"outcome={made.outcome}, event=gpu_shock, {base}{years}",
         design=f"{line.method}, permuted {line.permuted}",
         options=f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
     )
-
-
-def _end(value: float) -> str:
-    return f"{value:.1f}" if np.isfinite(value) else "(unbounded)"
-
-
-def _detectable(made: Answer) -> str:
-    return "(none)" if np.isnan(made.detectable) else f"{made.detectable:.1f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -96,17 +96,9 @@ def calibration(
             f"calibration: {fewer} units are {word}, {fewer // 2} in each half, and the rule that was set before any "
             f"result asks for {LEAST_PER_HALF}; whether predicted effects are there cannot be tested."
         )
-    scores = score(
-        sample,
-        learner=learner,
-        propensity=propensity,
-        groups=groups,
-        before=before,
-        after=after,
-        folds=2,
-        repetitions=repetitions,
-        seed=seed,
-    )
+    learners: dict[str, Any] = {"learner": learner, "propensity": propensity, "groups": groups}
+    drawn: dict[str, Any] = {"folds": 2, "repetitions": repetitions, "seed": seed}
+    scores = score(sample, before=before, after=after, **learners, **drawn)
     halved = predictions(scores, trees)
     if np.any(np.ptp(halved.predicted, axis=0) < EQUAL * scores.effects.std()):
         raise QuestionError(

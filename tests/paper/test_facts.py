@@ -20,7 +20,7 @@ from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.facts import tables as made
-from study.paper.facts.fact import UNITS, Difference
+from study.paper.facts.fact import NOT_RECOMPUTED, PUBLISHED, UNITS, Difference
 from study.paper.facts.fields import by_period, topics
 from study.paper.facts.models import (
     Years,
@@ -34,7 +34,6 @@ from study.paper.facts.models import (
     shares,
     vintages,
 )
-from study.paper.facts.published import NOT_RECOMPUTED, PUBLISHED
 from study.paper.facts.recomputed import Data, load, recomputed
 
 needs_originals = pytest.mark.skipif(

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import get_args
 
 from study.core import unknown
-from study.paper.facts.fact import Fact
+from study.paper.facts.fact import NOT_RECOMPUTED, Fact
 from study.paper.facts.models import WHO, definition
-from study.paper.facts.published import NOT_RECOMPUTED
 from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, load, recomputed
 from study.paper.facts.tables import all_tables
 from study.report import Format

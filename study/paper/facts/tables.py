@@ -6,7 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from study.data.audit import Share
-from study.paper.facts.fact import NOT_KNOWN, UNITS, Difference, Fact, interval_of
+from study.paper.facts.fact import (
+    NOT_KNOWN,
+    NOT_RECOMPUTED,
+    PUBLISHED,
+    SEED_PAPER,
+    UNITS,
+    Difference,
+    Fact,
+    interval_of,
+)
 from study.paper.facts.fields import Topics, by_period
 from study.paper.facts.models import (
     CLASSES,
@@ -25,7 +34,6 @@ from study.paper.facts.models import (
     spanned,
     vintages,
 )
-from study.paper.facts.published import NOT_RECOMPUTED, PUBLISHED, SEED_PAPER
 from study.paper.facts.recomputed import (
     CRITERIA,
     EARLY,

@@ -14,13 +14,15 @@ from study.diagnostics import Finding
 from study.figures import GREY, SECOND, legend_above, on_axes
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.exact import Interval
-from study.paper.fields.figures import SMALL, WIDE
 from study.paper.fields.plan import FieldsPlan
 from study.report import p_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Inches and points of figures.
+WIDE, SMALL = 6.3, 8
 
 
 def fields_finding(plan: FieldsPlan, found: Answers) -> Finding:

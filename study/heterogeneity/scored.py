@@ -161,8 +161,8 @@ class Scores:
 
     def groups(self, by: str) -> Grouping:
         """Return a grouping of the rows; see :func:`study.heterogeneity.grouping.grouping`."""
-        found = grouping(self.sample, by)
-        return found._replace(member=found.member[self.rows.unit])
+        groups = grouping(self.sample, by)
+        return groups._replace(member=groups.member[self.rows.unit])
 
     @property
     def overlap(self) -> str:
@@ -320,10 +320,8 @@ def on_long_change(
     sample: Sample, terms: tuple[str, ...], effects: FloatArray, influence: FloatArray, **fields: Any
 ) -> Estimate:
     """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
-    made = coefficients(
-        sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields
-    )
-    return replace(made, estimand=Estimand.LONG_CHANGE)
+    fit = coefficients(sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields)
+    return replace(fit, estimand=Estimand.LONG_CHANGE)
 
 
 def _spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
@@ -350,9 +348,9 @@ def _covariates(
     """Return the question's covariates and the 0/1 columns of groups, shape (N, p), with their names."""
     columns, names = [rows.x], list(sample.question.covariates)
     for by in groups:
-        made = grouping(sample, by)
-        made = made._replace(member=made.member[rows.unit])
-        added, labels = indicators(made, treated_by_group(made, rows.treated) >= LEAST_IN_GROUP)
+        of_units = grouping(sample, by)
+        of_rows = of_units._replace(member=of_units.member[rows.unit])
+        added, labels = indicators(of_rows, treated_by_group(of_rows, rows.treated) >= LEAST_IN_GROUP)
         columns.append(added)
         names += labels
     return np.column_stack(columns), tuple(names)

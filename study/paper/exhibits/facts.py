@@ -56,13 +56,13 @@ STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
 def facts(setting: Setting) -> Exhibited:
     """Return the recomputed facts; they are the same for every plan, since the tables that they read are."""
     data, chosen = load(), definition(DEFAULT_THRESHOLD)
-    found = recomputed(data, DEFAULT_VINTAGE, chosen)
+    every_fact = recomputed(data, DEFAULT_VINTAGE, chosen)
     figure = shares_figure(data.models, DEFAULT_VINTAGE, chosen)
     return Exhibited(
         tables=tables.all_tables(data, DEFAULT_VINTAGE, chosen),
-        figures=(draw("facts_shares", _caption(chosen), figure, _alternative(found)),),
+        figures=(draw("facts_shares", _caption(chosen), figure, _alternative(every_fact)),),
         numbers=tuple(numbers(data)),
-        sentences=(_verdict(found), *(fact.sentence for fact in found)),
+        sentences=(_verdict(every_fact), *(fact.sentence for fact in every_fact)),
     )
 
 
@@ -122,9 +122,9 @@ def _caption(chosen: Definition) -> str:
     )
 
 
-def _alternative(found: tuple[Fact, ...]) -> str:
+def _alternative(every_fact: tuple[Fact, ...]) -> str:
     early, late = (
-        next(f"{100 * fact.value:.1f}" for fact in found if fact.name == name)
+        next(f"{100 * fact.value:.1f}" for fact in every_fact if fact.name == name)
         for name in ("academic_only_early", "academic_only_late")
     )
     return (
@@ -134,9 +134,9 @@ def _alternative(found: tuple[Fact, ...]) -> str:
     )
 
 
-def _verdict(found: tuple[Fact, ...]) -> str:
+def _verdict(every_fact: tuple[Fact, ...]) -> str:
     """Say which published values lie in the intervals of the recomputed ones."""
-    published = [fact for fact in found if fact.source]
+    published = [fact for fact in every_fact if fact.source]
     outside = [fact.claim for fact in published if not fact.interval[0] <= fact.published <= fact.interval[1]]
     inside = len(published) - len(outside)
     missed = f" Outside of it: {'; '.join(outside)}." if outside else ""
@@ -175,17 +175,17 @@ def shares_figure(models: pd.DataFrame, vintage: str, chosen: Definition) -> Fig
 def _by_year(axis: Axes, used: pd.DataFrame) -> list[Any]:
     """Draw the shares by year with the number of models above them, and return the lines."""
     years = list(spanned(used, EARLY.first))
-    found = {year: shares(used, Years(year, year)) for year in years}
+    by_year = {year: shares(used, Years(year, year)) for year in years}
     lines = []
     for sector, (look, _) in STYLES.items():
         # The share of a year without models is NaN, which breaks the line.
-        values = [100 * found[year][sector].value for year in years]
+        values = [100 * by_year[year][sector].value for year in years]
         lines += axis.plot(
             years, values, color=look.colour, marker=look.marker, linestyle=look.dashes, markersize=4,
             linewidth=1.3,
         )  # fmt: skip
     for year in years:
-        axis.text(year, 106, str(found[year]["academia"].total), ha="center", va="bottom", fontsize=7)
+        axis.text(year, 106, str(by_year[year]["academia"].total), ha="center", va="bottom", fontsize=7)
     axis.text(years[0] - 0.9, 106, "n", ha="right", va="bottom", fontsize=7, style="italic")
     axis.set(ylim=(-4, 104), ylabel="Share of the models of the year, %", xlabel="Year of publication")
     axis.set_xticks(years[::2])
@@ -198,18 +198,18 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> list[Any]:
     places, names, drawn = [], [], {}
     for block, window in enumerate((EARLY, LATE)):
         axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
-        for place, (name, found) in enumerate(by_class(used, window).items()):
+        for place, (name, by_sector) in enumerate(by_class(used, window).items()):
             places.append(GAP * block + place)
             names.append(name)
             start = 0.0
             for sector, (look, hatch) in STYLES.items():
-                width = 100 * found[sector].value if found[sector].total else 0.0
+                width = 100 * by_sector[sector].value if by_sector[sector].total else 0.0
                 drawn[sector] = axis.barh(
                     places[-1], width, left=start, height=0.76, color=look.colour, edgecolor="white",
                     hatch=hatch, linewidth=0.6,
                 )  # fmt: skip
                 start += width
-            counts = " / ".join(str(share.successes) for share in found.values())
+            counts = " / ".join(str(share.successes) for share in by_sector.values())
             axis.text(103, places[-1], counts, va="center", fontsize=7)
     axis.text(103, -0.62, "n", va="bottom", fontsize=7, style="italic")
     axis.set_yticks(places, names)

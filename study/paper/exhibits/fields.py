@@ -52,12 +52,12 @@ def fields(setting: Setting) -> Exhibited:
 def fields_exhibit(plan: FieldsPlan) -> Exhibited:
     """Return the tables, figures, numbers and sentences of a plan of fields."""
     panels = {name: load_panel(name) for name in dict.fromkeys(line.panel for line in plan.lines)}
-    found = answers(panels, plan)
-    finding, by_line = fields_finding(plan, found), of_outcome(plan, found)
+    results = answers(panels, plan)
+    finding, by_line = fields_finding(plan, results), of_outcome(plan, results)
     title, estimate = plan.outcomes[plan.outcome], by_line[plan.main].estimate
-    rejecting = sum(made.rejects(plan) for made in by_line.values())
+    rejecting = sum(result.rejects(plan) for result in by_line.values())
     return Exhibited(
-        tables=(results_table(plan, finding.frame), units_table(plan, found, panels)),
+        tables=(results_table(plan, finding.frame), units_table(plan, results, panels)),
         figures=(
             draw(
                 "fields_shares",
@@ -65,7 +65,7 @@ def fields_exhibit(plan: FieldsPlan) -> Exhibited:
                 "has fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross "
                 "years that are left out, and the synthetic difference-in-differences comparison, moved so that it "
                 "meets the treated fields in base years as time weights count them. Dotted line: end of the base.",
-                shares_figure(plan, found, panels),
+                shares_figure(plan, results, panels),
                 f"The share of {title.lower()} by year for treated and other fields; after the base that of the "
                 f"treated fields is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the "
                 "others' change implies, with few papers before it.",
@@ -79,25 +79,25 @@ def fields_exhibit(plan: FieldsPlan) -> Exhibited:
                 f"fields, and a diamond at the actual estimate, which is extreme at 5% in {rejecting} of them.",
             ),
         ),
-        numbers=(*_numbers(plan, found, panels), *_recall()),
+        numbers=(*_numbers(plan, results, panels), *_recall()),
         sentences=finding.sentences,
     )
 
 
-def _numbers(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> Iterator[Traced]:
-    for (label, outcome), made in found.items():
+def _numbers(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Iterator[Traced]:
+    for (label, outcome), result in results.items():
         at = address(EXHIBIT, label, outcome.removeprefix("share_"))
-        words = f"{plan.outcomes[outcome].lower()}, {made.line.title.lower()}, {made.unit}"
-        yield from addressed(at, made.values, _source(plan, made, panels, words), columns=COLUMNS_HERE)
-    by_line = of_outcome(plan, found)
-    for label, made in by_line.items():
-        source = _source(plan, made, panels, made.line.title)
-        yield from addressed(address(EXHIBIT, label), made.counts, source, columns=COLUMNS_HERE)
+        words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
+        yield from addressed(at, result.values, _source(plan, result, panels, words), columns=COLUMNS_HERE)
+    by_line = of_outcome(plan, results)
+    for label, result in by_line.items():
+        source = _source(plan, result, panels, result.line.title)
+        yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
     summary = {
         "lines": len(plan.lines),
-        "tests": len(found),
-        "rejecting": sum(made.rejects(plan) for made in by_line.values()),
-        "rejecting_all": sum(made.rejects(plan) for made in found.values()),
+        "tests": len(results),
+        "rejecting": sum(result.rejects(plan) for result in by_line.values()),
+        "rejecting_all": sum(result.rejects(plan) for result in results.values()),
     }
     source = _source(plan, by_line[plan.main], panels, "")
     yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
@@ -115,8 +115,8 @@ def _recall() -> Iterator[Traced]:
     return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 
 
-def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantity: str) -> Source:
-    panel, line = panels[made.line.panel], made.line
+def _source(plan: FieldsPlan, result: Answer, panels: Mapping[str, Panel], quantity: str) -> Source:
+    panel, line = panels[result.line.panel], result.line
     base = f"base to {line.last_before}" if line.last_before else "base to the event at each venue"
     years = f", years {'+'.join(map(str, line.years))}" if line.years else ""
     least = plan.papers if line.papers is None else line.papers
@@ -126,29 +126,29 @@ def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantit
         data=panel.name,
         checksum=panel.checksum,
         command=RUN,
-        question=f"outcome={made.outcome}, event=gpu_shock, {base}{years}",
+        question=f"outcome={result.outcome}, event=gpu_shock, {base}{years}",
         design=f"{line.method}, permuted {line.permuted}",
         options=f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
     )
 
 
-def shares_figure(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> Figure:
+def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Figure:
     """Draw the first outcome by year: the main line's fields as they are, and each block's synthetic comparison."""
     from matplotlib.ticker import MaxNLocator
 
-    by_line = of_outcome(plan, found)
-    blocks = [made for made in by_line.values() if made.line.method == "synthetic_did"]
+    by_line = of_outcome(plan, results)
+    blocks = [result for result in by_line.values() if result.line.method == "synthetic_did"]
 
-    def shares(made: Answer) -> FloatArray:
-        return outcomes_of(panels[made.line.panel], made.cells, plan.outcome)
+    def shares(result: Answer) -> FloatArray:
+        return outcomes_of(panels[result.line.panel], result.cells, plan.outcome)
 
     with canvas(WIDE, 2.9) as figure:
         widths = [1.35, *[1.0] * len(blocks)]
         first, *rest = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
         _draw_raw(first, by_line[plan.main], shares(by_line[plan.main]))
         first.set_ylabel(f"{plan.outcomes[plan.outcome]}, % of papers")
-        for axis, made in zip(rest, blocks, strict=True):
-            _draw_block(axis, made, shares(made))
+        for axis, result in zip(rest, blocks, strict=True):
+            _draw_block(axis, result, shares(result))
         for axis in (first, *rest):
             axis.set_ylim(0, 104)
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -162,9 +162,9 @@ def _draw(axis: Axes, years: IntArray, values: FloatArray, look: dict[str, Any],
     axis.plot(years, values, linewidth=1.2, markersize=3.5, **look, **more)
 
 
-def _draw_raw(axis: Axes, made: Answer, y: FloatArray) -> None:
+def _draw_raw(axis: Axes, result: Answer, y: FloatArray) -> None:
     """Draw shares of all papers by year; hollow where a year has fewer than 20 papers."""
-    cells = made.cells
+    cells = result.cells
     for rows, look in ((cells.treated, TREATED), (~cells.treated, OTHER)):
         papers = cells.papers[rows].sum(axis=0)
         seen = papers > 0
@@ -173,23 +173,23 @@ def _draw_raw(axis: Axes, made: Answer, y: FloatArray) -> None:
         _draw(axis, cells.years[seen], share, look)
         hollow = look | {"label": "", "linestyle": ""}
         _draw(axis, cells.years[seen][few], share[few], hollow, markerfacecolor="white")
-    axis.axvline(_end(made), color=GREY, linewidth=0.8, linestyle=":")
+    axis.axvline(_end(result), color=GREY, linewidth=0.8, linestyle=":")
     axis.set_title("Topics, all venues", fontsize=SMALL)
 
 
-def _draw_block(axis: Axes, made: Answer, y: FloatArray) -> None:
+def _draw_block(axis: Axes, result: Answer, y: FloatArray) -> None:
     """Draw the mean of the treated fields, of the others, and the weighted others, moved to the same base."""
-    cells, treated = made.cells, made.cells.treated
-    unit = np.where(treated, 0.0, -made.contrast[:, -1] / made.contrast[treated][0, -1] / treated.sum())
-    time = np.maximum(-made.contrast[treated][0], 0.0)
+    cells, treated = result.cells, result.cells.treated
+    unit = np.where(treated, 0.0, -result.contrast[:, -1] / result.contrast[treated][0, -1] / treated.sum())
+    time = np.maximum(-result.contrast[treated][0], 0.0)
     actual, synthetic = y[treated].mean(axis=0), unit @ y
     moved = synthetic + ((actual - synthetic) @ time) / time.sum()
     for values, look in ((actual, TREATED), (y[~treated].mean(axis=0), OTHER), (moved, SYNTHETIC)):
         _draw(axis, cells.years, values, look)
-    axis.axvline(_end(made), color=GREY, linewidth=0.8, linestyle=":")
-    kind = "Topics" if made.line.panel == "fields" else "Areas"
+    axis.axvline(_end(result), color=GREY, linewidth=0.8, linestyle=":")
+    kind = "Topics" if result.line.panel == "fields" else "Areas"
     axis.set_title(f"{kind}, block of {len(np.unique(cells.venues))} venues", fontsize=SMALL)
 
 
-def _end(made: Answer) -> float:
-    return 0.5 + (made.line.last_before or made.cells.years[~made.cells.after[0]].max())
+def _end(result: Answer) -> float:
+    return 0.5 + (result.line.last_before or result.cells.years[~result.cells.after[0]].max())

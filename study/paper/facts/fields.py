@@ -100,4 +100,4 @@ def by_period(
     """Return :func:`topics` of every venue and period of which a year is known, by venue."""
     windows = list(periods)
     every = {venue: [topics(fields, venue, years, team) for years in windows] for venue in VENUES}
-    return {venue: [each for each in found if each.known] for venue, found in every.items()}
+    return {venue: [each for each in by_window if each.known] for venue, by_window in every.items()}

@@ -100,10 +100,10 @@ def definition(text: str) -> Definition:
     """
     if text in NAMED:
         return NAMED[text]
-    if (found := _TOP.fullmatch(text)) and int(found[1]):
-        return Definition(text, f"Top {int(found[1])}% of each year", top=int(found[1]))
-    if found := _FLOP.fullmatch(text):
-        return Definition(text, f"At least 1e{int(found[1])} FLOP", least=float(found[1]))
+    if (match := _TOP.fullmatch(text)) and int(match[1]):
+        return Definition(text, f"Top {int(match[1])}% of each year", top=int(match[1]))
+    if match := _FLOP.fullmatch(text):
+        return Definition(text, f"At least 1e{int(match[1])} FLOP", least=float(match[1]))
     raise QuestionError(f'{WHO}: there is no threshold "{text}". Known: {", ".join(FORMS)}.')
 
 
@@ -287,7 +287,7 @@ class Release(NamedTuple):
 def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
     """Return how the weights of notable models of some years can be had, by sector; compute need not be known."""
     used = within(models[models["notable"]], years)
-    found = {}
+    by_sector = {}
     for sector in SECTORS:
         counts = used.loc[used["sector"] == sector, "weights"].value_counts()
         unrestricted, restricted, hosted, unreleased, silent = (
@@ -295,8 +295,8 @@ def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
         )
         known = unrestricted + restricted + hosted + unreleased
         share = Share(unrestricted + restricted, known)
-        found[sector] = Release(share, unrestricted, hosted, unreleased, known + silent)
-    return found
+        by_sector[sector] = Release(share, unrestricted, hosted, unreleased, known + silent)
+    return by_sector
 
 
 def spanned(models: pd.DataFrame, first: int) -> Sequence[int]:

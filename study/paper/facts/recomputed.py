@@ -104,7 +104,7 @@ def beside(chosen: Definition) -> Definition:
 def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fact]:
     """Return the facts about large-scale models, of the models of one vintage."""
     used = large_scale(models, chosen)
-    asked = (
+    windows = (
         ("academic_only_early", "academia", EARLY),
         ("academic_only_late", "academia", LATE),
         ("industry_only", "industry", YEAR),
@@ -112,7 +112,7 @@ def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fa
         ("collaboration_late", "collaboration", LATE),
     )
     facts = []
-    for name, sector, years in asked:
+    for name, sector, years in windows:
         share = shares(used, years)[sector]
         other = shares(large_scale(models, beside(chosen)), years)[sector]
         facts.append(
@@ -143,18 +143,18 @@ def _counted(chosen: Definition) -> str:
 def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vintage: str) -> Fact:
     kept = within(models[models[chosen.column]] if chosen.column else models, GROWTH)
     if chosen.selects_on_compute:
-        found = NO_DOUBLING._replace(models=len(within(used, GROWTH)))
+        doubling = NO_DOUBLING._replace(models=len(within(used, GROWTH)))
         note = "Not given: models below the threshold are left out, which bends the slope."
     else:
-        found = doubling_time(used, GROWTH)
-        note = f"Standard error {found.std_error:.2f} months (HC1)."
-        if math.isnan(found.months):
+        doubling = doubling_time(used, GROWTH)
+        note = f"Standard error {doubling.std_error:.2f} months (HC1)."
+        if math.isnan(doubling.months):
             note = "Not given: fewer than ten models, or no growth."
     values = {
-        "months": found.months,
-        "conf_low": found.low,
-        "conf_high": found.high,
-        "count": found.models,
+        "months": doubling.months,
+        "conf_low": doubling.low,
+        "conf_high": doubling.high,
+        "count": doubling.models,
         "denominator": len(kept),
     }
     words = f"{_counted(chosen)}, of all sectors; least-squares slope of log2 compute on the date."
@@ -164,7 +164,7 @@ def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vint
 
 def _of_releases(models: pd.DataFrame) -> list[Fact]:
     newest = vintages(models)[-1]
-    found = releases(of_vintage(models, newest), RELEASED)
+    by_sector = releases(of_vintage(models, newest), RELEASED)
     return [
         Fact(
             f"open_{sector}",
@@ -174,7 +174,7 @@ def _of_releases(models: pd.DataFrame) -> list[Fact]:
             month(newest),
             f"It is known of {each.open.total} of {each.models} models.",
         )
-        for sector, each in found.items()
+        for sector, each in by_sector.items()
     ]
 
 

@@ -89,9 +89,9 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    found = recomputed(data, vintage, chosen)
-    published = [fact for fact in found if fact.name in PUBLISHED]
-    others = [fact for fact in found if fact.name not in PUBLISHED]
+    facts = recomputed(data, vintage, chosen)
+    published = [fact for fact in facts if fact.name in PUBLISHED]
+    others = [fact for fact in facts if fact.name not in PUBLISHED]
     used = large_scale(of_vintage(data.models, vintage), chosen)
     lost = ", ".join(f"{left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     return Table(
@@ -177,7 +177,7 @@ def vintage_table(data: Data) -> Table:
 def _moved(models: pd.DataFrame, chosen: Definition, windows: Sequence[Years], label: str) -> list[Line]:
     early, late, year, growth = windows
     used = large_scale(models, chosen)
-    found = [
+    of_sectors = [
         shares(used, early)["academia"],
         shares(used, late)["academia"],
         shares(used, year)["industry"],
@@ -185,18 +185,20 @@ def _moved(models: pd.DataFrame, chosen: Definition, windows: Sequence[Years], l
     doubling = NO_DOUBLING if chosen.selects_on_compute else doubling_time(used, growth)
     months = NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
     return [
-        Line(label, [*(cell for share in found for cell in _share_cells(share)), months]),
-        Line("", [*(cell for share in found for cell in (_ends(share), "")), error(doubling.std_error, 2)]),
+        Line(label, [*(cell for share in of_sectors for cell in _share_cells(share)), months]),
+        Line(
+            "", [*(cell for share in of_sectors for cell in (_ends(share), "")), error(doubling.std_error, 2)]
+        ),
     ]
 
 
 def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Table:
     """Return the academic-only share in compute-heavy and other papers by venue, and by period or year."""
-    found = by_period(data.fields, periods)
+    academic = by_period(data.fields, periods)
     joint = by_period(data.fields, periods, "collaborative")
     blocks = [
         Block(own[0].venue, [_topics_line(*pair) for pair in zip(own, joint[venue], strict=True)])
-        for venue, own in found.items()
+        for venue, own in academic.items()
     ]
     return Table(
         name=name,
@@ -243,7 +245,7 @@ def weights_table(data: Data) -> Table:
     windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in vintages(data.models)[:-1]]
     blocks = []
     for vintage, years in windows:
-        found = releases(of_vintage(data.models, vintage), years)
+        by_sector = releases(of_vintage(data.models, vintage), years)
         lines = [
             Line(
                 SECTORS[sector],
@@ -254,7 +256,7 @@ def weights_table(data: Data) -> Table:
                     *(Number(n, 0) for n in (each.unrestricted, each.hosted, each.unreleased)),
                 ],
             )
-            for sector, each in found.items()
+            for sector, each in by_sector.items()
         ]
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
@@ -295,8 +297,8 @@ def shares_table(data: Data, chosen: Definition) -> Table:
     ]
     blocks = [Block("By year", by_year)]
     for window in (EARLY, LATE):
-        found = [by_class(models, window) for models in used.values()]
-        lines = [Line(name, [cell for each in found for cell in _sectors(each[name])]) for name in CLASSES]
+        thirds = [by_class(models, window) for models in used.values()]
+        lines = [Line(name, [cell for each in thirds for cell in _sectors(each[name])]) for name in CLASSES]
         blocks.append(Block(f"By training compute among the models of the same year, {window}", lines))
     return Table(
         name="facts_shares",
@@ -315,9 +317,9 @@ def shares_table(data: Data, chosen: Definition) -> Table:
     )
 
 
-def _sectors(found: dict[str, Share]) -> list[Cell]:
-    academia = found["academia"]
-    counts = [*(share.successes for share in found.values()), academia.total]
+def _sectors(by_sector: dict[str, Share]) -> list[Cell]:
+    academia = by_sector["academia"]
+    counts = [*(share.successes for share in by_sector.values()), academia.total]
     return [*(Number(count, 0) for count in counts), _percent(academia)]
 
 

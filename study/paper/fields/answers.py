@@ -129,9 +129,9 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
     return Answer(line, outcome, cells, estimates, float(p_value(estimates)), interval, mde, contrast)
 
 
-def of_outcome(plan: FieldsPlan, found: Answers) -> dict[str, Answer]:
+def of_outcome(plan: FieldsPlan, results: Answers) -> dict[str, Answer]:
     """Return the answers for the first outcome, by label of the line."""
-    return {line.label: found[line.label, plan.outcome] for line in plan.lines}
+    return {line.label: results[line.label, plan.outcome] for line in plan.lines}
 
 
 def answers(panels: Mapping[str, Panel], plan: FieldsPlan) -> dict[tuple[str, str], Answer]:

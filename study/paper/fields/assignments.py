@@ -32,12 +32,12 @@ def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
     QuestionError
         If there are more than 5,000.
     """
-    count, made = _permuted(cells, permuted)
+    count, every = _permuted(cells, permuted)
     if count > MOST:
         raise QuestionError(
             f"[fields]: there are {count:,} assignments ({permuted}), more than {MOST:,}; use fewer fields."
         )
-    distinct = np.unique(np.array(list(made)), axis=0)
+    distinct = np.unique(np.array(list(every)), axis=0)
     actual = (distinct == cells.assigned).all(axis=1)
     return np.vstack([cells.assigned, distinct[~actual]])
 

@@ -135,8 +135,8 @@ def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST
     if not power(null, response, most) >= POWER:
         return float("nan")
     grid = np.geomspace(most / 1000, most, _GRID)
-    found = next(k for k, effect in enumerate(grid) if power(null, response, effect) >= POWER)
-    low, high = (float(grid[found - 1]) if found else 0.0), float(grid[found])
+    first = next(k for k, effect in enumerate(grid) if power(null, response, effect) >= POWER)
+    low, high = (float(grid[first - 1]) if first else 0.0), float(grid[first])
     while high - low > 0.01:
         middle = (low + high) / 2
         low, high = (low, middle) if power(null, response, middle) >= POWER else (middle, high)

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 WIDE, SMALL = 6.3, 8
 
 
-def fields_finding(plan: FieldsPlan, found: Answers) -> Finding:
+def fields_finding(plan: FieldsPlan, results: Answers) -> Finding:
     """Return what all lines find together.
 
     Parameters
     ----------
     plan : FieldsPlan
-    found : mapping
+    results : mapping
         The answers by label and outcome, as :func:`study.paper.fields.answers.answers` returns them.
 
     Returns
@@ -44,24 +44,24 @@ def fields_finding(plan: FieldsPlan, found: Answers) -> Finding:
     rows = [
         {
             "line": label,
-            "title": made.line.title,
+            "title": result.line.title,
             "outcome": outcome,
-            "unit": made.unit,
-            **made.values,
-            **made.counts,
+            "unit": result.unit,
+            **result.values,
+            **result.counts,
         }
-        for (label, outcome), made in found.items()
+        for (label, outcome), result in results.items()
     ]
-    by_line = of_outcome(plan, found)
-    main, others = by_line[plan.main], [made for label, made in by_line.items() if label != plan.main]
+    by_line = of_outcome(plan, results)
+    main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
     return Finding(
         name="fields",
         title="Fields whose compute grows",
         verdict=_verdict(plan, main, others),
-        evidence=tuple(_evidence(plan, found, main, others)),
+        evidence=tuple(_evidence(plan, results, main, others)),
         frame=pd.DataFrame(rows),
         chart=partial(
-            _chart, estimates={label: made.estimates for label, made in by_line.items()}, plan=plan
+            _chart, estimates={label: result.estimates for label, result in by_line.items()}, plan=plan
         ),
     )
 
@@ -80,15 +80,15 @@ def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> str:
     """Say what the main line finds, and whether the others agree."""
     title = plan.outcomes[main.outcome].lower()
     when = f"After {main.line.last_before}" if main.line.last_before else "After the event"
-    rejecting = [made for made in others if made.rejects(plan)]
-    agree = [made for made in rejecting if made.estimate * main.estimate > 0]
+    rejecting = [result for result in others if result.rejects(plan)]
+    agree = [result for result in rejecting if result.estimate * main.estimate > 0]
     if not main.rejects(plan):
         return (
             f"No change is significant: {when.lower()} the share of {title} in compute-heavy topics moved "
             f"by {_estimate(main)} against other topics of the same venues; {len(rejecting) or 'none'} of the "
             f"{len(others)} other comparisons reject no change."
         )
-    blind = sum(np.isnan(made.detectable) for made in others)
+    blind = sum(np.isnan(result.detectable) for result in others)
     return (
         f"{when} compute-heavy topics {'lost' if main.estimate < 0 else 'gained'} {abs(main.estimate):.1f} percentage "
         f"points of {title} against other topics of the same venues (confidence set {interval_text(main.interval)}; "
@@ -100,40 +100,40 @@ def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> str:
 
 def _by_area(others: Sequence[Answer]) -> str:
     """Say what the line finds in which an area is one draw for all venues, as the event is one for all."""
-    made = next((made for made in others if made.line.permuted == "areas"), None)
-    if made is None:
+    result = next((result for result in others if result.line.permuted == "areas"), None)
+    if result is None:
         return ""
-    least = "none" if np.isnan(made.detectable) else f"{made.detectable:.1f}"
+    least = "none" if np.isnan(result.detectable) else f"{result.detectable:.1f}"
     return (
-        f", and where an area is one draw for all venues, as the event is, the estimate is {made.estimate:.1f} "
-        f"(p-value {p_text(made.p_value)}, minimum detectable effect {least})"
+        f", and where an area is one draw for all venues, as the event is, the estimate is {result.estimate:.1f} "
+        f"(p-value {p_text(result.p_value)}, minimum detectable effect {least})"
     )
 
 
-def _estimate(made: Answer) -> str:
+def _estimate(result: Answer) -> str:
     """Say an estimate with its set, p-value and minimum detectable effect."""
-    unit = " for an order of magnitude a year" if made.line.permuted == "doses" else ""
+    unit = " for an order of magnitude a year" if result.line.permuted == "doses" else ""
     least = (
         "no effect would be found with a power of 80%"
-        if np.isnan(made.detectable)
-        else f"minimum detectable effect {made.detectable:.1f}"
+        if np.isnan(result.detectable)
+        else f"minimum detectable effect {result.detectable:.1f}"
     )
     return (
-        f"{made.estimate:.1f} percentage points{unit} (confidence set {interval_text(made.interval)}; randomization "
-        f"p-value {p_text(made.p_value)}, {len(made.estimates)} assignments; {least})"
+        f"{result.estimate:.1f} percentage points{unit} (confidence set {interval_text(result.interval)}; "
+        f"randomization p-value {p_text(result.p_value)}, {len(result.estimates)} assignments; {least})"
     )
 
 
-def _evidence(plan: FieldsPlan, found: Answers, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
+def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
     """Yield every other line, the other outcomes of the main line, and what is assumed."""
-    for made in others:
-        yield f"{made.line.title}: {_estimate(made)}."
+    for result in others:
+        yield f"{result.line.title}: {_estimate(result)}."
     for outcome, title in plan.outcomes.items():
         if outcome != plan.outcome:
-            yield f"{title}, {main.line.title.lower()}: {_estimate(found[plan.main, outcome])}."
+            yield f"{title}, {main.line.title.lower()}: {_estimate(results[plan.main, outcome])}."
     yield (
-        f"These are {len(found)} tests, and p-values are not adjusted for them; the verdict rests on one line that was "
-        "chosen before results."
+        f"These are {len(results)} tests, and p-values are not adjusted for them; the verdict rests on one line that "
+        "was chosen before results."
     )
     yield (
         "The sharp null is tested under the assumption that each assignment of the treated fields was as likely as the "
@@ -141,26 +141,26 @@ def _evidence(plan: FieldsPlan, found: Answers, main: Answer, others: Sequence[A
         "in the estimate; titles name fashionable methods, so that who writes on such a topic changes with its "
         "fashion; the treated topics had few papers before; coverage of affiliations changes."
     )
-    for made in (main, *others):
-        if made.line.method == "synthetic_did":
-            yield _base_years(made)
-    for made in (main, *others):
-        if made.line.permuted == "doses":
-            yield _doses(made)
+    for result in (main, *others):
+        if result.line.method == "synthetic_did":
+            yield _base_years(result)
+    for result in (main, *others):
+        if result.line.permuted == "doses":
+            yield _doses(result)
 
 
-def _base_years(made: Answer) -> str:
+def _base_years(result: Answer) -> str:
     """Say on which base years synthetic difference-in-differences rests."""
-    cells = made.cells
-    weight = -made.contrast[cells.treated].sum(axis=0)
+    cells = result.cells
+    weight = -result.contrast[cells.treated].sum(axis=0)
     base = ~cells.after[0] & (weight > 0.005)
     years = ", ".join(f"{y} ({100 * w:.0f}%)" for y, w in zip(cells.years[base], weight[base], strict=True))
     papers = cells.papers[cells.treated][:, base].sum()
-    return f"{made.line.title}: time weights lie on {years}, with {papers:,.0f} papers of treated fields."
+    return f"{result.line.title}: time weights lie on {years}, with {papers:,.0f} papers of treated fields."
 
 
-def _doses(made: Answer) -> str:
-    doses = dict(zip(made.cells.kinds, made.cells.assigned, strict=True))
+def _doses(result: Answer) -> str:
+    doses = dict(zip(result.cells.kinds, result.cells.assigned, strict=True))
     each = ", ".join(f"{kind} {dose:.2f}" for kind, dose in sorted(doses.items(), key=lambda item: -item[1]))
     return (
         f"Doses, in orders of magnitude a year, are {each}: with so few the line on the dose rests on the areas at its "

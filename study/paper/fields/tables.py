@@ -83,13 +83,13 @@ def _block_years(plan: FieldsPlan) -> str:
     return f", {years[0]}-{years[-1]}{' without ' if absent else ''}{', '.join(absent)}" if years else ""
 
 
-def units_table(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> Table:
+def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Table:
     """Return the table of the fields of the main line, and of the line in which an area is one draw."""
-    by_line = of_outcome(plan, found)
+    by_line = of_outcome(plan, results)
     main = by_line[plan.main]
     fields = {str(name): main.cells.fields == name for name in main.cells.fields}
     blocks = [Block("Panel A. Topics of venues, main line", _lines(main, panels, fields))]
-    by_area = next((made for made in by_line.values() if made.line.permuted == "areas"), None)
+    by_area = next((result for result in by_line.values() if result.line.permuted == "areas"), None)
     if by_area is not None:
         areas = {_area(by_area, kind): by_area.cells.kinds == kind for kind in np.unique(by_area.cells.kinds)}
         blocks.append(Block("Panel B. Task areas, all venues together", _lines(by_area, panels, areas)))
@@ -115,26 +115,26 @@ def units_table(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -
     )  # fmt: skip
 
 
-def _area(made: Answer, kind: str) -> str:
-    rows = made.cells.kinds == kind
-    treated = " (treated)" if made.cells.treated[rows].any() else ""
-    n = len(np.unique(made.cells.venues[rows]))
+def _area(result: Answer, kind: str) -> str:
+    rows = result.cells.kinds == kind
+    treated = " (treated)" if result.cells.treated[rows].any() else ""
+    n = len(np.unique(result.cells.venues[rows]))
     return f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}"
 
 
-def _lines(made: Answer, panels: Mapping[str, Panel], rows: Mapping[str, BoolArray]) -> list[Line]:
+def _lines(result: Answer, panels: Mapping[str, Panel], rows: Mapping[str, BoolArray]) -> list[Line]:
     """Return a line for each label, with the fields that it is about."""
-    panel = panels[made.line.panel]
-    return [Line(label, _cells(made, panel, of_label)) for label, of_label in rows.items()]
+    panel = panels[result.line.panel]
+    return [Line(label, _cells(result, panel, of_label)) for label, of_label in rows.items()]
 
 
-def _cells(made: Answer, panel: Panel, rows: BoolArray) -> list[Cell]:
-    cells, weight = made.cells, float(made.weight[rows].sum())
+def _cells(result: Answer, panel: Panel, rows: BoolArray) -> list[Cell]:
+    cells, weight = result.cells, float(result.weight[rows].sum())
     papers, after, used = cells.papers[rows], cells.after[rows], cells.used[rows]
     place = np.ix_(
         np.searchsorted(panel.units, cells.fields[rows]), np.searchsorted(panel.periods, cells.years)
     )
-    written = np.where(used, papers * panel.outcomes[made.outcome][place], 0.0)
+    written = np.where(used, papers * panel.outcomes[result.outcome][place], 0.0)
     coverage = panel.covariates["coverage"][place][used]
     years = cells.years[used.any(axis=0)]
     return [

@@ -187,6 +187,22 @@ def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files() 
             assert sentence.endswith(".")
 
 
+def test_every_finding_is_drawn_on_given_axes_and_analyses_are_made_as_asked() -> None:
+    from matplotlib.figure import Figure
+
+    drawn = gaining.sample(n=260)
+    found = heterogeneity.report(drawn, **SMALL)
+    for finding in found.findings.values():
+        axes = Figure().subplots()
+        assert finding.plot(axes) is axes.figure
+        assert axes.has_data()
+    some = heterogeneity.report(drawn, **SMALL, analyses=("policy",))
+    assert list(some.findings) == ["policy"]
+    assert some.findings["policy"].frame.equals(found.findings["policy"].frame)
+    with pytest.raises(QuestionError, match=r'there is no analysis "forrest"\. Did you mean "forest"'):
+        heterogeneity.report(drawn, **SMALL, analyses=("forrest",))
+
+
 def test_what_cannot_be_made_is_said_on_the_page() -> None:
     found = heterogeneity.report(gaining.sample(n=200, share=0.3, scale="log1p"), **SMALL)
     assert "policy" not in found.findings

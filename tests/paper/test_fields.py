@@ -240,6 +240,8 @@ def test_the_exhibit_has_what_it_promises_and_the_same_bytes_twice() -> None:
     shown = {x.label: x.cells for x in first.tables[0].blocks[0].lines}[MAIN.title]
     assert numbers["fields/topics/academic_only/estimate"] == shown[0].text.replace("-", "\N{MINUS SIGN}")
     assert numbers["fields/topics/academic_only/p_value"] == shown[1].text
+    assert numbers["fields/topics_before_shock/academic_only/conf_low"] == "(unbounded)"
+    assert numbers["fields/topics_before_shock/academic_only/mde"] == "(none)"
     assert numbers["fields/topics/academic_only/size"] in first.sentences[0]
     assert all(sentence.endswith(".") for sentence in first.sentences)
 

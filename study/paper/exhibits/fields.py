@@ -88,7 +88,10 @@ def _numbers(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) ->
     for (label, outcome), result in results.items():
         at = address(EXHIBIT, label, outcome.removeprefix("share_"))
         words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
-        yield from addressed(at, result.values, _source(plan, result, panels, words), columns=COLUMNS_HERE)
+        infinite = [name for name, value in result.values.items() if np.isinf(value)]
+        values = result.values | dict.fromkeys(infinite, "(unbounded)")
+        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
+        yield from addressed(at, values, _source(plan, result, panels, words), columns=columns)
     by_line = of_outcome(plan, results)
     for label, result in by_line.items():
         source = _source(plan, result, panels, result.line.title)

@@ -1,4 +1,4 @@
-"""Who gains from the event, and who should be given it: effects by group and unit, and the allocation of grants.
+"""For whom the effect of the event is larger, and who should be treated: by group, by unit, and by rules for grants.
 
 Everything here is about the change of a unit's outcome over the window (:mod:`study.designs.long_change`) and
 rests on the same doubly robust scores, made once by :func:`score`.

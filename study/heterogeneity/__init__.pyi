@@ -1,12 +1,8 @@
-from .allocation import Policy as Policy
 from .allocation import policy as policy
-from .calibrated import Calibration as Calibration
 from .calibrated import calibration as calibration
-from .causal_forest import ForestEffects as ForestEffects
 from .causal_forest import forest as forest
-from .group_effects import GroupEffects as GroupEffects
 from .group_effects import effects_by_group as effects_by_group
-from .page import Gains as Gains
+from .page import Report as Report
 from .page import report as report
 from .scored import Scores as Scores
 from .scored import score as score

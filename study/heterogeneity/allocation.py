@@ -2,135 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, checked
-from study.estimates import Estimate
-from study.figures import GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows
+from study.core import BoolArray, FloatArray, QuestionError, checked
+from study.diagnostics.finding import Finding
+from study.figures import GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import prior
-from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
+from study.heterogeneity.pairs import Pairs, all_pairs
 from study.heterogeneity.rules import DEPTH, chances, distinct, policy_tree, tree_chances, tree_text
-from study.heterogeneity.scored import Scores, check_level, spread_of_draws
+from study.heterogeneity.scored import Scores, check_level, weighted_means
+from study.panel import Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 RANDOM, LARGEST, SMALLEST, TREE = "at random", "largest first", "smallest first", "policy tree"
-
-
-@dataclass(frozen=True, eq=False)
-class Policy:
-    """What a grant yields under each rule.
-
-    Attributes
-    ----------
-    budget : int
-        Grants.
-    candidates : int
-    prior_name : str
-        What "largest" and "smallest" go by.
-    fit : Estimate
-        A term for each rule: the outcome that a grant adds, on average of those who get one.
-    chances : ndarray, shape (N, 4)
-        Chance of a grant by row and rule, on average of the draws.
-    pairs : Pairs
-    tree : tuple of str
-        The leaves of one tree that is grown on all units, for a reader.
-    level : float
-    """
-
-    budget: int
-    candidates: int
-    prior_name: str
-    fit: Estimate
-    chances: FloatArray
-    pairs: Pairs
-    tree: tuple[str, ...]
-    level: float
-
-    title = "The allocation of grants"
-
-    @property
-    def apart_from_random(self) -> tuple[str, ...]:
-        """The rules that differ significantly from a random allocation, beside all other pairs."""
-        found = zip(self.pairs.pairs, self.pairs.p_adjusted, strict=True)
-        return tuple(
-            second for (first, second), p in found if first == RANDOM and p <= 1 - self.level + 1e-12
-        )
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found; the first is the verdict."""
-        return (self._verdict(), self._values(), *self._tree(), *self.fit.notes)
-
-    def _verdict(self) -> str:
-        outcome = self.fit.sample.question.outcome
-        against = [k for k, (first, _) in enumerate(self.pairs.pairs) if first == RANDOM]
-        apart = self.apart_from_random
-        if apart:
-            told = [
-                f"{self.pairs.pairs[k][1]} {-self.pairs.difference[k]:+.3g} (p = {self.pairs.p_adjusted[k]:.2g})"
-                for k in against
-                if self.pairs.pairs[k][1] in apart
-            ]
-            return (
-                f"Told apart from {self.budget:,} grants given at random, in {outcome} a grant, beside all pairs of "
-                f"rules: {'; '.join(told)}."
-            )
-        missed = ", ".join(
-            f"{self.pairs.detectable[k]:.3g} for {self.pairs.pairs[k][1]}"
-            for k in against
-            if not np.isnan(self.pairs.detectable[k])
-        )
-        return (
-            f"No rule for {self.budget:,} grants differs significantly from giving them at random (all pairs together, "
-            f"p = {self.pairs.p_value:.2g}); the minimum detectable difference in {outcome} a grant is "
-            f"{missed or 'not finite'}."
-        )
-
-    def _values(self) -> str:
-        question = self.fit.sample.question
-        scale = question.effect_scale
-        table = self.tidy()
-        told = "; ".join(
-            f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
-            for row in table.itertuples()
-        )
-        return (
-            f"What a grant adds to {question.outcome} by the end of the window, with pointwise {self.level:.0%} "
-            f"intervals: {told}. There are {self.budget:,} grants for {self.candidates:,} units, none of which had one "
-            f"at the window's start; largest and smallest go by {self.prior_name}."
-        )
-
-    def _tree(self) -> tuple[str, ...]:
-        return (
-            f"A tree of depth {DEPTH} grown on all units, to look at (the rule follows trees that have not seen the "
-            f"unit, and its value is none of these): {'; '.join(self.tree)}.",
-        )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a rule: its value with pointwise interval, and its difference from random."""
-        table = self.fit.tidy(self.level).rename(columns={"term": "rule", "estimate": "value"})
-        against = {s: k for k, (f, s) in enumerate(self.pairs.pairs) if f == RANDOM}
-        for name, values in (
-            ("less_random", -self.pairs.difference),
-            ("std_error_less_random", self.pairs.std_error),
-            ("half_width_less_random", self.pairs.critical * self.pairs.std_error),
-            ("p_adjusted_less_random", self.pairs.p_adjusted),
-            ("detectable_difference", self.pairs.detectable),
-        ):
-            table[name] = [values[against[rule]] if rule in against else np.nan for rule in table["rule"]]
-        return table
-
-    def plot(self) -> Figure:
-        """Draw the value of each rule with its interval."""
-        return policy_figure(self)
 
 
 @checked
@@ -142,7 +35,7 @@ def policy(
     level: float = 0.95,
     draws: int = 9999,
     seed: int = 0,
-) -> Policy:
+) -> Finding:
     """Return what a grant adds to the outcome under rules that allocate a budget of them.
 
     Candidates are all units, by their covariates at the start of the window, when none was treated: the data say what
@@ -163,6 +56,16 @@ def policy(
     draws, seed : int
         Of normal errors, for the test of all pairs, and of the trees.
 
+    Returns
+    -------
+    Finding
+        The frame has a row a rule: its value (the outcome that a grant adds, on average of those who get one) with
+        pointwise interval, and its difference from a random allocation with the half width, p-value and minimum
+        detectable difference of all pairs together. Details: ``budget`` and ``candidates``; ``fit``, with a term for
+        each rule; ``chances`` of a grant by row and rule, shape (N, 4), on average of the draws; ``pairs`` of rules;
+        ``differ_from_random``, the rules that differ significantly from a random allocation; ``tree``, the leaves of
+        one tree that is grown on all units, for a reader.
+
     Raises
     ------
     QuestionError
@@ -176,7 +79,7 @@ def policy(
     question = scores.sample.question
     if question.scale != "level":
         raise QuestionError(
-            f"policy: scale is {question.scale}, in which the gains of different units do not add up to an outcome; "
+            f"policy: scale is {question.scale}, in which the effects on different units do not add up to an outcome; "
             'ask with scale="level".'
         )
     n = len(scores.rows.unit)
@@ -199,61 +102,109 @@ def policy(
         SMALLEST: chances(-size, budget)[:, None] * draws_of_folds,
         TREE: tree_chances(scores, budget, seed),
     }
-    fit = _values(scores, given)
-    columns = distinct(scores.x)
-    mean_scores = scores.effects.mean(axis=1)
-    whole = policy_tree(scores.x[:, columns], mean_scores, seed)
-    return Policy(
-        budget=budget,
-        candidates=n,
-        prior_name=name,
-        fit=fit,
-        chances=np.column_stack([one.mean(axis=1) for one in given.values()]),
-        pairs=all_pairs(fit, level=level, draws=draws, seed=seed),
-        tree=tree_text(
-            whole, scores.x[:, columns], [scores.names[k] for k in columns], float(mean_scores.mean())
+    fit = weighted_means(scores, given, "policy")
+    pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
+    table = fit.tidy(level).rename(columns={"term": "rule", "estimate": "value"})
+    for column, values in _less_random(pairs).items():
+        table[column] = [np.nan, *values]
+    differs = table["p_adjusted_less_random"] <= 1 - level + 1e-12
+    tree = _tree(scores, seed)
+    return Finding(
+        name="policy",
+        title="The allocation of grants",
+        verdict=_verdict(table, differs.to_numpy(), pairs.p_value, budget, question.outcome),
+        evidence=(
+            _values(table, level, question.outcome, question.effect_scale),
+            f"There are {budget:,} grants for {n:,} units, none of which had one at the window's start; largest and "
+            f"smallest go by {name}.",
+            f"A tree of depth {DEPTH} grown on all units, to look at (the rule follows trees that have not seen the "
+            f"unit, and its value is none of these): {'; '.join(tree)}.",
+            *fit.notes,
         ),
-        level=level,
+        frame=table,
+        chart=partial(_chart, outcome=question.outcome, level=level),
+        details={
+            "budget": budget,
+            "candidates": n,
+            "fit": fit,
+            "chances": np.column_stack([chance.mean(axis=1) for chance in given.values()]),
+            "pairs": pairs,
+            "differ_from_random": tuple(table["rule"][differs]),
+            "tree": tree,
+        },
     )
 
 
-def _values(scores: Scores, given: dict[str, FloatArray]) -> Estimate:
-    """Return the value of each rule with its influence, averaged over the draws of the folds."""
-    of_draw, influence = [], []
-    for chance in given.values():
-        total = chance.sum(axis=0)
-        value = (chance * scores.effects).sum(axis=0) / total
-        of_draw.append(value)
-        influence.append((scores.sample.n_units / total * chance * (scores.effects - value)).mean(axis=1))
-    by_row = np.column_stack(influence)
-    return on_long_change(
-        scores.sample,
-        tuple(given),
-        np.array([value.mean() for value in of_draw]),
-        scores.to_units(by_row),
-        design="policy",
-        notes=(*scores.rows.notes, *spread_of_draws(scores, np.array(of_draw), by_row)),
-    )
+def _tree(scores: Scores, seed: int) -> tuple[str, ...]:
+    columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
+    x = scores.x[:, columns]
+    names = [scores.names[k] for k in columns]
+    return tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
 
 
-def policy_figure(found: Policy) -> Figure:
-    """Draw what a grant adds under each rule, and its difference from a random allocation."""
-    table = found.tidy()
-    places = np.arange(len(table))
-    with canvas(WIDTH + 1.4, 1.15 + ROW_HEIGHT * len(table)) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axis in (left, right):
-            axis.axvline(0, color=GREY, linewidth=0.8)
-        draw_intervals(left, table["value"].to_numpy(), places, table[["conf_low", "conf_high"]].to_numpy().T)
-        outcome = found.fit.sample.question.outcome
-        left.set_xlabel(f"{outcome} added by a grant\n({100 * found.level:g}% pointwise intervals)")
-        apart = table["less_random"].to_numpy()
-        half = table["half_width_less_random"].to_numpy()
-        known = ~np.isnan(half)
-        draw_intervals(right, apart[known], places[known], np.array([apart - half, apart + half])[:, known])
-        right.set_xlabel(
-            f"{outcome}, less those of a random grant\n({100 * found.level:g}%, all pairs together)"
+def _less_random(pairs: Pairs) -> dict[str, FloatArray]:
+    """Return each other rule less a random allocation, the first: the first pairs, with the sign changed."""
+    against = slice(sum(first == RANDOM for first, _ in pairs.pairs))
+    return {
+        "less_random": -pairs.difference[against],
+        "std_error_less_random": pairs.std_error[against],
+        "half_width_less_random": (pairs.critical * pairs.std_error)[against],
+        "p_adjusted_less_random": pairs.p_adjusted[against],
+        "detectable_difference": pairs.detectable[against],
+    }
+
+
+def _verdict(table: pd.DataFrame, differs: BoolArray, p_value: float, budget: int, outcome: str) -> str:
+    if differs.any():
+        rules = "; ".join(
+            f"{row.rule} {row.less_random:+.3g} (p = {row.p_adjusted_less_random:.2g})"
+            for row in table[differs].itertuples()
         )
-        label_rows(left, list(table["rule"]))
+        return (
+            f"Significantly different from {budget:,} grants given at random, in {outcome} a grant, by the test of all "
+            f"pairs of rules: {rules}."
+        )
+    detectable = ", ".join(
+        f"{row.detectable_difference:.3g} for {row.rule}"
+        for row in table[table["detectable_difference"].notna()].itertuples()
+    )
+    return (
+        f"No rule for {budget:,} grants differs significantly from giving them at random (all pairs together, "
+        f"p = {p_value:.2g}); the minimum detectable difference in {outcome} a grant is "
+        f"{detectable or 'not finite'}."
+    )
+
+
+def _values(table: pd.DataFrame, level: float, outcome: str, scale: Scale) -> str:
+    values = "; ".join(
+        f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
+        for row in table.itertuples()
+    )
+    return f"What a grant adds to {outcome} by the end of the window, with pointwise {level:.0%} intervals: {values}."
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str, level: float) -> Figure:
+    """Draw what a grant adds under each rule, and on a figure of its own the difference from a random allocation."""
+    if ax is not None:
+        with on_axes(ax) as (figure, axis):
+            _draw_values(axis, frame, outcome, level)
+        return figure
+    with canvas(WIDTH + 1.4, 1.15 + ROW_HEIGHT * len(frame)) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        _draw_values(left, frame, outcome, level)
+        right.axvline(0, color=GREY, linewidth=0.8)
+        difference, half = (frame[name].to_numpy() for name in ("less_random", "half_width_less_random"))
+        known = np.flatnonzero(~np.isnan(half))
+        ends = np.array([difference - half, difference + half])[:, known]
+        draw_intervals(right, difference[known], known, ends)
+        right.set_xlabel(f"{outcome}, less those of a random grant\n({100 * level:g}%, all pairs together)")
         right.tick_params(axis="y", length=0)
     return figure
+
+
+def _draw_values(axis: Axes, frame: pd.DataFrame, outcome: str, level: float) -> None:
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    ends = frame[["conf_low", "conf_high"]].to_numpy().T
+    draw_intervals(axis, frame["value"].to_numpy(), np.arange(len(frame)), ends)
+    axis.set_xlabel(f"{outcome} added by a grant\n({100 * level:g}% pointwise intervals)")
+    label_rows(axis, list(frame["rule"]))

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
+from study.diagnostics.finding import Finding
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, legend_above
-from study.figures.canvas import canvas
+from study.figures import COLOUR, GREY, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
-from study.heterogeneity.pairs import EQUAL, on_long_change
-from study.heterogeneity.scored import Scores, check_level, score, seed_of, spread_of_draws
+from study.heterogeneity.pairs import EQUAL
+from study.heterogeneity.scored import Scores, averaged, check_level, score, seed_of, weighted_means
 from study.learners import Learner
-from study.panel import Sample
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-# The rule that was set before any result: a half with fewer treated units says nothing of who gains.
+# The rule that was set before any result: a half with fewer treated units says nothing of heterogeneity.
 LEAST_PER_HALF = 50
 QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 
@@ -33,75 +34,6 @@ class Halved(NamedTuple):
 
     predicted: FloatArray
     quarter: IntArray
-
-
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """Doubly robust scores of one half against effects that were predicted from the other.
-
-    Attributes
-    ----------
-    slope : Estimate
-        Of the scores on the predictions: 1 where predictions are right, 0 where they predict nothing.
-    quarters : Estimate
-        Mean score in each quarter of the predictions.
-    predicted : ndarray, shape (4,)
-        Mean prediction in each quarter.
-    r_squared : float
-        1 less the distance of the quarters' scores to their predictions over that to their mean.
-    treated : int
-    level : float
-    """
-
-    slope: Estimate
-    quarters: Estimate
-    predicted: FloatArray
-    r_squared: float
-    treated: int
-    level: float
-
-    title = "Calibration of predicted effects"
-
-    @property
-    def p_value(self) -> float:
-        """Of the test that predictions predict nothing."""
-        return float(two_sided_p(self.slope.effect / self.slope.std_error)[0])
-
-    @property
-    def rejects(self) -> bool:
-        """Whether the scores grow with the predictions."""
-        return self.p_value < 1 - self.level and self.slope.effect[0] > 0
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found; the first is the verdict."""
-        scale = self.slope.sample.question.effect_scale
-        row = self.slope.tidy(self.level).iloc[0]
-        told = "are there" if self.rejects else "cannot be found"
-        quarters = "; ".join(
-            f"{name} {scale.text(found)} (predicted {scale.text(predicted)})"
-            for name, found, predicted in zip(QUARTERS, self.quarters.effect, self.predicted, strict=True)
-        )
-        return (
-            f"Differences between units in the effect, as a forest of one half of them predicts, {told} in the other "
-            f"half: the scores have a slope of {row.estimate:.2g} on the predictions, {self.level:.0%} interval "
-            f"[{row.conf_low:.2g}, {row.conf_high:.2g}], p = {self.p_value:.2g}; it is 1 where predictions are right.",
-            f"Mean scores by quarter of the prediction, {scale.unit}: {quarters}; calibration R squared "
-            f"{self.r_squared:.2f}.",
-            *self.slope.notes,
-        )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return the slope and the quarters."""
-        import pandas as pd
-
-        quarters = self.quarters.tidy(self.level)
-        quarters["predicted"] = self.predicted
-        return pd.concat([self.slope.tidy(self.level), quarters], ignore_index=True)
-
-    def plot(self) -> Figure:
-        """Draw the quarters' scores against their predictions."""
-        return calibration_figure(self)
 
 
 @checked
@@ -117,7 +49,7 @@ def calibration(
     repetitions: int = 5,
     level: float = 0.95,
     seed: int = 0,
-) -> Calibration:
+) -> Finding:
     """Regress doubly robust scores of one half of the clusters on effects that a forest of the other half predicts.
 
     The best linear predictor of Chernozhukov, Demirer, Duflo and Fernandez-Val (2025, section 3) with doubly robust
@@ -135,6 +67,15 @@ def calibration(
         Draws of the halves.
     level : float
 
+    Returns
+    -------
+    Finding
+        The frame has a row for the slope of the scores on the predictions (1 where predictions are right, 0 where they
+        predict nothing) and one a quarter of the predictions with its mean score and, in ``predicted``, its mean
+        prediction. Details: ``slope`` and ``quarters``, their estimates; ``p_value``, that predictions predict nothing;
+        ``rejects``, whether the scores grow with the predictions; ``r_squared``, 1 less the distance of the quarters'
+        scores to their predictions over that to their mean.
+
     Raises
     ------
     QuestionError
@@ -147,7 +88,7 @@ def calibration(
     """
     check_level("calibration", level)
     refuse_proportional("calibration", sample)
-    treated = long_change(sample, before, after, "gains").treated
+    treated = long_change(sample, before, after, "heterogeneity").treated
     fewer = int(min(treated.sum(), (1 - treated).sum()))
     if fewer < 2 * LEAST_PER_HALF:
         word = "treated" if treated.sum() == fewer else "untreated"
@@ -155,47 +96,36 @@ def calibration(
             f"calibration: {fewer} units are {word}, {fewer // 2} in each half, and the rule that was set before any "
             f"result asks for {LEAST_PER_HALF}; whether predicted effects are there cannot be tested."
         )
-    scores = score(
-        sample,
-        learner=learner,
-        propensity=propensity,
-        groups=groups,
-        before=before,
-        after=after,
-        folds=2,
-        repetitions=repetitions,
-        seed=seed,
-    )
+    learners: dict[str, Any] = {"learner": learner, "propensity": propensity, "groups": groups}
+    drawn: dict[str, Any] = {"folds": 2, "repetitions": repetitions, "seed": seed}
+    scores = score(sample, before=before, after=after, **learners, **drawn)
     halved = predictions(scores, trees)
-    draws = range(repetitions)
-    if any(np.ptp(halved.predicted[:, r]) < EQUAL * scores.effects.std() for r in draws):
+    if np.any(np.ptp(halved.predicted, axis=0) < EQUAL * scores.effects.std()):
         raise QuestionError(
             "calibration: the forest of one half predicts the same effect for all units, so there is no difference "
             "to look for; use more trees or ask for the average effect."
         )
-    slopes = [
-        best_linear_predictor(scores.effects[:, r], halved.predicted[:, r], scores.folds.fold[:, r])
-        for r in draws
-    ]
-    share = scores.sample.n_units / len(scores.rows.unit)
-    influence = share * np.mean([one for _, one in slopes], axis=0)[:, None]
-    of_draw = np.array([[slope for slope, _ in slopes]])
-    notes = (*scores.rows.notes, *spread_of_draws(scores, of_draw, influence))
-    slope = on_long_change(
-        scores.sample,
-        ("slope",),
-        of_draw.mean(axis=1),
-        scores.to_units(influence),
-        design="calibration",
-        notes=notes,
+    slope, quarters = _slope(scores, halved), _quarters(scores, halved)
+    p_value = float(two_sided_p(slope.effect / slope.std_error)[0])
+    rejects = bool(p_value < 1 - level and slope.effect[0] > 0)
+    r_squared = _r_squared(scores, halved)
+    table = _frame(slope, quarters, _mean_predictions(halved), level)
+    scale = sample.question.effect_scale
+    return Finding(
+        name="calibration",
+        title="Calibration of predicted effects",
+        verdict=_verdict(table, level, p_value, rejects),
+        evidence=(_by_quarter(table, scale, r_squared), *slope.notes),
+        frame=table,
+        chart=partial(_chart, scale=scale, level=level),
+        details={
+            "slope": slope,
+            "quarters": quarters,
+            "p_value": p_value,
+            "rejects": rejects,
+            "r_squared": r_squared,
+        },
     )
-    quarters, means = _quarters(scores, halved)
-    fits = [
-        calibration_score(scores.effects[rows, r], halved.predicted[rows, r], halved.quarter[rows, r])
-        for r in draws
-        for rows in (scores.folds.fold[:, r] == k for k in range(2))
-    ]
-    return Calibration(slope, quarters, means, float(np.mean(fits)), int(treated.sum()), level)
 
 
 def predictions(scores: Scores, trees: int) -> Halved:
@@ -203,14 +133,13 @@ def predictions(scores: Scores, trees: int) -> Halved:
     x = standardised(scores.x)
     predicted = np.zeros(scores.folds.place.shape)
     quarter = np.zeros(predicted.shape, dtype=np.int64)
-    for r, fold in enumerate(scores.folds.fold.T):
-        for k in range(scores.folds.number):
-            inside, seed = fold == k, seed_of(scores.seed, r, k)
-            change, treated = scores.rows.change[~inside], scores.rows.treated[~inside]
-            model = causal_forest(x[~inside], change, treated, scores.outside[r, k], trees, seed)
-            predicted[inside, r] = model.effect(x[inside])
-            rank = np.argsort(np.argsort(predicted[inside, r], kind="stable"), kind="stable")
-            quarter[inside, r] = len(QUARTERS) * rank // inside.sum()
+    for r, k, inside in scores.held_out():
+        change, treated = scores.rows.change[~inside], scores.rows.treated[~inside]
+        seed = seed_of(scores.seed, r, k)
+        model = causal_forest(x[~inside], change, treated, scores.outside[r, k], trees, seed)
+        predicted[inside, r] = model.effect(x[inside])
+        rank = np.argsort(np.argsort(predicted[inside, r], kind="stable"), kind="stable")
+        quarter[inside, r] = len(QUARTERS) * rank // inside.sum()
     return Halved(predicted, quarter)
 
 
@@ -247,41 +176,92 @@ def calibration_score(effects: FloatArray, predicted: FloatArray, quarter: IntAr
     return 1 - own / other
 
 
-def _quarters(scores: Scores, halved: Halved) -> tuple[Estimate, FloatArray]:
-    """Return mean scores and mean predictions by quarter, averaged over the draws."""
-    n, found, means, influence = scores.sample.n_units, [], [], []
-    for q in range(len(QUARTERS)):
-        member = (halved.quarter == q).astype(float)
-        total = member.sum(axis=0)
-        mean = (member * scores.effects).sum(axis=0) / total
-        found.append(mean.mean())
-        means.append(((member * halved.predicted).sum(axis=0) / total).mean())
-        influence.append((n / total * member * (scores.effects - mean)).mean(axis=1))
-    units = scores.to_units(np.column_stack(influence))
-    return on_long_change(scores.sample, QUARTERS, np.array(found), units, design="calibration"), np.array(
-        means
+def _slope(scores: Scores, halved: Halved) -> Estimate:
+    """Return the slope of the scores on the predictions, averaged over the draws of the halves."""
+    slopes, influence = zip(
+        *(
+            best_linear_predictor(effects, predicted, fold)
+            for effects, predicted, fold in zip(
+                scores.effects.T, halved.predicted.T, scores.folds.fold.T, strict=True
+            )
+        ),
+        strict=True,
+    )
+    share = scores.sample.n_units / len(scores.rows.unit)
+    by_row = share * np.mean(influence, axis=0)[:, None]
+    return averaged(scores, ("slope",), np.array([slopes]), by_row, "calibration")
+
+
+def _quarters(scores: Scores, halved: Halved) -> Estimate:
+    """Return mean scores by quarter, averaged over the draws of the halves."""
+    member = {name: (halved.quarter == q).astype(float) for q, name in enumerate(QUARTERS)}
+    return weighted_means(scores, member, "calibration")
+
+
+def _mean_predictions(halved: Halved) -> FloatArray:
+    """Return mean predictions by quarter, averaged over the draws, shape (4,)."""
+    members = [(halved.quarter == q).astype(float) for q in range(len(QUARTERS))]
+    return np.array([((m * halved.predicted).sum(axis=0) / m.sum(axis=0)).mean() for m in members])
+
+
+def _r_squared(scores: Scores, halved: Halved) -> float:
+    """Return the mean of the halves' calibration scores."""
+    return float(
+        np.mean(
+            [
+                calibration_score(
+                    scores.effects[inside, r], halved.predicted[inside, r], halved.quarter[inside, r]
+                )
+                for r, _, inside in scores.held_out()
+            ]
+        )
     )
 
 
-def calibration_figure(found: Calibration) -> Figure:
+def _frame(slope: Estimate, quarters: Estimate, predicted: FloatArray, level: float) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([slope.tidy(level), quarters.tidy(level).assign(predicted=predicted)], ignore_index=True)
+
+
+def _verdict(table: pd.DataFrame, level: float, p_value: float, rejects: bool) -> str:
+    slope = table.iloc[0]
+    return (
+        f"Differences between units in the effect, as a forest of one half of them predicts, "
+        f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
+        f"{slope.estimate:.2g} on the predictions, {level:.0%} interval [{slope.conf_low:.2g}, {slope.conf_high:.2g}], "
+        f"p = {p_value:.2g}; it is 1 where predictions are right."
+    )
+
+
+def _by_quarter(table: pd.DataFrame, scale: Scale, r_squared: float) -> str:
+    quarters = "; ".join(
+        f"{row.term} {scale.text(row.estimate)} (predicted {scale.text(row.predicted)})"
+        for row in table.iloc[1:].itertuples()
+    )
+    return f"Mean scores by quarter of the prediction, {scale.unit}: {quarters}; calibration R squared {r_squared:.2f}."
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
     """Draw mean scores by quarter against mean predictions, with the line on which they are the same."""
-    table = found.quarters.tidy(found.level)
-    with canvas() as figure:
-        axis = figure.subplots()
-        ends = np.array([found.predicted.min(), found.predicted.max()])
+    quarters = frame.iloc[1:]
+    predicted = quarters["predicted"]
+    with on_axes(ax) as (figure, axis):
+        ends = np.array([predicted.min(), predicted.max()])
         axis.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--", label="prediction is right")
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.errorbar(
-            found.predicted,
-            table["estimate"],
-            yerr=np.array([table["estimate"] - table["conf_low"], table["conf_high"] - table["estimate"]]),
+            predicted,
+            quarters["estimate"],
+            yerr=np.abs(quarters[["conf_low", "conf_high"]].sub(quarters["estimate"], axis=0)).to_numpy().T,
             fmt="o",
             color=COLOUR,
             markersize=3.5,
             linewidth=1.0,
-            label=f"mean score, {found.level:.0%} interval",
+            label=f"mean score, {level:.0%} interval",
         )
         axis.set_xlabel("Mean predicted effect in a quarter of the units")
-        axis.set_ylabel(found.slope.sample.question.effect_scale.axis())
-        legend_above(figure, axis)
+        axis.set_ylabel(scale.axis())
+        if ax is None:
+            legend_above(figure, axis)
     return figure

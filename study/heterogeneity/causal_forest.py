@@ -2,130 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked
-from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above
+from study.diagnostics.finding import Finding
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, prior
 from study.heterogeneity.scored import NEAREST, Predicted, Scores, check_level
-from study.panel import Sample
+from study.panel import Question, Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-TREATED = {"color": SECOND, "mec": "black", "mew": 0.4, "ms": 3.6, "label": "treated unit"}
+UNTREATED: Any = {"marker": "o", "color": COLOUR, "ms": 2, "label": "untreated unit"}
+TREATED: Any = {
+    "marker": "s",
+    "color": SECOND,
+    "mec": "black",
+    "mew": 0.4,
+    "ms": 3.6,
+    "label": "treated unit",
+}
+LEARNERS = {"forest": "Causal forest", "linear": "Linear doubly robust learner"}
 LEAST_LEAF = 5
 IN_A_BAG = 4  # trees of one half sample, whose spread tells the error of the trees from that of sampling
-
-
-@dataclass(frozen=True, eq=False)
-class ForestEffects:
-    """Effects by unit.
-
-    Attributes
-    ----------
-    sample : Sample
-    units : ndarray of str, shape (N,)
-    treated : ndarray, shape (N,)
-    prior_name : str
-    prior : ndarray, shape (N,)
-        What the figure has on its horizontal axis.
-    effect, low, high : ndarray, shape (N,)
-        Of the causal forest, with pointwise intervals.
-    linear, linear_low, linear_high : ndarray, shape (N,)
-        Of the doubly robust learner that is linear in the covariates.
-    groupings : tuple of Grouping
-        By row.
-    level : float
-    """
-
-    sample: Sample
-    units: NDArray[Any]
-    treated: FloatArray
-    prior_name: str
-    prior: FloatArray
-    effect: FloatArray
-    low: FloatArray
-    high: FloatArray
-    linear: FloatArray
-    linear_low: FloatArray
-    linear_high: FloatArray
-    groupings: tuple[Grouping, ...]
-    level: float
-
-    title = "Effects by unit, causal forest and doubly robust learner"
-
-    @property
-    def apart(self) -> int:
-        """Number of units whose interval excludes the forest's mean effect."""
-        mean = self.effect.mean()
-        return int(np.sum((self.low > mean) | (self.high < mean)))
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found; the first is the verdict."""
-        scale = self.sample.question.effect_scale
-        mean, ends = self.effect.mean(), np.quantile(self.effect, [0.05, 0.95])
-        nonzero = int(np.sum((self.low > 0) | (self.high < 0)))
-        order = np.corrcoef(_ranks(self.effect), _ranks(self.linear))[0, 1]
-        clusters = (
-            f" The intervals take each unit for its own and not its cluster ({self.sample.question.cluster})."
-            if self.sample.question.cluster is not None
-            else ""
-        )
-        return (
-            f"The causal forest's effects run from {scale.text(ends[0])} to {scale.text(ends[1])} {scale.unit} (5th "
-            f"to 95th percentile) around a mean of {scale.text(mean)}; {self.apart:,} of {len(self.effect):,} "
-            f"pointwise {self.level:.0%} intervals exclude that mean, taken as known, and {nonzero:,} "
-            f"exclude zero.{clusters}",
-            f"The mean effect is {scale.text(self.effect[self.treated == 1].mean())} over the treated units and "
-            f"{scale.text(self.effect[self.treated == 0].mean())} over the others.",
-            f"The doubly robust learner, linear in the covariates, has effects from "
-            f"{scale.text(np.quantile(self.linear, 0.05))} to {scale.text(np.quantile(self.linear, 0.95))}; "
-            f"its ranking of the units has a correlation of {order:.2f} with the forest's.",
-            *(self._by(groups) for groups in self.groupings),
-        )
-
-    def _by(self, groups: Grouping) -> str:
-        scale = self.sample.question.effect_scale
-        told = [
-            f"{label} {scale.text(self.effect[groups.member == g].mean())} and "
-            f"{scale.text(self.linear[groups.member == g].mean())}"
-            for g, label in enumerate(groups.labels)
-            if np.any(groups.member == g)
-        ]
-        return f"Mean effects of forest and linear learner by {groups.by}: {'; '.join(told)}."
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a unit."""
-        import pandas as pd
-
-        table = {
-            "unit": self.units,
-            "treated": self.treated.astype(int),
-            self.prior_name: self.prior,
-            "forest": self.effect,
-            "forest_low": self.low,
-            "forest_high": self.high,
-            "linear": self.linear,
-            "linear_low": self.linear_low,
-            "linear_high": self.linear_high,
-        }
-        groups = {
-            g.by: np.array([*g.labels, ""])[g.member] for g in self.groupings if g.by != self.prior_name
-        }
-        return pd.DataFrame(table | groups)
-
-    def plot(self) -> Figure:
-        """Draw the effects against prior output."""
-        return forest_figure(self)
 
 
 @checked
@@ -137,7 +45,7 @@ def forest(
     trees: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> ForestEffects:
+) -> Finding:
     """Return the effect on the long change of each unit, as a function of its covariates.
 
     econml's CausalForestDML with honest trees, and its LinearDRLearner beside it. Both get the cross-fitted
@@ -157,6 +65,13 @@ def forest(
     level : float
     seed : int
 
+    Returns
+    -------
+    Finding
+        The frame has a row a unit: unit, treated, the covariate of ``prior_name``, forest and linear (its effect by
+        either learner) with their pointwise intervals, and its group in each grouping. Details: ``n_off_mean``,
+        units whose interval excludes the forest's mean effect.
+
     Raises
     ------
     QuestionError
@@ -170,29 +85,25 @@ def forest(
     refuse_proportional("forest", scores.sample)
     if isinstance(trees, bool) or not isinstance(trees, int) or trees < IN_A_BAG or trees % IN_A_BAG:
         raise QuestionError(f"forest: trees is {trees!r}; it must be a whole multiple of {IN_A_BAG}.")
-    name = prior_name or scores.sample.question.covariates[-1]
+    question = scores.sample.question
+    name = prior_name or question.covariates[-1]
     output = prior(scores.sample, name)[scores.rows.unit]
     groupings = tuple(scores.groups(one) for one in by)
-    predicted = scores.predicted.mean()
-    x = standardised(scores.x)
-    made = causal_forest(x, scores.rows.change, scores.rows.treated, predicted, trees, seed)
-    line = linear_learner(x, scores.rows.change, scores.rows.treated, predicted, seed)
-    low, high = made.effect_interval(x, alpha=1 - level)
-    linear_low, linear_high = line.effect_interval(x, alpha=1 - level)
-    return ForestEffects(
-        sample=scores.sample,
-        units=scores.sample.unit_ids[scores.rows.unit],
-        treated=scores.rows.treated,
-        prior_name=name,
-        prior=output,
-        effect=made.effect(x),
-        low=low,
-        high=high,
-        linear=line.effect(x),
-        linear_low=linear_low,
-        linear_high=linear_high,
-        groupings=groupings,
-        level=level,
+    table = _frame(scores, trees, level, seed)
+    table.insert(2, name, output)
+    for groups in groupings:
+        if groups.by != name:
+            table[groups.by] = np.array([*groups.labels, ""])[groups.member]
+    n_off_mean = _excluding(table, table["forest"].to_numpy().mean())
+    verdict, *evidence = _sentences(table, n_off_mean, question, level)
+    return Finding(
+        name="forest",
+        title="Effects by unit, causal forest and doubly robust learner",
+        verdict=verdict,
+        evidence=(*evidence, *(_by_group(table, groups, question.effect_scale) for groups in groupings)),
+        frame=table,
+        chart=partial(_chart, prior_name=name, scale=question.effect_scale, level=level),
+        details={"n_off_mean": n_off_mean},
     )
 
 
@@ -259,37 +170,91 @@ def standardised(x: FloatArray) -> FloatArray:
     return (x - x.mean(axis=0)) / spread(x)
 
 
-def _ranks(values: FloatArray) -> FloatArray:
-    from scipy.stats import rankdata
+def _frame(scores: Scores, trees: int, level: float, seed: int) -> pd.DataFrame:
+    """Return each unit's effect by both learners with its interval."""
+    import pandas as pd
 
-    return np.asarray(rankdata(values))
+    x, change, treated = standardised(scores.x), scores.rows.change, scores.rows.treated
+    predicted = scores.predicted.mean()
+    table = pd.DataFrame({"unit": scores.sample.unit_ids[scores.rows.unit], "treated": treated.astype(int)})
+    for name, model in (
+        ("forest", causal_forest(x, change, treated, predicted, trees, seed)),
+        ("linear", linear_learner(x, change, treated, predicted, seed)),
+    ):
+        table[name] = model.effect(x)
+        table[f"{name}_low"], table[f"{name}_high"] = model.effect_interval(x, alpha=1 - level)
+    return table
 
 
-def forest_figure(found: ForestEffects) -> Figure:
-    """Draw the effect on each unit against its prior output, by both learners, with pointwise intervals."""
-    learners = {
-        "Causal forest": (found.effect, found.low, found.high),
-        "Linear doubly robust learner": (found.linear, found.linear_low, found.linear_high),
-    }
+def _excluding(table: pd.DataFrame, value: float) -> int:
+    """Return how many of the forest's intervals exclude a value."""
+    return int(((table["forest_low"] > value) | (table["forest_high"] < value)).sum())
+
+
+def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: float) -> Iterator[str]:
+    from scipy.stats import spearmanr
+
+    scale = question.effect_scale
+    effect, linear, treated = (table[name].to_numpy() for name in ("forest", "linear", "treated"))
+    forest_ends, linear_ends = (
+        [scale.text(end) for end in np.quantile(values, [0.05, 0.95])] for values in (effect, linear)
+    )
+    clusters = (
+        f" The intervals take each unit for its own and not its cluster ({question.cluster})."
+        if question.cluster is not None
+        else ""
+    )
+    yield (
+        f"The causal forest's effects run from {forest_ends[0]} to {forest_ends[1]} {scale.unit} (5th to 95th "
+        f"percentile) around a mean of {scale.text(effect.mean())}; {n_off_mean:,} of {len(effect):,} pointwise "
+        f"{level:.0%} intervals exclude that mean, taken as known, and {_excluding(table, 0):,} exclude zero.{clusters}"
+    )
+    yield (
+        f"The mean effect is {scale.text(effect[treated == 1].mean())} over the treated units and "
+        f"{scale.text(effect[treated == 0].mean())} over the others."
+    )
+    yield (
+        f"The doubly robust learner, linear in the covariates, has effects from {linear_ends[0]} to {linear_ends[1]}; "
+        f"its ranking of the units has a correlation of {spearmanr(effect, linear).statistic:.2f} with the forest's."
+    )
+
+
+def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
+    effect, linear = table["forest"].to_numpy(), table["linear"].to_numpy()
+    means = [
+        f"{label} {scale.text(effect[groups.member == g].mean())} and {scale.text(linear[groups.member == g].mean())}"
+        for g, label in enumerate(groups.labels)
+        if np.any(groups.member == g)
+    ]
+    return f"Mean effects of forest and linear learner by {groups.by}: {'; '.join(means)}."
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, level: float) -> Figure:
+    """Draw the effect on each unit against its prior output: by both learners, or by the forest on given axes."""
+    xlabel = f"{prior_name} of the unit, before treatment"
+    if ax is not None:
+        with on_axes(ax) as (figure, axis):
+            _draw_learner(axis, frame, "forest", prior_name, level)
+            axis.set_xlabel(xlabel)
+            axis.set_ylabel(scale.axis())
+        return figure
     with canvas(WIDTH + 1.8, 3.0) as figure:
         axes = figure.subplots(1, 2)
-        for axis, (title, (effect, low, high)) in zip(axes, learners.items(), strict=True):
-            axis.axhline(0, color=GREY, linewidth=0.8)
-            axis.vlines(found.prior, low, high, color=BAND, linewidth=0.6, alpha=0.5)
-            axis.plot([], [], color=BAND, linewidth=3, label=f"{found.level:.0%} interval, pointwise")
-            for which, marker, look in (
-                (found.treated == 0, "o", {"color": COLOUR, "ms": 2, "label": "untreated unit"}),
-                (
-                    found.treated == 1,
-                    "s",
-                    TREATED,
-                ),
-            ):
-                axis.plot(found.prior[which], effect[which], marker, linestyle="none", **look)
-            if np.nanmin(found.prior) > 0:
-                axis.set_xscale("log")
-            axis.set_title(title)
-        figure.supxlabel(f"{found.prior_name} of the unit, before treatment", fontsize=9)
-        figure.supylabel(found.sample.question.effect_scale.axis(), fontsize=9)
+        for axis, learner in zip(axes, LEARNERS, strict=True):
+            _draw_learner(axis, frame, learner, prior_name, level)
+        figure.supxlabel(xlabel, fontsize=9)
+        figure.supylabel(scale.axis(), fontsize=9)
         legend_above(figure, axes[0], 3)
     return figure
+
+
+def _draw_learner(axis: Axes, frame: pd.DataFrame, learner: str, prior_name: str, level: float) -> None:
+    x, effect, treated = (frame[name].to_numpy() for name in (prior_name, learner, "treated"))
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.vlines(x, frame[f"{learner}_low"], frame[f"{learner}_high"], color=BAND, linewidth=0.6, alpha=0.5)
+    axis.plot([], [], color=BAND, linewidth=3, label=f"{level:.0%} interval, pointwise")
+    for which, look in ((treated == 0, UNTREATED), (treated == 1, TREATED)):
+        axis.plot(x[which], effect[which], linestyle="none", **look)
+    if np.nanmin(x) > 0:
+        axis.set_xscale("log")
+    axis.set_title(LEARNERS[learner])

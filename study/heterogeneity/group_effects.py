@@ -2,152 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from study.core import Influence, IntArray, QuestionError, checked, unknown
+from study.core import BoolArray, Influence, IntArray, QuestionError, checked, unknown
+from study.diagnostics.finding import Finding
 from study.estimates import Estimate, Wald
-from study.figures import BAND, GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, legend_above
+from study.figures import BAND, GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, plain
-from study.heterogeneity.pairs import Pairs, all_pairs, on_long_change
-from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, check_level, spread_of_draws, treated_by_group
+from study.heterogeneity.pairs import Pairs, all_pairs
+from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged, check_level, treated_by_group
 from study.inference import joint
+from study.panel import Scale
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 Of = Literal["treated", "all"]
 
 
-@dataclass(frozen=True, eq=False)
-class GroupEffects:
-    """Effects by group.
-
-    Attributes
-    ----------
-    groups : Grouping
-        By row of the scores.
-    of : {"treated", "all"}
-        Whose average effect it is.
-    fit : Estimate
-        A term for each group that has one.
-    sizes : tuple of (int, int)
-        Units and treated units of these groups.
-    left_out : tuple of (str, int, int)
-        The other groups: label, units, treated units.
-    band : DataFrame
-        Simultaneous over the groups; see :meth:`study.estimates.estimate.Estimate.band`.
-    equal : Wald or None
-        That all groups have the same effect; None with one group.
-    pairs : Pairs or None
-    overlap : str
-        What the comparisons are worth, in a sentence.
-    level : float
-    """
-
-    groups: Grouping
-    of: Of
-    fit: Estimate
-    sizes: tuple[tuple[int, int], ...]
-    left_out: tuple[tuple[str, int, int], ...]
-    band: pd.DataFrame
-    equal: Wald | None
-    pairs: Pairs | None
-    overlap: str
-    level: float
-
-    @property
-    def title(self) -> str:
-        """What was looked at, as a heading."""
-        whom = "the treated" if self.of == "treated" else "all units"
-        return f"Effects on {whom} by {self.groups.by}"
-
-    @property
-    def apart(self) -> bool:
-        """Whether effects differ significantly between groups."""
-        return self.pairs is not None and self.pairs.apart
-
-    @property
-    def nonzero(self) -> tuple[str, ...]:
-        """The groups whose band excludes zero."""
-        low, high = self.band["band_low"].to_numpy(), self.band["band_high"].to_numpy()
-        return tuple(term for term, out in zip(self.fit.terms, (low > 0) | (high < 0), strict=True) if out)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found; the first is the verdict."""
-        return (*self._equality(), self._each(), *self._left_out(), self.overlap, *self.fit.notes)
-
-    def _equality(self) -> list[str]:
-        scale = self.fit.sample.question.effect_scale
-        if self.pairs is None or self.equal is None:
-            return [
-                f"Groups by {self.groups.by} are not compared: {len(self.fit.terms)} of them has an effect."
-            ]
-        if np.isnan(self.pairs.p_value):
-            return [f"Groups by {self.groups.by} are not compared: their effects are the same number."]
-        k = self.pairs.largest
-        first, second = self.pairs.pairs[k]
-        told = "differ" if self.apart else "do not differ significantly"
-        return [
-            f"Effects by {self.groups.by} {told}: the test of all pairs has p = {self.pairs.p_value:.2g}, the Wald "
-            f"test that all are equal p = {self.equal.p_value:.2g} (rank {self.equal.rank}); the largest t is that "
-            f"of {first} less {second}, {scale.text(self.pairs.difference[k])} {scale.unit}; its minimum "
-            f"detectable difference is {scale.text(self.pairs.detectable[k])}."
-        ]
-
-    def _each(self) -> str:
-        scale = self.fit.sample.question.effect_scale
-        rows = [
-            f"{term} {scale.text(row.estimate)} {scale.interval(row.band_low, row.band_high)} "
-            f"({treated} treated of {units:,})"
-            for term, row, (units, treated) in zip(
-                self.fit.terms, self.band.itertuples(), self.sizes, strict=True
-            )
-        ]
-        whom = "the treated units" if self.of == "treated" else "all units"
-        return (
-            f"Average effects on {whom} with a simultaneous {self.level:.0%} band, "
-            f"{scale.unit}: {'; '.join(rows)}. The band excludes zero for "
-            f"{', '.join(self.nonzero) or 'none of them'}."
-        )
-
-    def _left_out(self) -> list[str]:
-        if not self.left_out:
-            return []
-        named = ", ".join(
-            f"{label} ({treated} treated of {units:,})" for label, units, treated in self.left_out
-        )
-        return [
-            f"Not estimated, with fewer than {LEAST_IN_GROUP} treated or {LEAST_IN_GROUP} other units: {named}."
-        ]
-
-    def tidy(self) -> pd.DataFrame:
-        """Return one row a group, those that are not estimated with NaN."""
-        import pandas as pd
-
-        known = self.band.drop(columns="event_time").rename(columns={"term": "group"})
-        known["units"], known["treated"] = zip(*self.sizes, strict=True)
-        rest = pd.DataFrame(self.left_out, columns=["group", "units", "treated"])
-        table = pd.concat([known, rest], ignore_index=True) if len(rest) else known
-        table.insert(0, "by", self.groups.by)
-        return table
-
-    def plot(self) -> Figure:
-        """Draw the groups with their simultaneous band."""
-        return group_figure([self])
-
-
 @checked
 def effects_by_group(
     scores: Scores, by: str, *, of: Of = "treated", level: float = 0.95, draws: int = 9999, seed: int = 0
-) -> GroupEffects:
+) -> Finding:
     """Return the average effect on the long change within groups that are fixed before treatment.
 
     The effect on the treated of a group is the sum of its scores (D - (1 - D) e/(1 - e)) (Y - mu_0) over its treated
@@ -166,6 +50,15 @@ def effects_by_group(
         Of the simultaneous band over groups and of all pairs.
     draws, seed : int
         Of normal errors, for the band and the test of all pairs.
+
+    Returns
+    -------
+    Finding
+        The frame has a row a group, those that are not estimated with NaN: by, group, estimate, std_error, conf_low,
+        conf_high, band_low, band_high (simultaneous over the groups), n_units, n_treated. Details: ``by``; ``fit``,
+        the estimate with a term for each group that has one; ``pairs``, all differences of two groups, or None with one
+        group; ``p_equal``, of the Wald test that all effects are equal; ``differ``, whether the test of all pairs
+        rejects.
 
     Raises
     ------
@@ -188,30 +81,38 @@ def effects_by_group(
             "or the scale level."
         )
     groups = scores.groups(by)
-    units = np.array([int(np.sum(groups.member == g)) for g in range(len(groups.labels))])
-    treated = treated_by_group(groups, scores.rows.treated)
-    kept = np.minimum(treated, units - treated) >= LEAST_IN_GROUP
+    n_units = np.array([int(np.sum(groups.member == g)) for g in range(len(groups.labels))])
+    n_treated = treated_by_group(groups, scores.rows.treated)
+    kept = np.minimum(n_treated, n_units - n_treated) >= LEAST_IN_GROUP
     if not kept.any():
         raise QuestionError(
             f"effects_by_group: no group by {by} has {LEAST_IN_GROUP} treated and {LEAST_IN_GROUP} other units; take "
             "larger groups."
         )
-    chosen = np.flatnonzero(kept)
-    fit = _estimate(scores, groups, chosen, of)
-    several = len(chosen) > 1
-    return GroupEffects(
-        groups=groups,
-        of=of,
-        fit=fit,
-        sizes=tuple((int(units[g]), int(treated[g])) for g in chosen),
-        left_out=tuple(
-            (groups.labels[g], int(units[g]), int(treated[g])) for g in np.flatnonzero(~kept) if units[g]
-        ),
-        band=fit.band(level, draws=draws, seed=seed),
-        equal=_equal(fit) if several else None,
-        pairs=all_pairs(fit, level=level, draws=draws, seed=seed) if several else None,
-        overlap=scores.overlap,
-        level=level,
+    fit = _estimate(scores, groups, np.flatnonzero(kept), of)
+    several = kept.sum() > 1
+    pairs = all_pairs(fit, level=level, draws=draws, seed=seed) if several else None
+    equal = _equal(fit) if several else None
+    order = np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept & (n_units > 0))])
+    table = _bands(fit, level, draws, seed).reindex(range(len(order)))
+    table.insert(0, "by", by)
+    table.insert(1, "group", [groups.labels[g] for g in order])
+    table["n_units"], table["n_treated"] = n_units[order], n_treated[order]
+    whom = "the treated" if of == "treated" else "all units"
+    return Finding(
+        name="effects_by_group",
+        title=f"Effects on {whom} by {by}",
+        verdict=_verdict(by, fit, pairs, equal),
+        evidence=(*_each_group(table, whom, level, question.effect_scale), scores.overlap, *fit.notes),
+        frame=table,
+        chart=partial(_chart, scale=question.effect_scale, level=level),
+        details={
+            "by": by,
+            "fit": fit,
+            "pairs": pairs,
+            "p_equal": np.nan if equal is None else equal.p_value,
+            "differ": pairs is not None and pairs.differ,
+        },
     )
 
 
@@ -231,15 +132,9 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
         "untreated_mean": mean - effects,
         "untreated_influence": Influence.of(scores.to_units(of_mean - influence)),
     }
-    return on_long_change(
-        scores.sample,
-        tuple(groups.labels[g] for g in chosen),
-        effects,
-        scores.to_units(influence),
-        design="effects_by_group",
-        notes=(*rows.notes, *spread_of_draws(scores, of_draw, influence)),
-        **(untreated if of == "treated" else {}),
-    )
+    labels = tuple(groups.labels[g] for g in chosen)
+    more = untreated if of == "treated" else {}
+    return averaged(scores, labels, of_draw, influence, "effects_by_group", **more)
 
 
 def _equal(fit: Estimate) -> Wald | None:
@@ -248,31 +143,100 @@ def _equal(fit: Estimate) -> Wald | None:
     return differences.test() if np.all(differences.std_error > 0) else None
 
 
-def group_figure(found: Sequence[GroupEffects]) -> Figure:
-    """Draw effects by group, a panel for each grouping, with simultaneous bands and pointwise intervals."""
-    rows = [len(one.fit.terms) for one in found]
-    scale = found[0].fit.sample.question.effect_scale
-    factor = scale.factor
-    with canvas(WIDTH, 1.1 + sum(0.38 + ROW_HEIGHT * n for n in rows)) as figure:
-        axes = figure.subplots(
-            len(found), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [n + 0.6 for n in rows]}
-        )[:, 0]
-        for axis, one in zip(axes, found, strict=True):
-            inner = one.fit.tidy(one.level)
-            estimate = factor * one.fit.effect
-            places = np.arange(len(estimate))
-            axis.use_sticky_edges = False
-            axis.axvline(0, color=GREY, linewidth=0.8)
-            low, high = (factor * one.band[side].to_numpy() for side in ("band_low", "band_high"))
-            axis.barh(places, high - low, left=low, height=0.5, color=BAND, label="simultaneous band")
-            ends = factor * inner[["conf_low", "conf_high"]].to_numpy().T
-            draw_intervals(axis, estimate, places, ends, "effect, pointwise interval")
-            labels = [
-                f"{term.removeprefix(one.groups.by).strip() or plain(term)} ({treated} of {units:,})"
-                for term, (units, treated) in zip(one.fit.terms, one.sizes, strict=True)
-            ]
-            label_rows(axis, labels)
-            axis.set_title(f"By {plain(one.groups.by)}", loc="left")
-        axes[-1].set_xlabel(f"{scale.axis()}\n({100 * found[0].level:g}%; in brackets treated of all)")
+def _bands(fit: Estimate, level: float, draws: int, seed: int) -> pd.DataFrame:
+    table = fit.band(level, draws=draws, seed=seed)
+    ends = fit.tidy(level)[["conf_low", "conf_high"]]
+    return table[["estimate", "std_error"]].join(ends).join(table[["band_low", "band_high"]])
+
+
+def excludes_zero(table: pd.DataFrame) -> BoolArray:
+    """Return for which groups of a frame the simultaneous band excludes zero."""
+    excluded: BoolArray = ((table["band_low"] > 0) | (table["band_high"] < 0)).to_numpy()
+    return excluded
+
+
+def _verdict(by: str, fit: Estimate, pairs: Pairs | None, equal: Wald | None) -> str:
+    if pairs is None:
+        return f"Groups by {by} are not compared: {len(fit.terms)} of them has an effect."
+    if np.isnan(pairs.p_value):
+        return f"Groups by {by} are not compared: their effects are the same number."
+    scale, k = fit.sample.question.effect_scale, pairs.largest
+    first, second = pairs.pairs[k]
+    wald = f", the Wald test that all are equal p = {equal.p_value:.2g} (rank {equal.rank})" if equal else ""
+    return (
+        f"Effects by {by} {'differ' if pairs.differ else 'do not differ significantly'}: the test of all pairs has p = "
+        f"{pairs.p_value:.2g}{wald}; the largest t is that of {first} less {second}, "
+        f"{scale.text(pairs.difference[k])} {scale.unit}; its minimum detectable difference is "
+        f"{scale.text(pairs.detectable[k])}."
+    )
+
+
+def _each_group(table: pd.DataFrame, whom: str, level: float, scale: Scale) -> Iterator[str]:
+    """Yield the effects of the groups, and which groups are too small for one."""
+    known, rest = table[table["estimate"].notna()], table[table["estimate"].isna()]
+    effects = [
+        f"{row.group} {scale.text(row.estimate)} {scale.interval(row.band_low, row.band_high)} "
+        f"({row.n_treated} treated of {row.n_units:,})"
+        for row in known.itertuples()
+    ]
+    nonzero = ", ".join(known["group"][excludes_zero(known)]) or "none of them"
+    units = "the treated units" if whom == "the treated" else whom
+    yield (
+        f"Average effects on {units} with a simultaneous {level:.0%} band, {scale.unit}: {'; '.join(effects)}. "
+        f"The band excludes zero for {nonzero}."
+    )
+    if len(rest):
+        named = ", ".join(
+            f"{row.group} ({row.n_treated} treated of {row.n_units:,})" for row in rest.itertuples()
+        )
+        yield f"Not estimated, with fewer than {LEAST_IN_GROUP} treated or {LEAST_IN_GROUP} other units: {named}."
+
+
+def short_label(by: str, group: str) -> str:
+    """Return what a group is called where it is said what groups units."""
+    return group.removeprefix(by).strip() or plain(group)
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
+    """Draw the groups that have an effect with simultaneous bands and pointwise intervals."""
+    known = frame[frame["estimate"].notna()]
+    by, factor, places = known["by"].iloc[0], scale.factor, np.arange(len(known))
+    with on_axes(ax, WIDTH, _height([known])) as (figure, axis):
+        axis.use_sticky_edges = False
+        axis.axvline(0, color=GREY, linewidth=0.8)
+        low, high = (factor * known[side].to_numpy() for side in ("band_low", "band_high"))
+        axis.barh(places, high - low, left=low, height=0.5, color=BAND, label="simultaneous band")
+        ends = factor * known[["conf_low", "conf_high"]].to_numpy().T
+        draw_intervals(
+            axis, factor * known["estimate"].to_numpy(), places, ends, "effect, pointwise interval"
+        )
+        label_rows(
+            axis,
+            [
+                f"{short_label(by, row.group)} ({row.n_treated} of {row.n_units:,})"
+                for row in known.itertuples()
+            ],
+        )
+        axis.set_title(f"By {plain(by)}", loc="left")
+        axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in brackets treated of all)")
+        if ax is None:
+            legend_above(figure, axis)
+    return figure
+
+
+def _height(tables: Sequence[pd.DataFrame]) -> float:
+    return 1.1 + sum(0.38 + ROW_HEIGHT * len(table) for table in tables)
+
+
+def group_figure(findings: Sequence[Finding]) -> Figure:
+    """Draw effects by group, a panel for each grouping."""
+    tables = [finding.frame[finding.frame["estimate"].notna()] for finding in findings]
+    with canvas(WIDTH, _height(tables)) as figure:
+        ratios = {"height_ratios": [len(table) + 0.6 for table in tables]}
+        axes = figure.subplots(len(tables), 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
+        for axis, finding in zip(axes, findings, strict=True):
+            finding.plot(axis)
+        for axis in axes[:-1]:
+            axis.set_xlabel("")
         legend_above(figure, axes[0])
     return figure

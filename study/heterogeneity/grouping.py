@@ -62,7 +62,7 @@ def grouping(sample: Sample, by: str) -> Grouping:
     if by in panel.populations or any(sign in by for sign in "=<>"):
         inside = population(by, panel)[panel_rows(sample)]
         return Grouping(by, (by, "others"), np.where(inside, 0, 1))
-    raise unknown("attribute or covariate", by, [*panel.attributes, *panel.covariates], "gains, by")
+    raise unknown("attribute or covariate", by, [*panel.attributes, *panel.covariates], "heterogeneity, by")
 
 
 def prior(sample: Sample, name: str) -> FloatArray:
@@ -76,7 +76,7 @@ def prior(sample: Sample, name: str) -> FloatArray:
     from study.panel import first_observed
 
     if name not in sample.panel.covariates:
-        raise unknown("covariate", name, sample.panel.covariates, "gains, prior")
+        raise unknown("covariate", name, sample.panel.covariates, "heterogeneity, prior")
     return first_observed(sample.panel.covariates[name])[panel_rows(sample)]
 
 

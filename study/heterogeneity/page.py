@@ -1,21 +1,21 @@
-"""Who gains, on one page: groups, units, calibration, the allocation of grants, and what has to hold."""
+"""Heterogeneity on one page: groups, units, calibration, the allocation of grants, and what has to hold."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, one_thread
+from study.core import QuestionError, checked, one_thread, unknown
 from study.diagnostics.finding import Finding
-from study.heterogeneity.allocation import Policy, policy
-from study.heterogeneity.calibrated import Calibration, calibration
-from study.heterogeneity.causal_forest import ForestEffects, forest
-from study.heterogeneity.group_effects import GroupEffects, effects_by_group
+from study.heterogeneity.allocation import policy
+from study.heterogeneity.calibrated import calibration
+from study.heterogeneity.causal_forest import forest
+from study.heterogeneity.group_effects import effects_by_group, excludes_zero, group_figure
 from study.heterogeneity.grouping import grouping, prior
 from study.heterogeneity.scored import score
 from study.learners import Learner
@@ -26,130 +26,125 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 100
-
-Found = TypeVar("Found")
+ANALYSES = ("groups", "forest", "calibration", "policy")
 
 
 @dataclass(frozen=True, eq=False)
-class Gains:
-    """Who gains, and who should be given a grant.
+class Report:
+    """For whom the effect is larger, and who should be given a grant.
 
     Attributes
     ----------
     sample : Sample
     event : str
         What it is called.
-    groups : tuple of GroupEffects
-    forest : ForestEffects or None
-    calibration : Calibration or None
-    policy : Policy or None
-    refused : tuple of (str, str)
-        What could not be made, by name, with the reason.
+    findings : mapping of str to Finding
+        By name: "groups_" and what groups units, "forest", "calibration" and "policy", those that could be made.
+    refused : mapping of str to str
+        Why the others could not be made.
     """
 
     sample: Sample
     event: str
-    groups: tuple[GroupEffects, ...]
-    forest: ForestEffects | None
-    calibration: Calibration | None
-    policy: Policy | None
-    refused: tuple[tuple[str, str], ...]
+    findings: Mapping[str, Finding]
+    refused: Mapping[str, str]
+
+    @property
+    def groups(self) -> tuple[Finding, ...]:
+        """The findings by group."""
+        return tuple(finding for finding in self.findings.values() if finding.name == "effects_by_group")
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """The verdict, and what has to hold for it to be about effects."""
-        return (self._verdict(), *caveats(self.sample, self.event))
-
-    def _verdict(self) -> str:
-        apart = [one.groups.by for one in self.groups if one.apart]
-        compared = [one.groups.by for one in self.groups if one.pairs is not None]
-        parts = []
-        if apart:
-            parts.append(f"effects differ between groups by {' and by '.join(apart)}")
-        if len(compared) > len(apart):
-            rest = [by for by in compared if by not in apart]
-            parts.append(
-                f"between groups by {', '.join(rest)} no difference in the effect can be told from zero"
-            )
-        nonzero = [f"{group} (by {one.groups.by})" for one in self.groups for group in one.nonzero]
-        if self.groups:
-            named = ", ".join(nonzero) or "no group"
-            parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
-        if self.policy is not None:
-            best = self.policy.apart_from_random
-            rules = f"{' and '.join(best)} differ" if best else "no rule differs"
-            parts.append(
-                f"for {self.policy.budget:,} grants {rules} significantly from giving them at random"
-            )
-        if self.calibration is not None:
-            there = "are there" if self.calibration.rejects else "cannot be found"
+        parts = [*_on_groups(self.groups), *_on_rules(self.findings.get("policy"))]
+        if "calibration" in self.findings:
+            there = "are there" if self.findings["calibration"]["rejects"] else "cannot be found"
             parts.append(
                 f"predicted differences between units {there} in units that were not used to predict them"
             )
-        told = "; ".join(parts) or "who gains cannot be said"
-        return f"{told[0].upper()}{told[1:]}."
-
-    @property
-    def findings(self) -> dict[str, Finding]:
-        """What was made, by name."""
-        made: dict[str, Finding] = {f"groups_{_plain(one.groups.by)}": one for one in self.groups}
-        for name in ("forest", "calibration", "policy"):
-            found = getattr(self, name)
-            if found is not None:
-                made[name] = found
-        return made
+        verdict = "; ".join(parts) or "nothing can be said of heterogeneity"
+        return (f"{verdict[0].upper()}{verdict[1:]}.", *caveats(self.sample, self.event))
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return each finding's table, and that of all pairs of rules."""
-        made = {name: found.tidy() for name, found in self.findings.items()}
-        for name, found in self.findings.items():
-            pairs = getattr(found, "pairs", None)
-            if pairs is not None:
-                made[f"{name}_pairs"] = pairs.tidy()
-        return made
+        """Return each finding's table, and that of all pairs of groups or rules."""
+        pairs = {f"{name}_pairs": finding.details.get("pairs") for name, finding in self.findings.items()}
+        tables = {name: finding.tidy() for name, finding in self.findings.items()}
+        return tables | {name: each.tidy() for name, each in pairs.items() if each is not None}
 
     def figures(self) -> dict[str, Figure]:
         """Return the figures: all groupings in one, and one for each other finding."""
-        from study.heterogeneity.group_effects import group_figure
-
-        made = {"groups": group_figure(self.groups)} if self.groups else {}
-        rest = {name: found for name, found in self.findings.items() if not name.startswith("groups_")}
-        return made | {name: found.plot() for name, found in rest.items()}
+        figures = {"groups": group_figure(self.groups)} if self.groups else {}
+        rest = {name: finding for name, finding in self.findings.items() if finding not in self.groups}
+        return figures | {name: finding.plot() for name, finding in rest.items()}
 
     def text(self) -> str:
         """Return the page."""
         question = self.sample.question
         head = (
-            f"Question: who gains in {question.outcome} ({question.scale}) from the {self.event}, panel "
-            f"{self.sample.panel.name}, checksum {self.sample.panel_checksum}."
+            f"Question: heterogeneity of the effect of the {self.event} on {question.outcome} ({question.scale}), "
+            f"panel {self.sample.panel.name}, checksum {self.sample.panel_checksum}."
         )
-        told = dict.fromkeys(self.sentences)
+        printed = dict.fromkeys(self.sentences)
         sections = []
-        for found in self.findings.values():
-            new = [sentence for sentence in found.sentences if sentence not in told]
-            told |= dict.fromkeys(new)
-            sections.append(_section(found.title, new))
-        refused = [f"Not made: {why}" for _, why in self.refused]
+        for finding in self.findings.values():
+            new = [sentence for sentence in finding.sentences if sentence not in printed]
+            printed |= dict.fromkeys(new)
+            sections.append(_section(finding.title, new))
+        if self.refused:
+            refusals = [f"Not made: {reason}" for reason in self.refused.values()]
+            sections.append(_section("What could not be made", refusals))
         return "\n\n".join(
             [
                 _wrapped(head),
                 _section("Verdict", self.sentences[:1]),
                 _section("What has to hold for these to be effects", self.sentences[1:]),
                 *sections,
-                *([_section("What could not be made", refused)] if refused else []),
             ]
         )
 
     def files(self) -> dict[str, bytes]:
         """Return the page, each figure as PDF and PNG and each table as CSV, by file name."""
-        from study.figures import drawn
+        from study.figures.canvas import figure_files
 
-        made = {"page.txt": f"{self.text()}\n".encode()}
+        files = {"page.txt": f"{self.text()}\n".encode()}
         for name, figure in self.figures().items():
-            made |= {f"{name}.{kind}": drawn(figure, kind) for kind in ("pdf", "png")}
-        return made | {
+            files |= figure_files(name, figure)
+        return files | {
             f"{name}.csv": table.to_csv(index=False).encode() for name, table in self.tables().items()
         }
+
+
+def _on_groups(groups: Sequence[Finding]) -> list[str]:
+    """Say which groups differ, and which effects are statistically different from zero."""
+    differ = [finding["by"] for finding in groups if finding["differ"]]
+    others = [finding["by"] for finding in groups if finding["pairs"] is not None and not finding["differ"]]
+    nonzero = [
+        f"{group} (by {finding['by']})"
+        for finding in groups
+        for group in finding.frame["group"][excludes_zero(finding.frame)]
+    ]
+    parts = []
+    if differ:
+        parts.append(f"effects differ between groups by {' and by '.join(differ)}")
+    if others:
+        parts.append(
+            f"between groups by {', '.join(others)} no difference is statistically different from zero"
+        )
+    if groups:
+        named = ", ".join(nonzero) or "no group"
+        parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
+    return parts
+
+
+def _on_rules(rules: Finding | None) -> list[str]:
+    if rules is None:
+        return []
+    differ = " and ".join(rules["differ_from_random"])
+    return [
+        f"for {rules['budget']:,} grants {f'{differ} differ' if differ else 'no rule differs'} significantly from "
+        "giving them at random"
+    ]
 
 
 @checked
@@ -171,8 +166,9 @@ def report(
     seed: int = 0,
     event: str | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Gains:
-    """Return who gains, by groups, by unit and by rules of allocation, from the same scores.
+    analyses: tuple[str, ...] = ANALYSES,
+) -> Report:
+    """Return heterogeneity by groups, by unit and by rules of allocation, from the same scores.
 
     Parameters
     ----------
@@ -193,13 +189,18 @@ def report(
         What the event is called in sentences; its name in the panel where none is given.
     progress : callable, optional
         Called with the name of each part once it is done.
+    analyses : tuple of str
+        Those that are made: "groups", "forest", "calibration", "policy".
 
     Raises
     ------
     QuestionError
-        As in :func:`study.heterogeneity.score`, or if a grouping or ``prior_name`` is unknown. What else cannot be made
-        is said on the page.
+        As in :func:`study.heterogeneity.score`, or if an analysis, a grouping or ``prior_name`` is unknown. What
+        else cannot be made is said on the page.
     """
+    for name in analyses:
+        if name not in ANALYSES:
+            raise unknown("analysis", name, ANALYSES, "heterogeneity")
     for one in by:
         grouping(sample, one)
     if prior_name is not None:
@@ -212,36 +213,32 @@ def report(
         "propensity": propensity,
         "groups": within,
     }
-    refused: list[tuple[str, str]] = []
+    findings: dict[str, Finding] = {}
+    refused: dict[str, str] = {}
 
-    def made(name: str, make: Callable[[], Found]) -> Found | None:
+    def add(name: str, part: str, analysis: Callable[[], Finding]) -> None:
         try:
-            found = make()
-        except QuestionError as why:
-            refused.append((name, str(why)))
-            return None
-        finally:
-            if progress is not None:
-                progress(name)
-        return found
+            findings[name] = analysis()
+        except QuestionError as reason:
+            refused[name] = str(reason)
+        if progress is not None:
+            progress(part)
 
     with one_thread():
         scores = score(sample, folds=folds, repetitions=repetitions, seed=seed, **ends)
         tests: dict[str, Any] = {"level": level, "draws": draws, "seed": seed}
-        groups = [made(f"groups by {one}", partial(effects_by_group, scores, one, **tests)) for one in by]
         shown: dict[str, Any] = {"prior_name": prior_name, "level": level, "seed": seed}
-        units = made("forest", partial(forest, scores, by=by, trees=trees, **shown))
-        judged = made("calibration", partial(calibration, sample, level=level, seed=seed, **ends))
-        allocation = made("policy", partial(policy, scores, budget, draws=draws, **shown))
-    return Gains(
-        sample,
-        event or sample.question.event,
-        tuple(one for one in groups if one is not None),
-        units,
-        judged,
-        allocation,
-        tuple(refused),
-    )
+        for one in by if "groups" in analyses else ():
+            name = f"groups_{''.join(letter if letter.isalnum() else '_' for letter in one)}"
+            add(name, f"groups by {one}", partial(effects_by_group, scores, one, **tests))
+        for name, analysis in (
+            ("forest", partial(forest, scores, by=by, trees=trees, **shown)),
+            ("calibration", partial(calibration, sample, level=level, seed=seed, **ends)),
+            ("policy", partial(policy, scores, budget, draws=draws, **shown)),
+        ):
+            if name in analyses:
+                add(name, name, analysis)
+    return Report(sample, event or sample.question.event, findings, refused)
 
 
 def usual_groupings(sample: Sample, strata: str) -> tuple[str, ...]:
@@ -268,14 +265,10 @@ def caveats(sample: Sample, event: str) -> tuple[str, ...]:
         "Departments that grow buy machines: where growth came first, it is counted here as an effect, and more of it "
         "where departments that grow are more common.",
         "Treated units of a kind may differ from others of that kind in what is not seen, large ones most of all, and "
-        "then a difference between groups is one of who was treated and not of who gains.",
+        "then a difference between groups is one of who was treated and not one of effects.",
         "A grant here is the event itself, in the window and at the prices of its time; a rule is judged by the units' "
         "covariates at its start.",
     )
-
-
-def _plain(by: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in by)
 
 
 def _section(title: str, sentences: Iterable[str]) -> str:

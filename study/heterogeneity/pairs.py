@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from study.core import FloatArray, quantile, same_tail, t_quantile
-from study.estimates import POWER, Estimand, Estimate, coefficients, exceeded
+from study.estimates import POWER, Estimate, exceeded
 from study.inference import terms_of
-from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +51,7 @@ class Pairs:
 
     @property
     def detectable(self) -> FloatArray:
-        """Differences that would be told from zero, beside all others, four times in five, shape (P,)."""
+        """Minimum detectable differences of all pairs together, with 80% power, shape (P,)."""
         return (self.critical + t_quantile(POWER, self.degrees_of_freedom)) * self.std_error
 
     @property
@@ -61,7 +60,7 @@ class Pairs:
         return int(np.nanargmax(np.abs(self.difference / self.std_error)))
 
     @property
-    def apart(self) -> bool:
+    def differ(self) -> bool:
         """Whether terms differ significantly at the level."""
         return self.p_value <= 1 - self.level + 1e-12
 
@@ -93,29 +92,17 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     names = tuple(combinations(fit.terms, 2))
     first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(fit.terms), 1))
     one = np.eye(len(fit.terms))
-    apart = terms_of(fit).combined([f"{a} - {b}" for a, b in names], one[:, first] - one[:, second])
-    varies = apart.std_error > EQUAL * fit.std_error.max()
+    differences = terms_of(fit).combined([f"{a} - {b}" for a, b in names], one[:, first] - one[:, second])
+    varies = differences.std_error > EQUAL * fit.std_error.max()
     none = np.full((4, len(names)), np.nan)
     error, degrees, p_adjusted, critical = none
     if varies.any():
-        tested = apart.select(varies)
+        tested = differences.select(varies)
         statistics, largest = tested.largest_t(draws, seed)
         error[varies], degrees[varies] = tested.std_error, tested.degrees_of_freedom
         p_adjusted[varies] = exceeded(largest, statistics)
         normal = max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
         critical[varies] = same_tail(normal, tested.degrees_of_freedom)
     p_value = float(np.nanmin(p_adjusted)) if varies.any() else np.nan
-    effect = np.where(varies, apart.effect, 0.0)
+    effect = np.where(varies, differences.effect, 0.0)
     return Pairs(names, effect, error, degrees, p_adjusted, critical, p_value, level)
-
-
-def on_long_change(
-    sample: Sample, terms: tuple[str, ...], effects: FloatArray, influence: FloatArray, **fields: Any
-) -> Estimate:
-    """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
-    from dataclasses import replace
-
-    made = coefficients(
-        sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields
-    )
-    return replace(made, estimand=Estimand.LONG_CHANGE)

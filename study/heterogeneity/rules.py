@@ -32,14 +32,12 @@ def tree_chances(scores: Scores, budget: float, seed: int) -> FloatArray:
     units, and a fold whose own units did well by luck would be thought less of.
     """
     x = scores.x[:, distinct(scores.x)]
-    found = np.zeros(scores.folds.place.shape)
-    for r, fold in enumerate(scores.folds.fold.T):
-        for k in range(scores.folds.number):
-            inside = fold == k
-            tree = policy_tree(x[~inside], scores.effects_outside(r, k), seed_of(seed, r, k))
-            value = np.asarray(tree.predict_value(x[inside]))[:, 1]
-            found[inside, r] = chances(value, budget * inside.sum() / len(x))
-    return found
+    given = np.zeros(scores.folds.place.shape)
+    for r, k, inside in scores.held_out():
+        tree = policy_tree(x[~inside], scores.effects_outside(r, k), seed_of(seed, r, k))
+        value = np.asarray(tree.predict_value(x[inside]))[:, 1]
+        given[inside, r] = chances(value, budget * inside.sum() / len(x))
+    return given
 
 
 def policy_tree(x: FloatArray, effects: FloatArray, seed: int) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError, checked
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
+from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping, indicators
 from study.learners import Learner, refuse_unfit_pair
@@ -131,16 +133,20 @@ class Scores:
 
         A rule that is learned from them has seen nothing of fold k, not even through the nuisance functions.
         """
-        found = {}
-        for r in range(self.folds.place.shape[1]):
+        predicted = {}
+        for r, k, inside in self.held_out():
+            rows, seed = ~inside, seed_of(self.seed, r, k)
+            treated = self.rows.treated[rows]
+            folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
+            raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learners, seed)
+            predicted[r, k] = Predicted(*(block[:, 0] for block in _limited(raw)))
+        return predicted
+
+    def held_out(self) -> Iterator[tuple[int, int, BoolArray]]:
+        """Yield each draw r and fold k with which rows are in the fold, shape (N,)."""
+        for r, fold in enumerate(self.folds.fold.T):
             for k in range(self.folds.number):
-                rows = self.folds.fold[:, r] != k
-                seed = seed_of(self.seed, r, k)
-                treated = self.rows.treated[rows]
-                folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
-                raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learners, seed)
-                found[r, k] = Predicted(*(block[:, 0] for block in _limited(raw)))
-        return found
+                yield r, k, fold == k
 
     def effects_outside(self, draw: int, fold: int) -> FloatArray:
         """Return the scores of the rows outside a fold that have seen nothing of it, in the order of the rows."""
@@ -155,8 +161,8 @@ class Scores:
 
     def groups(self, by: str) -> Grouping:
         """Return a grouping of the rows; see :func:`study.heterogeneity.grouping.grouping`."""
-        found = grouping(self.sample, by)
-        return found._replace(member=found.member[self.rows.unit])
+        groups = grouping(self.sample, by)
+        return groups._replace(member=groups.member[self.rows.unit])
 
     @property
     def overlap(self) -> str:
@@ -212,16 +218,16 @@ def score(
         If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
         has weights or no covariates, or a covariate is missing.
     """
-    check_counts("gains", folds=folds, repetitions=repetitions, seed=seed)
+    check_counts("heterogeneity", folds=folds, repetitions=repetitions, seed=seed)
     propensity = learner if propensity is None else propensity
-    refuse_unfit_pair("gains", learner, propensity)
-    rows = long_change(sample, before, after, "gains")
+    refuse_unfit_pair("heterogeneity", learner, propensity)
+    rows = long_change(sample, before, after, "heterogeneity")
     refuse(sample, rows)
     x, names = _covariates(sample, rows, groups)
     learners, cluster = Learners(learner, propensity), sample.cluster[rows.unit]
-    check_number("gains", sample, cluster, folds, "seen at both ends of the window")
+    check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
     assigned = draw_folds(cluster, 1 - rows.treated.astype(int), folds, repetitions, seed)
-    check_both("gains", sample, rows.treated == 1, cluster, assigned, "treated")
+    check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
     raw = _fitted(x, rows.change, rows.treated, assigned, learners, seed)
     predicted = _limited(raw)
     at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
@@ -233,23 +239,24 @@ def refuse(sample: Sample, rows: LongChange) -> None:
     question = sample.question
     if question.weights is not None:
         raise QuestionError(
-            f"gains: weights is {question.weights}, but each unit counts once here; leave weights out."
+            f"heterogeneity: weights is {question.weights}, but each unit counts once here; leave weights out."
         )
     if not question.covariates:
         raise QuestionError(
-            "gains: the question has no covariates, so nothing says how treated units differ from others; name "
+            "heterogeneity: the question has no covariates, so nothing says how treated units differ from others; name "
             "what was known before treatment."
         )
     for name, column in zip(question.covariates, rows.x.T, strict=True):
         if np.isnan(column).any():
             raise QuestionError(
-                f"gains: covariate {name} is missing for {int(np.isnan(column).sum())} units; leave it out."
+                f"heterogeneity: covariate {name} is missing for {int(np.isnan(column).sum())} units; leave it out."
             )
     for count, word in ((rows.treated.sum(), "treated"), ((1 - rows.treated).sum(), "not treated")):
         if count < LEAST_TREATED:
             raise QuestionError(
-                f"gains: {count:.0f} units are {word} by the end of the window, and at least {LEAST_TREATED} are "
-                "needed to learn who gains; ask for the average effect with a design instead."
+                f"heterogeneity: {count:.0f} units are {word} by the end of the window, and at least "
+                f"{LEAST_TREATED} are needed to learn of heterogeneity; ask for the average effect with a design "
+                "instead."
             )
 
 
@@ -266,7 +273,58 @@ def check_level(who: str, level: float, draws: int = 1) -> None:
         raise QuestionError(f"{who}: draws is {draws!r}; it must be a whole number, at least 1.")
 
 
-def spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
+def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: str) -> Estimate:
+    """Return the mean doubly robust score under each weighting of the rows, shape (N, R).
+
+    The influence takes the weights as given.
+    """
+    of_draw, influence = [], []
+    for weight in weights.values():
+        total = weight.sum(axis=0)
+        mean = (weight * scores.effects).sum(axis=0) / total
+        of_draw.append(mean)
+        influence.append((scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=1))
+    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design)
+
+
+def averaged(
+    scores: Scores,
+    terms: tuple[str, ...],
+    of_draw: FloatArray,
+    influence: FloatArray,
+    design: str,
+    **fields: Any,
+) -> Estimate:
+    """Return effects on the long change, averaged over the draws of the folds.
+
+    Parameters
+    ----------
+    scores : Scores
+    terms : tuple of str, length K
+    of_draw : ndarray, shape (K, R)
+        Effects by draw.
+    influence : ndarray, shape (N, K)
+        By row, averaged over the draws.
+    design : str
+    **fields
+        Other fields of the estimate.
+    """
+    notes = (*scores.rows.notes, *_spread_of_draws(scores, of_draw, influence))
+    units = scores.to_units(influence)
+    return on_long_change(
+        scores.sample, terms, of_draw.mean(axis=1), units, design=design, notes=notes, **fields
+    )
+
+
+def on_long_change(
+    sample: Sample, terms: tuple[str, ...], effects: FloatArray, influence: FloatArray, **fields: Any
+) -> Estimate:
+    """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
+    fit = coefficients(sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields)
+    return replace(fit, estimand=Estimand.LONG_CHANGE)
+
+
+def _spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
     """Say how much estimates move with the folds: by draw, shape (K, R), with influence by row, shape (N, K)."""
     if of_draw.shape[1] == 1:
         return ()
@@ -290,9 +348,9 @@ def _covariates(
     """Return the question's covariates and the 0/1 columns of groups, shape (N, p), with their names."""
     columns, names = [rows.x], list(sample.question.covariates)
     for by in groups:
-        made = grouping(sample, by)
-        made = made._replace(member=made.member[rows.unit])
-        added, labels = indicators(made, treated_by_group(made, rows.treated) >= LEAST_IN_GROUP)
+        of_units = grouping(sample, by)
+        of_rows = of_units._replace(member=of_units.member[rows.unit])
+        added, labels = indicators(of_rows, treated_by_group(of_rows, rows.treated) >= LEAST_IN_GROUP)
         columns.append(added)
         names += labels
     return np.column_stack(columns), tuple(names)

@@ -45,43 +45,43 @@ def test_values_are_means_of_scores_of_those_chosen_and_errors_are_clustered_sum
     found = heterogeneity.policy(scores, 30, draws=DRAWS)
     psi, g = scores.effects[:, 0], len(np.unique(scores.cluster))
     for k in range(4):
-        weight = found.chances[:, k]
+        weight = found["chances"][:, k]
         value = sum(w * s for w, s in zip(weight, psi, strict=True)) / 30
         sums = np.bincount(scores.cluster, weight * (psi - value)) / 30
-        assert found.fit.effect[k] == pytest.approx(value, abs=EXACT)
+        assert found["fit"].effect[k] == pytest.approx(value, abs=EXACT)
         error = np.sqrt(g / (g - 1) * np.sum(sums**2))
-        assert found.fit.under("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
-    assert found.chances.sum(axis=0) == pytest.approx([30, 30, 30, 30])
+        assert found["fit"].under("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
+    assert found["chances"].sum(axis=0) == pytest.approx([30, 30, 30, 30])
     size = scores.x[:, 1]
-    assert set(np.flatnonzero(found.chances[:, 1])) == set(np.argsort(-size)[:30])
-    assert set(np.flatnonzero(found.chances[:, 2])) == set(np.argsort(size)[:30])
+    assert set(np.flatnonzero(found["chances"][:, 1])) == set(np.argsort(-size)[:30])
+    assert set(np.flatnonzero(found["chances"][:, 2])) == set(np.argsort(size)[:30])
 
 
 def test_where_only_large_units_gain_the_tree_finds_them_and_beats_a_random_allocation() -> None:
     found = heterogeneity.policy(scored(seed=2), 60, draws=DRAWS)
-    assert set(found.apart_from_random) >= {"policy tree", "largest first", "smallest first"}
-    value = dict(zip(found.fit.terms, found.fit.effect, strict=True))
+    assert set(found["differ_from_random"]) >= {"policy tree", "largest first", "smallest first"}
+    value = dict(zip(found["fit"].terms, found["fit"].effect, strict=True))
     assert value["policy tree"] > value["at random"] + 0.5
     assert value["smallest first"] < value["at random"] - 0.5
-    assert abs(value["policy tree"] - gaining.GAIN) < 4 * found.fit.std_error[3]
-    assert "size > " in " ".join(found.tree)
-    assert found.sentences[0].startswith("Told apart from 60 grants given at random")
+    assert abs(value["policy tree"] - gaining.GAIN) < 4 * found["fit"].std_error[3]
+    assert "size > " in " ".join(found["tree"])
+    assert found.sentences[0].startswith("Significantly different from 60 grants given at random")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_where_all_gain_alike_no_rule_is_told_from_random_and_the_page_says_what_was_missed(
+def test_where_all_gain_alike_no_rule_differs_from_random_and_the_page_says_what_is_detectable(
     seed: int,
 ) -> None:
     found = heterogeneity.policy(scored(only_large=False, seed=seed), 60, draws=DRAWS)
-    assert found.apart_from_random == ()
-    assert found.pairs.p_value > 0.05
+    assert found["differ_from_random"] == ()
+    assert found["pairs"].p_value > 0.05
     table = found.tidy().set_index("rule")
     assert found.sentences[0].startswith(
         "No rule for 60 grants differs significantly from giving them at random"
     )
     assert f"{table.loc['policy tree', 'detectable_difference']:.3g} for policy tree" in found.sentences[0]
-    k = [second for _, second in found.pairs.pairs[:3]].index("policy tree")
-    both = found.pairs.critical[k] + scipy.stats.t.ppf(0.8, found.pairs.degrees_of_freedom[k])
+    k = [second for _, second in found["pairs"].pairs[:3]].index("policy tree")
+    both = found["pairs"].critical[k] + scipy.stats.t.ppf(0.8, found["pairs"].degrees_of_freedom[k])
     smallest = both * table.loc["policy tree", "std_error_less_random"]
     assert table.loc["policy tree", "detectable_difference"] == pytest.approx(smallest, rel=1e-6)
 
@@ -165,11 +165,11 @@ def test_impossible_budgets_and_names_are_refused_in_one_line(options: dict, sai
 
 
 @pytest.mark.parametrize("scale", ["log1p", "proportional"])
-def test_gains_are_added_up_on_the_scale_of_the_outcome_alone(scale: str) -> None:
+def test_effects_are_added_up_on_the_scale_of_the_outcome_alone(scale: str) -> None:
     with pytest.raises(QuestionError, match=f"policy: scale is {scale}"):
         heterogeneity.policy(scored(n=100, scale=scale))
 
 
 def test_the_budget_is_as_many_grants_as_there_were_unless_another_is_named() -> None:
     scores = scored(n=150)
-    assert heterogeneity.policy(scores, draws=99).budget == int(scores.rows.treated.sum())
+    assert heterogeneity.policy(scores, draws=99)["budget"] == int(scores.rows.treated.sum())

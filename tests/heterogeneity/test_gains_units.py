@@ -42,10 +42,10 @@ def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(
         max_features="auto",
         random_state=7,
     ).fit(x, scores.rows.treated - p.propensity, outcome)
-    np.testing.assert_allclose(found.effect, model.predict(x)[:, 0], atol=EXACT)
+    np.testing.assert_allclose(found.frame["forest"], model.predict(x)[:, 0], atol=EXACT)
     low, high = model.predict_interval(x, alpha=0.05)
-    np.testing.assert_allclose(found.low, low[:, 0], atol=EXACT)
-    np.testing.assert_allclose(found.high, high[:, 0], atol=EXACT)
+    np.testing.assert_allclose(found.frame["forest_low"], low[:, 0], atol=EXACT)
+    np.testing.assert_allclose(found.frame["forest_high"], high[:, 0], atol=EXACT)
 
 
 def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(
@@ -54,24 +54,25 @@ def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(
     found = heterogeneity.forest(scores, trees=IN_A_BAG)
     x = np.column_stack([np.ones(len(scores.x)), scores.x])
     fitted = x @ np.linalg.lstsq(x, scores.effects[:, 0], rcond=None)[0]
-    np.testing.assert_allclose(found.linear, fitted, atol=EXACT)
+    np.testing.assert_allclose(found.frame["linear"], fitted, atol=EXACT)
 
 
 def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: heterogeneity.Scores) -> None:
     found = heterogeneity.forest(scores, by=("large",), trees=200)
     truth = gaining.GAIN * (scores.x[:, 1] > 0)
     clear = np.abs(scores.x[:, 1]) > 0.5
-    assert found.effect[truth > 0].mean() > found.effect[truth == 0].mean() + 1.5
-    assert np.mean((found.low <= truth) & (truth <= found.high), where=clear) > 0.7
-    assert found.apart > 100
+    effect, low, high = found.frame[["forest", "forest_low", "forest_high"]].to_numpy().T
+    assert effect[truth > 0].mean() > effect[truth == 0].mean() + 1.5
+    assert np.mean((low <= truth) & (truth <= high), where=clear) > 0.7
+    assert found["n_off_mean"] > 100
     assert any("by large: large" in sentence for sentence in found.sentences)
 
 
 def test_where_all_gain_alike_the_forest_spreads_less() -> None:
     made = [
-        heterogeneity.forest(
-            heterogeneity.score(gaining.sample(n=400, only_large=only), **LINEAR), trees=100
-        ).effect.std()
+        heterogeneity.forest(heterogeneity.score(gaining.sample(n=400, only_large=only), **LINEAR), trees=100)
+        .frame["forest"]
+        .std(ddof=0)
         for only in (True, False)
     ]
     assert made[1] < 0.5 * made[0]
@@ -98,17 +99,17 @@ QUICK = {"learner": "linear", "trees": 40, "repetitions": 2}
 
 def test_calibration_finds_differences_that_are_there() -> None:
     found = heterogeneity.calibration(gaining.sample(n=500, seed=1), **QUICK)
-    assert found.rejects
-    assert found.p_value < 1e-4
-    assert abs(found.slope.effect[0] - 1) < 4 * found.slope.std_error[0]
-    assert np.all(np.diff(found.predicted) > 0)
-    assert found.quarters.effect[3] - found.quarters.effect[0] > 1.5
+    assert found["rejects"]
+    assert found["p_value"] < 1e-4
+    assert abs(found["slope"].effect[0] - 1) < 4 * found["slope"].std_error[0]
+    assert np.all(np.diff(found.frame["predicted"].dropna()) > 0)
+    assert found["quarters"].effect[3] - found["quarters"].effect[0] > 1.5
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_calibration_finds_none_where_all_gain_alike(seed: int) -> None:
     found = heterogeneity.calibration(gaining.sample(n=300, seed=seed, only_large=False), **QUICK)
-    assert not found.rejects
+    assert not found["rejects"]
     assert "cannot be found" in found.sentences[0]
 
 
@@ -186,10 +187,26 @@ def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files() 
             assert sentence.endswith(".")
 
 
+def test_every_finding_is_drawn_on_given_axes_and_analyses_are_made_as_asked() -> None:
+    from matplotlib.figure import Figure
+
+    drawn = gaining.sample(n=260)
+    found = heterogeneity.report(drawn, **SMALL)
+    for finding in found.findings.values():
+        axes = Figure().subplots()
+        assert finding.plot(axes) is axes.figure
+        assert axes.has_data()
+    some = heterogeneity.report(drawn, **SMALL, analyses=("policy",))
+    assert list(some.findings) == ["policy"]
+    assert some.findings["policy"].frame.equals(found.findings["policy"].frame)
+    with pytest.raises(QuestionError, match=r'there is no analysis "forrest"\. Did you mean "forest"'):
+        heterogeneity.report(drawn, **SMALL, analyses=("forrest",))
+
+
 def test_what_cannot_be_made_is_said_on_the_page() -> None:
     found = heterogeneity.report(gaining.sample(n=200, share=0.3, scale="log1p"), **SMALL)
-    assert found.policy is None
-    assert [name for name, _ in found.refused] == ["calibration", "policy"]
+    assert "policy" not in found.findings
+    assert list(found.refused) == ["calibration", "policy"]
     assert "Not made: policy: scale is log1p" in found.text()
 
 
@@ -219,7 +236,8 @@ def test_the_command_prints_the_page_and_writes_its_files(tmp_path: Path) -> Non
     options = ["--plan", str(plan), "--output", str(tmp_path / "out"), "--learner", "linear", "--jobs", "1"]
     done = CliRunner().invoke(app, ["gains", "sim1", *options, "--repetitions", "1", "--grants", "12"])
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("Question: who gains in y (level) from the the 1st event, panel panel.csv")
+    assert done.stdout.startswith("Question: heterogeneity of the effect of the the 1st event on y (level),")
+    assert "panel panel.csv, checksum" in " ".join(done.stdout.split())
     assert (tmp_path / "out" / "page.txt").read_text() in done.stdout
     assert "12 grants" in done.stdout
     assert (tmp_path / "out" / "policy.png").exists()

@@ -380,7 +380,7 @@ def test_groups_that_gain_are_those_of_the_scores_asked_directly(
         scores, "cluster", level=plan.level, draws=plan.band_draws, seed=plan.seed
     )
     found = {label: line for (title, label), line in lines(shown.tables[0]).items() if "cluster" in title}
-    for term, effect in zip(groups.fit.terms, groups.fit.effect, strict=True):
+    for term, effect in zip(groups["fit"].terms, groups["fit"].effect, strict=True):
         assert found[term].cells[0].value == effect
     assert shown.figures[0].name == "heterogeneity"
     assert any("grants" in sentence for sentence in shown.sentences)

@@ -19,28 +19,22 @@ from study.panel.catalogue import TYPES
 from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.facts import (
-    NOT_RECOMPUTED,
-    PUBLISHED,
-    Data,
-    Difference,
+from study.paper.facts import tables as made
+from study.paper.facts.fact import NOT_RECOMPUTED, PUBLISHED, UNITS, Difference
+from study.paper.facts.fields import by_period, topics
+from study.paper.facts.models import (
     Years,
     by_class,
-    by_period,
     definition,
     doubling_time,
     large_scale,
-    load,
     load_models,
     of_vintage,
-    recomputed,
     releases,
     shares,
-    topics,
     vintages,
 )
-from study.paper.facts import tables as made
-from study.paper.numbers import collected
+from study.paper.facts.recomputed import Data, load, recomputed
 
 needs_originals = pytest.mark.skipif(
     not (RAW / "epoch").is_dir(), reason="the originals of Epoch are not on this machine"
@@ -259,7 +253,7 @@ def test_growth_of_collaboration_is_the_last_periods_share_less_the_first_ones(d
     growth -= early["collaborative"].sum() / early["papers"].sum()
     (fact,) = (each for each in recomputed(data) if each.name == "collaboration_nips")
     assert fact.value == pytest.approx(growth)
-    assert fact.denominator == late["papers"].sum()
+    assert fact.counts[1] == late["papers"].sum()
 
 
 # ---- intervals ----
@@ -269,7 +263,7 @@ def test_intervals_of_shares_are_wilsons_by_formula(data: Data) -> None:
     told = [fact for fact in recomputed(data) if fact.unit == "share"]
     assert len(told) == 8
     for fact in told:
-        assert (fact.low, fact.high) == pytest.approx(wilson(fact.count, fact.denominator))
+        assert fact.interval == pytest.approx(wilson(*fact.counts))
 
 
 def test_intervals_of_differences_are_newcombes_by_formula(data: Data) -> None:
@@ -289,10 +283,11 @@ def test_intervals_of_differences_are_newcombes_by_formula(data: Data) -> None:
 def test_every_share_comes_with_its_count_and_denominator(data: Data) -> None:
     for vintage in vintages(data.models):
         for fact in recomputed(data, vintage):
+            (count, denominator), (low, high) = fact.counts, fact.interval
             if fact.unit == "share":
-                assert fact.value == fact.count / fact.denominator
-            assert 0 <= fact.count <= fact.denominator
-            assert fact.low <= fact.value <= fact.high
+                assert fact.value == count / denominator
+            assert 0 <= count <= denominator
+            assert low <= fact.value <= high
             assert fact.definition
             assert fact.vintage
 
@@ -320,8 +315,8 @@ def test_a_threshold_on_compute_gives_no_doubling_time_and_says_why(data: Data) 
     told = {fact.name: fact for fact in recomputed(data, chosen=definition("1e23"))}
     assert math.isnan(told["doubling_time"].value)
     assert "below the threshold" in told["doubling_time"].note
-    assert told["academic_only_early"].denominator == 0
-    assert math.isnan(told["academic_only_early"].low)
+    assert told["academic_only_early"].counts[1] == 0
+    assert math.isnan(told["academic_only_early"].interval[0])
 
 
 def test_the_command_prints_every_fact_and_what_cannot_be_recomputed(data: Data) -> None:
@@ -329,7 +324,7 @@ def test_the_command_prints_every_fact_and_what_cannot_be_recomputed(data: Data)
     assert result.exit_code == 0
     for fact in recomputed(data):
         assert f"{fact.claim}: " in result.stdout
-        assert f"{fact.count} of {fact.denominator})" in result.stdout
+        assert f"{fact.counts[0]} of {fact.counts[1]})" in result.stdout
     for missing in NOT_RECOMPUTED:
         assert missing.claim in result.stdout
         assert missing.reason in result.stdout
@@ -366,13 +361,16 @@ def test_a_missing_table_says_how_to_make_it(tmp_path: Path) -> None:
 # ---- the exhibit ----
 
 
-def test_numbers_of_the_exhibit_are_named_once_and_traced_to_the_files_that_ship(shown: Exhibited) -> None:
-    names = {traced.name: traced for traced in collected([shown])}
-    assert all(name.startswith("Fact") for name in names)
-    assert names["FactAcademicOnlyLateValue"].value == "9.8"
-    assert names["FactAcademicOnlyLatePublished"].value == "10.0"
-    assert names["FactMovedDecemberTwoZeroTwoThreeKnownAcademicOnlyLateCount"].value == "8"
-    for traced in names.values():
+def test_numbers_of_the_exhibit_have_one_address_and_are_traced_to_the_files_that_ship(
+    shown: Exhibited,
+) -> None:
+    numbers = {traced.address: traced for traced in shown.numbers}
+    assert len(numbers) == len(shown.numbers)
+    assert all(address.startswith("facts/") for address in numbers)
+    assert numbers["facts/academic_only_late/share"].value == "9.8"
+    assert numbers["facts/academic_only_late/published"].value == "10.0"
+    assert numbers["facts/2023_12/known/academic_only_late/count"].value == "8"
+    for traced in numbers.values():
         content = shipped(*traced.source.data.split("/")).read_bytes()
         assert traced.source.checksum == hashlib.sha256(content).hexdigest()[:16]
         assert traced.source.command.startswith("study facts")
@@ -381,24 +379,25 @@ def test_numbers_of_the_exhibit_are_named_once_and_traced_to_the_files_that_ship
 
 
 def test_every_value_among_the_numbers_has_its_count_denominator_and_interval(shown: Exhibited) -> None:
-    names = {traced.name for traced in shown.numbers}
-    for name in names:
-        if name.endswith("Value"):
-            stem = name.removesuffix("Value")
-            assert {f"{stem}{part}" for part in ("Count", "Denominator", "Low", "High")} <= names
+    addresses = {traced.address for traced in shown.numbers}
+    for address in addresses:
+        row, _, column = address.rpartition("/")
+        if column in UNITS:
+            parts = ("count", "denominator", "conf_low", "conf_high")
+            assert {f"{row}/{part}" for part in parts} <= addresses
 
 
 def test_the_command_of_a_number_gives_the_number(shown: Exhibited) -> None:
-    names = {traced.name: traced for traced in shown.numbers}
-    for stem in (
-        "FactAcademicOnlyEarly",
-        "FactCurrentIndustryOnly",
-        "FactMovedNovemberTwoZeroTwoFiveTopOneZeroIndustryOnly",
+    numbers = {traced.address: traced for traced in shown.numbers}
+    for row in (
+        "facts/academic_only_early",
+        "facts/2025_11/seed/industry_only",
+        "facts/2025_11/top10/industry_only",
     ):
-        traced = names[f"{stem}Value"]
+        traced = numbers[f"{row}/share"]
         printed = CliRunner().invoke(app, traced.source.command.split()[1:]).stdout
-        counts = f"{names[f'{stem}Count'].value} of {names[f'{stem}Denominator'].value})"
-        assert any(f"{traced.value}% (" in line and counts in line for line in printed.splitlines()), stem
+        counts = f"{numbers[f'{row}/count'].value} of {numbers[f'{row}/denominator'].value})"
+        assert any(f"{traced.value}% (" in line and counts in line for line in printed.splitlines()), row
 
 
 def test_tables_and_figure_have_the_names_that_the_paper_uses(shown: Exhibited) -> None:

@@ -18,8 +18,8 @@ from study.paper.fields.assignments import assignments
 from study.paper.fields.cells import cells_of
 from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
 from study.paper.fields.exact import detectable, linear_set, p_value, power, searched_set
+from study.paper.fields.finding import interval_text
 from study.paper.fields.plan import FieldsPlan, Line
-from study.paper.fields.tables import interval_text
 from study.paper.plan import PlanFile, read_plan
 
 PLAN = read_plan(ROOT / "paper/study.toml").fields
@@ -67,8 +67,8 @@ def test_a_contrast_is_the_coefficient_of_a_weighted_regression_with_dummies(ask
     venue_year = np.unique(labels, return_inverse=True)[1]
     dummies = np.hstack([np.eye(len(cells.fields))[field], np.eye(venue_year.max() + 1)[venue_year]])
     root = np.sqrt(cells.papers[cells.used])
-    for contrast, concerned in zip(contrasts, permuted, strict=True):
-        x = np.column_stack([concerned[field] * cells.after[cells.used], dummies])
+    for contrast, assigned in zip(contrasts, permuted, strict=True):
+        x = np.column_stack([assigned[field] * cells.after[cells.used], dummies])
         coefficient = np.linalg.lstsq(x * root[:, None], y[cells.used] * root, rcond=None)[0][0]
         assert np.sum(contrast * y) == pytest.approx(coefficient, abs=1e-7)
 
@@ -84,21 +84,21 @@ def test_a_synthetic_line_is_the_design_on_its_block(label: str) -> None:
         periods=np.arange(len(cells.years)),
         outcomes={"y": y},
         covariates={},
-        first_treated={"event": np.where(cells.concerned > 0, float((~cells.after[0]).sum()), np.nan)},
+        first_treated={"event": np.where(cells.assigned > 0, float((~cells.after[0]).sum()), np.nan)},
         treatment={},
         attributes={},
     )
     design = estimate(block, Question("y", "event"), "synthetic_did", method=asked.method)
-    (contrast,) = synthetic_contrasts(cells, y, cells.concerned[None], asked.method)
+    (contrast,) = synthetic_contrasts(cells, y, cells.assigned[None], asked.method)
     assert np.sum(contrast * y) == pytest.approx(design.headline.effect[0], rel=1e-9)
 
 
-def test_there_are_as_many_ways_as_the_plan_says_and_the_actual_one_is_first() -> None:
+def test_there_are_as_many_assignments_as_the_plan_says_and_the_actual_one_is_first() -> None:
     counts = {}
     for asked in PLAN.lines:
         cells = cells_of(PANELS[asked.panel], asked, PLAN)
         permuted = assignments(cells, asked.permuted)
-        assert (permuted[0] == cells.concerned).all()
+        assert (permuted[0] == cells.assigned).all()
         assert len(np.unique(permuted, axis=0)) == len(permuted)
         assert (np.sort(permuted, axis=1).sum(axis=1) > 0).all()
         counts[asked.label] = len(permuted)
@@ -130,7 +130,7 @@ def test_a_dose_is_the_mean_of_the_years_after_the_base_that_are_known() -> None
     cells, panel = cells_of(PANELS["areas"], line("dose"), PLAN), PANELS["areas"]
     row = int(np.flatnonzero(panel.units == cells.fields[0])[0])
     growth = panel.covariates["compute_growth"][row][panel.periods > 2013]
-    assert cells.concerned[0] == pytest.approx(np.nanmean(growth))
+    assert cells.assigned[0] == pytest.approx(np.nanmean(growth))
     assert set(cells.kinds) == {"language", "reinforcement learning", "speech", "vision"}
 
 
@@ -163,7 +163,7 @@ def test_effects_inside_the_set_survive_in_data_freed_of_them_and_effects_outsid
         (made.interval.high + 0.1, False),
     ):
         freed = panel.outcomes[OUTCOME].copy()
-        freed[np.ix_(rows, columns)] -= tau / 100 * cells.treatment(cells.concerned)
+        freed[np.ix_(rows, columns)] -= tau / 100 * cells.treatment(cells.assigned)
         again = answer(replace(panel, outcomes={**panel.outcomes, OUTCOME: freed}), asked, OUTCOME, PLAN)
         assert (again.p_value > 0.05) == survives
 
@@ -179,7 +179,7 @@ def test_a_searched_set_is_the_exact_one_where_both_can_be_had() -> None:
     assert searched.high == pytest.approx(exact.high, abs=0.02)
 
 
-def test_under_the_sharp_null_no_more_ways_than_five_in_a_hundred_reject() -> None:
+def test_under_the_sharp_null_no_more_assignments_than_five_in_a_hundred_reject() -> None:
     for asked in REGRESSIONS:
         cells = cells_of(PANELS[asked.panel], asked, PLAN)
         permuted = assignments(cells, asked.permuted)
@@ -191,10 +191,10 @@ def test_under_the_sharp_null_no_more_ways_than_five_in_a_hundred_reject() -> No
         )
 
 
-def test_the_detectable_effect_is_found_in_four_of_five_ways_and_half_of_it_is_not() -> None:
+def test_the_detectable_effect_is_found_in_four_of_five_assignments_and_half_of_it_is_not() -> None:
     made = answer(PANELS["fields"], MAIN, OUTCOME, PLAN)
     cells, permuted = made.cells, assignments(made.cells, MAIN.permuted)
-    y = outcomes_of(PANELS["fields"], cells, OUTCOME) - made.estimate * cells.treatment(cells.concerned)
+    y = outcomes_of(PANELS["fields"], cells, OUTCOME) - made.estimate * cells.treatment(cells.assigned)
     contrasts = regression_contrasts(cells, permuted)
     rejected = {}
     for effect in (made.detectable, made.detectable / 2):
@@ -208,7 +208,7 @@ def test_the_detectable_effect_is_found_in_four_of_five_ways_and_half_of_it_is_n
     assert rejected[made.detectable / 2] < 0.8
 
 
-def test_too_few_ways_have_no_detectable_effect_and_no_end_of_the_set() -> None:
+def test_too_few_assignments_have_no_detectable_effect_and_no_end_of_the_set() -> None:
     made = answer(PANELS["fields"], line("topics_before_shock"), OUTCOME, PLAN)
     assert made.smallest_p == 0.125
     assert np.isnan(made.detectable)
@@ -220,7 +220,7 @@ def test_venues_that_have_no_papers_in_a_year_are_missing_and_not_zero() -> None
     cells = cells_of(PANELS["fields"], MAIN, PLAN)
     cvpr = np.flatnonzero(cells.venues == "cvpr")
     assert not cells.used[cvpr][:, cells.years < 2013].any()
-    assert (regression_contrasts(cells, cells.concerned[None])[0][~cells.used] == 0).all()
+    assert (regression_contrasts(cells, cells.assigned[None])[0][~cells.used] == 0).all()
 
 
 SHORT = replace(PLAN, lines=tuple(x for x in PLAN.lines if not x.label.endswith("synthetic_did")))
@@ -230,17 +230,19 @@ def test_the_exhibit_has_what_it_promises_and_the_same_bytes_twice() -> None:
     first, again = fields_exhibit(SHORT), fields_exhibit(SHORT)
     assert [table.name for table in first.tables] == ["fields", "fields_units"]
     assert [figure.name for figure in first.figures] == ["fields_shares", "fields_randomization"]
-    names = [number.name for number in first.numbers]
-    assert len(set(names)) == len(names)
-    assert all(re.fullmatch("Fields[A-Za-z]+", name) for name in names)
+    addresses = [number.address for number in first.numbers]
+    assert len(set(addresses)) == len(addresses)
+    assert all(re.fullmatch("fields/[a-z0-9_/]+", address) for address in addresses)
     assert all(number.source.checksum and number.source.quantity for number in first.numbers)
     assert first.figures == again.figures
     assert [table.latex() for table in first.tables] == [table.latex() for table in again.tables]
-    numbers = {number.name: number.value for number in first.numbers}
+    numbers = {number.address: number.value for number in first.numbers}
     shown = {x.label: x.cells for x in first.tables[0].blocks[0].lines}[MAIN.title]
-    assert numbers["FieldsTopicsAcademicOnlyEstimate"] == shown[0].text
-    assert numbers["FieldsTopicsAcademicOnlyP"] == shown[1].text
-    assert numbers["FieldsTopicsAcademicOnlyEstimate"].lstrip("-") in first.sentences[0]
+    assert numbers["fields/topics/academic_only/estimate"] == shown[0].text.replace("-", "\N{MINUS SIGN}")
+    assert numbers["fields/topics/academic_only/p_value"] == shown[1].text
+    assert numbers["fields/topics_before_shock/academic_only/conf_low"] == "(unbounded)"
+    assert numbers["fields/topics_before_shock/academic_only/mde"] == "(none)"
+    assert numbers["fields/topics/academic_only/size"] in first.sentences[0]
     assert all(sentence.endswith(".") for sentence in first.sentences)
 
 
@@ -287,7 +289,7 @@ def test_a_plan_with_an_error_is_refused_in_one_line(change, said: str) -> None:
 
 def test_what_the_data_cannot_answer_is_refused_in_one_line() -> None:
     with pytest.raises(
-        QuestionError, match="no concerned and other field with 999999 papers or more is left in fields"
+        QuestionError, match="no treated and other field with 999999 papers or more is left in fields"
     ):
         cells_of(PANELS["fields"], replace(MAIN, papers=999_999), PLAN)
     wide = replace(line("areas_synthetic_did"), papers=1, years=(2013, 2014))

@@ -212,7 +212,7 @@ def test_exhibits_that_cannot_be_made_say_why(tmp_path: Path, monkeypatch: pytes
     plan = read_plan(tmp_path / "study.toml")
     shown = heterogeneity(Setting(plan, panel, {}))
     (sentence,) = shown.sentences
-    assert sentence.startswith("Not made: gains: the question has no covariates")
+    assert sentence.startswith("Not made: heterogeneity: the question has no covariates")
     only = replace(plan, rows=(plan.headline,), populations=("x1>1e9",))
     (sentence,) = specifications(Setting(only, panel, {})).sentences
     assert sentence.startswith("Not made: ")

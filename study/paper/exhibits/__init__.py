@@ -34,7 +34,7 @@ EXHIBITS: dict[str, Listed] = {
     "families": Listed("Families of compute-access events", EFFECTS),
     "venues": Listed("Other venues", EFFECTS),
     "learners": Listed("Double machine learning, by learner", EFFECTS),
-    "heterogeneity": Listed("Who gains", EFFECTS),
+    "heterogeneity": Listed("Heterogeneity of the effect", EFFECTS),
     "placebos": Listed("Placebo fields and dates", OBJECTIONS),
     "violations": Listed("Violations of parallel trends", OBJECTIONS),
     "inference": Listed("Inference", OBJECTIONS),

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from study.data.audit import Share
+from study.figures import FULL, SERIES
+from study.figures.canvas import canvas
 from study.panel import checksum
-from study.paper.exhibits.exhibit import Exhibited, Setting, Source, Traced, draw
+from study.paper.exhibits.exhibit import Exhibited, Setting, Source, Traced, address, addressed, draw
 from study.paper.facts import fields as papers
 from study.paper.facts import models as listed
 from study.paper.facts import tables
-from study.paper.facts.fact import Fact
-from study.paper.facts.figure import shares_figure
+from study.paper.facts.fact import Difference, Fact, Unit, columns_of, values_of
 from study.paper.facts.models import (
+    CLASSES,
     SECTORS,
     Definition,
+    Years,
+    by_class,
     definition,
     large_scale,
     of_vintage,
     releases,
     shares,
+    spanned,
     vintages,
 )
 from study.paper.facts.recomputed import (
@@ -30,143 +35,82 @@ from study.paper.facts.recomputed import (
     LATE,
     PERIODS,
     RELEASED,
-    YEAR,
     Data,
     load,
     month,
+    of_models,
     recomputed,
 )
-from study.paper.facts.text import digits_of, sentence
-from study.report import MINUS, macro_name
 
-NONE = "(none)"
-COMMAND = "study facts"
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EXHIBIT, COMMAND = "facts", "study facts"
+GAP = 3.8
+HATCHES = ("", "////", "....")
+STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
 
 
 def facts(setting: Setting) -> Exhibited:
     """Return the recomputed facts; they are the same for every plan, since the tables that they read are."""
     data, chosen = load(), definition(DEFAULT_THRESHOLD)
-    found = recomputed(data, DEFAULT_VINTAGE, chosen)
+    every_fact = recomputed(data, DEFAULT_VINTAGE, chosen)
     figure = shares_figure(data.models, DEFAULT_VINTAGE, chosen)
     return Exhibited(
         tables=tables.all_tables(data, DEFAULT_VINTAGE, chosen),
-        figures=(draw("facts_shares", _caption(chosen), figure, _alternative(found)),),
+        figures=(draw("facts_shares", _caption(chosen), figure, _alternative(every_fact)),),
         numbers=tuple(numbers(data)),
-        sentences=(_verdict(found), *(sentence(fact) for fact in found)),
+        sentences=(_verdict(every_fact), *(fact.sentence for fact in every_fact)),
     )
 
 
 def numbers(data: Data) -> Iterator[Traced]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
-    for vintage in vintages(data.models):
-        prefix = () if vintage == DEFAULT_VINTAGE else ("current",)
-        for fact in recomputed(data, vintage):
-            if vintage == DEFAULT_VINTAGE or _is_of_models(fact):
-                yield from _of_fact(fact, prefix, vintage)
-    yield from _of_definitions(data)
-    yield from _of_topics(data)
-    yield from _of_releases(data)
-
-
-def _is_of_models(fact: Fact) -> bool:
-    """Whether a fact moves with the vintage."""
-    return fact.unit != "difference" and not fact.name.startswith("open_")
-
-
-def _of_fact(fact: Fact, prefix: tuple[str, ...], vintage: str) -> Iterator[Traced]:
-    file = listed.FILE if fact.unit != "difference" else papers.FILE
-    unit = {"share": "percent", "difference": "percentage points", "months": "months"}[fact.unit]
-    parts = (
-        ("Published", _number(fact, fact.published), f"published value, {unit}"),
-        ("Value", _number(fact, fact.value), f"recomputed, {unit}"),
-        ("Low", _number(fact, fact.low), f"lower end of the 95% interval, {unit}"),
-        ("High", _number(fact, fact.high), f"upper end of the 95% interval, {unit}"),
-        ("Count", str(fact.count), "count"),
-        ("Denominator", str(fact.denominator), "denominator"),
-    )
-    for part, value, what in parts:
-        if part != "Published" or (not math.isnan(fact.published) and not prefix):
-            name = macro_name("fact", *prefix, fact.name) + part
-            source = fact.source if part == "Published" else f"{fact.definition} Table: {fact.vintage}."
-            yield Traced(
-                name, value, _source(f"{fact.claim}: {what}. {source}", file, vintage, DEFAULT_THRESHOLD)
-            )
-
-
-def _of_definitions(data: Data) -> Iterator[Traced]:
-    """Yield the three shares of models under every definition of large-scale and in every vintage."""
+    for fact in recomputed(data):
+        file = papers.FILE if fact.unit == "difference" else listed.FILE
+        yield from _of_fact(fact, file, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
     for vintage in vintages(data.models):
         models = of_vintage(data.models, vintage)
-        for text in tables.THRESHOLDS:
-            chosen = definition(text)
-            used = large_scale(models, chosen)
-            for what, sector, years in (
-                ("academic_only_early", "academia", EARLY),
-                ("academic_only_late", "academia", LATE),
-                ("industry_only", "industry", YEAR),
-            ):
-                name = macro_name("fact", "moved", month(vintage).replace(" ", "_"), text, what)
-                claim = f"{SECTORS[sector]}, {years}, {chosen.label}, table of {month(vintage)}"
-                yield from _of_share(name, claim, shares(used, years)[sector], listed.FILE, vintage, text)
-
-
-def _of_topics(data: Data) -> Iterator[Traced]:
+        for threshold in tables.THRESHOLDS:
+            for fact in of_models(models, definition(threshold), month(vintage)):
+                yield from _of_fact(fact, listed.FILE, vintage, threshold, vintage, threshold, fact.name)
     for venue, periods in papers.by_period(data.fields, PERIODS).items():
         for topics in periods:
-            name = macro_name("fact", venue, str(topics.period.first))
-            claim = f"academic-only teams at {topics.venue}, {topics.seen}"
-            yield from _of_share(f"{name}Heavy", f"{claim}, compute-heavy papers", topics.heavy, papers.FILE)
-            yield from _of_share(f"{name}Other", f"{claim}, other papers", topics.other, papers.FILE)
-            low, high = topics.difference.interval
-            for part, value in (("", topics.difference.value), ("Low", low), ("High", high)):
-                end = ", end of the 95% interval" if part else ""
-                what = f"{claim}: compute-heavy less other papers, percentage points{end}"
-                yield Traced(f"{name}Difference{part}", _percent(value), _source(what, papers.FILE))
+            at, claim = (venue, str(topics.period)), f"academic-only teams at {topics.venue}, {topics.seen}"
+            source = _source(papers.FILE, f"{claim}, compute-heavy less other papers")
+            yield from _of_share(
+                topics.heavy, _source(papers.FILE, f"{claim}, compute-heavy papers"), *at, "heavy"
+            )
+            yield from _of_share(topics.other, _source(papers.FILE, f"{claim}, other papers"), *at, "other")
+            yield from _of_share(topics.difference, source, *at)
+    newest = of_vintage(data.models, vintages(data.models)[-1])
+    for years in (tables.BEFORE_RELEASED, RELEASED):
+        for sector, each in releases(newest, years).items():
+            claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
+            yield from _of_share(each.open, _source(listed.FILE, claim), "weights", str(years), sector)
 
 
-def _of_releases(data: Data) -> Iterator[Traced]:
-    newest = vintages(data.models)[-1]
-    models = of_vintage(data.models, newest)
-    for years, label in ((tables.BEFORE_RELEASED, "before"), (RELEASED, "late")):
-        for sector, each in releases(models, years).items():
-            name = macro_name("fact", "weights", label, sector)
-            claim = f"{SECTORS[sector]}: open weights among notable models of {years} of which it is known"
-            yield from _of_share(name, claim, each.open, listed.FILE)
-
-
-def _of_share(
-    name: str, claim: str, share: Share, file: tuple[str, ...], vintage: str = "", threshold: str = ""
+def _of_fact(
+    fact: Fact, file: tuple[str, ...], vintage: str, threshold: str, *parts: str
 ) -> Iterator[Traced]:
-    low, high = share.interval if share.total else (math.nan, math.nan)
-    parts = (
-        ("Value", _percent(share.value), "percent"),
-        ("Low", _percent(low), "lower end of the 95% Wilson interval, percent"),
-        ("High", _percent(high), "upper end of the 95% Wilson interval, percent"),
-        ("Count", str(share.successes), "count"),
-        ("Denominator", str(share.total), "denominator"),
-    )
-    for part, value, what in parts:
-        yield Traced(f"{name}{part}", value, _source(f"{claim}: {what}", file, vintage, threshold))
+    at, columns = address(EXHIBIT, *parts), columns_of(fact.unit)
+    words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
+    yield from addressed(at, fact.values, _source(file, words, vintage, threshold), columns=columns)
+    if fact.source:
+        source = _source(file, f"{fact.claim}; {fact.source}", vintage, threshold)
+        yield from addressed(at, {"published": fact.published}, source, columns=columns)
 
 
-def _source(quantity: str, file: tuple[str, ...], vintage: str = "", threshold: str = "") -> Source:
-    asked = f" --vintage {vintage}" if vintage and file == listed.FILE else ""
-    asked += f" --threshold {threshold}" if threshold and file == listed.FILE else ""
-    return Source("facts", quantity, "/".join(file), checksum(*file), f"{COMMAND}{asked}")
+def _of_share(share: Share | Difference, source: Source, *parts: str) -> Iterator[Traced]:
+    unit: Unit = "share" if isinstance(share, Share) else "difference"
+    return addressed(address(EXHIBIT, *parts), values_of(share), source, columns=columns_of(unit))
 
 
-def _number(fact: Fact, value: float) -> str:
-    return _printed(fact.scale * value, digits_of(fact))
-
-
-def _percent(value: float) -> str:
-    return _printed(100 * value, 1)
-
-
-def _printed(value: float, digits: int) -> str:
-    if not math.isfinite(value):
-        return NONE
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
+def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
+    options = f" --vintage {vintage} --threshold {threshold}" if vintage and file == listed.FILE else ""
+    return Source(EXHIBIT, quantity, "/".join(file), checksum(*file), f"{COMMAND}{options}")
 
 
 def _caption(chosen: Definition) -> str:
@@ -178,23 +122,99 @@ def _caption(chosen: Definition) -> str:
     )
 
 
-def _alternative(found: tuple[Fact, ...]) -> str:
-    by_name = {fact.name: fact for fact in found}
-    early, late = by_name["academic_only_early"], by_name["academic_only_late"]
+def _alternative(every_fact: tuple[Fact, ...]) -> str:
+    early, late = (
+        next(f"{100 * fact.value:.1f}" for fact in every_fact if fact.name == name)
+        for name in ("academic_only_early", "academic_only_late")
+    )
     return (
         "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
-        f"{_number(early, early.value)}% in {EARLY} to {_number(late, late.value)}% in {LATE}, while that by industry "
-        "alone becomes the largest, and most so in the third of most compute."
+        f"{early}% in {EARLY} to {late}% in {LATE}, while that by industry alone becomes the largest, and most so in "
+        "the third of most compute."
     )
 
 
-def _verdict(found: tuple[Fact, ...]) -> str:
+def _verdict(every_fact: tuple[Fact, ...]) -> str:
     """Say which published values lie in the intervals of the recomputed ones."""
-    published = [fact for fact in found if not math.isnan(fact.published)]
-    inside = [fact for fact in published if fact.low <= fact.published <= fact.high]
-    outside = [fact.claim for fact in published if fact not in inside]
+    published = [fact for fact in every_fact if fact.source]
+    outside = [fact.claim for fact in published if not fact.interval[0] <= fact.published <= fact.interval[1]]
+    inside = len(published) - len(outside)
     missed = f" Outside of it: {'; '.join(outside)}." if outside else ""
     return (
-        f"Of {len(published)} published values that public data allow to be recomputed, {len(inside)} lie in the 95% "
+        f"Of {len(published)} published values that public data allow to be recomputed, {inside} lie in the 95% "
         f"interval of the recomputed value.{missed} These are descriptions: none of them says why shares moved."
     )
+
+
+def shares_figure(models: pd.DataFrame, vintage: str, chosen: Definition) -> Figure:
+    """Return the figure of one vintage.
+
+    Parameters
+    ----------
+    models : DataFrame
+        Of :func:`study.paper.facts.models.load_models`.
+    vintage : str
+    chosen : Definition
+        Of large-scale models.
+    """
+    used = large_scale(of_vintage(models, vintage), chosen)
+    from matplotlib.legend_handler import HandlerTuple
+
+    with canvas(FULL, 3.2) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+        lines = _by_year(left, used)
+        bars = _by_class(right, used)
+        handles: list[Any] = list(zip(lines, bars, strict=True))
+        figure.legend(
+            handles, list(SECTORS.values()), loc="outside lower center", ncols=3, frameon=False,
+            handler_map={tuple: HandlerTuple(None, pad=0.6)}, handlelength=4.5,
+        )  # fmt: skip
+    return figure
+
+
+def _by_year(axis: Axes, used: pd.DataFrame) -> list[Any]:
+    """Draw the shares by year with the number of models above them, and return the lines."""
+    years = list(spanned(used, EARLY.first))
+    by_year = {year: shares(used, Years(year, year)) for year in years}
+    lines = []
+    for sector, (look, _) in STYLES.items():
+        # The share of a year without models is NaN, which breaks the line.
+        values = [100 * by_year[year][sector].value for year in years]
+        lines += axis.plot(
+            years, values, color=look.colour, marker=look.marker, linestyle=look.dashes, markersize=4,
+            linewidth=1.3,
+        )  # fmt: skip
+    for year in years:
+        axis.text(year, 106, str(by_year[year]["academia"].total), ha="center", va="bottom", fontsize=7)
+    axis.text(years[0] - 0.9, 106, "n", ha="right", va="bottom", fontsize=7, style="italic")
+    axis.set(ylim=(-4, 104), ylabel="Share of the models of the year, %", xlabel="Year of publication")
+    axis.set_xticks(years[::2])
+    axis.set_title("By year", pad=16)
+    return lines
+
+
+def _by_class(axis: Axes, used: pd.DataFrame) -> list[Any]:
+    """Draw the shares by thirds of training compute with their counts beside them, and return one bar a sector."""
+    places, names, drawn = [], [], {}
+    for block, window in enumerate((EARLY, LATE)):
+        axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
+        for place, (name, by_sector) in enumerate(by_class(used, window).items()):
+            places.append(GAP * block + place)
+            names.append(name)
+            start = 0.0
+            for sector, (look, hatch) in STYLES.items():
+                width = 100 * by_sector[sector].value if by_sector[sector].total else 0.0
+                drawn[sector] = axis.barh(
+                    places[-1], width, left=start, height=0.76, color=look.colour, edgecolor="white",
+                    hatch=hatch, linewidth=0.6,
+                )  # fmt: skip
+                start += width
+            counts = " / ".join(str(share.successes) for share in by_sector.values())
+            axis.text(103, places[-1], counts, va="center", fontsize=7)
+    axis.text(103, -0.62, "n", va="bottom", fontsize=7, style="italic")
+    axis.set_yticks(places, names)
+    axis.set(xlim=(0, 100), xlabel="Share of models, %")
+    axis.set_ylim(GAP + len(CLASSES) - 0.4, -1.2)
+    axis.tick_params(axis="y", length=0)
+    axis.set_title("By training compute among models of the year", pad=16)
+    return [drawn[sector] for sector in STYLES]

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from study.core import FloatArray, IntArray
 from study.data import topics_audit
+from study.figures import COLOUR, GREY, SECOND
+from study.figures.canvas import canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
-from study.paper.fields.answers import Answer, answers
-from study.paper.fields.figures import randomization_figure, shares_figure
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed, draw
+from study.paper.fields.answers import Answer, Answers, answers, of_outcome, outcomes_of
+from study.paper.fields.finding import SMALL, WIDE, fields_finding
 from study.paper.fields.plan import FieldsPlan
-from study.paper.fields.sentences import randomization_in_words, sentences, shares_in_words
-from study.paper.fields.tables import results_table, units_table
-from study.report import macro_name, p_text
+from study.paper.fields.tables import COLUMNS_HERE, results_table, units_table
+from study.report import Column
 
-EXHIBIT, COMMAND = "fields", RUN
-Answers = Mapping[tuple[str, str], Answer]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EXHIBIT = "fields"
+FEW = 20
+TREATED: Any = {"label": "Treated fields", "color": SECOND, "marker": "o", "linestyle": "-"}
+OTHER: Any = {"label": "Other fields", "color": COLOUR, "marker": "s", "linestyle": "--"}
+SYNTHETIC: Any = {
+    "label": "Synthetic comparison, at the base of the treated", "color": "black", "marker": "^", "linestyle": ":",
+}  # fmt: skip
+OF_ALL = {
+    "lines": Column("comparisons of fields", "count"),
+    "tests": Column("comparisons times outcomes", "count"),
+    "rejecting": Column("comparisons that reject no change of the first outcome", "count"),
+    "rejecting_all": Column("comparisons and outcomes that reject no change", "count"),
+}
+RECALL = {
+    "title": Column("share of titles that name a compute-heavy topic which the words find"),
+    "deep": Column("share of papers that train or run deep networks whose titles the words find"),
+}
 
 
 def fields(setting: Setting) -> Exhibited:
@@ -30,115 +52,74 @@ def fields(setting: Setting) -> Exhibited:
 def fields_exhibit(plan: FieldsPlan) -> Exhibited:
     """Return the tables, figures, numbers and sentences of a plan of fields."""
     panels = {name: load_panel(name) for name in dict.fromkeys(line.panel for line in plan.lines)}
-    found = answers(panels, plan)
+    results = answers(panels, plan)
+    finding, by_line = fields_finding(plan, results), of_outcome(plan, results)
+    title, estimate = plan.outcomes[plan.outcome], by_line[plan.main].estimate
+    rejecting = sum(result.rejects(plan) for result in by_line.values())
     return Exhibited(
-        tables=(results_table(plan, found), units_table(plan, found, panels)),
+        tables=(results_table(plan, finding.frame), units_table(plan, results, panels)),
         figures=(
             draw(
                 "fields_shares",
-                f"{next(iter(plan.outcomes.values()))} by field and year. Left: share of all papers of the main "
-                "line's fields, hollow where a year has fewer than 20 papers. Others: means over the fields of the "
-                "blocks without gaps, whose lines cross years that are left out, and the synthetic "
-                "difference-in-differences comparison, moved so that it meets the concerned fields in base years as "
-                "time weights count them. Dotted line: end of the base.",
-                shares_figure(plan, found, panels),
-                shares_in_words(plan, found),
+                f"{title} by field and year. Left: share of all papers of the main line's fields, hollow where a year "
+                "has fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross "
+                "years that are left out, and the synthetic difference-in-differences comparison, moved so that it "
+                "meets the treated fields in base years as time weights count them. Dotted line: end of the base.",
+                shares_figure(plan, results, panels),
+                f"The share of {title.lower()} by year for treated and other fields; after the base that of the "
+                f"treated fields is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the "
+                "others' change implies, with few papers before it.",
             ),
             draw(
                 "fields_randomization",
-                "Estimates under every way of naming the concerned fields, by line of the table; p-value and number of "
-                "ways on the right.",
-                randomization_figure(plan, found),
-                randomization_in_words(plan, found),
+                "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
+                "assignments on the right.",
+                finding.plot(),
+                f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated "
+                f"fields, and a diamond at the actual estimate, which is extreme at 5% in {rejecting} of them.",
             ),
         ),
-        numbers=(*_numbers(plan, found, panels), *_read()),
-        sentences=sentences(plan, found),
+        numbers=(*_numbers(plan, results, panels), *_recall()),
+        sentences=finding.sentences,
     )
 
 
-def _numbers(plan: FieldsPlan, found: Answers, panels: Mapping[str, Panel]) -> Iterator[Traced]:
-    for (label, outcome), made in found.items():
-        title = plan.outcomes[outcome].lower()
-        prefix = macro_name("fields", label, outcome.removeprefix("share"))
-        unit = (
-            "points for an order of magnitude a year"
-            if made.line.permuted == "doses"
-            else "percentage points"
-        )
-        for part, value, quantity in (
-            ("Estimate", f"{made.estimate:.1f}", f"{title}: {made.line.title.lower()}, {unit}"),
-            ("Size", f"{abs(made.estimate):.1f}", f"{title}: absolute value of the estimate, {unit}"),
-            ("P", p_text(made.p_value), f"{title}: exact randomization p-value"),
-            ("Low", _end(made.interval.low), f"{title}: lower end of the confidence set, {unit}"),
-            ("High", _end(made.interval.high), f"{title}: upper end of the confidence set, {unit}"),
-            ("Mde", _detectable(made), f"{title}: minimum detectable effect, {unit}"),
-        ):
-            yield Traced(f"{prefix}{part}", value, _source(plan, made, panels, quantity))
-    outcome = next(iter(plan.outcomes))
-    for line in plan.lines:
-        made = found[line.label, outcome]
-        concerned = made.cells.concerned > 0
-        counts = {
-            "Ways": (f"{len(made.estimates):,}", "ways of naming the concerned fields"),
-            "SmallestP": (p_text(made.smallest_p), "smallest p-value that is possible"),
-            "Venues": (str(len(np.unique(made.cells.venues))), "venues"),
-            "Concerned": (str(int(concerned.sum())), "concerned fields, or those with a dose"),
-            "Other": (str(int((~concerned).sum())), "other fields"),
-            "Papers": (f"{made.cells.papers.sum():,.0f}", "papers"),
-            "PapersBefore": (
-                f"{(made.cells.papers * ~made.cells.after)[concerned].sum():,.0f}",
-                "papers of concerned fields in base years",
-            ),
-            "FirstYear": (str(made.cells.years[0]), "first year"),
-            "LastYear": (str(made.cells.years[-1]), "last year"),
-        }  # fmt: skip
-        for part, (value, quantity) in counts.items():
-            yield Traced(
-                macro_name("fields", line.label) + part, value, _source(plan, made, panels, f"{line.title}: {quantity}")
-            )  # fmt: skip
-    main = found[plan.main, outcome]
-    lines = [found[line.label, outcome] for line in plan.lines]
-    for name, count, quantity in (
-        ("FieldsLines", len(plan.lines), "comparisons of fields"),
-        ("FieldsChances", len(found), "comparisons times outcomes"),
-        (
-            "FieldsRejecting",
-            sum(made.rejects(plan) for made in lines),
-            "comparisons that reject no change of the first outcome",
-        ),
-        (
-            "FieldsRejectingAll",
-            sum(made.rejects(plan) for made in found.values()),
-            "comparisons and outcomes that reject no change",
-        ),
-    ):
-        yield Traced(name, str(count), _source(plan, main, panels, quantity))
+def _numbers(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Iterator[Traced]:
+    for (label, outcome), result in results.items():
+        at = address(EXHIBIT, label, outcome.removeprefix("share_"))
+        words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
+        infinite = [name for name, value in result.values.items() if np.isinf(value)]
+        values = result.values | dict.fromkeys(infinite, "(unbounded)")
+        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
+        yield from addressed(at, values, _source(plan, result, panels, words), columns=columns)
+    by_line = of_outcome(plan, results)
+    for label, result in by_line.items():
+        source = _source(plan, result, panels, result.line.title)
+        yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
+    summary = {
+        "lines": len(plan.lines),
+        "tests": len(results),
+        "rejecting": sum(result.rejects(plan) for result in by_line.values()),
+        "rejecting_all": sum(result.rejects(plan) for result in results.values()),
+    }
+    source = _source(plan, by_line[plan.main], panels, "")
+    yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
 
 
-def _read() -> Iterator[Traced]:
-    """Return how many compute-heavy papers the words of titles find, by the readings that ship."""
+def _recall() -> Iterator[Traced]:
+    """Yield how many compute-heavy papers the words of titles find, by the readings that ship."""
     path = shipped("data", "audits", "topics_sample.csv")
     sample, counts = topics_audit.read(path), pd.read_csv(path.with_name("topics_strata.csv"))
-    for part, question, quantity in (
-        ("Title", "verdict", "share of titles that name a compute-heavy topic which the words find"),
-        ("Deep", "deep", "share of papers that train or run deep networks whose titles the words find"),
-    ):
-        yield Traced(
-            f"FieldsRecall{part}",
-            f"{topics_audit.reading(sample, counts, question).recall:.3f}",
-            Source(
-                exhibit=EXHIBIT,
-                quantity=quantity,
-                data=path.name,
-                checksum=checksum("data", "audits", path.name),
-                command="study audit",
-            ),
-        )
+    values = {
+        name: topics_audit.reading(sample, counts, question).recall
+        for name, question in (("title", "verdict"), ("deep", "deep"))
+    }
+    source = Source(EXHIBIT, "", path.name, checksum("data", "audits", path.name), "study audit")
+    return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 
 
-def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantity: str) -> Source:
-    panel, line = panels[made.line.panel], made.line
+def _source(plan: FieldsPlan, result: Answer, panels: Mapping[str, Panel], quantity: str) -> Source:
+    panel, line = panels[result.line.panel], result.line
     base = f"base to {line.last_before}" if line.last_before else "base to the event at each venue"
     years = f", years {'+'.join(map(str, line.years))}" if line.years else ""
     least = plan.papers if line.papers is None else line.papers
@@ -147,16 +128,71 @@ def _source(plan: FieldsPlan, made: Answer, panels: Mapping[str, Panel], quantit
         quantity=quantity,
         data=panel.name,
         checksum=panel.checksum,
-        command=COMMAND,
-        question=f"outcome={made.outcome}, event=gpu_shock, {base}{years}",
+        command=RUN,
+        question=f"outcome={result.outcome}, event=gpu_shock, {base}{years}",
         design=f"{line.method}, permuted {line.permuted}",
         options=f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
     )
 
 
-def _end(value: float) -> str:
-    return f"{value:.1f}" if np.isfinite(value) else "(unbounded)"
+def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Figure:
+    """Draw the first outcome by year: the main line's fields as they are, and each block's synthetic comparison."""
+    from matplotlib.ticker import MaxNLocator
+
+    by_line = of_outcome(plan, results)
+    blocks = [result for result in by_line.values() if result.line.method == "synthetic_did"]
+
+    def shares(result: Answer) -> FloatArray:
+        return outcomes_of(panels[result.line.panel], result.cells, plan.outcome)
+
+    with canvas(WIDE, 2.9) as figure:
+        widths = [1.35, *[1.0] * len(blocks)]
+        first, *rest = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
+        _draw_raw(first, by_line[plan.main], shares(by_line[plan.main]))
+        first.set_ylabel(f"{plan.outcomes[plan.outcome]}, % of papers")
+        for axis, result in zip(rest, blocks, strict=True):
+            _draw_block(axis, result, shares(result))
+        for axis in (first, *rest):
+            axis.set_ylim(0, 104)
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axis.set_xlabel("Year")
+        handles, labels = (rest or [first])[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
+    return figure
 
 
-def _detectable(made: Answer) -> str:
-    return "(none)" if np.isnan(made.detectable) else f"{made.detectable:.1f}"
+def _draw(axis: Axes, years: IntArray, values: FloatArray, look: dict[str, Any], **more: Any) -> None:
+    axis.plot(years, values, linewidth=1.2, markersize=3.5, **look, **more)
+
+
+def _draw_raw(axis: Axes, result: Answer, y: FloatArray) -> None:
+    """Draw shares of all papers by year; hollow where a year has fewer than 20 papers."""
+    cells = result.cells
+    for rows, look in ((cells.treated, TREATED), (~cells.treated, OTHER)):
+        papers = cells.papers[rows].sum(axis=0)
+        seen = papers > 0
+        share = (cells.papers[rows] * y[rows]).sum(axis=0)[seen] / papers[seen]
+        few = papers[seen] < FEW
+        _draw(axis, cells.years[seen], share, look)
+        hollow = look | {"label": "", "linestyle": ""}
+        _draw(axis, cells.years[seen][few], share[few], hollow, markerfacecolor="white")
+    axis.axvline(_end(result), color=GREY, linewidth=0.8, linestyle=":")
+    axis.set_title("Topics, all venues", fontsize=SMALL)
+
+
+def _draw_block(axis: Axes, result: Answer, y: FloatArray) -> None:
+    """Draw the mean of the treated fields, of the others, and the weighted others, moved to the same base."""
+    cells, treated = result.cells, result.cells.treated
+    unit = np.where(treated, 0.0, -result.contrast[:, -1] / result.contrast[treated][0, -1] / treated.sum())
+    time = np.maximum(-result.contrast[treated][0], 0.0)
+    actual, synthetic = y[treated].mean(axis=0), unit @ y
+    moved = synthetic + ((actual - synthetic) @ time) / time.sum()
+    for values, look in ((actual, TREATED), (y[~treated].mean(axis=0), OTHER), (moved, SYNTHETIC)):
+        _draw(axis, cells.years, values, look)
+    axis.axvline(_end(result), color=GREY, linewidth=0.8, linestyle=":")
+    kind = "Topics" if result.line.panel == "fields" else "Areas"
+    axis.set_title(f"{kind}, block of {len(np.unique(cells.venues))} venues", fontsize=SMALL)
+
+
+def _end(result: Answer) -> float:
+    return 0.5 + (result.line.last_before or result.cells.years[~result.cells.after[0]].max())

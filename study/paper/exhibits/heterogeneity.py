@@ -1,255 +1,208 @@
-"""Who gains from the main event, by group or by rule for giving grants."""
+"""For whom the effect of the main event is larger, by group, and rules for giving grants."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from study.core import QuestionError, one_thread
-from study.heterogeneity.allocation import Policy, policy
-from study.heterogeneity.group_effects import GroupEffects, effects_by_group, group_figure
+from study.core import QuestionError
+from study.diagnostics import Finding
+from study.heterogeneity import Report, report
+from study.heterogeneity.group_effects import group_figure, short_label
 from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
-from study.heterogeneity.scored import score
 from study.learners import Learner
-from study.paper.exhibits.exhibit import Exhibited, Setting, Traced, draw
-from study.paper.exhibits.verdicts import traced
+from study.paper.exhibits.exhibit import Exhibited, Setting, Traced, address, addressed, draw, source_of
 from study.paper.plan import Task
-from study.report import REFUSED, Block, Line, Number, Table, error, p_cell, p_text
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
 # Half as many draws of the folds as `study gains` makes, and no causal forest, so that it takes a minute or two.
 REPETITIONS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Heterogeneity:
-    """Effects by grouping, the value of rules for grants or None, and what could not be made."""
-
-    task: Task
-    groups: tuple[GroupEffects, ...]
-    policy: Policy | None
-    caveats: tuple[str, ...]
-    refused: tuple[str, ...]
+ANALYSES = ("groups", "policy")
+COLUMNS_HERE = {
+    name: column._replace(digits=2) for name, column in COLUMNS.items() if column.kind in ("effect", "error")
+} | {
+    "band_low": Column("lower end of the simultaneous band", "effect", 2),
+    "band_high": Column("upper end of the simultaneous band", "effect", 2),
+    "value": Column("what a grant adds", "effect", 2),
+    "p_pairs": Column("p-value of all pairs", "p"),
+    "p_equal": Column("p-value of the Wald test that all effects are equal", "p"),
+    "detectable_difference": Column("minimum detectable difference", "effect", 2),
+    "budget": Column("grants that rules give", "count"),
+    "differ": Column("significantly different", "count"),
+    "n_treated": Column("treated units", "count"),
+    "n_units": Column("units", "count"),
+}
+# What stands in the columns of the table, by kind of line.
+OF_GROUP = ("estimate", "std_error", "band_low", "band_high", "", "mde", "n_treated", "n_units")
+OF_RULE = ("value", "std_error", "conf_low", "conf_high", "", "", "", "")
+OF_PAIRS = ("", "", "", "", "p_pairs", "", "", "")
 
 
 def heterogeneity(setting: Setting) -> Exhibited:
     """Return the table and figure of effects by group, or why there is none."""
+    task = _task(setting)
     try:
-        made = found(setting)
+        analyses = analysed(setting, task)
     except QuestionError as refusal:
         return Exhibited(sentences=(f"Not made: {refusal}",))
-    if not made.groups:
-        return Exhibited(sentences=tuple(f"Not made: {why}" for why in made.refused))
-    event, plan = made.task.event, setting.plan
+    refused = tuple(f"Not made: {reason}" for reason in analyses.refused.values())
+    if not analyses.groups:
+        return Exhibited(sentences=refused)
+    plan = setting.plan
     drawing = draw(
         EXHIBIT,
-        f"Average effects of the {event.title} on the treated by group, with simultaneous bands over the groups of a "
-        f"grouping and pointwise intervals at {plan.level:.0%}. Outcome: the change of {plan.text.outcome} over the "
-        "window.",
-        group_figure(made.groups),
+        f"Average effects of the {task.event.title} on the treated by group, with simultaneous bands over the groups "
+        f"of a grouping and pointwise intervals at {plan.level:.0%}. Outcome: the change of {plan.text.outcome} over "
+        "the window.",
+        group_figure(analyses.groups),
         "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
     )
+    verdicts = (finding.verdict for finding in analyses.findings.values())
     return Exhibited(
-        tables=(_table(setting, made),),
+        tables=(_table(setting, task, analyses),),
         figures=(drawing,),
-        numbers=tuple(_numbers(setting, made)),
-        sentences=(
-            *(one.sentences[0] for one in made.groups),
-            *([made.policy.sentences[0]] if made.policy is not None else []),
-            *made.caveats,
-            *(f"Not made: {why}" for why in made.refused),
-        ),
+        numbers=tuple(_numbers(setting, task, analyses)),
+        sentences=(*verdicts, *caveats(analyses.sample, analyses.event), *refused),
     )
 
 
-def found(setting: Setting) -> Heterogeneity:
-    """Return effects by the usual groupings and the value of rules, from the same scores.
+def _task(setting: Setting) -> Task:
+    """Return the main question in the outcome's own units, which grants are counted in."""
+    plan = setting.plan
+    return plan.with_level().ask(f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
 
-    The scale is that of the outcome's own units, which grants are counted in.
+
+def analysed(setting: Setting, task: Task) -> Report:
+    """Return effects by the usual groupings and the value of rules, from the same scores.
 
     Raises
     ------
     QuestionError
         As in :func:`study.heterogeneity.score`.
     """
-    plan = setting.plan
-    task = plan.with_level().ask(f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
-    sample = task.question.sample(setting.panel)
-    by = usual_groupings(sample, task.strata)
-    within = tuple(one for one in by if one not in setting.panel.covariates)
-    tests: dict[str, Any] = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed}
-    with one_thread():
-        scores = score(sample, learner=LEARNER, groups=within, repetitions=REPETITIONS, seed=plan.seed)
-        groups, refused = [], []
-        for one in by:
-            try:
-                groups.append(effects_by_group(scores, one, **tests))
-            except QuestionError as why:
-                refused.append(str(why))
-        try:
-            rules = policy(scores, **tests)
-        except QuestionError as why:
-            rules = None
-            refused.append(str(why))
-    return Heterogeneity(task, tuple(groups), rules, caveats(sample, task.event.title), tuple(refused))
+    plan, sample = setting.plan, task.question.sample(setting.panel)
+    return report(
+        sample,
+        by=usual_groupings(sample, task.strata),
+        learner=LEARNER,
+        repetitions=REPETITIONS,
+        level=plan.level,
+        draws=plan.band_draws,
+        seed=plan.seed,
+        event=task.event.title,
+        analyses=ANALYSES,
+    )
 
 
-def _table(setting: Setting, made: Heterogeneity) -> Table:
-    plan, question = setting.plan, made.task.question
-    blocks = [Block(_heading(one), _lines(one)) for one in made.groups]
-    if made.policy is not None:
-        blocks.append(_policy_block(made.policy))
+def _table(setting: Setting, task: Task, analyses: Report) -> Table:
+    plan, question = setting.plan, task.question
+    rules = analyses.findings.get("policy")
+    blocks = [Block(_heading(finding), _group_lines(finding)) for finding in analyses.groups]
+    notes = [
+        f"Average effects on the treated of a group: the change of {plan.text.outcome} from the first to the last "
+        f"period, against others with the same {', '.join(question.covariates)} and in the same groups. Doubly "
+        f"robust scores by {LEARNER}s, cross-fitted over {REPETITIONS} draws of the folds; standard errors in "
+        f"parentheses, clustered by {question.cluster or plan.text.unit}. Low and High: simultaneous "
+        f"{plan.level:.0%} band over the groups of a grouping. p: of all pairs of groups or rules together "
+        f"({plan.band_draws} draws). MDE: for groups, what a pointwise test finds with 80% power."
+    ]
+    if rules is not None:
+        differ = ", ".join(rules["differ_from_random"])
+        verdict = (
+            f"significantly different from giving them at random: {differ}."
+            if differ
+            else "no rule differs significantly from giving them at random."
+        )
+        blocks.append(_rules_block(rules))
+        notes.append(
+            f"Rules give {rules['budget']} grants to {rules['candidates']} {plan.text.units}; an effect is what a "
+            f"grant adds to the outcome, with pointwise intervals; {verdict}"
+        )
     return Table(
         name=EXHIBIT,
-        caption=f"Who gains from the {made.task.event.title}",
+        caption=f"Heterogeneity of the effect of the {task.event.title}",
         headings=["Effect", "(SE)", "Low", "High", "p", "MDE", "Treated", "All"],
         blocks=blocks,
-        notes=[
-            f"Average effects on the treated of a group: the change of {plan.text.outcome} from the first to the last "
-            f"period, against others with the same {', '.join(question.covariates)} and in the same groups. Doubly "
-            f"robust scores by {LEARNER}s, cross-fitted over {REPETITIONS} draws of the folds; standard errors in "
-            f"parentheses, clustered by {question.cluster or plan.text.unit}. Low and High: simultaneous "
-            f"{plan.level:.0%} band over the groups of a grouping. p: of all pairs of groups or rules together "
-            f"({plan.band_draws} draws). MDE: for groups, what a pointwise test finds with 80% power.",
-            *(
-                [
-                    f"Rules give {made.policy.budget} grants to {made.policy.candidates} {plan.text.units}; an effect "
-                    f"is what a grant adds to the outcome, with pointwise intervals; {_random(made.policy)}"
-                ]
-                if made.policy is not None
-                else []
-            ),
-            *_left_out(made),
-            made.caveats[1],
-        ],
+        notes=[*notes, *_left_out(analyses), caveats(analyses.sample, analyses.event)[1]],
         widths=[4.4],
     )
 
 
-def _heading(one: GroupEffects) -> str:
-    by = plain(one.groups.by)
-    equal = "" if one.equal is None else f" (all equal, Wald: p = {p_text(one.equal.p_value)})"
-    return f"By {by}{equal}"
+def _heading(finding: Finding) -> str:
+    p_equal = finding["p_equal"]
+    equal = "" if math.isnan(p_equal) else f" (all equal, Wald: p = {p_text(p_equal)})"
+    return f"By {plain(finding['by'])}{equal}"
 
 
-def _lines(one: GroupEffects) -> list[Line]:
-    detectable = one.fit.minimum_detectable_effect()
-    lines = [
-        Line(
-            term.removeprefix(one.groups.by).strip() or plain(term),
-            [
-                Number(row.estimate, 2),
-                error(row.std_error, 2),
-                Number(row.band_low, 2),
-                Number(row.band_high, 2),
-                "",
-                Number(float(least), 2),
-                Number(treated, 0),
-                Number(units, 0),
-            ],
-        )
-        for term, row, least, (units, treated) in zip(
-            one.fit.terms, one.band.itertuples(), detectable, one.sizes, strict=True
-        )
-    ]
-    if one.pairs is not None and not math.isnan(one.pairs.p_value):
-        lines.append(Line("All pairs of groups", ["", "", "", "", p_cell(one.pairs.p_value), "", "", ""]))
+def _line(label: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> Line:
+    return Line(label, [COLUMNS_HERE[name].cell(values[name]) if name else "" for name in columns])
+
+
+def _groups(finding: Finding) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the groups that have an effect, with its values by column."""
+    known = finding.frame[finding.frame["estimate"].notna()]
+    for row in known.assign(mde=finding["fit"].minimum_detectable_effect()).to_dict("records"):
+        yield short_label(finding["by"], row["group"]), {name: row[name] for name in OF_GROUP if name}
+
+
+def _group_lines(finding: Finding) -> list[Line]:
+    lines = [_line(label, values, OF_GROUP) for label, values in _groups(finding)]
+    pairs = finding["pairs"]
+    if pairs is not None and not math.isnan(pairs.p_value):
+        lines.append(_line("All pairs of groups", {"p_pairs": pairs.p_value}, OF_PAIRS))
     return lines
 
 
-def _policy_block(rules: Policy) -> Block:
-    lines = [
-        Line(
-            row.rule[:1].upper() + row.rule[1:],
-            [
-                Number(row.value, 2),
-                error(row.std_error, 2),
-                Number(row.conf_low, 2),
-                Number(row.conf_high, 2),
-                *[""] * 4,
-            ],
-        )
-        for row in rules.tidy().itertuples()
-    ]
-    lines.append(Line("All pairs of rules", ["", "", "", "", p_cell(rules.pairs.p_value), "", "", ""]))
-    return Block(f"What a grant adds, by rule for {rules.budget} grants", lines)
+def _rules_block(rules: Finding) -> Block:
+    rows = rules.frame.to_dict("records")
+    lines = [_line(row["rule"][:1].upper() + row["rule"][1:], row, OF_RULE) for row in rows]
+    lines.append(_line("All pairs of rules", {"p_pairs": rules["pairs"].p_value}, OF_PAIRS))
+    return Block(f"What a grant adds, by rule for {rules['budget']} grants", lines)
 
 
-def _random(rules: Policy) -> str:
-    apart = rules.apart_from_random
-    if apart:
-        return f"significantly different from giving them at random: {', '.join(apart)}."
-    return "no rule differs significantly from giving them at random."
-
-
-def _left_out(made: Heterogeneity) -> list[str]:
+def _left_out(analyses: Report) -> list[str]:
     named = [
-        f"{label} ({treated} treated of {units})"
-        for one in made.groups
-        for label, units, treated in one.left_out
+        f"{row.group} ({row.n_treated} treated of {row.n_units})"
+        for finding in analyses.groups
+        for row in finding.frame[finding.frame["estimate"].isna()].itertuples()
     ]
-    told = [f"Too few for an effect: {', '.join(dict.fromkeys(named))}."] if named else []
-    return told + ([f"{REFUSED} : not made. {' '.join(made.refused)}"] if made.refused else [])
+    notes = [f"Too few for an effect: {', '.join(dict.fromkeys(named))}."] if named else []
+    refused = " ".join(analyses.refused.values())
+    return notes + ([f"{REFUSED} : not made. {refused}"] if refused else [])
 
 
-def _numbers(setting: Setting, made: Heterogeneity) -> Iterator[Traced]:
-    command = f"study gains {made.task.event.label}/{made.task.outcome} --repetitions {REPETITIONS}"
-    unit = setting.plan.text.outcomes_with_units
+def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]:
+    command = f"study gains {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
-    def numbered(names: tuple[str, ...], told: list[tuple[str, str, str]]) -> Iterator[Traced]:
-        yield from traced(setting, EXHIBIT, made.task, ("gains", *names), told, command=command)
+    def numbers(quantity: str, values: Mapping[str, Any], *parts: str) -> Iterator[Traced]:
+        source = source_of(EXHIBIT, quantity, task, setting.panel, command)
+        return addressed(address(EXHIBIT, *parts), values, source, task.scale, COLUMNS_HERE)
 
-    for one in made.groups:
-        by = one.groups.by
-        for term, row in zip(one.fit.terms, one.band.itertuples(), strict=True):
-            words = f"the treated by {by}: {term}"
-            told = [
-                ("Estimate", _decimals(row.estimate), f"effect on {words}, {unit}"),
-                (
-                    "Low",
-                    _decimals(row.band_low),
-                    f"lower end of the simultaneous band of the effect on {words}",
-                ),
-                (
-                    "High",
-                    _decimals(row.band_high),
-                    f"upper end of the simultaneous band of the effect on {words}",
-                ),
-            ]
-            yield from numbered((by, term.removeprefix(by).strip() or term), told)
-        if one.pairs is not None and one.equal is not None:
-            k = one.pairs.largest
-            told = [
-                ("PairsP", p_text(one.pairs.p_value), f"p-value of all pairs of groups by {by}"),
-                ("EqualP", p_text(one.equal.p_value), f"Wald p-value that effects by {by} are equal"),
-                (
-                    "Detectable",
-                    _decimals(float(one.pairs.detectable[k])),
-                    f"detectable difference by {by}, {unit}",
-                ),
-            ]
-            yield from numbered((by,), told)
-    apart = str(sum(one.apart for one in made.groups))
-    yield from numbered((), [("Apart", apart, "groupings whose groups differ significantly")])
-    if made.policy is not None:
-        told = [
-            ("PolicyP", p_text(made.policy.pairs.p_value), "p-value of all pairs of rules for giving grants"),
-            ("PolicyGrants", str(made.policy.budget), "grants that rules give"),
-            (
-                "PolicyApart",
-                str(len(made.policy.apart_from_random)),
-                "rules that differ significantly from giving at random",
-            ),
-        ]
-        for row in made.policy.tidy().itertuples():
-            name = row.rule.title().replace(" ", "")
-            told.append((f"Policy{name}", _decimals(row.value), f"what a grant adds, {row.rule}, {unit}"))
-        yield from numbered((), told)
-
-
-def _decimals(value: float) -> str:
-    return "(none)" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+    for finding in analyses.groups:
+        by, pairs = finding["by"], finding["pairs"]
+        for label, values in _groups(finding):
+            yield from numbers(f"effect on the treated by {by}: {label}", values, by, label)
+        if pairs is not None and not math.isnan(pairs.p_value):
+            tests = {
+                "p_pairs": pairs.p_value,
+                "p_equal": finding["p_equal"],
+                "detectable_difference": pairs.detectable[pairs.largest],
+            }
+            yield from numbers(f"groups by {by}", tests, by)
+    differ = sum(finding["differ"] for finding in analyses.groups)
+    yield from numbers("groupings whose effects differ", {"differ": differ}, "summary")
+    rules = analyses.findings.get("policy")
+    if rules is not None:
+        for row in rules.frame.to_dict("records"):
+            values = {name: row[name] for name in OF_RULE if name}
+            yield from numbers(f"grants {row['rule']}", values, "policy", row["rule"])
+        tests = {
+            "p_pairs": rules["pairs"].p_value,
+            "budget": rules["budget"],
+            "differ": len(rules["differ_from_random"]),
+        }
+        yield from numbers("rules for giving grants, against giving them at random", tests, "policy")

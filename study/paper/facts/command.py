@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import get_args
 
 from study.core import unknown
+from study.paper.facts.fact import NOT_RECOMPUTED, Fact
 from study.paper.facts.models import WHO, definition
 from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, load, recomputed
 from study.paper.facts.tables import all_tables
-from study.paper.facts.text import page
 from study.report import Format
 
 TEXT = "text"
@@ -37,5 +38,20 @@ def printed(vintage: str = DEFAULT_VINTAGE, threshold: str = DEFAULT_THRESHOLD, 
     chosen, data = definition(threshold), load()
     if kind == TEXT:
         return page(recomputed(data, vintage, chosen)) + "\n"
-    made = all_tables(data, vintage, chosen)
-    return b"\n".join(table.formatted(kind) for table in made).decode()
+    return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
+
+
+def page(facts: Iterable[Fact]) -> str:
+    """Return all facts and what cannot be recomputed, as lines of text."""
+    lines = []
+    for fact in facts:
+        lines += [fact.sentence, f"  {fact.definition} Table: {fact.vintage}."]
+        lines += [f"  {fact.note}"] if fact.note else []
+        lines += [f"  Published in: {fact.source}."] if fact.source else []
+    lines += ["", "What cannot be recomputed from public data:"]
+    for missing in NOT_RECOMPUTED:
+        lines += [
+            f"{missing.claim} (published: {missing.published}).",
+            f"  {missing.reason} Source: {missing.source}.",
+        ]
+    return "\n".join(lines)

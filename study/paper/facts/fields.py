@@ -98,6 +98,6 @@ def by_period(
     fields: pd.DataFrame, periods: Iterable[Years], team: str = "academic_only"
 ) -> dict[str, list[Topics]]:
     """Return :func:`topics` of every venue and period of which a year is known, by venue."""
-    asked = list(periods)
-    found = {venue: [topics(fields, venue, years, team) for years in asked] for venue in VENUES}
-    return {venue: [each for each in told if each.known] for venue, told in found.items()}
+    windows = list(periods)
+    every = {venue: [topics(fields, venue, years, team) for years in windows] for venue in VENUES}
+    return {venue: [each for each in by_window if each.known] for venue, by_window in every.items()}

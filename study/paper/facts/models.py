@@ -100,10 +100,10 @@ def definition(text: str) -> Definition:
     """
     if text in NAMED:
         return NAMED[text]
-    if (found := _TOP.fullmatch(text)) and int(found[1]):
-        return Definition(text, f"Top {int(found[1])}% of each year", top=int(found[1]))
-    if found := _FLOP.fullmatch(text):
-        return Definition(text, f"At least 1e{int(found[1])} FLOP", least=float(found[1]))
+    if (match := _TOP.fullmatch(text)) and int(match[1]):
+        return Definition(text, f"Top {int(match[1])}% of each year", top=int(match[1]))
+    if match := _FLOP.fullmatch(text):
+        return Definition(text, f"At least 1e{int(match[1])} FLOP", least=float(match[1]))
     raise QuestionError(f'{WHO}: there is no threshold "{text}". Known: {", ".join(FORMS)}.')
 
 
@@ -219,18 +219,11 @@ def by_class(models: pd.DataFrame, years: Years) -> dict[str, dict[str, Share]]:
     return {name: shares(used[thirds == place], years) for place, name in enumerate(CLASSES)}
 
 
-@dataclass(frozen=True)
-class Doubling:
-    """How many months training compute takes to double.
+class Doubling(NamedTuple):
+    """How many months training compute takes to double, and the number of models in the regression.
 
-    Attributes
-    ----------
-    months, std_error : float
-        The reciprocal of the slope, and its standard error by the delta method.
-    low, high : float
-        Reciprocals of the ends of the slope's 95% interval; an end is infinite where that of the slope is not above 0.
-    models : int
-        Models in the regression.
+    ``std_error`` is by the delta method; ``low`` and ``high`` are the reciprocals of the ends of the slope's 95%
+    interval, infinite where that of the slope is not above 0.
     """
 
     months: float
@@ -294,7 +287,7 @@ class Release(NamedTuple):
 def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
     """Return how the weights of notable models of some years can be had, by sector; compute need not be known."""
     used = within(models[models["notable"]], years)
-    told = {}
+    by_sector = {}
     for sector in SECTORS:
         counts = used.loc[used["sector"] == sector, "weights"].value_counts()
         unrestricted, restricted, hosted, unreleased, silent = (
@@ -302,8 +295,8 @@ def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
         )
         known = unrestricted + restricted + hosted + unreleased
         share = Share(unrestricted + restricted, known)
-        told[sector] = Release(share, unrestricted, hosted, unreleased, known + silent)
-    return told
+        by_sector[sector] = Release(share, unrestricted, hosted, unreleased, known + silent)
+    return by_sector
 
 
 def spanned(models: pd.DataFrame, first: int) -> Sequence[int]:

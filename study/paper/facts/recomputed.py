@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from calendar import month_name
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.data.audit import Share
-from study.paper.facts.fact import Difference, Fact, Unit
+from study.paper.facts.fact import Difference, Fact, values_of
 from study.paper.facts.fields import by_period, load_fields
 from study.paper.facts.models import (
+    NO_DOUBLING,
     SECTORS,
     Definition,
-    Doubling,
     Years,
     definition,
     doubling_time,
@@ -26,11 +26,8 @@ from study.paper.facts.models import (
     vintages,
     within,
 )
-from study.paper.facts.published import PUBLISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
 # Our reading of "early 2010s", "early 2020s" and "since the early 2010s".
@@ -38,6 +35,7 @@ EARLY, LATE, YEAR, GROWTH = Years(2010, 2014), Years(2020, 2022), Years(2022, 20
 RELEASED = Years(2020, 2025)
 PERIODS = (Years(2010, 2014), Years(2015, 2019), Years(2020, 2024))
 DEFAULT_VINTAGE, DEFAULT_THRESHOLD = "2023-12", "seed"
+PAPERS = "paperlists, versions in data/sources.toml"
 AFFILIATIONS = {
     "cvpr": "From 2020 affiliations are entered by authors, which shows more companies.",
     "nips": "Affiliations of 2021 are from authors' profiles and may be later ones.",
@@ -91,9 +89,8 @@ def recomputed(
         If there is no such vintage.
     """
     chosen = chosen or definition(DEFAULT_THRESHOLD)
-    models = of_vintage(data.models, vintage)
     return (
-        *_of_models(models, chosen, month(vintage)),
+        *of_models(of_vintage(data.models, vintage), chosen, month(vintage)),
         *_of_releases(data.models),
         *_of_fields(data.fields),
     )
@@ -104,28 +101,33 @@ def beside(chosen: Definition) -> Definition:
     return definition("seed" if chosen.name == "known" else "known")
 
 
-def _of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fact]:
+def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fact]:
+    """Return the facts about large-scale models, of the models of one vintage."""
     used = large_scale(models, chosen)
-    asked = (
+    windows = (
         ("academic_only_early", "academia", EARLY),
         ("academic_only_late", "academia", LATE),
         ("industry_only", "industry", YEAR),
         ("collaboration_early", "collaboration", EARLY),
         ("collaboration_late", "collaboration", LATE),
     )
-    told = []
-    for name, sector, years in asked:
+    facts = []
+    for name, sector, years in windows:
         share = shares(used, years)[sector]
-        text = f"{SECTORS[sector]}, share of large-scale models, {years}"
-        words = f"{_counted(chosen)}; of those by an academic organisation or a company."
         other = shares(large_scale(models, beside(chosen)), years)[sector]
-        note = (
-            f"{beside(chosen).label}: {other.successes} of {other.total}. Left out: {left_out(used, years)} models of "
-            "which neither is known."
+        facts.append(
+            Fact(
+                name,
+                f"{SECTORS[sector]}, share of large-scale models, {years}",
+                values_of(share),
+                f"{_counted(chosen)}; of those by an academic organisation or a company.",
+                vintage,
+                f"{beside(chosen).label}: {other.successes} of {other.total}. Left out: {left_out(used, years)} models "
+                "of which neither is known.",
+                counts_text(other),
+            )
         )
-        fact = _share(name, text, share, words, vintage, note)
-        told.append(replace(fact, beside=f"{other.successes}/{other.total}"))
-    return [*told, _doubling(models, used, chosen, vintage)]
+    return [*facts, _doubling(models, used, chosen, vintage)]
 
 
 def _counted(chosen: Definition) -> str:
@@ -140,103 +142,75 @@ def _counted(chosen: Definition) -> str:
 
 def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vintage: str) -> Fact:
     kept = within(models[models[chosen.column]] if chosen.column else models, GROWTH)
-    found = Doubling(math.nan, math.nan, math.nan, math.nan, len(within(used, GROWTH)))
-    note = "Not given: models below the threshold are left out, which bends the slope."
-    if not chosen.selects_on_compute:
-        found = doubling_time(used, GROWTH)
-        note = f"Standard error {found.std_error:.2f} months (HC1)."
-        if math.isnan(found.months):
+    if chosen.selects_on_compute:
+        doubling = NO_DOUBLING._replace(models=len(within(used, GROWTH)))
+        note = "Not given: models below the threshold are left out, which bends the slope."
+    else:
+        doubling = doubling_time(used, GROWTH)
+        note = f"Standard error {doubling.std_error:.2f} months (HC1)."
+        if math.isnan(doubling.months):
             note = "Not given: fewer than ten models, or no growth."
+    values = {
+        "months": doubling.months,
+        "conf_low": doubling.low,
+        "conf_high": doubling.high,
+        "count": doubling.models,
+        "denominator": len(kept),
+    }
     words = f"{_counted(chosen)}, of all sectors; least-squares slope of log2 compute on the date."
     claim = f"Doubling time of training compute, {GROWTH}"
-    return _fact(
-        "doubling_time", claim, found.months, (found.models, len(kept)), (found.low, found.high), words,
-        vintage, note, "months",
-    )  # fmt: skip
+    return Fact("doubling_time", claim, values, words, vintage, note)
 
 
 def _of_releases(models: pd.DataFrame) -> list[Fact]:
     newest = vintages(models)[-1]
-    words = "Weights to download, freely or under restrictions; of notable models of which it is known."
-    found = releases(of_vintage(models, newest), RELEASED)
+    by_sector = releases(of_vintage(models, newest), RELEASED)
     return [
-        _share(
+        Fact(
             f"open_{sector}",
             f"{SECTORS[sector]}, models released with open weights, {RELEASED}",
-            found[sector].open,
-            words,
+            values_of(each.open),
+            "Weights to download, freely or under restrictions; of notable models of which it is known.",
             month(newest),
-            f"It is known of {found[sector].open.total} of {found[sector].models} models.",
+            f"It is known of {each.open.total} of {each.models} models.",
         )
-        for sector in SECTORS
+        for sector, each in by_sector.items()
     ]
 
 
 def _of_fields(fields: pd.DataFrame) -> list[Fact]:
-    told = []
+    facts = []
     for venue, periods in by_period(fields, PERIODS).items():
         last = periods[-1]
-        words = "Papers with an affiliation; academic-only share on compute-heavy less that on other topics."
-        note = f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others."
-        claim = f"{last.venue}, academic-only teams by topic, {last.seen}"
-        told.append(_difference(f"topics_{venue}", claim, last.difference, words, note))
-    for venue, periods in by_period(fields, PERIODS, "collaborative").items():
-        first, last = periods[0], periods[-1]
-        words = (
-            "Papers with an affiliation; share of teams of academia with a company, last less first period."
-        )
-        note = f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}"
-        told.append(
-            _difference(
-                f"collaboration_{venue}",
-                f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
-                Difference(last.both, first.both),
-                words,
-                note,
+        facts.append(
+            Fact(
+                f"topics_{venue}",
+                f"{last.venue}, academic-only teams by topic, {last.seen}",
+                values_of(last.difference),
+                "Papers with an affiliation; academic-only share on compute-heavy less that on other topics.",
+                PAPERS,
+                f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others.",
             )
         )
-    return told
+    for venue, periods in by_period(fields, PERIODS, "collaborative").items():
+        first, last = periods[0], periods[-1]
+        facts.append(
+            Fact(
+                f"collaboration_{venue}",
+                f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
+                values_of(Difference(last.both, first.both)),
+                "Papers with an affiliation; share of teams of academia with a company, last less first period.",
+                PAPERS,
+                f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}",
+            )
+        )
+    return facts
 
 
 def _text(share: Share) -> str:
     return f"{100 * share.value:.1f}% ({share.successes} of {share.total})"
 
 
-def _share(name: str, claim: str, share: Share, words: str, vintage: str, note: str) -> Fact:
-    ends = share.interval if share.total else (math.nan, math.nan)
-    return _fact(name, claim, share.value, (share.successes, share.total), ends, words, vintage, note)
-
-
-def _difference(name: str, claim: str, found: Difference, words: str, note: str) -> Fact:
-    counts = found.first.successes, found.first.total
-    vintage = "paperlists, versions in data/sources.toml"
-    return _fact(name, claim, found.value, counts, found.interval, words, vintage, note, "difference")
-
-
-def _fact(
-    name: str,
-    claim: str,
-    value: float,
-    counts: tuple[int, int],
-    ends: Sequence[float],
-    words: str,
-    vintage: str,
-    note: str,
-    unit: Unit = "share",
-) -> Fact:
-    published = PUBLISHED.get(name)
-    return Fact(
-        name=name,
-        claim=claim,
-        published=published.value if published else math.nan,
-        value=value,
-        count=counts[0],
-        denominator=counts[1],
-        low=ends[0],
-        high=ends[1],
-        definition=words,
-        vintage=vintage,
-        note=note,
-        unit=unit,
-        source=published.source if published else "",
-    )
+def counts_text(share: Share) -> str:
+    """Return the counts of a share as a table has them."""
+    return f"{share.successes}/{share.total}"

@@ -6,10 +6,20 @@ import math
 from typing import TYPE_CHECKING
 
 from study.data.audit import Share
-from study.paper.facts.fact import Fact
+from study.paper.facts.fact import (
+    NOT_KNOWN,
+    NOT_RECOMPUTED,
+    PUBLISHED,
+    SEED_PAPER,
+    UNITS,
+    Difference,
+    Fact,
+    interval_of,
+)
 from study.paper.facts.fields import Topics, by_period
 from study.paper.facts.models import (
     CLASSES,
+    NO_DOUBLING,
     SECTORS,
     Definition,
     Years,
@@ -24,7 +34,6 @@ from study.paper.facts.models import (
     spanned,
     vintages,
 )
-from study.paper.facts.published import NOT_RECOMPUTED, PUBLISHED, SEED_PAPER
 from study.paper.facts.recomputed import (
     CRITERIA,
     EARLY,
@@ -35,10 +44,10 @@ from study.paper.facts.recomputed import (
     YEAR,
     Data,
     beside,
+    counts_text,
     month,
     recomputed,
 )
-from study.paper.facts.text import NOT_KNOWN, digits_of
 from study.report import Block, Cell, Line, Number, Span, Table, error
 
 if TYPE_CHECKING:
@@ -66,22 +75,23 @@ SECTOR_RULE = (
 
 def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...]:
     """Return every table of the facts, in the order in which a reader wants them."""
+    years = [Years(year, year) for year in range(PERIODS[0].first, PERIODS[-1].last + 1)]
     return (
         facts_table(data, vintage, chosen),
         missing_table(),
         vintage_table(data),
         shares_table(data, chosen),
-        fields_table(data),
-        fields_years_table(data),
+        topics_table(data, PERIODS, "facts_fields", "period"),
+        topics_table(data, years, "facts_fields_years", "year"),
         weights_table(data),
     )
 
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    found = recomputed(data, vintage, chosen)
-    published = [fact for fact in found if fact.name in PUBLISHED]
-    others = [fact for fact in found if fact.name not in PUBLISHED]
+    facts = recomputed(data, vintage, chosen)
+    published = [fact for fact in facts if fact.name in PUBLISHED]
+    others = [fact for fact in facts if fact.name not in PUBLISHED]
     used = large_scale(of_vintage(data.models, vintage), chosen)
     lost = ", ".join(f"{left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     return Table(
@@ -134,13 +144,9 @@ def vintage_table(data: Data) -> Table:
         label = "Seed paper's, other years"
         lines += _moved(models, definition("seed"), OTHER_WINDOWS, label)
         blocks.append(Block(f"Panel {letter}. Table of {month(vintage)}", lines))
-    published: list[Cell] = [
-        Number(100 * PUBLISHED["academic_only_early"].value, 0),
-        "",
-        Number(100 * PUBLISHED["academic_only_late"].value, 0),
-        "",
-        Number(100 * PUBLISHED["industry_only"].value, 0),
-        "",
+    names = ("academic_only_early", "academic_only_late", "industry_only")
+    published = [
+        *(cell for name in names for cell in (Number(100 * PUBLISHED[name].value, 0), "")),
         Number(PUBLISHED["doubling_time"].value, 0),
     ]
     return Table(
@@ -171,54 +177,32 @@ def vintage_table(data: Data) -> Table:
 def _moved(models: pd.DataFrame, chosen: Definition, windows: Sequence[Years], label: str) -> list[Line]:
     early, late, year, growth = windows
     used = large_scale(models, chosen)
-    found = [
+    of_sectors = [
         shares(used, early)["academia"],
         shares(used, late)["academia"],
         shares(used, year)["industry"],
     ]
-    months, spread = math.nan, math.nan
-    if not chosen.selects_on_compute:
-        doubling = doubling_time(used, growth)
-        months, spread = doubling.months, doubling.std_error
-    values: list[Cell] = [cell for share in found for cell in (_percent(share), _counts(share))]
-    ends: list[Cell] = [cell for share in found for cell in (_ends(share), "")]
+    doubling = NO_DOUBLING if chosen.selects_on_compute else doubling_time(used, growth)
+    months = NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
     return [
-        Line(label, [*values, NOT_KNOWN if math.isnan(months) else Number(months, 2)]),
-        Line("", [*ends, error(spread, 2)]),
+        Line(label, [*(cell for share in of_sectors for cell in _share_cells(share)), months]),
+        Line(
+            "", [*(cell for share in of_sectors for cell in (_ends(share), "")), error(doubling.std_error, 2)]
+        ),
     ]
 
 
-def fields_table(data: Data) -> Table:
-    """Return the academic-only share in compute-heavy and other papers by venue and period."""
-    return _topics_table(
-        data,
-        PERIODS,
-        name="facts_fields",
-        caption="Academic-only teams in compute-heavy and other papers, by period",
-    )
-
-
-def fields_years_table(data: Data) -> Table:
-    """Return the academic-only share in compute-heavy and other papers by venue and year."""
-    years = [Years(year, year) for year in range(PERIODS[0].first, PERIODS[-1].last + 1)]
-    return _topics_table(
-        data,
-        years,
-        name="facts_fields_years",
-        caption="Academic-only teams in compute-heavy and other papers, by year",
-    )
-
-
-def _topics_table(data: Data, periods: Sequence[Years], name: str, caption: str) -> Table:
-    found = by_period(data.fields, periods)
+def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Table:
+    """Return the academic-only share in compute-heavy and other papers by venue, and by period or year."""
+    academic = by_period(data.fields, periods)
     joint = by_period(data.fields, periods, "collaborative")
     blocks = [
-        Block(told[0].venue, [_topics_line(own, both) for own, both in zip(told, joint[venue], strict=True)])
-        for venue, told in found.items()
+        Block(own[0].venue, [_topics_line(*pair) for pair in zip(own, joint[venue], strict=True)])
+        for venue, own in academic.items()
     ]
     return Table(
         name=name,
-        caption=caption,
+        caption=f"Academic-only teams in compute-heavy and other papers, by {by}",
         headings=["%", "Of", "%", "Of", "Points", "Low", "High", "%", "Of"],
         spans=[
             Span("Compute-heavy", 2),
@@ -242,19 +226,14 @@ def _topics_table(data: Data, periods: Sequence[Years], name: str, caption: str)
 
 def _topics_line(own: Topics, joint: Topics) -> Line:
     difference = own.difference
-    low, high = difference.interval
     return Line(
         own.seen,
         [
-            _percent(own.heavy),
-            _counts(own.heavy),
-            _percent(own.other),
-            _counts(own.other),
-            NOT_KNOWN if math.isnan(difference.value) else Number(100 * difference.value, 1),
-            Number(100 * low, 1),
-            Number(100 * high, 1),
-            _percent(joint.both),
-            _counts(joint.both),
+            *_share_cells(own.heavy),
+            *_share_cells(own.other),
+            _percent(difference),
+            *(Number(100 * end, 1) for end in interval_of(difference)),
+            *_share_cells(joint.both),
         ],
     )
 
@@ -262,26 +241,22 @@ def _topics_line(own: Topics, joint: Topics) -> Line:
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
     newest = vintages(data.models)[-1]
-    asked = [(newest, BEFORE_RELEASED), (newest, RELEASED)]
-    asked += [(vintage, Years(2010, int(vintage[:4]))) for vintage in vintages(data.models)[:-1]]
+    windows = [(newest, BEFORE_RELEASED), (newest, RELEASED)]
+    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in vintages(data.models)[:-1]]
     blocks = []
-    for vintage, years in asked:
-        found = releases(of_vintage(data.models, vintage), years)
+    for vintage, years in windows:
+        by_sector = releases(of_vintage(data.models, vintage), years)
         lines = [
             Line(
                 SECTORS[sector],
                 [
-                    Number(each.models, 0),
-                    Number(each.open.total, 0),
-                    Number(each.open.successes, 0),
+                    *(Number(n, 0) for n in (each.models, each.open.total, each.open.successes)),
                     _percent(each.open),
                     _ends(each.open, 1),
-                    Number(each.unrestricted, 0),
-                    Number(each.hosted, 0),
-                    Number(each.unreleased, 0),
+                    *(Number(n, 0) for n in (each.unrestricted, each.hosted, each.unreleased)),
                 ],
             )
-            for sector, each in found.items()
+            for sector, each in by_sector.items()
         ]
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
@@ -322,8 +297,8 @@ def shares_table(data: Data, chosen: Definition) -> Table:
     ]
     blocks = [Block("By year", by_year)]
     for window in (EARLY, LATE):
-        found = [by_class(models, window) for models in used.values()]
-        lines = [Line(name, [cell for each in found for cell in _sectors(each[name])]) for name in CLASSES]
+        thirds = [by_class(models, window) for models in used.values()]
+        lines = [Line(name, [cell for each in thirds for cell in _sectors(each[name])]) for name in CLASSES]
         blocks.append(Block(f"By training compute among the models of the same year, {window}", lines))
     return Table(
         name="facts_shares",
@@ -342,28 +317,25 @@ def shares_table(data: Data, chosen: Definition) -> Table:
     )
 
 
-def _sectors(found: dict[str, Share]) -> list[Cell]:
-    academia = found["academia"]
-    return [
-        *(Number(share.successes, 0) for share in found.values()),
-        Number(academia.total, 0),
-        _percent(academia),
-    ]
+def _sectors(by_sector: dict[str, Share]) -> list[Cell]:
+    academia = by_sector["academia"]
+    counts = [*(share.successes for share in by_sector.values()), academia.total]
+    return [*(Number(count, 0) for count in counts), _percent(academia)]
 
 
 def _line(fact: Fact) -> Line:
-    digits = digits_of(fact)
-    numbers = [Number(fact.scale * value, digits) for value in (fact.value, fact.low, fact.high)]
-    published = Number(fact.scale * fact.published, 0)
-    return Line(fact.claim, [published, *numbers, f"{fact.count}/{fact.denominator}", fact.beside])
+    column, (count, denominator) = UNITS[fact.unit], fact.counts
+    published = Number(fact.factor * fact.published, 0)
+    numbers = [column.cell(value) for value in (fact.value, *fact.interval)]
+    return Line(fact.claim, [published, *numbers, f"{count}/{denominator}", fact.beside])
 
 
-def _percent(share: Share) -> Cell:
-    return Number(100 * share.value, 1) if share.total else NOT_KNOWN
+def _share_cells(share: Share) -> list[Cell]:
+    return [_percent(share), counts_text(share)]
 
 
-def _counts(share: Share) -> str:
-    return f"{share.successes}/{share.total}"
+def _percent(share: Share | Difference) -> Cell:
+    return NOT_KNOWN if math.isnan(share.value) else Number(100 * share.value, 1)
 
 
 def _ends(share: Share, digits: int = 0) -> str:

@@ -13,9 +13,12 @@ from study.paper.fields.assignments import assignments
 from study.paper.fields.cells import Cells, cells_of
 from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
 from study.paper.fields.exact import Interval, detectable, linear_set, p_value, rejected, searched_set
-from study.paper.fields.plan import FieldsPlan, Line
+from study.paper.fields.plan import FieldsPlan, Line, Method
 
 POINTS = 100.0
+Answers = Mapping[tuple[str, str], "Answer"]
+# Estimates under every assignment, confidence set, minimum detectable effect, weight of each cell.
+Inferred = tuple[FloatArray, Interval, float, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class Answer:
 
     @property
     def estimate(self) -> float:
-        """Under the actual naming."""
+        """Under the actual assignment."""
         return float(self.estimates[0])
 
     def rejects(self, plan: FieldsPlan) -> bool:
@@ -58,13 +61,51 @@ class Answer:
 
     @property
     def smallest_p(self) -> float:
-        """The smallest p-value that is possible: swapped venues have a mirror image of every way, others have none."""
+        """The smallest p-value that is possible: swapped venues have a mirror image of every assignment."""
         return (2 if self.line.permuted == "within_venue" else 1) / len(self.estimates)
+
+    @property
+    def unit(self) -> str:
+        """What the estimate is measured in."""
+        return (
+            "points for an order of magnitude a year"
+            if self.line.permuted == "doses"
+            else "percentage points"
+        )
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The estimate and its exact inference, by column."""
+        return {
+            "estimate": self.estimate,
+            "size": abs(self.estimate),
+            "p_value": self.p_value,
+            "conf_low": self.interval.low,
+            "conf_high": self.interval.high,
+            "mde": self.detectable,
+        }
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """What the line compares, by column; of doses all fields count as treated."""
+        cells = self.cells
+        treated = cells.treated | (self.line.permuted == "doses")
+        return {
+            "assignments": len(self.estimates),
+            "smallest_p": self.smallest_p,
+            "n_venues": len(np.unique(cells.venues)),
+            "n_treated": int(treated.sum()),
+            "n_comparison": int((~treated).sum()),
+            "papers": int(cells.papers.sum()),
+            "papers_before": int((cells.papers * ~cells.after)[treated].sum()),
+            "first_year": int(cells.years[0]),
+            "last_year": int(cells.years[-1]),
+        }
 
     @property
     def weight(self) -> FloatArray:
         """How much of a constant effect each field carries into the estimate, shape (n,); they add up to one."""
-        carried: FloatArray = (self.contrast * self.cells.treatment(self.cells.concerned)).sum(axis=1)
+        carried: FloatArray = (self.contrast * self.cells.treatment(self.cells.assigned)).sum(axis=1)
         return carried
 
 
@@ -82,8 +123,15 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
         cells = cells_of(panel, line, plan)
         y, permuted = outcomes_of(panel, cells, outcome), assignments(cells, line.permuted)
         if line.method == "regression":
-            return _by_regression(cells, y, permuted, line, outcome, plan)
-        return _synthetic(cells, y, permuted, line, outcome, plan)
+            estimates, interval, mde, contrast = _by_regression(cells, y, permuted, plan.level)
+        else:
+            estimates, interval, mde, contrast = _synthetic(cells, y, permuted, plan.level, line.method)
+    return Answer(line, outcome, cells, estimates, float(p_value(estimates)), interval, mde, contrast)
+
+
+def of_outcome(plan: FieldsPlan, results: Answers) -> dict[str, Answer]:
+    """Return the answers for the first outcome, by label of the line."""
+    return {line.label: results[line.label, plan.outcome] for line in plan.lines}
 
 
 def answers(panels: Mapping[str, Panel], plan: FieldsPlan) -> dict[tuple[str, str], Answer]:
@@ -101,27 +149,16 @@ def _sums(contrasts: FloatArray, y: FloatArray) -> FloatArray:
     return flat @ y.reshape(-1) if y.ndim == 2 else flat @ y.reshape(len(y), -1).T
 
 
-def _by_regression(
-    cells: Cells, y: FloatArray, permuted: FloatArray, line: Line, outcome: str, plan: FieldsPlan
-) -> Answer:
+def _by_regression(cells: Cells, y: FloatArray, permuted: FloatArray, level: float) -> Inferred:
     contrasts = regression_contrasts(cells, permuted)
     response = _sums(contrasts, cells.treatment(permuted))
     estimates = _sums(contrasts, y)
-    return Answer(
-        line=line,
-        outcome=outcome,
-        cells=cells,
-        estimates=estimates,
-        p_value=float(p_value(estimates)),
-        interval=linear_set(estimates, response[:, 0], plan.level),
-        detectable=detectable(estimates - estimates[0] * response[:, 0], response),
-        contrast=contrasts[0],
-    )
+    interval = linear_set(estimates, response[:, 0], level)
+    mde = detectable(estimates - estimates[0] * response[:, 0], response)
+    return estimates, interval, mde, contrasts[0]
 
 
-def _synthetic(
-    cells: Cells, y: FloatArray, permuted: FloatArray, line: Line, outcome: str, plan: FieldsPlan
-) -> Answer:
+def _synthetic(cells: Cells, y: FloatArray, permuted: FloatArray, level: float, method: Method) -> Inferred:
     """Answer with weights found anew for outcomes freed of each effect tried.
 
     The minimum detectable effect holds the weights at those for outcomes freed of the estimate.
@@ -129,25 +166,17 @@ def _synthetic(
     actual = cells.treatment(permuted[0])
 
     def contrasts(tau: float) -> FloatArray:
-        return synthetic_contrasts(cells, y - tau * actual, permuted, line.method)
+        return synthetic_contrasts(cells, y - tau * actual, permuted, method)
 
     def statistics(tau: float) -> FloatArray:
         return _sums(contrasts(tau), y - tau * actual)
 
-    found = contrasts(0.0)
-    estimates = _sums(found, y)
+    observed = contrasts(0.0)
+    estimates = _sums(observed, y)
     estimate = float(estimates[0])
-    if line.method == "synthetic_control":  # its weights rest on the base years, in which there is no effect
-        freed, interval = found, linear_set(estimates, _sums(found, actual), plan.level)
+    if method == "synthetic_control":  # its weights rest on the base years, in which there is no effect
+        freed, interval = observed, linear_set(estimates, _sums(observed, actual), level)
     else:
-        freed, interval = contrasts(estimate), searched_set(statistics, estimate, plan.level)
-    return Answer(
-        line=line,
-        outcome=outcome,
-        cells=cells,
-        estimates=estimates,
-        p_value=float(p_value(estimates)),
-        interval=interval,
-        detectable=detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted))),
-        contrast=found[0],
-    )
+        freed, interval = contrasts(estimate), searched_set(statistics, estimate, level)
+    mde = detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted)))
+    return estimates, interval, mde, observed[0]

@@ -1,4 +1,4 @@
-"""Every way of naming the concerned fields, the actual one first."""
+"""Every assignment of the treated fields, the actual one first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.core import FloatArray, QuestionError
 from study.paper.fields.cells import Cells
 from study.paper.fields.plan import Permuted
 
-# All pairs of ways are compared for the minimum detectable effect.
+# All pairs of assignments are compared for the minimum detectable effect.
 MOST = 5_000
 
 
@@ -24,7 +24,7 @@ def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
     ----------
     cells : Cells
     permuted : {"within_venue", "any_fields", "areas", "doses"}
-        Which fields of each venue are concerned, as many as are; which fields, of any venue; which areas, at all
+        Which fields of each venue are treated, as many as are; which fields, of any venue; which areas, at all
         venues; or which area has which dose.
 
     Raises
@@ -32,30 +32,30 @@ def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
     QuestionError
         If there are more than 5,000.
     """
-    count, made = _permuted(cells, permuted)
+    count, every = _permuted(cells, permuted)
     if count > MOST:
         raise QuestionError(
             f"[fields]: there are {count:,} assignments ({permuted}), more than {MOST:,}; use fewer fields."
         )
-    distinct = np.unique(np.array(list(made)), axis=0)
-    actual = (distinct == cells.concerned).all(axis=1)
-    return np.vstack([cells.concerned, distinct[~actual]])
+    distinct = np.unique(np.array(list(every)), axis=0)
+    actual = (distinct == cells.assigned).all(axis=1)
+    return np.vstack([cells.assigned, distinct[~actual]])
 
 
 def _permuted(cells: Cells, permuted: Permuted) -> tuple[int, Iterable[FloatArray]]:
-    """Return how many ways there are, and the ways."""
+    """Return how many assignments there are, and the assignments."""
     n = len(cells.fields)
     if permuted == "any_fields":
-        k = int(cells.concerned.sum())
+        k = int(cells.assigned.sum())
         return comb(n, k), (_marked(n, chosen) for chosen in combinations(range(n), k))
     if permuted == "within_venue":
         members = [np.flatnonzero(cells.venues == v) for v in np.unique(cells.venues)]
-        numbers = [int(cells.concerned[rows].sum()) for rows in members]
+        numbers = [int(cells.assigned[rows].sum()) for rows in members]
         choices = [combinations(rows, k) for rows, k in zip(members, numbers, strict=True)]
         count = prod(comb(len(rows), k) for rows, k in zip(members, numbers, strict=True))
         return count, (_marked(n, [i for part in chosen for i in part]) for chosen in product(*choices))
     areas, of_field = np.unique(cells.kinds, return_inverse=True)
-    of_area = np.array([cells.concerned[of_field == k][0] for k in range(len(areas))])
+    of_area = np.array([cells.assigned[of_field == k][0] for k in range(len(areas))])
     if permuted == "areas":
         k = int(of_area.sum())
         return comb(len(areas), k), (

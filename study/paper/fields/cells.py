@@ -28,8 +28,8 @@ class Cells:
         Zero where the year is not used.
     after : ndarray of bool, shape (n, T)
         Years after the base.
-    concerned : ndarray, shape (n,)
-        1 for fields that the event concerns, else 0; or the dose.
+    assigned : ndarray, shape (n,)
+        1 for treated fields, else 0; or the dose.
     """
 
     fields: NDArray[Any]
@@ -38,16 +38,21 @@ class Cells:
     years: NDArray[np.int64]
     papers: FloatArray
     after: BoolArray
-    concerned: FloatArray
+    assigned: FloatArray
 
     @property
     def used(self) -> BoolArray:
         """Which cells have papers, shape (n, T)."""
         return self.papers > 0
 
-    def treatment(self, concerned: FloatArray) -> FloatArray:
+    @property
+    def treated(self) -> BoolArray:
+        """Which fields are treated, or have a dose, shape (n,)."""
+        return self.assigned > 0
+
+    def treatment(self, assigned: FloatArray) -> FloatArray:
         """Return a field's number in years after the base, else 0, shape (..., n, T); takes shape (..., n)."""
-        return concerned[..., None] * self.after
+        return assigned[..., None] * self.after
 
 
 def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
@@ -56,7 +61,7 @@ def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
     Raises
     ------
     QuestionError
-        If no concerned and other field, or no two doses, are left.
+        If no treated and other field, or no two doses, are left.
     """
     kind = panel.attributes["topic" if "topic" in panel.attributes else "area"].astype(str)
     venue = panel.attributes["venue"].astype(str)
@@ -66,20 +71,20 @@ def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
         seen &= np.isin(panel.periods, line.years)
     papers = np.where(seen, panel.outcomes["papers"], 0.0)
     after = panel.periods >= _first_after(line, venue, shock)[:, None]
-    concerned = (~np.isnan(shock)).astype(float)
+    assigned = (~np.isnan(shock)).astype(float)
     least = plan.papers if line.papers is None else line.papers
     if line.in_block:
         keep = papers[:, np.isin(panel.periods, line.years)].min(axis=1) >= least
     else:
         keep = np.minimum((papers * after).sum(axis=1), (papers * ~after).sum(axis=1)) >= least
     if line.permuted == "doses":
-        concerned = doses(panel, after, line.dose_years)
-        keep &= ~np.isnan(concerned)
+        assigned = doses(panel, after, line.dose_years)
+        keep &= ~np.isnan(assigned)
     if not line.in_block:
-        keep &= _compared(venue, concerned, keep, doses_only=line.permuted == "doses")
-    if not keep.any() or len(np.unique(concerned[keep])) < 2:
+        keep &= _compared(venue, assigned, keep, doses_only=line.permuted == "doses")
+    if not keep.any() or len(np.unique(assigned[keep])) < 2:
         raise QuestionError(
-            f"[fields], {line.label}: no concerned and other field with {least} papers or more is left in "
+            f"[fields], {line.label}: no treated and other field with {least} papers or more is left in "
             f"{panel.name}; ask for fewer papers or other years."
         )
     years = papers[keep].any(axis=0)
@@ -90,7 +95,7 @@ def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
         panel.periods[years],
         papers[keep][:, years],
         after[keep][:, years],
-        concerned[keep],
+        assigned[keep],
     )
 
 
@@ -102,9 +107,9 @@ def _first_after(line: Line, venue: NDArray[Any], shock: FloatArray) -> FloatArr
     return np.array([of_venue[v] for v in venue])
 
 
-def _compared(venue: NDArray[Any], concerned: FloatArray, keep: BoolArray, *, doses_only: bool) -> BoolArray:
+def _compared(venue: NDArray[Any], assigned: FloatArray, keep: BoolArray, *, doses_only: bool) -> BoolArray:
     """Return which fields are of a venue that has two kept fields with different numbers."""
-    good = [v for v in np.unique(venue) if len(np.unique(concerned[keep & (venue == v)])) > 1]
+    good = [v for v in np.unique(venue) if len(np.unique(assigned[keep & (venue == v)])) > 1]
     return np.isin(venue, good)
 
 

@@ -44,7 +44,7 @@ def synthetic_contrasts(cells: Cells, y: FloatArray, permuted: FloatArray, metho
     """
     before, after = y[:, ~cells.after[0]], y[:, cells.after[0]]
     contrasts = np.zeros((len(permuted), *y.shape))
-    for made, named in zip(contrasts, permuted > 0, strict=True):
+    for contrast, named in zip(contrasts, permuted > 0, strict=True):
         mean, n_treated = before[named].mean(axis=0), int(named.sum())
         if method == "synthetic_did":
             cells_treated = n_treated * after.shape[1]
@@ -55,5 +55,5 @@ def synthetic_contrasts(cells: Cells, y: FloatArray, permuted: FloatArray, metho
         unit[~named] = -weights.unit
         time = np.full(y.shape[1], 1 / after.shape[1])
         time[~cells.after[0]] = -weights.time
-        made[:] = np.outer(unit, time)
+        contrast[:] = np.outer(unit, time)
     return contrasts

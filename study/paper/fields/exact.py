@@ -1,7 +1,7 @@
 """Exact tests, confidence sets and detectable effects of estimates under every assignment.
 
-With T_a(tau) the estimate under way a from outcomes freed of an effect tau, way 0 the actual one, the p-value of tau is
-the share of ways whose |T_a(tau)| is at least |T_0(tau)|. For a contrast T_a(tau) = A_a - tau B_a.
+With T_a(tau) the estimate under assignment a from outcomes freed of an effect tau, 0 the actual one, the p-value of tau
+is the share of assignments whose |T_a(tau)| is at least |T_0(tau)|. For a contrast T_a(tau) = A_a - tau B_a.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray
-from study.estimates import TIE, least_as_large
+from study.estimates import POWER, SIZE, TIE, least_as_large
 
-POWER, SIZE = 0.8, 0.05
 # No effect on a share in percentage points is larger.
 LARGEST = 100.0
 _GRID = 400
@@ -30,7 +29,7 @@ class Interval(NamedTuple):
 
 
 def p_value(statistics: FloatArray) -> FloatArray:
-    """Return the share of ways at least as extreme as the actual one, the first; shape (m, ...) to shape (...)."""
+    """Return the share of assignments as extreme as the actual one, the first; shape (m, ...) to shape (...)."""
     size = np.abs(statistics)
     share: FloatArray = np.mean(size >= least_as_large(size[0], size.max(axis=0)), axis=0)
     return share
@@ -116,27 +115,28 @@ def searched_set(statistics: Callable[[float], FloatArray], estimate: float, lev
 def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST) -> float:
     """Return the smallest effect that is found in 80% of the assignments, of either sign, at 5%.
 
-    Each way in turn is taken for the actual one, with the effect added to its fields.
+    Each assignment in turn is taken for the actual one, with the effect added to its fields.
 
     Parameters
     ----------
     null : ndarray, shape (m,)
-        Estimates under each way from outcomes freed of the estimated effect.
+        Estimates under each assignment from outcomes freed of the estimated effect.
     response : ndarray, shape (m, m)
-        Estimate under way a (rows) from the treatment of way b (columns).
+        Estimate under assignment a (rows) from the treatment of assignment b (columns).
     most : float
         The largest effect that is tried.
 
     Returns
     -------
     float
-        Within 0.01, positive; NaN where no effect is found that often, for example because there are too few ways.
+        Within 0.01, positive; NaN where no effect is found that often, for example because there are too few
+        assignments.
     """
     if not power(null, response, most) >= POWER:
         return float("nan")
     grid = np.geomspace(most / 1000, most, _GRID)
-    found = next(k for k, effect in enumerate(grid) if power(null, response, effect) >= POWER)
-    low, high = (float(grid[found - 1]) if found else 0.0), float(grid[found])
+    first = next(k for k, effect in enumerate(grid) if power(null, response, effect) >= POWER)
+    low, high = (float(grid[first - 1]) if first else 0.0), float(grid[first])
     while high - low > 0.01:
         middle = (low + high) / 2
         low, high = (low, middle) if power(null, response, middle) >= POWER else (middle, high)

@@ -16,7 +16,7 @@ Permuted = Literal["within_venue", "any_fields", "areas", "doses"]
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison of concerned with other fields.
+    """One comparison of treated with other fields.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Line:
     method : {"regression", "synthetic_did", "synthetic_control"}
         Effects of each field and of each venue and year, cells weighted by papers; or synthetic comparisons.
     permuted : {"within_venue", "any_fields", "areas", "doses"}
-        What the ways of naming concerned fields are: fields of each venue swapped, any fields, areas at all venues
+        What the assignments are: fields of each venue swapped, any fields, areas at all venues
         together, or areas' doses.
     last_before : int, optional
         Last base year; by default that before the event at the field's venue.
@@ -97,6 +97,11 @@ class FieldsPlan:
             raise ValueError("two lines have the same label; each needs its own.")
         if self.main not in labels:
             raise not_known("line", self.main, labels)
+
+    @property
+    def outcome(self) -> str:
+        """The first outcome, of the verdict."""
+        return next(iter(self.outcomes))
 
     @property
     def main_line(self) -> Line:

@@ -1,0 +1,200 @@
+"""What the comparison of fields finds: the verdict, what it rests on, a row a line and outcome, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from study.core import FloatArray
+from study.diagnostics import Finding
+from study.figures import GREY, SECOND, legend_above, on_axes
+from study.paper.fields.answers import Answer, Answers, of_outcome
+from study.paper.fields.exact import Interval
+from study.paper.fields.plan import FieldsPlan
+from study.report import p_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Inches and points of figures.
+WIDE, SMALL = 6.3, 8
+
+
+def fields_finding(plan: FieldsPlan, results: Answers) -> Finding:
+    """Return what all lines find together.
+
+    Parameters
+    ----------
+    plan : FieldsPlan
+    results : mapping
+        The answers by label and outcome, as :func:`study.paper.fields.answers.answers` returns them.
+
+    Returns
+    -------
+    Finding
+        The frame has a row a line and outcome: line, title, outcome, unit, estimate, size (its absolute value),
+        p_value, conf_low, conf_high, mde, assignments, smallest_p, n_venues, n_treated, n_comparison, papers,
+        papers_before, first_year, last_year. The figure is of the first outcome.
+    """
+    rows = [
+        {
+            "line": label,
+            "title": result.line.title,
+            "outcome": outcome,
+            "unit": result.unit,
+            **result.values,
+            **result.counts,
+        }
+        for (label, outcome), result in results.items()
+    ]
+    by_line = of_outcome(plan, results)
+    main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
+    return Finding(
+        name="fields",
+        title="Fields whose compute grows",
+        verdict=_verdict(plan, main, others),
+        evidence=tuple(_evidence(plan, results, main, others)),
+        frame=pd.DataFrame(rows),
+        chart=partial(
+            _chart, estimates={label: result.estimates for label, result in by_line.items()}, plan=plan
+        ),
+    )
+
+
+def interval_text(interval: Interval) -> str:
+    """Return a confidence set in words with one decimal."""
+    below, above = np.isinf(interval.low), np.isinf(interval.high)
+    if below and above:
+        return "all values" if interval.whole else "unbounded on both sides"
+    low, high = (f"{end:.1f}" for end in (interval.low, interval.high))
+    text = f"below {high}" if below else f"above {low}" if above else f"{low} to {high}"
+    return text if interval.whole else f"{text}, with gaps"
+
+
+def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> str:
+    """Say what the main line finds, and whether the others agree."""
+    title = plan.outcomes[main.outcome].lower()
+    when = f"After {main.line.last_before}" if main.line.last_before else "After the event"
+    rejecting = [result for result in others if result.rejects(plan)]
+    agree = [result for result in rejecting if result.estimate * main.estimate > 0]
+    if not main.rejects(plan):
+        return (
+            f"No change is significant: {when.lower()} the share of {title} in compute-heavy topics moved "
+            f"by {_estimate(main)} against other topics of the same venues; {len(rejecting) or 'none'} of the "
+            f"{len(others)} other comparisons reject no change."
+        )
+    blind = sum(np.isnan(result.detectable) for result in others)
+    return (
+        f"{when} compute-heavy topics {'lost' if main.estimate < 0 else 'gained'} {abs(main.estimate):.1f} percentage "
+        f"points of {title} against other topics of the same venues (confidence set {interval_text(main.interval)}; "
+        f"randomization p-value {p_text(main.p_value)}), but that compute did it is not shown: "
+        f"{len(agree) or 'none'} of the {len(others)} other comparisons reject no change in the same direction"
+        f"{f' ({blind} of them could have found none of any size)' if blind else ''}{_by_area(others)}."
+    )
+
+
+def _by_area(others: Sequence[Answer]) -> str:
+    """Say what the line finds in which an area is one draw for all venues, as the event is one for all."""
+    result = next((result for result in others if result.line.permuted == "areas"), None)
+    if result is None:
+        return ""
+    least = "none" if np.isnan(result.detectable) else f"{result.detectable:.1f}"
+    return (
+        f", and where an area is one draw for all venues, as the event is, the estimate is {result.estimate:.1f} "
+        f"(p-value {p_text(result.p_value)}, minimum detectable effect {least})"
+    )
+
+
+def _estimate(result: Answer) -> str:
+    """Say an estimate with its set, p-value and minimum detectable effect."""
+    unit = " for an order of magnitude a year" if result.line.permuted == "doses" else ""
+    least = (
+        "no effect would be found with a power of 80%"
+        if np.isnan(result.detectable)
+        else f"minimum detectable effect {result.detectable:.1f}"
+    )
+    return (
+        f"{result.estimate:.1f} percentage points{unit} (confidence set {interval_text(result.interval)}; "
+        f"randomization p-value {p_text(result.p_value)}, {len(result.estimates)} assignments; {least})"
+    )
+
+
+def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
+    """Yield every other line, the other outcomes of the main line, and what is assumed."""
+    for result in others:
+        yield f"{result.line.title}: {_estimate(result)}."
+    for outcome, title in plan.outcomes.items():
+        if outcome != plan.outcome:
+            yield f"{title}, {main.line.title.lower()}: {_estimate(results[plan.main, outcome])}."
+    yield (
+        f"These are {len(results)} tests, and p-values are not adjusted for them; the verdict rests on one line that "
+        "was chosen before results."
+    )
+    yield (
+        "The sharp null is tested under the assumption that each assignment of the treated fields was as likely as the "
+        "actual one. The event is one for all venues, so that anything else that came to deep learning after 2012 is "
+        "in the estimate; titles name fashionable methods, so that who writes on such a topic changes with its "
+        "fashion; the treated topics had few papers before; coverage of affiliations changes."
+    )
+    for result in (main, *others):
+        if result.line.method == "synthetic_did":
+            yield _base_years(result)
+    for result in (main, *others):
+        if result.line.permuted == "doses":
+            yield _doses(result)
+
+
+def _base_years(result: Answer) -> str:
+    """Say on which base years synthetic difference-in-differences rests."""
+    cells = result.cells
+    weight = -result.contrast[cells.treated].sum(axis=0)
+    base = ~cells.after[0] & (weight > 0.005)
+    years = ", ".join(f"{y} ({100 * w:.0f}%)" for y, w in zip(cells.years[base], weight[base], strict=True))
+    papers = cells.papers[cells.treated][:, base].sum()
+    return f"{result.line.title}: time weights lie on {years}, with {papers:,.0f} papers of treated fields."
+
+
+def _doses(result: Answer) -> str:
+    doses = dict(zip(result.cells.kinds, result.cells.assigned, strict=True))
+    each = ", ".join(f"{kind} {dose:.2f}" for kind, dose in sorted(doses.items(), key=lambda item: -item[1]))
+    return (
+        f"Doses, in orders of magnitude a year, are {each}: with so few the line on the dose rests on the areas at its "
+        "ends."
+    )
+
+
+def _chart(
+    frame: pd.DataFrame, ax: Axes | None, estimates: Mapping[str, FloatArray], plan: FieldsPlan
+) -> Figure:
+    """Draw the first outcome's estimates under every assignment, a row a line, the actual one marked."""
+    rows = frame[frame["outcome"] == plan.outcome]
+    with on_axes(ax, WIDE, 0.9 + 0.3 * len(rows)) as (figure, axis):
+        for place, row in enumerate(rows.itertuples()):
+            ticks = estimates[row.line]
+            axis.plot(
+                ticks, np.full(len(ticks), place), "|", color=GREY, markersize=9, alpha=0.35,
+                label="All assignments of the treated fields" if not place else None,
+            )  # fmt: skip
+            axis.plot(
+                row.estimate, place, "D", color=SECOND, markeredgecolor="black", markeredgewidth=0.6, markersize=6,
+                label="The actual one" if not place else None,
+            )  # fmt: skip
+            axis.annotate(
+                f"p = {row.p_value:.3f} ({row.assignments})", (1.01, place), xycoords=("axes fraction", "data"),
+                va="center", fontsize=SMALL,
+            )  # fmt: skip
+        axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+        axis.set_yticks(range(len(rows)), list(rows["title"]), fontsize=SMALL)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xlabel(
+            f"{plan.outcomes[plan.outcome]}: estimate, percentage points\n(dose: points for each order of magnitude a "
+            "year)"
+        )
+        if ax is None:
+            legend_above(figure, axis, size=SMALL)
+    return figure

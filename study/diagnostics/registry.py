@@ -73,9 +73,9 @@ class Diagnostic:
     def __call__(self, known: Mapping[str, Any], options: Mapping[str, Any]) -> Finding:
         """Make the finding from what is known: those arguments that the function takes, and the design's options."""
         taken = signature(self.function).parameters
+        every = any(p.kind is Parameter.VAR_KEYWORD for p in taken.values())
         arguments = {name: value for name, value in known.items() if name in taken} | dict(self.given)
-        if any(p.kind is Parameter.VAR_KEYWORD for p in taken.values()):
-            arguments |= {name: value for name, value in options.items() if name not in arguments}
+        arguments |= {name: value for name, value in options.items() if every or name in taken}
         return self.function(**arguments)
 
 

@@ -135,7 +135,7 @@ def predictions(scores: Scores, trees: int) -> Halved:
     quarter = np.zeros(predicted.shape, dtype=np.int64)
     for r, k, inside in scores.held_out():
         change, treated = scores.rows.change[~inside], scores.rows.treated[~inside]
-        seed = seed_of(scores.seed, r, k)
+        seed = seed_of(scores.learning.seed, r, k)
         model = causal_forest(x[~inside], change, treated, scores.outside[r, k], trees, seed)
         predicted[inside, r] = model.effect(x[inside])
         rank = np.argsort(np.argsort(predicted[inside, r], kind="stable"), kind="stable")

@@ -14,17 +14,17 @@ from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping, indicators
-from study.learners import Learner, refuse_unfit_pair
+from study.learners import Learner
 from study.learners.clipping import clipped
 from study.learners.cross_fitting import (
     Folds,
     Nuisance,
     check_both,
-    check_counts,
     check_number,
     cross_fit,
     draw_folds,
 )
+from study.learners.nuisances import Learning
 from study.learners.problem import Rows
 from study.panel import Sample
 
@@ -33,13 +33,6 @@ NEAREST = 0.01
 # Fewer units carry no model of the treated, which is learned from four fifths of four fifths of them.
 LEAST_TREATED = 20
 LEAST_IN_GROUP = 5
-
-
-class Learners(NamedTuple):
-    """What learns the change of the outcome, and the propensity."""
-
-    mean: Learner
-    propensity: Learner
 
 
 class Predicted(NamedTuple):
@@ -90,8 +83,7 @@ class Scores:
         Each unit's by learners that have not seen its fold.
     clipped : int
         Units whose propensity was set to the limit in some draw.
-    learners : Learners
-    seed : int
+    learning : Learning
     """
 
     sample: Sample
@@ -101,8 +93,7 @@ class Scores:
     folds: Folds
     predicted: Predicted
     clipped: int
-    learners: Learners
-    seed: int
+    learning: Learning
 
     @cached_property
     def effects(self) -> FloatArray:
@@ -135,10 +126,10 @@ class Scores:
         """
         predicted = {}
         for r, k, inside in self.held_out():
-            rows, seed = ~inside, seed_of(self.seed, r, k)
+            rows, seed = ~inside, seed_of(self.learning.seed, r, k)
             treated = self.rows.treated[rows]
             folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
-            raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learners, seed)
+            raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learning, seed)
             predicted[r, k] = Predicted(*(block[:, 0] for block in _limited(raw)))
         return predicted
 
@@ -218,20 +209,19 @@ def score(
         If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
         has weights or no covariates, or a covariate is missing.
     """
-    check_counts("heterogeneity", folds=folds, repetitions=repetitions, seed=seed)
-    propensity = learner if propensity is None else propensity
-    refuse_unfit_pair("heterogeneity", learner, propensity)
+    learning = Learning(learner, folds, repetitions, seed, learner if propensity is None else propensity)
+    learning.check("heterogeneity")
     rows = long_change(sample, before, after, "heterogeneity")
     refuse(sample, rows)
     x, names = _covariates(sample, rows, groups)
-    learners, cluster = Learners(learner, propensity), sample.cluster[rows.unit]
+    cluster = sample.cluster[rows.unit]
     check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
-    assigned = draw_folds(cluster, 1 - rows.treated.astype(int), folds, repetitions, seed)
+    assigned = learning.draw(cluster, 1 - rows.treated.astype(int))
     check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
-    raw = _fitted(x, rows.change, rows.treated, assigned, learners, seed)
+    raw = _fitted(x, rows.change, rows.treated, assigned, learning, seed)
     predicted = _limited(raw)
     at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
-    return Scores(sample, rows, x, names, assigned, predicted, at_limit, learners, seed)
+    return Scores(sample, rows, x, names, assigned, predicted, at_limit, learning)
 
 
 def refuse(sample: Sample, rows: LongChange) -> None:
@@ -357,13 +347,13 @@ def _covariates(
 
 
 def _fitted(
-    x: FloatArray, change: FloatArray, treated: FloatArray, folds: Folds, learners: Learners, seed: int
+    x: FloatArray, change: FloatArray, treated: FloatArray, folds: Folds, learning: Learning, seed: int
 ) -> Predicted:
     is_treated = treated == 1
     nuisances = {
-        "untreated": Nuisance(change, learners.mean, among=~is_treated),
-        "treated": Nuisance(change, learners.mean, among=is_treated),
-        "propensity": Nuisance(treated, learners.propensity, "probability"),
+        "untreated": Nuisance(change, learning.learner, among=~is_treated),
+        "treated": Nuisance(change, learning.learner, among=is_treated),
+        "propensity": Nuisance(treated, learning.propensity, "probability"),
     }
     return Predicted(**cross_fit(x, np.zeros(len(x), dtype=np.int64), nuisances, folds, seed))
 

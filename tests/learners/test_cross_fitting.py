@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import study.learners.problem as module
+import study.learners.cross_fitting as module
 from study import QuestionError, settings
 from study.designs.dml_panel import period_effects, unit_and_period_effects, unit_means
 from study.learners import refuse_unfit

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from plans import PANEL, PLAN
+from study.diagnostics.honest.finding import HonestDid
 
 from study import QuestionError
-from study.diagnostics.honest.finding import HonestDid
 from study.diagnostics.placebo_dates import PlaceboDates
 from study.diagnostics.uncertainty import Uncertainty
 from study.paper import run as running

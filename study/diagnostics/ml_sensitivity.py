@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
 from study.designs.dml_panel import Approach
-from study.diagnostics.benchmark_covariates import (
+from study.diagnostics.finding import Finding
+from study.diagnostics.omitted_variable_bias import robustness_value
+from study.diagnostics.partialled import (
     TITLE,
     WHO,
     Groups,
@@ -26,8 +28,6 @@ from study.diagnostics.benchmark_covariates import (
     units_of,
     without,
 )
-from study.diagnostics.finding import Finding
-from study.diagnostics.omitted_variable_bias import robustness_value
 from study.figures import contour_figure
 from study.learners import Learner
 from study.panel import Sample

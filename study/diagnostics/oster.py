@@ -11,9 +11,8 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
 from study.designs import find_design
-from study.diagnostics.benchmark_covariates import percent, units_of
 from study.diagnostics.finding import Finding
-from study.diagnostics.partialled import Form, Partialled, partialled, residual
+from study.diagnostics.partialled import Form, Partialled, partialled, percent, residual, units_of
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import COLOUR, GREY, SECOND, THIRD, on_axes
 from study.panel import Sample

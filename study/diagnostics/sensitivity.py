@@ -11,22 +11,26 @@ import numpy as np
 from study.core import FloatArray, QuestionError, checked, quantile
 from study.designs import Design, find_design
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.benchmark_covariates import (
+from study.diagnostics.finding import Finding
+from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
+from study.diagnostics.partialled import (
     TITLE,
     WHO,
+    Coefficient,
+    Form,
     Multiples,
+    Partialled,
     Scenario,
+    applicable,
     benchmark_groups,
     check_range,
     confounders,
     listed,
+    partialled,
     percent,
     units_of,
     without,
 )
-from study.diagnostics.finding import Finding
-from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
-from study.diagnostics.partialled import Coefficient, Form, Partialled, applicable, partialled
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import contour_figure
 from study.panel import Sample

@@ -13,7 +13,7 @@ from study.diagnostics.finding import Finding
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
-from study.heterogeneity.pairs import EQUAL
+from study.heterogeneity.grouping import EQUAL
 from study.heterogeneity.scored import Scores, averaged, check_level, score, seed_of, weighted_means
 from study.learners import Learner
 from study.panel import Sample, Scale

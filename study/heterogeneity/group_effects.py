@@ -13,8 +13,7 @@ from study.diagnostics.finding import Finding
 from study.estimates import Estimate, Wald
 from study.figures import BAND, GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, legend_above, on_axes
 from study.figures.canvas import canvas
-from study.heterogeneity.grouping import Grouping, plain
-from study.heterogeneity.pairs import Pairs, all_pairs
+from study.heterogeneity.grouping import Grouping, Pairs, all_pairs, plain
 from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged, check_level, treated_by_group
 from study.inference import joint
 from study.panel import Scale

@@ -17,8 +17,7 @@ from study import Panel, Question, load_panel
 from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding
-from study.diagnostics.balance import balance, cohort_groups, estimated, outcome_variables
-from study.diagnostics.contrasts import Side, contrast
+from study.diagnostics.balance import Side, balance, cohort_groups, contrast, estimated, outcome_variables
 from study.diagnostics.overlap import Overlap, overlap
 from study.panel.question import Sample
 

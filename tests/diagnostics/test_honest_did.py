@@ -20,11 +20,9 @@ from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.diagnostics.event_path import event_path
 from study.diagnostics.honest import conditional, slopes
-from study.diagnostics.honest.conditional import FirstStage, accepted
+from study.diagnostics.honest.conditional import FirstStage, accepted, least_favourable, moments
 from study.diagnostics.honest.flci import folded_normal_quantile, lasso_path
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.least_favourable import least_favourable
-from study.diagnostics.honest.moments import moments
 from study.diagnostics.honest_did import OFFERED, RESTRICTIONS, honest_did
 from study.estimates.estimate import Estimate
 

@@ -15,9 +15,16 @@ from simulated import PERIODS
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.finding import Finding
-from study.diagnostics.misclassification import misclassification, unattenuated
+from study.diagnostics.misclassification import (
+    Trimming,
+    first_true,
+    imbens_manski,
+    misclassification,
+    threshold_influence,
+    unattenuated,
+    worst_cases,
+)
 from study.diagnostics.refits import headline
-from study.diagnostics.trimming import Trimming, first_true, imbens_manski, threshold_influence, worst_cases
 from study.panel.question import Sample
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)

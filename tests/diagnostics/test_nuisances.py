@@ -20,8 +20,19 @@ import study.learners.problem as fitting
 from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding
-from study.diagnostics.losses import Loss, in_order, log_losses, loss_of, squared_errors
-from study.diagnostics.nuisances import COMPARED, STANDARD_ERRORS, described, judged, of_learners, quality
+from study.diagnostics.nuisances import (
+    COMPARED,
+    STANDARD_ERRORS,
+    Loss,
+    described,
+    in_order,
+    judged,
+    log_losses,
+    loss_of,
+    of_learners,
+    quality,
+    squared_errors,
+)
 from study.diagnostics.overlap import QUANTILES, Propensities
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit
 from study.learners.nuisances import Nuisances, Part

@@ -10,8 +10,7 @@ import simulated
 from simulated import PERIODS
 
 from study import Panel, Question, QuestionError, estimate
-from study.diagnostics.exposure import EARTH_RADIUS_KM, by_distance, by_label, great_circle_km
-from study.diagnostics.spillovers import spillovers
+from study.diagnostics.spillovers import EARTH_RADIUS_KM, by_distance, by_label, great_circle_km, spillovers
 from study.panel.question import Sample
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)

@@ -13,8 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from study import Question, QuestionError, heterogeneity, settings
-from study.heterogeneity.grouping import grouping
-from study.heterogeneity.pairs import all_pairs
+from study.heterogeneity.grouping import all_pairs, grouping
 from study.heterogeneity.scored import NEAREST, on_long_change
 from study.learners.nuisances import splits
 

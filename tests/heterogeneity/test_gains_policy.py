@@ -10,8 +10,8 @@ import pytest
 import scipy.stats
 
 from study import Question, QuestionError, heterogeneity
+from study.heterogeneity.allocation import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
 from study.heterogeneity.given import GivenOutcome, GivenPropensity, controls
-from study.heterogeneity.rules import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
 from study.heterogeneity.scored import NEAREST, Scores
 
 EXACT = 1e-9

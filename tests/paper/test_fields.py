@@ -14,10 +14,8 @@ from study import Panel, Question, QuestionError, estimate, load_panel
 from study.core import from_toml
 from study.paper.exhibits.fields import fields_exhibit
 from study.paper.fields.answers import answer, outcomes_of
-from study.paper.fields.assignments import assignments
-from study.paper.fields.cells import cells_of
-from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
-from study.paper.fields.exact import detectable, linear_set, p_value, power, searched_set
+from study.paper.fields.cells import cells_of, regression_contrasts, synthetic_contrasts
+from study.paper.fields.exact import assignments, detectable, linear_set, p_value, power, searched_set
 from study.paper.fields.finding import interval_text
 from study.paper.fields.plan import FieldsPlan, Line
 from study.paper.plan import PlanFile, read_plan

@@ -8,8 +8,137 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from study.core import FloatArray
-from study.diagnostics.honest.moments import Moments
+from study.core import FloatArray, quantile
+from study.diagnostics.honest.restrictions import Restriction
+
+ANGLES = 1440
+ITERATIONS = 50
+TOLERANCE = 1e-12
+
+
+def least_favourable(moments: Moments, size: float) -> FloatArray:
+    """Return c with P(statistic > c) = size for each problem, shape (Q,), by integration and not by draws.
+
+    The statistic is the largest of the vertices' values, which are linear in two normal variables. In polar
+    coordinates it is the radius times a function psi of the angle alone, and the radius is Rayleigh, so that
+    P(statistic > c) is the mean over angles with psi > 0 of exp(-c^2 / (2 psi^2)).
+
+    References
+    ----------
+    Andrews, Roth and Pakes (2023), who simulate it.
+    """
+    psi = _reach(moments)
+    with np.errstate(divide="ignore"):
+        inverse = np.where(psi > 0, 1 / np.maximum(psi, np.finfo(float).tiny) ** 2, np.inf)
+    deviation = np.sqrt(np.einsum("qkk->qk", moments.covariance).max(axis=1))
+    c = quantile(1 - size) * deviation
+    for _ in range(ITERATIONS):
+        tail = np.exp(-np.square(c)[:, None] * inverse / 2)
+        slope = c * np.mean(tail * np.where(tail > 0, inverse, 0), axis=1) / tail.mean(axis=1)
+        step = np.log(tail.mean(axis=1) / size) / slope
+        c = c + step
+        if np.all(np.abs(step) <= TOLERANCE * c):
+            break
+    return c
+
+
+def _reach(moments: Moments) -> FloatArray:
+    """Return psi at equally spaced angles, shape (Q, ANGLES)."""
+    angle = 2 * np.pi * np.arange(ANGLES) / ANGLES
+    d, v = np.sqrt(moments.spread[:, 0, 0]), np.sqrt(moments.spread[:, 1, 1])
+    rho = np.where(v > 0, moments.spread[:, 0, 1] / np.where(v > 0, d * v, 1), 0.0)
+    of_d = np.outer(d, np.cos(angle))
+    of_v = np.outer(v * rho, np.cos(angle)) + np.outer(v * np.sqrt(1 - rho**2), np.sin(angle))
+    lines = (form[:, :1] * of_d + form[:, 1:] * of_v for form in moments.forms.transpose(1, 0, 2))
+    return np.maximum.reduce(list(lines))
+
+
+N_VERTICES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The vertices of Q problems: one for each value of M and each set of the union.
+
+    Attributes
+    ----------
+    value : ndarray, shape (Q, 4)
+        Values of the vertices at theta = 0; they are normal.
+    slope : ndarray, shape (Q, 4)
+        Their derivatives by theta: negative, positive, zero, zero.
+    forms : ndarray, shape (Q, 4, 2)
+        Their coefficients on D and V.
+    spread : ndarray, shape (Q, 2, 2)
+        Covariance of D and V.
+    """
+
+    value: FloatArray
+    slope: FloatArray
+    forms: FloatArray
+    spread: FloatArray
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Covariance of the vertices' values, shape (Q, 4, 4)."""
+        return self.forms @ self.spread @ self.forms.transpose(0, 2, 1)
+
+    def at(self, theta: FloatArray) -> FloatArray:
+        """Return the values at G values of theta for each problem, shape (Q, G) to (Q, G, 4)."""
+        return self.value[:, None, :] + self.slope[:, None, :] * theta[:, :, None]
+
+
+def moments(
+    betahat: FloatArray, sigma: FloatArray, weights: FloatArray, restriction: Restriction, m: FloatArray
+) -> Moments:
+    """Return the vertices for all values of M and all sets of the restriction, M by M.
+
+    Parameters
+    ----------
+    betahat, sigma : ndarray, shapes (K,), (K, K)
+    weights : ndarray, shape (n_post,)
+        The effect is ``weights @ tau``.
+    restriction : Restriction
+    m : ndarray, shape (m,)
+        Not negative.
+    """
+    u = restriction.exposure(weights)
+    up, down = np.maximum(u, 0), np.maximum(-u, 0)
+    above, below = _deviations(sigma, restriction, m)
+    first, second = above @ up + below @ down, above @ down + below @ up
+    pairs = 2 * m[:, None, None] / (above + below)
+    bound = m[:, None] * np.abs(u).sum()
+
+    forms = np.zeros((len(m), len(restriction.within), N_VERTICES, 2))
+    forms[..., 0, 0], forms[..., 1, 0] = 1 / first, -1 / second
+    forms[..., 0, 1], forms[..., 1, 1] = -bound / first, -bound / second
+    forms[..., 2, 1], forms[..., 3, 1] = -pairs.max(axis=2), -pairs.min(axis=2)
+
+    centre, size = u @ restriction.change, restriction.within
+    means = np.stack(np.broadcast_arrays(centre @ betahat, size @ betahat + restriction.constant), axis=-1)
+    spread = np.empty((len(size), 2, 2))
+    spread[:, 0, 0] = centre @ sigma @ centre
+    spread[:, 0, 1] = spread[:, 1, 0] = size @ sigma @ centre
+    spread[:, 1, 1] = np.einsum("pk,kj,pj->p", size, sigma, size)
+
+    value = np.einsum("mpvf,pf->mpv", forms, means)
+    flat = (-1, N_VERTICES)
+    return Moments(
+        value=value.reshape(flat),
+        slope=-forms[..., 0].reshape(flat),
+        forms=forms.reshape(-1, N_VERTICES, 2),
+        spread=np.tile(spread, (len(m), 1, 1)),
+    )
+
+
+def _deviations(sigma: FloatArray, restriction: Restriction, m: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return sd(change_j - M within_p) and sd(-change_j - M within_p), shapes (m, P, n_post)."""
+    change, within, m = restriction.change, restriction.within, m[:, None, None]
+    of_change = np.einsum("jk,kl,jl->j", change, sigma, change)
+    of_within = np.einsum("pk,kl,pl->p", within, sigma, within)[:, None]
+    shared = within @ sigma @ change.T
+    common = of_change + m**2 * of_within
+    return np.sqrt(common - 2 * m * shared), np.sqrt(common + 2 * m * shared)
+
 
 PARALLEL = 1e-10
 NO_VARIANCE = 1e-10

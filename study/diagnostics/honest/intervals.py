@@ -9,10 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from study.core import FloatArray
-from study.diagnostics.honest.conditional import FirstStage, hulls
+from study.diagnostics.honest.conditional import FirstStage, hulls, least_favourable, moments
 from study.diagnostics.honest.flci import FixedLength, Frontier, frontier
-from study.diagnostics.honest.least_favourable import least_favourable
-from study.diagnostics.honest.moments import moments
 from study.diagnostics.honest.restrictions import Restriction
 
 FIRST_STAGE = 0.1

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from study.core import FloatArray, quantile
-from study.diagnostics.honest.conditional import HALVINGS, FirstStage, accepted
-from study.diagnostics.honest.moments import Moments
+from study.diagnostics.honest.conditional import HALVINGS, FirstStage, Moments, accepted
 from study.diagnostics.honest.restrictions import differences
 
 TRIED = 400

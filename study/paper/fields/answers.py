@@ -9,10 +9,16 @@ import numpy as np
 
 from study.core import FloatArray, one_thread
 from study.panel import Panel
-from study.paper.fields.assignments import assignments
-from study.paper.fields.cells import Cells, cells_of
-from study.paper.fields.contrasts import regression_contrasts, synthetic_contrasts
-from study.paper.fields.exact import Interval, detectable, linear_set, p_value, rejected, searched_set
+from study.paper.fields.cells import Cells, cells_of, regression_contrasts, synthetic_contrasts
+from study.paper.fields.exact import (
+    Interval,
+    assignments,
+    detectable,
+    linear_set,
+    p_value,
+    rejected,
+    searched_set,
+)
 from study.paper.fields.plan import FieldsPlan, Line, Method
 
 POINTS = 100.0

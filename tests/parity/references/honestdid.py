@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from references import r_draws
 from references.comparison import Comparison, Row
 from study.diagnostics.honest import intervals, slopes
-from study.diagnostics.honest.conditional import FirstStage, hulls
+from study.diagnostics.honest.conditional import FirstStage, hulls, least_favourable, moments
 from study.diagnostics.honest.flci import folded_normal_quantile
 from study.diagnostics.honest.intervals import Problem
-from study.diagnostics.honest.least_favourable import least_favourable
-from study.diagnostics.honest.moments import moments
 from study.diagnostics.honest.restrictions import (
     Restriction,
     relative_magnitudes,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from study.estimates import Estimate, few_clusters_warning, smallest_effect
+from study.estimates import Effect, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Agreement, Comparison
 from study.panel import Sample
-from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import Block, Cell, Format, Line, Number, Table, error, letters
-from study.report.table_pages import label_width, numbered, parts, together
+from study.report.columns import effect_lines
+from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, p_cell
+from study.report.table import Block, Cell, Format, Line, Number, Table, error
+from study.report.table_pages import fitted, numbered, pages, parts
 
 EQUAL = "equal"
 JOINT = "Standard errors of differences are from the joint influence of the designs."
@@ -62,44 +62,19 @@ def as_tables(comparison: Comparison) -> tuple[Table, ...]:
 
     Each is one table, or several where it is wider or taller than a page.
     """
-    total = len(comparison.outcomes)
-    averages: list[Table] = []
-    for which in together(letters(_averages(comparison, comparison))):
-        some = about(comparison, comparison.outcomes[which.start : which.stop])
-        whole = _averages(some, comparison)
-        averages += parts(replace(whole, caption=whole.caption + counted(which, total)))
+    averages = pages([comparison], lambda some, counted: _averages(some[0], comparison, counted))
     outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
     differences = [numbered(parts(_differences(comparison, outcome))) for outcome in outcomes]
-    return (*numbered(averages), *(table for tables in differences for table in tables))
+    return (*averages, *(table for tables in differences for table in tables))
 
 
-def about(comparison: Comparison, outcomes: Sequence[str]) -> Comparison:
-    """Return what a comparison says of some of its outcomes."""
-    return replace(
-        comparison,
-        outcomes=tuple(outcomes),
-        estimates={key: fit for key, fit in comparison.estimates.items() if key[0] in outcomes},
-        refusals={key: reason for key, reason in comparison.refusals.items() if key[0] in outcomes},
-        agreement={outcome: comparison.agreement[outcome] for outcome in outcomes},
-        adjusted={key: adjusted for key, adjusted in comparison.adjusted.items() if key[0] in outcomes},
-    )
-
-
-def counted(which: range, total: int) -> str:
-    """Say which of the outcomes a table has, or nothing where it has all."""
-    if len(which) == total:
-        return ""
-    if len(which) == 1:
-        return f" (outcome {which.stop} of {total})"
-    return f" (outcomes {which.start + 1} to {which.stop} of {total})"
-
-
-def _averages(comparison: Comparison, family: Comparison) -> Table:
+def _averages(comparison: Comparison, family: Comparison, counted: str) -> Table:
     """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
     averages = []
     for label in comparison.labels:
         fits = [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
-        averages += estimate_lines(_numbered(comparison, label), fits)
+        effects = [Effect.of(label, fit) if fit else None for fit in fits]
+        averages += effect_lines(_numbered(comparison, label), effects)
     blocks = [Block("Panel A. Averages", averages)]
     found = list(comparison.agreement.values())
     if any(agreement.sup_t for agreement in found):
@@ -111,20 +86,12 @@ def _averages(comparison: Comparison, family: Comparison) -> Table:
         )
     table = Table(
         name="comparison",
-        caption=_title(comparison),
+        caption=_title(comparison) + counted,
         headings=comparison.outcomes,
         blocks=blocks,
         notes=["Standard errors in parentheses.", *_sentences(comparison, family)],
-        narrow=True,
     )
-    return replace(table, widths=[label_width(letters(table))])
-
-
-def estimate_lines(label: str, fits: Sequence[Estimate | None]) -> list[Line]:
-    """Return the line of a design's averages, a dash where it refuses, and that of their standard errors."""
-    estimates: list[Cell] = [Number(fit.effect[0]) if fit else REFUSED for fit in fits]
-    errors: list[Cell] = [error(fit.std_error[0]) if fit else "" for fit in fits]
-    return [Line(label, estimates), *([Line("", errors)] if any(fits) else [])]
+    return fitted(table)
 
 
 def _test_lines(found: Sequence[Agreement]) -> list[Line]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 from study.designs import Assumes, find_design
-from study.estimates import UNKNOWN, Estimand, Estimate, Power, few_clusters_warning, smallest_effect
+from study.estimates import UNKNOWN, Effect, Estimand, Estimate, Power, few_clusters_warning, smallest_effect
 from study.inference import Comparison
 from study.panel import Sample
-from study.report.comparison import JOINT, about, counted, estimate_lines, last_event_time, left_out
+from study.report.columns import effect_lines
+from study.report.comparison import JOINT, last_event_time, left_out
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import Block, Cell, Line, Number, Span, Table, letters
-from study.report.table_pages import TALLEST, height, label_width, numbered, parts, together
+from study.report.table import Block, Cell, Line, Number, Span, Table
+from study.report.table_pages import fitted, pages
 
 AVERAGES: dict[str, str] = {
     "event_average": "the average over {times}, with equal weights",
@@ -36,6 +40,8 @@ class Words:
         The headings of the columns and the titles of the panels.
     unit, units : str
         What a unit and several are called.
+    outcome_units, heading : str
+        In what minimum detectable effects are given beside percent, in a sentence and as the heading of a column.
     """
 
     name: str
@@ -44,6 +50,91 @@ class Words:
     scales: Mapping[str, str]
     unit: str = "unit"
     units: str = "units"
+    outcome_units: str = "units of the outcome"
+    heading: str = "Units"
+
+
+class Answers(NamedTuple):
+    """What designs answer about outcomes on one scale: a panel of the tables.
+
+    Attributes
+    ----------
+    scale : str
+    effects : mapping of str to sequence of Effect or None
+        By the design's label, one an outcome; None where it refuses.
+    powers : mapping of str to sequence of Power
+        What each could have found, in the same order.
+    tests : sequence of Line
+        Lines below the effects.
+    """
+
+    scale: str
+    effects: Mapping[str, Sequence[Effect | None]]
+    powers: Mapping[str, Sequence[Power]]
+    tests: Sequence[Line] = ()
+
+
+def effects_table(words: Words, answers: Sequence[Answers], notes: Sequence[str]) -> Table:
+    """Return the table of designs by outcomes: estimates over their standard errors, a panel a scale."""
+    lines = [
+        [line for label, effects in of.effects.items() for line in effect_lines(label, effects)]
+        for of in answers
+    ]
+    return Table(
+        name=_in_letters(words.name),
+        caption=words.caption,
+        headings=list(words.outcomes.values()),
+        blocks=_panels(words, answers, [[*own, *of.tests] for own, of in zip(lines, answers, strict=True)]),
+        notes=notes,
+    )
+
+
+def effects_between(
+    label: str, before: Sequence[Cell], effects: Sequence[Effect | None], after: Sequence[Cell]
+) -> list[Line]:
+    """Return the lines of effects and of their standard errors, with cells before and after those of the first."""
+    estimates, *below = effect_lines(label, effects)
+    errors: Sequence[Cell] = below[0].cells if below else [""] * len(effects)
+    blank = [""] * len(before), [""] * len(after)
+    return [Line(label, [*before, *estimates.cells, *after]), Line("", [*blank[0], *errors, *blank[1]])]
+
+
+def power_table(words: Words, answers: Sequence[Answers], digits: int = 3) -> Table:
+    """Return the table of what each design could have found: in the outcome's units, and in percent."""
+    percent = " and ".join(
+        f"of {POWER_OF[of.scale]} (Panel {letter})" for letter, of in zip(LETTERS, answers, strict=False)
+    )
+    lines = [
+        [
+            Line(label, [cell for p in powers for cell in (Number(p.units, digits), Number(p.percent, 1))])
+            for label, powers in of.powers.items()
+        ]
+        for of in answers
+    ]
+    return Table(
+        name=_in_letters(f"{words.name}-power"),
+        caption=words.caption,
+        headings=[words.heading, "%"] * len(words.outcomes),
+        spans=[Span(title, 2) for title in words.outcomes.values()],
+        blocks=_panels(words, answers, lines),
+        notes=[
+            "The smallest effect that a two-sided 5% test finds with 80% power, by design, in "
+            f"{words.outcome_units} and in percent {percent}.",
+            "An empty cell is a mean that is not positive or not implied, or a design that refuses the question.",
+        ],
+    )
+
+
+def _panels(words: Words, answers: Sequence[Answers], lines: Sequence[Sequence[Line]]) -> list[Block]:
+    return [
+        Block(f"Panel {letter}. {words.scales[of.scale]}", own)
+        for letter, of, own in zip(LETTERS, answers, lines, strict=False)
+    ]
+
+
+def _in_letters(name: str) -> str:
+    """Return a name that LaTeX and HTML take for a label."""
+    return re.sub(r"[^0-9A-Za-z]+", "-", name)
 
 
 def design_tables(words: Words, comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
@@ -64,86 +155,47 @@ def design_tables(words: Words, comparisons: Sequence[Comparison]) -> tuple[Tabl
         or, if need be, a part of the designs.
     """
     answered = any(c.estimates for c in comparisons)
-    powers = _pages(words, comparisons, _powers, 2) if answered else []
-    return *_pages(words, comparisons, _estimates, 1), *powers
+    powers = pages(comparisons, partial(_powers, words), words.scales, columns=2) if answered else []
+    return *pages(comparisons, partial(_estimates, words), words.scales), *powers
 
 
-def _pages(
-    words: Words,
-    comparisons: Sequence[Comparison],
-    made: Callable[[Words, Sequence[Comparison]], Table],
-    each: int,
-) -> list[Table]:
-    """Return the table that a function makes, with some columns an outcome, as tables that fit on a page each."""
-    outcomes, pages = comparisons[0].outcomes, []
-    for which in together(letters(made(words, comparisons)), each):
-        caption = words.caption + counted(which, len(outcomes))
-        some = [about(c, outcomes[which.start : which.stop]) for c in comparisons]
-        whole = made(replace(words, caption=caption), some)
-        if height(whole) <= TALLEST or len(some) == 1:
-            pages += parts(whole)
-            continue
-        for c in some:
-            titled = replace(words, caption=f"{caption}. {words.scales[c.question.scale]}")
-            pages += parts(made(titled, [c]))
-    return numbered(pages)
-
-
-def _estimates(words: Words, comparisons: Sequence[Comparison]) -> Table:
-    blocks = [*_panels(words, comparisons, _lines)]
+def _estimates(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> Table:
+    answers = [_answers(c) for c in comparisons]
+    table = effects_table(_about(words, comparisons, of_caption), answers, _notes(words, comparisons))
     if _of(comparisons):
-        blocks.append(Block(f"Panel {LETTERS[len(blocks)]}. Sample", _sizes(words, comparisons)))
-    table = Table(
-        name=_in_letters(words.name),
-        caption=words.caption,
-        headings=[words.outcomes[outcome] for outcome in comparisons[0].outcomes],
-        blocks=blocks,
-        notes=_notes(words, comparisons),
-        narrow=True,
+        sizes = Block(f"Panel {LETTERS[len(answers)]}. Sample", _sizes(words, comparisons))
+        table = replace(table, blocks=[*table.blocks, sizes])
+    return fitted(table)
+
+
+def _powers(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> Table:
+    words = _about(words, comparisons, f"{of_caption}: minimum detectable effects")
+    return fitted(power_table(words, [_answers(c) for c in comparisons]))
+
+
+def _about(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> Words:
+    """Return the words of a table of some of the outcomes."""
+    outcomes = {outcome: words.outcomes[outcome] for outcome in comparisons[0].outcomes}
+    return replace(words, outcomes=outcomes, caption=words.caption + of_caption)
+
+
+def _answers(comparison: Comparison) -> Answers:
+    fits = {f"{_number(comparison, label)} {label}": _row(comparison, label) for label in comparison.labels}
+    return Answers(
+        scale=comparison.question.scale,
+        effects={
+            label: [Effect.of(label, fit) if fit else None for fit in row] for label, row in fits.items()
+        },
+        powers={
+            label: [smallest_effect(fit) if fit else UNKNOWN for fit in row] for label, row in fits.items()
+        },
+        tests=_tests_of(comparison),
     )
-    return replace(table, widths=[label_width(letters(table))])
 
 
-def _powers(words: Words, comparisons: Sequence[Comparison]) -> Table:
-    spans = [Span(words.outcomes[outcome], 2) for outcome in comparisons[0].outcomes]
-    percent = " and ".join(
-        f"of {POWER_OF[c.question.scale]} (Panel {letter})"
-        for letter, c in zip(LETTERS, comparisons, strict=False)
-    )
-    table = Table(
-        name=_in_letters(f"{words.name}-power"),
-        caption=f"{words.caption}: minimum detectable effects",
-        headings=["Units", "%"] * len(spans),
-        spans=spans,
-        blocks=_panels(words, comparisons, _power_lines),
-        notes=[
-            "The smallest effect that a two-sided 5% test finds with 80% power, by design, in units of the outcome and "
-            f"in percent {percent}.",
-            "An empty cell is a refusal, or a mean that is not positive.",
-        ],
-        narrow=True,
-    )
-    return replace(table, widths=[label_width(letters(table))])
-
-
-def _panels(
-    words: Words, comparisons: Sequence[Comparison], lines: Callable[[Comparison], list[Line]]
-) -> list[Block]:
-    return [
-        Block(f"Panel {letter}. {words.scales[c.question.scale]}", lines(c))
-        for letter, c in zip(LETTERS, comparisons, strict=False)
-    ]
-
-
-def _in_letters(name: str) -> str:
-    """Return a name that LaTeX and HTML take for a label."""
-    return re.sub(r"[^0-9A-Za-z]+", "-", name)
-
-
-def _lines(comparison: Comparison) -> list[Line]:
+def _tests_of(comparison: Comparison) -> list[Line]:
+    """Return the lines below the estimates: whether the designs agree, and what the first could have found."""
     lines = []
-    for number, label in enumerate(comparison.labels, start=1):
-        lines += estimate_lines(f"({number}) {label}", _row(comparison, label))
     found = [comparison.agreement[outcome] for outcome in comparison.outcomes]
     if any(agreement.sup_t for agreement in found):
         sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
@@ -154,23 +206,9 @@ def _lines(comparison: Comparison) -> list[Line]:
         ]
     first = next((label for label in comparison.labels if any(_row(comparison, label))), None)
     if first is not None:
-        power = [p.effect for p in _power(comparison, first)]
+        power = [smallest_effect(fit).effect if fit else math.nan for fit in _row(comparison, first)]
         lines.append(Line(f"Detectable effect, {_number(comparison, first)}", [Number(x) for x in power]))
     return lines
-
-
-def _power_lines(comparison: Comparison) -> list[Line]:
-    return [
-        Line(
-            f"{_number(comparison, label)} {label}",
-            [cell for p in _power(comparison, label) for cell in (Number(p.units), Number(p.percent, 1))],
-        )
-        for label in comparison.labels
-    ]
-
-
-def _power(comparison: Comparison, label: str) -> list[Power]:
-    return [smallest_effect(fit) if fit else UNKNOWN for fit in _row(comparison, label)]
 
 
 def _number(comparison: Comparison, label: str) -> str:

@@ -90,7 +90,7 @@ def effects_table(words: Words, answers: Sequence[Answers], notes: Sequence[str]
 
 
 def effects_between(
-    label: str, before: Sequence[Cell], effects: Sequence[Effect | None], after: Sequence[Cell]
+    label: str, effects: Sequence[Effect | None], before: Sequence[Cell] = (), after: Sequence[Cell] = ()
 ) -> list[Line]:
     """Return the lines of effects and of their standard errors, with cells before and after those of the first."""
     estimates, *below = effect_lines(label, effects)

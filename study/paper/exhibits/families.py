@@ -134,8 +134,8 @@ def _lines(event: Event, answers: Sequence[Result]) -> list[Line]:
     p_value: Cell = p_cell(first.randomization.p_value) if first.randomization else Number(math.nan)
     return effects_between(
         event.short,
-        [Number(first.n_treated, 0), Number(first.n_units, 0)],
         [result.headline for result in answers],
+        [Number(first.n_treated, 0), Number(first.n_units, 0)],
         [p_value, Number(first.power.effect)],
     )
 
@@ -145,7 +145,7 @@ def _contrast_lines(setting: Setting, event: Event, differences: Sequence[Effect
         return []
     contrast = next(e for e in setting.plan.families if e.label == event.contrast)
     label = f"less {contrast.short.split(' (')[0].lower()}"
-    return effects_between(label, ["", ""], differences, ["", ""])
+    return effects_between(label, differences, ["", ""], ["", ""])
 
 
 def _smallest_notes(setting: Setting, scale: str) -> list[str]:
@@ -240,7 +240,7 @@ def dates_table(setting: Setting, scale: str, moved: Mapping[str, Sequence[Effec
     lines = [
         line
         for event in (plan.events[0], *plan.families)
-        for line in effects_between(event.short, [], moved[event.label], [])
+        for line in effects_between(event.short, moved[event.label])
     ]
     return Table(
         name=f"{EXHIBIT}-dates",

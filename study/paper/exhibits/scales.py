@@ -3,82 +3,86 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from study.core import QuestionError
-from study.designs import find_design
-from study.estimates import Estimate
+from study.estimates import Effect
 from study.panel import Panel, Scale
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, estimate_command, source_of
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Setting,
+    Traced,
+    address,
+    addressed,
+    estimate_command,
+    source_of,
+)
 from study.paper.notes import window_of
 from study.paper.plan import Row, Task
-from study.report import REFUSED, Block, Line, Number, Table, error, macro_name
+from study.paper.results import headline_effect
+from study.report import REFUSED, Block, Column, Line, Number, Table, effects_between
 
 EXHIBIT = "scales"
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in
 # log(1 + y / u) (Chen and Roth 2024).
-UNITS = {"Tenth": 0.1, "One": 1.0, "Ten": 10.0, "Hundred": 100.0}
+UNITS = {"tenth": 0.1, "one": 1.0, "ten": 10.0, "hundred": 100.0}
 POISSON = Row("poisson_twfe", "Poisson, two-way effects", {"terms": "event_time"}, {"covariates": []})
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One estimate of the table, or why there is none.
-
-    ``estimate`` and ``std_error`` are NaN where the design refuses, and ``why`` says why.
-    """
-
-    task: Task
-    estimate: float
-    std_error: float
-    why: str = ""
+ZEROS = {"zeros": Column("share of zeros in percent", "number", 0)}
 
 
 @dataclass(frozen=True)
 class Answers:
     """What an outcome's column has: log1p by unit, proportional by unit, Poisson, and the effect on having any."""
 
-    log: dict[str, Answered]
-    proportional: dict[str, Answered]
-    poisson: Answered
-    any: Answered
+    log: dict[str, Effect]
+    proportional: dict[str, Effect]
+    poisson: Effect
+    any: Effect
     zeros: float
 
     @property
     def moves(self) -> float:
         """How far the proportional effect moves with the unit, at most; zero up to rounding."""
-        found = [a.estimate for a in self.proportional.values()]
-        return max(found) - min(found)
+        estimates = [effect.estimate for effect in self.proportional.values()]
+        return max(estimates) - min(estimates)
 
 
 def scales(setting: Setting) -> Exhibited:
     """Return the table of effects by unit of the outcome, for each outcome of the plan."""
-    found = {outcome: answers(setting, outcome) for outcome in setting.plan.outcomes}
+    by_outcome = {outcome: answers(setting, outcome) for outcome in setting.plan.outcomes}
     return Exhibited(
-        tables=(table(setting, found),),
-        numbers=tuple(_numbers(setting, found)),
-        sentences=_sentences(setting, found),
+        tables=(table(setting, by_outcome),),
+        numbers=tuple(_numbers(setting, by_outcome)),
+        sentences=_sentences(setting, by_outcome),
     )
+
+
+def tasks(setting: Setting, outcome: str) -> dict[str, Task]:
+    """Return the tasks about an outcome: on both scales, by Poisson, and whether there is any."""
+    plan, event = setting.plan, setting.plan.events[0]
+    log = plan.task(event, outcome, "log1p", plan.headline)
+    return {
+        "log": log,
+        "proportional": plan.task(event, outcome, "proportional", plan.headline),
+        "poisson": plan.task(event, outcome, "proportional", POISSON),
+        "any": replace(log, question=log.question.replace(scale="level")),
+    }
 
 
 def answers(setting: Setting, outcome: str) -> Answers:
     """Ask the headline about an outcome counted in several units, and Poisson about it as it is."""
-    plan, panel = setting.plan, setting.panel
+    panel, asked = setting.panel, tasks(setting, outcome)
     counted = {name: in_units(panel, outcome, unit) for name, unit in UNITS.items()}
-    event, row = plan.events[0], plan.headline
-    log = plan.task(event, outcome, "log1p", row)
-    proportional = plan.task(event, outcome, "proportional", row)
-    has_any = replace(log, question=log.question.replace(scale="level"))
     any_panel = replace(panel, outcomes={**panel.outcomes, outcome: _any(panel.outcomes[outcome])})
     return Answers(
-        log={name: _answer(log, of) for name, of in counted.items()},
-        proportional={name: _answer(proportional, of) for name, of in counted.items()},
-        poisson=_answer(plan.task(event, outcome, "proportional", POISSON), panel),
-        any=_answer(has_any, any_panel),
-        zeros=_zeros(log, panel),
+        log={name: headline_effect(asked["log"], of) for name, of in counted.items()},
+        proportional={name: headline_effect(asked["proportional"], of) for name, of in counted.items()},
+        poisson=headline_effect(asked["poisson"], panel),
+        any=headline_effect(asked["any"], any_panel),
+        zeros=_zeros(asked["log"], panel),
     )
 
 
@@ -91,15 +95,6 @@ def _any(y: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(y), np.nan, (y > 0).astype(float))
 
 
-def _answer(task: Task, panel: Panel) -> Answered:
-    design = find_design(task.row.name)
-    try:
-        fit: Estimate = design(task.question.sample(panel), **task.options).headline
-    except QuestionError as refusal:
-        return Answered(task, math.nan, math.nan, str(refusal))
-    return Answered(task, float(fit.effect[0]), float(fit.std_error[0]))
-
-
 def _zeros(task: Task, panel: Panel) -> float:
     """Return the share of zeros among the treated units' cells before treatment."""
     sample = task.question.replace(scale="level").sample(panel)
@@ -108,27 +103,24 @@ def _zeros(task: Task, panel: Panel) -> float:
     return float((sample.y[before] == 0).mean()) if before.any() else math.nan
 
 
-def table(setting: Setting, found: dict[str, Answers]) -> Table:
+def table(setting: Setting, by_outcome: Mapping[str, Answers]) -> Table:
     """Return effects on log(1 + y) by unit, and in proportion, with outcomes as columns."""
-    plan = setting.plan
+    plan, columns = setting.plan, list(by_outcome.values())
     unit = plan.text.outcomes_with_units
-    counted = {"Tenth": "tenths", "One": "ones", "Ten": "tens", "Hundred": "hundreds"}
     logs = [
         line
-        for name, words in counted.items()
-        for line in _two_lines(f"Counted in {words}", [a.log[name] for a in found.values()])
+        for name in UNITS
+        for line in effects_between(f"Counted in {name}s", [a.log[name] for a in columns])
     ]
     shares = [
-        *_two_lines(f"{plan.headline.label}, in any unit", [a.proportional["One"] for a in found.values()]),
-        *_two_lines(POISSON.label, [a.poisson for a in found.values()]),
+        *effects_between(f"{plan.headline.label}, in any unit", [a.proportional["one"] for a in columns]),
+        *effects_between(POISSON.label, [a.poisson for a in columns]),
     ]
     why = [
-        *_two_lines("Effect on having any", [a.any for a in found.values()]),
-        Line("Zeros among the treated before, share", [Number(a.zeros, 2) for a in found.values()]),
+        *effects_between("Effect on having any", [a.any for a in columns]),
+        Line("Zeros among the treated before, share", [Number(a.zeros, 2) for a in columns]),
     ]
-    refused = sorted(
-        {a.why for of in found.values() for a in (*of.log.values(), of.poisson, of.any) if a.why}
-    )
+    refused = sorted({e.note for a in columns for e in (*a.log.values(), a.poisson, a.any) if e.note})
     first = next(iter(setting.results.values()))
     notes = [
         f"Event: {plan.events[0].title}. Outcome: {unit}. Average over {window_of(first)}. Standard errors in "
@@ -157,72 +149,46 @@ def table(setting: Setting, found: dict[str, Answers]) -> Table:
     )
 
 
-def _two_lines(label: str, answered: list[Answered]) -> list[Line]:
-    return [
-        Line(label, [REFUSED if math.isnan(a.estimate) else Number(a.estimate) for a in answered]),
-        Line("", ["" if math.isnan(a.estimate) else error(a.std_error) for a in answered]),
-    ]
-
-
-def _numbers(setting: Setting, found: dict[str, Answers]) -> Iterator[Traced]:
-    for outcome, of in found.items():
-        each = [
-            *(
-                (f"Log{name}", a, "log1p", f"effect on log(1 + y), y in units of {UNITS[name]:g}")
-                for name, a in of.log.items()
-            ),
+def _numbers(setting: Setting, by_outcome: Mapping[str, Answers]) -> Iterator[Traced]:
+    for outcome, of in by_outcome.items():
+        asked = tasks(setting, outcome)
+        alone = {name: estimate_command(task, setting.panel) for name, task in asked.items()}
+        rows = [
             (
-                "Proportional",
-                of.proportional["One"],
-                "proportional",
-                "effect in percent of the counterfactual mean",
-            ),
-            (
-                "Poisson",
-                of.poisson,
-                "proportional",
-                "Poisson effect in percent of the counterfactual mean",
-            ),
-            ("Any", of.any, "level", "effect on the share with any"),
-        ]
-        for part, answered, scale, quantity in each:
-            command = (
-                estimate_command(answered.task, setting.panel)
-                if part in ("LogOne", "Proportional", "Poisson")
-                else RUN
+                f"log_{name}",
+                "log",
+                effect,
+                f"y in units of {UNITS[name]:g}",
+                RUN if name != "one" else alone["log"],
             )
-            for ending, value, what in (
-                ("", answered.estimate, quantity),
-                ("Error", answered.std_error, f"standard error of the {quantity}"),
-            ):
-                source = source_of(EXHIBIT, what, answered.task, setting.panel, command)
-                yield Traced(
-                    macro_name(EXHIBIT, outcome, f"{part}{ending}"), Scale(scale).number(value), source
-                )
-        source = source_of(
-            EXHIBIT, "share of zeros among the treated before", of.any.task, setting.panel, RUN
-        )
-        zeros = "(none)" if math.isnan(of.zeros) else f"{100 * of.zeros:.0f}"
-        yield Traced(
-            macro_name(EXHIBIT, outcome, "zeros"),
-            zeros,
-            replace(source, quantity=f"{source.quantity}, percent"),
-        )
+            for name, effect in of.log.items()
+        ]
+        rows += [
+            ("proportional", "proportional", of.proportional["one"], "", alone["proportional"]),
+            ("poisson", "poisson", of.poisson, "Poisson", alone["poisson"]),
+            ("any", "any", of.any, "share with any", RUN),
+        ]
+        for name, task, effect, quantity, command in rows:
+            source = source_of(EXHIBIT, quantity, asked[task], setting.panel, command)
+            values = {"estimate": effect.estimate, "std_error": effect.std_error}
+            scale = asked[task].question.scale
+            yield from addressed(address(EXHIBIT, outcome, name), values, source, scale)
+        source = source_of(EXHIBIT, "among the treated before", asked["any"], setting.panel, RUN)
+        yield from addressed(address(EXHIBIT, outcome), {"zeros": 100 * of.zeros}, source, columns=ZEROS)
 
 
-def _sentences(setting: Setting, found: dict[str, Answers]) -> tuple[str, ...]:
-    told = []
-    for outcome, of in found.items():
-        fine, coarse = of.log["Tenth"].estimate, of.log["Hundred"].estimate
-        share, poisson = of.proportional["One"].estimate, of.poisson.estimate
-        told.append(
+def _sentences(setting: Setting, by_outcome: Mapping[str, Answers]) -> tuple[str, ...]:
+    sentences, percent = [], Scale("proportional")
+    for outcome, of in by_outcome.items():
+        fine, coarse = of.log["tenth"].estimate, of.log["hundred"].estimate
+        poisson = (
+            f" and a Poisson regression gives {percent.number(of.poisson.estimate)} percent."
+            if of.poisson.exists
+            else "; Poisson refuses."
+        )
+        sentences.append(
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "
             f"{fine:.3f} with y in tenths, while the proportional effect stays at "
-            f"{Scale('proportional').number(share)} percent"
-            + (
-                "; Poisson refuses."
-                if math.isnan(poisson)
-                else f" and a Poisson regression gives {Scale('proportional').number(poisson)} percent."
-            )
+            f"{percent.number(of.proportional['one'].estimate)} percent{poisson}"
         )
-    return tuple(told)
+    return tuple(sentences)

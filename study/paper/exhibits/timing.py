@@ -13,9 +13,9 @@ import numpy as np
 
 from study.panel import Panel
 from study.panel.population import population
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed, draw
 from study.paper.plan import Event, Plan
-from study.report import REFUSED, Block, Cell, Line, Number, Table, macro_name
+from study.report import REFUSED, Block, Cell, Column, Line, Number, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,13 @@ MAIN = "Main events"
 LOSERS = "_loser"
 CONTRAST = "contrast"
 FEW = 5
+COLUMNS = {
+    "population": Column("in the population of the event", "count"),
+    "already_treated": Column("already treated at the window's start", "count"),
+    "later": Column("first treated after the window", "count"),
+    "never_treated": Column("never treated", "count"),
+    "losers": Column("never treated that lost the contest", "count"),
+}
 
 # Programmes that came too early for the panel of the paper: shown beside the plan's events, not estimated.
 EARLY = "Shared and donated clusters"
@@ -294,23 +301,22 @@ def _cells(line: Timed) -> list[Cell]:
     return [line.among, *(Number(count, 0) for count in counts), losers]
 
 
-def _numbers(setting: Setting, found: Sequence[Timed]) -> Iterator[Traced]:
-    panel, units = setting.panel, setting.plan.text.units
-    for t in found:
-        rule = (setting.plan.question | t.event.question).get("population", "all")
-        question = f"event={t.event.name}, population={rule}, lag={t.lag}"
-        for part, value, what in (
-            ("Units", t.units, f"{units} in the population of the event"),
-            ("Already", t.already, f"{units} already treated at the window's start"),
-            ("Treated", t.treated, f"{units} first treated inside the window"),
-            ("Cohorts", len(t.by_period), "years in which some are first treated"),
-            ("Later", t.later, f"{units} first treated after the window"),
-            ("Never", t.never, f"{units} never treated"),
-            ("Losers", t.losers, f"{units} never treated that lost the contest"),
-        ):
-            shown = "(none)" if math.isnan(value) else f"{value:.0f}"
-            source = Source(EXHIBIT, what, panel.name, panel.checksum, RUN, question=question)
-            yield Traced(macro_name(EXHIBIT, t.event.label, part), shown, source)
+def _numbers(setting: Setting, events: Sequence[Timed]) -> Iterator[Traced]:
+    panel = setting.panel
+    for timed in events:
+        rule = (setting.plan.question | timed.event.question).get("population", "all")
+        question = f"event={timed.event.name}, population={rule}, lag={timed.lag}"
+        values = {
+            "population": timed.units,
+            "already_treated": timed.already,
+            "n_treated": timed.treated,
+            "n_cohorts": len(timed.by_period),
+            "later": timed.later,
+            "never_treated": timed.never,
+            "losers": timed.losers,
+        }
+        source = Source(EXHIBIT, setting.plan.text.units, panel.name, panel.checksum, RUN, question=question)
+        yield from addressed(address(EXHIBIT, timed.event.label), values, source, columns=COLUMNS)
 
 
 def _sentences(setting: Setting, found: Sequence[Timed], absent: Sequence[Event]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,11 +27,11 @@ from study.paper.plan_keys import (
     Whole,
     Window,
 )
-from study.report import macro_name
+from study.report import address_part
 
 # Exhibits that are made of a table of the plan alone, and that table.
 NEEDED = {"fields": "[fields]", "families": "[[families]]", "venues": "[venues]"}
-# Exhibits whose numbers have names with the labels of designs in them.
+# Exhibits whose numbers have addresses with the labels of designs in them.
 NAMED_BY_DESIGN = ("event_studies", "violations")
 
 
@@ -345,31 +345,32 @@ class Plan(Shared, Inference, Figure, Diagnose):
                 raise DataError(f"study.toml, placebos and venues: {entry['file']}: there is no such file.")
 
     def _check_numbers(self) -> None:
-        """Refuse labels and names from which numbers of the text would not get names of their own."""
+        """Refuse labels and names from which numbers of the text would not get addresses of their own."""
         _check_names("event label", [event.label for event in (*self.events, *self.families)])
         _check_names("outcome", self.outcomes)
         _check_names("scale", self.scales)
         _check_names("placebo", self.placebos)
-        _check_names("venue", self.venues, str.lower)
+        _check_names("venue", self.venues)
         if any(exhibit in self.exhibits for exhibit in NAMED_BY_DESIGN):
             _check_names("design label", [row.label for row in self.rows])
 
 
-def _check_names(kind: str, names: Iterable[str], spelt: Callable[[str], str] = str) -> None:
-    """Refuse names from which numbers of the text could get no name, or the same one."""
+def _check_names(kind: str, names: Iterable[str]) -> None:
+    """Refuse names from which numbers of the text could get no address, or the same one."""
     taken: dict[str, str] = {}
     for name in names:
-        macro = macro_name(spelt(name))
-        if not macro:
+        part = address_part(name)
+        if not any(letter.isalnum() for letter in part):
             raise QuestionError(
-                f'study.toml: the {kind} "{name}" has no letter and no digit to name numbers of the text by; rename it.'
+                f'study.toml: the {kind} "{name}" has no letter and no digit to address numbers of the text by; '
+                "rename it."
             )
-        if macro in taken:
+        if part in taken:
             raise QuestionError(
-                f'study.toml: the {kind}s "{taken[macro]}" and "{name}" would give numbers of the text the same name, '
-                f"\\{macro}; rename one."
+                f'study.toml: the {kind}s "{taken[part]}" and "{name}" would give numbers of the text the same '
+                f"address, {part}; rename one."
             )
-        taken[macro] = name
+        taken[part] = name
 
 
 def check_exists(path: Path) -> None:

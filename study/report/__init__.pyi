@@ -3,11 +3,11 @@ from .columns import COLUMNS as COLUMNS
 from .columns import Column as Column
 from .columns import effect_lines as effect_lines
 from .columns import effect_values as effect_values
-from .comparison import comparison_tables as comparison_tables
 from .comparison import comparison_text as comparison_text
 from .compile import compile_paper as compile_paper
 from .design_table import Answers as Answers
 from .design_table import Words as Words
+from .design_table import comparison_tables as comparison_tables
 from .design_table import design_tables as design_tables
 from .design_table import effects_between as effects_between
 from .design_table import effects_table as effects_table

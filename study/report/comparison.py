@@ -1,4 +1,4 @@
-"""The comparison of designs as text for a terminal and as tables."""
+"""The comparison of designs as text for a terminal, and what is said of it there and below tables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.estimates import Effect, few_clusters_warning, smallest_effect
-from study.inference import LEVEL, Agreement, Comparison
+from study.estimates import few_clusters_warning, smallest_effect
+from study.inference import LEVEL, Comparison
 from study.panel import Sample
-from study.report.columns import effect_lines
-from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, p_cell
-from study.report.table import Block, Cell, Format, Line, Number, Table, error
-from study.report.table_pages import fitted, numbered, pages, parts
+from study.report.notes import CONVENTIONS, POWER_OF
 
-EQUAL = "equal"
 JOINT = "Standard errors of differences are from the joint influence of the designs."
 
 
@@ -26,7 +22,7 @@ def comparison_text(comparison: Comparison) -> str:
     for outcome in comparison.outcomes:
         columns[outcome] = [_cell(comparison, outcome, label) for label in comparison.labels]
     averages = pd.DataFrame(columns).to_string(index=False)
-    parts = [f"{_title(comparison)}; standard errors in parentheses", averages, ""]
+    parts = [f"{title_of(comparison)}; standard errors in parentheses", averages, ""]
     if comparison.adjusted:
         parts += [*_adjusted_text(comparison), ""]
     apart = comparison.differences()
@@ -38,7 +34,7 @@ def comparison_text(comparison: Comparison) -> str:
             shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"),
             "",
         ]
-    return "\n".join([*parts, *_tested(comparison), *_sentences(comparison, comparison)])
+    return "\n".join([*parts, *_tested(comparison), *sentences_of(comparison, comparison)])
 
 
 def _adjusted_text(comparison: Comparison) -> list[str]:
@@ -52,103 +48,8 @@ def _adjusted_text(comparison: Comparison) -> list[str]:
     ]
 
 
-def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
-    """Return the tables of a comparison one after another, as "latex", "html" or "md"."""
-    return b"\n".join(table.formatted(kind) for table in as_tables(comparison))
-
-
-def as_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return the averages and the tests that they agree, and the differences of each outcome.
-
-    Each is one table, or several where it is wider or taller than a page.
-    """
-    averages = pages([comparison], lambda some, counted: _averages(some[0], comparison, counted))
-    outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
-    differences = [numbered(parts(_differences(comparison, outcome))) for outcome in outcomes]
-    return (*averages, *(table for tables in differences for table in tables))
-
-
-def _averages(comparison: Comparison, family: Comparison, counted: str) -> Table:
-    """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
-    averages = []
-    for label in comparison.labels:
-        fits = [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
-        effects = [Effect.of(label, fit) if fit else None for fit in fits]
-        averages += effect_lines(_numbered(comparison, label), effects)
-    blocks = [Block("Panel A. Averages", averages)]
-    found = list(comparison.agreement.values())
-    if any(agreement.sup_t for agreement in found):
-        blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(found)))
-    if comparison.adjusted:
-        letter = LETTERS[len(blocks)]
-        blocks.append(
-            Block(f"Panel {letter}. p-values adjusted for the outcomes", _adjusted_lines(comparison))
-        )
-    table = Table(
-        name="comparison",
-        caption=_title(comparison) + counted,
-        headings=comparison.outcomes,
-        blocks=blocks,
-        notes=["Standard errors in parentheses.", *_sentences(comparison, family)],
-    )
-    return fitted(table)
-
-
-def _test_lines(found: Sequence[Agreement]) -> list[Line]:
-    sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
-    return [
-        Line("Differences tested", [Number(f.tested, 0) for f in found]),
-        Line("Largest absolute t", [Number(s.statistic) if s else "" for s in sup_t]),
-        Line(f"{LEVEL:.0%} critical value", [Number(s.critical_value) if s else "" for s in sup_t]),
-        Line("p-value (sup-t)", [p_cell(s.p_value) if s else "" for s in sup_t]),
-        Line("Wald chi-squared", [Number(w.statistic) if w else "" for w in wald]),
-        Line("Rank", [Number(w.rank, 0) if w else "" for w in wald]),
-        Line("p-value (Wald)", [p_cell(w.p_value) if w else "" for w in wald]),
-    ]
-
-
-def _adjusted_lines(comparison: Comparison) -> list[Line]:
-    lines = []
-    for number, label in enumerate(comparison.labels, start=1):
-        adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
-        if any(adjusted):
-            stepped = [p_cell(a.romano_wolf) if a else "" for a in adjusted]
-            lines.append(Line(f"({number}), Romano-Wolf", stepped))
-            lines.append(Line(f"({number}), Holm", [p_cell(a.holm) if a else "" for a in adjusted]))
-    return lines
-
-
-def _differences(comparison: Comparison, outcome: str) -> Table:
-    found = comparison.agreement[outcome]
-    rows = comparison.differences()
-    lines = []
-    for row in rows[rows["outcome"] == outcome].itertuples():
-        first, second = (comparison.labels.index(label) + 1 for label in (row.first, row.second))
-        difference: Cell = EQUAL if row.equal else Number(row.difference)
-        cells = [difference, error(row.std_error), Number(row.statistic), p_cell(row.p_adjusted)]
-        lines.append(Line(f"({first}) less ({second})", cells))
-    compared = ", ".join(_numbered(comparison, label) for label in found.labels)
-    notes = [f"{compared}.", JOINT]
-    if found.sup_t is not None:
-        notes.append(
-            f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
-            f"them at once is {found.sup_t.critical_value:.3f} ({found.sup_t.draws} draws)."
-        )
-    return Table(
-        name=f"differences:{comparison.outcomes.index(outcome) + 1}",
-        caption=f"Differences between the designs: {outcome}",
-        headings=["Difference", "Std. error", "t", "p-value"],
-        blocks=[Block("The first less the second", lines)],
-        notes=notes,
-        narrow=True,
-    )
-
-
-def _numbered(comparison: Comparison, label: str) -> str:
-    return f"({comparison.labels.index(label) + 1}) {label}"
-
-
-def _title(comparison: Comparison) -> str:
+def title_of(comparison: Comparison) -> str:
+    """Say what is compared: the effect of what on what, as which average, on which scale."""
     question, outcomes = comparison.question, ", ".join(comparison.outcomes)
     average = question.average.replace("_", " ")
     if question.average == "event_average" and question.horizon is not None:
@@ -189,7 +90,7 @@ def _tested(comparison: Comparison) -> list[str]:
     ]
 
 
-def _sentences(comparison: Comparison, family: Comparison) -> list[str]:
+def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
     """Say with what uncertainty, what was left out or equal, and what was refused.
 
     P-values are adjusted for the outcomes of ``family``.

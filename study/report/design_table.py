@@ -1,4 +1,4 @@
-"""Designs by outcomes as one table: estimates, whether they agree, what they could have found, on whom."""
+"""Designs by outcomes as tables: estimates, whether they agree, what they could have found, on whom."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, Power, few_clusters_warning, smallest_effect
-from study.inference import Comparison
+from study.inference import LEVEL, Agreement, Comparison
 from study.panel import Sample
 from study.report.columns import effect_lines
-from study.report.comparison import JOINT, last_event_time, left_out
+from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, title_of
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import Block, Cell, Line, Number, Span, Table
-from study.report.table_pages import fitted, pages
+from study.report.table import Block, Cell, Format, Line, Number, Span, Table, error
+from study.report.table_pages import fitted, numbered, pages, parts
 
+EQUAL = "equal"
 AVERAGES: dict[str, str] = {
     "event_average": "the average over {times}, with equal weights",
     "treated_average": "the average over all treated units and periods",
@@ -160,7 +161,7 @@ def design_tables(words: Words, comparisons: Sequence[Comparison]) -> tuple[Tabl
 
 
 def _estimates(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> Table:
-    answers = [_answers(c) for c in comparisons]
+    answers = [_answers(c, _tests_of(c)) for c in comparisons]
     table = effects_table(_about(words, comparisons, of_caption), answers, _notes(words, comparisons))
     if _of(comparisons):
         sizes = Block(f"Panel {LETTERS[len(answers)]}. Sample", _sizes(words, comparisons))
@@ -179,7 +180,7 @@ def _about(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> 
     return replace(words, outcomes=outcomes, caption=words.caption + of_caption)
 
 
-def _answers(comparison: Comparison) -> Answers:
+def _answers(comparison: Comparison, tests: Sequence[Line] = ()) -> Answers:
     fits = {f"{_number(comparison, label)} {label}": _row(comparison, label) for label in comparison.labels}
     return Answers(
         scale=comparison.question.scale,
@@ -189,7 +190,7 @@ def _answers(comparison: Comparison) -> Answers:
         powers={
             label: [smallest_effect(fit) if fit else UNKNOWN for fit in row] for label, row in fits.items()
         },
-        tests=_tests_of(comparison),
+        tests=tests,
     )
 
 
@@ -368,3 +369,89 @@ def _refusals(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _once(sentences: Iterable[str]) -> list[str]:
     return [sentence for sentence in dict.fromkeys(sentences) if sentence]
+
+
+def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
+    """Return the tables of a comparison one after another, as "latex", "html" or "md"."""
+    return b"\n".join(table.formatted(kind) for table in as_tables(comparison))
+
+
+def as_tables(comparison: Comparison) -> tuple[Table, ...]:
+    """Return the averages and the tests that they agree, and the differences of each outcome.
+
+    Each is one table, or several where it is wider or taller than a page.
+    """
+    averages = pages([comparison], lambda some, counted: _averages(some[0], comparison, counted))
+    outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
+    differences = [numbered(parts(_differences(comparison, outcome))) for outcome in outcomes]
+    return (*averages, *(table for tables in differences for table in tables))
+
+
+def _averages(comparison: Comparison, family: Comparison, counted: str) -> Table:
+    """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
+    found = list(comparison.agreement.values())
+    words = Words(
+        name="comparison",
+        caption=title_of(comparison) + counted,
+        outcomes={outcome: outcome for outcome in comparison.outcomes},
+        scales={comparison.question.scale: "Averages"},
+    )
+    notes = ["Standard errors in parentheses.", *sentences_of(comparison, family)]
+    table = effects_table(words, [_answers(comparison)], notes)
+    blocks = list(table.blocks)
+    if any(agreement.sup_t for agreement in found):
+        blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(found)))
+    if comparison.adjusted:
+        title = f"Panel {LETTERS[len(blocks)]}. p-values adjusted for the outcomes"
+        blocks.append(Block(title, _adjusted_lines(comparison)))
+    return fitted(replace(table, blocks=blocks))
+
+
+def _test_lines(found: Sequence[Agreement]) -> list[Line]:
+    sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
+    return [
+        Line("Differences tested", [Number(f.tested, 0) for f in found]),
+        Line("Largest absolute t", [Number(s.statistic) if s else "" for s in sup_t]),
+        Line(f"{LEVEL:.0%} critical value", [Number(s.critical_value) if s else "" for s in sup_t]),
+        Line("p-value (sup-t)", [p_cell(s.p_value) if s else "" for s in sup_t]),
+        Line("Wald chi-squared", [Number(w.statistic) if w else "" for w in wald]),
+        Line("Rank", [Number(w.rank, 0) if w else "" for w in wald]),
+        Line("p-value (Wald)", [p_cell(w.p_value) if w else "" for w in wald]),
+    ]
+
+
+def _adjusted_lines(comparison: Comparison) -> list[Line]:
+    lines = []
+    for number, label in enumerate(comparison.labels, start=1):
+        adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
+        if any(adjusted):
+            stepped = [p_cell(a.romano_wolf) if a else "" for a in adjusted]
+            lines.append(Line(f"({number}), Romano-Wolf", stepped))
+            lines.append(Line(f"({number}), Holm", [p_cell(a.holm) if a else "" for a in adjusted]))
+    return lines
+
+
+def _differences(comparison: Comparison, outcome: str) -> Table:
+    found = comparison.agreement[outcome]
+    rows = comparison.differences()
+    lines = []
+    for row in rows[rows["outcome"] == outcome].itertuples():
+        first, second = (_number(comparison, label) for label in (row.first, row.second))
+        difference: Cell = EQUAL if row.equal else Number(row.difference)
+        cells = [difference, error(row.std_error), Number(row.statistic), p_cell(row.p_adjusted)]
+        lines.append(Line(f"{first} less {second}", cells))
+    compared = ", ".join(f"{_number(comparison, label)} {label}" for label in found.labels)
+    notes = [f"{compared}.", JOINT]
+    if found.sup_t is not None:
+        notes.append(
+            f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
+            f"them at once is {found.sup_t.critical_value:.3f} ({found.sup_t.draws} draws)."
+        )
+    return Table(
+        name=f"differences:{comparison.outcomes.index(outcome) + 1}",
+        caption=f"Differences between the designs: {outcome}",
+        headings=["Difference", "Std. error", "t", "p-value"],
+        blocks=[Block("The first less the second", lines)],
+        notes=notes,
+        narrow=True,
+    )

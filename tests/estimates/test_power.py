@@ -15,7 +15,7 @@ from study.paper import run as running
 from study.paper.exhibits.designs import event_power_table
 from study.paper.exhibits.exhibit import Setting
 from study.paper.plan import read_plan
-from study.report.comparison import comparison_tables, comparison_text
+from study.report import comparison_tables, comparison_text
 from study.report.estimate import estimate_text
 from study.report.table import Number
 

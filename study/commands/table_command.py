@@ -182,14 +182,14 @@ def of_panel(
         (name, find_design(name).seeded({}, seed), find_design(name).title)
         for name, _, _ in variants_of(designs, WHO)
     ]
-    found = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
+    compared = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
     words = Words(
         name="designs",
         caption=f"Effect of {questions[0].event} on {', '.join(outcomes)}, by design",
         outcomes={outcome: outcome for outcome in outcomes},
         scales=SCALES,
     )
-    return list(design_tables(words, found))
+    return list(design_tables(words, compared))
 
 
 def of_plan(

@@ -91,8 +91,8 @@ def _of_plan(plan: Plan, panel: Panel, cited: Collection[str]) -> Iterator[Trace
     }
     source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
     columns = {name: Column(words, "text") for name, (words, _) in values.items()}
-    asked = {name: value for name, (_, value) in values.items() if f"plan/{name}" in cited}
-    yield from addressed("plan", asked, source, columns=columns)
+    wanted = {name: value for name, (_, value) in values.items() if f"plan/{name}" in cited}
+    yield from addressed("plan", wanted, source, columns=columns)
 
 
 def _rows(plan: Plan, results: Results) -> Iterator[Values]:

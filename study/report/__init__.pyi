@@ -25,6 +25,7 @@ from .notes import POWER_OF as POWER_OF
 from .notes import REFUSED as REFUSED
 from .notes import p_cell as p_cell
 from .notes import p_text as p_text
+from .notes import refused_notes as refused_notes
 from .table import MINUS as MINUS
 from .table import Block as Block
 from .table import Cell as Cell

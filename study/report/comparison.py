@@ -81,12 +81,11 @@ def _cell(comparison: Comparison, outcome: str, label: str) -> str:
 def _tested(comparison: Comparison) -> list[str]:
     """Say what the tests found, a sentence an outcome."""
     return [
-        f"Do they agree on {outcome}? Differences tested: {found.tested}; largest absolute t "
-        f"{found.sup_t.statistic:.3f}, {LEVEL:.0%} critical value {found.sup_t.critical_value:.3f}, "
-        f"p = {found.sup_t.p_value:.4f} ({found.sup_t.draws} draws); "
-        f"Wald chi-squared {found.wald.statistic:.3f} of rank {found.wald.rank}, p = {found.wald.p_value:.4f}."
-        for outcome, found in comparison.agreement.items()
-        if found.sup_t is not None and found.wald is not None
+        f"Do they agree on {outcome}? Differences tested: {agreement.tested}; largest absolute t {test.statistic:.3f}, "
+        f"{LEVEL:.0%} critical value {test.critical_value:.3f}, p = {test.p_value:.4f} ({test.draws} draws); "
+        f"Wald chi-squared {wald.statistic:.3f} of rank {wald.rank}, p = {wald.p_value:.4f}."
+        for outcome, agreement in comparison.agreement.items()
+        if (test := agreement.sup_t) is not None and (wald := agreement.wald) is not None
     ]
 
 
@@ -96,30 +95,30 @@ def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
     P-values are adjusted for the outcomes of ``family``.
     """
     fits = list(comparison.estimates.values())
-    told = []
+    sentences = []
     if fits:
         used = dict.fromkeys(fit.convention for fit in fits)
-        said = "; ".join(
+        conventions = "; ".join(
             f"{', '.join(dict.fromkeys(fit.design for fit in fits if fit.convention == c))}: {CONVENTIONS[c]}"
             for c in used
         )
         units = _range([fit.sample.n_units for fit in fits])
         treated = _range([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
         cluster = comparison.question.cluster or "unit"
-        told.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {said}.")
-        told += [_power(comparison, outcome) for outcome in comparison.outcomes]
-        told += _few_clusters(comparison)
-    if any(found.sup_t for found in comparison.agreement.values()):
-        told.append(JOINT)
+        sentences.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {conventions}.")
+        sentences += [_power(comparison, outcome) for outcome in comparison.outcomes]
+        sentences += _few_clusters(comparison)
+    if any(agreement.sup_t for agreement in comparison.agreement.values()):
+        sentences.append(JOINT)
     if comparison.adjusted:
-        told.append(
+        sentences.append(
             f"The family of each design is its averages for {len(family.outcomes)} outcomes "
             f"({', '.join(family.outcomes)}), less those that it refuses. Rejecting where an adjusted p-value is "
             "below 5% rejects any true hypothesis of the family in at most 5% of large samples: Romano and Wolf's with "
             f"the joint distribution of the outcomes' errors ({comparison.draws} draws), Holm's whatever it is. "
             "Designs answer the same question and are not part of a family."
         )
-    return [*told, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
+    return [*sentences, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
 
 
 def _few_clusters(comparison: Comparison) -> list[str]:
@@ -140,10 +139,10 @@ def _power(comparison: Comparison, outcome: str) -> str:
     answered = {
         x: comparison.estimates[outcome, x] for x in comparison.labels if (outcome, x) in comparison.estimates
     }
-    said = "; ".join(f"{label} {smallest_effect(fit)}" for label, fit in answered.items()) or "none"
+    by_design = "; ".join(f"{label} {smallest_effect(fit)}" for label, fit in answered.items()) or "none"
     return (
         f"Minimum detectable effects at 80% power and 5% size, in units of {outcome} (percent of "
-        f"{POWER_OF[comparison.question.scale]}): {said}."
+        f"{POWER_OF[comparison.question.scale]}): {by_design}."
     )
 
 

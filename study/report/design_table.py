@@ -15,7 +15,7 @@ from study.inference import LEVEL, Agreement, Comparison
 from study.panel import Sample
 from study.report.columns import effect_lines
 from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, title_of
-from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
+from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, p_cell, refused_notes
 from study.report.table import Block, Cell, Format, Line, Number, Span, Table, error
 from study.report.table_pages import fitted, numbered, pages, parts
 
@@ -197,13 +197,13 @@ def _answers(comparison: Comparison, tests: Sequence[Line] = ()) -> Answers:
 def _tests_of(comparison: Comparison) -> list[Line]:
     """Return the lines below the estimates: whether the designs agree, and what the first could have found."""
     lines = []
-    found = [comparison.agreement[outcome] for outcome in comparison.outcomes]
-    if any(agreement.sup_t for agreement in found):
-        sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
+    agreements = [comparison.agreement[outcome] for outcome in comparison.outcomes]
+    if any(agreement.sup_t for agreement in agreements):
+        sup_t, wald = [a.sup_t for a in agreements], [a.wald for a in agreements]
         lines += [
             Line("Designs agree, p-value", [p_cell(s.p_value) if s else "" for s in sup_t]),
             Line("Designs agree, Wald p", [p_cell(w.p_value) if w else "" for w in wald]),
-            Line("Designs compared", [Number(len(f.labels), 0) if f.labels else "" for f in found]),
+            Line("Designs compared", [Number(len(a.labels), 0) if a.labels else "" for a in agreements]),
         ]
     first = next((label for label in comparison.labels if any(_row(comparison, label))), None)
     if first is not None:
@@ -221,14 +221,14 @@ def _row(comparison: Comparison, label: str) -> list[Estimate | None]:
 
 
 def _sizes(words: Words, comparisons: Sequence[Comparison]) -> list[Line]:
-    counted: dict[str, Callable[[Estimate], int]] = {
+    counts: dict[str, Callable[[Estimate], int]] = {
         words.units.capitalize(): lambda fit: fit.sample.n_units,
         f"{words.units.capitalize()} treated": _treated,
         "Clusters": lambda fit: fit.n_clusters,
     }
     return [
         Line(what, [_range(count(fit) for fit in _of(comparisons, o)) for o in comparisons[0].outcomes])
-        for what, count in counted.items()
+        for what, count in counts.items()
     ]
 
 
@@ -250,40 +250,38 @@ def _range(counts: Iterable[int]) -> Cell:
 
 def _notes(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
     fits = _of(comparisons)
-    told = []
-    if fits:
-        told += [_estimands(comparisons), _errors(words, comparisons), _assumptions(comparisons)]
-        told += _tests(comparisons)
-        told.append("The detectable effect is what a two-sided 5% test finds with 80% power.")
-        told += _left_out(words, fits[0])
-        told += _few_clusters(words, comparisons)
-    told += _refusals(comparisons)
-    return told
+    refused = refused_notes(sentence for c in comparisons for sentence in c.refused)
+    if not fits:
+        return refused
+    return [
+        f"Estimand: {_by_design(_numbered(comparisons, _estimand))}.",
+        _errors(words, comparisons),
+        _assumptions(comparisons),
+        *_tests(comparisons),
+        "The detectable effect is what a two-sided 5% test finds with 80% power.",
+        _left_out(words, fits[0]),
+        *_few_clusters(words, comparisons),
+        *refused,
+    ]
 
 
 def _numbered(
-    comparisons: Sequence[Comparison], said: Callable[[Estimate], str]
+    comparisons: Sequence[Comparison], words_of: Callable[[Estimate], str]
 ) -> dict[str, dict[str, None]]:
-    """Return what is said of estimates, with the numbers of the designs that it holds for."""
-    found: dict[str, dict[str, None]] = {}
+    """Return the words for estimates, with the numbers of the designs that they hold for."""
+    numbers: dict[str, dict[str, None]] = {}
     for comparison in comparisons:
         for label in comparison.labels:
-            for fit in _row(comparison, label):
-                numbers = found.setdefault(said(fit), {}) if fit else {}
-                numbers[_number(comparison, label)] = None
-    return found
+            for fit in filter(None, _row(comparison, label)):
+                numbers.setdefault(words_of(fit), {})[_number(comparison, label)] = None
+    return numbers
 
 
-def _by_design(found: Mapping[str, Iterable[str]]) -> str:
-    """Return what is said with the designs that it holds for, without them where it is one thing."""
-    if len(found) == 1:
-        return next(iter(found))
-    return "; ".join(f"{what} in {', '.join(numbers)}" for what, numbers in found.items())
-
-
-def _estimands(comparisons: Sequence[Comparison]) -> str:
-    """Say what the estimates are of, by design where they are not of one thing."""
-    return f"Estimand: {_by_design(_numbered(comparisons, _estimand))}."
+def _by_design(numbers: Mapping[str, Iterable[str]]) -> str:
+    """Return words with the designs that they hold for, without these where it is one thing."""
+    if len(numbers) == 1:
+        return next(iter(numbers))
+    return "; ".join(f"{words} in {', '.join(designs)}" for words, designs in numbers.items())
 
 
 def _estimand(fit: Estimate) -> str:
@@ -313,39 +311,39 @@ def _assumptions(comparisons: Sequence[Comparison]) -> str:
     """Say under which assumptions an estimate is an effect: those that all designs share, then the others."""
     everything = [assumed(fit) for fit in _of(comparisons)]
     shared = [a for a in everything[0] if all(a in each for each in everything)]
-    found = _numbered(comparisons, lambda fit: ", ".join(a for a in assumed(fit) if a not in shared))
-    others = [f"{what} in {', '.join(numbers)}" for what, numbers in found.items() if what]
-    said = "; ".join([", ".join(shared), *others] if shared else others)
-    return f"An estimate is an effect of the event only if what its design assumes holds: {said}."
+    others = _numbered(comparisons, lambda fit: ", ".join(a for a in assumed(fit) if a not in shared))
+    own = [f"{words} in {', '.join(designs)}" for words, designs in others.items() if words]
+    assumptions = "; ".join([", ".join(shared), *own] if shared else own)
+    return f"An estimate is an effect of the event only if what its design assumes holds: {assumptions}."
 
 
 def assumed(fit: Estimate) -> list[str]:
     """Return what an estimate's design assumes, with or without covariates as its question has them."""
     plain, given = Assumes.PARALLEL_TRENDS, Assumes.CONDITIONAL_PARALLEL_TRENDS
     has = bool(fit.sample.question.covariates)
-    said = [(given if has else plain) if a in (plain, given) else a for a in find_design(fit.design).assumes]
-    return [a for a in dict.fromkeys(said) if has or a is not Assumes.OVERLAP]
+    own = [(given if has else plain) if a in (plain, given) else a for a in find_design(fit.design).assumes]
+    return [a for a in dict.fromkeys(own) if has or a is not Assumes.OVERLAP]
 
 
 def _tests(comparisons: Sequence[Comparison]) -> list[str]:
     """Say how it is tested that designs agree, and what is not compared."""
-    told = []
-    if any(found.sup_t for c in comparisons for found in c.agreement.values()):
-        told = [
-            f"That the designs agree is tested over all differences between them, by the largest absolute t "
-            f"({comparisons[0].draws} draws) and by a Wald test; with few treated units both reject "
-            "less often than their level says. "
-            f"{JOINT}"
-        ]
-    return told + _once(note for c in comparisons for note in c.notes)
+    notes = list(dict.fromkeys(note for c in comparisons for note in c.notes))
+    if not any(agreement.sup_t for c in comparisons for agreement in c.agreement.values()):
+        return notes
+    test = (
+        f"That the designs agree is tested over all differences between them, by the largest absolute t "
+        f"({comparisons[0].draws} draws) and by a Wald test; with few treated units both reject less often than their "
+        f"level says. {JOINT}"
+    )
+    return [test, *notes]
 
 
-def _left_out(words: Words, fit: Estimate) -> list[str]:
+def _left_out(words: Words, fit: Estimate) -> str:
     """Say which panel the sample is from, and who is not in it."""
     panel = fit.sample.panel
     dropped = left_out(fit.sample)
     left = f" Left out: {'; '.join(dropped)}." if dropped else ""
-    return [f"Panel of {panel.n_units} {words.units}: {panel.name}, checksum {panel.checksum}.{left}"]
+    return f"Panel of {panel.n_units} {words.units}: {panel.name}, checksum {panel.checksum}.{left}"
 
 
 def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
@@ -361,16 +359,6 @@ def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
     return []
 
 
-def _refusals(comparisons: Sequence[Comparison]) -> list[str]:
-    """Say what a dash stands for."""
-    refused = _once(sentence for c in comparisons for sentence in c.refused)
-    return [f"{REFUSED} : refused. {' '.join(refused)}"] if refused else []
-
-
-def _once(sentences: Iterable[str]) -> list[str]:
-    return [sentence for sentence in dict.fromkeys(sentences) if sentence]
-
-
 def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
     """Return the tables of a comparison one after another, as "latex", "html" or "md"."""
     return b"\n".join(table.formatted(kind) for table in as_tables(comparison))
@@ -382,14 +370,14 @@ def as_tables(comparison: Comparison) -> tuple[Table, ...]:
     Each is one table, or several where it is wider or taller than a page.
     """
     averages = pages([comparison], lambda some, counted: _averages(some[0], comparison, counted))
-    outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
+    outcomes = [outcome for outcome, agreement in comparison.agreement.items() if agreement.pairs]
     differences = [numbered(parts(_differences(comparison, outcome))) for outcome in outcomes]
     return (*averages, *(table for tables in differences for table in tables))
 
 
 def _averages(comparison: Comparison, family: Comparison, counted: str) -> Table:
     """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
-    found = list(comparison.agreement.values())
+    agreements = list(comparison.agreement.values())
     words = Words(
         name="comparison",
         caption=title_of(comparison) + counted,
@@ -399,18 +387,18 @@ def _averages(comparison: Comparison, family: Comparison, counted: str) -> Table
     notes = ["Standard errors in parentheses.", *sentences_of(comparison, family)]
     table = effects_table(words, [_answers(comparison)], notes)
     blocks = list(table.blocks)
-    if any(agreement.sup_t for agreement in found):
-        blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(found)))
+    if any(agreement.sup_t for agreement in agreements):
+        blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(agreements)))
     if comparison.adjusted:
         title = f"Panel {LETTERS[len(blocks)]}. p-values adjusted for the outcomes"
         blocks.append(Block(title, _adjusted_lines(comparison)))
     return fitted(replace(table, blocks=blocks))
 
 
-def _test_lines(found: Sequence[Agreement]) -> list[Line]:
-    sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
+def _test_lines(agreements: Sequence[Agreement]) -> list[Line]:
+    sup_t, wald = [a.sup_t for a in agreements], [a.wald for a in agreements]
     return [
-        Line("Differences tested", [Number(f.tested, 0) for f in found]),
+        Line("Differences tested", [Number(a.tested, 0) for a in agreements]),
         Line("Largest absolute t", [Number(s.statistic) if s else "" for s in sup_t]),
         Line(f"{LEVEL:.0%} critical value", [Number(s.critical_value) if s else "" for s in sup_t]),
         Line("p-value (sup-t)", [p_cell(s.p_value) if s else "" for s in sup_t]),
@@ -432,7 +420,7 @@ def _adjusted_lines(comparison: Comparison) -> list[Line]:
 
 
 def _differences(comparison: Comparison, outcome: str) -> Table:
-    found = comparison.agreement[outcome]
+    agreement = comparison.agreement[outcome]
     rows = comparison.differences()
     lines = []
     for row in rows[rows["outcome"] == outcome].itertuples():
@@ -440,12 +428,12 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
         difference: Cell = EQUAL if row.equal else Number(row.difference)
         cells = [difference, error(row.std_error), Number(row.statistic), p_cell(row.p_adjusted)]
         lines.append(Line(f"{first} less {second}", cells))
-    compared = ", ".join(f"{_number(comparison, label)} {label}" for label in found.labels)
+    compared = ", ".join(f"{_number(comparison, label)} {label}" for label in agreement.labels)
     notes = [f"{compared}.", JOINT]
-    if found.sup_t is not None:
+    if agreement.sup_t is not None:
         notes.append(
             f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
-            f"them at once is {found.sup_t.critical_value:.3f} ({found.sup_t.draws} draws)."
+            f"them at once is {agreement.sup_t.critical_value:.3f} ({agreement.sup_t.draws} draws)."
         )
     return Table(
         name=f"differences:{comparison.outcomes.index(outcome) + 1}",

@@ -14,6 +14,7 @@ from study.designs import find_design
 from study.estimates import NONE, Effect, PreTest, pre_test
 from study.figures import paths as figures
 from study.panel import Scale
+from study.paper.answer_numbers import OF_ANSWERS
 from study.paper.exhibits.exhibit import (
     RUN,
     Drawn,
@@ -26,9 +27,24 @@ from study.paper.exhibits.exhibit import (
     estimate_command,
     source_of,
 )
+from study.paper.exhibits.verdicts import plan_task
+from study.paper.notes import cluster_of
 from study.paper.plan import Plan, Row, Task
 from study.paper.results import Result, answer
-from study.report import LETTERS, REFUSED, Block, Cell, Column, Line, Number, Span, Table, error, p_cell
+from study.report import (
+    LETTERS,
+    REFUSED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Number,
+    Span,
+    Table,
+    error,
+    p_cell,
+    refused_notes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,14 +75,12 @@ BASES = {
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }
 UNKNOWN_BASE = "as the design says"
-COLUMNS = {
+COLUMNS = OF_ANSWERS | {
     "window_p_wald": Column("p-value of the Wald test of the effects before the event that are drawn", "p"),
     "window_p_largest": Column(
         "p-value of the largest absolute t of the effects before the event that are drawn", "p"
     ),
     "event_time": Column("event time", "number", 0),
-    "band_low": Column("lower end of the simultaneous band", "effect"),
-    "band_high": Column("upper end of the simultaneous band", "effect"),
     "tested": Column("designs and scales with a joint test of effects before the event", "count"),
     "rejecting_wald": Column("of them, those whose Wald test rejects", "count"),
     "rejecting_largest": Column("of them, those whose largest absolute t rejects", "count"),
@@ -108,14 +122,9 @@ def shown_rows(plan: Plan) -> list[Row]:
     return ours + [row for row in OTHERS if row.name not in {of.name for of in ours}]
 
 
-def task_of(plan: Plan, scale: str, row: Row) -> Task:
-    """Return the task of a design on a scale: the first event, the first outcome."""
-    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row)
-
-
 def _answer(setting: Setting, scale: str, row: Row) -> Result:
     """Return the plan's answer where it has one, or find it."""
-    task = task_of(setting.plan, scale, row)
+    task = plan_task(setting.plan, scale, row)
     known = setting.results.get(task.key) if row in setting.plan.rows else None
     return answer(replace(task, permutations=0), setting.panel) if known is None else known
 
@@ -201,7 +210,6 @@ def _table(setting: Setting, answers: Answers, leads: Mapping[tuple[str, str], L
         )
         for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False)
     ]
-    refused = _refusals(answers)
     other = dict.fromkeys(label for (_, label), r in answers.items() if r.path and _is_apart(r))
     notes = [
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; event: {plan.events[0].title}. "
@@ -212,16 +220,14 @@ def _table(setting: Setting, answers: Answers, leads: Mapping[tuple[str, str], L
         f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",
         "Proportional effects are shares of the counterfactual mean at the same event time, and are tested in "
         "levels.",
-        "Tests, bands and the average's standard error are clustered by "
-        f"{plan.question.get('cluster') or plan.text.unit}.",
+        f"Tests, bands and the average's standard error are clustered by {cluster_of(plan)}.",
     ]
     if other:
         notes.append(
             f"{', '.join(other)}: effects before and after the event are against different bases, so that their sizes "
             "cannot be compared with each other (Roth 2024)."
         )
-    if refused:
-        notes.append(f"{REFUSED} : refused. {' '.join(refused)}")
+    notes += refused_notes(_refusals(answers))
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {plan.events[0].title}, by design",

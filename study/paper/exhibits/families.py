@@ -200,15 +200,15 @@ def _differences(setting: Setting, scale: str, outcome: str) -> Iterator[tuple[s
         own, other = fits.get(event.label), fits.get(event.contrast)
         if event.contrast and own is not None and other is not None:
             pair = {event.label: own, event.contrast: other}
-            found = agreement_of(pair, draws=plan.band_draws, seed=plan.seed)
-            if found.pairs:
+            agreement = agreement_of(pair, draws=plan.band_draws, seed=plan.seed)
+            if agreement.pairs:
                 yield (
                     event.label,
                     Effect(
                         label=f"difference from {event.contrast}",
-                        estimate=float(found.difference[0]),
-                        std_error=float(found.std_error[0]),
-                        p_value=found.sup_t.p_value if found.sup_t else math.nan,
+                        estimate=float(agreement.difference[0]),
+                        std_error=float(agreement.std_error[0]),
+                        p_value=agreement.sup_t.p_value if agreement.sup_t else math.nan,
                     ),
                 )
 

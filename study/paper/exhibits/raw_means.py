@@ -233,15 +233,13 @@ def label_looks(groups: Sequence[Group]) -> list[dict[str, Any]]:
     from study.figures import SERIES
 
     names = list(dict.fromkeys(g.label.rpartition(", ")[0] for g in groups))
-    told = []
+    looks = []
     for group in groups:
         name, _, which = group.label.rpartition(", ")
         series = SERIES[names.index(name)]
-        if which == "never":
-            told.append(_look(series.colour, series.marker, (0, (2.5, 1.2))) | {"markerfacecolor": "white"})
-        else:
-            told.append(_look(series.colour, series.marker, "-"))
-    return told
+        hollow = {"markerfacecolor": "white"} if which == "never" else {}
+        looks.append(_look(series.colour, series.marker, (0, (2.5, 1.2)) if hollow else "-") | hollow)
+    return looks
 
 
 def _look(colour: str, marker: str, dashes: Any) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from study.paper.exhibits.exhibit import (
     estimate_command,
     source_of,
 )
-from study.paper.notes import window_of
+from study.paper.notes import cluster_of, window_of
 from study.paper.plan import Row, Task
 from study.paper.results import headline_effect
-from study.report import REFUSED, Block, Column, Line, Number, Table, effects_between
+from study.report import Block, Column, Line, Number, Table, effects_between, refused_notes
 
 EXHIBIT = "scales"
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in
@@ -74,15 +74,15 @@ def tasks(setting: Setting, outcome: str) -> dict[str, Task]:
 
 def answers(setting: Setting, outcome: str) -> Answers:
     """Ask the headline about an outcome counted in several units, and Poisson about it as it is."""
-    panel, asked = setting.panel, tasks(setting, outcome)
+    panel, task = setting.panel, tasks(setting, outcome)
     counted = {name: in_units(panel, outcome, unit) for name, unit in UNITS.items()}
     any_panel = replace(panel, outcomes={**panel.outcomes, outcome: _any(panel.outcomes[outcome])})
     return Answers(
-        log={name: headline_effect(asked["log"], of) for name, of in counted.items()},
-        proportional={name: headline_effect(asked["proportional"], of) for name, of in counted.items()},
-        poisson=headline_effect(asked["poisson"], panel),
-        any=headline_effect(asked["any"], any_panel),
-        zeros=_zeros(asked["log"], panel),
+        log={name: headline_effect(task["log"], of) for name, of in counted.items()},
+        proportional={name: headline_effect(task["proportional"], of) for name, of in counted.items()},
+        poisson=headline_effect(task["poisson"], panel),
+        any=headline_effect(task["any"], any_panel),
+        zeros=_zeros(task["log"], panel),
     )
 
 
@@ -120,11 +120,11 @@ def table(setting: Setting, by_outcome: Mapping[str, Answers]) -> Table:
         *effects_between("Effect on having any", [a.any for a in columns]),
         Line("Zeros among the treated before, share", [Number(a.zeros, 2) for a in columns]),
     ]
-    refused = sorted({e.note for a in columns for e in (*a.log.values(), a.poisson, a.any) if e.note})
+    refused = sorted(e.note for a in columns for e in (*a.log.values(), a.poisson, a.any))
     first = next(iter(setting.results.values()))
     notes = [
         f"Event: {plan.events[0].title}. Outcome: {unit}. Average over {window_of(first)}. Standard errors in "
-        f"parentheses, clustered by {plan.question.get('cluster') or plan.text.unit}.",
+        f"parentheses, clustered by {cluster_of(plan)}.",
         f"Panel A: {plan.headline.label} on log(1 + y/u) for y counted in units of u = 0.1, 1, 10 and 100. Effects "
         "differ, since a step from zero to one weighs the more in the logarithm the smaller the unit is; they are no "
         "percentages.",
@@ -134,8 +134,6 @@ def table(setting: Setting, by_outcome: Mapping[str, Answers]) -> Table:
         f"Panel C: {plan.headline.label} on whether there is any y; as units get finer, each tenfold step comes to "
         "move Panel A by 2.30 (log 10) times this effect (Chen and Roth 2024).",
     ]
-    if refused:
-        notes.append(f"{REFUSED} : refused. {' '.join(refused)}")
     return Table(
         name=EXHIBIT,
         caption=f"Proportional effects beside log(1 + y), by unit of y: {plan.events[0].title}",
@@ -145,14 +143,14 @@ def table(setting: Setting, by_outcome: Mapping[str, Answers]) -> Table:
             Block("Panel B. Effect as a share of the counterfactual mean", shares),
             Block("Panel C. Why the unit matters", why),
         ],
-        notes=notes,
+        notes=[*notes, *refused_notes(refused)],
     )
 
 
 def _numbers(setting: Setting, by_outcome: Mapping[str, Answers]) -> Iterator[Traced]:
     for outcome, of in by_outcome.items():
-        asked = tasks(setting, outcome)
-        alone = {name: estimate_command(task, setting.panel) for name, task in asked.items()}
+        by_name = tasks(setting, outcome)
+        alone = {name: estimate_command(task, setting.panel) for name, task in by_name.items()}
         rows = [
             (
                 f"log_{name}",
@@ -168,12 +166,12 @@ def _numbers(setting: Setting, by_outcome: Mapping[str, Answers]) -> Iterator[Tr
             ("poisson", "poisson", of.poisson, "Poisson", alone["poisson"]),
             ("any", "any", of.any, "share with any", RUN),
         ]
-        for name, task, effect, quantity, command in rows:
-            source = source_of(EXHIBIT, quantity, asked[task], setting.panel, command)
+        for name, of_task, effect, quantity, command in rows:
+            source = source_of(EXHIBIT, quantity, by_name[of_task], setting.panel, command)
             values = {"estimate": effect.estimate, "std_error": effect.std_error}
-            scale = asked[task].question.scale
+            scale = by_name[of_task].question.scale
             yield from addressed(address(EXHIBIT, outcome, name), values, source, scale)
-        source = source_of(EXHIBIT, "among the treated before", asked["any"], setting.panel, RUN)
+        source = source_of(EXHIBIT, "among the treated before", by_name["any"], setting.panel, RUN)
         yield from addressed(address(EXHIBIT, outcome), {"zeros": 100 * of.zeros}, source, columns=ZEROS)
 
 

@@ -18,11 +18,11 @@ from study.paper.exhibits.exhibit import (
     panel_title,
     source_of,
 )
+from study.paper.notes import cluster_of
 from study.paper.plan import Task
 from study.paper.results import headline_effect
 from study.report import (
     LETTERS,
-    REFUSED,
     Block,
     Cell,
     Line,
@@ -30,6 +30,7 @@ from study.report import (
     Table,
     effect_values,
     effects_between,
+    refused_notes,
 )
 
 EXHIBIT = "venues"
@@ -58,7 +59,6 @@ def venues(setting: Setting) -> Exhibited:
         )
         for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False)
     ]
-    refused = dict.fromkeys(f"{effect.label}: {effect.note}" for effect in effects.values() if effect.note)
     event = plan.events[0]
     table = Table(
         name=EXHIBIT,
@@ -67,10 +67,9 @@ def venues(setting: Setting) -> Exhibited:
         blocks=blocks,
         notes=[
             f"Treated and all {plan.text.units} of each venue's panel; each panel has its own population, baseline "
-            "year and window. Standard errors in parentheses, clustered by "
-            f"{plan.question.get('cluster') or plan.text.unit}. MDE: the minimum detectable effect on the first "
-            f"outcome at 80% power and {1 - plan.level:.0%} size.",
-            *([f"{REFUSED} : refused. {' '.join(refused)}"] if refused else []),
+            f"year and window. Standard errors in parentheses, clustered by {cluster_of(plan)}. MDE: the minimum "
+            f"detectable effect on the first outcome at 80% power and {1 - plan.level:.0%} size.",
+            *refused_notes(f"{e.label}: {e.note}" for e in effects.values() if e.note),
         ],
     )
     return Exhibited(

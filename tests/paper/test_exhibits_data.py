@@ -298,14 +298,17 @@ def test_effects_on_another_base_are_drawn_hollow_and_apart(drawings):
 
 def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
     for outcome in paper.plan.outcomes:
-        of = scaling.answers(paper, outcome)
-        assert of.moves < 1e-10
+        asked = scaling.questions(paper, outcome)
+        of = {name: headline_effect(row.task, row.panel).estimate for name, row in asked.items()}
+        units = [scaling.in_units(paper.panel, outcome, unit) for unit in scaling.UNITS.values()]
+        shares = [headline_effect(asked["proportional"].task, panel).estimate for panel in units]
+        assert max(shares) - min(shares) < 1e-10
         label = paper.plan.headline.label
-        assert of.log["one"].estimate == paper.results["main", "log1p", outcome, label].headline.estimate
-        assert of.proportional["one"].estimate == pytest.approx(
+        assert of["log_one"] == paper.results["main", "log1p", outcome, label].headline.estimate
+        assert of["proportional"] == pytest.approx(
             paper.results["main", "proportional", outcome, label].headline.estimate
         )
-        assert len({round(a.estimate, 3) for a in of.log.values()}) == 4
+        assert len({round(of[f"log_{name}"], 3) for name in scaling.UNITS}) == 4
 
 
 def test_a_unit_is_what_the_outcome_is_divided_by(paper):
@@ -320,7 +323,8 @@ def test_in_ever_finer_units_the_log_effect_moves_by_the_effect_on_having_any(pa
     fine, finer = (
         headline_effect(task, scaling.in_units(paper.panel, "papers", u)).estimate for u in (1e-8, 1e-9)
     )
-    having_any = scaling.answers(paper, "papers").any.estimate
+    asked = scaling.questions(paper, "papers")["any"]
+    having_any = headline_effect(asked.task, asked.panel).estimate
     assert abs(having_any) > 1e-3
     assert finer - fine == pytest.approx(np.log(10) * having_any, abs=1e-6)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,59 +32,53 @@ EXHIBIT = "scales"
 UNITS = {"tenth": 0.1, "one": 1.0, "ten": 10.0, "hundred": 100.0}
 POISSON = Row("poisson_twfe", "Poisson, two-way effects", {"terms": "event_time"}, {"covariates": []})
 ZEROS = {"zeros": Column("share of zeros in percent", "number", 0)}
+# By outcome and row.
+Effects = Mapping[str, Mapping[str, Effect]]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What an outcome's column has: log1p by unit, proportional by unit, Poisson, and the effect on having any."""
+class Asked(NamedTuple):
+    """A task with the panel that it is asked of, what it is about, and the command that shows its answer."""
 
-    log: dict[str, Effect]
-    proportional: dict[str, Effect]
-    poisson: Effect
-    any: Effect
-    zeros: float
-
-    @property
-    def moves(self) -> float:
-        """How far the proportional effect moves with the unit, at most; zero up to rounding."""
-        estimates = [effect.estimate for effect in self.proportional.values()]
-        return max(estimates) - min(estimates)
+    task: Task
+    panel: Panel
+    quantity: str
+    command: str
 
 
 def scales(setting: Setting) -> Exhibited:
     """Return the table of effects by unit of the outcome, for each outcome of the plan."""
-    by_outcome = {outcome: answers(setting, outcome) for outcome in setting.plan.outcomes}
-    return Exhibited(
-        tables=(table(setting, by_outcome),),
-        numbers=tuple(_numbers(setting, by_outcome)),
-        sentences=_sentences(setting, by_outcome),
-    )
-
-
-def tasks(setting: Setting, outcome: str) -> dict[str, Task]:
-    """Return the tasks about an outcome: on both scales, by Poisson, and whether there is any."""
-    plan, event = setting.plan, setting.plan.events[0]
-    log = plan.task(event, outcome, "log1p", plan.headline)
-    return {
-        "log": log,
-        "proportional": plan.task(event, outcome, "proportional", plan.headline),
-        "poisson": plan.task(event, outcome, "proportional", POISSON),
-        "any": replace(log, question=log.question.replace(scale="level")),
+    asked = {outcome: questions(setting, outcome) for outcome in setting.plan.outcomes}
+    effects = {
+        outcome: {name: headline_effect(row.task, row.panel) for name, row in rows.items()}
+        for outcome, rows in asked.items()
     }
-
-
-def answers(setting: Setting, outcome: str) -> Answers:
-    """Ask the headline about an outcome counted in several units, and Poisson about it as it is."""
-    panel, task = setting.panel, tasks(setting, outcome)
-    counted = {name: in_units(panel, outcome, unit) for name, unit in UNITS.items()}
-    any_panel = replace(panel, outcomes={**panel.outcomes, outcome: _any(panel.outcomes[outcome])})
-    return Answers(
-        log={name: headline_effect(task["log"], of) for name, of in counted.items()},
-        proportional={name: headline_effect(task["proportional"], of) for name, of in counted.items()},
-        poisson=headline_effect(task["poisson"], panel),
-        any=headline_effect(task["any"], any_panel),
-        zeros=_zeros(task["log"], panel),
+    zeros = {outcome: _zeros(rows["any"].task, setting.panel) for outcome, rows in asked.items()}
+    return Exhibited(
+        tables=(table(setting, effects, zeros),),
+        numbers=tuple(_numbers(setting, asked, effects, zeros)),
+        sentences=tuple(_sentences(setting, effects)),
     )
+
+
+def questions(setting: Setting, outcome: str) -> dict[str, Asked]:
+    """Return what is asked about an outcome: in several units, in proportion, by Poisson, and whether there is any."""
+    plan, panel, event = setting.plan, setting.panel, setting.plan.events[0]
+    log = plan.task(event, outcome, "log1p", plan.headline)
+    proportional = plan.task(event, outcome, "proportional", plan.headline)
+    poisson = plan.task(event, outcome, "proportional", POISSON)
+    has_any = replace(log, question=log.question.replace(scale="level"))
+    any_panel = replace(panel, outcomes={**panel.outcomes, outcome: _any(panel.outcomes[outcome])})
+    logs = {
+        f"log_{name}": Asked(log, in_units(panel, outcome, unit), f"y in units of {unit:g}", RUN)
+        for name, unit in UNITS.items()
+    }
+    return {
+        **logs,
+        "log_one": logs["log_one"]._replace(command=estimate_command(log, panel)),
+        "proportional": Asked(proportional, panel, "", estimate_command(proportional, panel)),
+        "poisson": Asked(poisson, panel, "Poisson", estimate_command(poisson, panel)),
+        "any": Asked(has_any, any_panel, "share with any", RUN),
+    }
 
 
 def in_units(panel: Panel, outcome: str, unit: float) -> Panel:
@@ -97,30 +92,29 @@ def _any(y: np.ndarray) -> np.ndarray:
 
 def _zeros(task: Task, panel: Panel) -> float:
     """Return the share of zeros among the treated units' cells before treatment."""
-    sample = task.question.replace(scale="level").sample(panel)
+    sample = task.question.sample(panel)
     ever = (sample.treatment == 1).any(axis=1)[:, None]
     before = sample.observed & ever & (sample.treatment == 0)
     return float((sample.y[before] == 0).mean()) if before.any() else math.nan
 
 
-def table(setting: Setting, by_outcome: Mapping[str, Answers]) -> Table:
+def table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Table:
     """Return effects on log(1 + y) by unit, and in proportion, with outcomes as columns."""
-    plan, columns = setting.plan, list(by_outcome.values())
-    unit = plan.text.outcomes_with_units
-    logs = [
-        line
-        for name in UNITS
-        for line in effects_between(f"Counted in {name}s", [a.log[name] for a in columns])
-    ]
+    plan, unit = setting.plan, setting.plan.text.outcomes_with_units
+
+    def lines(label: str, name: str) -> list[Line]:
+        return effects_between(label, [of[name] for of in effects.values()])
+
+    logs = [line for name in UNITS for line in lines(f"Counted in {name}s", f"log_{name}")]
     shares = [
-        *effects_between(f"{plan.headline.label}, in any unit", [a.proportional["one"] for a in columns]),
-        *effects_between(POISSON.label, [a.poisson for a in columns]),
+        *lines(f"{plan.headline.label}, in any unit", "proportional"),
+        *lines(POISSON.label, "poisson"),
     ]
     why = [
-        *effects_between("Effect on having any", [a.any for a in columns]),
-        Line("Zeros among the treated before, share", [Number(a.zeros, 2) for a in columns]),
+        *lines("Effect on having any", "any"),
+        Line("Zeros among the treated before, share", [Number(share, 2) for share in zeros.values()]),
     ]
-    refused = sorted(e.note for a in columns for e in (*a.log.values(), a.poisson, a.any))
+    refused = sorted(effect.note for of in effects.values() for effect in of.values())
     first = next(iter(setting.results.values()))
     notes = [
         f"Event: {plan.events[0].title}. Outcome: {unit}. Average over {window_of(first)}. Standard errors in "
@@ -147,46 +141,32 @@ def table(setting: Setting, by_outcome: Mapping[str, Answers]) -> Table:
     )
 
 
-def _numbers(setting: Setting, by_outcome: Mapping[str, Answers]) -> Iterator[Traced]:
-    for outcome, of in by_outcome.items():
-        by_name = tasks(setting, outcome)
-        alone = {name: estimate_command(task, setting.panel) for name, task in by_name.items()}
-        rows = [
-            (
-                f"log_{name}",
-                "log",
-                effect,
-                f"y in units of {UNITS[name]:g}",
-                RUN if name != "one" else alone["log"],
-            )
-            for name, effect in of.log.items()
-        ]
-        rows += [
-            ("proportional", "proportional", of.proportional["one"], "", alone["proportional"]),
-            ("poisson", "poisson", of.poisson, "Poisson", alone["poisson"]),
-            ("any", "any", of.any, "share with any", RUN),
-        ]
-        for name, of_task, effect, quantity, command in rows:
-            source = source_of(EXHIBIT, quantity, by_name[of_task], setting.panel, command)
+def _numbers(
+    setting: Setting, asked: Mapping[str, Mapping[str, Asked]], effects: Effects, zeros: Mapping[str, float]
+) -> Iterator[Traced]:
+    for outcome, rows in asked.items():
+        for name, (task, _, quantity, command) in rows.items():
+            effect = effects[outcome][name]
             values = {"estimate": effect.estimate, "std_error": effect.std_error}
-            scale = by_name[of_task].question.scale
-            yield from addressed(address(EXHIBIT, outcome, name), values, source, scale)
-        source = source_of(EXHIBIT, "among the treated before", by_name["any"], setting.panel, RUN)
-        yield from addressed(address(EXHIBIT, outcome), {"zeros": 100 * of.zeros}, source, columns=ZEROS)
+            source = source_of(EXHIBIT, quantity, task, setting.panel, command)
+            yield from addressed(address(EXHIBIT, outcome, name), values, source, task.question.scale)
+        source = source_of(EXHIBIT, "among the treated before", rows["any"].task, setting.panel, RUN)
+        yield from addressed(
+            address(EXHIBIT, outcome), {"zeros": 100 * zeros[outcome]}, source, columns=ZEROS
+        )
 
 
-def _sentences(setting: Setting, by_outcome: Mapping[str, Answers]) -> tuple[str, ...]:
-    sentences, percent = [], Scale("proportional")
-    for outcome, of in by_outcome.items():
-        fine, coarse = of.log["tenth"].estimate, of.log["hundred"].estimate
+def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
+    percent = Scale("proportional")
+    for outcome, of in effects.items():
         poisson = (
-            f" and a Poisson regression gives {percent.number(of.poisson.estimate)} percent."
-            if of.poisson.exists
+            f" and a Poisson regression gives {percent.number(of['poisson'].estimate)} percent."
+            if of["poisson"].exists
             else "; Poisson refuses."
         )
-        sentences.append(
+        coarse, fine = of["log_hundred"].estimate, of["log_tenth"].estimate
+        yield (
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "
             f"{fine:.3f} with y in tenths, while the proportional effect stays at "
-            f"{percent.number(of.proportional['one'].estimate)} percent{poisson}"
+            f"{percent.number(of['proportional'].estimate)} percent{poisson}"
         )
-    return tuple(sentences)

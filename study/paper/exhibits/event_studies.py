@@ -14,7 +14,6 @@ from study.designs import find_design
 from study.estimates import NONE, Effect, PreTest, pre_test
 from study.figures import paths as figures
 from study.panel import Scale
-from study.paper.answer_numbers import OF_ANSWERS
 from study.paper.exhibits.exhibit import (
     RUN,
     Drawn,
@@ -75,7 +74,9 @@ BASES = {
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }
 UNKNOWN_BASE = "as the design says"
-COLUMNS = OF_ANSWERS | {
+COLUMNS = {
+    "band_low": Column("lower end of the simultaneous band", "effect"),
+    "band_high": Column("upper end of the simultaneous band", "effect"),
     "window_p_wald": Column("p-value of the Wald test of the effects before the event that are drawn", "p"),
     "window_p_largest": Column(
         "p-value of the largest absolute t of the effects before the event that are drawn", "p"

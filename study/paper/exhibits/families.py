@@ -43,7 +43,6 @@ from study.report import (
 )
 
 EXHIBIT = "families"
-MOVES = (-1, 0, 1)
 FEW = 5
 COLUMNS = {
     "family": Column("family with the smallest randomization p-value", "text"),
@@ -55,8 +54,8 @@ COLUMNS = {
     "moved_excluding_zero": Column("of them, those whose interval excludes zero", "count"),
 }
 
-# The difference of each family from its contrast, by scale, outcome and the family's label.
-Differences = Mapping[str, Mapping[str, Mapping[str, Effect]]]
+# The difference of each family from its contrast, by the family's label, scale and outcome.
+Differences = Mapping[tuple[str, str, str], Effect]
 
 
 def families(setting: Setting) -> Exhibited:
@@ -65,11 +64,16 @@ def families(setting: Setting) -> Exhibited:
     if not plan.families:
         return Exhibited()
     scale = next(iter(plan.scales))
-    differences = {s: {o: dict(_differences(setting, s, o)) for o in plan.outcomes} for s in plan.scales}
+    differences = {
+        (label, s, o): effect
+        for s in plan.scales
+        for o in plan.outcomes
+        for label, effect in _differences(setting, s, o)
+    }
     moved = _moved(setting, scale)
     return Exhibited(
         tables=(
-            *(families_table(setting, s, differences[s]) for s in plan.scales),
+            *(families_table(setting, s, differences) for s in plan.scales),
             dates_table(setting, scale, moved),
         ),
         figures=(_figure(setting, scale),),
@@ -81,18 +85,13 @@ def families(setting: Setting) -> Exhibited:
     )
 
 
-def _task(setting: Setting, event: Event, scale: str, outcome: str | None = None) -> Task:
-    """Return the headline's task about an event, for the first outcome where none is given."""
-    outcome = outcome or next(iter(setting.plan.outcomes))
-    return setting.plan.task(event, outcome, scale, setting.plan.headline)
-
-
 def _answers(setting: Setting, event: Event, scale: str) -> list[Result]:
-    """Return the answers about an event, one an outcome."""
-    return [setting.results[_task(setting, event, scale, o).key] for o in setting.plan.outcomes]
+    """Return the headline's answers about an event, one an outcome."""
+    plan = setting.plan
+    return [setting.results[event.label, scale, outcome, plan.headline.label] for outcome in plan.outcomes]
 
 
-def families_table(setting: Setting, scale: str, differences: Mapping[str, Mapping[str, Effect]]) -> Table:
+def families_table(setting: Setting, scale: str, differences: Differences) -> Table:
     """Return one scale's table: families as lines with their contrasts, outcomes as columns."""
     plan = setting.plan
     blocks = []
@@ -100,7 +99,8 @@ def families_table(setting: Setting, scale: str, differences: Mapping[str, Mappi
         lines: list[Line] = []
         for event in members:
             lines += _lines(event, _answers(setting, event, scale))
-            lines += _contrast_lines(setting, event, [differences[o].get(event.label) for o in plan.outcomes])
+            of_contrast = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
+            lines += _contrast_lines(setting, event, of_contrast)
         blocks.append(Block(f"Panel {letter}. {group}", lines))
     every = [r for event in plan.families for r in _answers(setting, event, scale)]
     return Table(
@@ -195,7 +195,8 @@ def _differences(setting: Setting, scale: str, outcome: str) -> Iterator[tuple[s
     plan = setting.plan
     contrasts = {event.contrast for event in plan.families}
     compared = [event for event in plan.families if event.contrast or event.label in contrasts]
-    fits = {event.label: _fit(setting, _task(setting, event, scale, outcome)) for event in compared}
+    tasks = {event.label: plan.task(event, outcome, scale, plan.headline) for event in compared}
+    fits = {label: _fit(setting, task) for label, task in tasks.items()}
     for event in plan.families:
         own, other = fits.get(event.label), fits.get(event.contrast)
         if event.contrast and own is not None and other is not None:
@@ -224,13 +225,15 @@ def _moved(setting: Setting, scale: str) -> dict[str, list[Effect]]:
     """Return the first outcome's effects with an event's dates a period earlier, as dated, and a period later."""
     moved = {}
     for event in (setting.plan.events[0], *setting.plan.families):
-        task = _task(setting, event, scale)
-        own = setting.results[task.key].headline or Effect(event.label)
-        lags = [task.question.replace(lag=task.question.lag + move) for move in MOVES]
-        moved[event.label] = [
-            headline_effect(replace(task, question=question), setting.panel) if move else own
-            for move, question in zip(MOVES, lags, strict=True)
-        ]
+        result = _answers(setting, event, scale)[0]
+        question = result.task.question
+        earlier, later = (
+            headline_effect(
+                replace(result.task, question=question.replace(lag=question.lag + move)), setting.panel
+            )
+            for move in (-1, 1)
+        )
+        moved[event.label] = [earlier, result.headline or Effect(event.label), later]
     return moved
 
 
@@ -259,10 +262,9 @@ def _figure(setting: Setting, scale: str) -> Drawn:
     plan, outcome = setting.plan, next(iter(setting.plan.outcomes))
     rows = []
     for event in (*plan.events, *plan.families):
-        task = _task(setting, event, scale)
-        result = setting.results[task.key]
+        result = _answers(setting, event, scale)[0]
         # An average without a sampling variance is no answer, but it is drawn, without an interval.
-        fit = None if result.headline else _fit(setting, task)
+        fit = None if result.headline else _fit(setting, result.task)
         effect = result.headline if fit is None else Effect.of("", fit, plan.level)
         if effect is not None:
             rows.append(replace(effect, label=f"{event.short} ({result.n_treated})"))
@@ -286,38 +288,34 @@ def _numbers(
 ) -> Iterator[Traced]:
     """Yield what is no answer of the plan: differences from the contrasts, the smallest p-values, and counts."""
     plan = setting.plan
-    for event in plan.families:
-        for scale, by_outcome in differences.items():
-            for outcome, by_family in by_outcome.items():
-                effect = by_family.get(event.label)
-                if effect is not None:
-                    at = address(event.label, outcome, scale, "difference")
-                    values = {name: getattr(effect, name) for name in ("estimate", "std_error", "p_value")}
-                    yield from _addressed(
-                        setting, at, values, _task(setting, event, scale, outcome), effect.label
-                    )
+    for (label, scale, outcome), effect in differences.items():
+        task = setting.results[label, scale, outcome, plan.headline.label].task
+        values = {name: getattr(effect, name) for name in ("estimate", "std_error", "p_value")}
+        yield from _addressed(
+            setting, address(label, outcome, scale, "difference"), values, task, effect.label
+        )
     for scale in plan.scales:
         smallest = smallest_p(setting, scale)
         if smallest is not None:
             event, p_value, p_holm, tested = smallest
             values = {"family": event.short, "p_value": p_value, "p_holm": p_holm}
+            task = _answers(setting, event, scale)[0].task
             quantity = f"smallest randomization p-value of {tested} families"
-            at = address(EXHIBIT, scale, "smallest")
-            yield from _addressed(setting, at, values, _task(setting, event, scale), quantity)
-    first = _task(setting, plan.families[0], next(iter(plan.scales)))
+            yield from _addressed(setting, address(EXHIBIT, scale, "smallest"), values, task, quantity)
+    first = _first(setting)
     others = [
         effect
         for event in plan.families
-        for effect, move in zip(moved[event.label], MOVES, strict=True)
-        if move and effect.exists
+        for effect in (moved[event.label][0], moved[event.label][-1])
+        if effect.exists
     ]
     counts = {
-        "answered": sum(result.headline is not None for _, result in _first(setting)),
+        "answered": sum(result.headline is not None for _, result in first),
         "excluding_zero": len(_excluding(setting)),
         "moved": len(others),
         "moved_excluding_zero": sum(effect.excludes_zero for effect in others),
     }
-    yield from _addressed(setting, address(EXHIBIT, "summary"), counts, first, "")
+    yield from _addressed(setting, address(EXHIBIT, "summary"), counts, first[0][1].task, "")
 
 
 def _addressed(

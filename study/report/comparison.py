@@ -102,8 +102,8 @@ def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
             f"{', '.join(dict.fromkeys(fit.design for fit in fits if fit.convention == c))}: {CONVENTIONS[c]}"
             for c in used
         )
-        units = _range([fit.sample.n_units for fit in fits])
-        treated = _range([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
+        units = span_of([fit.sample.n_units for fit in fits])
+        treated = span_of([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
         cluster = comparison.question.cluster or "unit"
         sentences.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {conventions}.")
         sentences += [_power(comparison, outcome) for outcome in comparison.outcomes]
@@ -146,5 +146,6 @@ def _power(comparison: Comparison, outcome: str) -> str:
     )
 
 
-def _range(values: Sequence[int]) -> str:
+def span_of(values: Sequence[int]) -> str:
+    """Write the smallest and the largest of some counts, or the only one."""
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"

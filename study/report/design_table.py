@@ -14,7 +14,7 @@ from study.estimates import UNKNOWN, Effect, Estimand, Estimate, Power, few_clus
 from study.inference import LEVEL, Agreement, Comparison
 from study.panel import Sample
 from study.report.columns import effect_lines
-from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, title_of
+from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, span_of, title_of
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, p_cell, refused_notes
 from study.report.table import Block, Cell, Format, Line, Number, Span, Table, error
 from study.report.table_pages import fitted, numbered, pages, parts
@@ -227,7 +227,7 @@ def _sizes(words: Words, comparisons: Sequence[Comparison]) -> list[Line]:
         "Clusters": lambda fit: fit.n_clusters,
     }
     return [
-        Line(what, [_range(count(fit) for fit in _of(comparisons, o)) for o in comparisons[0].outcomes])
+        Line(what, [_range([count(fit) for fit in _of(comparisons, o)]) for o in comparisons[0].outcomes])
         for what, count in counts.items()
     ]
 
@@ -241,11 +241,10 @@ def _of(comparisons: Sequence[Comparison], outcome: str | None = None) -> list[E
     return [fit for c in comparisons for (o, _), fit in c.estimates.items() if outcome in (None, o)]
 
 
-def _range(counts: Iterable[int]) -> Cell:
-    different = sorted(set(counts))
-    if len(different) < 2:
-        return Number(different[0], 0) if different else ""
-    return f"{different[0]} to {different[-1]}"
+def _range(counts: Sequence[int]) -> Cell:
+    if len(set(counts)) == 1:
+        return Number(counts[0], 0)
+    return span_of(counts) if counts else ""
 
 
 def _notes(words: Words, comparisons: Sequence[Comparison]) -> list[str]:

@@ -15,10 +15,7 @@ from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, JobsOption
 from study.core import QuestionError, learning, unknown
 
 if TYPE_CHECKING:
-    from study.estimates import Estimate
-    from study.inference import Agreement, Comparison
     from study.panel import Panel, Question
-    from study.paper.plan import Event, Plan, Row
     from study.report import Table
 
 WHO = "study table"
@@ -185,14 +182,14 @@ def of_panel(
         (name, find_design(name).seeded({}, seed), find_design(name).title)
         for name, _, _ in variants_of(designs, WHO)
     ]
-    found = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
+    compared = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
     words = Words(
         name="designs",
         caption=f"Effect of {questions[0].event} on {', '.join(outcomes)}, by design",
         outcomes={outcome: outcome for outcome in outcomes},
         scales=SCALES,
     )
-    return list(design_tables(words, found))
+    return list(design_tables(words, compared))
 
 
 def of_plan(
@@ -224,6 +221,7 @@ def of_plan(
     from study.core import check
     from study.paper import run as running
     from study.paper.plan import read_plan
+    from study.paper.results import comparison
     from study.report import Words, design_tables
 
     check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
@@ -250,32 +248,6 @@ def of_plan(
             unit=plan.text.unit,
             units=plan.text.units,
         )
-        found = [answers(plan, panel, event, scale, outcomes, rows) for scale in scales]
-        tables += design_tables(words, found)
+        compared = [comparison(plan, panel, event, scale, outcomes, rows) for scale in scales]
+        tables += design_tables(words, compared)
     return tables
-
-
-def answers(
-    plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
-) -> Comparison:
-    """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
-    from study.designs import find_design
-    from study.inference import Comparison, agreement_of, answered
-
-    estimates: dict[tuple[str, str], Estimate] = {}
-    refusals: dict[tuple[str, str], str] = {}
-    agreement: dict[str, Agreement] = {}
-    for outcome in outcomes:
-        fits: dict[str, Estimate] = {}
-        for row in rows:
-            task = plan.task(event, outcome, scale, row)
-            try:
-                fit = find_design(row.name)(task.question.sample(panel), **task.options)
-                estimates[outcome, row.label] = answered(fit.headline)
-                fits[row.label] = fit
-            except QuestionError as refusal:
-                refusals[outcome, row.label] = str(refusal).removeprefix(f"{row.name}: ")
-        agreement[outcome] = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
-    question = plan.task(event, outcomes[0], scale, rows[0]).question
-    labels = tuple(row.label for row in rows)
-    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, plan.band_draws)

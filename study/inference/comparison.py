@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,6 +65,17 @@ class Comparison:
     agreement: dict[str, Agreement]
     adjusted: dict[tuple[str, str], Adjusted]
     draws: int
+
+    def about(self, outcomes: Sequence[str]) -> Comparison:
+        """Return what it says of some of its outcomes."""
+        return replace(
+            self,
+            outcomes=tuple(outcomes),
+            estimates={key: fit for key, fit in self.estimates.items() if key[0] in outcomes},
+            refusals={key: reason for key, reason in self.refusals.items() if key[0] in outcomes},
+            agreement={outcome: self.agreement[outcome] for outcome in outcomes},
+            adjusted={key: adjusted for key, adjusted in self.adjusted.items() if key[0] in outcomes},
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from study.paper.plan import Plan
 from study.paper.results import Result
-from study.report import CONVENTIONS, REFUSED
+from study.report import CONVENTIONS, refused_notes
 
 
 def conventions(results: Iterable[Result]) -> str:
@@ -16,11 +16,12 @@ def conventions(results: Iterable[Result]) -> str:
 
 def clustered(plan: Plan, results: Sequence[Result]) -> str:
     """Say what parentheses mean, and what errors are clustered by."""
-    first = results[0]
-    return (
-        f"Standard errors in parentheses, clustered by {first.task.question.cluster or plan.text.unit} "
-        f"({conventions(results)})."
-    )
+    return f"Standard errors in parentheses, clustered by {cluster_of(plan)} ({conventions(results)})."
+
+
+def cluster_of(plan: Plan) -> str:
+    """Say what the standard errors of a plan's questions are clustered by."""
+    return str(plan.question.get("cluster") or plan.text.unit)
 
 
 def window_of(result: Result) -> str:
@@ -31,5 +32,4 @@ def window_of(result: Result) -> str:
 
 def refusals(results: Iterable[Result]) -> list[str]:
     """Say what a dash stands for, with the reason of each refusal once."""
-    told = sorted({note for r in results if r.headline is None for note in r.notes})
-    return [f"{REFUSED} : refused. {' '.join(told)}"] if told else []
+    return refused_notes(sorted(note for r in results if r.headline is None for note in r.notes))

@@ -31,7 +31,7 @@ from study.report import address_part
 
 # Exhibits that are made of a table of the plan alone, and that table.
 NEEDED = {"fields": "[fields]", "families": "[[families]]", "venues": "[venues]"}
-# Exhibits whose numbers have names with the labels of designs in them.
+# Exhibits whose numbers have addresses with the labels of designs in them.
 NAMED_BY_DESIGN = ("event_studies", "violations")
 
 
@@ -363,7 +363,7 @@ def _check_names(kind: str, names: Iterable[str]) -> None:
     taken: dict[str, str] = {}
     for name in names:
         part = address_part(name)
-        if not part:
+        if not any(letter.isalnum() for letter in part):
             raise QuestionError(
                 f'study.toml: the {kind} "{name}" has no letter and no digit for the addresses of results; rename it.'
             )

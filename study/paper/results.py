@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,10 +22,10 @@ from study.estimates import (
     pre_test,
     smallest_effect,
 )
-from study.inference import Randomization
+from study.inference import Agreement, Comparison, Randomization, agreement_of, answered
 from study.inference.randomization import randomization
 from study.panel import FlowStep, Panel, Sample
-from study.paper.plan import Task
+from study.paper.plan import Event, Plan, Row, Task
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,41 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         draw_error=float(headline.draw_error[0]),
         **_counts(sample),
     )
+
+
+def headline_effect(task: Task, panel: Panel, label: str = "") -> Effect:
+    """Answer a task with its average alone, without its path and tests; the note says why there is none."""
+    design = find_design(task.row.name)
+    try:
+        fit = design(task.question.sample(panel), **task.options)
+    except QuestionError as refusal:
+        return Effect(label, note=str(refusal))
+    if not fit.headline.varies[0]:
+        return Effect(label, note=_undetermined(design, fit))
+    return Effect.of(label, fit.headline, task.level)
+
+
+def comparison(
+    plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
+) -> Comparison:
+    """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
+    estimates: dict[tuple[str, str], Estimate] = {}
+    refusals: dict[tuple[str, str], str] = {}
+    agreement: dict[str, Agreement] = {}
+    for outcome in outcomes:
+        fits: dict[str, Estimate] = {}
+        for row in rows:
+            task = plan.task(event, outcome, scale, row)
+            try:
+                fit = find_design(row.name)(task.question.sample(panel), **task.options)
+                estimates[outcome, row.label] = answered(fit.headline)
+                fits[row.label] = fit
+            except QuestionError as refusal:
+                refusals[outcome, row.label] = str(refusal).removeprefix(f"{row.name}: ")
+        agreement[outcome] = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
+    question = plan.task(event, outcomes[0], scale, plan.headline).question
+    labels = tuple(row.label for row in rows)
+    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, plan.band_draws)
 
 
 def _counts(sample: Sample) -> dict[str, Any]:

@@ -3,11 +3,15 @@ from .columns import COLUMNS as COLUMNS
 from .columns import Column as Column
 from .columns import effect_lines as effect_lines
 from .columns import effect_values as effect_values
-from .comparison import comparison_tables as comparison_tables
 from .comparison import comparison_text as comparison_text
 from .compile import compile_paper as compile_paper
+from .design_table import Answers as Answers
 from .design_table import Words as Words
+from .design_table import comparison_tables as comparison_tables
 from .design_table import design_tables as design_tables
+from .design_table import effects_between as effects_between
+from .design_table import effects_table as effects_table
+from .design_table import power_table as power_table
 from .estimate import estimate_table as estimate_table
 from .estimate import estimate_text as estimate_text
 from .latex import address_part as address_part
@@ -20,6 +24,7 @@ from .notes import POWER_OF as POWER_OF
 from .notes import REFUSED as REFUSED
 from .notes import p_cell as p_cell
 from .notes import p_text as p_text
+from .notes import refused_notes as refused_notes
 from .table import MINUS as MINUS
 from .table import Block as Block
 from .table import Cell as Cell

@@ -1,20 +1,16 @@
-"""The comparison of designs as text for a terminal and as tables."""
+"""The comparison of designs as text for a terminal, and what is said of it there and below tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from study.estimates import Estimate, few_clusters_warning, smallest_effect
-from study.inference import LEVEL, Agreement, Comparison
+from study.estimates import few_clusters_warning, smallest_effect
+from study.inference import LEVEL, Comparison
 from study.panel import Sample
-from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, REFUSED, p_cell
-from study.report.table import Block, Cell, Format, Line, Number, Table, error, letters
-from study.report.table_pages import label_width, numbered, parts, together
+from study.report.notes import CONVENTIONS, POWER_OF
 
-EQUAL = "equal"
 JOINT = "Standard errors of differences are from the joint influence of the designs."
 
 
@@ -26,7 +22,7 @@ def comparison_text(comparison: Comparison) -> str:
     for outcome in comparison.outcomes:
         columns[outcome] = [_cell(comparison, outcome, label) for label in comparison.labels]
     averages = pd.DataFrame(columns).to_string(index=False)
-    parts = [f"{_title(comparison)}; standard errors in parentheses", averages, ""]
+    parts = [f"{title_of(comparison)}; standard errors in parentheses", averages, ""]
     if comparison.adjusted:
         parts += [*_adjusted_text(comparison), ""]
     apart = comparison.differences()
@@ -38,7 +34,7 @@ def comparison_text(comparison: Comparison) -> str:
             shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"),
             "",
         ]
-    return "\n".join([*parts, *_tested(comparison), *_sentences(comparison, comparison)])
+    return "\n".join([*parts, *_tested(comparison), *sentences_of(comparison, comparison)])
 
 
 def _adjusted_text(comparison: Comparison) -> list[str]:
@@ -52,136 +48,8 @@ def _adjusted_text(comparison: Comparison) -> list[str]:
     ]
 
 
-def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
-    """Return the tables of a comparison one after another, as "latex", "html" or "md"."""
-    return b"\n".join(table.formatted(kind) for table in as_tables(comparison))
-
-
-def as_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return the averages and the tests that they agree, and the differences of each outcome.
-
-    Each is one table, or several where it is wider or taller than a page.
-    """
-    total = len(comparison.outcomes)
-    averages: list[Table] = []
-    for which in together(letters(_averages(comparison, comparison))):
-        some = about(comparison, comparison.outcomes[which.start : which.stop])
-        whole = _averages(some, comparison)
-        averages += parts(replace(whole, caption=whole.caption + counted(which, total)))
-    outcomes = [outcome for outcome, found in comparison.agreement.items() if found.pairs]
-    differences = [numbered(parts(_differences(comparison, outcome))) for outcome in outcomes]
-    return (*numbered(averages), *(table for tables in differences for table in tables))
-
-
-def about(comparison: Comparison, outcomes: Sequence[str]) -> Comparison:
-    """Return what a comparison says of some of its outcomes."""
-    return replace(
-        comparison,
-        outcomes=tuple(outcomes),
-        estimates={key: fit for key, fit in comparison.estimates.items() if key[0] in outcomes},
-        refusals={key: reason for key, reason in comparison.refusals.items() if key[0] in outcomes},
-        agreement={outcome: comparison.agreement[outcome] for outcome in outcomes},
-        adjusted={key: adjusted for key, adjusted in comparison.adjusted.items() if key[0] in outcomes},
-    )
-
-
-def counted(which: range, total: int) -> str:
-    """Say which of the outcomes a table has, or nothing where it has all."""
-    if len(which) == total:
-        return ""
-    if len(which) == 1:
-        return f" (outcome {which.stop} of {total})"
-    return f" (outcomes {which.start + 1} to {which.stop} of {total})"
-
-
-def _averages(comparison: Comparison, family: Comparison) -> Table:
-    """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
-    averages = []
-    for label in comparison.labels:
-        fits = [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
-        averages += estimate_lines(_numbered(comparison, label), fits)
-    blocks = [Block("Panel A. Averages", averages)]
-    found = list(comparison.agreement.values())
-    if any(agreement.sup_t for agreement in found):
-        blocks.append(Block("Panel B. Tests that the designs agree", _test_lines(found)))
-    if comparison.adjusted:
-        letter = LETTERS[len(blocks)]
-        blocks.append(
-            Block(f"Panel {letter}. p-values adjusted for the outcomes", _adjusted_lines(comparison))
-        )
-    table = Table(
-        name="comparison",
-        caption=_title(comparison),
-        headings=comparison.outcomes,
-        blocks=blocks,
-        notes=["Standard errors in parentheses.", *_sentences(comparison, family)],
-        narrow=True,
-    )
-    return replace(table, widths=[label_width(letters(table))])
-
-
-def estimate_lines(label: str, fits: Sequence[Estimate | None]) -> list[Line]:
-    """Return the line of a design's averages, a dash where it refuses, and that of their standard errors."""
-    estimates: list[Cell] = [Number(fit.effect[0]) if fit else REFUSED for fit in fits]
-    errors: list[Cell] = [error(fit.std_error[0]) if fit else "" for fit in fits]
-    return [Line(label, estimates), *([Line("", errors)] if any(fits) else [])]
-
-
-def _test_lines(found: Sequence[Agreement]) -> list[Line]:
-    sup_t, wald = [f.sup_t for f in found], [f.wald for f in found]
-    return [
-        Line("Differences tested", [Number(f.tested, 0) for f in found]),
-        Line("Largest absolute t", [Number(s.statistic) if s else "" for s in sup_t]),
-        Line(f"{LEVEL:.0%} critical value", [Number(s.critical_value) if s else "" for s in sup_t]),
-        Line("p-value (sup-t)", [p_cell(s.p_value) if s else "" for s in sup_t]),
-        Line("Wald chi-squared", [Number(w.statistic) if w else "" for w in wald]),
-        Line("Rank", [Number(w.rank, 0) if w else "" for w in wald]),
-        Line("p-value (Wald)", [p_cell(w.p_value) if w else "" for w in wald]),
-    ]
-
-
-def _adjusted_lines(comparison: Comparison) -> list[Line]:
-    lines = []
-    for number, label in enumerate(comparison.labels, start=1):
-        adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
-        if any(adjusted):
-            stepped = [p_cell(a.romano_wolf) if a else "" for a in adjusted]
-            lines.append(Line(f"({number}), Romano-Wolf", stepped))
-            lines.append(Line(f"({number}), Holm", [p_cell(a.holm) if a else "" for a in adjusted]))
-    return lines
-
-
-def _differences(comparison: Comparison, outcome: str) -> Table:
-    found = comparison.agreement[outcome]
-    rows = comparison.differences()
-    lines = []
-    for row in rows[rows["outcome"] == outcome].itertuples():
-        first, second = (comparison.labels.index(label) + 1 for label in (row.first, row.second))
-        difference: Cell = EQUAL if row.equal else Number(row.difference)
-        cells = [difference, error(row.std_error), Number(row.statistic), p_cell(row.p_adjusted)]
-        lines.append(Line(f"({first}) less ({second})", cells))
-    compared = ", ".join(_numbered(comparison, label) for label in found.labels)
-    notes = [f"{compared}.", JOINT]
-    if found.sup_t is not None:
-        notes.append(
-            f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
-            f"them at once is {found.sup_t.critical_value:.3f} ({found.sup_t.draws} draws)."
-        )
-    return Table(
-        name=f"differences:{comparison.outcomes.index(outcome) + 1}",
-        caption=f"Differences between the designs: {outcome}",
-        headings=["Difference", "Std. error", "t", "p-value"],
-        blocks=[Block("The first less the second", lines)],
-        notes=notes,
-        narrow=True,
-    )
-
-
-def _numbered(comparison: Comparison, label: str) -> str:
-    return f"({comparison.labels.index(label) + 1}) {label}"
-
-
-def _title(comparison: Comparison) -> str:
+def title_of(comparison: Comparison) -> str:
+    """Say what is compared: the effect of what on what, as which average, on which scale."""
     question, outcomes = comparison.question, ", ".join(comparison.outcomes)
     average = question.average.replace("_", " ")
     if question.average == "event_average" and question.horizon is not None:
@@ -213,45 +81,44 @@ def _cell(comparison: Comparison, outcome: str, label: str) -> str:
 def _tested(comparison: Comparison) -> list[str]:
     """Say what the tests found, a sentence an outcome."""
     return [
-        f"Do they agree on {outcome}? Differences tested: {found.tested}; largest absolute t "
-        f"{found.sup_t.statistic:.3f}, {LEVEL:.0%} critical value {found.sup_t.critical_value:.3f}, "
-        f"p = {found.sup_t.p_value:.4f} ({found.sup_t.draws} draws); "
-        f"Wald chi-squared {found.wald.statistic:.3f} of rank {found.wald.rank}, p = {found.wald.p_value:.4f}."
-        for outcome, found in comparison.agreement.items()
-        if found.sup_t is not None and found.wald is not None
+        f"Do they agree on {outcome}? Differences tested: {agreement.tested}; largest absolute t {test.statistic:.3f}, "
+        f"{LEVEL:.0%} critical value {test.critical_value:.3f}, p = {test.p_value:.4f} ({test.draws} draws); "
+        f"Wald chi-squared {wald.statistic:.3f} of rank {wald.rank}, p = {wald.p_value:.4f}."
+        for outcome, agreement in comparison.agreement.items()
+        if (test := agreement.sup_t) is not None and (wald := agreement.wald) is not None
     ]
 
 
-def _sentences(comparison: Comparison, family: Comparison) -> list[str]:
+def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
     """Say with what uncertainty, what was left out or equal, and what was refused.
 
     P-values are adjusted for the outcomes of ``family``.
     """
     fits = list(comparison.estimates.values())
-    told = []
+    sentences = []
     if fits:
         used = dict.fromkeys(fit.convention for fit in fits)
-        said = "; ".join(
+        conventions = "; ".join(
             f"{', '.join(dict.fromkeys(fit.design for fit in fits if fit.convention == c))}: {CONVENTIONS[c]}"
             for c in used
         )
-        units = _range([fit.sample.n_units for fit in fits])
-        treated = _range([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
+        units = span_of([fit.sample.n_units for fit in fits])
+        treated = span_of([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
         cluster = comparison.question.cluster or "unit"
-        told.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {said}.")
-        told += [_power(comparison, outcome) for outcome in comparison.outcomes]
-        told += _few_clusters(comparison)
-    if any(found.sup_t for found in comparison.agreement.values()):
-        told.append(JOINT)
+        sentences.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {conventions}.")
+        sentences += [_power(comparison, outcome) for outcome in comparison.outcomes]
+        sentences += _few_clusters(comparison)
+    if any(agreement.sup_t for agreement in comparison.agreement.values()):
+        sentences.append(JOINT)
     if comparison.adjusted:
-        told.append(
+        sentences.append(
             f"The family of each design is its averages for {len(family.outcomes)} outcomes "
             f"({', '.join(family.outcomes)}), less those that it refuses. Rejecting where an adjusted p-value is "
             "below 5% rejects any true hypothesis of the family in at most 5% of large samples: Romano and Wolf's with "
             f"the joint distribution of the outcomes' errors ({comparison.draws} draws), Holm's whatever it is. "
             "Designs answer the same question and are not part of a family."
         )
-    return [*told, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
+    return [*sentences, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
 
 
 def _few_clusters(comparison: Comparison) -> list[str]:
@@ -272,12 +139,13 @@ def _power(comparison: Comparison, outcome: str) -> str:
     answered = {
         x: comparison.estimates[outcome, x] for x in comparison.labels if (outcome, x) in comparison.estimates
     }
-    said = "; ".join(f"{label} {smallest_effect(fit)}" for label, fit in answered.items()) or "none"
+    by_design = "; ".join(f"{label} {smallest_effect(fit)}" for label, fit in answered.items()) or "none"
     return (
         f"Minimum detectable effects at 80% power and 5% size, in units of {outcome} (percent of "
-        f"{POWER_OF[comparison.question.scale]}): {said}."
+        f"{POWER_OF[comparison.question.scale]}): {by_design}."
     )
 
 
-def _range(values: Sequence[int]) -> str:
+def span_of(values: Sequence[int]) -> str:
+    """Write the smallest and the largest of some counts, or the only one."""
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from study.report.table import Cell, Number
 
@@ -23,6 +24,12 @@ POWER_OF: dict[str, str] = {
 LETTERS = "ABCDEFGHIJ"
 REFUSED = "–"
 BELOW = "<0.001"
+
+
+def refused_notes(reasons: Iterable[str]) -> list[str]:
+    """Say what a dash stands for, with each reason once; nothing where there is none."""
+    once = " ".join(reason for reason in dict.fromkeys(reasons) if reason)
+    return [f"{REFUSED} : refused. {once}"] if once else []
 
 
 def p_cell(value: float) -> Cell:

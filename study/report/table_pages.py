@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
+from study.inference import Comparison
 from study.report.table import GAP, LETTER, Block, Line, Table, letters, measured, span_lines, wrapped
 
 # Centimetres: a narrow page's text, and the labels' column.
@@ -16,6 +17,56 @@ TALLEST, CAPTION_LINE, TABLE_LINE, NOTE_LINE = 545.0, 12.0, 9.5, 8.0
 # A letter of the caption and of the notes as a share of one of the table.
 CAPTION_LETTER, NOTE_LETTER = 1.13, 0.84
 BELOW_THE_LAST = "The notes are below the last part."
+
+
+def pages(
+    comparisons: Sequence[Comparison],
+    made: Callable[[Sequence[Comparison], str], Table],
+    scales: Mapping[str, str] | None = None,
+    columns: int = 1,
+) -> list[Table]:
+    """Return a table of comparisons as tables that fit on a page each.
+
+    Where it is wider than a page, each has as many outcomes as fit; where it is taller, each has one scale or, if need
+    be, a part of the designs.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        Of the same outcomes, one a scale.
+    made : callable
+        Makes the table of comparisons; its second argument is what the caption says of the outcomes and the scale.
+    scales : mapping of str to str, optional
+        Titles of the scales, where there are several comparisons.
+    columns : int
+        Of an outcome.
+    """
+    outcomes, tables = comparisons[0].outcomes, []
+    for which in together(letters(made(comparisons, "")), columns):
+        some = [c.about(outcomes[which.start : which.stop]) for c in comparisons]
+        counted = _counted(which, len(outcomes))
+        table = made(some, counted)
+        if height(table) <= TALLEST or len(some) == 1 or scales is None:
+            tables += parts(table)
+            continue
+        for c in some:
+            tables += parts(made([c], f"{counted}. {scales[c.question.scale]}"))
+    return numbered(tables)
+
+
+def _counted(which: range, total: int) -> str:
+    """Say which of the outcomes a table has, or nothing where it has all."""
+    if len(which) == total:
+        return ""
+    if len(which) == 1:
+        return f" (outcome {which.stop} of {total})"
+    return f" (outcomes {which.start + 1} to {which.stop} of {total})"
+
+
+def fitted(table: Table) -> Table:
+    """Return a table for a narrow page, with the width that its labels can have there."""
+    table = replace(table, narrow=True)
+    return replace(table, widths=[label_width(letters(table))])
 
 
 def label_width(columns: Sequence[float]) -> float:

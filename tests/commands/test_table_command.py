@@ -26,8 +26,8 @@ from study.inference.agreement import agreement_of
 from study.panel.question import FlowStep
 from study.paper import run as running
 from study.paper.plan import read_plan
-from study.report.comparison import as_tables, comparison_tables, left_out
-from study.report.design_table import assumed
+from study.report.comparison import left_out
+from study.report.design_table import as_tables, assumed, comparison_tables
 from study.report.estimate import as_table, described, estimate_table
 from study.report.table import Number, Table
 

@@ -18,7 +18,7 @@ from tex import assert_compiles_alone, needs_tex
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
 from study.core.influence import Influence
 from study.inference.agreement import agreement_of
-from study.report.comparison import comparison_tables, comparison_text
+from study.report import comparison_tables, comparison_text
 
 QUESTION = Question("y", "event", horizon=2)
 PAIR = ["callaway_santanna", "event_study"]

@@ -16,7 +16,7 @@ from study.core.influence import Influence
 from study.estimates.jackknife import covariance_degrees
 from study.estimates.multipliers import largest_draws, statistic_draws
 from study.inference.families import adjusted_p_values, holm, romano_wolf
-from study.report.comparison import comparison_tables, comparison_text
+from study.report import comparison_tables, comparison_text
 
 QUESTION = Question("y", "event", horizon=2)
 OUTCOMES = ("y", "z", "noise", "late")

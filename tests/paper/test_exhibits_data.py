@@ -24,11 +24,10 @@ from study.paper.exhibits import balance as balancing
 from study.paper.exhibits import event_studies, raw_means, timing
 from study.paper.exhibits import scales as scaling
 from study.paper.exhibits.designs import path_figure
-from study.paper.exhibits.exhibit import Setting
+from study.paper.exhibits.exhibit import Setting, address
 from study.paper.numbers import collected
 from study.paper.plan import Event, read_plan
-from study.paper.results import answer
-from study.report.latex import macro_name
+from study.paper.results import answer, headline_effect
 
 NAMES = ("timing", "raw_means", "balance", "event_studies", "scales")
 MADE = {
@@ -37,13 +36,6 @@ MADE = {
     "balance": balancing.balance,
     "event_studies": event_studies.event_studies,
     "scales": scaling.scales,
-}
-PREFIX = {
-    "timing": "Timing",
-    "raw_means": "Raw",
-    "balance": "Balance",
-    "event_studies": "Events",
-    "scales": "Scales",
 }
 
 
@@ -148,16 +140,16 @@ def test_losers_are_those_of_the_contest_that_are_never_treated(paper):
     assert np.isnan(by_name["first_uk_gpu"].losers)
 
 
-def test_events_without_a_machine_are_told_apart(paper):
+def test_events_without_a_machine_are_known(paper):
     contrasts = {t.event.name for t in timing.timed(paper.plan, paper.panel)[0] if t.is_contrast}
     assert contrasts == {"first_other_instrument", "first_korea_ai_school", "first_3ia"}
 
 
 def test_programmes_before_the_window_are_shown_and_said_to_be_too_early(made):
     assert any("Too early" in s and "IBM and Google" in s for s in made["timing"].sentences)
-    values = {n.name: n.value for n in made["timing"].numbers}
-    assert values["TimingClueTreated"] == "0"
-    assert values["TimingClueAlready"] == "12"
+    values = {n.address: n.value for n in made["timing"].numbers}
+    assert values["timing/clue/n_treated"] == "0"
+    assert values["timing/clue/already_treated"] == "12"
 
 
 def test_what_a_panel_does_not_date_is_left_out_and_said(simulated):
@@ -292,11 +284,9 @@ def test_effects_before_the_event_are_tested_together(paper, made):
     assert lead.window.p_largest < 0.05
     shown = np.isin(path.event_time, [-5, -4, -3, -2])
     assert abs(lead.largest.estimate) == np.abs(path.effect[shown]).max()
-    values = {n.name: n.value for n in made["event_studies"].numbers}
-    assert (
-        values["EventsLogOnepCallawaySantAnnaGivenSizeLeadAt"]
-        == f"\N{MINUS SIGN}{-lead.largest.event_time:.0f}"
-    )
+    values = {n.address: n.value for n in made["event_studies"].numbers}
+    at = "event_studies/log1p/callaway_santanna_given_size/largest/event_time"
+    assert values[at] == f"\N{MINUS SIGN}{-lead.largest.event_time:.0f}"
 
 
 def test_a_design_that_refuses_is_a_dash_with_its_reason(simulated):
@@ -322,14 +312,17 @@ def test_effects_on_another_base_are_drawn_hollow_and_apart(drawings):
 
 def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
     for outcome in paper.plan.outcomes:
-        of = scaling.answers(paper, outcome)
-        assert of.moves < 1e-10
+        asked = scaling.questions(paper, outcome)
+        of = {name: headline_effect(row.task, row.panel).estimate for name, row in asked.items()}
+        units = [scaling.in_units(paper.panel, outcome, unit) for unit in scaling.UNITS.values()]
+        shares = [headline_effect(asked["proportional"].task, panel).estimate for panel in units]
+        assert max(shares) - min(shares) < 1e-10
         label = paper.plan.headline.label
-        assert of.log["One"].estimate == paper.results["main", "log1p", outcome, label].headline.estimate
-        assert of.proportional["One"].estimate == pytest.approx(
+        assert of["log_one"] == paper.results["main", "log1p", outcome, label].headline.estimate
+        assert of["proportional"] == pytest.approx(
             paper.results["main", "proportional", outcome, label].headline.estimate
         )
-        assert len({round(a.estimate, 3) for a in of.log.values()}) == 4
+        assert len({round(of[f"log_{name}"], 3) for name in scaling.UNITS}) == 4
 
 
 def test_a_unit_is_what_the_outcome_is_divided_by(paper):
@@ -342,9 +335,10 @@ def test_a_unit_is_what_the_outcome_is_divided_by(paper):
 def test_in_ever_finer_units_the_log_effect_moves_by_the_effect_on_having_any(paper):
     task = paper.plan.task(paper.plan.events[0], "papers", "log1p", paper.plan.headline)
     fine, finer = (
-        scaling._answer(task, scaling.in_units(paper.panel, "papers", u)).estimate for u in (1e-8, 1e-9)
+        headline_effect(task, scaling.in_units(paper.panel, "papers", u)).estimate for u in (1e-8, 1e-9)
     )
-    having_any = scaling.answers(paper, "papers").any.estimate
+    asked = scaling.questions(paper, "papers")["any"]
+    having_any = headline_effect(asked.task, asked.panel).estimate
     assert abs(having_any) > 1e-3
     assert finer - fine == pytest.approx(np.log(10) * having_any, abs=1e-6)
 
@@ -354,7 +348,7 @@ def test_numbers_have_the_exhibits_name_in_front_and_a_whole_source(paper, made)
     assert len(numbers) == sum(len(shown.numbers) for shown in made.values()) > 100
     for name, shown in made.items():
         for traced in shown.numbers:
-            assert traced.name.startswith(PREFIX[name])
+            assert traced.address.startswith(f"{name}/")
             assert traced.source.exhibit == name
             assert traced.source.checksum == paper.panel.checksum
             assert traced.source.quantity
@@ -367,7 +361,7 @@ def test_commands_of_numbers_show_the_number(paper, made):
 
     from study.commands.cli import app
 
-    number = next(n for n in made["scales"].numbers if n.name == "ScalesPapersLogOne")
+    number = next(n for n in made["scales"].numbers if n.address == "scales/papers/log_one/estimate")
     shown = CliRunner().invoke(app, shlex.split(number.source.command)[1:], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     row = next(line for line in shown.output.splitlines() if line.startswith("event_average")).split()
@@ -539,7 +533,7 @@ def test_a_path_apart_is_the_only_one_with_a_second_mark():
         assert [list(line.get_xdata()) for line in marks] == ([[-3.0, -2.0]] if apart else [])
 
 
-def test_names_of_numbers_are_made_of_labels_with_other_signs():
-    assert macro_name("events", "log1p", "Callaway-Sant'Anna (given size)", "Lead") == (
-        "EventsLogOnepCallawaySantAnnaGivenSizeLead"
+def test_addresses_of_numbers_are_made_of_labels_with_other_signs():
+    assert address("event_studies", "log1p", "Callaway-Sant'Anna (given size)", "estimate") == (
+        "event_studies/log1p/callaway_santanna_given_size/estimate"
     )

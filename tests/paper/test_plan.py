@@ -162,28 +162,28 @@ def test_a_plan_that_is_no_text_is_refused(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (
-            more(END, f'[[families]]\n{FAMILY}\nlabel = "sim_1"'),
-            'the event labels "sim1" and "sim_1" would give numbers of the text the same name',
+            more(END, f'[[families]]\n{FAMILY}\nlabel = "SIM1"'),
+            'the event labels "sim1" and "SIM1" would give numbers of the text the same address',
         ),
         (('label = "sim1"', 'label = "--"'), 'the event label "--" has no letter and no digit'),
         (diagnose('placebos = { "a-b" = "cvpr", a_b = "cvpr" }'), 'the placebos "a-b" and "a_b"'),
         (more(TOP, 'venues = { ICML = "icml", icml = "icml" }'), 'the venues "ICML" and "icml"'),
     ],
 )
-def test_numbers_of_the_text_have_names_of_their_own(
+def test_numbers_of_the_text_have_addresses_of_their_own(
     tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
     with pytest.raises(QuestionError, match=re.escape(message)):
         load(tmp_path, *change)
 
 
-def test_outcomes_and_designs_whose_numbers_would_have_one_name_are_refused(tmp_path: Path) -> None:
+def test_outcomes_and_designs_whose_numbers_would_have_one_address_are_refused(tmp_path: Path) -> None:
     panel = load(tmp_path, TOP, TOP)
     counted = panel.outcomes["count"]
-    panel = replace(panel, outcomes={"papers1": counted, "papers_1": counted})
+    panel = replace(panel, outcomes={"papers-1": counted, "papers_1": counted})
     plan = read_plan(tmp_path / "study.toml")
-    with pytest.raises(QuestionError, match='the outcomes "papers1" and "papers_1" would give'):
-        replace(plan, outcomes={"papers1": "A", "papers_1": "B"}).check(panel)
+    with pytest.raises(QuestionError, match='the outcomes "papers-1" and "papers_1" would give'):
+        replace(plan, outcomes={"papers-1": "A", "papers_1": "B"}).check(panel)
     text = PLAN.replace('label = "ES"', 'label = "C-S"').replace('label = "CS"', 'label = "C_S"')
     (tmp_path / "study.toml").write_text(text)
     running.load(read_plan(tmp_path / "study.toml"))

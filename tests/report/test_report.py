@@ -28,9 +28,8 @@ from study.core.outputs import significant, write_all
 from study.figures import canvas
 from study.paper import record
 from study.paper import run as running
+from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.designs import path_figure
-from study.paper.exhibits.exhibit import Setting
-from study.paper.exhibits.headline_numbers import headline_numbers
 from study.paper.plan import read_plan
 from study.report.compile import compile_paper
 
@@ -115,17 +114,56 @@ def test_a_headline_without_event_times_leaves_the_figure_to_a_design_that_has_t
     assert swapped.headline.label == "TWFE"
 
 
-def named(plan, panel, results):
-    return {t.name: t.value for t in headline_numbers(Setting(plan, panel, results))}
+CITED = (
+    "plan/headline",
+    "plan/level",
+    "sim1/sample/n_units",
+    "sim1/sample/largest_cohort",
+    "sim1/count/log1p/headline/estimate",
+    "sim1/count/proportional/headline/mde",
+    "sim1/count/log1p/headline/randomization_p",
+    "sim1/count/log1p/headline/leads_p_wald",
+    "sim1/count/log1p/headline/window_first/estimate",
+    "sim1/count/log1p/headline/window_last/band_high",
+    "sim1/count/log1p/designs/excluding_zero",
+    "sim1/count/log1p/cs/event_time/-3/conf_low",
+)
 
 
-def test_the_text_has_the_same_macros_under_every_headline_design(ran):
+def test_the_numbers_of_answers_are_the_answers_at_their_addresses(ran):
     plan, panel, results, _ = ran
-    expected = named(plan, panel, results)
+    values = {n.address: n.value for n in answer_numbers(plan, panel, results, CITED)}
+    assert set(values) == set(CITED)
+    answers = [results["sim1", "log1p", "count", label] for label in ("CS", "ES", "TWFE")]
+    result, headline = answers[0], answers[0].headline
+    path = {effect.event_time: effect for effect in result.path}
+    signed = {
+        address: float(value.replace("\N{MINUS SIGN}", "-"))
+        for address, value in values.items()
+        if "sim1" in address
+    }
+    at = "sim1/count/log1p"
+    assert values["plan/headline"] == "CS"
+    assert values["plan/level"] == "90"
+    assert signed["sim1/sample/n_units"] == result.n_units
+    assert signed[f"{at}/headline/estimate"] == pytest.approx(headline.estimate, abs=5e-4)
+    assert signed[f"{at}/headline/randomization_p"] == pytest.approx(result.randomization.p_value, abs=5e-4)
+    assert signed[f"{at}/headline/leads_p_wald"] == pytest.approx(result.pre_test.p_value, abs=5e-4)
+    assert signed[f"{at}/headline/window_first/estimate"] == pytest.approx(path[-3].estimate, abs=5e-4)
+    assert signed[f"{at}/headline/window_last/band_high"] == pytest.approx(path[4].band_high, abs=5e-4)
+    assert signed[f"{at}/cs/event_time/-3/conf_low"] == pytest.approx(path[-3].conf_low, abs=5e-4)
+    assert signed[f"{at}/designs/excluding_zero"] == sum(a.headline.excludes_zero for a in answers)
+    power = results["sim1", "proportional", "count", "CS"].power.effect
+    assert signed["sim1/count/proportional/headline/mde"] == pytest.approx(100 * power, abs=5e-2)
+
+
+def test_the_text_has_the_same_addresses_under_every_headline_design(ran):
+    plan, panel, _, _ = ran
     for design in ("event_study", "twfe"):
         swapped = plan.under(design)
-        fresh = named(swapped, panel, running.run(swapped, panel, jobs=1))
-        assert fresh.keys() == expected.keys()
+        results = running.run(swapped, panel, jobs=1)
+        fresh = {n.address: n.value for n in answer_numbers(swapped, panel, results, CITED[:-1])}
+        assert set(fresh) == set(CITED[:-1])
         assert all(fresh.values())
 
 

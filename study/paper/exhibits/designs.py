@@ -3,96 +3,110 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.designs import find_design
 from study.figures import paths as figures
-from study.inference import Agreement, agreement_of
+from study.inference import Agreement
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
-from study.paper.exhibits.headline_numbers import headline_numbers
+from study.paper.exhibits.exhibit import (
+    Drawn,
+    Exhibited,
+    Setting,
+    Traced,
+    address,
+    addressed,
+    draw,
+    source_of,
+)
 from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Plan
-from study.paper.results import Result, Results
+from study.paper.results import Result, Results, comparison
 from study.report import (
     LETTERS,
-    POWER_OF,
-    REFUSED,
-    Block,
-    Cell,
+    Answers,
+    Column,
     Line,
     Number,
-    Span,
     Table,
-    error,
-    macro_name,
+    Words,
+    effects_table,
     p_cell,
     p_text,
+    power_table,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Agreements = dict[tuple[str, str, str], Agreement]
+Agreements = Mapping[tuple[str, str, str], Agreement]
+OF_AGREEMENT = {
+    "agree_p": Column("sup-t p-value", "p"),
+    "agree_designs": Column("number of designs in the test", "count"),
+}
 
 
 def designs(setting: Setting) -> Exhibited:
-    """Return the tables and event-study figures of all events, with the numbers of the headline."""
-    found = {
-        (event.label, scale, outcome): agreement(setting, event, scale, outcome)
-        for event in setting.plan.events
-        for scale in setting.plan.scales
-        for outcome in setting.plan.outcomes
+    """Return the tables and event-study figures of all events, with the test that designs agree."""
+    plan = setting.plan
+    agreements = {
+        (event.label, scale, outcome): agreement
+        for event in plan.events
+        for scale in plan.scales
+        for outcome, agreement in _agreements(setting, event, scale).items()
     }
     tables = [
         table
-        for event in setting.plan.events
-        for table in (main_table(setting, event, found), power_table(setting, event))
+        for event in plan.events
+        for table in (main_table(setting, event, agreements), event_power_table(setting, event))
     ]
     return Exhibited(
         tables=tuple(tables),
-        figures=tuple(
-            _figure(setting, event, scale) for event in setting.plan.events for scale in setting.plan.scales
-        ),
-        numbers=(*headline_numbers(setting), *_agreement_numbers(setting, found)),
-        sentences=tuple(_sentence(setting, event, found) for event in setting.plan.events),
+        figures=tuple(_figure(setting, event, scale) for event in plan.events for scale in plan.scales),
+        numbers=tuple(_numbers(setting, agreements)),
+        sentences=tuple(_sentence(setting, event, agreements) for event in plan.events),
     )
 
 
-def agreement(setting: Setting, event: Event, scale: str, outcome: str) -> Agreement:
-    """Test that all designs of a table whose averages are of one kind have the same average.
+def _agreements(setting: Setting, event: Event, scale: str) -> Mapping[str, Agreement]:
+    """Test for each outcome that all designs of a table whose averages are of one kind have the same average.
 
     Draws are the plan's; unlike averages (coefficients, the change in one year) are left out.
     """
-    plan, fits = setting.plan, {}
-    for row in plan.rows:
-        task = plan.task(event, outcome, scale, row)
-        if setting.results[task.key].headline is not None and find_design(row.name).estimand.has_path:
-            sample = task.question.sample(setting.panel)
-            fits[row.label] = find_design(row.name)(sample, **task.options).headline
-    return agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
-
-
-def of_event(plan: Plan, event: Event, results: Results) -> list[Result]:
-    """Return the answers about one event, in the order of the tables."""
-    return [results[task.key] for task in plan.tasks() if task.event == event]
-
-
-def main_table(setting: Setting, event: Event, found: Agreements) -> Table:
-    """Return the table of one event: rows designs, columns outcomes, panels scales."""
     plan = setting.plan
-    blocks = [
-        Block(f"Panel {letter}. {title}", _lines(setting, event, scale, found))
-        for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False)
+    rows = [row for row in plan.rows if find_design(row.name).estimand.has_path]
+    return comparison(plan, setting.panel, event, scale, list(plan.outcomes), rows).agreement
+
+
+def main_table(setting: Setting, event: Event, agreements: Agreements) -> Table:
+    """Return the table of one event: rows designs, columns outcomes, panels scales."""
+    caption = f"Effect of the {event.title} on {setting.plan.text.outcome}, by design"
+    answers = [
+        _answers(setting, event, scale, _tests(setting, event, scale, agreements))
+        for scale in setting.plan.scales
     ]
-    return Table(
+    return effects_table(_words(setting, event, caption), answers, _notes(setting, event, agreements))
+
+
+def event_power_table(setting: Setting, event: Event) -> Table:
+    """Return what every design could have found: in the outcome's units, and in percent."""
+    caption = f"What each design could have found: minimum detectable effects of the {event.title}"
+    answers = [_answers(setting, event, scale) for scale in setting.plan.scales]
+    return power_table(_words(setting, event, caption), answers, digits=2)
+
+
+def _words(setting: Setting, event: Event, caption: str) -> Words:
+    plan = setting.plan
+    return Words(
         name=event.label,
-        caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
-        headings=list(plan.outcomes.values()),
-        blocks=blocks,
-        notes=_notes(setting, event, found),
+        caption=caption,
+        outcomes=plan.outcomes,
+        scales=plan.scales,
+        outcome_units=plan.text.outcomes_with_units,
+        heading="Papers",
     )
 
 
@@ -100,30 +114,31 @@ def _row(setting: Setting, event: Event, scale: str, label: str) -> list[Result]
     return [setting.results[event.label, scale, outcome, label] for outcome in setting.plan.outcomes]
 
 
-def _lines(setting: Setting, event: Event, scale: str, found: Agreements) -> list[Line]:
-    plan, lines = setting.plan, []
-    for row in plan.rows:
-        lines += estimate_lines(row.label, _row(setting, event, scale, row.label))
-    headline = _row(setting, event, scale, plan.headline.label)
+def _answers(setting: Setting, event: Event, scale: str, tests: Sequence[Line] = ()) -> Answers:
+    rows = {row.label: _row(setting, event, scale, row.label) for row in setting.plan.rows}
+    return Answers(
+        scale=scale,
+        effects={label: [result.headline for result in row] for label, row in rows.items()},
+        powers={label: [result.power for result in row] for label, row in rows.items()},
+        tests=tests,
+    )
+
+
+def _tests(setting: Setting, event: Event, scale: str, agreements: Agreements) -> list[Line]:
+    """Return the lines below the estimates: the headline's test, whether designs agree, what could be found."""
+    headline, lines = _row(setting, event, scale, setting.plan.headline.label), []
     if any(r.randomization for r in headline):
-        p_values = [r.randomization.p_value if r.randomization else math.nan for r in headline]
-        lines.append(Line("Randomization p-value", [p_cell(p) for p in p_values]))
-    tested = [found[event.label, scale, outcome].sup_t for outcome in plan.outcomes]
+        p_values = [p_cell(r.randomization.p_value) if r.randomization else "" for r in headline]
+        lines.append(Line("Randomization p-value", p_values))
+    tested = [agreements[event.label, scale, outcome].sup_t for outcome in setting.plan.outcomes]
     if any(tested):
         lines.append(Line("Averages agree, p-value", [p_cell(t.p_value) if t else "" for t in tested]))
-    lines.append(Line("Minimum detectable effect", [Number(r.power.effect) for r in headline]))
-    return lines
+    return [*lines, Line("Minimum detectable effect", [Number(r.power.effect) for r in headline])]
 
 
-def estimate_lines(label: str, answers: list[Result]) -> list[Line]:
-    """Return the line of a design's estimates and that of their standard errors."""
-    terms = [r.headline for r in answers]
-    estimates: list[Cell] = [Number(t.estimate) if t else REFUSED for t in terms]
-    return [Line(label, estimates), Line("", [error(t.std_error) if t else "" for t in terms])]
-
-
-def _notes(setting: Setting, event: Event, found: Agreements) -> list[str]:
-    plan, every = setting.plan, of_event(setting.plan, event, setting.results)
+def _notes(setting: Setting, event: Event, agreements: Agreements) -> list[str]:
+    plan = setting.plan
+    every = [setting.results[task.key] for task in plan.tasks() if task.event == event]
     scale = next(iter(plan.scales))
     headline = _row(setting, event, scale, plan.headline.label)
     first = next((r for r in headline if r.headline), headline[0])
@@ -151,28 +166,23 @@ def _notes(setting: Setting, event: Event, found: Agreements) -> list[str]:
         notes.append(f"Parallel trends are assumed: {', '.join(trends)}.")
     if first.randomization:
         notes.append(
-            f"The randomization p-value deals event dates anew within strata of {plan.strata} "
+            f"The randomization p-value permutes event dates within strata of {plan.strata} "
             f"({first.randomization.permutations} times) and compares t statistics of {plan.headline.label}."
         )
-    tested = next((a for a in found.values() if a.sup_t and a.labels), None)
+    tested = next((a for key, a in agreements.items() if key[0] == event.label and a.sup_t), None)
     if tested is not None:
         notes.append(
             f"Averages agree: sup-t test over pairwise differences of {'; '.join(tested.labels)}, from the joint "
             f"influence of the designs ({plan.band_draws} draws)."
         )
-    means = [r.untreated_mean for r in headline]
-    if not any(math.isnan(m) for m in means):
-        told = ", ".join(f"{t.lower()} {m:.2f}" for t, m in zip(plan.outcomes.values(), means, strict=True))
+    means = dict(zip(plan.outcomes.values(), (r.untreated_mean for r in headline), strict=True))
+    if not any(math.isnan(mean) for mean in means.values()):
+        by_outcome = ", ".join(f"{title.lower()} {mean:.2f}" for title, mean in means.items())
         notes.append(
-            f"{plan.text.outcomes_with_units} that the treated would have had without treatment: {told}."
+            f"{plan.text.outcomes_with_units} that the treated would have had without treatment: {by_outcome}."
         )
-    notes += list(
-        dict.fromkeys(
-            r.few_clusters.replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1)
-            for r in every
-            if r.task.row == plan.headline and r.few_clusters
-        )
-    )[:1]
+    warnings = [r.few_clusters for r in every if r.task.row == plan.headline and r.few_clusters]
+    notes += [w.replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1) for w in warnings[:1]]
     return [*notes, *_draw_notes(setting, event), *refusals(every)]
 
 
@@ -186,40 +196,8 @@ def _draw_notes(setting: Setting, event: Event) -> list[str]:
         shares = [r.draw_error / r.headline.std_error for r in answers if r.headline]
         if shares and not any(math.isnan(share) for share in shares):
             by_design.append(f"{row.label} {max(shares):.2f}")
-    if not by_design:
-        return []
-    return [
-        "What the draws of the folds leave to chance, which no standard error counts, is at most, in standard errors: "
-        f"{'; '.join(by_design)}."
-    ]
-
-
-def power_table(setting: Setting, event: Event) -> Table:
-    """Return what every design could have found: in the outcome's units, and in percent."""
-    plan = setting.plan
-    blocks = []
-    for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
-        lines = []
-        for row in plan.rows:
-            powers = [r.power for r in _row(setting, event, scale, row.label)]
-            cells = [Number(x, digits) for p in powers for x, digits in ((p.units, 2), (p.percent, 1))]
-            lines.append(Line(row.label, cells))
-        blocks.append(Block(f"Panel {letter}. {title}", lines))
-    percent = " and ".join(
-        f"of {POWER_OF[scale]} (Panel {letter})" for letter, scale in zip(LETTERS, plan.scales, strict=False)
-    )
-    return Table(
-        name=f"{event.label}-power",
-        caption=f"What each design could have found: minimum detectable effects of the {event.title}",
-        headings=["Papers", "%"] * len(plan.outcomes),
-        spans=[Span(title, 2) for title in plan.outcomes.values()],
-        blocks=blocks,
-        notes=[
-            "The smallest effect that a two-sided 5% test finds with 80% power, by design, in "
-            f"{plan.text.outcomes_with_units} and in percent {percent}.",
-            "An empty cell is a mean that is not positive or not implied, or a design that refuses the question.",
-        ],
-    )
+    chance = "What the draws of the folds leave to chance, which no standard error counts, is at most, in standard "
+    return [f"{chance}errors: {'; '.join(by_design)}."] if by_design else []
 
 
 def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figure:
@@ -246,44 +224,40 @@ def _figure(setting: Setting, event: Event, scale: str) -> Drawn:
     )
 
 
-def _agreement_numbers(setting: Setting, found: Agreements) -> list[Traced]:
-    traced = []
-    for (label, scale, outcome), agreed in found.items():
-        event = next(e for e in setting.plan.events if e.label == label)
-        task = setting.plan.task(event, outcome, scale, setting.plan.headline)
-        name, command = macro_name(label, scale, outcome), f"study table {label}/{outcome}/{scale}"
-        said = f"that the averages of {'; '.join(agreed.labels)} agree"
-        p_value = agreed.sup_t.p_value if agreed.sup_t else math.nan
-        for part, value, what in (
-            ("AgreeP", p_text(p_value), f"sup-t p-value {said}"),
-            ("AgreeDesigns", str(len(agreed.labels)), f"number of designs in the test {said}"),
-        ):
-            source = source_of("designs", what, task, setting.panel, command)
-            traced.append(Traced(f"{name}{part}", value, source))
-    return traced
+def _numbers(setting: Setting, agreements: Agreements) -> Iterator[Traced]:
+    """Yield the tests that designs agree, at addresses like those of :mod:`study.paper.answer_numbers`."""
+    for (label, scale, outcome), agreement in agreements.items():
+        task = setting.results[label, scale, outcome, setting.plan.headline.label].task
+        averages = f"that the averages of {'; '.join(agreement.labels)} agree"
+        source = source_of("designs", averages, task, setting.panel, f"study table {label}/{outcome}/{scale}")
+        values = {
+            "agree_p": agreement.sup_t.p_value if agreement.sup_t else math.nan,
+            "agree_designs": len(agreement.labels),
+        }
+        yield from addressed(address(label, outcome, scale, "designs"), values, source, scale, OF_AGREEMENT)
 
 
-def _sentence(setting: Setting, event: Event, found: Agreements) -> str:
-    plan, scale, outcome = setting.plan, next(iter(setting.plan.scales)), next(iter(setting.plan.outcomes))
-    answers = [setting.results[event.label, scale, outcome, row.label] for row in plan.rows]
-    terms = [r.headline for r in answers if r.headline]
-    if not terms:
+def _sentence(setting: Setting, event: Event, agreements: Agreements) -> str:
+    plan, name, outcome = setting.plan, next(iter(setting.plan.scales)), next(iter(setting.plan.outcomes))
+    effects = [setting.results[event.label, name, outcome, row.label].headline for row in plan.rows]
+    answered = [effect for effect in effects if effect]
+    if not answered:
         return f"{event.short}: every design refuses the question."
-    headline = setting.results[event.label, scale, outcome, plan.headline.label]
-    unit, sup_t = Scale(scale).printed, found[event.label, scale, outcome].sup_t
-    told = f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} refuses the question. "
-    if headline.headline is not None:
-        term = headline.headline
-        low, high, estimate = (Scale(scale).number(v) for v in (term.conf_low, term.conf_high, term.estimate))
-        told = (
-            f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} puts the effect at {estimate} "
-            f"({plan.level:.0%} interval {low} to {high}; minimum detectable effect "
-            f"{Scale(scale).number(headline.power.effect)}), {unit}. "
+    result, scale = setting.results[event.label, name, outcome, plan.headline.label], Scale(name)
+    sentence = f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} "
+    if result.headline is None:
+        sentence += "refuses the question. "
+    else:
+        low, high = scale.number(result.headline.conf_low), scale.number(result.headline.conf_high)
+        sentence += (
+            f"puts the effect at {scale.number(result.headline.estimate)} ({plan.level:.0%} interval {low} to {high}; "
+            f"minimum detectable effect {scale.number(result.power.effect)}), {scale.printed}. "
         )
-    smallest, largest = (Scale(scale).number(f(t.estimate for t in terms)) for f in (min, max))
-    without_zero = sum(not t.conf_low <= 0 <= t.conf_high for t in terms)
-    told += f"Over {len(terms)} designs estimates run from {smallest} to {largest}; "
-    told += f"zero is outside of {without_zero} of their {len(terms)} intervals."
-    if sup_t is not None:
-        told += f" The test that averages of one kind agree has a p-value of {p_text(sup_t.p_value)}."
-    return told
+    smallest, largest = (scale.number(f(effect.estimate for effect in answered)) for f in (min, max))
+    excluding = sum(effect.excludes_zero for effect in answered)
+    sentence += f"Over {len(answered)} designs estimates run from {smallest} to {largest}; "
+    sentence += f"zero is outside of {excluding} of their {len(answered)} intervals."
+    test = agreements[event.label, name, outcome].sup_t
+    if test is not None:
+        sentence += f" The test that averages of one kind agree has a p-value of {p_text(test.p_value)}."
+    return sentence

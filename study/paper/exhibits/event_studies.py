@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,10 +20,14 @@ from study.paper.exhibits.exhibit import (
     Exhibited,
     Setting,
     Traced,
+    address,
+    addressed,
     draw,
     estimate_command,
     source_of,
 )
+from study.paper.exhibits.verdicts import plan_task
+from study.paper.notes import cluster_of
 from study.paper.plan import Plan, Row, Task
 from study.paper.results import Result, answer
 from study.report import (
@@ -31,14 +35,14 @@ from study.report import (
     REFUSED,
     Block,
     Cell,
+    Column,
     Line,
     Number,
     Span,
     Table,
     error,
-    macro_name,
     p_cell,
-    p_text,
+    refused_notes,
 )
 
 if TYPE_CHECKING:
@@ -70,12 +74,26 @@ BASES = {
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }
 UNKNOWN_BASE = "as the design says"
+COLUMNS = {
+    "band_low": Column("lower end of the simultaneous band", "effect"),
+    "band_high": Column("upper end of the simultaneous band", "effect"),
+    "window_p_wald": Column("p-value of the Wald test of the effects before the event that are drawn", "p"),
+    "window_p_largest": Column(
+        "p-value of the largest absolute t of the effects before the event that are drawn", "p"
+    ),
+    "event_time": Column("event time", "number", 0),
+    "tested": Column("designs and scales with a joint test of effects before the event", "count"),
+    "rejecting_wald": Column("of them, those whose Wald test rejects", "count"),
+    "rejecting_largest": Column("of them, those whose largest absolute t rejects", "count"),
+}
+# By scale and the label of a row.
+Answers = Mapping[tuple[str, str], Result]
 
 
 class Lead(NamedTuple):
-    """An effect before the event, or none, with the joint tests of all of them and of those that are drawn."""
+    """The largest effect before the event, with the joint tests of all of them and of those that are drawn."""
 
-    largest: Effect | None
+    largest: Effect
     every: PreTest
     window: PreTest
 
@@ -95,7 +113,7 @@ def event_studies(setting: Setting) -> Exhibited:
         tables=(_table(setting, answers, leads),),
         figures=(_drawn(setting, drawn),),
         numbers=tuple(_numbers(setting, drawn, leads)),
-        sentences=_sentences(setting, answers, leads),
+        sentences=(*_sentences(setting, leads), *_refusals(answers)),
     )
 
 
@@ -105,16 +123,11 @@ def shown_rows(plan: Plan) -> list[Row]:
     return ours + [row for row in OTHERS if row.name not in {of.name for of in ours}]
 
 
-def task_of(plan: Plan, scale: str, row: Row) -> Task:
-    """Return the task of a design on a scale: the first event, the first outcome."""
-    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row)
-
-
 def _answer(setting: Setting, scale: str, row: Row) -> Result:
     """Return the plan's answer where it has one, or find it."""
-    task = task_of(setting.plan, scale, row)
-    found = setting.results.get(task.key) if row in setting.plan.rows else None
-    return answer(replace(task, permutations=0), setting.panel) if found is None else found
+    task = plan_task(setting.plan, scale, row)
+    known = setting.results.get(task.key) if row in setting.plan.rows else None
+    return answer(replace(task, permutations=0), setting.panel) if known is None else known
 
 
 def _lead(setting: Setting, result: Result) -> Lead:
@@ -122,7 +135,7 @@ def _lead(setting: Setting, result: Result) -> Lead:
     first = setting.plan.window[0]
     before = [t for t in result.path if t.event_time < 0 and not math.isnan(t.std_error)]
     near = [t for t in before if t.event_time >= first]
-    largest = max(near, key=lambda t: abs(t.estimate), default=None)
+    largest = max(near, key=lambda t: abs(t.estimate), default=Effect(""))
     window = result.pre_test if len(near) == len(before) else _window_test(setting, result.task)
     return Lead(largest, result.pre_test, window)
 
@@ -136,17 +149,26 @@ def _window_test(setting: Setting, task: Task) -> PreTest:
     return pre_test(path, since=setting.plan.window[0], draws=task.band_draws, seed=task.seed)
 
 
-def _drawn(setting: Setting, answers: dict[tuple[str, str], Result]) -> Drawn:
+def _is_apart(result: Result) -> bool:
+    """Say whether effects before and after the event are against different bases."""
+    return BASES.get(result.task.row.name, ONE_PERIOD) != ONE_PERIOD
+
+
+def _refusals(answers: Answers) -> list[str]:
+    return sorted({note for result in answers.values() if not result.path for note in result.notes})
+
+
+def _drawn(setting: Setting, answers: Answers) -> Drawn:
     plan = setting.plan
     bases: dict[str, dict[str, None]] = {}
     for (_, label), result in answers.items():
         bases.setdefault(BASES.get(result.task.row.name, UNKNOWN_BASE), {})[label] = None
-    told = "; ".join(f"{base} ({', '.join(labels)})" for base, labels in bases.items())
+    against = "; ".join(f"{base} ({', '.join(labels)})" for base, labels in bases.items())
     outcome = next(iter(plan.outcomes.values()))
     return draw(
         EXHIBIT,
         f"Effects of the {plan.events[0].title} by event time under several designs. Outcome: {plan.text.outcome}, "
-        f"{outcome.lower()}. Effects are against: {told}. Bars are simultaneous bands at {plan.level:.0%} over all "
+        f"{outcome.lower()}. Effects are against: {against}. Bars are simultaneous bands at {plan.level:.0%} over all "
         "event times of a design, lines are pointwise intervals. Effects outside the window of the figure are in the "
         "bands.",
         figure(setting, answers),
@@ -155,7 +177,7 @@ def _drawn(setting: Setting, answers: dict[tuple[str, str], Result]) -> Drawn:
     )
 
 
-def figure(setting: Setting, answers: dict[tuple[str, str], Result]) -> Figure:
+def figure(setting: Setting, answers: Answers) -> Figure:
     """Draw the paths of all designs, a block of small multiples for each scale."""
     plan = setting.plan
     grids, apart = [], set()
@@ -165,7 +187,7 @@ def figure(setting: Setting, answers: dict[tuple[str, str], Result]) -> Figure:
             if of == scale:
                 name = textwrap.fill(label, LINE)
                 paths[name] = figures.shown(pd.DataFrame(result.path), plan.window)
-                if BASES.get(result.task.row.name, ONE_PERIOD) != ONE_PERIOD:
+                if _is_apart(result):
                     apart.add(name)
         if paths:
             grids.append(
@@ -176,22 +198,20 @@ def figure(setting: Setting, answers: dict[tuple[str, str], Result]) -> Figure:
     return figures.event_study_grids(grids, window=plan.window, apart=apart)
 
 
-def _table(
-    setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
-) -> Table:
+def _table(setting: Setting, answers: Answers, leads: Mapping[tuple[str, str], Lead]) -> Table:
     plan = setting.plan
-    blocks = []
-    for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
-        of_scale = {label: result for (of, label), result in answers.items() if of == scale}
-        lines = [Line(label, _cells(result, leads.get((scale, label)))) for label, result in of_scale.items()]
-        blocks.append(Block(f"Panel {letter}. {title}", lines))
-    refused = sorted({n for r in answers.values() if not r.path for n in r.notes})
-    other = [
-        label
-        for label in dict.fromkeys(label for _, label in leads)
-        if BASES.get(next(r.task.row.name for (_, of), r in answers.items() if of == label), ONE_PERIOD)
-        != ONE_PERIOD
+    blocks = [
+        Block(
+            f"Panel {letter}. {title}",
+            [
+                Line(label, _cells(result, leads.get((of, label))))
+                for (of, label), result in answers.items()
+                if of == scale
+            ],
+        )
+        for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False)
     ]
+    other = dict.fromkeys(label for (_, label), r in answers.items() if r.path and _is_apart(r))
     notes = [
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; event: {plan.events[0].title}. "
         f"Tests are of the hypothesis that all effects before the event are zero, over all event times and over those "
@@ -201,16 +221,14 @@ def _table(
         f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",
         "Proportional effects are shares of the counterfactual mean at the same event time, and are tested in "
         "levels.",
-        "Tests, bands and the average's standard error are clustered by "
-        f"{plan.question.get('cluster') or plan.text.unit}.",
+        f"Tests, bands and the average's standard error are clustered by {cluster_of(plan)}.",
     ]
     if other:
         notes.append(
             f"{', '.join(other)}: effects before and after the event are against different bases, so that their sizes "
             "cannot be compared with each other (Roth 2024)."
         )
-    if refused:
-        notes.append(f"{REFUSED} : refused. {' '.join(refused)}")
+    notes += refused_notes(_refusals(answers))
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {plan.events[0].title}, by design",
@@ -230,122 +248,78 @@ def _table(
 def _cells(result: Result, lead: Lead | None) -> list[Cell]:
     if lead is None:
         return [REFUSED, *[""] * 9]
-    largest, average = lead.largest, result.headline
+    largest, average = lead.largest, result.headline or Effect("")
     tests: list[Cell] = []
     for test in (lead.every, lead.window):
         tests += [p_cell(test.p_largest), p_cell(test.p_value)] if test.rank else ["", ""]
-    nothing = Effect("")
-    shown = largest or nothing
     return [
         *tests,
-        Number(shown.estimate),
-        Number(shown.event_time, 0),
-        Number(shown.band_low),
-        Number(shown.band_high),
-        Number(average.estimate if average else math.nan),
-        error(average.std_error if average else math.nan),
+        Number(largest.estimate),
+        Number(largest.event_time, 0),
+        Number(largest.band_low),
+        Number(largest.band_high),
+        Number(average.estimate),
+        error(average.std_error),
     ]
 
 
-def _numbers(
-    setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
-) -> Iterator[Traced]:
+def _numbers(setting: Setting, answers: Answers, leads: Mapping[tuple[str, str], Lead]) -> Iterator[Traced]:
     for (scale, label), result in answers.items():
-        lead, unit = leads[scale, label], Scale(scale).printed
-        largest = lead.largest or Effect("")
-        alone = estimate_command(result.task, setting.panel, path=True)
-        when = (
-            "(none)"
-            if math.isnan(largest.event_time)
-            else f"{largest.event_time:.0f}".replace("-", "\N{MINUS SIGN}")
-        )
-        for part, value, quantity in (
-            (
-                "LeadsP",
-                p_text(lead.every.p_value),
-                "p-value of the Wald test of all effects before the event",
-            ),
-            ("LeadsRank", str(lead.every.rank), "rank of the Wald test of all effects before the event"),
-            (
-                "LeadsLargestP",
-                p_text(lead.every.p_largest),
-                "p-value of the largest absolute t of all effects before the event",
-            ),
-            (
-                "WindowP",
-                p_text(lead.window.p_value),
-                "p-value of the Wald test of the effects before the event that are drawn",
-            ),
-            (
-                "WindowLargestP",
-                p_text(lead.window.p_largest),
-                "p-value of the largest absolute t of the effects before the event that are drawn",
-            ),
-            (
-                "Lead",
-                Scale(scale).number(largest.estimate),
-                f"largest effect before the event in the window, {unit}",
-            ),
-            ("LeadAt", when, "event time of the largest effect before the event in the window"),
-            (
-                "LeadLow",
-                Scale(scale).number(largest.band_low),
-                f"lower end of that effect's simultaneous band, {unit}",
-            ),
-            (
-                "LeadHigh",
-                Scale(scale).number(largest.band_high),
-                f"upper end of that effect's simultaneous band, {unit}",
-            ),
+        lead, at = leads[scale, label], address(EXHIBIT, scale, label)
+        tests = {
+            "leads_p_wald": lead.every.p_value,
+            "leads_rank": lead.every.rank,
+            "leads_p_largest": lead.every.p_largest,
+            "window_p_wald": lead.window.p_value,
+            "window_p_largest": lead.window.p_largest,
+        }
+        alone = {"estimate": lead.largest.estimate, "event_time": lead.largest.event_time}
+        band = {"band_low": lead.largest.band_low, "band_high": lead.largest.band_high}
+        path = estimate_command(result.task, setting.panel, path=True)
+        largest = "largest effect before the event in the window"
+        for address_, values, quantity, command in (
+            (at, tests, "", RUN),
+            (f"{at}/largest", alone, largest, path),
+            (f"{at}/largest", band, largest, RUN),
         ):
-            command = alone if part in ("Lead", "LeadAt") else RUN
             source = source_of(EXHIBIT, quantity, result.task, setting.panel, command)
-            yield Traced(macro_name("events", scale, label, part), value, source)
-    tested = {key: lead for key, lead in leads.items() if lead.every.rank}
-    first = next(iter(answers.values())).task
-    for part, number, quantity in (
-        ("Tested", len(tested), "designs and scales with a joint test of effects before the event"),
-        (
-            "Rejecting",
-            sum(lead.every.p_value < 1 - setting.plan.level for lead in tested.values()),
-            f"of them, those whose Wald test rejects at {1 - setting.plan.level:.0%}",
-        ),
-        (
-            "RejectingByLargest",
-            sum(lead.every.p_largest < 1 - setting.plan.level for lead in tested.values()),
-            f"of them, those whose largest absolute t rejects at {1 - setting.plan.level:.0%}",
-        ),
-    ):
-        source = replace(
-            source_of(EXHIBIT, quantity, first, setting.panel, RUN),
-            question=f"event={first.event.name}, outcome={first.outcome}, scales {' and '.join(setting.plan.scales)}",
-            design="; ".join(dict.fromkeys(label for _, label in tested)),
-            options="",
-        )
-        yield Traced(f"Events{part}", str(number), source)
+            yield from addressed(address_, values, source, scale, COLUMNS)
+    yield from _summary(setting, next(iter(answers.values())).task, leads)
 
 
-def _sentences(
-    setting: Setting, answers: dict[tuple[str, str], Result], leads: dict[tuple[str, str], Lead]
-) -> tuple[str, ...]:
+def _summary(setting: Setting, task: Task, leads: Mapping[tuple[str, str], Lead]) -> Iterator[Traced]:
+    """Yield how many of the joint tests of all effects before the event reject."""
+    tested = {label: lead.every for label, lead in leads.items() if lead.every.rank}
     size = 1 - setting.plan.level
-    told = []
+    counts = {
+        "tested": len(tested),
+        "rejecting_wald": sum(test.p_value < size for test in tested.values()),
+        "rejecting_largest": sum(test.p_largest < size for test in tested.values()),
+    }
+    source = replace(
+        source_of(EXHIBIT, f"tests at {size:.0%}", task, setting.panel, RUN),
+        question=f"event={task.event.name}, outcome={task.outcome}, scales {' and '.join(setting.plan.scales)}",
+        design="; ".join(dict.fromkeys(label for _, label in tested)),
+        options="",
+    )
+    yield from addressed(address(EXHIBIT, "summary"), counts, source, columns=COLUMNS)
+
+
+def _sentences(setting: Setting, leads: Mapping[tuple[str, str], Lead]) -> Iterator[str]:
+    size = 1 - setting.plan.level
     for scale in setting.plan.scales:
         tested = {label: lead for (of, label), lead in leads.items() if of == scale and lead.every.rank}
         rejecting = [label for label, lead in tested.items() if lead.every.p_largest < size]
         by_wald = sum(lead.every.p_value < size for lead in tested.values())
         inside = [label for label, lead in tested.items() if lead.window.p_largest < size]
         tests = sum(lead.window.rank > 0 for lead in tested.values())
-        told.append(
+        yield (
             f"On the scale {scale} the joint test of all effects before the event by the largest t rejects at "
             f"{size:.0%} in {len(rejecting)} of {len(tested)} designs{_named(rejecting)}, by Wald's test in {by_wald}, "
             f"and that of the effects from {setting.plan.window[0]} on by the largest t in {len(inside)} of "
             f"{tests}{_named(inside)}."
         )
-    told.append(
-        "A test that does not reject does not show that trends were parallel: its power is in the verdicts."
-    )
-    return (*told, *sorted({n for r in answers.values() if not r.path for n in r.notes}))
+    yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."
 
 
 def _named(labels: list[str]) -> str:

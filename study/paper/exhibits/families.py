@@ -3,43 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
-from typing import NamedTuple
 
 from study.core import QuestionError
 from study.designs import find_design
-from study.estimates import Effect, Estimate
+from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
-from study.inference import Agreement, agreement_of
+from study.inference import agreement_of
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, draw, source_of
-from study.paper.exhibits.headline_numbers import (
-    result_numbers,
-    sample_numbers,
-    shown_by,
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Drawn,
+    Exhibited,
+    Setting,
+    Traced,
+    address,
+    addressed,
+    draw,
+    source_of,
 )
 from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Task
-from study.paper.results import Result
+from study.paper.results import Result, headline_effect
 from study.report import (
     LETTERS,
     REFUSED,
     Block,
     Cell,
+    Column,
     Line,
     Number,
     Span,
     Table,
-    error,
-    macro_name,
+    effects_between,
     p_cell,
     p_text,
 )
 
-MOVES = (-1, 0, 1)
+EXHIBIT = "families"
 FEW = 5
-NO_EFFECT = Number(math.nan)
+COLUMNS = {
+    "family": Column("family with the smallest randomization p-value", "text"),
+    "answered": Column("families that the headline design answers for, first outcome", "count"),
+    "excluding_zero": Column("families whose interval excludes zero, first outcome and scale", "count"),
+    "moved": Column(
+        "estimates of families whose dates are moved by a period, first outcome and scale", "count"
+    ),
+    "moved_excluding_zero": Column("of them, those whose interval excludes zero", "count"),
+}
+
+# The difference of each family from its contrast, by the family's label, scale and outcome.
+Differences = Mapping[tuple[str, str, str], Effect]
 
 
 def families(setting: Setting) -> Exhibited:
@@ -48,11 +64,20 @@ def families(setting: Setting) -> Exhibited:
     if not plan.families:
         return Exhibited()
     scale = next(iter(plan.scales))
-    gaps = {s: {o: dict(_gaps(setting, s, o)) for o in plan.outcomes} for s in plan.scales}
+    differences = {
+        (label, s, o): effect
+        for s in plan.scales
+        for o in plan.outcomes
+        for label, effect in _differences(setting, s, o)
+    }
+    moved = _moved(setting, scale)
     return Exhibited(
-        tables=(*(families_table(setting, s, gaps[s]) for s in plan.scales), dates_table(setting, scale)),
+        tables=(
+            *(families_table(setting, s, differences) for s in plan.scales),
+            dates_table(setting, scale, moved),
+        ),
         figures=(_figure(setting, scale),),
-        numbers=tuple(_numbers(setting, gaps)),
+        numbers=tuple(_numbers(setting, differences, moved)),
         sentences=(
             _verdict(setting),
             *(f"{event.short}: {event.threat}" for event in plan.families if event.threat),
@@ -61,13 +86,12 @@ def families(setting: Setting) -> Exhibited:
 
 
 def _answers(setting: Setting, event: Event, scale: str) -> list[Result]:
-    return [
-        setting.results[setting.plan.task(event, o, scale, setting.plan.headline).key]
-        for o in setting.plan.outcomes
-    ]
+    """Return the headline's answers about an event, one an outcome."""
+    plan = setting.plan
+    return [setting.results[event.label, scale, outcome, plan.headline.label] for outcome in plan.outcomes]
 
 
-def families_table(setting: Setting, scale: str, gaps: dict[str, dict[str, Agreement]]) -> Table:
+def families_table(setting: Setting, scale: str, differences: Differences) -> Table:
     """Return one scale's table: families as lines with their contrasts, outcomes as columns."""
     plan = setting.plan
     blocks = []
@@ -75,12 +99,12 @@ def families_table(setting: Setting, scale: str, gaps: dict[str, dict[str, Agree
         lines: list[Line] = []
         for event in members:
             lines += _lines(event, _answers(setting, event, scale))
-            if event.contrast:
-                lines += _gap_lines(setting, event, [gaps[o].get(event.label) for o in plan.outcomes])
+            of_contrast = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
+            lines += _contrast_lines(setting, event, of_contrast)
         blocks.append(Block(f"Panel {letter}. {group}", lines))
     every = [r for event in plan.families for r in _answers(setting, event, scale)]
     return Table(
-        name="families" if scale == next(iter(plan.scales)) else f"families-{scale}",
+        name=EXHIBIT if scale == next(iter(plan.scales)) else f"{EXHIBIT}-{scale}",
         caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
         headings=["Treated", "All", *plan.outcomes.values(), "Randomization p", "MDE"],
         spans=[
@@ -94,55 +118,68 @@ def families_table(setting: Setting, scale: str, gaps: dict[str, dict[str, Agree
             f"Estimand: the average over {window_of(every[0])} with equal weights, among those that could have had the "
             "event (populations fixed before it).",
             clustered(plan, every),
-            f"The randomization p-value deals event dates anew within strata of {plan.strata}; MDE is the minimum "
+            f"The randomization p-value permutes event dates within strata of {plan.strata}; MDE is the minimum "
             "detectable effect at 80% power and 5% size. A contrast is an event without compute; a difference from "
             "it has its standard error from the joint influence of both estimates.",
             f"{len(plan.families)} families are as many chances: no line is a finding of its own.",
-            *_smallest(setting, scale),
-            *_few(setting),
+            *_smallest_notes(setting, scale),
+            *_few_notes(setting),
             *refusals(every),
         ],
     )
 
 
-class Smallest(NamedTuple):
-    """The smallest randomization p-value over families, and what is left of it once all of them count."""
+def _lines(event: Event, answers: Sequence[Result]) -> list[Line]:
+    first = answers[0]
+    p_value: Cell = p_cell(first.randomization.p_value) if first.randomization else Number(math.nan)
+    return effects_between(
+        event.short,
+        [result.headline for result in answers],
+        [Number(first.n_treated, 0), Number(first.n_units, 0)],
+        [p_value, Number(first.power.effect)],
+    )
 
-    event: Event
-    p_value: float
-    adjusted: float
-    families: int
+
+def _contrast_lines(setting: Setting, event: Event, differences: Sequence[Effect | None]) -> list[Line]:
+    if not any(differences):
+        return []
+    contrast = next(e for e in setting.plan.families if e.label == event.contrast)
+    label = f"less {contrast.short.split(' (')[0].lower()}"
+    return effects_between(label, differences, ["", ""], ["", ""])
 
 
-def smallest_p(setting: Setting, scale: str) -> Smallest | None:
-    """Return the smallest randomization p-value of the first outcome, alone and by Holm over all families."""
+def _smallest_notes(setting: Setting, scale: str) -> list[str]:
+    smallest = smallest_p(setting, scale)
+    if smallest is None:
+        return []
+    event, p_value, p_holm, tested = smallest
+    return [
+        f"The smallest randomization p-value, {p_text(p_value)} for {event.short}, is "
+        f"{p_text(p_holm)} by Holm over {tested} families."
+    ]
+
+
+def smallest_p(setting: Setting, scale: str) -> tuple[Event, float, float, int] | None:
+    """Return the family with the smallest randomization p-value of the first outcome.
+
+    Returns
+    -------
+    tuple or None
+        The family, its p-value, the p-value by Holm's method, and the number of families that are tested.
+    """
     from statsmodels.stats.multitest import multipletests
 
-    tested = [
-        (event, result.randomization.p_value)
-        for event in setting.plan.families
-        for result in _answers(setting, event, scale)[:1]
-        if result.randomization is not None
-    ]
+    tests = [(event, _answers(setting, event, scale)[0].randomization) for event in setting.plan.families]
+    tested = [(event, test.p_value) for event, test in tests if test is not None]
     if not tested:
         return None
     p_values = [p_value for _, p_value in tested]
-    adjusted = multipletests(p_values, method="holm")[1]
     least = p_values.index(min(p_values))
-    return Smallest(tested[least][0], p_values[least], float(adjusted[least]), len(tested))
+    p_holm = multipletests(p_values, method="holm")[1][least]
+    return tested[least][0], p_values[least], float(p_holm), len(tested)
 
 
-def _smallest(setting: Setting, scale: str) -> list[str]:
-    found = smallest_p(setting, scale)
-    if found is None:
-        return []
-    return [
-        f"The smallest randomization p-value, {p_text(found.p_value)} for {found.event.short}, is "
-        f"{p_text(found.adjusted)} by Holm over {found.families} families."
-    ]
-
-
-def _few(setting: Setting) -> list[str]:
+def _few_notes(setting: Setting) -> list[str]:
     """Say where a standard error rests on too few treated units to be read."""
     few = [event.short for event, result in _first(setting) if result.n_treated < FEW]
     if not few:
@@ -153,69 +190,63 @@ def _few(setting: Setting) -> list[str]:
     ]
 
 
-def _lines(event: Event, answers: Sequence[Result]) -> list[Line]:
-    first, terms = answers[0], [r.headline for r in answers]
-    counts: list[Cell] = [Number(first.n_treated, 0), Number(first.n_units, 0)]
-    p_value: Cell = p_cell(first.randomization.p_value) if first.randomization else NO_EFFECT
-    estimates: list[Cell] = [Number(t.estimate) if t else REFUSED for t in terms]
-    errors: list[Cell] = [error(t.std_error) if t else "" for t in terms]
-    return [
-        Line(event.short, [*counts, *estimates, p_value, Number(first.power.effect)]),
-        Line("", ["", "", *errors, "", ""]),
-    ]
-
-
-def _gap_lines(setting: Setting, event: Event, gaps: Sequence[Agreement | None]) -> list[Line]:
-    if not any(gaps):
-        return []
-    contrast = next(e for e in setting.plan.families if e.label == event.contrast)
-    differences: list[Cell] = [Number(float(g.difference[0])) if g else REFUSED for g in gaps]
-    errors: list[Cell] = [error(float(g.std_error[0])) if g else "" for g in gaps]
-    return [
-        Line(f"less {contrast.short.split(' (')[0].lower()}", ["", "", *differences, "", ""]),
-        Line("", ["", "", *errors, "", ""]),
-    ]
-
-
-def _gaps(setting: Setting, scale: str, outcome: str) -> Iterator[tuple[str, Agreement]]:
+def _differences(setting: Setting, scale: str, outcome: str) -> Iterator[tuple[str, Effect]]:
     """Yield the difference of each family from its contrast, where both have an answer."""
-    fits = {
-        event.label: _fit(setting, setting.plan.task(event, outcome, scale, setting.plan.headline))
-        for event in _set_against(setting)
-    }
-    for event in setting.plan.families:
+    plan = setting.plan
+    contrasts = {event.contrast for event in plan.families}
+    compared = [event for event in plan.families if event.contrast or event.label in contrasts]
+    tasks = {event.label: plan.task(event, outcome, scale, plan.headline) for event in compared}
+    fits = {label: _fit(setting, task) for label, task in tasks.items()}
+    for event in plan.families:
         own, other = fits.get(event.label), fits.get(event.contrast)
         if event.contrast and own is not None and other is not None:
             pair = {event.label: own, event.contrast: other}
-            found = agreement_of(pair, draws=setting.plan.band_draws, seed=setting.plan.seed)
-            if found.pairs:
-                yield event.label, found
+            agreement = agreement_of(pair, draws=plan.band_draws, seed=plan.seed)
+            if agreement.pairs:
+                yield (
+                    event.label,
+                    Effect(
+                        label=f"difference from {event.contrast}",
+                        estimate=float(agreement.difference[0]),
+                        std_error=float(agreement.std_error[0]),
+                        p_value=agreement.sup_t.p_value if agreement.sup_t else math.nan,
+                    ),
+                )
 
 
-def _set_against(setting: Setting) -> list[Event]:
-    contrasts = {event.contrast for event in setting.plan.families}
-    return [event for event in setting.plan.families if event.contrast or event.label in contrasts]
-
-
-def _fit(setting: Setting, task: Task, moved: int = 0) -> Estimate | None:
-    question = task.question.replace(lag=task.question.lag + moved)
+def _fit(setting: Setting, task: Task) -> Estimate | None:
     try:
-        return find_design(task.row.name)(question.sample(setting.panel), **task.options).headline
+        return find_design(task.row.name)(task.question.sample(setting.panel), **task.options).headline
     except QuestionError:
         return None
 
 
-def dates_table(setting: Setting, scale: str) -> Table:
+def _moved(setting: Setting, scale: str) -> dict[str, list[Effect]]:
+    """Return the first outcome's effects with an event's dates a period earlier, as dated, and a period later."""
+    moved = {}
+    for event in (setting.plan.events[0], *setting.plan.families):
+        result = _answers(setting, event, scale)[0]
+        question = result.task.question
+        earlier, later = (
+            headline_effect(
+                replace(result.task, question=question.replace(lag=question.lag + move)), setting.panel
+            )
+            for move in (-1, 1)
+        )
+        moved[event.label] = [earlier, result.headline or Effect(event.label), later]
+    return moved
+
+
+def dates_table(setting: Setting, scale: str, moved: Mapping[str, Sequence[Effect]]) -> Table:
     """Return the first outcome's estimates with every event a period earlier, as dated, and a period later."""
     plan, outcome = setting.plan, next(iter(setting.plan.outcomes))
-    lines = []
-    for event in (plan.events[0], *plan.families):
-        task = plan.task(event, outcome, scale, plan.headline)
-        fits = [_answered(_fit(setting, task, moved)) for moved in MOVES]
-        lines.append(Line(event.short, [Number(float(f.effect[0])) if f else REFUSED for f in fits]))
-        lines.append(Line("", [error(float(f.std_error[0])) if f else "" for f in fits]))
+    lines = [
+        line
+        for event in (plan.events[0], *plan.families)
+        for line in effects_between(event.short, moved[event.label])
+    ]
     return Table(
-        name="families-dates",
+        name=f"{EXHIBIT}-dates",
         caption=f"Events a year earlier and later: {plan.headline.label}, {plan.outcomes[outcome].lower()}",
         headings=["One earlier", "As dated", "One later"],
         blocks=[Block(plan.scales[scale], lines)],
@@ -227,41 +258,24 @@ def dates_table(setting: Setting, scale: str) -> Table:
     )
 
 
-def _answered(fit: Estimate | None) -> Estimate | None:
-    """Return an average that has a sampling variance, or none."""
-    return fit if fit is not None and fit.varies[0] else None
-
-
-def _moved(setting: Setting, scale: str) -> list[Effect]:
-    """Return the first outcome's estimates of families whose dates are moved by a period."""
-    plan, outcome = setting.plan, next(iter(setting.plan.outcomes))
-    tasks = [plan.task(event, outcome, scale, plan.headline) for event in plan.families]
-    fits = [_answered(_fit(setting, task, moved)) for task in tasks for moved in MOVES if moved]
-    return [Effect.of("", fit, plan.level) for fit in fits if fit]
-
-
 def _figure(setting: Setting, scale: str) -> Drawn:
     plan, outcome = setting.plan, next(iter(setting.plan.outcomes))
     rows = []
     for event in (*plan.events, *plan.families):
-        fit = _fit(setting, plan.task(event, outcome, scale, plan.headline))
-        if fit is not None:
-            rows.append(
-                Effect.of(
-                    f"{event.short} ({setting.results[plan.task(event, outcome, scale, plan.headline).key].n_treated})",
-                    fit,
-                    plan.level,
-                )
-            )
-    percent = Scale(scale).percent
+        result = _answers(setting, event, scale)[0]
+        # An average without a sampling variance is no answer, but it is drawn, without an interval.
+        fit = None if result.headline else _fit(setting, result.task)
+        effect = result.headline if fit is None else Effect.of("", fit, plan.level)
+        if effect is not None:
+            rows.append(replace(effect, label=f"{event.short} ({result.n_treated})"))
     figure = dot_figure(
-        rows,
+        effects_frame(rows),
         xlabel=f"Effect, {Scale(scale, outcome).column}",
-        percent=percent,
+        percent=Scale(scale).percent,
         level=plan.level,
     )
     return draw(
-        "families",
+        EXHIBIT,
         f"Families of compute-access events, {plan.headline.label}, {plan.outcomes[outcome].lower()}; treated "
         f"{plan.text.units} in parentheses.",
         figure,
@@ -269,69 +283,45 @@ def _figure(setting: Setting, scale: str) -> Drawn:
     )
 
 
-def _numbers(setting: Setting, gaps: dict[str, dict[str, dict[str, Agreement]]]) -> Iterator[Traced]:
+def _numbers(
+    setting: Setting, differences: Differences, moved: Mapping[str, Sequence[Effect]]
+) -> Iterator[Traced]:
+    """Yield what is no answer of the plan: differences from the contrasts, the smallest p-values, and counts."""
     plan = setting.plan
-    for event in plan.families:
-        first = plan.task(event, next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
-        yield from _traced(
-            setting, first, macro_name(event.label), sample_numbers(setting.results[first.key])
+    for (label, scale, outcome), effect in differences.items():
+        task = setting.results[label, scale, outcome, plan.headline.label].task
+        values = {name: getattr(effect, name) for name in ("estimate", "std_error", "p_value")}
+        yield from _addressed(
+            setting, address(label, outcome, scale, "difference"), values, task, effect.label
         )
-        for scale in plan.scales:
-            for outcome in plan.outcomes:
-                task = plan.task(event, outcome, scale, plan.headline)
-                told = result_numbers(setting.results[task.key])
-                gap = gaps[scale][outcome].get(event.label)
-                if gap is not None and gap.sup_t is not None:
-                    difference, spread = float(gap.difference[0]), float(gap.std_error[0])
-                    told |= {
-                        "Gap": (
-                            Scale(scale).number(difference),
-                            f"difference from {event.contrast}, {Scale(scale).printed}",
-                        ),
-                        "GapError": (
-                            Scale(scale).number(spread),
-                            f"standard error of the difference, {Scale(scale).printed}",
-                        ),
-                        "GapP": (p_text(gap.sup_t.p_value), "p-value of the difference"),
-                    }
-                yield from _traced(setting, task, macro_name(event.label, scale, outcome), told)
-    first = plan.task(plan.families[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
     for scale in plan.scales:
-        found = smallest_p(setting, scale)
-        if found is not None:
-            task = plan.task(found.event, next(iter(plan.outcomes)), scale, plan.headline)
-            told = {
-                "Smallest": (found.event.short, "family with the smallest randomization p-value"),
-                "SmallestP": (p_text(found.p_value), "smallest randomization p-value over families"),
-                "SmallestHolm": (p_text(found.adjusted), f"the same by Holm over {found.families} families"),
-            }
-            yield from _traced(setting, task, macro_name("families", scale), told)
-    moved = _moved(setting, next(iter(plan.scales)))
-    told = {
-        "Answered": (
-            str(sum(result.headline is not None for _, result in _first(setting))),
-            "families that the headline design answers for, first outcome",
-        ),
-        "Excluding": (
-            str(len(_excluding(setting))),
-            "families whose interval excludes zero, first outcome and scale",
-        ),
-        "Moved": (
-            str(len(moved)),
-            "estimates of families whose dates are moved by a period, first outcome and scale",
-        ),
-        "MovedExcluding": (
-            str(sum(row.excludes_zero for row in moved)),
-            "of them, those whose interval excludes zero",
-        ),
+        smallest = smallest_p(setting, scale)
+        if smallest is not None:
+            event, p_value, p_holm, tested = smallest
+            values = {"family": event.short, "p_value": p_value, "p_holm": p_holm}
+            task = _answers(setting, event, scale)[0].task
+            quantity = f"smallest randomization p-value of {tested} families"
+            yield from _addressed(setting, address(EXHIBIT, scale, "smallest"), values, task, quantity)
+    first = _first(setting)
+    others = [
+        effect
+        for event in plan.families
+        for effect in (moved[event.label][0], moved[event.label][-1])
+        if effect.exists
+    ]
+    counts = {
+        "answered": sum(result.headline is not None for _, result in first),
+        "excluding_zero": len(_excluding(setting)),
+        "moved": len(others),
+        "moved_excluding_zero": sum(effect.excludes_zero for effect in others),
     }
-    yield from _traced(setting, first, "Families", told)
+    yield from _addressed(setting, address(EXHIBIT, "summary"), counts, first[0][1].task, "")
 
 
-def _traced(setting: Setting, task: Task, prefix: str, told: dict[str, tuple[str, str]]) -> Iterator[Traced]:
-    for part, (value, quantity) in told.items():
-        command = shown_by(part, task, setting.panel)
-        yield Traced(f"{prefix}{part}", value, source_of("families", quantity, task, setting.panel, command))
+def _addressed(
+    setting: Setting, at: str, values: Mapping[str, object], task: Task, quantity: str
+) -> Iterator[Traced]:
+    return addressed(at, values, source_of(EXHIBIT, quantity, task, setting.panel, RUN), task.scale, COLUMNS)
 
 
 def _first(setting: Setting) -> list[tuple[Event, Result]]:
@@ -342,22 +332,18 @@ def _first(setting: Setting) -> list[tuple[Event, Result]]:
 
 def _excluding(setting: Setting) -> list[tuple[Event, Result]]:
     """Return the families whose interval for the first outcome and scale excludes zero."""
-    return [
-        (event, result)
-        for event, result in _first(setting)
-        if result.headline and not result.headline.conf_low <= 0 <= result.headline.conf_high
-    ]
+    return [(e, result) for e, result in _first(setting) if result.headline and result.headline.excludes_zero]
 
 
 def _verdict(setting: Setting) -> str:
     answered = [result for _, result in _first(setting) if result.headline]
-    told = [
+    excluding = [
         f"{event.short}, {result.n_treated} treated"
         + (f", randomization p-value {p_text(result.randomization.p_value)}" if result.randomization else "")
         for event, result in _excluding(setting)
     ]
-    named = f" ({'; '.join(told)})" if told else ""
+    named = f" ({'; '.join(excluding)})" if excluding else ""
     return (
         f"Of the {len(answered)} families that the headline design answers for, the number with zero outside of "
-        f"the interval is {len(told)}{named}."
+        f"the interval is {len(excluding)}{named}."
     )

@@ -10,8 +10,18 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray
 from study.panel import Sample
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, asked, draw
-from study.report import MINUS
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Setting,
+    Source,
+    Traced,
+    address,
+    addressed,
+    asked,
+    draw,
+)
+from study.report import Column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +32,11 @@ FEWEST = 5
 MOST_WINDOWS = 4
 MOST_LABELS = 4
 SHOWN = 2
+COLUMNS = {
+    "first": Column("mean in the first period", "number", 2),
+    "last": Column("mean in the last period", "number", 2),
+    "growth": Column("mean in the last period over that in the first", "number", 2),
+}
 
 
 class Group(NamedTuple):
@@ -218,15 +233,13 @@ def label_looks(groups: Sequence[Group]) -> list[dict[str, Any]]:
     from study.figures import SERIES
 
     names = list(dict.fromkeys(g.label.rpartition(", ")[0] for g in groups))
-    told = []
+    looks = []
     for group in groups:
         name, _, which = group.label.rpartition(", ")
         series = SERIES[names.index(name)]
-        if which == "never":
-            told.append(_look(series.colour, series.marker, (0, (2.5, 1.2))) | {"markerfacecolor": "white"})
-        else:
-            told.append(_look(series.colour, series.marker, "-"))
-    return told
+        hollow = {"markerfacecolor": "white"} if which == "never" else {}
+        looks.append(_look(series.colour, series.marker, (0, (2.5, 1.2)) if hollow else "-") | hollow)
+    return looks
 
 
 def _look(colour: str, marker: str, dashes: Any) -> dict[str, Any]:
@@ -265,28 +278,21 @@ def _totals(sample: Sample) -> list[Group]:
 
 
 def _numbers(setting: Setting, samples: dict[str, Sample]) -> Iterator[Traced]:
-    from study.report import macro_name
-
     plan, panel = setting.plan, setting.panel
     for outcome, sample in zip(plan.outcomes, samples.values(), strict=False):
         for group in _totals(sample):
-            values = means(sample, group)
+            by_period = means(sample, group)
             who = "first treated inside the window" if group.label == "Treated" else "never treated"
-            for part, value, what in (
-                ("First", values[0], f"mean in {sample.periods[0]}"),
-                ("Last", values[-1], f"mean in {sample.periods[-1]}"),
-                ("Growth", _ratio(values), "mean in the last period over that in the first"),
-            ):
-                source = Source(
-                    EXHIBIT,
-                    f"{what} of {plan.text.units} {who}, {outcome}",
-                    panel.name,
-                    panel.checksum,
-                    RUN,
-                    question=asked(sample.question),
-                )
-                shown = "(none)" if np.isnan(value) else f"{value:.2f}".replace("-", MINUS)
-                yield Traced(macro_name("raw", outcome, group.label, part), shown, source)
+            source = Source(
+                EXHIBIT,
+                f"of {plan.text.units} {who}, {outcome}",
+                panel.name,
+                panel.checksum,
+                RUN,
+                question=asked(sample.question),
+            )
+            values = {"first": by_period[0], "last": by_period[-1], "growth": _ratio(by_period)}
+            yield from addressed(address(EXHIBIT, outcome, group.label), values, source, columns=COLUMNS)
 
 
 def _ratio(values: FloatArray) -> float:

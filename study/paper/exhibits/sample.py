@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from study.panel import FlowStep
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced
-from study.report import Block, Cell, Line, Number, Table
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed
+from study.report import Block, Cell, Column, Line, Number, Table
 
+EXHIBIT = "sample"
 TREATED_IN = "first treated in "
+COLUMNS = {
+    "first": Column("in the first year", "number", 0),
+    "last": Column("in the last year", "number", 0),
+    "lowest": Column("lowest of all years", "number", 0),
+    "highest": Column("highest of all years", "number", 0),
+}
 
 
 def sample(setting: Setting) -> Exhibited:
@@ -20,23 +28,20 @@ def sample(setting: Setting) -> Exhibited:
 
 def _numbers(setting: Setting) -> Iterator[Traced]:
     panel = setting.panel
-    for name, column, factor, digits, what in (
-        ("SamplePapers", "venue_papers", 1, 0, "papers of the venue"),
-        ("SampleCoverage", "coverage", 100, 0, "share of papers whose record has an affiliation, percent"),
+    for name, column, factor, quantity in (
+        ("papers", "venue_papers", 1, "papers of the venue"),
+        ("coverage", "coverage", 100, "share of papers whose record has an affiliation, percent"),
     ):
-        if column in panel.covariates:
-            by_year = [factor * _largest(panel.covariates[column], t) for t in range(len(panel.periods))]
-            seen = [
-                (value, year) for value, year in zip(by_year, panel.periods, strict=True) if value == value
-            ]
-            for part, (value, year) in (
-                ("First", seen[0]),
-                ("Last", seen[-1]),
-                ("Lowest", min(seen)),
-                ("Highest", max(seen)),
-            ):
-                source = Source("sample", f"{what}, {year}", panel.name, panel.checksum, RUN)
-                yield Traced(f"{name}{part}", f"{value:.{digits}f}", source)
+        if column not in panel.covariates:
+            continue
+        by_year = [
+            (factor * _largest(panel.covariates[column], t), year) for t, year in enumerate(panel.periods)
+        ]
+        seen = [(value, year) for value, year in by_year if not math.isnan(value)]
+        shown = {"first": seen[0], "last": seen[-1], "lowest": min(seen), "highest": max(seen)}
+        for which, (value, year) in shown.items():
+            source = Source(EXHIBIT, f"{quantity}, {year}", panel.name, panel.checksum, RUN)
+            yield from addressed(address(EXHIBIT, name), {which: value}, source, columns=COLUMNS)
 
 
 def sample_table(setting: Setting) -> Table:
@@ -51,22 +56,17 @@ def sample_table(setting: Setting) -> Table:
     known = {title: given for title, given in by_year.items() if given[0] is not None}
     blank: list[Cell] = [""] * len(known)
     units = plan.text.units.capitalize()
+    sampled = [[step for step in flow if step.kept] for flow in flows]
+    treated = [[step for step in flow if _in_window(step.reason)] for flow in sampled]
+    others = [why for why in _reasons(flows, kept=True) if not _in_window(why)]
     by_rule = [
-        Line(f"{units} in the panel", [*_all(len(flows), panel.n_units), *blank]),
+        Line(f"{units} in the panel", [*[Number(panel.n_units, 0)] * len(flows), *blank]),
         *(Line(f"Dropped: {why}", [*_counts(flows, why), *blank]) for why in _reasons(flows, kept=False)),
-        Line("In the sample", [*(_number(sum(s.units for s in flow if s.kept)) for flow in flows), *blank]),
+        Line("In the sample", [*_counts(sampled), *blank]),
         Line(
-            f"of which first treated in {panel.periods[1]}-{panel.periods[-1]}",
-            [
-                *(_number(sum(s.units for s in flow if s.kept and _in_window(s.reason))) for flow in flows),
-                *blank,
-            ],
+            f"of which first treated in {panel.periods[1]}-{panel.periods[-1]}", [*_counts(treated), *blank]
         ),
-        *(
-            Line(f"of which {why}", [*_counts(flows, why), *blank])
-            for why in _reasons(flows, kept=True)
-            if not _in_window(why)
-        ),
+        *(Line(f"of which {why}", [*_counts(flows, why), *blank]) for why in others),
     ]
     years = [
         Line(
@@ -78,33 +78,26 @@ def sample_table(setting: Setting) -> Table:
         )
         for t, year in enumerate(panel.periods)
     ]
-    told = "; the venue's papers and the share with an affiliation" if known else ""
+    covered = "; the venue's papers and the share with an affiliation" if known else ""
     return Table(
         name="sample",
         caption=f"The sample: {plan.text.units} by treatment, and coverage by year",
         headings=[*(event.short for event in plan.events), *known],
         blocks=[
             Block(f"Panel A. {units}, by rule", by_rule),
-            Block(f"Panel B. {units} first treated{told}, by year", years),
+            Block(f"Panel B. {units} first treated{covered}, by year", years),
         ],
         notes=list(plan.text.sample_notes),
     )
-
-
-def _all(count: int, value: int) -> list[Cell]:
-    return [_number(value)] * count
-
-
-def _number(value: int) -> Cell:
-    return Number(value, 0)
 
 
 def _reasons(flows: Sequence[Sequence[FlowStep]], *, kept: bool) -> list[str]:
     return list(dict.fromkeys(step.reason for flow in flows for step in flow if step.kept == kept))
 
 
-def _counts(flows: Sequence[Sequence[FlowStep]], reason: str) -> list[Cell]:
-    return [_number(sum(step.units for step in flow if step.reason == reason)) for flow in flows]
+def _counts(flows: Sequence[Sequence[FlowStep]], reason: str = "") -> list[Cell]:
+    """Return the units of each flow, of one reason where it is given."""
+    return [Number(sum(step.units for step in flow if reason in ("", step.reason)), 0) for flow in flows]
 
 
 def _in_window(reason: str) -> bool:

@@ -13,9 +13,9 @@ import numpy as np
 
 from study.panel import Panel
 from study.panel.population import population
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, draw
+from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed, draw
 from study.paper.plan import Event, Plan
-from study.report import REFUSED, Block, Cell, Line, Number, Table, macro_name
+from study.report import REFUSED, Block, Cell, Column, Line, Number, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,13 @@ MAIN = "Main events"
 LOSERS = "_loser"
 CONTRAST = "contrast"
 FEW = 5
+COLUMNS = {
+    "population": Column("in the population of the event", "count"),
+    "already_treated": Column("already treated at the window's start", "count"),
+    "later": Column("first treated after the window", "count"),
+    "never_treated": Column("never treated", "count"),
+    "losers": Column("never treated that lost the contest", "count"),
+}
 
 # Programmes that came too early for the panel of the paper: shown beside the plan's events, not estimated.
 EARLY = "Shared and donated clusters"
@@ -100,6 +107,19 @@ class Timed:
         return sum(self.by_period.values())
 
     @property
+    def counts(self) -> dict[str, float]:
+        """How many units are treated when, in the order of the table's columns."""
+        return {
+            "population": self.units,
+            "already_treated": self.already,
+            "n_treated": self.treated,
+            "n_cohorts": len(self.by_period),
+            "later": self.later,
+            "never_treated": self.never,
+            "losers": self.losers,
+        }
+
+    @property
     def is_contrast(self) -> bool:
         """Whether the event brings no machine; its group or short name says so."""
         return CONTRAST in f"{self.event.group} {self.event.short}".lower()
@@ -107,8 +127,8 @@ class Timed:
 
 def timing(setting: Setting) -> Exhibited:
     """Return the figure of who is first treated when, and the table of the families with their comparison."""
-    found, absent = timed(setting.plan, setting.panel)
-    if not found:
+    events, absent = timed(setting.plan, setting.panel)
+    if not events:
         return Exhibited()
     unit = setting.plan.text.units
     drawing = draw(
@@ -116,15 +136,15 @@ def timing(setting: Setting) -> Exhibited:
         f"When {unit} are first treated, by family of events: counts by period. Already treated: in "
         f"{_first(setting)} or before, or at a date that may stand for an earlier one; they are dropped. Light cells "
         "with dashed edges are events without a machine.",
-        figure(setting, found),
+        figure(setting, events),
         f"A matrix with a row for each event and a column for each year; each cell has the number of {unit} that are "
         "first treated then, darker where there are more.",
     )
     return Exhibited(
-        tables=(table(setting, found),),
+        tables=(table(setting, events),),
         figures=(drawing,),
-        numbers=tuple(_numbers(setting, found)),
-        sentences=_sentences(setting, found, absent),
+        numbers=tuple(_numbers(setting, events)),
+        sentences=tuple(_sentences(setting, events, absent)),
     )
 
 
@@ -141,13 +161,13 @@ def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
 
 def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
     """Count an event's dates as a question about it would treat them, by the rules of ``study.panel.sampling``."""
-    asked = plan.question | event.question
-    rule, lag = asked.get("population", "all"), asked.get("lag", 0)
+    question = plan.question | event.question
+    rule, lag = question.get("population", "all"), question.get("lag", 0)
     member = population(rule, panel)
     dates = panel.first_treated[event.name][member]
     first, last = panel.periods[0], panel.periods[-1]
     # A date in the first period may be a censored one, so no lag makes an event of it (study.panel.sampling).
-    start = np.where(dates <= first, dates, dates + lag - asked.get("anticipation", 0))
+    start = np.where(dates <= first, dates, dates + lag - question.get("anticipation", 0))
     inside = (start > first) & (start <= last)
     lost = panel.first_treated.get(event.name + LOSERS)
     never = np.isnan(dates)
@@ -169,7 +189,7 @@ def group_of(event: Event) -> str:
     return event.group or MAIN
 
 
-def figure(setting: Setting, found: Sequence[Timed]) -> Figure:
+def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
     """Draw a matrix of counts: rows events under the headings of their families, columns years."""
     from matplotlib.transforms import blended_transform_factory
 
@@ -180,11 +200,11 @@ def figure(setting: Setting, found: Sequence[Timed]) -> Figure:
     years = panel.periods[1:].tolist()
     columns: dict[Any, float] = {"before": 0.0, **{year: 1.4 + k for k, year in enumerate(years)}}
     columns |= {"after": len(years) + 1.9, "never": len(years) + 3.4}
-    lines = _lines(found)
+    lines = _lines(events)
     with canvas(FULL, 0.55 + 0.215 * len(lines)) as drawing:
         axis = drawing.subplots()
         across = blended_transform_factory(drawing.transFigure, axis.transData)
-        most = max(max(t.by_period.values(), default=1) for t in found)
+        most = max(max(t.by_period.values(), default=1) for t in events)
         for y, line in enumerate(lines):
             if isinstance(line, str):
                 heading: dict[str, Any] = {
@@ -216,9 +236,9 @@ def _short(year: int) -> str:
     return f"\N{RIGHT SINGLE QUOTATION MARK}{year % 100:02d}" if year >= 1000 else str(year)
 
 
-def _lines(found: Sequence[Timed]) -> list[str | Timed]:
+def _lines(events: Sequence[Timed]) -> list[str | Timed]:
     lines: list[str | Timed] = []
-    for group, members in groupby(found, lambda t: group_of(t.event)):
+    for group, members in groupby(events, lambda t: group_of(t.event)):
         lines += [group, *members]
     return lines
 
@@ -256,15 +276,15 @@ def _shade(share: float, light: bool) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def table(setting: Setting, found: Sequence[Timed]) -> Table:
+def table(setting: Setting, events: Sequence[Timed]) -> Table:
     """Return the table of events: among whom, and how many are treated when."""
     plan, panel = setting.plan, setting.panel
     window = f"{panel.periods[0] + 1}-{panel.periods[-1]}"
     blocks = [
         Block(group, [Line(_capital(t.event.title), _cells(t)) for t in members])
-        for group, members in groupby(found, lambda t: group_of(t.event))
+        for group, members in groupby(events, lambda t: group_of(t.event))
     ]
-    lagged = [t.event.short for t in found if t.lag]
+    lagged = [t.event.short for t in events if t.lag]
     notes = [
         f"Counts of {plan.text.units}. Already: first treated in {_first(setting)} or before, or at a date that may "
         "stand for an earlier one because the record begins there; they are dropped. Treated: first treated in "
@@ -289,56 +309,44 @@ def table(setting: Setting, found: Sequence[Timed]) -> Table:
 
 
 def _cells(line: Timed) -> list[Cell]:
-    counts = (line.units, line.already, line.treated, len(line.by_period), line.later, line.never)
-    losers: Cell = REFUSED if math.isnan(line.losers) else Number(line.losers, 0)
-    return [line.among, *(Number(count, 0) for count in counts), losers]
+    counts = line.counts.values()
+    return [line.among, *(REFUSED if math.isnan(count) else Number(count, 0) for count in counts)]
 
 
-def _numbers(setting: Setting, found: Sequence[Timed]) -> Iterator[Traced]:
-    panel, units = setting.panel, setting.plan.text.units
-    for t in found:
-        rule = (setting.plan.question | t.event.question).get("population", "all")
-        question = f"event={t.event.name}, population={rule}, lag={t.lag}"
-        for part, value, what in (
-            ("Units", t.units, f"{units} in the population of the event"),
-            ("Already", t.already, f"{units} already treated at the window's start"),
-            ("Treated", t.treated, f"{units} first treated inside the window"),
-            ("Cohorts", len(t.by_period), "years in which some are first treated"),
-            ("Later", t.later, f"{units} first treated after the window"),
-            ("Never", t.never, f"{units} never treated"),
-            ("Losers", t.losers, f"{units} never treated that lost the contest"),
-        ):
-            shown = "(none)" if math.isnan(value) else f"{value:.0f}"
-            source = Source(EXHIBIT, what, panel.name, panel.checksum, RUN, question=question)
-            yield Traced(macro_name(EXHIBIT, t.event.label, part), shown, source)
+def _numbers(setting: Setting, events: Sequence[Timed]) -> Iterator[Traced]:
+    panel = setting.panel
+    for timed in events:
+        rule = (setting.plan.question | timed.event.question).get("population", "all")
+        question = f"event={timed.event.name}, population={rule}, lag={timed.lag}"
+        source = Source(EXHIBIT, setting.plan.text.units, panel.name, panel.checksum, RUN, question=question)
+        yield from addressed(address(EXHIBIT, timed.event.label), timed.counts, source, columns=COLUMNS)
 
 
-def _sentences(setting: Setting, found: Sequence[Timed], absent: Sequence[Event]) -> tuple[str, ...]:
-    most, least = max(found, key=lambda t: t.treated), min(found, key=lambda t: t.treated)
-    told = [
-        f"{len(found)} events are dated in this panel; inside its window they treat between {least.treated} "
-        f"({least.event.short}) and {most.treated} {setting.plan.text.units} ({most.event.short})."
-    ]
-    single = [t.event.short for t in found if len(t.by_period) == 1]
+def _sentences(setting: Setting, events: Sequence[Timed], absent: Sequence[Event]) -> Iterator[str]:
+    units = setting.plan.text.units
+    most, least = max(events, key=lambda t: t.treated), min(events, key=lambda t: t.treated)
+    yield (
+        f"{len(events)} events are dated in this panel; inside its window they treat between {least.treated} "
+        f"({least.event.short}) and {most.treated} {units} ({most.event.short})."
+    )
+    single = [t.event.short for t in events if len(t.by_period) == 1]
     if single:
-        told.append(
+        yield (
             "First treated in a single year, so that an effect cannot be told from other news of that year that "
-            f"reached the same {setting.plan.text.units}: {'; '.join(single)}."
+            f"reached the same {units}: {'; '.join(single)}."
         )
-    alone = [
-        f"{t.event.short} ({t.never + t.later})" for t in found if t.by_period and t.never + t.later < FEW
-    ]
-    if alone:
-        told.append(
-            f"Fewer than {FEW} {setting.plan.text.units} are untreated throughout the window, so that the last to be "
-            f"treated are the comparison: {'; '.join(alone)}."
+    compared = {t.event.short: t.never + t.later for t in events if t.by_period}
+    few = [f"{event} ({count})" for event, count in compared.items() if count < FEW]
+    if few:
+        yield (
+            f"Fewer than {FEW} {units} are untreated throughout the window, so that the last to be "
+            f"treated are the comparison: {'; '.join(few)}."
         )
-    empty = [t.event.short for t in found if not t.by_period]
+    empty = [t.event.short for t in events if not t.by_period]
     if empty:
-        told.append(f"Too early for this panel, since nobody is first treated inside it: {'; '.join(empty)}.")
+        yield f"Too early for this panel, since nobody is first treated inside it: {'; '.join(empty)}."
     if absent:
-        told.append(f"Not dated in this panel and left out: {'; '.join(event.short for event in absent)}.")
-    return tuple(told)
+        yield f"Not dated in this panel and left out: {'; '.join(event.short for event in absent)}."
 
 
 def _has_population(event: Event, panel: Panel) -> bool:

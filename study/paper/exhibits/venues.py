@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from study.core import QuestionError
-from study.designs import find_design
-from study.estimates import Effect, smallest_effect
-from study.panel import Panel, Scale
+from study.estimates import Effect
+from study.panel import Panel
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
     Setting,
     Traced,
+    address,
+    addressed,
     estimate_command,
     panel_title,
     source_of,
 )
+from study.paper.notes import cluster_of
 from study.paper.plan import Task
-from study.report import LETTERS, REFUSED, Block, Line, Number, Table, error, macro_name, p_text
+from study.paper.results import headline_effect
+from study.report import (
+    LETTERS,
+    Block,
+    Cell,
+    Line,
+    Number,
+    Table,
+    effect_values,
+    effects_between,
+    refused_notes,
+)
+
+EXHIBIT = "venues"
 
 
 def venues(setting: Setting) -> Exhibited:
@@ -26,107 +41,88 @@ def venues(setting: Setting) -> Exhibited:
     plan = setting.plan
     if not setting.venues:
         return Exhibited()
-    event, numbers, blocks, refused = plan.events[0], [], [], []
-    rows: list[tuple[str, str, Effect]] = []
     panels = {panel_title(setting.panel): setting.panel, **setting.venues}
-    for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
-        lines = []
-        for label, panel in panels.items():
-            found = {o: _row(plan.task(event, o, scale, plan.headline), panel) for o in plan.outcomes}
-            answered = {o: row for o, row in found.items() if not isinstance(row, str)}
-            refused += [f"{label}: {row}" for row in found.values() if isinstance(row, str)]
-            size = next(iter(answered.values()), None)
-            counts = [Number(size[0].n_treated, 0), Number(size[0].n_units, 0)] if size else ["", ""]
-            mde = answered.get(next(iter(plan.outcomes)))
-            if mde:
-                rows.append((label, scale, mde[0]))
-            lines.append(
-                Line(
-                    f"{label}, {len(panel.periods)} periods",
-                    [
-                        *counts,
-                        *(
-                            Number(answered[o][0].estimate) if o in answered else REFUSED
-                            for o in plan.outcomes
-                        ),
-                        Number(mde[1]) if mde else "",
-                    ],
-                )
-            )
-            lines.append(
-                Line(
-                    "",
-                    [
-                        "",
-                        "",
-                        *(error(answered[o][0].std_error) if o in answered else "" for o in plan.outcomes),
-                        "",
-                    ],
-                )
-            )
-            for outcome, (row, effect) in answered.items():
-                task = plan.task(event, outcome, scale, plan.headline)
-                numbers += _numbers(label, task, panel, row, effect)
-        blocks.append(Block(f"Panel {letter}. {title}", lines))
+    effects = {
+        (scale, label, outcome): _effect(setting, scale, outcome, panel, label)
+        for scale in plan.scales
+        for label, panel in panels.items()
+        for outcome in plan.outcomes
+    }
+    blocks = [
+        Block(
+            f"Panel {letter}. {title}",
+            [
+                line
+                for label, panel in panels.items()
+                for line in _lines(label, panel, [effects[scale, label, o] for o in plan.outcomes])
+            ],
+        )
+        for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False)
+    ]
+    event = plan.events[0]
     table = Table(
-        name="venues",
+        name=EXHIBIT,
         caption=f"The {event.title} and papers at other venues, {plan.headline.label}",
         headings=["Treated", "All", *plan.outcomes.values(), "MDE"],
         blocks=blocks,
         notes=[
             f"Treated and all {plan.text.units} of each venue's panel; each panel has its own population, baseline "
-            "year and window. Standard errors in parentheses, clustered by "
-            f"{plan.question.get('cluster') or plan.text.unit}. MDE: the minimum detectable effect on the first "
-            "outcome at 80% power and 5% size.",
-            *([f"{REFUSED} : refused. {' '.join(dict.fromkeys(refused))}"] if refused else []),
+            f"year and window. Standard errors in parentheses, clustered by {cluster_of(plan)}. MDE: the minimum "
+            f"detectable effect on the first outcome at 80% power and {1 - plan.level:.0%} size.",
+            *refused_notes(f"{e.label}: {e.note}" for e in effects.values() if e.note),
         ],
     )
-    return Exhibited(tables=(table,), numbers=tuple(numbers), sentences=(_verdict(rows),))
-
-
-def _row(task: Task, panel: Panel) -> tuple[Effect, float] | str:
-    try:
-        fit = find_design(task.row.name)(task.question.sample(panel), **task.options).headline
-    except QuestionError as refusal:
-        return str(refusal)
-    return Effect.of(panel.name, fit, task.level), smallest_effect(fit).effect
-
-
-def _numbers(label: str, task: Task, panel: Panel, row: Effect, effect: float) -> list[Traced]:
-    alone = estimate_command(task, panel)
-    name = macro_name("venue", label.lower(), task.scale, task.outcome)
-    parts = (
-        ("Estimate", row.estimate, "estimate"),
-        ("Low", row.conf_low, "lower end of the interval"),
-        ("High", row.conf_high, "upper end of the interval"),
-        ("Mde", effect, "minimum detectable effect"),
+    return Exhibited(
+        tables=(table,),
+        numbers=tuple(_numbers(setting, panels, effects)),
+        sentences=(_verdict(setting, effects),),
     )
-    traced = [
-        Traced(
-            f"{name}{part}",
-            Scale(task.scale).number(value),
-            source_of(
-                "venues", f"{what}, {Scale(task.scale).printed}", task, panel, RUN if part == "Mde" else alone
-            ),
-        )
-        for part, value, what in parts
-    ]
-    return [
-        *traced,
-        Traced(f"{name}P", p_text(row.p_value), source_of("venues", "p-value", task, panel, alone)),
-        Traced(
-            f"{name}Treated",
-            str(row.n_treated),
-            source_of("venues", "units first treated", task, panel, alone),
-        ),
-    ]
 
 
-def _verdict(rows: Sequence[tuple[str, str, Effect]]) -> str:
+def _task(setting: Setting, scale: str, outcome: str) -> Task:
+    return setting.plan.task(setting.plan.events[0], outcome, scale, setting.plan.headline)
+
+
+def _effect(setting: Setting, scale: str, outcome: str, panel: Panel, label: str) -> Effect:
+    """Return the plan's answer for its own panel, and the average alone for the others."""
+    task = _task(setting, scale, outcome)
+    known = setting.results[task.key].headline if panel is setting.panel else None
+    return headline_effect(task, panel, label) if known is None else replace(known, label=label)
+
+
+def _lines(label: str, panel: Panel, effects: Sequence[Effect]) -> list[Line]:
+    """Return the lines of a venue: the size of its sample, the effects, and what the first could have found."""
+    answered = next((effect for effect in effects if effect.exists), None)
+    counts: list[Cell] = (
+        [Number(answered.n_treated, 0), Number(answered.n_units, 0)] if answered else ["", ""]
+    )
+    could_find: Cell = Number(effects[0].mde) if effects[0].exists else ""
+    return effects_between(f"{label}, {len(panel.periods)} periods", effects, counts, [could_find])
+
+
+def _numbers(
+    setting: Setting, panels: Mapping[str, Panel], effects: Mapping[tuple[str, str, str], Effect]
+) -> Iterator[Traced]:
+    for (scale, label, outcome), effect in effects.items():
+        task, panel = _task(setting, scale, outcome), panels[label]
+        at = address(EXHIBIT, label, outcome, scale, "headline")
+        for column, value in effect_values(effect).items() if effect.exists else ():
+            command = RUN if column == "mde" else estimate_command(task, panel)
+            source = source_of(EXHIBIT, f"papers at {label}", task, panel, command)
+            yield from addressed(at, {column: value}, source, scale)
+
+
+def _verdict(setting: Setting, effects: Mapping[tuple[str, str, str], Effect]) -> str:
     """Say how many of the first outcome's intervals exclude zero, and which."""
-    excluding = [f"{label} ({scale})" for label, scale, row in rows if row.excludes_zero]
+    first = next(iter(setting.plan.outcomes))
+    answered = {
+        f"{label} ({scale})": effect
+        for (scale, label, outcome), effect in effects.items()
+        if outcome == first and effect.exists
+    }
+    excluding = [label for label, effect in answered.items() if effect.excludes_zero]
     named = f": {'; '.join(excluding)}" if excluding else ""
     return (
-        f"Of {len(rows)} intervals by venue and scale {len(excluding)} exclude zero{named}. Venues share universities, "
-        "so that they are no independent replications."
+        f"Of {len(answered)} intervals by venue and scale {len(excluding)} exclude zero{named}. Venues share "
+        "universities, so that they are no independent replications."
     )

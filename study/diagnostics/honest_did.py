@@ -12,7 +12,7 @@ import numpy as np
 from study.core import FloatArray, QuestionError, checked, quantile, unknown
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.finding import Finding
-from study.diagnostics.honest import slopes
+from study.diagnostics.honest.slopes import lower_bound, upper_bound
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.restrictions import (
     Restriction,
@@ -389,7 +389,7 @@ def _bounds_before(path: EventPath, level: float) -> tuple[float, float] | None:
     if path.n_pre < 2:
         return None
     effect, covariance = path.effect[: path.n_pre], path.covariance[: path.n_pre, : path.n_pre]
-    return slopes.lower_bound(effect, covariance, level), slopes.upper_bound(effect, covariance, level)
+    return lower_bound(effect, covariance, level), upper_bound(effect, covariance, level)
 
 
 def _default(restriction: str, path: EventPath, bounds: tuple[float, float] | None) -> FloatArray:

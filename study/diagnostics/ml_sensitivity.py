@@ -289,9 +289,11 @@ def _surface(
 def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elements]:
     """Return the design's model of a sample, and its elements with influence by unit."""
     from study.designs.dml_panel import cross_fitted
+    from study.learners.nuisances import Learning
 
     with one_thread():
-        rows, model = cross_fitted(sample, **options)
+        learning, others = Learning.split(options)
+        rows, model = cross_fitted(sample, learning, **others)
     framework = model.framework
     bias = framework.sensitivity_elements["max_bias"][0, 0]
 

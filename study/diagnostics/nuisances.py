@@ -269,8 +269,7 @@ def name_of(learner: Learner) -> str:
 
 def described(design: Design, sample: Sample, options: Mapping[str, Any]) -> Nuisances:
     """Return what a design learns under some options, the others at their defaults."""
-    assert design.nuisances is not None
-    return design.nuisances(sample, **(design.options | dict(options)))
+    return design.nuisances_of(sample, **options)
 
 
 Predictions = Sequence[Mapping[str, FloatArray]]  # by part and function

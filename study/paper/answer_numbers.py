@@ -41,8 +41,10 @@ class Values(NamedTuple):
     task: Task
 
 
-def answer_numbers(plan: Plan, panel: Panel, results: Results, cited: Collection[str]) -> Iterator[Traced]:
-    """Yield the numbers that the answers of a plan give and that a text cites.
+def answer_numbers(
+    plan: Plan, panel: Panel, results: Results, cited: Collection[str] | None = None
+) -> Iterator[Traced]:
+    """Yield the numbers that the answers of a plan give, those that a text cites or all.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def answer_numbers(plan: Plan, panel: Panel, results: Results, cited: Collection
     panel : Panel
     results : dict
         As :func:`study.paper.run.run` returns them.
-    cited : collection of str
+    cited : collection of str, optional
         Addresses. An answer's is ``EVENT/OUTCOME/SCALE/ROW`` and the column, where the row is the design's label or
         ``headline``; an effect of its path is at ``event_time/-3``, ``window_first`` or ``window_last`` below it;
         ``EVENT/OUTCOME/SCALE/designs`` has the spread over designs, ``EVENT/sample`` the sample, ``plan`` the plan.
@@ -63,13 +65,13 @@ def answer_numbers(plan: Plan, panel: Panel, results: Results, cited: Collection
     yield from _of_plan(plan, panel, cited)
     for at, values, quantity, task in _rows(plan, results):
         for column, value in values.items():
-            if f"{at}/{column}" in cited:
+            if cited is None or f"{at}/{column}" in cited:
                 exhibit = "designs" if task.event in plan.events else "families"
                 source = source_of(exhibit, quantity, task, panel, shown_by(at, column, task, panel))
                 yield from addressed(at, {column: value}, source, task.scale, OF_ANSWERS)
 
 
-def _of_plan(plan: Plan, panel: Panel, cited: Collection[str]) -> Iterator[Traced]:
+def _of_plan(plan: Plan, panel: Panel, cited: Collection[str] | None) -> Iterator[Traced]:
     values = {
         "headline": ("the headline design", plan.headline.label),
         "figure_row": ("the design of the event-study figures", plan.figure_row.label),
@@ -91,7 +93,7 @@ def _of_plan(plan: Plan, panel: Panel, cited: Collection[str]) -> Iterator[Trace
     }
     source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
     columns = {name: Column(words, "text") for name, (words, _) in values.items()}
-    wanted = {name: value for name, (_, value) in values.items() if f"plan/{name}" in cited}
+    wanted = {name: value for name, (_, value) in values.items() if cited is None or f"plan/{name}" in cited}
     yield from addressed("plan", wanted, source, columns=columns)
 
 

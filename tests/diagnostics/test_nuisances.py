@@ -16,7 +16,7 @@ import simulated
 from matplotlib.figure import Figure
 from sklearn.linear_model import LinearRegression
 
-import study.learners.problem as fitting
+import study.learners.cross_fitting as fitting
 from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding

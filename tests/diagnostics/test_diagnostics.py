@@ -13,6 +13,7 @@ import simulated
 from matplotlib.figure import Figure
 
 from study import Panel, Question, QuestionError, diagnostics, estimate
+from study.designs import all_designs
 from study.diagnostics.finding import Finding
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state")
@@ -63,6 +64,7 @@ EVERY: dict[str, Make] = {
     "goodman_bacon": of_sample(diagnostics.goodman_bacon),
     "honest_did": of_fit(diagnostics.honest_did),
     "honest_did smoothness": of_fit(diagnostics.honest_did, restriction="smoothness"),
+    "leads": of_fit(diagnostics.leads),
     "leave_one_cohort_out": of_sample(diagnostics.leave_one_cohort_out, "callaway_santanna"),
     "leave_one_unit_out": of_sample(diagnostics.leave_one_unit_out, "imputation", units="all", most=3),
     "misclassification": of_sample(diagnostics.misclassification, "callaway_santanna", shares=(0.05, 0.1)),
@@ -99,7 +101,39 @@ def findings(panel: Panel) -> dict[str, Finding]:
 
 
 def test_every_diagnostic_is_here() -> None:
-    assert {name.split()[0] for name in EVERY} == set(diagnostics.__all__)
+    functions = {found.function.__name__ for found in diagnostics.all_diagnostics().values()}
+    assert {name.split()[0] for name in EVERY} == functions
+
+
+def test_a_diagnostic_is_registered_with_a_question_a_section_and_needs_that_can_be_told() -> None:
+    for name, found in diagnostics.all_diagnostics().items():
+        assert found.title[0].isupper(), name
+        assert found.question.endswith("?"), name
+        assert found.shown >= 1, name
+        assert set(found.needs) <= set(diagnostics.Needs), name
+        assert set(found.designs) <= set(all_designs()), name
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_draws_on_given_axes(name: str, findings: dict[str, Finding]) -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    assert findings[name].plot(axes) is figure
+    assert axes.has_data()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_says_its_verdict_in_html_with_what_labels_hold_escaped(
+    name: str, findings: dict[str, Finding]
+) -> None:
+    made = findings[name]
+    assert str(made).splitlines()[:2] == [made.title, made.verdict]
+    hostile = replace(made, verdict="<script>", frame=made.frame.assign(label="<b>"))
+    assert "<script>" not in hostile._repr_html_()
+    assert "<b>" not in hostile._repr_html_()
+    assert "&lt;script&gt;" in hostile._repr_html_()
+    with pytest.raises(KeyError, match="has no 'colour'"):
+        made["colour"]
 
 
 @pytest.mark.parametrize("name", EVERY)

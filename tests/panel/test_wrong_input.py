@@ -141,7 +141,12 @@ def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     for room in (study, study.diagnostics, study.heterogeneity):
         for name in room.__all__:
             member = getattr(room, name)
-            if inspect.isfunction(member) and name not in ("design", "working", "all_designs"):
+            if inspect.isfunction(member) and name not in (
+                "design",
+                "diagnostic",
+                "all_designs",
+                "all_diagnostics",
+            ):
                 yield name, member
 
 

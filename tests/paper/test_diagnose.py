@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from plans import PANEL, PLAN
-from study.diagnostics.honest.finding import HonestDid
 
 from study import QuestionError
-from study.diagnostics.placebo_dates import PlaceboDates
-from study.diagnostics.uncertainty import Uncertainty
+from study.diagnostics import Section, leads
+from study.estimates import pre_test
 from study.paper import run as running
-from study.paper.diagnose import SECTIONS, Verdict, diagnose
+from study.paper.diagnose import Verdict, diagnose
+from study.paper.exhibits.verdicts import lines_of
 from study.paper.plan import read_plan
 from study.paper.verdict import conclusion, details, verdict_text
 
@@ -50,13 +50,13 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
 
 
 def test_every_section_has_findings_and_each_finding_its_figure_and_table(verdict: Verdict) -> None:
-    assert {check.job.section for check in verdict.checks} == set(SECTIONS)
+    assert {check.diagnostic.section for check in verdict.checks} == set(Section)
     files = verdict.files()
     for check in verdict.checks:
         assert check.finding is not None, check.refusal
         for kind, head in (("pdf", b"%PDF"), ("png", b"\x89PNG"), ("csv", b"")):
-            assert files[f"{check.job.name}.{kind}"].startswith(head)
-        table = files[f"{check.job.name}.csv"].decode()
+            assert files[f"{check.diagnostic.name}.{kind}"].startswith(head)
+        table = files[f"{check.diagnostic.name}.csv"].decode()
         assert len(table.splitlines()) > 1
 
 
@@ -68,7 +68,7 @@ def test_the_page_opens_each_finding_with_its_verdict_and_the_details_have_all_o
         assert check.finding is not None
         for k, sentence in enumerate(check.finding.sentences):
             assert re.sub(r"\s+", " ", sentence) in everything
-            assert (sentence in page) == (k < check.job.told), sentence
+            assert (sentence in page) == (k < check.diagnostic.shown), sentence
     assert "nan" not in page
     assert "nan" not in everything
 
@@ -105,40 +105,36 @@ def test_placebos_that_move_are_an_objection(verdict: Verdict) -> None:
 
 def changed(found: Verdict, **findings: Any) -> str:
     """Return the conclusion with some findings put in place of those that were made."""
-    checks = tuple(c._replace(finding=findings.get(c.job.name, c.finding)) for c in found.checks)
+    checks = tuple(c._replace(finding=findings.get(c.diagnostic.name, c.finding)) for c in found.checks)
     return " ".join(conclusion(replace(found, checks=checks)))
 
 
-def test_each_objection_rests_on_what_its_diagnostic_found(verdict: Verdict) -> None:
-    dates = verdict.found("placebo_dates", PlaceboDates)
-    honest = verdict.found("honest_relative_magnitudes", HonestDid)
-    uncertain = verdict.found("uncertainty", Uncertainty)
-    assert dates is not None
-    assert honest is not None
-    assert uncertain is not None
-    assert uncertain.randomization is not None
-    assert uncertain.rows[0].excludes_zero
-    for p, objected in ((0.2, False), (0.01, True)):
-        assert ("placebo dates (p" in changed(verdict, placebo_dates=replace(dates, p_joint=p))) == objected
-        test = replace(uncertain.randomization, p_value=p)
-        said = changed(verdict, uncertainty=replace(uncertain, randomization=test))
-        assert ("the randomization test" in said) != objected
-    for breakdown, objected in ((0.4, True), (1.7, False), (None, False)):
-        made = replace(honest, breakdown=breakdown)
-        assert ("a sign that is lost" in changed(verdict, honest_relative_magnitudes=made)) == objected
+def test_what_speaks_against_the_assumptions_is_the_findings_own_word_on_page_and_in_table(
+    verdict: Verdict,
+) -> None:
+    answers = {line.label: line.cells[1] for lines in lines_of(verdict).values() for line in lines}
+    for check in verdict.checks:
+        assert check.finding is not None
+        against = check.finding.against
+        assert answers[check.diagnostic.title] == {True: "yes", False: "no", None: "no test"}[against]
+        name, objection = check.diagnostic.name, check.finding.objection
+        if against is not None:
+            assert objection in changed(verdict, **{name: replace(check.finding, against=True)})
+            assert objection not in changed(verdict, **{name: replace(check.finding, against=False)})
 
 
 def test_the_joint_test_before_treatment_is_an_objection_only_where_it_rejects(verdict: Verdict) -> None:
-    path = verdict.fit.by_event_time
-    rejects = path.test(path.pre).p_value < 0.05
-    assert ("all effects before treatment" in " ".join(conclusion(verdict))) == rejects
-    bent = np.where(verdict.fit.event_time < 0, 50.0 * np.abs(verdict.fit.event_time), verdict.fit.linear)
-    trending = replace(verdict, fit=replace(verdict.fit, linear=np.where(verdict.fit.reference, 0.0, bent)))
-    assert "all effects before treatment" in " ".join(conclusion(trending))
-    flat = np.where(verdict.fit.event_time < 0, 0.0, verdict.fit.linear)
-    assert "all effects before" not in " ".join(
-        conclusion(replace(verdict, fit=replace(verdict.fit, linear=flat)))
-    )
+    draws, seed = verdict.plan.band_draws, verdict.task.seed
+    made = verdict.finding("leads")
+    assert made is not None
+    assert made["p_largest"] == pre_test(verdict.fit.by_event_time, draws=draws, seed=seed).p_largest
+    assert made.against == (made["p_largest"] < 0.05)
+    before = verdict.fit.event_time < 0
+    bent = np.where(before, 50.0 * np.abs(verdict.fit.event_time), verdict.fit.linear)
+    trending = replace(verdict.fit, linear=np.where(verdict.fit.reference, 0.0, bent))
+    assert leads(trending, draws=draws, seed=seed).against
+    flat = replace(verdict.fit, linear=np.where(before, 0.0, verdict.fit.linear))
+    assert not leads(flat, draws=draws, seed=seed).against
 
 
 def test_shares_have_the_sensitivity_of_the_coefficient_in_levels(tmp_path: Path) -> None:
@@ -147,11 +143,11 @@ def test_shares_have_the_sensitivity_of_the_coefficient_in_levels(tmp_path: Path
     )
     found = made(tmp_path, "sim1/count/proportional", text=text)
     for name in ("sensitivity", "oster"):
-        assert found.found(name, object) is not None, name
+        assert found.finding(name) is not None, name
 
 
 def test_a_static_coefficient_is_decomposed_and_has_no_pre_trends(tmp_path: Path) -> None:
-    names = [check.job.name for check in made(tmp_path, "sim1/count/log1p", "twfe").checks]
+    names = [check.diagnostic.name for check in made(tmp_path, "sim1/count/log1p", "twfe").checks]
     assert {"goodman_bacon", "negative_weights"} <= set(names)
     assert not {"pretrends", "honest_smoothness"} & set(names)
 
@@ -160,7 +156,7 @@ def test_what_cannot_be_made_is_said_on_the_page(tmp_path: Path) -> None:
     neighbours = '[diagnose]\nneighbours = "cluster"\n'
     text = PLAN.replace("horizon = 3", 'horizon = 3\nbase = "varying"') + neighbours
     found = made(tmp_path, "sim1", text=text)
-    refused = {check.job.name: check.refusal for check in found.checks if check.finding is None}
+    refused = {check.diagnostic.name: check.refusal for check in found.checks if check.finding is None}
     assert set(refused) == {"pretrends", "spillovers", "honest_relative_magnitudes", "honest_smoothness"}
     page = re.sub(r"\s+", " ", verdict_text(found))
     for reason in refused.values():

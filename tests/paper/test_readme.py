@@ -97,9 +97,9 @@ def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     by = usual_groupings(sample, plan.ask("main").strata)
     assert by == ("tier", "region", "country=US", "baseline_papers")
     found = study.heterogeneity.report(sample, by=by, repetitions=2, seed=plan.seed)
-    assert found.policy.budget == 60
-    assert not any(grouping.apart for grouping in found.groups)
-    assert not found.policy.apart_from_random
+    assert found.findings["policy"]["budget"] == 60
+    assert not any(finding["differ"] for finding in found.groups)
+    assert not found.findings["policy"]["differ_from_random"]
 
 
 def test_one_university_has_half_of_the_weight_in_the_change_over_the_window_as_the_findings_say():

@@ -24,12 +24,12 @@ needs_unicode_engine = pytest.mark.skipif(
 )
 PREAMBLE = rb"""\documentclass{article}
 \usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{lmodern}
-\usepackage{array,booktabs,siunitx,threeparttable}
+\usepackage{array,booktabs,siunitx,makecell,adjustbox,tabularx,xltabular}
 \begin{document}
 """
 UNICODE_PREAMBLE = rb"""\documentclass{article}
 \usepackage{fontspec}\setmainfont{DejaVu Serif}
-\usepackage{array,booktabs,siunitx,threeparttable}
+\usepackage{array,booktabs,siunitx,makecell,adjustbox,tabularx,xltabular}
 \begin{document}
 """
 

@@ -17,7 +17,7 @@ from study.report.columns import effect_lines
 from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, span_of, title_of
 from study.report.notes import CONVENTIONS, LETTERS, POWER_OF, p_cell, refused_notes
 from study.report.table import Block, Cell, Format, Line, Number, Span, Table, error
-from study.report.table_pages import fitted, numbered, pages, parts
+from study.report.table_pages import pages
 
 EQUAL = "equal"
 AVERAGES: dict[str, str] = {
@@ -151,13 +151,12 @@ def design_tables(words: Words, comparisons: Sequence[Comparison]) -> tuple[Tabl
     -------
     tuple of Table
         Designs by outcomes with standard errors, tests that the designs agree and sizes of the samples; then, where
-        a design answers, each design's minimum detectable effect in the outcome's units and in percent. Each is one
-        table or, where that is wider than a page, one for as many outcomes as fit; where it is taller, one a scale
-        or, if need be, a part of the designs.
+        a design answers, each design's minimum detectable effect in the outcome's units and in percent. Many outcomes
+        are in several tables.
     """
     answered = any(c.estimates for c in comparisons)
-    powers = pages(comparisons, partial(_powers, words), words.scales, columns=2) if answered else []
-    return *pages(comparisons, partial(_estimates, words), words.scales), *powers
+    powers = pages(comparisons, partial(_powers, words), columns=2) if answered else []
+    return *pages(comparisons, partial(_estimates, words)), *powers
 
 
 def _estimates(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> Table:
@@ -166,12 +165,12 @@ def _estimates(words: Words, comparisons: Sequence[Comparison], of_caption: str)
     if _of(comparisons):
         sizes = Block(f"Panel {LETTERS[len(answers)]}. Sample", _sizes(words, comparisons))
         table = replace(table, blocks=[*table.blocks, sizes])
-    return fitted(table)
+    return table
 
 
 def _powers(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> Table:
     words = _about(words, comparisons, f"{of_caption}: minimum detectable effects")
-    return fitted(power_table(words, [_answers(c) for c in comparisons]))
+    return power_table(words, [_answers(c) for c in comparisons])
 
 
 def _about(words: Words, comparisons: Sequence[Comparison], of_caption: str) -> Words:
@@ -366,12 +365,11 @@ def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
 def as_tables(comparison: Comparison) -> tuple[Table, ...]:
     """Return the averages and the tests that they agree, and the differences of each outcome.
 
-    Each is one table, or several where it is wider or taller than a page.
+    The averages of many outcomes are in several tables.
     """
     averages = pages([comparison], lambda some, counted: _averages(some[0], comparison, counted))
     outcomes = [outcome for outcome, agreement in comparison.agreement.items() if agreement.pairs]
-    differences = [numbered(parts(_differences(comparison, outcome))) for outcome in outcomes]
-    return (*averages, *(table for tables in differences for table in tables))
+    return (*averages, *(_differences(comparison, outcome) for outcome in outcomes))
 
 
 def _averages(comparison: Comparison, family: Comparison, counted: str) -> Table:
@@ -391,7 +389,7 @@ def _averages(comparison: Comparison, family: Comparison, counted: str) -> Table
     if comparison.adjusted:
         title = f"Panel {LETTERS[len(blocks)]}. p-values adjusted for the outcomes"
         blocks.append(Block(title, _adjusted_lines(comparison)))
-    return fitted(replace(table, blocks=blocks))
+    return replace(table, blocks=blocks)
 
 
 def _test_lines(agreements: Sequence[Agreement]) -> list[Line]:
@@ -440,5 +438,4 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
         headings=["Difference", "Std. error", "t", "p-value"],
         blocks=[Block("The first less the second", lines)],
         notes=notes,
-        narrow=True,
     )

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 from study.core import significant, unknown
 from study.report.latex import escape, needs_other_fonts, one_line, render
 
 Format = Literal["latex", "html", "md"]
-# Letters of a line of a heading, of a word in it that is not cut, of a path in a sentence that does not break, and of
-# what a label's word is cut to.
-HEADING, LONGEST, PATH, SYLLABLE = 13, 16, 24, 8
-# Centimetres: a letter in a table's type size, the gap between columns.
-LETTER, GAP = 0.15, 0.32
+# Letters of a line of a heading and of a label, and of names in sentences that may break.
+HEADING, LABEL, NAME = 14, 44, 12
+# Lines of a page, and letters of a line of notes.
+PAGE_LINES, NOTE_LINE = 34, 100
 # Where a word may break: after _ and /, and after . and - between words of two letters and more.
 _BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.-])(?=[^\W\d_]{2})")
 _NAME_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.])(?=[^\W\d_]{2})")
+PROSE = r">{\raggedright\arraybackslash}X"
+# The environment of a table by whether it is long and whether it has prose.
+KINDS = {(False, False): "tabular", (False, True): "tabularx", (True, True): "xltabular"}
 OTHER_FONTS = b"""\
 % Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
 % the package fontspec a font that has them.
@@ -94,12 +95,9 @@ class Table:
         Sentences: estimand, sample, clusters, what parentheses mean.
     spans : sequence of Span
         Headings over the headings.
-    widths : sequence of float
-        Centimetres of each column, that of the labels first, for words that need several lines; 0 or nothing
-        is the natural width. HTML and Markdown break lines by themselves.
-    narrow : bool
-        Made for a page of 12 cm and names that are anything: headings over several columns fold to their width, and
-        names in sentences may break. Otherwise only what is longer than words are does.
+    prose : collection of int
+        Columns of sentences, that of the labels is 0: they share the width that the others leave. HTML and Markdown
+        break lines by themselves.
     """
 
     name: str
@@ -108,8 +106,7 @@ class Table:
     blocks: Sequence[Block]
     notes: Sequence[str]
     spans: Sequence[Span] = ()
-    widths: Sequence[float] = ()
-    narrow: bool = False
+    prose: Collection[int] = ()
 
     def __post_init__(self) -> None:
         """Refuse a line that has more or fewer cells than the table has columns."""
@@ -127,26 +124,46 @@ class Table:
         return [line for block in self.blocks for line in block.lines]
 
     def latex(self) -> bytes:
-        """Return the table as a LaTeX float; it needs booktabs, siunitx, threeparttable and array."""
-        width = self.widths[0] if self.widths else 0.0
+        """Return the table as a LaTeX float, or where it is longer than a page as an xltabular over several.
+
+        It needs the packages booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
+        """
         text = render(
             "table.tex",
             table=self,
+            kind=KINDS[self.is_long, bool(self._prose)],
             column_spec="".join(self._columns()),
-            headings=[f"{{{_stacked(wrapped(heading))}}}" for heading in self.headings],
-            spans=_rules(self.spans, span_lines(self)),
+            headings=[f"{{{_folded(heading, HEADING)}}}" for heading in self.headings],
+            spans=_rules(self.spans),
             blocks=[
                 (
                     block.title,
-                    [(_label(x.label, width), [_latex(c) for c in x.cells]) for x in block.lines],
+                    [
+                        (self._label(line.label), [_latex(cell) for cell in line.cells])
+                        for line in block.lines
+                    ],
                 )
                 for block in self.blocks
             ],
-            sentence=partial(_sentence, longest=HEADING if self.narrow else PATH),
+            sentence=_sentence,
         ).decode()
         # Text that is escaped keeps this sign for the numbers of the paper, which declares it.
         text = text.replace(MINUS, r"\ensuremath{-}")
         return (OTHER_FONTS if needs_other_fonts(text) else b"") + text.encode()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its lines and notes are more than a page holds."""
+        noted = sum(len(note) for note in self.notes) // NOTE_LINE
+        return len(self.lines) + 2 * len(self.blocks) + noted > PAGE_LINES
+
+    @property
+    def _prose(self) -> Collection[int]:
+        """The columns of sentences; labels, where nothing else could make a long table as narrow as its page."""
+        return self.prose or ((0,) if self.is_long else ())
+
+    def _label(self, label: str) -> str:
+        return _sentence(label) if 0 in self._prose else _folded(label, LABEL, "tl")
 
     def html(self) -> bytes:
         """Return the table as an HTML fragment, with the classes that the report's style knows."""
@@ -166,12 +183,10 @@ class Table:
         return {"latex": self.latex, "html": self.html, "md": self.markdown}[kind]()
 
     def _columns(self) -> Iterable[str]:
-        widths = [*self.widths, *[0.0] * (1 + len(self.headings) - len(self.widths))]
-        yield _words(widths[0])
-        for k, width in enumerate(widths[1:]):
-            cells = [line.cells[k] for line in self.lines]
-            numbers = [cell for cell in cells if isinstance(cell, Number)]
-            yield _decimals(numbers) if numbers and not width else _words(width)
+        yield PROSE if 0 in self._prose else "l"
+        for k in range(len(self.headings)):
+            numbers = [cell for line in self.lines if isinstance(cell := line.cells[k], Number)]
+            yield PROSE if k + 1 in self._prose else _decimals(numbers) if numbers else "l"
 
     def _titles(self) -> list[str]:
         """Return each column's heading after the one over it, for formats that have one line of headings."""
@@ -182,148 +197,41 @@ class Table:
         ]
 
 
-def wrapped(text: str, width: int = HEADING) -> list[str]:
-    """Return text on lines of at most some letters, as far as its words allow.
+class _Folding(textwrap.TextWrapper):
+    """Lines that also break inside names."""
 
-    A word may break after ``_``, ``/``, ``.`` and ``-``, which stay at the end of the line. What is longer than any
-    line even so, and than :data:`LONGEST`, is cut.
-    """
-    lines: list[str] = []
-    for word in text.split():
-        gap = " "
-        for piece in (cut for part in _BREAK.split(word) for cut in _cut(part, max(width, LONGEST))):
-            if lines and len(lines[-1]) + len(gap) + len(piece) <= width:
-                lines[-1] += gap + piece
-            else:
-                lines.append(piece)
-            gap = ""
-    return lines or [""]
+    wordsep_re = re.compile(rf"(\s+)|{_BREAK.pattern}")
 
 
-def _cut(word: str, width: int) -> list[str]:
-    return [word[k : k + width] for k in range(0, len(word), width)]
+def _folded(text: str, letters: int, place: str = "b") -> str:
+    """Return text for LaTeX on lines of some letters, as far as its words and the parts of its names allow."""
+    lines = [escape(line) for line in _Folding(letters).wrap(one_line(text))] or [""]
+    stacked = r" \\ ".join(lines)
+    return rf"\makecell[{place}]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
-def measured(text: str) -> float:
-    """Return how wide text is, in letters as wide as a digit."""
-    return sum(_letter(character) for character in text)
-
-
-def _letter(character: str) -> float:
-    if character in "mwMW%&@—…" or unicodedata.east_asian_width(character) in "WF":
-        return 2.0
-    if character.isupper():
-        return 1.5
-    return 1.1 if character.isalpha() else 1.0
-
-
-def letters(table: Table) -> list[float]:
-    """Return how many letters each column is wide, without that of the labels."""
-    wide = _own_letters(table)
-    first = 0
-    for span, lines in zip(table.spans, span_lines(table), strict=True):
-        own = sum(wide[first : first + span.columns]) + (span.columns - 1) * GAP / LETTER
-        more = max(0.0, max(measured(line) for line in lines) - own) / span.columns
-        for k in range(first, first + span.columns):
-            wide[k] += more
-        first += span.columns
-    return wide
-
-
-def _own_letters(table: Table) -> list[float]:
-    """Return how many letters each column is wide without what is over several."""
-    wide = []
-    for k, heading in enumerate(table.headings):
-        if len(table.widths) > k + 1 and table.widths[k + 1]:
-            wide.append(table.widths[k + 1] / LETTER)
-            continue
-        cells = [line.cells[k] for line in table.lines]
-        words = [cell for cell in cells if isinstance(cell, str)]
-        numbers = [cell for cell in cells if isinstance(cell, Number)]
-        room = _reserved(numbers).letters if numbers else 0.0
-        wide.append(max(room, *(measured(text) for text in (*wrapped(heading), *words))))
-    return wide
-
-
-def span_lines(table: Table) -> list[list[str]]:
-    """Return the lines of each heading over several columns, folded to their width."""
-    if not table.spans:
-        return []
-    wide, first, folded = _own_letters(table), 0, []
-    for span in table.spans:
-        room = sum(wide[first : first + span.columns]) + (span.columns - 1) * GAP / LETTER
-        fold = table.narrow or any(len(word) > LONGEST for word in span.title.split())
-        folded.append(wrapped(span.title, max(HEADING, round(room))) if fold else [span.title])
-        first += span.columns
-    return folded
-
-
-def _stacked(lines: Sequence[str]) -> str:
-    """Return lines above one another in LaTeX, so that a heading does not widen its column."""
-    stacked = r" \\ ".join(escape(line) for line in lines)
-    return rf"\shortstack{{{stacked}}}" if len(lines) > 1 else stacked
-
-
-def _label(text: str, width: float) -> str:
-    """Return a label for LaTeX, where what is longer than its column may break."""
-    room = width / LETTER
-    words = one_line(text).split(" ")
+def _sentence(text: str) -> str:
+    """Return a sentence for LaTeX, where long names may break; at hyphens TeX breaks by itself."""
     return " ".join(
-        _pieces(word, room) if width and measured(word) > room else escape(word) for word in words
-    )
-
-
-def _pieces(word: str, room: float) -> str:
-    """Return a word that is longer than its column for LaTeX, which may break it as :func:`wrapped` does."""
-    cut = [_cut(part, SYLLABLE) if measured(part) > room else [part] for part in _BREAK.split(word)]
-    pieces = [escape(piece) for part in cut for piece in part]
-    # After a hyphen TeX breaks by itself.
-    return "".join(p if p.endswith("-") else rf"{p}\allowbreak{{}}" for p in pieces[:-1]) + pieces[-1]
-
-
-def _sentence(text: str, longest: int) -> str:
-    """Return a sentence for LaTeX, where longer names may break; at hyphens TeX breaks by itself."""
-    return " ".join(
-        r"\allowbreak{}".join(escape(piece) for piece in _NAME_BREAK.split(word))
-        if len(word) > longest
-        else escape(word)
+        r"\allowbreak{}".join(map(escape, _pieces(word))) if len(word) > NAME else escape(word)
         for word in one_line(text).split(" ")
     )
 
 
-def _words(width: float) -> str:
-    return rf">{{\raggedright\arraybackslash}}p{{{width:g}cm}}" if width else "l"
-
-
-class Reserved(NamedTuple):
-    """What a column of numbers has room for."""
-
-    sign: str
-    whole: int
-    decimals: int
-    brackets: bool
-
-    @property
-    def letters(self) -> float:
-        """How many letters that is wide; TeX's minus is wider than a digit, its point is narrower."""
-        return len(self.sign) + self.whole + 1 + self.decimals + 2 * self.brackets
-
-
-def _reserved(numbers: Sequence[Number]) -> Reserved:
-    bare = [number.text.strip("()") for number in numbers if number.text] or ["0"]
-    return Reserved(
-        sign="-" if any(text.startswith("-") for text in bare) else "",
-        whole=max(len(text.split(".")[0].lstrip("-")) for text in bare),
-        decimals=max(len(text.partition(".")[2]) for text in bare),
-        brackets=any(number.bracketed for number in numbers if number.text),
-    )
+def _pieces(word: str) -> list[str]:
+    parts = _NAME_BREAK.split(word)
+    return [piece for part in parts for piece in (textwrap.wrap(part, 8) if len(part) > NAME else [part])]
 
 
 def _decimals(numbers: Sequence[Number]) -> str:
     """Return a siunitx column that is wide enough for its numbers."""
-    room = _reserved(numbers)
+    bare = [number.text.strip("()") for number in numbers if number.text] or ["0"]
+    sign = "-" if any(text.startswith("-") for text in bare) else ""
+    before = max(len(text.split(".")[0].lstrip("-")) for text in bare)
+    after = max(len(text.partition(".")[2]) for text in bare)
     brackets = ",table-space-text-pre={(},table-space-text-post={)},table-align-text-pre=false"
-    return f"S[table-format={room.sign}{room.whole}.{room.decimals}{brackets if room.brackets else ''}]"
+    bracketed = any(number.bracketed for number in numbers if number.text)
+    return f"S[table-format={sign}{before}.{after}{brackets if bracketed else ''}]"
 
 
 def _latex(cell: Cell) -> str:
@@ -334,15 +242,15 @@ def _latex(cell: Cell) -> str:
     return cell.text
 
 
-def _rules(spans: Sequence[Span], lines: Sequence[Sequence[str]]) -> list[tuple[str, int, str]]:
+def _rules(spans: Sequence[Span]) -> list[tuple[str, int, str]]:
     """Return each span's title on its lines, its columns and the rule below it."""
-    first, told = 2, []
-    for span, folded in zip(spans, lines, strict=True):
+    first, rules = 2, []
+    for span in spans:
         last = first + span.columns - 1
         rule = rf"\cmidrule(lr){{{first}-{last}}}" if span.title else ""
-        told.append((_stacked(folded), span.columns, rule))
+        rules.append((_folded(span.title, HEADING * span.columns), span.columns, rule))
         first = last + 1
-    return told
+    return rules
 
 
 def _numeric(cell: Cell) -> bool:

@@ -241,7 +241,6 @@ def _table(setting: Setting, answers: Answers, leads: Mapping[tuple[str, str], L
         ],
         blocks=blocks,
         notes=notes,
-        widths=[2.9],
     )
 
 

@@ -113,7 +113,6 @@ def families_table(setting: Setting, scale: str, differences: Differences) -> Ta
             Span(next(iter(plan.outcomes.values())), 2),
         ],
         blocks=blocks,
-        widths=[4.4],
         notes=[
             f"Estimand: the average over {window_of(every[0])} with equal weights, among those that could have had the "
             "event (populations fixed before it).",

@@ -128,7 +128,6 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
         headings=["Effect", "(SE)", "Low", "High", "p", "MDE", "Treated", "All"],
         blocks=blocks,
         notes=[*notes, *_left_out(analyses), caveats(analyses.sample, analyses.event)[1]],
-        widths=[4.4],
     )
 
 

@@ -141,7 +141,6 @@ def _table(setting: Setting, answers: Answers, refusals: list[str]) -> Table:
             for label in dict.fromkeys(label for label, _ in answers)
         ],
         notes=_notes(setting, answers, refusals),
-        widths=[4.9],
     )
 
 

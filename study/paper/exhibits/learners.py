@@ -127,7 +127,6 @@ def _table(setting: Setting, every: Findings) -> Table:
             "adoption as a mean have none. The learner named first is the plan's first.",
             *([f"{REFUSED} : refused. {' '.join(refused)}"] if refused else []),
         ],
-        widths=[4.6],
     )
 
 

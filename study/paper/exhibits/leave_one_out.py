@@ -104,7 +104,7 @@ def _table(setting: Setting, shown: Shown) -> Table:
             "the other way round. Intervals of refits are looked at all together, and are no tests.",
         ],
         spans=[Span("", 6), Span("Changes of", 2)],
-        widths=[0, 0, 0, 0, 2.6, 0, 2.6],
+        prose=(4, 6),
     )
 
 

@@ -123,7 +123,6 @@ def _table(setting: Setting, rows: Mapping[str, Rows], names: set[str]) -> Table
         spans=[Span("Effect on it", 3), Span("Outcome less placebo", 3), Span("", 3)],
         blocks=blocks,
         notes=notes,
-        widths=[3.7],
     )
 
 

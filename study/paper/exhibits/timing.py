@@ -304,7 +304,6 @@ def table(setting: Setting, events: Sequence[Timed]) -> Table:
         headings=["Among", "All", "Already", "Treated", "Cohorts", "Later", "Never", "Losers"],
         blocks=blocks,
         notes=notes,
-        widths=[4.3, 2.4],
     )
 
 

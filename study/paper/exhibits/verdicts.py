@@ -220,7 +220,7 @@ def _table(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]], fur
             "tests. No test: it says how strong a violation would have to be, or what an estimate rests on, and not "
             f"whether there is a violation. Everything that was found is printed by {command_of(setting, task)}.",
         ],
-        widths=[2.9, 11.0, 1.2],
+        prose=(1,),
     )
 
 

@@ -125,7 +125,6 @@ def _table(setting: Setting, shown: ByRow, refused: Collection[str]) -> Table:
         ],
         blocks=blocks,
         notes=notes,
-        widths=[3.7],
     )
 
 

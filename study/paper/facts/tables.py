@@ -117,7 +117,7 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
             "those of its first share.",
             f"{INTERVALS} {SOURCE_OF_MODELS} Papers: data/panels/fields.csv.",
         ],
-        widths=[5.4, 0, 0, 0, 0, 0, 1.9],
+        prose=(0,),
     )
 
 
@@ -130,7 +130,7 @@ def missing_table() -> Table:
         headings=["Published", "Why not"],
         blocks=[Block("", lines)],
         notes=[READ],
-        widths=[4.6, 2.2, 8.2],
+        prose=(0, 2),
     )
 
 

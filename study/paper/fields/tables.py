@@ -66,7 +66,6 @@ def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
             f"The verdict is the first line of Panel A. There are {len(frame)} tests here, and "
             "p-values are not adjusted for them.",
         ],
-        widths=[5.4],
     )  # fmt: skip
 
 
@@ -111,7 +110,6 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
             "the field carries into the estimate, in percent.",
             f"Fields of the blocks without gaps. {in_blocks}" if in_blocks else "",
         ],
-        widths=[4.6],
     )  # fmt: skip
 
 

@@ -85,3 +85,5 @@ from .two_by_two import repeated_att as repeated_att
 from .version import __version__ as __version__
 from .words import capital as capital
 from .words import listed as listed
+from .words import paragraph as paragraph
+from .words import section as section

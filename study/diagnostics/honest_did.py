@@ -12,7 +12,6 @@ import numpy as np
 from study.core import FloatArray, QuestionError, checked, quantile, unknown
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.finding import Finding
-from study.diagnostics.honest.slopes import lower_bound, upper_bound
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.restrictions import (
     Restriction,
@@ -20,6 +19,7 @@ from study.diagnostics.honest.restrictions import (
     smoothness,
     smoothness_relative,
 )
+from study.diagnostics.honest.slopes import lower_bound, upper_bound
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, legend_above, on_axes

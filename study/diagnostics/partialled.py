@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, Terms, period_effects, regress, unknown
+from study.core import FloatArray, QuestionError, Terms, listed, period_effects, regress, unknown
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics.omitted_variable_bias import bound
 from study.estimates import outcome_with_covariates, small_sample_factor
@@ -420,11 +420,6 @@ def times(k_treatment: float, k_outcome: float, name: str) -> str:
 def shown(k_treatment: float, k_outcome: float) -> str:
     """Return the multiple as figures show it: one number, or that with treatment / that with the outcome."""
     return f"{k_treatment:g}" if k_treatment == k_outcome else f"{k_treatment:g}/{k_outcome:g}"
-
-
-def listed(items: Sequence[str], word: str = "and") -> str:
-    """Return items as a list in a sentence."""
-    return f" {word} ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else items[0]
 
 
 def none_so_strong(multiples: Sequence[str], name: str, what: str) -> list[str]:

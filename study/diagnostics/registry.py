@@ -73,9 +73,11 @@ class Diagnostic:
     def __call__(self, known: Mapping[str, Any], options: Mapping[str, Any]) -> Finding:
         """Make the finding from what is known: those arguments that the function takes, and the design's options."""
         taken = signature(self.function).parameters
-        every = any(p.kind is Parameter.VAR_KEYWORD for p in taken.values())
+        takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in taken.values())
         arguments = {name: value for name, value in known.items() if name in taken} | dict(self.given)
-        arguments |= {name: value for name, value in options.items() if every or name in taken}
+        # A diagnostic of one design names that design's options as its own.
+        own = taken if self.designs else {}
+        arguments |= {name: value for name, value in options.items() if takes_any or name in own}
         return self.function(**arguments)
 
 

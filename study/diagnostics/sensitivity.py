@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, checked, quantile
+from study.core import FloatArray, QuestionError, checked, listed, quantile
 from study.designs import Design, find_design
 from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.finding import Finding
@@ -25,7 +25,6 @@ from study.diagnostics.partialled import (
     benchmark_groups,
     check_range,
     confounders,
-    listed,
     partialled,
     percent,
     units_of,

@@ -22,13 +22,13 @@ from .covariance import wald as wald
 from .effect import Effect as Effect
 from .effect import effects as effects
 from .effect import effects_frame as effects_frame
-from .effective import FEW as FEW
-from .effective import effective_clusters as effective_clusters
-from .effective import few_clusters_warning as few_clusters_warning
-from .effective import treated_clusters as treated_clusters
+from .estimate import FEW as FEW
 from .estimate import Estimand as Estimand
 from .estimate import Estimate as Estimate
 from .estimate import LeftOut as LeftOut
+from .estimate import effective_clusters as effective_clusters
+from .estimate import few_clusters_warning as few_clusters_warning
+from .estimate import treated_clusters as treated_clusters
 from .joint import Joint as Joint
 from .joint import stack as stack
 from .multipliers import Errors as Errors

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, one_thread, unknown
+from study.core import QuestionError, checked, one_thread, paragraph, section, unknown
 from study.diagnostics.finding import Finding
 from study.heterogeneity.allocation import policy
 from study.heterogeneity.calibrated import calibration
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-WIDTH = 100
 ANALYSES = ("groups", "forest", "calibration", "policy")
 
 
@@ -90,15 +88,15 @@ class Report:
         for finding in self.findings.values():
             new = [sentence for sentence in finding.sentences if sentence not in printed]
             printed |= dict.fromkeys(new)
-            sections.append(_section(finding.title, new))
+            sections.append(section(finding.title, new))
         if self.refused:
             refusals = [f"Not made: {reason}" for reason in self.refused.values()]
-            sections.append(_section("What could not be made", refusals))
+            sections.append(section("What could not be made", refusals))
         return "\n\n".join(
             [
-                _wrapped(head),
-                _section("Verdict", self.sentences[:1]),
-                _section("What has to hold for these to be effects", self.sentences[1:]),
+                paragraph(head),
+                section("Verdict", self.sentences[:1]),
+                section("What has to hold for these to be effects", self.sentences[1:]),
                 *sections,
             ]
         )
@@ -268,14 +266,4 @@ def caveats(sample: Sample, event: str) -> tuple[str, ...]:
         "then a difference between groups is one of who was treated and not one of effects.",
         "A grant here is the event itself, in the window and at the prices of its time; a rule is judged by the units' "
         "covariates at its start.",
-    )
-
-
-def _section(title: str, sentences: Iterable[str]) -> str:
-    return "\n".join([title, *(_wrapped(sentence, "  - ") for sentence in dict.fromkeys(sentences))])
-
-
-def _wrapped(text: str, bullet: str = "") -> str:
-    return textwrap.fill(
-        text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_long_words=False
     )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable
-
+from study.core import paragraph, section
 from study.designs import Assumes
 from study.diagnostics import Section
 from study.estimates import Effect, smallest_effect
 from study.paper.diagnose import Verdict
 from study.report import POWER_OF
-
-WIDTH = 100
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
@@ -39,19 +35,19 @@ def verdict_text(verdict: Verdict) -> str:
     """Return the page: what is asked and assumed, what speaks against it, what would overturn it."""
     task = verdict.task
     parts = [
-        _wrapped(
+        paragraph(
             f"Question: the effect of the {task.event.title} on {task.outcome} ({task.question.scale}); "
             f"{task.row.label} ({verdict.design.name}), panel {verdict.fit.sample.panel.name}, checksum "
             f"{verdict.fit.sample.panel_checksum}, seed {task.seed}."
         ),
-        _section("Verdict", conclusion(verdict)),
-        _section("What the design assumes", assumptions(verdict)),
+        section("Verdict", conclusion(verdict)),
+        section("What the design assumes", assumptions(verdict)),
     ]
-    for section in Section:
+    for place in Section:
         sentences = [
             sentence
             for check in verdict.checks
-            if check.diagnostic.section == section
+            if check.diagnostic.section == place
             for sentence in (
                 check.finding.sentences[: check.diagnostic.shown]
                 if check.finding
@@ -59,16 +55,16 @@ def verdict_text(verdict: Verdict) -> str:
             )
         ]
         if sentences:
-            parts.append(_section(section, dict.fromkeys(sentences)))
+            parts.append(section(place, dict.fromkeys(sentences)))
     return "\n\n".join(parts)
 
 
 def details(verdict: Verdict) -> str:
     """Return everything that the diagnostics say, each under its title."""
     return "\n\n".join(
-        _section(check.finding.title, check.finding.sentences)
+        section(check.finding.title, check.finding.sentences)
         if check.finding
-        else _section(check.diagnostic.title, [f"Not made: {check.refusal}"])
+        else section(check.diagnostic.title, [f"Not made: {check.refusal}"])
         for check in verdict.checks
     )
 
@@ -125,14 +121,4 @@ def _bound(verdict: Verdict) -> str:
     return (
         f"Its sign holds unless trends differ after treatment by more than {honest['breakdown']:.2g} times as much a "
         "period as the largest change seen before."
-    )
-
-
-def _section(title: str, sentences: Iterable[str]) -> str:
-    return "\n".join([title, *(_wrapped(sentence, "  - ") for sentence in sentences)])
-
-
-def _wrapped(text: str, bullet: str = "") -> str:
-    return textwrap.fill(
-        text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_long_words=False
     )

@@ -9,7 +9,7 @@ import pytest
 import simulated
 
 from study import Question, estimate
-from study.estimates.effective import (
+from study.estimates.estimate import (
     effective_clusters,
     effective_number,
     few_clusters_warning,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.core import capital
 from study.panel import Panel
 from study.panel.population import population
 from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed, draw
@@ -281,7 +282,7 @@ def table(setting: Setting, events: Sequence[Timed]) -> Table:
     plan, panel = setting.plan, setting.panel
     window = f"{panel.periods[0] + 1}-{panel.periods[-1]}"
     blocks = [
-        Block(group, [Line(_capital(t.event.title), _cells(t)) for t in members])
+        Block(group, [Line(capital(t.event.title), _cells(t)) for t in members])
         for group, members in groupby(events, lambda t: group_of(t.event))
     ]
     lagged = [t.event.short for t in events if t.lag]
@@ -355,7 +356,3 @@ def _has_population(event: Event, panel: Panel) -> bool:
 
 def _first(setting: Setting) -> int:
     return int(setting.panel.periods[0])
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

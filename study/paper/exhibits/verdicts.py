@@ -190,11 +190,11 @@ def verdicts(setting: Setting) -> Exhibited:
 
 def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
     """Return the lines of a verdict's table by section: what was looked at, what it says, whether it is against."""
-    by_section: dict[str, list[Line]] = {section: [] for section in Section}
+    by_section: dict[str, list[Line]] = {section.value: [] for section in Section}
     for diagnostic, finding, refusal in verdict.checks:
         says = f"Not made: {refusal}" if finding is None else _verdict_on(finding, verdict.task.scale)
         against = ANSWERS[None if finding is None else finding.against]
-        by_section[diagnostic.section].append(Line(diagnostic.title, [says, against]))
+        by_section[diagnostic.section.value].append(Line(diagnostic.title, [says, against]))
     return {section: lines for section, lines in by_section.items() if lines}
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from threading import local
 from typing import Any
 
+_STATE = local()
 
-def one_thread() -> AbstractContextManager[Any]:
-    """Return a context in which linear algebra uses one thread."""
-    return _controller().limit(limits=1, user_api="blas")
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let linear algebra use one thread; inside another such context, which is cheap, nothing changes."""
+    if getattr(_STATE, "one", False):
+        yield
+        return
+    _STATE.one = True
+    try:
+        with _controller().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _STATE.one = False
 
 
 @cache

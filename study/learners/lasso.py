@@ -24,23 +24,37 @@ LEAST_WEIGHT = 1e-5
 
 def lasso(problem: Problem) -> FloatArray:
     """Predict a mean, with unpenalised period effects: the dictionary, too, is less its period means."""
-    from sklearn.linear_model import LassoCV
-
     train, target = problem.train, problem.target
     terms = dictionary(problem.inside, problem.period)
     terms = orthogonal(terms - period_means(terms, problem.period, train), train)
-    largest = np.abs(terms[train].T @ target[train]).max(initial=0.0) / train.sum()
+    x, y = terms[train], target[train]
+    largest = np.abs(x.T @ y).max(initial=0.0) / len(x)
     if not largest > 0:
         return np.zeros(int(problem.asked.sum()))
-    model = LassoCV(
-        alphas=largest * PENALTIES,
-        cv=tuning_splits(problem.order, train, TUNING_FOLDS),
-        fit_intercept=False,
-        precompute=True,
-        max_iter=10_000,
+    penalties, error = largest * PENALTIES, np.zeros(len(PENALTIES))
+    splits = tuning_splits(problem.order, train, TUNING_FOLDS)
+    for learn, judge in splits:
+        residual = x[judge] @ slopes(x[learn], y[learn], penalties) - y[judge][:, None]
+        error += np.mean(residual**2, axis=0) / len(splits)
+    chosen = slopes(x, y, penalties[[error.argmin()]])
+    return np.asarray((terms[problem.asked] @ chosen)[:, 0])
+
+
+def slopes(
+    x: FloatArray, y: FloatArray, penalties: FloatArray, *, tol: float = 1e-4, max_iter: int = 10_000
+) -> FloatArray:
+    """Return the slopes of a lasso without a constant, shape (p, L), for penalties in descending order.
+
+    By scikit-learn's path, without its checks of the input at each penalty, which take as long as the path itself.
+    """
+    from sklearn.linear_model import lasso_path
+
+    x = np.asfortranarray(x)
+    path: FloatArray = lasso_path(
+        x, y, alphas=penalties, precompute=x.T @ x, Xy=x.T @ y, tol=tol, max_iter=max_iter, check_input=False,
         random_state=SEED,
-    )
-    return np.asarray(model.fit(terms[train], target[train]).predict(terms[problem.asked]))
+    )[1]  # fmt: skip
+    return path
 
 
 def lasso_logit(problem: Problem) -> FloatArray:
@@ -67,8 +81,6 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
 
     Newton's method: the constant is not penalised, and each step is a weighted lasso.
     """
-    from sklearn.linear_model import lasso_path
-
     share = y.mean()
     found = np.append(np.log(share / (1 - share)), np.zeros(x.shape[1]))
     path = []
@@ -80,14 +92,9 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             towards = index + (y - likely) / weight
             centre, mean = weight @ x / weight.sum(), weight @ towards / weight.sum()
             root = np.sqrt(weight)
-            terms = np.asfortranarray(root[:, None] * (x - centre))
-            target = root * (towards - mean)
-            slopes = lasso_path(
-                terms, target, alphas=[penalty / len(x)], precompute=terms.T @ terms,
-                Xy=terms.T @ target, tol=1e-10, max_iter=100_000, check_input=False,
-                random_state=SEED,
-            )[1][:, 0]  # fmt: skip
-            found = np.append(mean - centre @ slopes, slopes)
+            terms, target = root[:, None] * (x - centre), root * (towards - mean)
+            slope = slopes(terms, target, np.array([penalty / len(x)]), tol=1e-10, max_iter=100_000)[:, 0]
+            found = np.append(mean - centre @ slope, slope)
             if np.abs(found - before).max() < CONVERGED:
                 break
         path.append(found)
@@ -117,10 +124,10 @@ def orthogonal(terms: FloatArray, train: Rows) -> FloatArray:
 
     Powers of a skewed covariate are so collinear that coordinate descent does not converge on them.
     """
-    triangle = np.linalg.qr(terms[train])[1]
+    triangle = np.asarray(np.linalg.qr(terms[train], mode="r"))
     size = np.zeros(terms.shape[1])
     size[: len(triangle)] = np.abs(np.diag(triangle))
     own = size > COLLINEAR * np.sqrt((terms[train] ** 2).sum(axis=0))
-    reduced = np.linalg.qr(terms[train][:, own])[1]
+    reduced = np.asarray(np.linalg.qr(terms[train][:, own], mode="r"))
     unit: FloatArray = np.linalg.solve(reduced.T, terms[:, own].T).T
     return unit * np.sqrt(train.sum())

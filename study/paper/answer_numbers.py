@@ -19,8 +19,6 @@ ESTIMATED = (
     "already_treated",
 )  # fmt: skip
 OF_ANSWERS = {
-    "band_low": Column("lower end of the simultaneous band", "effect"),
-    "band_high": Column("upper end of the simultaneous band", "effect"),
     "smallest": Column("smallest estimate of all designs", "effect"),
     "largest": Column("largest estimate of all designs", "effect"),
     "excluding_zero": Column("designs whose interval excludes zero", "count"),

@@ -63,6 +63,8 @@ COLUMNS: dict[str, Column] = {
     "p_value": Column("p-value", "p"),
     "conf_low": Column("lower end of the interval", "effect"),
     "conf_high": Column("upper end of the interval", "effect"),
+    "band_low": Column("lower end of the simultaneous band", "effect"),
+    "band_high": Column("upper end of the simultaneous band", "effect"),
     "mde": Column("minimum detectable effect", "effect"),
     "n_units": Column("units in the sample", "count"),
     "n_treated": Column("units first treated inside the window", "count"),

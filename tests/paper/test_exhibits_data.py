@@ -25,7 +25,7 @@ from study.paper.exhibits import event_studies, raw_means, timing
 from study.paper.exhibits import scales as scaling
 from study.paper.exhibits.designs import path_figure
 from study.paper.exhibits.exhibit import Setting, address
-from study.paper.numbers import collected
+from study.paper.numbers import select
 from study.paper.plan import Event, read_plan
 from study.paper.results import answer, headline_effect
 
@@ -344,8 +344,8 @@ def test_in_ever_finer_units_the_log_effect_moves_by_the_effect_on_having_any(pa
 
 
 def test_numbers_have_the_exhibits_name_in_front_and_a_whole_source(paper, made):
-    numbers = collected(made.values())
-    assert len(numbers) == sum(len(shown.numbers) for shown in made.values()) > 100
+    every = [traced for shown in made.values() for traced in shown.numbers]
+    assert len(select(every, [traced.address for traced in every])) == len(every) > 100
     for name, shown in made.items():
         for traced in shown.numbers:
             assert traced.address.startswith(f"{name}/")

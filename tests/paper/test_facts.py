@@ -216,7 +216,7 @@ def test_rates_of_release_are_of_models_of_which_access_is_known() -> None:
 def test_a_word_about_weights_that_is_not_known_is_refused_with_its_model() -> None:
     table = pd.DataFrame({"model": ["A", "B"], "accessibility": ["API access", "On paper"]})
     with pytest.raises(DataError, match='model "B" has accessibility "On paper"'):
-        assembled.models([table])
+        assembled.fact_models([table])
 
 
 def test_topics_pool_the_known_years_of_a_period() -> None:

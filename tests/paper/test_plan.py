@@ -163,7 +163,7 @@ def test_a_plan_that_is_no_text_is_refused(tmp_path: Path) -> None:
     [
         (
             more(END, f'[[families]]\n{FAMILY}\nlabel = "SIM1"'),
-            'the event labels "sim1" and "SIM1" would give numbers of the text the same address',
+            'results of the event labels "sim1" and "SIM1" would have the same address',
         ),
         (('label = "sim1"', 'label = "--"'), 'the event label "--" has no letter and no digit'),
         (diagnose('placebos = { "a-b" = "cvpr", a_b = "cvpr" }'), 'the placebos "a-b" and "a_b"'),
@@ -182,13 +182,17 @@ def test_outcomes_and_designs_whose_numbers_would_have_one_address_are_refused(t
     counted = panel.outcomes["count"]
     panel = replace(panel, outcomes={"papers-1": counted, "papers_1": counted})
     plan = read_plan(tmp_path / "study.toml")
-    with pytest.raises(QuestionError, match='the outcomes "papers-1" and "papers_1" would give'):
+    with pytest.raises(
+        QuestionError, match='results of the outcomes "papers-1" and "papers_1" would have the same address'
+    ):
         replace(plan, outcomes={"papers-1": "A", "papers_1": "B"}).check(panel)
     text = PLAN.replace('label = "ES"', 'label = "C-S"').replace('label = "CS"', 'label = "C_S"')
     (tmp_path / "study.toml").write_text(text)
     running.load(read_plan(tmp_path / "study.toml"))
     (tmp_path / "study.toml").write_text(text.replace(TOP, f'{TOP}\nexhibits = ["event_studies"]'))
-    with pytest.raises(QuestionError, match='the design labels "C_S" and "C-S" would give'):
+    with pytest.raises(
+        QuestionError, match='results of the design labels "C_S" and "C-S" would have the same address'
+    ):
         running.load(read_plan(tmp_path / "study.toml"))
 
 

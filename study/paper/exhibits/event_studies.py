@@ -75,8 +75,6 @@ BASES = {
 }
 UNKNOWN_BASE = "as the design says"
 COLUMNS = {
-    "band_low": Column("lower end of the simultaneous band", "effect"),
-    "band_high": Column("upper end of the simultaneous band", "effect"),
     "window_p_wald": Column("p-value of the Wald test of the effects before the event that are drawn", "p"),
     "window_p_largest": Column(
         "p-value of the largest absolute t of the effects before the event that are drawn", "p"

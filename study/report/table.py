@@ -16,7 +16,7 @@ Format = Literal["latex", "html", "md"]
 # Letters of a line of a heading and of a label, and of names in sentences that may break.
 HEADING, LABEL, NAME = 14, 44, 12
 # Lines of a page, and letters of a line of notes.
-PAGE_LINES, NOTE_LINE = 34, 100
+PAGE_LINES, NOTE_LINE = 60, 100
 # Where a word may break: after _ and /, and after . and - between words of two letters and more.
 _BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.-])(?=[^\W\d_]{2})")
 _NAME_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.])(?=[^\W\d_]{2})")
@@ -153,9 +153,9 @@ class Table:
 
     @property
     def is_long(self) -> bool:
-        """Whether its lines and notes are more than a page holds."""
-        noted = sum(len(note) for note in self.notes) // NOTE_LINE
-        return len(self.lines) + 2 * len(self.blocks) + noted > PAGE_LINES
+        """Whether its lines or its notes are more than a page holds."""
+        noted = sum(len(note) for note in self.notes) / NOTE_LINE
+        return len(self.lines) + 2 * len(self.blocks) > PAGE_LINES or noted > PAGE_LINES / 2
 
     @property
     def _prose(self) -> Collection[int]:

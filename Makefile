@@ -11,7 +11,7 @@ run: $(READY)
 	$(VENV)/bin/study run
 
 test: lint
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # The searches by random inputs in full, in one process, which prints how many inputs it tried.
 test-slow: $(READY)

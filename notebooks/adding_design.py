@@ -88,7 +88,7 @@ def first_year(sample) -> Estimate:
     return event_time_effects(
         sample,
         times=np.array([0.0]),
-        linear=np.array([effect]),
+        effect_level=np.array([effect]),
         influence=Influence.of(influence[:, None]),
         mean=np.array([mean]),
         mean_influence=Influence.of(of_mean[:, None]),

@@ -23,7 +23,7 @@
 import numpy as np
 
 import study
-from study.report.comparison import as_tables
+from study.report.design_table import as_tables
 
 panel = study.load_panel("cvpr")
 print(
@@ -134,7 +134,7 @@ honest.plot()
 # %%
 robotics = {"robotics papers": (study.load_panel("robotics"), "papers")}
 placebo = study.diagnostics.placebo_outcomes(panel, logs, robotics, "callaway_santanna", method="reg")
-print(placebo.sentences[0])
+print(placebo.verdict)
 columns = ["outcome", "estimate", "conf_low", "conf_high", "p_value"]
 print(placebo.tidy()[columns].round(3).to_string(index=False))
 

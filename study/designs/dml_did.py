@@ -203,7 +203,11 @@ def dml_did(
     predicted = asked.predicted()
     found = _effects(sample, layout, asked, predicted)
     known = layout.known
-    cohort, linear, influence = layout.cells.cohort[known], found.linear[known], found.influence[:, known]
+    cohort, linear, influence = (
+        layout.cells.cohort[known],
+        found.effect_level[known],
+        found.influence[:, known],
+    )
     return group_time_effects(
         sample,
         cohort,
@@ -229,7 +233,7 @@ def dml_did(
 class _Effects(NamedTuple):
     """Effects in K cells, shape (K,), with their influence, (n, K), and as they are by draw of the folds, (K, R)."""
 
-    linear: FloatArray
+    effect_level: FloatArray
     influence: FloatArray
     of_draw: FloatArray
 
@@ -244,7 +248,7 @@ def _effects(
         m_hat = clipped(of["treatment"], asked.limits)
         for k, (name, change) in zip(block.cells, layout.changes(sample, block).items(), strict=True):
             made = averaged(doubly_robust(change, block.treated, of[name], m_hat, part.folds), block.rows, n)
-            found.linear[k], found.of_draw[k] = made.coefficient[0], made.of_draw
+            found.effect_level[k], found.of_draw[k] = made.coefficient[0], made.of_draw
             found.influence[:, k] = made.influence[:, 0]
     return found
 

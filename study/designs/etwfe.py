@@ -150,7 +150,7 @@ def etwfe(
         sample,
         cell.cohort,
         cell.period,
-        estimated.linear[known],
+        estimated.effect_level[known],
         estimated.influence.select(known),
         reference=cell.reference,
         untreated_mean=estimated.untreated[known],
@@ -210,7 +210,7 @@ class _Model(NamedTuple):
 class _Att(NamedTuple):
     """ATT(g,t) and the counterfactual mean, shape (K,), which of them have an estimate, and their linear form."""
 
-    linear: FloatArray
+    effect_level: FloatArray
     influence: Influence
     untreated: FloatArray
     untreated_influence: Influence
@@ -349,7 +349,7 @@ def _exponential(
 class _Fitted(NamedTuple):
     """The linear index of a group's units, shape (m, T), their unit effects (m,), each period's part (m, T)."""
 
-    linear: FloatArray
+    effect_level: FloatArray
     level: FloatArray
     part: FloatArray
 
@@ -378,8 +378,8 @@ def _without_effect(
     """Return units' means without the effect of term k, (m,), their mean's derivative, and whether it is known."""
     features, fit = model.features[members], model.fit
     f = features.shape[1]
-    rows = model.regressors[number].reshape(f, fitted.linear.shape[1], -1)
-    regressor, index, known = rows[:, cell.position[k]].copy(), fitted.linear[:, cell.position[k]], True
+    rows = model.regressors[number].reshape(f, fitted.effect_level.shape[1], -1)
+    regressor, index, known = rows[:, cell.position[k]].copy(), fitted.effect_level[:, cell.position[k]], True
     if cell.regressed[k]:
         columns = f * int(cell.regressed[:k].sum()) + np.arange(f)
         regressor[:, columns] = 0.0

@@ -106,15 +106,15 @@ def imputation(
     before = _no_leads(sample) if leads == 0 else _leads(sample, untreated, leads)
     n_leads = len(before.event_time)
     absent = np.full(n_leads, np.nan)
-    linear = np.concatenate([effects.linear, before.linear])
+    linear = np.concatenate([effects.effect_level, before.effect_level])
     fit = group_time_effects(
         sample,
         np.concatenate([effects.cohort, absent]),
         np.concatenate([effects.period, absent]),
         linear,
         side_by_side([effects.influence, before.influence]),
-        reference=np.concatenate([np.zeros(len(effects.linear), dtype=bool), before.reference]),
-        untreated_mean=np.concatenate([effects.untreated_mean, before.mean - before.linear]),
+        reference=np.concatenate([np.zeros(len(effects.effect_level), dtype=bool), before.reference]),
+        untreated_mean=np.concatenate([effects.untreated_mean, before.mean - before.effect_level]),
         untreated_influence=side_by_side(
             [effects.untreated_influence, before.mean_influence - before.influence]
         ),
@@ -126,7 +126,7 @@ def imputation(
         against="all_before",
     )
     event_time = np.concatenate([effects.period - effects.cohort, before.event_time])
-    terms = (*fit.terms[: len(effects.linear)], *(f"event {e:g}" for e in before.event_time))
+    terms = (*fit.terms[: len(effects.effect_level)], *(f"event {e:g}" for e in before.event_time))
     return replace(fit, event_time=event_time, terms=terms)
 
 
@@ -135,7 +135,7 @@ class _Effects(NamedTuple):
 
     cohort: FloatArray
     period: FloatArray
-    linear: FloatArray
+    effect_level: FloatArray
     influence: Influence
     untreated_mean: FloatArray
     untreated_influence: Influence
@@ -148,7 +148,7 @@ class _Leads(NamedTuple):
 
     event_time: FloatArray
     reference: NDArray[np.bool_]
-    linear: FloatArray
+    effect_level: FloatArray
     influence: Influence
     mean: FloatArray
     mean_influence: Influence

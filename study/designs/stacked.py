@@ -104,7 +104,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         raise QuestionError(f"stacked: no effect can be estimated: {'; '.join(notes)}.")
     cohort = np.concatenate([stack.cohort for stack in stacks])
     period = np.concatenate([stack.period for stack in stacks])
-    linear = np.concatenate([stack.linear for stack in stacks])
+    linear = np.concatenate([stack.effect_level for stack in stacks])
     influence = side_by_side([stack.influence for stack in stacks])
     mean = np.concatenate([stack.mean for stack in stacks])
     size = np.concatenate([stack.size for stack in stacks])
@@ -131,7 +131,7 @@ class _Stack(NamedTuple):
 
     cohort: FloatArray
     period: FloatArray
-    linear: FloatArray
+    effect_level: FloatArray
     influence: Influence
     mean: FloatArray
     mean_influence: Influence

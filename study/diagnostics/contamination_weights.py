@@ -83,7 +83,7 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
         weight = cell_weights(indicators, curvature)
     cells = seen & ~np.isnan(binned)
     frame = _frame(sample, cells, times, indicators[cells].T == 1, weight[:, cells])
-    coefficients = _coefficients(frame, fit.linear[~fit.reference], sample.question.anticipation)
+    coefficients = _coefficients(frame, fit.effect_level[~fit.reference], sample.question.anticipation)
     verdict, *evidence = _sentences(sample.question, coefficients)
     return Finding(
         name=who,

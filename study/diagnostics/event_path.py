@@ -109,7 +109,7 @@ def event_path(
 def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, Influence]:
     """Return effects with their influence, in levels over the headline's untreated mean if they are shares."""
     if fit.sample.question.scale != "proportional":
-        return path.linear, path.linear_errors
+        return path.effect_level, path.level_errors
     average = fit.headline
     mean = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
     if average.untreated_errors is None or not mean > 0:
@@ -117,9 +117,9 @@ def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, I
             f"{who}: the treated units' counterfactual mean is not positive, so effects have no share of it; ask "
             'the question with scale="level".'
         )
-    effect = path.linear / mean
+    effect = path.effect_level / mean
     of_mean = average.untreated_errors @ (effect / mean)[None, :]
-    return effect, path.linear_errors.scaled(np.full(len(effect), 1 / mean)) - of_mean
+    return effect, path.level_errors.scaled(np.full(len(effect), 1 / mean)) - of_mean
 
 
 def _consecutive(times: FloatArray, start: int, step: int, most: int | None) -> FloatArray:

@@ -66,7 +66,7 @@ def negative_weights(sample: Sample) -> Finding:
     treatment effects. American Economic Review 110(9), Theorem 1 and Corollary 1.
     """
     refuse_no_coefficients("negative_weights", sample, "twfe")
-    coefficient = float(find_design("twfe")(sample).linear[0])
+    coefficient = float(find_design("twfe")(sample).effect_level[0])
     with one_thread():
         product, size, alike = _cell_sums(sample)
     cells = treated_cells(sample) & (size > 0)

@@ -80,7 +80,7 @@ def event_effects(estimate: Estimate, balance: int | None = None) -> Estimate:
 
 
 def _observed(estimate: Estimate) -> Cells:
-    return ~estimate.reference & np.isfinite(estimate.linear)
+    return ~estimate.reference & np.isfinite(estimate.effect_level)
 
 
 def _post(estimate: Estimate) -> Cells:
@@ -88,7 +88,7 @@ def _post(estimate: Estimate) -> Cells:
 
 
 def _event_times(estimate: Estimate, balance: int | None) -> list[_Average]:
-    cells = np.isfinite(estimate.linear)
+    cells = np.isfinite(estimate.effect_level)
     times = np.unique(estimate.event_time[cells])
     if balance is not None:
         periods = estimate.sample.periods
@@ -140,7 +140,7 @@ def _apply(estimate: Estimate, averages: Sequence[_Average], to: str) -> Estimat
         of_shares = shares @ np.where(weight > 0, (values[:, None] - mean) / total, 0.0)
         return mean, across + of_shares, of_shares
 
-    linear, influence, of_shares = averaged(estimate.linear, estimate.linear_influence)
+    effect_level, influence, of_shares = averaged(estimate.effect_level, estimate.level_influence)
     mean, mean_influence, mean_of_shares = estimate.untreated_mean, estimate.untreated_influence, None
     if mean is not None and mean_influence is not None:
         mean, mean_influence, mean_of_shares = averaged(mean, mean_influence)
@@ -149,8 +149,8 @@ def _apply(estimate: Estimate, averages: Sequence[_Average], to: str) -> Estimat
     made = replace(
         estimate,
         terms=tuple(a.term for a in averages),
-        linear=linear,
-        linear_influence=influence,
+        effect_level=effect_level,
+        level_influence=influence,
         untreated_mean=mean,
         untreated_influence=mean_influence,
         cohort_weights=None if np.isnan(cohort).any() else weights_in_cohorts(estimate.sample, cohort),
@@ -175,13 +175,13 @@ def _with_shares(
     left: LeftOut, made: Estimate, of_shares: Influence | None, mean_of_shares: Influence | None
 ) -> LeftOut:
     """Add what leaving clusters out does to estimated shares, where the design itself says what it does to effects."""
-    found, sides = leverage(made.linear_influence, made.sides), made.sides
-    linear, untreated = left.linear, left.untreated
+    found, sides = leverage(made.level_influence, made.sides), made.sides
+    effect_level, untreated = left.level, left.untreated
     if of_shares is not None:
-        linear = linear + found.applied(of_shares, sides)
+        effect_level = effect_level + found.applied(of_shares, sides)
     if untreated is not None and mean_of_shares is not None:
         untreated = untreated + found.applied(mean_of_shares, sides)
-    return LeftOut(linear, untreated, found.clusters, left.estimable)
+    return LeftOut(effect_level, untreated, found.clusters, left.estimable)
 
 
 def _treated(estimate: Estimate, cells: Cells, cohort: FloatArray) -> FloatArray | None:
@@ -202,7 +202,7 @@ def _shares(estimate: Estimate) -> FloatArray:
 def coefficients(
     sample: Sample,
     terms: tuple[str, ...],
-    linear: FloatArray,
+    effect_level: FloatArray,
     influence: Influence | FloatArray,
     *,
     n_obs: int,
@@ -215,7 +215,7 @@ def coefficients(
     ----------
     sample, terms, n_obs, **fields
         As in :class:`Estimate`; ``notes`` are its remarks.
-    linear : ndarray, shape (K,)
+    effect_level : ndarray, shape (K,)
     influence : Influence or ndarray, shape (n, K)
     """
     unlabelled = np.full(len(terms), np.nan)
@@ -223,8 +223,8 @@ def coefficients(
         sample=sample,
         estimand=Estimand.COEFFICIENT,
         terms=terms,
-        linear=linear,
-        linear_influence=influence if isinstance(influence, Influence) else Influence.of(influence),
+        effect_level=effect_level,
+        level_influence=influence if isinstance(influence, Influence) else Influence.of(influence),
         cohort=unlabelled,
         period=unlabelled,
         event_time=unlabelled,
@@ -236,10 +236,10 @@ def coefficients(
 
 
 def long_change_effect(
-    sample: Sample, term: str, linear: FloatArray, influence: FloatArray, *, n_obs: int, **fields: Any
+    sample: Sample, term: str, effect_level: FloatArray, influence: FloatArray, *, n_obs: int, **fields: Any
 ) -> Estimate:
     """Return an estimate whose one term is an effect on the change over the window; arguments as above."""
-    made = coefficients(sample, (term,), linear, influence, n_obs=n_obs, **fields)
+    made = coefficients(sample, (term,), effect_level, influence, n_obs=n_obs, **fields)
     return replace(made, estimand=Estimand.LONG_CHANGE)
 
 
@@ -247,7 +247,7 @@ def group_time_effects(
     sample: Sample,
     cohort: FloatArray,
     period: FloatArray,
-    linear: FloatArray,
+    effect_level: FloatArray,
     influence: Influence,
     *,
     notes: tuple[str, ...] = (),
@@ -258,8 +258,8 @@ def group_time_effects(
         sample=sample,
         estimand=Estimand.GROUP_TIME_ATT,
         terms=tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True)),
-        linear=linear,
-        linear_influence=influence,
+        effect_level=effect_level,
+        level_influence=influence,
         cohort=cohort,
         period=period,
         event_time=period - cohort,
@@ -279,7 +279,7 @@ def _treated_groups(sample: Sample, cohort: FloatArray) -> FloatArray:
 def event_time_effects(
     sample: Sample,
     times: FloatArray,
-    linear: FloatArray,
+    effect_level: FloatArray,
     influence: Influence,
     mean: FloatArray,
     mean_influence: Influence,
@@ -291,7 +291,7 @@ def event_time_effects(
 
     Parameters
     ----------
-    sample, linear, **fields
+    sample, effect_level, **fields
         As in :class:`Estimate`.
     times, mean : ndarray, shape (K,)
     influence, mean_influence : Influence, shape (n, K)
@@ -301,9 +301,9 @@ def event_time_effects(
         sample=sample,
         estimand=Estimand.EVENT_TIME_ATT,
         terms=tuple(f"event {e:g}" for e in times),
-        linear=linear,
-        linear_influence=influence,
-        untreated_mean=mean - linear,
+        effect_level=effect_level,
+        level_influence=influence,
+        untreated_mean=mean - effect_level,
         untreated_influence=mean_influence - influence,
         cohort=unlabelled,
         period=unlabelled,

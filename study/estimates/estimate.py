@@ -57,7 +57,7 @@ class LeftOut(NamedTuple):
 
     Attributes
     ----------
-    linear : Influence, shape (n, K)
+    level : Influence, shape (n, K)
     untreated : Influence, shape (n, K), optional
     clusters : ndarray of int, shape (2, K)
         Clusters that a term rests on, on the treated and on the comparison side.
@@ -65,7 +65,7 @@ class LeftOut(NamedTuple):
         Whether a term has a sampling variance: two clusters or more on each side.
     """
 
-    linear: Influence
+    level: Influence
     untreated: Influence | None
     clusters: NDArray[np.int64]
     estimable: NDArray[np.bool_]
@@ -73,7 +73,7 @@ class LeftOut(NamedTuple):
     def select(self, which: NDArray[np.bool_]) -> LeftOut:
         """Return some of the terms, shape (K,)."""
         untreated = None if self.untreated is None else self.untreated.select(which)
-        return LeftOut(self.linear.select(which), untreated, self.clusters[:, which], self.estimable[which])
+        return LeftOut(self.level.select(which), untreated, self.clusters[:, which], self.estimable[which])
 
     def averaged(self, weight: FloatArray) -> LeftOut:
         """Return averages of the terms with given weights, shape (K, M)."""
@@ -81,7 +81,7 @@ class LeftOut(NamedTuple):
         used = weight != 0
         clusters = np.max(np.where(used, self.clusters[:, :, None], 0), axis=1, initial=0)
         return LeftOut(
-            self.linear @ weight, untreated, clusters, ~np.any(used & ~self.estimable[:, None], axis=0)
+            self.level @ weight, untreated, clusters, ~np.any(used & ~self.estimable[:, None], axis=0)
         )
 
 
@@ -116,9 +116,9 @@ class Estimate:
     sample : Sample
     estimand : Estimand
     terms : tuple of str, length K
-    linear : ndarray, shape (K,)
+    effect_level : ndarray, shape (K,)
         Effects on the scale of ``sample.y``.
-    linear_influence : Influence, shape (n, K)
+    level_influence : Influence, shape (n, K)
         Sampling influence by unit: the estimates' error is its mean over units.
     untreated_mean, untreated_influence : ndarray of shape (K,) and Influence of shape (n, K), optional
         The treated units' counterfactual mean, as the design implies it.
@@ -154,7 +154,7 @@ class Estimate:
     remarks : tuple of str
         What the design left out, and why, in sentences.
     of_draw : ndarray, shape (K, R), optional
-        ``linear`` by draw of the folds, where a design learns on several and averages.
+        ``effect_level`` by draw of the folds, where a design learns on several and averages.
     form : LinearForm, optional
         The terms as linear combinations of the coefficients of one regression, where they are that.
     treated : ndarray, shape (G, K), optional
@@ -171,8 +171,8 @@ class Estimate:
     sample: Sample
     estimand: Estimand
     terms: tuple[str, ...]
-    linear: FloatArray
-    linear_influence: Influence
+    effect_level: FloatArray
+    level_influence: Influence
     cohort: FloatArray
     period: FloatArray
     event_time: FloatArray
@@ -221,13 +221,13 @@ class Estimate:
     def effect(self) -> FloatArray:
         """Effects on the question's scale, shape (K,); NaN where the mean to divide by is zero to rounding or less."""
         if self.sample.question.scale != "proportional":
-            return self.linear
-        return self.linear / self._positive_mean
+            return self.effect_level
+        return self.effect_level / self._positive_mean
 
     @cached_property
     def influence_map(self) -> Influence:
         """Influence of ``effect`` by unit, shape (n, K); the delta method for "proportional"."""
-        return self._on_scale(self.linear_influence, self.untreated_influence)
+        return self._on_scale(self.level_influence, self.untreated_influence)
 
     def _on_scale(self, linear: Influence, untreated: Influence | None) -> Influence:
         """Return influence of ``effect`` from that of effects and untreated means in levels."""
@@ -284,21 +284,19 @@ class Estimate:
         """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
         if self.left_out is not None:
             return self.left_out
-        found: Leverage = leverage(self.linear_influence, self.sides)
+        found: Leverage = leverage(self.level_influence, self.sides)
         untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None
         return LeftOut(
-            found.applied(self.linear_influence, self.sides),
+            found.applied(self.level_influence, self.sides),
             None if untreated is None else found.applied(untreated, self.sides),
             found.clusters,
             found.estimable,
         )
 
     @cached_property
-    def linear_errors(self) -> Influence:
-        """Influence of ``linear`` whose covariance is that of the estimate's convention, shape (n, K)."""
-        return (
-            self.leave_out.linear if self.convention == "jackknife" else self._by_name(self.linear_influence)
-        )
+    def level_errors(self) -> Influence:
+        """Influence of ``effect_level`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        return self.leave_out.level if self.convention == "jackknife" else self._by_name(self.level_influence)
 
     @cached_property
     def untreated_errors(self) -> Influence | None:
@@ -310,7 +308,7 @@ class Estimate:
     @cached_property
     def errors(self) -> Influence:
         """Influence of ``effect`` whose covariance is that of the estimate's convention, shape (n, K)."""
-        return self._on_scale(self.linear_errors, self.untreated_errors)
+        return self._on_scale(self.level_errors, self.untreated_errors)
 
     def _chosen(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which terms are selected; refuse what is not a truth value a term."""
@@ -358,10 +356,10 @@ class Estimate:
     def _level_error(self) -> FloatArray:
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
         sample = self.sample
-        error = self._spread(self.linear_errors)
+        error = self._spread(self.level_errors)
         least = np.full(len(self.terms), ROUNDING * self._largest)
         if self.n_clusters < sample.n_units:
-            by_unit = np.sqrt(np.maximum(self.linear_errors.squares(np.arange(sample.n_units)), 0.0))
+            by_unit = np.sqrt(np.maximum(self.level_errors.squares(np.arange(sample.n_units)), 0.0))
             least = np.maximum(least, CANCELLED * by_unit / sample.n_units)
         return np.where(self.estimable & (error > least), error, np.nan)
 
@@ -376,7 +374,7 @@ class Estimate:
         effects = self.of_draw
         if self.sample.question.scale == "proportional":
             assert self.untreated_mean is not None
-            level = (self.untreated_mean + self.linear)[:, None]
+            level = (self.untreated_mean + self.effect_level)[:, None]
             effects = effects / np.where(level > effects, level - effects, np.nan)
         made: FloatArray = effects.std(axis=1, ddof=1) / math.sqrt(effects.shape[1])
         return made
@@ -509,13 +507,13 @@ class Estimate:
             used &= self._chosen(which)
         if not used.any():
             raise QuestionError("Wald test: there is no term to test.")
-        errors, columns = fit.linear_errors.select(used), np.flatnonzero(used)
+        errors, columns = fit.level_errors.select(used), np.flatnonzero(used)
         cov = errors.products(self.sample.cluster) / self.sample.n_units**2
         degrees = math.inf
         if fit.convention == "jackknife":
             sums, treated = sums_by_cluster(errors, self.sides.select(columns))
             degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)))
-        return wald(self.linear[used], cov, degrees)
+        return wald(self.effect_level[used], cov, degrees)
 
     @cached_property
     def level_scores(self) -> FloatArray:
@@ -525,9 +523,9 @@ class Estimate:
         """
         by_clusters = self.convention == "jackknife"
         degrees = (
-            degrees_of_freedom(self.linear_errors, self.sides) if by_clusters else self.degrees_of_freedom
+            degrees_of_freedom(self.level_errors, self.sides) if by_clusters else self.degrees_of_freedom
         )
-        return normal_score(self.linear / self._level_error, degrees)
+        return normal_score(self.effect_level / self._level_error, degrees)
 
     @property
     def pre(self) -> NDArray[np.bool_]:
@@ -599,8 +597,8 @@ class Estimate:
         return replace(
             self,
             terms=tuple(term for term, used in zip(self.terms, which, strict=True) if used),
-            linear=self.linear[which],
-            linear_influence=self.linear_influence.select(which),
+            effect_level=self.effect_level[which],
+            level_influence=self.level_influence.select(which),
             untreated_mean=None if self.untreated_mean is None else self.untreated_mean[which],
             untreated_influence=None
             if self.untreated_influence is None

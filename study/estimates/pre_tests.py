@@ -49,7 +49,7 @@ def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed:
     if not leads.any():
         return NONE
     wald = path.test(leads)
-    sums = path.linear_errors.select(leads).cluster_sums(path.sample.cluster)
+    sums = path.level_errors.select(leads).cluster_sums(path.sample.cluster)
     largest = largest_draws(sums, draws, seed)
     p_largest = exceeded(largest, path.level_scores[leads].max())
     return PreTest(wald.p_value, wald.rank, float(p_largest))

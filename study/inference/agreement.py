@@ -156,7 +156,7 @@ def kind(fit: Estimate) -> Kind:
         return Kind(fit.headline.terms[0], question.scale, ())
     if not fit.estimand.has_path:
         return Kind(fit.estimand.value, question.scale, ())
-    covered = ~fit.reference & np.isfinite(fit.linear) & (fit.event_time >= 0)
+    covered = ~fit.reference & np.isfinite(fit.effect_level) & (fit.event_time >= 0)
     if question.average == "event_average" and question.horizon is not None:
         covered &= fit.event_time <= question.horizon
     times = tuple(int(e) for e in np.unique(fit.event_time[covered]))

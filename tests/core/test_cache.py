@@ -386,7 +386,7 @@ from {package}.helper import SHIFT
 def theirs(sample):
     from dataclasses import replace
     fit = twfe.function(sample)
-    return replace(fit, linear=fit.linear + SHIFT)
+    return replace(fit, effect_level=fit.effect_level + SHIFT)
 """
 
 
@@ -448,7 +448,7 @@ def test_answers_of_a_session_with_its_own_design_are_not_kept(tmp_path, asked, 
 
     def own(sample):
         fit = twfe.function(sample)
-        return replace(fit, linear=fit.linear + shift[0])
+        return replace(fit, effect_level=fit.effect_level + shift[0])
 
     asks = {"reference": "", "estimand": twfe.estimand, "assumes": twfe.assumes, "supports": twfe.supports}
     design(name="twfe", title="Mine", **asks)(own)
@@ -569,8 +569,8 @@ def test_damaged_fits_are_learned_anew(tmp_path, asked, monkeypatch):
         keep(tmp_path, path.stem, np.zeros(3))  # verified, and yet no predictions of these rows
         last = estimate(panel, question, "dml_panel", **options)
     assert len(calls) == 2 * n + 1
-    assert same(again.linear, first.linear)
-    assert same(last.linear, first.linear)
+    assert same(again.effect_level, first.effect_level)
+    assert same(last.effect_level, first.effect_level)
 
 
 def test_other_shipped_data_are_other_exhibits(tmp_path, asked, answers, monkeypatch):

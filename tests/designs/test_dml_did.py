@@ -416,13 +416,13 @@ def test_proportional_divides_by_the_same_treated_means_as_callaway_santanna(gap
     theirs = estimate(panel, question, "callaway_santanna")
     assert ours.terms == theirs.terms
     for fit in (ours, theirs):
-        assert fit.effect == pytest.approx(fit.linear / fit.untreated_mean, rel=EXACT)
+        assert fit.effect == pytest.approx(fit.effect_level / fit.untreated_mean, rel=EXACT)
     np.testing.assert_allclose(
-        ours.untreated_mean + ours.linear, theirs.untreated_mean + theirs.linear, rtol=EXACT
+        ours.untreated_mean + ours.effect_level, theirs.untreated_mean + theirs.effect_level, rtol=EXACT
     )
     np.testing.assert_allclose(
-        (ours.untreated_influence + ours.linear_influence).dense(),
-        (theirs.untreated_influence + theirs.linear_influence).dense(),
+        (ours.untreated_influence + ours.level_influence).dense(),
+        (theirs.untreated_influence + theirs.level_influence).dense(),
         atol=1e-8,
     )
 

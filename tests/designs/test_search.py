@@ -123,7 +123,7 @@ def averaged(sample: Sample, answer: Answer, weights: Array, kind: str) -> Value
     def mean(of: Values, which: Array) -> tuple[Any, Any, Any]:
         size = of.size[which] if which.sum() > 1 else np.ones(1)
         share = size / size.sum()
-        return share @ of.linear[which], share @ of.untreated[which], of.size[which].sum()
+        return share @ of.effect_level[which], share @ of.untreated[which], of.size[which].sum()
 
     labels = np.unique(label[chosen])
     by_label = Values(
@@ -213,7 +213,7 @@ def hold_in_levels(fit: Estimate, answer: Answer, place: Array, of_outcome: floa
     """Hold the effects and means that shares are made of, and their influence, to those of the twin."""
     sample = fit.sample
     for part, ours, influence in (
-        ("linear", fit.linear, fit.linear_influence),
+        ("effect_level", fit.effect_level, fit.level_influence),
         ("untreated", fit.untreated_mean, fit.untreated_influence),
     ):
 

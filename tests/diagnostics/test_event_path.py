@@ -41,8 +41,8 @@ def test_terms_in_another_order_are_the_same_path(panel: Panel) -> None:
     reversed_fit = replace(
         fit,
         terms=tuple(fit.terms[k] for k in turned),
-        linear=fit.linear[turned],
-        linear_influence=fit.linear_influence @ np.eye(len(turned))[:, turned],
+        effect_level=fit.effect_level[turned],
+        level_influence=fit.level_influence @ np.eye(len(turned))[:, turned],
         event_time=fit.event_time[turned],
         reference=fit.reference[turned],
         form=None,

@@ -29,7 +29,7 @@ def by_groups(made: Finding) -> pd.DataFrame:
 
 
 def coefficient(panel: Panel, question: Question = ASKED) -> float:
-    return float(estimate(panel, question, "twfe").linear[0])
+    return float(estimate(panel, question, "twfe").effect_level[0])
 
 
 def two_way(sample: Sample, units: np.ndarray, periods: np.ndarray) -> float:

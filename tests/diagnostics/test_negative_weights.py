@@ -193,7 +193,7 @@ def test_the_coefficient_is_that_of_twfe_in_levels_and_the_sentences_say_what_is
     panel = simulated.panel(level=50.0, gaps=0.1)
     made = weighted(panel, question)
     fit = estimate(panel, question, "twfe")
-    assert made["coefficient"] == fit.linear[0]
+    assert made["coefficient"] == fit.effect_level[0]
     assert made["coefficient"] != fit.effect[0]
     assert "in levels" in made.sentences[-1]
     assert any("do not differ between the units of a cell" in s for s in made.sentences)

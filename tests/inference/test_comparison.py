@@ -156,7 +156,7 @@ def test_methods_that_covariates_make_different_are_tested() -> None:
 
 def test_a_difference_without_variance_is_neither_equal_nor_tested() -> None:
     fit = estimate(simulated.panel(n=120), QUESTION)
-    found = agreement_of({"one": fit, "other": replace(fit, linear=fit.linear + 1)}, draws=99)
+    found = agreement_of({"one": fit, "other": replace(fit, effect_level=fit.effect_level + 1)}, draws=99)
     assert found.equal == ()
     assert found.sup_t is None
     assert found.difference[0] == pytest.approx(-1)
@@ -166,7 +166,7 @@ def test_a_difference_without_variance_is_neither_equal_nor_tested() -> None:
 def test_an_estimate_without_variance_is_not_compared() -> None:
     fit = estimate(simulated.panel(n=120), QUESTION)
     none = Influence.none(fit.sample.n_units, len(fit.terms))
-    fixed = replace(fit, linear_influence=none, cohort_weights=None)
+    fixed = replace(fit, level_influence=none, cohort_weights=None)
     found = agreement_of(
         {"one": fit, "other": estimate(simulated.panel(n=120), QUESTION, "event_study"), "x": fixed}
     )

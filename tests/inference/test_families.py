@@ -251,7 +251,7 @@ def test_estimates_without_variance_with_one_cluster_or_unlike_clusters_are_refu
     panel = four_outcomes(60)
     panel = replace(panel, attributes=dict(panel.attributes) | {"one": np.full(60, "a")})
     fit = estimate(panel, QUESTION)
-    fixed = replace(fit, linear_influence=Influence.none(60, len(fit.terms)), cohort_weights=None)
+    fixed = replace(fit, level_influence=Influence.none(60, len(fit.terms)), cohort_weights=None)
     with pytest.raises(QuestionError, match="x has no sampling variance"):
         adjusted_p_values({"y": fit, "x": fixed})
     with pytest.raises(QuestionError, match="x has one cluster"):

@@ -114,7 +114,7 @@ def test_every_term_and_average_of_a_regression_is_a_combination_of_its_coeffici
         for answer in answers:
             assert answer.form is not None
             combined = answer.form.made.equations.coefficient @ answer.form.combination
-            assert np.allclose(combined, answer.linear, rtol=1e-9, atol=1e-9)
+            assert np.allclose(combined, answer.effect_level, rtol=1e-9, atol=1e-9)
 
 
 def test_averages_take_shares_as_given_where_refits_estimate_them() -> None:

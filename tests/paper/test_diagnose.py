@@ -130,10 +130,10 @@ def test_the_joint_test_before_treatment_is_an_objection_only_where_it_rejects(v
     assert made["p_largest"] == pre_test(verdict.fit.by_event_time, draws=draws, seed=seed).p_largest
     assert made.against == (made["p_largest"] < 0.05)
     before = verdict.fit.event_time < 0
-    bent = np.where(before, 50.0 * np.abs(verdict.fit.event_time), verdict.fit.linear)
-    trending = replace(verdict.fit, linear=np.where(verdict.fit.reference, 0.0, bent))
+    bent = np.where(before, 50.0 * np.abs(verdict.fit.event_time), verdict.fit.effect_level)
+    trending = replace(verdict.fit, effect_level=np.where(verdict.fit.reference, 0.0, bent))
     assert leads(trending, draws=draws, seed=seed).against
-    flat = replace(verdict.fit, linear=np.where(before, 0.0, verdict.fit.linear))
+    flat = replace(verdict.fit, effect_level=np.where(before, 0.0, verdict.fit.effect_level))
     assert not leads(flat, draws=draws, seed=seed).against
 
 

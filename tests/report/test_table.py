@@ -160,7 +160,9 @@ def test_a_table_of_more_lines_or_notes_than_a_page_holds_goes_over_several():
     assert r"\begin{xltabular}{\linewidth}" in tall().latex().decode()
     short = table_of()
     assert not short.is_long
-    assert r"\begin{adjustbox}{max width=\linewidth, max totalheight=.64\textheight}" in short.latex().decode()
+    assert (
+        r"\begin{adjustbox}{max width=\linewidth, max totalheight=.64\textheight}" in short.latex().decode()
+    )
     assert replace(short, notes=["A note of some words. " * 30] * PAGE_LINES).is_long
 
 

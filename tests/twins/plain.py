@@ -37,7 +37,7 @@ class Unsettled(Exception):
 class Values(NamedTuple):
     """Effects, untreated means and sizes by which averages weight, shape (K,), at some weights of units."""
 
-    linear: Array
+    effect_level: Array
     untreated: Array
     size: Array
 
@@ -65,11 +65,11 @@ class Answer(NamedTuple):
 def effects(sample: Sample, values: Values) -> Array:
     """Return effects on the question's scale."""
     if sample.question.scale != "proportional":
-        return values.linear
+        return values.effect_level
     zero = NO_MEAN * np.nanmax(np.abs(sample.y))
     untreated = np.where(values.untreated.real > zero, values.untreated, np.nan)
     with np.errstate(invalid="ignore"):
-        return values.linear / untreated
+        return values.effect_level / untreated
 
 
 def derivative(sample: Sample, at: Callable[[Array], Array]) -> Array:

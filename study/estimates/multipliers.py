@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 
 from study.core import FloatArray, QuestionError, one_thread, quantile, unknown
-from study.estimates.ties import least_as_large
+
+# Far above what rounding leaves of equal statistics in double precision, far below what draws differ by.
+TIE = 1e-9
+
+
+@overload
+def least_as_large(observed: float, scale: float | None = None) -> float: ...
+@overload
+def least_as_large(observed: FloatArray, scale: FloatArray | float | None = None) -> FloatArray: ...
+def least_as_large(observed: Any, scale: Any = None) -> Any:
+    """Return the smallest drawn size that counts as at least as large as the observed one.
+
+    Draws that are equal to the observed statistic count, and which are equal must not depend on the order in which
+    a processor adds: equal are two that differ by less than :data:`TIE` times the larger of the observed size and
+    ``scale``, where one is given. All are in double precision.
+
+    Parameters
+    ----------
+    observed : float or ndarray
+        Absolute statistics.
+    scale : float or ndarray, optional
+        What draws are in the order of, where the observed size may be zero but for rounding.
+    """
+    return observed * (1 - TIE) if scale is None else observed - TIE * np.maximum(observed, scale)
+
 
 Weights = Literal["gaussian", "rademacher", "mammen", "webb"]
 Errors = Literal["sample", "drawn"]
@@ -92,7 +116,7 @@ def largest_draws(
 def exceeded(largest: FloatArray, statistic: FloatArray | float) -> FloatArray:
     """Return the p-values of statistics against drawn ones, (1 + draws at least as large) / (1 + draws).
 
-    Ties count, see :func:`study.estimates.ties.least_as_large`; a statistic that is NaN has no p-value.
+    Ties count, see :func:`study.estimates.multipliers.least_as_large`; a statistic that is NaN has no p-value.
     """
     observed = np.asarray(statistic, dtype=float)
     as_large = len(largest) - np.searchsorted(np.sort(largest), least_as_large(observed), side="left")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from study.core import FloatArray, QuestionError, checked
 from study.diagnostics.finding import Finding
@@ -20,6 +21,55 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+def controls(predicted: Predicted) -> FloatArray:
+    """Return predictions of N rows as the controls that the learners below read, shape (N, 3)."""
+    return np.column_stack(predicted)
+
+
+class GivenOutcome(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """E[Y | X, D], from the columns X, W, D of econml's doubly robust learners."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenOutcome:
+        """Learn nothing."""
+        self.fitted_ = True
+        return self
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """Return the prediction of each row's treatment."""
+        return np.where(X[:, -1] == 1, X[:, -3], X[:, -4])
+
+
+class GivenMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """E[Y | X], from the columns X, W of econml's partially linear learners."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenMean:
+        """Learn nothing."""
+        self.fitted_ = True
+        return self
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """Return the mean of both treatments by the propensity."""
+        untreated, treated, propensity = X[:, -3:].T
+        return np.asarray(untreated + propensity * (treated - untreated))
+
+
+class GivenPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """P(D = 1 | X), from the columns X, W."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenPropensity:
+        """Learn nothing but the two classes."""
+        self.classes_ = np.array([0, 1])
+        return self
+
+    def predict_proba(self, X: FloatArray) -> FloatArray:
+        """Return both probabilities."""
+        return np.column_stack([1 - X[:, -1], X[:, -1]])
+
+    def predict(self, X: FloatArray) -> Any:
+        """Return the likelier class."""
+        return (X[:, -1] > 0.5).astype(int)
 
 
 UNTREATED: Any = {"marker": "o", "color": COLOUR, "ms": 2, "label": "untreated unit"}
@@ -113,7 +163,7 @@ def causal_forest(
     """Return econml's fitted causal forest on N rows with given predictions, each of shape (N,)."""
     from econml.dml import CausalForestDML
 
-    from study.heterogeneity.given import GivenMean, GivenPropensity, controls
+    from study.heterogeneity.causal_forest import GivenMean, GivenPropensity, controls
 
     model = CausalForestDML(
         model_y=GivenMean(),
@@ -142,7 +192,7 @@ def linear_learner(
     """Return econml's fitted linear doubly robust learner on N rows with given predictions, each of shape (N,)."""
     from econml.dr import LinearDRLearner
 
-    from study.heterogeneity.given import GivenOutcome, GivenPropensity, controls
+    from study.heterogeneity.causal_forest import GivenOutcome, GivenPropensity, controls
 
     model = LinearDRLearner(
         model_propensity=GivenPropensity(),

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from study.core import cache as disk
-from study.core import checksum, one_thread, settings
+from study.core import checksum, code_of, key_of, one_thread, root_of, settings, versions
+from study.designs import all_designs, entries
 from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
 from study.panel import FlowStep, Panel, Question, load_panel
 from study.panel.shipped import shipped
 from study.paper import numbers, record
-from study.paper.answer_keys import answer_key, panel_state
 from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits import find_exhibit
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
@@ -24,6 +24,33 @@ from study.paper.plan import Event, Plan, Row, Task
 from study.paper.plan_keys import PanelEntry
 from study.paper.results import Result, Results, answer
 from study.report import Block, Line, Number, Span, Table
+
+
+def answer_key(*what: object) -> str | None:
+    """Return the key of an answer to what is asked, or None where not all that it depends on can be known."""
+    designs = state_of_designs()
+    return None if designs is None else key_of((code_of("study"), versions(), designs, what))
+
+
+def panel_state(panel: Panel) -> tuple[Any, ...]:
+    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
+    blocks = (panel.outcomes, panel.covariates, panel.first_treated, panel.treatment, panel.attributes)
+    return panel.name, panel.checksum, tuple(tuple(block) for block in blocks), dict(panel.populations)
+
+
+def state_of_designs() -> tuple[Any, ...] | None:
+    """Return where designs are from and the state of other distributions, or None if a design is from a session.
+
+    Nobody can say what a function that was made in a session calls there.
+    """
+    modules = {name: design.function.__module__ for name, design in all_designs().items()}
+    roots = {root_of(entry.module) for entry in entries()}
+    if not {*map(root_of, modules.values())} <= {"study", *roots}:
+        return None
+    codes = tuple((root, code_of(root)) for root in sorted(roots))
+    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
+    return modules, codes, versions(names)
+
 
 Step = Callable[[str], None]
 Made = TypeVar("Made")

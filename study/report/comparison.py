@@ -9,7 +9,7 @@ import numpy as np
 from study.estimates import few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
 from study.panel import Sample
-from study.report.notes import CONVENTIONS, POWER_OF
+from study.report.columns import CONVENTIONS, POWER_OF
 
 JOINT = "Standard errors of differences are from the joint influence of the designs."
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from study.designs import find_design
 from study.estimates import Estimate, smallest_effect
+from study.report.columns import CONVENTIONS, POWER_OF
 from study.report.comparison import left_out
-from study.report.notes import CONVENTIONS, POWER_OF
 from study.report.table import Block, Format, Line, Number, Table, error
 
 

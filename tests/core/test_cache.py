@@ -37,8 +37,8 @@ from study.learners import Problem
 from study.learners import cross_fitting as fits
 from study.learners.cross_fitting import fit_key
 from study.paper import run as running
-from study.paper.answer_keys import answer_key, panel_state
 from study.paper.plan import read_plan
+from study.paper.run import answer_key, panel_state
 
 KEY = "0" * 64
 BITS = (math.nan, -math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 0.1, 1e307)

@@ -16,8 +16,15 @@ from threadpoolctl import threadpool_limits
 from study import QuestionError
 from study.core.influence import Influence
 from study.estimates import multipliers
-from study.estimates.multipliers import distribution, exceeded, largest_draws, statistic_draws, sup_t
-from study.estimates.ties import TIE, least_as_large
+from study.estimates.multipliers import (
+    TIE,
+    distribution,
+    exceeded,
+    largest_draws,
+    least_as_large,
+    statistic_draws,
+    sup_t,
+)
 from study.inference.families import romano_wolf
 
 WEIGHTS = ("rademacher", "mammen", "webb")

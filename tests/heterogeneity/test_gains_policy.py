@@ -11,7 +11,7 @@ import scipy.stats
 
 from study import Question, QuestionError, heterogeneity
 from study.heterogeneity.allocation import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
-from study.heterogeneity.given import GivenOutcome, GivenPropensity, controls
+from study.heterogeneity.causal_forest import GivenOutcome, GivenPropensity, controls
 from study.heterogeneity.scored import NEAREST, Scores
 
 EXACT = 1e-9

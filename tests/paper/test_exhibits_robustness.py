@@ -31,7 +31,7 @@ from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
 from study.paper.run import load, other_panels
 from study.paper.verdict import conclusion
-from study.report.notes import REFUSED
+from study.report.columns import REFUSED
 from study.report.table import Line, Number, Table
 
 EXTRA = f"""

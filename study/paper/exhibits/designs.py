@@ -19,10 +19,12 @@ from study.paper.exhibits.exhibit import (
     Traced,
     address,
     addressed,
+    clustered,
     draw,
+    refusals,
     source_of,
+    window_of,
 )
-from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Plan
 from study.paper.results import Result, Results, comparison
 from study.report import (

@@ -22,12 +22,12 @@ from study.paper.exhibits.exhibit import (
     Traced,
     address,
     addressed,
+    cluster_of,
     draw,
     estimate_command,
     source_of,
 )
 from study.paper.exhibits.verdicts import plan_task
-from study.paper.notes import cluster_of
 from study.paper.plan import Plan, Row, Task
 from study.paper.results import Result, answer
 from study.report import (

@@ -21,10 +21,12 @@ from study.paper.exhibits.exhibit import (
     Traced,
     address,
     addressed,
+    clustered,
     draw,
+    refusals,
     source_of,
+    window_of,
 )
-from study.paper.notes import clustered, refusals, window_of
 from study.paper.plan import Event, Task
 from study.paper.results import Result, headline_effect
 from study.report import (

@@ -18,10 +18,11 @@ from study.paper.exhibits.exhibit import (
     Traced,
     address,
     addressed,
+    cluster_of,
     estimate_command,
     source_of,
+    window_of,
 )
-from study.paper.notes import cluster_of, window_of
 from study.paper.plan import Row, Task
 from study.paper.results import headline_effect
 from study.report import Block, Column, Line, Number, Table, effects_between, refused_notes

@@ -14,11 +14,11 @@ from study.paper.exhibits.exhibit import (
     Traced,
     address,
     addressed,
+    cluster_of,
     estimate_command,
     panel_title,
     source_of,
 )
-from study.paper.notes import cluster_of
 from study.paper.plan import Task
 from study.paper.results import headline_effect
 from study.report import (

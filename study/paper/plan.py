@@ -181,7 +181,7 @@ class Shared:
         Fields that all questions share.
     seed : int
     exhibits : tuple of str
-        Names of the exhibits to make, in order; see :data:`study.paper.exhibits.EXHIBITS`.
+        Names of the exhibits to make, in order; see ``study.paper.exhibits``.
     title : str
         Of the report page.
     fields : FieldsPlan, optional

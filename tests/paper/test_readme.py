@@ -9,6 +9,7 @@ import sys
 from plans import ROOT
 
 import study
+import study.diagnostics
 import study.heterogeneity
 from study.diagnostics import placebo_dates, placebo_outcomes
 from study.heterogeneity.page import usual_groupings
@@ -119,3 +120,9 @@ def test_the_findings_are_the_recorded_ones():
         assert traced[at].value.replace("\N{MINUS SIGN}", "-") == value, at
     bare = re.sub(r"<!--[\w./-]+-->\S+", "", said)
     assert not re.search(r"\d+\.\d", bare), "a number in the findings has no source"
+
+
+def test_the_questions_of_a_referee_name_every_diagnostic():
+    table = re.search(r"\| question of a referee \|(.*?)\n\n", README, re.S)[1]
+    functions = {found.function.__name__ for found in study.diagnostics.all_diagnostics().values()}
+    assert functions <= set(re.findall(r"`(\w+)`", table))

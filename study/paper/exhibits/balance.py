@@ -16,11 +16,13 @@ from study.panel import Sample
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
+    Part,
     Setting,
     Traced,
     address,
     addressed,
     draw,
+    exhibit,
     source_of,
 )
 from study.paper.plan import Task
@@ -58,6 +60,7 @@ OF_SUMMARY = {
 }
 
 
+@exhibit("Treated and comparison units before treatment", Part.QUESTION)
 def balance(setting: Setting) -> Exhibited:
     """Return the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
     plan = setting.plan

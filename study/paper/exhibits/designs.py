@@ -15,12 +15,14 @@ from study.panel import Scale
 from study.paper.exhibits.exhibit import (
     Drawn,
     Exhibited,
+    Part,
     Setting,
     Traced,
     address,
     addressed,
     clustered,
     draw,
+    exhibit,
     refusals,
     source_of,
     window_of,
@@ -51,6 +53,7 @@ OF_AGREEMENT = {
 }
 
 
+@exhibit("Every design, and whether they agree", Part.EFFECTS)
 def designs(setting: Setting) -> Exhibited:
     """Return the tables and event-study figures of all events, with the test that designs agree."""
     plan = setting.plan

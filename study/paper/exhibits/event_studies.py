@@ -18,6 +18,7 @@ from study.paper.exhibits.exhibit import (
     RUN,
     Drawn,
     Exhibited,
+    Part,
     Setting,
     Traced,
     address,
@@ -25,6 +26,7 @@ from study.paper.exhibits.exhibit import (
     cluster_of,
     draw,
     estimate_command,
+    exhibit,
     source_of,
 )
 from study.paper.exhibits.verdicts import plan_task
@@ -96,6 +98,7 @@ class Lead(NamedTuple):
     window: PreTest
 
 
+@exhibit("Event studies of several designs", Part.EFFECTS)
 def event_studies(setting: Setting) -> Exhibited:
     """Return the figure of paths by design and scale, and the table of their effects before the event."""
     answers = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from study.designs import find_design
 from study.figures import drawn
@@ -199,13 +200,37 @@ class Setting:
     venues: Mapping[str, Panel] = field(default_factory=dict)
 
 
+class Part(StrEnum):
+    """The sections of the report page."""
+
+    QUESTION = "Institutions: what is asked of whom"
+    FACTS = "The facts that the study starts from"
+    EFFECTS = "Institutions: effects"
+    OBJECTIONS = "Institutions: what speaks against it"
+    FIELDS = "Fields"
+
+
 class Exhibit(NamedTuple):
     """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it."""
 
     name: str
     title: str
-    section: str
+    section: Part
     make: Callable[[Setting], Exhibited]
+
+
+REGISTERED: dict[str, Exhibit] = {}
+Make = TypeVar("Make", bound=Callable[[Setting], Exhibited])
+
+
+def exhibit(title: str, section: Part) -> Callable[[Make], Make]:
+    """Register a function, which has the name of its file, as an exhibit."""
+
+    def register(make: Make) -> Make:
+        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, make)
+        return make
+
+    return register
 
 
 def conventions(results: Iterable[Result]) -> str:

@@ -9,7 +9,17 @@ from study.data.audit import Share
 from study.figures import FULL, SERIES
 from study.figures.canvas import canvas
 from study.panel import checksum
-from study.paper.exhibits.exhibit import Exhibited, Setting, Source, Traced, address, addressed, draw
+from study.paper.exhibits.exhibit import (
+    Exhibited,
+    Part,
+    Setting,
+    Source,
+    Traced,
+    address,
+    addressed,
+    draw,
+    exhibit,
+)
 from study.paper.facts import fields as papers
 from study.paper.facts import models as listed
 from study.paper.facts import tables
@@ -53,6 +63,7 @@ HATCHES = ("", "////", "....")
 STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
 
 
+@exhibit("Facts of the seed paper, recomputed", Part.FACTS)
 def facts(setting: Setting) -> Exhibited:
     """Return the recomputed facts; they are the same for every plan, since the tables that they read are."""
     data, chosen = load(), definition(DEFAULT_THRESHOLD)

@@ -17,12 +17,14 @@ from study.paper.exhibits.exhibit import (
     RUN,
     Drawn,
     Exhibited,
+    Part,
     Setting,
     Traced,
     address,
     addressed,
     clustered,
     draw,
+    exhibit,
     refusals,
     source_of,
     window_of,
@@ -60,6 +62,7 @@ COLUMNS = {
 Differences = Mapping[tuple[str, str, str], Effect]
 
 
+@exhibit("Families of compute-access events", Part.EFFECTS)
 def families(setting: Setting) -> Exhibited:
     """Return the table of families on each scale, that of their dates moved, a figure, and all numbers."""
     plan = setting.plan

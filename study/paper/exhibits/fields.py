@@ -14,7 +14,18 @@ from study.figures import COLOUR, GREY, SECOND
 from study.figures.canvas import canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed, draw
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Part,
+    Setting,
+    Source,
+    Traced,
+    address,
+    addressed,
+    draw,
+    exhibit,
+)
 from study.paper.fields.answers import Answer, Answers, answers, of_outcome, outcomes_of
 from study.paper.fields.finding import SMALL, WIDE, fields_finding
 from study.paper.fields.plan import FieldsPlan
@@ -44,6 +55,7 @@ RECALL = {
 }
 
 
+@exhibit("Fields whose compute grows", Part.FIELDS)
 def fields(setting: Setting) -> Exhibited:
     """Return the exhibit for the plan's table ``[fields]``; nothing where it has none."""
     return Exhibited() if setting.plan.fields is None else fields_exhibit(setting.plan.fields)

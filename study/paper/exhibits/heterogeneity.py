@@ -13,7 +13,17 @@ from study.heterogeneity.group_effects import group_figure, short_label
 from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
-from study.paper.exhibits.exhibit import Exhibited, Setting, Traced, address, addressed, draw, source_of
+from study.paper.exhibits.exhibit import (
+    Exhibited,
+    Part,
+    Setting,
+    Traced,
+    address,
+    addressed,
+    draw,
+    exhibit,
+    source_of,
+)
 from study.paper.plan import Task
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
 
@@ -42,6 +52,7 @@ OF_RULE = ("value", "std_error", "conf_low", "conf_high", "", "", "", "")
 OF_PAIRS = ("", "", "", "", "p_pairs", "", "", "")
 
 
+@exhibit("Heterogeneity of the effect", Part.EFFECTS)
 def heterogeneity(setting: Setting) -> Exhibited:
     """Return the table and figure of effects by group, or why there is none."""
     task = _task(setting)

@@ -10,7 +10,17 @@ from study.designs import find_design
 from study.diagnostics import Finding, refits
 from study.diagnostics.uncertainty import RANDOMIZATION
 from study.estimates import Effect, Estimate, effective_clusters, effects_frame, treated_clusters
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, address, addressed, source_of
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Part,
+    Setting,
+    Traced,
+    address,
+    addressed,
+    exhibit,
+    source_of,
+)
 from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Span, Table
 
@@ -63,6 +73,7 @@ class Inferred(NamedTuple):
 Answers = Mapping[tuple[str, str], Inferred]
 
 
+@exhibit("Inference", Part.OBJECTIONS)
 def inference(setting: Setting) -> Exhibited:
     """Return the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
     asked = {

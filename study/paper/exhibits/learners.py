@@ -10,7 +10,17 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Traced, address, addressed, source_of
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Part,
+    Setting,
+    Traced,
+    address,
+    addressed,
+    exhibit,
+    source_of,
+)
 from study.paper.exhibits.verdicts import on_scale, row_of, task_of
 from study.paper.plan import Row
 from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Span, Table
@@ -44,6 +54,7 @@ OF_LEARNERS = {
 Findings = Mapping[tuple[str, str], Finding | str]
 
 
+@exhibit("Double machine learning, by learner", Part.EFFECTS)
 def learners(setting: Setting) -> Exhibited:
     """Return the table of learners for each design of the plan that says what it learns."""
     rows = shown_rows(setting)

@@ -9,7 +9,7 @@ from study.diagnostics import Finding
 from study.figures import draw_dots
 from study.figures.dots import shortened
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, address, draw
+from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, address, draw, exhibit
 from study.paper.exhibits.verdicts import diagnosed, found, on_scale, scale_title, task_of
 from study.report import LETTERS, Block, Column, Line, Span, Table
 
@@ -35,6 +35,7 @@ OF_REFITS = {
 }
 
 
+@exhibit("Leaving out one cohort or unit", Part.OBJECTIONS)
 def leave_one_out(setting: Setting) -> Exhibited:
     """Return the figure and table of the estimate without each cohort and without each treated unit."""
     asked = {

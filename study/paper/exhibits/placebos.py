@@ -10,7 +10,17 @@ from study.diagnostics import Finding
 from study.figures import FULL, draw_dots
 from study.figures.canvas import canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, address, draw, panel_title
+from study.paper.exhibits.exhibit import (
+    Drawn,
+    Exhibited,
+    Part,
+    Setting,
+    Traced,
+    address,
+    draw,
+    exhibit,
+    panel_title,
+)
 from study.paper.exhibits.verdicts import diagnosed, found, on_scale, scale_title, task_of
 from study.report import COLUMNS, LETTERS, Block, Column, Line, Span, Table, effect_values
 
@@ -40,6 +50,7 @@ Findings = Mapping[str, Finding]
 Rows = dict[str, dict[str, float]]
 
 
+@exhibit("Placebo fields and dates", Part.OBJECTIONS)
 def placebos(setting: Setting) -> Exhibited:
     """Return the table and figure of placebo outcomes and placebo dates, on each scale."""
     names = [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"]

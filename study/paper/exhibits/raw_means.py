@@ -13,6 +13,7 @@ from study.panel import Sample
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
+    Part,
     Setting,
     Source,
     Traced,
@@ -20,6 +21,7 @@ from study.paper.exhibits.exhibit import (
     addressed,
     asked,
     draw,
+    exhibit,
 )
 from study.report import Column
 
@@ -55,6 +57,7 @@ class Group(NamedTuple):
         return int(self.member.sum())
 
 
+@exhibit("Raw means by cohort", Part.QUESTION)
 def raw_means(setting: Setting) -> Exhibited:
     """Return the figure of mean outcomes by year, by adoption window and by size, with the growth of each mean."""
     samples = _samples(setting)

@@ -8,7 +8,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from study.panel import FlowStep
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Part,
+    Setting,
+    Source,
+    Traced,
+    address,
+    addressed,
+    exhibit,
+)
 from study.report import Block, Cell, Column, Line, Number, Table
 
 EXHIBIT = "sample"
@@ -21,6 +31,7 @@ COLUMNS = {
 }
 
 
+@exhibit("Who is in the sample", Part.QUESTION)
 def sample(setting: Setting) -> Exhibited:
     """Return the table of the flow of units, and of who is first treated and what is covered, by year."""
     return Exhibited(tables=(sample_table(setting),), numbers=tuple(_numbers(setting)))

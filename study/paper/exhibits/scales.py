@@ -14,12 +14,14 @@ from study.panel import Panel, Scale
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
+    Part,
     Setting,
     Traced,
     address,
     addressed,
     cluster_of,
     estimate_command,
+    exhibit,
     source_of,
     window_of,
 )
@@ -46,6 +48,7 @@ class Asked(NamedTuple):
     command: str
 
 
+@exhibit("Proportional effects beside log(1 + y)", Part.EFFECTS)
 def scales(setting: Setting) -> Exhibited:
     """Return the table of effects by unit of the outcome, for each outcome of the plan."""
     asked = {outcome: questions(setting, outcome) for outcome in setting.plan.outcomes}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, address, draw
+from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, address, draw, exhibit
 from study.paper.exhibits.verdicts import diagnosed, found, scale_title, task_of
 from study.report import Block, Column, Line, Table, p_text
 
@@ -34,6 +34,7 @@ OF_ALL = {
 }
 
 
+@exhibit("Specification curve", Part.OBJECTIONS)
 def specifications(setting: Setting) -> Exhibited:
     """Return the specification curve with a table of what all specifications say together, or why there is none."""
     curve = found(setting, next(iter(setting.plan.scales)), "specification_curve")

@@ -14,7 +14,18 @@ import numpy as np
 from study.core import capital
 from study.panel import Panel
 from study.panel.population import population
-from study.paper.exhibits.exhibit import RUN, Exhibited, Setting, Source, Traced, address, addressed, draw
+from study.paper.exhibits.exhibit import (
+    RUN,
+    Exhibited,
+    Part,
+    Setting,
+    Source,
+    Traced,
+    address,
+    addressed,
+    draw,
+    exhibit,
+)
 from study.paper.plan import Event, Plan
 from study.report import REFUSED, Block, Cell, Column, Line, Number, Table
 
@@ -126,6 +137,7 @@ class Timed:
         return CONTRAST in f"{self.event.group} {self.event.short}".lower()
 
 
+@exhibit("When compute arrives, by family of events", Part.QUESTION)
 def timing(setting: Setting) -> Exhibited:
     """Return the figure of who is first treated when, and the table of the families with their comparison."""
     events, absent = timed(setting.plan, setting.panel)

@@ -10,12 +10,14 @@ from study.panel import Panel
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
+    Part,
     Setting,
     Traced,
     address,
     addressed,
     cluster_of,
     estimate_command,
+    exhibit,
     panel_title,
     source_of,
 )
@@ -36,6 +38,7 @@ from study.report import (
 EXHIBIT = "venues"
 
 
+@exhibit("Other venues", Part.EFFECTS)
 def venues(setting: Setting) -> Exhibited:
     """Return the table of venues with its numbers; nothing where the plan names no other venue."""
     plan = setting.plan

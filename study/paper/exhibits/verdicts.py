@@ -14,10 +14,12 @@ from study.paper.diagnose import Answered, Check, Verdict, answered
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
+    Part,
     Setting,
     Traced,
     address,
     addressed,
+    exhibit,
     source_of,
 )
 from study.paper.plan import Plan, Row, Task
@@ -164,6 +166,7 @@ def scale_title(scale: str) -> str:
     return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(scale, "In the outcome's units")
 
 
+@exhibit("The verdict of each diagnostic", Part.OBJECTIONS)
 def verdicts(setting: Setting) -> Exhibited:
     """Return a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
     tables: list[Table] = []

@@ -13,7 +13,7 @@ from study.diagnostics import Finding
 from study.figures import FULL, GREY, SERIES
 from study.figures.canvas import canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Traced, address, draw
+from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, address, draw, exhibit
 from study.paper.exhibits.verdicts import diagnosed, found, main_row, on_scale, scale_title, task_of
 from study.paper.plan import Row
 from study.report import LETTERS, REFUSED, Block, Cell, Column, Line, Number, Span, Table
@@ -50,6 +50,7 @@ OF_TRENDS = {
 }
 
 
+@exhibit("Violations of parallel trends", Part.OBJECTIONS)
 def violations(setting: Setting) -> Exhibited:
     """Return the table of breakdown values and detectable trends, and the figure of intervals by violation."""
     shown: dict[tuple[str, str], Findings] = {}

@@ -196,7 +196,7 @@ for chosen in (small, small.under("imputation")):
         print(f"  randomization p = {p_value:.2f}; detectable {answer.power.effect:.3f}")
 
 # %% [markdown]
-# The last columns are a test that deals the event dates anew among universities of one size class and needs no large
+# The last columns are a test that permutes the event dates among universities of one size class and needs no large
 # numbers, and the effect that the design would have found with a power of four in five.
 #
 # ## As a table

@@ -40,6 +40,17 @@ def designs() -> None:
         typer.echo(f"  options:  {listed}")
 
 
+def diagnostics() -> None:
+    """List the diagnostics of `study diagnose`: what each asks, and what it needs."""
+    from study.diagnostics import all_diagnostics
+
+    for found in all_diagnostics().values():
+        needs = [*found.needs, *(["the design " + " or ".join(found.designs)] if found.designs else [])]
+        typer.echo(f"{found.name}: {found.title}")
+        typer.echo(f"  asks:  {found.question}")
+        typer.echo(f"  needs: {'; '.join(needs) or 'nothing more'}")
+
+
 def estimate(
     *,
     outcome: Annotated[str, typer.Option(help="Outcome column.")],
@@ -205,7 +216,7 @@ def gains(
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: figures and tables.")
 
 
-of_panels = (designs, estimate, compare, diagnose, gains, table)
+of_panels = (designs, diagnostics, estimate, compare, diagnose, gains, table)
 for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
     app.command()(options.spread(command))
 

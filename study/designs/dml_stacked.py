@@ -88,7 +88,7 @@ def dml_stacked(
     after: int | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """Compare each cohort's change with a learned course of those not yet treated, pooled by event time.
+    """Compare each cohort's change with what is learned of those not yet treated, pooled by event time.
 
     The stack of cohort g holds its units and, for event time e and anticipation d, those that are not treated,
     less the anticipation, by the later of g+e and the base g-1-d (or never), with the change dY from the base

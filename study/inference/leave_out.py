@@ -312,7 +312,7 @@ def _checked(found: LeaveOut) -> LeaveOut:
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did")
 INSTEAD = (
-    "leave_one_cluster_out refits any design, study.randomization deals event dates anew, and Estimate.band draws "
+    "leave_one_cluster_out refits any design, study.randomization permutes event dates, and Estimate.band draws "
     "multipliers"
 )
 

@@ -1,4 +1,4 @@
-"""Randomization tests, which deal event dates anew: in every way where there are few ways, else at random."""
+"""Randomization tests, which permute event dates: every assignment where there are few, else random ones."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ class Randomization:
         valid = "It needs no large sample, but that every assignment was as likely as the actual one"
         if self.exact:
             return (
-                f"{valid}; there are {self.permutations:,} ways and each was computed once, so that the smallest "
-                f"possible p-value is {1 / self.permutations:.2g}."
+                f"{valid}; there are {self.permutations:,} assignments and each was computed once, so that the "
+                f"smallest possible p-value is {1 / self.permutations:.2g}."
             )
         error = math.sqrt(self.p_value * (1 - self.p_value) / self.permutations)
         return (
-            f"{valid}; {self.permutations:,} ways were drawn, so that another seed would move the p-value by about "
-            f"{max(error, 1 / (self.permutations + 1)):.2g}."
+            f"{valid}; {self.permutations:,} assignments were drawn, so that another seed would move the p-value by "
+            f"about {max(error, 1 / (self.permutations + 1)):.2g}."
         )
 
     @property
@@ -118,9 +118,9 @@ class Randomization:
         if not self.undefined:
             return ()
         return (
-            f"In {self.undefined:,} of the {self.permutations:,} ways {self._name} is not defined, because the design "
-            "refuses these dates, or the effect or its standard error does not exist; they count as at least as far "
-            "from zero, which can only make the p-value larger.",
+            f"In {self.undefined:,} of the {self.permutations:,} assignments {self._name} is not defined, because the "
+            "design refuses these dates, or the effect or its standard error does not exist; they count as at least as "
+            "far from zero, which can only make the p-value larger.",
         )
 
     def tidy(self) -> pd.DataFrame:
@@ -203,7 +203,7 @@ def randomization_test(
     Returns
     -------
     Randomization
-        With p = (1 + draws at least as extreme) / (1 + draws), or the share of all ways that are.
+        With p = (1 + draws at least as extreme) / (1 + draws), or the share of all assignments that are.
 
     Raises
     ------
@@ -212,17 +212,17 @@ def randomization_test(
     """
     groups = [np.flatnonzero(strata == label) for label in np.unique(strata)]
     dated = np.arange(len(strata)) if dates is None else np.unique(dates, return_inverse=True)[1]
-    ways = number_of_assignments([dated[members] for members in groups])
-    if ways <= 1:
+    assignments = number_of_assignments([dated[members] for members in groups])
+    if assignments <= 1:
         raise QuestionError(
-            "randomization: all units of a stratum have the same event date, so that there is nothing to deal; "
+            "randomization: all units of a stratum have the same event date, so that there is nothing to permute; "
             "take coarser strata."
         )
     with one_thread():
         observed = statistic(np.arange(len(strata)))
     if np.isnan(observed):
         raise QuestionError("randomization: the statistic is not defined for the event dates as they are.")
-    exact = ways <= permutations
+    exact = assignments <= permutations
     orders = every_order(groups, dated) if exact else drawn_orders(groups, permutations, seed)
     drawn = np.array(_statistics(statistic, orders, jobs, progress))
     size = np.abs(drawn)
@@ -233,9 +233,9 @@ def randomization_test(
 
 
 def number_of_assignments(dates: list[NDArray[Any]]) -> float:
-    """Return in how many ways units can have the dates of their strata; infinity for more than 1e12.
+    """Return how many assignments of dates to units their strata allow; infinity for more than 1e12.
 
-    The product over strata of multinomial coefficients, where the same date of two units makes no two ways.
+    The product over strata of multinomial coefficients, where the same date of two units makes no two assignments.
     """
     log = 0.0
     for own in dates:
@@ -406,7 +406,7 @@ def randomization(
             f"randomization: {of} has no {'standard error' if statistic == 't' else 'value'} with the event dates as "
             f"they are, so that there is nothing to compare{_instead(headline.effect, statistic)}."
         )
-    labels, caveats = _dealt_between(sample)
+    labels, caveats = _permuted_between(sample)
     of_unit = np.unique(labels, return_index=True, return_inverse=True)
     refit = _Refit(freed, design, options, statistic, of_unit[1], of_unit[2])
     stratum = _strata(sample, strata, refit)
@@ -504,7 +504,7 @@ def _dates(sample: Sample) -> NDArray[np.int64]:
     return np.unique(np.nan_to_num(sample.path, nan=-1.0), axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _dealt_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _permuted_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the label of the unit or cluster to which dates are permuted, shape (n,), and what to say of it."""
     cluster = sample.question.cluster
     if cluster is None:

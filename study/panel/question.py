@@ -39,7 +39,7 @@ class Question:
         joined by " and ", for example "country=US|CA and baseline_papers>=10"; the language is that of
         :func:`study.panel.population.population`.
     comparison : {"not_yet_treated", "never_treated"}
-        Who stands for the treated units' untreated course; the first includes the never-treated.
+        Who stands for the treated units' counterfactual path; the first includes the never-treated.
     base : {"universal", "varying"}
         Pre-period effects against one period before treatment, or against the period before each.
     anticipation : int
@@ -131,7 +131,7 @@ class Question:
 
     def replace(self, **changes: Any) -> Question:
         """Return the same question with some fields changed."""
-        refuse_unknown("field", changes, [f.name for f in fields(self)], "Question.but")
+        refuse_unknown("field", changes, [f.name for f in fields(self)], "Question.replace")
         return replace(self, **changes)
 
     @property

@@ -17,8 +17,8 @@ ASSUMED: dict[Assumes, str] = {
     "the same percentage as that of the others.",
     Assumes.WEIGHTED_TRENDS: "Without the event the treated {units} would have changed as those others did that, "
     "weighted, moved as they did before.",
-    Assumes.FACTORS: "Without the event the outcomes of all {units} would have been their own level, a course "
-    "common to all, and a few courses that each follows with a strength of its own.",
+    Assumes.FACTORS: "Without the event the outcomes of all {units} would have been their own level, a path "
+    "common to all, and a few factors that each follows with a loading of its own.",
     Assumes.LIMITED_ANTICIPATION: "The event has no effect before it, less the anticipation that the question allows.",
     Assumes.OVERLAP: "At every covariate value of the treated there are comparison {units}.",
     Assumes.HOMOGENEOUS_EFFECTS: "The effect is the same in every cohort and event time; where it is not, the "

@@ -414,3 +414,13 @@ def test_units_without_a_certain_adoption_date_are_counted_or_dated_as_the_optio
     assert "Left out: 1 adoption date ambiguous, between 4 and 5" in " ".join(said["drop"].split())
     assert "14 units" in said["earliest"]
     assert said["often"] == 'Panel.from_long: there is no ambiguous "often". Known: drop, earliest, latest.'
+
+
+def test_diagnostics_are_listed_with_what_they_ask_and_need():
+    listed = command("diagnostics", cwd=ROOT).stdout
+    assert (
+        "placebo_dates: Placebo adoption dates\n  asks:  Is there an effect before there should be one?"
+        in listed
+    )
+    assert "needs: nothing more" in listed
+    assert "needs: the design twfe" in listed

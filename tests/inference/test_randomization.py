@@ -301,7 +301,9 @@ def test_dates_that_the_design_refuses_count_as_extreme_and_are_told(recorded: R
     np.testing.assert_allclose(found.drawn[~bad], plain.drawn[~bad], rtol=1e-12)
     extreme = bad | (np.abs(plain.drawn) >= abs(plain.statistic))
     assert found.p_value == pytest.approx((1 + extreme.sum()) / 41)
-    assert any(f"In {bad.sum()} of the 40 ways the t statistic is not defined" in s for s in found.sentences)
+    assert any(
+        f"In {bad.sum()} of the 40 assignments the t statistic is not defined" in s for s in found.sentences
+    )
     assert not any("not defined" in s for s in plain.sentences)
     assert found.tidy().undefined[0] == bad.sum()
 
@@ -424,7 +426,7 @@ def test_what_the_design_cannot_answer_is_refused_as_the_design_does() -> None:
 
 def test_strata_in_which_all_units_have_one_date_leave_nothing_to_deal() -> None:
     whole = panel(DATES, strata=np.nan_to_num(DATES))
-    with pytest.raises(QuestionError, match="there is nothing to deal; take coarser strata"):
+    with pytest.raises(QuestionError, match="there is nothing to permute; take coarser strata"):
         randomization(ASKED.sample(whole), "twfe", strata="size")
 
 

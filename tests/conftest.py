@@ -1,10 +1,15 @@
-"""What pytest says at its end of the searches by random inputs."""
+"""How pytest orders the tests, which random inputs they have, and what it says at its end of the searches by them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import searching
+from hypothesis import settings
+
+# Random inputs are the same in every run; `make test-slow` draws many.
+settings.register_profile("study", derandomize=True)
+settings.load_profile("study")
 
 # Files whose tests take longest, which start first so that no process waits for one at the end.
 LONGEST = ("test_replication", "test_readme", "test_trace", "test_coverage", "test_settings", "test_kernels")

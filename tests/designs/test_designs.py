@@ -238,7 +238,7 @@ def test_factors_of_units_drop_out_of_a_poisson_regression_whose_weights_undo_th
 def test_factors_of_cohorts_and_periods_drop_out_of_a_saturated_poisson_regression_without_gaps(
     case: Case, seed: int
 ) -> None:
-    panel = simulated.counts(simulated.panel(n=50, seed=seed, level=2.0), seed)
+    panel = simulated.counts(simulated.panel(n=150, seed=seed, level=2.0), seed)
     rng = np.random.default_rng(seed)
     cohort = np.unique(np.nan_to_num(panel.first_treated["event"]), return_inverse=True)[1]
     factor = np.exp(rng.normal(size=4))[cohort][:, None] * np.exp(rng.normal(size=len(panel.periods)))
@@ -248,9 +248,10 @@ def test_factors_of_cohorts_and_periods_drop_out_of_a_saturated_poisson_regressi
     ours, theirs = (estimate(p, question, case.design, **case.options) for p in (panel, times(panel, factor)))
     if ours.sizes is None:
         same([ours], [theirs])
-    # With unit effects a unit weighs as its total outcome in what leaving it out does, which the factors move a little.
+    # With unit effects a unit weighs as its total outcome in what leaving it out does, which the factors move the less
+    # the more units there are: by a fifth at most with 50, by two hundredths with 150.
     same(*([fit.under("CR1_fixest")] for fit in (ours, theirs)))
-    np.testing.assert_allclose(theirs.std_error, ours.std_error, rtol=0.1)
+    np.testing.assert_allclose(theirs.std_error, ours.std_error, rtol=0.05)
 
 
 @every_case

@@ -267,11 +267,8 @@ def _figure(setting: Setting, scale: str) -> Drawn:
     rows = []
     for event in (*plan.events, *plan.families):
         result = _answers(setting, event, scale)[0]
-        # An average without a sampling variance is no answer, but it is drawn, without an interval.
-        fit = None if result.headline else _fit(setting, result.task)
-        effect = result.headline if fit is None else Effect.of("", fit, plan.level)
-        if effect is not None:
-            rows.append(replace(effect, label=f"{event.short} ({result.n_treated})"))
+        if result.headline is not None:
+            rows.append(replace(result.headline, label=f"{event.short} ({result.n_treated})"))
     figure = dot_figure(
         effects_frame(rows),
         xlabel=f"Effect, {Scale(scale, outcome).column}",

@@ -58,6 +58,8 @@ def run(
     from study.paper.plan import read_plan
 
     chosen = read_plan(plan).under(design)
+    beside = running.paper_folder(plan)
+    running.cited(chosen, beside)
     panel = running.load(chosen)
     folder = cache or folder_of(plan)
     with progress_bar() as progress:
@@ -66,7 +68,6 @@ def run(
         exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
     page = running.report(chosen, panel, exhibited, plan.read_text(encoding="utf-8"))
-    beside = running.paper_folder(plan)
     written = write_all(output or beside, running.files(chosen, beside, panel, results, exhibited))
     written += write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")

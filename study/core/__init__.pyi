@@ -20,6 +20,7 @@ from .cache import prepare as prepare
 from .cache import root_of as root_of
 from .cache import stored as stored
 from .cache import versions as versions
+from .digits import significant as significant
 from .distributions import chi_squared_tail as chi_squared_tail
 from .distributions import f_tail as f_tail
 from .distributions import normal_score as normal_score
@@ -56,7 +57,6 @@ from .normal_equations import jackknife as jackknife
 from .normal_equations import linear_form as linear_form
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed
-from .outputs import significant as significant
 from .outputs import write_all as write_all
 from .progress import arrived as arrived
 from .progress import learning as learning

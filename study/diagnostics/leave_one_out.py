@@ -163,7 +163,7 @@ def _finding(
     verdict, *evidence = _sentences(kind, scale, level, full, refits, frame)
     return Finding(
         name=f"leave_one_{kind}_out",
-        title=f"The estimate without each {kind}",
+        title=f"Leaving out one {kind}",
         verdict=verdict,
         evidence=tuple(evidence),
         frame=frame,

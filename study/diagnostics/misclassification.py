@@ -356,7 +356,7 @@ def misclassification(
     n, scale = len(trimming.suspects), sample.question.effect_scale
     return Finding(
         name="misclassification",
-        title="Hidden treatment among the never-treated, and late dates",
+        title="Hidden or late treatment",
         verdict=_breakdown_sentence("the sign of the estimate", sign, n),
         evidence=tuple(_evidence(scale, level, full, n, corrected, worst, significance, refits)),
         frame=_frame(corrected, worst, refits.rows),

@@ -225,7 +225,7 @@ def _finding(
     verdict_by_scale = {scale: _scale_sentence(scale, row, question) for scale, row in by_scale.iterrows()}
     return Finding(
         name=WHO,
-        title=f"Specification curve of the effect of {question.event} on {question.outcome}",
+        title="All specifications",
         verdict=_verdict(question, choices, frame),
         evidence=(
             *verdict_by_scale.values(),

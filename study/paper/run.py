@@ -234,11 +234,16 @@ def files(
                 written[f"tables/{table.name}.{kind}"] = content
         for figure in shown.figures:
             written |= {f"figures/{figure.name}.pdf": figure.pdf, f"figures/{figure.name}.png": figure.png}
-    cited = numbers.cited_in(texts(plan, folder))
-    traced = numbers.select(every_number(plan, panel, results, exhibited, cited), cited).values()
+    places = cited(plan, folder)
+    traced = numbers.select(every_number(plan, panel, results, exhibited, places), places).values()
     written["numbers.tex"] = numbers.numbers_file(traced)
     written[numbers.FILE] = numbers.sources_file(traced)
     return written
+
+
+def cited(plan: Plan, folder: Path) -> dict[str, numbers.Place]:
+    """Return the addresses that the plan's texts cite, or refuse a text that cannot be read."""
+    return numbers.cited_in(texts(plan, folder))
 
 
 def texts(plan: Plan, folder: Path) -> list[Path]:
@@ -253,10 +258,10 @@ def every_number(
     panel: Panel,
     results: Results,
     exhibited: Mapping[str, Exhibited],
-    cited: Collection[str] | None = None,
+    addresses: Collection[str] | None = None,
 ) -> Iterator[Traced]:
     """Yield the numbers that a text can cite: of the plan's answers those cited, of exhibits all."""
-    yield from answer_numbers(plan, panel, results, cited)
+    yield from answer_numbers(plan, panel, results, addresses)
     for shown in exhibited.values():
         yield from shown.numbers
 
@@ -265,9 +270,11 @@ def unresolved(
     plan: Plan, folder: Path, panel: Panel, results: Results, exhibited: Mapping[str, Exhibited]
 ) -> list[str]:
     """Say which results the texts cite that there are not."""
-    cited = numbers.cited_in(texts(plan, folder))
+    places = cited(plan, folder)
+    if places.keys() <= {traced.address for traced in every_number(plan, panel, results, exhibited, places)}:
+        return []
     known = [traced.address for traced in every_number(plan, panel, results, exhibited)]
-    return numbers.missing(cited, known)
+    return numbers.missing(places, known)
 
 
 def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from functools import cache
@@ -131,16 +130,6 @@ def _encoder() -> Any:
     from pylatexenc.latexencode import UnicodeToLatexEncoder
 
     return UnicodeToLatexEncoder(non_ascii_only=True, unknown_char_policy="keep", unknown_char_warning=False)
-
-
-def decimal(value: float, digits: int = 3) -> str:
-    """Return a number as text, an empty text for NaN; never minus zero."""
-    return "" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
-
-
-def in_brackets(value: float, digits: int = 3) -> str:
-    """Return a number in parentheses for a siunitx column, an empty cell for NaN."""
-    return "" if math.isnan(value) else f"{{(}}{decimal(value, digits)}{{)}}"
 
 
 def address_part(text: str) -> str:

@@ -424,3 +424,11 @@ def test_diagnostics_are_listed_with_what_they_ask_and_need():
     )
     assert "needs: nothing more" in listed
     assert "needs: the design twfe" in listed
+
+
+def test_a_text_that_is_not_there_is_refused_before_any_work(tmp_path):
+    (tmp_path / "study.toml").write_text('texts = ["gone.tex"]\n' + PLAN)
+    done = command("run", "--plan", "study.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "gone.tex: there is no such text" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.toml"]

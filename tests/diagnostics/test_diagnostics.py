@@ -139,6 +139,8 @@ def test_it_says_its_verdict_in_html_with_what_labels_hold_escaped(
 @pytest.mark.parametrize("name", EVERY)
 def test_it_answers_with_sentences_a_table_and_a_figure(name: str, findings: dict[str, Finding]) -> None:
     made = findings[name]
+    titles = {found.name: found.title for found in diagnostics.all_diagnostics().values()}
+    assert made.title == titles.get(made.name, made.title)
     assert made.title
     assert made.sentences
     for sentence in made.sentences:

@@ -201,3 +201,16 @@ def test_a_question_that_is_not_in_the_plan_is_refused_before_any_work(tmp_path:
     wrong = read_plan(written(tmp_path, f'{PLAN}[diagnose]\nneighbours = "country"\n'))
     with pytest.raises(QuestionError, match=r"diagnose\.neighbours"):
         running.load(wrong)
+
+
+def test_options_of_a_design_reach_the_diagnostics_about_it_and_no_other(tmp_path: Path) -> None:
+    text = PLAN.replace('label = "ES"', 'label = "ES"\noptions = { bin_at = 2 }')
+    found = made(tmp_path, "sim1/count/log1p", "event_study", text)
+    plain = made(tmp_path, "sim1/count/log1p", "event_study", PLAN)
+    one, other = (f.finding("contamination_weights") for f in (found, plain))
+    assert one is not None
+    assert other is not None
+    assert len(one.frame) < len(other.frame)
+    with_method = PLAN.replace('label = "CS"', 'label = "CS"\noptions = { method = "reg" }')
+    honest = made(tmp_path, "sim1/count/log1p", text=with_method).finding("honest_relative_magnitudes")
+    assert honest is not None  # whose own argument method is another

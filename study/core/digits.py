@@ -1,0 +1,29 @@
+"""The digits that a number is recorded with."""
+
+from __future__ import annotations
+
+import math
+
+# What is recorded of an estimate: ten times finer than references are met, a million times coarser than rounding.
+RECORDED = 8
+
+
+def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) -> float:
+    """Return a number with some significant digits, counted from the larger of it and another one.
+
+    An effect is counted from its standard error where that is larger: what is below is rounding, which differs
+    between processors.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+    beside : float
+        Of the same unit; NaN and 0 count for nothing.
+    """
+    largest = max(abs(value), abs(beside)) if math.isfinite(beside) else abs(value)
+    if not (math.isfinite(value) and largest):
+        return value
+    exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])
+    decimals = digits - 1 - exponent
+    return round(round(value, decimals + 4), decimals) + 0.0  # a half as it is meant, not as it was added up

@@ -12,14 +12,15 @@ from importlib import import_module
 from typing import Any
 
 from study.diagnostics.finding import Finding
-from study.diagnostics.registry import Diagnostic, Needs, Section, all_diagnostics, diagnostic, registered
+from study.diagnostics.registry import Diagnostic, Needs, Section, all_diagnostics, diagnostic
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
-globals().update({found.function.__name__: found.function for found in registered()})
+_functions = {each.function.__name__: each.function for each in all_diagnostics().values()}
+globals().update(_functions)
 
 __all__ = ["Diagnostic", "Finding", "Needs", "Section", "all_diagnostics", "diagnostic"]
-__all__ += sorted({found.function.__name__ for found in registered()})
+__all__ += sorted(_functions)
 
 
 def __getattr__(name: str) -> Any:

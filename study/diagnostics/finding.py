@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     Chart = Callable[[pd.DataFrame, Axes | None], Figure]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Finding:
     """What was found, in sentences, as a table and as a figure.
 
     Attributes
     ----------
     name : str
-        Of the function that found it.
+        Of the function that found it; a diagnostic has that under which it is registered.
     title : str
-        What was looked at, as a heading.
+        What was looked at, as a heading; a diagnostic has that under which it is registered.
     verdict : str
         What was found, in one sentence.
     evidence : tuple of str
@@ -42,8 +42,8 @@ class Finding:
         Numbers and tables by name, besides the frame; ``finding["name"]`` looks one up.
     """
 
-    name: str
-    title: str
+    name: str = ""
+    title: str = ""
     verdict: str
     evidence: tuple[str, ...]
     frame: pd.DataFrame
@@ -76,6 +76,6 @@ class Finding:
         return "\n".join([self.title, *self.sentences])
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.sentences)
+        paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.sentences)
         table = self.frame.to_html(index=False, na_rep="", float_format="%.4g", border=0)
-        return f"<h4>{html.escape(self.title)}</h4>{said}{table}"
+        return f"<h4>{html.escape(self.title)}</h4>{paragraphs}{table}"

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
-
 from study.core import QuestionError, checked
-from study.diagnostics.finding import Finding
-from study.diagnostics.registry import Needs, Section, diagnostic
+from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics.refits import dots
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
-from study.figures import dot_figure
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 @diagnostic(
@@ -58,16 +49,13 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
     before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
     table.insert(0, "event_time", [row.event_time for row in before])
-    scale = fit.sample.question.effect_scale
     return Finding(
-        name="leads",
-        title="Joint test of effects before the event",
         verdict=f"The joint test that all effects before the event are zero, by the largest t, "
         f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} (p {p_is(test.p_largest)}); a Wald test has p "
         f"{p_is(test.p_value)}, rank {test.rank}.",
         evidence=(),
         frame=table,
-        chart=partial(_chart, xlabel=scale.axis(), percent=scale.percent, level=level),
+        chart=dots(fit.sample.question.effect_scale, level, [f"{e:g}" for e in table["event_time"]]),
         against=against,
         objection=f"the joint test of all effects before treatment (largest t: p = {test.p_largest:.2g}; Wald: p = "
         f"{test.p_value:.2g}, rank {test.rank})",
@@ -78,8 +66,3 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
 def p_is(p_value: float) -> str:
     """Write a p-value after the letter p."""
     return "below 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
-
-
-def _chart(frame: pd.DataFrame, ax: Axes | None, xlabel: str, percent: bool, level: float) -> Figure:
-    labels = [f"{e:g}" for e in frame["event_time"]]
-    return dot_figure(frame.assign(label=labels), ax, xlabel=xlabel, percent=percent, level=level)

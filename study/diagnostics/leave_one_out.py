@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, unknown
-from study.diagnostics.finding import Finding
-from study.diagnostics.refits import Progress, Refits, answers, check, event_dates, headline, treated
-from study.diagnostics.registry import Section, diagnostic
+from study.core import FloatArray, QuestionError, checked, refuse_unknown
+from study.diagnostics import Finding, Section, diagnostic
+from study.diagnostics.refits import Progress, check, event_dates, headline, refit, treated
 from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.panel import Sample, Scale
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Kind = Literal["cohort", "unit"]
 Units = Literal["treated", "all"]
 
 NAMED = 3
@@ -72,8 +70,8 @@ def leave_one_cohort_out(
     if len(sample.cohorts) < 2:
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
     fit = headline(sample, design, options)
-    members = [np.flatnonzero(first == g) for g in sample.cohorts]
-    outs = {f"cohort {g:g} ({len(m)} units)": m for g, m in zip(sample.cohorts, members, strict=True)}
+    members = {g: np.flatnonzero(first == g) for g in sample.cohorts}
+    outs = {f"cohort {g:g} ({len(units)} units)": units for g, units in members.items()}
     return _finding("cohort", sample, fit, outs, list(outs), level, options, progress)
 
 
@@ -128,9 +126,8 @@ def leave_one_unit_out(
     Belsley, D. A., Kuh, E., and Welsch, R. E. (1980). Regression Diagnostics. Wiley, Section 2.1.
     """
     check("leave_one_unit_out", design, options, level)
-    if units not in ("treated", "all"):
-        raise unknown("choice of units", str(units), ("treated", "all"), "leave_one_unit_out")
-    if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
+    refuse_unknown("choice of units", units, get_args(Units), "leave_one_unit_out")
+    if most < 1:
         raise QuestionError(f"leave_one_unit_out: most is {most!r}; it must be a whole number from 1 on.")
     fit = headline(sample, design, options)
     chosen = np.flatnonzero(treated(sample)) if units == "treated" else np.arange(sample.n_units)
@@ -143,7 +140,7 @@ def leave_one_unit_out(
 
 
 def _finding(
-    kind: Kind,
+    kind: Literal["cohort", "unit"],
     sample: Sample,
     fit: Estimate,
     outs: Mapping[str, NDArray[np.int64]],
@@ -152,115 +149,98 @@ def _finding(
     options: Mapping[str, Any],
     progress: Progress,
 ) -> Finding:
-    samples = {name: partial(_without, sample, outs[name], name) for name in refitted}
-    refits = Refits.of(answers(samples, fit.design, options, progress), level)
+    """Refit without some of the sets of units that could be left out, and say what each set changes."""
+    scale = sample.question.effect_scale
+    everyone = np.arange(sample.n_units)
+    samples = {
+        name: partial(sample.only, ~np.isin(everyone, outs[name]), f"leaving out {name}") for name in refitted
+    }
+    refits = refit(samples, fit.design, options, level, progress)
     refits.refuse_none(f"leave_one_{kind}_out")
-    scale, full = sample.question.effect_scale, Effect.of("all units", fit, level)
-    influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
-    frame = _frame(kind, full, list(outs), influence, refits.rows)
-    in_order = [row.label for row in refits.rows]
-    drawn = in_order if kind == "cohort" else frame["without_unit"][: min(DRAWN, len(in_order))]
-    verdict, *evidence = _sentences(kind, scale, level, full, refits, frame)
+    full, rows = Effect.of("all units", fit, level), effects_frame(refits.rows)
+    rows.insert(1, "change", rows["estimate"] - full.estimate)
+    rows.insert(2, "dfbeta", (full.estimate - rows["estimate"]) / full.std_error)
+    rows["sign_changes"] = rows["estimate"] * full.estimate <= 0
+    rows["significance_changes"] = [row.excludes_zero != full.excludes_zero for row in refits.rows]
+    frame = _frame(outs, first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values())), rows)
+    verdict, *evidence = _sentences(kind, scale, level, full, frame, rows, len(samples))
+    # Cohorts are drawn in the order of their dates, units by what they change.
+    drawn = rows if kind == "cohort" else frame.dropna(subset="change").head(DRAWN)
     return Finding(
-        name=f"leave_one_{kind}_out",
-        title=f"Leaving out one {kind}",
         verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame,
-        chart=partial(_chart, kind=kind, drawn=list(drawn), full=full, scale=scale, level=level),
+        evidence=(*evidence, *refits.refusals),
+        frame=frame.rename(columns={"label": f"without_{kind}"}),
+        chart=partial(
+            _chart,
+            drawn=drawn["label"].tolist(),
+            xlabel=scale.axis(),
+            behind=full,
+            marked=drawn["significance_changes"].tolist(),
+            names=(
+                f"without the {kind}",
+                f"same, interval {'includes' if full.excludes_zero else 'excludes'} zero",
+            ),
+            percent=scale.percent,
+            level=level,
+        ),
         details={"full_sample": full, "rows": refits.rows, "refused": refits.refused},
     )
 
 
-def _without(sample: Sample, out: NDArray[np.int64], name: str) -> Sample:
-    return sample.only(~np.isin(np.arange(sample.n_units), out), f"leaving out {name}")
-
-
-def _frame(
-    kind: Kind, full: Effect, labels: Sequence[str], influence: FloatArray, rows: Sequence[Effect]
-) -> pd.DataFrame:
+def _frame(outs: Mapping[str, NDArray[np.int64]], influence: FloatArray, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each set of units changes, to first order and where there is a refit, the largest change first."""
     import pandas as pd
 
-    refitted = effects_frame(rows)
-    refitted.insert(1, "change", refitted["estimate"] - full.estimate)
-    refitted.insert(2, "dfbeta", (full.estimate - refitted["estimate"]) / full.std_error)
-    refitted["sign_changes"] = refitted["estimate"] * full.estimate <= 0
-    refitted["significance_changes"] = [row.excludes_zero != full.excludes_zero for row in rows]
-    table = pd.DataFrame({"label": labels, "influence": influence}).merge(refitted, on="label", how="left")
-    table = table.astype({"n_units": "Int64", "n_treated": "Int64"})
-    size = table["change"].fillna(table["influence"]).abs()
-    order = np.lexsort([-size.to_numpy(), table["change"].isna().to_numpy()])
-    return table.iloc[order].reset_index(drop=True).rename(columns={"label": f"without_{kind}"})
+    frame = pd.DataFrame({"label": list(outs), "influence": influence}).merge(rows, on="label", how="left")
+    size = frame["change"].fillna(frame["influence"]).abs()
+    order = np.lexsort([-size.to_numpy(), frame["change"].isna().to_numpy()])
+    return frame.astype({"n_units": "Int64", "n_treated": "Int64"}).iloc[order].reset_index(drop=True)
 
 
 def _sentences(
-    kind: Kind, scale: Scale, level: float, full: Effect, refits: Refits, frame: pd.DataFrame
+    kind: str, scale: Scale, level: float, full: Effect, frame: pd.DataFrame, rows: pd.DataFrame, tried: int
 ) -> Iterator[str]:
-    rows, n = refits.rows, len(frame)
-    low, high = (pick(rows, key=lambda row: row.estimate) for pick in (min, max))
+    low, high = rows.loc[rows["estimate"].idxmin()], rows.loc[rows["estimate"].idxmax()]
     yield (
         f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit} (interval {full.interval(scale)}); "
-        f"without one {kind} it lies between {scale.text(low.estimate)} (without {low.label}) and "
-        f"{scale.text(high.estimate)} (without {high.label})."
+        f"without one {kind} it lies between {scale.text(low['estimate'])} (without {low['label']}) and "
+        f"{scale.text(high['estimate'])} (without {high['label']})."
     )
-    if len(rows) + len(refits.refused) < n:
-        yield (
-            f"The estimate was refitted without each of the {len(rows)} most influential of {n} {kind}s; the others "
-            "have the first-order change only."
-        )
-    else:
-        yield f"The estimate was refitted without each of {n} {kind}s."
-    top = frame.dropna(subset="change").head(NAMED)
+    n = len(frame)
+    yield (
+        f"The estimate was refitted without each of {n} {kind}s."
+        if tried == n
+        else f"The estimate was refitted without each of the {len(rows)} most influential of {n} {kind}s; the others "
+        "have the first-order change only."
+    )
     most = [
-        f"{label} ({dfbeta:+.2f})"
-        for label, dfbeta in zip(top[f"without_{kind}"], top["dfbeta"], strict=True)
+        f"{row.label} ({row.dfbeta:+.2f})" for row in frame.dropna(subset="change").head(NAMED).itertuples()
     ]
     yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."
-    signs = [row.label for row in rows if row.estimate * full.estimate <= 0]
+    signs = rows["label"][rows["sign_changes"]]
     yield (
         f"Leaving out one {kind} changes the sign: {_listed(signs)}."
-        if signs
+        if len(signs)
         else f"Leaving out any one of these {kind}s keeps the sign."
     )
     zero = f"Zero is {'outside' if full.excludes_zero else 'inside'} the {100 * level:g}% interval"
-    changed = [row.label for row in rows if row.excludes_zero != full.excludes_zero]
+    changed = rows["label"][rows["significance_changes"]]
     yield (
         f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {_listed(changed)}."
-        if changed
+        if len(changed)
         else f"{zero}, whichever one of these {kind}s is left out."
     )
-    yield from refits.refusals
 
 
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(labels: pd.Series, most: int = 10) -> str:
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return ", ".join(labels[:most]) + more
 
 
-def _chart(
-    frame: pd.DataFrame,
-    ax: Axes | None,
-    kind: Kind,
-    drawn: Sequence[str],
-    full: Effect,
-    scale: Scale,
-    level: float,
-) -> Figure:
-    """Draw the headline without each cohort in its order, or without the most influential units."""
-    rows = frame.rename(columns={f"without_{kind}": "label"}).set_index("label").loc[drawn].reset_index()
-    return dot_figure(
-        rows,
-        ax,
-        xlabel=scale.axis(),
-        behind=full,
-        marked=rows["significance_changes"].tolist(),
-        names=(
-            f"without the {kind}",
-            f"same, interval {'includes' if full.excludes_zero else 'excludes'} zero",
-        ),
-        percent=scale.percent,
-        level=level,
-    )
+def _chart(frame: pd.DataFrame, ax: Axes | None, drawn: Sequence[str], **drawing: Any) -> Figure:
+    """Draw the headline without some of the sets of units, whose labels are the first column."""
+    rows = frame.set_index(frame.columns[0]).loc[drawn].reset_index(names="label")
+    return dot_figure(rows, ax, **drawing)
 
 
 def first_order_changes(influence: FloatArray, outs: Sequence[NDArray[np.int64]]) -> FloatArray:

@@ -13,21 +13,25 @@ from numpy.typing import NDArray
 from scipy import special
 
 from study.core import FloatArray, QuestionError, checked, quantile
-from study.diagnostics.finding import Finding
-from study.diagnostics.refits import Progress, Refits, answers, check, event_dates, headline, redated
-from study.diagnostics.registry import Section, diagnostic
+from study.diagnostics import Finding, Section, diagnostic
+from study.diagnostics.refits import Progress, Refits, check, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
 from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH, draw_dots, legend_above, on_axes
 from study.figures.canvas import canvas
-from study.panel import Question, Sample, Scale
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Row = tuple[str, int, float, int, float, float, float, float]
+Refusal = tuple[str, str]
 
+WHO = "misclassification"
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+COLUMNS = ["kind", "periods_earlier", "share", "units_trimmed", "low", "high", "conf_low", "conf_high"]
 SCANNED = (0.01, 0.02, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 1.0)
 
 
@@ -37,20 +41,6 @@ class End(NamedTuple):
     estimate: float
     std_error: float
     degrees_of_freedom: float
-
-
-class Bound(NamedTuple):
-    """Ends of the effect at one share of hidden treatment, and an interval that covers the effect between them.
-
-    ``units_trimmed`` counts the units that are left out for an end; it is 0 where the effect is corrected instead.
-    """
-
-    share: float
-    units_trimmed: int
-    low: float
-    high: float
-    conf_low: float
-    conf_high: float
 
 
 class Breakdown(NamedTuple):
@@ -85,66 +75,73 @@ class Trimming:
     options: Mapping[str, Any]
     suspects: NDArray[np.int64]
     progress: Progress = None
-    _known: dict[tuple[bool, int], End | str] = field(default_factory=dict)
+    _known: dict[tuple[int, bool], End | QuestionError] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sample: Sample, fit: Estimate, options: Mapping[str, Any], progress: Progress) -> Trimming:
         """Order the never-treated units by their influence on the headline, per unit of weight."""
-        assert sample.first_treated is not None
-        never = np.flatnonzero(np.isnan(sample.first_treated))
+        never = np.flatnonzero(np.isnan(event_dates(sample, WHO)))
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
         return cls(sample, fit.design, options, never[np.argsort(influence, kind="stable")], progress)
 
+    def ordered(self, lower: bool) -> NDArray[np.int64]:
+        """Return the suspects in the order in which they are trimmed for the lower or upper end."""
+        return self.suspects[::-1] if lower else self.suspects
+
     def trimmed(self, share: float, lower: bool) -> int:
         """Return how many units are trimmed so that their weight is at least a share of all suspects'."""
-        weight = self.sample.weights[self.suspects[::-1] if lower else self.suspects]
+        weight = self.sample.weights[self.ordered(lower)]
         reached = np.cumsum(weight) >= share * weight.sum() * (1 - 1e-12)
         return 0 if share == 0 else int(np.argmax(reached)) + 1
 
     def share(self, trimmed: int, lower: bool) -> float:
         """Return the share of all suspects' weight that a number of trimmed units has."""
-        weight = self.sample.weights[self.suspects[::-1] if lower else self.suspects]
+        weight = self.sample.weights[self.ordered(lower)]
         return float(weight[:trimmed].sum() / weight.sum())
 
-    def end(self, trimmed: int, lower: bool) -> End | str:
-        """Return the lower or upper end with a number of trimmed units, or why it has none."""
-        if (lower, trimmed) not in self._known:
-            self._known[lower, trimmed] = self._refit(trimmed, lower)
+    def end(self, trimmed: int, lower: bool) -> End:
+        """Return the lower or upper end with a number of trimmed units.
+
+        Raises
+        ------
+        QuestionError
+            If the design refuses the sample without them.
+        """
+        if (trimmed, lower) not in self._known:
+            try:
+                self._known[trimmed, lower] = self._refit(trimmed, lower)
+            except QuestionError as refusal:
+                self._known[trimmed, lower] = refusal
             if self.progress is not None:
                 self.progress()
-        return self._known[lower, trimmed]
+        end = self._known[trimmed, lower]
+        if isinstance(end, QuestionError):
+            raise end
+        return end
 
-    def _refit(self, trimmed: int, lower: bool) -> End | str:
-        ordered = self.suspects[::-1] if lower else self.suspects
-        keep = np.ones(self.sample.n_units, dtype=bool)
+    def _refit(self, trimmed: int, lower: bool) -> End:
+        n, ordered = self.sample.n_units, self.ordered(lower)
+        keep = np.ones(n, dtype=bool)
         keep[ordered[:trimmed]] = False
-        try:
-            sample = self.sample.only(keep, "trimmed") if trimmed else self.sample
-            fit = headline(sample, self.design, self.options)
-        except QuestionError as error:
-            return str(error)
-        influence = np.zeros(self.sample.n_units)
-        influence[keep] = fit.errors.dense()[:, 0] * (self.sample.n_units / len(sample.unit_ids))
+        sample = self.sample.only(keep, "trimmed") if trimmed else self.sample
+        fit = headline(sample, self.design, self.options)
+        influence = np.zeros(n)
+        influence[keep] = fit.errors.dense()[:, 0] * (n / sample.n_units)
         if trimmed:
-            share, edge = self.share(trimmed, lower), ordered[min(trimmed, len(ordered) - 1)]
-            influence += threshold_influence(influence, self.sample.weights, ordered, trimmed, edge, share)
+            share = self.share(trimmed, lower)
+            influence += threshold_influence(influence, self.sample.weights, ordered, trimmed, share)
         variance = covariance(influence[:, None], self.sample.cluster)
         return End(float(fit.effect[0]), math.sqrt(variance[0, 0]), float(fit.degrees_of_freedom[0]))
 
 
 def threshold_influence(
-    influence: FloatArray,
-    weights: FloatArray,
-    ordered: NDArray[np.int64],
-    trimmed: int,
-    edge: int,
-    share: float,
+    influence: FloatArray, weights: FloatArray, ordered: NDArray[np.int64], trimmed: int, share: float
 ) -> FloatArray:
     """Return what the estimation of the trimming quantile adds to the influence by unit, shape (n,).
 
     With c the change of a unit, q the quantile at which a share pi is trimmed and mu the mean that is left, the
     influence on mu is (c - q)/(1 - pi) + q - mu for units that are kept and q - mu for those trimmed, of which
-    the refit knows (c - mu)/(1 - pi) for the kept.
+    the refit knows (c - mu)/(1 - pi) for the kept. The unit at the quantile is the first that is kept.
 
     Parameters
     ----------
@@ -154,16 +151,13 @@ def threshold_influence(
     ordered : ndarray of int
         The suspects, the ``trimmed`` first of which are left out.
     trimmed : int
-    edge : int
-        The unit at the quantile: the first that is kept.
     share : float
         Of the suspects' weight that is trimmed.
     """
-    at_edge = influence[edge] / weights[edge]
+    edge = ordered[min(trimmed, len(ordered) - 1)]
     added = np.zeros(len(influence))
-    added[ordered[:trimmed]] = (1 - share) * at_edge
-    added[ordered[trimmed:]] = -share * at_edge
-    return added * weights
+    added[ordered] = np.where(np.arange(len(ordered)) < trimmed, 1 - share, -share)
+    return added * (influence[edge] / weights[edge]) * weights
 
 
 def imbens_manski(width: float, error: float, level: float, degrees: float) -> float:
@@ -172,16 +166,13 @@ def imbens_manski(width: float, error: float, level: float, degrees: float) -> f
     It solves F(c + width / error) - F(-c) = level, so that [low - c s_low, high + c s_high] covers the effect,
     which lies anywhere between the ends, with the given probability.
     """
+    cumulative = special.ndtr if math.isinf(degrees) else partial(special.stdtr, degrees)
     low, high = quantile(level, degrees), quantile((1 + level) / 2, degrees)
     for _ in range(60):
         middle = (low + high) / 2
-        inside = _below(middle + width / error, degrees) - _below(-middle, degrees)
+        inside = cumulative(middle + width / error) - cumulative(-middle)
         low, high = (middle, high) if inside < level else (low, middle)
     return high
-
-
-def _below(value: float, degrees: float) -> float:
-    return float(special.ndtr(value) if math.isinf(degrees) else special.stdtr(degrees, value))
 
 
 def first_true(holds: Callable[[int], bool], points: Sequence[int]) -> int | None:
@@ -198,26 +189,22 @@ def first_true(holds: Callable[[int], bool], points: Sequence[int]) -> int | Non
     return None
 
 
-def worst_cases(
-    trimming: Trimming, grid: Sequence[float], level: float
-) -> tuple[tuple[Bound, ...], list[tuple[str, str]]]:
-    """Return the bounds at the shares of a grid; a larger share, which allows every smaller one, never narrows."""
-    bounds, refused = [], []
-    lowest = highest = trimming.end(0, True)
+def worst_cases(trimming: Trimming, grid: Sequence[float], level: float) -> tuple[list[Row], list[Refusal]]:
+    """Return the rows of the frame at the shares of a grid, and which shares have none and why.
+
+    A larger share, which allows every smaller one, never narrows.
+    """
+    rows, refused = [], []
+    low = high = trimming.end(0, True)
     for share in grid:
         down, up = trimming.trimmed(share, True), trimming.trimmed(share, False)
-        low, high = trimming.end(down, True), trimming.end(up, False)
-        if isinstance(low, str) or isinstance(high, str):
-            refused.append(
-                (f"the worst case with {100 * share:g}% hidden", str(low if isinstance(low, str) else high))
-            )
-            continue
-        assert isinstance(lowest, End)
-        assert isinstance(highest, End)
-        lowest, highest = min(lowest, low), max(highest, high)
-        ends = confidence(lowest, highest, level)
-        bounds.append(Bound(share, max(down, up), lowest.estimate, highest.estimate, *ends))
-    return tuple(bounds), refused
+        try:
+            low, high = min(low, trimming.end(down, True)), max(high, trimming.end(up, False))
+            ends = (low.estimate, high.estimate, *confidence(low, high, level))
+            rows.append(("worst case", 0, share, max(down, up), *ends))
+        except QuestionError as refusal:
+            refused.append((f"the worst case with {100 * share:g}% hidden", str(refusal)))
+    return rows, refused
 
 
 def confidence(low: End, high: End, level: float) -> tuple[float, float]:
@@ -227,36 +214,26 @@ def confidence(low: End, high: End, level: float) -> tuple[float, float]:
     return low.estimate - c * low.std_error, high.estimate + c * high.std_error
 
 
-def side(end: End | str, lower: bool) -> str | bool:
-    """Say whether an end is still on the estimate's side of zero, or why there is none."""
-    return end if isinstance(end, str) else (end.estimate > 0) == lower and end.estimate != 0
-
-
-def clear(trimming: Trimming, trimmed: int, lower: bool, level: float) -> str | bool:
-    """Say whether the interval of the worst case still excludes zero on the estimate's side."""
-    low, high = trimming.end(trimmed, True), trimming.end(trimmed, False)
-    if isinstance(low, str) or isinstance(high, str):
-        return low if isinstance(low, str) else str(high)
-    ends = confidence(low, high, level)
-    return ends[0] > 0 if lower else ends[1] < 0
-
-
-def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], str | bool]) -> Breakdown:
+def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], bool]) -> Breakdown:
     """Find the least number of hidden treatments at which a conclusion is lost."""
+    refusals: dict[int, str] = {}
+
+    def lost(trimmed: int) -> bool:
+        try:
+            return not keeps(trimmed)
+        except QuestionError as refusal:
+            refusals[trimmed] = str(refusal)
+            return True
+
     most = len(trimming.suspects) - 1
-    points = sorted({min(trimming.trimmed(share, lower), most) for share in SCANNED} - {0})
-    least = first_true(lambda m: keeps(m) is not True, points)
+    least = first_true(lost, sorted({min(trimming.trimmed(share, lower), most) for share in SCANNED} - {0}))
     if least is None:
         return Breakdown(None, 0)
-    found = keeps(least)
-    return Breakdown(trimming.share(least, lower), least, found if isinstance(found, str) else "")
-
-
-SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+    return Breakdown(trimming.share(least, lower), least, refusals.get(least, ""))
 
 
 @diagnostic(
-    "misclassification",
+    WHO,
     title="Hidden or late treatment",
     question="What if some never-treated units were treated, or treated units earlier than recorded?",
     section=Section.OVERTURNS,
@@ -330,108 +307,129 @@ def misclassification(
     Lee, D. S. (2009). Training, wages, and sample selection: estimating sharp bounds on treatment effects. Review
     of Economic Studies 76(3).
     """
-    check("misclassification", design, options, level)
-    first = event_dates(sample, "misclassification")
-    grid = _grid(shares, periods_late)
+    import pandas as pd
+
+    check(WHO, design, options, level)
+    first = event_dates(sample, WHO)
+    grid = sorted({0.0, *map(float, shares)})
+    if not all(0 <= share < 1 for share in grid):
+        raise QuestionError(f"{WHO}: shares is {shares!r}; each must lie in [0, 1), 0.05 for 5%.")
+    if periods_late < 0:
+        raise QuestionError(f"{WHO}: periods_late is {periods_late!r}; it must be a whole number from 0 on.")
     if not np.isnan(first).any():
         raise QuestionError(
-            f"misclassification: every unit is treated by {sample.question.event} at some time, so no unit can hide "
-            "its treatment."
+            f"{WHO}: every unit is treated by {sample.question.event} at some time, so no unit can hide its treatment."
         )
-    fit = headline(sample, design, options)
+    fit, scale = headline(sample, design, options), sample.question.effect_scale
     full, trimming = Effect.of("as recorded", fit, level), Trimming.of(sample, fit, options, progress)
-    corrected, not_corrected = _corrected(full, grid, sample.question)
+    recorded = np.array([full.estimate, full.estimate, full.conf_low, full.conf_high])
+    same, refused = [], []
+    for share in grid:
+        ends = unattenuated(recorded, share, scale.percent)
+        if np.isfinite(ends).all():
+            same.append(("same effect", 0, share, 0, *ends))
+        else:
+            reason = "no effect that the comparison group shares is seen as one so large."
+            refused.append((f"the same effect with {100 * share:g}% hidden", reason))
     worst, not_bounded = worst_cases(trimming, grid, level)
     moved = {
         f"{k} period{'s' if k > 1 else ''} earlier": partial(redated, sample, first - k)
         for k in range(1, periods_late + 1)
     }
-    dates = Refits.of(answers(moved, design, options, progress), level)
-    refits = Refits(dates.rows, (*not_corrected, *not_bounded, *dates.refused))
+    dates = refit(moved, design, options, level, progress)
+    refits = Refits(dates.rows, (*refused, *not_bounded, *dates.refused))
+    earlier = [
+        (
+            "earlier dates",
+            int(row.label.split()[0]),
+            0.0,
+            0,
+            row.estimate,
+            row.estimate,
+            row.conf_low,
+            row.conf_high,
+        )
+        for row in dates.rows
+    ]
     lower = full.estimate > 0
-    sign = breakdown(trimming, lower, lambda m: side(trimming.end(m, lower), lower))
-    significance = (
-        breakdown(trimming, lower, lambda m: clear(trimming, m, lower, level)) if full.excludes_zero else None
-    )
-    n, scale = len(trimming.suspects), sample.question.effect_scale
+
+    def keeps_sign(trimmed: int) -> bool:
+        estimate = trimming.end(trimmed, lower).estimate
+        return estimate > 0 if lower else estimate < 0
+
+    def excludes_zero(trimmed: int) -> bool:
+        low, high = confidence(trimming.end(trimmed, True), trimming.end(trimmed, False), level)
+        return low > 0 if lower else high < 0
+
+    details = {
+        "full_sample": full,
+        "n_never_treated": len(trimming.suspects),
+        "breakdown_sign": breakdown(trimming, lower, keeps_sign),
+        "breakdown_significance": breakdown(trimming, lower, excludes_zero) if full.excludes_zero else None,
+        "rows": refits.rows,
+        "refused": refits.refused,
+    }
+    frame = pd.DataFrame([*same, *worst, *earlier], columns=COLUMNS)
+    verdict, *evidence = _sentences(scale, level, frame, details)
     return Finding(
-        name="misclassification",
-        title="Hidden or late treatment",
-        verdict=_breakdown_sentence("the sign of the estimate", sign, n),
-        evidence=tuple(_evidence(scale, level, full, n, corrected, worst, significance, refits)),
-        frame=_frame(corrected, worst, refits.rows),
-        chart=partial(_chart, dates=(full, *refits.rows), scale=scale, level=level),
-        details={
-            "full_sample": full,
-            "n_never_treated": n,
-            "breakdown_sign": sign,
-            "breakdown_significance": significance,
-            "rows": refits.rows,
-            "refused": refits.refused,
-        },
+        verdict=verdict,
+        evidence=(*evidence, *refits.refusals),
+        frame=frame,
+        chart=partial(_chart, dates=(full, *dates.rows), scale=scale, level=level),
+        details=details,
     )
+
+
+def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatArray:
+    """Return the effects that are seen as given ones where a share of the comparison group has them too.
+
+    effect / (1 - share), and as a share of the counterfactual mean effect / (1 - share (1 + effect)); NaN where
+    no effect is seen as one so large.
+    """
+    left = 1 - share * (1 + effect) if proportional else np.full(np.shape(effect), 1 - share)
+    return np.divide(effect, left, out=np.full(np.shape(effect), np.nan), where=left > 0)
+
+
+def _sentences(scale: Scale, level: float, frame: pd.DataFrame, details: Mapping[str, Any]) -> Iterator[str]:
+    full, n, percent = details["full_sample"], details["n_never_treated"], f"{100 * level:g}%"
+    same, worst = (frame[frame["kind"] == kind] for kind in ("same effect", "worst case"))
+    yield _breakdown_sentence("the sign of the estimate", details["breakdown_sign"], n)
+    yield (
+        f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit}, interval {full.interval(scale)}, "
+        f"taking the {n} never-treated units as recorded."
+    )
+    most, middle = same.iloc[-1], worst.iloc[len(worst) // 2]
+    yield (
+        "If hidden treatments in the comparison group began with the recorded ones and had the same average effect, "
+        f"the estimate is too near to zero and its sign is right: with a share of {100 * most['share']:g}% hidden the "
+        f"effect is {scale.text(most['low'])}."
+    )
+    yield (
+        f"Whatever their effects, if at most {100 * middle['share']:g}% of the never-treated "
+        f"({middle['units_trimmed']} units) are in truth treated, the effect lies between {scale.text(middle['low'])} "
+        f"and {scale.text(middle['high'])}, and the {percent} interval for it is "
+        f"{scale.interval(middle['conf_low'], middle['conf_high'])}."
+    )
+    significance, conclusion = details["breakdown_significance"], "the exclusion of zero from the interval"
+    yield (
+        f"The {percent} interval includes zero without any hidden treatment."
+        if significance is None
+        else _breakdown_sentence(conclusion, significance, n)
+    )
+    for row in details["rows"]:
+        yield (
+            f"If all events were {row.label} than recorded, the effect is {scale.text(row.estimate)}, interval "
+            f"{row.interval(scale)}, with {row.n_treated} treated units instead of {full.n_treated}."
+        )
 
 
 def _breakdown_sentence(conclusion: str, at: Breakdown, n: int) -> str:
     if at.share is None:
         return f"No share of hidden treatment loses {conclusion}."
     share = f"{100 * at.share:.2g}% of the never-treated ({at.units} of {n} units)"
-    if at.refused:
-        return (
-            f"The worst case keeps {conclusion} up to {share}, from where there is no estimate: {at.refused}"
-        )
-    return f"In the worst case {share} suffice to lose {conclusion}."
-
-
-def _evidence(
-    scale: Scale,
-    level: float,
-    full: Effect,
-    n: int,
-    corrected: Sequence[Bound],
-    worst: Sequence[Bound],
-    significance: Breakdown | None,
-    refits: Refits,
-) -> Iterator[str]:
-    yield (
-        f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit}, interval {full.interval(scale)}, "
-        f"taking the {n} never-treated units as recorded."
-    )
-    if corrected:
-        last = corrected[-1]
-        yield (
-            "If hidden treatments in the comparison group began with the recorded ones and had the same average "
-            "effect, the estimate is too near to zero and its sign is right: with a share of "
-            f"{100 * last.share:g}% hidden the effect is {scale.text(last.low)}."
-        )
-    if worst:
-        middle = worst[len(worst) // 2]
-        yield (
-            f"Whatever their effects, if at most {100 * middle.share:g}% of the never-treated ({middle.units_trimmed} "
-            f"units) are in truth treated, the effect lies between {scale.text(middle.low)} and "
-            f"{scale.text(middle.high)}, and the {100 * level:g}% interval for it is "
-            f"{scale.interval(middle.conf_low, middle.conf_high)}."
-        )
-    if significance is None:
-        yield f"The {100 * level:g}% interval includes zero without any hidden treatment."
-    else:
-        yield _breakdown_sentence("the exclusion of zero from the interval", significance, n)
-    for row in refits.rows:
-        yield (
-            f"If all events were {row.label} than recorded, the effect is {scale.text(row.estimate)}, interval "
-            f"{row.interval(scale)}, with {row.n_treated} treated units instead of {full.n_treated}."
-        )
-    yield from refits.refusals
-
-
-def _frame(corrected: Sequence[Bound], worst: Sequence[Bound], dates: Sequence[Effect]) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = [("same effect", 0, bound) for bound in corrected] + [("worst case", 0, bound) for bound in worst]
-    for row in dates:
-        bound = Bound(0.0, 0, row.estimate, row.estimate, row.conf_low, row.conf_high)
-        rows.append(("earlier dates", int(row.label.split()[0]), bound))
-    return pd.DataFrame([{"kind": kind, "periods_earlier": k} | bound._asdict() for kind, k, bound in rows])
+    if not at.refused:
+        return f"In the worst case {share} suffice to lose {conclusion}."
+    return f"The worst case keeps {conclusion} up to {share}, from where there is no estimate: {at.refused}"
 
 
 def _chart(
@@ -455,60 +453,15 @@ def _chart(
 
 
 def _draw_bounds(axis: Axes, frame: pd.DataFrame, scale: Scale, level: float) -> None:
-    worst, same = (frame[frame["kind"] == kind] for kind in ("worst case", "same effect"))
-    share, limits = 100 * worst["share"], scale.factor * worst[["conf_low", "conf_high", "low", "high"]]
+    shown = scale.factor * frame.assign(share=100 * frame["share"]).set_index(["kind", "share"])
+    worst, same = shown.loc["worst case"], shown.loc["same effect"]
     axis.axhline(0, color=GREY, linewidth=0.8)
-    axis.fill_between(
-        share,
-        limits["conf_low"],
-        limits["conf_high"],
-        color=BAND,
-        alpha=0.5,
-        linewidth=0,
-        label=f"{100 * level:g}% interval",
+    band = axis.fill_between(
+        worst.index, worst["conf_low"], worst["conf_high"], color=BAND, alpha=0.5, linewidth=0
     )
-    axis.plot(share, limits["low"], "o-", color=COLOUR, markersize=3, label="worst-case bounds")
-    axis.plot(share, limits["high"], "o-", color=COLOUR, markersize=3)
-    corrected = scale.factor * same["low"]
-    axis.plot(100 * same["share"], corrected, "s--", color=SECOND, markersize=3, label="same effect")
+    band.set_label(f"{100 * level:g}% interval")
+    for end, label in (("low", "worst-case bounds"), ("high", None)):
+        axis.plot(worst[end], "o-", color=COLOUR, markersize=3, label=label)
+    axis.plot(same["low"], "s--", color=SECOND, markersize=3, label="same effect")
     axis.set_xlabel("Hidden treatment, % of the never-treated")
     axis.set_ylabel(scale.axis())
-
-
-def _grid(shares: Sequence[float], periods_late: int) -> list[float]:
-    try:
-        grid = sorted({0.0, *(float(share) for share in shares)})
-    except (TypeError, ValueError) as error:
-        raise QuestionError(f"misclassification: shares is {shares!r}; give numbers in [0, 1).") from error
-    if not all(0 <= share < 1 for share in grid):
-        raise QuestionError(f"misclassification: shares is {shares!r}; each must lie in [0, 1), 0.05 for 5%.")
-    if isinstance(periods_late, bool) or not isinstance(periods_late, (int, np.integer)) or periods_late < 0:
-        raise QuestionError(
-            f"misclassification: periods_late is {periods_late!r}; it must be a whole number."
-        )
-    return grid
-
-
-def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatArray:
-    """Return the effects that are seen as given ones where a share of the comparison group has them too.
-
-    effect / (1 - share), and as a share of the counterfactual mean effect / (1 - share (1 + effect)); NaN where
-    no effect is seen as one so large.
-    """
-    left = 1 - share * (1 + effect) if proportional else np.full(np.shape(effect), 1 - share)
-    return np.divide(effect, left, out=np.full(np.shape(effect), np.nan), where=left > 0)
-
-
-def _corrected(
-    full: Effect, grid: Sequence[float], question: Question
-) -> tuple[tuple[Bound, ...], list[tuple[str, str]]]:
-    bounds, refused = [], []
-    seen = np.array([full.estimate, full.conf_low, full.conf_high])
-    for share in grid:
-        true = unattenuated(seen, share, question.scale == "proportional")
-        if np.isfinite(true).all():
-            bounds.append(Bound(share, 0, float(true[0]), *map(float, true)))
-        else:
-            reason = "no effect that the comparison group shares is seen as one so large."
-            refused.append((f"the same effect with {100 * share:g}% hidden", reason))
-    return tuple(bounds), refused

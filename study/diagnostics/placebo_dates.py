@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
 from study.designs import Supports, all_designs, find_design
-from study.diagnostics.finding import Finding
-from study.diagnostics.refits import Progress, Refits, answers, check, event_dates, headline, redated, treated
-from study.diagnostics.registry import Section, diagnostic
-from study.estimates import Effect, Estimate, effects_frame, exceeded
-from study.figures import dot_figure
+from study.diagnostics import Finding, Section, diagnostic
+from study.diagnostics.refits import Progress, check, dots, event_dates, headline, redated, refit, treated
+from study.estimates import Effect, effects_frame, exceeded
 from study.inference import joint
-from study.panel import Sample, Scale
+from study.panel import Sample
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+WHO = "placebo_dates"
 MOST_SHIFTS = 5
 
 
 @diagnostic(
-    "placebo_dates",
+    WHO,
     title="Placebo adoption dates",
     question="Is there an effect before there should be one?",
     section=Section.AGAINST,
@@ -81,94 +75,63 @@ def placebo_dates(
         If the event is not absorbing, the design takes no gaps, a shift is not a positive whole number, no event
         can be moved, or the design refuses every shift. A shift that it refuses is listed.
     """
-    check("placebo_dates", design, options, level)
-    first = event_dates(sample, "placebo_dates")
-    _refuse_without_gaps(design)
-    if draws < 1:
-        raise QuestionError(f"placebo_dates: draws is {draws}; it must be at least 1.")
-    chosen = _shifts(sample, first, shifts)
-    options = find_design(design).seeded(options, seed)
+    check(WHO, design, options, level)
+    first, chosen, scale = event_dates(sample, WHO), find_design(design), sample.question.effect_scale
+    if Supports.MISSING_CELLS not in chosen.supports:
+        able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
+        raise QuestionError(
+            f"{WHO}: {design} takes no gaps, and outcomes after treatment are dropped; {', '.join(able)} do."
+        )
+    labels = {
+        shift: f"{shift} period{'s' if shift > 1 else ''} earlier" for shift in _shifts(sample, first, shifts)
+    }
+    options = chosen.seeded(options, seed)
     full = Effect.of("at the true dates", headline(sample, design, options), level)
-    changed = {_label(shift): partial(placebo_sample, sample, shift) for shift in chosen}
-    answered = list(answers(changed, design, options, progress))
-    refits = Refits.of(answered, level)
-    refits.refuse_none("placebo_dates")
-    p_joint = _joint_p([answer for _, answer in answered if isinstance(answer, Estimate)], draws, seed)
-    lost = {shift: names for shift in chosen if (names := _lost(sample, first, shift))}
-    shifts = [shift for shift, (_, a) in zip(chosen, answered, strict=True) if isinstance(a, Estimate)]
-    verdict, *evidence = _sentences(sample.question.effect_scale, level, full, refits, lost, p_joint)
+    moved = {label: partial(placebo_sample, sample, shift) for shift, label in labels.items()}
+    refits = refit(moved, design, options, level, progress, keep=True)
+    refits.refuse_none(WHO)
+    statistics, largest_t = joint(*refits.fits.values()).largest_t(draws, seed)
+    p_joint = float(exceeded(largest_t, statistics.max()))
+    against = p_joint < 1 - level
+    largest = max(refits.rows, key=lambda row: abs(row.estimate))
+    lost = {shift: cohorts for shift in labels if (cohorts := _lost(sample, first, shift))}
+    frame = effects_frame((full, *refits.rows))
+    names, frame = list(frame["label"]), frame.drop(columns="label")
+    frame.insert(0, "shift", [0, *(shift for shift, label in labels.items() if label in refits.fits)])
+    frame["lost"] = [lost.get(shift, "") for shift in frame["shift"]]
+    left_out = "; ".join(f"{labels[shift]}, {cohorts}" for shift, cohorts in lost.items())
     return Finding(
-        name="placebo_dates",
-        title="Placebo adoption dates",
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=_frame((full, *refits.rows), [0, *shifts], lost),
-        chart=partial(_chart, scale=sample.question.effect_scale, level=level),
-        against=p_joint < 1 - level,
+        verdict=f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
+        f"all of them are zero has p-value {p_joint:.2g}, so the treated and the comparison units "
+        f"{'did not move in parallel' if against else 'are not seen to move apart'} before the event.",
+        evidence=(
+            "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
+            f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
+            f"{full.interval(scale)}.",
+            *(
+                f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
+                f"{row.interval(scale)}, {row.n_treated} treated units)."
+                for row in refits.rows
+            ),
+            *([f"Left out, without a period before the moved date: {left_out}."] if lost else []),
+            *refits.refusals,
+        ),
+        frame=frame,
+        chart=dots(
+            scale, level, names, marked=list(frame["shift"] > 0), names=("true dates", "placebo dates")
+        ),
+        against=against,
         objection=f"the joint test of the placebo dates (p = {p_joint:.2g})",
         details={"full_sample": full, "rows": refits.rows, "p_joint": p_joint},
     )
 
 
-def _sentences(
-    scale: Scale, level: float, full: Effect, refits: Refits, lost: Mapping[int, str], p_joint: float
-) -> Iterator[str]:
-    largest = max(refits.rows, key=lambda row: abs(row.estimate))
-    yield (
-        f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that all of "
-        f"them are zero has p-value {p_joint:.2g}, so the treated and the comparison units "
-        f"{'did not move in parallel' if p_joint < 1 - level else 'are not seen to move apart'} before the event."
-    )
-    yield (
-        "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event times "
-        f"0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
-        f"{full.interval(scale)}."
-    )
-    for row in refits.rows:
-        yield (
-            f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
-            f"{row.interval(scale)}, {row.n_treated} treated units)."
-        )
-    if lost:
-        names = "; ".join(f"{_label(shift)}, {cohorts}" for shift, cohorts in lost.items())
-        yield f"Left out, without a period before the moved date: {names}."
-    yield from refits.refusals
-
-
-def _frame(rows: Sequence[Effect], shifts: Sequence[int], lost: Mapping[int, str]) -> pd.DataFrame:
-    table = effects_frame(rows).drop(columns="label")
-    table.insert(0, "shift", shifts)
-    table["lost"] = [lost.get(shift, "") for shift in shifts]
-    return table
-
-
-def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
-    labels = ["at the true dates" if shift == 0 else _label(shift) for shift in frame["shift"]]
-    return dot_figure(
-        frame.assign(label=labels),
-        ax,
-        xlabel=scale.axis(),
-        marked=list(frame["shift"] > 0),
-        names=("true dates", "placebo dates"),
-        percent=scale.percent,
-        level=level,
-    )
-
-
 def placebo_sample(sample: Sample, shift: int) -> Sample:
     """Return the sample with events moved earlier and without outcomes that treatment could have moved."""
-    first, d = event_dates(sample, "placebo_dates"), sample.question.anticipation
+    first, d = event_dates(sample, WHO), sample.question.anticipation
     moved = np.where(treated(sample), first - d - shift, first)
     y = np.where(sample.treatment == 1, np.nan, sample.y)
     return redated(sample, moved, y=y, question=sample.question.replace(anticipation=0))
-
-
-def _refuse_without_gaps(design: str) -> None:
-    if Supports.MISSING_CELLS not in find_design(design).supports:
-        able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
-        raise QuestionError(
-            f"placebo_dates: {design} takes no gaps, and outcomes after treatment are dropped; {', '.join(able)} do."
-        )
 
 
 def _shifts(sample: Sample, first: FloatArray, shifts: Sequence[int] | None) -> list[int]:
@@ -176,34 +139,23 @@ def _shifts(sample: Sample, first: FloatArray, shifts: Sequence[int] | None) -> 
     most = int(since.max() - sample.periods[0] - 1) if len(since) else 0
     if most < 1:
         raise QuestionError(
-            "placebo_dates: no cohort has two periods before treatment, so no event can be moved; the panel has to "
-            "start earlier."
+            f"{WHO}: no cohort has two periods before treatment, so no event can be moved; the panel has to start "
+            "earlier."
         )
     if shifts is None:
         horizon = sample.question.horizon
         return list(range(1, min(most, MOST_SHIFTS if horizon is None else horizon + 1) + 1))
-    for shift in shifts:
-        if isinstance(shift, bool) or not isinstance(shift, (int, np.integer)) or shift < 1:
-            raise QuestionError(f"placebo_dates: a shift is {shift!r}; it must be a whole number from 1 on.")
-    if not len(shifts) or len(set(shifts)) < len(shifts):
-        raise QuestionError("placebo_dates: shifts must name at least one number of periods, each once.")
+    if not len(shifts) or len(set(shifts)) < len(shifts) or min(shifts) < 1:
+        raise QuestionError(
+            f"{WHO}: shifts is {list(shifts)}; name at least one whole number from 1 on, each once."
+        )
     return [int(shift) for shift in shifts]
-
-
-def _label(shift: int) -> str:
-    return f"{shift} period{'s' if shift > 1 else ''} earlier"
 
 
 def _lost(sample: Sample, first: FloatArray, shift: int) -> str:
     """Name the cohorts, with their units, that have no period before their moved date."""
     cohorts = sample.cohorts[sample.cohorts - sample.question.anticipation - shift <= sample.periods[0]]
-    units = int(np.isin(first, cohorts).sum())
-    names = ", ".join(f"{g:g}" for g in cohorts)
-    many = "cohorts" if len(cohorts) > 1 else "cohort"
-    return f"{many} {names} ({units} units)" if len(cohorts) else ""
-
-
-def _joint_p(fits: Sequence[Estimate], draws: int, seed: int) -> float:
-    """Return the p-value of the largest |t| of estimates that share units, by normal draws of them."""
-    statistics, largest = joint(*fits).largest_t(draws, seed)
-    return float(exceeded(largest, statistics.max()))
+    if not len(cohorts):
+        return ""
+    names, units = ", ".join(f"{g:g}" for g in cohorts), int(np.isin(first, cohorts).sum())
+    return f"cohort{'s' if len(cohorts) > 1 else ''} {names} ({units} units)"

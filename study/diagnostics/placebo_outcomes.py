@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, two_sided_p, unknown
-from study.diagnostics.finding import Finding
-from study.diagnostics.refits import Progress, Refits, answers, check, headline
-from study.diagnostics.registry import Needs, Section, diagnostic
-from study.estimates import Effect, Estimate, effects_frame
-from study.figures import dot_figure
+from study.core import QuestionError, checked, refuse_unknown, two_sided_p
+from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics.refits import Progress, check, dots, headline, refit
+from study.estimates import Effect, effects_frame
 from study.inference import holm, joint
 from study.panel import Panel, Question, Scale
 
@@ -22,9 +20,11 @@ if TYPE_CHECKING:
 
 Outcomes = Sequence[str] | Mapping[str, str | tuple[Panel, str]]
 
+WHO = "placebo_outcomes"
+
 
 @diagnostic(
-    "placebo_outcomes",
+    WHO,
     title="Placebo outcomes",
     question="Does the treatment move outcomes that it should not move?",
     section=Section.AGAINST,
@@ -78,35 +78,43 @@ def placebo_outcomes(
     Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of
     Statistics 6(2).
     """
-    check("placebo_outcomes", design, options, level)
+    check(WHO, design, options, level)
     placebos = _placebos(panel, question, outcomes)
     fit = headline(question.sample(panel), design, options)
-    changed = {
+    full = Effect.of(question.outcome, fit, level)
+    asked = {
         label: partial(question.replace(outcome=name).sample, where)
         for label, (where, name) in placebos.items()
     }
-    answered = list(answers(changed, design, options, progress))
-    refits = Refits.of(answered, level)
-    refits.refuse_none("placebo_outcomes")
-    full = Effect.of(question.outcome, fit, level)
-    frame = _frame(full, refits.rows, [_difference(fit, a) for _, a in answered if isinstance(a, Estimate)])
+    refits = refit(asked, design, options, level, progress, keep=True)
+    refits.refuse_none(WHO)
+    frame = effects_frame((full, *refits.rows)).rename(columns={"label": "outcome"})
+    frame.insert(1, "role", ["outcome", *["placebo"] * len(refits.rows)])
+    frame["largest_not_excluded"] = [row.largest_not_excluded for row in (full, *refits.rows)]
+    differences = [joint(placebo, fit).differences() for placebo in refits.fits.values()]
+    difference, error = np.array([(each.effect[0], each.std_error[0]) for each in differences]).T
+    if not (error > 0).all():
+        raise QuestionError(f"{WHO}: a placebo outcome moves exactly as the outcome; leave it out.")
+    of_placebos = {
+        "p_holm": holm(np.array([row.p_value for row in refits.rows])),
+        "difference": difference,
+        "difference_std_error": error,
+        "difference_p": two_sided_p(difference / error),
+    }
+    frame = frame.assign(**{name: [np.nan, *values] for name, values in of_placebos.items()})
     moved = list(frame["outcome"][frame["p_holm"] < 1 - level])
-    scale = question.effect_scale
-    verdict, *evidence = _sentences(scale, level, frame, moved)
+    verdict, *evidence = _sentences(question.effect_scale, level, frame, moved)
     return Finding(
-        name="placebo_outcomes",
-        title="Placebo outcomes",
         verdict=verdict,
         evidence=(*evidence, *refits.refusals),
         frame=frame,
-        chart=partial(
-            dot_figure,
-            labels="outcome",
-            xlabel=scale.axis("the outcome"),
+        chart=dots(
+            question.effect_scale,
+            level,
+            list(frame["outcome"]),
+            xlabel=question.effect_scale.axis("the outcome"),
             marked=list(frame["role"] == "placebo"),
             names=("outcome", "placebo outcome"),
-            percent=scale.percent,
-            level=level,
         ),
         against=bool(moved),
         objection=f"effects on outcomes that should have none ({', '.join(moved)})",
@@ -118,60 +126,35 @@ def _placebos(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str,
     """Return panel and outcome by label, all of which exist."""
     if isinstance(outcomes, str) or not outcomes:
         raise QuestionError(
-            f"placebo_outcomes: outcomes is {outcomes!r}; give a list of names, or a mapping from label to "
-            "(panel, outcome)."
+            f"{WHO}: outcomes is {outcomes!r}; give a list of names, or a mapping from label to (panel, outcome)."
         )
     given = outcomes if isinstance(outcomes, Mapping) else {name: name for name in outcomes}
     placebos = {k: (panel, v) if isinstance(v, str) else (v[0], v[1]) for k, v in given.items()}
     for label, (where, outcome) in placebos.items():
-        if outcome not in where.outcomes:
-            raise unknown("outcome", outcome, where.outcomes, f"placebo_outcomes about {where.name}")
+        refuse_unknown("outcome", outcome, where.outcomes, f"{WHO} about {where.name}")
         if where is panel and outcome == question.outcome:
             raise QuestionError(
-                f"placebo_outcomes: {label} is the question's own outcome; name one that the treatment should "
-                "not move."
+                f"{WHO}: {label} is the question's own outcome; name one that the treatment should not move."
             )
     return placebos
 
 
-def _difference(first: Estimate, second: Estimate) -> tuple[float, float]:
-    """Return the first headline less the second, with its standard error."""
-    difference = joint(second, first).differences()
-    error = float(difference.std_error[0])
-    if not error > 0:
-        raise QuestionError("placebo_outcomes: a placebo outcome moves exactly as the outcome; leave it out.")
-    return float(difference.effect[0]), error
-
-
-def _frame(full: Effect, rows: Sequence[Effect], differences: Sequence[tuple[float, float]]) -> pd.DataFrame:
-    table = effects_frame((full, *rows)).rename(columns={"label": "outcome"})
-    table.insert(1, "role", ["outcome", *["placebo"] * len(rows)])
-    table["largest_not_excluded"] = [row.largest_not_excluded for row in (full, *rows)]
-    difference, error = np.array(differences).T
-    columns = {
-        "p_holm": holm(np.array([row.p_value for row in rows])),
-        "difference": difference,
-        "difference_std_error": error,
-        "difference_p": two_sided_p(difference / error),
-    }
-    return table.assign(**{name: [np.nan, *values] for name, values in columns.items()})
-
-
 def _sentences(scale: Scale, level: float, frame: pd.DataFrame, moved: Sequence[str]) -> Iterator[str]:
     full, *placebos = frame.itertuples()
+    percent = f"{100 * level:g}%"
     yield (
         f"At a familywise error of {100 * (1 - level):.2g}%, {len(moved)} of {len(placebos)} placebo outcomes "
         f"({', '.join(row.outcome for row in placebos)}) move with the treatment"
         f"{': ' + ', '.join(moved) if moved else ''}."
     )
     yield (
-        f"The effect on {full.outcome} is {scale.text(full.estimate)} {scale.unit}, {100 * level:g}% interval "
+        f"The effect on {full.outcome} is {scale.text(full.estimate)} {scale.unit}, {percent} interval "
         f"{scale.interval(full.conf_low, full.conf_high)}."
     )
     for row in placebos:
         yield (
             f"The effect on {row.outcome}, which the treatment should not move, is {scale.text(row.estimate)} "
-            f"({100 * level:g}% interval {scale.interval(row.conf_low, row.conf_high)}, Holm p-value "
+            f"({percent} interval {scale.interval(row.conf_low, row.conf_high)}, Holm p-value "
             f"{row.p_holm:.2g}); an effect beyond {scale.text(row.largest_not_excluded)} in absolute value is excluded."
         )
     for row in placebos:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError
+from study.core import FloatArray, QuestionError, quantile, two_sided_p
 from study.designs import find_design
 from study.estimates import Effect, Estimate
-from study.panel import Question, Sample
+from study.figures import dot_figure
+from study.panel import Sample, Scale
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from study.diagnostics.finding import Chart
 
 Progress = Callable[[], None] | None
-Samples = Mapping[str, Callable[[], Sample]]
 
 
 @dataclass(frozen=True)
@@ -29,26 +35,36 @@ class Refits:
     rows : tuple of Effect
     refused : tuple of (str, str)
         Label and reason of each sample that has no headline.
+    fits : dict of str to Estimate
+        The headlines by label, where they are kept.
     """
 
     rows: tuple[Effect, ...]
     refused: tuple[tuple[str, str], ...]
+    fits: dict[str, Estimate] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, answers: Iterable[tuple[str, Estimate | str]], level: float) -> Refits:
-        """Read the rows of answers one by one, without keeping the estimates."""
-        rows, refused = [], []
-        for label, answer in answers:
-            if isinstance(answer, str):
-                refused.append((label, answer))
-            else:
-                rows.append(Effect.of(label, answer, level))
-        return cls(tuple(rows), tuple(refused))
-
-    @property
-    def estimates(self) -> FloatArray:
-        """Estimates, shape (K,)."""
-        return np.array([row.estimate for row in self.rows])
+    def of(
+        cls,
+        headlines: Mapping[str, Callable[[], Estimate]],
+        level: float,
+        progress: Progress = None,
+        *,
+        keep: bool = False,
+    ) -> Refits:
+        """Make headlines one by one, keep the estimates where that is asked, and note each refusal."""
+        rows, refused, fits = [], [], {}
+        for label, make in headlines.items():
+            try:
+                fit = make()
+                rows.append(Effect.of(label, fit, level))
+                if keep:
+                    fits[label] = fit
+            except QuestionError as error:
+                refused.append((label, str(error)))
+            if progress is not None:
+                progress()
+        return cls(tuple(rows), tuple(refused), fits)
 
     def refuse_none(self, who: str) -> None:
         """Raise the reasons where no sample has a headline."""
@@ -62,6 +78,25 @@ class Refits:
         return tuple(f"Without an estimate: {label}, because {reason}" for label, reason in self.refused)
 
 
+def refit(
+    samples: Mapping[str, Callable[[], Sample]],
+    design: str,
+    options: Mapping[str, Any],
+    level: float,
+    progress: Progress = None,
+    *,
+    keep: bool = False,
+) -> Refits:
+    """Return the headlines of one design on changed samples, each made when its turn comes."""
+
+    def on(make: Callable[[], Sample]) -> Estimate:
+        return headline(make(), design, options)
+
+    return Refits.of(
+        {label: partial(on, make) for label, make in samples.items()}, level, progress, keep=keep
+    )
+
+
 def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:
     """Return a design's headline, one term.
 
@@ -70,59 +105,40 @@ def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimat
     QuestionError
         If the design refuses the sample, or the headline or its standard error is not defined.
     """
-    found = find_design(design)(sample, **options).headline
-    if not np.isfinite(found.effect[0]):
+    fit = find_design(design)(sample, **options).headline
+    if not np.isfinite(fit.effect[0]):
         raise QuestionError(
             f"{design}: the headline is not defined on this sample, for its untreated mean is not positive."
         )
-    if not found.varies[0]:
+    if not fit.varies[0]:
         raise QuestionError(f"{design}: the headline has no sampling variance on this sample.")
-    return found
+    return fit
 
 
-def answers(
-    samples: Samples, design: str, options: Mapping[str, Any], progress: Progress = None
-) -> Iterator[tuple[str, Estimate | str]]:
-    """Yield the label of each changed sample with its headline, or with the reason why it has none."""
-    return attempts({k: partial(_refit, make, design, options) for k, make in samples.items()}, progress)
-
-
-def _refit(make: Callable[[], Sample], design: str, options: Mapping[str, Any]) -> Estimate:
-    return headline(make(), design, options)
-
-
-def attempts(
-    estimates: Mapping[str, Callable[[], Estimate]], progress: Progress = None
-) -> Iterator[tuple[str, Estimate | str]]:
-    """Yield the label of each estimate with the estimate, or with the reason why there is none."""
-    for label, make in estimates.items():
-        try:
-            answer: Estimate | str = make()
-        except QuestionError as error:
-            answer = str(error)
-        yield label, answer
-        if progress is not None:
-            progress()
-
-
-def with_interval(
-    effect: Effect,
-    estimate: float,
-    std_error: float,
-    p_value: float,
-    half_width: float,
-    degrees: float = math.inf,
-) -> Effect:
-    """Return an effect of the same label and units, with another estimate and a symmetric interval."""
+def with_error(effect: Effect, estimate: float, std_error: float, degrees: float, level: float) -> Effect:
+    """Return an effect of the same label and units, with another estimate and its t test and interval."""
+    half = quantile((1 + level) / 2, degrees) * std_error
     return replace(
         effect,
         estimate=estimate,
         std_error=std_error,
-        p_value=p_value,
-        conf_low=estimate - half_width,
-        conf_high=estimate + half_width,
+        p_value=float(two_sided_p(estimate / std_error, degrees)),
+        conf_low=estimate - half,
+        conf_high=estimate + half,
         degrees=degrees,
     )
+
+
+def dots(
+    scale: Scale, level: float, labels: Sequence[str] | None = None, *, xlabel: str = "", **drawing: Any
+) -> Chart:
+    """Return the chart of a frame of effects on a scale, one a row; see :func:`study.figures.dot_figure`."""
+    where = xlabel or scale.axis()
+    return partial(_dots, labels=labels, xlabel=where, percent=scale.percent, level=level, **drawing)
+
+
+def _dots(frame: pd.DataFrame, ax: Axes | None, labels: Sequence[str] | None, **drawing: Any) -> Figure:
+    return dot_figure(frame if labels is None else frame.assign(label=labels), ax, **drawing)
 
 
 def treated(sample: Sample) -> NDArray[np.bool_]:
@@ -134,19 +150,15 @@ def event_dates(sample: Sample, who: str) -> FloatArray:
     """Return the first treated periods, shape (n,), or refuse an event that is not absorbing."""
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {sample.question.event} is not absorbing, so it has no one date to move; ask about an event "
-            "that stays."
+            f"{who}: {sample.question.event} is not absorbing, so a unit has no one date from which on it is treated "
+            "and there are no cohorts; ask about an event that is absorbing."
         )
     return sample.first_treated
 
 
 def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
     """Refuse an event that is not absorbing, or a sample on which a two-way design has no coefficients."""
-    if sample.first_treated is None:
-        raise QuestionError(
-            f"{who}: {sample.question.event} is not absorbing, so there are no cohorts and event times to weight; ask "
-            "about an event that is absorbing."
-        )
+    event_dates(sample, who)
     refusal = find_design(design).refusal(sample)
     if refusal is not None:
         raise QuestionError(
@@ -161,9 +173,7 @@ def check(who: str, design: str, options: Mapping[str, Any], level: float) -> No
         raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
 
 
-def redated(
-    sample: Sample, first: FloatArray, *, y: FloatArray | None = None, question: Question | None = None
-) -> Sample:
+def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:
     """Return the sample under other event dates.
 
     Units without a period before their date, without an observed outcome, or in a cohort below the question's
@@ -174,33 +184,22 @@ def redated(
     sample : Sample
     first : ndarray, shape (n,)
         First treated period, NaN = never.
-    y : ndarray, shape (n, T), optional
-        Another outcome.
-    question : Question, optional
-        Another question.
+    **changes
+        Another outcome ``y``, shape (n, T), or another ``question``.
 
     Raises
     ------
     QuestionError
         If no treated or no comparison unit is left.
     """
-    moved = replace(
-        sample,
-        first_treated=first,
-        y=sample.y if y is None else y,
-        question=sample.question if question is None else question,
-    )
-    since = first - moved.question.anticipation
-    moved = _kept(moved, ~np.asarray(since <= sample.periods[0]), "no period before the moved date")
-    moved = _kept(moved, np.any(moved.observed, axis=1), "no outcome is observed")
-    return _kept(moved, ~_in_small_cohort(moved), "in a cohort below min_cohort_size after dates moved")
+    moved = replace(sample, first_treated=first, **changes)
+    early = np.asarray(first - moved.question.anticipation <= moved.periods[0])
+    moved = _without(moved, early, "no period before the moved date")
+    moved = _without(moved, ~moved.observed.any(axis=1), "no outcome is observed")
+    dates, least = event_dates(moved, "sample"), moved.question.min_cohort_size or 0
+    small = [g for g in moved.cohorts if np.sum(dates == g) < least]
+    return _without(moved, np.isin(dates, small), "in a cohort below min_cohort_size after dates moved")
 
 
-def _kept(sample: Sample, keep: NDArray[np.bool_], reason: str) -> Sample:
-    return sample if keep.all() else sample.only(keep, reason)
-
-
-def _in_small_cohort(sample: Sample) -> NDArray[np.bool_]:
-    least, first = sample.question.min_cohort_size, event_dates(sample, "sample")
-    small = [g for g in sample.cohorts if least is not None and np.sum(first == g) < least]
-    return np.isin(first, small)
+def _without(sample: Sample, out: NDArray[np.bool_], reason: str) -> Sample:
+    return sample.only(~out, reason) if out.any() else sample

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import wraps
 from inspect import Parameter, signature
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from study.diagnostics.finding import Finding
 
@@ -87,18 +88,21 @@ _REGISTERED: dict[str, Diagnostic] = {}
 def diagnostic(
     name: str, *, title: str, question: str, section: Section, **more: Any
 ) -> Callable[[Function], Function]:
-    """Register a function as a diagnostic; see :class:`Diagnostic` for the arguments."""
+    """Register a function as a diagnostic, whose findings have its name and title.
+
+    See :class:`Diagnostic` for the arguments.
+    """
 
     def register(function: Function) -> Function:
-        _REGISTERED[name] = Diagnostic(name, title, question, section, function, **more)
-        return function
+        @wraps(function)
+        def titled(*args: Any, **kwargs: Any) -> Finding:
+            finding = function(*args, **kwargs)
+            return finding if finding.name else replace(finding, name=name, title=title)
+
+        _REGISTERED[name] = Diagnostic(name, title, question, section, titled, **more)
+        return cast(Function, titled)
 
     return register
-
-
-def registered() -> Iterator[Diagnostic]:
-    """Yield what is registered so far."""
-    yield from _REGISTERED.values()
 
 
 def all_diagnostics() -> dict[str, Diagnostic]:
@@ -109,6 +113,6 @@ def all_diagnostics() -> dict[str, Diagnostic]:
 
 def fitting(design: str, has: Collection[Needs]) -> Iterator[Diagnostic]:
     """Yield the diagnostics that are about a design, and have what they need."""
-    for found in all_diagnostics().values():
-        if set(found.needs) <= {*has, Needs.LEVELS} and (not found.designs or design in found.designs):
-            yield found
+    for each in all_diagnostics().values():
+        if set(each.needs) <= {*has, Needs.LEVELS} and (not each.designs or design in each.designs):
+            yield each

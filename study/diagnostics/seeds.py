@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, checked, telling, two_sided_p
+from study.core import QuestionError, checked, telling
 from study.designs import all_designs, find_design
-from study.diagnostics.finding import Finding
-from study.diagnostics.refits import Refits, attempts, check, headline, with_interval
-from study.diagnostics.registry import Needs, Section, diagnostic
+from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics.refits import Refits, check, dots, headline, with_error
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
-from study.figures import dot_figure
-from study.learners.cross_fitting import check_counts
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WHO = "seeds"
 SMALL = 0.1  # of the standard error
@@ -79,28 +70,23 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     if not chosen.draws:
         others = ", ".join(d.name for d in all_designs().values() if d.draws)
         raise QuestionError(f"{WHO}: {design} draws nothing at random, so it has no seed; {others} do.")
-    if isinstance(seeds, bool) or not isinstance(seeds, (int, np.integer)) or seeds < 2:
+    if seeds < 2:
         raise QuestionError(f"{WHO}: seeds is {seeds!r}; it must be a whole number, at least 2.")
     refusal = chosen.refusal(sample)
     if refusal is not None:
         raise QuestionError(refusal)
     used = chosen.options | options
-    check_counts(WHO, seed=used["seed"])
-    each = range(used["seed"], used["seed"] + seeds)
-    refit = partial(_under_seed, sample, design, options)
-    answered = list(attempts({f"seed {seed}": partial(refit, seed) for seed in each}))
-    fits = [answer for _, answer in answered if isinstance(answer, Estimate)]
-    if len(fits) < 2:
-        raise QuestionError(
-            f"{WHO}: {'; '.join(reason for _, reason in answered if isinstance(reason, str))}"
-        )
-    refits, scale = Refits.of(answered, level), sample.question.effect_scale
-    return finding_of(refits, average(fits, level), scale, level, used.get("repetitions"))
 
+    def under(seed: int) -> Estimate:
+        with telling(f"seed {seed}"):
+            return headline(sample, design, options | {"seed": seed})
 
-def _under_seed(sample: Sample, design: str, options: dict[str, Any], seed: int) -> Estimate:
-    with telling(f"seed {seed}"):
-        return headline(sample, design, options | {"seed": seed})
+    under_each = {f"seed {seed}": partial(under, seed) for seed in range(used["seed"], used["seed"] + seeds)}
+    refits = Refits.of(under_each, level, keep=True)
+    if len(refits.rows) < 2:
+        raise QuestionError(f"{WHO}: {'; '.join(reason for _, reason in refits.refused)}")
+    mean = average(list(refits.fits.values()), level)
+    return finding_of(refits, mean, sample.question.effect_scale, level, used.get("repetitions"))
 
 
 def average(fits: list[Estimate], level: float) -> Effect:
@@ -109,72 +95,52 @@ def average(fits: list[Estimate], level: float) -> Effect:
     effect = float(np.mean([fit.effect[0] for fit in fits]))
     influence = np.mean([fit.errors.dense() for fit in fits], axis=0)
     error = float(np.sqrt(covariance(influence, first.sample.cluster)[0, 0]))
-    half = float(first.critical_value(level)[0]) * error
-    degrees = float(first.degrees_of_freedom[0])
-    p_value = float(two_sided_p(effect / error, degrees))
     like = Effect.of(f"average over {len(fits)} seeds", first, level)
-    return with_interval(like, effect, error, p_value, half, degrees)
+    return with_error(like, effect, error, like.degrees, level)
 
 
 def finding_of(
     refits: Refits, mean: Effect, scale: Scale, level: float, repetitions: int | None = None
 ) -> Finding:
     """Return the finding from the estimates of all seeds, their average, and the draws of folds within a seed."""
-    count, estimates = len(refits.rows), refits.estimates
+    frame = effects_frame(refits.rows)
+    labels, estimates, count = list(frame["label"]), frame["estimate"], len(frame)
     excluding, positive = sum(row.excludes_zero for row in refits.rows), int((estimates > 0).sum())
     agree = excluding == 0 or (excluding == count and positive in (0, count))
-    details = {
-        "rows": refits.rows,
-        "average": mean,
-        "spread": float(estimates.std(ddof=1)) / float(np.mean([row.std_error for row in refits.rows])),
-        "excluding": excluding,
-        "positive": positive,
-        "agree": agree,
-    }
-    verdict, *evidence = _sentences(estimates, scale, details, repetitions)
-    table = effects_frame(refits.rows).rename(columns={"label": "seed"})
-    return Finding(
-        name=WHO,
-        title="Sensitivity to the seed",
-        verdict=verdict,
-        evidence=(*evidence, *refits.refusals),
-        frame=table.assign(seed=table["seed"].str.removeprefix("seed ").astype(int)),
-        chart=partial(_chart, scale=scale, behind=mean, level=level),
-        against=refits.rows[0].excludes_zero and not agree,
-        objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
-        details=details,
-    )
-
-
-def _sentences(
-    estimates: FloatArray, scale: Scale, details: Mapping[str, Any], repetitions: int | None
-) -> Iterator[str]:
-    count, spread, mean = len(estimates), details["spread"], details["average"]
-    yield (
-        f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error (from "
-        f"{scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
-        f"{_counted(details['excluding'], count)} of them."
-    )
-    yield (
-        f"It is positive under {_counted(details['positive'], count)} of the seeds; its average over them is "
-        f"{scale.text(mean.estimate)}, with the interval {mean.interval(scale)}."
-    )
-    yield (
+    spread = float(estimates.std() / frame["std_error"].mean())
+    evidence = [
+        f"It is positive under {_counted(positive, count)} of the seeds; its average over them is "
+        f"{scale.text(mean.estimate)}, with the interval {mean.interval(scale)}.",
         "The standard error does not count what the seed adds: with it, that of one seed would be "
-        f"{np.sqrt(1 + spread**2) - 1:.1%} larger."
-    )
+        f"{np.sqrt(1 + spread**2) - 1:.1%} larger.",
+    ]
     if repetitions is not None and spread > SMALL:
         needed = int(np.ceil(repetitions * (spread / SMALL) ** 2))
-        yield (
+        evidence.append(
             f"Each seed averages {repetitions} {'draw' if repetitions == 1 else 'draws'} of the folds; about "
             f"{needed:,} would bring the standard deviation to {SMALL:g} of the standard error."
         )
+    return Finding(
+        verdict=f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error "
+        f"(from {scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
+        f"{_counted(excluding, count)} of them.",
+        evidence=(*evidence, *refits.refusals),
+        frame=frame.rename(columns={"label": "seed"}).assign(
+            seed=[int(label.removeprefix("seed ")) for label in labels]
+        ),
+        chart=dots(scale, level, labels, behind=mean),
+        against=refits.rows[0].excludes_zero and not agree,
+        objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
+        details={
+            "rows": refits.rows,
+            "average": mean,
+            "spread": spread,
+            "excluding": excluding,
+            "positive": positive,
+            "agree": agree,
+        },
+    )
 
 
 def _counted(number: int, count: int) -> str:
     return {0: "none", count: "all"}.get(number, f"{number}")
-
-
-def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, behind: Effect, level: float) -> Figure:
-    rows = frame.assign(label=[f"seed {seed}" for seed in frame["seed"]])
-    return dot_figure(rows, ax, xlabel=scale.axis(), behind=behind, percent=scale.percent, level=level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,8 @@ import numpy as np
 
 from study.core import QuestionError, checked
 from study.designs import find_design
-from study.diagnostics.finding import Finding
-from study.diagnostics.refits import Progress, check, headline, with_interval
-from study.diagnostics.registry import Section, diagnostic
+from study.diagnostics import Finding, Section, diagnostic
+from study.diagnostics.refits import Progress, check, dots, headline, with_error
 from study.estimates import (
     SIZE,
     Convention,
@@ -27,11 +26,8 @@ from study.estimates import (
     treated_clusters,
 )
 from study.estimates.covariance import covariance
-from study.figures import dot_figure
 from study.inference import Randomization, cr3, wild_bootstrap
-from study.inference.leave_out import LeaveOut
 from study.inference.randomization import randomization as permuted
-from study.inference.wild import WildBootstrap
 from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
@@ -40,11 +36,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CONVENTIONS: tuple[Convention, ...] = ("CR0", "CR1", "CR1_fixest", "CR1_areg")
+WHO = "uncertainty"
 RANDOMIZATION = "randomization of event dates"
 
 
 @diagnostic(
-    "uncertainty",
+    WHO,
     title="Alternative inference",
     question="Do other methods of inference give the same interval?",
     section=Section.UNCERTAINTY,
@@ -101,123 +98,93 @@ def uncertainty(
     QuestionError
         If the design refuses the question, or the headline has no sampling variance.
     """
-    check("uncertainty", design, options, level)
-    options = find_design(design).seeded(options, seed)
+    check(WHO, design, options, level)
+    chosen, scale = find_design(design), sample.question.effect_scale
+    options = chosen.seeded(options, seed)
     fit = headline(sample, design, options)
-    rows = [_named(fit, convention, level) for convention in _ordered(fit)]
+    allowed = CONVENTIONS if fit.df_k else CONVENTIONS[:2]
+    rows = [Effect.of(name, fit.under(name), level) for name in dict.fromkeys((fit.convention, *allowed))]
     rows.append(_bootstrapped(fit, draws, level, seed))
     refused: list[tuple[str, str]] = []
     try:
-        rows.append(_left_out(fit, cr3(sample, design, **options), level))
+        without = cr3(sample, design, **options)
+        like = replace(rows[0], label="CR3, t(G-1)")
+        rows.append(with_error(like, like.estimate, without.std_error, without.n_clusters - 1, level))
         wild = wild_bootstrap(sample, design, draws=draws, level=level, seed=seed, **options)
-        rows.append(_wild(fit, wild))
+        low, high = wild.interval
+        like = replace(
+            rows[0], label="wild cluster bootstrap", std_error=wild.std_error, p_value=wild.p_value
+        )
+        rows.append(replace(like, conf_low=low, conf_high=high))
     except QuestionError as reason:
         refused.append(("CR3 and the wild cluster bootstrap", str(reason)))
-    if randomization is None and permutations and find_design(design).draws:
+    if randomization is None and permutations and chosen.draws:
         refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
     elif randomization is None and permutations:
         randomization = permuted(
             sample, design, strata=strata, permutations=permutations, seed=seed, progress=progress, **options
         )
-    details = {
-        "rows": tuple(rows),
-        "randomization": randomization,
-        "refused": tuple(refused),
-        "n_clusters": fit.n_clusters,
-        "treated_clusters": treated_clusters(fit),
-        "effective_clusters": float(effective_clusters(fit)[0]),
-        "warning": few_clusters_warning(fit),
-    }
-    scale, p_value, objection = sample.question.effect_scale, None, ""
+    own, tests, p_value, objection = rows[0], [], None, ""
     if randomization is not None:
         p_value = randomization.p_value
         objection = f"the randomization test, which does not reject no effect (p = {p_value:.2g})"
-    verdict, *evidence = _sentences(scale, details)
-    return Finding(
-        name="uncertainty",
-        title="Alternative inference",
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=_frame(rows, p_value),
-        chart=partial(_chart, scale=scale, level=level, p_value=p_value),
-        against=None if p_value is None else rows[0].excludes_zero and p_value >= SIZE,
-        objection=objection,
-        details=details,
-    )
-
-
-def _sentences(scale: Scale, details: Mapping[str, Any]) -> Iterator[str]:
-    rows: Sequence[Effect] = details["rows"]
+        none = math.nan
+        tests = [
+            replace(own, label=RANDOMIZATION, std_error=none, p_value=p_value, conf_low=none, conf_high=none)
+        ]
     excluding = [row.label for row in rows if row.excludes_zero]
-    widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
     conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
         len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"
     )
-    yield (
-        f"{conclusion}; {rows[0].label} gives {rows[0].interval(scale)}, and the widest, {widest.label}, "
-        f"{widest.interval(scale)}."
+    widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
+    warning, of_treated = few_clusters_warning(fit), treated_clusters(fit)
+    effective = float(effective_clusters(fit)[0])
+    return Finding(
+        verdict=f"{conclusion}; {own.label} gives {own.interval(scale)}, and the widest, {widest.label}, "
+        f"{widest.interval(scale)}.",
+        evidence=(
+            *([] if randomization is None else randomization.sentences[:1]),
+            warning
+            or f"Of {fit.n_clusters} clusters {of_treated} have treated units; the variance rests on about "
+            f"{effective:.0f}.",
+            *(f"Not offered: {label}, because {reason}" for label, reason in refused),
+        ),
+        frame=effects_frame([*rows, *tests]).rename(columns={"label": "inference"}),
+        chart=partial(_chart, scale=scale, level=level, p_value=p_value),
+        against=None if p_value is None else own.excludes_zero and p_value >= SIZE,
+        objection=objection,
+        details={
+            "rows": tuple(rows),
+            "randomization": randomization,
+            "refused": tuple(refused),
+            "n_clusters": fit.n_clusters,
+            "treated_clusters": of_treated,
+            "effective_clusters": effective,
+            "warning": warning,
+        },
     )
-    if details["randomization"] is not None:
-        yield details["randomization"].sentences[0]
-    yield details["warning"] or (
-        f"Of {details['n_clusters']} clusters {details['treated_clusters']} have treated units; the variance rests on "
-        f"about {details['effective_clusters']:.0f}."
-    )
-    for label, reason in details["refused"]:
-        yield f"Not offered: {label}, because {reason}"
-
-
-def _frame(rows: Sequence[Effect], p_value: float | None) -> pd.DataFrame:
-    """Return a row a method; the randomization test has a p-value and no interval."""
-    own, test = rows[0], []
-    if p_value is not None:
-        test = [
-            Effect(RANDOMIZATION, own.estimate, p_value=p_value, n_units=own.n_units, n_treated=own.n_treated)
-        ]
-    return effects_frame([*rows, *test]).rename(columns={"label": "inference"})
-
-
-def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float, p_value: float | None) -> Figure:
-    finite = frame[np.isfinite(frame["conf_high"] - frame["conf_low"])]
-    figure = dot_figure(
-        finite, ax, xlabel=scale.axis(), labels="inference", percent=scale.percent, level=level
-    )
-    if p_value is not None:
-        (ax or figure.axes[0]).set_title(f"Randomization p-value {p_value:.3f}", fontsize=8)
-    return figure
-
-
-def _ordered(fit: Estimate) -> list[Convention]:
-    """Return the design's own convention first, then those that its counts allow."""
-    allowed = CONVENTIONS if fit.df_k else CONVENTIONS[:2]
-    return [fit.convention, *(c for c in allowed if c != fit.convention)]
-
-
-def _named(fit: Estimate, convention: Convention, level: float) -> Effect:
-    """Return the interval under a named convention, with its degrees of freedom."""
-    row = Effect.of(convention, fit.under(convention), level)
-    half = row.conf_high - row.estimate
-    return with_interval(row, row.estimate, row.std_error, row.p_value, half, row.degrees)
 
 
 def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Effect:
     """Return the percentile-t interval, for which each draw has a standard error of its own."""
-    own = Effect.of("multiplier bootstrap-t", fit, level)
-    sums = fit.influence_map.cluster_sums(fit.sample.cluster)
-    error = float(np.sqrt(covariance(fit.influence_map, fit.sample.cluster, "CR1")[0, 0]))
-    drawn = largest_draws(sums, draws, seed, "webb", "drawn")
-    p_value = float(exceeded(drawn, abs(own.estimate / error)))
-    return with_interval(own, own.estimate, error, p_value, float(np.quantile(drawn, level)) * error)
+    own, cluster = Effect.of("multiplier bootstrap-t", fit, level), fit.sample.cluster
+    error = float(np.sqrt(covariance(fit.influence_map, cluster, "CR1")[0, 0]))
+    drawn = largest_draws(fit.influence_map.cluster_sums(cluster), draws, seed, "webb", "drawn")
+    half = float(np.quantile(drawn, level)) * error
+    return replace(
+        own,
+        std_error=error,
+        p_value=float(exceeded(drawn, abs(own.estimate / error))),
+        conf_low=own.estimate - half,
+        conf_high=own.estimate + half,
+        degrees=math.inf,
+    )
 
 
-def _left_out(fit: Estimate, without: LeaveOut, level: float) -> Effect:
-    """Return the interval from leaving out each cluster, with t(G-1)."""
-    own = Effect.of("CR3, t(G-1)", fit, level)
-    half, degrees = without.interval(level)[1] - without.effect, without.n_clusters - 1
-    return with_interval(own, own.estimate, without.std_error, without.p_value, half, degrees)
-
-
-def _wild(fit: Estimate, wild: WildBootstrap) -> Effect:
-    effect = Effect.of("wild cluster bootstrap", fit, wild.level)
-    low, high = wild.interval
-    return replace(effect, std_error=wild.std_error, p_value=wild.p_value, conf_low=low, conf_high=high)
+def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float, p_value: float | None) -> Figure:
+    """Draw the intervals; the randomization test has none and stands above them."""
+    finite = frame[np.isfinite(frame["conf_high"] - frame["conf_low"])]
+    figure = dots(scale, level, finite["inference"])(finite, ax)
+    if p_value is not None:
+        (ax or figure.axes[0]).set_title(f"Randomization p-value {p_value:.3f}", fontsize=8)
+    return figure

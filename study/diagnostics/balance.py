@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, capital, checked, unknown
+from study.core import FloatArray, QuestionError, capital, checked, refuse_unknown
 from study.designs.covariates import baseline_matrix
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.overlap import Overlap, overlap
-from study.diagnostics.registry import Section, diagnostic
+from study.diagnostics.refits import event_dates
 from study.estimates import cohorts_with_base
 from study.figures import BAND, COLOUR, GREY, SECOND, legend_above, on_axes
 from study.figures.canvas import canvas
@@ -26,7 +26,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+WHO = "balance"
 ROUNDING = 1e-12
+SMALL, LARGE = 0.1, 0.25
+MOST_LABELS = 12
+POOLED = "pooled"
+GROWTH = "growth of"
+COLUMNS = [
+    *("cohort", "covariate", "n_treated", "n_comparison", "mean_treated", "mean_comparison", "std_deviation"),
+    *("difference", "weighted_difference", "variance_ratio", "note"),
+]
+NO_COVARIATES = "the question has no covariates"
+FARTHEST = 3  # standard deviations that the figure shows
+BINS = 26
+LEFT_OUT = 0.005  # comparison units with still lower odds are drawn in the first bin
+
+Overlaps = Mapping[str, Overlap | str]  # by cohort
 
 
 class Side(NamedTuple):
@@ -49,15 +64,6 @@ class Side(NamedTuple):
         squares = float(self.weight @ (self.x - self.mean) ** 2 / self.weight.sum()) * m / (m - 1)
         return squares if squares > (ROUNDING * float(np.abs(self.x).max())) ** 2 else 0.0
 
-    def scaled(self, total: float) -> Side:
-        """Return the side with weights that add up to a total."""
-        return Side(self.x, self.weight * (total / self.weight.sum()))
-
-
-def stacked(sides: Sequence[Side]) -> Side:
-    """Return several sides as one."""
-    return Side(np.concatenate([side.x for side in sides]), np.concatenate([side.weight for side in sides]))
-
 
 def contrast(treated: Side, compared: Side) -> dict[str, Any]:
     """Return the normalised difference (Imbens and Rubin 2015, equation (14.1)) and the ratio of variances.
@@ -72,21 +78,21 @@ def contrast(treated: Side, compared: Side) -> dict[str, Any]:
         defined is NaN, and note says why.
     """
     ours, theirs = treated.variance, compared.variance
-    known = [variance for variance in (ours, theirs) if not np.isnan(variance)]
-    spread = float(np.sqrt(np.mean(known))) if known else 0.0
+    alone = [name for name, variance in (("treated", ours), ("comparison", theirs)) if np.isnan(variance)]
+    spread = np.nan if len(alone) == 2 else float(np.sqrt(np.nanmean([ours, theirs])))
     difference = treated.mean - compared.mean
-    notes = [
-        f"one {name} unit: standardised by the {other} units' standard deviation, no variance ratio"
-        for variance, name, other in ((ours, "treated", "comparison"), (theirs, "comparison", "treated"))
-        if np.isnan(variance) and known
-    ]
     same = abs(difference) <= ROUNDING * max(abs(treated.mean), abs(compared.mean))
-    if not known:
-        notes.append("one unit in each group: no standard deviation")
-    elif spread == 0:
-        notes.append(
-            "it does not vary" if same else "it does not vary within the groups: no standardised difference"
-        )
+    notes = []
+    if len(alone) == 2:
+        notes = ["one unit in each group: no standard deviation"]
+    elif alone:
+        other = "comparison" if alone == ["treated"] else "treated"
+        notes = [
+            f"one {alone[0]} unit: standardised by the {other} units' standard deviation, no variance ratio"
+        ]
+    if spread == 0:
+        within = "" if same else " within the groups: no standardised difference"
+        notes.append(f"it does not vary{within}")
     elif theirs == 0:
         notes.append("it does not vary among comparison units: no variance ratio")
     return {
@@ -94,26 +100,11 @@ def contrast(treated: Side, compared: Side) -> dict[str, Any]:
         "n_comparison": len(compared.x),
         "mean_treated": treated.mean,
         "mean_comparison": compared.mean,
-        "std_deviation": spread if known else np.nan,
-        "difference": difference / spread if spread > 0 else (0.0 if same and known else np.nan),
+        "std_deviation": spread,
+        "difference": difference / spread if spread > 0 else (0.0 if same and spread == 0 else np.nan),
         "variance_ratio": ours / theirs if theirs > 0 else np.nan,
         "note": "; ".join(notes),
     }
-
-
-WHO = "balance"
-SMALL, LARGE = 0.1, 0.25
-MOST_LABELS = 12
-POOLED = "pooled"
-GROWTH = "growth of"
-COLUMNS = [
-    *("cohort", "covariate", "n_treated", "n_comparison", "mean_treated", "mean_comparison", "std_deviation"),
-    *("difference", "weighted_difference", "variance_ratio", "note"),
-]
-NO_COVARIATES = "the question has no covariates"
-FARTHEST = 3  # standard deviations that the figure shows
-BINS = 26
-LEFT_OUT = 0.005  # comparison units with still lower odds are drawn in the first bin
 
 
 class Group(NamedTuple):
@@ -123,16 +114,6 @@ class Group(NamedTuple):
     treated: NDArray[np.int64]
     compared: NDArray[np.int64]
     base: int
-
-
-class _Sides(NamedTuple):
-    """A covariate of a cohort, of its comparison units, and of these under the odds weights."""
-
-    covariate: str
-    cohort: str
-    treated: Side
-    compared: Side
-    reweighed: Side | None
 
 
 @diagnostic(
@@ -182,34 +163,33 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
     Imbens, G. W., and Rubin, D. B. (2015). Causal Inference for Statistics, Social, and Biomedical Sciences,
     chapter 14.
     """
-    if sample.first_treated is None:
-        raise QuestionError(
-            f"{WHO}: {sample.question.event} is not absorbing, so there are no cohorts with a time before treatment; "
-            "use an event that stays."
-        )
+    import pandas as pd
+
     if isinstance(covariates, str):
         raise QuestionError(f'{WHO}: covariates is one text, "{covariates}"; give a sequence of names.')
-    names = sample.question.covariates if covariates is None else covariates
-    x = baseline_matrix(sample, WHO) if sample.question.covariates else None
     groups, notes = cohort_groups(sample)
-    overlaps: dict[str, Overlap | str] = (
-        {} if x is None else {g.cohort: overlap(x, sample.weights, g.treated, g.compared) for g in groups}
-    )
-    sides = []
-    for g, name, values in compared_variables(sample, groups, names):
-        pair = _sides(sample, g, name, values, overlaps.get(g.cohort))
-        if pair is None:
-            notes.append(
-                f"in cohort {g.cohort}, {name} is not compared: one of the groups has no value of it"
-            )
+    overlaps: dict[str, Overlap | str] = {}
+    if sample.question.covariates:
+        x = baseline_matrix(sample, WHO)
+        overlaps = {g.cohort: overlap(x, sample.weights, g.treated, g.compared) for g in groups}
+    parts = []
+    names = sample.question.covariates if covariates is None else covariates
+    for group, name, values in compared_variables(sample, groups, names):
+        units = _units(sample, group, values, overlaps.get(group.cohort))
+        if units["treated"].nunique() == 2:
+            parts.append((group.cohort, name, units))
         else:
-            sides.append(pair)
+            notes.append(
+                f"in cohort {group.cohort}, {name} is not compared: one of the groups has no value of it"
+            )
     notes += [
-        f"cohort {g.cohort} has one period before treatment, so no growth is compared"
-        for g in groups
-        if g.base == 0
+        f"cohort {group.cohort} has one period before treatment, so no growth is compared"
+        for group in groups
+        if group.base == 0
     ]
-    frame = _frame(sides, overlaps)
+    for name in dict.fromkeys(name for _, name, _ in parts):
+        parts.append((POOLED, name, pd.concat([units for _, each, units in parts if each == name])))
+    frame = pd.DataFrame([_row(*part, overlaps) for part in parts], columns=COLUMNS)
     never = sample.question.comparison == "never_treated"
     details: dict[str, Any] = {
         "overlaps": overlaps,
@@ -218,8 +198,6 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
     }
     verdict, *evidence = _sentences(frame[frame["cohort"] == POOLED], **details)
     return Finding(
-        name=WHO,
-        title="Balance before treatment",
         verdict=verdict,
         evidence=(*evidence, *(f"{capital(note)}." for note in notes)),
         frame=frame,
@@ -228,7 +206,7 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
     )
 
 
-def estimated(overlaps: Mapping[str, Overlap | str]) -> dict[str, Overlap]:
+def estimated(overlaps: Overlaps) -> dict[str, Overlap]:
     """Return the cohorts whose propensity score can be estimated."""
     return {cohort: scores for cohort, scores in overlaps.items() if isinstance(scores, Overlap)}
 
@@ -239,20 +217,17 @@ def cohort_groups(sample: Sample) -> tuple[list[Group], list[str]]:
     Raises
     ------
     QuestionError
-        If no cohort has a comparison unit.
+        If the event is not absorbing, or no cohort has a comparison unit.
     """
-    first, d = sample.first_treated, sample.question.anticipation
-    assert first is not None
+    first, d, question = event_dates(sample, WHO), sample.question.anticipation, sample.question
     cohorts, notes = cohorts_with_base(sample)
     groups = []
     for g in cohorts:
         now = int(g - d - sample.periods[0])
         seen = sample.observed[:, [now - 1, now]]
-        usable = seen.any(axis=1) if sample.question.missing == "cells" else seen.all(axis=1)
-        untreated = np.isnan(first)
-        if sample.question.comparison == "not_yet_treated":
-            untreated = ~(first <= g)
-        treated, compared = (np.flatnonzero(usable & who) for who in (first == g, untreated))
+        usable = seen.any(axis=1) if question.missing == "cells" else seen.all(axis=1)
+        untreated = ~(first <= g) if question.comparison == "not_yet_treated" else np.isnan(first)
+        treated, compared = (np.flatnonzero(usable & units) for units in (first == g, untreated))
         if len(treated) and len(compared):
             groups.append(Group(f"{g:g}", treated, compared, now - 1))
         else:
@@ -268,44 +243,33 @@ def compared_variables(
 ) -> Iterator[tuple[Group, str, FloatArray]]:
     """Yield what each cohort is compared in, by name: values of all units, shape (n,).
 
-    Raises
-    ------
-    QuestionError
-        As :func:`fixed_variables`.
-    """
-    fixed = fixed_variables(sample, names)
-    for group in groups:
-        for name, values in (fixed | outcome_variables(sample, group.base)).items():
-            yield group, name, values
-
-
-def fixed_variables(sample: Sample, names: Sequence[str]) -> dict[str, FloatArray]:
-    """Return what does not vary over time: covariates by first observed value, and a dummy for each label.
+    They are covariates by first observed value, a dummy for each label of attributes, and the outcome before treatment.
 
     Raises
     ------
     QuestionError
         If a name is neither a covariate nor an attribute of the panel, or an attribute has too many labels.
     """
-    panel = sample.panel
-    place = {unit: i for i, unit in enumerate(panel.units.tolist())}
-    rows = np.array([place[unit] for unit in sample.unit_ids.tolist()])
-    columns = {}
+    import pandas as pd
+
+    panel, fixed = sample.panel, {}
+    rows = pd.Index(panel.units).get_indexer(sample.unit_ids)
     for name in names:
         if name in panel.covariates:
-            columns[name] = first_observed(panel.covariates[name])[rows]
-        elif name in panel.attributes:
-            values = sample.attributes[name].astype(str)
-            labels = np.unique(values)
-            if len(labels) > MOST_LABELS:
-                raise QuestionError(
-                    f"{WHO}: attribute {name} has {len(labels)} labels, too many to compare; give one with at most "
-                    f"{MOST_LABELS}."
-                )
-            columns |= {f"{name} {label}": (values == label).astype(float) for label in labels}
-        else:
-            raise unknown("covariate or attribute", name, (*panel.covariates, *panel.attributes), WHO)
-    return columns
+            fixed[name] = first_observed(panel.covariates[name])[rows]
+            continue
+        refuse_unknown("covariate or attribute", name, (*panel.covariates, *panel.attributes), WHO)
+        values = sample.attributes[name].astype(str)
+        labels = np.unique(values)
+        if len(labels) > MOST_LABELS:
+            raise QuestionError(
+                f"{WHO}: attribute {name} has {len(labels)} labels, too many to compare; give one with at most "
+                f"{MOST_LABELS}."
+            )
+        fixed |= {f"{name} {label}": (values == label).astype(float) for label in labels}
+    for group in groups:
+        for name, values in (fixed | outcome_variables(sample, group.base)).items():
+            yield group, name, values
 
 
 def outcome_variables(sample: Sample, base: int) -> dict[str, FloatArray]:
@@ -324,86 +288,60 @@ def outcome_variables(sample: Sample, base: int) -> dict[str, FloatArray]:
     return columns | {f"{GROWTH} {outcome} before": growth} if base > 0 else columns
 
 
-def _sides(
-    sample: Sample, group: Group, name: str, values: FloatArray, scores: Overlap | str | None
-) -> _Sides | None:
-    """Return a covariate of the units that have it; comparison weights add up to the treated units'."""
-    ours, theirs = values[group.treated], values[group.compared]
-    known = ~np.isnan(theirs)
-    treated = Side(ours[~np.isnan(ours)], sample.weights[group.treated][~np.isnan(ours)])
-    if not len(treated.x) or not known.any():
-        return None
-    total = float(treated.weight.sum())
-    compared = Side(theirs[known], sample.weights[group.compared][known]).scaled(total)
-    reweighed = None
-    if isinstance(scores, Overlap) and scores.weight[known].sum() > 0:
-        reweighed = Side(theirs[known], scores.weight[known]).scaled(total)
-    return _Sides(name, group.cohort, treated, compared, reweighed)
+def _units(sample: Sample, group: Group, values: FloatArray, scores: Overlap | str | None) -> pd.DataFrame:
+    """Return the units of a cohort that have a covariate x, by whether they are treated.
 
-
-def _frame(sides: Sequence[_Sides], overlaps: Mapping[str, Overlap | str]) -> pd.DataFrame:
-    """Return a row a cohort and covariate, and one a covariate for all cohorts."""
+    Weights of comparison units, and their weights by the odds, add up to those of the treated; odds are NaN without a
+    propensity score.
+    """
     import pandas as pd
 
-    names = dict.fromkeys(s.covariate for s in sides)
-    rows = [_row(s.cohort, [s], overlaps) for s in sides]
-    rows += [_row(POOLED, [s for s in sides if s.covariate == name], overlaps) for name in names]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    rows = np.concatenate([group.treated, group.compared])
+    treated = np.arange(len(rows)) < len(group.treated)
+    units = pd.DataFrame(
+        {"treated": treated, "x": values[rows], "weight": sample.weights[rows], "odds": np.nan}
+    )
+    if isinstance(scores, Overlap):
+        units["odds"] = np.concatenate([sample.weights[group.treated], scores.weight])
+    units = units.dropna(subset="x")
+    total, compared = units.loc[units["treated"], "weight"].sum(), ~units["treated"]
+    for column in ("weight", "odds"):
+        own = units.loc[compared, column].sum()
+        units.loc[compared, column] *= total / own if own > 0 else np.nan
+    return units if units["odds"].notna().all() else units.assign(odds=np.nan)
 
 
-def _row(cohort: str, sides: Sequence[_Sides], overlaps: Mapping[str, Overlap | str]) -> dict[str, Any]:
-    """Compare the stacked sides of some cohorts; those without odds weights are no part of the weighted mean."""
-    row = contrast(stacked([s.treated for s in sides]), stacked([s.compared for s in sides]))
-    weighed = [(s.treated, s.reweighed) for s in sides if s.reweighed is not None]
-    row |= {"cohort": cohort, "covariate": sides[0].covariate, "weighted_difference": np.nan}
-    if weighed and row["std_deviation"] > 0:
-        after = stacked([t for t, _ in weighed]).mean - stacked([r for _, r in weighed]).mean
-        row["weighted_difference"] = after / row["std_deviation"]
+def _row(cohort: str, covariate: str, units: pd.DataFrame, overlaps: Overlaps) -> dict[str, Any]:
+    """Compare the units of some cohorts; those without odds weights are no part of the weighted mean."""
+    row = contrast(*_sides(units, "weight")) | {"cohort": cohort, "covariate": covariate}
+    weighed = units.dropna(subset="odds")
+    if row["std_deviation"] > 0 and len(weighed):
+        treated, compared = _sides(weighed, "odds")
+        row["weighted_difference"] = (treated.mean - compared.mean) / row["std_deviation"]
     elif row["std_deviation"] > 0:
         why = overlaps.get(cohort, "no cohort has a propensity score") if overlaps else NO_COVARIATES
         row["note"] = "; ".join(filter(None, [row["note"], f"not weighted: {why}"]))
     return row
 
 
+def _sides(units: pd.DataFrame, weight: str) -> tuple[Side, Side]:
+    treated, compared = units[units["treated"]], units[~units["treated"]]
+    return Side(*treated[["x", weight]].to_numpy().T), Side(*compared[["x", weight]].to_numpy().T)
+
+
 def _sentences(
-    pooled: pd.DataFrame,
-    overlaps: Mapping[str, Overlap | str],
-    sizes: Mapping[str, tuple[int, int]],
-    comparison: str,
+    pooled: pd.DataFrame, overlaps: Overlaps, sizes: Mapping[str, tuple[int, int]], comparison: str
 ) -> Iterator[str]:
     known = pooled.dropna(subset="difference")
     if len(known):
-        yield from _differences(known)
-    for row in pooled[pooled["difference"].isna()].itertuples():
-        yield f"{row.covariate} has no standardised difference: {row.note}."
-    others = [n for _, n in sizes.values()]
-    between = f"{min(others):,} to {max(others):,}" if min(others) < max(others) else f"{others[0]:,}"
-    yield (
-        f"{sum(n for n, _ in sizes.values()):,} treated units in {_counted(len(sizes), 'cohort')} are compared with "
-        f"{between} units that are {comparison}, up to the cohort's base period, in: {', '.join(pooled['covariate'])}."
-    )
-    for row in pooled[pooled["covariate"].str.startswith(GROWTH)].itertuples():
-        growth = (
-            f"Up to the base period the treated units' outcome grew by {row.mean_treated:.3g} a period and that of the "
-            f"comparison units by {row.mean_comparison:.3g}"
+        most = known.loc[known["difference"].abs().idxmax()]
+        large = int((known["difference"].abs() > LARGE).sum())
+        yield (
+            f"Pooled over cohorts, treated and comparison units differ most in {most['covariate']}, by "
+            f"{most['difference']:.2f} standard deviations (means {most['mean_treated']:.3g} and "
+            f"{most['mean_comparison']:.3g}); {large} of {len(known)} differences {'is' if large == 1 else 'are'} "
+            f"above {LARGE}, beyond which a regression's adjustment depends on its functional form."
         )
-        if not np.isnan(row.difference):
-            growth += f", a difference of {row.difference:.2f} standard deviations"
-        if not np.isnan(row.weighted_difference):
-            growth += f" and of {row.weighted_difference:.2f} after weighting"
-        yield f"{growth}."
-    yield from _propensity(overlaps, sizes)
-
-
-def _differences(known: pd.DataFrame) -> Iterator[str]:
-    most = known.loc[known["difference"].abs().idxmax()]
-    large = int((known["difference"].abs() > LARGE).sum())
-    yield (
-        f"Pooled over cohorts, treated and comparison units differ most in {most['covariate']}, by "
-        f"{most['difference']:.2f} standard deviations (means {most['mean_treated']:.3g} and "
-        f"{most['mean_comparison']:.3g}); {large} of {len(known)} differences {'is' if large == 1 else 'are'} above "
-        f"{LARGE}, beyond which a regression's adjustment depends on its functional form."
-    )
     weighted = known.dropna(subset="weighted_difference")
     if len(weighted):
         left = weighted.loc[weighted["weighted_difference"].abs().idxmax()]
@@ -411,20 +349,40 @@ def _differences(known: pd.DataFrame) -> Iterator[str]:
             "With comparison units weighted by the estimated odds of treatment, the largest difference left is "
             f"{left['weighted_difference']:.2f} standard deviations, in {left['covariate']}."
         )
+    for row in pooled[pooled["difference"].isna()].itertuples():
+        yield f"{row.covariate} has no standardised difference: {row.note}."
+    treated, others = zip(*sizes.values(), strict=True)
+    between = f"{min(others):,} to {max(others):,}" if min(others) < max(others) else f"{others[0]:,}"
+    yield (
+        f"{sum(treated):,} treated units in {_counted(len(sizes), 'cohort')} are compared with {between} units that "
+        f"are {comparison}, up to the cohort's base period, in: {', '.join(pooled['covariate'])}."
+    )
+    for row in pooled[pooled["covariate"].str.startswith(GROWTH)].itertuples():
+        apart = (
+            "" if np.isnan(row.difference) else f", a difference of {row.difference:.2f} standard deviations"
+        )
+        if not np.isnan(row.weighted_difference):
+            apart += f" and of {row.weighted_difference:.2f} after weighting"
+        yield (
+            f"Up to the base period the treated units' outcome grew by {row.mean_treated:.3g} a period and that of the "
+            f"comparison units by {row.mean_comparison:.3g}{apart}."
+        )
+    yield from _propensity(overlaps, sizes)
 
 
-def _propensity(overlaps: Mapping[str, Overlap | str], sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+def _propensity(overlaps: Overlaps, sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     if not overlaps:
         yield f"No propensity score is estimated, since {NO_COVARIATES}."
     scores = estimated(overlaps)
     if scores:
         fewest = min(scores, key=lambda cohort: scores[cohort].effective)
+        most = max(o.effective for o in scores.values())
         heaviest = max(scores, key=lambda cohort: scores[cohort].largest_share)
         outside = sum(int(o.outside.sum()) for o in scores.values())
         treated = sum(len(o.treated) for o in scores.values())
         yield (
             f"Weighted by the odds, the comparison units are worth between {scores[fewest].effective:,.0f} (cohort "
-            f"{fewest}) and {max(o.effective for o in scores.values()):,.0f} equally weighted ones; one unit has up to "
+            f"{fewest}) and {most:,.0f} equally weighted ones; one unit has up to "
             f"{scores[heaviest].largest_share:.0%} of the weight (cohort {heaviest})."
         )
         yield (
@@ -469,37 +427,39 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scores: Mapping[str, Overlap]) 
 
 def _love_plot(axis: Axes, frame: pd.DataFrame, weighted: bool) -> None:
     pooled, each = frame[frame["cohort"] == POOLED], frame[frame["cohort"] != POOLED]
-    place = {name: k for k, name in enumerate(pooled["covariate"])}
+    names = list(pooled["covariate"])
 
-    def points(rows: pd.DataFrame, column: str, marker: str, label: str, **style: Any) -> None:
-        axis.plot(rows[column].abs(), rows["covariate"].map(place), marker, label=label, **style)
+    def points(rows: pd.DataFrame, values: pd.Series, marker: str, label: str, **style: Any) -> None:
+        axis.plot(values, rows["covariate"].map(names.index), marker, label=label, **style)
 
     for at, style in ((SMALL, ":"), (LARGE, "--")):
         axis.axvline(at, color=GREY, linewidth=0.8, linestyle=style)
-    far = each[each["difference"].abs() > FARTHEST]
-    points(each.drop(far.index), "difference", "|", "each cohort", color="0.6", markersize=6)
+    size = each["difference"].abs()
+    far = each[size > FARTHEST]
+    points(each.drop(far.index), size.drop(far.index), "|", "each cohort", color="0.6", markersize=6)
     if len(far):
-        far = far.assign(difference=float(FARTHEST))
-        points(far, "difference", ">", f"cohort beyond {FARTHEST}", color="0.6", markersize=4)
-    points(pooled, "difference", "o", "pooled", color=COLOUR, markersize=5)
+        edge = size[far.index].clip(upper=FARTHEST)
+        points(far, edge, ">", f"cohort beyond {FARTHEST}", color="0.6", markersize=4)
+    points(pooled, pooled["difference"].abs(), "o", "pooled", color=COLOUR, markersize=5)
     if weighted:
         hollow = {"markerfacecolor": "white", "color": SECOND, "markersize": 5}
-        points(pooled, "weighted_difference", "^", "pooled, weighted by the odds", **hollow)
-    axis.set_yticks(range(len(place)), list(place))
-    axis.set_ylim(len(place) - 0.5, -0.5)
+        points(pooled, pooled["weighted_difference"].abs(), "^", "pooled, weighted by the odds", **hollow)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(left=0)
 
 
-def _draw_scores(axis: Axes, both: Sequence[tuple[FloatArray, FloatArray]]) -> None:
+def _draw_scores(axis: Axes, scores: Sequence[tuple[FloatArray, FloatArray]]) -> None:
     """Draw the pooled log odds; comparison units of a cohort have together the weight of its treated units."""
-    total = sum(len(ours) for ours, _ in both)
-    ours, theirs = (np.concatenate(side) for side in zip(*both, strict=True))
-    share = np.concatenate([np.full(len(them), len(us) / len(them) / total) for us, them in both])
-    low = min(float(np.quantile(theirs, LEFT_OUT)), float(ours.min()))
-    edges = np.linspace(low, max(float(theirs.max()), float(ours.max())) + 1e-9, BINS).tolist()
-    axis.hist(np.maximum(theirs, low), bins=edges, weights=100 * share, color=BAND, label="comparison")
-    each = np.full(total, 100 / total)
-    axis.hist(ours, bins=edges, weights=each, histtype="step", color=SECOND, linewidth=1.2, label="treated")
+    treated, compared = (np.concatenate(side) for side in zip(*scores, strict=True))
+    each = 100 / len(treated)  # percent of the treated
+    weights = [np.full(len(theirs), each * len(ours) / len(theirs)) for ours, theirs in scores]
+    low = min(float(np.quantile(compared, LEFT_OUT)), float(treated.min()))
+    edges = np.linspace(low, max(float(compared.max()), float(treated.max())) + 1e-9, BINS).tolist()
+    inside, share = np.maximum(compared, low), np.concatenate(weights)
+    axis.hist(inside, bins=edges, weights=share, color=BAND, label="comparison")
+    own = np.full(len(treated), each)
+    axis.hist(treated, bins=edges, weights=own, histtype="step", color=SECOND, linewidth=1.2, label="treated")
     axis.set_xlabel("Log odds of treatment, less the cohort's average")
     axis.set_ylabel("Share of units, %")
     axis.legend(frameon=False, fontsize=8)

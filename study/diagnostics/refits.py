@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from study.diagnostics.finding import Chart
-
 Progress = Callable[[], None] | None
 
 
@@ -131,7 +129,7 @@ def with_error(effect: Effect, estimate: float, std_error: float, degrees: float
 
 def dots(
     scale: Scale, level: float, labels: Sequence[str] | None = None, *, xlabel: str = "", **drawing: Any
-) -> Chart:
+) -> Callable[..., Figure]:
     """Return the chart of a frame of effects on a scale, one a row; see :func:`study.figures.dot_figure`."""
     where = xlabel or scale.axis()
     return partial(_dots, labels=labels, xlabel=where, percent=scale.percent, level=level, **drawing)
@@ -195,7 +193,7 @@ def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:
     moved = replace(sample, first_treated=first, **changes)
     early = np.asarray(first - moved.question.anticipation <= moved.periods[0])
     moved = _without(moved, early, "no period before the moved date")
-    moved = _without(moved, ~moved.observed.any(axis=1), "no outcome is observed")
+    moved = _without(moved, ~np.any(moved.observed, axis=1), "no outcome is observed")
     dates, least = event_dates(moved, "sample"), moved.question.min_cohort_size or 0
     small = [g for g in moved.cohorts if np.sum(dates == g) < least]
     return _without(moved, np.isin(dates, small), "in a cohort below min_cohort_size after dates moved")

@@ -8,12 +8,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, two_sided_p, unknown
+from study.core import QuestionError, checked, refuse_unknown, two_sided_p
 from study.designs import find_design
-from study.diagnostics.finding import Finding
-from study.diagnostics.registry import Section, diagnostic
+from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
 from study.figures import BAND, COLOUR, FULL, GREY, SECOND, legend_above, on_axes
 from study.figures.canvas import canvas
@@ -21,10 +19,9 @@ from study.figures.dots import shortened
 from study.inference import (
     EQUAL,
     LEVEL,
-    Kind,
     Largest,
-    Median,
     Share,
+    Variant,
     answered,
     first_equal,
     joined_headlines,
@@ -76,28 +73,8 @@ class Specification(NamedTuple):
     covariates: str
 
 
-class Answer(NamedTuple):
-    """The average of one specification, and what it is of."""
-
-    specification: Specification
-    fit: Estimate
-    kind: Kind
-
-
-class Tests(NamedTuple):
-    """Tests of all specifications at once, over all scales and by scale.
-
-    ``first`` is the answer that each is algebraically equal to, itself if none, shape (K,); only those count.
-    """
-
-    first: NDArray[np.int64]
-    largest: Largest
-    share: Share
-    by_scale: dict[str, tuple[Median, Share]]
-
-
 @diagnostic(
-    "specification_curve",
+    WHO,
     title="All specifications",
     question="What do all specifications say together?",
     section=Section.OVERTURNS,
@@ -168,80 +145,77 @@ def specification_curve(
     ----------
     Simonsohn, Simmons and Nelson (2020), "Specification curve analysis", Nature Human Behaviour 4.
     """
-    if draws < 1:
-        raise QuestionError(f"{WHO}: draws is {draws}; it must be at least 1.")
     distribution(weights)
     variants = variants_of(designs, WHO)
-    asked_scales = _listed("scales", scales, question.scale, get_args(ScaleName))
-    asked_comparisons = _listed("comparisons", comparisons, question.comparison, get_args(Comparison))
-    rules = _labelled("populations", populations, question.population, str)
+    on_scales = _labelled("scales", scales, question.scale)
+    groups = _labelled("comparisons", comparisons, question.comparison)
+    rules = _labelled("populations", populations, question.population)
     sets = _labelled(
         "covariate_sets", covariate_sets, question.covariates, lambda names: ", ".join(names) or "none"
     )
+    refuse_unknown("scale", on_scales, get_args(ScaleName), WHO)
+    refuse_unknown("comparison", groups, get_args(Comparison), WHO)
     for rule in rules.values():
         population(rule, panel)
-    answers: list[Answer] = []
+    fits: dict[Specification, Estimate] = {}
     refused: dict[Specification, str] = {}
-    for scale, place, comparison, added in product(asked_scales, rules, asked_comparisons, sets):
-        changed = question.replace(
-            scale=scale, population=rules[place], comparison=comparison, covariates=sets[added]
-        )
-        sample = _sample(changed, panel)
+    kinds: dict[Specification, str] = {}
+    for scale, place, comparison, added in product(on_scales, rules, groups, sets):
+        changed = {"population": rules[place], "comparison": comparison, "covariates": sets[added]}
+        sample = _sample(question.replace(scale=scale, **changed), panel)
         for variant in variants:
             specification = Specification(scale, variant.label, place, comparison, added)
-            answer = _answer(specification, sample, variant.name, variant.options)
-            if isinstance(answer, Answer):
-                answers.append(answer)
-            else:
-                refused[specification] = answer
+            try:
+                fits[specification], kinds[specification] = _answer(sample, variant)
+            except QuestionError as refusal:
+                refused[specification] = str(refusal).removeprefix(f"{variant.name}: ")
             if progress is not None:
                 progress()
-    if not answers:
+    if not fits:
         raise QuestionError(
             f"{WHO}: none of {len(refused)} specifications has an estimate; the first says: "
             f"{next(iter(refused.values()))}"
         )
-    labels = (asked_scales, tuple(v.label for v in variants), tuple(rules), asked_comparisons, tuple(sets))
-    choices = dict(zip(Specification._fields, labels, strict=True))
-    return _finding(question, choices, answers, refused, draws, seed, weights)
-
-
-def _finding(
-    question: Question,
-    choices: Mapping[str, Sequence[str]],
-    answers: list[Answer],
-    refused: Mapping[Specification, str],
-    draws: int,
-    seed: int,
-    weights: Weights,
-) -> Finding:
-    """Put the answers in order, test all of them by draws of their joint influence, and say what was found."""
-    scales = choices["scale"]
-    answers = sorted(answers, key=lambda a: (scales.index(a.specification.scale), a.fit.effect[0]))
-    joint = joined_headlines({" | ".join(a.specification): a.fit for a in answers}, WHO)
-    tests = _tests(answers, joint, scales, draws, seed, weights)
-    frame = _frame(answers, refused, tests)
-    by_scale = _by_scale(frame, tests)
+    place_of = {scale: k for k, scale in enumerate(on_scales)}
+    fits = dict(sorted(fits.items(), key=lambda item: (place_of[item[0].scale], item[1].effect[0])))
+    joint = joined_headlines({" | ".join(specification): fit for specification, fit in fits.items()}, WHO)
+    frame, by_scale, largest, share = _tested(fits, refused, joint, draws=draws, seed=seed, weights=weights)
+    choices = {
+        "scale": tuple(on_scales),
+        "design": tuple(variant.label for variant in variants),
+        "population": tuple(rules),
+        "comparison": tuple(groups),
+        "covariates": tuple(sets),
+    }
+    counts = [
+        f"{len(labels)} {CHOICES[name].several if len(labels) > 1 else CHOICES[name].one}"
+        for name, labels in choices.items()
+    ]
     verdict_by_scale = {scale: _scale_sentence(scale, row, question) for scale, row in by_scale.iterrows()}
     return Finding(
-        name=WHO,
-        title="All specifications",
-        verdict=_verdict(question, choices, frame),
+        verdict=f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome} "
+        f"({', '.join(counts)}), {len(fits)} have an estimate and {len(refused)} are refused.",
         evidence=(
             *verdict_by_scale.values(),
-            _test_sentence(tests),
+            f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
+            f"{largest.critical_value:.2f} for all {share.distinct} at once (p = {largest.p_value:.4f} if no "
+            f"specification had an effect), and {share.significant} of {share.distinct} are significant alone "
+            f"(p = {share.p_value:.4f}); the band covers every specification's effect with {LEVEL:.0%} at once.",
             "These p-values are from the influence functions of all specifications, which were multiplied by one "
             f"random weight a cluster ({weights}, {draws} draws) in place of permuting the data and estimating "
             "everything again; tests with few treated clusters reject more often than their level says.",
-            *_qualifications(answers, frame),
-            *_refusals(frame),
+            *_qualifications(fits, kinds, frame),
+            *(
+                f"Refused, {len(designs)} specifications of {', '.join(designs.unique())}: {reason}"
+                for reason, designs in frame[len(fits) :].groupby("refusal", sort=False)["design"]
+            ),
         ),
         frame=frame,
         chart=partial(_chart, outcome=question.outcome, choices=choices, medians=by_scale["median"]),
         details={
             "by_scale": by_scale,
-            "largest": tests.largest,
-            "share": tests.share,
+            "largest": largest,
+            "share": share,
             "joint": joint,
             "choices": choices,
             "verdict_by_scale": verdict_by_scale,
@@ -249,159 +223,122 @@ def _finding(
     )
 
 
-def _tests(
-    answers: Sequence[Answer], joint: Joint, scales: Sequence[str], draws: int, seed: int, weights: Weights
-) -> Tests:
-    """Test all specifications at once by draws of their joint influence."""
-    sums = joint.sums
-    of_scale = np.array([scales.index(a.specification.scale) for a in answers])
-    first = first_equal(joint.effect, sums / len(joint.influence), of_scale, EQUAL)
-    distinct = np.flatnonzero(first == np.arange(len(answers)))
-    error = np.array([answer.fit.std_error[0] for answer in answers])[distinct]
-    critical = np.array([answer.fit.critical_value(LEVEL)[0] for answer in answers])[distinct]
-    effect = joint.effect[distinct]
-    null = null_statistics(sums[:, distinct], draws=draws, seed=seed, weights=weights)
-    null *= joint.std_error[distinct] / error  # to each one's own small-sample convention
-    by_scale = {}
-    for place, scale in enumerate(scales):
-        of = of_scale[distinct] == place
-        if of.any():
-            by_scale[scale] = (
-                median_test(effect[of], error[of], null[:, of]),
-                share_test(effect[of] / error[of], critical[of], null[:, of]),
+def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str] = str) -> dict[str, Any]:
+    """Return what was given, a list or a mapping, by label; the question's own choice where nothing was."""
+    values = (default,) if given is None else given
+    if isinstance(values, str) or not len(values):
+        raise QuestionError(f"{WHO}: {name} is {given!r}; give a list or a mapping of labels.")
+    for value in values.values() if isinstance(values, Mapping) else values:
+        if not isinstance(value, type(default)):
+            raise QuestionError(
+                f"{WHO}: {name} has {value!r}; each has to be a {type(default).__name__}, such as {default!r}."
             )
-    statistics = effect / error
-    return Tests(
-        first, largest_test(statistics, null, LEVEL), share_test(statistics, critical, null), by_scale
-    )
+    by_label = dict(values) if isinstance(values, Mapping) else {label(value): value for value in values}
+    if len(set(by_label.values())) < len(values):
+        raise QuestionError(f"{WHO}: {name} is {given!r}; give different ones.")
+    return by_label
 
 
-def _frame(answers: Sequence[Answer], refused: Mapping[Specification, str], tests: Tests) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = [_row(answer, tests.largest, k) for answer, k in zip(answers, tests.first, strict=True)]
-    columns = list(rows[0])
-    rows += [specification._asdict() | {"refusal": reason} for specification, reason in refused.items()]
-    counts = dict.fromkeys(["n_units", "treated_clusters", "equal_to"], "Int64")
-    return pd.DataFrame(rows, columns=columns).astype(counts)
-
-
-def _row(answer: Answer, largest: Largest, equal_to: int) -> dict[str, Any]:
-    fit = answer.fit
-    effect, error, pointwise = fit.effect[0], fit.std_error[0], fit.critical_value(LEVEL)[0]
-    simultaneous = max(largest.critical_value, pointwise)
-    return answer.specification._asdict() | {
-        "estimate": effect,
-        "std_error": error,
-        "statistic": effect / error,
-        "p_value": float(two_sided_p(effect / error, fit.degrees_of_freedom[0])),
-        "conf_low": effect - pointwise * error,
-        "conf_high": effect + pointwise * error,
-        "band_low": effect - simultaneous * error,
-        "band_high": effect + simultaneous * error,
-        "n_units": fit.sample.n_units,
-        "treated_clusters": treated_clusters(fit),
-        "effective_clusters": effective_clusters(fit)[0],
-        "equal_to": equal_to,
-        "refusal": "",
-    }
-
-
-def _by_scale(frame: pd.DataFrame, tests: Tests) -> pd.DataFrame:
-    """Return a row a scale: counts, the range of all estimates, and the tests of those that are distinct.
-
-    ``positive`` and ``excluding_zero`` are shares of all estimates; ``significant`` counts distinct ones, of which a
-    share ``expected`` would be if no specification had an effect.
-    """
-    import pandas as pd
-
-    rows = {}
-    for scale, (median, share) in tests.by_scale.items():
-        shown = frame[(frame["scale"] == scale) & (frame["refusal"] == "")]
-        estimate = shown["estimate"]
-        rows[scale] = {
-            "count": len(shown),
-            "distinct": share.distinct,
-            "smallest": estimate.min(),
-            "median": median.value,
-            "largest": estimate.max(),
-            "positive": float(np.mean(estimate > 0)),
-            "excluding_zero": float(np.mean((shown["conf_low"] > 0) | (shown["conf_high"] < 0))),
-            "p_median": median.p_value,
-            "p_share": share.p_value,
-            "significant": share.significant,
-            "expected": share.expected,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _sample(question: Question, panel: Panel) -> Sample | str:
+def _sample(question: Question, panel: Panel) -> Sample | QuestionError:
     """Return the sample, or why there is none."""
     try:
         return question.sample(panel)
     except QuestionError as refusal:
         if not set(question.covariates) <= set(panel.covariates):
             raise  # a name that nobody has is a mistake, not a refusal
-        return str(refusal)
+        return refusal
 
 
-def _answer(
-    specification: Specification, sample: Sample | str, design: str, options: Mapping[str, Any]
-) -> Answer | str:
-    """Return a specification's average, or why it has none."""
-    if isinstance(sample, str):
-        return sample
-    try:
-        fit = find_design(design)(sample, **options)
-        headline = answered(fit.headline)
-    except QuestionError as refusal:
-        return str(refusal).removeprefix(f"{design}: ")
+def _answer(sample: Sample | QuestionError, variant: Variant) -> tuple[Estimate, str]:
+    """Return a specification's average, and in words what it is of on any scale.
+
+    Raises
+    ------
+    QuestionError
+        If there is no sample, the design refuses it, or the average has no sampling variance.
+    """
+    if isinstance(sample, QuestionError):
+        raise sample
+    fit = find_design(variant.name)(sample, **variant.options)
+    headline = answered(fit.headline)
     if headline.n_clusters < 2:
-        return "there is one cluster, so there is no sampling variance"
+        raise QuestionError("there is one cluster, so there is no sampling variance")
     if not headline.varies[0]:
-        return f"its average is {headline.effect[0]:.4g} without a sampling variance"
-    return Answer(specification, headline, kind(fit))
+        raise QuestionError(f"its average is {headline.effect[0]:.4g} without a sampling variance")
+    return headline, str(kind(fit)._replace(scale="")).removesuffix(", scale ")
 
 
-def _listed(name: str, given: Any, default: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of a list that was given, each once and known."""
-    values = (default,) if given is None else given
-    if isinstance(values, str) or not len(values) or len(set(values)) < len(values):
-        raise QuestionError(f"{WHO}: {name} is {given!r}; give a list of different names.")
-    for value in values:
-        if value not in known:
-            raise unknown(name.removesuffix("s"), str(value), known, WHO)
-    return tuple(values)
+def _tested(
+    fits: Mapping[Specification, Estimate], refused: Mapping[Specification, str], joint: Joint, **drawn: Any
+) -> tuple[pd.DataFrame, pd.DataFrame, Largest, Share]:
+    """Test all specifications at once by draws of their joint influence, over all scales and by scale.
 
+    Returns
+    -------
+    frame : DataFrame
+        That of the finding.
+    by_scale : DataFrame
+        Counts, the range of all estimates, and the tests of those that are distinct. ``positive`` and
+        ``excluding_zero`` are shares of all estimates; ``significant`` counts distinct ones, of which a share
+        ``expected`` would be if no specification had an effect.
+    largest : Largest
+    share : Share
+    """
+    import pandas as pd
 
-def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str]) -> dict[str, Any]:
-    """Return what was given, a list or a mapping, by label."""
-    values = (default,) if given is None else given
-    kind_of_one = type(default)
-    if isinstance(values, str) or not len(values):
-        raise QuestionError(f"{WHO}: {name} is {given!r}; give a list or a mapping of labels.")
-    items = values.values() if isinstance(values, Mapping) else values
-    for one in items:
-        if not isinstance(one, kind_of_one):
-            raise QuestionError(
-                f"{WHO}: {name} has {one!r}; each has to be a {kind_of_one.__name__}, such as {default!r}."
-            )
-    found = dict(values) if isinstance(values, Mapping) else {label(one): one for one in values}
-    if len(set(found.values())) < len(values):
-        raise QuestionError(f"{WHO}: {name} is {given!r}; give different ones.")
-    return found
-
-
-def _verdict(question: Question, choices: Mapping[str, Sequence[str]], frame: pd.DataFrame) -> str:
-    counts = []
-    for name, labels in choices.items():
-        choice = CHOICES[name]
-        counts.append(f"{len(labels)} {choice.several if len(labels) > 1 else choice.one}")
-    refused = int((frame["refusal"] != "").sum())
-    return (
-        f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome} "
-        f"({', '.join(counts)}), {len(frame) - refused} have an estimate and {refused} are refused."
+    table = pd.DataFrame(list(fits), columns=Specification._fields)
+    effect, scale = joint.effect, table["scale"].to_numpy()
+    of_fits = [
+        (fit.std_error[0], fit.critical_value(LEVEL)[0], fit.degrees_of_freedom[0]) for fit in fits.values()
+    ]
+    error, pointwise, degrees = np.array(of_fits).T
+    first = first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
+    distinct = np.flatnonzero(first == np.arange(len(table)))
+    # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample convention.
+    null = null_statistics(joint.sums[:, distinct], **drawn)
+    null *= (joint.std_error / error)[distinct]
+    statistic = effect / error
+    largest = largest_test(statistic[distinct], null, LEVEL)
+    simultaneous = np.maximum(largest.critical_value, pointwise)
+    table = table.assign(
+        estimate=effect,
+        std_error=error,
+        statistic=statistic,
+        p_value=two_sided_p(statistic, degrees),
+        conf_low=effect - pointwise * error,
+        conf_high=effect + pointwise * error,
+        band_low=effect - simultaneous * error,
+        band_high=effect + simultaneous * error,
+        n_units=[fit.sample.n_units for fit in fits.values()],
+        treated_clusters=[treated_clusters(fit) for fit in fits.values()],
+        effective_clusters=[effective_clusters(fit)[0] for fit in fits.values()],
+        equal_to=first,
+        refusal="",
     )
+    rows = {}
+    for name, shown in table.groupby("scale", sort=False):
+        on_scale = scale[distinct] == name
+        which, drawn_here = distinct[on_scale], null[:, on_scale]
+        alone = share_test(statistic[which], pointwise[which], drawn_here)
+        median = median_test(effect[which], error[which], drawn_here)
+        rows[name] = {
+            "count": len(shown),
+            "distinct": alone.distinct,
+            "smallest": shown["estimate"].min(),
+            "median": median.value,
+            "largest": shown["estimate"].max(),
+            "positive": float(np.mean(shown["estimate"] > 0)),
+            "excluding_zero": float(np.mean((shown["conf_low"] > 0) | (shown["conf_high"] < 0))),
+            "p_median": median.p_value,
+            "p_share": alone.p_value,
+            "significant": alone.significant,
+            "expected": alone.expected,
+        }
+    others = (specification._asdict() | {"refusal": reason} for specification, reason in refused.items())
+    frame = pd.DataFrame([*table.to_dict("records"), *others], columns=table.columns)
+    frame = frame.astype(dict.fromkeys(["n_units", "treated_clusters", "equal_to"], "Int64"))
+    share = share_test(statistic[distinct], pointwise[distinct], null)
+    return frame, pd.DataFrame.from_dict(rows, orient="index"), largest, share
 
 
 def _scale_sentence(scale: str, row: pd.Series, question: Question) -> str:
@@ -416,35 +353,23 @@ def _scale_sentence(scale: str, row: pd.Series, question: Question) -> str:
     )
 
 
-def _test_sentence(tests: Tests) -> str:
-    largest, share = tests.largest, tests.share
-    return (
-        f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
-        f"{largest.critical_value:.2f} for all {share.distinct} at once (p = {largest.p_value:.4f} if no specification "
-        f"had an effect), and {share.significant} of {share.distinct} are significant alone "
-        f"(p = {share.p_value:.4f}); the band covers every specification's effect with {LEVEL:.0%} at once."
-    )
-
-
-def _qualifications(answers: Sequence[Answer], frame: pd.DataFrame) -> Iterator[str]:
+def _qualifications(
+    fits: Mapping[Specification, Estimate], kinds: Mapping[Specification, str], frame: pd.DataFrame
+) -> Iterator[str]:
     """Say which specifications are equal, of unlike kinds, of unlike errors, or rest on few clusters."""
-    shown = frame.head(len(answers))
-    repeated = int((shown["equal_to"] != shown.index).sum())
-    if repeated:
+    shown = frame.head(len(fits))
+    distinct = int((shown["equal_to"] == shown.index).sum())
+    if distinct < len(shown):
         yield (
-            f"Only {len(shown) - repeated} of the {len(shown)} estimates are distinct, as the others are algebraically "
-            "equal to one of them on their sample; all are shown, and each counts once in the median, the shares and "
-            "the tests."
+            f"Only {distinct} of the {len(shown)} estimates are distinct, as the others are algebraically equal to one "
+            "of them on their sample; all are shown, and each counts once in the median, the shares and the tests."
         )
-    kinds: dict[str, dict[str, None]] = {}
-    for answer in answers:
-        of = str(answer.kind._replace(scale="")).removesuffix(", scale ")
-        kinds.setdefault(of, {})[answer.specification.design] = None
-    if len(kinds) > 1:
-        listed = "; ".join(f"{of} ({', '.join(designs)})" for of, designs in kinds.items())
+    by_kind = shown["design"].groupby([kinds[s] for s in fits], sort=False).unique()
+    if len(by_kind) > 1:
+        listed = "; ".join(f"{of} ({', '.join(designs)})" for of, designs in by_kind.items())
         yield f"The estimates are of different kinds, and none is left out: {listed}."
     unlike = dict.fromkeys(
-        a.specification.design for a in answers if a.fit.options.get("variance", "sampling") != "sampling"
+        s.design for s, fit in fits.items() if fit.options.get("variance", "sampling") != "sampling"
     )
     if unlike:
         yield f"The standard errors of {', '.join(unlike)} are not those of sampling, as its option variance says."
@@ -456,11 +381,6 @@ def _qualifications(answers: Sequence[Answer], frame: pd.DataFrame) -> Iterator[
             f"{treated.min()} treated, {effective.min():.0f} effective), so that their standard errors may be too "
             "small; randomization inference holds for them too."
         )
-
-
-def _refusals(frame: pd.DataFrame) -> Iterator[str]:
-    for reason, designs in frame[frame["refusal"] != ""].groupby("refusal", sort=False)["design"]:
-        yield f"Refused, {len(designs)} specifications of {', '.join(designs.unique())}: {reason}"
 
 
 def _chart(
@@ -498,8 +418,9 @@ def _chart(
         n_refused = len(frame) - len(shown)
         refused = f"; {n_refused} refused are not shown" if n_refused else ""
         too_long = "; intervals that leave the axis are cut" if cut else ""
-        below = f"Specifications, by size of the estimate{refused}{too_long}"
-        figure.supxlabel(below, fontsize=8, color=GREY)
+        figure.supxlabel(
+            f"Specifications, by size of the estimate{refused}{too_long}", fontsize=8, color=GREY
+        )
     return figure
 
 
@@ -507,11 +428,10 @@ def _lines(choices: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     """Return field and label of the lower part's lines, headings without a field; one choice has no line."""
     headings = {name: choice.heading for name, choice in CHOICES.items() if choice.heading}
     varied = [name for name in headings if len(choices[name]) > 1] or ["design"]
-    return [
-        line
-        for name in varied
-        for line in [("", headings[name]), *((name, label) for label in choices[name])]
-    ]
+    lines = []
+    for name in varied:
+        lines += [("", headings[name]), *((name, label) for label in choices[name])]
+    return lines
 
 
 def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, median: float) -> bool:
@@ -519,22 +439,13 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
     factor, place = Scale(scale).factor, np.arange(1, len(rows) + 1)
     columns = ["estimate", "conf_low", "conf_high", "band_low", "band_high"]
     estimate, low, high, band_low, band_high = factor * rows[columns].to_numpy(dtype=float).T
-    axis.bar(
-        place,
-        band_high - band_low,
-        bottom=band_low,
-        width=1.0,
-        color=BAND,
-        alpha=0.45,
-        label="simultaneous band",
-    )
+    axis.bar(place, band_high - band_low, 1.0, band_low, color=BAND, alpha=0.45, label="simultaneous band")
     axis.axhline(0, color=GREY, linewidth=0.8)
     significant = (low > 0) | (high < 0)
-    styles = (
+    for which, colour, marker, inside, label in (
         (significant, COLOUR, "o", COLOUR, "significant alone, 95% interval"),
         (~significant, GREY, "s", "white", "not significant"),
-    )
-    for which, colour, marker, inside, label in styles:
+    ):
         axis.errorbar(
             place[which],
             estimate[which],
@@ -547,21 +458,17 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
             label=label,
         )
     axis.axhline(factor * median, color=SECOND, linewidth=0.9, linestyle="--", label="median")
+    # All estimates and zero are shown, and all but the most extreme ends of the band.
     ends = np.concatenate([band_low, band_high])
-    limits = _limits(estimate, ends)
-    axis.set_ylim(*limits)
+    bottom, top = np.quantile(ends, [0.02, 0.98])
+    bottom, top = min(bottom, estimate.min(), 0.0), max(top, estimate.max(), 0.0)
+    room = 0.04 * (top - bottom)
+    bottom, top = float(bottom - room), float(top + room)
+    axis.set_ylim(bottom, top)
     axis.set_title(Scale(scale, outcome.replace("_", " ")).short_axis(), fontsize=8)
     axis.tick_params(labelsize=SMALL)
     axis.set_xlim(0, len(rows) + 1)
-    return bool(ends.min() < limits[0] or ends.max() > limits[1])
-
-
-def _limits(estimate: FloatArray, ends: FloatArray) -> tuple[float, float]:
-    """Return limits that show all estimates and zero, and all but the most extreme ends of the band."""
-    low, high = np.quantile(ends, [0.02, 0.98])
-    low, high = min(low, estimate.min(), 0.0), max(high, estimate.max(), 0.0)
-    room = 0.04 * (high - low)
-    return float(low - room), float(high + room)
+    return bool(ends.min() < bottom or ends.max() > top)
 
 
 def _draw_choices(axis: Axes, rows: pd.DataFrame, lines: Sequence[tuple[str, str]]) -> None:

@@ -367,7 +367,7 @@ def test_one_specification_is_a_curve_too() -> None:
         ({"scales": ["levle"]}, 'no scale "levle".* Did you mean "level"'),
         ({"scales": "level"}, "scales is 'level'; give a list"),
         ({"scales": []}, "scales is .*; give a list"),
-        ({"comparisons": ["never_treated", "never_treated"]}, "different names"),
+        ({"comparisons": ["never_treated", "never_treated"]}, "give different ones"),
         ({"populations": ["half=c"]}, 'no half "c"'),
         ({"populations": "all"}, "give a list or a mapping"),
         ({"populations": {"one": "all", "two": "all"}}, "give different ones"),

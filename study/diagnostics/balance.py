@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, capital, checked, refuse_unknown
+from study.core import FloatArray, QuestionError, capital, refuse_unknown
 from study.designs.covariates import baseline_matrix
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.overlap import Overlap, overlap
@@ -117,12 +117,10 @@ class Group(NamedTuple):
 
 
 @diagnostic(
-    WHO,
     title="Balance before treatment",
     question="Were treated and comparison units alike before treatment?",
     section=Section.AGAINST,
 )
-@checked
 def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Finding:
     """Compare each cohort with its comparison units in the covariates and in the outcome before treatment.
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from study.core import QuestionError, checked
+from study.core import QuestionError
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import dots
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
 
 @diagnostic(
-    "leads",
     title="Joint test of effects before the event",
     question="Are all effects before the event zero?",
     section=Section.AGAINST,
     needs=(Needs.PATH,),
 )
-@checked
 def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 0) -> Finding:
     """Test jointly that all effects before treatment are zero, by the largest |t| and by Wald's statistic.
 

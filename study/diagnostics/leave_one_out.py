@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, refuse_unknown
+from study.core import FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, check, event_dates, headline, refit, treated
 from study.estimates import Effect, Estimate, effects_frame
@@ -28,12 +28,10 @@ DRAWN = 60
 
 
 @diagnostic(
-    "leave_one_cohort_out",
     title="Leaving out one cohort",
     question="Does the estimate rest on one cohort?",
     section=Section.OVERTURNS,
 )
-@checked
 def leave_one_cohort_out(
     sample: Sample, design: str, *, level: float = 0.95, progress: Progress = None, **options: Any
 ) -> Finding:
@@ -72,16 +70,14 @@ def leave_one_cohort_out(
     fit = headline(sample, design, options)
     members = {g: np.flatnonzero(first == g) for g in sample.cohorts}
     outs = {f"cohort {g:g} ({len(units)} units)": units for g, units in members.items()}
-    return _finding("cohort", sample, fit, outs, list(outs), level, options, progress)
+    return _finding("cohort", sample, fit, outs, list(outs), level, progress)
 
 
 @diagnostic(
-    "leave_one_unit_out",
     title="Leaving out one unit",
     question="Does the estimate rest on one unit?",
     section=Section.OVERTURNS,
 )
-@checked
 def leave_one_unit_out(
     sample: Sample,
     design: str,
@@ -136,7 +132,7 @@ def leave_one_unit_out(
     if units == "all":
         size = np.abs(fit.influence_map.dense()[:, 0])
         refitted = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
-    return _finding("unit", sample, fit, outs, refitted, level, options, progress)
+    return _finding("unit", sample, fit, outs, refitted, level, progress)
 
 
 def _finding(
@@ -146,7 +142,6 @@ def _finding(
     outs: Mapping[str, NDArray[np.int64]],
     refitted: Sequence[str],
     level: float,
-    options: Mapping[str, Any],
     progress: Progress,
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
@@ -155,7 +150,7 @@ def _finding(
     samples = {
         name: partial(sample.only, ~np.isin(everyone, outs[name]), f"leaving out {name}") for name in refitted
     }
-    refits = refit(samples, fit.design, options, level, progress)
+    refits = refit(samples, fit.design, fit.options, level, progress)
     refits.refuse_none(f"leave_one_{kind}_out")
     full, rows = Effect.of("all units", fit, level), effects_frame(refits.rows)
     rows.insert(1, "change", rows["estimate"] - full.estimate)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from study.core import FloatArray, QuestionError, checked, quantile
+from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, check, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, effects_frame
@@ -62,8 +62,8 @@ class Trimming:
     Attributes
     ----------
     sample : Sample
-    design : str
-    options : mapping
+    fit : Estimate
+        The headline with all of them.
     suspects : ndarray of int
         Numbers of the never-treated units, those whose absence raises the headline most first.
     progress : callable, optional
@@ -71,18 +71,17 @@ class Trimming:
     """
 
     sample: Sample
-    design: str
-    options: Mapping[str, Any]
+    fit: Estimate
     suspects: NDArray[np.int64]
     progress: Progress = None
     _known: dict[tuple[int, bool], End | QuestionError] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sample: Sample, fit: Estimate, options: Mapping[str, Any], progress: Progress) -> Trimming:
+    def of(cls, sample: Sample, fit: Estimate, progress: Progress = None) -> Trimming:
         """Order the never-treated units by their influence on the headline, per unit of weight."""
         never = np.flatnonzero(np.isnan(event_dates(sample, WHO)))
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
-        return cls(sample, fit.design, options, never[np.argsort(influence, kind="stable")], progress)
+        return cls(sample, fit, never[np.argsort(influence, kind="stable")], progress)
 
     def ordered(self, lower: bool) -> NDArray[np.int64]:
         """Return the suspects in the order in which they are trimmed for the lower or upper end."""
@@ -124,7 +123,7 @@ class Trimming:
         keep = np.ones(n, dtype=bool)
         keep[ordered[:trimmed]] = False
         sample = self.sample.only(keep, "trimmed") if trimmed else self.sample
-        fit = headline(sample, self.design, self.options)
+        fit = headline(sample, self.fit.design, self.fit.options)
         influence = np.zeros(n)
         influence[keep] = fit.errors.dense()[:, 0] * (n / sample.n_units)
         if trimmed:
@@ -233,12 +232,10 @@ def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], bool]) -> 
 
 
 @diagnostic(
-    WHO,
     title="Hidden or late treatment",
     question="What if some never-treated units were treated, or treated units earlier than recorded?",
     section=Section.OVERTURNS,
 )
-@checked
 def misclassification(
     sample: Sample,
     design: str,
@@ -321,11 +318,10 @@ def misclassification(
             f"{WHO}: every unit is treated by {sample.question.event} at some time, so no unit can hide its treatment."
         )
     fit, scale = headline(sample, design, options), sample.question.effect_scale
-    full, trimming = Effect.of("as recorded", fit, level), Trimming.of(sample, fit, options, progress)
-    recorded = np.array([full.estimate, full.estimate, full.conf_low, full.conf_high])
+    full, trimming = Effect.of("as recorded", fit, level), Trimming.of(sample, fit, progress)
     same, refused = [], []
     for share in grid:
-        ends = unattenuated(recorded, share, scale.percent)
+        ends = unattenuated(np.array(_ends(full)), share, scale.percent)
         if np.isfinite(ends).all():
             same.append(("same effect", 0, share, 0, *ends))
         else:
@@ -338,19 +334,7 @@ def misclassification(
     }
     dates = refit(moved, design, options, level, progress)
     refits = Refits(dates.rows, (*refused, *not_bounded, *dates.refused))
-    earlier = [
-        (
-            "earlier dates",
-            int(row.label.split()[0]),
-            0.0,
-            0,
-            row.estimate,
-            row.estimate,
-            row.conf_low,
-            row.conf_high,
-        )
-        for row in dates.rows
-    ]
+    earlier = [("earlier dates", int(row.label.split()[0]), 0.0, 0, *_ends(row)) for row in dates.rows]
     lower = full.estimate > 0
 
     def keeps_sign(trimmed: int) -> bool:
@@ -378,6 +362,10 @@ def misclassification(
         chart=partial(_chart, dates=(full, *dates.rows), scale=scale, level=level),
         details=details,
     )
+
+
+def _ends(effect: Effect) -> tuple[float, float, float, float]:
+    return effect.estimate, effect.estimate, effect.conf_low, effect.conf_high
 
 
 def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, checked
+from study.core import FloatArray, QuestionError
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, check, dots, event_dates, headline, redated, refit, treated
@@ -21,12 +21,10 @@ MOST_SHIFTS = 5
 
 
 @diagnostic(
-    WHO,
     title="Placebo adoption dates",
     question="Is there an effect before there should be one?",
     section=Section.AGAINST,
 )
-@checked
 def placebo_dates(
     sample: Sample,
     design: str,

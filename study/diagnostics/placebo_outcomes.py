@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, refuse_unknown, two_sided_p
+from study.core import QuestionError, refuse_unknown, two_sided_p
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Progress, check, dots, headline, refit
 from study.estimates import Effect, effects_frame
@@ -24,13 +24,11 @@ WHO = "placebo_outcomes"
 
 
 @diagnostic(
-    WHO,
     title="Placebo outcomes",
     question="Does the treatment move outcomes that it should not move?",
     section=Section.AGAINST,
     needs=(Needs.PLACEBO_PANELS,),
 )
-@checked
 def placebo_outcomes(
     panel: Panel,
     question: Question,

@@ -9,6 +9,7 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, TypeVar, cast
 
+from study.core import checked
 from study.diagnostics.finding import Finding
 
 Function = TypeVar("Function", bound=Callable[..., Finding])
@@ -86,20 +87,23 @@ _REGISTERED: dict[str, Diagnostic] = {}
 
 
 def diagnostic(
-    name: str, *, title: str, question: str, section: Section, **more: Any
+    name: str = "", *, title: str, question: str, section: Section, **more: Any
 ) -> Callable[[Function], Function]:
-    """Register a function as a diagnostic, whose findings have its name and title.
+    """Register a function as a diagnostic, which checks its arguments and whose findings have its name and title.
 
-    See :class:`Diagnostic` for the arguments.
+    See :class:`Diagnostic` for the arguments; without a name it has the function's.
     """
 
     def register(function: Function) -> Function:
+        own = name or function.__name__
+        find = checked(function)
+
         @wraps(function)
         def titled(*args: Any, **kwargs: Any) -> Finding:
-            finding = function(*args, **kwargs)
-            return finding if finding.name else replace(finding, name=name, title=title)
+            finding = find(*args, **kwargs)
+            return finding if finding.name else replace(finding, name=own, title=title)
 
-        _REGISTERED[name] = Diagnostic(name, title, question, section, titled, **more)
+        _REGISTERED[own] = Diagnostic(own, title, question, section, titled, **more)
         return cast(Function, titled)
 
     return register

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, telling
+from study.core import QuestionError, telling
 from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Refits, check, dots, headline, with_error
@@ -20,14 +20,12 @@ SMALL = 0.1  # of the standard error
 
 
 @diagnostic(
-    WHO,
     title="Sensitivity to the seed",
     question="How far does the estimate move with the seed of its random draws?",
     section=Section.UNCERTAINTY,
     needs=(Needs.DRAWS,),
     shown=2,
 )
-@checked
 def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, **options: Any) -> Finding:
     """Estimate anew under several seeds, each of which draws its own folds and seeds its own learners.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 
-from study.core import QuestionError, checked, refuse_unknown, two_sided_p
+from study.core import QuestionError, refuse_unknown, two_sided_p
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
@@ -21,7 +21,6 @@ from study.inference import (
     LEVEL,
     Largest,
     Share,
-    Variant,
     answered,
     first_equal,
     joined_headlines,
@@ -32,7 +31,7 @@ from study.inference import (
     share_test,
     variants_of,
 )
-from study.panel import Comparison, Panel, Question, Sample, Scale, ScaleName
+from study.panel import Comparison, Panel, Question, Scale, ScaleName
 from study.panel.population import population
 
 if TYPE_CHECKING:
@@ -74,13 +73,11 @@ class Specification(NamedTuple):
 
 
 @diagnostic(
-    WHO,
     title="All specifications",
     question="What do all specifications say together?",
     section=Section.OVERTURNS,
     shown=3,
 )
-@checked
 def specification_curve(
     panel: Panel,
     question: Question,
@@ -157,20 +154,25 @@ def specification_curve(
     refuse_unknown("comparison", groups, get_args(Comparison), WHO)
     for rule in rules.values():
         population(rule, panel)
+    for names in sets.values():
+        refuse_unknown("covariate", names, panel.covariates, WHO)
     fits: dict[Specification, Estimate] = {}
     refused: dict[Specification, str] = {}
     kinds: dict[Specification, str] = {}
-    for scale, place, comparison, added in product(on_scales, rules, groups, sets):
+    sample_of = cache(partial(Question.sample, panel=panel))
+    for scale, place, comparison, added, variant in product(on_scales, rules, groups, sets, variants):
         changed = {"population": rules[place], "comparison": comparison, "covariates": sets[added]}
-        sample = _sample(question.replace(scale=scale, **changed), panel)
-        for variant in variants:
-            specification = Specification(scale, variant.label, place, comparison, added)
-            try:
-                fits[specification], kinds[specification] = _answer(sample, variant)
-            except QuestionError as refusal:
-                refused[specification] = str(refusal).removeprefix(f"{variant.name}: ")
-            if progress is not None:
-                progress()
+        specification = Specification(scale, variant.label, place, comparison, added)
+        try:
+            fit = find_design(variant.name)(
+                sample_of(question.replace(scale=scale, **changed)), **variant.options
+            )
+            fits[specification] = _varying(answered(fit.headline))
+            kinds[specification] = str(kind(fit)._replace(scale="")).removesuffix(", scale ")
+        except QuestionError as refusal:
+            refused[specification] = str(refusal).removeprefix(f"{variant.name}: ")
+        if progress is not None:
+            progress()
     if not fits:
         raise QuestionError(
             f"{WHO}: none of {len(refused)} specifications has an estimate; the first says: "
@@ -239,33 +241,13 @@ def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str] =
     return by_label
 
 
-def _sample(question: Question, panel: Panel) -> Sample | QuestionError:
-    """Return the sample, or why there is none."""
-    try:
-        return question.sample(panel)
-    except QuestionError as refusal:
-        if not set(question.covariates) <= set(panel.covariates):
-            raise  # a name that nobody has is a mistake, not a refusal
-        return refusal
-
-
-def _answer(sample: Sample | QuestionError, variant: Variant) -> tuple[Estimate, str]:
-    """Return a specification's average, and in words what it is of on any scale.
-
-    Raises
-    ------
-    QuestionError
-        If there is no sample, the design refuses it, or the average has no sampling variance.
-    """
-    if isinstance(sample, QuestionError):
-        raise sample
-    fit = find_design(variant.name)(sample, **variant.options)
-    headline = answered(fit.headline)
+def _varying(headline: Estimate) -> Estimate:
+    """Return an average that has a sampling variance, or refuse."""
     if headline.n_clusters < 2:
         raise QuestionError("there is one cluster, so there is no sampling variance")
     if not headline.varies[0]:
         raise QuestionError(f"its average is {headline.effect[0]:.4g} without a sampling variance")
-    return headline, str(kind(fit)._replace(scale="")).removesuffix(", scale ")
+    return headline
 
 
 def _tested(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, refuse_unknown
+from study.core import FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import (
     Progress,
@@ -151,13 +151,11 @@ def great_circle_km(here: FloatArray, there: FloatArray) -> FloatArray:
 
 
 @diagnostic(
-    WHO,
     title="Spillovers to untreated neighbours",
     question="Does treatment of a unit reach its untreated neighbours?",
     section=Section.AGAINST,
     needs=(Needs.NEIGHBOURS,),
 )
-@checked
 def spillovers(
     sample: Sample,
     design: str,

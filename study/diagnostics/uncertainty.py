@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked
+from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, check, dots, headline, with_error
@@ -41,13 +41,11 @@ RANDOMIZATION = "randomization of event dates"
 
 
 @diagnostic(
-    WHO,
     title="Alternative inference",
     question="Do other methods of inference give the same interval?",
     section=Section.UNCERTAINTY,
     shown=3,
 )
-@checked
 def uncertainty(
     sample: Sample,
     design: str,

@@ -8,7 +8,6 @@ from .agreement import joint as joint
 from .agreement import kind as kind
 from .agreement import terms_of as terms_of
 from .comparison import Comparison as Comparison
-from .comparison import Variant as Variant
 from .comparison import answered as answered
 from .comparison import compare as compare
 from .comparison import variants_of as variants_of

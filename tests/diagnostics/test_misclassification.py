@@ -37,7 +37,7 @@ def of_kind(found: Finding, kind: str) -> pd.DataFrame:
 
 
 def trimming(sample: Sample, design: str = DESIGN) -> Trimming:
-    return Trimming.of(sample, headline(sample, design, {}), {}, None)
+    return Trimming.of(sample, headline(sample, design, {}))
 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])

@@ -44,31 +44,29 @@ LEFT_OUT = 0.005  # comparison units with still lower odds are drawn in the firs
 Overlaps = Mapping[str, Overlap | str]  # by cohort
 
 
-class Side(NamedTuple):
-    """A covariate of some units and their weights, shapes (m,)."""
+def moments(x: FloatArray, weight: FloatArray) -> tuple[float, float]:
+    """Return the weighted mean and variance of m values, the latter times m / (m - 1).
 
-    x: FloatArray
-    weight: FloatArray
-
-    @property
-    def mean(self) -> float:
-        """The weighted mean."""
-        return float(self.weight @ self.x / self.weight.sum())
-
-    @property
-    def variance(self) -> float:
-        """The weighted variance, times m / (m - 1); zero where it is rounding error, NaN for one unit."""
-        m = len(self.x)
-        if m < 2:
-            return np.nan
-        squares = float(self.weight @ (self.x - self.mean) ** 2 / self.weight.sum()) * m / (m - 1)
-        return squares if squares > (ROUNDING * float(np.abs(self.x).max())) ** 2 else 0.0
+    The variance is zero where it is rounding error, and NaN for one value.
+    """
+    m, mean = len(x), float(weight @ x / weight.sum())
+    if m < 2:
+        return mean, np.nan
+    variance = float(weight @ (x - mean) ** 2 / weight.sum()) * m / (m - 1)
+    return mean, variance if variance > (ROUNDING * float(np.abs(x).max())) ** 2 else 0.0
 
 
-def contrast(treated: Side, compared: Side) -> dict[str, Any]:
+def contrast(units: pd.DataFrame, weight: str = "weight") -> dict[str, Any]:
     """Return the normalised difference (Imbens and Rubin 2015, equation (14.1)) and the ratio of variances.
 
     Where one of the groups has one unit, the standard deviation is the other's.
+
+    Parameters
+    ----------
+    units : DataFrame
+        Whether a unit is treated, its covariate x, and its weight in a column.
+    weight : str
+        The column of the weights.
 
     Returns
     -------
@@ -77,11 +75,12 @@ def contrast(treated: Side, compared: Side) -> dict[str, Any]:
         difference, that of the means over it; variance_ratio, of treated to comparison units. A number that is not
         defined is NaN, and note says why.
     """
-    ours, theirs = treated.variance, compared.variance
+    treated, x, weights = (units[name].to_numpy() for name in ("treated", "x", weight))
+    (mean, ours), (other_mean, theirs) = (moments(x[side], weights[side]) for side in (treated, ~treated))
     alone = [name for name, variance in (("treated", ours), ("comparison", theirs)) if np.isnan(variance)]
     spread = np.nan if len(alone) == 2 else float(np.sqrt(np.nanmean([ours, theirs])))
-    difference = treated.mean - compared.mean
-    same = abs(difference) <= ROUNDING * max(abs(treated.mean), abs(compared.mean))
+    difference = mean - other_mean
+    same = abs(difference) <= ROUNDING * max(abs(mean), abs(other_mean))
     notes = []
     if len(alone) == 2:
         notes = ["one unit in each group: no standard deviation"]
@@ -96,10 +95,10 @@ def contrast(treated: Side, compared: Side) -> dict[str, Any]:
     elif theirs == 0:
         notes.append("it does not vary among comparison units: no variance ratio")
     return {
-        "n_treated": len(treated.x),
-        "n_comparison": len(compared.x),
-        "mean_treated": treated.mean,
-        "mean_comparison": compared.mean,
+        "n_treated": int(treated.sum()),
+        "n_comparison": int((~treated).sum()),
+        "mean_treated": mean,
+        "mean_comparison": other_mean,
         "std_deviation": spread,
         "difference": difference / spread if spread > 0 else (0.0 if same and spread == 0 else np.nan),
         "variance_ratio": ours / theirs if theirs > 0 else np.nan,
@@ -311,20 +310,15 @@ def _units(sample: Sample, group: Group, values: FloatArray, scores: Overlap | s
 
 def _row(cohort: str, covariate: str, units: pd.DataFrame, overlaps: Overlaps) -> dict[str, Any]:
     """Compare the units of some cohorts; those without odds weights are no part of the weighted mean."""
-    row = contrast(*_sides(units, "weight")) | {"cohort": cohort, "covariate": covariate}
+    row = contrast(units) | {"cohort": cohort, "covariate": covariate}
     weighed = units.dropna(subset="odds")
     if row["std_deviation"] > 0 and len(weighed):
-        treated, compared = _sides(weighed, "odds")
-        row["weighted_difference"] = (treated.mean - compared.mean) / row["std_deviation"]
+        after = contrast(weighed, "odds")
+        row["weighted_difference"] = (after["mean_treated"] - after["mean_comparison"]) / row["std_deviation"]
     elif row["std_deviation"] > 0:
         why = overlaps.get(cohort, "no cohort has a propensity score") if overlaps else NO_COVARIATES
         row["note"] = "; ".join(filter(None, [row["note"], f"not weighted: {why}"]))
     return row
-
-
-def _sides(units: pd.DataFrame, weight: str) -> tuple[Side, Side]:
-    treated, compared = units[units["treated"]], units[~units["treated"]]
-    return Side(*treated[["x", weight]].to_numpy().T), Side(*compared[["x", weight]].to_numpy().T)
 
 
 def _sentences(

@@ -17,7 +17,7 @@ from study import Panel, Question, load_panel
 from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding
-from study.diagnostics.balance import Side, balance, cohort_groups, contrast, estimated, outcome_variables
+from study.diagnostics.balance import balance, cohort_groups, contrast, estimated, outcome_variables
 from study.diagnostics.overlap import Overlap, overlap
 from study.panel.question import Sample
 
@@ -40,6 +40,14 @@ def with_covariate(x: np.ndarray, **changes: Any) -> Panel:
     panel = simulated.panel(**changes)
     spread = x[:, None] * np.ones(len(simulated.PERIODS))
     return replace(panel, covariates=dict(panel.covariates) | {"x1": spread})
+
+
+def two_groups(treated: np.ndarray, compared: np.ndarray) -> dict[str, Any]:
+    """Return the contrast of treated and of comparison units of one weight each."""
+    groups = {True: treated, False: compared}
+    return contrast(
+        pd.concat([pd.DataFrame({"treated": k, "x": x, "weight": 1.0}) for k, x in groups.items()])
+    )
 
 
 def pooled(found: Finding) -> pd.DataFrame:
@@ -157,7 +165,7 @@ def test_a_shift_of_the_treated_is_found_in_standard_deviations_and_weighting_ta
 
 def test_the_same_values_in_both_groups_do_not_differ() -> None:
     x = np.array([1.0, 2.0, 5.0])
-    made = contrast(Side(x, np.ones(3)), Side(np.tile(x, 2), np.full(6, 0.5)))
+    made = two_groups(x, np.tile(x, 2))
     assert made["difference"] == pytest.approx(0, abs=1e-15)
     assert (made["n_treated"], made["n_comparison"], made["note"]) == (3, 6, "")
 
@@ -313,12 +321,12 @@ def test_treated_units_outside_the_range_of_comparison_units_are_counted_at_both
 
 def test_what_does_not_vary_is_told() -> None:
     ones = np.ones(4)
-    constant = contrast(Side(ones, ones), Side(ones, ones))
+    constant = two_groups(ones, ones)
     assert (constant["difference"], constant["note"]) == (0.0, "it does not vary")
-    apart = contrast(Side(ones, ones), Side(2 * ones, ones))
+    apart = two_groups(ones, 2 * ones)
     assert np.isnan(apart["difference"])
     assert "no standardised difference" in apart["note"]
-    single = contrast(Side(ones[:1], ones[:1]), Side(2 * ones[:1], ones[:1]))
+    single = two_groups(ones[:1], 2 * ones[:1])
     assert np.isnan(single["difference"])
     assert single["note"] == "one unit in each group: no standard deviation"
     first = simulated.panel().first_treated["event"]

@@ -53,7 +53,7 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
         f"{p_is(test.p_value)}, rank {test.rank}.",
         evidence=(),
         frame=table,
-        chart=dots(fit.sample.question.effect_scale, level, [f"{e:g}" for e in table["event_time"]]),
+        chart=dots(fit.sample.question.effect_scale, level, table["event_time"].map("{:g}".format)),
         against=against,
         objection=f"the joint test of all effects before treatment (largest t: p = {test.p_largest:.2g}; Wald: p = "
         f"{test.p_value:.2g}, rank {test.rank})",

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, check, event_dates, headline, refit, treated
+from study.diagnostics.refits import Progress, check, dots, event_dates, headline, refit, treated
 from study.estimates import Effect, Estimate, effects_frame
-from study.figures import dot_figure
 from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Units = Literal["treated", "all"]
 
@@ -136,7 +133,7 @@ def leave_one_unit_out(
 
 
 def _finding(
-    kind: Literal["cohort", "unit"],
+    kind: str,
     sample: Sample,
     fit: Estimate,
     outs: Mapping[str, NDArray[np.int64]],
@@ -145,8 +142,9 @@ def _finding(
     progress: Progress,
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
-    scale = sample.question.effect_scale
-    everyone = np.arange(sample.n_units)
+    import pandas as pd
+
+    scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
     samples = {
         name: partial(sample.only, ~np.isin(everyone, outs[name]), f"leaving out {name}") for name in refitted
     }
@@ -157,39 +155,30 @@ def _finding(
     rows.insert(2, "dfbeta", (full.estimate - rows["estimate"]) / full.std_error)
     rows["sign_changes"] = rows["estimate"] * full.estimate <= 0
     rows["significance_changes"] = [row.excludes_zero != full.excludes_zero for row in refits.rows]
-    frame = _frame(outs, first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values())), rows)
+    influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
+    frame = pd.DataFrame({"label": list(outs), "influence": influence}).merge(rows, on="label", how="left")
+    size = frame["change"].fillna(frame["influence"]).abs()
+    order = np.lexsort([-size.to_numpy(), frame["change"].isna().to_numpy()])
+    frame = frame.astype({"n_units": "Int64", "n_treated": "Int64"}).iloc[order].reset_index(drop=True)
     verdict, *evidence = _sentences(kind, scale, level, full, frame, rows, len(samples))
     # Cohorts are drawn in the order of their dates, units by what they change.
-    drawn = rows if kind == "cohort" else frame.dropna(subset="change").head(DRAWN)
+    drawn = frame.iloc[np.argsort(order)] if kind == "cohort" else frame.head(DRAWN)
+    drawn = drawn.dropna(subset="change")
+    zero = f"same, interval {'includes' if full.excludes_zero else 'excludes'} zero"
     return Finding(
         verdict=verdict,
         evidence=(*evidence, *refits.refusals),
         frame=frame.rename(columns={"label": f"without_{kind}"}),
-        chart=partial(
-            _chart,
-            drawn=drawn["label"].tolist(),
-            xlabel=scale.axis(),
+        chart=dots(
+            scale,
+            level,
+            drawn["label"],
             behind=full,
             marked=drawn["significance_changes"].tolist(),
-            names=(
-                f"without the {kind}",
-                f"same, interval {'includes' if full.excludes_zero else 'excludes'} zero",
-            ),
-            percent=scale.percent,
-            level=level,
+            names=(f"without the {kind}", zero),
         ),
         details={"full_sample": full, "rows": refits.rows, "refused": refits.refused},
     )
-
-
-def _frame(outs: Mapping[str, NDArray[np.int64]], influence: FloatArray, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what each set of units changes, to first order and where there is a refit, the largest change first."""
-    import pandas as pd
-
-    frame = pd.DataFrame({"label": list(outs), "influence": influence}).merge(rows, on="label", how="left")
-    size = frame["change"].fillna(frame["influence"]).abs()
-    order = np.lexsort([-size.to_numpy(), frame["change"].isna().to_numpy()])
-    return frame.astype({"n_units": "Int64", "n_treated": "Int64"}).iloc[order].reset_index(drop=True)
 
 
 def _sentences(
@@ -230,12 +219,6 @@ def _sentences(
 def _listed(labels: pd.Series, most: int = 10) -> str:
     more = f" and {len(labels) - most} more" if len(labels) > most else ""
     return ", ".join(labels[:most]) + more
-
-
-def _chart(frame: pd.DataFrame, ax: Axes | None, drawn: Sequence[str], **drawing: Any) -> Figure:
-    """Draw the headline without some of the sets of units, whose labels are the first column."""
-    rows = frame.set_index(frame.columns[0]).loc[drawn].reset_index(names="label")
-    return dot_figure(rows, ax, **drawing)
 
 
 def first_order_changes(influence: FloatArray, outs: Sequence[NDArray[np.int64]]) -> FloatArray:

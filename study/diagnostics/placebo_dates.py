@@ -80,24 +80,21 @@ def placebo_dates(
         raise QuestionError(
             f"{WHO}: {design} takes no gaps, and outcomes after treatment are dropped; {', '.join(able)} do."
         )
-    labels = {
-        shift: f"{shift} period{'s' if shift > 1 else ''} earlier" for shift in _shifts(sample, first, shifts)
-    }
+    shift_of = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in _shifts(sample, first, shifts)}
     options = chosen.seeded(options, seed)
     full = Effect.of("at the true dates", headline(sample, design, options), level)
-    moved = {label: partial(placebo_sample, sample, shift) for shift, label in labels.items()}
+    moved = {label: partial(placebo_sample, sample, shift) for label, shift in shift_of.items()}
     refits = refit(moved, design, options, level, progress, keep=True)
     refits.refuse_none(WHO)
     statistics, largest_t = joint(*refits.fits.values()).largest_t(draws, seed)
     p_joint = float(exceeded(largest_t, statistics.max()))
     against = p_joint < 1 - level
     largest = max(refits.rows, key=lambda row: abs(row.estimate))
-    lost = {shift: cohorts for shift in labels if (cohorts := _lost(sample, first, shift))}
-    frame = effects_frame((full, *refits.rows))
-    names, frame = list(frame["label"]), frame.drop(columns="label")
-    frame.insert(0, "shift", [0, *(shift for shift, label in labels.items() if label in refits.fits)])
-    frame["lost"] = [lost.get(shift, "") for shift in frame["shift"]]
-    left_out = "; ".join(f"{labels[shift]}, {cohorts}" for shift, cohorts in lost.items())
+    lost = {label: names for label, shift in shift_of.items() if (names := _lost(sample, first, shift))}
+    labelled = effects_frame((full, *refits.rows))
+    frame = labelled.drop(columns="label").assign(lost=[lost.get(each, "") for each in labelled["label"]])
+    frame.insert(0, "shift", [shift_of.get(each, 0) for each in labelled["label"]])
+    left_out = "; ".join(f"{label}, {names}" for label, names in lost.items())
     return Finding(
         verdict=f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
         f"all of them are zero has p-value {p_joint:.2g}, so the treated and the comparison units "
@@ -116,7 +113,11 @@ def placebo_dates(
         ),
         frame=frame,
         chart=dots(
-            scale, level, names, marked=list(frame["shift"] > 0), names=("true dates", "placebo dates")
+            scale,
+            level,
+            labelled["label"],
+            marked=list(frame["shift"] > 0),
+            names=("true dates", "placebo dates"),
         ),
         against=against,
         objection=f"the joint test of the placebo dates (p = {p_joint:.2g})",

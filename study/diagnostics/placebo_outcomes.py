@@ -109,7 +109,7 @@ def placebo_outcomes(
         chart=dots(
             question.effect_scale,
             level,
-            list(frame["outcome"]),
+            frame["outcome"],
             xlabel=question.effect_scale.axis("the outcome"),
             marked=list(frame["role"] == "placebo"),
             names=("outcome", "placebo outcome"),

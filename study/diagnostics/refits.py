@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -128,15 +128,18 @@ def with_error(effect: Effect, estimate: float, std_error: float, degrees: float
 
 
 def dots(
-    scale: Scale, level: float, labels: Sequence[str] | None = None, *, xlabel: str = "", **drawing: Any
+    scale: Scale, level: float, labels: pd.Series, xlabel: str = "", **drawing: Any
 ) -> Callable[..., Figure]:
-    """Return the chart of a frame of effects on a scale, one a row; see :func:`study.figures.dot_figure`."""
-    where = xlabel or scale.axis()
-    return partial(_dots, labels=labels, xlabel=where, percent=scale.percent, level=level, **drawing)
+    """Return the chart of the rows of a frame of effects on a scale that have labels, in the order of the labels.
+
+    See :func:`study.figures.dot_figure` for what else can be said of the drawing.
+    """
+    axis = xlabel or scale.axis()
+    return partial(_dots, labels=labels, xlabel=axis, percent=scale.percent, level=level, **drawing)
 
 
-def _dots(frame: pd.DataFrame, ax: Axes | None, labels: Sequence[str] | None, **drawing: Any) -> Figure:
-    return dot_figure(frame if labels is None else frame.assign(label=labels), ax, **drawing)
+def _dots(frame: pd.DataFrame, ax: Axes | None, labels: pd.Series, **drawing: Any) -> Figure:
+    return dot_figure(frame.loc[labels.index].assign(label=labels), ax, **drawing)
 
 
 def treated(sample: Sample) -> NDArray[np.bool_]:

@@ -102,7 +102,7 @@ def finding_of(
 ) -> Finding:
     """Return the finding from the estimates of all seeds, their average, and the draws of folds within a seed."""
     frame = effects_frame(refits.rows)
-    labels, estimates, count = list(frame["label"]), frame["estimate"], len(frame)
+    labels, estimates, count = frame["label"], frame["estimate"], len(frame)
     excluding, positive = sum(row.excludes_zero for row in refits.rows), int((estimates > 0).sum())
     agree = excluding == 0 or (excluding == count and positive in (0, count))
     spread = float(estimates.std() / frame["std_error"].mean())
@@ -124,7 +124,7 @@ def finding_of(
         f"{_counted(excluding, count)} of them.",
         evidence=(*evidence, *refits.refusals),
         frame=frame.rename(columns={"label": "seed"}).assign(
-            seed=[int(label.removeprefix("seed ")) for label in labels]
+            seed=labels.str.removeprefix("seed ").astype(int)
         ),
         chart=dots(scale, level, labels, behind=mean),
         against=refits.rows[0].excludes_zero and not agree,

@@ -267,6 +267,7 @@ def spillovers(
         chart=dots(
             scale,
             level,
+            frame["label"],
             marked=list(frame["kind"] == "effect on neighbours"),
             names=("effect on the treated", "effect on untreated neighbours"),
         ),

@@ -87,16 +87,14 @@ class Trimming:
         """Return the suspects in the order in which they are trimmed for the lower or upper end."""
         return self.suspects[::-1] if lower else self.suspects
 
+    def shares(self, lower: bool) -> FloatArray:
+        """Return the shares of all suspects' weight that 1, 2, ... trimmed units have."""
+        weight = self.sample.weights[self.ordered(lower)]
+        return np.cumsum(weight) / weight.sum()
+
     def trimmed(self, share: float, lower: bool) -> int:
         """Return how many units are trimmed so that their weight is at least a share of all suspects'."""
-        weight = self.sample.weights[self.ordered(lower)]
-        reached = np.cumsum(weight) >= share * weight.sum() * (1 - 1e-12)
-        return 0 if share == 0 else int(np.argmax(reached)) + 1
-
-    def share(self, trimmed: int, lower: bool) -> float:
-        """Return the share of all suspects' weight that a number of trimmed units has."""
-        weight = self.sample.weights[self.ordered(lower)]
-        return float(weight[:trimmed].sum() / weight.sum())
+        return 0 if share == 0 else int(np.argmax(self.shares(lower) >= share * (1 - 1e-12))) + 1
 
     def end(self, trimmed: int, lower: bool) -> End:
         """Return the lower or upper end with a number of trimmed units.
@@ -127,7 +125,7 @@ class Trimming:
         influence = np.zeros(n)
         influence[keep] = fit.errors.dense()[:, 0] * (n / sample.n_units)
         if trimmed:
-            share = self.share(trimmed, lower)
+            share = float(self.shares(lower)[trimmed - 1])
             influence += threshold_influence(influence, self.sample.weights, ordered, trimmed, share)
         variance = covariance(influence[:, None], self.sample.cluster)
         return End(float(fit.effect[0]), math.sqrt(variance[0, 0]), float(fit.degrees_of_freedom[0]))
@@ -228,7 +226,7 @@ def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], bool]) -> 
     least = first_true(lost, sorted({min(trimming.trimmed(share, lower), most) for share in SCANNED} - {0}))
     if least is None:
         return Breakdown(None, 0)
-    return Breakdown(trimming.share(least, lower), least, refusals.get(least, ""))
+    return Breakdown(float(trimming.shares(lower)[least - 1]), least, refusals.get(least, ""))
 
 
 @diagnostic(

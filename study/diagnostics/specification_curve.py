@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 
-from study.core import QuestionError, refuse_unknown, two_sided_p
+from study.core import QuestionError, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
@@ -268,29 +268,24 @@ def _tested(
     """
     import pandas as pd
 
-    table = pd.DataFrame(list(fits), columns=Specification._fields)
-    effect, scale = joint.effect, table["scale"].to_numpy()
-    of_fits = [
-        (fit.std_error[0], fit.critical_value(LEVEL)[0], fit.degrees_of_freedom[0]) for fit in fits.values()
-    ]
-    error, pointwise, degrees = np.array(of_fits).T
+    numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+    answers = pd.concat([fit.tidy(LEVEL)[numbers] for fit in fits.values()], ignore_index=True)
+    table = pd.DataFrame(list(fits), columns=Specification._fields).join(answers)
+    effect, error, statistic = (table[name].to_numpy() for name in numbers[:3])
+    scale, pointwise = (
+        table["scale"].to_numpy(),
+        np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()]),
+    )
     first = first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
     distinct = np.flatnonzero(first == np.arange(len(table)))
     # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample convention.
     null = null_statistics(joint.sums[:, distinct], **drawn)
     null *= (joint.std_error / error)[distinct]
-    statistic = effect / error
     largest = largest_test(statistic[distinct], null, LEVEL)
-    simultaneous = np.maximum(largest.critical_value, pointwise)
+    half = np.maximum(largest.critical_value, pointwise) * error
     table = table.assign(
-        estimate=effect,
-        std_error=error,
-        statistic=statistic,
-        p_value=two_sided_p(statistic, degrees),
-        conf_low=effect - pointwise * error,
-        conf_high=effect + pointwise * error,
-        band_low=effect - simultaneous * error,
-        band_high=effect + simultaneous * error,
+        band_low=effect - half,
+        band_high=effect + half,
         n_units=[fit.sample.n_units for fit in fits.values()],
         treated_clusters=[treated_clusters(fit) for fit in fits.values()],
         effective_clusters=[effective_clusters(fit)[0] for fit in fits.values()],

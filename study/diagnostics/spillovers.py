@@ -215,7 +215,18 @@ def spillovers(
     """
     check(WHO, design, options, level)
     event_dates(sample, WHO)
-    exposure, untreated = _exposure(sample, by, rings), ~treated(sample)
+    if isinstance(by, str):
+        if rings is not None:
+            raise QuestionError(f'{WHO}: rings are for coordinates; by="{by}" has none.')
+        exposure = by_label(sample, by)
+    else:
+        limits = [] if rings is None else [float(limit) for limit in rings]
+        if not limits or not all(limit > 0 for limit in limits) or any(np.diff(limits) <= 0):
+            raise QuestionError(
+                f"{WHO}: rings is {rings!r}; with coordinates give ascending limits in km, such as (50, 200)."
+            )
+        exposure = by_distance(sample, by, limits)
+    untreated = ~treated(sample)
     since = np.fmin.reduce(list(exposure.values()))
     members = {name: untreated & np.isfinite(dates) for name, dates in exposure.items()}
     unexposed = untreated & np.isnan(since)
@@ -318,19 +329,6 @@ def _sentences(
             f"{details['exposed_from_start']} exposed units have no period before the first event near them and are "
             "not in that."
         )
-
-
-def _exposure(sample: Sample, by: str | Coordinates, rings: Sequence[float] | None) -> Exposure:
-    if isinstance(by, str):
-        if rings is not None:
-            raise QuestionError(f'{WHO}: rings are for coordinates; by="{by}" has none.')
-        return by_label(sample, by)
-    limits = [] if rings is None else [float(limit) for limit in rings]
-    if not limits or not all(limit > 0 for limit in limits) or any(np.diff(limits) <= 0):
-        raise QuestionError(
-            f"{WHO}: rings is {rings!r}; with coordinates give ascending limits in km, such as (50, 200)."
-        )
-    return by_distance(sample, by, limits)
 
 
 def neighbour_sample(

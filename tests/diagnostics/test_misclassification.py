@@ -229,7 +229,7 @@ def test_a_share_is_one_of_weight() -> None:
     for share in (0.05, 0.3, 0.6):
         m = one.trimmed(share, lower=False)
         assert weight[:m].sum() >= share * weight.sum() > weight[: m - 1].sum()
-        assert one.share(m, lower=False) == pytest.approx(weight[:m].sum() / weight.sum())
+        assert one.shares(lower=False)[m - 1] == pytest.approx(weight[:m].sum() / weight.sum())
 
 
 def test_earlier_dates_are_the_question_with_a_shorter_lag() -> None:

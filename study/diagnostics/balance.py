@@ -426,12 +426,10 @@ def _love_plot(axis: Axes, frame: pd.DataFrame, weighted: bool) -> None:
 
     for at, style in ((SMALL, ":"), (LARGE, "--")):
         axis.axvline(at, color=GREY, linewidth=0.8, linestyle=style)
-    size = each["difference"].abs()
-    far = each[size > FARTHEST]
-    points(each.drop(far.index), size.drop(far.index), "|", "each cohort", color="0.6", markersize=6)
-    if len(far):
-        edge = size[far.index].clip(upper=FARTHEST)
-        points(far, edge, ">", f"cohort beyond {FARTHEST}", color="0.6", markersize=4)
+    size, far = each["difference"].abs().clip(upper=FARTHEST), each["difference"].abs() > FARTHEST
+    points(each[~far], size[~far], "|", "each cohort", color="0.6", markersize=6)
+    if far.any():
+        points(each[far], size[far], ">", f"cohort beyond {FARTHEST}", color="0.6", markersize=4)
     points(pooled, pooled["difference"].abs(), "o", "pooled", color=COLOUR, markersize=5)
     if weighted:
         hollow = {"markerfacecolor": "white", "color": SECOND, "markersize": 5}

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Progress = Callable[[], None] | None
+Headlines = Mapping[str, Callable[[], Estimate]]
+Samples = Mapping[str, Callable[[], Sample]]
+Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,7 @@ class Refits:
 
     @classmethod
     def of(
-        cls,
-        headlines: Mapping[str, Callable[[], Estimate]],
-        level: float,
-        progress: Progress = None,
-        *,
-        keep: bool = False,
+        cls, headlines: Headlines, level: float, progress: Progress = None, *, keep: bool = False
     ) -> Refits:
         """Make headlines one by one, keep the estimates where that is asked, and note each refusal."""
         rows, refused, fits = [], [], {}
@@ -77,9 +75,9 @@ class Refits:
 
 
 def refit(
-    samples: Mapping[str, Callable[[], Sample]],
+    samples: Samples,
     design: str,
-    options: Mapping[str, Any],
+    options: Options,
     level: float,
     progress: Progress = None,
     *,
@@ -95,7 +93,7 @@ def refit(
     )
 
 
-def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:
+def headline(sample: Sample, design: str, options: Options) -> Estimate:
     """Return a design's headline, one term.
 
     Raises
@@ -167,7 +165,7 @@ def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
         )
 
 
-def check(who: str, design: str, options: Mapping[str, Any], level: float) -> None:
+def check(who: str, design: str, options: Options, level: float) -> None:
     """Refuse an unknown design, an option it does not have, or a level outside (0, 1), before any work."""
     find_design(design).check_options(dict(options))
     if not 0 < level < 1:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.assemble.panels import PARTIAL, PanelSpec
-from study.data.institutions.credit import Signed
+from study.data.institutions import Signed
 
 # Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.
 ORDER_NEEDED = 0.9

@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import Gazetteer, universities
-from study.data.institutions.credit import Sites
+from study.data.institutions import Gazetteer, Sites, universities
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")

@@ -10,9 +10,9 @@ from functools import cache
 from rapidfuzz import fuzz
 
 
-def words(text: str) -> frozenset[str]:
-    """Return the set of the words of ``text``: long word lists read better as text."""
-    return frozenset(text.split())
+def words(text: str, between: str | None = None) -> frozenset[str]:
+    """Return the set of the words of ``text``, or of the names in it: long lists read better as text."""
+    return frozenset(text.split(between))
 
 
 # PDF text has accents beside their letters ("Z ¨urich", "T´el´ecom"): the accent goes, the letters close up.

@@ -178,8 +178,8 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         name, state = rows["name"].iloc[0], rows["state"].iloc[0]
         country = state if state in TERRITORIES else "US"
         hits = (hit for each in rows["name"].unique() for hit in matcher.match(each, country))
-        whole = (hit for hit in hits if hit.method in _WHOLE and hit.university)
-        hit = next((hit for hit in whole if hit.university.country == country), Hit(name, None, "unmatched"))
+        at_home = (hit for hit in hits if (hit.university or NOBODY).country == country)
+        hit = next((hit for hit in at_home if hit.method in _WHOLE), Hit(name, None, "unmatched"))
         if inst_id in known:
             hit = Hit(name, overridden(matcher, *known[inst_id]), "decision")
         entity = hit.entity or NOBODY

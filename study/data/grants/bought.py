@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -73,7 +74,7 @@ def classify(awards: pd.DataFrame) -> pd.DataFrame:
         award of which this one is the re-issue, or empty).
     """
 
-    def texts(table: pd.DataFrame, *names: str) -> Iterator[tuple[str, ...]]:
+    def texts(table: pd.DataFrame, *names: str) -> Iterator[Any]:
         return table[list(names)].itertuples(index=False, name=None)
 
     of_title = texts(awards, "title", "programme_elements", "programme_references")

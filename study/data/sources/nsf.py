@@ -234,7 +234,7 @@ def _checked(row: Row, where: str) -> Row:
     award_id = str(row["award_id"])
     if _AWARD_ID.fullmatch(award_id) is None:
         raise damaged(where, f'award number "{award_id}" is no seven digits')
-    row = {name: _clean(value) for name, value in row.items()} | {"award_id": award_id}
+    row = row | {name: _clean(value) for name, value in row.items()} | {"award_id": award_id}
     for name in ("effective", "letter", "expires"):
         row[name] = iso_day(row[name], f"{where}: {name}")
     for name in ("amount", "amount_intended"):

@@ -393,17 +393,12 @@ def _mismatch(value: Any, shape: Any, field: str) -> str:
     kind = shape if isinstance(shape, type) else type(shape)
     if type(value) is not kind:
         return f"{field or 'the record'} is {json.dumps(value)[:60]}, {_NAMES[kind]} is expected"
-    return next(filter(None, (_mismatch(*part) for part in _within(value, shape, field))), "")
-
-
-def _within(value: Any, shape: Any, field: str) -> Iterator[tuple[Any, Any, str]]:
-    """Yield the values in an object or list, each with its shape and place."""
+    inner: list[tuple[Any, Any, str]] = []
     if isinstance(shape, dict):
-        for name, part in shape.items():
-            yield value.get(name), part, f"{field}.{name}".lstrip(".")
+        inner = [(value.get(name), part, f"{field}.{name}".lstrip(".")) for name, part in shape.items()]
     elif isinstance(shape, list):
-        for number, item in enumerate(value):
-            yield item, shape[0], f"{field}[{number}]"
+        inner = [(item, shape[0], f"{field}[{number}]") for number, item in enumerate(value)]
+    return next(filter(None, (_mismatch(*part) for part in inner)), "")
 
 
 def name_of(path: Path) -> str:

@@ -225,9 +225,7 @@ def _rows(table: pd.DataFrame, group: Family) -> Iterable[tuple[int, Mapping[str
     names = (*group.programmes, *group.related, *group.later)
     for name in names:
         if name not in set(table["programme"]):
-            raise DataError(
-                f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct the name.'
-            )
+            raise DataError(f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct it.')
     chosen = table[table["programme"].isin(names)]
     return zip(chosen.index, chosen.to_dict("records"), strict=True)
 
@@ -238,8 +236,7 @@ def _universities(row: Mapping[str, str], line: int, matcher: Matcher) -> list[E
         named = universities(matcher.match(text, row["country"]))
         if len(named) != 1:
             raise DataError(
-                f'programmes.csv, line {line}: credited "{text}" is {len(named)} universities of the '
-                "gazetteer; write the name of exactly one."
+                f'programmes.csv, line {line}: "{text}" is {len(named)} known universities; name exactly one.'
             )
         credited += named
     return credited

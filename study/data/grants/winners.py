@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
-from study.data.institutions import Entity, Matcher, overridden, universities
-from study.data.sources.reading import RESTORE, csv_rows
+from study.data.institutions import NOBODY, Entity, Matcher, overridden, universities
+from study.data.sources import RESTORE, csv_rows
 
 FIRST_CLUSTER = "first_cluster_grant"
 FIRST_GPU = "first_gpu_grant"
@@ -22,6 +22,7 @@ _AWARDS = [
     "award_id", "university", "country", "awardee", "state", "programme", "contest", "kind", "accelerators", "amount",
     "effective", "letter", "title", "collaborative", "reissue_of", "reason",
 ]  # fmt: skip
+_UNIT = ["university", "country"]
 _CROSSWALK = ("awardee", "state", "university", "country", "note")
 
 Crosswalk = Mapping[tuple[str, str], Entity | None]
@@ -77,10 +78,11 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk)
         abstract), amount (dollars obligated so far), effective, letter, title, collaborative (0/1: one of several
         awards for one project), reissue_of, reason.
     """
-    found = [university(record, matcher, by_hand) for record in classified.to_dict("records")]
+    records = classified.to_dict("records")
+    entities = [university(record, matcher, by_hand) or NOBODY for record in records]
     table = classified.assign(
-        university=[entity.name if entity else "" for entity in found],
-        country=[entity.country if entity else "" for entity in found],
+        university=[entity.name for entity in entities],
+        country=[entity.country for entity in entities],
         accelerators=(classified["accelerators"] != "").astype(int),
         amount=classified["amount"].round().astype(int),
         collaborative=classified["collaborative"].astype(int),
@@ -118,16 +120,15 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
         (FIRST_GPU, (won["kind"] == CLUSTER) & (won["accelerators"] == 1)),
         (FIRST_OTHER, won["kind"] == OTHER_INSTRUMENT),
     )
-    firsts = (won[chosen].drop_duplicates(["university", "country"]).assign(event=e) for e, chosen in wanted)
-    found = pd.concat(firsts)
+    found = pd.concat(won[rows].drop_duplicates(_UNIT).assign(event=event) for event, rows in wanted)
     found = found.assign(
         date=found["effective"].str[:7],
         left_censored=[int(_year(number) <= start) for number in found["award_id"]],
         detail=found["title"],
     )
-    columns = ["university", "country", "event", "date", "left_censored", "detail"]
+    columns = [*_UNIT, "event", "date", "left_censored", "detail"]
     columns += ["award_id", "programme", "contest", "amount", "letter"]
-    return found[columns].sort_values(["university", "country", "event"], ignore_index=True)
+    return found[columns].sort_values([*_UNIT, "event"], ignore_index=True)
 
 
 def roles(found: pd.DataFrame) -> pd.DataFrame:
@@ -144,9 +145,9 @@ def roles(found: pd.DataFrame) -> pd.DataFrame:
         university, country, nsf_role; universities without an event are not in it.
     """
     kinds = {FIRST_CLUSTER: "cluster", FIRST_OTHER: "other_instrument"}
-    table = found[found["event"].isin(list(kinds))].assign(nsf_role=lambda rows: rows["event"].map(kinds))
-    table = table.sort_values(["university", "country", "nsf_role"])
-    return table.drop_duplicates(["university", "country"])[["university", "country", "nsf_role"]]
+    table = found.assign(nsf_role=found["event"].map(kinds)).dropna(subset="nsf_role")
+    table = table[[*_UNIT, "nsf_role"]].sort_values([*_UNIT, "nsf_role"])
+    return table.drop_duplicates(_UNIT)
 
 
 def _held(awards: pd.DataFrame) -> pd.DataFrame:

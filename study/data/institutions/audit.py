@@ -64,12 +64,10 @@ def summary(verdicts: pd.DataFrame, population: pd.DataFrame) -> Summary:
     DataError
         If a verdict is none of its stratum's, or a stratum is missing.
     """
-    for number, stratum, *answers in zip(*(verdicts[name] for name in _READ), strict=True):
+    known = ", ".join(VERDICTS)
+    for number, stratum, verdict, second in zip(*(verdicts[name] for name in _READ), strict=True):
         if stratum not in VERDICTS:
-            raise DataError(
-                f'matching audit, id {number}: stratum "{stratum}" is none of {", ".join(VERDICTS)}.'
-            )
-        verdict, second = answers
+            raise DataError(f'matching audit, id {number}: stratum "{stratum}" is none of {known}.')
         if verdict not in VERDICTS[stratum] or second not in (*VERDICTS[stratum], ""):
             raise DataError(
                 f'matching audit, id {number}: verdict "{verdict}" or second verdict "{second}" '

@@ -90,16 +90,11 @@ def fetch(
     today : date, optional
         Vintage that the current table is named by.
     """
-    day = (today or date.today()).isoformat()
-    files = (
-        (f"{base}/notable_ai_models.csv", f"notable_ai_models_{day}.csv", None),
-        (december, DECEMBER_FILE, december_sha256),
-    )
-    paths = []
-    for url, name, sha256 in files:
-        progress(f"Epoch {name}")
-        paths.append(fetcher.download(url, raw / "epoch" / name, sha256=sha256))
-    return paths
+    current = f"notable_ai_models_{(today or date.today()).isoformat()}.csv"
+    progress(f"Epoch {current}")
+    table = fetcher.download(f"{base}/notable_ai_models.csv", raw / "epoch" / current)
+    progress(f"Epoch {DECEMBER_FILE}")
+    return [table, fetcher.download(december, raw / "epoch" / DECEMBER_FILE, sha256=december_sha256)]
 
 
 def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
@@ -161,9 +156,7 @@ def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, ob
     labels = [_BRACKETS.sub("", label).lower() for label in _parts(fields["categories"])]
     for label in labels:
         if label not in (*KINDS, _COLLABORATION):
-            raise DataError(
-                f'{where}: category "{label}" is none of {", ".join(KINDS)}; correct it, or add it to KINDS.'
-            )
+            raise DataError(f'{where}: category "{label}" is none of {", ".join(KINDS)}; correct or add it.')
     sides = [side for label in labels for side in (KINDS[:2] if label == _COLLABORATION else (label,))]
     # The labels stand in the order of the organisations where there is one for each.
     ordered = len(labels) == len(organisations) and _COLLABORATION not in labels

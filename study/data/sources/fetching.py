@@ -198,9 +198,7 @@ class Fetcher:
         try:
             response = self._session.get(address, headers=headers, timeout=TIMEOUT, stream=True)
         except requests.RequestException as error:
-            raise DataError(
-                f"{shown(address)}: no answer ({reason(error)}); check the network and fetch again."
-            ) from None
+            raise DataError(f"{shown(address)}: no answer ({reason(error)}); check the network.") from None
         expected = (200, 206, 416) if headers and "Range" in headers else (200,)
         if response.status_code not in expected:
             with response:
@@ -308,9 +306,7 @@ def refuse_page(response: requests.Response, start: bytes, by_hand: Path | None)
     address = _asked(response)
     if _LOGIN_ADDRESS.search(response.url) or _LOGIN_PAGE.search(page):
         raise DataError(f"{address}: login needed (a login page came); {_by_hand(address, by_hand)}")
-    raise DataError(
-        f"{address}: a web page came in place of data; open the address in a browser to see what it says."
-    )
+    raise DataError(f"{address}: a web page came in place of data; see in a browser what it says.")
 
 
 def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn:
@@ -323,15 +319,11 @@ def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn
     if status in (401, 403):
         raise DataError(f"{address}: login needed ({status}); {_by_hand(address, by_hand)}")
     if status in (404, 410):
-        raise DataError(
-            f"{address}: nothing is there ({status}); see on the publisher's site where it is now."
-        )
+        raise DataError(f"{address}: nothing is there ({status}); see on the publisher's site where it is.")
     if status in FAILURES:
         raise DataError(f"{address}: the server fails again and again ({status}); fetch again later.")
     answer = " ".join(_start(response).decode("utf-8", errors="replace").split())[:200]
-    raise DataError(
-        f"{address}: the server refuses ({status}{', ' + answer if answer else ''}); check the request."
-    )
+    raise DataError(f"{address}: the server refuses ({status}{answer and ', ' + answer}); check the request.")
 
 
 def _start(response: requests.Response) -> bytes:

@@ -138,7 +138,7 @@ def read(
     zips = [path for kind in ("json", "xml") for path in sorted((folder / kind).glob("*.zip"))]
     if not zips:
         raise DataError(
-            f"NSF: no json/YYYY.zip or xml/YYYY.zip in {folder}; download the yearly award files into it."
+            f"NSF: no json/YYYY.zip or xml/YYYY.zip in {folder}; download the yearly files into it."
         )
     rows: dict[str, Row] = {}
     places: dict[str, str] = {}
@@ -147,9 +147,7 @@ def read(
         for where, row in _awards(path):
             award = row["award_id"]
             if award in places:
-                raise DataError(
-                    f"{where}: award {award} is also in {places[award]}; keep one of the two files."
-                )
+                raise DataError(f"{where}: award {award} is also in {places[award]}; keep one file.")
             places[award] = where
             if keep is None or keep(row):
                 rows[award] = row

@@ -161,12 +161,10 @@ def fetch_snapshot(
         came = fetcher.download(f"{address}/{name}", path).stat().st_size
         if came != size:
             path.unlink()
-            raise DataError(
-                f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch again later."
-            )
+            raise DataError(f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch it later.")
     if fetcher.json(f"{address}/manifest.json") != manifest:
         raise DataError(
-            f"{address}: a new snapshot appeared meanwhile; fetch again, unchanged files are kept."
+            f"{address}: a new snapshot appeared meanwhile; fetch again (what is unchanged stays)."
         )
     content = json.dumps(manifest, indent=1).encode()
     return [*(folder / name for name in sizes), *write_all(folder, {"manifest.json": content})]
@@ -358,9 +356,7 @@ def _of_snapshot(works: Path) -> list[Path]:
     names = (works / "manifest.json", works / "manifest")
     manifest = next((path for path in names if path.is_file()), None)
     if manifest is None:
-        raise DataError(
-            f"OpenAlex: manifest.json is missing in {works}, so the snapshot is not whole; fetch it again."
-        )
+        raise DataError(f"OpenAlex: manifest.json is missing in {works}, it is not whole; fetch it again.")
     sizes = _sizes(json_value(manifest.read_bytes(), manifest.name), manifest.name)
     for name, size in sizes.items():
         path = works / name

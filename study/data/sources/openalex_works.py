@@ -185,7 +185,7 @@ def _deal(
     for field in fields:
         if not counts[field]:
             raise DataError(
-                f"OpenAlex: none of {counts['works']} works has {field}; has OpenAlex renamed the field?"
+                f"OpenAlex: none of {counts['works']} works has {field}; has OpenAlex renamed it?"
             )
     return sorted(folder.iterdir())
 
@@ -305,9 +305,7 @@ def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataF
             os.replace(staged, out)
         except (OSError, duckdb.Error) as error:
             staged.unlink(missing_ok=True)
-            raise OutputError(
-                f"{out}: cannot be written ({_first_line(error)}); name another file."
-            ) from None
+            raise OutputError(f"{out}: cannot be written ({_first_line(error)}); name another.") from None
     return table
 
 

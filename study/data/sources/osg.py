@@ -127,7 +127,5 @@ def _git(folder: Path, *arguments: str) -> str:
         ) from None
     if done.returncode:
         stated = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise DataError(
-            f"OSG registry: git {arguments[0]} fails ({stated}); check the network and fetch again."
-        )
+        raise DataError(f"OSG registry: git {arguments[0]} fails ({stated}); check the network, fetch again.")
     return done.stdout

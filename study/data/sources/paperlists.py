@@ -107,9 +107,7 @@ def locate(folder: Path, venue: str, year: int) -> Path:
     plain, compressed = _spellings(folder, venue, year)
     paths = [path for path in (plain, compressed) if path.is_file()]
     if not paths:
-        raise DataError(
-            f"paperlists: {venue}/{plain.name} is missing in {folder}; download it into {venue}/."
-        )
+        raise DataError(f"paperlists: {venue}/{plain.name} is missing in {folder}; put it into {venue}/.")
     if len(paths) == 2:
         raise DataError(f"paperlists: {venue}/{plain.name} is there plain and as .gz; keep one of them.")
     return paths[0]

@@ -106,14 +106,11 @@ def csv_rows(
                 rows.append((line, row))
                 key = tuple(row[column] for column in unique)
                 if key and seen.setdefault(key, line) != line:
-                    raise DataError(
-                        f"{where}: {', '.join(key)} is also on line {seen[key]}; keep one of the two."
-                    )
+                    raise DataError(f"{where}: {', '.join(key)} is also on line {seen[key]}; keep one.")
                 for column, (pattern, words) in (rules or {}).items():
-                    if not pattern.fullmatch(row[column]):
-                        raise DataError(
-                            f'{where}: {column} is "{row[column]}"; it must be {words}: {remedy}.'
-                        )
+                    text = row[column]
+                    if not pattern.fullmatch(text):
+                        raise DataError(f'{where}: {column} is "{text}"; it must be {words}: {remedy}.')
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(

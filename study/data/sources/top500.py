@@ -69,9 +69,7 @@ def lists(folder: Path) -> dict[str, Path]:
     """
     files = _present(folder)
     if not files:
-        raise DataError(
-            f"TOP500: no file TOP500_YYYYMM.xls, .xlsx or .xml in {folder}; download the lists into it."
-        )
+        raise DataError(f"TOP500: no TOP500_YYYYMM.xls, .xlsx or .xml in {folder}; download the lists.")
     for month in _sequence(max(files)):
         if month not in files:
             raise DataError(
@@ -193,7 +191,7 @@ def _present(folder: Path) -> dict[str, Path]:
             month = f"{match[1]}-{match[2]}"
             if files.setdefault(month, path) != path:
                 raise DataError(
-                    f"TOP500: list {month} is there twice ({files[month].name}, {path.name}); keep one."
+                    f"TOP500: {month} is there twice ({files[month].name}, {path.name}); keep one."
                 )
     return files
 
@@ -222,7 +220,7 @@ def _excel_systems(path: Path, month: str) -> list[_System]:
     with path.open("rb") as stream:
         if is_page(stream.read(64)):
             raise DataError(
-                f"{path.name}: this is a web page and no Excel file (byte 0); log in and download it again."
+                f"{path.name}: this is a web page and no Excel file; log in and download it again."
             )
     try:
         rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()

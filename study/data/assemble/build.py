@@ -189,36 +189,30 @@ def _csv(table: pd.DataFrame) -> str:
 
 # Pieces that stayed unmatched are listed from this many papers on: below it most name a person's own unit or street.
 MINIMUM_UNMATCHED = 3
+_OF_HIT = ["institution", "country_of_institution", "kind", "method", "score"]
 
 
 def sites_crosswalk(matched: Sites) -> pd.DataFrame:
     """Return one row a site of a supercomputer and institution, or one without where none was found."""
     records = [
-        {"site": site, "country": country, **_of_hit(hit)}
-        for (site, country), hits in sorted(matched.items())
-        for hit in hits or (Hit(site, None, "unmatched"),)
+        (*site, *_of_hit(hit))
+        for site, hits in sorted(matched.items())
+        for hit in hits or (Hit(site[0], None, "unmatched"),)
     ]
-    return pd.DataFrame(records)
+    return pd.DataFrame(records, columns=["site", "country", *_OF_HIT])
 
 
 def affiliations_crosswalk(pieces: Mapping[Hit, int]) -> pd.DataFrame:
     """Return every piece of an affiliation that was matched, and what stayed unmatched in several papers."""
     records = [
-        {"segment": hit.piece, **_of_hit(hit), "papers": count}
+        (hit.piece, *_of_hit(hit), count)
         for hit, count in pieces.items()
         if hit.entity is not None or (hit.method in ("ambiguous", "unmatched") and count >= MINIMUM_UNMATCHED)
     ]
-    return pd.DataFrame(records).sort_values(
-        ["segment", "institution", "country_of_institution"], ignore_index=True
-    )
+    table = pd.DataFrame(records, columns=["segment", *_OF_HIT, "papers"])
+    return table.sort_values(["segment", "institution", "country_of_institution"], ignore_index=True)
 
 
-def _of_hit(hit: Hit) -> dict[str, str]:
+def _of_hit(hit: Hit) -> tuple[str, str, str, str, str]:
     entity = hit.entity or NOBODY
-    return {
-        "institution": entity.name,
-        "country_of_institution": entity.country,
-        "kind": entity.kind,
-        "method": hit.method,
-        "score": f"{hit.score:.1f}",
-    }
+    return entity.name, entity.country, entity.kind, hit.method, f"{hit.score:.1f}"

@@ -81,32 +81,25 @@ def models_by_university(models: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.Da
         The two kinds of teams do not add up to models: those with governments or research collectives but
         without industry are in neither, and those without any category are in neither.
     """
-    crosswalk = crosswalk[crosswalk["kind"] == UNIVERSITY]
-    used = models[models["notable"] & models["year"].notna()]
-    table = pd.DataFrame(
-        {
-            "model": range(len(used)),
-            "year": used["year"].astype(int).to_numpy(),
-            "organisation": used["organisations"].to_numpy(),
-            "academic_only": [categories == ("academia",) for categories in used["categories"]],
-            "with_industry": ["industry" in categories for categories in used["categories"]],
-            "log_compute": np.log10(used["training_compute"].to_numpy(float)),
-        }
-    ).explode("organisation")
-    pairs = table.merge(crosswalk[["organisation", "institution", "country"]], on="organisation")
-    pairs = pairs.rename(columns={"institution": "university"})
+    used = models[models["notable"] & models["year"].notna()].reset_index(drop=True)
+    table = used.assign(
+        model=used.index,
+        year=used["year"].astype(int),
+        academic_only=[categories == ("academia",) for categories in used["categories"]],
+        with_industry=["industry" in categories for categories in used["categories"]],
+        log_compute=np.log10(used["training_compute"].to_numpy(float)),
+    )
+    known = crosswalk.loc[crosswalk["kind"] == UNIVERSITY, ["organisation", "institution", "country"]]
+    known = known.rename(columns={"organisation": "organisations", "institution": "university"})
+    pairs = table.explode("organisations").merge(known, on="organisations")
     # Two laboratories of one university on one model are one university.
     pairs = pairs.drop_duplicates(["model", "university", "country"])
-    return (
-        pairs.groupby(["university", "country", "year"])
-        .agg(
-            models=("model", "size"),
-            models_academic_only=("academic_only", "sum"),
-            models_with_industry=("with_industry", "sum"),
-            models_with_known_compute=("log_compute", "count"),
-            log10_largest_compute=("log_compute", "max"),
-        )
-        .reset_index()
+    return pairs.groupby(["university", "country", "year"], as_index=False).agg(
+        models=("model", "size"),
+        models_academic_only=("academic_only", "sum"),
+        models_with_industry=("with_industry", "sum"),
+        models_with_known_compute=("log_compute", "count"),
+        log10_largest_compute=("log_compute", "max"),
     )
 
 

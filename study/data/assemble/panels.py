@@ -10,8 +10,7 @@ import pandas as pd
 
 from study.core import DataError
 from study.data.institutions import NOBODY, Hit, Matcher, Overrides, overridden
-from study.data.sources.herd import SOURCES
-from study.data.sources.paperlists import FILES
+from study.data.sources import herd, paperlists
 from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"))
@@ -212,7 +211,7 @@ def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.D
     """
     keys = [*UNIT, "fiscal_year"]
     chosen = _largest(table, crosswalk).sort_values(keys, ignore_index=True)
-    return chosen[[*keys, "inst_id", "total", *SOURCES]]
+    return chosen[[*keys, "inst_id", "total", *herd.SOURCES]]
 
 
 def _largest(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
@@ -273,7 +272,9 @@ class PanelSpec:
 
     def observed(self, year: int, group: str) -> bool:
         """Tell whether all venues of the group have their papers of a year, in full."""
-        return all(year in FILES[venue] and (venue, year) not in PARTIAL for venue in self.groups[group])
+        return all(
+            year in paperlists.FILES[venue] and (venue, year) not in PARTIAL for venue in self.groups[group]
+        )
 
     def first_period(self, date: str) -> int:
         """Return the first year of the panel's grid whose papers can respond to an event.

@@ -236,7 +236,7 @@ def _universities(row: Mapping[str, str], line: int, matcher: Matcher) -> list[E
         named = universities(matcher.match(text, row["country"]))
         if len(named) != 1:
             raise DataError(
-                f'programmes.csv, line {line}: "{text}" is {len(named)} known universities; name exactly one.'
+                f'programmes.csv, line {line}: credited "{text}" is {len(named)} universities; name just one.'
             )
         credited += named
     return credited

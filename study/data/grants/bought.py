@@ -170,11 +170,8 @@ def _by_abstract(abstract: str, verbs: re.Pattern[str]) -> tuple[str, str] | Non
 
 
 def _first(rows: Iterable[tuple[str, re.Pattern[str]]], text: str, place: str) -> tuple[str, str] | None:
-    for kind, pattern in rows:
-        match = pattern.search(text)
-        if match:
-            return kind, f"{place}: {match[0]}"
-    return None
+    matches = ((kind, pattern.search(text)) for kind, pattern in rows)
+    return next(((kind, f"{place}: {match[0]}") for kind, match in matches if match), None)
 
 
 MRI, CC = "MRI", "CC*"
@@ -209,13 +206,15 @@ def programme(title: str, elements: str, references: str) -> str:
     The title counts first, since awards of one programme are often paid from another's money; then the
     codes of program elements and, for MRI, of program references.
     """
-    if CC_TITLE.search(title):
-        return CC
-    if MRI_TITLE.search(title):
-        return MRI
-    if _codes(elements) & ELEMENTS[CC]:
-        return CC
-    return MRI if (_codes(elements) | _codes(references)) & ELEMENTS[MRI] else ""
+    codes = {element.split(" ")[0] for element in elements.split("|")}
+    of_mri = codes | {reference.split(" ")[0] for reference in references.split("|")}
+    signs = (
+        (CC, CC_TITLE.search(title)),
+        (MRI, MRI_TITLE.search(title)),
+        (CC, codes & ELEMENTS[CC]),
+        (MRI, of_mri & ELEMENTS[MRI]),
+    )
+    return next((name for name, sign in signs if sign), "")
 
 
 def contest(programme: str, award_id: str, title: str) -> str:
@@ -232,9 +231,7 @@ def contest(programme: str, award_id: str, title: str) -> str:
         return ""
     year = 2000 + int(award_id[:2])
     first, name = SECOND_CONTESTS.get((programme, year), ("", ""))
-    if first and (award_id >= first or "R2" in title):
-        return name
-    return f"{programme} {year}"
+    return name if first and (award_id >= first or "R2" in title) else f"{programme} {year}"
 
 
 def first_issues(awards: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
@@ -258,10 +255,6 @@ def first_issues(awards: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
             again[number] = min(before)[1]
         project.append((expires, number))
     return again
-
-
-def _codes(elements: str) -> set[str]:
-    return {element.split(" ")[0] for element in elements.split("|")}
 
 
 def _plain(text: str) -> str:

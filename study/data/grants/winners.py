@@ -90,21 +90,19 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk)
     return table[_AWARDS].sort_values("award_id", ignore_index=True)
 
 
-def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
+def events(awards: pd.DataFrame) -> pd.DataFrame:
     """Return each university's first cluster grant, first cluster grant naming accelerators, first other instrument.
 
     Awards outside of any contest (rapid response, meetings) are no wins. Each campus of a collaborative
     project has an award, and so an event, of its own. A re-issue is no second win: where the project moved within
     a year of its beginning, the award counts for the later university, which got the machine; where it moved
-    later, for the first one.
+    later, for the first one. A first award of the contests of the first fiscal year in the table is marked as
+    left-censored: the university may have had one before.
 
     Parameters
     ----------
     awards : DataFrame
         Of ``awards_table``.
-    first_year : int, optional
-        The first fiscal year that the records cover, by default the earliest in the table. A first award
-        of that year's contests is marked as left-censored: the university may have had one before.
 
     Returns
     -------
@@ -112,7 +110,7 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
         university, country, event, date ("YYYY-MM", the effective date), left_censored (0/1), detail, and of
         that award: award_id, programme, contest, amount, letter; sorted by university and event.
     """
-    start = min(map(_year, awards["award_id"])) if first_year is None else first_year
+    first_year = min(map(_year, awards["award_id"]))
     won = _held(awards)
     won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
     wanted = (
@@ -123,7 +121,7 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
     found = pd.concat(won[rows].drop_duplicates(_UNIT).assign(event=event) for event, rows in wanted)
     found = found.assign(
         date=found["effective"].str[:7],
-        left_censored=[int(_year(number) <= start) for number in found["award_id"]],
+        left_censored=[int(_year(number) <= first_year) for number in found["award_id"]],
         detail=found["title"],
     )
     columns = [*_UNIT, "event", "date", "left_censored", "detail"]

@@ -277,31 +277,23 @@ def _add_translated(exact: dict[str, list[Entity]]) -> None:
     exact.update((form, entities) for form, entities in translated.items() if form not in exact)
 
 
-_KINDS_OF_UNIVERSITY = (
-    " university of technology",
-    " university of applied sciences",
-    " university of science and technology",
-    " institute of technology",
+_KIND = "university of (?:technology|applied sciences|science and technology)|institute of technology"
+# A name, and the other order of its words; the first form that fits decides.
+_TURNED = (
+    (re.compile(r"(\S+) university"), r"university of \1"),
+    (re.compile(r"university of (\S+)"), r"\1 university"),
+    (re.compile(rf"(.+) ({_KIND})"), r"\2 \1"),
+    (re.compile(r"technical university of (\S+)"), r"\1 technical university"),
 )
 
 
 def _add_turned(exact: dict[str, list[Entity]]) -> None:
     """Add "university of X" for "X university" and the reverse, where the turned name is nobody's own."""
-    turned: dict[str, list[Entity]] = defaultdict(list)
+    turned: dict[str, list[Entity]] = {}
     for form, entities in exact.items():
-        words = form.split()
-        if len(words) == 2 and words[1] == "university":
-            other = f"university of {words[0]}"
-        elif len(words) == 3 and words[:2] == ["university", "of"]:
-            other = f"{words[2]} university"
-        elif len(words) > 3 and form.endswith(_KINDS_OF_UNIVERSITY):
-            kind = next(kind for kind in _KINDS_OF_UNIVERSITY if form.endswith(kind))
-            other = f"{kind.strip()} {form.removesuffix(kind)}"
-        elif len(words) == 4 and words[:3] == ["technical", "university", "of"]:
-            other = f"{words[3]} technical university"
-        else:
-            continue
-        if other not in exact and not set(words) <= GENERIC:
+        matches = ((pattern.fullmatch(form), other) for pattern, other in _TURNED)
+        other = next((match.expand(other) for match, other in matches if match), form)
+        if other not in exact and not set(form.split()) <= GENERIC:
             turned[other] = [entity for entity in entities if entity.kind == UNIVERSITY]
     exact.update(turned)
 

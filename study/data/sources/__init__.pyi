@@ -1,4 +1,5 @@
 from .fetching import Fetcher as Fetcher
+from .fetching import record_checksums as record_checksums
 from .fetching import sha256_of as sha256_of
 from .published import SOURCES as SOURCES
 from .published import Fetched as Fetched

@@ -7,8 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
@@ -97,7 +96,7 @@ class Fetcher:
         OutputError
             If the file cannot be written.
         """
-        with _writing(path):
+        try:
             if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
                 return path
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,13 +111,16 @@ class Fetcher:
                         f"at last at byte {part.size}; fetch again later."
                     )
                 time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT))
-            if sha256 is not None and (found := sha256_of(part.content)) != sha256:
+            if sha256 is not None and (came := sha256_of(part.content)) != sha256:
                 part.discard()
                 raise DataError(
-                    f"{shown(url)}: the file has SHA-256 {found}, but {sha256} is expected; fetch again, and "
+                    f"{shown(url)}: the file has SHA-256 {came}, but {sha256} is expected; fetch again, and "
                     "if it differs again, the publisher has changed the file."
                 )
             part.finish()
+        except OSError as error:
+            fault = f"{path}: cannot be written ({error.strerror or error})"
+            raise OutputError(f"{fault}; free space or name another folder.") from error
         return path
 
     def json(self, url: str, params: Mapping[str, str] | None = None) -> Any:
@@ -253,16 +255,6 @@ class _Patience(Retry):
         return super().increment(*request, **outcome)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or name another folder."
-        ) from error
-
-
 def _version(response: requests.Response) -> str:
     """Return what If-Range takes as the file's version: a strong ETag or the date."""
     etag = response.headers.get("ETag", "")
@@ -322,15 +314,12 @@ def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn
         raise DataError(f"{address}: nothing is there ({status}); see on the publisher's site where it is.")
     if status in FAILURES:
         raise DataError(f"{address}: the server fails again and again ({status}); fetch again later.")
-    answer = " ".join(_start(response).decode("utf-8", errors="replace").split())[:200]
-    raise DataError(f"{address}: the server refuses ({status}{answer and ', ' + answer}); check the request.")
-
-
-def _start(response: requests.Response) -> bytes:
     try:
-        return next(response.iter_content(1000), b"")
+        start = next(response.iter_content(1000), b"")
     except requests.RequestException:
-        return b""
+        start = b""
+    answer = " ".join(start.decode("utf-8", errors="replace").split())[:200]
+    raise DataError(f"{address}: the server refuses ({status}{answer and ', ' + answer}); check the request.")
 
 
 SUMS = "SHA256SUMS"

@@ -388,7 +388,7 @@ def _mismatch(value: Any, shape: Any, field: str) -> str:
     """Return the first fault of a value at a place (empty: the record itself) that should have a shape."""
     if value is None and field:
         return ""
-    kind = shape if isinstance(shape, type) else type(shape)
+    kind: Any = shape if isinstance(shape, type) else type(shape)
     if type(value) is not kind:
         return f"{field or 'the record'} is {json.dumps(value)[:60]}, {_NAMES[kind]} is expected"
     inner: list[tuple[Any, Any, str]] = []

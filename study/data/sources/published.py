@@ -9,8 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from study.core import DataError, refuse_unknown
-from study.data.sources.fetching import Fetcher, record_checksums
-from study.data.sources.reading import Progress, silent
+from study.data.sources import Fetcher, Progress, record_checksums, silent
 
 SOURCES = ("top500", "paperlists", "epoch", "herd", "universities", "osg", "openalex", "nsf")
 

@@ -27,14 +27,7 @@ SIZES = {"cluster": 60, "near": 80, "campus": 30, "mention": 20, "none": 10}
 AWARDS_SEED = 20261127
 
 _MENTION = words.words(
-    r"\w*comput\w*",
-    r"cluster\w*",
-    r"servers?\b",
-    r"\w*GPU\w*",
-    r"processors?\b",
-    r"HPC\w*",
-    r"cyber\w*",
-    r"cores\b",
+    r"\w*comput\w*, cluster\w*, servers?\b, \w*GPU\w*, processors?\b, HPC\w*, cyber\w*, cores\b"
 )
 
 # Which titles are compute-heavy: titles a stratum, and the seed of the second sample.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,21 +103,12 @@ def _panel(catalogue: Catalogue, name: str, entry: Mapping[str, Any], columns: S
 
 
 def _table(entries: Mapping[str, Entry]) -> str:
-    rows = [("column", "meaning", "type", "unit", "rules", "empty", "source"), ("---",) * 7]
-    rows += [
-        (
-            f"`{name}`",
-            entry.meaning,
-            entry.type,
-            entry.unit,
-            "; ".join(entry.rule_texts),
-            entry.empty,
-            entry.source,
-        )
-        for name, entry in entries.items()
+    rows = [
+        "| column | meaning | type | unit | rules | empty | source |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join(_row(cells) for cells in rows)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    for name, entry in entries.items():
+        rules = "; ".join(entry.rule_texts)
+        cells = (f"`{name}`", entry.meaning, entry.type, entry.unit, rules, entry.empty, entry.source)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)

@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -33,18 +33,6 @@ _BETWEEN_WORDS = re.compile(r"[\W_]+")
 _WILD = {"*": r"\w*", "+": r"\w+"}
 
 
-class _Words(NamedTuple):
-    """A title or a list of areas as words, one space before and after each, with capitals and without."""
-
-    cased: str
-    lower: str
-
-    @classmethod
-    def of(cls, text: str) -> _Words:
-        cased = f" {_BETWEEN_WORDS.sub(' ', unicodedata.normalize('NFKC', text)).strip()} "
-        return cls(cased, cased.lower())
-
-
 @dataclass(frozen=True)
 class _Group:
     """Patterns of one group of words; `only_with` is None where the words suffice by themselves."""
@@ -53,29 +41,11 @@ class _Group:
     cased: re.Pattern[str] | None
     only_with: re.Pattern[str] | None
 
-    def has(self, words: _Words) -> bool:
-        found = self.terms.search(words.lower) or (self.cased and self.cased.search(words.cased))
-        return bool(found) and (self.only_with is None or bool(self.only_with.search(words.lower)))
-
-
-@dataclass(frozen=True)
-class _Rules:
-    not_heavy: re.Pattern[str]
-    heavy: tuple[_Group, ...]
-    never_heavy: _Group
-    areas: tuple[tuple[str, _Group], ...]
-
-    def is_heavy(self, words: _Words) -> bool:
-        if not self.names_heavy(words) or self.never_heavy.has(words):
-            return False
-        cased = self.not_heavy.sub(" ", words.cased)
-        return self.names_heavy(_Words(cased, cased.lower()))
-
-    def names_heavy(self, words: _Words) -> bool:
-        return any(group.has(words) for group in self.heavy)
-
-    def area_of(self, words: _Words) -> str:
-        return next((area for area, group in self.areas if group.has(words)), "other")
+    def has(self, words: str) -> bool:
+        """Tell whether words, with one space before and after each and with their capitals, name the group."""
+        lower = words.lower()
+        named = self.terms.search(lower) or (self.cased and self.cased.search(words))
+        return bool(named) and (self.only_with is None or bool(self.only_with.search(lower)))
 
 
 def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
@@ -99,29 +69,33 @@ def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
     index = titles.index if isinstance(titles, pd.Series) else pd.RangeIndex(len(titles))
     for number, title in enumerate(titles, start=1):
         if not isinstance(title, str):
-            raise DataError(
-                f"topics: title {number} is {type(title).__name__}, text is expected; mend or drop it."
-            )
-    rules = _rules()
-    words = [_Words.of(title) for title in titles]
-    heavy, area = map(rules.is_heavy, words), map(rules.area_of, words)
-    return pd.DataFrame(
-        {"compute_heavy": pd.Series(list(heavy), index, bool), "area": pd.Series(list(area), index, str)}
-    )
+            kind = type(title).__name__
+            raise DataError(f"topics: title {number} is {kind}, text is expected; mend or drop it.")
+    not_heavy, heavy, never_heavy, areas = _rules()
+
+    def is_heavy(words: str) -> bool:
+        if never_heavy.has(words):
+            return False
+        return all(any(group.has(each) for group in heavy) for each in (words, not_heavy.sub(" ", words)))
+
+    plain = (_BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFKC", title)).strip() for title in titles)
+    texts = [f" {title} " for title in plain]
+    named = [next((area for area, group in areas if group.has(words)), "other") for words in texts]
+    heavy_titles = pd.Series(list(map(is_heavy, texts)), index, bool)
+    return pd.DataFrame({"compute_heavy": heavy_titles, "area": pd.Series(named, index, str)})
 
 
 @cache
-def _rules() -> _Rules:
+def _rules() -> tuple[re.Pattern[str], tuple[_Group, ...], _Group, tuple[tuple[str, _Group], ...]]:
+    """Return what is not heavy, the groups of what is, those that never are, and the groups by area."""
     table = tomllib.loads(shipped("data", "topics.toml").read_text(encoding="utf-8"))
     alone = [group for group in table["heavy"] if "only_with" not in group]
     merged = {key: [term for group in alone for term in group.get(key, [])] for key in ("terms", "cased")}
     paired = [group for group in table["heavy"] if "only_with" in group]
-    return _Rules(
-        not_heavy=re.compile(_pattern(table["not_heavy"]["terms"]).pattern, re.IGNORECASE),
-        heavy=tuple(_group(group) for group in (merged, *paired)),
-        never_heavy=_group(next(group for group in table["area"] if group.get("never_heavy"))),
-        areas=tuple((group["area"], _group(group)) for group in table["area"]),
-    )
+    not_heavy = re.compile(_pattern(table["not_heavy"]["terms"]).pattern, re.IGNORECASE)
+    never_heavy = _group(next(group for group in table["area"] if group.get("never_heavy")))
+    areas = tuple((group["area"], _group(group)) for group in table["area"])
+    return not_heavy, tuple(map(_group, (merged, *paired))), never_heavy, areas
 
 
 def _group(group: dict[str, Any]) -> _Group:

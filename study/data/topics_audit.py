@@ -14,32 +14,21 @@ first sample. The ``_strata`` file of each counts what it was drawn from; ``test
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from study.core import DataError
-from study.data import audit
 from study.data.audit import Share
-from study.data.sources.reading import RESTORE, csv_rows
+from study.data.audit import agreement as agreement_of
+from study.data.sources import RESTORE, Rule, csv_rows, one_of
 from study.data.topics import AREAS
 
 KEYS = ["venue", "year", "row"]
 HEAVY, REST = "heavy", "rest"
-_NUMBER = re.compile(r"[1-9]\d*")
 ANSWERS = {"verdict": ("yes", "no"), "deep": ("yes", "no"), "area": AREAS}
-COLUMNS = (
-    "id",
-    "venue",
-    "year",
-    "row",
-    "stratum",
-    "words_area",
-    *ANSWERS,
-    *(f"second_{name}" for name in ANSWERS),
-)
+COLUMNS = ("id", *KEYS, "stratum", "words_area", *ANSWERS, *(f"second_{name}" for name in ANSWERS))
 
 
 @dataclass(frozen=True)
@@ -69,24 +58,13 @@ def read(path: Path) -> pd.DataFrame:
     DataError
         If a column is missing, an id stands twice, a number is none, or an answer is not one that was to be given.
     """
-    allowed = {"stratum": (HEAVY, REST), "words_area": AREAS}
-    allowed |= {
-        f"{reading}{name}": (*answers, "") for reading in ("", "second_") for name, answers in ANSWERS.items()
-    }
-    rows = csv_rows(path, COLUMNS, unique=("id",), remedy=RESTORE)
-    for line, row in rows:
-        for column, values in allowed.items():
-            if row[column] not in values:
-                raise DataError(
-                    f'{path.name}, line {line}: {column} is "{row[column]}"; it must be one of '
-                    f"{', '.join(repr(value) for value in values)}."
-                )
-        for column in ("id", "year", "row"):
-            if not _NUMBER.fullmatch(row[column]):
-                raise DataError(f'{path.name}, line {line}: {column} is "{row[column]}", no whole number.')
-    return pd.DataFrame([row for _, row in rows], columns=list(COLUMNS)).astype(
-        {"id": int, "year": int, "row": int}
-    )
+    numbers = ("id", "year", "row")
+    rules: dict[str, Rule] = dict.fromkeys(numbers, (re.compile(r"[1-9]\d*"), "a whole number"))
+    rules |= {"stratum": one_of((HEAVY, REST)), "words_area": one_of(AREAS)}
+    for name, answers in ANSWERS.items():
+        rules |= dict.fromkeys((name, f"second_{name}"), one_of((*answers, "")))
+    rows = csv_rows(path, COLUMNS, unique=("id",), rules=rules, remedy=RESTORE)
+    return pd.DataFrame([row for _, row in rows], columns=list(COLUMNS)).astype(dict.fromkeys(numbers, int))
 
 
 def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict") -> Reading:
@@ -107,16 +85,17 @@ def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict
         If a title is not judged yet.
     """
     _answered(sample, question)
-    precision, missed = (Share.of(sample.loc[part, question] == "yes") for part in _parts(sample))
+    precision, missed = (Share.of(answers == "yes") for answers in _by_stratum(sample, sample[question]))
     heavy = int(counts[HEAVY].sum())
     rest = int(counts["papers"].sum()) - heavy
+
+    def recall(right: float, wrong: float) -> float:
+        total = heavy * right + rest * wrong
+        return heavy * right / total if total else float("nan")
+
     (right_low, right_high), (missed_low, missed_high) = precision.interval, missed.interval
-    return Reading(
-        precision,
-        missed,
-        _recall(heavy * precision.value, rest * missed.value),
-        (_recall(heavy * right_low, rest * missed_high), _recall(heavy * right_high, rest * missed_low)),
-    )
+    interval = recall(right_low, missed_high), recall(right_high, missed_low)
+    return Reading(precision, missed, recall(precision.value, missed.value), interval)
 
 
 def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[Share, Share, float]:
@@ -128,25 +107,20 @@ def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[Share, S
         If a title is not judged yet.
     """
     _answered(sample, "area")
-    same = sample["area"] == sample["words_area"]
-    heavy, rest = (Share.of(same[part]) for part in _parts(sample))
+    heavy, rest = map(Share.of, _by_stratum(sample, sample["area"] == sample["words_area"]))
     weight = counts[HEAVY].sum() / counts["papers"].sum()
     return heavy, rest, float(weight * heavy.value + (1 - weight) * rest.value)
 
 
 def agreement(sample: pd.DataFrame, question: str = "verdict") -> Share:
     """Return how often two judges gave the same answer, of the titles that both judged."""
-    return audit.agreement(sample[question], sample[f"second_{question}"])
+    return agreement_of(sample[question], sample[f"second_{question}"])
 
 
-def _parts(sample: pd.DataFrame) -> Iterable[pd.Series]:
-    return sample["stratum"] == HEAVY, sample["stratum"] == REST
+def _by_stratum(sample: pd.DataFrame, values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    return values[sample["stratum"] == HEAVY], values[sample["stratum"] == REST]
 
 
 def _answered(sample: pd.DataFrame, question: str) -> None:
     for number in sample.loc[sample[question] == "", "id"][:1]:
         raise DataError(f"topics audit: {question} of title {number} is empty; judge it first.")
-
-
-def _recall(found: float, lost: float) -> float:
-    return found / (found + lost) if found + lost else float("nan")

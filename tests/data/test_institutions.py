@@ -425,7 +425,7 @@ LIST = pd.DataFrame(LISTED, columns=["name", "country", "iso2", "domains"])
         ("name,country\n", "line 1: no column ror, aliases"),
         ("name,country,ror,aliases\nMIT,US,\n", "line 2: 3 fields, the heading has 4"),
         ("name,country,ror,aliases\nMIT,USA,,\n", "line 2: country"),
-        ("name,country,ror,aliases\nMIT,US,042nb2s44,\n", 'line 2: ror "042nb2s44"'),
+        ("name,country,ror,aliases\nMIT,US,042nb2s44,\n", 'line 2: ror is "042nb2s44"'),
         (
             "name,country,ror,aliases\nA College X,US,,AX\nB College Y,US,,AX\n",
             'line 3: "AX" is also a name of A College X',
@@ -445,7 +445,7 @@ def test_a_malformed_table_of_institutions_is_named_with_its_line(
 def test_an_unknown_kind_of_organisation_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "organisations.csv"
     path.write_text("name,kind,aliases\nAcme,firm,\n", encoding="utf-8")
-    with pytest.raises(DataError, match='kind "firm"'):
+    with pytest.raises(DataError, match='kind is "firm"'):
         load(shipped("data", "institutions.csv"), path, LIST)
 
 

@@ -487,7 +487,7 @@ def test_a_renamed_field_is_missed(tmp_path: Path, field: str) -> None:
     records = [work(1), work(2)]
     for record in records:
         record["new_" + field] = record.pop(field)
-    with pytest.raises(DataError, match=f"none of 2 works has {field}; has OpenAlex renamed the field"):
+    with pytest.raises(DataError, match=f"none of 2 works has {field}; has OpenAlex renamed it"):
         counted(tmp_path, *records)
 
 

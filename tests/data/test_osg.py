@@ -61,9 +61,12 @@ def test_the_table_is_read_with_our_names(tmp_path: Path) -> None:
     [
         ([GROUP, GROUP], "line 3: .* is also on line 2"),
         ([(*GROUP[:5], "March 2021", "")], 'line 2: date "March 2021" is no date'),
-        ([(*GROUP[:4], "many", "", "")], "line 2: file, facility or number of resources is missing"),
-        ([("", *GROUP[1:])], "line 2: file, facility or number of resources is missing"),
-        ([(GROUP[0], "", *GROUP[2:])], "line 2: file, facility or number of resources is missing"),
+        (
+            [(*GROUP[:4], "many", "", "")],
+            'line 2: n_cc_resources is "many"; it must be a number of resources',
+        ),
+        ([("", *GROUP[1:])], 'line 2: file is ""; it must be not empty'),
+        ([(GROUP[0], "", *GROUP[2:])], 'line 2: facility is ""; it must be not empty'),
         ([GROUP[:5]], "line 2: 5 fields, the heading has 7"),
         ([], "no records after the heading"),
     ],

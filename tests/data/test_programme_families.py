@@ -144,8 +144,11 @@ def write_table(path: Path, *rows: dict[str, str]) -> Path:
     [
         ({"confidence": "medium"}, "line 2: a treatment must be of high confidence and seen again"),
         ({"checked": "not found"}, "line 2: a treatment must be of high confidence and seen again"),
-        ({"checked": "perhaps"}, 'line 2: checked "perhaps" is none of yes, not found, contradicted'),
-        ({"role": "guest"}, 'line 2: role "guest" is none of'),
+        (
+            {"checked": "perhaps"},
+            "line 2: checked is \"perhaps\"; it must be one of 'yes', 'not found', 'contradicted'",
+        ),
+        ({"role": "guest"}, 'line 2: role is "guest"; it must be one of'),
         ({"operational": "2017-1"}, 'line 2: operational is "2017-1"'),
         ({"credited": ""}, "line 2: status treatment needs a credited university"),
     ],
@@ -186,14 +189,14 @@ threats = ""
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('event = "first_one"\n', "", r"\[one\]: event is missing"),
-        ("threats", "dangers", r"\[one\]: threats is missing"),
-        ("later = ", "sooner = []\nlater = ", r"\[one\]: sooner is no key of a family"),
-        ("true", '"yes"', r"list_complete is 'yes'; it must be a bool"),
-        ('["C"]', '"C"', "related is 'C'; it must be a list"),
-        ('"operational"', '"ordered"', 'date "ordered" is none of operational, announced'),
-        ('"compute"', '"luck"', 'what "luck" is none of compute, funding'),
-        ('title = "One"', "title = One", "not readable as TOML"),
+        ('event = "first_one"\n', "", r"\[one\]: the key 'event' is missing"),
+        ("threats", "dangers", r"\[one\]: there is no key \"dangers\".* Known: .*threats"),
+        ("later = ", "sooner = []\nlater = ", r"\[one\]: there is no key \"sooner\""),
+        ("true", '"yes"', r"list_complete is 'yes'; it must be true or false"),
+        ('["C"]', '"C"', "related is 'C'; it must be a list of texts"),
+        ('"operational"', '"ordered"', 'no date "ordered".* Known: announced, operational'),
+        ('"compute"', '"luck"', 'no what "luck".* Known: compute, funding'),
+        ('title = "One"', "title = One", "not valid TOML"),
     ],
 )
 def test_a_damaged_family_is_named_with_its_key(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -201,7 +204,7 @@ def test_a_damaged_family_is_named_with_its_key(tmp_path: Path, old: str, new: s
     path.write_text(SMALL.replace(old, new), encoding="utf-8")
     with pytest.raises(DataError, match=message) as caught:
         families(path)
-    assert str(caught.value).startswith("programmes.toml")
+    assert "programmes.toml" in str(caught.value)
 
 
 # Events and roles.

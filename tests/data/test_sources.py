@@ -78,7 +78,7 @@ def _shuffled(rows: list[list[object]]) -> list[list[object]]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_cut, r"499 systems .* incomplete"),
+        (_cut, r"499 systems, .* incomplete"),
         (_text_in_rmax, r'row 11: .*Rmax "n/a"'),
         (_negative_rmax, r"row 11: Rmax is -1.0"),
         (_no_site, r"row 8: site is empty"),

@@ -268,7 +268,7 @@ def test_an_unjudged_title_is_named() -> None:
         ("verdict", "maybe", r'line 2: verdict is "maybe"; it must be one of \'yes\', \'no\', \'\''),
         ("second_area", "cooking", 'line 2: second_area is "cooking"'),
         ("stratum", "", 'line 2: stratum is ""'),
-        ("row", "0", 'line 2: row is "0", no whole number'),
+        ("row", "0", 'line 2: row is "0"; it must be a whole number'),
         ("year", "MMX", 'line 2: year is "MMX"'),
     ],
 )

@@ -41,24 +41,22 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.Da
     """
     tagged = resources[resources["ccstar_resources"] > 0]
     newest = tagged["first_registered"].max()
-    groups: dict[Entity, list[tuple[str, str]]] = {}
-    for facility, site, group, day in zip(
-        *(tagged[name] for name in ("facility", "site", "group", "first_registered")), strict=True
-    ):
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    columns = ("facility", "site", "group", "first_registered")
+    for facility, site, group, day in zip(*(tagged[name] for name in columns), strict=True):
         for entity in _universities(facility, site, matcher, known):
-            groups.setdefault(entity, []).append((day, group))
+            groups.setdefault((entity.name, entity.country), []).append((day, group))
     records = []
-    for entity, found in sorted(groups.items(), key=lambda item: (item[0].name, item[0].country)):
-        dated = sorted(pair for pair in found if pair[0])
-        day, group = dated[0] if dated else (newest, found[0][1])
-        records.append((entity.name, entity.country, EVENT, day[:7], int(len(dated) < len(found)), group))
+    for university, registered in sorted(groups.items()):
+        dated = sorted(pair for pair in registered if pair[0])
+        day, group = dated[0] if dated else (newest, registered[0][1])
+        records.append((*university, EVENT, day[:7], int(len(dated) < len(registered)), group))
     return pd.DataFrame(records, columns=EVENT_COLUMNS)
 
 
 def _universities(facility: str, site: str, matcher: Matcher, known: Overrides) -> list[Entity]:
     """Return the universities of a group; only those of the United States, whose programme it is."""
     if facility in known:
-        entity = overridden(matcher, *known[facility])
-        return [] if entity is None else [entity]
+        return list(filter(None, [overridden(matcher, *known[facility])]))
     hits = matcher.match(site if _SEVERAL.search(facility) else facility, "US")
     return [entity for entity in universities(hits) if entity.country == "US"]

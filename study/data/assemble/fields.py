@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.assemble.panels import DEADLINES, PARTIAL, first_year
-from study.data.institutions.credit import Signed
+from study.data.institutions import Signed
 
 YEARS = tuple(range(2000, 2025))
 VENUES = ("acml", "aistats", "colt", "cvpr", "iccv", "icml", "icra", "iros", "nips", "rss")
@@ -16,18 +16,12 @@ NAMES = {"nips": "NeurIPS"}
 TEAMS = ("academic_only", "collaborative", "industry_only", "other_teams")
 # The field of Epoch's models whose training compute a field of papers is compared with; all models elsewhere.
 COMPUTE_OF_VENUE = {
-    "cvpr": "vision",
-    "iccv": "vision",
-    "icra": "robotics",
-    "iros": "robotics",
-    "rss": "robotics",
+    **dict.fromkeys(("cvpr", "iccv"), "vision"),
+    **dict.fromkeys(("icra", "iros", "rss"), "robotics"),
 }
 COMPUTE_OF_AREA = {
-    "language": "language",
+    **{area: area for area in ("language", "robotics", "speech", "vision")},
     "reinforcement learning": "games",
-    "robotics": "robotics",
-    "speech": "speech",
-    "vision": "vision",
 }
 # AlexNet, trained on two consumer GPUs, won the ImageNet challenge (Krizhevsky, Sutskever and Hinton 2012). The
 # fields that it concerns are the compute-heavy ones, or by area those of perception.
@@ -99,29 +93,19 @@ def panel(
         result[f"share_{team}"] = (result[team] / papers).where(papers > 0)
     shock = {venue: first_year(GPU_SHOCK, *DEADLINES[venue]) for venue in VENUES}
     compute = result[by].map(COMPUTE_OF_AREA) if by == "area" else result["venue"].map(COMPUTE_OF_VENUE)
+    venues = [NAMES.get(venue, venue.upper()) for venue in result["venue"]]
     result = result.assign(
-        field=[f"{NAMES.get(venue, venue.upper())}, {label}".replace("_", "-") for venue, label in
-               zip(result["venue"], result[by], strict=True)],
+        field=[
+            f"{venue}, {label}".replace("_", "-") for venue, label in zip(venues, result[by], strict=True)
+        ],
         papers=papers,
         gpu_shock=result["venue"].map(shock).where(result[by].isin(SHOCKED)).astype("Int64"),
         compute_field=compute.fillna("all"),
-    )  # fmt: skip
-    known = growth.rename(columns={"field": "compute_field", "growth": "compute_growth"})
-    result = result.merge(
-        known[["compute_field", "year", "compute_growth"]], on=["compute_field", "year"], how="left"
     )
+    known = growth.rename(columns={"field": "compute_field", "growth": "compute_growth"})
+    known = known[["compute_field", "year", "compute_growth"]]
+    result = result.merge(known, on=["compute_field", "year"], how="left")
     result = result.merge(years[["venue", "year", "coverage"]], on=["venue", "year"], how="left")
-    shares = [f"share_{team}" for team in TEAMS]
-    columns = [
-        "field",
-        *keys,
-        "year",
-        "papers",
-        *TEAMS,
-        *shares,
-        "gpu_shock",
-        "compute_field",
-        "compute_growth",
-        "coverage",
-    ]
+    counted = ["papers", *TEAMS, *(f"share_{team}" for team in TEAMS)]
+    columns = ["field", *keys, "year", *counted, "gpu_shock", "compute_field", "compute_growth", "coverage"]
     return result[columns].sort_values(["field", "year"], ignore_index=True)

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import Hit, Matcher, Overrides, overridden
-from study.data.institutions.gazetteer import UNIVERSITY
+from study.data.institutions import NOBODY, UNIVERSITY, Hit, Matcher, Overrides, overridden
 
 # The fields of the panels, and Epoch's domains in each. A model of several domains counts in each of its fields.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -47,28 +46,20 @@ def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> p
         organisation, institution, country, kind (of the institution), method ("decision" for an exception),
         models (that name it), academic_models (of those where Epoch calls it academia).
     """
-    named: dict[str, list[int]] = {}
-    for names, kinds in zip(models["organisations"], models["kinds"], strict=True):
-        for name, kind in zip(names, kinds, strict=True):
-            counts = named.setdefault(name, [0, 0])
-            counts[0] += 1
-            counts[1] += kind == "academia"
+    pairs = models[["organisations", "kinds"]].explode(["organisations", "kinds"])
+    academic = (pairs["kinds"] == "academia").groupby(pairs["organisations"]).agg(["size", "sum"])
     records = []
-    for name, (count, academic) in sorted(named.items()):
-        for hit in _hits(name, matcher, known):
-            entity = hit.entity
-            records.append(
-                {
-                    "organisation": name,
-                    "institution": entity.name if entity else "",
-                    "country": entity.country if entity else "",
-                    "kind": entity.kind if entity else "",
-                    "method": hit.method,
-                    "models": count,
-                    "academic_models": academic,
-                }
-            )
-    return pd.DataFrame(records)
+    for name, count, count_academic in academic.itertuples(name=None):
+        hits = {hit.entity: hit for hit in matcher.match(name) if hit.entity is not None}
+        chosen = list(hits.values()) or [Hit(name, None, "unmatched")]
+        if name in known:
+            chosen = [Hit(name, overridden(matcher, *known[name]), "decision")]
+        for hit in chosen:
+            entity = hit.entity or NOBODY
+            of_institution = (entity.name, entity.country, entity.kind, hit.method)
+            records.append((name, *of_institution, count, count_academic))
+    columns = ["organisation", "institution", "country", "kind", "method", "models", "academic_models"]
+    return pd.DataFrame(records, columns=columns)
 
 
 def models_by_university(models: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
@@ -90,32 +81,25 @@ def models_by_university(models: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.Da
         The two kinds of teams do not add up to models: those with governments or research collectives but
         without industry are in neither, and those without any category are in neither.
     """
-    crosswalk = crosswalk[crosswalk["kind"] == UNIVERSITY]
-    used = models[models["notable"] & models["year"].notna()]
-    table = pd.DataFrame(
-        {
-            "model": range(len(used)),
-            "year": used["year"].astype(int).to_numpy(),
-            "organisation": used["organisations"].to_numpy(),
-            "academic_only": [categories == ("academia",) for categories in used["categories"]],
-            "with_industry": ["industry" in categories for categories in used["categories"]],
-            "log_compute": np.log10(used["training_compute"].to_numpy(float)),
-        }
-    ).explode("organisation")
-    pairs = table.merge(crosswalk[["organisation", "institution", "country"]], on="organisation")
-    pairs = pairs.rename(columns={"institution": "university"})
+    used = models[models["notable"] & models["year"].notna()].reset_index(drop=True)
+    table = used.assign(
+        model=used.index,
+        year=used["year"].astype(int),
+        academic_only=[categories == ("academia",) for categories in used["categories"]],
+        with_industry=["industry" in categories for categories in used["categories"]],
+        log_compute=np.log10(used["training_compute"].to_numpy(float)),
+    )
+    known = crosswalk.loc[crosswalk["kind"] == UNIVERSITY, ["organisation", "institution", "country"]]
+    known = known.rename(columns={"organisation": "organisations", "institution": "university"})
+    pairs = table.explode("organisations").merge(known, on="organisations")
     # Two laboratories of one university on one model are one university.
     pairs = pairs.drop_duplicates(["model", "university", "country"])
-    return (
-        pairs.groupby(["university", "country", "year"])
-        .agg(
-            models=("model", "size"),
-            models_academic_only=("academic_only", "sum"),
-            models_with_industry=("with_industry", "sum"),
-            models_with_known_compute=("log_compute", "count"),
-            log10_largest_compute=("log_compute", "max"),
-        )
-        .reset_index()
+    return pairs.groupby(["university", "country", "year"], as_index=False).agg(
+        models=("model", "size"),
+        models_academic_only=("academic_only", "sum"),
+        models_with_industry=("with_industry", "sum"),
+        models_with_known_compute=("log_compute", "count"),
+        log10_largest_compute=("log_compute", "max"),
     )
 
 
@@ -179,22 +163,12 @@ def compute_growth(
                     "year": year,
                     "models": int((member & (years == year)).sum()),
                     "window_models": int(window.sum()),
-                    "log10_upper_compute": np.percentile(log_compute[window], UPPER)
-                    if window.any()
-                    else np.nan,
-                    "log10_largest_compute": log_compute[before].max() if before.any() else np.nan,
+                    "log10_upper_compute": pd.Series(log_compute[window]).quantile(UPPER / 100),
+                    "log10_largest_compute": pd.Series(log_compute[before]).max(),
                     "growth": _slope(dates[window], log_compute[window], years[window]),
                 }
             )
     return pd.DataFrame(records)
-
-
-def _hits(name: str, matcher: Matcher, known: Overrides) -> list[Hit]:
-    """Return what an organisation is, each institution once."""
-    if name in known:
-        return [Hit(name, overridden(matcher, *known[name]), "decision")]
-    by_entity = {hit.entity: hit for hit in matcher.match(name) if hit.entity is not None}
-    return list(by_entity.values()) or [Hit(name, None, "unmatched")]
 
 
 def _fields(domains: tuple[str, ...]) -> set[str]:
@@ -255,8 +229,26 @@ def fact_models(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     DataError
         If a table says of a model's weights what is not in :data:`WEIGHTS`.
     """
-    made = pd.concat([_vintage(table) for table in tables], ignore_index=True)
-    return made.sort_values(["vintage", "date", "model"], kind="stable", ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    labels = table["accessibility"].str.lower()
+    for model, label in table.loc[~labels.isin(WEIGHTS), ["model", "accessibility"]].itertuples(index=False):
+        raise DataError(
+            f'epoch: model "{model}" has accessibility "{label}", which is none of '
+            f"{', '.join(filter(None, WEIGHTS))}; correct it, or add it to WEIGHTS."
+        )
+    models = pd.DataFrame(
+        {
+            "vintage": table["vintage"].str[:7],
+            "model": table["model"],
+            "date": table["date"],
+            "sector": table["categories"].map(sector),
+            "notable": table["notable"].astype(int),
+            "seed_criteria": [int(bool(SEED_CRITERIA & set(criteria))) for criteria in table["criteria"]],
+            "log10_training_compute": np.log10(table["training_compute"].to_numpy(float)),
+            "weights": labels.map(WEIGHTS),
+        }
+    )
+    return models.sort_values(["vintage", "date", "model"], kind="stable", ignore_index=True)
 
 
 def sector(categories: tuple[str, ...]) -> str:
@@ -270,26 +262,3 @@ def sector(categories: tuple[str, ...]) -> str:
     """
     sides = {"academia", "industry"} & set(categories)
     return "collaboration" if len(sides) == 2 else next(iter(sides), "other")
-
-
-def _vintage(table: pd.DataFrame) -> pd.DataFrame:
-    labels = table["accessibility"].str.lower()
-    strange = table[~labels.isin(WEIGHTS)]
-    if len(strange):
-        model, label = strange[["model", "accessibility"]].iloc[0]
-        raise DataError(
-            f'epoch: model "{model}" has accessibility "{label}", which is none of '
-            f"{', '.join(filter(None, WEIGHTS))}; correct it, or add it to WEIGHTS."
-        )
-    return pd.DataFrame(
-        {
-            "vintage": table["vintage"].str[:7],
-            "model": table["model"],
-            "date": table["date"],
-            "sector": table["categories"].map(sector),
-            "notable": table["notable"].astype(int),
-            "seed_criteria": [int(bool(SEED_CRITERIA & set(criteria))) for criteria in table["criteria"]],
-            "log10_training_compute": np.log10(table["training_compute"].to_numpy(float)),
-            "weights": labels.map(WEIGHTS),
-        }
-    )

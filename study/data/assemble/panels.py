@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import Entity, Matcher, Overrides, overridden
-from study.data.sources.herd import SOURCES
-from study.data.sources.paperlists import FILES
+from study.data.institutions import NOBODY, Hit, Matcher, Overrides, overridden
+from study.data.sources import herd, paperlists
 from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"))
@@ -56,17 +55,13 @@ def lists_by_year(lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec) -
     DataFrame
         university, country, year, and :data:`DOSES`; universities with a system on that list only.
     """
-    newest: dict[int, str] = {}
-    of_list = sorted((spec.first_period(month), month) for month in months)
+    frames = []
     for year in spec.years:
-        known = [month for first, month in of_list if first <= year]
+        known = [month for month in months if spec.first_period(month) <= year]
         if known:
-            newest[year] = known[-1]
-    frames = [
-        lists[lists["list"] == month].assign(year=year, listed=1)[[*UNIT, "year", *DOSES]]
-        for year, month in newest.items()
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*UNIT, "year", *DOSES])
+            frames.append(lists[lists["list"] == max(known)].assign(year=year, listed=1))
+    table = pd.concat(frames, ignore_index=True) if frames else lists.iloc[:0].assign(year=0, listed=1)
+    return table[[*UNIT, "year", *DOSES]]
 
 
 def attach(
@@ -109,16 +104,15 @@ def attach(
         If two universities have one name.
     """
     names, months = list(names), sorted(months)
-    twice = units.loc[units["university"].duplicated(), "university"]
-    if len(twice):
+    for twice in units.loc[units["university"].duplicated(), "university"]:
         raise DataError(
-            f"panel {spec.name}: {twice.iloc[0]} is the name of universities of two countries; "
+            f"panel {spec.name}: {twice} is the name of universities of two countries; "
             "give each a name of its own in institutions.csv."
         )
     fixed = units.assign(
-        region=[region(country) for country in units["country"]],
+        region=units["country"].map(region),
         log_baseline_papers=np.log(units["baseline_papers"]),
-        tier=[tier(count) for count in units["baseline_papers"]],
+        tier=units["baseline_papers"].map(tier),
     ).merge(first_periods(events, spec, names), on=UNIT, how="left")
     table = outcomes.merge(fixed, on=UNIT, how="left", validate="many_to_one")
     table = table.merge(lists_by_year(lists, months, spec), on=[*UNIT, "year"], how="left")
@@ -128,16 +122,12 @@ def attach(
     renamed = spending.rename(columns={source: f"herd_{source}" for source in SPENDING})
     table = table.merge(renamed, on=[*UNIT, "year"], how="left")
     if spec.years[1] - spec.years[0] == 2:
-        table = _by_edition(table, names)
-    return table[_columns(table, outcomes, names)].sort_values(
-        [column for column in ("university", "group", "year") if column in table], ignore_index=True
-    )
-
-
-def _by_edition(table: pd.DataFrame, events: list[str]) -> pd.DataFrame:
-    """Number the years and the events of a venue that is held every second year."""
-    numbered = {event: table[event].map(edition, na_action="ignore").astype("Int64") for event in events}
-    return table.assign(edition=table["year"].map(edition), **numbered)
+        # A venue that is held every second year: its years and events are numbers of its editions.
+        for event in names:
+            table[event] = table[event].map(edition, na_action="ignore").astype("Int64")
+        table["edition"] = table["year"].map(edition)
+    order = [column for column in ("university", "group", "year") if column in table]
+    return table[_columns(table, outcomes, names)].sort_values(order, ignore_index=True)
 
 
 def _columns(table: pd.DataFrame, outcomes: pd.DataFrame, events: list[str]) -> list[str]:
@@ -184,24 +174,18 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
     newest_first = table.sort_values("fiscal_year", ascending=False)
     records = []
     for inst_id, rows in newest_first.groupby("inst_id"):
-        names, state = list(dict.fromkeys(rows["name"])), rows["state"].iloc[0]
+        name, state = rows["name"].iloc[0], rows["state"].iloc[0]
+        country = state if state in TERRITORIES else "US"
+        hits = (hit for each in rows["name"].unique() for hit in matcher.match(each, country))
+        at_home = (hit for hit in hits if (hit.university or NOBODY).country == country)
+        hit = next((hit for hit in at_home if hit.method in _WHOLE), Hit(name, None, "unmatched"))
         if inst_id in known:
-            entity, method = overridden(matcher, *known[inst_id]), "decision"
-        else:
-            entity, method = _found(names, state, matcher)
-        records.append(
-            {
-                "inst_id": inst_id,
-                "name": names[0],
-                "state": state,
-                "university": entity.name if entity else "",
-                "country": entity.country if entity else "",
-                "method": method,
-                "years": len(rows),
-                "total": rows["total"].sum(),
-            }
-        )
-    crosswalk = pd.DataFrame(records)
+            hit = Hit(name, overridden(matcher, *known[inst_id]), "decision")
+        entity = hit.entity or NOBODY
+        spent = (len(rows), rows["total"].sum())
+        records.append((inst_id, name, state, entity.name, entity.country, hit.method, *spent))
+    columns = ["inst_id", "name", "state", "university", "country", "method", "years", "total"]
+    crosswalk = pd.DataFrame(records, columns=columns)
     used = _largest(table, crosswalk)["inst_id"]
     branch = (crosswalk["university"] != "") & ~crosswalk["inst_id"].isin(used)
     crosswalk.loc[branch, ["university", "country", "method"]] = ["", "", "branch"]
@@ -225,26 +209,18 @@ def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.D
         is a break: the agency merged or split institutions), total, federal, state_local, institutional,
         business, nonprofit, other (thousand current dollars).
     """
-    chosen = _largest(table, crosswalk)
-    columns = ["university", "country", "fiscal_year", "inst_id", "total", *SOURCES]
-    return chosen.sort_values(["university", "country", "fiscal_year"], ignore_index=True)[columns]
-
-
-def _found(names: list[str], state: str, matcher: Matcher) -> tuple[Entity | None, str]:
-    country = state if state in TERRITORIES else "US"
-    for name in names:
-        for hit in matcher.match(name, country):
-            entity = hit.university
-            if hit.method in _WHOLE and entity and entity.country == country:
-                return entity, hit.method
-    return None, "unmatched"
+    keys = [*UNIT, "fiscal_year"]
+    chosen = _largest(table, crosswalk).sort_values(keys, ignore_index=True)
+    return chosen[[*keys, "inst_id", "total", *herd.SOURCES]]
 
 
 def _largest(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
     """Return the row of each university and fiscal year: that of the institution which spends most."""
-    found = crosswalk.loc[crosswalk["university"] != "", ["inst_id", "university", "country"]]
-    claims = table.merge(found, on="inst_id").sort_values(["total", "inst_id"], ascending=[False, True])
-    return claims.drop_duplicates(["university", "country", "fiscal_year"])
+    universities = crosswalk.loc[crosswalk["university"] != "", ["inst_id", *UNIT]]
+    claims = table.merge(universities, on="inst_id").sort_values(
+        ["total", "inst_id"], ascending=[False, True]
+    )
+    return claims.drop_duplicates([*UNIT, "fiscal_year"])
 
 
 # Month of the deadline, and how many years before the venue's own year it lies. Where a venue moved its deadline the
@@ -296,7 +272,9 @@ class PanelSpec:
 
     def observed(self, year: int, group: str) -> bool:
         """Tell whether all venues of the group have their papers of a year, in full."""
-        return all(year in FILES[venue] and (venue, year) not in PARTIAL for venue in self.groups[group])
+        return all(
+            year in paperlists.FILES[venue] and (venue, year) not in PARTIAL for venue in self.groups[group]
+        )
 
     def first_period(self, date: str) -> int:
         """Return the first year of the panel's grid whose papers can respond to an event.

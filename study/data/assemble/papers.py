@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.assemble.panels import PARTIAL, PanelSpec
-from study.data.institutions.credit import Signed
+from study.data.institutions import Signed
 
 # Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.
 ORDER_NEEDED = 0.9
@@ -40,13 +40,9 @@ def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
     each = signed.signatures
     of_paper = papers[["venue", "year", "compute_heavy"]].assign(company=signed.papers["company"].to_numpy())
     of_paper = of_paper.iloc[each["paper"]].reset_index(drop=True)
-    names = pd.DataFrame(
-        {
-            "university": [entity.name for entity in signed.universities],
-            "country": [entity.country for entity in signed.universities],
-        }
-    )
-    table = pd.concat([of_paper, names.iloc[each["university"]].reset_index(drop=True)], axis=1)
+    names = [(entity.name, entity.country) for entity in signed.universities]
+    universities = pd.DataFrame(names, columns=["university", "country"]).iloc[each["university"]]
+    table = pd.concat([of_paper, universities.reset_index(drop=True)], axis=1)
     return table.assign(
         papers=1,
         papers_academic_only=(~table["company"]).astype(int),
@@ -72,7 +68,7 @@ def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
     """
     table = pd.concat([papers.reset_index(drop=True), signed.papers], axis=1)
     known = table[table["affiliated"]].assign(
-        matched=lambda rows: rows["university"] | rows["company"] | rows["institute"],
+        matched=lambda rows: rows["university"] | rows["company"] | rows["institute"]
     )
     keys = ["venue", "year"]
     everything = table.groupby(keys).agg(papers=("row", "size"), repeats=("repeats", "sum"))
@@ -104,14 +100,11 @@ def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
     """
     before = signatures[signatures["year"] <= spec.baseline_end]
     before = before.assign(here=before["venue"].isin(spec.venues).astype(int))
-    return (
-        before.groupby(["university", "country"], as_index=False)
-        .agg(
-            baseline_papers=("papers", "sum"),
-            baseline_venue_papers=("here", "sum"),
-            first_paper_year=("year", "min"),
-        )
-        .sort_values(["university", "country"], ignore_index=True)
+    # Groups come in the order of their names.
+    return before.groupby(["university", "country"], as_index=False).agg(
+        baseline_papers=("papers", "sum"),
+        baseline_venue_papers=("here", "sum"),
+        first_paper_year=("year", "min"),
     )
 
 
@@ -123,11 +116,8 @@ def counts(
     A year in which one of the group's venues was not held, or is known in part only, is empty, and counts by
     author's position are empty where too few affiliations can be told to their authors.
     """
-    grid = (
-        units[["university", "country"]]
-        .merge(pd.DataFrame({"group": list(spec.groups)}), how="cross")
-        .merge(pd.DataFrame({"year": spec.years}), how="cross")
-    )
+    years_of_groups = pd.MultiIndex.from_product([spec.groups, spec.years], names=["group", "year"])
+    grid = units[["university", "country"]].merge(years_of_groups.to_frame(index=False), how="cross")
     group_of = {venue: group for group, venues in spec.groups.items() for venue in venues}
     here = signatures[signatures["venue"].isin(group_of)]
     keys = ["university", "country", "group", "year"]
@@ -147,14 +137,11 @@ def _group_years(years: pd.DataFrame, spec: PanelSpec, group_of: dict[str, str])
     """Return what is known of each observed group and year: papers, and coverage over its venues together."""
     rows = years[years["venue"].isin(group_of)].assign(group=lambda table: table["venue"].map(group_of))
     observed = [spec.observed(year, group) for year, group in zip(rows["year"], rows["group"], strict=True)]
-    rows = rows[observed].assign(
-        told=lambda table: table["author_order_coverage"] * table["with_affiliation"]
-    )
-    summed = rows.groupby(["group", "year"], as_index=False)[
-        ["papers", "with_affiliation", "told", "compute_heavy"]
-    ].sum()
+    rows = rows[observed].assign(ordered=rows["author_order_coverage"] * rows["with_affiliation"])
+    sums = ["papers", "with_affiliation", "ordered", "compute_heavy"]
+    summed = rows.groupby(["group", "year"], as_index=False)[sums].sum()
     return summed.assign(
         venue_papers=summed["papers"],
         coverage=summed["with_affiliation"] / summed["papers"],
-        author_order_coverage=summed["told"] / summed["with_affiliation"],
-    ).drop(columns=["papers", "told"])
+        author_order_coverage=summed["ordered"] / summed["with_affiliation"],
+    ).drop(columns=["papers", "ordered"])

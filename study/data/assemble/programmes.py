@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import pandas as pd
+from pydantic import ConfigDict, Field
 
-from study.core import DataError
+from study.core import DataError, QuestionError, from_toml, must_be, read_toml
 from study.data.institutions import Entity, Matcher, universities
-from study.data.sources.reading import RESTORE, csv_rows
+from study.data.sources import RESTORE, Rule, csv_rows, one_of
 
-COLUMNS = (
-    "programme",
-    "institution",
-    "credited",
-    "country",
-    "kind",
-    "role",
-    "announced",
-    "operational",
-    "status",
-    "confidence",
-    "compiled_confidence",
-    "checked",
-    "check_note",
-    "check_url",
-    "source_url",
-    "source_title",
-    "origin",
+# The heading of the table.
+_HEADING = (
+    "programme,institution,credited,country,kind,role,announced,operational,status,confidence,compiled_confidence,"
+    "checked,check_note,check_url,source_url,source_title,origin"
 )
-ROLES = ("winner", "later_winner", "loser")
+COLUMNS = tuple(_HEADING.split(","))
 NO_ROLE = "none"
-STATUSES = ("treatment", "comparison", "robustness")
-CHECKED = ("yes", "not found", "contradicted")
-CONFIDENCE = ("high", "medium", "low")
-DATES = ("operational", "announced")
-_DATE = re.compile(r"(19[89]|20[0-3])\d(-(0[1-9]|1[0-2]))?")
-_ALLOWED = {"role": ROLES, "status": STATUSES, "confidence": CONFIDENCE, "checked": CHECKED}
-EVENT_COLUMNS = (
-    "university",
-    "country",
-    "event",
-    "date",
-    "left_censored",
-    "detail",
-    "family",
-    "role",
-    "status",
-    "date_precision",
-    "date_basis",
-    "programme",
-    "source_url",
+_DATE: Rule = (re.compile(r"((19[89]|20[0-3])\d(-(0[1-9]|1[0-2]))?)?"), "YYYY-MM, YYYY or nothing")
+RULES = {
+    "role": one_of(("winner", "later_winner", "loser")),
+    "status": one_of(("treatment", "comparison", "robustness")),
+    "confidence": one_of(("high", "medium", "low")),
+    "checked": one_of(("yes", "not found", "contradicted")),
+    "operational": _DATE,
+    "announced": _DATE,
+}
+_EVENT_HEADING = (
+    "university,country,event,date,left_censored,detail,family,role,status,date_precision,date_basis,programme,"
+    "source_url"
 )
+EVENT_COLUMNS = _EVENT_HEADING.split(",")
+
+_Texts = Annotated[tuple[str, ...], must_be("a list of texts")]
 
 
 @dataclass(frozen=True)
@@ -79,18 +60,20 @@ class Family:
     date_rule, access_of_others, threats : str
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     name: str
     title: str
-    what: str
+    what: Literal["compute", "funding"]
     event: str
-    programmes: tuple[str, ...]
-    related: tuple[str, ...]
-    later: tuple[str, ...]
-    date: str
+    programmes: _Texts
+    related: _Texts
+    later: _Texts
+    date: Literal["operational", "announced"]
     date_rule: str
     population: str
     population_narrow: str
-    list_complete: bool
+    list_complete: Annotated[bool, Field(strict=True), must_be("true or false")]
     access_of_others: str
     threats: str
 
@@ -109,15 +92,9 @@ def checked(path: Path) -> pd.DataFrame:
         If the file is damaged, a value is not allowed, a row is there twice, or a treatment row is not of
         high confidence and seen again.
     """
-    rows = csv_rows(path, COLUMNS, unique=("programme", "institution", "role"), remedy=RESTORE)
+    rows = csv_rows(path, COLUMNS, unique=("programme", "institution", "role"), rules=RULES, remedy=RESTORE)
     for line, row in rows:
         where = f"{path.name}, line {line}"
-        for column, allowed in _ALLOWED.items():
-            if row[column] not in allowed:
-                raise DataError(f'{where}: {column} "{row[column]}" is none of {", ".join(allowed)}.')
-        for column in DATES:
-            if row[column] and _DATE.fullmatch(row[column]) is None:
-                raise DataError(f'{where}: {column} is "{row[column]}"; write YYYY-MM, YYYY or nothing.')
         if row["status"] != "robustness" and not row["credited"]:
             raise DataError(f"{where}: status {row['status']} needs a credited university; name one.")
         if row["status"] == "treatment" and (row["confidence"], row["checked"]) != ("high", "yes"):
@@ -137,12 +114,12 @@ def families(path: Path) -> dict[str, Family]:
         If the file is no TOML, or a family lacks a key, has one too many, or a value that is not allowed.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(
-            f"{path.name}: not readable as TOML ({error}); restore it from the repository."
-        ) from None
-    return {name: _family(name, table, f"{path.name}, [{name}]") for name, table in tables.items()}
+        return {
+            name: from_toml(Family, {"name": name, **table}, f"{path.name}, [{name}]")
+            for name, table in read_toml(path).items()
+        }
+    except QuestionError as error:
+        raise DataError(str(error)) from None
 
 
 def events(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -> pd.DataFrame:
@@ -169,27 +146,44 @@ def events(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) 
     DataError
         If a treatment row has no month, or a credited name is not exactly one university.
     """
-    records: list[dict[str, Any]] = []
-    for group in groups.values():
-        first: dict[tuple[Entity, str], dict[str, Any]] = {}
-        for line, row in _rows(table, group):
-            date = row[group.date] if row["role"] != "loser" else row["announced"]
-            if row["status"] == "treatment" and row["programme"] in group.programmes and len(date) != 7:
+    records = []
+    for family in groups.values():
+        for line, row in _rows(table, family):
+            own, lost = row["programme"] in family.programmes, row["role"] == "loser"
+            treated = own and row["status"] == "treatment"
+            basis = "announced" if lost else family.date
+            date = row[basis]
+            if treated and len(date) != 7:
                 raise DataError(
-                    f"programmes.csv, line {line}: a treatment needs a month in the column {group.date}; "
+                    f"programmes.csv, line {line}: a treatment needs a month in the column {family.date}; "
                     "add it, or change the status to robustness."
                 )
-            if not date:
-                continue
-            for university in _universities(row, line, matcher):
-                for event in _events_of(row, group):
-                    record = _record(university, event, date, row, group)
-                    known = first.setdefault((university, event), record)
-                    if _last_month(date) < _last_month(known["date"]):
-                        first[university, event] = record
-        records.extend(first.values())
-    found = pd.DataFrame(records, columns=list(EVENT_COLUMNS))
-    return found.sort_values(["event", "university", "country"], ignore_index=True)
+            suffixes = ("_loser",) if lost else ("", "_any") if treated else ("_any",)
+            records += [
+                {
+                    "university": university.name,
+                    "country": university.country,
+                    "event": f"{family.event}{suffix}",
+                    "date": date,
+                    "left_censored": 0,
+                    "detail": f"{row['programme']}: {row['institution']}",
+                    "family": family.name,
+                    "role": "related" if row["programme"] in family.related else row["role"],
+                    "status": row["status"] if own else "robustness",
+                    "date_precision": "month" if len(date) == 7 else "year",
+                    "date_basis": basis,
+                    "programme": row["programme"],
+                    "source_url": row["source_url"],
+                    "last_month": date if len(date) == 7 else f"{date}-12",
+                }
+                for university in (_universities(row, line, matcher) if date else ())
+                for suffix in suffixes
+            ]
+    dated = pd.DataFrame(records, columns=[*EVENT_COLUMNS, "last_month"]).sort_values(
+        "last_month", kind="stable"
+    )
+    first = dated.drop_duplicates(["family", "event", "university", "country"])[EVENT_COLUMNS]
+    return first.sort_values(["event", "university", "country"], ignore_index=True)
 
 
 def roles(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -> pd.DataFrame:
@@ -200,25 +194,17 @@ def roles(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -
     DataFrame
         university, country, family, role; a university that is in none of a family's rows has none.
     """
-    records: list[dict[str, str]] = []
-    for group in groups.values():
+    records = []
+    for family in groups.values():
         rows: dict[Entity, list[Mapping[str, str]]] = {}
-        for line, row in _rows(table, group):
+        for line, row in _rows(table, family):
             for university in _universities(row, line, matcher):
                 rows.setdefault(university, []).append(row)
-        records.extend(
-            {
-                "university": university.name,
-                "country": university.country,
-                "family": group.name,
-                "role": _role(found, group),
-            }
-            for university, found in rows.items()
-        )
-    columns = ["university", "country", "family", "role"]
-    return pd.DataFrame(records, columns=columns).sort_values(
-        ["family", "university", "country"], ignore_index=True
-    )
+        records += [
+            (each.name, each.country, family.name, _role(of_it, family)) for each, of_it in rows.items()
+        ]
+    found = pd.DataFrame(records, columns=["university", "country", "family", "role"])
+    return found.sort_values(["family", "university", "country"], ignore_index=True)
 
 
 def event_names(groups: Mapping[str, Family], found: Iterable[str]) -> list[str]:
@@ -235,89 +221,33 @@ def role_attributes(table: pd.DataFrame, groups: Mapping[str, Family], units: pd
     return wide.fillna(NO_ROLE).add_suffix("_role").rename_axis(columns=None).reset_index()
 
 
-def _family(name: str, table: dict[str, Any], where: str) -> Family:
-    keys = {field.name: field.type for field in fields(Family) if field.name != "name"}
-    for key in keys:
-        if key not in table:
-            raise DataError(f"{where}: {key} is missing; add it.")
-    for key, value in table.items():
-        if key not in keys:
-            raise DataError(f"{where}: {key} is no key of a family; they are {', '.join(keys)}.")
-        kind = {"str": str, "bool": bool}.get(str(keys[key]), list)
-        if not isinstance(value, kind):
-            raise DataError(f"{where}: {key} is {value!r}; it must be a {kind.__name__}.")
-    for key, allowed in (("what", ("compute", "funding")), ("date", DATES)):
-        if table[key] not in allowed:
-            raise DataError(f'{where}: {key} "{table[key]}" is none of {", ".join(allowed)}.')
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
-    }
-    return Family(name=name, **values)
-
-
 def _rows(table: pd.DataFrame, group: Family) -> Iterable[tuple[int, Mapping[str, str]]]:
     names = (*group.programmes, *group.related, *group.later)
     for name in names:
         if name not in set(table["programme"]):
-            raise DataError(
-                f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct the name.'
-            )
+            raise DataError(f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct it.')
     chosen = table[table["programme"].isin(names)]
     return zip(chosen.index, chosen.to_dict("records"), strict=True)
 
 
 def _universities(row: Mapping[str, str], line: int, matcher: Matcher) -> list[Entity]:
-    found = []
+    credited: list[Entity] = []
     for text in filter(None, row["credited"].split("|")):
         named = universities(matcher.match(text, row["country"]))
         if len(named) != 1:
             raise DataError(
-                f'programmes.csv, line {line}: credited "{text}" is {len(named)} universities of the '
-                "gazetteer; write the name of exactly one."
+                f'programmes.csv, line {line}: credited "{text}" is {len(named)} universities; name just one.'
             )
-        found += named
-    return found
+        credited += named
+    return credited
 
 
-def _events_of(row: Mapping[str, str], group: Family) -> list[str]:
-    if row["role"] == "loser":
-        return [f"{group.event}_loser"]
-    treated = row["status"] == "treatment" and row["programme"] in group.programmes
-    return [group.event, f"{group.event}_any"] if treated else [f"{group.event}_any"]
-
-
-def _record(
-    university: Entity, event: str, date: str, row: Mapping[str, str], group: Family
-) -> dict[str, Any]:
-    return {
-        "university": university.name,
-        "country": university.country,
-        "event": event,
-        "date": date,
-        "left_censored": 0,
-        "detail": f"{row['programme']}: {row['institution']}",
-        "family": group.name,
-        "role": "related" if row["programme"] in group.related else row["role"],
-        "status": row["status"] if row["programme"] in group.programmes else "robustness",
-        "date_precision": "month" if len(date) == 7 else "year",
-        "date_basis": "announced" if row["role"] == "loser" else group.date,
-        "programme": row["programme"],
-        "source_url": row["source_url"],
-    }
-
-
-def _last_month(date: str) -> str:
-    return date if len(date) == 7 else f"{date}-12"
-
-
-def _role(rows: Iterable[Mapping[str, str]], group: Family) -> str:
-    own = [row for row in rows if row["programme"] in group.programmes]
-    other = [row for row in rows if row["programme"] not in group.programmes]
+def _role(rows: Sequence[Mapping[str, str]], family: Family) -> str:
+    own = [row for row in rows if row["programme"] in family.programmes]
+    every = {row["role"] for row in rows}
     treated = {row["role"] for row in own if row["status"] == "treatment"}
     if treated:
         return "winner" if "winner" in treated else "later_winner"
-    if any(row["role"] == "winner" for row in [*own, *other]):
-        return "unclear"
-    if any(row["role"] == "later_winner" for row in [*own, *other]):
-        return "later_winner"
+    if not every.isdisjoint({"winner", "later_winner"}):
+        return "unclear" if "winner" in every else "later_winner"
     return "loser" if any(row["status"] == "comparison" for row in own) else "unclear"

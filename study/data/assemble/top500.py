@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import Gazetteer, universities
-from study.data.institutions.credit import Sites
+from study.data.institutions import Gazetteer, Sites, universities
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
@@ -52,25 +51,19 @@ def events(table: pd.DataFrame) -> pd.DataFrame:
         ("first_accelerator", table[table["accelerator"] != ""], top500.FIRST_ACCELERATOR_LIST),
         ("first_top_fifth", table[table["top_fifth"]], top500.FIRST_LIST),
     )
-    found = [
-        rows.drop_duplicates(["university", "country"]).assign(
-            event=event, left_censored=lambda first, start=start: (first["list"] <= start).astype(int)
-        )
+    frames = [
+        rows.drop_duplicates(["university", "country"]).assign(event=event, start=start)
         for event, rows, start in kinds
     ]
     last = table.drop_duplicates(["university", "country"], keep="last")
     last = last[last["list"] < table["list"].max()]
-    found.append(
-        last.assign(
-            event="left_top500", left_censored=0, list=last["list"].map(_following(table["list"].unique()))
-        )
-    )
-    columns = ["university", "country", "event", "list", "left_censored", "system", "site"]
-    return (
-        pd.concat(found)[columns]
-        .rename(columns={"list": "date", "system": "detail"})
-        .sort_values(["university", "country", "event"], ignore_index=True)
-    )
+    # The list after each, on which the university has no system any more.
+    following = dict(pairwise(sorted(table["list"].unique())))
+    frames.append(last.assign(event="left_top500", start="", list=last["list"].map(following)))
+    found = pd.concat(frames).rename(columns={"list": "date", "system": "detail"})
+    found["left_censored"] = (found["date"] <= found["start"]).astype(int)
+    columns = ["university", "country", "event", "date", "left_censored", "detail", "site"]
+    return found[columns].sort_values(["university", "country", "event"], ignore_index=True)
 
 
 def lists(table: pd.DataFrame) -> pd.DataFrame:
@@ -83,8 +76,3 @@ def lists(table: pd.DataFrame) -> pd.DataFrame:
         rmax_tflops=("rmax_tflops", "sum"),
         rmax_share=("rmax_share", "sum"),
     )
-
-
-def _following(months: list[str]) -> dict[str, str]:
-    ordered = sorted(months)
-    return dict(pairwise(ordered))

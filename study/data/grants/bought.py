@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
 
 from study.data.grants import words
 
@@ -13,16 +16,11 @@ KINDS = (CLUSTER, STORAGE, NETWORK, OTHER_INSTRUMENT, OTHER)
 
 # The tracks of CC* as its titles name them, before the colon. The first row that fits decides.
 TRACKS = (
-    (
-        OTHER,
-        words.words(
-            r"planning\b", r"strategy\b", r"C[RI]{2}A\b", r"(?:cyber ?)?team\b", r"engineer\b", r"IAM\b"
-        ),
-    ),
-    (CLUSTER, words.words(r"compute\b", r"(?:regional|campus) computing\b")),
+    (OTHER, words.words(r"planning\b, strategy\b, C[RI]{2}A\b, (?:cyber ?)?team\b, engineer\b, IAM\b")),
+    (CLUSTER, words.words(r"compute\b, (?:regional|campus) computing\b")),
     (STORAGE, words.words(r"(?:data )?storage\b")),
-    (OTHER, words.words(r"integration\b", r"data\b", r"DIBBs\b", r"NPEO\b")),
-    (NETWORK, words.words(r"network\w*", r"campus design\b", r"region(?:al)?\b", r"DMZ\b")),
+    (OTHER, words.words(r"integration\b, data\b, DIBBs\b, NPEO\b")),
+    (NETWORK, words.words(r"network\w*, campus design\b, region(?:al)?\b, DMZ\b")),
 )
 
 # A thing without a name of its own ("instrument", "resource") that is for these is no computer.
@@ -50,6 +48,50 @@ _MEANS = re.compile(
 )
 _BRACKETS = re.compile(r"\([^)]*\)")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[A-Z(])")
+# The size of something, of a disk as well as of a computer.
+_ONLY_SIZE = re.compile(r"(?:tera|peta)-?(?:scale|flops?)", re.IGNORECASE)
+
+
+def concerned(record: Mapping[str, str]) -> bool:
+    """Tell whether an award is of one of the two programmes: what ``study.data.sources.nsf.read`` may ``keep``."""
+    return bool(programme(record["title"], record["programme_elements"], record["programme_references"]))
+
+
+def classify(awards: pd.DataFrame) -> pd.DataFrame:
+    """Tell what each award of the two programmes bought.
+
+    Parameters
+    ----------
+    awards : DataFrame
+        The table of ``study.data.sources.nsf.read``.
+
+    Returns
+    -------
+    DataFrame
+        The awards of MRI and CC* with all their columns, and: programme ("MRI" or "CC*"), contest,
+        kind (one of ``bought.KINDS``), reason (where the phrase stands that decided, and the phrase),
+        accelerators (the first word for one in title or abstract, or empty) and reissue_of (the number of the
+        award of which this one is the re-issue, or empty).
+    """
+
+    def texts(table: pd.DataFrame, *names: str) -> Iterator[Any]:
+        return table[list(names)].itertuples(index=False, name=None)
+
+    of_title = texts(awards, "title", "programme_elements", "programme_references")
+    chosen = awards.assign(programme=[programme(*row) for row in of_title])
+    chosen = chosen[chosen["programme"] != ""].reset_index(drop=True)
+    again = first_issues(texts(chosen, "award_id", "title", "abstract", "expires"))
+    purchases = [bought(*row) for row in texts(chosen, "programme", "title", "abstract")]
+    return chosen.assign(
+        contest=[
+            contest(programme, again.get(number, number), title)
+            for programme, number, title in texts(chosen, "programme", "award_id", "title")
+        ],
+        kind=[kind for kind, _ in purchases],
+        reason=[reason for _, reason in purchases],
+        accelerators=[accelerators(*row) for row in texts(chosen, "title", "abstract")],
+        reissue_of=[again.get(number, "") for number in chosen["award_id"]],
+    )
 
 
 def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
@@ -62,20 +104,28 @@ def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
     computer follows at once on the verb. Meetings, studies and plans are set aside in both.
     """
     nothing = words.NO_PURCHASE.search(title)
+    set_aside = (OTHER, f"title: {nothing[0]}") if nothing else None
     if programme == CC:
-        track = _track(title)
-        found = _first(TRACKS, track, "track") if track else None
-        if found is None and nothing is None:
-            found = _by_abstract(abstract, words.PURCHASED)
-        return found or (OTHER, f"title: {nothing[0]}" if nothing else "no track")
-    if nothing:
-        return OTHER, f"title: {nothing[0]}"
-    verb, thing, purpose = _parts(title)
-    found = _by_development(thing + purpose, abstract) if verb.startswith("deve") else None
-    found = found or _by_thing(thing) or _first(_NOT_FOR, purpose, "title")
-    if found is None:
-        found = _by_abstract(abstract, words.ACQUIRED if words.HINT.search(title) else words.STATED)
-    return found or (OTHER_INSTRUMENT, "no computing named")
+        purchase = _first(TRACKS, _track(title), "track") or set_aside
+        return purchase or _by_abstract(abstract, words.PURCHASED) or (OTHER, "no track")
+    if set_aside:
+        return set_aside
+    means = _MEANS.search(title)
+    text = _BRACKETS.sub(" ", _MARKERS.sub("", title[means.end() :] if means else title))
+    verb = _VERB.match(text)
+    text = text[verb.end() :] if verb else text
+    cut = _PURPOSE.search(text)
+    thing, purpose = (text[: cut.start()], text[cut.start() :]) if cut else (text, "")
+    purchase = None
+    if verb and verb[0].strip().lower().startswith("deve"):
+        # What is developed to serve one instrument, to show pictures or to be studied is no computer.
+        shown = ((OTHER_INSTRUMENT, words.INSTRUMENT), (OTHER_INSTRUMENT, words.DISPLAY))
+        purchase = _first(shown, thing + purpose, "title")
+        purchase = purchase or _first([(OTHER_INSTRUMENT, words.TESTBED)], abstract, "abstract")
+    purchase = purchase or _by_thing(thing) or _first(_NOT_FOR, purpose, "title")
+    if purchase is None:
+        purchase = _by_abstract(abstract, words.ACQUIRED if words.HINT.search(title) else words.STATED)
+    return purchase or (OTHER_INSTRUMENT, "no computing named")
 
 
 def accelerators(title: str, abstract: str) -> str:
@@ -91,44 +141,24 @@ def _track(title: str) -> str:
     return next((part for part in rest.split(":") if re.sub(r"\W|NIE|IIE|DNI", "", part)), "")
 
 
-def _parts(title: str) -> tuple[str, str, str]:
-    """Return whether a title says "acquisition" or "development", of what thing, and whom or what it is for."""
-    means = _MEANS.search(title)
-    text = _BRACKETS.sub(" ", _MARKERS.sub("", title[means.end() :] if means else title))
-    verb = _VERB.match(text)
-    text = text[verb.end() :] if verb else text
-    cut = _PURPOSE.search(text)
-    thing, purpose = (text[: cut.start()], text[cut.start() :]) if cut else (text, "")
-    return (verb[0].strip().lower() if verb else ""), thing, purpose
-
-
-def _by_development(title: str, abstract: str) -> tuple[str, str] | None:
-    """Set aside what is developed to be studied, to serve one instrument, or to show pictures."""
-    return _first(
-        [(OTHER_INSTRUMENT, words.INSTRUMENT), (OTHER_INSTRUMENT, words.DISPLAY)], title, "title"
-    ) or _first([(OTHER_INSTRUMENT, words.TESTBED)], abstract, "abstract")
-
-
 def _by_thing(thing: str) -> tuple[str, str] | None:
-    instrument = words.INSTRUMENT.search(thing) or words.STUDIED.search(thing)
-    if instrument:
-        return OTHER_INSTRUMENT, f"title: {instrument[0]}"
-    computing = words.COMPUTING.search(thing)
-    storing = words.STORING.search(thing)
-    display = words.DISPLAY.search(thing)
-    if display and not words.COMPUTER_ROOM.search(thing):
-        return OTHER_INSTRUMENT, f"title: {display[0]}"
-    if storing and (computing is None or (computing.end() <= storing.end() and _is_only_size(computing[0]))):
-        return STORAGE, f"title: {storing[0]}"
-    networking = words.NETWORKING.search(thing)
-    if networking and (computing is None or computing.start() < networking.start()):
-        return NETWORK, f"title: {networking[0]}"
-    return (CLUSTER, f"title: {computing[0]}") if computing else None
-
-
-def _is_only_size(phrase: str) -> bool:
-    """Tell whether a phrase is the size of something ("petascale"), of a disk as well as of a computer."""
-    return re.fullmatch(r"(?:tera|peta)-?(?:scale|flops?)", phrase, re.IGNORECASE) is not None
+    computing, storing = words.COMPUTING.search(thing), words.STORING.search(thing)
+    networking, display = words.NETWORKING.search(thing), words.DISPLAY.search(thing)
+    if instrument := words.INSTRUMENT.search(thing) or words.STUDIED.search(thing):
+        kind, phrase = OTHER_INSTRUMENT, instrument
+    elif display and not words.COMPUTER_ROOM.search(thing):
+        kind, phrase = OTHER_INSTRUMENT, display
+    elif storing and (
+        computing is None or (computing.end() <= storing.end() and _ONLY_SIZE.fullmatch(computing[0]))
+    ):
+        kind, phrase = STORAGE, storing
+    elif networking and (computing is None or computing.start() < networking.start()):
+        kind, phrase = NETWORK, networking
+    elif computing:
+        kind, phrase = CLUSTER, computing
+    else:
+        return None
+    return kind, f"title: {phrase[0]}"
 
 
 def _by_abstract(abstract: str, verbs: re.Pattern[str]) -> tuple[str, str] | None:
@@ -140,11 +170,8 @@ def _by_abstract(abstract: str, verbs: re.Pattern[str]) -> tuple[str, str] | Non
 
 
 def _first(rows: Iterable[tuple[str, re.Pattern[str]]], text: str, place: str) -> tuple[str, str] | None:
-    for kind, pattern in rows:
-        match = pattern.search(text)
-        if match:
-            return kind, f"{place}: {match[0]}"
-    return None
+    matches = ((kind, pattern.search(text)) for kind, pattern in rows)
+    return next(((kind, f"{place}: {match[0]}") for kind, match in matches if match), None)
 
 
 MRI, CC = "MRI", "CC*"
@@ -179,13 +206,15 @@ def programme(title: str, elements: str, references: str) -> str:
     The title counts first, since awards of one programme are often paid from another's money; then the
     codes of program elements and, for MRI, of program references.
     """
-    if CC_TITLE.search(title):
-        return CC
-    if MRI_TITLE.search(title):
-        return MRI
-    if _codes(elements) & ELEMENTS[CC]:
-        return CC
-    return MRI if (_codes(elements) | _codes(references)) & ELEMENTS[MRI] else ""
+    codes = {element.split(" ")[0] for element in elements.split("|")}
+    of_mri = codes | {reference.split(" ")[0] for reference in references.split("|")}
+    signs = (
+        (CC, CC_TITLE.search(title)),
+        (MRI, MRI_TITLE.search(title)),
+        (CC, codes & ELEMENTS[CC]),
+        (MRI, of_mri & ELEMENTS[MRI]),
+    )
+    return next((name for name, sign in signs if sign), "")
 
 
 def contest(programme: str, award_id: str, title: str) -> str:
@@ -202,9 +231,7 @@ def contest(programme: str, award_id: str, title: str) -> str:
         return ""
     year = 2000 + int(award_id[:2])
     first, name = SECOND_CONTESTS.get((programme, year), ("", ""))
-    if first and (award_id >= first or "R2" in title):
-        return name
-    return f"{programme} {year}"
+    return name if first and (award_id >= first or "R2" in title) else f"{programme} {year}"
 
 
 def first_issues(awards: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
@@ -228,10 +255,6 @@ def first_issues(awards: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
             again[number] = min(before)[1]
         project.append((expires, number))
     return again
-
-
-def _codes(elements: str) -> set[str]:
-    return {element.split(" ")[0] for element in elements.split("|")}
 
 
 def _plain(text: str) -> str:

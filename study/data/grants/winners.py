@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
-from study.data.institutions import Entity, Matcher, overridden, universities
-from study.data.sources.reading import RESTORE, csv_rows
+from study.data.institutions import NOBODY, Entity, Matcher, overridden, universities
+from study.data.sources import RESTORE, csv_rows
 
 FIRST_CLUSTER = "first_cluster_grant"
 FIRST_GPU = "first_gpu_grant"
@@ -22,6 +22,7 @@ _AWARDS = [
     "award_id", "university", "country", "awardee", "state", "programme", "contest", "kind", "accelerators", "amount",
     "effective", "letter", "title", "collaborative", "reissue_of", "reason",
 ]  # fmt: skip
+_UNIT = ["university", "country"]
 _CROSSWALK = ("awardee", "state", "university", "country", "note")
 
 Crosswalk = Mapping[tuple[str, str], Entity | None]
@@ -77,10 +78,11 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk)
         abstract), amount (dollars obligated so far), effective, letter, title, collaborative (0/1: one of several
         awards for one project), reissue_of, reason.
     """
-    found = [university(record, matcher, by_hand) for record in classified.to_dict("records")]
+    records = classified.to_dict("records")
+    entities = [university(record, matcher, by_hand) or NOBODY for record in records]
     table = classified.assign(
-        university=[entity.name if entity else "" for entity in found],
-        country=[entity.country if entity else "" for entity in found],
+        university=[entity.name for entity in entities],
+        country=[entity.country for entity in entities],
         accelerators=(classified["accelerators"] != "").astype(int),
         amount=classified["amount"].round().astype(int),
         collaborative=classified["collaborative"].astype(int),
@@ -88,21 +90,19 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk)
     return table[_AWARDS].sort_values("award_id", ignore_index=True)
 
 
-def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
+def events(awards: pd.DataFrame) -> pd.DataFrame:
     """Return each university's first cluster grant, first cluster grant naming accelerators, first other instrument.
 
     Awards outside of any contest (rapid response, meetings) are no wins. Each campus of a collaborative
     project has an award, and so an event, of its own. A re-issue is no second win: where the project moved within
     a year of its beginning, the award counts for the later university, which got the machine; where it moved
-    later, for the first one.
+    later, for the first one. A first award of the contests of the first fiscal year in the table is marked as
+    left-censored: the university may have had one before.
 
     Parameters
     ----------
     awards : DataFrame
         Of ``awards_table``.
-    first_year : int, optional
-        The first fiscal year that the records cover, by default the earliest in the table. A first award
-        of that year's contests is marked as left-censored: the university may have had one before.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
         university, country, event, date ("YYYY-MM", the effective date), left_censored (0/1), detail, and of
         that award: award_id, programme, contest, amount, letter; sorted by university and event.
     """
-    start = min(map(_year, awards["award_id"])) if first_year is None else first_year
+    first_year = min(map(_year, awards["award_id"]))
     won = _held(awards)
     won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
     wanted = (
@@ -118,16 +118,15 @@ def events(awards: pd.DataFrame, first_year: int | None = None) -> pd.DataFrame:
         (FIRST_GPU, (won["kind"] == CLUSTER) & (won["accelerators"] == 1)),
         (FIRST_OTHER, won["kind"] == OTHER_INSTRUMENT),
     )
-    firsts = (won[chosen].drop_duplicates(["university", "country"]).assign(event=e) for e, chosen in wanted)
-    found = pd.concat(firsts)
+    found = pd.concat(won[rows].drop_duplicates(_UNIT).assign(event=event) for event, rows in wanted)
     found = found.assign(
         date=found["effective"].str[:7],
-        left_censored=[int(_year(number) <= start) for number in found["award_id"]],
+        left_censored=[int(_year(number) <= first_year) for number in found["award_id"]],
         detail=found["title"],
     )
-    columns = ["university", "country", "event", "date", "left_censored", "detail"]
+    columns = [*_UNIT, "event", "date", "left_censored", "detail"]
     columns += ["award_id", "programme", "contest", "amount", "letter"]
-    return found[columns].sort_values(["university", "country", "event"], ignore_index=True)
+    return found[columns].sort_values([*_UNIT, "event"], ignore_index=True)
 
 
 def roles(found: pd.DataFrame) -> pd.DataFrame:
@@ -144,9 +143,9 @@ def roles(found: pd.DataFrame) -> pd.DataFrame:
         university, country, nsf_role; universities without an event are not in it.
     """
     kinds = {FIRST_CLUSTER: "cluster", FIRST_OTHER: "other_instrument"}
-    table = found[found["event"].isin(list(kinds))].assign(nsf_role=lambda rows: rows["event"].map(kinds))
-    table = table.sort_values(["university", "country", "nsf_role"])
-    return table.drop_duplicates(["university", "country"])[["university", "country", "nsf_role"]]
+    table = found.assign(nsf_role=found["event"].map(kinds)).dropna(subset="nsf_role")
+    table = table[[*_UNIT, "nsf_role"]].sort_values([*_UNIT, "nsf_role"])
+    return table.drop_duplicates(_UNIT)
 
 
 def _held(awards: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,6 +13,7 @@ from study.data.audit import Estimate, Share, agreement, weighted
 
 CREDITED, NONE = "credited", "none"
 VERDICTS = {CREDITED: ("correct", "wrong", "incomplete"), NONE: ("correctly_none", "missed")}
+_READ = ("id", "stratum", "verdict", "second_verdict")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,15 @@ def summary(verdicts: pd.DataFrame, population: pd.DataFrame) -> Summary:
     DataError
         If a verdict is none of its stratum's, or a stratum is missing.
     """
-    _check(verdicts)
+    known = ", ".join(VERDICTS)
+    for number, stratum, verdict, second in zip(*(verdicts[name] for name in _READ), strict=True):
+        if stratum not in VERDICTS:
+            raise DataError(f'matching audit, id {number}: stratum "{stratum}" is none of {known}.')
+        if verdict not in VERDICTS[stratum] or second not in (*VERDICTS[stratum], ""):
+            raise DataError(
+                f'matching audit, id {number}: verdict "{verdict}" or second verdict "{second}" '
+                f"is none of {', '.join(VERDICTS[stratum])}; correct it."
+            )
     size = population.set_index("stratum")
     for stratum in VERDICTS:
         if stratum not in size.index or not (verdicts["stratum"] == stratum).any():
@@ -74,16 +82,15 @@ def summary(verdicts: pd.DataFrame, population: pd.DataFrame) -> Summary:
     right = credited["verdict"].isin(["correct", "incomplete"])
     complete = credited["verdict"] == "correct"
     missed = none["verdict"] == "missed"
-    strings = Share.of(complete), Share.of(missed)
     papers = weighted(complete, credited["papers"]), weighted(missed, none["papers"])
     twice = verdicts[verdicts["second_verdict"] != ""]
     return Summary(
         precision=Share.of(right),
-        complete=strings[0],
-        missed=strings[1],
-        recall=_recall(*strings, size["strings"].to_dict()),
+        complete=Share.of(complete),
+        missed=Share.of(missed),
+        recall=_recall(Share.of(complete), Share.of(missed), size["strings"]),
         precision_of_papers=weighted(right, credited["papers"]),
-        recall_of_papers=_recall(*papers, size["papers"].to_dict()),
+        recall_of_papers=_recall(*papers, size["papers"]),
         agreement=agreement(verdicts["verdict"], verdicts["second_verdict"]),
         kappa=cohens_kappa(list(twice["verdict"]), list(twice["second_verdict"])),
     )
@@ -100,28 +107,11 @@ def cohens_kappa(first: list[str], second: list[str]) -> float:
     return (observed - expected) / (1 - expected) if expected < 1 else math.nan
 
 
-def _check(verdicts: pd.DataFrame) -> None:
-    columns = zip(
-        verdicts["id"], verdicts["stratum"], verdicts["verdict"], verdicts["second_verdict"], strict=True
-    )
-    for number, stratum, verdict, second in columns:
-        allowed = VERDICTS.get(stratum)
-        if allowed is None:
-            raise DataError(
-                f'matching audit, id {number}: stratum "{stratum}" is none of {", ".join(VERDICTS)}.'
-            )
-        if verdict not in allowed or second not in (*allowed, ""):
-            raise DataError(
-                f'matching audit, id {number}: verdict "{verdict}" or second verdict "{second}" '
-                f"is none of {', '.join(allowed)}; correct it."
-            )
-
-
-def _recall(complete: Share | Estimate, missed: Share | Estimate, size: Mapping[str, int]) -> Estimate:
+def _recall(complete: Share | Estimate, missed: Share | Estimate, size: pd.Series) -> Estimate:
     """Return M a / (M + U b) of the shares a and b; its interval takes the worse ends of both together."""
 
     def of(share: float, lost: float) -> float:
-        return size[CREDITED] * share / (size[CREDITED] + size[NONE] * lost)
+        return float(size[CREDITED] * share / (size[CREDITED] + size[NONE] * lost))
 
     (low, high), (fewest, most) = complete.interval, missed.interval
     return Estimate(of(complete.value, missed.value), of(low, most), of(high, fewest))

@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions.gazetteer import UNIVERSITY, Entity, Gazetteer
-from study.data.institutions.match import Hit, Matcher, universities
+from study.data.institutions import UNIVERSITY, Entity, Gazetteer, Hit, Matcher, universities
 from study.data.institutions.names import clean, words
-from study.data.sources.reading import RESTORE, csv_rows
+from study.data.sources import RESTORE, csv_rows
 
-Sites = Mapping[tuple[str, str], tuple[Hit, ...]]
+# Name of a site and ISO2 code of its country.
+Site = tuple[str, str]
+Sites = Mapping[Site, tuple[Hit, ...]]
 
 
 # Venues all of whose files have mail domains. In the others a rule that could use them in some years only would
@@ -50,26 +51,18 @@ class Signed:
 
 def match_papers(papers: pd.DataFrame, matcher: Matcher) -> Signed:
     """Match the affiliations of all papers (columns venue, author, aff, aff_domain of ``sources.paperlists``)."""
-    rows: list[tuple[bool, bool, bool, bool, bool]] = []
+    rows: list[tuple[bool, ...]] = []
     signatures: list[tuple[int, int, bool, bool]] = []
     places: dict[Entity, int] = {}
     pieces: Counter[Hit] = Counter()
     columns = ("venue", "author", "aff", "aff_domain")
     for paper, (venue, author, aff, mail) in enumerate(zip(*(papers[name] for name in columns), strict=True)):
         by_author = _hits_by_author(matcher, venue, aff, mail)
-        hits = dict.fromkeys(hit for found in by_author for hit in found)
-        entities = {hit.entity for hit in hits if hit.entity is not None}
-        kinds = {entity.kind for entity in entities}
+        hits = dict.fromkeys(hit for author_hits in by_author for hit in author_hits)
+        kinds = {hit.entity.kind for hit in hits if hit.entity is not None}
+        institute = not kinds.isdisjoint({"research_institute", "national_centre"})
         ordered = len(by_author) in (1, count_authors(author))
-        rows.append(
-            (
-                any(by_author),
-                ordered,
-                UNIVERSITY in kinds,
-                bool(kinds & {"research_institute", "national_centre"}),
-                "company" in kinds,
-            )
-        )
+        rows.append((any(by_author), ordered, UNIVERSITY in kinds, institute, "company" in kinds))
         first, last = (universities(by_author[end]) if ordered else [] for end in (0, -1))
         for university in sorted(universities(hits), key=lambda entity: (entity.name, entity.country)):
             place = places.setdefault(university, len(places))
@@ -98,32 +91,25 @@ def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[t
     domains = [domain.strip() for domain in mail.split(";")]
     if venue not in WITH_DOMAINS or len(domains) != len(parts):
         domains = [""] * len(parts)
-    return [
-        _match_author(matcher, part, domain) if part else ()
-        for part, domain in zip(parts, domains, strict=True)
-    ]
+    by_author: list[tuple[Hit, ...]] = []
+    for part, domain in zip(parts, domains, strict=True):
+        hits = matcher.match(part) if part else ()
+        unknown = bool(part) and all(hit.entity is None for hit in hits)
+        entity = matcher.domain(domain) if domain and unknown else None
+        by_author.append(hits if entity is None else (*hits, Hit(domain, entity, "domain")))
+    return by_author
 
 
-def _match_author(matcher: Matcher, text: str, domain: str) -> tuple[Hit, ...]:
-    hits = matcher.match(text)
-    if domain and all(hit.entity is None for hit in hits):
-        entity = matcher.domain(domain)
-        if entity is not None:
-            return (*hits, Hit(domain, entity, "domain"))
-    return hits
-
-
-def match_sites(
-    systems: pd.DataFrame, matcher: Matcher, decided: Sites
-) -> dict[tuple[str, str], tuple[Hit, ...]]:
+def match_sites(systems: pd.DataFrame, matcher: Matcher, decided: Sites) -> dict[Site, tuple[Hit, ...]]:
     """Match the sites of systems; keys are (site, ISO2 country), values what is credited."""
-    found: dict[tuple[str, str], tuple[Hit, ...]] = {}
+    credited: dict[Site, tuple[Hit, ...]] = {}
     for site, country, month in zip(systems["site"], systems["country"], systems["list"], strict=True):
-        iso2 = matcher.gazetteer.country(country, f"TOP500 {month}")
-        if (site, iso2) not in found:
-            decision = decided.get((site, iso2))
-            found[site, iso2] = _credited(matcher.match(site, iso2), iso2) if decision is None else decision
-    return found
+        place = site, matcher.gazetteer.country(country, f"TOP500 {month}")
+        if place in decided:
+            credited[place] = decided[place]
+        elif place not in credited:
+            credited[place] = _credited(matcher.match(*place), place[1])
+    return credited
 
 
 def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:
@@ -137,9 +123,9 @@ def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:
     return tuple(known[entity] for entity in sorted(chosen, key=lambda entity: entity.name))
 
 
-def decisions(path: Path, gazetteer: Gazetteer) -> dict[tuple[str, str], tuple[Hit, ...]]:
+def decisions(path: Path, gazetteer: Gazetteer) -> dict[Site, tuple[Hit, ...]]:
     """Read the decisions about single sites that no general rule could take."""
-    found: dict[tuple[str, str], tuple[Hit, ...]] = {}
+    decided: dict[Site, tuple[Hit, ...]] = {}
     by_name: dict[str, set[Entity]] = defaultdict(set)
     for entity in (entity for entities in gazetteer.exact.values() for entity in entities):
         by_name[entity.name].add(entity)
@@ -150,5 +136,5 @@ def decisions(path: Path, gazetteer: Gazetteer) -> dict[tuple[str, str], tuple[H
         if name and not chosen:
             raise DataError(f'{path.name}: university "{name}" is unknown; correct line {line}.')
         hits = (Hit(site, entity, "decision") for entity in chosen)
-        found[site, country] = (*found.get((site, country), ()), *hits)
-    return found
+        decided[site, country] = (*decided.get((site, country), ()), *hits)
+    return decided

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,11 @@ import pandas as pd
 from study.core import DataError
 from study.data.institutions.names import key
 from study.data.institutions.names import words as word_set
-from study.data.sources.reading import RESTORE, csv_rows
+from study.data.sources import RESTORE, Rule, csv_rows, one_of
 
 UNIVERSITY = "university"
-_ROR = re.compile(r"https://ror\.org/0[a-z0-9]{6}\d\d")
+_ISO2: Rule = (re.compile(".."), "an ISO2 code")
+_ROR: Rule = (re.compile(r"(https://ror\.org/0[a-z0-9]{6}\d\d)?"), "like https://ror.org/03vek6s52, or empty")
 KINDS = (UNIVERSITY, "company", "national_centre", "research_institute", "government")
 
 # Words of which many names consist; a name of nothing else ("Institute of Technology") identifies nobody.
@@ -50,41 +51,27 @@ _EMPTY = word_set(
 )
 
 # Names of systems of universities: without its campus such a name is nobody's.
-SYSTEMS = frozenset(
-    (
-        "university of california",
-        "university of texas",
-        "state university of new york",
-        "city university of new york",
-        "california state university",
-        "university of quebec",
-        "university of london",
-        "university of wales",
-        "vietnam national university",
-        "indian institute of information technology",
-        "indian institute of science education and research",
-        "university of nevada",
-        "indian institute of technology",
-        "national institute of technology",
-        "national university of ireland",
-    )
+SYSTEMS = word_set(
+    "university of california, university of texas, state university of new york, city university of new york, "
+    "california state university, university of quebec, university of london, university of wales, "
+    "vietnam national university, indian institute of information technology, "
+    "indian institute of science education and research, university of nevada, indian institute of technology, "
+    "national institute of technology, national university of ireland",
+    ", ",
 )
 
 # Native forms for which the list of universities has no English name.
-_NATIVE = (
-    ("universitat ", "university of "),
-    ("universite de ", "university of "),
-    ("universita degli studi di ", "university of "),
-    ("universita di ", "university of "),
-    ("universidad de ", "university of "),
-    ("universidade de ", "university of "),
-    ("universidade do ", "university of "),
-    ("universiteit van ", "university of "),
-    ("universidade federal do ", "federal university of "),
-    ("universidade federal de ", "federal university of "),
-    ("universidad nacional de ", "national university of "),
-    ("technische universitat ", "technical university of "),
-)
+_NATIVE = {
+    f"{native} ": english
+    for english, forms in {
+        "university of ": "universitat, universite de, universita degli studi di, universita di, universidad de, "
+        "universidade de, universidade do, universiteit van",
+        "federal university of ": "universidade federal do, universidade federal de",
+        "national university of ": "universidad nacional de",
+        "technical university of ": "technische universitat",
+    }.items()
+    for native in forms.split(", ")
+}
 
 # Names that the publisher of the supercomputer lists spells in other ways than the list of universities.
 _COUNTRIES = {
@@ -144,6 +131,10 @@ class Entity:
     country: str
 
 
+# What stands in a table where there is no institution.
+NOBODY = Entity("", "", "")
+
+
 @dataclass(frozen=True, eq=False)
 class Gazetteer:
     """All known institutions and the ways to find them.
@@ -192,20 +183,27 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     """
     exact: dict[str, list[Entity]] = defaultdict(list)
     marked: dict[str, set[str]] = {"=": set(), "~": set()}
-    for line, row in csv_rows(institutions, ("name", "country", "ror", "aliases"), remedy=RESTORE):
-        where = f"{institutions.name}, line {line}"
-        entity = Entity(row["name"], UNIVERSITY, row["country"])
-        if len(entity.country) != 2:
-            raise DataError(f'{where}: country "{entity.country}" is no ISO2 code; correct it.')
-        if row["ror"] and not _ROR.fullmatch(row["ror"]):
-            raise DataError(f'{where}: ror "{row["ror"]}" is not like https://ror.org/03vek6s52.')
-        _add(exact, marked, entity, row["aliases"], where)
-    for line, row in csv_rows(organisations, ("name", "kind", "aliases"), remedy=RESTORE):
-        where = f"{organisations.name}, line {line}"
-        if row["kind"] not in KINDS[1:]:
-            raise DataError(f'{where}: kind "{row["kind"]}" is none of {", ".join(KINDS[1:])}.')
-        _add(exact, marked, Entity(row["name"], row["kind"], ""), row["aliases"], where)
-    curated = frozenset(entity for found in exact.values() for entity in found)
+
+    def add(path: Path, columns: Sequence[str], rules: Mapping[str, Rule]) -> None:
+        for line, row in csv_rows(path, (*columns, "aliases"), rules=rules, remedy=RESTORE):
+            entity = Entity(row["name"], row.get("kind", UNIVERSITY), row.get("country", ""))
+            for alias in [entity.name, *filter(None, row["aliases"].split("|"))]:
+                form = key(alias.lstrip("=~"))
+                where = f'{path.name}, line {line}: "{alias}"'
+                if set(form.split()) <= _EMPTY:
+                    raise DataError(f"{where} identifies nobody; remove it.")
+                if alias[0] in marked:
+                    marked[alias[0]].add(form)
+                for other in exact[form]:
+                    abroad = entity.kind == other.kind == UNIVERSITY and other.country != entity.country
+                    if other != entity and not abroad:
+                        raise DataError(f"{where} is also a name of {other.name}; keep it at one of them.")
+                if entity not in exact[form]:
+                    exact[form].append(entity)
+
+    add(institutions, ("name", "country", "ror"), {"country": _ISO2, "ror": _ROR})
+    add(organisations, ("name", "kind"), {"kind": one_of(KINDS[1:])})
+    curated = frozenset(entity for entities in exact.values() for entity in entities)
     countries = {
         key(name): code for name, code in zip(universities["country"], universities["iso2"], strict=True)
     }
@@ -213,10 +211,9 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     # In an affiliation it is the state of the US.
     countries.pop("georgia", None)
     domains = _add_universities(exact, universities, set(countries))
-    words = _words(exact)
-    names = {form: tuple(found) for form, found in exact.items() if found}
+    names = {form: tuple(entities) for form, entities in exact.items() if entities}
     units = frozenset(marked["~"])
-    return Gazetteer(names, curated, units | marked["="], units, domains, words, countries)
+    return Gazetteer(names, curated, units | marked["="], units, domains, _words(exact), countries)
 
 
 def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:
@@ -231,52 +228,35 @@ def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:
     return frozenset(word for word, entities in holders.items() if word in known or len(entities) > 1)
 
 
-def _add(
-    exact: dict[str, list[Entity]], marked: Mapping[str, set[str]], entity: Entity, aliases: str, where: str
-) -> None:
-    for alias in [entity.name, *filter(None, aliases.split("|"))]:
-        form = key(alias.lstrip("=~"))
-        if set(form.split()) <= _EMPTY:
-            raise DataError(f'{where}: "{alias}" identifies nobody; remove it.')
-        if alias[0] in marked:
-            marked[alias[0]].add(form)
-        holders = exact[form]
-        if entity in holders:
-            continue
-        for other in holders:
-            if entity.kind != UNIVERSITY or other.kind != UNIVERSITY or other.country == entity.country:
-                raise DataError(f'{where}: "{alias}" is also a name of {other.name}; keep it at one of them.')
-        holders.append(entity)
-
-
 def _add_universities(
     exact: dict[str, list[Entity]], universities: pd.DataFrame, places: set[str]
 ) -> dict[str, Entity]:
     """Add the list behind the curated names, and return the domains; same name or domain, same university."""
-    rows = list(zip(universities["name"], universities["iso2"], universities["domains"], strict=True))
     domains: dict[str, Entity] = {}
     later = []
-    for name, iso2, names in rows:
-        entity = _holder(exact, _forms(name), iso2)
+    for name, iso2, names in zip(
+        *(universities[column] for column in ("name", "iso2", "domains")), strict=True
+    ):
+        # A listed name as it is, and without what stands in brackets.
+        forms = [form for form in dict.fromkeys((key(name), key(name.split("(")[0]))) if form]
+        entity = _holder(exact, forms, iso2)
         if entity is None:
-            later.append((name, iso2, names))
-        else:
-            domains.update({domain: entity for domain in names if domain not in domains})
-    for name, iso2, names in later:
-        forms = [
-            form
-            for form in _forms(name)
-            if not set(form.split()) <= GENERIC and form not in places and form not in SYSTEMS
-        ]
+            later.append((name, iso2, names, forms))
+            continue
+        for domain in names:
+            domains.setdefault(domain, entity)
+    nobodys = places | SYSTEMS
+    for name, iso2, names, forms in later:
+        forms = [form for form in forms if not set(form.split()) <= GENERIC and form not in nobodys]
         entity = next((domains[domain] for domain in names if domain in domains), None)
         entity = entity if entity is not None and entity.country == iso2 else _holder(exact, forms, iso2)
         entity = entity or Entity(name, UNIVERSITY, iso2)
-        domains.update({domain: entity for domain in names if domain not in domains})
+        for domain in names:
+            domains.setdefault(domain, entity)
         for form in forms:
-            holders = exact[form]
             # An organisation of that name was curated as no university, and stays so.
-            if entity not in holders and all(other.kind == UNIVERSITY for other in holders):
-                holders.append(entity)
+            if entity not in exact[form] and all(other.kind == UNIVERSITY for other in exact[form]):
+                exact[form].append(entity)
     _add_translated(exact)
     _add_turned(exact)
     for domain, (name, iso2) in _DOMAINS.items():
@@ -290,51 +270,34 @@ def _add_translated(exact: dict[str, list[Entity]]) -> None:
     """Add the English form of a native name, where it is nobody's own."""
     translated: dict[str, list[Entity]] = defaultdict(list)
     for form, entities in exact.items():
-        for native, english in _NATIVE:
+        for native, english in _NATIVE.items():
             if form.startswith(native):
                 universities = [entity for entity in entities if entity.kind == UNIVERSITY]
                 translated[english + form.removeprefix(native)].extend(universities)
     exact.update((form, entities) for form, entities in translated.items() if form not in exact)
 
 
-_KINDS_OF_UNIVERSITY = (
-    " university of technology",
-    " university of applied sciences",
-    " university of science and technology",
-    " institute of technology",
+_KIND = "university of (?:technology|applied sciences|science and technology)|institute of technology"
+# A name, and the other order of its words; the first form that fits decides.
+_TURNED = (
+    (re.compile(r"(\S+) university"), r"university of \1"),
+    (re.compile(r"university of (\S+)"), r"\1 university"),
+    (re.compile(rf"(.+) ({_KIND})"), r"\2 \1"),
+    (re.compile(r"technical university of (\S+)"), r"\1 technical university"),
 )
 
 
 def _add_turned(exact: dict[str, list[Entity]]) -> None:
     """Add "university of X" for "X university" and the reverse, where the turned name is nobody's own."""
-    turned: dict[str, list[Entity]] = defaultdict(list)
+    turned: dict[str, list[Entity]] = {}
     for form, entities in exact.items():
-        words = form.split()
-        if len(words) == 2 and words[1] == "university":
-            other = f"university of {words[0]}"
-        elif len(words) == 3 and words[:2] == ["university", "of"]:
-            other = f"{words[2]} university"
-        elif len(words) > 3 and form.endswith(_KINDS_OF_UNIVERSITY):
-            kind = next(kind for kind in _KINDS_OF_UNIVERSITY if form.endswith(kind))
-            other = f"{kind.strip()} {form.removesuffix(kind)}"
-        elif len(words) == 4 and words[:3] == ["technical", "university", "of"]:
-            other = f"{words[3]} technical university"
-        else:
-            continue
-        if other not in exact and not set(words) <= GENERIC:
+        matches = ((pattern.fullmatch(form), other) for pattern, other in _TURNED)
+        other = next((match.expand(other) for match, other in matches if match), form)
+        if other not in exact and not set(form.split()) <= GENERIC:
             turned[other] = [entity for entity in entities if entity.kind == UNIVERSITY]
     exact.update(turned)
 
 
-def _forms(name: str) -> list[str]:
-    """Return the lookup forms of a listed name: as it is, and without what stands in brackets."""
-    plain = name.split("(")[0]
-    return list(dict.fromkeys(form for form in (key(name), key(plain)) if form))
-
-
 def _holder(exact: dict[str, list[Entity]], forms: list[str], iso2: str) -> Entity | None:
-    for form in forms:
-        for entity in exact.get(form, ()):
-            if entity.kind == UNIVERSITY and entity.country == iso2:
-                return entity
-    return None
+    entities = (entity for form in forms for entity in exact.get(form, ()))
+    return next((each for each in entities if each.kind == UNIVERSITY and each.country == iso2), None)

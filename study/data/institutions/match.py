@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rapidfuzz import fuzz
 from study.data.institutions.gazetteer import CODES, GENERIC, SYSTEMS, UNIVERSITY, Entity, Gazetteer
 from study.data.institutions.names import UNIVERSITY_WORDS, pieces, squeeze
 from study.data.institutions.names import words as word_set
-from study.data.sources.reading import RESTORE, csv_rows
+from study.data.sources import RESTORE, csv_rows
 
 FUZZY_NAME = 88.0
 FUZZY_WORD = 85.0
@@ -62,13 +62,15 @@ class Matcher:
 
     def __init__(self, gazetteer: Gazetteer) -> None:
         self.gazetteer = gazetteer
-        self._authors: dict[tuple[str, str], tuple[Hit, ...]] = {}
+        self._texts: dict[tuple[str, str], tuple[Hit, ...]] = {}
         self._singles: dict[tuple[str, bool, tuple[str, ...]], list[Hit]] = {}
         self._exact = gazetteer.exact
         # Length in words of the longest name that begins with a word.
         self._longest: dict[str, int] = defaultdict(int)
         # First letters of the words -> names of universities: a misspelt word keeps its first letter.
         self._by_initials: dict[str, list[str]] = defaultdict(list)
+        # Name -> the letters with which it goes on in names of other institutions.
+        self._tails: dict[str, list[str]] = defaultdict(list)
         squeezed: dict[str, dict[Entity, None]] = defaultdict(dict)
         for form, entities in sorted(self._exact.items()):
             words = form.split()
@@ -77,14 +79,8 @@ class Matcher:
                 for letters in {squeeze(form), form.replace(" ", "")}:
                     if len(letters) >= SQUEEZED_LETTERS:
                         squeezed[letters].update(dict.fromkeys(entities))
-            if any(entity.kind == UNIVERSITY for entity in entities) and any(
-                word in form for word in LIKE_UNIVERSITY
-            ):
+            if any(entity.kind == UNIVERSITY for entity in entities) and _like_university(form):
                 self._by_initials[_initials(words)].append(form)
-        # Name -> the letters with which it goes on in names of other institutions.
-        self._tails: dict[str, list[str]] = defaultdict(list)
-        for form, entities in self._exact.items():
-            words = form.split()
             for length in range(2, len(words)):
                 start, tail = " ".join(words[:length]), "".join(words[length:])
                 if len(tail) >= SHORTEST_TAIL and not set(entities) & set(self._exact.get(start, entities)):
@@ -101,76 +97,64 @@ class Matcher:
         country : str, optional
             ISO2 code where it is known apart from the text.
         """
-        found = self._authors.get((text, country))
-        if found is None:
-            found = self._authors[text, country] = tuple(self._match(text, country))
-        return found
+        if (text, country) not in self._texts:
+            self._texts[text, country] = tuple(self._match(text, country))
+        return self._texts[text, country]
 
     def domain(self, domain: str) -> Entity | None:
         """Return the university of a mail domain, or of the longest known domain that it ends in."""
         labels = domain.strip().lower().split(".")
-        for start in range(len(labels) - 1):
-            entity = self.gazetteer.domains.get(".".join(labels[start:]))
-            if entity is not None:
-                return entity
-        return None
+        endings = (".".join(labels[start:]) for start in range(len(labels) - 1))
+        return next(filter(None, map(self.gazetteer.domains.get, endings)), None)
 
-    def _match(self, text: str, country: str) -> list[Hit]:
-        hits: list[Hit] = []
+    def _match(self, text: str, country: str) -> Iterator[Hit]:
         # The lists of papers part several affiliations of one author by "+".
         for affiliation in text.split("+"):
             parts = pieces(affiliation)
             countries = (country,) if country else self._countries(parts)
             place = 0
-            found: list[Hit] = []
+            hits: list[Hit] = []
             while place < len(parts):
-                taken, more = self._at(parts, place, countries)
-                found.extend(more)
-                place += taken
-            named = any(hit.university is not None and not self._unit(hit) for hit in found)
-            hits.extend(hit for hit in found if not (named and self._unit(hit)))
-        return hits
-
-    def _unit(self, hit: Hit) -> bool:
-        return hit.piece in self.gazetteer.units
+                length, more = self._at(parts, place, countries)
+                hits.extend(more)
+                place += length
+            units = self.gazetteer.units
+            named = any(hit.university is not None and hit.piece not in units for hit in hits)
+            yield from (hit for hit in hits if not (named and hit.piece in units))
 
     def _countries(self, parts: Sequence[str]) -> tuple[str, ...]:
         """Return the countries that a text names: a piece, the end of a piece, or a code as the last piece."""
-        known = self.gazetteer.countries
-        found = []
+        codes = []
         for part in parts:
-            if part in self._exact:
-                continue
-            words = part.split()
+            words = [] if part in self._exact else part.split()
             while len(words) > 1 and words[-1].isdigit():
                 words.pop()
             for length in range(min(LONGEST_COUNTRY, len(words)), 0, -1):
-                code = known.get(" ".join(words[-length:]))
+                code = self.gazetteer.countries.get(" ".join(words[-length:]))
                 # "American University of Armenia" and "New Mexico" name no country.
                 before = words[-length - 1] if length < len(words) else ""
                 if code is not None and before not in CONTINUES and before != "new":
-                    found.append(code)
+                    codes.append(code)
                     break
-        if parts and len(parts) > 1 and parts[-1] in CODES:
-            found.append(CODES[parts[-1]])
-        return tuple(dict.fromkeys(found))
+        if len(parts) > 1 and parts[-1] in CODES:
+            codes.append(CODES[parts[-1]])
+        return tuple(dict.fromkeys(codes))
 
     def _at(self, parts: Sequence[str], place: int, countries: tuple[str, ...]) -> tuple[int, list[Hit]]:
         """Return how many pieces from ``place`` on belong together, and what they are."""
-        for taken in range(min(LONGEST_JOIN, len(parts) - place), 0, -1):
-            form = " ".join(parts[place : place + taken])
-            system = _system(form) if taken == 1 else ""
+        for length in range(min(LONGEST_JOIN, len(parts) - place), 0, -1):
+            form = " ".join(parts[place : place + length])
+            system = _system(form) if length == 1 else ""
             if system:
                 campus = self._campus(system, [*parts[place + 1 :], *parts[:place]], countries)
                 if campus is not None:
                     return 1, [*self._within(form.removesuffix(system).strip(), countries), campus]
             if form in self._exact:
-                entity = self._choose(self._exact[form], form, countries)
-                return taken, [Hit(form, entity, "exact" if entity else "ambiguous")]
-            if taken > 1 and parts[place + taken - 1] not in self.gazetteer.countries:
-                entity = self._respelt("".join(map(squeeze, parts[place : place + taken])), form, countries)
+                return length, [self._whole(form, form, countries)]
+            if length > 1 and parts[place + length - 1] not in self.gazetteer.countries:
+                entity = self._respelt("".join(map(squeeze, parts[place : place + length])), form, countries)
                 if entity is not None:
-                    return taken, [Hit(form, entity, "letters")]
+                    return length, [Hit(form, entity, "letters")]
         following = parts[place + 1] if place + 1 < len(parts) else ""
         across = self._across(parts[place], following, countries)
         if across is not None:
@@ -180,6 +164,11 @@ class Matcher:
             self._singles[known] = self._single(*known)
         return 1, self._singles[known]
 
+    def _whole(self, piece: str, name: str, countries: Sequence[str]) -> Hit:
+        """Return what a piece is that is a known name as a whole."""
+        entity = self._named(name, countries)
+        return Hit(piece, entity, "exact" if entity else "ambiguous")
+
     def _across(self, first: str, second: str, countries: tuple[str, ...]) -> Hit | None:
         """Return the university whose name a comma parts ("Department of X at Massachusetts, Institute of Y")."""
         begins = second.startswith(("university ", "institute ")) or first.endswith(" technische universitat")
@@ -188,10 +177,9 @@ class Matcher:
         before = first.split()
         for length in range(min(LONGEST_JOIN, len(before) - 1), 0, -1):
             form = " ".join([*before[-length:], second])
-            if form in self._exact and before[-length - 1] not in CONTINUES:
-                entity = self._choose(self._exact[form], form, countries)
-                if entity is not None and entity.kind == UNIVERSITY:
-                    return Hit(form, entity, "exact")
+            hit = self._whole(form, form, countries)
+            if before[-length - 1] not in CONTINUES and hit.university is not None:
+                return hit
         return None
 
     def _single(self, form: str, incorporated: bool, countries: tuple[str, ...]) -> list[Hit]:
@@ -202,8 +190,7 @@ class Matcher:
         words = form.split()
         # The number of a footnote that a space parts from the name.
         if len(words) > 2 and words[0].isdigit() and " ".join(words[1:]) in self._exact:
-            entity = self._choose(self._exact[" ".join(words[1:])], " ".join(words[1:]), countries)
-            return [Hit(form, entity, "exact" if entity else "ambiguous")]
+            return [self._whole(form, " ".join(words[1:]), countries)]
         entity = self._respelt(squeeze(form), form, countries)
         if entity is not None:
             return [Hit(form, entity, "letters")]
@@ -212,12 +199,13 @@ class Matcher:
             return within
         if words[-1] in LEGAL_FORMS or incorporated:
             return [Hit(form, Entity(form, "company", ""), "legal_form")]
-        if any(word in form for word in LIKE_UNIVERSITY):
-            close = self._closest(form, countries)
-            if close is not None:
-                return [Hit(form, close[0], "fuzzy", close[1])]
-        known = set(words)
-        return [Hit(form, None, "unit" if known & UNITS and "university" not in known else "unmatched")]
+        close = self._closest(form, countries) if _like_university(form) else None
+        if close is not None:
+            return [Hit(form, close[0], "fuzzy", close[1])]
+        return [Hit(form, None, "unit" if set(words) & UNITS and "university" not in words else "unmatched")]
+
+    def _named(self, name: str, countries: Sequence[str]) -> Entity | None:
+        return self._choose(self._exact.get(name, ()), name, countries)
 
     def _choose(self, candidates: Sequence[Entity], form: str, countries: Sequence[str]) -> Entity | None:
         """Return the institution of a name: of a country that the text names, else the only or the curated one."""
@@ -228,29 +216,25 @@ class Matcher:
         # A listed name abroad is another university; a curated one stands wherever its people sit.
         if countries and (not curated or len(candidates) > 1):
             return None
-        if len(candidates) == 1:
-            return candidates[0]
-        if len(curated) == 1:
-            return curated[0]
+        for alone in (candidates, curated):
+            if len(alone) == 1:
+                return alone[0]
         return next((entity for entity in curated if entity.country == DEFAULTS.get(form)), None)
 
     def _respelt(self, letters: str, form: str, countries: Sequence[str]) -> Entity | None:
         """Return the institution whose name has the letters of ``form`` (``squeeze``)."""
-        if letters not in self._squeezed:
-            letters = form.replace(" ", "")
-        if letters not in self._squeezed or form in WITH_CAMPUS:
+        if form in WITH_CAMPUS:
             return None
-        return self._choose(self._squeezed[letters], form, countries)
+        known = self._squeezed.get(letters) or self._squeezed.get(form.replace(" ", ""), ())
+        return self._choose(known, form, countries)
 
     def _campus(self, system: str, others: Sequence[str], countries: Sequence[str]) -> Hit | None:
-        for other in others:
-            words = other.split()
-            for length in (3, 2, 1):
+        for words in map(str.split, others):
+            for length in range(min(3, len(words)), 0, -1):
                 form = f"{system} {' '.join(words[:length])}"
-                if len(words) >= length and form in self._exact:
-                    entity = self._choose(self._exact[form], form, countries)
-                    if entity is not None:
-                        return Hit(form, entity, "campus")
+                entity = self._named(form, countries)
+                if entity is not None:
+                    return Hit(form, entity, "campus")
         return None
 
     def _within(self, form: str, countries: Sequence[str]) -> list[Hit]:
@@ -262,40 +246,34 @@ class Matcher:
             first = "university" if words[start] in UNIVERSITY_WORDS else words[start]
             longest = max(self._longest.get(word, 0) for word in (first, words[start]))
             for end in range(min(len(words), start + longest), start, -1):
-                entity = self._named(words[start:end], countries, words[end:])
+                entity = self._begun(words[start:end], countries, words[end:])
                 if entity is not None and self._stands(words, start, end, entity, spans):
                     spans.append((start, end, entity))
                     start = end - 1
                     break
             start += 1
-        if not spans:
-            return self._respelt_end(words, form, countries)
-        entities = dict.fromkeys(entity for _, _, entity in spans)
-        return [Hit(form, entity, "within") for entity in entities]
+        if spans:
+            return [Hit(form, entity, "within") for entity in dict.fromkeys(entity for _, _, entity in spans)]
+        # A name that is spelt otherwise may end the piece, after the name of a unit.
+        for start in range(1, len(words) - 1):
+            if words[start - 1] in BEFORE_NAME:
+                ending = " ".join(words[start:])
+                hit = Hit(form, self._respelt(squeeze(ending), ending, countries), "letters")
+                if hit.university is not None:
+                    return [hit]
+        return []
 
-    def _named(self, words: list[str], countries: Sequence[str], rest: list[str]) -> Entity | None:
+    def _begun(self, words: list[str], countries: Sequence[str], rest: list[str]) -> Entity | None:
         """Return the institution of a name; one that begins with "university" may be in another language."""
         name = " ".join(words)
         if name in self._exact:
-            whole = name in self.gazetteer.whole
-            return None if whole else self._choose(self._exact[name], name, countries)
+            return None if name in self.gazetteer.whole else self._named(name, countries)
         if words[0] not in UNIVERSITY_WORDS or words[-1] in CONTINUES or JOINS & set(words):
             return None
         # Where another name goes on ("Université Paris Descartes Biomédicale") its beginning names nobody.
         if rest and not rest[0].isdigit() and rest[0] not in UNITS | JOINS and rest[0] not in self._longest:
             return None
-        entity = self._respelt(squeeze(name), name, countries)
-        return entity if entity is not None and entity.kind == UNIVERSITY else None
-
-    def _respelt_end(self, words: list[str], form: str, countries: Sequence[str]) -> list[Hit]:
-        """Return the institution whose respelt name ends a piece, after the name of a unit."""
-        for start in range(1, len(words) - 1):
-            if words[start - 1] in BEFORE_NAME:
-                ending = " ".join(words[start:])
-                entity = self._respelt(squeeze(ending), ending, countries)
-                if entity is not None and entity.kind == UNIVERSITY:
-                    return [Hit(form, entity, "letters")]
-        return []
+        return Hit(name, self._respelt(squeeze(name), name, countries), "letters").university
 
     def _stands(
         self, words: list[str], start: int, end: int, entity: Entity, spans: list[tuple[int, int, Entity]]
@@ -313,9 +291,13 @@ class Matcher:
             return False
         if entity.kind != UNIVERSITY:
             return True
-        name = " ".join(words[start:end])
-        if (following in OTHER_CAMPUS and name in WITH_CAMPUS) or self._goes_on(name, "".join(words[end:])):
+        name, rest = " ".join(words[start:end]), "".join(words[end:])
+        if following in OTHER_CAMPUS and name in WITH_CAMPUS:
             return False
+        # The name goes on as another one misspelt ("... University of Agriculture and Tecknology").
+        for tail in self._tails.get(name, ()):
+            if rest and fuzz.ratio(tail, rest[: len(tail) + 1]) >= FUZZY_NAME:
+                return False
         left = [word for word in words[spans[-1][1] if spans else 0 : start] if not word.isdigit()]
         if not left or left[-1] in SUBJECTS or left[-1] in JOINS or (spans and left[-1] == "of"):
             return True
@@ -328,41 +310,30 @@ class Matcher:
             return True
         return bool(set(left) & UNITS) or not set(left) & self.gazetteer.words
 
-    def _goes_on(self, name: str, rest: str) -> bool:
-        """Tell whether a name goes on as another one misspelt ("... University of Agriculture and Tecknology")."""
-        return any(
-            fuzz.ratio(tail, rest[: len(tail) + 1]) >= FUZZY_NAME
-            for tail in self._tails.get(name, ())
-            if rest
-        )
-
     def _another(self, words: list[str], end: int) -> bool:
         """Tell whether a name ends where another begins, though the next word could continue it.
 
         "Nanjing University of Finance" is no Nanjing University; "Nanjing University University of Oxford"
         and "CNRS University of Nice" are two names, "Yonsei University College of Medicine" is a name and a unit.
         """
-        if words[end : end + 2] == ["college", "of"] and (
-            "university" in words[:end] or end <= LONGEST_ACRONYMS
-        ):
+        before = words[:end]
+        if words[end : end + 2] == ["college", "of"] and ("university" in before or end <= LONGEST_ACRONYMS):
             return True
         longest = min(len(words), end + self._longest.get(words[end], 0))
-        return any(
-            self._named(words[end:last], (), words[last:]) is not None for last in range(end + 2, longest + 1)
-        )
+        return any(self._begun(words[end:last], (), words[last:]) for last in range(end + 2, longest + 1))
 
     def _closest(self, form: str, countries: Sequence[str]) -> tuple[Entity, float] | None:
         """Return the university of which ``form`` is a name misspelt, word by word, and the similarity."""
         words = form.split()
-        scored: dict[Entity, float] = {}
+        scores: dict[Entity, float] = {}
         for name in self._by_initials.get(_initials(words), ()):
             score = round(fuzz.ratio(form, name, score_cutoff=FUZZY_NAME), 1)
             if score and all(map(self._same_word, words, name.split())):
-                entity = self._choose(self._exact[name], name, countries)
+                entity = self._named(name, countries)
                 if entity is not None and (not countries or _near(entity.country, countries)):
-                    scored[entity] = max(score, scored.get(entity, 0.0))
-        best = max(scored.values(), default=0.0)
-        close = [entity for entity, score in scored.items() if score == best]
+                    scores[entity] = max(score, scores.get(entity, 0.0))
+        best = max(scores.values(), default=0.0)
+        close = [entity for entity, score in scores.items() if score == best]
         return (close[0], best) if len(close) == 1 else None
 
     def _same_word(self, word: str, known: str) -> bool:
@@ -372,9 +343,8 @@ class Matcher:
         if word in self.gazetteer.words or word in GENERIC or word[0] != known[0]:
             return False
         # Short names one letter apart are names of two places as often as a misspelling.
-        if known not in GENERIC and len(known) < FUZZY_LETTERS:
-            return False
-        return fuzz.ratio(word, known) >= FUZZY_WORD
+        long = known in GENERIC or len(known) >= FUZZY_LETTERS
+        return long and fuzz.ratio(word, known) >= FUZZY_WORD
 
 
 def _system(form: str) -> str:
@@ -388,6 +358,10 @@ def _system(form: str) -> str:
 
 def _initials(words: Sequence[str]) -> str:
     return "".join(word[0] for word in words)
+
+
+def _like_university(form: str) -> bool:
+    return any(word in form for word in LIKE_UNIVERSITY)
 
 
 def _near(country: str, countries: Sequence[str]) -> bool:

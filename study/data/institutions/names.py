@@ -10,9 +10,9 @@ from functools import cache
 from rapidfuzz import fuzz
 
 
-def words(text: str) -> frozenset[str]:
-    """Return the set of the words of ``text``: long word lists read better as text."""
-    return frozenset(text.split())
+def words(text: str, between: str | None = None) -> frozenset[str]:
+    """Return the set of the words of ``text``, or of the names in it: long lists read better as text."""
+    return frozenset(text.split(between))
 
 
 # PDF text has accents beside their letters ("Z ¨urich", "T´el´ecom"): the accent goes, the letters close up.
@@ -92,27 +92,22 @@ _STOP = {"the", "at", "in"}
 # What languages and haste change in a name without changing whose name it is.
 _SMALL = words("of and for de di da do dos del della dell degli studi du des la le les y et e und zu fur")
 _ENGLISH = {
-    **dict.fromkeys(
-        words(
-            "universite universita universitat universidad universidade universiteit universitet universitetet "
-            "universiti universitas universitate universitatea universitesi univerzita univerza uniwersytet "
-            "universitaria daigaku"
-        ),
-        "university",
-    ),
-    **dict.fromkeys(words("institut instituto istituto institutes institution"), "institute"),
-    **dict.fromkeys(words("technische technischen tecnica technique teknik"), "technical"),
-    **dict.fromkeys(
-        words(
-            "politecnica polytechnique politecnico polytechnical polytechnics politechnico politechnical politechnic"
-        ),
-        "polytechnic",
-    ),
-    "nacional": "national",
-    "autonoma": "autonomous",
-    "sciences": "science",
-    "technological": "technology",
-    "telecommunication": "telecommunications",
+    spelling: word
+    for word, spellings in {
+        "university": "universite universita universitat universidad universidade universiteit universitet "
+        "universitetet universiti universitas universitate universitatea universitesi univerzita univerza uniwersytet "
+        "universitaria daigaku",
+        "institute": "institut instituto istituto institutes institution",
+        "technical": "technische technischen tecnica technique teknik",
+        "polytechnic": "politecnica polytechnique politecnico polytechnical polytechnics politechnico politechnical "
+        "politechnic",
+        "national": "nacional",
+        "autonomous": "autonoma",
+        "science": "sciences",
+        "technology": "technological",
+        "telecommunications": "telecommunication",
+    }.items()
+    for spelling in spellings.split()
 }
 UNIVERSITY_WORDS = frozenset({"university", *(word for word in _ENGLISH if _ENGLISH[word] == "university")})
 
@@ -199,7 +194,7 @@ _TARGETS = {first: (text.split(), least) for first, (text, least) in _COMMON.ite
 # The first letter lost, or misread.
 _TARGETS |= dict.fromkeys("nvw", _TARGETS["u"])
 # Words of their own that are as close.
-_OTHER_WORDS = (
+_OTHERS = words(
     "universities universites universitaire universitaires universitair universitari universitario universitaria "
     "universitatea universitate universitas universitats universitet universitetet universiteti universitesi "
     "universiti universal universum univerzita univerza uniwersytet technologies technologie technologia "
@@ -208,7 +203,6 @@ _OTHER_WORDS = (
     "institucio instituttet instituut institutional istituti polytech polytechnics politehnica politechnika "
     "politehnic terminology technicolor technicians techniques technique techniken technically"
 )
-_OTHERS = frozenset(_OTHER_WORDS.split())
 _LONGEST = 16
 
 

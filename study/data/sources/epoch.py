@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources.reading import Progress, csv_rows, silent
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
+from study.data.sources import Fetcher, Progress, csv_rows, damaged, number, silent
 
 ADDRESS = "https://epoch.ai/data"
 # Epoch does not keep old tables on its site; this one is a commit of its own study of training costs.
@@ -28,30 +24,24 @@ DECEMBER_FILE = "all_ml_systems_2023-12-20.csv"
 
 Vintage = Literal["december_2023", "current"]
 
-# Our names of what is read, and the heading of each in both vintages or in the one.
-_HEADINGS = {
+# Our names of what is read, and the heading of each in the current table.
+_CURRENT_LAYOUT = {
+    "model": "Model",
     "date": "Publication date",
     "domains": "Domain",
     "organisations": "Organization",
     "categories": "Organization categorization",
+    "countries": "Country (of organization)",
     "training_compute": "Training compute (FLOP)",
     "parameters": "Parameters",
     "criteria": "Notability criteria",
+    "accessibility": "Model accessibility",
     "confidence": "Confidence",
 }
+_RENAMED = {"model": "System", "countries": "Country (from Organization)", "accessibility": "Open-source"}
 LAYOUTS: dict[Vintage, dict[str, str]] = {
-    "current": {
-        "model": "Model",
-        "countries": "Country (of organization)",
-        "accessibility": "Model accessibility",
-        **_HEADINGS,
-    },
-    "december_2023": {
-        "model": "System",
-        "countries": "Country (from Organization)",
-        "accessibility": "Open-source",
-        **_HEADINGS,
-    },
+    "current": _CURRENT_LAYOUT,
+    "december_2023": {**_CURRENT_LAYOUT, **_RENAMED},
 }
 
 KINDS = ("academia", "industry", "government", "research collective", "non-profit")
@@ -70,7 +60,6 @@ FIRST_YEAR = 1940
 MOST_COMPUTE = 1e30
 MOST_PARAMETERS = 1e16
 
-_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 _CURRENT = re.compile(r"notable_ai_models_(\d{4}-\d\d-\d\d)\.csv")
 _BRACKETS = re.compile(r"\s*\(.*\)")
 
@@ -101,16 +90,11 @@ def fetch(
     today : date, optional
         Vintage that the current table is named by.
     """
-    day = (today or date.today()).isoformat()
-    files = (
-        (f"{base}/notable_ai_models.csv", f"notable_ai_models_{day}.csv", None),
-        (december, DECEMBER_FILE, december_sha256),
-    )
-    paths = []
-    for url, name, sha256 in files:
-        progress(f"Epoch {name}")
-        paths.append(fetcher.download(url, raw / "epoch" / name, sha256=sha256))
-    return paths
+    current = f"notable_ai_models_{(today or date.today()).isoformat()}.csv"
+    progress(f"Epoch {current}")
+    table = fetcher.download(f"{base}/notable_ai_models.csv", raw / "epoch" / current)
+    progress(f"Epoch {DECEMBER_FILE}")
+    return [table, fetcher.download(december, raw / "epoch" / DECEMBER_FILE, sha256=december_sha256)]
 
 
 def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
@@ -144,39 +128,40 @@ def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
     path, day = _file(folder, vintage)
     layout = LAYOUTS[vintage]
     named = tuple(layout[name] for name in ("model", "date", "organisations"))
-    records = []
-    for line, row in csv_rows(path, tuple(layout.values()), unique=named):
-        fields = {name: row[heading] for name, heading in layout.items()}
-        where = f"{path.name}, line {line}"
-        if not fields["model"]:
-            raise DataError(f"{where}: the model has no name; download the file again.")
-        records.append(_record(fields, where, day))
+    records = [
+        _record({name: row[heading] for name, heading in layout.items()}, f"{path.name}, line {line}", day)
+        for line, row in csv_rows(path, tuple(layout.values()), unique=named)
+    ]
     return pd.DataFrame(records).astype({"year": "Int64", "open_weights": "boolean"})
 
 
 def _file(folder: Path, vintage: Vintage) -> tuple[Path, str]:
+    """Return the file of a vintage, and the day by which it is named."""
     if vintage == "december_2023":
         return folder / DECEMBER_FILE, DECEMBER_FILE.removesuffix(".csv")[-10:]
-    found = {match[1]: path for path in folder.glob("*.csv") if (match := _CURRENT.fullmatch(path.name))}
-    if not found:
+    files = {match[1]: path for path in folder.glob("*.csv") if (match := _CURRENT.fullmatch(path.name))}
+    if not files:
         raise DataError(
             f"epoch: no notable_ai_models_YYYY-MM-DD.csv in {folder}; download the table of notable models "
             "from epoch.ai/data into it, named by the day."
         )
-    return found[max(found)], max(found)
+    return files[max(files)], max(files)
 
 
 def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, object]:
+    if not fields["model"]:
+        raise damaged(where, "the model has no name")
     year, precision = _date(fields["date"], where, int(vintage[:4]) + 1)
     organisations = _parts(fields["organisations"])
     labels = [_BRACKETS.sub("", label).lower() for label in _parts(fields["categories"])]
-    unknown = next((label for label in labels if label not in (*KINDS, _COLLABORATION)), None)
-    if unknown is not None:
-        raise DataError(
-            f'{where}: category "{unknown}" is none of {", ".join(KINDS)}; correct it, or add it to KINDS.'
-        )
+    for label in labels:
+        if label not in (*KINDS, _COLLABORATION):
+            raise DataError(f'{where}: category "{label}" is none of {", ".join(KINDS)}; correct or add it.')
     sides = [side for label in labels for side in (KINDS[:2] if label == _COLLABORATION else (label,))]
+    # The labels stand in the order of the organisations where there is one for each.
+    ordered = len(labels) == len(organisations) and _COLLABORATION not in labels
     criteria = tuple(part for part in map(str.lower, _parts(fields["criteria"])) if part in CRITERIA)
+    access = fields["accessibility"].lower()
     return {
         "model": fields["model"],
         "date": fields["date"],
@@ -184,18 +169,15 @@ def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, ob
         "year": year,
         "domains": tuple(map(str.lower, _parts(fields["domains"]))),
         "organisations": organisations,
-        # The labels stand in the order of the organisations where there is one for each.
-        "kinds": tuple(labels)
-        if len(labels) == len(organisations) and _COLLABORATION not in labels
-        else ("",) * len(organisations),
+        "kinds": tuple(labels) if ordered else ("",) * len(organisations),
         "categories": tuple(kind for kind in KINDS if kind in sides),
         "countries": tuple(dict.fromkeys(_parts(fields["countries"]))),
-        "training_compute": _number(fields["training_compute"], "training compute", MOST_COMPUTE, where),
-        "parameters": _number(fields["parameters"], "number of parameters", MOST_PARAMETERS, where),
+        "training_compute": _size(fields["training_compute"], f"{where}: training compute", MOST_COMPUTE),
+        "parameters": _size(fields["parameters"], f"{where}: number of parameters", MOST_PARAMETERS),
         "criteria": criteria,
         "notable": bool(criteria),
         "accessibility": fields["accessibility"],
-        "open_weights": _open(fields["accessibility"].lower()),
+        "open_weights": access.startswith("open weights") or access in _OPEN if access else None,
         "confidence": fields["confidence"],
         "vintage": vintage,
     }
@@ -205,33 +187,22 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part for part in map(str.strip, text.split(",")) if part)
 
 
-def _open(accessibility: str) -> bool | None:
-    return accessibility.startswith("open weights") or accessibility in _OPEN if accessibility else None
-
-
 def _date(text: str, where: str, last_year: int) -> tuple[int | None, str]:
     """Return the year of a date and how precise it is."""
     if not text:
         return None, ""
-    match = _DATE.fullmatch(text)
+    precision = {4: "year", 7: "month", 10: "day"}.get(len(text), "")
     try:
-        if match is None:
-            raise ValueError
-        year = date(int(match[1]), int(match[2] or 1), int(match[3] or 1)).year
+        year = date.fromisoformat(text + "-01-01"[len(text) - 4 :] if precision else "").year
     except ValueError:
-        raise DataError(f'{where}: date "{text}" is no date; download the file again.') from None
+        raise damaged(where, f'date "{text}" is no date') from None
     if not FIRST_YEAR <= year <= last_year:
         raise DataError(f'{where}: date "{text}" is not between {FIRST_YEAR} and {last_year}; correct it.')
-    return year, "day" if match[3] else "month" if match[2] else "year"
+    return year, precision
 
 
-def _number(text: str, what: str, most: float, where: str) -> float:
-    if not text:
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f'{where}: {what} "{text}" is no number; download the file again.') from None
-    if not 0 < value <= most:
-        raise DataError(f"{where}: {what} {text} is not above 0 and at most {most:g}; correct it.")
-    return value
+def _size(text: str, where: str, most: float) -> float:
+    size = number(text, where)
+    if text and not 0 < size <= most:
+        raise DataError(f"{where} {text} is not above 0 and at most {most:g}; correct it.")
+    return size

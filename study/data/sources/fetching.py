@@ -7,8 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
@@ -47,23 +46,25 @@ class Fetcher:
     def __init__(self, *, pause: float = 0.5, retries: int = 6, progress: Progress | None = None) -> None:
         self.pause = pause
         self.retries = retries
-        self.progress = progress if progress is not None else _silent
+        self.progress = progress or (lambda url, done, total: None)
         self._last = -float("inf")
         self._session = requests.Session()
         self._session.headers["User-Agent"] = (
             f"{PACKAGE}/{__version__} (data of a study of compute access in machine-learning research)"
         )
+        patience = _Patience(
+            total=retries,
+            connect=min(retries, 3),
+            other=0,  # a certificate that is not trusted will not be trusted the next time
+            status_forcelist=RETRIED,
+            backoff_factor=FIRST_WAIT,
+            raise_on_status=False,
+        )
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=_patience(retries)))
+            self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=patience))
 
     def download(
-        self,
-        url: str,
-        path: Path,
-        *,
-        sha256: str | None = None,
-        params: Mapping[str, str] | None = None,
-        pause: float | None = None,
+        self, url: str, path: Path, *, sha256: str | None = None, pause: float | None = None
     ) -> Path:
         """Download a file; a finished one is kept, an interrupted one goes on from its ``.part`` file.
 
@@ -79,8 +80,6 @@ class Fetcher:
             if it has not the given checksum.
         sha256 : str, optional
             Checksum that the file must have.
-        params : mapping, optional
-            Query of the address.
         pause : float, optional
             Seconds since the start of the request before, where a server wants more than usual.
 
@@ -97,29 +96,31 @@ class Fetcher:
         OutputError
             If the file cannot be written.
         """
-        address = _address(url, params)
-        with _writing(path):
+        try:
             if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
                 return path
             path.parent.mkdir(parents=True, exist_ok=True)
             part = _Part(path)
             failures, furthest = 0, part.size
-            while not self._append(address, part, checked=sha256 is not None, pause=pause):
+            while not self._append(url, part, checked=sha256 is not None, pause=pause):
                 failures = 1 if part.size > furthest else failures + 1
                 furthest = max(furthest, part.size)
                 if failures > self.retries:
                     raise DataError(
-                        f"{shown(address)}: the download breaks off {failures} times in a row, "
+                        f"{shown(url)}: the download breaks off {failures} times in a row, "
                         f"at last at byte {part.size}; fetch again later."
                     )
                 time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT))
-            if sha256 is not None and (found := sha256_of(part.content)) != sha256:
+            if sha256 is not None and (came := sha256_of(part.content)) != sha256:
                 part.discard()
                 raise DataError(
-                    f"{shown(address)}: the file has SHA-256 {found}, but {sha256} is expected; fetch again, and "
+                    f"{shown(url)}: the file has SHA-256 {came}, but {sha256} is expected; fetch again, and "
                     "if it differs again, the publisher has changed the file."
                 )
             part.finish()
+        except OSError as error:
+            fault = f"{path}: cannot be written ({error.strerror or error})"
+            raise OutputError(f"{fault}; free space or name another folder.") from error
         return path
 
     def json(self, url: str, params: Mapping[str, str] | None = None) -> Any:
@@ -130,7 +131,7 @@ class Fetcher:
         DataError
             If the server refuses, sends a web page, or twice a body that is no whole JSON.
         """
-        address = _address(url, params)
+        address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
         problem = ""
         for _ in range(2):
             with self._get(address) as response:
@@ -157,20 +158,22 @@ class Fetcher:
             have = 0
         headers = {"Accept-Encoding": "identity"}
         if have:
-            headers["Range"] = f"bytes={have}-"
-            if validator:
-                headers["If-Range"] = validator
+            headers |= {"Range": f"bytes={have}-", **({"If-Range": validator} if validator else {})}
         with self._get(address, headers, part.path, pause) as response:
-            if response.status_code != 200 and not _continues(response, have):
+            fresh = response.status_code == 200
+            place = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if not fresh and (place is None or int(place[1]) != have):
                 part.discard()
                 return False
-            total = _total(response)
-            fresh = response.status_code == 200
+            # A packed body is another one on disk: its length and its version say nothing there.
+            packed = response.headers.get("Content-Encoding", "identity") != "identity"
+            length = response.headers.get("Content-Length", "") if place is None else place[2]
+            total = int(length) if length.isdigit() and not packed else None
             try:
                 for chunk in response.iter_content(CHUNK):
                     if fresh:
                         refuse_page(response, chunk, part.path)
-                        part.start(address, _validator(response))
+                        part.start(address, "" if packed else _version(response))
                         fresh = False
                     part.add(chunk)
                     self.progress(shown(address), part.size, total)
@@ -197,9 +200,7 @@ class Fetcher:
         try:
             response = self._session.get(address, headers=headers, timeout=TIMEOUT, stream=True)
         except requests.RequestException as error:
-            raise DataError(
-                f"{shown(address)}: no answer ({reason(error)}); check the network and fetch again."
-            ) from None
+            raise DataError(f"{shown(address)}: no answer ({reason(error)}); check the network.") from None
         expected = (200, 206, 416) if headers and "Range" in headers else (200,)
         if response.status_code not in expected:
             with response:
@@ -247,67 +248,15 @@ class _Patience(Retry):
     def get_backoff_time(self) -> float:
         return max(FIRST_WAIT, super().get_backoff_time())
 
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: Any = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: Any = None,
-    ) -> _Patience:
+    def increment(self, *request: Any, **outcome: Any) -> _Patience:
+        response = outcome.get("response")
         if response is not None and (self.get_retry_after(response) or 0) > LONGEST_WAIT:
-            raise MaxRetryError(_pool, url or "")
-        return super().increment(method, url, response, error, _pool, _stacktrace)
+            raise MaxRetryError(outcome["_pool"], request[1])
+        return super().increment(*request, **outcome)
 
 
-def _patience(retries: int) -> _Patience:
-    return _Patience(
-        total=retries,
-        connect=min(retries, 3),
-        other=0,  # a certificate that is not trusted will not be trusted the next time
-        status_forcelist=RETRIED,
-        backoff_factor=FIRST_WAIT,
-        raise_on_status=False,
-    )
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or name another folder."
-        ) from error
-
-
-def _silent(url: str, done: int, total: int | None) -> None:
-    """Say nothing."""
-
-
-def _address(url: str, params: Mapping[str, str] | None) -> str:
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
-
-
-def _continues(response: requests.Response, have: int) -> bool:
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    return match is not None and int(match[1]) == have
-
-
-def _total(response: requests.Response) -> int | None:
-    """Return the bytes of the whole file, where they are told of what is on disk afterwards."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        return None
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    told = response.headers.get("Content-Length", "") if match is None else match[2]
-    return int(told) if told.isdigit() else None
-
-
-def _validator(response: requests.Response) -> str:
-    """Return what If-Range takes as the file's version: a strong ETag or the date, of a body as it is on disk."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        return ""
+def _version(response: requests.Response) -> str:
+    """Return what If-Range takes as the file's version: a strong ETag or the date."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
 
@@ -325,13 +274,9 @@ def shown(url: str) -> str:
 def reason(error: requests.RequestException) -> str:
     """Return the innermost cause of a failed request, in a few words."""
     cause: Any = error
-    while isinstance(inner := _inner(cause), Exception):
-        cause = inner
-    return shown(" ".join(str(cause).split()).rsplit(": ", 1)[-1])
-
-
-def _inner(error: Any) -> Any:
-    return getattr(error, "reason", None) or next(iter(error.args), None)
+    while isinstance(cause, Exception):
+        innermost, cause = cause, getattr(cause, "reason", None) or next(iter(cause.args), None)
+    return shown(" ".join(str(innermost).split()).rsplit(": ", 1)[-1])
 
 
 def _asked(response: requests.Response) -> str:
@@ -353,9 +298,7 @@ def refuse_page(response: requests.Response, start: bytes, by_hand: Path | None)
     address = _asked(response)
     if _LOGIN_ADDRESS.search(response.url) or _LOGIN_PAGE.search(page):
         raise DataError(f"{address}: login needed (a login page came); {_by_hand(address, by_hand)}")
-    raise DataError(
-        f"{address}: a web page came in place of data; open the address in a browser to see what it says."
-    )
+    raise DataError(f"{address}: a web page came in place of data; see in a browser what it says.")
 
 
 def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn:
@@ -368,22 +311,15 @@ def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn
     if status in (401, 403):
         raise DataError(f"{address}: login needed ({status}); {_by_hand(address, by_hand)}")
     if status in (404, 410):
-        raise DataError(
-            f"{address}: nothing is there ({status}); see on the publisher's site where it is now."
-        )
+        raise DataError(f"{address}: nothing is there ({status}); see on the publisher's site where it is.")
     if status in FAILURES:
         raise DataError(f"{address}: the server fails again and again ({status}); fetch again later.")
-    said = " ".join(_start(response).decode("utf-8", errors="replace").split())[:200]
-    raise DataError(
-        f"{address}: the server refuses ({status}{', ' + said if said else ''}); check the request."
-    )
-
-
-def _start(response: requests.Response) -> bytes:
     try:
-        return next(response.iter_content(1000), b"")
+        start = next(response.iter_content(1000), b"")
     except requests.RequestException:
-        return b""
+        start = b""
+    answer = " ".join(start.decode("utf-8", errors="replace").split())[:200]
+    raise DataError(f"{address}: the server refuses ({status}{answer and ', ' + answer}); check the request.")
 
 
 SUMS = "SHA256SUMS"
@@ -405,12 +341,13 @@ def record_checksums(raw: Path, paths: Iterable[Path]) -> Path:
         If the record cannot be written.
     """
     place = raw / SUMS
-    known, written = {}, 0
+    sums, written = {}, 0
     if place.is_file():
         written = place.stat().st_mtime_ns
-        lines = place.read_text(encoding="utf-8").splitlines()
-        known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    sums = {name: digest for name, digest in known.items() if (raw / name).is_file()}
+        for line in place.read_text(encoding="utf-8").splitlines():
+            digest, _, name = line.partition("  ")
+            if (raw / name).is_file():
+                sums[name] = digest
     for path in paths:
         name = path.relative_to(raw).as_posix()
         if name not in sums or path.stat().st_mtime_ns >= written:

@@ -8,15 +8,11 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources.reading import Progress, silent, unzipped
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
+from study.data.sources import Fetcher, Progress, damaged, refuse_missing, silent, unzipped
 
 ADDRESS = "https://ncses.nsf.gov/821/assets/0/files"
 # The present survey begins in 2010. A later year joins here, so that results do not move by themselves.
@@ -118,12 +114,12 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
         int(match[1]): path for path in folder.glob("*.zip") if (match := _ARCHIVE.fullmatch(path.name))
     }
     if archives:
-        missing = sorted(set(range(min(archives), max(archives) + 1)) - set(archives))
-        if missing:
-            raise DataError(
-                f"HERD: {ARCHIVE.format(year=missing[0])} is missing in {folder}, but years before and after "
-                "are there; download it into it."
-            )
+        for year in range(min(archives), max(archives) + 1):
+            if year not in archives:
+                raise DataError(
+                    f"HERD: {ARCHIVE.format(year=year)} is missing in {folder}, but years before and after are there; "
+                    "download it into it."
+                )
         table = pd.concat([_read_zip(archives[year], year, progress) for year in sorted(archives)])
     elif (folder / COPY).is_file():
         table = _read_copy(folder / COPY, progress)
@@ -132,88 +128,69 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
             f"HERD: neither {ARCHIVE.format(year='YYYY')} nor {COPY} in {folder}; download the public-use files "
             "of the survey into it."
         )
-    return _checked(table)
+    table = table.reset_index(drop=True)
+    amounts = table[["total", *SOURCES]]
+    difference = amounts["total"] - amounts[list(SOURCES)].sum(axis=1)
+    problems = {
+        "has no number of six digits": ~table["inst_id"].astype(str).str.fullmatch(r"\d{6}"),
+        "has no name": table["name"].eq(""),
+        "has an amount below 0": (amounts < 0).any(axis=1),
+        "has sources that do not add up to its total": difference.abs() > ROUNDING,
+        "is there twice": table.duplicated(["inst_id", "fiscal_year"]),
+    }
+    for problem, rows in problems.items():
+        _refuse(table, rows, f"institution {{inst_id}} in {{fiscal_year}} {problem}")
+    return table.sort_values(["inst_id", "fiscal_year"], ignore_index=True)[list(COLUMNS)]
 
 
 def _read_zip(path: Path, year: int, progress: Progress) -> pd.DataFrame:
     progress(f"HERD {year}")
-    cells = _cells(path).assign(where=path.name)
-    _refuse(
-        cells,
-        cells["fiscal_year"] != str(year),
-        f'{{where}}, record {{record}}: fiscal year "{{fiscal_year}}" in the file of {year}; download it again.',
-    )
+    with unzipped(path, path.name) as archive:
+        members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
+        if len(members) != 1:
+            raise damaged(path.name, f"{len(members)} files *.csv in it, one is expected")
+        content = archive.read(members[0])
+    cells = _cells(content, f"{path.name}, {members[0]}").assign(where=path.name)
+    other_year = cells["fiscal_year"] != str(year)
+    _refuse(cells, other_year, f'record {{record}}: fiscal year "{{fiscal_year}}" in the file of {year}')
     cells = cells[(cells["question"] == QUESTION) & cells["row"].str.lower().isin(ROWS)]
     if cells.empty:
-        raise DataError(
-            f'{path.name}: no row of the question "{QUESTION}"; has the publisher renamed it? Download it again.'
-        )
+        raise damaged(path.name, f'no row of the question "{QUESTION}" (has the publisher renamed it?)')
     values = pd.to_numeric(cells["data"], errors="coerce")
-    _refuse(
-        cells,
-        values.isna() & (cells["data"] != ""),
-        '{where}, record {record}: data "{data}" is no number; download it again.',
-    )
+    _refuse(cells, values.isna() & (cells["data"] != ""), 'record {record}: data "{data}" is no number')
     cells = cells.assign(column=cells["row"].str.lower().map(ROWS), value=values.fillna(0.0).astype(float))
-    _refuse(
-        cells,
-        cells.duplicated(["inst_id", "column"]),
-        "{where}, record {record}: {row} of institution {inst_id} is there twice; download it again.",
-    )
+    twice = cells.duplicated(["inst_id", "column"])
+    _refuse(cells, twice, "record {record}: {row} of institution {inst_id} is there twice")
     wide = cells.pivot(index="inst_id", columns="column", values="value").reindex(columns=["total", *SOURCES])
-    unknown = wide.index[wide["total"].isna()]
-    if len(unknown):
-        raise DataError(f"{path.name}: institution {unknown[0]} has no total; download it again.")
+    for inst_id in wide.index[wide["total"].isna()]:
+        raise damaged(path.name, f"institution {inst_id} has no total")
     # A source from which an institution had nothing may be left out; the sum shows whether that is so.
     places = cells.drop_duplicates("inst_id").set_index("inst_id")[["name", "city", "state", "where"]]
     return places.join(wide.fillna(0.0)).reset_index().assign(fiscal_year=year)
 
 
-def _cells(path: Path) -> pd.DataFrame:
-    with unzipped(path, path.name) as archive:
-        members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-        if len(members) != 1:
-            raise DataError(
-                f"{path.name}: {len(members)} files *.csv in it, one is expected; download it again."
-            )
-        content = archive.read(members[0])
-    return _parse(content, f"{path.name}, {members[0]}")
-
-
-def _parse(content: bytes, where: str) -> pd.DataFrame:
+def _cells(content: bytes, where: str) -> pd.DataFrame:
     """Return the cells of a questionnaire file in UTF-8, or in Windows-1252 as the agency wrote some years."""
     if not content.strip():
-        raise DataError(f"{where}: the file is empty; download it again.")
+        raise damaged(where, "the file is empty")
     try:
-        content.decode("utf-8")
-        encoding = "utf-8-sig"
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        encoding = "cp1252"
+        try:
+            text = content.decode("cp1252")
+        except UnicodeDecodeError as error:
+            raise damaged(where, f"byte {error.start} is neither UTF-8 nor Windows-1252") from None
     try:
         cells = pd.read_csv(
-            io.BytesIO(content),
-            usecols=lambda column: column in CSV_COLUMNS,
-            dtype=str,
-            keep_default_na=False,
-            encoding=encoding,
+            io.StringIO(text), usecols=lambda column: column in CSV_COLUMNS, dtype=str, keep_default_na=False
         )
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{where}: byte {error.start} is neither UTF-8 nor Windows-1252; download it again."
-        ) from None
     except pd.errors.ParserError as error:
-        raise DataError(f"{where}: {_one_line(error)}; the file is damaged, download it again.") from None
-    missing = [column for column in CSV_COLUMNS if column not in cells]
-    if missing:
-        raise DataError(
-            f"{where}, line 1: no column {', '.join(missing)}; has the publisher renamed it? Download it again."
-        )
-    cells = cells.rename(columns=CSV_COLUMNS)
-    cells = cells.apply(lambda column: column.str.strip())
+        raise damaged(where, f"{_one_line(error)}; the file is damaged") from None
+    refuse_missing(f"{where}, line 1", CSV_COLUMNS, list(cells))
+    cells = cells.rename(columns=CSV_COLUMNS).apply(lambda column: column.str.strip())
     if cells.empty or cells["question"].iloc[-1] == "":
-        raise DataError(
-            f"{where}, record {len(cells)}: the fields at its end are missing; the file is cut off, download it again."
-        )
+        where = f"{where}, record {len(cells)}"
+        raise damaged(where, "the fields at its end are missing, the file is cut off")
     return cells
 
 
@@ -232,41 +209,16 @@ def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
     table = table.set_axis(COLUMNS, axis=1).assign(where=path.name)
     amounts = ["total", *SOURCES]
     dollars = table[amounts].apply(pd.to_numeric, errors="coerce")
-    _refuse(
-        table,
-        (dollars % 1000 != 0).any(axis=1),
-        "{where}: institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars; "
-        "restore the copy, whose amounts are in dollars.",
-    )
+    problem = "institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars"
+    _refuse(table, (dollars % 1000 != 0).any(axis=1), problem)
     table[amounts] = dollars / 1000
     return table
 
 
-def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table sorted, after the checks that hold for both formats."""
-    table = table.reset_index(drop=True)
-    amounts = table[["total", *SOURCES]]
-    difference = amounts["total"] - amounts[list(SOURCES)].sum(axis=1)
-    problems = {
-        "has no number of six digits": ~table["inst_id"].astype(str).str.fullmatch(r"\d{6}"),
-        "has no name": table["name"].eq(""),
-        "has an amount below 0": (amounts < 0).any(axis=1),
-        "has sources that do not add up to its total": difference.abs() > ROUNDING,
-        "is there twice": table.duplicated(["inst_id", "fiscal_year"]),
-    }
-    for problem, rows in problems.items():
-        _refuse(
-            table,
-            rows,
-            f"{{where}}: institution {{inst_id}} in {{fiscal_year}} {problem}; download the file again.",
-        )
-    return table.sort_values(["inst_id", "fiscal_year"], ignore_index=True)[list(COLUMNS)]
-
-
-def _refuse(table: pd.DataFrame, rows: pd.Series, error: str) -> None:
+def _refuse(table: pd.DataFrame, rows: pd.Series, problem: str) -> None:
     """Raise the error of the first of the rows, if any; it takes the row's values, and record (from 1), by name."""
     for place, row in table[rows].head(1).iterrows():
-        raise DataError(error.format(**row, record=int(str(place)) + 1))
+        raise damaged(row["where"], problem.format(**row, record=int(str(place)) + 1))
 
 
 def _one_line(error: Exception) -> str:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import html
-import math
 import re
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Callable, Iterable
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources.reading import Progress, json_value, silent, unzipped
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
+from study.data.sources import Fetcher, Progress, damaged, iso_day, json_value, number, silent, unzipped
 
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
 # JSON a fiscal year, each with an address that is valid for a while.
@@ -52,8 +47,6 @@ COLUMNS = (*_PLACES, *_CODED, "collaborative")
 
 _AWARD_ID = re.compile(r"\d{7}")
 _TAG = re.compile(r"</?(?:br|p|b|i|em|strong|sub|sup|ul|ol|li|div|span)\s*/?>", re.IGNORECASE)
-_SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
-_COLLABORATIVE = re.compile(r"collaborative", re.IGNORECASE)
 
 Row = dict[str, Any]
 
@@ -95,18 +88,18 @@ def fetch(
         If the catalogue or a file cannot be had, or a year is not in the catalogue.
     """
     listed = _catalogue(fetcher.json(catalogue), catalogue)
-    wanted = sorted(year for year in listed if year >= FIRST_YEAR) if years is None else list(years)
     paths = []
-    for year in wanted:
-        path = _there(raw, year)
+    for year in sorted(year for year in listed if year >= FIRST_YEAR) if years is None else years:
+        places = [raw / "nsf" / kind / f"{year}.zip" for kind in ("json", "xml")]
+        path = next((place for place in places if place.is_file()), None)
         if path is None:
             if year not in listed:
                 raise DataError(f"{catalogue}: no file {year}.zip in it; take another year.")
             progress(f"NSF awards {year}")
-            path = fetcher.download(listed[year], raw / "nsf" / "json" / f"{year}.zip")
+            path = fetcher.download(listed[year], places[0])
             if not zipfile.is_zipfile(path):
                 path.unlink()
-                raise DataError(f"{catalogue}: {year}.zip is no whole zip file; fetch it again.")
+                raise damaged(catalogue, f"{year}.zip is no whole zip file")
         paths.append(path)
     return paths
 
@@ -145,7 +138,7 @@ def read(
     zips = [path for kind in ("json", "xml") for path in sorted((folder / kind).glob("*.zip"))]
     if not zips:
         raise DataError(
-            f"NSF: no json/YYYY.zip or xml/YYYY.zip in {folder}; download the yearly award files into it."
+            f"NSF: no json/YYYY.zip or xml/YYYY.zip in {folder}; download the yearly files into it."
         )
     rows: dict[str, Row] = {}
     places: dict[str, str] = {}
@@ -154,9 +147,7 @@ def read(
         for where, row in _awards(path):
             award = row["award_id"]
             if award in places:
-                raise DataError(
-                    f"{where}: award {award} is also in {places[award]}; keep one of the two files."
-                )
+                raise DataError(f"{where}: award {award} is also in {places[award]}; keep one file.")
             places[award] = where
             if keep is None or keep(row):
                 rows[award] = row
@@ -176,11 +167,6 @@ def _awards(path: Path) -> Iterable[tuple[str, Row]]:
             yield where, _checked(parse(archive.read(member), where), where)
 
 
-def _there(raw: Path, year: int) -> Path | None:
-    paths = (raw / "nsf" / kind / f"{year}.zip" for kind in ("json", "xml"))
-    return next((path for path in paths if path.is_file()), None)
-
-
 def _catalogue(answer: Any, address: str) -> dict[int, str]:
     """Return the addresses of the yearly zips; the catalogue also lists one of historical awards."""
     try:
@@ -197,21 +183,19 @@ def _from_json(content: bytes, where: str) -> Row:
     """Return the row of a JSON record; ``where`` names it in errors."""
     record = json_value(content, where)
     if not isinstance(record, dict):
-        raise DataError(f"{where}: holds no award; download the zip again.")
+        raise damaged(where, "holds no award")
     try:
-        row = {name: _found(record, place) for name, (place, _) in _PLACES.items()}
+        row = {name: _value(record, place) for name, (place, _) in _PLACES.items()}
         for name, (listed, code, text, _) in _CODED.items():
-            row[name] = "|".join(
-                f"{_clean(each[code])} {_clean(each[text])}" for each in record[listed] or ()
-            )
+            row[name] = _joined((each[code], each[text]) for each in record[listed] or ())
     except KeyError as error:
-        raise _missing(str(error), where) from None
+        raise _missing(error.args[0], where) from None
     except (TypeError, AttributeError, IndexError):
-        raise DataError(f"{where}: a field is no list of named values; download the zip again.") from None
+        raise damaged(where, "a field is no list of named values") from None
     return row
 
 
-def _found(record: Any, place: str) -> Any:
+def _value(record: Any, place: str) -> Any:
     """Return the value at a place of a JSON record; of several institutions the first counts."""
     *outer, name = place.split("/")
     for key in outer:
@@ -225,45 +209,42 @@ def _from_xml(content: bytes, where: str) -> Row:
     try:
         award = ElementTree.fromstring(content).find("Award")
     except ElementTree.ParseError as error:
-        raise DataError(f"{where}: broken XML ({error}); download the zip again.") from None
+        raise damaged(where, f"broken XML ({error})") from None
     if award is None:
-        raise DataError(f"{where}: holds no element Award; download the zip again.")
+        raise damaged(where, "holds no element Award")
     row: Row = {}
     for name, (_, place) in _PLACES.items():
-        found = None if place is None else award.find(place)
-        if found is None and place is not None and place not in _OPTIONAL:
+        element = None if place is None else award.find(place)
+        if element is None and place is not None and place not in _OPTIONAL:
             raise _missing(place, where)
-        row[name] = None if found is None else found.text
+        row[name] = None if element is None else element.text
     for name, (*_, tag) in _CODED.items():
-        entries = ((each.findtext("Code"), each.findtext("Text")) for each in award.findall(tag))
-        row[name] = "|".join(f"{_clean(code)} {_clean(text)}" for code, text in entries)
+        row[name] = _joined((each.findtext("Code"), each.findtext("Text")) for each in award.findall(tag))
     return row
+
+
+def _joined(programmes: Iterable[tuple[Any, Any]]) -> str:
+    return "|".join(f"{_clean(code)} {_clean(text)}" for code, text in programmes)
 
 
 def _checked(row: Row, where: str) -> Row:
     """Return a row with clean texts, dates and numbers."""
-    number = str(row["award_id"])
-    if _AWARD_ID.fullmatch(number) is None:
-        raise DataError(f'{where}: award number "{number}" is no seven digits; download the zip again.')
-    cleaned: Row = {"award_id": number}
-    for name, value in row.items():
-        if name in ("effective", "letter", "expires"):
-            cleaned[name] = _day(value, name, where)
-        elif name in ("amount", "amount_intended"):
-            cleaned[name] = _dollars(value, name, where)
-        elif name != "award_id":
-            cleaned[name] = _clean(value)
+    award_id = str(row["award_id"])
+    if _AWARD_ID.fullmatch(award_id) is None:
+        raise damaged(where, f'award number "{award_id}" is no seven digits')
+    row = row | {name: _clean(value) for name, value in row.items()} | {"award_id": award_id}
+    for name in ("effective", "letter", "expires"):
+        row[name] = iso_day(row[name], f"{where}: {name}")
+    for name in ("amount", "amount_intended"):
+        row[name] = number(row[name].replace(",", ""), f"{where}: {name}")
     for name in ("title", "awardee", "effective"):
-        if not cleaned[name]:
-            raise DataError(f"{where}: {name} is empty; download the zip again.")
-    cleaned["collaborative"] = bool(_COLLABORATIVE.match(cleaned["title"]))
-    return cleaned
+        if not row[name]:
+            raise damaged(where, f"{name} is empty")
+    return row | {"collaborative": row["title"].lower().startswith("collaborative")}
 
 
 def _missing(field: str, where: str) -> DataError:
-    return DataError(
-        f"{where}: field {field.strip(chr(39))} is missing; has the publisher renamed it? Download the zip again."
-    )
+    return damaged(where, f"field {field} is missing (has the publisher renamed it?)")
 
 
 def _clean(value: Any) -> str:
@@ -272,25 +253,3 @@ def _clean(value: Any) -> str:
         return ""
     text = html.unescape(html.unescape(str(value)))
     return " ".join(_TAG.sub(" ", text).split())
-
-
-def _day(value: str | None, name: str, where: str) -> str:
-    """Return a day as "YYYY-MM-DD": the dumps write 2016-03-15 in JSON and 03/15/2016 in XML."""
-    text = _clean(value)
-    if not text:
-        return ""
-    match = _SLASHED.fullmatch(text)
-    try:
-        return date.fromisoformat(f"{match[3]}-{match[1]}-{match[2]}" if match else text).isoformat()
-    except ValueError:
-        raise DataError(f'{where}: {name} "{text}" is no date; download the zip again.') from None
-
-
-def _dollars(value: Any, name: str, where: str) -> float:
-    text = _clean(value)
-    if not text:
-        return math.nan
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        raise DataError(f'{where}: {name} "{text}" is no number; download the zip again.') from None

@@ -8,16 +8,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from study.core import DataError, write_all
+from study.data.sources import Fetcher, Progress, json_value, silent
 from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, mismatch, trimmed
-from study.data.sources.reading import Progress, json_value, silent
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
 
 __all__ = ["TOPICS", "aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
 
@@ -84,7 +81,9 @@ def fetch(
         folder holds another query.
     """
     folder = raw / "openalex" / "api"
-    state = _state(folder, filter)
+    state = _read_state(folder) or {"filter": filter, "pages": 0, "works": 0, "count": 0, "next_cursor": "*"}
+    if state["filter"] != filter:
+        raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
     params = {
         "filter": filter,
         "select": ",".join(SHAPE),
@@ -93,15 +92,23 @@ def fetch(
     }
     while state["next_cursor"] is not None:
         progress(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
-        answer = fetcher.json(f"{base}/works", {**params, "cursor": state["next_cursor"]})
         where = f"OpenAlex works, page {state['pages'] + 1}"
-        records = _listed(answer, "results", where)
+        records, meta = _page(fetcher, base, params, state["next_cursor"], "results", where)
         for place, record in enumerate(records, start=1):
-            fault = mismatch(record)
-            if fault:
-                raise DataError(f"{where}, record {place}: {fault}; has OpenAlex changed its format?")
-        state = _advanced(state, answer["meta"], len(records), where)
-        _store(folder, state, records)
+            if fault := mismatch(record):
+                raise _changed(f"{where}, record {place}", fault)
+        count, works = meta.get("count"), state["works"] + len(records)
+        if not isinstance(count, int):
+            raise _changed(where, "no count or next_cursor in the answer")
+        if meta["next_cursor"] is None and works < count * (1 - SHORTFALL):
+            raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
+        pages = state["pages"] + bool(records)
+        state |= {"pages": pages, "works": works, "count": count, "next_cursor": meta["next_cursor"]}
+        files = {"state.json": json.dumps(state, indent=1).encode()}
+        if records:
+            lines = "".join(json.dumps(trimmed(record), ensure_ascii=False) + "\n" for record in records)
+            files[_page_paths(folder, state)[-1].name] = gzip.compress(lines.encode(), mtime=0)
+        write_all(folder, files)
     if not state["works"]:
         raise DataError(f'OpenAlex: the query "{filter}" has no works; check the filter.')
     return [*_page_paths(folder, state), folder / "state.json"]
@@ -145,25 +152,22 @@ def fetch_snapshot(
     address = f"{base}/data/{format}/works"
     folder = raw / "openalex" / format / "works"
     manifest = fetcher.json(f"{address}/manifest.json")
-    listed = _sizes(manifest, f"{address}/manifest.json")
-    for number, (name, size) in enumerate(listed.items(), start=1):
-        progress(f"OpenAlex snapshot: file {number} of {len(listed)}")
+    sizes = _sizes(manifest, f"{address}/manifest.json")
+    for number, (name, size) in enumerate(sizes.items(), start=1):
+        progress(f"OpenAlex snapshot: file {number} of {len(sizes)}")
         path = folder / name
         if path.is_file() and path.stat().st_size != size:
             path.unlink()
-        fetcher.download(f"{address}/{name}", path)
-        if path.stat().st_size != size:
-            found = path.stat().st_size
+        came = fetcher.download(f"{address}/{name}", path).stat().st_size
+        if came != size:
             path.unlink()
-            raise DataError(
-                f"{address}/{name}: {found} bytes came, the manifest says {size}; fetch again later."
-            )
+            raise DataError(f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch it later.")
     if fetcher.json(f"{address}/manifest.json") != manifest:
         raise DataError(
-            f"{address}: a new snapshot appeared meanwhile; fetch again, unchanged files are kept."
+            f"{address}: a new snapshot appeared meanwhile; fetch again (what is unchanged stays)."
         )
     content = json.dumps(manifest, indent=1).encode()
-    return [*(folder / name for name in listed), *write_all(folder, {"manifest.json": content})]
+    return [*(folder / name for name in sizes), *write_all(folder, {"manifest.json": content})]
 
 
 def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -183,15 +187,23 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
         If none or several are there, there is no manifest, or a file is missing or has another size than listed.
     """
     places = [folder / "parquet" / "works", folder / "jsonl" / "works", folder / "works", folder / "api"]
-    found = [place for place in places if place.is_dir()]
-    if not found:
+    places = [place for place in places if place.is_dir()]
+    if not places:
         raise DataError(f"OpenAlex: no works in {folder}; fetch them first.")
-    if len(found) > 1:
-        names = ", ".join(place.relative_to(folder).as_posix() for place in found)
+    if len(places) > 1:
+        names = ", ".join(place.relative_to(folder).as_posix() for place in places)
         raise DataError(f"OpenAlex: works are there several times ({names}) in {folder}; keep one of them.")
-    if found[0].name == "api":
-        return _fetched(found[0]), []
-    return _of_snapshot(found[0]), sorted((folder / "merged_ids" / "works").glob("*.csv.gz"))
+    works = places[0]
+    if works.name != "api":
+        return _of_snapshot(works), sorted((folder / "merged_ids" / "works").glob("*.csv.gz"))
+    state = _read_state(works)
+    if state is None:
+        raise DataError(f"OpenAlex: state.json is missing in {works}; remove the folder and fetch again.")
+    if state["next_cursor"] is not None:
+        raise DataError(
+            f"OpenAlex: {state['works']} of {state['count']} works are fetched; go on fetching with the same query."
+        )
+    return _page_paths(works, state), []
 
 
 def counts(
@@ -275,79 +287,45 @@ def _key(given: str | None) -> str:
     return key
 
 
-def _state(folder: Path, query: str) -> State:
-    """Return how far the fetching of a query has come."""
-    state = _read_state(folder)
-    if state is None:
-        return {"filter": query, "pages": 0, "works": 0, "count": 0, "next_cursor": "*"}
-    if state["filter"] != query:
-        raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
-    return state
-
-
-def _advanced(state: State, meta: Mapping[str, Any], fetched: int, where: str) -> State:
-    """Return the state after an answer with so many works."""
-    cursor, count = meta.get("next_cursor"), meta.get("count")
-    if not isinstance(count, int) or not isinstance(cursor, str | None):
-        raise DataError(f"{where}: no count or next_cursor in the answer; has OpenAlex changed its format?")
-    if not fetched:
-        cursor = None
-    works = state["works"] + fetched
-    if cursor is None and works < count * (1 - SHORTFALL):
-        raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
-    if cursor is not None and cursor == state["next_cursor"]:
-        raise DataError(f"{where}: the cursor does not move on; fetch again later.")
-    pages = state["pages"] + (1 if fetched else 0)
-    return {**state, "pages": pages, "works": works, "count": count, "next_cursor": cursor}
-
-
-def _store(folder: Path, state: State, records: Sequence[Any]) -> None:
-    """Write the works of an answer as a page, and the state after it."""
-    files = {}
-    if records:
-        lines = "".join(json.dumps(trimmed(record), ensure_ascii=False) + "\n" for record in records)
-        files[_page_paths(folder, state)[-1].name] = gzip.compress(lines.encode(), mtime=0)
-    write_all(folder, {**files, "state.json": json.dumps(state, indent=1).encode()})
-
-
 def _groups(fetcher: Fetcher, base: str, query: str, key: str) -> Iterator[tuple[str, int]]:
     """Yield the ROR id and the count of works of all groups of a query."""
+    group_by = "authorships.institutions.ror"
+    params = {"filter": query, "group_by": group_by, "per_page": str(GROUPS_A_PAGE), "api_key": key}
     cursor: str | None = "*"
     page = 0
     while cursor is not None:
         page += 1
         where = f"OpenAlex counts ({query}), page {page}"
-        params = {
-            "filter": query,
-            "group_by": "authorships.institutions.ror",
-            "per_page": str(GROUPS_A_PAGE),
-            "api_key": key,
-            "cursor": cursor,
-        }
-        answer = fetcher.json(f"{base}/works", params)
-        groups = _listed(answer, "group_by", where)
+        groups, meta = _page(fetcher, base, params, cursor, "group_by", where)
         for group in groups:
-            match = _ROR.fullmatch(str(group.get("key"))) if isinstance(group, dict) else None
-            if match is not None and isinstance(group.get("count"), int):
-                yield match[1], group["count"]
-            elif not isinstance(group, dict) or group.get("key") != "unknown":
-                raise DataError(
-                    f"{where}: {json.dumps(group)[:80]} is no count of an institution; has OpenAlex changed its format?"
-                )
-        following = answer["meta"].get("next_cursor") if groups else None
-        if following is not None and following == cursor:
-            raise DataError(f"{where}: the cursor does not move on; fetch again later.")
-        cursor = following
+            named = group if isinstance(group, dict) else {}
+            match = _ROR.fullmatch(str(named.get("key")))
+            if match is not None and isinstance(named.get("count"), int):
+                yield match[1], named["count"]
+            elif named.get("key") != "unknown":
+                raise _changed(where, f"{json.dumps(group)[:80]} is no count of an institution")
+        cursor = meta["next_cursor"]
 
 
-def _listed(answer: Any, name: str, where: str) -> list[Any]:
-    """Return the list of an answer that has one and a ``meta``."""
+def _page(
+    fetcher: Fetcher, base: str, params: Mapping[str, str], cursor: str, name: str, where: str
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the list of an answer and its ``meta``, in which the next cursor is None after the last page."""
+    answer = fetcher.json(f"{base}/works", {**params, "cursor": cursor})
     if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
-        raise DataError(f"{where}: no answer of a list; has OpenAlex changed its format?")
-    listed = answer.get(name)
-    if not isinstance(listed, list):
-        raise DataError(f"{where}: no {name} in the answer; has OpenAlex changed its format?")
-    return listed
+        raise _changed(where, "no answer of a list")
+    entries, following = answer.get(name), answer["meta"].get("next_cursor")
+    if not isinstance(entries, list):
+        raise _changed(where, f"no {name} in the answer")
+    if not isinstance(following, str | None):
+        raise _changed(where, "no count or next_cursor in the answer")
+    if entries and following == cursor:
+        raise DataError(f"{where}: the cursor does not move on; fetch again later.")
+    return entries, answer["meta"] | {"next_cursor": following if entries else None}
+
+
+def _changed(where: str, fault: str) -> DataError:
+    return DataError(f"{where}: {fault}; has OpenAlex changed its format?")
 
 
 def _page_paths(folder: Path, state: State) -> list[Path]:
@@ -367,24 +345,10 @@ def _read_state(folder: Path) -> State | None:
     if not path.is_file():
         return None
     state = json_value(path.read_bytes(), path.name)
-    if (
-        not isinstance(state, dict)
-        or not {"filter", "pages", "works", "count", "next_cursor"} <= state.keys()
-    ):
+    keys = {"filter", "pages", "works", "count", "next_cursor"}
+    if not isinstance(state, dict) or not keys <= state.keys():
         raise DataError(f"OpenAlex: {path} is no record of fetched works; remove the folder and fetch again.")
     return state
-
-
-def _fetched(folder: Path) -> list[Path]:
-    """Return the pages of a query that was fetched to its end."""
-    state = _read_state(folder)
-    if state is None:
-        raise DataError(f"OpenAlex: state.json is missing in {folder}; remove the folder and fetch again.")
-    if state["next_cursor"] is not None:
-        raise DataError(
-            f"OpenAlex: {state['works']} of {state['count']} works are fetched; go on fetching with the same query."
-        )
-    return _page_paths(folder, state)
 
 
 def _of_snapshot(works: Path) -> list[Path]:
@@ -392,35 +356,31 @@ def _of_snapshot(works: Path) -> list[Path]:
     names = (works / "manifest.json", works / "manifest")
     manifest = next((path for path in names if path.is_file()), None)
     if manifest is None:
-        raise DataError(
-            f"OpenAlex: manifest.json is missing in {works}, so the snapshot is not whole; fetch it again."
-        )
+        raise DataError(f"OpenAlex: manifest.json is missing in {works}, it is not whole; fetch it again.")
     sizes = _sizes(json_value(manifest.read_bytes(), manifest.name), manifest.name)
     for name, size in sizes.items():
         path = works / name
-        if not path.is_file():
-            raise DataError(f"OpenAlex: {name} is missing in {works}; fetch the snapshot again.")
-        if path.stat().st_size != size:
-            raise DataError(
-                f"OpenAlex: {name} has {path.stat().st_size} bytes, the manifest says {size}; fetch the snapshot again."
+        there = path.stat().st_size if path.is_file() else None
+        if there != size:
+            fault = (
+                f"is missing in {works}" if there is None else f"has {there} bytes, the manifest says {size}"
             )
+            raise DataError(f"OpenAlex: {name} {fault}; fetch the snapshot again.")
     return [works / name for name in sizes]
 
 
 def _sizes(manifest: Any, where: str) -> dict[str, int]:
     """Return the sizes of the files that a manifest lists, by their names below the folder of works."""
-    listed = manifest.get("files", manifest.get("entries")) if isinstance(manifest, dict) else None
-    if not isinstance(listed, list) or not listed:
-        raise DataError(f"{where}: no list of files; has OpenAlex changed its format?")
+    entries = manifest.get("files", manifest.get("entries")) if isinstance(manifest, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise _changed(where, "no list of files")
     sizes = {}
-    for number, entry in enumerate(listed, start=1):
+    for number, entry in enumerate(entries, start=1):
         try:
             match, size = _FILE.fullmatch(entry["url"]), entry["meta"]["content_length"]
         except (KeyError, TypeError):
             match, size = None, None
         if match is None or not isinstance(size, int):
-            raise DataError(
-                f"{where}, file {number}: no address with its size; has OpenAlex changed its format?"
-            )
+            raise _changed(f"{where}, file {number}", "no address with its size")
         sizes[match[1]] = size
     return sizes

@@ -17,25 +17,20 @@ import duckdb
 import pandas as pd
 
 from study.core import DataError, OutputError
-from study.data.sources.reading import Progress, silent
+from study.data.sources import Progress, damaged, is_page, silent
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
 
-COLUMNS = (
-    "ror",
-    "institution",
-    "country",
-    "year",
-    "topic",
-    "papers",
-    "papers_fractional",
+# Whole numbers beside that of papers, and all columns.
+COUNTS = (
     "papers_academic_only",
     "papers_with_industry",
     "papers_first_author",
     "papers_last_author",
     "papers_collaborative",
 )
+COLUMNS = ("ror", "institution", "country", "year", "topic", "papers", "papers_fractional", *COUNTS)
 
 # Works are assigned by their number to parts that are counted one after the other, so that memory does not grow with
 # the snapshot: a part is what about so many bytes of compressed files hold. Files are read in batches.
@@ -129,9 +124,8 @@ def _connection(memory_limit: str, spilled: Path, threads: int | None) -> duckdb
         "memory_limit": memory_limit,
         "temp_directory": str(spilled),
         "preserve_insertion_order": False,
+        **({} if threads is None else {"threads": threads}),
     }
-    if threads is not None:
-        settings["threads"] = threads
     try:
         connection = duckdb.connect(config=settings)
     except duckdb.Error as error:
@@ -147,16 +141,11 @@ def _load_choices(
     """Make the tables ``topics`` and ``merged_ids``."""
     connection.execute("CREATE TABLE topics AS SELECT unnest(?::VARCHAR[]) AS topic", [list(topics)])
     connection.execute("CREATE TABLE merged_ids (work_id BIGINT)")
+    columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
+    ids = f"SELECT CAST(substr(id, 2) AS BIGINT) FROM read_csv(?, header = true, delim = ',', columns = {columns})"
     for path in merged:
-        columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
         try:
-            connection.execute(
-                f"""
-                INSERT INTO merged_ids
-                SELECT CAST(substr(id, 2) AS BIGINT) FROM read_csv(?, header = true, delim = ',', columns = {columns})
-                """,
-                [str(path)],
-            )
+            connection.execute(f"INSERT INTO merged_ids {ids}", [str(path)])
         except duckdb.Error as error:
             raise DataError(
                 f"merged_ids/{path.name}: no list of merged works ({_first_line(error)}); fetch it again."
@@ -172,22 +161,33 @@ def _deal(
     for number, batch in enumerate(_batches(paths)):
         done += len(batch)
         progress(f"OpenAlex works: to file {done} of {len(paths)}")
+        options = f"PARTITION_BY (part), OVERWRITE_OR_IGNORE, FILENAME_PATTERN 'batch{number}_{{i}}'"
         try:
             connection.execute(
-                f"""
-                COPY ({_records(batch[0].suffix, parts)}) TO {_quoted(folder)}
-                (FORMAT parquet, PARTITION_BY (part), OVERWRITE_OR_IGNORE, FILENAME_PATTERN 'batch{number}_{{i}}')
-                """,
+                f"COPY ({_records(batch[0].suffix, parts)}) TO {_quoted(folder)} (FORMAT parquet, {options})",
                 [[str(path) for path in batch]],
             )
         except duckdb.Error as error:
-            full = isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException)
-            if full and not _named(batch, error):
+            named = [path for path in batch if str(path) in str(error)]
+            if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException) and not named:
                 raise
-            raise _fault(connection, batch, error) from None
-    assigned = sorted(folder.iterdir())
-    _check_fields(connection, folder)
-    return assigned
+            raise _fault(connection, batch, named, error) from None
+    # A field that no record at all has, and without which there is nothing to count.
+    fields = {
+        "publication_year": "year",
+        "type": "type",
+        "authorships": "authors",
+        "primary_topic": "topic_id",
+    }
+    numbers = ", ".join(f"count({column}) AS {field}" for field, column in fields.items())
+    everything = f"read_parquet({_quoted(folder / '*' / '*.parquet')})"
+    counts = connection.execute(f"SELECT count(*) AS works, {numbers} FROM {everything}").df().iloc[0]
+    for field in fields:
+        if not counts[field]:
+            raise DataError(
+                f"OpenAlex: none of {counts['works']} works has {field}; has OpenAlex renamed it?"
+            )
+    return sorted(folder.iterdir())
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
@@ -206,7 +206,7 @@ def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _records(suffix: str, parts: int) -> str:
     """Return the query of the records of files, with the part that each belongs to."""
-    columns = json_columns()
+    columns = {name: _type(part) for name, part in SHAPE.items()}
     source = (
         f"""read_json(?, columns = {columns}, format = 'newline_delimited', filename = true,
                       hive_partitioning = false, maximum_object_size = {LONGEST_RECORD})"""
@@ -245,22 +245,21 @@ def _records(suffix: str, parts: int) -> str:
     return f"SELECT *, work_id % {parts} AS part FROM ({records})"
 
 
-def _check_fields(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Raise if no record at all has a field without which there is nothing to count."""
-    names = {
-        "publication_year": "year",
-        "type": "type",
-        "authorships": "authors",
-        "primary_topic": "topic_id",
-    }
-    counted = ", ".join(f"count({column})" for column in names.values())
-    row = connection.execute(
-        f"SELECT count(*), {counted} FROM read_parquet({_quoted(folder / '*' / '*.parquet')})"
-    ).fetchone()
-    assert row is not None
-    for name, count in zip(names, row[1:], strict=True):
-        if not count:
-            raise DataError(f"OpenAlex: none of {row[0]} works has {name}; has OpenAlex renamed the field?")
+# The flat tables that the SQL reads, of one part's records.
+_WORKS = "SELECT * EXCLUDE (authorships) FROM records"
+_AUTHORSHIPS = """
+    WITH authors AS (SELECT record, unnest(authorships) AS author FROM records),
+    named AS (
+        SELECT record, author.author_position, len(author.institutions) AS author_institutions,
+            unnest(author.institutions) AS institution
+        FROM authors
+    )
+    SELECT record, author_position, author_institutions, institution.id AS institution_id,
+        institution.ror AS institution_ror, institution.name AS institution_name, institution.country AS country,
+        institution.type AS institution_type
+    FROM named
+    WHERE coalesce(institution.ror, institution.id) IS NOT NULL
+"""
 
 
 def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], progress: Progress) -> None:
@@ -268,47 +267,23 @@ def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], progres
     query = _SQL.read_text(encoding="utf-8")
     for number, part in enumerate(parts, start=1):
         progress(f"OpenAlex works: part {number} of {len(parts)}")
+        files = f"read_parquet({_quoted(part / '*.parquet')}, hive_partitioning = false)"
         connection.execute(
-            f"""
-            CREATE OR REPLACE TABLE records AS
-            SELECT row_number() OVER () AS record, *
-            FROM read_parquet({_quoted(part / "*.parquet")}, hive_partitioning = false)
-            """
+            f"CREATE OR REPLACE TABLE records AS SELECT row_number() OVER () AS record, * FROM {files}"
         )
         if number == 1:
-            _make_views(connection)
-            connection.execute(f"CREATE TABLE counts AS {query}")
-        else:
-            connection.execute(f"INSERT INTO counts {query}")
+            connection.execute(f"CREATE VIEW works AS {_WORKS}")
+            connection.execute(f"CREATE VIEW authorships AS {_AUTHORSHIPS}")
+        connection.execute(
+            f"CREATE TABLE counts AS {query}" if number == 1 else f"INSERT INTO counts {query}"
+        )
         shutil.rmtree(part)
     connection.execute("DROP TABLE records CASCADE")
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the flat views ``works`` and ``authorships`` on the table ``records``."""
-    connection.execute("CREATE VIEW works AS SELECT * EXCLUDE (authorships) FROM records")
-    connection.execute(
-        """
-        CREATE VIEW authorships AS
-        WITH authors AS (SELECT record, unnest(authorships) AS author FROM records),
-        named AS (
-            SELECT record, author.author_position, len(author.institutions) AS author_institutions,
-                unnest(author.institutions) AS institution
-            FROM authors
-        )
-        SELECT record, author_position, author_institutions, institution.id AS institution_id,
-            institution.ror AS institution_ror, institution.name AS institution_name, institution.country AS country,
-            institution.type AS institution_type
-        FROM named
-        WHERE coalesce(institution.ror, institution.id) IS NOT NULL
-        """
-    )
-
-
 def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataFrame:
     """Return the sums over the parts, and write them where asked to."""
-    whole = [name for name in COLUMNS if name.startswith("papers") and name != "papers_fractional"]
-    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in whole)
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in ("papers", *COUNTS))
     connection.execute(
         f"""
         CREATE TABLE summed AS
@@ -323,46 +298,31 @@ def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataF
     if table.empty:
         raise DataError("OpenAlex: no paper names an academic institution with a ROR id; are these works?")
     if out is not None:
-        _write(connection, ordered, out)
+        staged = out.with_name(out.name + ".part")
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            connection.execute(f"COPY ({ordered}) TO {_quoted(staged)} (FORMAT parquet)")
+            os.replace(staged, out)
+        except (OSError, duckdb.Error) as error:
+            staged.unlink(missing_ok=True)
+            raise OutputError(f"{out}: cannot be written ({_first_line(error)}); name another.") from None
     return table
 
 
-def _write(connection: duckdb.DuckDBPyConnection, query: str, out: Path) -> None:
-    staged = out.with_name(out.name + ".part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        connection.execute(f"COPY ({query}) TO {_quoted(staged)} (FORMAT parquet)")
-        os.replace(staged, out)
-    except (OSError, duckdb.Error) as error:
-        staged.unlink(missing_ok=True)
-        raise OutputError(f"{out}: cannot be written ({_first_line(error)}); name another file.") from None
-
-
-def _fault(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], error: duckdb.Error) -> DataError:
+def _fault(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], named: Sequence[Path], error: duckdb.Error
+) -> DataError:
     """Return the error of the file that a failed reading was about, else of the first with a fault."""
-    named = _named(paths, error)
     for path in named or paths:
-        fault = first_fault(path) or _unlike(connection, path)
-        if fault is not None:
+        if fault := first_fault(path):
             return fault
-    where = ", ".join(name_of(path) for path in named) or "OpenAlex works"
+        try:
+            connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 0", [[str(path)]])
+        except duckdb.Error as unlike:
+            what = f"not as documented ({_first_line(unlike)})"
+            return DataError(f"{name_of(path)}: {what}; has OpenAlex changed its format?")
+    where = ", ".join(map(name_of, named)) or "OpenAlex works"
     return DataError(f"{where}: not readable ({_first_line(error)}); fetch the files again.")
-
-
-def _named(paths: Sequence[Path], error: duckdb.Error) -> list[Path]:
-    """Return the files that an error names."""
-    return [path for path in paths if str(path) in str(error)]
-
-
-def _unlike(connection: duckdb.DuckDBPyConnection, path: Path) -> DataError | None:
-    """Return the error of a file whose columns have other types than the query needs."""
-    try:
-        connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 0", [[str(path)]])
-    except duckdb.Error as error:
-        return DataError(
-            f"{name_of(path)}: not as documented ({_first_line(error)}); has OpenAlex changed its format?"
-        )
-    return None
 
 
 def _quoted(path: Path) -> str:
@@ -371,7 +331,7 @@ def _quoted(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    return str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
 
 
 # A work as the API and the snapshot document it, cut down to what is counted: nothing on persons.
@@ -393,12 +353,8 @@ YEAR = r"\d{1,4}"
 _NAMES = {str: "text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list"}
 
 
-def json_columns(shape: dict[str, Any] = SHAPE) -> dict[str, str]:
-    """Return DuckDB's types of the fields, by name; numbers are read as text, so that 2020.5 is not rounded."""
-    return {name: _type(part) for name, part in shape.items()}
-
-
 def _type(shape: Any) -> str:
+    """Return DuckDB's type of a field; numbers are read as text, so that 2020.5 is not rounded."""
     if isinstance(shape, dict):
         return "STRUCT(" + ", ".join(f'"{name}" {_type(part)}' for name, part in shape.items()) + ")"
     if isinstance(shape, list):
@@ -432,20 +388,15 @@ def _mismatch(value: Any, shape: Any, field: str) -> str:
     """Return the first fault of a value at a place (empty: the record itself) that should have a shape."""
     if value is None and field:
         return ""
-    kind = shape if isinstance(shape, type) else type(shape)
+    kind: Any = shape if isinstance(shape, type) else type(shape)
     if type(value) is not kind:
         return f"{field or 'the record'} is {json.dumps(value)[:60]}, {_NAMES[kind]} is expected"
-    return next(filter(None, (_mismatch(*part) for part in _within(value, shape, field))), "")
-
-
-def _within(value: Any, shape: Any, field: str) -> Iterator[tuple[Any, Any, str]]:
-    """Yield the values in an object or list, each with its shape and place."""
+    inner: list[tuple[Any, Any, str]] = []
     if isinstance(shape, dict):
-        for name, part in shape.items():
-            yield value.get(name), part, f"{field}.{name}".lstrip(".")
+        inner = [(value.get(name), part, f"{field}.{name}".lstrip(".")) for name, part in shape.items()]
     elif isinstance(shape, list):
-        for number, item in enumerate(value):
-            yield item, shape[0], f"{field}[{number}]"
+        inner = [(item, shape[0], f"{field}[{number}]") for number, item in enumerate(value)]
+    return next(filter(None, (_mismatch(*part) for part in inner)), "")
 
 
 def name_of(path: Path) -> str:
@@ -462,7 +413,7 @@ def check_start(path: Path) -> None:
     DataError
         If it is.
     """
-    name, again = name_of(path), "fetch it again"
+    name = name_of(path)
     if path.suffix not in (".gz", ".parquet"):
         raise DataError(f"{name}: neither JSON lines (.gz) nor Parquet (.parquet).")
     if not path.is_file():
@@ -470,14 +421,13 @@ def check_start(path: Path) -> None:
     with path.open("rb") as stream:
         start = stream.read(512)
     if not start.strip():
-        raise DataError(f"{name}: the file is empty; {again}.")
-    if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
-        raise DataError(f"{name}, line 1: this is a web page and no file of works; {again}.")
-    if path.suffix == ".parquet":
-        if start[:4] != b"PAR1":
-            raise DataError(f"{name}: no Parquet file; {again}.")
-    elif not next(_lines(path), (0, b""))[1].strip():
-        raise DataError(f"{name}, line 1: no record; {again}.")
+        raise damaged(name, "the file is empty")
+    if is_page(start):
+        raise damaged(f"{name}, line 1", "this is a web page and no file of works")
+    if path.suffix == ".parquet" and start[:4] != b"PAR1":
+        raise damaged(name, "no Parquet file")
+    if path.suffix == ".gz" and not next(_lines(path), (0, b""))[1].strip():
+        raise damaged(f"{name}, line 1", "no record")
 
 
 def first_fault(path: Path) -> DataError | None:
@@ -487,7 +437,6 @@ def first_fault(path: Path) -> DataError | None:
     """
     if path.suffix == ".parquet":
         return _parquet_fault(path)
-    name = name_of(path)
     try:
         for number, line in _lines(path):
             try:
@@ -497,7 +446,7 @@ def first_fault(path: Path) -> DataError | None:
             except ValueError as error:
                 fault = f"broken JSON ({error})"
             if fault:
-                return DataError(f"{name}, line {number}: {fault}; fetch the file again.")
+                return damaged(f"{name_of(path)}, line {number}", fault)
     except DataError as error:
         return error
     return None
@@ -509,30 +458,18 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with gzip.open(path) as stream:
             for number, line in enumerate(stream, start=1):
                 yield number, line
-    except gzip.BadGzipFile as error:
-        raise DataError(f"{name_of(path)}, line {number + 1}: {error}; fetch the file again.") from None
-    except (EOFError, OSError, zlib.error):
-        raise DataError(
-            f"{name_of(path)}, line {number + 1}: the compressed file is cut off or damaged there; fetch it again."
-        ) from None
+    except (EOFError, OSError, zlib.error) as error:
+        cut = "the compressed file is cut off or damaged there"
+        what = str(error) if isinstance(error, gzip.BadGzipFile) else cut
+        raise damaged(f"{name_of(path)}, line {number + 1}", what) from None
 
 
 def _parquet_fault(path: Path) -> DataError | None:
     """Return the error of a Parquet file that cannot be read, or lacks a field."""
-    name = name_of(path)
-    with duckdb.connect() as connection:
-        try:
-            described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
-        except duckdb.Error as error:
-            return DataError(
-                f"{name}: not readable as Parquet ({_first_line_openalex_records(error)}); fetch it again."
-            )
-    there = {row[0] for row in described}
-    missing = [field for field in SHAPE if field not in there]
-    if missing:
-        return DataError(f"{name}: no column {', '.join(missing)}; has OpenAlex renamed it?")
-    return None
-
-
-def _first_line_openalex_records(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
+    try:
+        with duckdb.connect() as connection:
+            columns = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [str(path)]).df().columns
+    except duckdb.Error as error:
+        return damaged(name_of(path), f"not readable as Parquet ({_first_line(error)})")
+    missing = ", ".join(field for field in SHAPE if field not in columns)
+    return DataError(f"{name_of(path)}: no column {missing}; has OpenAlex renamed it?") if missing else None

@@ -6,18 +6,14 @@ import os
 import re
 import subprocess
 import tempfile
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import yaml
 
 from study.core import DataError, write_all
-from study.data.sources.reading import Progress, csv_rows, silent
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
+from study.data.sources import FILLED, Fetcher, Progress, csv_rows, iso_day, silent
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
 FILE = "osg_topology_ccstar_resource_groups.csv"
@@ -26,6 +22,7 @@ TAG = "CC*"
 
 _OTHER_FILES = re.compile(r"(SITE|FACILITY|.*_downtime)\.ya?ml")
 _AWARD = re.compile(r"(?:NSF|award|grant)\D{0,40}\b(\d{7})\b", re.IGNORECASE)
+_RULES = {"file": FILLED, "facility": FILLED, "n_cc_resources": (re.compile(r"\d+"), "a number of resources")}
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -75,35 +72,19 @@ def read(folder: Path) -> pd.DataFrame:
     DataError
         If the file is missing, damaged or of another layout, or a group is there twice.
     """
-    records = []
-    for line, row in csv_rows(folder / FILE, HEADING, unique=("file",)):
-        where = f"{FILE}, line {line}"
-        if not row["file"] or not row["facility"] or not row["n_cc_resources"].isdigit():
-            raise DataError(
-                f"{where}: file, facility or number of resources is missing; derive the table again."
-            )
-        records.append(
-            {
-                "file": row["file"],
-                "facility": row["facility"],
-                "site": row["site"],
-                "group": row["group"],
-                "ccstar_resources": int(row["n_cc_resources"]),
-                "first_registered": _day(row["first_registered"], where),
-                "award": row["grantish"],
-            }
-        )
-    return pd.DataFrame(records)
+    rows = csv_rows(folder / FILE, HEADING, unique=("file",), rules=_RULES)
+    for line, row in rows:
+        row["first_registered"] = iso_day(row["first_registered"], f"{FILE}, line {line}: date")
+    table = pd.DataFrame([row for _, row in rows])[list(HEADING)].astype({"n_cc_resources": int})
+    return table.rename(columns={"n_cc_resources": "ccstar_resources", "grantish": "award"})
 
 
 def _groups(clone: Path) -> list[tuple[str, ...]]:
     """Return the groups with a tagged resource, by the day of the tag."""
     rows = []
     for path in sorted(clone.glob("topology/*/*/*.y*ml")):
-        if _OTHER_FILES.fullmatch(path.name):
-            continue
         text = path.read_text(encoding="utf-8")
-        if TAG not in text:
+        if _OTHER_FILES.fullmatch(path.name) or TAG not in text:
             continue
         name = path.relative_to(clone).as_posix()
         resources = _mapping(text, name).get("Resources")
@@ -146,14 +127,5 @@ def _git(folder: Path, *arguments: str) -> str:
         ) from None
     if done.returncode:
         stated = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise DataError(
-            f"OSG registry: git {arguments[0]} fails ({stated}); check the network and fetch again."
-        )
+        raise DataError(f"OSG registry: git {arguments[0]} fails ({stated}); check the network, fetch again.")
     return done.stdout
-
-
-def _day(text: str, where: str) -> str:
-    try:
-        return date.fromisoformat(text).isoformat() if text else ""
-    except ValueError:
-        raise DataError(f'{where}: date "{text}" is no date; derive the table again.') from None

@@ -7,16 +7,12 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources.reading import Progress, json_value, silent
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
+from study.data.sources import Fetcher, Progress, damaged, is_page, json_value, silent
 
 ADDRESS = "https://raw.githubusercontent.com/papercopilot/paperlists"
 BRANCH = "main"
@@ -109,14 +105,12 @@ def locate(folder: Path, venue: str, year: int) -> Path:
         If neither or both are there.
     """
     plain, compressed = _spellings(folder, venue, year)
-    found = [path for path in (plain, compressed) if path.is_file()]
-    if not found:
-        raise DataError(
-            f"paperlists: {venue}/{plain.name} is missing in {folder}; download it into {venue}/."
-        )
-    if len(found) == 2:
+    paths = [path for path in (plain, compressed) if path.is_file()]
+    if not paths:
+        raise DataError(f"paperlists: {venue}/{plain.name} is missing in {folder}; put it into {venue}/.")
+    if len(paths) == 2:
         raise DataError(f"paperlists: {venue}/{plain.name} is there plain and as .gz; keep one of them.")
-    return found[0]
+    return paths[0]
 
 
 def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = silent) -> pd.DataFrame:
@@ -134,16 +128,12 @@ def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = si
     DataError
         If a file is missing, empty, truncated, no JSON, no list of records, or a field is of another type.
     """
-    paths = {locate(folder, venue, year): (venue, year) for venue, year in files}
-    progress(f"{len(paths)} files of papers")
-    empty = next((path for path in paths if path.stat().st_size == 0), None)
-    if empty is not None:
-        raise DataError(f"{empty.name}: the file is empty; download it again.")
-    named = [(str(path), venue, year) for path, (venue, year) in paths.items()]
-    files_read = pd.DataFrame(named, columns=["path", "venue", "year"])
-    table = files_read.merge(_scan(list(paths)), on="path", how="left")
+    places = [(str(locate(folder, venue, year)), venue, year) for venue, year in files]
+    progress(f"{len(places)} files of papers")
+    named = pd.DataFrame(places, columns=["path", "venue", "year"])
+    table = named.merge(_scan(list(named["path"])), on="path", how="left")
     for path in table.loc[table["title"].isna(), "path"]:
-        raise _fault(Path(path), "no record could be read")
+        raise _fault([path], f"{Path(path).name}: no record could be read")
     table["row"] = table.groupby("path", sort=False).cumcount() + 1
     return table[list(COLUMNS)]
 
@@ -167,9 +157,9 @@ def _spellings(folder: Path, venue: str, year: int) -> tuple[Path, Path]:
     return plain, plain.with_name(plain.name + ".gz")
 
 
-def _scan(paths: Sequence[Path]) -> pd.DataFrame:
+def _scan(paths: Sequence[str]) -> pd.DataFrame:
     """Read all files at once; a record's fields stay JSON until their type is known to be text."""
-    columns = {field: "JSON" for field in FIELDS}
+    columns = dict.fromkeys(FIELDS, "JSON")
     kinds = ", ".join(f"json_type({field}) AS {field}_type" for field in FIELDS)
     values = ", ".join(f"coalesce({field} ->> '$', '') AS {field}" for field in FIELDS)
     query = f"""
@@ -177,64 +167,45 @@ def _scan(paths: Sequence[Path]) -> pd.DataFrame:
         FROM read_json(?, columns = {columns}, format = 'array', filename = true,
                        maximum_object_size = {_LARGEST_RECORD})
     """
+    for path in map(Path, paths):
+        if path.stat().st_size == 0:
+            raise damaged(path.name, "the file is empty")
     with duckdb.connect() as connection:
         try:
-            table = connection.execute(query, [[str(path) for path in paths]]).df()
+            table = connection.execute(query, [paths]).df()
         except duckdb.Error as error:
-            raise _first_fault(paths, str(error)) from None
+            message = str(error)
+            named = [path for path in paths if path in message]
+            raise _fault(named or paths, f"paperlists: {message.splitlines()[0]}") from None
     for field in FIELDS:
         kind = table.pop(f"{field}_type")
         other = kind.notna() & ~kind.isin(["VARCHAR", "NULL"])
-        if other.any():
-            raise _fault(Path(table["path"][other.idxmax()]), f"a field {field} that is no text")
+        for path in table.loc[other, "path"]:
+            raise _fault([path], f"{Path(path).name}: a field {field} that is no text")
     return table
 
 
-def _first_fault(paths: Iterable[Path], message: str) -> DataError:
-    """Return the error of the file that the failed scan was about, else of the first with a fault."""
-    named = [path for path in paths if str(path) in message]
-    for path in named or paths:
-        _check(path)
-    return DataError(f"paperlists: {message.splitlines()[0]}; download the files again.")
-
-
-def _fault(path: Path, what: str) -> DataError:
-    """Return the error of one file, with the record where a slower reading can name it."""
-    _check(path)
-    return DataError(f"{path.name}: {what}; download it again.")
-
-
-def _check(path: Path) -> None:
-    """Read one file record by record and raise the error of its first fault, if it has one."""
-    content = _content(path)
-    if content.lstrip()[:1] == b"<":
-        raise DataError(f"{path.name}: this is a web page and no JSON; download it again.")
-    records = json_value(content, path.name)
-    if not isinstance(records, list) or not records:
-        raise DataError(f"{path.name}: holds no list of papers; is this a file of paperlists?")
-    for number, record in enumerate(records, start=1):
-        _check_record(path.name, number, record)
-
-
-def _content(path: Path) -> bytes:
-    content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(
-            f"{path.name}: truncated or damaged gzip within its {len(content)} bytes ({error}); download it again."
-        ) from None
-
-
-def _check_record(file: str, number: int, record: Any) -> None:
-    if not isinstance(record, Mapping):
-        raise DataError(f"{file}, record {number}: is no object with fields; download it again.")
-    for field in FIELDS:
-        value = record.get(field)
-        if value is not None and not isinstance(value, str):
-            raise DataError(
-                f'{file}, record {number}: field "{field}" holds {type(value).__name__}, text is expected; '
-                "download it again."
-            )
+def _fault(paths: Iterable[str], otherwise: str) -> DataError:
+    """Return the error of the first fault of files, which are read record by record, else that of the fast reading."""
+    for path in map(Path, paths):
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            size = len(content)
+            try:
+                content = gzip.decompress(content)
+            except (EOFError, OSError, zlib.error) as error:
+                return damaged(path.name, f"truncated or damaged gzip within its {size} bytes ({error})")
+        if is_page(content):
+            return damaged(path.name, "this is a web page and no JSON")
+        records = json_value(content, path.name)
+        if not isinstance(records, list) or not records:
+            return DataError(f"{path.name}: holds no list of papers; is this a file of paperlists?")
+        for number, record in enumerate(records, start=1):
+            where = f"{path.name}, record {number}"
+            if not isinstance(record, Mapping):
+                return damaged(where, "is no object with fields")
+            for field in FIELDS:
+                if not isinstance(value := record.get(field), str | None):
+                    kind = type(value).__name__
+                    return damaged(where, f'field "{field}" holds {kind}, text is expected')
+    return DataError(f"{otherwise}; download it again.")

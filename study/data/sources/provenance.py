@@ -4,55 +4,44 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from study.data.sources import paperlists, top500
+from study.data.sources import csv_rows, paperlists, top500
 from study.data.sources.fetching import sha256_of
-from study.data.sources.reading import csv_rows
 
-
-@dataclass(frozen=True)
-class Description:
-    """What is said of a source beside its version: title, terms, how to obtain it."""
-
-    title: str
-    licence: str
-    obtain: str
-
-
-SOURCES: dict[str, Description] = {
-    "top500": Description(
+# Title, terms, and how to obtain it, of each source.
+SOURCES: dict[str, tuple[str, str, str]] = {
+    "top500": (
         "TOP500 lists, sublist as Excel or XML, one file a list",
         "none stated for redistribution: only derived events are shipped",
         "top500.org, Lists, download as Excel or XML (free login); save as top500/TOP500_YYYYMM.xls, .xlsx or .xml",
     ),
-    "paperlists": Description(
+    "paperlists": (
         "papercopilot/paperlists: accepted papers with affiliations, one JSON a venue and year",
         "none stated: only counts are shipped, no titles, names, abstracts or addresses",
         "study fetch paperlists; or the GitHub repository papercopilot/paperlists, its folders under paperlists/",
     ),
-    "universities": Description(
+    "universities": (
         "Hipo/university-domains-list: university names, domains, countries",
         "MIT",
         "study fetch universities; or the GitHub repository Hipo/university-domains-list",
     ),
-    "epoch": Description(
+    "epoch": (
         "Epoch AI: notable AI models, and the table of machine-learning systems of December 2023",
         "CC BY 4.0",
         "study fetch epoch (current tables); GitHub repository epoch-research/training-cost-trends (December 2023)",
     ),
-    "herd": Description(
+    "herd": (
         "NCSES Higher Education Research and Development Survey, R&D spending by source of funds",
         "US-government data, public domain",
         "study fetch herd (public-use CSV files)",
     ),
-    "osg": Description(
+    "osg": (
         "Open Science Grid topology: campus resources with CC* tag, projects, institutions with ROR ids",
         "Apache-2.0",
         "study fetch osg; or the GitHub repository opensciencegrid/topology",
     ),
-    "nsf": Description(
+    "nsf": (
         "NSF award records: Major Research Instrumentation and campus cyberinfrastructure (CC*)",
         "US-government data, public domain",
         "study fetch nsf (awards API, yearly files)",
@@ -78,11 +67,18 @@ def sources_toml(raw: Path, papers: Sequence[tuple[str, int]]) -> str:
         '# "<sha256 of the file>  <its name>" of all files read, in the order of their names.',
         "",
     ]
-    for name, about in SOURCES.items():
-        files = _files(raw, name, papers)
+    for name, (title, licence, obtain) in SOURCES.items():
+        if name == "top500":
+            lists = top500.lists(raw / name)
+            files, version = list(lists.values()), f"lists {min(lists)} to {max(lists)}"
+        elif name == "paperlists":
+            files = [paperlists.locate(raw / name, venue, year) for venue, year in papers]
+            version = _paperlists_versions(raw, papers)
+        else:
+            files, version = sorted(path for path in (raw / name).rglob("*") if path.is_file()), ""
         digest = checksum(files)
-        version = _version(raw, name, papers, digest)
-        fields = {"title": about.title, "version": version, "licence": about.licence, "obtain": about.obtain}
+        version = version or VERSIONS.get(digest, "not recorded")
+        fields = {"title": title, "version": version, "licence": licence, "obtain": obtain}
         lines += [f"[{name}]", *(f'{field} = "{value}"' for field, value in fields.items())]
         lines += [f"files = {len(files)}", f'sha256 = "{digest}"', ""]
     return "\n".join(lines)
@@ -95,23 +91,6 @@ def checksum(paths: Iterable[Path]) -> str:
     """
     lines = (f"{sha256_of(path)}  {path.name}\n" for path in paths)
     return hashlib.sha256("".join(sorted(lines, key=lambda line: line[66:])).encode()).hexdigest()
-
-
-def _files(raw: Path, name: str, papers: Sequence[tuple[str, int]]) -> list[Path]:
-    if name == "top500":
-        return list(top500.lists(raw / name).values())
-    if name == "paperlists":
-        return [paperlists.locate(raw / name, venue, year) for venue, year in papers]
-    return sorted(path for path in (raw / name).rglob("*") if path.is_file())
-
-
-def _version(raw: Path, name: str, papers: Sequence[tuple[str, int]], digest: str) -> str:
-    if name == "top500":
-        months = list(top500.lists(raw / name))
-        return f"lists {months[0]} to {months[-1]}"
-    if name == "paperlists":
-        return _paperlists_versions(raw, papers)
-    return VERSIONS.get(digest, "not recorded")
 
 
 def _paperlists_versions(raw: Path, read: Sequence[tuple[str, int]]) -> str:

@@ -5,28 +5,60 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from study.core import DataError
 
 Progress = Callable[[str], None]
+# What the texts of a column must match, and how an error says it.
+Rule = tuple[re.Pattern[str], str]
 
 AGAIN = "download it again"
 # What to do about a table that is written by hand and ships.
 RESTORE = "restore it from the repository"
+
+FILLED: Rule = (re.compile(".+"), "not empty")
+
+_SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
 
 
 def silent(_: str) -> None:
     """Say nothing: the progress of those who did not ask for it."""
 
 
+def damaged(where: str, what: str) -> DataError:
+    """Return the error of an original that is not as it was published."""
+    return DataError(f"{where}: {what}; {AGAIN}.")
+
+
+def one_of(values: Iterable[str]) -> Rule:
+    """Return the rule of a column that has these texts only."""
+    known = list(values)
+    return re.compile("|".join(map(re.escape, known))), f"one of {', '.join(map(repr, known))}"
+
+
+def refuse_missing(where: str, needed: Iterable[str], columns: Collection[str], remedy: str = AGAIN) -> None:
+    """Raise if a table lacks columns."""
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise DataError(f"{where}: no column {', '.join(missing)}; has it been renamed? If not, {remedy}.")
+
+
 def csv_rows(
-    path: Path, required: Sequence[str], *, unique: Sequence[str] = (), remedy: str = AGAIN
+    path: Path,
+    required: Sequence[str],
+    *,
+    unique: Sequence[str] = (),
+    rules: Mapping[str, Rule] | None = None,
+    remedy: str = AGAIN,
 ) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file in UTF-8 (with or without a byte-order mark).
 
@@ -38,6 +70,8 @@ def csv_rows(
         Columns that the heading must have; others may be there too.
     unique : sequence of str
         Columns that together name a record, which may be there once.
+    rules : mapping of str to Rule, optional
+        What the texts of a column must be.
     remedy : str
         What to do about a file that is not as it should be.
 
@@ -50,24 +84,21 @@ def csv_rows(
     ------
     DataError
         If the file is missing, empty, a web page, not UTF-8, cut off, lacks a column or has no records (but for a
-        table that is written by hand), or a record is there twice.
+        table that is written by hand), a record is there twice, or a text breaks a rule.
     """
-    name, text = path.name, _text(path, remedy)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    name = path.name
+    reader = csv.reader(io.StringIO(_text(path, remedy), newline=""), strict=True)
     rows = []
     seen: dict[tuple[str, ...], int] = {}
     try:
         heading = [label.strip() for label in next(reader, [])]
-        missing = [column for column in required if column not in heading]
-        if missing:
-            raise DataError(
-                f"{name}, line 1: no column {', '.join(missing)}; has it been renamed? If not, {remedy}."
-            )
+        refuse_missing(f"{name}, line 1", required, heading, remedy)
         line = reader.line_num + 1
         for values in reader:
+            where = f"{name}, line {line}"
             if values and len(values) != len(heading):
                 raise DataError(
-                    f"{name}, line {line}: {len(values)} fields, the heading has {len(heading)}; "
+                    f"{where}: {len(values)} fields, the heading has {len(heading)}; "
                     f"the file is cut off, or a comma is not in quotes: {remedy}."
                 )
             if values:
@@ -75,9 +106,11 @@ def csv_rows(
                 rows.append((line, row))
                 key = tuple(row[column] for column in unique)
                 if key and seen.setdefault(key, line) != line:
-                    raise DataError(
-                        f"{name}, line {line}: {', '.join(key)} is also on line {seen[key]}; keep one of the two."
-                    )
+                    raise DataError(f"{where}: {', '.join(key)} is also on line {seen[key]}; keep one.")
+                for column, (pattern, words) in (rules or {}).items():
+                    text = row[column]
+                    if not pattern.fullmatch(text):
+                        raise DataError(f'{where}: {column} is "{text}"; it must be {words}: {remedy}.')
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
@@ -87,6 +120,36 @@ def csv_rows(
     if not rows and remedy != RESTORE:
         raise DataError(f"{name}: no records after the heading; {remedy}.")
     return rows
+
+
+def iso_day(text: str, where: str) -> str:
+    """Return a day as "YYYY-MM-DD", from that form or MM/DD/YYYY; empty where none is given.
+
+    Raises
+    ------
+    DataError
+        If there is no such day; ``where`` says of what it should be.
+    """
+    day = _SLASHED.sub(r"\3-\1-\2", text)
+    try:
+        # Other forms of ISO 8601 are none of the publishers'.
+        return date.fromisoformat(day if len(day) == 10 else "").isoformat() if text else ""
+    except ValueError:
+        raise DataError(f'{where} "{text}" is no date; {AGAIN}.') from None
+
+
+def number(text: str, where: str) -> float:
+    """Return a number, NaN where none is given.
+
+    Raises
+    ------
+    DataError
+        If the text is no number; ``where`` says of what it should be.
+    """
+    try:
+        return float(text) if text else math.nan
+    except ValueError:
+        raise DataError(f'{where} "{text}" is no number; {AGAIN}.') from None
 
 
 def json_value(content: bytes, where: str) -> Any:
@@ -100,11 +163,10 @@ def json_value(content: bytes, where: str) -> Any:
     try:
         return json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: byte {error.start} is not UTF-8; {AGAIN}.") from None
+        raise damaged(where, f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where}: broken JSON at character {error.pos} (line {error.lineno}): {error.msg}; {AGAIN}."
-        ) from None
+        place = f"character {error.pos} (line {error.lineno})"
+        raise damaged(where, f"broken JSON at {place}: {error.msg}") from None
 
 
 @contextmanager
@@ -117,32 +179,31 @@ def unzipped(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
         If the file is empty, cut off, or a byte of it has changed.
     """
     if path.stat().st_size == 0:
-        raise DataError(f"{name}: the file is empty; {AGAIN}.")
+        raise damaged(name, "the file is empty")
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        raise DataError(f"{name}: not a whole zip file ({error}); {AGAIN}.") from None
+    # A broken container shows itself in several ways, none of which a user could tell apart.
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise damaged(name, f"not a whole zip file ({error})") from None
+
+
+def is_page(start: bytes) -> bool:
+    """Tell whether a file that should hold something else begins as a web page does."""
+    return start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
 
 
 def _text(path: Path, remedy: str) -> str:
+    name = path.name
     if not path.is_file():
-        raise DataError(f"{path.name} is missing in {path.parent}; put it there, or {remedy}.")
+        raise DataError(f"{name} is missing in {path.parent}; put it there, or {remedy}.")
     content = path.read_bytes()
     if not content.strip():
-        raise DataError(f"{path.name}: the file is empty; {remedy}.")
-    if content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
-        raise DataError(f"{path.name}: this is a web page and no CSV file (byte 0); {remedy}.")
+        raise DataError(f"{name}: the file is empty; {remedy}.")
+    if is_page(content):
+        raise DataError(f"{name}: this is a web page and no CSV file (byte 0); {remedy}.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path.name}, line {line}: byte {error.start} is not UTF-8; {remedy}.") from None
+        raise DataError(f"{name}, line {line}: byte {error.start} is not UTF-8; {remedy}.") from None

@@ -8,16 +8,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.core import DataError
-from study.data.sources.reading import Progress, silent
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
+from study.data.sources import Fetcher, Progress, damaged, is_page, refuse_missing, silent
 
 ADDRESS = "https://www.top500.org"
 # Public code that downloads the lists reports that quick sequences of requests are blocked.
@@ -30,15 +27,13 @@ FIRST_XLSX_LIST = "2020-06"
 ROWS = 500
 NAMESPACE = "http://www.top500.org/xml/top500/1.0"
 # The codes of area-of-installation, found by comparing XML and Excel files of June 2014 and June 2017.
-SEGMENTS = {
-    "1": "Academic",
-    "2": "Classified",
-    "3": "Government",
-    "4": "Industry",
-    "5": "Others",
-    "6": "Research",
-    "7": "Vendor",
-}
+SEGMENTS = dict(
+    zip(
+        "1234567",
+        ["Academic", "Classified", "Government", "Industry", "Others", "Research", "Vendor"],
+        strict=True,
+    )
+)
 
 _FILE = re.compile(r"TOP500_(\d{4})(06|11)(?:\.xlsx?|(?:_all)?\.xml)")
 _NAMED_ACCELERATOR = re.compile(
@@ -47,7 +42,7 @@ _NAMED_ACCELERATOR = re.compile(
     re.IGNORECASE,
 )
 _REQUIRED = ("rank", "site", "country", "computer", "segment", "rmax")
-_TAKEN = (*_REQUIRED, "name", "year", "accelerator")
+_FIELDS = (*_REQUIRED, "name", "year", "accelerator")
 _ELEMENTS = {
     "rank": "rank",
     "site": "installation-site/installation-site-name",
@@ -72,18 +67,16 @@ def lists(folder: Path) -> dict[str, Path]:
     DataError
         If there is none, one is there twice, or one between June 1993 and the newest is missing.
     """
-    found = _present(folder)
-    if not found:
-        raise DataError(
-            f"TOP500: no file TOP500_YYYYMM.xls, .xlsx or .xml in {folder}; download the lists into it."
-        )
-    for month in _sequence(max(found)):
-        if month not in found:
+    files = _present(folder)
+    if not files:
+        raise DataError(f"TOP500: no TOP500_YYYYMM.xls, .xlsx or .xml in {folder}; download the lists.")
+    for month in _sequence(max(files)):
+        if month not in files:
             raise DataError(
                 f"TOP500: list {month} is missing in {folder}, but later ones are there; "
                 f"download {_file_name(month, 'excel')} into it."
             )
-    return {month: found[month] for month in sorted(found)}
+    return dict(sorted(files.items()))
 
 
 def read_list(path: Path, month: str) -> pd.DataFrame:
@@ -106,24 +99,22 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
         ranks 1 to 500.
     """
     if path.stat().st_size == 0:
-        raise DataError(f"{path.name}: the file is empty; download it again.")
+        raise damaged(path.name, "the file is empty")
     if path.suffix == ".xml":
-        systems, unit, accelerators = _xml_systems(path), 1e-3, False
+        systems, unit = _xml_systems(path), 1e-3
     else:
-        systems = _excel_systems(path, month)
-        unit = 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
-        accelerators = "accelerator" in systems[0][1]
-    records = [
-        _record(f"{path.name}, {place}", fields, month, unit, accelerators) for place, fields in systems
-    ]
+        systems, unit = _excel_systems(path, month), 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
+    if len(systems) != ROWS:
+        raise damaged(path.name, f"{len(systems)} systems, a list has {ROWS}; the file is incomplete")
+    records = []
     # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
     before = 1
-    for position, ((place, _), record) in enumerate(zip(systems, records, strict=True), start=1):
+    for position, (where, fields) in enumerate(systems, start=1):
+        record = _record(where, fields, unit)
         if not before <= record["rank"] <= position:
-            raise DataError(
-                f"{path.name}, {place}: rank {record['rank']} follows {before}; restore the order."
-            )
+            raise DataError(f"{where}: rank {record['rank']} follows {before}; restore the order.")
         before = record["rank"]
+        records.append({"list": month, **record})
     return pd.DataFrame(records).astype({"year_installed": "Int64"})
 
 
@@ -194,18 +185,15 @@ def fetch(
 
 
 def _present(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.glob("TOP500_*")):
-        match = _FILE.fullmatch(path.name)
-        if match is None:
-            continue
-        month = f"{match[1]}-{match[2]}"
-        if month in found:
-            raise DataError(
-                f"TOP500: list {month} is there twice ({found[month].name}, {path.name}); keep one."
-            )
-        found[month] = path
-    return found
+        if match := _FILE.fullmatch(path.name):
+            month = f"{match[1]}-{match[2]}"
+            if files.setdefault(month, path) != path:
+                raise DataError(
+                    f"TOP500: {month} is there twice ({files[month].name}, {path.name}); keep one."
+                )
+    return files
 
 
 def _file_name(month: str, kind: str) -> str:
@@ -229,42 +217,29 @@ def _sequence(last: str) -> Iterable[str]:
 
 
 def _excel_systems(path: Path, month: str) -> list[_System]:
-    rows = _cells(path)
-    header = next(
-        (i for i, row in enumerate(rows) if {"rank", "site"} <= {_label(cell) for cell in row}), None
-    )
-    if header is None:
-        raise DataError(f"{path.name}: no row with the headings Rank and Site; is this a TOP500 list?")
-    columns = {_label(cell): j for j, cell in reversed(list(enumerate(rows[header])))}
-    missing = [name for name in _REQUIRED if name not in columns]
-    if month >= FIRST_ACCELERATOR_LIST and "accelerator" not in columns:
-        missing.append("accelerator")
-    if missing:
-        raise DataError(
-            f"{path.name}, row {header + 1}: no column {', '.join(missing)}; download the list again."
-        )
-    taken = {name: columns[name] for name in _TAKEN if name in columns}
-    systems = [
-        (f"row {number}", {name: _words(row[j]) for name, j in taken.items()})
-        for number, row in enumerate(rows[header + 1 :], start=header + 2)
-        if any(str(cell).strip() for cell in row)
-    ]
-    _check_count(path, len(systems), f" after the heading in row {header + 1}")
-    return systems
-
-
-def _cells(path: Path) -> list[list[Any]]:
     with path.open("rb") as stream:
-        start = stream.read(64).lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(
-            f"{path.name}: this is a web page and no Excel file (byte 0); log in and download it again."
-        )
+        if is_page(stream.read(64)):
+            raise DataError(
+                f"{path.name}: this is a web page and no Excel file; log in and download it again."
+            )
     try:
-        return CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+        rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
     # The Excel library signals broken containers in several ways, none of which a user could tell apart.
     except (CalamineError, OSError, ValueError, IndexError) as error:
-        raise DataError(f"{path.name}: not readable as Excel ({error}); download it again.") from error
+        raise damaged(path.name, f"not readable as Excel ({error})") from error
+    labels = [[_label(cell) for cell in row] for row in rows]
+    place = next((place for place, row in enumerate(labels) if {"rank", "site"} <= set(row)), None)
+    if place is None:
+        raise DataError(f"{path.name}: no row with the headings Rank and Site; is this a TOP500 list?")
+    heading = labels[place]
+    needed = (*_REQUIRED, "accelerator") if month >= FIRST_ACCELERATOR_LIST else _REQUIRED
+    refuse_missing(f"{path.name}, row {place + 1}", needed, heading)
+    columns = {name: heading.index(name) for name in _FIELDS if name in heading}
+    return [
+        (f"{path.name}, row {number}", {name: _words(row[column]) for name, column in columns.items()})
+        for number, row in enumerate(rows[place + 1 :], start=place + 2)
+        if any(str(cell).strip() for cell in row)
+    ]
 
 
 def _label(cell: Any) -> str:
@@ -282,71 +257,51 @@ def _xml_systems(path: Path) -> list[_System]:
             f"({str(error).partition(':')[0]}); log in and download it again."
         ) from None
     except ValueError as error:
-        raise DataError(f"{path.name}: not readable as XML ({error}); download it again.") from None
+        raise damaged(path.name, f"not readable as XML ({error})") from None
     if root.tag != f"{{{NAMESPACE}}}list":
         raise DataError(f"{path.name}: the root is {root.tag}, no top500:list; log in and download it again.")
-    sites = root.findall(f"{{{NAMESPACE}}}site")
-    _check_count(path, len(sites), "")
-    return [_xml_system(path.name, f"system {n}", site) for n, site in enumerate(sites, start=1)]
-
-
-def _xml_system(file: str, place: str, site: ElementTree.Element) -> _System:
-    fields = {}
-    for name, element in _ELEMENTS.items():
-        found = site.find(f"top500:{element.replace('/', '/top500:')}", {"top500": NAMESPACE})
-        if found is None:
-            raise DataError(f"{file}, {place}: no element {element}; download the list again.")
-        fields[name] = _words(found.text or "")
-    code = fields["segment"]
-    if code not in SEGMENTS:
-        raise DataError(f'{file}, {place}: area-of-installation "{code}" is none of 1 to 7; download again.')
-    return place, {**fields, "segment": SEGMENTS[code]}
+    systems = []
+    for number, site in enumerate(root.findall(f"{{{NAMESPACE}}}site"), start=1):
+        where, fields = f"{path.name}, system {number}", {}
+        for name, element in _ELEMENTS.items():
+            value = site.find(f"top500:{element.replace('/', '/top500:')}", {"top500": NAMESPACE})
+            if value is None:
+                raise damaged(where, f"no element {element}")
+            fields[name] = _words(value.text or "")
+        code = fields["segment"]
+        if code not in SEGMENTS:
+            raise damaged(where, f'area-of-installation "{code}" is none of 1 to 7')
+        systems.append((where, {**fields, "segment": SEGMENTS[code]}))
+    return systems
 
 
 def _words(cell: Any) -> str:
     return " ".join(str(cell).split())
 
 
-def _check_count(path: Path, systems: int, where: str) -> None:
-    if systems != ROWS:
-        raise DataError(
-            f"{path.name}: {systems} systems{where}, a list has {ROWS}; "
-            "the file is incomplete, download it again."
-        )
-
-
-def _record(
-    where: str, fields: Mapping[str, str], month: str, unit: float, accelerators: bool
-) -> dict[str, Any]:
+def _record(where: str, fields: Mapping[str, str], unit: float) -> dict[str, Any]:
     for name in ("site", "country"):
         if not fields[name]:
-            raise DataError(f"{where}: {name} is empty; download the list again.")
+            raise damaged(where, f"{name} is empty")
     year = fields.get("year", "")
     try:
         rank, rmax = int(float(fields["rank"])), float(fields["rmax"])
         installed = int(float(year)) if year else None
     except (ValueError, OverflowError):
-        raise DataError(
-            f'{where}: rank "{fields["rank"]}", Rmax "{fields["rmax"]}" and year "{year}" must be numbers; '
-            "download the list again."
-        ) from None
+        values = f'rank "{fields["rank"]}", Rmax "{fields["rmax"]}" and year "{year}"'
+        raise damaged(where, f"{values} must be numbers") from None
     if not 0 < rmax < math.inf:
-        raise DataError(f"{where}: Rmax is {rmax}, it must be above 0; download the list again.")
+        raise damaged(where, f"Rmax is {rmax}, it must be above 0")
     system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
+    named = "named in the system" if _NAMED_ACCELERATOR.search(system) else ""
+    accelerator = fields.get("accelerator", named)
     return {
-        "list": month,
         "rank": rank,
         "site": fields["site"],
         "country": fields["country"],
         "segment": fields["segment"],
         "system": system,
         "rmax_tflops": rmax * unit,
-        "accelerator": _accelerator(fields.get("accelerator", ""), system, accelerators),
+        "accelerator": "" if accelerator == "None" else accelerator,
         "year_installed": installed,
     }
-
-
-def _accelerator(value: str, system: str, column: bool) -> str:
-    if column:
-        return "" if value == "None" else value
-    return "named in the system" if _NAMED_ACCELERATOR.search(system) else ""

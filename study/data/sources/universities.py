@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources.reading import Progress, json_value, silent
-
-if TYPE_CHECKING:
-    from study.data.sources.fetching import Fetcher
+from study.data.sources import Fetcher, Progress, damaged, json_value, silent
 
 ADDRESS = "https://raw.githubusercontent.com/Hipo/university-domains-list"
 BRANCH = "master"
@@ -37,13 +34,10 @@ def read(folder: Path) -> pd.DataFrame:
         raise DataError(f"universities: {FILE} is missing in {folder}; download it into it.")
     records = json_value(path.read_bytes(), FILE)
     if not isinstance(records, list):
-        raise DataError(f"{FILE}: holds no list of universities; download it again.")
+        raise damaged(FILE, "holds no list of universities")
     if len(records) < MINIMUM:
-        raise DataError(
-            f"{FILE}: {len(records)} universities, at least {MINIMUM} are expected; "
-            "the file is incomplete, download it again."
-        )
-    rows = [_row(number, record) for number, record in enumerate(records, start=1)]
+        raise damaged(FILE, f"{len(records)} universities, at least {MINIMUM} are expected in a whole file")
+    rows = [_row(f"{FILE}, record {number}", record) for number, record in enumerate(records, start=1)]
     return pd.DataFrame(rows, columns=["name", "country", "iso2", "domains"])
 
 
@@ -84,17 +78,13 @@ def fetch(
     return [fetcher.download(f"{address}/{version}/{FILE}", raw / "universities" / FILE)]
 
 
-def _row(number: int, record: Any) -> tuple[str, str, str, tuple[str, ...]]:
+def _row(where: str, record: Any) -> tuple[str, str, str, tuple[str, ...]]:
     try:
         name, country, iso2 = (record[key].strip() for key in ("name", "country", "alpha_two_code"))
         domains = tuple(domain.strip().lower() for domain in record["domains"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{FILE}, record {number}: name, country, alpha_two_code or domains is missing or no text "
-            f"({error}); download it again."
-        ) from None
+        missing = "name, country, alpha_two_code or domains is missing or no text"
+        raise damaged(where, f"{missing} ({error})") from None
     if not name or len(iso2) != 2:
-        raise DataError(
-            f'{FILE}, record {number}: name "{name}" or country code "{iso2}" is not valid; download again.'
-        )
+        raise damaged(where, f'name "{name}" or country code "{iso2}" is not valid')
     return name, country, iso2, domains

@@ -1,0 +1,2 @@
+from .bought import classify as classify
+from .bought import concerned as concerned

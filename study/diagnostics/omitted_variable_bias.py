@@ -18,11 +18,11 @@ from study.core import FloatArray, quantile
 class Adjusted(NamedTuple):
     """What the regression with the omitted variable would give: estimate, standard error, t and interval."""
 
-    estimate: float
-    std_error: float
-    statistic: float
-    conf_low: float
-    conf_high: float
+    estimate: FloatArray
+    std_error: FloatArray
+    statistic: FloatArray
+    conf_low: FloatArray
+    conf_high: FloatArray
 
 
 def partial_r2(statistic: float, dof: float) -> float:
@@ -91,22 +91,26 @@ def adjusted_estimate(
 
 
 def adjusted_std_error(
-    std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike
+    std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike, omitted: ArrayLike = 1
 ) -> FloatArray:
-    """Return the standard error with the omitted variable (their section 3.2); arrays of any one shape."""
+    """Return the standard error with the omitted variable (their section 3.2); arrays of any one shape.
+
+    ``omitted`` is 0 where there is no such variable, which takes no degree of freedom then.
+    """
     r2_d, r2_y = np.asarray(r2_treatment, dtype=float), np.asarray(r2_outcome, dtype=float)
-    return std_error * math.sqrt(dof / (dof - 1)) * np.sqrt((1 - r2_y) / (1 - r2_d))
+    return std_error * np.sqrt(dof / (dof - np.asarray(omitted))) * np.sqrt((1 - r2_y) / (1 - r2_d))
 
 
 def adjusted(
     estimate: float,
     std_error: float,
     dof: float,
-    r2_treatment: float,
-    r2_outcome: float,
+    r2_treatment: ArrayLike,
+    r2_outcome: ArrayLike,
     level: float = 0.95,
     ratio: float = 1.0,
     degrees: float | None = None,
+    omitted: ArrayLike = 1,
 ) -> Adjusted:
     """Return the estimate with the omitted variable and its interval, classical or, with a ratio, clustered.
 
@@ -114,10 +118,11 @@ def adjusted(
     omitted variable by the factor by which the classical one does. The classical interval has dof degrees of
     freedom, as in sensemakr, though its robustness value has dof - 1.
     """
-    value = float(adjusted_estimate(estimate, std_error, dof, r2_treatment, r2_outcome))
-    error = ratio * float(adjusted_std_error(std_error, dof, r2_treatment, r2_outcome))
+    value = adjusted_estimate(estimate, std_error, dof, r2_treatment, r2_outcome)
+    error = ratio * adjusted_std_error(std_error, dof, r2_treatment, r2_outcome, omitted)
     half = quantile((1 + level) / 2, dof if degrees is None else degrees) * error
-    statistic = value / error if error > 0 else math.copysign(math.inf, value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.where(error > 0, value / error, np.copysign(np.inf, value))
     return Adjusted(value, error, statistic, value - half, value + half)
 
 

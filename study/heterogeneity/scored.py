@@ -13,7 +13,7 @@ from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
-from study.heterogeneity.grouping import Grouping, grouping, indicators
+from study.heterogeneity.grouping import Grouping, grouping
 from study.learners import Learner
 from study.learners.clipping import clipped
 from study.learners.cross_fitting import (
@@ -25,7 +25,6 @@ from study.learners.cross_fitting import (
     draw_folds,
 )
 from study.learners.nuisances import Learning
-from study.learners.problem import Rows
 from study.panel import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.
@@ -56,13 +55,9 @@ class Predicted(NamedTuple):
         """Odds of treatment."""
         return self.propensity / (1 - self.propensity)
 
-    def at(self, rows: Rows) -> Predicted:
-        """Return the predictions of some rows."""
-        return Predicted(self.untreated[rows], self.treated[rows], self.propensity[rows])
-
     def mean(self) -> Predicted:
         """Return the mean of the draws, shape (N,)."""
-        return Predicted(self.untreated.mean(axis=1), self.treated.mean(axis=1), self.propensity.mean(axis=1))
+        return Predicted(*(block.mean(axis=1) for block in self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,17 +245,10 @@ def refuse(sample: Sample, rows: LongChange) -> None:
             )
 
 
-def treated_by_group(groups: Grouping, treated: FloatArray) -> IntArray:
-    """Return the number of treated units in each group, shape (G,)."""
-    return np.array([int(treated[groups.member == g].sum()) for g in range(len(groups.labels))])
-
-
-def check_level(who: str, level: float, draws: int = 1) -> None:
-    """Refuse a level outside (0, 1), or no draw to make."""
+def check_level(who: str, level: float) -> None:
+    """Refuse a level outside (0, 1)."""
     if not 0 < level < 1:
         raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
-    if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or draws < 1:
-        raise QuestionError(f"{who}: draws is {draws!r}; it must be a whole number, at least 1.")
 
 
 def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: str) -> Estimate:
@@ -336,13 +324,15 @@ def _covariates(
     sample: Sample, rows: LongChange, groups: tuple[str, ...]
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """Return the question's covariates and the 0/1 columns of groups, shape (N, p), with their names."""
-    columns, names = [rows.x], list(sample.question.covariates)
+    columns, names = [*rows.x.T], [*sample.question.covariates]
     for by in groups:
         of_units = grouping(sample, by)
         of_rows = of_units._replace(member=of_units.member[rows.unit])
-        added, labels = indicators(of_rows, treated_by_group(of_rows, rows.treated) >= LEAST_IN_GROUP)
-        columns.append(added)
-        names += labels
+        enough = of_rows.count(rows.treated) >= LEAST_IN_GROUP
+        if enough.all():  # then the largest group is the one that others are compared with
+            enough[of_rows.count().argmax()] = False
+        columns += [(of_rows.member == g).astype(float) for g in np.flatnonzero(enough)]
+        names += [of_rows.named(g) for g in np.flatnonzero(enough)]
     return np.column_stack(columns), tuple(names)
 
 

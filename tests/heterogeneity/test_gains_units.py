@@ -118,7 +118,7 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
     from econml.validate.utils import calculate_dr_outcomes
 
     scores = heterogeneity.score(gaining.sample(n=400), folds=2, **LINEAR)
-    halved = predictions(scores, 40)
+    predicted = predictions(scores, 40)
     inside = scores.folds.fold[:, 0] == 0
     p = scores.predicted
     theirs = calculate_dr_outcomes(
@@ -128,7 +128,7 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
         np.column_stack([1 - p.propensity, p.propensity]),
     )
     np.testing.assert_allclose(scores.effects, theirs, atol=EXACT)
-    psi, tau = scores.effects[inside, 0], halved.predicted[inside, 0]
+    psi, tau = scores.effects[inside, 0], predicted[inside, 0]
     tau = (
         tau + 1e-3 * scores.x[inside, 0]
     )  # units in the same leaves stand in two of econml's quarters at once
@@ -149,10 +149,10 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
 def test_predictions_of_a_half_have_seen_nothing_of_it() -> None:
     first = heterogeneity.score(gaining.sample(n=200), folds=2, **LINEAR)
     inside = first.folds.fold[:, 0] == 0
-    before = predictions(first, 20).predicted[inside, 0]
+    before = predictions(first, 20)[inside, 0]
     second = heterogeneity.score(gaining.sample(n=200), folds=2, **LINEAR)
     second.rows.change[inside] = 100.0
-    after = predictions(second, 20).predicted[inside, 0]
+    after = predictions(second, 20)[inside, 0]
     np.testing.assert_array_equal(before, after)
 
 

@@ -168,8 +168,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
         draw_heatmap(figure, axis, grid, ends, label=label, ticks=8, background="0.8")
         axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
         axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
-        axis.set_xlabel("Event time of the effect")
-        axis.set_ylabel("Event time of the coefficient")
+        axis.set(xlabel="Event time of the effect", ylabel="Event time of the coefficient")
         if ax is None:
             figure.suptitle("Grey: own event time and reference. Dotted: treatment starts.", fontsize=8)
     return figure

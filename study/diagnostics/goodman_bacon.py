@@ -79,40 +79,33 @@ def goodman_bacon(sample: Sample) -> Finding:
     """
     _refuse(sample)
     anticipation, (first, last) = sample.question.anticipation, sample.periods[[0, -1]]
-    dates, mean, share = group_means(sample)
-    dates = np.where(dates - anticipation > last, np.inf, dates)
-    n_periods = len(sample.periods)
+    n_periods, first_treated = len(sample.periods), np.asarray(sample.first_treated, dtype=float)
+    # Groups by first treated period: ascending, then those treated after the window as one, then the never-treated.
+    dates, group = np.unique(
+        np.where(first_treated - anticipation > last, np.inf, first_treated), return_inverse=True
+    )
+    weight = np.bincount(group, sample.weights)
+    mean = pd.DataFrame(sample.weights[:, None] * sample.y).groupby(group).sum().to_numpy() / weight[:, None]
     start = np.where(np.isfinite(dates), np.maximum(dates - anticipation - first, 0), n_periods)
-    table = comparisons(mean, share, start.astype(np.int64))
-    compared = dates[table["compared"]]
+    pairs = comparisons(mean, weight / weight.sum(), start.astype(np.int64))
+    compared = dates[pairs["compared"]]
     kind = np.select(
-        [np.isnan(compared), np.isinf(compared), start[table["compared"]] < start[table["treated"]]],
+        [np.isnan(compared), np.isinf(compared), start[pairs["compared"]] < start[pairs["treated"]]],
         [Kind.NEVER.value, Kind.AFTER_WINDOW.value, Kind.ALREADY.value],
         Kind.LATER.value,
     )
-    frame = pd.DataFrame(
-        {
-            "treated": dates[table["treated"]].astype(np.int64),
-            "compared": [f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
-            "kind": kind,
-            "forbidden": kind == Kind.ALREADY.value,
-            "estimate": table["estimate"],
-            "weight": table["weight"],
-        }
+    frame = pairs.assign(
+        treated=dates[pairs["treated"]].astype(np.int64),
+        compared=[f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
+        kind=kind,
+        forbidden=kind == Kind.ALREADY.value,
     ).sort_values("weight", ascending=False, kind="stable", ignore_index=True)
-    by_kind = (
-        frame.assign(estimate=frame["estimate"] * frame["weight"])
-        .groupby("kind", sort=False)
-        .agg(
-            forbidden=("forbidden", "first"),
-            comparisons=("weight", "size"),
-            weight=("weight", "sum"),
-            estimate=("estimate", "sum"),
-        )
-        .reindex([each.value for each in Kind if each.value in kind])
-        .reset_index()
-    )
-    by_kind["estimate"] /= by_kind["weight"]
+    frame = frame[["treated", "compared", "kind", "forbidden", "estimate", "weight"]]
+    of_kind = frame.assign(product=frame["weight"] * frame["estimate"]).groupby("kind", sort=False)
+    by_kind = of_kind["forbidden"].agg(forbidden="first", comparisons="size")
+    by_kind["weight"] = of_kind["weight"].sum()
+    by_kind["estimate"] = of_kind["product"].sum() / by_kind["weight"]
+    by_kind = by_kind.reindex([each.value for each in Kind if each.value in kind]).reset_index()
     allowed = frame[~frame["forbidden"]]
     details = {
         "coefficient": float(frame["weight"] @ frame["estimate"]),
@@ -182,8 +175,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
                     label=f"{kind}{', forbidden' * (kind is Kind.ALREADY)}: {rows['weight'].sum():.0%}",
                 )
         axis.set_xlim(left=0)
-        axis.set_xlabel("Weight in the coefficient, percent")
-        axis.set_ylabel(f"Difference in differences ({outcome})")
+        axis.set(xlabel="Weight in the coefficient, percent", ylabel=f"Difference in differences ({outcome})")
         if ax is None:
             figure.legend(
                 title="Compared with units, and their share of the weight",
@@ -196,23 +188,6 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
                 handletextpad=0.4,
             )
     return figure
-
-
-def group_means(sample: Sample) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return first treated periods, means by period and shares of groups, shapes (G,), (G, T), (G,).
-
-    Groups are in the order of ``Sample.groups``; those first treated after the window are one, dated by the
-    first of them.
-    """
-    dates, rows = sample.groups
-    total = np.stack([sample.weights[members] @ sample.y[members] for members in rows])
-    weight = np.array([sample.weights[members].sum() for members in rows])
-    after = np.flatnonzero(dates - sample.question.anticipation > sample.periods[-1])
-    if len(after) > 1:
-        first, others = after[0], after[1:]
-        total[first], weight[first] = total[after].sum(axis=0), weight[after].sum()
-        dates, total, weight = (np.delete(block, others, axis=0) for block in (dates, total, weight))
-    return dates, total / weight[:, None], weight / weight.sum()
 
 
 def comparisons(mean: FloatArray, share: FloatArray, start: IntArray) -> pd.DataFrame:

@@ -143,7 +143,13 @@ def ml_sensitivity(
     Chernozhukov, V., C. Cinelli, W. Newey, A. Sharma and V. Syrgkanis (2022). Long story short: omitted
     variable bias in causal machine learning. NBER working paper 30302.
     """
-    check_strength(cf_y, cf_d, rho)
+    from doubleml.utils.gain_statistics import gain_statistics
+
+    for name, strength in (("cf_y", cf_y), ("cf_d", cf_d)):
+        if not 0 <= strength < 1:
+            raise QuestionError(f"{WHO}: {name} is {strength}; it must be at least 0 and below 1.")
+    if not 0 < abs(rho) <= 1:
+        raise QuestionError(f"{WHO}: rho is {rho}; it must be between -1 and 1 and not 0.")
     if sample.question.scale == "proportional":
         raise QuestionError(
             f'{WHO}: scale="proportional" divides the linear coefficient of dml_panel by the untreated mean; ask the '
@@ -160,13 +166,16 @@ def ml_sensitivity(
     ]
     gained, impossible = [], []
     for group in benchmarks:
-        benchmark = gains(model, fitted(without(sample, group), options)[0], " with ".join(group))
+        gain = gain_statistics(model, fitted(without(sample, group), options)[0])
+        values = (float(gain[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
+        benchmark = Benchmark(" with ".join(group), *values)
         gained.append(benchmark)
         if progress is not None:
             progress()
         if benchmark.improves:
-            name, both = benchmark.name, "outcome or treatment"
-            as_strong, too_strong = as_strong_as(name, multiples, benchmark.strength, both)
+            as_strong, too_strong = as_strong_as(
+                benchmark.name, multiples, benchmark.strength, "outcome or treatment"
+            )
             rows += as_strong
             impossible += too_strong
     table = pd.DataFrame(rows, columns=["kind", "term", "cf_d", "cf_y", "benchmark", "multiple"])
@@ -261,7 +270,7 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
 
 
 def bounds(elements: Elements, cf_y: ArrayLike, cf_d: ArrayLike, rho: float, level: float) -> Bounds:
-    """Return the bounds under confounders of any one shape; errors are those of theta less, or plus, S times the bias."""
+    """Return the bounds under confounders, theta -/+ S times the bias, with their errors; arrays of any one shape."""
     cf_y, cf_d = np.asarray(cf_y, dtype=float), np.asarray(cf_d, dtype=float)
     strength = abs(rho) * np.sqrt(cf_y * cf_d / (1 - cf_d))
     (of_theta, shared), (_, of_bias) = elements.covariance
@@ -285,20 +294,3 @@ def limit_reached(elements: Elements, rho: float, level: float, value: float) ->
         return sign * float((limits.conf_low if sign > 0 else limits.conf_high) - value)
 
     return 0.0 if left(0.0) <= 0 else float(brentq(left, 0.0, LARGEST, xtol=1e-14, rtol=1e-12))
-
-
-def gains(long: DoubleMLPLR, short: DoubleMLPLR, name: str) -> Benchmark:
-    """Return what covariates gain over a model without them, by doubleml's gain statistics."""
-    from doubleml.utils.gain_statistics import gain_statistics
-
-    statistics = gain_statistics(long, short)
-    return Benchmark(name, *(float(statistics[of][0]) for of in ("cf_y", "cf_d", "rho", "delta_theta")))
-
-
-def check_strength(cf_y: float, cf_d: float, rho: float) -> None:
-    """Refuse a strength that is no share, and a correlation under which nothing is confounded."""
-    for name, value in (("cf_y", cf_y), ("cf_d", cf_d)):
-        if not 0 <= value < 1:
-            raise QuestionError(f"{WHO}: {name} is {value}; it must be at least 0 and below 1.")
-    if not 0 < abs(rho) <= 1:
-        raise QuestionError(f"{WHO}: rho is {rho}; it must be between -1 and 1 and not 0.")

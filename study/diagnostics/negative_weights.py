@@ -154,8 +154,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])
-        axis.set_xlabel("Period")
-        axis.set_ylabel("First treated")
+        axis.set(xlabel="Period", ylabel="First treated")
         if ax is None:
             counted = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"
             note = f"x: negative weight, {counted}" if len(negative) else "No negative weight"

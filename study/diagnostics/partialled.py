@@ -134,7 +134,12 @@ def _basis(x: FloatArray) -> FloatArray:
 
 
 def partialled(
-    sample: Sample, design: str, form: Form | None, who: str, others: tuple[str, ...] = ()
+    sample: Sample,
+    design: str,
+    form: Form | None,
+    who: str,
+    family: str = "gaussian",
+    others: Sequence[str] = (),
 ) -> Partialled:
     """Return the linear regression that stands for a design's answer.
 
@@ -146,14 +151,17 @@ def partialled(
         By default "within" for twfe, which is that regression, and "long_difference" for the others.
     who : str
         Name of the diagnostic, for its errors.
-    others : tuple of str
+    family : str
+        Of the design's outcome.
+    others : sequence of str
         Designs that the diagnostic answers in another way, for its errors.
 
     Raises
     ------
     QuestionError
-        If the design has no linear regression with covariates that stands for it, the form is unknown, the
-        scale is "proportional", or treatment or a covariate is collinear with what the regression contains.
+        If the design, with its family, has no linear regression with covariates that stands for it, the form is
+        unknown, the scale is "proportional", or treatment or a covariate is collinear with what the regression
+        contains.
     """
     chosen = find_design(design).name
     form = form or ("within" if chosen == "twfe" else "long_difference")
@@ -162,6 +170,11 @@ def partialled(
         raise QuestionError(
             f"{who}: {chosen} is no linear regression with covariates, nor is one near it; ask for one of "
             f"{', '.join([*applicable(), *others])}."
+        )
+    if family != "gaussian":
+        raise QuestionError(
+            f"{who}: {design} with family={family!r} is not linear; leave family out, or ask for "
+            f'{", ".join(applicable())} with scale="log1p" or "level".'
         )
     if form == "within" and chosen != "twfe":
         raise QuestionError(
@@ -339,9 +352,8 @@ TITLE = "Unobserved confounding"
 
 Groups = tuple[tuple[str, ...], ...]
 Multiples = Sequence[float | tuple[float, float]]
-Row = tuple[
-    str, str, float, float, str, str
-]  # kind, term, strength with treatment and outcome, benchmark, multiple
+# Kind, term, strength with treatment and with the outcome, benchmark, multiple.
+Row = tuple[str, str, float, float, str, str]
 
 
 def as_strong_as(

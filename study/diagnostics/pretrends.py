@@ -240,8 +240,7 @@ def _chart(
             axis.plot(at, values, look, color=colour, linewidth=width, markersize=4, label=words)
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("Periods since first treated")
-        axis.set_ylabel(ylabel)
+        axis.set(xlabel="Periods since first treated", ylabel=ylabel)
         if ax is None:
             legend_above(figure, axis, 2, 8)
     return figure

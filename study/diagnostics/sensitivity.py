@@ -23,7 +23,6 @@ from study.diagnostics.partialled import (
     Multiples,
     Partialled,
     Row,
-    applicable,
     as_strong_as,
     benchmark_groups,
     check_range,
@@ -122,12 +121,8 @@ def sensitivity(
         return ml_sensitivity(
             sample, benchmarks=groups, multiples=multiples, q=q, level=level, progress=progress, **options
         )
-    if options.get("family", "gaussian") != "gaussian":
-        raise QuestionError(
-            f"{WHO}: {design} with family={options['family']!r} is not linear; ask for {', '.join(applicable())} "
-            'with scale="log1p" or "level".'
-        )
-    regression = partialled(sample, design, form, WHO, ("dml_panel",))
+    family = options.get("family", "gaussian")
+    regression = partialled(sample, design, form, WHO, family, ("dml_panel",))
     headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
     c, unit = regression.coefficient, units_of(sample)
     table, impossible = confounders(regression, groups, multiples)

@@ -106,7 +106,7 @@ def calibration(
     draws = zip(scores.effects.T, predicted.T, scores.folds.fold.T, strict=True)
     slopes, influences = zip(*(best_linear_predictor(*draw) for draw in draws), strict=True)
     by_row = sample.n_units / len(predicted) * np.mean(influences, axis=0)[:, None]
-    slope = averaged(scores, ("slope",), np.array([slopes]), by_row, "calibration")
+    slope = averaged(scores, ("slope",), np.array([slopes]), by_row, design="calibration")
     members = {name: (quarter == q).astype(float) for q, name in enumerate(QUARTERS)}
     quarters = weighted_means(scores, members, "calibration")
     means = [((m * predicted).sum(axis=0) / m.sum(axis=0)).mean() for m in members.values()]

@@ -136,7 +136,7 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
             "untreated_influence": Influence.of(scores.to_units(of_mean - influence)),
         }
     labels = tuple(groups.labels[g] for g in chosen)
-    return averaged(scores, labels, of_draw, influence, "effects_by_group", **untreated)
+    return averaged(scores, labels, of_draw, influence, design="effects_by_group", **untreated)
 
 
 def excludes_zero(table: pd.DataFrame) -> BoolArray:

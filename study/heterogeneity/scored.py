@@ -262,16 +262,11 @@ def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: st
         mean = (weight * scores.effects).sum(axis=0) / total
         of_draw.append(mean)
         influence.append((scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=1))
-    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design)
+    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design=design)
 
 
 def averaged(
-    scores: Scores,
-    terms: tuple[str, ...],
-    of_draw: FloatArray,
-    influence: FloatArray,
-    design: str,
-    **fields: Any,
+    scores: Scores, terms: tuple[str, ...], of_draw: FloatArray, influence: FloatArray, **fields: Any
 ) -> Estimate:
     """Return effects on the long change, averaged over the draws of the folds.
 
@@ -283,15 +278,19 @@ def averaged(
         Effects by draw.
     influence : ndarray, shape (N, K)
         By row, averaged over the draws.
-    design : str
     **fields
-        Other fields of the estimate.
+        The design, and other fields of the estimate.
     """
-    notes = (*scores.rows.notes, *_spread_of_draws(scores, of_draw, influence))
-    units = scores.to_units(influence)
-    return on_long_change(
-        scores.sample, terms, of_draw.mean(axis=1), units, design=design, notes=notes, **fields
-    )
+    notes, units, draws = scores.rows.notes, scores.to_units(influence), of_draw.shape[1]
+    if draws > 1:
+        error = np.sqrt(np.diag(covariance(units, scores.sample.cluster)))
+        share = of_draw.std(axis=1, ddof=1)[error > 0] / error[error > 0]
+        most = float(share.max(initial=0.0))
+        notes += (
+            f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
+            f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
+        )
+    return on_long_change(scores.sample, terms, of_draw.mean(axis=1), units, notes=notes, **fields)
 
 
 def on_long_change(
@@ -300,19 +299,6 @@ def on_long_change(
     """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
     fit = coefficients(sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields)
     return replace(fit, estimand=Estimand.LONG_CHANGE)
-
-
-def _spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
-    """Say how much estimates move with the folds: by draw, shape (K, R), with influence by row, shape (N, K)."""
-    if of_draw.shape[1] == 1:
-        return ()
-    error = np.sqrt(np.diag(covariance(scores.to_units(influence), scores.sample.cluster)))
-    share = of_draw.std(axis=1, ddof=1)[error > 0] / error[error > 0]
-    most, draws = float(share.max(initial=0.0)), of_draw.shape[1]
-    return (
-        f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
-        f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
-    )
 
 
 def seed_of(seed: int, draw: int, fold: int) -> int:

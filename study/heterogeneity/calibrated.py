@@ -150,7 +150,7 @@ def predictions(scores: Scores, trees: int) -> FloatArray:
         change, treated = scores.rows.change[~inside], scores.rows.treated[~inside]
         seed = seed_of(scores.learning.seed, r, k)
         model = causal_forest(x[~inside], change, treated, scores.outside[r, k], trees, seed)
-        predicted[inside, r] = model.effect(x[inside])
+        predicted[inside, r] = model.predict(x[inside])[:, 0]
     return predicted
 
 

@@ -1,4 +1,4 @@
-"""The effect on each unit, by a causal forest and by a doubly robust linear learner, both of econml."""
+"""The effect on each unit, by econml's causal forest and by a regression of the doubly robust scores."""
 
 from __future__ import annotations
 
@@ -8,62 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from study.core import FloatArray, QuestionError, checked
+from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics.finding import Finding
 from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, prior
-from study.heterogeneity.scored import NEAREST, Predicted, Scores, check_level
+from study.heterogeneity.scored import Predicted, Scores, check_level
 from study.panel import Question, Sample, Scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-def controls(predicted: Predicted) -> FloatArray:
-    """Return predictions of N rows as the controls that the learners below read, shape (N, 3)."""
-    return np.column_stack(predicted)
-
-
-class Given(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """A learner whose predictions are among its columns."""
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Given:
-        """Learn nothing but the two classes."""
-        self.classes_ = np.array([0, 1])
-        return self
-
-
-class GivenOutcome(RegressorMixin, Given):  # type: ignore[misc]  # scikit-learn has no types
-    """E[Y | X, D], from the columns X, W, D of econml's doubly robust learners."""
-
-    def predict(self, X: FloatArray) -> FloatArray:
-        """Return the prediction of each row's treatment."""
-        return np.where(X[:, -1] == 1, X[:, -3], X[:, -4])
-
-
-class GivenMean(RegressorMixin, Given):  # type: ignore[misc]  # scikit-learn has no types
-    """E[Y | X], from the columns X, W of econml's partially linear learners."""
-
-    def predict(self, X: FloatArray) -> FloatArray:
-        """Return the mean of both treatments by the propensity."""
-        untreated, treated, propensity = X[:, -3:].T
-        return np.asarray(untreated + propensity * (treated - untreated))
-
-
-class GivenPropensity(ClassifierMixin, Given):  # type: ignore[misc]  # scikit-learn has no types
-    """P(D = 1 | X), from the columns X, W."""
-
-    def predict_proba(self, X: FloatArray) -> FloatArray:
-        """Return both probabilities."""
-        return np.column_stack([1 - X[:, -1], X[:, -1]])
-
-    def predict(self, X: FloatArray) -> Any:
-        """Return the likelier class."""
-        return (X[:, -1] > 0.5).astype(int)
 
 
 UNTREATED: Any = {"marker": "o", "color": COLOUR, "ms": 2, "label": "untreated unit"}
@@ -92,10 +48,11 @@ def forest(
 ) -> Finding:
     """Return the effect on the long change of each unit, as a function of its covariates.
 
-    econml's CausalForestDML with honest trees, and its LinearDRLearner beside it. Both get the cross-fitted
-    predictions of ``scores``, the mean over its draws, in place of nuisance functions of their own, so that folds are
-    by cluster. Intervals of the forest are those of its little bags (Athey, Tibshirani and Wager 2019, section 4.1),
-    of the linear learner the usual ones of least squares (HC1); both are pointwise and by unit.
+    econml's CausalForest with honest trees, and the doubly robust learner that is linear in the covariates beside it.
+    Both get the cross-fitted predictions of ``scores``, the mean over its draws, in place of nuisance functions of
+    their own, so that folds are by cluster: they are CausalForestDML and LinearDRLearner of econml on these. Intervals
+    of the forest are those of its little bags (Athey, Tibshirani and Wager 2019, section 4.1), of the linear learner
+    the usual ones of least squares (HC1); both are pointwise and by unit.
 
     Parameters
     ----------
@@ -136,12 +93,14 @@ def forest(
     table = pd.DataFrame(
         {"unit": scores.sample.unit_ids[rows.unit], "treated": rows.treated.astype(int), name: size}
     )
-    for learner, model in (
-        ("forest", causal_forest(x, rows.change, rows.treated, predicted, trees, seed)),
-        ("linear", linear_learner(x, rows.change, rows.treated, predicted, seed)),
-    ):
-        table[learner] = model.effect(x)
-        table[f"{learner}_low"], table[f"{learner}_high"] = model.effect_interval(x, alpha=1 - level)
+    model = causal_forest(x, rows.change, rows.treated, predicted, trees, seed)
+    table["forest"] = model.predict(x)[:, 0]
+    table["forest_low"], table["forest_high"] = (
+        ends[:, 0] for ends in model.predict_interval(x, alpha=1 - level)
+    )
+    effect, error = linear_effects(x, predicted.effects(rows.change, rows.treated))
+    half = quantile((1 + level) / 2) * error
+    table["linear"], table["linear_low"], table["linear_high"] = effect, effect - half, effect + half
     for groups in groupings:
         if groups.by != name:
             table[groups.by] = np.array([*groups.labels, ""])[groups.member]
@@ -161,15 +120,11 @@ def forest(
 def causal_forest(
     x: FloatArray, change: FloatArray, treated: FloatArray, predicted: Predicted, trees: int, seed: int
 ) -> Any:
-    """Return econml's fitted causal forest on N rows with given predictions, each of shape (N,)."""
-    from econml.dml import CausalForestDML
+    """Return econml's fitted causal forest on N rows less given predictions, each of shape (N,)."""
+    from econml.grf import CausalForest
 
-    model = CausalForestDML(
-        model_y=GivenMean(),
-        model_t=GivenPropensity(),
-        discrete_treatment=True,
-        cv=1,
-        drate=False,
+    mean = predicted.untreated + predicted.propensity * (predicted.treated - predicted.untreated)
+    model = CausalForest(
         n_estimators=trees,
         min_samples_leaf=leaf(treated),
         subforest_size=IN_A_BAG,
@@ -177,7 +132,7 @@ def causal_forest(
         n_jobs=1,
         random_state=seed,
     )
-    return model.fit(change, treated.astype(int), X=x, W=controls(predicted))
+    return model.fit(x, treated - predicted.propensity, change - mean)
 
 
 def leaf(treated: FloatArray) -> int:
@@ -185,20 +140,14 @@ def leaf(treated: FloatArray) -> int:
     return max(LEAST_LEAF, int(np.ceil(1 / treated.mean())))
 
 
-def linear_learner(
-    x: FloatArray, change: FloatArray, treated: FloatArray, predicted: Predicted, seed: int
-) -> Any:
-    """Return econml's fitted linear doubly robust learner on N rows with given predictions, each of shape (N,)."""
-    from econml.dr import LinearDRLearner
-
-    model = LinearDRLearner(
-        model_propensity=GivenPropensity(),
-        model_regression=GivenOutcome(),
-        min_propensity=NEAREST,
-        cv=1,
-        random_state=seed,
-    )
-    return model.fit(change, treated.astype(int), X=x, W=controls(predicted))
+def linear_effects(x: FloatArray, effects: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the fit of scores, shape (N,), on a constant and covariates by row, and its standard error (HC1)."""
+    regressors = np.column_stack([np.ones(len(x)), x])
+    inverse = np.linalg.pinv(regressors)
+    coefficient = inverse @ effects
+    influence = regressors @ (inverse * (effects - regressors @ coefficient))
+    factor = len(x) / (len(x) - regressors.shape[1])
+    return regressors @ coefficient, np.sqrt(factor * (influence**2).sum(axis=1))
 
 
 def refuse_proportional(who: str, sample: Sample) -> None:

@@ -15,6 +15,7 @@ from study import QuestionError, heterogeneity
 from study.commands.cli import app
 from study.heterogeneity.calibrated import best_linear_predictor, calibration_score, predictions
 from study.heterogeneity.causal_forest import IN_A_BAG, leaf, standardised
+from study.heterogeneity.scored import NEAREST
 
 EXACT = 1e-9
 LINEAR = {"learner": "linear", "repetitions": 1}
@@ -25,33 +26,54 @@ def scores() -> heterogeneity.Scores:
     return heterogeneity.score(gaining.sample(n=400, seed=3), **LINEAR)
 
 
-def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(
+def test_the_forest_is_that_of_econmls_double_machine_learning_on_the_same_predictions(
     scores: heterogeneity.Scores,
 ) -> None:
-    from econml.grf import CausalForest
+    from econml.dml import CausalForestDML
 
     found = heterogeneity.forest(scores, trees=100, seed=7)
     x, p = standardised(scores.x), scores.predicted.mean()
-    outcome = scores.rows.change - p.untreated - p.propensity * (p.treated - p.untreated)
-    model = CausalForest(
+    model = CausalForestDML(
+        model_y=gaining.GivenMean(),
+        model_t=gaining.GivenPropensity(),
+        discrete_treatment=True,
+        cv=1,
+        drate=False,
         n_estimators=100,
         min_samples_leaf=leaf(scores.rows.treated),
         subforest_size=IN_A_BAG,
         honest=True,
         n_jobs=1,
-        max_features="auto",
         random_state=7,
-    ).fit(x, scores.rows.treated - p.propensity, outcome)
-    np.testing.assert_allclose(found.frame["forest"], model.predict(x)[:, 0], atol=EXACT)
-    low, high = model.predict_interval(x, alpha=0.05)
-    np.testing.assert_allclose(found.frame["forest_low"], low[:, 0], atol=EXACT)
-    np.testing.assert_allclose(found.frame["forest_high"], high[:, 0], atol=EXACT)
+    ).fit(scores.rows.change, scores.rows.treated.astype(int), X=x, W=np.column_stack(p))
+    np.testing.assert_allclose(found.frame["forest"], model.effect(x), atol=EXACT)
+    low, high = model.effect_interval(x, alpha=0.05)
+    np.testing.assert_allclose(found.frame["forest_low"], low, atol=EXACT)
+    np.testing.assert_allclose(found.frame["forest_high"], high, atol=EXACT)
 
 
-def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(
+def test_the_linear_learner_is_econmls_and_least_squares_of_the_scores_on_the_covariates(
     scores: heterogeneity.Scores,
 ) -> None:
+    from econml.dr import LinearDRLearner
+
     found = heterogeneity.forest(scores, trees=IN_A_BAG)
+    model = LinearDRLearner(
+        model_propensity=gaining.GivenPropensity(),
+        model_regression=gaining.GivenOutcome(),
+        min_propensity=NEAREST,
+        cv=1,
+        random_state=0,
+    ).fit(
+        scores.rows.change,
+        scores.rows.treated.astype(int),
+        X=scores.x,
+        W=np.column_stack(scores.predicted.mean()),
+    )
+    np.testing.assert_allclose(found.frame["linear"], model.effect(scores.x), atol=EXACT)
+    low, high = model.effect_interval(scores.x, alpha=0.05)
+    np.testing.assert_allclose(found.frame["linear_low"], low, atol=EXACT)
+    np.testing.assert_allclose(found.frame["linear_high"], high, atol=EXACT)
     x = np.column_stack([np.ones(len(scores.x)), scores.x])
     fitted = x @ np.linalg.lstsq(x, scores.effects[:, 0], rcond=None)[0]
     np.testing.assert_allclose(found.frame["linear"], fitted, atol=EXACT)

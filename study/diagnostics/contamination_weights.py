@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,8 @@ from study.designs import find_design
 from study.diagnostics.finding import Finding
 from study.diagnostics.refits import refuse_no_coefficients
 from study.diagnostics.registry import Section, diagnostic
-from study.figures import WIDTH, draw_heatmap, on_axes
+from study.figures import Axes, Figure, draw_heatmap, on_axes
 from study.panel import Question, Sample
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 TITLE = "Weights on other event times"
 ZERO = 1e-9
@@ -162,7 +156,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
         range(frame[name].min(), frame[name].max() + 1) for name in ("coefficient_time", "event_time")
     )
     border = -anticipation - 0.5
-    with on_axes(ax, WIDTH, 3.6) as (figure, axis):
+    with on_axes(ax, height=3.6) as (figure, axis):
         ends, label = (times[0], times[-1], rows[0], rows[-1]), "Sum over cohorts of |weight|"
         grid = sums.reindex(index=rows, columns=times).to_numpy()
         draw_heatmap(figure, axis, grid, ends, label=label, ticks=8, background="0.8")

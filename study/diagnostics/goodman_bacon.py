@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,9 @@ from study.core import FloatArray, IntArray, QuestionError, checked
 from study.diagnostics.finding import Finding
 from study.diagnostics.refits import refuse_no_coefficients
 from study.diagnostics.registry import Section, diagnostic
-from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH, on_axes
+from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, on_axes
 from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 class Kind(StrEnum):
@@ -156,7 +151,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
         Kind.ALREADY: ("X", SECOND, SECOND),
     }
     coefficient = frame["weight"] @ frame["estimate"]
-    with on_axes(ax, WIDTH, HEIGHT + 0.5) as (figure, axis):
+    with on_axes(ax, height=HEIGHT + 0.5) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         line = axis.axhline(coefficient, color=GREY, linewidth=1.2, linestyle="--")
         line.set_label(f"two-way coefficient, {coefficient:.3g}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from textwrap import fill
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,7 @@ from study.diagnostics.honest.restrictions import (
 )
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, legend_above, on_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 
 WHO = "honest_did"
 

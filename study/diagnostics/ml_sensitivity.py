@@ -13,20 +13,8 @@ from numpy.typing import ArrayLike
 from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
 from study.designs.dml_panel import Approach
+from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.finding import Finding
-from study.diagnostics.omitted_variable_bias import robustness_value
-from study.diagnostics.partialled import (
-    TITLE,
-    WHO,
-    Groups,
-    Multiples,
-    Row,
-    as_strong_as,
-    limit_includes,
-    percent,
-    units_of,
-    without,
-)
 from study.figures import contour_figure
 from study.learners import Learner
 from study.panel import Sample
@@ -34,6 +22,7 @@ from study.panel import Sample
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR
 
+WHO, TITLE = ovb.WHO, ovb.TITLE
 STRENGTH = ("cf_y", "cf_d", "rho")
 LARGEST = 1 - 1e-9
 
@@ -83,8 +72,8 @@ class Benchmark(NamedTuple):
 def ml_sensitivity(
     sample: Sample,
     *,
-    benchmarks: Groups,
-    multiples: Multiples = (1, 2, 3),
+    benchmarks: ovb.Groups,
+    multiples: ovb.Multiples = (1, 2, 3),
     q: float = 1.0,
     level: float = 0.95,
     cf_y: float = 0.03,
@@ -160,20 +149,20 @@ def ml_sensitivity(
         raise QuestionError(refusal)
     options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)
     model, elements = fitted(sample, options)
-    rows: list[Row] = [
+    rows: list[ovb.Row] = [
         ("none", "no confounder", 0.0, 0.0, "", ""),
         ("given", "given strength", cf_d, cf_y, "", ""),
     ]
     gained, impossible = [], []
     for group in benchmarks:
-        gain = gain_statistics(model, fitted(without(sample, group), options)[0])
+        gain = gain_statistics(model, fitted(ovb.without(sample, group), options)[0])
         values = (float(gain[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
         benchmark = Benchmark(" with ".join(group), *values)
         gained.append(benchmark)
         if progress is not None:
             progress()
         if benchmark.improves:
-            as_strong, too_strong = as_strong_as(
+            as_strong, too_strong = ovb.as_strong_as(
                 benchmark.name, multiples, benchmark.strength, "outcome or treatment"
             )
             rows += as_strong
@@ -182,19 +171,19 @@ def ml_sensitivity(
     at_bounds = bounds(elements, table["cf_y"], table["cf_d"], rho, level)
     frame = table[["kind", "term", "cf_y", "cf_d"]].assign(rho=float(rho), **at_bounds._asdict())
     goal = (1 - q) * elements.estimate
-    value = robustness_value(abs(q * elements.estimate) / (abs(rho) * elements.bias))
+    value = ovb.robustness_value(abs(q * elements.estimate) / (abs(rho) * elements.bias))
     limit = limit_reached(elements, rho, level, goal)
-    unit, in_words = units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
+    unit, in_words = ovb.units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding(
         name=WHO,
         title=TITLE,
-        verdict=f"A confounder that explains {percent(value)} of the remaining variation of the changes of treatment "
-        f"and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to "
-        f"{in_words}.",
+        verdict=f"A confounder that explains {ovb.percent(value)} of the remaining variation of the changes of "
+        f"treatment and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the "
+        f"estimate to {in_words}.",
         evidence=(
             f"The coefficient of dml_panel is {elements.estimate:.3g} ({unit}), with a standard error of "
             f"{frame['lower_error'][0]:.2g} (CR0, as doubleml's bounds have) clustered as the design clusters.",
-            limit_includes(f"one-sided {100 * level:g} % limit", in_words, limit),
+            ovb.limit_includes(f"one-sided {100 * level:g} % limit", in_words, limit),
             *_sentences(frame, gained),
             *impossible,
         ),
@@ -228,14 +217,14 @@ def _sentences(frame: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> Iterator
     for row in frame[1:].itertuples():
         term = "" if row.kind == "given" else f"{row.term}, "
         yield (
-            f"Under a confounder {term}with cf_y {percent(row.cf_y)} and cf_d {percent(row.cf_d)}, the estimate lies "
-            f"between {row.lower:.3g} and {row.upper:.3g}, with one-sided limits {row.conf_low:.3g} and "
+            f"Under a confounder {term}with cf_y {ovb.percent(row.cf_y)} and cf_d {ovb.percent(row.cf_d)}, the "
+            f"estimate lies between {row.lower:.3g} and {row.upper:.3g}, with one-sided limits {row.conf_low:.3g} and "
             f"{row.conf_high:.3g}."
         )
     for benchmark in benchmarks:
         yield (
             f"Without {benchmark.name} the estimate would change by {benchmark.change:.3g}; its own cf_y is "
-            f"{percent(benchmark.cf_y)} and its cf_d {percent(benchmark.cf_d)}."
+            f"{ovb.percent(benchmark.cf_y)} and its cf_d {ovb.percent(benchmark.cf_d)}."
         )
         if not benchmark.improves:
             yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,9 @@ from study.diagnostics.finding import Finding
 from study.diagnostics.refits import refuse_no_coefficients
 from study.diagnostics.registry import Section, diagnostic
 from study.estimates import outcome_with_covariates, treated_cells
-from study.figures import GREY, WIDTH, draw_heatmap, on_axes
+from study.figures import GREY, Axes, Figure, draw_heatmap, on_axes
 from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ZERO = 1e-10
 
@@ -81,7 +77,7 @@ def negative_weights(sample: Sample) -> Finding:
     weight[np.abs(weight) < ZERO] = 0.0
     cohort, period = cohorts[group].astype(np.int64), sample.periods[time].astype(np.int64)
     times = {"cohort": cohort, "period": period, "event_time": period - cohort}
-    details = {
+    details: dict[str, Any] = {
         "coefficient": coefficient,
         "sigma_zero": sigma_zero(coefficient, weight, share),
         "sigma_opposite": sigma_opposite(coefficient, weight, share),
@@ -148,7 +144,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
     periods = range(frame["period"].min(), frame["period"].max() + 1)
     grid = frame.pivot(index="cohort", columns="period", values="weight").reindex(columns=periods)
     n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
-    with on_axes(ax, WIDTH, max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
+    with on_axes(ax, height=max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
         ends = (periods[0], periods[-1], 0, n_cohorts - 1)
         draw_heatmap(figure, axis, 100 * grid.to_numpy(), ends, label="Weight, percent", ticks=6, signed=True)
         rows = grid.index.get_indexer(negative["cohort"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,16 +31,10 @@ from study.diagnostics.finding import Finding
 from study.diagnostics.overlap import Propensities
 from study.diagnostics.refits import Refits, attempts, check, headline
 from study.diagnostics.registry import Needs, Section, diagnostic
-from study.figures import BAND, GREY, SECOND, WIDTH, draw_intervals, label_rows, on_axes
-from study.figures.canvas import canvas
+from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, canvas, draw_intervals, label_rows, on_axes
 from study.learners import Learner
 from study.learners.nuisances import Nuisances
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 # A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.
 CERTAIN = float(np.finfo(np.float64).eps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,11 @@ import pandas as pd
 from study.core import FloatArray, QuestionError, checked
 from study.designs import find_design
 from study.diagnostics.finding import Finding
-from study.diagnostics.partialled import Form, Partialled, partialled, percent, residual, units_of
+from study.diagnostics.omitted_variable_bias import percent, units_of
+from study.diagnostics.partialled import Form, Partialled, partialled, residual
 from study.diagnostics.registry import Needs, Section, diagnostic
-from study.figures import COLOUR, GREY, SECOND, THIRD, on_axes
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
 from study.panel import Sample
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WHO = "oster"
 TITLE = "Selection on unobservables (Oster)"
@@ -150,7 +147,7 @@ def oster(
         *(("other solution", other, limit, float(delta)) for other in solution.others),
         ("breakdown", float(beta), limit, breakdown),
     ]
-    others = ()
+    others: tuple[str, ...] = ()
     if solution.others:
         others = (
             f"Other solutions of the equation are {' and '.join(f'{b:.3g}' for b in solution.others)}; the one given "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -15,14 +14,13 @@ from study.core import (
     IntArray,
     QuestionError,
     Terms,
-    listed,
     period_effects,
     refuse_unknown,
     regress,
 )
 from study.designs import Supports, all_designs, find_design
 from study.estimates import outcome_with_covariates, small_sample_factor
-from study.panel import Sample, Scale
+from study.panel import Sample
 
 Form = Literal["within", "long_difference"]
 
@@ -345,132 +343,3 @@ def _regression(
     if not np.linalg.norm(residual(y, np.column_stack([x, d]))) > 1e-12 * np.linalg.norm(columns[0]):
         raise QuestionError(f"{who}: the regression fits the outcome exactly, so nothing is left to explain.")
     return regression
-
-
-WHO = "sensitivity"
-TITLE = "Unobserved confounding"
-
-Groups = tuple[tuple[str, ...], ...]
-Multiples = Sequence[float | tuple[float, float]]
-# Kind, term, strength with treatment and with the outcome, benchmark, multiple.
-Row = tuple[str, str, float, float, str, str]
-
-
-def as_strong_as(
-    benchmark: str,
-    multiples: Multiples,
-    strength: Callable[[float, float], tuple[float, float] | None],
-    explained: str,
-) -> tuple[list[Row], list[str]]:
-    """Return confounders that are multiples as strong as a benchmark, and a sentence on those that cannot exist.
-
-    Parameters
-    ----------
-    benchmark : str
-    multiples : sequence of float or (float, float)
-    strength : callable
-        From how many times as strong with treatment and with the outcome to the strengths; None if there is none.
-    explained : str
-        What a confounder that is too strong would explain more of than is left.
-
-    Returns
-    -------
-    list of (kind, term, float, float, benchmark, multiple), list of str
-        The multiple as figures show it: one number, or that with treatment / that with the outcome.
-    """
-    rows: list[Row] = []
-    too_strong = []
-    for k_treatment, k_outcome in map(pair, multiples):
-        limits = strength(k_treatment, k_outcome)
-        shown = f"{k_treatment:g}" if k_treatment == k_outcome else f"{k_treatment:g}/{k_outcome:g}"
-        times = "" if k_treatment == 1 else f"{k_treatment:g} times "
-        if k_treatment != k_outcome:
-            times = f"{k_treatment:g} times with treatment and {k_outcome:g} times with the outcome "
-        if limits is None:
-            too_strong.append(shown)
-        else:
-            rows.append(("bound", f"{times}as strong as {benchmark}", *limits, benchmark, shown))
-    if not too_strong:
-        return rows, []
-    return rows, [
-        f"No confounder can be {listed(too_strong, 'or')} times as strong as {benchmark}: it would explain more of "
-        f"{explained} than is left to explain."
-    ]
-
-
-def pair(multiple: float | tuple[float, float]) -> tuple[float, float]:
-    """Return how many times as strong with treatment and with outcome."""
-    return (multiple[0], multiple[1]) if isinstance(multiple, tuple) else (multiple, multiple)
-
-
-def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]] | None) -> Groups:
-    """Return the benchmarks as groups of covariates of the question.
-
-    Raises
-    ------
-    QuestionError
-        If there are none, or one is not among the question's covariates.
-    """
-    known = sample.question.covariates
-    if not known:
-        raise QuestionError(
-            f"{WHO}: the question has no covariates to serve as benchmarks; name some in Question.covariates."
-        )
-    if isinstance(benchmarks, str):
-        raise QuestionError(f'{WHO}: benchmarks is one text, "{benchmarks}"; give a tuple of names.')
-    if benchmarks is None:
-        return (*((name,) for name in known), *((known,) if len(known) > 1 else ()))
-    groups = tuple((b,) if isinstance(b, str) else tuple(b) for b in benchmarks)
-    if not groups or not all(groups):
-        raise QuestionError(f"{WHO}: benchmarks is empty; name covariates, such as {known[0]}.")
-    names = [name for group in groups for name in group]
-    for name in names:
-        if name not in known and name in sample.panel.covariates:
-            raise QuestionError(
-                f"{WHO}: {name} is a covariate of the panel but not of the question; add it to Question.covariates, "
-                "since a benchmark has to be in the regression."
-            )
-    refuse_unknown("benchmark", names, known, WHO)
-    return groups
-
-
-def without(sample: Sample, group: Iterable[str]) -> Sample:
-    """Return the sample of the question without some of its covariates."""
-    names = sample.question.covariates
-    others = [k for k, name in enumerate(names) if name not in set(group)]
-    return replace(
-        sample,
-        question=sample.question.replace(covariates=tuple(names[k] for k in others)),
-        x_baseline=sample.x_baseline[:, others],
-        x_by_period=tuple(sample.x_by_period[k] for k in others),
-    )
-
-
-def check_range(q: float, level: float, multiples: Multiples) -> None:
-    """Refuse numbers out of their range."""
-    if not 0 < q <= 1:
-        raise QuestionError(f"{WHO}: q is {q}; it must be above 0 and at most 1.")
-    if not 0 < level < 1:
-        raise QuestionError(f"{WHO}: level is {level}; it must be between 0 and 1.")
-    for multiple in multiples:
-        if not all(k > 0 and math.isfinite(k) for k in pair(multiple)):
-            raise QuestionError(f"{WHO}: a multiple is {multiple}; multiples must be above 0.")
-
-
-def units_of(sample: Sample) -> str:
-    """Return what effects are measured in."""
-    return Scale(sample.question.scale, f"units of {sample.question.outcome}").unit
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage with two significant digits, or "less than 0.01 %"."""
-    value = 100 * share
-    if value == 0 or value >= 0.01:
-        return f"{value:.2g} %" if value < 10 else f"{value:.1f} %"
-    return "less than 0.01 %"
-
-
-def limit_includes(limit: str, goal: str, value: float) -> str:
-    """Return from which robustness value on a limit of the estimate includes what it is to be brought to."""
-    when = f"once a confounder explains {percent(value)} of each" if value > 0 else "without any confounder"
-    return f"The {limit} includes {goal} {when}."

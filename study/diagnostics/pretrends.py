@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,7 @@ from study.diagnostics.finding import Finding
 from study.diagnostics.normal_box import box_probability, box_pull
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, THIRD, legend_above, on_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, legend_above, on_axes
 
 WHO = "pretrends"
 TITLE = "Pre-trend test and its power (Roth)"

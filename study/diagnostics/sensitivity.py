@@ -14,27 +14,12 @@ from study.designs import Design, find_design
 from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.finding import Finding
 from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
-from study.diagnostics.partialled import (
-    TITLE,
-    WHO,
-    Coefficient,
-    Form,
-    Groups,
-    Multiples,
-    Partialled,
-    Row,
-    as_strong_as,
-    benchmark_groups,
-    check_range,
-    limit_includes,
-    partialled,
-    percent,
-    units_of,
-    without,
-)
+from study.diagnostics.partialled import Coefficient, Form, Partialled, partialled
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import contour_figure
 from study.panel import Sample
+
+WHO, TITLE = ovb.WHO, ovb.TITLE
 
 
 @diagnostic(
@@ -52,7 +37,7 @@ def sensitivity(
     *,
     form: Form | None = None,
     benchmarks: Sequence[str | tuple[str, ...]] | None = None,
-    multiples: Multiples = (1, 2, 3),
+    multiples: ovb.Multiples = (1, 2, 3),
     q: float = 1.0,
     level: float = 0.95,
     progress: Callable[[], None] | None = None,
@@ -113,8 +98,8 @@ def sensitivity(
     """
     chosen = find_design(design)
     chosen.check_options({k: v for k, v in options.items() if design != "dml_panel" or k not in STRENGTH})
-    check_range(q, level, multiples)
-    groups = benchmark_groups(sample, benchmarks)
+    ovb.check_range(q, level, multiples)
+    groups = ovb.benchmark_groups(sample, benchmarks)
     if design == "dml_panel":
         if form is not None:
             raise QuestionError(f"{WHO}: dml_panel has no form; leave form={form!r} out.")
@@ -124,7 +109,7 @@ def sensitivity(
     family = options.get("family", "gaussian")
     regression = partialled(sample, design, form, WHO, family, ("dml_panel",))
     headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
-    c, unit = regression.coefficient, units_of(sample)
+    c, unit = regression.coefficient, ovb.units_of(sample)
     table, impossible = confounders(regression, groups, multiples)
     strength, omitted = (table["r2_treatment"], table["r2_outcome"]), table["kind"] != "none"
     for ending, ratio, degrees in (("", 1.0, c.dof), ("_clustered", c.ratio, c.clusters - 1)):
@@ -132,7 +117,7 @@ def sensitivity(
         for name, column in adjusted._asdict().items():
             table[name + ending] = column
     values = robustness(c, q, level)
-    plugged = percent(values["robustness_value_plugged"])
+    plugged = ovb.percent(values["robustness_value_plugged"])
     goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
     bounds = table.loc[table["kind"] == "bound", ["benchmark", "multiple"]]
     return Finding(
@@ -140,21 +125,21 @@ def sensitivity(
         title=TITLE,
         verdict=(
             f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder that "
-            f"explains {percent(values['robustness_value'])} of the remaining variation of treatment and of the "
+            f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
             f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
             f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of "
-            f"the outcome would have to explain {percent(values['extreme_robustness_value'])} of that of treatment."
+            f"the outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment."
         ),
         evidence=(
             f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "
             f"({unit}), with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
             f"{c.clustered_error:.2g} clustered in {c.clusters} clusters.",
             *own_notes[:1],
-            limit_includes(
-                f"clustered {100 * level:g} % interval", goal, values["robustness_value_clustered"]
-            ),
-            limit_includes(
-                f"classical {100 * level:g} % interval", goal, values["robustness_value_significance"]
+            *(
+                ovb.limit_includes(
+                    f"{errors} {100 * level:g} % interval", goal, values[f"robustness_value_{ending}"]
+                )
+                for errors, ending in (("clustered", "clustered"), ("classical", "significance"))
             ),
             "Partial R2 rest on the classical t; with the clustered t in its place, as is often reported, the "
             f"robustness value would be {plugged}.",
@@ -185,20 +170,20 @@ def sensitivity(
 
 
 def confounders(
-    regression: Partialled, groups: Groups, multiples: Multiples
+    regression: Partialled, groups: ovb.Groups, multiples: ovb.Multiples
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the confounders to look at, one a row, and sentences on those that cannot exist.
 
     Their kind is "none"; "bound", as strong as a multiple of a benchmark; "observed", with the partial R2 of the
     benchmark itself; or "extreme", with its partial R2 with treatment and all that is left of the outcome.
     """
-    rows: list[Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
+    rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
     impossible = []
     for group in groups:
         name, (r2_treatment, r2_outcome) = " with ".join(group), regression.strength(group)
         rows.append(("observed", name, r2_treatment, r2_outcome, name, ""))
         rows.append(("extreme", f"{name} and all of the outcome", r2_treatment, 1.0, name, ""))
-        bounds, too_strong = as_strong_as(
+        bounds, too_strong = ovb.as_strong_as(
             name, multiples, partial(ovb.bound, r2_treatment, r2_outcome), "treatment"
         )
         rows += bounds
@@ -238,8 +223,8 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
     for observed in table[table["kind"] == "observed"].itertuples():
         name = observed.benchmark
         yield (
-            f"{name} explains {percent(observed.r2_treatment)} of the remaining variation of treatment and "
-            f"{percent(observed.r2_outcome)} of that of the outcome."
+            f"{name} explains {ovb.percent(observed.r2_treatment)} of the remaining variation of treatment and "
+            f"{ovb.percent(observed.r2_outcome)} of that of the outcome."
         )
         bounds = table[(table["kind"] == "bound") & (table["benchmark"] == name)]
         if len(bounds):
@@ -276,7 +261,7 @@ def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple
         if not fixed:
             raise
         absorbed = [f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."]
-        fit = design(without(sample, fixed), **options).headline
+        fit = design(ovb.without(sample, fixed), **options).headline
     headline = float(fit.effect[0])
     stands_for = (
         f"It stands for {design.name}, whose own answer is {headline:.3g}; what follows holds for the linear "

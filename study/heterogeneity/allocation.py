@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
 from study.diagnostics.finding import Finding
-from study.figures import ROW_HEIGHT, WIDTH, draw_dots, on_axes
-from study.figures.canvas import canvas
+from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, canvas, draw_dots, on_axes
 from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, check_level, seed_of, weighted_means
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is

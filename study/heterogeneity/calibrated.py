@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,17 +12,12 @@ from scipy.stats import rankdata
 from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
 from study.diagnostics.finding import Finding
-from study.figures import COLOUR, GREY, legend_above, on_axes
+from study.figures import COLOUR, GREY, Axes, Figure, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.grouping import EQUAL
 from study.heterogeneity.scored import Scores, averaged, check_level, score, seed_of, weighted_means
 from study.learners import Learner
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 # The rule that was set before any result: a half with fewer treated units says nothing of heterogeneity.
 LEAST_PER_HALF = 50

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics.finding import Finding
-from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above, on_axes
-from study.figures.canvas import canvas
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above, on_axes
 from study.heterogeneity.grouping import Grouping, prior
 from study.heterogeneity.scored import Predicted, Scores, check_level
 from study.panel import Question, Sample, Scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 UNTREATED: Any = {"marker": "o", "color": COLOUR, "ms": 2, "label": "untreated unit"}
 TREATED: Any = {

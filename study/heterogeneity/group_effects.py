@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,17 +12,11 @@ import pandas as pd
 from study.core import BoolArray, Influence, IntArray, QuestionError, checked, refuse_unknown
 from study.diagnostics.finding import Finding
 from study.estimates import Estimate, Wald
-from study.figures import BAND, GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, legend_above, on_axes
-from study.figures.canvas import canvas
+from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
 from study.heterogeneity.grouping import Grouping, Pairs, all_pairs, plain
 from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged, check_level
 from study.inference import joint
 from study.panel import Scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 Of = Literal["treated", "all"]
 
@@ -79,7 +73,7 @@ def effects_by_group(
             "or the scale level."
         )
     groups = scores.groups(by)
-    n_units, n_treated = groups.count(), groups.count(scores.rows.treated)
+    n_units, n_treated = groups.sizes(), groups.sizes(scores.rows.treated)
     estimated = np.minimum(n_treated, n_units - n_treated) >= LEAST_IN_GROUP
     if not estimated.any():
         raise QuestionError(
@@ -190,17 +184,17 @@ def short_label(by: str, group: str) -> str:
 def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
     """Draw the groups that have an effect with simultaneous bands and pointwise intervals."""
     known = frame[frame["estimate"].notna()]
-    by, factor, places = known["by"].iloc[0], scale.factor, np.arange(len(known))
-    with on_axes(ax, WIDTH, _height([known])) as (figure, axis):
+    by, rows = known["by"].iloc[0], zip(known["group"], known["n_treated"], known["n_units"], strict=True)
+    dots = known.assign(
+        label=[f"{short_label(by, group)} ({treated} of {n:,})" for group, treated, n in rows]
+    )
+    low, high = (scale.factor * known[side].to_numpy() for side in ("band_low", "band_high"))
+    with on_axes(ax, height=_height([known])) as (figure, axis):
         axis.use_sticky_edges = False
-        axis.axvline(0, color=GREY, linewidth=0.8)
-        low, high = (factor * known[side].to_numpy() for side in ("band_low", "band_high"))
-        axis.barh(places, high - low, left=low, height=0.5, color=BAND, label="simultaneous band")
-        ends = factor * known[["conf_low", "conf_high"]].to_numpy().T
-        estimate = factor * known["estimate"].to_numpy()
-        draw_intervals(axis, estimate, places, ends, "effect, pointwise interval")
-        rows = zip(known["group"], known["n_treated"], known["n_units"], strict=True)
-        label_rows(axis, [f"{short_label(by, group)} ({treated} of {n:,})" for group, treated, n in rows])
+        axis.barh(
+            np.arange(len(known)), high - low, left=low, height=0.5, color=BAND, label="simultaneous band"
+        )
+        draw_dots(axis, dots, names=("effect, pointwise interval", ""), percent=scale.percent)
         axis.set_title(f"By {plain(by)}", loc="left")
         axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in brackets treated of all)")
         if ax is None:
@@ -215,7 +209,7 @@ def _height(tables: Sequence[pd.DataFrame]) -> float:
 def group_figure(findings: Sequence[Finding]) -> Figure:
     """Draw effects by group, a panel for each grouping."""
     tables = [finding.frame[finding.frame["estimate"].notna()] for finding in findings]
-    with canvas(WIDTH, _height(tables)) as figure:
+    with canvas(height=_height(tables)) as figure:
         ratios = {"height_ratios": [len(table) + 0.6 for table in tables]}
         axes = figure.subplots(len(tables), 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
         for axis, finding in zip(axes, findings, strict=True):

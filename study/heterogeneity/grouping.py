@@ -36,7 +36,7 @@ class Grouping(NamedTuple):
     labels: tuple[str, ...]
     member: IntArray
 
-    def count(self, marked: FloatArray | None = None) -> IntArray:
+    def sizes(self, marked: FloatArray | None = None) -> IntArray:
         """Return how many units each group has, or how many of those that are marked by 1, shape (G,)."""
         inside = self.member != NOBODY
         marked = np.ones(len(inside)) if marked is None else marked

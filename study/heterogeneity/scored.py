@@ -314,11 +314,11 @@ def _covariates(
     for by in groups:
         of_units = grouping(sample, by)
         of_rows = of_units._replace(member=of_units.member[rows.unit])
-        enough = of_rows.count(rows.treated) >= LEAST_IN_GROUP
+        enough = of_rows.sizes(rows.treated) >= LEAST_IN_GROUP
         if enough.all():  # then the largest group is the one that others are compared with
-            enough[of_rows.count().argmax()] = False
+            enough[of_rows.sizes().argmax()] = False
         columns += [(of_rows.member == g).astype(float) for g in np.flatnonzero(enough)]
-        names += [of_rows.named(g) for g in np.flatnonzero(enough)]
+        names += [of_rows.named(int(g)) for g in np.flatnonzero(enough)]
     return np.column_stack(columns), tuple(names)
 
 

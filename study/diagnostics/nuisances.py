@@ -73,15 +73,13 @@ def loss_of(losses: FloatArray, without: FloatArray, cluster: IntArray) -> Loss:
 
 def squared_errors(target: FloatArray, predicted: FloatArray) -> FloatArray:
     """Return the squared error of each prediction, shape (N, R); the target has shape (N,)."""
-    errors: FloatArray = (target[:, None] - predicted) ** 2
-    return errors
+    return np.asarray((target[:, None] - predicted) ** 2)
 
 
 def log_losses(target: FloatArray, predicted: FloatArray) -> FloatArray:
     """Return minus the log of the probability that was predicted for what happened, shape (N, R)."""
     happened = np.where(target[:, None] == 1, predicted, 1 - predicted)
-    losses: FloatArray = -np.log(np.clip(happened, CERTAIN, 1.0))
-    return losses
+    return np.asarray(-np.log(np.clip(happened, CERTAIN, 1.0)))
 
 
 def in_order(target: FloatArray, predicted: FloatArray) -> float:

@@ -17,8 +17,7 @@ QUANTILES = {"minimum": 0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75,
 def effective_size(weight: FloatArray) -> FloatArray:
     """Return how many equally weighted units would be as precise (Kish 1965), by column; zero without weight."""
     total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)
-    size: FloatArray = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
-    return size
+    return np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +126,7 @@ class Propensities(NamedTuple):
     @property
     def treated(self) -> Rows:
         """Which rows are treated, or have an instrument above its median, shape (N,)."""
-        above: Rows = self.target > (0 if self.binary else np.median(self.target))
-        return above
+        return np.asarray(self.target > (0 if self.binary else np.median(self.target)))
 
     def group(self, treated: bool) -> str:
         """Return in words which rows are treated, or are not."""

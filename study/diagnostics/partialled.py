@@ -9,15 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import (
-    FloatArray,
-    IntArray,
-    QuestionError,
-    Terms,
-    period_effects,
-    refuse_unknown,
-    regress,
-)
+from study.core import FloatArray, IntArray, QuestionError, Terms, period_effects, refuse_unknown, regress
 from study.designs import Supports, all_designs, find_design
 from study.estimates import outcome_with_covariates, small_sample_factor
 from study.panel import Sample
@@ -118,8 +110,7 @@ class Partialled:
 def residual(target: FloatArray, x: FloatArray) -> FloatArray:
     """Return what least squares on columns, shape (N, p), leave of one target or several."""
     basis = _basis(x)
-    left: FloatArray = target - basis @ (basis.T @ target)
-    return left
+    return np.asarray(target - basis @ (basis.T @ target))
 
 
 def share_explained(target: FloatArray, x: FloatArray) -> float:

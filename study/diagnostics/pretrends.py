@@ -200,13 +200,7 @@ def _evidence(
 
 
 def _chart(
-    frame: pd.DataFrame,
-    ax: Axes | None,
-    reference: int,
-    factor: float,
-    level: float,
-    label: str,
-    ylabel: str,
+    frame: pd.DataFrame, ax: Axes | None, reference: int, factor: float, level: float, label: str, ylabel: str
 ) -> Figure:
     """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
     from matplotlib.ticker import MaxNLocator

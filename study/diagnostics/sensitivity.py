@@ -14,7 +14,7 @@ from study.designs import Design, find_design
 from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.finding import Finding
 from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
-from study.diagnostics.partialled import Coefficient, Form, Partialled, partialled
+from study.diagnostics.partialled import Coefficient, Form, partialled
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import contour_figure
 from study.panel import Sample
@@ -78,7 +78,9 @@ def sensitivity(
     Returns
     -------
     Finding
-        The frame has a row a confounder: kind, term, r2_treatment, r2_outcome, estimate; std_error, statistic,
+        The frame has a row a confounder: kind ("none"; "observed", with the partial R2 of a benchmark; "extreme", with
+        its R2 with treatment and all that is left of the outcome; "bound", as strong as a multiple of it), term,
+        r2_treatment, r2_outcome, estimate; std_error, statistic,
         conf_low, conf_high of classical errors; and the same with the ending _clustered. If the confounder explains
         all that is left of the outcome the standard errors are zero and the statistics infinite. Details:
         ``coefficient``; ``form``; ``headline``, the design's own answer, None where it is the coefficient; and the
@@ -110,7 +112,18 @@ def sensitivity(
     regression = partialled(sample, design, form, WHO, family, ("dml_panel",))
     headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
     c, unit = regression.coefficient, ovb.units_of(sample)
-    table, impossible = confounders(regression, groups, multiples)
+    rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
+    impossible = []
+    for group in groups:
+        name, observed = " with ".join(group), regression.strength(group)
+        rows.append(("observed", name, *observed, name, ""))
+        rows.append(("extreme", f"{name} and all of the outcome", observed[0], 1.0, name, ""))
+        bounds, too_strong = ovb.as_strong_as(name, multiples, partial(ovb.bound, *observed), "treatment")
+        rows += bounds
+        impossible += too_strong
+    table = pd.DataFrame(
+        rows, columns=["kind", "term", "r2_treatment", "r2_outcome", "benchmark", "multiple"]
+    )
     strength, omitted = (table["r2_treatment"], table["r2_outcome"]), table["kind"] != "none"
     for ending, ratio, degrees in (("", 1.0, c.dof), ("_clustered", c.ratio, c.clusters - 1)):
         adjusted = ovb.adjusted(c.estimate, c.std_error, c.dof, *strength, level, ratio, degrees, omitted)
@@ -119,7 +132,6 @@ def sensitivity(
     values = robustness(c, q, level)
     plugged = ovb.percent(values["robustness_value_plugged"])
     goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
-    bounds = table.loc[table["kind"] == "bound", ["benchmark", "multiple"]]
     return Finding(
         name=WHO,
         title=TITLE,
@@ -153,7 +165,7 @@ def sensitivity(
             contour_figure,
             x="r2_treatment",
             y="r2_outcome",
-            benchmarks=list(bounds.itertuples(index=False, name=None)),
+            benchmarks=[row[4:] for row in rows if row[0] == "bound"],
             surface=partial(_surface, c=c, level=level),
             robustness_value=values["robustness_value"],
             estimate=c.estimate,
@@ -167,29 +179,6 @@ def sensitivity(
         ),
         details={"coefficient": c, "form": regression.form, "headline": headline, **values},
     )
-
-
-def confounders(
-    regression: Partialled, groups: ovb.Groups, multiples: ovb.Multiples
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the confounders to look at, one a row, and sentences on those that cannot exist.
-
-    Their kind is "none"; "bound", as strong as a multiple of a benchmark; "observed", with the partial R2 of the
-    benchmark itself; or "extreme", with its partial R2 with treatment and all that is left of the outcome.
-    """
-    rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
-    impossible = []
-    for group in groups:
-        name, (r2_treatment, r2_outcome) = " with ".join(group), regression.strength(group)
-        rows.append(("observed", name, r2_treatment, r2_outcome, name, ""))
-        rows.append(("extreme", f"{name} and all of the outcome", r2_treatment, 1.0, name, ""))
-        bounds, too_strong = ovb.as_strong_as(
-            name, multiples, partial(ovb.bound, r2_treatment, r2_outcome), "treatment"
-        )
-        rows += bounds
-        impossible += too_strong
-    columns = ["kind", "term", "r2_treatment", "r2_outcome", "benchmark", "multiple"]
-    return pd.DataFrame(rows, columns=columns), impossible
 
 
 def robustness(c: Coefficient, q: float, level: float) -> dict[str, float]:

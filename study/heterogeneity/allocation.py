@@ -25,8 +25,7 @@ def chances(priority: FloatArray, budget: float) -> FloatArray:
     """Return each unit's chance of a grant by its priority, shape (N,); of units that are equal it is the same."""
     group, size = np.unique(-priority, return_inverse=True, return_counts=True)[1:]
     before = np.cumsum(size) - size
-    share: FloatArray = np.clip((budget - before) / size, 0, 1)
-    return share[group]
+    return np.asarray(np.clip((budget - before) / size, 0, 1)[group])
 
 
 def tree_chances(scores: Scores, budget: float, seed: int) -> FloatArray:

@@ -135,8 +135,7 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
 
 def excludes_zero(table: pd.DataFrame) -> BoolArray:
     """Return for which groups of a frame the simultaneous band excludes zero."""
-    excluded: BoolArray = ((table["band_low"] > 0) | (table["band_high"] < 0)).to_numpy()
-    return excluded
+    return np.asarray((table["band_low"] > 0) | (table["band_high"] < 0))
 
 
 def _verdict(by: str, fit: Estimate, pairs: Pairs | None, equal: Wald | None) -> str:

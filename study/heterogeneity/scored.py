@@ -16,14 +16,7 @@ from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping
 from study.learners import Learner
 from study.learners.clipping import clipped
-from study.learners.cross_fitting import (
-    Folds,
-    Nuisance,
-    check_both,
-    check_number,
-    cross_fit,
-    draw_folds,
-)
+from study.learners.cross_fitting import Folds, Nuisance, check_both, check_number, cross_fit, draw_folds
 from study.learners.nuisances import Learning
 from study.panel import Sample
 
@@ -207,20 +200,6 @@ def score(
     learning = Learning(learner, folds, repetitions, seed, learner if propensity is None else propensity)
     learning.check("heterogeneity")
     rows = long_change(sample, before, after, "heterogeneity")
-    refuse(sample, rows)
-    x, names = _covariates(sample, rows, groups)
-    cluster = sample.cluster[rows.unit]
-    check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
-    assigned = learning.draw(cluster, 1 - rows.treated.astype(int))
-    check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
-    raw = _fitted(x, rows.change, rows.treated, assigned, learning, seed)
-    predicted = _limited(raw)
-    at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
-    return Scores(sample, rows, x, names, assigned, predicted, at_limit, learning)
-
-
-def refuse(sample: Sample, rows: LongChange) -> None:
-    """Refuse what no score can be learned from."""
     question = sample.question
     if question.weights is not None:
         raise QuestionError(
@@ -243,6 +222,15 @@ def refuse(sample: Sample, rows: LongChange) -> None:
                 f"{LEAST_TREATED} are needed to learn of heterogeneity; ask for the average effect with a design "
                 "instead."
             )
+    x, names = _covariates(sample, rows, groups)
+    cluster = sample.cluster[rows.unit]
+    check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
+    assigned = learning.draw(cluster, 1 - rows.treated.astype(int))
+    check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
+    raw = _fitted(x, rows.change, rows.treated, assigned, learning, seed)
+    predicted = _limited(raw)
+    at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
+    return Scores(sample, rows, x, names, assigned, predicted, at_limit, learning)
 
 
 def check_level(who: str, level: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from textwrap import fill
 from typing import Literal
@@ -182,9 +182,7 @@ def honest_did(
         strengths = (np.sqrt(path.covariance[0, 0]) if bounds is None else bounds[1]) * np.array(SHARES)
     else:
         strengths = np.array(MULTIPLES)
-    estimate = float(weights @ path.effect[n_pre:])
-    error = float(np.sqrt(weights @ path.covariance[n_pre:, n_pre:] @ weights))
-    half = quantile((1 + level) / 2) * error
+    estimate, half = problem.estimate, quantile((1 + level) / 2) * problem.std_error
     low, high = METHODS[chosen](problem, strengths)
     frame = pd.DataFrame(
         {
@@ -199,47 +197,7 @@ def honest_did(
     value, scale = breakdown(problem, chosen), fit.sample.question.effect_scale
     share = "share " if scale.percent else ""
     outcome = scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
-    bounded = DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
-    sure = f"{100 * level:g}%"
-
-    def within(m: str) -> str:
-        """Say what the restriction allows."""
-        return f"{bounded} changes{WITHIN[restriction].format(m)}"
-
-    verdict = (
-        f"The {sure} interval includes zero whatever the bound on changes of {bounded}, so there is no breakdown "
-        "value."
-    )
-    if value is not None:
-        verdict = (
-            f"The {sure} interval excludes zero as long as {within(f'{value:.3g}')} (the breakdown value); a larger "
-            "violation could explain the effect."
-        )
-    around, known = "", ""
-    if not np.isclose(problem.centre, estimate):
-        around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
-    if bounds is not None:
-        known = f" ({sure} one-sided bounds on the largest change: {bounds[0]:.4g} and {bounds[1]:.4g})"
-    seen = (
-        "With one event time before the reference no change of slope is seen, so the data say nothing of M."
-    )
-    if len(limits.before):
-        largest = np.abs(limits.before @ path.effect).max()
-        seen = (
-            f"Before treatment {bounded} changes by at most {largest:.4g} from one period to the next{known}."
-        )
-    intervals = [f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples()]
-    by_strength = "; ".join(
-        f"M = {m:.4g}: {interval}" for m, interval in zip(strengths, intervals[1:], strict=True)
-    )
-    evidence = (
-        f"Sampling error set aside, the sign of the effect{around} is known as long as "
-        f"{within(f'{problem.overturning:.3g}')}.",
-        f"Under parallel trends the {label} on {outcome} is {estimate:.4g} with {sure} interval {intervals[0]} "
-        f"({fit.design}, {n_pre} event times before the reference and {path.n_post} after).",
-        seen,
-        f"If {within('M')}, the {sure} intervals are {by_strength} ({chosen}, {SETS[chosen]}).",
-    )
+    verdict, *evidence = _sentences(fit, problem, frame, value, bounds, f"{label} on {outcome}")
     against, objection = None, ""
     if restriction == "relative_magnitudes" and value is not None:
         against = value < 1
@@ -251,20 +209,20 @@ def honest_did(
         name=f"honest_{restriction}",
         title=TITLES[restriction],
         verdict=verdict,
-        evidence=evidence,
+        evidence=tuple(evidence),
         frame=frame,
         chart=partial(
             _chart,
             estimate=estimate,
             breakdown=value,
-            ylabel=f"Effect on {outcome}, {sure} interval",
+            ylabel=f"Effect on {outcome}, {100 * level:g}% interval",
             title=capital(label),
         ),
         against=against,
         objection=objection,
         details={
             "estimate": estimate,
-            "std_error": error,
+            "std_error": problem.std_error,
             "breakdown": value,
             "sign_change": problem.overturning,
             "restriction": restriction,
@@ -273,6 +231,56 @@ def honest_did(
             "bounds_before": bounds,
         },
     )
+
+
+def _sentences(
+    fit: Estimate,
+    problem: Problem,
+    frame: pd.DataFrame,
+    value: float | None,
+    bounds: tuple[float, float] | None,
+    effect: str,
+) -> Iterator[str]:
+    """Yield the verdict on a breakdown value, and what it rests on."""
+    limits, estimate, sure = problem.restriction, problem.estimate, f"{100 * problem.level:g}%"
+    restriction, method = frame[["restriction", "method"]].iloc[-1]
+    bounded = DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
+
+    def within(m: str) -> str:
+        """Say what the restriction allows."""
+        return f"{bounded} changes{WITHIN[restriction].format(m)}"
+
+    if value is None:
+        yield (
+            f"The {sure} interval includes zero whatever the bound on changes of {bounded}, so there is no breakdown "
+            "value."
+        )
+    else:
+        yield (
+            f"The {sure} interval excludes zero as long as {within(f'{value:.3g}')} (the breakdown value); a larger "
+            "violation could explain the effect."
+        )
+    around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
+    yield (
+        f"Sampling error set aside, the sign of the effect{'' if np.isclose(problem.centre, estimate) else around} is "
+        f"known as long as {within(f'{problem.overturning:.3g}')}."
+    )
+    parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())
+    yield (
+        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({fit.design}, "
+        f"{limits.n_pre} event times before the reference and {len(problem.weights)} after)."
+    )
+    if len(limits.before):
+        largest, known = np.abs(limits.before @ problem.betahat).max(), ""
+        if bounds is not None:
+            known = f" ({sure} one-sided bounds on the largest change: {bounds[0]:.4g} and {bounds[1]:.4g})"
+        yield f"Before treatment {bounded} changes by at most {largest:.4g} from one period to the next{known}."
+    else:
+        yield (
+            "With one event time before the reference no change of slope is seen, so the data say nothing of M."
+        )
+    by_strength = "; ".join(f"M = {m:.4g}: {ends}" for m, ends in zip(frame["M"][1:], others, strict=True))
+    yield f"If {within('M')}, the {sure} intervals are {by_strength} ({method}, {SETS[method]})."
 
 
 def _chart(

@@ -31,7 +31,8 @@ from study.diagnostics.finding import Finding
 from study.diagnostics.overlap import Propensities
 from study.diagnostics.refits import Refits, attempts, check, headline
 from study.diagnostics.registry import Needs, Section, diagnostic
-from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, canvas, draw_intervals, label_rows, on_axes
+from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, on_axes
+from study.figures.canvas import canvas
 from study.learners import Learner
 from study.learners.nuisances import Nuisances
 from study.panel import Sample, Scale

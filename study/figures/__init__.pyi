@@ -9,7 +9,6 @@ from .canvas import THIRD as THIRD
 from .canvas import WIDTH as WIDTH
 from .canvas import Axes as Axes
 from .canvas import Figure as Figure
-from .canvas import canvas as canvas
 from .canvas import drawn as drawn
 from .canvas import legend_above as legend_above
 from .canvas import luminance as luminance

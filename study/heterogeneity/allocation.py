@@ -11,7 +11,8 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
 from study.diagnostics.finding import Finding
-from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, canvas, draw_dots, on_axes
+from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, on_axes
+from study.figures.canvas import canvas
 from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, check_level, seed_of, weighted_means
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics.finding import Finding
-from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above, on_axes
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
+from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, prior
 from study.heterogeneity.scored import Predicted, Scores, check_level
 from study.panel import Question, Sample, Scale

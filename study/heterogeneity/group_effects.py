@@ -12,7 +12,8 @@ import pandas as pd
 from study.core import BoolArray, Influence, IntArray, QuestionError, checked, refuse_unknown
 from study.diagnostics.finding import Finding
 from study.estimates import Estimate, Wald
-from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
+from study.figures import BAND, ROW_HEIGHT, Axes, Figure, draw_dots, legend_above, on_axes
+from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, Pairs, all_pairs, plain
 from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged, check_level
 from study.inference import joint

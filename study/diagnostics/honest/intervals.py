@@ -39,6 +39,17 @@ class Problem:
     restriction: Restriction
     level: float = 0.95
 
+    @property
+    def estimate(self) -> float:
+        """The effect under parallel trends."""
+        return float(self.weights @ self.betahat[self.restriction.n_pre :])
+
+    @property
+    def std_error(self) -> float:
+        """Its standard error."""
+        n_pre = self.restriction.n_pre
+        return float(np.sqrt(self.weights @ self.sigma[n_pre:, n_pre:] @ self.weights))
+
     @cached_property
     def exposure(self) -> FloatArray:
         """Weights of the effect on the changes that are bounded, shape (n_post,)."""

@@ -98,13 +98,13 @@ class Partialled:
     def strength(self, benchmark: Sequence[str]) -> tuple[float, float]:
         """Return the partial R2 of covariates with treatment given the others, and with the outcome given both."""
         chosen = np.isin(self.names, benchmark)
-        others, covariates = self.x[:, ~chosen], self.x[:, chosen]
-        with_d = np.column_stack([others, self.d])
-        left, left_with_d = residual(covariates, others), residual(covariates, with_d)
-        return (
-            share_explained(residual(self.d, others), left),
-            share_explained(residual(self.y, with_d), left_with_d),
+        others = self.x[:, ~chosen]
+        targets = (self.d, others), (self.y, np.column_stack([others, self.d]))
+        of_treatment, of_outcome = (
+            share_explained(residual(target, given), residual(self.x[:, chosen], given))
+            for target, given in targets
         )
+        return of_treatment, of_outcome
 
 
 def residual(target: FloatArray, x: FloatArray) -> FloatArray:

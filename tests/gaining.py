@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from study import Panel, Question
 from study.panel.question import Sample
@@ -44,3 +45,36 @@ def sample(
 ) -> Sample:
     question = Question("y", "event", covariates=("other", "size"), **asks)
     return question.sample(panel(n, seed, only_large=only_large, share=share))
+
+
+class Given(BaseEstimator):
+    """A learner for econml that predicts what stands in the last columns: X, then E[Y | D = 0], E[Y | D = 1], P(D)."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.classes_ = np.array([0, 1])
+        return self
+
+
+class GivenOutcome(RegressorMixin, Given):
+    """E[Y | X, D] from columns X, W, D."""
+
+    def predict(self, X):
+        return np.where(X[:, -1] == 1, X[:, -3], X[:, -4])
+
+
+class GivenMean(RegressorMixin, Given):
+    """E[Y | X] from columns X, W."""
+
+    def predict(self, X):
+        untreated, treated, propensity = X[:, -3:].T
+        return untreated + propensity * (treated - untreated)
+
+
+class GivenPropensity(ClassifierMixin, Given):
+    """P(D = 1 | X) from columns X, W."""
+
+    def predict_proba(self, X):
+        return np.column_stack([1 - X[:, -1], X[:, -1]])
+
+    def predict(self, X):
+        return (X[:, -1] > 0.5).astype(int)

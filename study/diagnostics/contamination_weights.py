@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, group_data, least_squares, one_thread
 from study.designs import find_design
 from study.diagnostics.finding import Finding
 from study.diagnostics.refits import refuse_no_coefficients
 from study.diagnostics.registry import Section, diagnostic
-from study.figures import WIDTH, draw_heatmap, on_axes
+from study.figures import Axes, Figure, draw_heatmap, on_axes
 from study.panel import Question, Sample
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 TITLE = "Weights on other event times"
 ZERO = 1e-9
@@ -75,15 +68,45 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
         )
     refuse_no_coefficients(who, sample, "event_study")
     fit = find_design("event_study")(sample, bin_at=bin_at)
-    times = fit.event_time[~fit.reference]
-    binned = _binned(sample, bin_at)
+    times, anticipation = fit.event_time[~fit.reference], sample.question.anticipation
+    cohorts, groups = sample.groups
+    event_time = sample.periods - cohorts[:, None]
+    coefficient_time = event_time if bin_at is None else np.clip(event_time, -anticipation - bin_at, bin_at)
+    indicators = (coefficient_time[:, :, None] == times).astype(float)
+    constant, none = np.ones((sample.n_units, 1)), np.empty((*sample.y.shape, 0))
     with one_thread():
-        curvature, seen = _curvature(sample)
-        indicators = (binned[:, :, None] == times).astype(float)
-        weight = cell_weights(indicators, curvature)
-    cells = seen & ~np.isnan(binned)
-    frame = _frame(sample, cells, times, indicators[cells].T == 1, weight[:, cells])
-    coefficients = _coefficients(frame, fit.effect_level[~fit.reference], sample.question.anticipation)
+        sums = [
+            least_squares(group_data(sample.y, sample.weights, constant, none, members), True)
+            for members in groups
+        ]
+        weight = cell_weights(indicators, np.stack([of_group.curvature for of_group in sums]))
+    group, time = np.nonzero(np.stack([of_group.raw > 0 for of_group in sums]) & ~np.isnan(event_time))
+    frame = pd.DataFrame(
+        {
+            "coefficient_time": np.repeat(times, len(group)).astype(np.int64),
+            "cohort": np.tile(cohorts[group], len(times)).astype(np.int64),
+            "event_time": np.tile(event_time[group, time], len(times)).astype(np.int64),
+            "own": (indicators[group, time].T == 1).ravel(),
+            "weight": weight[:, group, time].ravel(),
+        }
+    )
+    others = ~frame["own"] & (frame["event_time"] >= -anticipation)
+    by_coefficient = frame["coefficient_time"]
+    coefficients = (
+        pd.DataFrame(
+            {
+                "estimate": pd.Series(fit.effect_level[~fit.reference], times.astype(np.int64)),
+                "from_other_effects": frame["weight"].abs().where(others, 0.0).groupby(by_coefficient).sum(),
+                "negative_own": frame["weight"]
+                .clip(upper=0)
+                .where(frame["own"], 0.0)
+                .groupby(by_coefficient)
+                .sum(),
+            }
+        )
+        .rename_axis("coefficient_time")
+        .reset_index()
+    )
     verdict, *evidence = _sentences(sample.question, coefficients)
     return Finding(
         name=who,
@@ -91,46 +114,24 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
         verdict=verdict,
         evidence=tuple(evidence),
         frame=frame,
-        chart=partial(_chart, anticipation=sample.question.anticipation),
+        chart=partial(_chart, anticipation=anticipation),
         details={"coefficients": coefficients},
     )
-
-
-def _frame(
-    sample: Sample, cells: NDArray[np.bool_], times: FloatArray, own: NDArray[np.bool_], weight: FloatArray
-) -> pd.DataFrame:
-    import pandas as pd
-
-    group, time = np.nonzero(cells)
-    cohort, (n_coefficients, n_cells) = sample.groups[0][group], weight.shape
-    return pd.DataFrame(
-        {
-            "coefficient_time": np.repeat(times, n_cells).astype(np.int64),
-            "cohort": np.tile(cohort, n_coefficients).astype(np.int64),
-            "event_time": np.tile(sample.periods[time] - cohort, n_coefficients).astype(np.int64),
-            "own": own.ravel(),
-            "weight": weight.ravel(),
-        }
-    )
-
-
-def _coefficients(frame: pd.DataFrame, estimate: FloatArray, anticipation: int) -> pd.DataFrame:
-    other = ~frame["own"] & (frame["event_time"] >= -anticipation)
-    negative = frame["own"] & (frame["weight"] < 0)
-    sums = frame.assign(
-        from_other_effects=frame["weight"].abs().where(other, 0.0),
-        negative_own=frame["weight"].where(negative, 0.0),
-    ).groupby("coefficient_time")
-    table = sums[["from_other_effects", "negative_own"]].sum().reset_index()
-    table.insert(1, "estimate", estimate)
-    return table
 
 
 def _sentences(question: Question, coefficients: pd.DataFrame) -> Iterator[str]:
     before = coefficients["coefficient_time"] < -question.anticipation
     for which, when in ((before, "before"), (~before, "after")):
-        if which.any():
-            yield _carried(coefficients[which], when)
+        largest = coefficients[which].nlargest(1, "from_other_effects")
+        for most in largest.itertuples():
+            if most.from_other_effects <= ZERO:
+                yield f"No coefficient {when} treatment carries effects at other event times after treatment."
+                continue
+            yield (
+                f"Of the {which.sum()} coefficients {when} treatment, the one of event time {most.coefficient_time:g} "
+                "carries most of the effects at other event times after treatment: its weights on them have the "
+                f"absolute sum {most.from_other_effects:.3g}."
+            )
     if coefficients["from_other_effects"][before].max() > ZERO:
         yield (
             "Where paths of effects differ between cohorts, coefficients before treatment can therefore differ from "
@@ -144,46 +145,27 @@ def _sentences(question: Question, coefficients: pd.DataFrame) -> Iterator[str]:
         yield "The weights are those of the coefficients in levels."
 
 
-def _carried(coefficients: pd.DataFrame, when: str) -> str:
-    most = coefficients.loc[coefficients["from_other_effects"].idxmax()]
-    if most["from_other_effects"] <= ZERO:
-        return f"No coefficient {when} treatment carries effects at other event times after treatment."
-    return (
-        f"Of the {len(coefficients)} coefficients {when} treatment, the one of event time "
-        f"{most['coefficient_time']:g} carries most of the effects at other event times after treatment: its weights "
-        f"on them have the absolute sum {most['from_other_effects']:.3g}."
-    )
-
-
 def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
-    """Draw the sum over cohorts of absolute weights on effects of other event times, by coefficient."""
-    grid = _other_weights(frame, -1 - anticipation)
-    times, rows = grid.columns, grid.index
-    border = -anticipation - 0.5
-    with on_axes(ax, WIDTH, 3.6) as (figure, axis):
-        ends = (times[0], times[-1], rows[0], rows[-1])
-        label = "Sum over cohorts of |weight|"
-        draw_heatmap(figure, axis, grid.to_numpy(), ends, label=label, ticks=8, background="0.8")
-        axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
-        axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
-        axis.set_xlabel("Event time of the effect")
-        axis.set_ylabel("Event time of the coefficient")
-        if ax is None:
-            figure.suptitle("Grey: own event time and reference. Dotted: treatment starts.", fontsize=8)
-    return figure
+    """Draw the sum over cohorts of absolute weights on effects of other event times, by coefficient.
 
-
-def _other_weights(frame: pd.DataFrame, reference: int) -> pd.DataFrame:
-    """Return sums of absolute weights by event times of coefficients and of effects, without gaps.
-
-    NaN at the coefficients' own event time and at the reference, which is no coefficient either.
+    Left out are the coefficients' own event time and the reference, which is no coefficient either.
     """
-    others = frame[~frame["own"] & (frame["event_time"] != reference)]
+    others = frame[~frame["own"] & (frame["event_time"] != -1 - anticipation)]
     sums = others["weight"].abs().groupby([others["coefficient_time"], others["event_time"]]).sum().unstack()
     rows, times = (
         range(frame[name].min(), frame[name].max() + 1) for name in ("coefficient_time", "event_time")
     )
-    return sums.reindex(index=rows, columns=times)
+    border = -anticipation - 0.5
+    with on_axes(ax, height=3.6) as (figure, axis):
+        ends, label = (times[0], times[-1], rows[0], rows[-1]), "Sum over cohorts of |weight|"
+        grid = sums.reindex(index=rows, columns=times).to_numpy()
+        draw_heatmap(figure, axis, grid, ends, label=label, ticks=8, background="0.8")
+        axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
+        axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
+        axis.set(xlabel="Event time of the effect", ylabel="Event time of the coefficient")
+        if ax is None:
+            figure.suptitle("Grey: own event time and reference. Dotted: treatment starts.", fontsize=8)
+    return figure
 
 
 def cell_weights(indicators: FloatArray, curvature: FloatArray) -> FloatArray:
@@ -205,24 +187,5 @@ def cell_weights(indicators: FloatArray, curvature: FloatArray) -> FloatArray:
     explained = np.linalg.pinv(curvature.sum(axis=0), hermitian=True) @ by_cell.sum(axis=0)
     residual = by_cell - curvature @ explained
     information = np.einsum("gtk,gtl->kl", indicators, residual)
-    return np.linalg.solve(information, residual.reshape(-1, len(information)).T).reshape(
-        -1, *curvature.shape[:2]
-    )
-
-
-def _binned(sample: Sample, bin_at: int | None) -> FloatArray:
-    """Return the event time whose coefficient a group has in each period, as event_study bins them, shape (G, T)."""
-    event_time = sample.periods - sample.groups[0][:, None]
-    return (
-        event_time if bin_at is None else np.clip(event_time, -sample.question.anticipation - bin_at, bin_at)
-    )
-
-
-def _curvature(sample: Sample) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Return each group's M, shape (G, T, T), and in which periods it is seen, (G, T)."""
-    constant, none = np.ones((sample.n_units, 1)), np.empty((*sample.y.shape, 0))
-    by_group = [
-        least_squares(group_data(sample.y, sample.weights, constant, none, members), True)
-        for members in sample.groups[1]
-    ]
-    return np.stack([sums.curvature for sums in by_group]), np.stack([sums.raw > 0 for sums in by_group])
+    weights = np.linalg.solve(information, residual.reshape(-1, len(information)).T)
+    return weights.reshape(-1, *curvature.shape[:2])

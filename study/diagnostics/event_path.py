@@ -85,24 +85,32 @@ def event_path(
         )
     if fit.n_clusters < 2:
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
-    path, last = fit.by_event_time, fit.sample.question.horizon if after is None else after
-    reference = -1 - fit.sample.question.anticipation
+    path, question = fit.by_event_time, fit.sample.question
+    reference, last = -1 - question.anticipation, question.horizon if after is None else after
     varies = np.isfinite(path.level_scores)
-    usable = path.event_time[varies]
-    post = _consecutive(usable, reference + 1, 1, None if last is None else last - reference)
+    usable = np.sort(path.event_time[varies])
+    post, pre = usable[usable > reference], usable[usable < reference][::-1]
+    post = post[post == reference + 1 + np.arange(len(post))]
+    post = post if last is None else post[: max(last - reference, 0)]
     if not len(post):
         raise QuestionError(f"{who}: {fit.design} has no effect at event time {reference + 1} that varies.")
-    pre = _consecutive(usable, reference - 1, -1, len(post) if before is None else before)[::-1]
+    pre = pre[pre == reference - 1 - np.arange(len(pre))][: len(post) if before is None else max(before, 0)]
     if len(pre) < needs_pre:
         raise QuestionError(
             f"{who}: {fit.design} has {len(pre)} event times before the reference {reference} and {needs_pre} "
             "are needed; the panel has to start earlier, or the design has to estimate leads."
         )
-    chosen = path.select(varies & np.isin(path.event_time, np.concatenate([pre, post])))
+    chosen = path.select(varies & np.isin(path.event_time, [*pre, *post]))
     order = np.argsort(chosen.event_time)
     effect, influence = _on_one_mean(fit, chosen, who)
     cov = (influence.products(fit.sample.cluster) / fit.sample.n_units**2)[np.ix_(order, order)]
-    _refuse_singular(cov, who)
+    scale = np.sqrt(np.diag(cov))
+    rank = int(np.sum(np.linalg.eigvalsh(cov / np.outer(scale, scale)) > SINGULAR * len(cov)))
+    if rank < len(cov):
+        raise QuestionError(
+            f"{who}: the covariance of the {len(cov)} event times has rank {rank}, because fewer treated clusters than "
+            "event times carry it; take fewer event times with before= and after=."
+        )
     return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre))
 
 
@@ -120,24 +128,3 @@ def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, I
     effect = path.effect_level / mean
     of_mean = average.untreated_errors @ (effect / mean)[None, :]
     return effect, path.level_errors.scaled(np.full(len(effect), 1 / mean)) - of_mean
-
-
-def _consecutive(times: FloatArray, start: int, step: int, most: int | None) -> FloatArray:
-    """Return the event times from a start on that follow one another, at most so many."""
-    consecutive: list[float] = []
-    e = start
-    while e in times and (most is None or len(consecutive) < most):
-        consecutive.append(e)
-        e += step
-    return np.array(consecutive, dtype=float)
-
-
-def _refuse_singular(cov: FloatArray, who: str) -> None:
-    scale = np.sqrt(np.diag(cov))
-    values = np.linalg.eigvalsh(cov / np.outer(scale, scale))
-    rank = int(np.sum(values > SINGULAR * len(values)))
-    if rank < len(values):
-        raise QuestionError(
-            f"{who}: the covariance of the {len(values)} event times has rank {rank}, because fewer treated "
-            "clusters than event times carry it; take fewer event times with before= and after=."
-        )

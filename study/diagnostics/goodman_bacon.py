@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked
+from study.core import FloatArray, IntArray, QuestionError, checked
 from study.diagnostics.finding import Finding
 from study.diagnostics.refits import refuse_no_coefficients
 from study.diagnostics.registry import Section, diagnostic
-from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, WIDTH, on_axes
+from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, on_axes
 from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 class Kind(StrEnum):
@@ -31,15 +25,6 @@ class Kind(StrEnum):
     AFTER_WINDOW = "treated after the window"
     LATER = "treated later"
     ALREADY = "already treated"
-
-
-class Comparisons(NamedTuple):
-    """P comparisons: numbers of the groups, whose treatment switches on first, and what they say; shapes (P,)."""
-
-    treated: NDArray[np.int64]
-    compared: NDArray[np.int64]
-    estimate: FloatArray
-    weight: FloatArray
 
 
 @diagnostic(
@@ -88,13 +73,35 @@ def goodman_bacon(sample: Sample) -> Finding:
     Econometrics 225(2), Theorem 1 with equations (7)-(10).
     """
     _refuse(sample)
-    dates, mean, share = group_means(sample)
-    n_periods = len(sample.periods)
-    start = np.clip(dates - sample.question.anticipation - sample.periods[0], 0, n_periods)
-    start = np.where(np.isnan(dates), n_periods, start).astype(np.int64)
-    dates = np.where(start == n_periods, np.where(np.isnan(dates), np.nan, np.inf), dates)
-    frame = _frame(dates, start, comparisons(mean, share, start))
-    by_kind, allowed = _by_kind(frame), frame[~frame["forbidden"]]
+    anticipation, (first, last) = sample.question.anticipation, sample.periods[[0, -1]]
+    n_periods, first_treated = len(sample.periods), np.asarray(sample.first_treated, dtype=float)
+    # Groups by first treated period: ascending, then those treated after the window as one, then the never-treated.
+    dates, group = np.unique(
+        np.where(first_treated - anticipation > last, np.inf, first_treated), return_inverse=True
+    )
+    weight = np.bincount(group, sample.weights)
+    mean = pd.DataFrame(sample.weights[:, None] * sample.y).groupby(group).sum().to_numpy() / weight[:, None]
+    start = np.where(np.isfinite(dates), np.maximum(dates - anticipation - first, 0), n_periods)
+    pairs = comparisons(mean, weight / weight.sum(), start.astype(np.int64))
+    compared = dates[pairs["compared"]]
+    kind = np.select(
+        [np.isnan(compared), np.isinf(compared), start[pairs["compared"]] < start[pairs["treated"]]],
+        [Kind.NEVER.value, Kind.AFTER_WINDOW.value, Kind.ALREADY.value],
+        Kind.LATER.value,
+    )
+    frame = pairs.assign(
+        treated=dates[pairs["treated"]].astype(np.int64),
+        compared=[f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
+        kind=kind,
+        forbidden=kind == Kind.ALREADY.value,
+    ).sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+    frame = frame[["treated", "compared", "kind", "forbidden", "estimate", "weight"]]
+    of_kind = frame.assign(product=frame["weight"] * frame["estimate"]).groupby("kind", sort=False)
+    by_kind = of_kind["forbidden"].agg(forbidden="first", comparisons="size")
+    by_kind["weight"] = of_kind["weight"].sum()
+    by_kind["estimate"] = of_kind["product"].sum() / by_kind["weight"]
+    by_kind = by_kind.reindex([each.value for each in Kind if each.value in kind]).reset_index()
+    allowed = frame[~frame["forbidden"]]
     details = {
         "coefficient": float(frame["weight"] @ frame["estimate"]),
         "allowed_average": float(np.average(allowed["estimate"], weights=allowed["weight"])),
@@ -110,38 +117,6 @@ def goodman_bacon(sample: Sample) -> Finding:
         chart=partial(_chart, outcome=outcome_in_words(sample.question)),
         details=details,
     )
-
-
-def _frame(dates: FloatArray, start: NDArray[np.int64], pairs: Comparisons) -> pd.DataFrame:
-    import pandas as pd
-
-    compared = dates[pairs.compared]
-    already = start[pairs.compared] < start[pairs.treated]
-    kind = np.select(
-        [np.isnan(compared), np.isinf(compared), already],
-        [Kind.NEVER.value, Kind.AFTER_WINDOW.value, Kind.ALREADY.value],
-        Kind.LATER.value,
-    )
-    table = pd.DataFrame(
-        {
-            "treated": dates[pairs.treated].astype(np.int64),
-            "compared": [f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
-            "kind": kind,
-            "forbidden": kind == Kind.ALREADY.value,
-            "estimate": pairs.estimate,
-            "weight": pairs.weight,
-        }
-    )
-    return table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
-
-
-def _by_kind(frame: pd.DataFrame) -> pd.DataFrame:
-    weighed = frame.assign(product=frame["weight"] * frame["estimate"]).groupby("kind", sort=False)
-    table = weighed.agg(
-        forbidden=("forbidden", "first"), comparisons=("weight", "size"), weight=("weight", "sum")
-    )
-    table["estimate"] = weighed["product"].sum() / table["weight"]
-    return table.loc[[kind.value for kind in Kind if kind.value in table.index]].reset_index()
 
 
 def _sentences(
@@ -176,7 +151,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
         Kind.ALREADY: ("X", SECOND, SECOND),
     }
     coefficient = frame["weight"] @ frame["estimate"]
-    with on_axes(ax, WIDTH, HEIGHT + 0.5) as (figure, axis):
+    with on_axes(ax, height=HEIGHT + 0.5) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         line = axis.axhline(coefficient, color=GREY, linewidth=1.2, linestyle="--")
         line.set_label(f"two-way coefficient, {coefficient:.3g}")
@@ -195,8 +170,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
                     label=f"{kind}{', forbidden' * (kind is Kind.ALREADY)}: {rows['weight'].sum():.0%}",
                 )
         axis.set_xlim(left=0)
-        axis.set_xlabel("Weight in the coefficient, percent")
-        axis.set_ylabel(f"Difference in differences ({outcome})")
+        axis.set(xlabel="Weight in the coefficient, percent", ylabel=f"Difference in differences ({outcome})")
         if ax is None:
             figure.legend(
                 title="Compared with units, and their share of the weight",
@@ -211,25 +185,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
     return figure
 
 
-def group_means(sample: Sample) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return first treated periods, means by period and shares of groups, shapes (G,), (G, T), (G,).
-
-    Groups are in the order of ``Sample.groups``; those first treated after the window are one, dated by the
-    first of them.
-    """
-    dates, rows = sample.groups
-    total = np.stack([sample.weights[members] @ sample.y[members] for members in rows])
-    weight = np.array([sample.weights[members].sum() for members in rows])
-    after = np.flatnonzero(dates - sample.question.anticipation > sample.periods[-1])
-    if len(after) > 1:
-        first, others = after[0], after[1:]
-        total[first], weight[first] = total[after].sum(axis=0), weight[after].sum()
-        dates, total, weight = (np.delete(block, others, axis=0) for block in (dates, total, weight))
-    return dates, total / weight[:, None], weight / weight.sum()
-
-
-def comparisons(mean: FloatArray, share: FloatArray, start: NDArray[np.int64]) -> Comparisons:
-    """Return the comparisons of Theorem 1 that have a weight.
+def comparisons(mean: FloatArray, share: FloatArray, start: IntArray) -> pd.DataFrame:
+    """Return the comparisons of Theorem 1 that have a weight: numbers of the groups, estimate, weight with sum one.
 
     Of two groups, k early and l late, that are treated in shares D_k > D_l of the periods, group k switches on
     while l is untreated, with weight n_k n_l (1 - D_k)(D_k - D_l), and group l while k is treated, with weight
@@ -247,32 +204,25 @@ def comparisons(mean: FloatArray, share: FloatArray, start: NDArray[np.int64]) -
     """
     n_groups, n_periods = mean.shape
     early, late = np.triu_indices(n_groups, 1)
-    apart = start[early] < start[late]
-    early, late = early[apart], late[apart]
-    period = np.arange(n_periods)
-    before = period < start[early, None]
-    after = period >= start[late, None]
-    between = ~before & ~after
-    difference = mean - mean.mean(axis=0)
-    difference = difference[early] - difference[late]
+    early, late = (side[start[early] < start[late]] for side in (early, late))
+    period, difference = np.arange(n_periods), mean[early] - mean[late]
+    before, after = period < start[early, None], period >= start[late, None]
     before_mean, between_mean, after_mean = (
-        _mean_where(difference, cells) for cells in (before, between, after)
+        (difference * cells).sum(axis=1) / np.maximum(cells.sum(axis=1), 1)
+        for cells in (before, ~before & ~after, after)
     )
     treated = 1 - start / n_periods
     both = share[early] * share[late] * (treated[early] - treated[late])
-    weight = np.concatenate([both * (1 - treated[early]), both * treated[late]])
-    used = weight > 0
-    return Comparisons(
-        np.concatenate([early, late])[used],
-        np.concatenate([late, early])[used],
-        np.concatenate([between_mean - before_mean, between_mean - after_mean])[used],
-        weight[used] / weight.sum(),
+    table = pd.DataFrame(
+        {
+            "treated": np.concatenate([early, late]),
+            "compared": np.concatenate([late, early]),
+            "estimate": np.concatenate([between_mean - before_mean, between_mean - after_mean]),
+            "weight": np.concatenate([both * (1 - treated[early]), both * treated[late]]),
+        }
     )
-
-
-def _mean_where(values: FloatArray, cells: NDArray[np.bool_]) -> FloatArray:
-    """Return each row's mean over its cells, zero where it has none; shapes (P, T)."""
-    return (values * cells).sum(axis=1) / np.maximum(cells.sum(axis=1), 1)
+    table["weight"] /= table["weight"].sum()
+    return table[table["weight"] > 0]
 
 
 def _refuse(sample: Sample) -> None:

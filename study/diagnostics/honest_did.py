@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from textwrap import fill
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked, quantile, unknown
+from study.core import FloatArray, QuestionError, capital, checked, quantile, refuse_unknown
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.finding import Finding
+from study.diagnostics.honest import slopes
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.restrictions import (
     Restriction,
@@ -19,15 +21,9 @@ from study.diagnostics.honest.restrictions import (
     smoothness,
     smoothness_relative,
 )
-from study.diagnostics.honest.slopes import lower_bound, upper_bound
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, legend_above, on_axes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 
 WHO = "honest_did"
 
@@ -50,15 +46,14 @@ OFFERED = {
     "smoothness": ("FLCI", "conditional", "C-LF", "C-F"),
     "smoothness_relative": ("C-LF", "conditional"),
 }
-NEEDED_BEFORE = {"relative_magnitudes": 1, "smoothness": 1, "smoothness_relative": 2}
 MULTIPLES = (0.5, 1.0, 1.5, 2.0)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 LINE = 40
 DIFFERENCE = "the difference between treated and comparison units"
 WITHIN = {
-    "relative_magnitudes": " a period after treatment, without an effect, by at most {} times its largest "
-    "change before",
+    "relative_magnitudes": " a period after treatment, without an effect, by at most {} times its largest change "
+    "before",
     "smoothness": ", without an effect, by at most {} a period",
     "smoothness_relative": " after treatment, without an effect, by at most {} times its largest change before",
 }
@@ -156,141 +151,136 @@ def honest_did(
     Rambachan and Roth (2023), "A More Credible Approach to Parallel Trends", Review of Economic Studies 90(5);
     Andrews, Roth and Pakes (2023), "Inference for Linear Conditional Moment Inequalities", same volume, 90(6).
     """
-    chosen = _method(restriction, method)
-    _check_numbers(M, level)
-    path = event_path(fit, WHO, before=before, after=after, needs_pre=NEEDED_BEFORE[restriction])
-    weights, label = _weights(target, path)
-    limits = RESTRICTIONS[restriction](path.n_pre, path.n_post)
+    refuse_unknown("restriction", restriction, RESTRICTIONS, WHO)
+    refuse_unknown("method", method, ("auto", *METHODS), WHO)
+    offered = OFFERED[restriction]
+    chosen = offered[0] if method == "auto" else method
+    if chosen not in offered:
+        raise QuestionError(
+            f'{WHO}: method "{method}" is not offered for restriction "{restriction}", whose methods are '
+            f"{', '.join(offered)}."
+        )
+    if not 0.5 <= level < 1:
+        raise QuestionError(f"{WHO}: level is {level}; it must be at least 0.5 and less than 1.")
+    needs_pre = 2 if restriction == "smoothness_relative" else 1
+    path = event_path(fit, WHO, before=before, after=after, needs_pre=needs_pre)
+    n_pre, (weights, label) = path.n_pre, _weights(target, path)
+    limits = RESTRICTIONS[restriction](n_pre, path.n_post)
     problem = Problem(path.effect, path.covariance, weights, limits, level)
     if restriction != "smoothness" and not problem.largest_bias > 0:
         raise QuestionError(
             f"{WHO}: effects before treatment do not change at all, so there is no magnitude to compare with; use "
             'restriction="smoothness".'
         )
-    bounds = _bounds_before(path, level) if restriction == "smoothness" else None
-    strengths = _default(restriction, path, bounds) if M is None else np.array(M, dtype=float)
-    estimate = float(weights @ path.effect[path.n_pre :])
-    error = float(np.sqrt(weights @ path.covariance[path.n_pre :, path.n_pre :] @ weights))
-    half = quantile((1 + level) / 2) * error
+    bounds = None
+    if restriction == "smoothness" and n_pre > 1:
+        leads = path.effect[:n_pre], path.covariance[:n_pre, :n_pre], level
+        bounds = slopes.lower_bound(*leads), slopes.upper_bound(*leads)
+    if M is not None:
+        strengths = _strengths(M)
+    elif restriction == "smoothness":
+        strengths = (np.sqrt(path.covariance[0, 0]) if bounds is None else bounds[1]) * np.array(SHARES)
+    else:
+        strengths = np.array(MULTIPLES)
+    estimate, half = problem.estimate, quantile((1 + level) / 2) * problem.std_error
     low, high = METHODS[chosen](problem, strengths)
-    frame = _frame(restriction, chosen, strengths, [estimate - half, *low], [estimate + half, *high])
-    breakdown_value, outcome = breakdown(problem, chosen), _measured(fit)
-    evidence = (
-        _on_sign(restriction, problem, estimate),
-        f"Under parallel trends the {label} on {outcome} is {estimate:.4g} with {100 * level:g}% interval "
-        f"{_intervals(frame[:1])} ({fit.design}, {path.n_pre} event times before the reference and {path.n_post} "
-        "after).",
-        _on_before(restriction, limits.before @ path.effect, bounds, level),
-        f"If {_within(restriction, 'M')}, the {100 * level:g}% intervals are {_intervals(frame[1:])} "
-        f"({chosen}, {SETS[chosen]}).",
+    frame = pd.DataFrame(
+        {
+            "restriction": ["parallel_trends", *[restriction] * len(strengths)],
+            "method": ["original", *[chosen] * len(strengths)],
+            "M": np.append(np.nan, strengths),
+            "conf_low": np.append(estimate - half, low),
+            "conf_high": np.append(estimate + half, high),
+        }
     )
+    frame["excludes_zero"] = (frame["conf_low"] > 0) | (frame["conf_high"] < 0)
+    value, scale = breakdown(problem, chosen), fit.sample.question.effect_scale
+    share = "share " if scale.percent else ""
+    outcome = scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
+    verdict, *evidence = _sentences(fit, problem, frame, value, bounds, f"{label} on {outcome}")
     against, objection = None, ""
-    if restriction == "relative_magnitudes" and breakdown_value is not None:
-        against = breakdown_value < 1
+    if restriction == "relative_magnitudes" and value is not None:
+        against = value < 1
         objection = (
-            f"a sign that is lost if trends differ after treatment by {breakdown_value:.2g} times as much as the "
-            "largest change seen before"
+            f"a sign that is lost if trends differ after treatment by {value:.2g} times as much as the largest change "
+            "seen before"
         )
     return Finding(
         name=f"honest_{restriction}",
         title=TITLES[restriction],
-        verdict=_on_breakdown(restriction, breakdown_value, level),
-        evidence=evidence,
+        verdict=verdict,
+        evidence=tuple(evidence),
         frame=frame,
         chart=partial(
             _chart,
             estimate=estimate,
-            breakdown=breakdown_value,
+            breakdown=value,
             ylabel=f"Effect on {outcome}, {100 * level:g}% interval",
-            title=label[0].upper() + label[1:],
+            title=capital(label),
         ),
         against=against,
         objection=objection,
         details={
             "estimate": estimate,
-            "std_error": error,
-            "breakdown": breakdown_value,
+            "std_error": problem.std_error,
+            "breakdown": value,
             "sign_change": problem.overturning,
             "restriction": restriction,
-            "n_pre": path.n_pre,
+            "n_pre": n_pre,
             "n_post": path.n_post,
             "bounds_before": bounds,
         },
     )
 
 
-def _frame(
-    restriction: str, method: str, strengths: FloatArray, low: Sequence[float], high: Sequence[float]
-) -> pd.DataFrame:
-    import pandas as pd
+def _sentences(
+    fit: Estimate,
+    problem: Problem,
+    frame: pd.DataFrame,
+    value: float | None,
+    bounds: tuple[float, float] | None,
+    effect: str,
+) -> Iterator[str]:
+    """Yield the verdict on a breakdown value, and what it rests on."""
+    limits, estimate, sure = problem.restriction, problem.estimate, f"{100 * problem.level:g}%"
+    restriction, method = frame[["restriction", "method"]].iloc[-1]
+    bounded = DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
 
-    count = len(strengths)
-    table = pd.DataFrame(
-        {
-            "restriction": ["parallel_trends", *[restriction] * count],
-            "method": ["original", *[method] * count],
-            "M": np.append(np.nan, strengths),
-            "conf_low": low,
-            "conf_high": high,
-        }
-    )
-    return table.assign(excludes_zero=(table["conf_low"] > 0) | (table["conf_high"] < 0))
+    def within(m: str) -> str:
+        """Say what the restriction allows."""
+        return f"{bounded} changes{WITHIN[restriction].format(m)}"
 
-
-def _intervals(frame: pd.DataFrame) -> str:
-    """Write the intervals of rows, each after its M."""
-    return "; ".join(
-        f"{'' if np.isnan(row.M) else f'M = {row.M:.4g}: '}[{row.conf_low:.4g}, {row.conf_high:.4g}]"
-        for row in frame.itertuples()
-    )
-
-
-def _on_breakdown(restriction: str, value: float | None, level: float) -> str:
     if value is None:
-        return (
-            f"The {100 * level:g}% interval includes zero whatever the bound on changes of {_bounded(restriction)}, so "
-            "there is no breakdown value."
+        yield (
+            f"The {sure} interval includes zero whatever the bound on changes of {bounded}, so there is no breakdown "
+            "value."
         )
-    return (
-        f"The {100 * level:g}% interval excludes zero as long as {_within(restriction, f'{value:.3g}')} (the "
-        "breakdown value); a larger violation could explain the effect."
-    )
-
-
-def _on_sign(restriction: str, problem: Problem, estimate: float) -> str:
-    around = ""
-    if not np.isclose(problem.centre, estimate):
-        around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
-    return (
-        f"Sampling error set aside, the sign of the effect{around} is known as long as "
-        f"{_within(restriction, f'{problem.overturning:.3g}')}."
-    )
-
-
-def _on_before(
-    restriction: str, changes: FloatArray, bounds: tuple[float, float] | None, level: float
-) -> str:
-    if not len(changes):
-        return "With one event time before the reference no change of slope is seen, so the data say nothing of M."
-    known = ""
-    if bounds is not None:
-        known = (
-            f" ({100 * level:g}% one-sided bounds on the largest change: {bounds[0]:.4g} and {bounds[1]:.4g})"
+    else:
+        yield (
+            f"The {sure} interval excludes zero as long as {within(f'{value:.3g}')} (the breakdown value); a larger "
+            "violation could explain the effect."
         )
-    return (
-        f"Before treatment {_bounded(restriction)} changes by at most {np.abs(changes).max():.4g} from one period to "
-        f"the next{known}."
+    around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
+    yield (
+        f"Sampling error set aside, the sign of the effect{'' if np.isclose(problem.centre, estimate) else around} is "
+        f"known as long as {within(f'{problem.overturning:.3g}')}."
     )
-
-
-def _bounded(restriction: str) -> str:
-    """Name what a restriction bounds the changes of."""
-    return DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
-
-
-def _within(restriction: str, m: str) -> str:
-    """Say what a restriction allows."""
-    return f"{_bounded(restriction)} changes{WITHIN[restriction].format(m)}"
+    parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())
+    yield (
+        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({fit.design}, "
+        f"{limits.n_pre} event times before the reference and {len(problem.weights)} after)."
+    )
+    if len(limits.before):
+        largest, known = np.abs(limits.before @ problem.betahat).max(), ""
+        if bounds is not None:
+            known = f" ({sure} one-sided bounds on the largest change: {bounds[0]:.4g} and {bounds[1]:.4g})"
+        yield f"Before treatment {bounded} changes by at most {largest:.4g} from one period to the next{known}."
+    else:
+        yield (
+            "With one event time before the reference no change of slope is seen, so the data say nothing of M."
+        )
+    by_strength = "; ".join(f"M = {m:.4g}: {ends}" for m, ends in zip(frame["M"][1:], others, strict=True))
+    yield f"If {within('M')}, the {sure} intervals are {by_strength} ({method}, {SETS[method]})."
 
 
 def _chart(
@@ -324,47 +314,22 @@ def _chart(
     return figure
 
 
-def _measured(fit: Estimate) -> str:
-    """Name the outcome with the unit of its effects."""
-    scale = fit.sample.question.effect_scale
-    share = "share " if scale.percent else ""
-    return scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
-
-
-def _method(restriction: str, method: str) -> str:
-    """Return the method that is meant, or refuse."""
-    if restriction not in RESTRICTIONS:
-        raise unknown("restriction", str(restriction), RESTRICTIONS, WHO)
-    if method != "auto" and method not in METHODS:
-        raise unknown("method", str(method), ("auto", *METHODS), WHO)
-    offered = OFFERED[restriction]
-    if method != "auto" and method not in offered:
-        raise QuestionError(
-            f'{WHO}: method "{method}" is not offered for restriction "{restriction}", whose methods are '
-            f"{', '.join(offered)}."
-        )
-    return offered[0] if method == "auto" else method
-
-
-def _check_numbers(strengths: Sequence[float] | None, level: float) -> None:
-    if not 0.5 <= level < 1:
-        raise QuestionError(f"{WHO}: level is {level}; it must be at least 0.5 and less than 1.")
-    if strengths is None:
-        return
-    values = np.atleast_1d(np.asarray(strengths, dtype=float))
-    if np.ndim(strengths) != 1 or not len(values):
-        raise QuestionError(f"{WHO}: M is {strengths!r}; give a sequence of numbers, such as [0.5, 1, 2].")
+def _strengths(given: Sequence[float]) -> FloatArray:
+    """Return the values of M that are asked for, or refuse."""
+    values = np.array(given, dtype=float)
+    if not len(values):
+        raise QuestionError(f"{WHO}: M is {given!r}; give a sequence of numbers, such as [0.5, 1, 2].")
     wrong = values[~(np.isfinite(values) & (values >= 0))]
     if len(wrong):
         raise QuestionError(f"{WHO}: M contains {wrong[0]:g}; each must be a number that is not negative.")
+    return values
 
 
 def _weights(target: Target, path: EventPath) -> tuple[FloatArray, str]:
     """Return weights on the event times after the reference, and what they weight."""
     times = path.event_time[path.n_pre :]
     if isinstance(target, str):
-        if target != "event_average":
-            raise unknown("target", target, ("event_average",), f"{WHO} (or an event time, or weights)")
+        refuse_unknown("target", target, ("event_average",), f"{WHO} (or an event time, or weights)")
         used = times >= 0
         if not used.any():
             raise QuestionError(f"{WHO}: no event time from treatment on is estimated; give one as target.")
@@ -382,18 +347,3 @@ def _weights(target: Target, path: EventPath) -> tuple[FloatArray, str]:
             f"{WHO}: target has to be {len(times)} weights, not all zero, on event times {shown}; it is {target!r}."
         )
     return weights, "weighted effect"
-
-
-def _bounds_before(path: EventPath, level: float) -> tuple[float, float] | None:
-    """Return the bounds on the largest change of slope before treatment; None with one event time."""
-    if path.n_pre < 2:
-        return None
-    effect, covariance = path.effect[: path.n_pre], path.covariance[: path.n_pre, : path.n_pre]
-    return lower_bound(effect, covariance, level), upper_bound(effect, covariance, level)
-
-
-def _default(restriction: str, path: EventPath, bounds: tuple[float, float] | None) -> FloatArray:
-    if restriction != "smoothness":
-        return np.array(MULTIPLES)
-    scale = float(np.sqrt(path.covariance[0, 0])) if bounds is None else bounds[1]
-    return scale * np.array(SHARES)

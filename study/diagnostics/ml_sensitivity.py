@@ -2,67 +2,51 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
 from study.designs.dml_panel import Approach
+from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.finding import Finding
-from study.diagnostics.omitted_variable_bias import robustness_value
-from study.diagnostics.partialled import (
-    TITLE,
-    WHO,
-    Groups,
-    Multiples,
-    none_so_strong,
-    pair,
-    percent,
-    shown,
-    times,
-    units_of,
-    without,
-)
 from study.figures import contour_figure
 from study.learners import Learner
 from study.panel import Sample
 
 if TYPE_CHECKING:
-    import pandas as pd
     from doubleml import DoubleMLPLR
 
+WHO, TITLE = ovb.WHO, ovb.TITLE
 STRENGTH = ("cf_y", "cf_d", "rho")
 LARGEST = 1 - 1e-9
 
 
 class Elements(NamedTuple):
-    """What bounds are made of: the estimate, its largest bias at strength one, and the influence of both.
+    """What bounds are made of: the estimate, its largest bias at strength one, and the covariance of both, (2, 2).
 
-    ``influence`` and ``bias_influence`` have shape (n,), by unit, scaled so that an error is their mean;
-    ``cluster`` has shape (n,). All are means over repetitions of the folds, as the design's estimate is.
+    All are means over repetitions of the folds, as the design's estimate is.
     """
 
     estimate: float
     bias: float
-    influence: FloatArray
-    bias_influence: FloatArray
-    cluster: NDArray[np.int64]
+    covariance: FloatArray
 
 
 class Bounds(NamedTuple):
     """The lowest and highest estimate under a confounder, their standard errors, and one-sided limits."""
 
-    lower: float
-    upper: float
-    lower_error: float
-    upper_error: float
-    conf_low: float
-    conf_high: float
+    lower: FloatArray
+    upper: FloatArray
+    lower_error: FloatArray
+    upper_error: FloatArray
+    conf_low: FloatArray
+    conf_high: FloatArray
 
 
 class Benchmark(NamedTuple):
@@ -79,23 +63,17 @@ class Benchmark(NamedTuple):
         """Whether it improves the predictions of both, so that confounders can be measured in multiples of it."""
         return self.cf_y * self.cf_d != 0
 
-
-class Confounder(NamedTuple):
-    """A confounder; ``kind`` is "none", "given" or "bound" (to a benchmark, a multiple of which it is as strong as)."""
-
-    kind: Literal["none", "given", "bound"]
-    term: str
-    cf_y: float
-    cf_d: float
-    benchmark: str = ""
-    multiple: str = ""
+    def strength(self, k_treatment: float, k_outcome: float) -> tuple[float, float] | None:
+        """Return cf_d and cf_y of a confounder so many times as strong; None if there can be none."""
+        cf_d, cf_y = k_treatment * self.cf_d, k_outcome * self.cf_y
+        return (cf_d, cf_y) if max(cf_d, cf_y) < 1 else None
 
 
 def ml_sensitivity(
     sample: Sample,
     *,
-    benchmarks: Groups,
-    multiples: Multiples = (1, 2, 3),
+    benchmarks: ovb.Groups,
+    multiples: ovb.Multiples = (1, 2, 3),
     q: float = 1.0,
     level: float = 0.95,
     cf_y: float = 0.03,
@@ -154,7 +132,13 @@ def ml_sensitivity(
     Chernozhukov, V., C. Cinelli, W. Newey, A. Sharma and V. Syrgkanis (2022). Long story short: omitted
     variable bias in causal machine learning. NBER working paper 30302.
     """
-    check_strength(cf_y, cf_d, rho)
+    from doubleml.utils.gain_statistics import gain_statistics
+
+    for name, strength in (("cf_y", cf_y), ("cf_d", cf_d)):
+        if not 0 <= strength < 1:
+            raise QuestionError(f"{WHO}: {name} is {strength}; it must be at least 0 and below 1.")
+    if not 0 < abs(rho) <= 1:
+        raise QuestionError(f"{WHO}: rho is {rho}; it must be between -1 and 1 and not 0.")
     if sample.question.scale == "proportional":
         raise QuestionError(
             f'{WHO}: scale="proportional" divides the linear coefficient of dml_panel by the untreated mean; ask the '
@@ -165,41 +149,42 @@ def ml_sensitivity(
         raise QuestionError(refusal)
     options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)
     model, elements = fitted(sample, options)
-    confounders = [
-        Confounder("none", "no confounder", 0.0, 0.0),
-        Confounder("given", "given strength", cf_y, cf_d),
+    rows: list[ovb.Row] = [
+        ("none", "no confounder", 0.0, 0.0, "", ""),
+        ("given", "given strength", cf_d, cf_y, "", ""),
     ]
-    gained: list[Benchmark] = []
-    impossible: list[str] = []
+    gained, impossible = [], []
     for group in benchmarks:
-        gained.append(gains(model, fitted(without(sample, group), options)[0], group))
+        gain = gain_statistics(model, fitted(ovb.without(sample, group), options)[0])
+        values = (float(gain[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
+        benchmark = Benchmark(" with ".join(group), *values)
+        gained.append(benchmark)
         if progress is not None:
             progress()
-        as_strong, too_strong = _as_strong(gained[-1], multiples)
-        confounders += as_strong
-        impossible += too_strong
-    frame = _frame(confounders, elements, rho, level)
-    value = robustness_value(abs(q * elements.estimate) / (abs(rho) * elements.bias))
-    limit = limit_reached(elements, rho, level, (1 - q) * elements.estimate)
-    side = "lower" if elements.estimate >= 0 else "upper"
-    unit, goal = units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
+        if benchmark.improves:
+            as_strong, too_strong = ovb.as_strong_as(
+                benchmark.name, multiples, benchmark.strength, "outcome or treatment"
+            )
+            rows += as_strong
+            impossible += too_strong
+    table = pd.DataFrame(rows, columns=["kind", "term", "cf_d", "cf_y", "benchmark", "multiple"])
+    at_bounds = bounds(elements, table["cf_y"], table["cf_d"], rho, level)
+    frame = table[["kind", "term", "cf_y", "cf_d"]].assign(rho=float(rho), **at_bounds._asdict())
+    goal = (1 - q) * elements.estimate
+    value = ovb.robustness_value(abs(q * elements.estimate) / (abs(rho) * elements.bias))
+    limit = limit_reached(elements, rho, level, goal)
+    unit, in_words = ovb.units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding(
         name=WHO,
         title=TITLE,
-        verdict=f"A confounder that explains {percent(value)} of the remaining variation of the changes of treatment "
-        f"and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to "
-        f"{goal}.",
+        verdict=f"A confounder that explains {ovb.percent(value)} of the remaining variation of the changes of "
+        f"treatment and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the "
+        f"estimate to {in_words}.",
         evidence=(
             f"The coefficient of dml_panel is {elements.estimate:.3g} ({unit}), with a standard error of "
             f"{frame['lower_error'][0]:.2g} (CR0, as doubleml's bounds have) clustered as the design clusters.",
-            f"The one-sided {100 * level:g} % limit includes {goal} "
-            + (
-                f"once a confounder explains {percent(limit)} of each."
-                if limit > 0
-                else "without any confounder."
-            ),
-            *_on_confounders(frame),
-            *_on_gains(gained),
+            ovb.limit_includes(f"one-sided {100 * level:g} % limit", in_words, limit),
+            *_sentences(frame, gained),
             *impossible,
         ),
         frame=frame,
@@ -207,16 +192,16 @@ def ml_sensitivity(
             contour_figure,
             x="cf_d",
             y="cf_y",
-            benchmarks=[(c.benchmark, c.multiple) for c in confounders if c.kind == "bound"],
+            benchmarks=[row[4:] for row in rows if row[0] == "bound"],
             surface=partial(_surface, elements=elements, rho=rho, level=level),
             robustness_value=value,
             estimate=elements.estimate,
-            goal=(1 - q) * elements.estimate,
+            goal=goal,
             names=("bound", f"one-sided {100 * level:g} % limit"),
             labels=(
                 "Partial R² of the confounder with treatment (cf_d)",
                 "Partial R² with the outcome (cf_y)",
-                f"{side.capitalize()} bound of the coefficient ({unit})",
+                f"{'Lower' if elements.estimate >= 0 else 'Upper'} bound of the coefficient ({unit})",
             ),
         ),
         details={
@@ -228,46 +213,18 @@ def ml_sensitivity(
     )
 
 
-def _as_strong(benchmark: Benchmark, multiples: Multiples) -> tuple[list[Confounder], list[str]]:
-    """Return confounders as strong as multiples of a benchmark, and a sentence on those that cannot exist."""
-    confounders, too_strong = [], []
-    for k_d, k_y in map(pair, multiples if benchmark.improves else ()):
-        strength = k_y * benchmark.cf_y, k_d * benchmark.cf_d
-        if max(strength) >= 1:
-            too_strong.append(shown(k_d, k_y))
-            continue
-        term = times(k_d, k_y, benchmark.name)
-        confounders.append(Confounder("bound", term, *strength, benchmark.name, shown(k_d, k_y)))
-    return confounders, none_so_strong(too_strong, benchmark.name, "outcome or treatment")
-
-
-def _frame(confounders: Sequence[Confounder], elements: Elements, rho: float, level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        [
-            {"kind": c.kind, "term": c.term, "cf_y": c.cf_y, "cf_d": c.cf_d, "rho": float(rho)}
-            | bounds(elements, c.cf_y, c.cf_d, rho, level)._asdict()
-            for c in confounders
-        ]
-    )
-
-
-def _on_confounders(frame: pd.DataFrame) -> Iterator[str]:
+def _sentences(frame: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> Iterator[str]:
     for row in frame[1:].itertuples():
-        strength = "" if row.kind == "given" else f"{row.term}, "
+        term = "" if row.kind == "given" else f"{row.term}, "
         yield (
-            f"Under a confounder {strength}with cf_y {percent(row.cf_y)} and cf_d {percent(row.cf_d)}, the estimate "
-            f"lies between {row.lower:.3g} and {row.upper:.3g}, with one-sided limits {row.conf_low:.3g} and "
+            f"Under a confounder {term}with cf_y {ovb.percent(row.cf_y)} and cf_d {ovb.percent(row.cf_d)}, the "
+            f"estimate lies between {row.lower:.3g} and {row.upper:.3g}, with one-sided limits {row.conf_low:.3g} and "
             f"{row.conf_high:.3g}."
         )
-
-
-def _on_gains(benchmarks: Sequence[Benchmark]) -> Iterator[str]:
     for benchmark in benchmarks:
         yield (
             f"Without {benchmark.name} the estimate would change by {benchmark.change:.3g}; its own cf_y is "
-            f"{percent(benchmark.cf_y)} and its cf_d {percent(benchmark.cf_d)}."
+            f"{ovb.percent(benchmark.cf_y)} and its cf_d {ovb.percent(benchmark.cf_d)}."
         )
         if not benchmark.improves:
             yield (
@@ -280,14 +237,12 @@ def _surface(
     cf_d: FloatArray, cf_y: FloatArray, elements: Elements, rho: float, level: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the bound that is nearer to zero, and its one-sided limit, over strengths of a confounder."""
-    side = 0 if elements.estimate >= 0 else 1
-    flat = [bounds(elements, y, d, rho, level) for d, y in zip(cf_d.ravel(), cf_y.ravel(), strict=True)]
-    bound, limit = ([b[k + side] for b in flat] for k in (0, 4))
-    return np.reshape(bound, cf_d.shape), np.reshape(limit, cf_d.shape)
+    both = bounds(elements, cf_y, cf_d, rho, level)
+    return (both.lower, both.conf_low) if elements.estimate >= 0 else (both.upper, both.conf_high)
 
 
 def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elements]:
-    """Return the design's model of a sample, and its elements with influence by unit."""
+    """Return the design's model of a sample, and its elements."""
     from study.designs.dml_panel import cross_fitted
     from study.learners.nuisances import Learning
 
@@ -295,29 +250,23 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
         learning, others = Learning.split(options)
         rows, model = cross_fitted(sample, learning, **others)
     framework = model.framework
+    both = framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
+    scores = np.column_stack([of_rows.mean(axis=1) for of_rows in both])
+    sums = np.zeros((sample.cluster.max() + 1, 2))
+    np.add.at(sums, sample.cluster[rows.unit], scores / len(scores))
     bias = framework.sensitivity_elements["max_bias"][0, 0]
-
-    def by_unit(scores: FloatArray) -> FloatArray:
-        """Return scores of rows, shape (N, R), as influence by unit, shape (n,)."""
-        sums = np.bincount(rows.unit, weights=scores.mean(axis=1), minlength=sample.n_units)
-        return np.asarray(sums * sample.n_units / len(rows.unit))
-
-    return model, Elements(
-        float(model.all_coef[0].mean()),
-        float(bias.mean()),
-        by_unit(framework.scaled_psi[:, 0]),
-        by_unit(framework.sensitivity_elements["psi_max_bias"][:, 0]),
-        sample.cluster,
-    )
+    return model, Elements(float(model.all_coef[0].mean()), float(bias.mean()), sums.T @ sums)
 
 
-def bounds(elements: Elements, cf_y: float, cf_d: float, rho: float, level: float) -> Bounds:
-    """Return the bounds under a confounder; influence of the lower one is that of theta less S that of the bias."""
-    strength = abs(rho) * math.sqrt(cf_y * cf_d / (1 - cf_d))
-    lower, upper = (elements.estimate + sign * strength * elements.bias for sign in (-1, 1))
+def bounds(elements: Elements, cf_y: ArrayLike, cf_d: ArrayLike, rho: float, level: float) -> Bounds:
+    """Return the bounds under confounders, theta -/+ S times the bias, with their errors; arrays of any one shape."""
+    cf_y, cf_d = np.asarray(cf_y, dtype=float), np.asarray(cf_d, dtype=float)
+    strength = abs(rho) * np.sqrt(cf_y * cf_d / (1 - cf_d))
+    (of_theta, shared), (_, of_bias) = elements.covariance
+    lower, upper = elements.estimate - strength * elements.bias, elements.estimate + strength * elements.bias
     low, high = (
-        float(np.linalg.norm(np.bincount(elements.cluster, weights=psi))) / len(psi)
-        for psi in (elements.influence + sign * strength * elements.bias_influence for sign in (-1, 1))
+        np.sqrt(np.maximum(of_theta + sign * 2 * strength * shared + strength**2 * of_bias, 0))
+        for sign in (-1, 1)
     )
     critical = quantile(level)
     return Bounds(lower, upper, low, high, lower - critical * low, upper + critical * high)
@@ -331,24 +280,6 @@ def limit_reached(elements: Elements, rho: float, level: float, value: float) ->
 
     def left(strength: float) -> float:
         limits = bounds(elements, strength, strength, rho, level)
-        return sign * ((limits.conf_low if sign > 0 else limits.conf_high) - value)
+        return sign * float((limits.conf_low if sign > 0 else limits.conf_high) - value)
 
     return 0.0 if left(0.0) <= 0 else float(brentq(left, 0.0, LARGEST, xtol=1e-14, rtol=1e-12))
-
-
-def gains(long: DoubleMLPLR, short: DoubleMLPLR, group: Iterable[str]) -> Benchmark:
-    """Return what covariates gain over a model without them, by doubleml's gain statistics."""
-    from doubleml.utils.gain_statistics import gain_statistics
-
-    gained = gain_statistics(long, short)
-    values = (float(gained[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
-    return Benchmark(" with ".join(group), *values)
-
-
-def check_strength(cf_y: float, cf_d: float, rho: float) -> None:
-    """Refuse a strength that is no share, and a correlation under which nothing is confounded."""
-    for name, value in (("cf_y", cf_y), ("cf_d", cf_d)):
-        if not 0 <= value < 1:
-            raise QuestionError(f"{WHO}: {name} is {value}; it must be at least 0 and below 1.")
-    if not 0 < abs(rho) <= 1:
-        raise QuestionError(f"{WHO}: rho is {rho}; it must be between -1 and 1 and not 0.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from study.core import FloatArray, Terms, checked, one_thread, period_effects, regress
 from study.designs import find_design
@@ -14,14 +14,9 @@ from study.diagnostics.finding import Finding
 from study.diagnostics.refits import refuse_no_coefficients
 from study.diagnostics.registry import Section, diagnostic
 from study.estimates import outcome_with_covariates, treated_cells
-from study.figures import GREY, WIDTH, draw_heatmap, on_axes
+from study.figures import GREY, Axes, Figure, draw_heatmap, on_axes
 from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ZERO = 1e-10
 
@@ -67,35 +62,37 @@ def negative_weights(sample: Sample) -> Finding:
     """
     refuse_no_coefficients("negative_weights", sample, "twfe")
     coefficient = float(find_design("twfe")(sample).effect_level[0])
+    cohorts, groups = sample.groups
+    treatment = np.where(np.isnan(outcome_with_covariates(sample)), np.nan, sample.treatment)
+    seen, shape = ~np.isnan(treatment), (len(groups), len(sample.periods))
+    terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
     with one_thread():
-        product, size, alike = _cell_sums(sample)
+        residual = regress(treatment, groups, terms, sample.weights, varying=sample.x_varying).residual
+    weights = [sample.weights[members] for members in groups]
+    product = np.stack([w @ e for w, e in zip(weights, residual, strict=True)])
+    size = np.stack([w @ seen[members] for w, members in zip(weights, groups, strict=True)])
     cells = treated_cells(sample) & (size > 0)
+    group, time = np.nonzero(cells)
     weight, share = product[cells] / product[cells].sum(), size[cells] / size[cells].sum()
     weight[np.abs(weight) < ZERO] = 0.0
+    cohort, period = cohorts[group].astype(np.int64), sample.periods[time].astype(np.int64)
+    times = {"cohort": cohort, "period": period, "event_time": period - cohort}
     details: dict[str, Any] = {
         "coefficient": coefficient,
         "sigma_zero": sigma_zero(coefficient, weight, share),
         "sigma_opposite": sigma_opposite(coefficient, weight, share),
     }
+    alike = not sample.question.covariates and bool(seen.all())
     verdict, *evidence = _sentences(sample.question, weight, alike, **details)
     return Finding(
         name="negative_weights",
         title="Negative weights",
         verdict=verdict,
         evidence=tuple(evidence),
-        frame=_frame(sample, cells, share, weight),
+        frame=pd.DataFrame(times | {"share": share, "weight": weight}),
         chart=_chart,
         details=details,
     )
-
-
-def _frame(sample: Sample, cells: NDArray[np.bool_], share: FloatArray, weight: FloatArray) -> pd.DataFrame:
-    import pandas as pd
-
-    group, time = np.nonzero(cells)
-    cohort, period = sample.groups[0][group].astype(np.int64), sample.periods[time].astype(np.int64)
-    columns = {"cohort": cohort, "period": period, "event_time": period - cohort}
-    return pd.DataFrame(columns | {"share": share, "weight": weight})
 
 
 def _sentences(
@@ -147,33 +144,18 @@ def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
     periods = range(frame["period"].min(), frame["period"].max() + 1)
     grid = frame.pivot(index="cohort", columns="period", values="weight").reindex(columns=periods)
     n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
-    with on_axes(ax, WIDTH, max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
+    with on_axes(ax, height=max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
         ends = (periods[0], periods[-1], 0, n_cohorts - 1)
         draw_heatmap(figure, axis, 100 * grid.to_numpy(), ends, label="Weight, percent", ticks=6, signed=True)
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])
-        axis.set_xlabel("Period")
-        axis.set_ylabel("First treated")
+        axis.set(xlabel="Period", ylabel="First treated")
         if ax is None:
             counted = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"
             note = f"x: negative weight, {counted}" if len(negative) else "No negative weight"
             figure.suptitle(note, fontsize=8, color=GREY)
     return figure
-
-
-def _cell_sums(sample: Sample) -> tuple[FloatArray, FloatArray, bool]:
-    """Return sums by group and period of w e and of w, shapes (G, T), and whether e is alike within groups."""
-    rows = sample.groups[1]
-    treatment = np.where(np.isnan(outcome_with_covariates(sample)), np.nan, sample.treatment)
-    shape = len(rows), len(sample.periods)
-    terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
-    residual = regress(treatment, rows, terms, sample.weights, varying=sample.x_varying).residual
-    seen = ~np.isnan(treatment)
-    weights = [sample.weights[members] for members in rows]
-    product = np.stack([w @ e for w, e in zip(weights, residual, strict=True)])
-    size = np.stack([w @ seen[members] for w, members in zip(weights, rows, strict=True)])
-    return product, size, not sample.question.covariates and bool(seen.all())
 
 
 def sigma_zero(coefficient: float, weight: FloatArray, share: FloatArray) -> float | None:

@@ -97,13 +97,13 @@ def _lattice(dimensions: int, seed: int) -> FloatArray:
 
 
 def _primes(count: int) -> FloatArray:
-    found: list[int] = []
+    primes: list[int] = []
     candidate = 2
-    while len(found) < count:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
+    while len(primes) < count:
+        if all(candidate % prime for prime in primes):
+            primes.append(candidate)
         candidate += 1
-    return np.array(found, dtype=float)
+    return np.array(primes, dtype=float)
 
 
 def box_pull(

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from scipy.special import logit
+from scipy.stats import rankdata
 
 from study.core import (
     FloatArray,
@@ -26,20 +29,13 @@ from study.core import (
 from study.designs import Design, all_designs, find_design
 from study.diagnostics.finding import Finding
 from study.diagnostics.overlap import Propensities
-from study.diagnostics.refits import Refits, check, headline
+from study.diagnostics.refits import Refits, attempts, check, headline
 from study.diagnostics.registry import Needs, Section, diagnostic
-from study.estimates import Effect
-from study.figures import BAND, GREY, SECOND, WIDTH, draw_intervals, label_rows, on_axes
+from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
 from study.learners import Learner
 from study.learners.nuisances import Nuisances
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 # A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.
 CERTAIN = float(np.finfo(np.float64).eps)
@@ -78,15 +74,13 @@ def loss_of(losses: FloatArray, without: FloatArray, cluster: IntArray) -> Loss:
 
 def squared_errors(target: FloatArray, predicted: FloatArray) -> FloatArray:
     """Return the squared error of each prediction, shape (N, R); the target has shape (N,)."""
-    errors: FloatArray = (target[:, None] - predicted) ** 2
-    return errors
+    return np.asarray((target[:, None] - predicted) ** 2)
 
 
 def log_losses(target: FloatArray, predicted: FloatArray) -> FloatArray:
     """Return minus the log of the probability that was predicted for what happened, shape (N, R)."""
     happened = np.where(target[:, None] == 1, predicted, 1 - predicted)
-    losses: FloatArray = -np.log(np.clip(happened, CERTAIN, 1.0))
-    return losses
+    return np.asarray(-np.log(np.clip(happened, CERTAIN, 1.0)))
 
 
 def in_order(target: FloatArray, predicted: FloatArray) -> float:
@@ -94,10 +88,7 @@ def in_order(target: FloatArray, predicted: FloatArray) -> float:
 
     NaN where the target takes other values.
     """
-    from scipy.stats import rankdata
-
-    ones = int(np.sum(target == 1))
-    zeros = int(np.sum(target == 0))
+    ones, zeros = int(np.sum(target == 1)), int(np.sum(target == 0))
     if not ones or ones + zeros < len(target) or not zeros:
         return np.nan
     ranks = rankdata(np.round(predicted, ROUNDED), axis=0)[target == 1]
@@ -108,7 +99,6 @@ WHO = "nuisances"
 TITLE = "Predictions of the learners"
 COMPARED: tuple[Learner, ...] = ("lasso", "forest", "lightgbm", "ensemble")
 STANDARD_ERRORS = 2.0
-QUANTILE_NAMES = ("minimum", "q05", "q25", "median", "q75", "q95", "maximum")
 BINS = 24
 BELOW_LEGEND = 0.72  # share of the height that is drawn on
 # Shares of rows at each end, which the first and last bins hold; of the treated there are few.
@@ -185,31 +175,35 @@ def nuisances(
     refusal = chosen.refusal(sample)
     if refusal is not None:
         raise QuestionError(refusal)
-    scores, propensities, rows, refused, draw_errors = [], [], [], [], {}
+    scores, propensities = [], []
     with one_thread(), learned_once():
-        functions = {name: described(chosen, sample, given) for name, given in used.items()}
+        functions = {name: chosen.nuisances_of(sample, **given) for name, given in used.items()}
         first = next(iter(functions.values()))
+        treatment = first.said[first.treatment]
+        limits = first.limits if first.kinds[treatment] == "probability" else None
         with settings(progress=None, jobs=1):  # there is nothing to learn in it
             known = first.known()
-        for learner, given in used.items():
+        for learner, of_learner in functions.items():
             with telling(learner):
-                predicted = functions[learner].predicted()
+                predicted = of_learner.predicted()
             scores += [
                 {"learner": learner} | _score(first, words, predicted, known, sample.cluster)
                 for words in first.kinds
             ]
-            propensities.append(_propensities(first, predicted, learner))
-            try:
-                with settings(progress=None):  # what the design learns has been learned
-                    average = headline(sample, design, given)
-                draw_errors[learner] = float(average.draw_error[0])
-                rows.append(Effect.of(learner, average, level))
-            except QuestionError as reason:
-                refused.append((learner, str(reason)))
-    if not rows:
-        raise QuestionError(f"{WHO}: {refused[0][1]}")
-    frame, refits = _frame(scores, rows), Refits(tuple(rows), tuple(refused))
-    verdict, *evidence = _sentences(frame, first, refits, sample.question.effect_scale, propensities[0])
+            rows = first.judged(treatment, predicted)
+            propensities.append(Propensities(treatment, *rows, limits, learner))
+        with settings(progress=None):  # what the design learns has been learned
+            fits = {name: partial(headline, sample, design, given) for name, given in used.items()}
+            answers = dict(attempts(fits))
+    refits = Refits.of(answers.items(), level)
+    if not refits.rows:
+        raise QuestionError(f"{WHO}: {refits.refused[0][1]}")
+    frame = pd.DataFrame(scores)
+    for name in ("estimate", "std_error"):
+        frame[name] = frame["learner"].map({row.label: getattr(row, name) for row in refits.rows})
+    estimate_range = float(np.ptp(refits.estimates)) / refits.rows[0].std_error
+    scale = sample.question.effect_scale
+    verdict, *evidence = _sentences(frame, first, refits, estimate_range, scale, propensities[0])
     return Finding(
         name=WHO,
         title=TITLE,
@@ -219,10 +213,16 @@ def nuisances(
         chart=partial(_chart, without=first.without, predictions=propensities[0]),
         details={
             "rows": refits.rows,
-            "estimate_range": estimate_range(rows),
-            "draw_errors": draw_errors,
+            "estimate_range": estimate_range,
+            "draw_errors": {
+                learner: float(answer.draw_error[0])
+                for learner, answer in answers.items()
+                if not isinstance(answer, str)
+            },
             "refused": refits.refused,
-            "overlap": _overlap(propensities),
+            "overlap": pd.DataFrame(
+                [predictions.summary(treated) for predictions in propensities for treated in (True, False)]
+            ).dropna(axis="columns", how="all"),
         },
     )
 
@@ -245,14 +245,17 @@ def of_learners(
         )
     if isinstance(learners, str):
         raise QuestionError(f'{WHO}: learners is one text, "{learners}"; give a sequence of learners.')
-    names = [name_of(learner) for learner in learners]
-    twice = [name for k, name in enumerate(names) if name in names[:k]]
-    if twice:
-        raise QuestionError(f"{WHO}: two of the learners are called {twice[0]}; give each name once.")
-    every = {
-        name: dict(options) | dict.fromkeys(design.learners, of)
-        for name, of in zip(names, learners, strict=True)
-    }
+
+    def name_of(learner: Learner) -> str:
+        """Return what a learner is called: its name, or that of the estimator's class."""
+        return learner if isinstance(learner, str) else type(learner).__name__
+
+    every: dict[str, dict[str, Any]] = {}
+    for learner in learners:
+        name = name_of(learner)
+        if name in every:
+            raise QuestionError(f"{WHO}: two of the learners are called {name}; give each name once.")
+        every[name] = dict(options) | dict.fromkeys(design.learners, learner)
     own = {}
     if not options.keys().isdisjoint(design.learners):
         given = [name_of((design.options | dict(options))[key]) for key in design.learners]
@@ -260,16 +263,6 @@ def of_learners(
     if not own | every:
         raise QuestionError(f"{WHO}: learners is empty; give at least one, for example lasso.")
     return own | {name: of for name, of in every.items() if name not in own}
-
-
-def name_of(learner: Learner) -> str:
-    """Return what a learner is called: its name, or that of the estimator's class."""
-    return learner if isinstance(learner, str) else type(learner).__name__
-
-
-def described(design: Design, sample: Sample, options: Mapping[str, Any]) -> Nuisances:
-    """Return what a design learns under some options, the others at their defaults."""
-    return design.nuisances_of(sample, **options)
 
 
 Predictions = Sequence[Mapping[str, FloatArray]]  # by part and function
@@ -288,59 +281,23 @@ def _score(
         return loss_of(losses(ours.target, predicted), losses(ours.target, known), cluster[ours.unit])
 
     squared = mean_loss(squared_errors)
-    log = mean_loss(log_losses) if probability else Loss(*[np.nan] * 4)
-    return {
+    score = {
         "nuisance": words,
         "kind": functions.kinds[words],
         "r2": squared.saved,
         "r2_std_error": squared.error,
-        "brier": squared.value if probability else np.nan,
-        "brier_of_share": squared.without if probability else np.nan,
-        "log_loss": log.value,
-        "log_loss_of_share": log.without,
-        "mcfadden_r2": log.saved,
-        "mcfadden_r2_std_error": log.error,
-        "auc": in_order(ours.target, predicted - known),
     }
-
-
-def _propensities(functions: Nuisances, predictions: Predictions, learner: str) -> Propensities:
-    words = functions.said[functions.treatment]
-    limits = functions.limits if functions.kinds[words] == "probability" else None
-    return Propensities(words, *functions.judged(words, predictions), limits, learner)
-
-
-def _frame(scores: Sequence[dict[str, Any]], rows: Sequence[Effect]) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame(scores)
-    for name in ("estimate", "std_error"):
-        table[name] = table["learner"].map({row.label: getattr(row, name) for row in rows})
-    return table
-
-
-def _overlap(propensities: Sequence[Propensities]) -> pd.DataFrame:
-    """Return a row a learner and group of rows."""
-    import pandas as pd
-
-    lines = []
-    for predictions in propensities:
-        weighed = predictions.limits is not None
-        for treated in (True, False):
-            members = predictions.treated == treated
-            lines.append(
-                {
-                    "learner": predictions.learner,
-                    "treated": treated,
-                    "rows": int(members.sum()),
-                    "units": len(np.unique(predictions.unit[members])),
-                    **dict(zip(QUANTILE_NAMES, predictions.quantiles(treated).tolist(), strict=True)),
-                    "above_comparison": predictions.above if treated else np.nan,
-                    "clipped": predictions.clipped(treated) if weighed else np.nan,
-                    "effective_units": predictions.effective if weighed and not treated else np.nan,
-                }
-            )
-    return pd.DataFrame(lines).dropna(axis="columns", how="all")
+    if probability:
+        log = mean_loss(log_losses)
+        score |= {
+            "brier": squared.value,
+            "brier_of_share": squared.without,
+            "log_loss": log.value,
+            "log_loss_of_share": log.without,
+            "mcfadden_r2": log.saved,
+            "mcfadden_r2_std_error": log.error,
+        }
+    return score | {"auc": in_order(ours.target, predicted - known)}
 
 
 @contextmanager
@@ -357,8 +314,9 @@ def _sentences(
     frame: pd.DataFrame,
     functions: Nuisances,
     refits: Refits,
+    spread: float,
     scale: Scale,
-    predictions: Propensities,
+    overlap: Propensities,
 ) -> Iterator[str]:
     folds, draws = functions.parts[0].folds.number, functions.parts[0].folds.place.shape[1]
     first, *others = (rows for _, rows in frame.groupby("nuisance", sort=False))
@@ -367,31 +325,23 @@ def _sentences(
         low, *_, high = sorted(refits.rows, key=lambda row: row.estimate)
         yield (
             f"Between learners the estimate moves from {scale.text(low.estimate)} ({low.label}) to "
-            f"{scale.text(high.estimate)} ({high.label}), by {estimate_range(refits.rows):.2f} standard errors of that "
+            f"{scale.text(high.estimate)} ({high.label}), by {spread:.2f} standard errors of that "
             f"with {refits.rows[0].label}."
         )
     ranked = first.dropna(subset="auc")
     if len(ranked):
         yield (
-            f"Of two rows, one with {predictions.name} and one without, covariates rank the one with it higher in "
+            f"Of two rows, one with {overlap.name} and one without, covariates rank the one with it higher in "
             f"{_by_learner(ranked, 'auc', '.0%')} of all pairs, where chance gives 50%."
         )
     for rows in others:
         yield quality(rows, functions.without, folds)
-    yield _overlap_text(predictions)
-    how = (
-        f"cross-fitted, and losses averaged over {draws} {'draw' if draws == 1 else 'draws'} of {folds} folds"
-    )
+    yield _overlap_text(overlap)
+    how = f"cross-fitted, and losses averaged over {draws} draw{'s' * (draws > 1)} of {folds} folds"
     if folds == 1:
         how = "not cross-fitted, for there is one fold, so that they look better than they are"
     yield f"Predictions are {how}; better and worse mean by more than {STANDARD_ERRORS:g} clustered standard errors."
     yield from refits.refusals
-
-
-def estimate_range(rows: Sequence[Effect]) -> float:
-    """Return the largest less the smallest estimate, in standard errors of the first."""
-    estimates = [row.estimate for row in rows]
-    return (max(estimates) - min(estimates)) / rows[0].std_error
 
 
 def judged(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -416,12 +366,12 @@ def quality(rows: pd.DataFrame, without: str, folds: int) -> str:
     saved, error = judged(rows)
     better, worse = (rows["learner"][side * saved > STANDARD_ERRORS * error].tolist() for side in (1, -1))
     plain = without if mean else "its share"
+    verdict = f"No learner predicts {name} better than {plain}"
     if better:
         verdict = f"{capital(name)} is predicted better than by {plain} by {listed(better)}"
-        verdict += f", and worse by {listed(worse)}" if worse else ""
-    else:
-        verdict = f"No learner predicts {name} better than {plain}"
-        verdict += f", and {listed(worse)} {'do' if len(worse) > 1 else 'does'} worse" if worse else ""
+    if worse:
+        do_worse = f"{listed(worse)} {'do' if len(worse) > 1 else 'does'} worse"
+        verdict += f", and worse by {listed(worse)}" if better else f", and {do_worse}"
     its = "its cross-fitted" if folds > 1 else "its"
     if mean:
         return f"{verdict}: {its} R2 is {_by_learner(rows, 'r2', '.3f')}."
@@ -438,21 +388,19 @@ def _by_learner(rows: pd.DataFrame, name: str, written: str) -> str:
 
 def _overlap_text(predictions: Propensities) -> str:
     """Return how predicted treatment differs between who is treated and who is not."""
-    middle = QUANTILE_NAMES.index("median")
-    medians = (predictions.quantiles(group)[middle] for group in (True, False))
-    ours, theirs = (f"{value:.2%}" if predictions.binary else f"{value:.3g}" for value in medians)
+    ours, theirs = predictions.summary(True), predictions.summary(False)
+    written = ".2%" if predictions.binary else ".3g"
     text = (
-        f"Under {predictions.learner} the prediction of {predictions.name} has the median {ours} in rows "
-        f"{predictions.group(True)} and {theirs} in rows {predictions.group(False)}, and {predictions.above:.0%} of "
-        "the former are above all of the latter"
+        f"Under {predictions.learner} the prediction of {predictions.name} has the median {ours['median']:{written}} "
+        f"in rows {predictions.group(True)} and {theirs['median']:{written}} in rows {predictions.group(False)}, and "
+        f"{ours['above_comparison']:.0%} of the former are above all of the latter"
     )
     if predictions.limits is None:
         return f"{text}."
-    clipped = predictions.clipped(True) + predictions.clipped(False)
-    units = len(np.unique(predictions.unit[~predictions.treated]))
     return (
-        f"{text}; the number of clipped propensities is {clipped:,.0f}, and under their odds the {units:,} comparison "
-        f"units are worth {predictions.effective:,.0f} equally weighted ones."
+        f"{text}; the number of clipped propensities is {ours['clipped'] + theirs['clipped']:,.0f}, and under their "
+        f"odds the {theirs['units']:,} comparison units are worth {theirs['effective_units']:,.0f} equally weighted "
+        "ones."
     )
 
 
@@ -465,10 +413,10 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, without: str, predictions: Prop
         return figure
     heights = [0.8 + 0.16 * frame["learner"].nunique()] * len(functions) + [2.4]
     with canvas(WIDTH, sum(heights)) as figure:
-        axes = figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights})
-        for axis, rows in zip(axes, functions, strict=False):
+        *axes, last = figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights})
+        for axis, rows in zip(axes, functions, strict=True):
             _draw_quality(axis, rows, without)
-        _draw_groups(axes[-1], predictions)
+        _draw_groups(last, predictions)
     return figure
 
 
@@ -486,49 +434,43 @@ def _draw_quality(axis: Axes, rows: pd.DataFrame, without: str) -> None:
 
 
 def _draw_groups(axis: Axes, predictions: Propensities) -> None:
-    """Draw the shares of each group's rows by predicted treatment, all draws of the folds together."""
-    groups = {treated: _placed(predictions, predictions.of(treated).ravel()) for treated in (True, False)}
-    edges = np.linspace(*_ends(groups[True], groups[False]), BINS + 1)
+    """Draw the shares of each group's rows by predicted treatment, all draws of the folds together.
+
+    Propensities lie on a logit axis; few rows of each group are beyond its ends, and the end bins hold these.
+    """
+    limits, unit = predictions.limits, ", %" if predictions.binary else ""
+    groups = {treated: predictions.of(treated).ravel() for treated in (True, False)}
+    if limits is not None:
+        groups = {treated: _logit(values) for treated, values in groups.items()}
+    elif predictions.binary:
+        groups = {treated: 100 * values for treated, values in groups.items()}
+    beyond = ((True, OUTSIDE_TREATED), (False, OUTSIDE))
+    ends = [np.quantile(groups[treated], (share, 1 - share)) for treated, share in beyond]
+    low, high = np.min(ends), np.max(ends)
+    low, high = (low, high) if high > low else (low - 1, high + 1)
+    edges = np.linspace(low, high, BINS + 1)
     for treated, filled, colour in ((False, True, BAND), (True, False, SECOND)):
-        values = np.clip(groups[treated], edges[0], edges[-1])
+        values = np.clip(groups[treated], low, high)
         share = 100 * np.histogram(values, edges)[0] / len(values)
         label = f"{predictions.group(treated)} ({len(predictions.of(treated)):,} rows)"
         axis.stairs(share, edges, fill=filled, color=colour, linewidth=1.5, label=label)
-    clipped, dashed, name = "", "", predictions.name
-    if predictions.limits is not None:
+    clipped, dashed = "", ""
+    if limits is not None:
         clipped, dashed = ", logit axis", "; dashed: where clipped"
-        limits, ticks = np.array(predictions.limits), np.array(TICKS)
-        for place in _logit(limits[(limits > 0) & (limits < 1)]):
-            axis.axvline(place, ymax=BELOW_LEGEND, color=GREY, linewidth=0.9, linestyle="--")
-        low, high = axis.get_xlim()
-        ticks = ticks[(_logit(ticks) >= low) & (_logit(ticks) <= high)]
-        axis.set_xticks(_logit(ticks), [f"{100 * tick:g}" for tick in ticks])
-    axis.set_title(f"Prediction of {name} by {predictions.learner}", loc="left")
-    unit = ", %" if predictions.binary else ""
-    axis.set_xlabel(f"Prediction of {name}{unit}{clipped}\n(end bins: all beyond{dashed})", fontsize=8)
+        for limit in limits:
+            if 0 < limit < 1:
+                axis.axvline(_logit(limit), ymax=BELOW_LEGEND, color=GREY, linewidth=0.9, linestyle="--")
+        first, last = axis.get_xlim()
+        ticks = [tick for tick in TICKS if first <= _logit(tick) <= last]
+        axis.set_xticks([_logit(tick) for tick in ticks], [f"{100 * tick:g}" for tick in ticks])
+    axis.set_title(f"Prediction of {predictions.name} by {predictions.learner}", loc="left")
+    axis.set_xlabel(
+        f"Prediction of {predictions.name}{unit}{clipped}\n(end bins: all beyond{dashed})", fontsize=8
+    )
     axis.set_ylabel("Share of rows, %")
     axis.set_ylim(0, axis.dataLim.y1 / BELOW_LEGEND)
     axis.legend(loc="upper right", frameon=False, fontsize=7.5)
 
 
-def _placed(predictions: Propensities, values: FloatArray) -> FloatArray:
-    """Return where predictions lie on the axis: logits of propensities, percent of means."""
-    if predictions.limits is not None:
-        return _logit(values)
-    return 100 * values if predictions.binary else values
-
-
-def _logit(share: FloatArray) -> FloatArray:
-    inside = np.clip(share, NEAREST, 1 - NEAREST)
-    placed: FloatArray = np.log(inside / (1 - inside))
-    return placed
-
-
-def _ends(treated: FloatArray, compared: FloatArray) -> tuple[float, float]:
-    """Return the ends of the axis, beyond which few rows of each group are; the end bins hold these."""
-    (low, high), (least, most) = (
-        np.quantile(group, (share, 1 - share)).tolist()
-        for group, share in ((treated, OUTSIDE_TREATED), (compared, OUTSIDE))
-    )
-    low, high = min(low, least), max(high, most)
-    return (low, high) if high > low else (low - 1, high + 1)
+def _logit(share: Any) -> Any:
+    return logit(np.clip(share, NEAREST, 1 - NEAREST))

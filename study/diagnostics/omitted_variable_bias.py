@@ -1,4 +1,4 @@
-"""Omitted variable bias in terms of partial R2 (Cinelli and Hazlett 2020), from a coefficient alone.
+"""Omitted variables: the bias in terms of partial R2 (Cinelli and Hazlett 2020), and observed ones as benchmarks.
 
 Z is the omitted variable, D treatment, Y the outcome, X the covariates and fixed effects of the regression.
 R2_D is the partial R2 of Z with D given X, and R2_Y that of Z with Y given X and D.
@@ -7,22 +7,25 @@ R2_D is the partial R2 of Z with D given X, and R2_Y that of Z with Y given X an
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from study.core import FloatArray, quantile
+from study.core import FloatArray, QuestionError, listed, quantile, refuse_unknown
+from study.panel import Sample, Scale
 
 
 class Adjusted(NamedTuple):
     """What the regression with the omitted variable would give: estimate, standard error, t and interval."""
 
-    estimate: float
-    std_error: float
-    statistic: float
-    conf_low: float
-    conf_high: float
+    estimate: FloatArray
+    std_error: FloatArray
+    statistic: FloatArray
+    conf_low: FloatArray
+    conf_high: FloatArray
 
 
 def partial_r2(statistic: float, dof: float) -> float:
@@ -91,22 +94,26 @@ def adjusted_estimate(
 
 
 def adjusted_std_error(
-    std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike
+    std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike, omitted: ArrayLike = 1
 ) -> FloatArray:
-    """Return the standard error with the omitted variable (their section 3.2); arrays of any one shape."""
+    """Return the standard error with the omitted variable (their section 3.2); arrays of any one shape.
+
+    ``omitted`` is 0 where there is no such variable, which takes no degree of freedom then.
+    """
     r2_d, r2_y = np.asarray(r2_treatment, dtype=float), np.asarray(r2_outcome, dtype=float)
-    return std_error * math.sqrt(dof / (dof - 1)) * np.sqrt((1 - r2_y) / (1 - r2_d))
+    return std_error * np.sqrt(dof / (dof - np.asarray(omitted))) * np.sqrt((1 - r2_y) / (1 - r2_d))
 
 
 def adjusted(
     estimate: float,
     std_error: float,
     dof: float,
-    r2_treatment: float,
-    r2_outcome: float,
+    r2_treatment: ArrayLike,
+    r2_outcome: ArrayLike,
     level: float = 0.95,
     ratio: float = 1.0,
     degrees: float | None = None,
+    omitted: ArrayLike = 1,
 ) -> Adjusted:
     """Return the estimate with the omitted variable and its interval, classical or, with a ratio, clustered.
 
@@ -114,10 +121,11 @@ def adjusted(
     omitted variable by the factor by which the classical one does. The classical interval has dof degrees of
     freedom, as in sensemakr, though its robustness value has dof - 1.
     """
-    value = float(adjusted_estimate(estimate, std_error, dof, r2_treatment, r2_outcome))
-    error = ratio * float(adjusted_std_error(std_error, dof, r2_treatment, r2_outcome))
+    value = adjusted_estimate(estimate, std_error, dof, r2_treatment, r2_outcome)
+    error = ratio * adjusted_std_error(std_error, dof, r2_treatment, r2_outcome, omitted)
     half = quantile((1 + level) / 2, dof if degrees is None else degrees) * error
-    statistic = value / error if error > 0 else math.copysign(math.inf, value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.where(error > 0, value / error, np.copysign(np.inf, value))
     return Adjusted(value, error, statistic, value - half, value + half)
 
 
@@ -149,3 +157,132 @@ def bound(
         return None
     eta = (math.sqrt(k_outcome) + math.sqrt(between)) / math.sqrt(1 - between)
     return r2_d, min(eta**2 * r2_outcome / (1 - r2_outcome), 1.0)
+
+
+WHO = "sensitivity"
+TITLE = "Unobserved confounding"
+
+Groups = tuple[tuple[str, ...], ...]
+Multiples = Sequence[float | tuple[float, float]]
+# Kind, term, strength with treatment and with the outcome, benchmark, multiple.
+Row = tuple[str, str, float, float, str, str]
+
+
+def as_strong_as(
+    benchmark: str,
+    multiples: Multiples,
+    strength: Callable[[float, float], tuple[float, float] | None],
+    explained: str,
+) -> tuple[list[Row], list[str]]:
+    """Return confounders that are multiples as strong as a benchmark, and a sentence on those that cannot exist.
+
+    Parameters
+    ----------
+    benchmark : str
+    multiples : sequence of float or (float, float)
+    strength : callable
+        From how many times as strong with treatment and with the outcome to the strengths; None if there is none.
+    explained : str
+        What a confounder that is too strong would explain more of than is left.
+
+    Returns
+    -------
+    list of (kind, term, float, float, benchmark, multiple), list of str
+        The multiple as figures show it: one number, or that with treatment / that with the outcome.
+    """
+    rows: list[Row] = []
+    too_strong = []
+    for k_treatment, k_outcome in map(pair, multiples):
+        limits = strength(k_treatment, k_outcome)
+        shown = f"{k_treatment:g}" if k_treatment == k_outcome else f"{k_treatment:g}/{k_outcome:g}"
+        times = "" if k_treatment == 1 else f"{k_treatment:g} times "
+        if k_treatment != k_outcome:
+            times = f"{k_treatment:g} times with treatment and {k_outcome:g} times with the outcome "
+        if limits is None:
+            too_strong.append(shown)
+        else:
+            rows.append(("bound", f"{times}as strong as {benchmark}", *limits, benchmark, shown))
+    if not too_strong:
+        return rows, []
+    return rows, [
+        f"No confounder can be {listed(too_strong, 'or')} times as strong as {benchmark}: it would explain more of "
+        f"{explained} than is left to explain."
+    ]
+
+
+def pair(multiple: float | tuple[float, float]) -> tuple[float, float]:
+    """Return how many times as strong with treatment and with outcome."""
+    return (multiple[0], multiple[1]) if isinstance(multiple, tuple) else (multiple, multiple)
+
+
+def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]] | None) -> Groups:
+    """Return the benchmarks as groups of covariates of the question.
+
+    Raises
+    ------
+    QuestionError
+        If there are none, or one is not among the question's covariates.
+    """
+    known = sample.question.covariates
+    if not known:
+        raise QuestionError(
+            f"{WHO}: the question has no covariates to serve as benchmarks; name some in Question.covariates."
+        )
+    if isinstance(benchmarks, str):
+        raise QuestionError(f'{WHO}: benchmarks is one text, "{benchmarks}"; give a tuple of names.')
+    if benchmarks is None:
+        return (*((name,) for name in known), *((known,) if len(known) > 1 else ()))
+    groups = tuple((b,) if isinstance(b, str) else tuple(b) for b in benchmarks)
+    if not groups or not all(groups):
+        raise QuestionError(f"{WHO}: benchmarks is empty; name covariates, such as {known[0]}.")
+    names = [name for group in groups for name in group]
+    for name in names:
+        if name not in known and name in sample.panel.covariates:
+            raise QuestionError(
+                f"{WHO}: {name} is a covariate of the panel but not of the question; add it to Question.covariates, "
+                "since a benchmark has to be in the regression."
+            )
+    refuse_unknown("benchmark", names, known, WHO)
+    return groups
+
+
+def without(sample: Sample, group: Iterable[str]) -> Sample:
+    """Return the sample of the question without some of its covariates."""
+    names = sample.question.covariates
+    others = [k for k, name in enumerate(names) if name not in set(group)]
+    return replace(
+        sample,
+        question=sample.question.replace(covariates=tuple(names[k] for k in others)),
+        x_baseline=sample.x_baseline[:, others],
+        x_by_period=tuple(sample.x_by_period[k] for k in others),
+    )
+
+
+def check_range(q: float, level: float, multiples: Multiples) -> None:
+    """Refuse numbers out of their range."""
+    if not 0 < q <= 1:
+        raise QuestionError(f"{WHO}: q is {q}; it must be above 0 and at most 1.")
+    if not 0 < level < 1:
+        raise QuestionError(f"{WHO}: level is {level}; it must be between 0 and 1.")
+    for multiple in multiples:
+        if not all(k > 0 and math.isfinite(k) for k in pair(multiple)):
+            raise QuestionError(f"{WHO}: a multiple is {multiple}; multiples must be above 0.")
+
+
+def units_of(sample: Sample) -> str:
+    """Return what effects are measured in."""
+    return Scale(sample.question.scale, f"units of {sample.question.outcome}").unit
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with two significant digits, or "less than 0.01 %"."""
+    value = 100 * share
+    if value == 0 or value >= 0.01:
+        return f"{value:.2g} %" if value < 10 else f"{value:.1f} %"
+    return "less than 0.01 %"
+
+
+def limit_includes(limit: str, goal: str, value: float) -> str:
+    """Return from which robustness value on a limit of the estimate includes what it is to be brought to."""
+    when = f"once a confounder explains {percent(value)} of each" if value > 0 else "without any confounder"
+    return f"The {limit} includes {goal} {when}."

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
 from study.designs import find_design
 from study.diagnostics.finding import Finding
-from study.diagnostics.partialled import Form, Partialled, partialled, percent, residual, units_of
+from study.diagnostics.omitted_variable_bias import percent, units_of
+from study.diagnostics.partialled import Form, Partialled, partialled, residual
 from study.diagnostics.registry import Needs, Section, diagnostic
-from study.figures import COLOUR, GREY, SECOND, THIRD, on_axes
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
 from study.panel import Sample
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WHO = "oster"
 TITLE = "Selection on unobservables (Oster)"
@@ -124,13 +120,7 @@ def oster(
     find_design(design).check_options(options)
     if not sample.question.covariates:
         raise QuestionError(f"{WHO}: the question has no covariates; name some in Question.covariates.")
-    if not (math.isfinite(delta) and math.isfinite(beta)):
-        raise QuestionError(f"{WHO}: delta is {delta} and beta {beta}; both must be finite numbers.")
-    if options.get("family", "gaussian") != "gaussian":
-        raise QuestionError(
-            f"{WHO}: {design} with family={options['family']!r} is not linear; leave family out."
-        )
-    regression = partialled(sample, design, form, WHO)
+    regression = partialled(sample, design, form, WHO, options.get("family", "gaussian"))
     m = moments(regression)
     if abs(m.moved) <= STILL * max(abs(m.beta), abs(m.beta_short)):
         raise QuestionError(
@@ -148,82 +138,63 @@ def oster(
             f"{WHO}: with delta = {delta:g} and r_max = {limit:.3g} no coefficient leaves selection on covariates the "
             "direction that they show (Assumption 3); take a smaller delta or r_max."
         )
-    delta_at_beta, unit = breakdown_delta(m, limit, beta), units_of(sample)
+    breakdown, unit, within = breakdown_delta(m, limit, beta), units_of(sample), regression.form == "within"
     low, high = sorted((m.beta, solution.beta))
-    within = regression.form == "within"
+    rows = [
+        ("without covariates", m.beta_short, m.r2_short, math.nan),
+        ("with covariates", m.beta, m.r2, 0.0),
+        ("bias-adjusted", solution.beta, limit, float(delta)),
+        *(("other solution", other, limit, float(delta)) for other in solution.others),
+        ("breakdown", float(beta), limit, breakdown),
+    ]
+    others: tuple[str, ...] = ()
+    if solution.others:
+        others = (
+            f"Other solutions of the equation are {' and '.join(f'{b:.3g}' for b in solution.others)}; the one given "
+            "keeps the direction of selection on covariates (her Assumption 3) and among such is nearest to the "
+            "coefficient with covariates.",
+        )
     return Finding(
         name=WHO,
         title=TITLE,
-        verdict=_on_breakdown(m, beta, delta_at_beta),
+        verdict=f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
+        f"{_on_breakdown(m, beta, breakdown)}.",
         evidence=(
             f"In the regression of {regression.described}, covariates move the coefficient of treatment from "
-            f"{m.beta_short:.3g} to {m.beta:.3g} ({unit}) and R2 from {percent(m.r2_short)} to "
-            f"{percent(m.r2)}; this is the "
-            f"{'within R2, after unit and period effects' if within else 'R2 of the cross-section'}.",
+            f"{m.beta_short:.3g} to {m.beta:.3g} ({unit}) and R2 from {percent(m.r2_short)} to {percent(m.r2)}; this "
+            f"is the {'within R2, after unit and period effects' if within else 'R2 of the cross-section'}.",
             f"If selection on unobservables is {'the same as' if delta == 1 else f'{delta:g} times that'} on "
             f"covariates, and all of them together explain {percent(limit)} of the outcome, the coefficient is "
             f"{solution.beta:.3g}; the set from {low:.3g} to {high:.3g} "
             f"{'includes' if low <= 0 <= high else 'does not include'} zero.",
-            *_on_others(solution),
+            *others,
             "These are point estimates; their sampling error is not in them.",
             *regression.notes,
         ),
-        frame=_frame(m, solution, limit, delta, beta, delta_at_beta),
+        frame=pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"]),
         chart=partial(
             _chart,
-            moments=m,
+            m=m,
             xlabel="R² with the unobservables" + (" (within)" if within else ""),
             ylabel=f"Coefficient ({unit})",
         ),
-        details={
-            "moments": m,
-            "r_max": limit,
-            "breakdown": delta_at_beta,
-            "identified_set": (low, high),
-        },
+        details={"moments": m, "r_max": limit, "breakdown": breakdown, "identified_set": (low, high)},
     )
 
 
 def _on_breakdown(m: Moments, beta: float, breakdown: float) -> str:
-    start = f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g},"
     if math.isinf(breakdown):
-        return f"{start} no finite amount of selection on unobservables is enough."
-    opposite = ", which is in the opposite direction" if breakdown < 0 else ""
-    reverses = m.index_covariance(beta) * m.moved < 0
-    against = "; it would then reverse the direction of selection on covariates, against her Assumption 3"
-    return (
-        f"{start} selection on unobservables would have to be {breakdown:.3g} times that on covariates{opposite}"
-        f"{against if reverses else ''}."
-    )
-
-
-def _on_others(solution: Adjusted) -> Iterator[str]:
-    if solution.others:
-        roots = " and ".join(f"{b:.3g}" for b in solution.others)
-        yield (
-            f"Other solutions of the equation are {roots}; the one given keeps the direction of selection on "
-            "covariates (her Assumption 3) and among such is nearest to the coefficient with covariates."
+        return "no finite amount of selection on unobservables is enough"
+    against = ", which is in the opposite direction" if breakdown < 0 else ""
+    if m.index_covariance(beta) * m.moved < 0:
+        against += (
+            "; it would then reverse the direction of selection on covariates, against her Assumption 3"
         )
+    return f"selection on unobservables would have to be {breakdown:.3g} times that on covariates{against}"
 
 
-def _frame(
-    m: Moments, solution: Adjusted, r_max: float, delta: float, beta: float, breakdown: float
-) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = [
-        ("without covariates", m.beta_short, m.r2_short, math.nan),
-        ("with covariates", m.beta, m.r2, 0.0),
-        ("bias-adjusted", solution.beta, r_max, float(delta)),
-        *(("other solution", other, r_max, float(delta)) for other in solution.others),
-        ("breakdown", float(beta), r_max, breakdown),
-    ]
-    return pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"])
-
-
-def _chart(frame: pd.DataFrame, ax: Axes | None, moments: Moments, xlabel: str, ylabel: str) -> Figure:
+def _chart(frame: pd.DataFrame, ax: Axes | None, m: Moments, xlabel: str, ylabel: str) -> Figure:
     """Draw the bias-adjusted coefficient over R_max, for half, once and twice the delta."""
-    m = moments
     r_max, delta = frame.loc[frame["term"] == "bias-adjusted", ["r2", "delta"]].iloc[0]
     grid = np.linspace(m.r2 + (1 - m.r2) / GRID, max(r_max, min(1.0, 3 * m.r2)), GRID)
     deltas = sorted({0.5 * delta, delta, 2 * delta})
@@ -235,8 +206,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, moments: Moments, xlabel: str, 
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(r_max, color=GREY, linewidth=0.8, linestyle=":", label=f"R²max = {r_max:.3g}")
         axis.plot(m.r2, m.beta, "o", color=COLOUR, label=f"with covariates: {m.beta:.3g}")
-        axis.set_xlabel(xlabel)
-        axis.set_ylabel(ylabel)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
         axis.set_title(f"Bias-adjusted coefficient; without covariates {m.beta_short:.3g}", loc="left")
         if ax is None:
             shown = axis.get_legend_handles_labels()

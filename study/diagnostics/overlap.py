@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from study.core import FloatArray, IntArray, Unidentified, comparison_odds
 from study.learners.problem import Rows
 
-QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+QUANTILES = {"minimum": 0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "maximum": 1}
 
 
 def effective_size(weight: FloatArray) -> FloatArray:
     """Return how many equally weighted units would be as precise (Kish 1965), by column; zero without weight."""
     total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)
-    size: FloatArray = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
-    return size
+    return np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +126,7 @@ class Propensities(NamedTuple):
     @property
     def treated(self) -> Rows:
         """Which rows are treated, or have an instrument above its median, shape (N,)."""
-        above: Rows = self.target > (0 if self.binary else np.median(self.target))
-        return above
+        return np.asarray(self.target > (0 if self.binary else np.median(self.target)))
 
     def group(self, treated: bool) -> str:
         """Return in words which rows are treated, or are not."""
@@ -140,10 +138,20 @@ class Propensities(NamedTuple):
         """Return the predictions of one group, shape (n_1, R) or (n_0, R)."""
         return self.predicted[self.treated == treated]
 
-    def quantiles(self, treated: bool) -> FloatArray:
-        """Return the quantiles of one group, averaged over draws, shape (7,)."""
-        values: FloatArray = np.quantile(self.of(treated), QUANTILES, axis=0).mean(axis=1)
-        return values
+    def summary(self, treated: bool) -> dict[str, Any]:
+        """Return what is shown of one group, by name: its size, and averages over draws of quantiles and overlap."""
+        members, group, weighed = self.treated == treated, self.of(treated), self.limits is not None
+        quantiles = np.quantile(group, [*QUANTILES.values()], axis=0).mean(axis=1).tolist()
+        return {
+            "learner": self.learner,
+            "treated": treated,
+            "rows": int(members.sum()),
+            "units": len(np.unique(self.unit[members])),
+            **dict(zip(QUANTILES, quantiles, strict=True)),
+            "above_comparison": self.above if treated else np.nan,
+            "clipped": self.clipped(treated) if weighed else np.nan,
+            "effective_units": self.effective if weighed and not treated else np.nan,
+        }
 
     @property
     def above(self) -> float:
@@ -164,8 +172,8 @@ class Propensities(NamedTuple):
         Units weigh the odds p / (1 - p) of their rows after clipping, as they do for an effect on the treated.
         """
         assert self.limits is not None
-        kept = np.minimum(np.clip(self.of(False), *self.limits), 1 - np.finfo(np.float64).eps)
-        odds = kept / (1 - kept)
+        inside = np.minimum(np.clip(self.of(False), *self.limits), 1 - np.finfo(np.float64).eps)
+        odds = inside / (1 - inside)
         weight = np.zeros((int(self.unit.max()) + 1, odds.shape[1]))
         np.add.at(weight, self.unit[~self.treated], odds)
         return float(np.mean(effective_size(weight)))

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, Terms, listed, period_effects, regress, unknown
+from study.core import FloatArray, IntArray, QuestionError, Terms, period_effects, refuse_unknown, regress
 from study.designs import Supports, all_designs, find_design
-from study.diagnostics.omitted_variable_bias import bound
 from study.estimates import outcome_with_covariates, small_sample_factor
-from study.panel import Sample, Scale
+from study.panel import Sample
 
 Form = Literal["within", "long_difference"]
 
 # A variable is absorbed if this share, or less, of its variation is left.
 ABSORBED = 1e-20
+COLLINEAR = 1e-7  # the same, of the root of its sum of squares, given other regressors
+TINY = float(np.finfo(float).tiny)
 
 
 class Coefficient(NamedTuple):
@@ -41,13 +40,6 @@ class Coefficient(NamedTuple):
     def ratio(self) -> float:
         """The clustered standard error over the classical one."""
         return self.clustered_error / self.std_error
-
-
-class Strength(NamedTuple):
-    """What a set of covariates explains of treatment and outcome: partial R2 given all other regressors."""
-
-    treatment: float
-    outcome: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +70,15 @@ class Partialled:
     d: FloatArray
     x: FloatArray
     names: tuple[str, ...]
-    cluster: NDArray[np.int64]
+    cluster: IntArray
     n_fixed_effects: int
     nested: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Number of fixed effects, covariates and treatment."""
+        return self.n_fixed_effects + len(self.names) + 1
 
     @cached_property
     def coefficient(self) -> Coefficient:
@@ -90,47 +87,48 @@ class Partialled:
         size = float(d @ d)
         estimate = float(d @ y) / size
         error = y - estimate * d
-        n_obs, parameters = len(y), self.n_fixed_effects + self.x.shape[1] + 1
-        dof = n_obs - parameters
+        n_obs, dof = len(y), len(y) - self.parameters
         present, index = np.unique(self.cluster, return_inverse=True)
         sums = np.bincount(index, weights=d * error)
-        factor = small_sample_factor(len(present), "CR1_fixest", n_obs, parameters - self.nested)
-        return Coefficient(
-            estimate,
-            float(np.sqrt(error @ error / dof / size)),
-            dof,
-            float(np.sqrt(factor * sums @ sums)) / size,
-            len(present),
-        )
+        factor = small_sample_factor(len(present), "CR1_fixest", n_obs, self.parameters - self.nested)
+        classical = float(np.sqrt(error @ error / dof / size))
+        clustered = float(np.sqrt(factor * sums @ sums)) / size
+        return Coefficient(estimate, classical, dof, clustered, len(present))
 
-    def strength(self, benchmark: Sequence[str]) -> Strength:
-        """Return what covariates explain of treatment given the others, and of the outcome given treatment too."""
+    def strength(self, benchmark: Sequence[str]) -> tuple[float, float]:
+        """Return the partial R2 of covariates with treatment given the others, and with the outcome given both."""
         chosen = np.isin(self.names, benchmark)
         others = self.x[:, ~chosen]
-        with_d = np.column_stack([others, self.d])
-        return Strength(
-            share_explained(residual(self.d, others), residual(self.x[:, chosen], others)),
-            share_explained(residual(self.y, with_d), residual(self.x[:, chosen], with_d)),
+        targets = (self.d, others), (self.y, np.column_stack([others, self.d]))
+        of_treatment, of_outcome = (
+            share_explained(residual(target, given), residual(self.x[:, chosen], given))
+            for target, given in targets
         )
+        return of_treatment, of_outcome
 
 
 def residual(target: FloatArray, x: FloatArray) -> FloatArray:
     """Return what least squares on columns, shape (N, p), leave of one target or several."""
-    if not x.shape[1]:
-        return target
-    basis = np.linalg.qr(x / np.sqrt((x**2).sum(axis=0)))[0]
-    left: FloatArray = target - basis @ (basis.T @ target)
-    return left
+    basis = _basis(x)
+    return np.asarray(target - basis @ (basis.T @ target))
 
 
 def share_explained(target: FloatArray, x: FloatArray) -> float:
     """Return the share of a target's sum of squares, shape (N,), that columns explain."""
-    basis = np.linalg.qr(x / np.sqrt((x**2).sum(axis=0)))[0]
-    return float(np.sum((basis.T @ target) ** 2) / (target @ target))
+    return float(np.sum((_basis(x).T @ target) ** 2) / (target @ target))
+
+
+def _basis(x: FloatArray) -> FloatArray:
+    return np.linalg.qr(x / np.sqrt((x**2).sum(axis=0)))[0] if x.shape[1] else x
 
 
 def partialled(
-    sample: Sample, design: str, form: Form | None, who: str, others: tuple[str, ...] = ()
+    sample: Sample,
+    design: str,
+    form: Form | None,
+    who: str,
+    family: str = "gaussian",
+    others: Sequence[str] = (),
 ) -> Partialled:
     """Return the linear regression that stands for a design's answer.
 
@@ -142,23 +140,30 @@ def partialled(
         By default "within" for twfe, which is that regression, and "long_difference" for the others.
     who : str
         Name of the diagnostic, for its errors.
-    others : tuple of str
+    family : str
+        Of the design's outcome.
+    others : sequence of str
         Designs that the diagnostic answers in another way, for its errors.
 
     Raises
     ------
     QuestionError
-        If the design has no linear regression with covariates that stands for it, the form is unknown, the
-        scale is "proportional", or treatment or a covariate is collinear with what the regression contains.
+        If the design, with its family, has no linear regression with covariates that stands for it, the form is
+        unknown, the scale is "proportional", or treatment or a covariate is collinear with what the regression
+        contains.
     """
     chosen = find_design(design).name
     form = form or ("within" if chosen == "twfe" else "long_difference")
-    if form not in ("within", "long_difference"):
-        raise unknown("form", str(form), ("within", "long_difference"), who)
+    refuse_unknown("form", str(form), ("within", "long_difference"), who)
     if chosen not in applicable():
         raise QuestionError(
             f"{who}: {chosen} is no linear regression with covariates, nor is one near it; ask for one of "
             f"{', '.join([*applicable(), *others])}."
+        )
+    if family != "gaussian":
+        raise QuestionError(
+            f"{who}: {design} with family={family!r} is not linear; leave family out, or ask for "
+            f'{", ".join(applicable())} with scale="log1p" or "level".'
         )
     if form == "within" and chosen != "twfe":
         raise QuestionError(
@@ -189,46 +194,27 @@ def within(sample: Sample, who: str) -> Partialled:
 
     Unit effects count among the parameters: the degrees of freedom are N - (units + periods - 1) - p - 1.
     """
-    y = outcome_with_covariates(sample)
-    seen = ~np.isnan(y)
-    names, blocks = sample.question.covariates, sample.x_by_period
-    left, n_fixed_effects, units = _less_fixed_effects(sample, seen, [y, sample.treatment, *blocks])
-    gone = _absorbed(left[2:], [block[seen] for block in blocks], names)
-    if gone:
-        raise QuestionError(
-            f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} absorbed by the unit and period effects of "
-            'form="within"; use form="long_difference", where covariates count that are fixed in time (one that is '
-            "the same for all units counts nowhere)."
-        )
-    weight = np.broadcast_to(sample.weights[:, None], y.shape)[seen]
-    regression = Partialled(
+    y, groups = outcome_with_covariates(sample), sample.groups[1]
+    seen, by_unit = ~np.isnan(y), np.argsort(np.concatenate(groups))
+    shape = len(groups), y.shape[1]
+    terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
+    blocks = [y, sample.treatment, *sample.x_by_period]
+    fits = [regress(np.where(seen, block, np.nan), groups, terms, sample.weights) for block in blocks]
+    units, quantity = fits[0].n_fixed_effects, sample.question.effect_scale.quantity
+    given = ", ".join(["unit effects", "period effects", *sample.question.covariates])
+    return _regression(
+        sample,
+        who,
         "within",
-        f"{sample.question.effect_scale.quantity} on treatment, unit effects, period effects{_and(names)}, by unit "
-        "and period",
-        *_weighted(weight, left),
-        names,
-        np.broadcast_to(sample.cluster[:, None], y.shape)[seen],
-        n_fixed_effects,
-        units - 1,
+        f"{quantity} on treatment, {given}, by unit and period",
+        [block[seen] for block in blocks],
+        [np.concatenate(fit.residual)[by_unit][seen] for fit in fits],
+        np.nonzero(seen)[0],
+        'absorbed by the unit and period effects of form="within"; use form="long_difference", where covariates count '
+        "that are fixed in time (one that is the same for all units counts nowhere)",
+        n_fixed_effects=fits[0].df_k - 1 + units,
+        nested=units - 1,
     )
-    _refuse_collinear(regression, y[seen], sample.treatment[seen], who)
-    return regression
-
-
-def _less_fixed_effects(
-    sample: Sample, seen: NDArray[np.bool_], blocks: Sequence[FloatArray]
-) -> tuple[list[FloatArray], int, int]:
-    """Return variables in observed cells less unit and period effects, the parameters that took, and the units."""
-    rows = sample.groups[1]
-    n_groups, n_periods = len(rows), seen.shape[1]
-    terms = Terms(np.empty((n_groups, n_periods, 0)), period_effects(n_groups, n_periods))
-    left, wide = [], np.zeros(seen.shape)
-    for block in blocks:
-        fit = regress(np.where(seen, block, np.nan), rows, terms, sample.weights)
-        for members, error in zip(rows, fit.residual, strict=True):
-            wide[members] = error
-        left.append(wide[seen])
-    return left, fit.df_k - 1 + fit.n_fixed_effects, fit.n_fixed_effects
 
 
 def long_difference(sample: Sample, who: str) -> Partialled:
@@ -241,66 +227,60 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     therefore the average over cohorts, by their size, of differences in differences against those units. There
     is one row a unit, so that covariates count which are fixed in time.
     """
-    if sample.first_treated is None:
+    question, first, periods = sample.question, sample.first_treated, sample.periods
+    if first is None:
         raise QuestionError(
             f'{who}: form="long_difference" needs one date of treatment for a unit, and this event is not absorbing; '
             'use design="twfe" with form="within".'
         )
-    change, treated, used, skipped = _changes(sample, who)
-    fit_for_use = used & ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
-    if not treated[fit_for_use].any() or treated[fit_for_use].all():
-        which = "treated" if not treated[fit_for_use].any() else "comparison"
-        raise QuestionError(f"{who}: no {which} unit is seen before and after with all covariates.")
-    weight = sample.weights[fit_for_use]
-    columns = [change[fit_for_use], treated[fit_for_use].astype(float), *sample.x_baseline[fit_for_use].T]
-    centred = [column - np.average(column, weights=weight) for column in columns]
-    names = sample.question.covariates
-    gone = _absorbed(centred[2:], columns[2:], names)
-    if gone:
-        raise QuestionError(f"{who}: {', '.join(gone)} is the same for all units; leave it out.")
-    horizon = sample.question.horizon
-    span = "all periods from it on" if horizon is None else f"event times 0 to {horizon}"
-    before = "all before it" if horizon is None else f"up to {horizon + 1} before it"
-    n_treated, n_lost = int(treated[fit_for_use].sum()), int(used.sum() - fit_for_use.sum())
-    lost = f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
-    regression = Partialled(
-        "long_difference",
-        f"the change of mean {sample.question.effect_scale.quantity} around the event ({span}, less {before}) on "
-        f"treatment{_and(names)}, one row for each of {n_treated} treated and {len(weight) - n_treated} comparison "
-        "units",
-        *_weighted(weight, centred),
-        names,
-        sample.cluster[fit_for_use],
-        n_fixed_effects=1,
-        notes=(*skipped, lost) if n_lost else skipped,
-    )
-    _refuse_collinear(regression, columns[0], columns[1], who)
-    return regression
-
-
-def _changes(
-    sample: Sample, who: str
-) -> tuple[FloatArray, NDArray[np.bool_], NDArray[np.bool_], tuple[str, ...]]:
-    """Return each unit's change (n,), who is treated, who belongs to the regression, and which cohorts do not."""
-    assert sample.first_treated is not None
-    start = sample.first_treated - sample.question.anticipation
-    usable = sample.cohorts[sample.cohorts - sample.question.anticipation > sample.periods[0]]
-    skipped = [f"{g:g}" for g in sample.cohorts if g not in usable]
-    treated = np.isin(sample.first_treated, usable)
-    comparison = ~(start <= sample.periods[-1])
-    if not treated.any() or not comparison.any():
-        lacking = "a unit with a period before its event" if not treated.any() else "a unit without treatment"
+    usable = sample.cohorts[sample.cohorts - question.anticipation > periods[0]]
+    skipped = ", ".join(f"{g:g}" for g in sample.cohorts if g not in usable)
+    is_treated, is_comparison = np.isin(first, usable), ~(first - question.anticipation <= periods[-1])
+    if not is_treated.any() or not is_comparison.any():
+        lacking = (
+            "a unit with a period before its event" if not is_treated.any() else "a unit without treatment"
+        )
         raise QuestionError(
             f'{who}: form="long_difference" needs {lacking} in the window, and there is none.'
         )
     changes = np.column_stack([_change(sample, g) for g in usable])
-    own = np.where(treated, np.searchsorted(usable, sample.first_treated).clip(max=len(usable) - 1), 0)
-    of_treated = np.where(treated, changes[np.arange(sample.n_units), own], np.nan)
-    shares = np.bincount(own, weights=sample.weights * ~np.isnan(of_treated), minlength=len(usable))
-    df_k = shares > 0
-    of_others = changes[:, df_k] @ shares[df_k] / max(shares.sum(), np.finfo(float).tiny)
-    note = (f"Cohorts without a period before their event are left out: {', '.join(skipped)}.",)
-    return np.where(treated, of_treated, of_others), treated, treated | comparison, note if skipped else ()
+    cohort = np.where(is_treated, np.searchsorted(usable, first), 0)
+    change = changes[np.arange(sample.n_units), cohort]
+    counted = sample.weights * (is_treated & ~np.isnan(change))
+    shares = np.bincount(cohort, weights=counted, minlength=len(usable))
+    change[~is_treated] = changes[~is_treated][:, shares > 0] @ shares[shares > 0] / max(shares.sum(), TINY)
+
+    used = is_treated | is_comparison
+    complete = used & ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
+    n_treated, n_others = int(is_treated[complete].sum()), int((~is_treated)[complete].sum())
+    if not n_treated or not n_others:
+        which = "comparison" if n_treated else "treated"
+        raise QuestionError(f"{who}: no {which} unit is seen before and after with all covariates.")
+    columns = [block[complete] for block in (change, is_treated.astype(float), *sample.x_baseline.T)]
+    span, before = "all periods from it on", "all before it"
+    if question.horizon is not None:
+        span, before = f"event times 0 to {question.horizon}", f"up to {question.horizon + 1} before it"
+    given = "".join(f", {name}" for name in question.covariates)
+    n_lost = int(used.sum() - complete.sum())
+    notes = (
+        f"Cohorts without a period before their event are left out: {skipped}." if skipped else "",
+        f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
+        if n_lost
+        else "",
+    )
+    return _regression(
+        sample,
+        who,
+        "long_difference",
+        f"the change of mean {question.effect_scale.quantity} around the event ({span}, less {before}) on "
+        f"treatment{given}, one row for each of {n_treated} treated and {n_others} comparison units",
+        columns,
+        [column - np.average(column, weights=sample.weights[complete]) for column in columns],
+        np.flatnonzero(complete),
+        "the same for all units; leave it out",
+        n_fixed_effects=1,
+        notes=tuple(filter(None, notes)),
+    )
 
 
 def _change(sample: Sample, cohort: float) -> FloatArray:
@@ -308,192 +288,49 @@ def _change(sample: Sample, cohort: float) -> FloatArray:
     horizon = sample.question.horizon
     horizon = len(sample.periods) if horizon is None else horizon
     since, start = sample.periods - cohort, -sample.question.anticipation
-    after = (since >= 0) & (since <= horizon)
-    before = (since < start) & (since >= start - horizon - 1)
-    return _mean_seen(sample.y[:, after]) - _mean_seen(sample.y[:, before])
+    after = sample.y[:, (since >= 0) & (since <= horizon)]
+    before = sample.y[:, (since < start) & (since >= start - horizon - 1)]
+    with np.errstate(invalid="ignore"):
+        of_after, of_before = (
+            np.nansum(block, axis=1) / np.sum(~np.isnan(block), axis=1) for block in (after, before)
+        )
+    return of_after - of_before
 
 
-def _mean_seen(block: FloatArray) -> FloatArray:
-    seen = ~np.isnan(block)
-    total, count = np.where(seen, block, 0.0).sum(axis=1), seen.sum(axis=1)
-    return np.divide(total, count, out=np.full(len(block), np.nan), where=count > 0)
+def _regression(
+    sample: Sample,
+    who: str,
+    form: Form,
+    described: str,
+    columns: Sequence[FloatArray],
+    left: Sequence[FloatArray],
+    unit: IntArray,
+    absorbed: str,
+    **counts: Any,
+) -> Partialled:
+    """Return the regression of what is left of outcome, treatment and covariates, columns of shape (N,).
 
-
-def _and(names: Sequence[str]) -> str:
-    return "".join(f", {name}" for name in names)
-
-
-def _weighted(weight: FloatArray, columns: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    root = np.sqrt(weight)
-    x = np.column_stack(columns[2:]) if len(columns) > 2 else np.empty((len(root), 0))
-    return root * columns[0], root * columns[1], root[:, None] * x
-
-
-def _absorbed(left: Sequence[FloatArray], columns: Sequence[FloatArray], names: Sequence[str]) -> list[str]:
-    """Return the names of variables of which next to nothing is left."""
-    return [
-        name
-        for name, rest, column in zip(names, left, columns, strict=True)
-        if rest @ rest <= ABSORBED * (column @ column)
-    ]
-
-
-def _refuse_collinear(form: Partialled, outcome: FloatArray, treatment: FloatArray, who: str) -> None:
-    """Refuse a covariate that those before it explain, treatment that all explain, and a perfect fit."""
-    for k, name in enumerate(form.names):
-        column = form.x[:, k]
-        if np.linalg.norm(residual(column, form.x[:, :k])) <= 1e-7 * np.linalg.norm(column):
+    Refused are covariates that are absorbed or that those before them explain, treatment that all explain, and a
+    perfect fit.
+    """
+    names = sample.question.covariates
+    variables = zip(names, left[2:], columns[2:], strict=True)
+    gone = [name for name, rest, column in variables if rest @ rest <= ABSORBED * (column @ column)]
+    if gone:
+        raise QuestionError(f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} {absorbed}.")
+    y, d, *covariates = np.sqrt(sample.weights[unit]) * np.array(left)
+    x = np.column_stack([np.empty((len(y), 0)), *covariates])
+    regression = Partialled(form, described, y, d, x, names, sample.cluster[unit], **counts)
+    for k, name in enumerate(names):
+        if np.linalg.norm(residual(x[:, k], x[:, :k])) <= COLLINEAR * np.linalg.norm(x[:, k]):
             raise QuestionError(f"{who}: covariate {name} is explained by those before it; leave it out.")
-    left = residual(form.d, form.x)
-    if np.linalg.norm(left) <= 1e-7 * np.linalg.norm(treatment):
+    if np.linalg.norm(residual(d, x)) <= COLLINEAR * np.linalg.norm(columns[1]):
         raise QuestionError(f"{who}: treatment is explained by the fixed effects and the covariates.")
-    dof = len(form.y) - form.n_fixed_effects - len(form.names) - 1
+    dof = len(y) - regression.parameters
     if dof < 2:
         raise QuestionError(
             f"{who}: {dof} degrees of freedom are left in the regression; at least 2 are needed."
         )
-    error = residual(form.y, np.column_stack([form.x, form.d]))
-    if not np.linalg.norm(error) > 1e-12 * np.linalg.norm(outcome):
+    if not np.linalg.norm(residual(y, np.column_stack([x, d]))) > 1e-12 * np.linalg.norm(columns[0]):
         raise QuestionError(f"{who}: the regression fits the outcome exactly, so nothing is left to explain.")
-
-
-WHO = "sensitivity"
-TITLE = "Unobserved confounding"
-
-Groups = tuple[tuple[str, ...], ...]
-Multiples = Sequence[float | tuple[float, float]]
-Kind = Literal["none", "bound", "observed", "extreme"]
-
-
-class Scenario(NamedTuple):
-    """A confounder, by its partial R2 with treatment and with the outcome.
-
-    ``kind`` is "none"; "bound", as strong as a multiple of a benchmark; "observed", with the partial R2 of the
-    benchmark itself; or "extreme", with the R2_D of the benchmark and all that is left of the outcome.
-    ``multiple`` is how many times as strong it is as the ``benchmark``.
-    """
-
-    kind: Kind
-    label: str
-    r2_treatment: float
-    r2_outcome: float
-    benchmark: str = ""
-    multiple: str = ""
-
-
-def confounders(
-    regression: Partialled,
-    groups: Groups,
-    multiples: Multiples,
-) -> tuple[tuple[Scenario, ...], tuple[str, ...]]:
-    """Return the confounders to look at, and sentences on those that cannot exist."""
-    scenarios, impossible = [Scenario("none", "no confounder", 0.0, 0.0)], []
-    for group in groups:
-        name = " with ".join(group)
-        strength = regression.strength(group)
-        scenarios.append(Scenario("observed", name, *strength, name))
-        scenarios.append(Scenario("extreme", f"{name} and all of the outcome", strength.treatment, 1.0, name))
-        too_much = []
-        for k_treatment, k_outcome in map(pair, multiples):
-            label = times(k_treatment, k_outcome, name)
-            limits = bound(*strength, k_treatment, k_outcome)
-            if limits is None:
-                too_much.append(shown(k_treatment, k_outcome))
-            else:
-                scenarios.append(Scenario("bound", label, *limits, name, shown(k_treatment, k_outcome)))
-        impossible += none_so_strong(too_much, name, "treatment")
-    return tuple(scenarios), tuple(impossible)
-
-
-def pair(multiple: float | tuple[float, float]) -> tuple[float, float]:
-    """Return how many times as strong with treatment and with outcome."""
-    return (multiple[0], multiple[1]) if isinstance(multiple, tuple) else (multiple, multiple)
-
-
-def times(k_treatment: float, k_outcome: float, name: str) -> str:
-    """Return how strong a confounder is, in words."""
-    if k_treatment != k_outcome:
-        return f"{k_treatment:g} times with treatment and {k_outcome:g} times with the outcome as strong as {name}"
-    return f"as strong as {name}" if k_treatment == 1 else f"{k_treatment:g} times as strong as {name}"
-
-
-def shown(k_treatment: float, k_outcome: float) -> str:
-    """Return the multiple as figures show it: one number, or that with treatment / that with the outcome."""
-    return f"{k_treatment:g}" if k_treatment == k_outcome else f"{k_treatment:g}/{k_outcome:g}"
-
-
-def none_so_strong(multiples: Sequence[str], name: str, what: str) -> list[str]:
-    """Return the sentence, if there is one to say, that no confounder is so many times as strong as a benchmark."""
-    if not multiples:
-        return []
-    return [
-        f"No confounder can be {listed(multiples, 'or')} times as strong as {name}: it would explain more of {what} "
-        "than is left to explain."
-    ]
-
-
-def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]] | None) -> Groups:
-    """Return the benchmarks as groups of covariates of the question.
-
-    Raises
-    ------
-    QuestionError
-        If there are none, or one is not among the question's covariates.
-    """
-    known = sample.question.covariates
-    if not known:
-        raise QuestionError(
-            f"{WHO}: the question has no covariates to serve as benchmarks; name some in Question.covariates."
-        )
-    if isinstance(benchmarks, str):
-        raise QuestionError(f'{WHO}: benchmarks is one text, "{benchmarks}"; give a tuple of names.')
-    if benchmarks is None:
-        return (*((name,) for name in known), *((known,) if len(known) > 1 else ()))
-    groups = tuple((b,) if isinstance(b, str) else tuple(b) for b in benchmarks)
-    if not groups or not all(groups):
-        raise QuestionError(f"{WHO}: benchmarks is empty; name covariates, such as {known[0]}.")
-    for name in (name for group in groups for name in group):
-        if name not in known and name in sample.panel.covariates:
-            raise QuestionError(
-                f"{WHO}: {name} is a covariate of the panel but not of the question; add it to Question.covariates, "
-                "since a benchmark has to be in the regression."
-            )
-        if name not in known:
-            raise unknown("benchmark", str(name), known, WHO)
-    return groups
-
-
-def without(sample: Sample, group: Iterable[str]) -> Sample:
-    """Return the sample of the question without some of its covariates."""
-    names = sample.question.covariates
-    kept = [k for k, name in enumerate(names) if name not in set(group)]
-    return replace(
-        sample,
-        question=sample.question.replace(covariates=tuple(names[k] for k in kept)),
-        x_baseline=sample.x_baseline[:, kept],
-        x_by_period=tuple(sample.x_by_period[k] for k in kept),
-    )
-
-
-def check_range(q: float, level: float, multiples: Multiples) -> None:
-    """Refuse numbers out of their range."""
-    if not 0 < q <= 1:
-        raise QuestionError(f"{WHO}: q is {q}; it must be above 0 and at most 1.")
-    if not 0 < level < 1:
-        raise QuestionError(f"{WHO}: level is {level}; it must be between 0 and 1.")
-    for multiple in multiples:
-        if not all(k > 0 and math.isfinite(k) for k in pair(multiple)):
-            raise QuestionError(f"{WHO}: a multiple is {multiple}; multiples must be above 0.")
-
-
-def units_of(sample: Sample) -> str:
-    """Return what effects are measured in."""
-    return Scale(sample.question.scale, f"units of {sample.question.outcome}").unit
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage with two significant digits, or "less than 0.01 %"."""
-    value = 100 * share
-    if value == 0 or value >= 0.01:
-        return f"{value:.2g} %" if value < 10 else f"{value:.1f} %"
-    return "less than 0.01 %"
+    return regression

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from scipy import special
 
 from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.finding import Finding
-from study.diagnostics.pretest import Pretest, detectable_slopes, mean_after_passing, pretest
+from study.diagnostics.normal_box import box_probability, box_pull
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, THIRD, legend_above, on_axes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    Amount = Callable[[float], str]
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, legend_above, on_axes
 
 WHO = "pretrends"
 TITLE = "Pre-trend test and its power (Roth)"
+HARDLY_EVER = 1e-6
+LARGEST_LOG = 700.0
 
 
 @diagnostic(
@@ -93,41 +89,55 @@ def pretrends(
     Roth, J. (2022). Pretest with caution: event-study estimates after testing for parallel trends. American
     Economic Review: Insights 4(3).
     """
-    _check_range("level", level)
     powers = tuple(np.atleast_1d(np.asarray(power, dtype=float)).tolist())
     if not powers:
         raise QuestionError(f"{WHO}: power is empty; give at least one number between 0 and 1.")
-    for value in powers:
-        _check_range("power", value)
+    for name, share in (("level", level), *(("power", share) for share in powers)):
+        if not 0 < share < 1:
+            raise QuestionError(f"{WHO}: {name} is {share:g}; it must lie between 0 and 1.")
     if slope is not None and violation is not None:
         raise QuestionError(f"{WHO}: slope and violation are both given; give one of them.")
-    if slope is not None and not np.isfinite(slope):
-        raise QuestionError(f"{WHO}: slope is {slope}; it must be a finite number.")
     path = event_path(fit, WHO, before=before, after=after)
+    n_pre, times, std_error = path.n_pre, path.event_time, np.sqrt(np.diag(path.covariance))
     critical = quantile((1 + level) / 2)
-    if violation is None:
-        slopes = detectable_slopes(path, powers, critical)
-        sign = 1.0 if path.effect[path.n_pre :].mean() >= 0 else -1.0
+    hypothesised = None if violation is None else _violation(violation, path)
+    slopes = detectable_slopes(path, powers, critical)
+    if hypothesised is None:
+        sign = 1.0 if path.effect[n_pre:].mean() >= 0 else -1.0
         slope = sign * slopes[powers[0]] if slope is None else float(slope)
-        hypothesised = slope * (path.event_time - path.reference)
-    else:
-        hypothesised = _violation(violation, path)
-        slopes = detectable_slopes(path, powers, critical)
-    frame = _frame(path, hypothesised, mean_after_passing(path, hypothesised, critical))
-    rejected = np.abs(path.effect / np.sqrt(np.diag(path.covariance)))[: path.n_pre] > critical
-    scale = fit.sample.question.effect_scale
-    unit, factor = "" if scale.name == "level" else scale.column, float(scale.factor)
-    amount = partial(_amount, unit=unit, factor=factor)
+        hypothesised = slope * (times - path.reference)
+    frame = pd.DataFrame(
+        {"event_time": times, "estimate": path.effect, "std_error": std_error, "violation": hypothesised}
+    )
+    after_passing = mean_after_passing(path, hypothesised, critical)
+    if after_passing is not None:
+        frame["after_passing"] = after_passing
+    rejected = np.abs(path.effect / std_error)[:n_pre] > critical
     test = pretest(path, hypothesised, critical)
+
+    scale = fit.sample.question.effect_scale
+    factor, unit = float(scale.factor), "" if scale.name == "level" else scale.column
+    space = " " if unit and not unit.startswith("%") else ""
+
+    def amount(value: float) -> str:
+        """Write an effect with its unit."""
+        return f"{factor * value:.3g}{space}{unit}"
+
+    which = f"the coefficient at event time {times[0]:g}"
+    if n_pre > 1:
+        which = f"any of the {n_pre} coefficients at event times {times[0]:g} to {times[n_pre - 1]:g}"
+    answer = "none is, so it passes."
+    if rejected.any():
+        answer = (
+            f"{rejected.sum()} {'is' if rejected.sum() == 1 else 'are'}, so it does not pass, and what is expected "
+            "after passing does not describe it."
+        )
     return Finding(
         name=WHO,
         title=TITLE,
-        verdict=_on_test(path, rejected, level),
-        evidence=(
-            *(_on_power(path, power, trend, amount) for power, trend in slopes.items()),
-            *_under_violation(test, slope, amount),
-            _on_bias(frame, path.n_pre, amount),
-        ),
+        verdict=f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in "
+        f"this estimate {answer}",
+        evidence=tuple(_evidence(path, frame, slopes, slope, test, amount)),
         frame=frame,
         chart=partial(
             _chart,
@@ -138,7 +148,7 @@ def pretrends(
             ylabel=f"Effect on {fit.sample.question.outcome}{',' if unit else ''}\n{unit}".strip(),
         ),
         against=bool(rejected.any()),
-        objection=f"{rejected.sum()} of {path.n_pre} effects before treatment significant on their own at "
+        objection=f"{rejected.sum()} of {n_pre} effects before treatment significant on their own at "
         f"{100 * (1 - level):.2g}%",
         details={
             "reference": path.reference,
@@ -150,91 +160,47 @@ def pretrends(
     )
 
 
-def _frame(path: EventPath, violation: FloatArray, after_passing: FloatArray | None) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame(
-        {
-            "event_time": path.event_time,
-            "estimate": path.effect,
-            "std_error": np.sqrt(np.diag(path.covariance)),
-            "violation": violation,
-        }
-    )
-    return table if after_passing is None else table.assign(after_passing=after_passing)
-
-
-def _on_test(path: EventPath, rejected: NDArray[np.bool_], level: float) -> str:
-    count, times = int(rejected.sum()), path.event_time[: path.n_pre]
-    which = f"the coefficient at event time {times[0]:g}"
-    if len(times) > 1:
-        which = f"any of the {len(times)} coefficients at event times {times[0]:g} to {times[-1]:g}"
-    answer = "none is, so it passes."
-    if count:
-        answer = (
-            f"{count} {'is' if count == 1 else 'are'}, so it does not pass, and what is expected after passing does "
-            "not describe it."
+def _evidence(
+    path: EventPath,
+    frame: pd.DataFrame,
+    slopes: Mapping[float, float],
+    slope: float | None,
+    test: Pretest,
+    amount: Callable[[float], str],
+) -> Iterator[str]:
+    times, last = path.event_time, path.effect[-1]
+    for power, detected in slopes.items():
+        by_last = detected * (times[-1] - path.reference)
+        share = f", {abs(by_last / last):.0%} of the effect estimated there" if last else ""
+        yield (
+            f"A linear trend of {amount(detected)} a period, up or down, would pass this test in {1 - power:.0%} of "
+            f"samples; by event time {times[-1]:g} it would amount to {amount(by_last)}{share} ({amount(last)})."
         )
-    return (
-        f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in this "
-        f"estimate {answer}"
-    )
-
-
-def _on_power(path: EventPath, power: float, slope: float, amount: Amount) -> str:
-    e, effect = path.event_time[-1], path.effect[-1]
-    reached = slope * (e - path.reference)
-    share = f", {abs(reached / effect):.0%} of the effect estimated there" if effect else ""
-    return (
-        f"A linear trend of {amount(slope)} a period, up or down, would pass this test in {1 - power:.0%} of samples; "
-        f"by event time {e:g} it would amount to {amount(reached)}{share} ({amount(effect)})."
-    )
-
-
-def _under_violation(test: Pretest, slope: float | None, amount: Amount) -> Iterator[str]:
-    violation = (
-        "the hypothesised violation" if slope is None else f"a linear trend of {amount(slope)} a period"
-    )
+    trend = "the hypothesised violation" if slope is None else f"a linear trend of {amount(slope)} a period"
     yield (
-        f"Under {violation} the test would reject with probability {test.power:.2f}, and the joint Wald test of the "
-        f"same coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}."
+        f"Under {trend} the test would reject with probability {test.power:.2f}, and the joint Wald test of the same "
+        f"coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}."
     )
     yield (
         f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
         f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely."
     )
-
-
-def _on_bias(frame: pd.DataFrame, n_pre: int, amount: Amount) -> str:
-    after = frame[n_pre:]
-    start = (
-        f"The violation alone would give the coefficients at event times {after['event_time'].iloc[0]:g} to "
-        f"{after['event_time'].iloc[-1]:g} a mean of {amount(after['violation'].mean())}"
-    )
-    estimated = f"the mean estimate is {amount(after['estimate'].mean())}."
-    if "after_passing" not in frame:
-        return (
-            f"{start}; {estimated} Fewer than one sample in a million would pass the test, so no mean after passing "
-            "is computed."
+    mean = frame[path.n_pre :].mean()
+    passing, rare = "", ""
+    if "after_passing" in frame:
+        passing = f", and of {amount(mean['after_passing'])} in samples that pass the test"
+    else:
+        rare = (
+            " Fewer than one sample in a million would pass the test, so no mean after passing is computed."
         )
-    return (
-        f"{start}, and of {amount(after['after_passing'].mean())} in samples that pass the test; {estimated}"
+    yield (
+        f"The violation alone would give the coefficients at event times {times[path.n_pre]:g} to {times[-1]:g} a mean "
+        f"of {amount(mean['violation'])}{passing}; the mean estimate is {amount(mean['estimate'])}.{rare}"
     )
-
-
-def _amount(value: float, unit: str, factor: float) -> str:
-    space = " " if unit and not unit.startswith("%") else ""
-    return f"{factor * value:.3g}{space}{unit}"
 
 
 def _chart(
-    frame: pd.DataFrame,
-    ax: Axes | None,
-    reference: int,
-    factor: float,
-    level: float,
-    label: str,
-    ylabel: str,
+    frame: pd.DataFrame, ax: Axes | None, reference: int, factor: float, level: float, label: str, ylabel: str
 ) -> Figure:
     """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
     from matplotlib.ticker import MaxNLocator
@@ -264,8 +230,7 @@ def _chart(
             axis.plot(at, values, look, color=colour, linewidth=width, markersize=4, label=words)
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("Periods since first treated")
-        axis.set_ylabel(ylabel)
+        axis.set(xlabel="Periods since first treated", ylabel=ylabel)
         if ax is None:
             legend_above(figure, axis, 2, 8)
     return figure
@@ -297,11 +262,6 @@ def _violation(given: Mapping[float, float] | Sequence[float] | FloatArray, path
     return array
 
 
-def _check_range(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise QuestionError(f"{WHO}: {name} is {value:g}; it must lie between 0 and 1.")
-
-
 def _times(ratio: float) -> str:
     """Return a ratio in words."""
     if ratio < 1e-6:
@@ -309,3 +269,101 @@ def _times(ratio: float) -> str:
     if ratio > 1e6:
         return "more than a million times"
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
+
+
+class Pretest(NamedTuple):
+    """What the test of the coefficients before treatment does under a violation of parallel trends.
+
+    Attributes
+    ----------
+    power, size : float
+        Probability that any |t| exceeds the critical value, under the violation and under parallel trends.
+    wald_power : float
+        Probability that the joint Wald test of the same coefficients rejects, under the violation.
+    bayes_factor : float
+        Probability of passing under the violation over that under parallel trends.
+    likelihood_ratio : float
+        Likelihood of the estimated coefficients under the violation over that under parallel trends.
+    """
+
+    power: float
+    size: float
+    wald_power: float
+    bayes_factor: float
+    likelihood_ratio: float
+
+
+def rejection_probability(violation: FloatArray, covariance: FloatArray, critical: float) -> float:
+    """Return the probability that any |t| exceeds the critical value, for coefficients with these means."""
+    edge = critical * np.sqrt(np.diag(covariance))
+    return 1 - box_probability(-edge, edge, violation, covariance)
+
+
+def wald_rejection_probability(violation: FloatArray, covariance: FloatArray, level: float) -> float:
+    """Return the probability that the joint Wald test rejects, from the non-central chi-squared distribution."""
+    noncentrality = float(violation @ np.linalg.solve(covariance, violation))
+    threshold = special.chdtri(len(violation), 1 - level)
+    return float(1 - special.chndtr(threshold, len(violation), noncentrality))
+
+
+def detectable_slopes(path: EventPath, powers: Sequence[float], critical: float) -> dict[float, float]:
+    """Return, by power, the slope of the linear trend that the test detects with it.
+
+    The probability that a normal variable lies in a box around zero falls as its mean moves away along a line
+    (Anderson 1955), so there is one such slope; the sign does not matter.
+
+    Raises
+    ------
+    QuestionError
+        If a power is not above the test's size.
+    """
+    from scipy.optimize import brentq
+
+    direction = path.event_time[: path.n_pre] - path.reference
+    covariance = path.covariance[: path.n_pre, : path.n_pre]
+    unit = float(np.min(np.sqrt(np.diag(covariance)) / np.abs(direction)))
+
+    def power_at(multiple: float) -> float:
+        return rejection_probability(multiple * unit * direction, covariance, critical)
+
+    size, slopes = power_at(0.0), {}
+    for power in powers:
+        if power <= size:
+            raise QuestionError(
+                f"{WHO}: power {power:g} is not above {size:.3f}, the probability that the {path.n_pre} t tests "
+                "reject under parallel trends; ask for more."
+            )
+        most = critical + quantile(power) + 1.0  # one coefficient alone has the power by then
+        slopes[power] = unit * float(brentq(lambda x, p=power: power_at(x) - p, 0.0, most, xtol=1e-10))
+    return slopes
+
+
+def pretest(path: EventPath, violation: FloatArray, critical: float) -> Pretest:
+    """Return what the test does under a violation, shape (K,)."""
+    n = path.n_pre
+    covariance, mean = path.covariance[:n, :n], violation[:n]
+    power = rejection_probability(mean, covariance, critical)
+    size = rejection_probability(np.zeros(n), covariance, critical)
+    level = 1 - 2 * float(special.ndtr(-critical))
+    log_ratio = float(np.linalg.solve(covariance, mean) @ (path.effect[:n] - mean / 2))
+    return Pretest(
+        power=power,
+        size=size,
+        wald_power=wald_rejection_probability(mean, covariance, level),
+        bayes_factor=(1 - power) / (1 - size),
+        likelihood_ratio=float(np.exp(np.clip(log_ratio, -LARGEST_LOG, LARGEST_LOG))),
+    )
+
+
+def mean_after_passing(path: EventPath, violation: FloatArray, critical: float) -> FloatArray | None:
+    """Return the expected coefficients under a violation over estimates that pass the test, shape (K,).
+
+    Roth (2022), Proposition 1, with the mean of the truncated normal in closed form; None where fewer than one
+    estimate in a million passes.
+    """
+    n = path.n_pre
+    covariance, mean = path.covariance[:n, :n], violation[:n]
+    if 1 - rejection_probability(mean, covariance, critical) < HARDLY_EVER:
+        return None
+    edge = critical * np.sqrt(np.diag(covariance))
+    return np.asarray(violation + path.covariance[:, :n] @ box_pull(-edge, edge, mean, covariance))

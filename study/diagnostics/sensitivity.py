@@ -4,38 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked, listed, quantile
+from study.core import FloatArray, QuestionError, checked, listed
 from study.designs import Design, find_design
 from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.finding import Finding
 from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
-from study.diagnostics.partialled import (
-    TITLE,
-    WHO,
-    Coefficient,
-    Form,
-    Multiples,
-    Partialled,
-    Scenario,
-    applicable,
-    benchmark_groups,
-    check_range,
-    confounders,
-    partialled,
-    percent,
-    units_of,
-    without,
-)
+from study.diagnostics.partialled import Coefficient, Form, partialled
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import contour_figure
 from study.panel import Sample
 
-if TYPE_CHECKING:
-    import pandas as pd
+WHO, TITLE = ovb.WHO, ovb.TITLE
 
 
 @diagnostic(
@@ -53,7 +37,7 @@ def sensitivity(
     *,
     form: Form | None = None,
     benchmarks: Sequence[str | tuple[str, ...]] | None = None,
-    multiples: Multiples = (1, 2, 3),
+    multiples: ovb.Multiples = (1, 2, 3),
     q: float = 1.0,
     level: float = 0.95,
     progress: Callable[[], None] | None = None,
@@ -94,7 +78,9 @@ def sensitivity(
     Returns
     -------
     Finding
-        The frame has a row a confounder: kind, term, r2_treatment, r2_outcome, estimate; std_error, statistic,
+        The frame has a row a confounder: kind ("none"; "observed", with the partial R2 of a benchmark; "extreme", with
+        its R2 with treatment and all that is left of the outcome; "bound", as strong as a multiple of it), term,
+        r2_treatment, r2_outcome, estimate; std_error, statistic,
         conf_low, conf_high of classical errors; and the same with the ending _clustered. If the confounder explains
         all that is left of the outcome the standard errors are zero and the statistics infinite. Details:
         ``coefficient``; ``form``; ``headline``, the design's own answer, None where it is the coefficient; and the
@@ -114,48 +100,76 @@ def sensitivity(
     """
     chosen = find_design(design)
     chosen.check_options({k: v for k, v in options.items() if design != "dml_panel" or k not in STRENGTH})
-    check_range(q, level, multiples)
-    groups = benchmark_groups(sample, benchmarks)
+    ovb.check_range(q, level, multiples)
+    groups = ovb.benchmark_groups(sample, benchmarks)
     if design == "dml_panel":
         if form is not None:
             raise QuestionError(f"{WHO}: dml_panel has no form; leave form={form!r} out.")
         return ml_sensitivity(
             sample, benchmarks=groups, multiples=multiples, q=q, level=level, progress=progress, **options
         )
-    if options.get("family", "gaussian") != "gaussian":
-        raise QuestionError(
-            f"{WHO}: {design} with family={options['family']!r} is not linear; ask for {', '.join(applicable())} "
-            'with scale="log1p" or "level".'
-        )
-    regression = partialled(sample, design, form, WHO, ("dml_panel",))
-    headline, own_notes = (None, ()) if design == "twfe" else own_answer(chosen, sample, options)
-    scenarios, impossible = confounders(regression, groups, multiples)
-    coefficient, unit = regression.coefficient, units_of(sample)
-    values = robustness(coefficient, q, level)
-    verdict, *further = _on_robustness(coefficient, values, q, level, "" if headline is None else design)
-    frame = _frame(coefficient, scenarios, level)
+    family = options.get("family", "gaussian")
+    regression = partialled(sample, design, form, WHO, family, ("dml_panel",))
+    headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
+    c, unit = regression.coefficient, ovb.units_of(sample)
+    rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
+    impossible = []
+    for group in groups:
+        name, observed = " with ".join(group), regression.strength(group)
+        rows.append(("observed", name, *observed, name, ""))
+        rows.append(("extreme", f"{name} and all of the outcome", observed[0], 1.0, name, ""))
+        bounds, too_strong = ovb.as_strong_as(name, multiples, partial(ovb.bound, *observed), "treatment")
+        rows += bounds
+        impossible += too_strong
+    table = pd.DataFrame(
+        rows, columns=["kind", "term", "r2_treatment", "r2_outcome", "benchmark", "multiple"]
+    )
+    strength, omitted = (table["r2_treatment"], table["r2_outcome"]), table["kind"] != "none"
+    for ending, ratio, degrees in (("", 1.0, c.dof), ("_clustered", c.ratio, c.clusters - 1)):
+        adjusted = ovb.adjusted(c.estimate, c.std_error, c.dof, *strength, level, ratio, degrees, omitted)
+        for name, column in adjusted._asdict().items():
+            table[name + ending] = column
+    values = robustness(c, q, level)
+    plugged = ovb.percent(values["robustness_value_plugged"])
+    goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding(
         name=WHO,
         title=TITLE,
-        verdict=verdict,
+        verdict=(
+            f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder that "
+            f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
+            f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
+            f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of "
+            f"the outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment."
+        ),
         evidence=(
-            *_on_coefficient(regression, unit, design, headline),
-            *further,
-            *_on_benchmarks(frame, scenarios, level),
+            f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "
+            f"({unit}), with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
+            f"{c.clustered_error:.2g} clustered in {c.clusters} clusters.",
+            *own_notes[:1],
+            *(
+                ovb.limit_includes(
+                    f"{errors} {100 * level:g} % interval", goal, values[f"robustness_value_{ending}"]
+                )
+                for errors, ending in (("clustered", "clustered"), ("classical", "significance"))
+            ),
+            "Partial R2 rest on the classical t; with the clustered t in its place, as is often reported, the "
+            f"robustness value would be {plugged}.",
+            *_on_benchmarks(table, level),
             *impossible,
             *regression.notes,
-            *own_notes,
+            *own_notes[1:],
         ),
-        frame=frame,
+        frame=table.drop(columns=["benchmark", "multiple", "estimate_clustered"]),
         chart=partial(
             contour_figure,
             x="r2_treatment",
             y="r2_outcome",
-            benchmarks=[(s.benchmark, s.multiple) for s in scenarios if s.kind == "bound"],
-            surface=partial(_surface, coefficient=coefficient, level=level),
+            benchmarks=[row[4:] for row in rows if row[0] == "bound"],
+            surface=partial(_surface, c=c, level=level),
             robustness_value=values["robustness_value"],
-            estimate=coefficient.estimate,
-            goal=(1 - q) * coefficient.estimate,
+            estimate=c.estimate,
+            goal=(1 - q) * c.estimate,
             names=("estimate", f"clustered {100 * level:g} % limit"),
             labels=(
                 "Partial R² of the confounder with treatment",
@@ -163,7 +177,7 @@ def sensitivity(
                 f"Coefficient ({unit}) with the confounder",
             ),
         ),
-        details={"coefficient": coefficient, "form": regression.form, "headline": headline, **values},
+        details={"coefficient": c, "form": regression.form, "headline": headline, **values},
     )
 
 
@@ -194,105 +208,51 @@ def robustness(c: Coefficient, q: float, level: float) -> dict[str, float]:
     }
 
 
-def _on_coefficient(regression: Partialled, unit: str, design: str, headline: float | None) -> Iterator[str]:
-    c = regression.coefficient
-    yield (
-        f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} ({unit}), "
-        f"with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
-        f"{c.clustered_error:.2g} clustered in {c.clusters} clusters."
-    )
-    if headline is not None:
+def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
+    for observed in table[table["kind"] == "observed"].itertuples():
+        name = observed.benchmark
         yield (
-            f"It stands for {design}, whose own answer is {headline:.3g}; what follows holds for the linear "
-            "coefficient."
+            f"{name} explains {ovb.percent(observed.r2_treatment)} of the remaining variation of treatment and "
+            f"{ovb.percent(observed.r2_outcome)} of that of the outcome."
         )
-
-
-def _on_robustness(
-    c: Coefficient, values: dict[str, float], q: float, level: float, stands_for: str
-) -> Iterator[str]:
-    where = f"In the linear regression that stands for {stands_for}, a" if stands_for else "A"
-    yield (
-        f"{where} confounder that explains {percent(values['robustness_value'])} of the remaining variation of "
-        f"treatment and of the outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
-        f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of the "
-        f"outcome would have to explain {percent(values['extreme_robustness_value'])} of that of treatment."
-    )
-    goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
-    for errors, name in (("clustered", "clustered"), ("classical", "significance")):
-        value = values[f"robustness_value_{name}"]
-        when = (
-            f"once a confounder explains {percent(value)} of each" if value > 0 else "without any confounder"
-        )
-        yield f"The {errors} {100 * level:g} % interval includes {goal} {when}."
-    yield (
-        "Partial R2 rest on the classical t; with the clustered t in its place, as is often reported, the robustness "
-        f"value would be {percent(values['robustness_value_plugged'])}."
-    )
-
-
-def _on_benchmarks(frame: pd.DataFrame, scenarios: Sequence[Scenario], level: float) -> Iterator[str]:
-    rows = list(zip(scenarios, frame.itertuples(), strict=True))
-    for benchmark in (s for s in scenarios if s.kind == "observed"):
-        name = benchmark.label
-        yield (
-            f"{name} explains {percent(benchmark.r2_treatment)} of the remaining variation of treatment and "
-            f"{percent(benchmark.r2_outcome)} of that of the outcome."
-        )
-        bounds = [(s.multiple, row) for s, row in rows if s.kind == "bound" and s.benchmark == name]
-        if bounds:
+        bounds = table[(table["kind"] == "bound") & (table["benchmark"] == name)]
+        if len(bounds):
             left = [
                 f"{row.estimate:.3g} ({row.conf_low_clustered:.3g} to {row.conf_high_clustered:.3g})"
-                for _, row in bounds
+                for row in bounds.itertuples()
             ]
             yield (
-                f"In the worst case, confounders {listed([multiple for multiple, _ in bounds])} times as strong as "
-                f"{name} would leave {listed(left)}, with clustered {100 * level:g} % intervals in brackets."
+                f"In the worst case, confounders {listed(bounds['multiple'])} times as strong as {name} would leave "
+                f"{listed(left)}, with clustered {100 * level:g} % intervals in brackets."
             )
 
 
-def _frame(c: Coefficient, scenarios: Sequence[Scenario], level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = []
-    for s in scenarios:
-        clustered = _adjusted(c, s, level, c.ratio, c.clusters - 1)._asdict()
-        row = {"kind": s.kind, "term": s.label, "r2_treatment": s.r2_treatment, "r2_outcome": s.r2_outcome}
-        row |= _adjusted(c, s, level, 1.0, c.dof)._asdict()
-        rows.append(row | {f"{name}_clustered": v for name, v in clustered.items() if name != "estimate"})
-    return pd.DataFrame(rows)
-
-
-def _adjusted(c: Coefficient, s: Scenario, level: float, ratio: float, degrees: int) -> ovb.Adjusted:
-    """Return what a confounder leaves; without one the standard error loses no degree of freedom to it."""
-    if s.kind == "none":
-        error = ratio * c.std_error
-        half = quantile((1 + level) / 2, degrees) * error
-        return ovb.Adjusted(c.estimate, error, c.estimate / error, c.estimate - half, c.estimate + half)
-    return ovb.adjusted(c.estimate, c.std_error, c.dof, s.r2_treatment, s.r2_outcome, level, ratio, degrees)
-
-
 def _surface(
-    r2_treatment: FloatArray, r2_outcome: FloatArray, coefficient: Coefficient, level: float
+    r2_treatment: FloatArray, r2_outcome: FloatArray, c: Coefficient, level: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the estimate under confounders, and the limit of its clustered interval that is nearer to zero."""
-    c = coefficient
-    estimate = ovb.adjusted_estimate(c.estimate, c.std_error, c.dof, r2_treatment, r2_outcome)
-    error = c.ratio * ovb.adjusted_std_error(c.std_error, c.dof, r2_treatment, r2_outcome)
-    half = quantile((1 + level) / 2, c.clusters - 1) * error
-    return estimate, estimate - np.sign(c.estimate) * half
+    adjusted = ovb.adjusted(
+        c.estimate, c.std_error, c.dof, r2_treatment, r2_outcome, level, c.ratio, c.clusters - 1
+    )
+    return adjusted.estimate, adjusted.conf_low if c.estimate > 0 else adjusted.conf_high
 
 
-def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, tuple[str, ...]]:
-    """Return a design's headline, without covariates that its unit effects absorb, and a sentence on those."""
+def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, list[str]]:
+    """Return a design's headline, without covariates that its unit effects absorb, and sentences on it."""
     names, x = sample.question.covariates, sample.x_varying
     fixed = tuple(
         name for k, name in enumerate(names) if not np.any(x[:, :, k] != sample.x_baseline[:, None, k])
     )
+    absorbed = []
     try:
-        return float(design(sample, **options).headline.effect[0]), ()
+        fit = design(sample, **options).headline
     except QuestionError:
         if not fixed:
             raise
-    note = f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."
-    return float(design(without(sample, fixed), **options).headline.effect[0]), (note,)
+        absorbed = [f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."]
+        fit = design(ovb.without(sample, fixed), **options).headline
+    headline = float(fit.effect[0])
+    stands_for = (
+        f"It stands for {design.name}, whose own answer is {headline:.3g}; what follows holds for the linear "
+    )
+    return headline, [f"{stands_for}coefficient.", *absorbed]

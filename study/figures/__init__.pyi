@@ -7,6 +7,8 @@ from .canvas import SECOND as SECOND
 from .canvas import SERIES as SERIES
 from .canvas import THIRD as THIRD
 from .canvas import WIDTH as WIDTH
+from .canvas import Axes as Axes
+from .canvas import Figure as Figure
 from .canvas import drawn as drawn
 from .canvas import legend_above as legend_above
 from .canvas import luminance as luminance

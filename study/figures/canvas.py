@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.figure import SubFigure
     from matplotlib.path import Path
+else:
+    # For annotations: what draws need not load matplotlib before it does.
+    Axes = Figure = Any
 
 # Okabe and Ito's colours and two lighter blues, which colour-blind readers can tell apart, of unlike shade in grey
 # print too: COLOUR, SECOND, THIRD and BAND are a tenth of the way from black to white apart, or more.

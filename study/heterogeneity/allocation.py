@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from study.core import BoolArray, FloatArray, QuestionError, checked
+from study.core import FloatArray, QuestionError, checked
 from study.diagnostics.finding import Finding
-from study.figures import GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, on_axes
+from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, on_axes
 from study.figures.canvas import canvas
-from study.heterogeneity.grouping import Pairs, all_pairs, prior
+from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, check_level, seed_of, weighted_means
-from study.panel import Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is
@@ -32,8 +26,7 @@ def chances(priority: FloatArray, budget: float) -> FloatArray:
     """Return each unit's chance of a grant by its priority, shape (N,); of units that are equal it is the same."""
     group, size = np.unique(-priority, return_inverse=True, return_counts=True)[1:]
     before = np.cumsum(size) - size
-    share: FloatArray = np.clip((budget - before) / size, 0, 1)
-    return share[group]
+    return np.asarray(np.clip((budget - before) / size, 0, 1)[group])
 
 
 def tree_chances(scores: Scores, budget: float, seed: int) -> FloatArray:
@@ -67,12 +60,9 @@ def policy_tree(x: FloatArray, effects: FloatArray, seed: int) -> Any:
     """
     from econml.policy import PolicyTree
 
+    least = least_leaf(len(x))
     tree = PolicyTree(
-        max_depth=DEPTH,
-        min_samples_leaf=least_leaf(len(x)),
-        min_samples_split=2 * least_leaf(len(x)),
-        honest=True,
-        random_state=seed,
+        max_depth=DEPTH, min_samples_leaf=least, min_samples_split=2 * least, honest=True, random_state=seed
     )
     return tree.fit(x, np.column_stack([np.zeros(len(x)), effects - effects.mean()]))
 
@@ -100,10 +90,8 @@ def tree_text(tree: Any, x: FloatArray, names: Sequence[str], price: float) -> t
         column, cut = grown.feature[node], f"{grown.threshold[node]:.4g}"
         name = names[column]
         fewer, more = (f"not {name}", name) if is_group[column] else (f"{name} <= {cut}", f"{name} > {cut}")
-        return [
-            *below(grown.children_left[node], (*conditions, fewer)),
-            *below(grown.children_right[node], (*conditions, more)),
-        ]
+        left, right = grown.children_left[node], grown.children_right[node]
+        return below(left, (*conditions, fewer)) + below(right, (*conditions, more))
 
     return tuple(below(0, ()))
 
@@ -160,46 +148,58 @@ def policy(
     ----------
     Athey, S. and S. Wager (2021). Policy learning with observational data. Econometrica 89(1).
     """
-    check_level("policy", level, draws)
-    question = scores.sample.question
+    check_level("policy", level)
+    question, rows = scores.sample.question, scores.rows
     if question.scale != "level":
         raise QuestionError(
             f"policy: scale is {question.scale}, in which the effects on different units do not add up to an outcome; "
             'ask with scale="level".'
         )
-    n = len(scores.rows.unit)
-    budget = int(scores.rows.treated.sum()) if budget is None else budget
-    if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or not 1 <= budget < n:
+    n = len(rows.unit)
+    budget = int(rows.treated.sum()) if budget is None else budget
+    if budget >= n:
         raise QuestionError(
             f"policy: budget is {budget!r}; it must be a whole number of grants, at least 1 and fewer than the {n:,} "
             "candidates."
         )
     name = prior_name or question.covariates[-1]
-    size = prior(scores.sample, name)[scores.rows.unit]
+    size = prior(scores.sample, name)[rows.unit]
     if np.isnan(size).any():
         raise QuestionError(
             f"policy: {name} is missing for {int(np.isnan(size).sum()):,} units; name another covariate."
         )
-    draws_of_folds = np.ones((1, scores.folds.place.shape[1]))
+    by_tree = tree_chances(scores, budget, seed)
+    priorities = {RANDOM: np.zeros(n), LARGEST: size, SMALLEST: -size}
     given = {
-        RANDOM: chances(np.zeros(n), budget)[:, None] * draws_of_folds,
-        LARGEST: chances(size, budget)[:, None] * draws_of_folds,
-        SMALLEST: chances(-size, budget)[:, None] * draws_of_folds,
-        TREE: tree_chances(scores, budget, seed),
-    }
+        rule: np.broadcast_to(chances(priority, budget)[:, None], by_tree.shape)
+        for rule, priority in priorities.items()
+    } | {TREE: by_tree}
     fit = weighted_means(scores, given, "policy")
     pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
     table = fit.tidy(level).rename(columns={"term": "rule", "estimate": "value"})
-    for column, values in _less_random(pairs).items():
-        table[column] = [np.nan, *values]
+    for column, values in (
+        ("less_random", -pairs.difference),
+        ("std_error_less_random", pairs.std_error),
+        ("half_width_less_random", pairs.critical * pairs.std_error),
+        ("p_adjusted_less_random", pairs.p_adjusted),
+        ("detectable_difference", pairs.detectable),
+    ):
+        table[column] = [np.nan, *values[: len(given) - 1]]  # the first pairs are random less each other rule
     differs = table["p_adjusted_less_random"] <= 1 - level + 1e-12
-    tree = _tree(scores, seed)
+    outcome, scale = question.outcome, question.effect_scale
+    added = "; ".join(
+        f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
+        for row in table.itertuples()
+    )
+    columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
+    x, names = scores.x[:, columns], [scores.names[k] for k in columns]
+    tree = tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
     return Finding(
         name="policy",
         title="The allocation of grants",
-        verdict=_verdict(table, differs.to_numpy(), pairs.p_value, budget, question.outcome),
+        verdict=_verdict(table, differs, pairs.p_value, f"{budget:,}", outcome),
         evidence=(
-            _values(table, level, question.outcome, question.effect_scale),
+            f"What a grant adds to {outcome} by the end of the window, with pointwise {level:.0%} intervals: {added}.",
             f"There are {budget:,} grants for {n:,} units, none of which had one at the window's start; largest and "
             f"smallest go by {name}.",
             f"A tree of depth {DEPTH} grown on all units, to look at (the rule follows trees that have not seen the "
@@ -207,7 +207,7 @@ def policy(
             *fit.notes,
         ),
         frame=table,
-        chart=partial(_chart, outcome=question.outcome, level=level),
+        chart=partial(_chart, outcome=outcome, level=level),
         details={
             "budget": budget,
             "candidates": n,
@@ -220,76 +220,41 @@ def policy(
     )
 
 
-def _tree(scores: Scores, seed: int) -> tuple[str, ...]:
-    columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
-    x = scores.x[:, columns]
-    names = [scores.names[k] for k in columns]
-    return tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
-
-
-def _less_random(pairs: Pairs) -> dict[str, FloatArray]:
-    """Return each other rule less a random allocation, the first: the first pairs, with the sign changed."""
-    against = slice(sum(first == RANDOM for first, _ in pairs.pairs))
-    return {
-        "less_random": -pairs.difference[against],
-        "std_error_less_random": pairs.std_error[against],
-        "half_width_less_random": (pairs.critical * pairs.std_error)[against],
-        "p_adjusted_less_random": pairs.p_adjusted[against],
-        "detectable_difference": pairs.detectable[against],
-    }
-
-
-def _verdict(table: pd.DataFrame, differs: BoolArray, p_value: float, budget: int, outcome: str) -> str:
+def _verdict(table: pd.DataFrame, differs: pd.Series, p_value: float, budget: str, outcome: str) -> str:
     if differs.any():
         rules = "; ".join(
             f"{row.rule} {row.less_random:+.3g} (p = {row.p_adjusted_less_random:.2g})"
             for row in table[differs].itertuples()
         )
         return (
-            f"Significantly different from {budget:,} grants given at random, in {outcome} a grant, by the test of all "
+            f"Significantly different from {budget} grants given at random, in {outcome} a grant, by the test of all "
             f"pairs of rules: {rules}."
         )
     detectable = ", ".join(
         f"{row.detectable_difference:.3g} for {row.rule}"
-        for row in table[table["detectable_difference"].notna()].itertuples()
+        for row in table.dropna(subset="detectable_difference").itertuples()
     )
     return (
-        f"No rule for {budget:,} grants differs significantly from giving them at random (all pairs together, "
-        f"p = {p_value:.2g}); the minimum detectable difference in {outcome} a grant is "
-        f"{detectable or 'not finite'}."
+        f"No rule for {budget} grants differs significantly from giving them at random (all pairs together, "
+        f"p = {p_value:.2g}); the minimum detectable difference in {outcome} a grant is {detectable or 'not finite'}."
     )
-
-
-def _values(table: pd.DataFrame, level: float, outcome: str, scale: Scale) -> str:
-    values = "; ".join(
-        f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
-        for row in table.itertuples()
-    )
-    return f"What a grant adds to {outcome} by the end of the window, with pointwise {level:.0%} intervals: {values}."
 
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str, level: float) -> Figure:
     """Draw what a grant adds under each rule, and on a figure of its own the difference from a random allocation."""
+    values = frame.rename(columns={"rule": "label", "value": "estimate"})
+    added = f"{outcome} added by a grant\n({100 * level:g}% pointwise intervals)"
     if ax is not None:
         with on_axes(ax) as (figure, axis):
-            _draw_values(axis, frame, outcome, level)
+            draw_dots(axis, values)
+            axis.set_xlabel(added)
         return figure
+    estimate, half = frame["less_random"], frame["half_width_less_random"]
+    less_random = values.assign(estimate=estimate, conf_low=estimate - half, conf_high=estimate + half)
     with canvas(WIDTH + 1.4, 1.15 + ROW_HEIGHT * len(frame)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
-        _draw_values(left, frame, outcome, level)
-        right.axvline(0, color=GREY, linewidth=0.8)
-        difference, half = (frame[name].to_numpy() for name in ("less_random", "half_width_less_random"))
-        known = np.flatnonzero(~np.isnan(half))
-        ends = np.array([difference - half, difference + half])[:, known]
-        draw_intervals(right, difference[known], known, ends)
+        draw_dots(left, values)
+        draw_dots(right, less_random)
+        left.set_xlabel(added)
         right.set_xlabel(f"{outcome}, less those of a random grant\n({100 * level:g}%, all pairs together)")
-        right.tick_params(axis="y", length=0)
     return figure
-
-
-def _draw_values(axis: Axes, frame: pd.DataFrame, outcome: str, level: float) -> None:
-    axis.axvline(0, color=GREY, linewidth=0.8)
-    ends = frame[["conf_low", "conf_high"]].to_numpy().T
-    draw_intervals(axis, frame["value"].to_numpy(), np.arange(len(frame)), ends)
-    axis.set_xlabel(f"{outcome} added by a grant\n({100 * level:g}% pointwise intervals)")
-    label_rows(axis, list(frame["rule"]))

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
 
 from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
 from study.diagnostics.finding import Finding
-from study.estimates import Estimate
-from study.figures import COLOUR, GREY, legend_above, on_axes
+from study.figures import COLOUR, GREY, Axes, Figure, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.grouping import EQUAL
 from study.heterogeneity.scored import Scores, averaged, check_level, score, seed_of, weighted_means
 from study.learners import Learner
 from study.panel import Sample, Scale
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
 # The rule that was set before any result: a half with fewer treated units says nothing of heterogeneity.
 LEAST_PER_HALF = 50
 QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
-
-
-class Halved(NamedTuple):
-    """By draw of the halves: predictions for each row by a forest of the other half, and the quarter of its half."""
-
-    predicted: FloatArray
-    quarter: IntArray
 
 
 @checked
@@ -99,23 +87,44 @@ def calibration(
     learners: dict[str, Any] = {"learner": learner, "propensity": propensity, "groups": groups}
     drawn: dict[str, Any] = {"folds": 2, "repetitions": repetitions, "seed": seed}
     scores = score(sample, before=before, after=after, **learners, **drawn)
-    halved = predictions(scores, trees)
-    if np.any(np.ptp(halved.predicted, axis=0) < EQUAL * scores.effects.std()):
+    predicted = predictions(scores, trees)
+    if np.any(np.ptp(predicted, axis=0) < EQUAL * scores.effects.std()):
         raise QuestionError(
             "calibration: the forest of one half predicts the same effect for all units, so there is no difference "
             "to look for; use more trees or ask for the average effect."
         )
-    slope, quarters = _slope(scores, halved), _quarters(scores, halved)
+    quarter, explained = np.zeros(predicted.shape, dtype=np.int64), []
+    for r, _, inside in scores.held_out():
+        own = predicted[inside, r]
+        quarter[inside, r] = len(QUARTERS) * (rankdata(own, "ordinal") - 1) // len(own)
+        explained.append(calibration_score(scores.effects[inside, r], own, quarter[inside, r]))
+    draws = zip(scores.effects.T, predicted.T, scores.folds.fold.T, strict=True)
+    slopes, influences = zip(*(best_linear_predictor(*draw) for draw in draws), strict=True)
+    by_row = sample.n_units / len(predicted) * np.mean(influences, axis=0)[:, None]
+    slope = averaged(scores, ("slope",), np.array([slopes]), by_row, design="calibration")
+    members = {name: (quarter == q).astype(float) for q, name in enumerate(QUARTERS)}
+    quarters = weighted_means(scores, members, "calibration")
+    means = [((m * predicted).sum(axis=0) / m.sum(axis=0)).mean() for m in members.values()]
+    table = pd.concat([slope.tidy(level), quarters.tidy(level).assign(predicted=means)], ignore_index=True)
     p_value = float(two_sided_p(slope.effect / slope.std_error)[0])
     rejects = bool(p_value < 1 - level and slope.effect[0] > 0)
-    r_squared = _r_squared(scores, halved)
-    table = _frame(slope, quarters, _mean_predictions(halved), level)
-    scale = sample.question.effect_scale
+    r_squared, scale, on_all = float(np.mean(explained)), sample.question.effect_scale, table.iloc[0]
+    by_quarter = "; ".join(
+        f"{row.term} {scale.text(row.estimate)} (predicted {scale.text(row.predicted)})"
+        for row in table.iloc[1:].itertuples()
+    )
     return Finding(
         name="calibration",
         title="Calibration of predicted effects",
-        verdict=_verdict(table, level, p_value, rejects),
-        evidence=(_by_quarter(table, scale, r_squared), *slope.notes),
+        verdict=f"Differences between units in the effect, as a forest of one half of them predicts, "
+        f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
+        f"{on_all.estimate:.2g} on the predictions, {level:.0%} interval [{on_all.conf_low:.2g}, "
+        f"{on_all.conf_high:.2g}], p = {p_value:.2g}; it is 1 where predictions are right.",
+        evidence=(
+            f"Mean scores by quarter of the prediction, {scale.unit}: {by_quarter}; calibration R squared "
+            f"{r_squared:.2f}.",
+            *slope.notes,
+        ),
         frame=table,
         chart=partial(_chart, scale=scale, level=level),
         details={
@@ -128,19 +137,16 @@ def calibration(
     )
 
 
-def predictions(scores: Scores, trees: int) -> Halved:
-    """Predict effects by causal forests of the rows outside each fold, which have seen nothing of it."""
+def predictions(scores: Scores, trees: int) -> FloatArray:
+    """Predict effects by causal forests of the rows outside each fold, which have seen nothing of it, shape (N, R)."""
     x = standardised(scores.x)
     predicted = np.zeros(scores.folds.place.shape)
-    quarter = np.zeros(predicted.shape, dtype=np.int64)
     for r, k, inside in scores.held_out():
         change, treated = scores.rows.change[~inside], scores.rows.treated[~inside]
         seed = seed_of(scores.learning.seed, r, k)
         model = causal_forest(x[~inside], change, treated, scores.outside[r, k], trees, seed)
-        predicted[inside, r] = model.effect(x[inside])
-        rank = np.argsort(np.argsort(predicted[inside, r], kind="stable"), kind="stable")
-        quarter[inside, r] = len(QUARTERS) * rank // inside.sum()
-    return Halved(predicted, quarter)
+        predicted[inside, r] = model.predict(x[inside])[:, 0]
+    return predicted
 
 
 def best_linear_predictor(
@@ -168,78 +174,9 @@ def best_linear_predictor(
 
 def calibration_score(effects: FloatArray, predicted: FloatArray, quarter: IntArray) -> float:
     """Return 1 less the distance of mean scores by quarter to mean predictions over that to the mean of all scores."""
-    own = other = 0.0
-    for q in np.unique(quarter):
-        rows = quarter == q
-        own += rows.mean() * abs(effects[rows].mean() - predicted[rows].mean())
-        other += rows.mean() * abs(effects[rows].mean() - effects.mean())
-    return 1 - own / other
-
-
-def _slope(scores: Scores, halved: Halved) -> Estimate:
-    """Return the slope of the scores on the predictions, averaged over the draws of the halves."""
-    slopes, influence = zip(
-        *(
-            best_linear_predictor(effects, predicted, fold)
-            for effects, predicted, fold in zip(
-                scores.effects.T, halved.predicted.T, scores.folds.fold.T, strict=True
-            )
-        ),
-        strict=True,
-    )
-    share = scores.sample.n_units / len(scores.rows.unit)
-    by_row = share * np.mean(influence, axis=0)[:, None]
-    return averaged(scores, ("slope",), np.array([slopes]), by_row, "calibration")
-
-
-def _quarters(scores: Scores, halved: Halved) -> Estimate:
-    """Return mean scores by quarter, averaged over the draws of the halves."""
-    member = {name: (halved.quarter == q).astype(float) for q, name in enumerate(QUARTERS)}
-    return weighted_means(scores, member, "calibration")
-
-
-def _mean_predictions(halved: Halved) -> FloatArray:
-    """Return mean predictions by quarter, averaged over the draws, shape (4,)."""
-    members = [(halved.quarter == q).astype(float) for q in range(len(QUARTERS))]
-    return np.array([((m * halved.predicted).sum(axis=0) / m.sum(axis=0)).mean() for m in members])
-
-
-def _r_squared(scores: Scores, halved: Halved) -> float:
-    """Return the mean of the halves' calibration scores."""
-    return float(
-        np.mean(
-            [
-                calibration_score(
-                    scores.effects[inside, r], halved.predicted[inside, r], halved.quarter[inside, r]
-                )
-                for r, _, inside in scores.held_out()
-            ]
-        )
-    )
-
-
-def _frame(slope: Estimate, quarters: Estimate, predicted: FloatArray, level: float) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat([slope.tidy(level), quarters.tidy(level).assign(predicted=predicted)], ignore_index=True)
-
-
-def _verdict(table: pd.DataFrame, level: float, p_value: float, rejects: bool) -> str:
-    slope = table.iloc[0]
-    return (
-        f"Differences between units in the effect, as a forest of one half of them predicts, "
-        f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
-        f"{slope.estimate:.2g} on the predictions, {level:.0%} interval [{slope.conf_low:.2g}, {slope.conf_high:.2g}], "
-        f"p = {p_value:.2g}; it is 1 where predictions are right."
-    )
-
-
-def _by_quarter(table: pd.DataFrame, scale: Scale, r_squared: float) -> str:
-    quarters = "; ".join(
-        f"{row.term} {scale.text(row.estimate)} (predicted {scale.text(row.predicted)})"
-        for row in table.iloc[1:].itertuples()
-    )
-    return f"Mean scores by quarter of the prediction, {scale.unit}: {quarters}; calibration R squared {r_squared:.2f}."
+    size = np.bincount(quarter)
+    own, predictions_of = (np.bincount(quarter, values) / size for values in (effects, predicted))
+    return float(1 - size @ np.abs(own - predictions_of) / (size @ np.abs(own - effects.mean())))
 
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
@@ -260,8 +197,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> 
             linewidth=1.0,
             label=f"mean score, {level:.0%} interval",
         )
-        axis.set_xlabel("Mean predicted effect in a quarter of the units")
-        axis.set_ylabel(scale.axis())
+        axis.set(xlabel="Mean predicted effect in a quarter of the units", ylabel=scale.axis())
         if ax is None:
             legend_above(figure, axis)
     return figure

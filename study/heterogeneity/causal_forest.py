@@ -1,76 +1,21 @@
-"""The effect on each unit, by a causal forest and by a doubly robust linear learner, both of econml."""
+"""The effect on each unit, by econml's causal forest and by a regression of the doubly robust scores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked
+from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics.finding import Finding
-from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above, on_axes
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, prior
-from study.heterogeneity.scored import NEAREST, Predicted, Scores, check_level
+from study.heterogeneity.scored import Predicted, Scores, check_level
 from study.panel import Question, Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
-def controls(predicted: Predicted) -> FloatArray:
-    """Return predictions of N rows as the controls that the learners below read, shape (N, 3)."""
-    return np.column_stack(predicted)
-
-
-class GivenOutcome(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """E[Y | X, D], from the columns X, W, D of econml's doubly robust learners."""
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenOutcome:
-        """Learn nothing."""
-        self.fitted_ = True
-        return self
-
-    def predict(self, X: FloatArray) -> FloatArray:
-        """Return the prediction of each row's treatment."""
-        return np.where(X[:, -1] == 1, X[:, -3], X[:, -4])
-
-
-class GivenMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """E[Y | X], from the columns X, W of econml's partially linear learners."""
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenMean:
-        """Learn nothing."""
-        self.fitted_ = True
-        return self
-
-    def predict(self, X: FloatArray) -> FloatArray:
-        """Return the mean of both treatments by the propensity."""
-        untreated, treated, propensity = X[:, -3:].T
-        return np.asarray(untreated + propensity * (treated - untreated))
-
-
-class GivenPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """P(D = 1 | X), from the columns X, W."""
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GivenPropensity:
-        """Learn nothing but the two classes."""
-        self.classes_ = np.array([0, 1])
-        return self
-
-    def predict_proba(self, X: FloatArray) -> FloatArray:
-        """Return both probabilities."""
-        return np.column_stack([1 - X[:, -1], X[:, -1]])
-
-    def predict(self, X: FloatArray) -> Any:
-        """Return the likelier class."""
-        return (X[:, -1] > 0.5).astype(int)
-
 
 UNTREATED: Any = {"marker": "o", "color": COLOUR, "ms": 2, "label": "untreated unit"}
 TREATED: Any = {
@@ -98,10 +43,11 @@ def forest(
 ) -> Finding:
     """Return the effect on the long change of each unit, as a function of its covariates.
 
-    econml's CausalForestDML with honest trees, and its LinearDRLearner beside it. Both get the cross-fitted
-    predictions of ``scores``, the mean over its draws, in place of nuisance functions of their own, so that folds are
-    by cluster. Intervals of the forest are those of its little bags (Athey, Tibshirani and Wager 2019, section 4.1),
-    of the linear learner the usual ones of least squares (HC1); both are pointwise and by unit.
+    econml's CausalForest with honest trees, and the doubly robust learner that is linear in the covariates beside it.
+    Both get the cross-fitted predictions of ``scores``, the mean over its draws, in place of nuisance functions of
+    their own, so that folds are by cluster: they are CausalForestDML and LinearDRLearner of econml on these. Intervals
+    of the forest are those of its little bags (Athey, Tibshirani and Wager 2019, section 4.1), of the linear learner
+    the usual ones of least squares (HC1); both are pointwise and by unit.
 
     Parameters
     ----------
@@ -133,18 +79,27 @@ def forest(
     """
     check_level("forest", level)
     refuse_proportional("forest", scores.sample)
-    if isinstance(trees, bool) or not isinstance(trees, int) or trees < IN_A_BAG or trees % IN_A_BAG:
+    if trees % IN_A_BAG:
         raise QuestionError(f"forest: trees is {trees!r}; it must be a whole multiple of {IN_A_BAG}.")
-    question = scores.sample.question
+    rows, question = scores.rows, scores.sample.question
     name = prior_name or question.covariates[-1]
-    output = prior(scores.sample, name)[scores.rows.unit]
-    groupings = tuple(scores.groups(one) for one in by)
-    table = _frame(scores, trees, level, seed)
-    table.insert(2, name, output)
+    size, groupings = prior(scores.sample, name)[rows.unit], [scores.groups(each) for each in by]
+    x, predicted = standardised(scores.x), scores.predicted.mean()
+    table = pd.DataFrame(
+        {"unit": scores.sample.unit_ids[rows.unit], "treated": rows.treated.astype(int), name: size}
+    )
+    model = causal_forest(x, rows.change, rows.treated, predicted, trees, seed)
+    table["forest"] = model.predict(x)[:, 0]
+    table["forest_low"], table["forest_high"] = (
+        ends[:, 0] for ends in model.predict_interval(x, alpha=1 - level)
+    )
+    effect, error = linear_effects(x, predicted.effects(rows.change, rows.treated))
+    half = quantile((1 + level) / 2) * error
+    table["linear"], table["linear_low"], table["linear_high"] = effect, effect - half, effect + half
     for groups in groupings:
         if groups.by != name:
             table[groups.by] = np.array([*groups.labels, ""])[groups.member]
-    n_off_mean = _excluding(table, table["forest"].to_numpy().mean())
+    n_off_mean = _excluding(table, table["forest"].mean())
     verdict, *evidence = _sentences(table, n_off_mean, question, level)
     return Finding(
         name="forest",
@@ -160,17 +115,11 @@ def forest(
 def causal_forest(
     x: FloatArray, change: FloatArray, treated: FloatArray, predicted: Predicted, trees: int, seed: int
 ) -> Any:
-    """Return econml's fitted causal forest on N rows with given predictions, each of shape (N,)."""
-    from econml.dml import CausalForestDML
+    """Return econml's fitted causal forest on N rows less given predictions, each of shape (N,)."""
+    from econml.grf import CausalForest
 
-    from study.heterogeneity.causal_forest import GivenMean, GivenPropensity, controls
-
-    model = CausalForestDML(
-        model_y=GivenMean(),
-        model_t=GivenPropensity(),
-        discrete_treatment=True,
-        cv=1,
-        drate=False,
+    mean = predicted.untreated + predicted.propensity * (predicted.treated - predicted.untreated)
+    model = CausalForest(
         n_estimators=trees,
         min_samples_leaf=leaf(treated),
         subforest_size=IN_A_BAG,
@@ -178,7 +127,7 @@ def causal_forest(
         n_jobs=1,
         random_state=seed,
     )
-    return model.fit(change, treated.astype(int), X=x, W=controls(predicted))
+    return model.fit(x, treated - predicted.propensity, change - mean)
 
 
 def leaf(treated: FloatArray) -> int:
@@ -186,22 +135,14 @@ def leaf(treated: FloatArray) -> int:
     return max(LEAST_LEAF, int(np.ceil(1 / treated.mean())))
 
 
-def linear_learner(
-    x: FloatArray, change: FloatArray, treated: FloatArray, predicted: Predicted, seed: int
-) -> Any:
-    """Return econml's fitted linear doubly robust learner on N rows with given predictions, each of shape (N,)."""
-    from econml.dr import LinearDRLearner
-
-    from study.heterogeneity.causal_forest import GivenOutcome, GivenPropensity, controls
-
-    model = LinearDRLearner(
-        model_propensity=GivenPropensity(),
-        model_regression=GivenOutcome(),
-        min_propensity=NEAREST,
-        cv=1,
-        random_state=seed,
-    )
-    return model.fit(change, treated.astype(int), X=x, W=controls(predicted))
+def linear_effects(x: FloatArray, effects: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the fit of scores, shape (N,), on a constant and covariates by row, and its standard error (HC1)."""
+    regressors = np.column_stack([np.ones(len(x)), x])
+    inverse = np.linalg.pinv(regressors)
+    coefficient = inverse @ effects
+    influence = regressors @ (inverse * (effects - regressors @ coefficient))
+    factor = len(x) / (len(x) - regressors.shape[1])
+    return regressors @ coefficient, np.sqrt(factor * (influence**2).sum(axis=1))
 
 
 def refuse_proportional(who: str, sample: Sample) -> None:
@@ -220,63 +161,41 @@ def standardised(x: FloatArray) -> FloatArray:
     return (x - x.mean(axis=0)) / spread(x)
 
 
-def _frame(scores: Scores, trees: int, level: float, seed: int) -> pd.DataFrame:
-    """Return each unit's effect by both learners with its interval."""
-    import pandas as pd
-
-    x, change, treated = standardised(scores.x), scores.rows.change, scores.rows.treated
-    predicted = scores.predicted.mean()
-    table = pd.DataFrame({"unit": scores.sample.unit_ids[scores.rows.unit], "treated": treated.astype(int)})
-    for name, model in (
-        ("forest", causal_forest(x, change, treated, predicted, trees, seed)),
-        ("linear", linear_learner(x, change, treated, predicted, seed)),
-    ):
-        table[name] = model.effect(x)
-        table[f"{name}_low"], table[f"{name}_high"] = model.effect_interval(x, alpha=1 - level)
-    return table
-
-
 def _excluding(table: pd.DataFrame, value: float) -> int:
     """Return how many of the forest's intervals exclude a value."""
     return int(((table["forest_low"] > value) | (table["forest_high"] < value)).sum())
 
 
 def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: float) -> Iterator[str]:
-    from scipy.stats import spearmanr
-
-    scale = question.effect_scale
-    effect, linear, treated = (table[name].to_numpy() for name in ("forest", "linear", "treated"))
-    forest_ends, linear_ends = (
-        [scale.text(end) for end in np.quantile(values, [0.05, 0.95])] for values in (effect, linear)
+    scale, effect = question.effect_scale, table["forest"]
+    low, high, linear_low, linear_high = (
+        scale.text(table[learner].quantile(share)) for learner in LEARNERS for share in (0.05, 0.95)
     )
-    clusters = (
-        f" The intervals take each unit for its own and not its cluster ({question.cluster})."
-        if question.cluster is not None
-        else ""
-    )
+    clusters = ""
+    if question.cluster is not None:
+        clusters = f" The intervals take each unit for its own and not its cluster ({question.cluster})."
     yield (
-        f"The causal forest's effects run from {forest_ends[0]} to {forest_ends[1]} {scale.unit} (5th to 95th "
-        f"percentile) around a mean of {scale.text(effect.mean())}; {n_off_mean:,} of {len(effect):,} pointwise "
-        f"{level:.0%} intervals exclude that mean, taken as known, and {_excluding(table, 0):,} exclude zero.{clusters}"
+        f"The causal forest's effects run from {low} to {high} {scale.unit} (5th to 95th percentile) around a mean of "
+        f"{scale.text(effect.mean())}; {n_off_mean:,} of {len(effect):,} pointwise {level:.0%} intervals exclude that "
+        f"mean, taken as known, and {_excluding(table, 0):,} exclude zero.{clusters}"
     )
+    others, treated = (scale.text(mean) for mean in effect.groupby(table["treated"]).mean())
+    yield f"The mean effect is {treated} over the treated units and {others} over the others."
+    ranking = table["forest"].corr(table["linear"], method="spearman")
     yield (
-        f"The mean effect is {scale.text(effect[treated == 1].mean())} over the treated units and "
-        f"{scale.text(effect[treated == 0].mean())} over the others."
-    )
-    yield (
-        f"The doubly robust learner, linear in the covariates, has effects from {linear_ends[0]} to {linear_ends[1]}; "
-        f"its ranking of the units has a correlation of {spearmanr(effect, linear).statistic:.2f} with the forest's."
+        f"The doubly robust learner, linear in the covariates, has effects from {linear_low} to {linear_high}; its "
+        f"ranking of the units has a correlation of {ranking:.2f} with the forest's."
     )
 
 
 def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
-    effect, linear = table["forest"].to_numpy(), table["linear"].to_numpy()
-    means = [
-        f"{label} {scale.text(effect[groups.member == g].mean())} and {scale.text(linear[groups.member == g].mean())}"
-        for g, label in enumerate(groups.labels)
-        if np.any(groups.member == g)
+    means = table[["forest", "linear"]].groupby(groups.member).mean()
+    texts = [
+        f"{groups.labels[g]} {scale.text(forest)} and {scale.text(linear)}"
+        for g, forest, linear in means.itertuples()
+        if g >= 0
     ]
-    return f"Mean effects of forest and linear learner by {groups.by}: {'; '.join(means)}."
+    return f"Mean effects of forest and linear learner by {groups.by}: {'; '.join(texts)}."
 
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, level: float) -> Figure:
@@ -285,8 +204,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, 
     if ax is not None:
         with on_axes(ax) as (figure, axis):
             _draw_learner(axis, frame, "forest", prior_name, level)
-            axis.set_xlabel(xlabel)
-            axis.set_ylabel(scale.axis())
+            axis.set(xlabel=xlabel, ylabel=scale.axis())
         return figure
     with canvas(WIDTH + 1.8, 3.0) as figure:
         axes = figure.subplots(1, 2)

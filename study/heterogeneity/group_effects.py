@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 
-from study.core import BoolArray, Influence, IntArray, QuestionError, checked, unknown
+from study.core import BoolArray, Influence, IntArray, QuestionError, checked, refuse_unknown
 from study.diagnostics.finding import Finding
 from study.estimates import Estimate, Wald
-from study.figures import BAND, GREY, ROW_HEIGHT, WIDTH, draw_intervals, label_rows, legend_above, on_axes
+from study.figures import BAND, ROW_HEIGHT, Axes, Figure, draw_dots, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, Pairs, all_pairs, plain
-from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged, check_level, treated_by_group
+from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged, check_level
 from study.inference import joint
 from study.panel import Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 Of = Literal["treated", "all"]
 
@@ -70,9 +65,8 @@ def effects_by_group(
     Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural parameters.
     Econometrics Journal 21(1).
     """
-    if of not in get_args(Of):
-        raise unknown("average", str(of), get_args(Of), "effects_by_group")
-    check_level("effects_by_group", level, draws)
+    refuse_unknown("average", of, get_args(Of), "effects_by_group")
+    check_level("effects_by_group", level)
     question = scores.sample.question
     if question.scale == "proportional" and of == "all":
         raise QuestionError(
@@ -80,20 +74,23 @@ def effects_by_group(
             "or the scale level."
         )
     groups = scores.groups(by)
-    n_units = np.array([int(np.sum(groups.member == g)) for g in range(len(groups.labels))])
-    n_treated = treated_by_group(groups, scores.rows.treated)
-    kept = np.minimum(n_treated, n_units - n_treated) >= LEAST_IN_GROUP
-    if not kept.any():
+    n_units, n_treated = groups.sizes(), groups.sizes(scores.rows.treated)
+    estimated = np.minimum(n_treated, n_units - n_treated) >= LEAST_IN_GROUP
+    if not estimated.any():
         raise QuestionError(
             f"effects_by_group: no group by {by} has {LEAST_IN_GROUP} treated and {LEAST_IN_GROUP} other units; take "
             "larger groups."
         )
-    fit = _estimate(scores, groups, np.flatnonzero(kept), of)
-    several = kept.sum() > 1
-    pairs = all_pairs(fit, level=level, draws=draws, seed=seed) if several else None
-    equal = _equal(fit) if several else None
-    order = np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept & (n_units > 0))])
-    table = _bands(fit, level, draws, seed).reindex(range(len(order)))
+    fit = _estimate(scores, groups, np.flatnonzero(estimated), of)
+    pairs, equal = None, None
+    if estimated.sum() > 1:
+        pairs, differences = all_pairs(fit, level=level, draws=draws, seed=seed), joint(fit).differences()
+        # Effects that are the same number are not tested.
+        equal = differences.test() if np.all(differences.std_error > 0) else None
+    order = np.concatenate([np.flatnonzero(estimated), np.flatnonzero(~estimated & (n_units > 0))])
+    columns = ["estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high"]
+    bands = fit.band(level, draws=draws, seed=seed)[["band_low", "band_high"]]
+    table = fit.tidy(level).join(bands)[columns].reindex(range(len(order)))
     table.insert(0, "by", by)
     table.insert(1, "group", [groups.labels[g] for g in order])
     table["n_units"], table["n_treated"] = n_units[order], n_treated[order]
@@ -125,33 +122,21 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
     of_draw = member.T @ values / total[:, None]
     effects = of_draw.mean(axis=1)
     influence = n / total * (member * values.mean(axis=1, keepdims=True) - counted * effects)
-    mean = counted.T @ rows.at_end / total
-    of_mean = n / total * counted * (rows.at_end[:, None] - mean)
-    untreated = {
-        "untreated_mean": mean - effects,
-        "untreated_influence": Influence.of(scores.to_units(of_mean - influence)),
-    }
+    untreated = {}
+    if of == "treated":
+        mean = counted.T @ rows.at_end / total
+        of_mean = n / total * counted * (rows.at_end[:, None] - mean)
+        untreated = {
+            "untreated_mean": mean - effects,
+            "untreated_influence": Influence.of(scores.to_units(of_mean - influence)),
+        }
     labels = tuple(groups.labels[g] for g in chosen)
-    more = untreated if of == "treated" else {}
-    return averaged(scores, labels, of_draw, influence, "effects_by_group", **more)
-
-
-def _equal(fit: Estimate) -> Wald | None:
-    """Test that all terms are the same, None where they are the same number."""
-    differences = joint(fit).differences()
-    return differences.test() if np.all(differences.std_error > 0) else None
-
-
-def _bands(fit: Estimate, level: float, draws: int, seed: int) -> pd.DataFrame:
-    table = fit.band(level, draws=draws, seed=seed)
-    ends = fit.tidy(level)[["conf_low", "conf_high"]]
-    return table[["estimate", "std_error"]].join(ends).join(table[["band_low", "band_high"]])
+    return averaged(scores, labels, of_draw, influence, design="effects_by_group", **untreated)
 
 
 def excludes_zero(table: pd.DataFrame) -> BoolArray:
     """Return for which groups of a frame the simultaneous band excludes zero."""
-    excluded: BoolArray = ((table["band_low"] > 0) | (table["band_high"] < 0)).to_numpy()
-    return excluded
+    return np.asarray((table["band_low"] > 0) | (table["band_high"] < 0))
 
 
 def _verdict(by: str, fit: Estimate, pairs: Pairs | None, equal: Wald | None) -> str:
@@ -199,23 +184,17 @@ def short_label(by: str, group: str) -> str:
 def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
     """Draw the groups that have an effect with simultaneous bands and pointwise intervals."""
     known = frame[frame["estimate"].notna()]
-    by, factor, places = known["by"].iloc[0], scale.factor, np.arange(len(known))
-    with on_axes(ax, WIDTH, _height([known])) as (figure, axis):
+    by, rows = known["by"].iloc[0], zip(known["group"], known["n_treated"], known["n_units"], strict=True)
+    dots = known.assign(
+        label=[f"{short_label(by, group)} ({treated} of {n:,})" for group, treated, n in rows]
+    )
+    low, high = (scale.factor * known[side].to_numpy() for side in ("band_low", "band_high"))
+    with on_axes(ax, height=_height([known])) as (figure, axis):
         axis.use_sticky_edges = False
-        axis.axvline(0, color=GREY, linewidth=0.8)
-        low, high = (factor * known[side].to_numpy() for side in ("band_low", "band_high"))
-        axis.barh(places, high - low, left=low, height=0.5, color=BAND, label="simultaneous band")
-        ends = factor * known[["conf_low", "conf_high"]].to_numpy().T
-        draw_intervals(
-            axis, factor * known["estimate"].to_numpy(), places, ends, "effect, pointwise interval"
+        axis.barh(
+            np.arange(len(known)), high - low, left=low, height=0.5, color=BAND, label="simultaneous band"
         )
-        label_rows(
-            axis,
-            [
-                f"{short_label(by, row.group)} ({row.n_treated} of {row.n_units:,})"
-                for row in known.itertuples()
-            ],
-        )
+        draw_dots(axis, dots, names=("effect, pointwise interval", ""), percent=scale.percent)
         axis.set_title(f"By {plain(by)}", loc="left")
         axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in brackets treated of all)")
         if ax is None:
@@ -230,7 +209,7 @@ def _height(tables: Sequence[pd.DataFrame]) -> float:
 def group_figure(findings: Sequence[Finding]) -> Figure:
     """Draw effects by group, a panel for each grouping."""
     tables = [finding.frame[finding.frame["estimate"].notna()] for finding in findings]
-    with canvas(WIDTH, _height(tables)) as figure:
+    with canvas(height=_height(tables)) as figure:
         ratios = {"height_ratios": [len(table) + 0.6 for table in tables]}
         axes = figure.subplots(len(tables), 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
         for axis, finding in zip(axes, findings, strict=True):

@@ -5,20 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from study.core import FloatArray, IntArray, quantile, same_tail, t_quantile, unknown
+from study.core import FloatArray, IntArray, quantile, refuse_unknown, same_tail, t_quantile, unknown
 from study.estimates import POWER, Estimate, exceeded
 from study.inference import terms_of
-from study.panel import Sample
+from study.panel import Sample, first_observed
 from study.panel.population import population
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 THIRDS = (1 / 3, 2 / 3)
 NOBODY = -1
@@ -39,6 +35,12 @@ class Grouping(NamedTuple):
     by: str
     labels: tuple[str, ...]
     member: IntArray
+
+    def sizes(self, marked: FloatArray | None = None) -> IntArray:
+        """Return how many units each group has, or how many of those that are marked by 1, shape (G,)."""
+        inside = self.member != NOBODY
+        marked = np.ones(len(inside)) if marked is None else marked
+        return np.bincount(self.member[inside], marked[inside], len(self.labels)).astype(np.int64)
 
     def named(self, group: int) -> str:
         """Return what a group is called where it is not said what groups it."""
@@ -64,7 +66,9 @@ def grouping(sample: Sample, by: str) -> Grouping:
     """
     panel = sample.panel
     if by in sample.attributes:
-        return _by_label(by, sample.attributes[by].astype(str))
+        label = sample.attributes[by].astype(str)
+        labels = sorted(set(label.tolist()), key=_natural)
+        return Grouping(by, tuple(labels), np.asarray(pd.Index(labels).get_indexer(label)))
     if by in panel.covariates:
         return _thirds(by, prior(sample, by))
     if by in panel.populations or any(sign in by for sign in "=<>"):
@@ -81,50 +85,31 @@ def prior(sample: Sample, name: str) -> FloatArray:
     QuestionError
         If the panel has no such covariate.
     """
-    from study.panel import first_observed
-
-    if name not in sample.panel.covariates:
-        raise unknown("covariate", name, sample.panel.covariates, "heterogeneity, prior")
+    refuse_unknown("covariate", name, sample.panel.covariates, "heterogeneity, prior")
     return first_observed(sample.panel.covariates[name])[panel_rows(sample)]
 
 
 def panel_rows(sample: Sample) -> IntArray:
     """Return the panel's row of each unit of the sample, shape (n,)."""
-    place = {unit: k for k, unit in enumerate(sample.panel.units)}
-    return np.array([place[unit] for unit in sample.unit_ids], dtype=np.int64)
-
-
-def indicators(groups: Grouping, kept: NDArray[np.bool_]) -> tuple[FloatArray, list[str]]:
-    """Return a 0/1 column with its name for each group that is kept; without the largest where all are."""
-    sizes = np.array([np.sum(groups.member == g) for g in range(len(groups.labels))])
-    chosen = [int(g) for g in np.flatnonzero(kept) if not (kept.all() and g == sizes.argmax())]
-    columns = np.column_stack([np.empty((len(groups.member), 0)), *(groups.member == g for g in chosen)])
-    return columns, [groups.named(g) for g in chosen]
-
-
-def _by_label(by: str, label: NDArray[np.str_]) -> Grouping:
-    """Return the groups of labels, in the order of the numbers that stand in them."""
-    labels = sorted({str(one) for one in label}, key=_natural)
-    place = {one: k for k, one in enumerate(labels)}
-    return Grouping(by, tuple(labels), np.array([place[str(one)] for one in label], dtype=np.int64))
+    return np.asarray(pd.Index(sample.panel.units).get_indexer(sample.unit_ids))
 
 
 def _natural(label: str) -> list[tuple[int, str]]:
+    """Return what puts labels in the order of the numbers that stand in them."""
     parts = re.split(r"(\d+)", label)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part]
 
 
 def _thirds(by: str, value: FloatArray) -> Grouping:
     seen = ~np.isnan(value)
-    place = np.searchsorted(np.quantile(value[seen], THIRDS), value[seen], side="left")
-    number = np.unique(place, return_inverse=True)[1]
+    third = np.searchsorted(np.nanquantile(value, THIRDS), value[seen], side="left")
     member = np.full(len(value), NOBODY, dtype=np.int64)
-    member[seen] = number
-    ends = [(value[member == g].min(), value[member == g].max()) for g in range(number.max() + 1)]
-    labels = tuple(
-        f"{by} {low:.4g}" if low == high else f"{by} {low:.4g} to {high:.4g}" for low, high in ends
-    )
-    return Grouping(by, labels, member)
+    member[seen] = np.unique(third, return_inverse=True)[1]
+    ends = pd.Series(value[seen]).groupby(member[seen]).agg(["min", "max"])
+    labels = [
+        f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}" for _, low, high in ends.itertuples()
+    ]
+    return Grouping(by, tuple(f"{by} {label}" for label in labels), member)
 
 
 def plain(by: str) -> str:
@@ -183,8 +168,6 @@ class Pairs:
 
     def tidy(self) -> pd.DataFrame:
         """Return one row a pair, with the simultaneous interval of its difference."""
-        import pandas as pd
-
         half = self.critical * self.std_error
         return pd.DataFrame(
             {

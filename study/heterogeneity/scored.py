@@ -13,19 +13,11 @@ from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
-from study.heterogeneity.grouping import Grouping, grouping, indicators
+from study.heterogeneity.grouping import Grouping, grouping
 from study.learners import Learner
 from study.learners.clipping import clipped
-from study.learners.cross_fitting import (
-    Folds,
-    Nuisance,
-    check_both,
-    check_number,
-    cross_fit,
-    draw_folds,
-)
+from study.learners.cross_fitting import Folds, Nuisance, check_both, check_number, cross_fit, draw_folds
 from study.learners.nuisances import Learning
-from study.learners.problem import Rows
 from study.panel import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.
@@ -56,13 +48,9 @@ class Predicted(NamedTuple):
         """Odds of treatment."""
         return self.propensity / (1 - self.propensity)
 
-    def at(self, rows: Rows) -> Predicted:
-        """Return the predictions of some rows."""
-        return Predicted(self.untreated[rows], self.treated[rows], self.propensity[rows])
-
     def mean(self) -> Predicted:
         """Return the mean of the draws, shape (N,)."""
-        return Predicted(self.untreated.mean(axis=1), self.treated.mean(axis=1), self.propensity.mean(axis=1))
+        return Predicted(*(block.mean(axis=1) for block in self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,20 +200,6 @@ def score(
     learning = Learning(learner, folds, repetitions, seed, learner if propensity is None else propensity)
     learning.check("heterogeneity")
     rows = long_change(sample, before, after, "heterogeneity")
-    refuse(sample, rows)
-    x, names = _covariates(sample, rows, groups)
-    cluster = sample.cluster[rows.unit]
-    check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
-    assigned = learning.draw(cluster, 1 - rows.treated.astype(int))
-    check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
-    raw = _fitted(x, rows.change, rows.treated, assigned, learning, seed)
-    predicted = _limited(raw)
-    at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
-    return Scores(sample, rows, x, names, assigned, predicted, at_limit, learning)
-
-
-def refuse(sample: Sample, rows: LongChange) -> None:
-    """Refuse what no score can be learned from."""
     question = sample.question
     if question.weights is not None:
         raise QuestionError(
@@ -248,19 +222,21 @@ def refuse(sample: Sample, rows: LongChange) -> None:
                 f"{LEAST_TREATED} are needed to learn of heterogeneity; ask for the average effect with a design "
                 "instead."
             )
+    x, names = _covariates(sample, rows, groups)
+    cluster = sample.cluster[rows.unit]
+    check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
+    assigned = learning.draw(cluster, 1 - rows.treated.astype(int))
+    check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
+    raw = _fitted(x, rows.change, rows.treated, assigned, learning, seed)
+    predicted = _limited(raw)
+    at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
+    return Scores(sample, rows, x, names, assigned, predicted, at_limit, learning)
 
 
-def treated_by_group(groups: Grouping, treated: FloatArray) -> IntArray:
-    """Return the number of treated units in each group, shape (G,)."""
-    return np.array([int(treated[groups.member == g].sum()) for g in range(len(groups.labels))])
-
-
-def check_level(who: str, level: float, draws: int = 1) -> None:
-    """Refuse a level outside (0, 1), or no draw to make."""
+def check_level(who: str, level: float) -> None:
+    """Refuse a level outside (0, 1)."""
     if not 0 < level < 1:
         raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
-    if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or draws < 1:
-        raise QuestionError(f"{who}: draws is {draws!r}; it must be a whole number, at least 1.")
 
 
 def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: str) -> Estimate:
@@ -274,16 +250,11 @@ def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: st
         mean = (weight * scores.effects).sum(axis=0) / total
         of_draw.append(mean)
         influence.append((scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=1))
-    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design)
+    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design=design)
 
 
 def averaged(
-    scores: Scores,
-    terms: tuple[str, ...],
-    of_draw: FloatArray,
-    influence: FloatArray,
-    design: str,
-    **fields: Any,
+    scores: Scores, terms: tuple[str, ...], of_draw: FloatArray, influence: FloatArray, **fields: Any
 ) -> Estimate:
     """Return effects on the long change, averaged over the draws of the folds.
 
@@ -295,15 +266,19 @@ def averaged(
         Effects by draw.
     influence : ndarray, shape (N, K)
         By row, averaged over the draws.
-    design : str
     **fields
-        Other fields of the estimate.
+        The design, and other fields of the estimate.
     """
-    notes = (*scores.rows.notes, *_spread_of_draws(scores, of_draw, influence))
-    units = scores.to_units(influence)
-    return on_long_change(
-        scores.sample, terms, of_draw.mean(axis=1), units, design=design, notes=notes, **fields
-    )
+    notes, units, draws = scores.rows.notes, scores.to_units(influence), of_draw.shape[1]
+    if draws > 1:
+        error = np.sqrt(np.diag(covariance(units, scores.sample.cluster)))
+        share = of_draw.std(axis=1, ddof=1)[error > 0] / error[error > 0]
+        most = float(share.max(initial=0.0))
+        notes += (
+            f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
+            f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
+        )
+    return on_long_change(scores.sample, terms, of_draw.mean(axis=1), units, notes=notes, **fields)
 
 
 def on_long_change(
@@ -312,19 +287,6 @@ def on_long_change(
     """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
     fit = coefficients(sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields)
     return replace(fit, estimand=Estimand.LONG_CHANGE)
-
-
-def _spread_of_draws(scores: Scores, of_draw: FloatArray, influence: FloatArray) -> tuple[str, ...]:
-    """Say how much estimates move with the folds: by draw, shape (K, R), with influence by row, shape (N, K)."""
-    if of_draw.shape[1] == 1:
-        return ()
-    error = np.sqrt(np.diag(covariance(scores.to_units(influence), scores.sample.cluster)))
-    share = of_draw.std(axis=1, ddof=1)[error > 0] / error[error > 0]
-    most, draws = float(share.max(initial=0.0)), of_draw.shape[1]
-    return (
-        f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
-        f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
-    )
 
 
 def seed_of(seed: int, draw: int, fold: int) -> int:
@@ -336,13 +298,15 @@ def _covariates(
     sample: Sample, rows: LongChange, groups: tuple[str, ...]
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """Return the question's covariates and the 0/1 columns of groups, shape (N, p), with their names."""
-    columns, names = [rows.x], list(sample.question.covariates)
+    columns, names = [*rows.x.T], [*sample.question.covariates]
     for by in groups:
         of_units = grouping(sample, by)
         of_rows = of_units._replace(member=of_units.member[rows.unit])
-        added, labels = indicators(of_rows, treated_by_group(of_rows, rows.treated) >= LEAST_IN_GROUP)
-        columns.append(added)
-        names += labels
+        enough = of_rows.sizes(rows.treated) >= LEAST_IN_GROUP
+        if enough.all():  # then the largest group is the one that others are compared with
+            enough[of_rows.sizes().argmax()] = False
+        columns += [(of_rows.member == g).astype(float) for g in np.flatnonzero(enough)]
+        names += [of_rows.named(int(g)) for g in np.flatnonzero(enough)]
     return np.column_stack(columns), tuple(names)
 
 

@@ -24,7 +24,6 @@ from study.diagnostics.nuisances import (
     COMPARED,
     STANDARD_ERRORS,
     Loss,
-    described,
     in_order,
     judged,
     log_losses,
@@ -33,7 +32,7 @@ from study.diagnostics.nuisances import (
     quality,
     squared_errors,
 )
-from study.diagnostics.overlap import QUANTILES, Propensities
+from study.diagnostics.overlap import Propensities
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit
 from study.learners.nuisances import Nuisances, Part
 
@@ -78,7 +77,7 @@ def encouraged(panel: Panel) -> Panel:
 
 def asked_of(panel: Panel, design: str, learner: str) -> Nuisances:
     chosen = find_design(design)
-    return described(chosen, QUESTION.sample(panel), FEW | dict.fromkeys(chosen.learners, learner))
+    return chosen.nuisances_of(QUESTION.sample(panel), **FEW, **dict.fromkeys(chosen.learners, learner))
 
 
 def by_hand(target: np.ndarray, predicted: np.ndarray, period: np.ndarray, folds: Folds, among: np.ndarray):
@@ -114,9 +113,8 @@ def test_r2_is_one_less_the_error_over_that_of_the_period_means_of_the_other_fol
 def test_log_loss_and_brier_are_those_of_a_loop_over_rows_and_draws(panel: Panel) -> None:
     found = diagnostics.nuisances(QUESTION.sample(panel), "dml_irm", learners=("linear",), trim=0.3, **FEW)
     chosen = find_design("dml_irm")
-    asked = described(
-        chosen, QUESTION.sample(panel), FEW | {"trim": 0.3} | dict.fromkeys(chosen.learners, "linear")
-    )
+    options = FEW | {"trim": 0.3} | dict.fromkeys(chosen.learners, "linear")
+    asked = chosen.nuisances_of(QUESTION.sample(panel), **options)
     (part,) = asked.parts
     target = part.functions[asked.treatment].target
     predicted = asked.predicted()[0][asked.treatment]
@@ -234,7 +232,7 @@ def test_a_design_learns_what_it_says_that_it_learns_and_no_more(
     monkeypatch.setattr(fitting, "learned", lambda *a: fits.append(1) or original(*a))
     options |= dict.fromkeys(chosen.learners, "linear")
     with settings(cache=tmp_path):
-        asked = described(chosen, sample, options)
+        asked = chosen.nuisances_of(sample, **options)
         asked.predicted()
         learned = len(fits)
         assert learned == 2 * sum(len(part.functions) for part in asked.parts)
@@ -302,7 +300,7 @@ def test_overlap_is_counted_row_by_row() -> None:
     assert rows.clipped(False) == np.mean(clipped)
     assert rows.effective == pytest.approx(np.mean(worth), rel=EXACT)
     middle = np.mean([np.median(predicted[treated, draw]) for draw in range(2)])
-    assert rows.quantiles(True)[QUANTILES.index(0.5)] == pytest.approx(middle, abs=EXACT)
+    assert rows.summary(True)["median"] == pytest.approx(middle, abs=EXACT)
 
 
 def test_an_effective_number_is_finite_where_propensities_are_zero_or_one() -> None:

@@ -17,14 +17,14 @@ from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics.event_path import EventPath
 from study.diagnostics.normal_box import box_probability, box_pull
-from study.diagnostics.pretest import (
+from study.diagnostics.pretrends import (
     detectable_slopes,
     mean_after_passing,
     pretest,
+    pretrends,
     rejection_probability,
     wald_rejection_probability,
 )
-from study.diagnostics.pretrends import pretrends
 from study.panel.panel import Panel
 
 Z = float(special.ndtri(0.975))

@@ -193,16 +193,16 @@ def test_the_within_form_takes_treatment_that_switches_off():
 @pytest.mark.parametrize("group", [("moving",), ("moving", "other")])
 def test_strength_is_the_share_of_residual_sums_of_squares(group):
     made = sample("moving", "other", source=with_second_mover(0.1))
-    strength = partialled(made, "twfe", None, "test").strength(group)
+    treatment, outcome = partialled(made, "twfe", None, "test").strength(group)
     rest = tuple(name for name in ("moving", "other") if name not in group)
     whole, short = dummy_regression(made), dummy_regression(made, rest)
-    assert strength.outcome == pytest.approx(1 - whole.ssr / short.ssr, rel=1e-8)
+    assert outcome == pytest.approx(1 - whole.ssr / short.ssr, rel=1e-8)
     treated = replace(made, y=np.where(made.observed, made.treatment, np.nan))
     ssr = []
     for names in (("moving", "other"), rest):
         x = dummy_regression(made, names).model.exog[:, 1:]
         ssr.append(sm.OLS(treated.y[made.observed], x).fit().ssr)
-    assert strength.treatment == pytest.approx(1 - ssr[0] / ssr[1], rel=1e-8)
+    assert treatment == pytest.approx(1 - ssr[0] / ssr[1], rel=1e-8)
 
 
 def did_by_cohort(made, horizon: int | None) -> float:

@@ -11,7 +11,6 @@ import scipy.stats
 
 from study import Question, QuestionError, heterogeneity
 from study.heterogeneity.allocation import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
-from study.heterogeneity.causal_forest import GivenOutcome, GivenPropensity, controls
 from study.heterogeneity.scored import NEAREST, Scores
 
 EXACT = 1e-9
@@ -118,8 +117,8 @@ def test_the_tree_is_that_of_econmls_doubly_robust_policy_learner_on_the_same_pr
     change = scores.rows.change - mean * scores.rows.treated
     least = least_leaf(300)
     theirs = DRPolicyTree(
-        model_regression=GivenOutcome(),
-        model_propensity=GivenPropensity(),
+        model_regression=gaining.GivenOutcome(),
+        model_propensity=gaining.GivenPropensity(),
         min_propensity=NEAREST,
         max_depth=2,
         min_samples_leaf=least,
@@ -127,7 +126,7 @@ def test_the_tree_is_that_of_econmls_doubly_robust_policy_learner_on_the_same_pr
         honest=True,
         cv=1,
         random_state=4,
-    ).fit(change, scores.rows.treated.astype(int), X=scores.x, W=controls(priced))
+    ).fit(change, scores.rows.treated.astype(int), X=scores.x, W=np.column_stack(priced))
     ours = policy_tree(scores.x, scores.effects[:, 0], 4)
     np.testing.assert_allclose(
         ours.predict_value(scores.x)[:, 1], np.ravel(theirs.predict_value(scores.x)), atol=EXACT

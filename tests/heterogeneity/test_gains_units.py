@@ -15,6 +15,7 @@ from study import QuestionError, heterogeneity
 from study.commands.cli import app
 from study.heterogeneity.calibrated import best_linear_predictor, calibration_score, predictions
 from study.heterogeneity.causal_forest import IN_A_BAG, leaf, standardised
+from study.heterogeneity.scored import NEAREST
 
 EXACT = 1e-9
 LINEAR = {"learner": "linear", "repetitions": 1}
@@ -25,33 +26,54 @@ def scores() -> heterogeneity.Scores:
     return heterogeneity.score(gaining.sample(n=400, seed=3), **LINEAR)
 
 
-def test_the_forest_is_that_of_econml_on_residuals_of_the_same_predictions(
+def test_the_forest_is_that_of_econmls_double_machine_learning_on_the_same_predictions(
     scores: heterogeneity.Scores,
 ) -> None:
-    from econml.grf import CausalForest
+    from econml.dml import CausalForestDML
 
     found = heterogeneity.forest(scores, trees=100, seed=7)
     x, p = standardised(scores.x), scores.predicted.mean()
-    outcome = scores.rows.change - p.untreated - p.propensity * (p.treated - p.untreated)
-    model = CausalForest(
+    model = CausalForestDML(
+        model_y=gaining.GivenMean(),
+        model_t=gaining.GivenPropensity(),
+        discrete_treatment=True,
+        cv=1,
+        drate=False,
         n_estimators=100,
         min_samples_leaf=leaf(scores.rows.treated),
         subforest_size=IN_A_BAG,
         honest=True,
         n_jobs=1,
-        max_features="auto",
         random_state=7,
-    ).fit(x, scores.rows.treated - p.propensity, outcome)
-    np.testing.assert_allclose(found.frame["forest"], model.predict(x)[:, 0], atol=EXACT)
-    low, high = model.predict_interval(x, alpha=0.05)
-    np.testing.assert_allclose(found.frame["forest_low"], low[:, 0], atol=EXACT)
-    np.testing.assert_allclose(found.frame["forest_high"], high[:, 0], atol=EXACT)
+    ).fit(scores.rows.change, scores.rows.treated.astype(int), X=x, W=np.column_stack(p))
+    np.testing.assert_allclose(found.frame["forest"], model.effect(x), atol=EXACT)
+    low, high = model.effect_interval(x, alpha=0.05)
+    np.testing.assert_allclose(found.frame["forest_low"], low, atol=EXACT)
+    np.testing.assert_allclose(found.frame["forest_high"], high, atol=EXACT)
 
 
-def test_the_linear_learner_is_least_squares_of_the_scores_on_the_covariates(
+def test_the_linear_learner_is_econmls_and_least_squares_of_the_scores_on_the_covariates(
     scores: heterogeneity.Scores,
 ) -> None:
+    from econml.dr import LinearDRLearner
+
     found = heterogeneity.forest(scores, trees=IN_A_BAG)
+    model = LinearDRLearner(
+        model_propensity=gaining.GivenPropensity(),
+        model_regression=gaining.GivenOutcome(),
+        min_propensity=NEAREST,
+        cv=1,
+        random_state=0,
+    ).fit(
+        scores.rows.change,
+        scores.rows.treated.astype(int),
+        X=scores.x,
+        W=np.column_stack(scores.predicted.mean()),
+    )
+    np.testing.assert_allclose(found.frame["linear"], model.effect(scores.x), atol=EXACT)
+    low, high = model.effect_interval(scores.x, alpha=0.05)
+    np.testing.assert_allclose(found.frame["linear_low"], low, atol=EXACT)
+    np.testing.assert_allclose(found.frame["linear_high"], high, atol=EXACT)
     x = np.column_stack([np.ones(len(scores.x)), scores.x])
     fitted = x @ np.linalg.lstsq(x, scores.effects[:, 0], rcond=None)[0]
     np.testing.assert_allclose(found.frame["linear"], fitted, atol=EXACT)
@@ -118,7 +140,7 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
     from econml.validate.utils import calculate_dr_outcomes
 
     scores = heterogeneity.score(gaining.sample(n=400), folds=2, **LINEAR)
-    halved = predictions(scores, 40)
+    predicted = predictions(scores, 40)
     inside = scores.folds.fold[:, 0] == 0
     p = scores.predicted
     theirs = calculate_dr_outcomes(
@@ -128,7 +150,7 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
         np.column_stack([1 - p.propensity, p.propensity]),
     )
     np.testing.assert_allclose(scores.effects, theirs, atol=EXACT)
-    psi, tau = scores.effects[inside, 0], halved.predicted[inside, 0]
+    psi, tau = scores.effects[inside, 0], predicted[inside, 0]
     tau = (
         tau + 1e-3 * scores.x[inside, 0]
     )  # units in the same leaves stand in two of econml's quarters at once
@@ -149,10 +171,10 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
 def test_predictions_of_a_half_have_seen_nothing_of_it() -> None:
     first = heterogeneity.score(gaining.sample(n=200), folds=2, **LINEAR)
     inside = first.folds.fold[:, 0] == 0
-    before = predictions(first, 20).predicted[inside, 0]
+    before = predictions(first, 20)[inside, 0]
     second = heterogeneity.score(gaining.sample(n=200), folds=2, **LINEAR)
     second.rows.change[inside] = 100.0
-    after = predictions(second, 20).predicted[inside, 0]
+    after = predictions(second, 20)[inside, 0]
     np.testing.assert_array_equal(before, after)
 
 

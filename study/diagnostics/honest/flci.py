@@ -76,9 +76,8 @@ class Frontier:
     def bias_and_deviation(self, kappa: FloatArray) -> tuple[float, float]:
         """Return the largest bias for M = 1 and the standard deviation."""
         weights = self.weights(kappa)
-        return np.abs(self.exposure).sum() + np.abs(kappa).sum(), float(
-            np.sqrt(weights @ self.sigma @ weights)
-        )
+        bias = float(np.abs(self.exposure).sum() + np.abs(kappa).sum())
+        return bias, float(np.sqrt(weights @ self.sigma @ weights))
 
     def shortest(self, betahat: FloatArray, m: float, level: float) -> FixedLength:
         """Return the shortest fixed-length interval.
@@ -95,22 +94,16 @@ class Frontier:
             bias, deviation = self.bias_and_deviation(self.kappa(penalty))
             ratio = m * bias / deviation
             critical = folded_normal_quantile(level, ratio)
-            slope = _slope(critical, ratio)
+            slope = float(np.tanh(critical * ratio))  # the derivative of the critical value by the ratio
             return penalty * (critical - ratio * slope) - m * deviation * slope
 
         penalty = 0.0
         if m > 0:
             penalty = highest if excess(highest) <= 0 else brentq(excess, 0.0, highest, xtol=1e-15 * highest)
-        kappa = self.kappa(penalty)
-        bias, deviation = self.bias_and_deviation(kappa)
+        weights = self.weights(self.kappa(penalty))
+        bias, deviation = self.bias_and_deviation(self.kappa(penalty))
         half = deviation * folded_normal_quantile(level, m * bias / deviation)
-        weights = self.weights(kappa)
         return FixedLength(weights, float(weights @ betahat), half)
-
-
-def frontier(sigma: FloatArray, weights: FloatArray, restriction: Restriction) -> Frontier:
-    """Return the estimators of ``weights @ tau`` that a fixed-length interval may be built on."""
-    return Frontier(restriction, sigma, restriction.exposure(weights))
 
 
 def folded_normal_quantile(level: float, mean: float) -> float:
@@ -124,11 +117,6 @@ def folded_normal_quantile(level: float, mean: float) -> float:
         if abs(step) <= 4e-16 * c:
             break
     return float(c)
-
-
-def _slope(c: float, mean: float) -> float:
-    """Return the derivative of the folded normal's quantile by its mean."""
-    return float(np.tanh(c * mean))
 
 
 def lasso_path(h: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -181,10 +169,10 @@ def _next_kink(
     best: tuple[float, int | None, float] = (0.0, None, 0.0)
     for j in range(len(base)):
         if sign[j] != 0:
-            found = [(-base[j] / move[j], 0.0)] if sign[j] * move[j] > 0 else []
+            kinks = [(-base[j] / move[j], 0.0)] if sign[j] * move[j] > 0 else []
         else:
-            found = [(side * pull[j] / (1 - side * turn[j]), -side) for side in (1, -1) if side * turn[j] < 1]
-        for at, new in found:
+            kinks = [(side * pull[j] / (1 - side * turn[j]), -side) for side in (1, -1) if side * turn[j] < 1]
+        for at, new in kinks:
             if best[0] < at <= penalty * (1 + SAME):
                 best = (min(at, penalty), j, new)
     return best

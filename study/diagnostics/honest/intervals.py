@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from study.core import FloatArray
-from study.diagnostics.honest.conditional import FirstStage, hulls, least_favourable, moments
-from study.diagnostics.honest.flci import FixedLength, Frontier, frontier
+from study.diagnostics.honest.conditional import FirstStage, Moments, hulls, least_favourable, moments
+from study.diagnostics.honest.flci import FixedLength, Frontier
 from study.diagnostics.honest.restrictions import Restriction
 
 FIRST_STAGE = 0.1
@@ -39,6 +39,17 @@ class Problem:
     restriction: Restriction
     level: float = 0.95
 
+    @property
+    def estimate(self) -> float:
+        """The effect under parallel trends."""
+        return float(self.weights @ self.betahat[self.restriction.n_pre :])
+
+    @property
+    def std_error(self) -> float:
+        """Its standard error."""
+        n_pre = self.restriction.n_pre
+        return float(np.sqrt(self.weights @ self.sigma[n_pre:, n_pre:] @ self.weights))
+
     @cached_property
     def exposure(self) -> FloatArray:
         """Weights of the effect on the changes that are bounded, shape (n_post,)."""
@@ -63,49 +74,49 @@ class Problem:
     @cached_property
     def frontier(self) -> Frontier:
         """The affine estimators for fixed-length intervals."""
-        return frontier(self.sigma, self.weights, self.restriction)
+        return Frontier(self.restriction, self.sigma, self.exposure)
 
     def shortest(self, m: FloatArray, level: float) -> list[FixedLength]:
         """Return the shortest fixed-length interval for each M."""
-        return [self.frontier.shortest(self.betahat, float(one), level) for one in m]
+        return [self.frontier.shortest(self.betahat, float(each), level) for each in m]
+
+    def moments(self, m: FloatArray) -> Moments:
+        """Return the vertices of the tests for each M and set of the restriction."""
+        return moments(self.betahat, self.sigma, self.weights, self.restriction, m)
 
 
 def conditional(problem: Problem, m: FloatArray) -> Ends:
     """Return the hull of the conditional test's confidence set for each M, shapes (m,)."""
-    made = moments(problem.betahat, problem.sigma, problem.weights, problem.restriction, m)
-    ends = hulls(made, FirstStage.none(made), 1 - problem.level)
-    return _united(*ends, len(m))
+    vertices = problem.moments(m)
+    return _united(vertices, FirstStage.none(vertices), 1 - problem.level, len(m))
 
 
 def least_favourable_hybrid(problem: Problem, m: FloatArray) -> Ends:
     """Return the hull of the hybrid set whose first stage has the least favourable critical value."""
-    made = moments(problem.betahat, problem.sigma, problem.weights, problem.restriction, m)
-    size, first_size = _sizes(problem.level)
-    first = FirstStage.capped(made, least_favourable(made, first_size))
-    return _united(*hulls(made, first, size), len(m))
+    vertices, (size, first_size) = problem.moments(m), _sizes(problem.level)
+    return _united(
+        vertices, FirstStage.capped(vertices, least_favourable(vertices, first_size)), size, len(m)
+    )
 
 
 def fixed_length_hybrid(problem: Problem, m: FloatArray) -> Ends:
     """Return the hull of the hybrid set whose first stage is a fixed-length interval; one set, smoothness."""
-    made = moments(problem.betahat, problem.sigma, problem.weights, problem.restriction, m)
-    size, first_size = _sizes(problem.level)
+    vertices, (size, first_size) = problem.moments(m), _sizes(problem.level)
     intervals = problem.shortest(m, 1 - first_size)
     with_centre = problem.exposure @ problem.restriction.change @ problem.sigma
-    shared = made.forms[:, :, 0] * np.array([with_centre @ one.weights for one in intervals])[:, None]
-    first = FirstStage(
-        np.full(len(m), np.inf),
-        np.array([one.centre for one in intervals]),
-        np.array([one.half for one in intervals]),
-        shared,
-    )
-    return _united(*hulls(made, first, size), len(m))
+    shared = vertices.forms[:, :, 0] * np.array([[with_centre @ each.weights] for each in intervals])
+    centre, half = _centre_and_half(intervals)
+    return _united(vertices, FirstStage(np.full(len(m), np.inf), centre, half, shared), size, len(m))
 
 
 def fixed_length(problem: Problem, m: FloatArray) -> Ends:
     """Return the shortest fixed-length interval for each M, shapes (m,)."""
-    intervals = problem.shortest(m, problem.level)
-    centre, half = np.array([one.centre for one in intervals]), np.array([one.half for one in intervals])
+    centre, half = _centre_and_half(problem.shortest(m, problem.level))
     return centre - half, centre + half
+
+
+def _centre_and_half(intervals: list[FixedLength]) -> FloatArray:
+    return np.array([(each.centre, each.half) for each in intervals]).T
 
 
 METHODS: dict[str, Callable[[Problem, FloatArray], Ends]] = {
@@ -122,14 +133,15 @@ def _sizes(level: float) -> tuple[float, float]:
     return (size - first) / (1 - first), first
 
 
-def _united(low: FloatArray, high: FloatArray, n: int) -> Ends:
+def _united(vertices: Moments, first: FirstStage, size: float, n: int) -> Ends:
     """Return the hull over the sets of the union, of which some may be empty for an M, but not all.
 
     With the largest change before treatment, and its sign, the bounds hold at the estimates for some effect, and
     the statistic is then not positive. A fixed-length first stage that leaves such effects out conditions on
     them near its end, where the test does not reject.
     """
-    return np.nanmin(low.reshape(n, -1), axis=1), np.nanmax(high.reshape(n, -1), axis=1)
+    low, high = (ends.reshape(n, -1) for ends in hulls(vertices, first, size))
+    return np.nanmin(low, axis=1), np.nanmax(high, axis=1)
 
 
 def breakdown(problem: Problem, method: str) -> float | None:
@@ -140,21 +152,17 @@ def breakdown(problem: Problem, method: str) -> float | None:
     """
     from scipy.optimize import brentq
 
+    def distance(m: FloatArray) -> FloatArray:
+        """Return how far zero is outside each interval, negative inside."""
+        low, high = METHODS[method](problem, m)
+        return np.maximum(low, -high)
+
     most = problem.overturning
     if method in ("FLCI", "C-F"):
         most = max(most, np.abs(problem.restriction.before @ problem.betahat).max(initial=0.0))
     strengths = most * np.append(np.linspace(0, 1, STRENGTHS), 1.01)
-    outside = np.flatnonzero(_distance(*METHODS[method](problem, strengths)) > 0)
+    outside = np.flatnonzero(distance(strengths) > 0)
     if not len(outside):
         return None
-    k = outside[-1]
-
-    def distance(m: float) -> float:
-        return float(_distance(*METHODS[method](problem, np.array([m])))[0])
-
-    return float(brentq(distance, strengths[k], strengths[k + 1], xtol=1e-12 * most))
-
-
-def _distance(low: FloatArray, high: FloatArray) -> FloatArray:
-    """Return how far zero is outside each interval, negative inside."""
-    return np.maximum(low, -high)
+    last, next_inside = strengths[outside[-1]], strengths[outside[-1] + 1]
+    return float(brentq(lambda m: float(distance(np.array([m]))[0]), last, next_inside, xtol=1e-12 * most))

@@ -55,8 +55,7 @@ def relative_magnitudes(n_pre: int, n_post: int) -> Restriction:
     ----------
     Rambachan and Roth (2023), Delta^RM. The changes before treatment include that into the reference.
     """
-    changes = differences(n_pre, n_post, 1)
-    return _relative(changes, n_pre, n_post)
+    return _relative(differences(n_pre, n_post, 1), n_pre, n_post)
 
 
 def smoothness_relative(n_pre: int, n_post: int) -> Restriction:
@@ -66,8 +65,7 @@ def smoothness_relative(n_pre: int, n_post: int) -> Restriction:
     ----------
     Rambachan and Roth (2023), Delta^SDRM.
     """
-    changes = differences(n_pre, n_post, 2)
-    return _relative(changes, n_pre, n_post)
+    return _relative(differences(n_pre, n_post, 2), n_pre, n_post)
 
 
 def smoothness(n_pre: int, n_post: int) -> Restriction:

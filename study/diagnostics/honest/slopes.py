@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core import FloatArray, quantile
+from study.core import BoolArray, FloatArray, quantile
 from study.diagnostics.honest.conditional import HALVINGS, FirstStage, Moments, accepted
 from study.diagnostics.honest.restrictions import differences
 
@@ -45,12 +45,11 @@ def lower_bound(betahat: FloatArray, sigma: FloatArray, level: float) -> float:
     """
     changes = differences(len(betahat), 0, 2)
     rows = np.vstack([changes, -changes])
-    deviation = np.sqrt(np.einsum("rk,kl,rl->r", rows, sigma, rows))[:, None]
-    moments = Moments(
-        (rows @ betahat)[None] / deviation.T, -1 / deviation.T, (rows / deviation)[None], sigma[None]
-    )
+    scale = 1 / np.sqrt(np.einsum("rk,kl,rl->r", rows, sigma, rows))
+    forms = rows * scale[:, None]
+    moments = Moments((forms @ betahat)[None], -scale[None], forms[None], sigma[None])
 
-    def keeps(m: FloatArray) -> FloatArray:
+    def keeps(m: FloatArray) -> BoolArray:
         return accepted(moments, FirstStage.none(moments), 1 - level, m[None])[0]
 
     tried = np.linspace(0, largest_slope_change(betahat), TRIED)
@@ -60,8 +59,5 @@ def lower_bound(betahat: FloatArray, sigma: FloatArray, level: float) -> float:
     outside, inside = tried[first - 1], tried[first]
     for _ in range(HALVINGS):
         middle = (outside + inside) / 2
-        if keeps(np.array([middle]))[0]:
-            inside = middle
-        else:
-            outside = middle
+        outside, inside = (outside, middle) if keeps(np.array([middle]))[0] else (middle, inside)
     return float(inside)

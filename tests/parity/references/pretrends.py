@@ -10,7 +10,7 @@ import numpy as np
 from references.comparison import Comparison, Row, fit
 from study import Question
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.pretest import detectable_slopes, mean_after_passing, pretest
+from study.diagnostics.pretrends import detectable_slopes, mean_after_passing, pretest
 
 CRITICAL = 1.96  # as the package has it
 POWERS = {"slope_power50": 0.5, "slope_power80": 0.8}

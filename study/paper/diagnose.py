@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
 from study.core import QuestionError, one_thread
@@ -23,25 +23,52 @@ class Check(NamedTuple):
     finding: Finding | None
     refusal: str = ""
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, or why nothing was."""
+        return self.finding.sentences if self.finding else (f"Not made: {self.refusal}",)
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """One answer with all its diagnostics.
+    """One answer with its diagnostics.
 
     Attributes
     ----------
     plan : Plan
     task : Task
-    design : Design
     fit : Estimate
+    known : mapping
+        What diagnostics may ask for: arguments by name.
+    diagnostics : dict of str to Diagnostic
+        Those that are about the design and have what they need.
     checks : tuple of Check
+        Those of them that are made so far.
     """
 
     plan: Plan
     task: Task
-    design: Design
     fit: Estimate
-    checks: tuple[Check, ...]
+    known: Mapping[str, Any]
+    diagnostics: dict[str, Diagnostic]
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def design(self) -> Design:
+        """The design that answers."""
+        return find_design(self.task.row.name)
+
+    def check(self, name: str) -> Check:
+        """Make one diagnostic, or say why it cannot be made."""
+        diagnostic, known, options = self.diagnostics[name], dict(self.known), self.task.options
+        if Needs.LEARNERS in diagnostic.needs:
+            options = {key: self.design.options[key] for key in self.design.learners} | options
+        if Needs.LEVELS in diagnostic.needs and self.task.scale == "proportional":
+            known["sample"] = self.task.question.replace(scale="level").sample(self.fit.sample.panel)
+        try:
+            return Check(diagnostic, diagnostic(known, options))
+        except QuestionError as refusal:
+            return Check(diagnostic, None, str(refusal))
 
     def finding(self, name: str) -> Finding | None:
         """Return a finding by its diagnostic's name, None where there is none."""
@@ -52,47 +79,11 @@ class Verdict:
         from study.figures.canvas import figure_files
 
         written: dict[str, bytes] = {}
-        for check in self.checks:
-            if check.finding is not None:
-                name = check.diagnostic.name
-                written |= figure_files(name, check.finding.plot())
-                written[f"{name}.csv"] = check.finding.tidy().to_csv(index=False).encode()
+        for diagnostic, finding, _ in self.checks:
+            if finding is not None:
+                written |= figure_files(diagnostic.name, finding.plot())
+                written[f"{diagnostic.name}.csv"] = finding.tidy().to_csv(index=False).encode()
         return written
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """A task's answer with what its diagnostics may ask for; none of them is made yet.
-
-    Attributes
-    ----------
-    plan : Plan
-    task : Task
-    fit : Estimate
-    known : mapping
-        Arguments by name.
-    diagnostics : dict of str to Diagnostic
-        Those that are about the design and have what they need.
-    """
-
-    plan: Plan
-    task: Task
-    fit: Estimate
-    known: Mapping[str, Any]
-    diagnostics: dict[str, Diagnostic]
-
-    def check(self, name: str) -> Check:
-        """Make one diagnostic, or say why it cannot be made."""
-        diagnostic, design = self.diagnostics[name], find_design(self.task.row.name)
-        known, options = dict(self.known), dict(self.task.options)
-        if Needs.LEARNERS in diagnostic.needs:
-            options = {key: design.options[key] for key in design.learners} | options
-        if Needs.LEVELS in diagnostic.needs and self.task.scale == "proportional":
-            known["sample"] = self.task.question.replace(scale="level").sample(self.fit.sample.panel)
-        try:
-            return Check(diagnostic, diagnostic(known, options))
-        except QuestionError as refusal:
-            return Check(diagnostic, None, str(refusal))
 
 
 def answered(
@@ -101,8 +92,8 @@ def answered(
     panel: Panel,
     placebos: Mapping[str, Panel],
     randomization: Randomization | None = None,
-) -> Answered:
-    """Answer a task, and gather what its diagnostics may ask for.
+) -> Verdict:
+    """Answer a task, and gather what its diagnostics may ask for; none of them is made yet.
 
     Parameters
     ----------
@@ -121,6 +112,8 @@ def answered(
     """
     design, sample = find_design(task.row.name), task.question.sample(panel)
     fit = design(sample, **task.options)
+    rows = [row for row in plan.rows if not find_design(row.name).draws]
+    designs = {(row.name, tuple(row.options.items())): (row.name, row.options) for row in rows}
     known = {
         "fit": fit,
         "sample": sample,
@@ -135,7 +128,12 @@ def answered(
         "randomization": randomization,
         "outcomes": {label: (other, task.outcome) for label, other in placebos.items()},
         "by": plan.neighbours,
-        **_specifications(plan),
+        # What a specification curve runs over.
+        "designs": list(designs.values()),
+        "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
+        "populations": plan.populations,
+        "comparisons": get_args(Comparison),
+        "covariate_sets": list(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)),
     }
     has = {
         Needs.PATH: fit.estimand.has_path,
@@ -146,20 +144,7 @@ def answered(
         Needs.NEIGHBOURS: bool(plan.neighbours),
     }
     about = fitting(design.name, [need for need, there in has.items() if there])
-    return Answered(plan, task, fit, known, {diagnostic.name: diagnostic for diagnostic in about})
-
-
-def _specifications(plan: Plan) -> dict[str, Any]:
-    """Return what a specification curve runs over: the plan's designs, covariates, scales and populations."""
-    rows = [row for row in plan.rows if not find_design(row.name).draws]
-    designs = {(row.name, tuple(row.options.items())): (row.name, row.options) for row in rows}
-    return {
-        "designs": list(designs.values()),
-        "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
-        "populations": plan.populations,
-        "comparisons": get_args(Comparison),
-        "covariate_sets": list(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)),
-    }
+    return Verdict(plan, task, fit, known, {diagnostic.name: diagnostic for diagnostic in about})
 
 
 def diagnose(
@@ -186,11 +171,10 @@ def diagnose(
     QuestionError
         If the design cannot answer the question.
     """
-    checks = []
     with one_thread():
-        known = answered(plan, task, panel, placebos)
-        for name in known.diagnostics:
-            checks.append(known.check(name))
+        verdict, checks = answered(plan, task, panel, placebos), []
+        for name in verdict.diagnostics:
+            checks.append(verdict.check(name))
             if progress is not None:
                 progress(name)
-    return Verdict(plan, task, find_design(task.row.name), known.fit, tuple(checks))
+    return replace(verdict, checks=tuple(checks))

@@ -44,47 +44,33 @@ def verdict_text(verdict: Verdict) -> str:
         section("What the design assumes", assumptions(verdict)),
     ]
     for place in Section:
-        sentences = [
-            sentence
-            for check in verdict.checks
-            if check.diagnostic.section == place
-            for sentence in (
-                check.finding.sentences[: check.diagnostic.shown]
-                if check.finding
-                else (f"Not made: {check.refusal}",)
-            )
-        ]
-        if sentences:
-            parts.append(section(place, dict.fromkeys(sentences)))
+        checks = [check for check in verdict.checks if check.diagnostic.section == place]
+        if checks:
+            sentences = [s for check in checks for s in check.sentences[: check.diagnostic.shown]]
+            parts.append(section(place, sentences))
     return "\n\n".join(parts)
 
 
 def details(verdict: Verdict) -> str:
     """Return everything that the diagnostics say, each under its title."""
-    return "\n\n".join(
-        section(check.finding.title, check.finding.sentences)
-        if check.finding
-        else section(check.diagnostic.title, [f"Not made: {check.refusal}"])
-        for check in verdict.checks
-    )
+    return "\n\n".join(section(check.diagnostic.title, check.sentences) for check in verdict.checks)
 
 
 def assumptions(verdict: Verdict) -> list[str]:
     """Return what the design assumes, in sentences, with what the question makes of it."""
-    question, conditional = verdict.task.question, Assumes.CONDITIONAL_PARALLEL_TRENDS
-    assumed = list(verdict.design.assumes)
-    if question.covariates:
-        assumed = list(dict.fromkeys(conditional if a is Assumes.PARALLEL_TRENDS else a for a in assumed))
-    else:
-        plain = (Assumes.PARALLEL_TRENDS if a is conditional else a for a in assumed)
-        assumed = [a for a in dict.fromkeys(plain) if a is not Assumes.OVERLAP]
+    question = verdict.task.question
+    trends = [Assumes.CONDITIONAL_PARALLEL_TRENDS, Assumes.PARALLEL_TRENDS]
+    other, own = trends[::-1] if question.covariates else trends
+    assumed = dict.fromkeys(own if a is other else a for a in verdict.design.assumes)
+    if not question.covariates:
+        assumed.pop(Assumes.OVERLAP, None)
+    sentences = [ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed]
+    if Assumes.EXCLUSION in assumed:
+        return sentences
     scale = {"log1p": "log(1 + outcome)"}.get(question.scale, "the outcome itself")
     given = f", given {', '.join(question.covariates)}" if question.covariates else ""
-    said = [ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed]
-    if Assumes.EXCLUSION in assumed:
-        return said
     group = question.comparison.replace("_", " ")
-    return [*said, f"Trends are those of {scale}{given}; the comparison group is {group}."]
+    return [*sentences, f"Trends are those of {scale}{given}; the comparison group is {group}."]
 
 
 def conclusion(verdict: Verdict) -> list[str]:
@@ -92,26 +78,29 @@ def conclusion(verdict: Verdict) -> list[str]:
     question, average = verdict.task.question, verdict.fit.headline
     scale = question.effect_scale
     row = Effect.of(average.terms[0], average, verdict.task.level)
-    power = smallest_effect(average)
-    told = [
+    objections = [c.finding.objection for c in verdict.checks if c.finding is not None and c.finding.against]
+    sentences = [
         f"The estimate is {scale.text(row.estimate)} {scale.unit}, {verdict.task.level:.0%} interval "
-        f"{row.interval(scale)}; the minimum detectable effect (80% power) is {power} in "
+        f"{row.interval(scale)}; the minimum detectable effect (80% power) is {smallest_effect(average)} in "
         f"{verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})."
     ]
     if not verdict.fit.estimand.has_path:
-        told.append(f"It is {verdict.fit.estimand.with_article} and no average of effects by event time.")
-    objections = [c.finding.objection for c in verdict.checks if c.finding is not None and c.finding.against]
-    if not row.excludes_zero:
-        told.append("Its sign is not established: the interval has zero in it, even if all assumptions hold.")
-    if objections:
-        told.append(f"What speaks against the assumptions: {'; '.join(objections)}.")
-    if row.excludes_zero and objections:
-        told.append(
-            "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
+        sentences.append(
+            f"It is {verdict.fit.estimand.with_article} and no average of effects by event time."
         )
+    if not row.excludes_zero:
+        sentences.append(
+            "Its sign is not established: the interval has zero in it, even if all assumptions hold."
+        )
+    if objections:
+        sentences.append(f"What speaks against the assumptions: {'; '.join(objections)}.")
+        if row.excludes_zero:
+            sentences.append(
+                "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
+            )
     elif row.excludes_zero:
-        told.append(f"Nothing that was looked at speaks against the assumptions. {_bound(verdict)}")
-    return told
+        sentences.append(f"Nothing that was looked at speaks against the assumptions. {_bound(verdict)}")
+    return sentences
 
 
 def _bound(verdict: Verdict) -> str:

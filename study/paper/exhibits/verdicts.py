@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding, Section
 from study.estimates import SIZE
-from study.paper.diagnose import Answered, Check, Verdict, answered
+from study.figures import FULL
+from study.figures.canvas import canvas
+from study.paper.diagnose import Check, Verdict, answered
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
@@ -24,7 +27,11 @@ from study.paper.exhibits.exhibit import (
 )
 from study.paper.plan import Plan, Row, Task
 from study.paper.verdict import assumptions, conclusion
-from study.report import Block, Column, Line, Table, effect_values
+from study.report import LETTERS, Block, Column, Line, Table, effect_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 EXHIBIT = "verdicts"
 ANSWERS = {True: "yes", False: "no", None: "no test"}
@@ -33,6 +40,91 @@ OF_VERDICTS = {
     "not_against": Column("tests that do not speak against the assumptions", "count"),
     "diagnostics": Column("diagnostics that were made", "count"),
 }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What some diagnostics find about the main question on a scale, under a row of the plan.
+
+    Attributes
+    ----------
+    setting : Setting
+    scale, label : str
+        The label is that of the row.
+    made : dict of str to Finding
+        By the diagnostic's name.
+    refused : tuple of str
+        Why there are no others.
+    """
+
+    setting: Setting
+    scale: str
+    label: str
+    made: dict[str, Finding]
+    refused: tuple[str, ...]
+
+    @property
+    def task(self) -> Task:
+        """The main question on the scale, under the row."""
+        return task_of(self.setting, self.scale, self.label)
+
+    def numbers(
+        self,
+        exhibit: str,
+        values: Mapping[str, Any],
+        *parts: str | float,
+        columns: Mapping[str, Column] | None = None,
+        quantity: str = "",
+        command: str = "",
+    ) -> Iterator[Traced]:
+        """Yield values by column as numbers at the exhibit, the scale and further parts; see :func:`diagnosed`."""
+        at = address(exhibit, self.scale, *parts)
+        return diagnosed(self.setting, self.scale, at, values, columns, self.label, quantity, command)
+
+
+def findings_of(
+    setting: Setting, names: Iterable[str], labels: Sequence[str | None] = (None,)
+) -> list[Findings]:
+    """Return what diagnostics find on each scale under each row of the plan, the main one where none is given."""
+    rows = []
+    for scale in setting.plan.scales:
+        for label in labels:
+            answers = {name: found(setting, scale, name, label) for name in names}
+            made = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
+            refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
+            row = label or main_row(setting.plan).label
+            rows.append(Findings(setting, scale, row, made, refused))
+    return rows
+
+
+def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]) -> list[Block]:
+    """Return a panel of a table for each scale, with the lines of its rows."""
+    by_scale: dict[str, list[Line]] = {}
+    for row in rows:
+        by_scale.setdefault(row.scale, []).extend(lines(row))
+        titles = row.setting.plan.scales
+    return [
+        Block(f"Panel {letter}. {titles[scale]}", of_scale)
+        for letter, (scale, of_scale) in zip(LETTERS, by_scale.items(), strict=False)
+    ]
+
+
+def axes_by_scale(
+    rows: Sequence[Findings],
+    height: float,
+    draw: Callable[[Axes, Findings], None],
+    *,
+    outcome: str | None = None,
+    sharey: bool = False,
+) -> Figure:
+    """Return a figure with an axis of effects on the outcome for the findings on each scale, side by side."""
+    with canvas(FULL, height) as figure:
+        axes = figure.subplots(1, len(rows), sharey=sharey, squeeze=False)[0]
+        for axis, letter, row in zip(axes, LETTERS, rows, strict=False):
+            draw(axis, row)
+            axis.set_xlabel(row.task.question.effect_scale.axis(outcome))
+            axis.set_title(f"{letter}. {scale_title(row.scale)}", loc="left")
+    return figure
 
 
 def main_row(plan: Plan) -> Row:
@@ -44,20 +136,15 @@ def main_row(plan: Plan) -> Row:
     return next(rows, plan.headline)
 
 
-def row_of(setting: Setting, label: str | None = None) -> Row:
-    """Return a row of the plan by its label, the main one where none is given."""
-    rows = {row.label: row for row in (setting.plan.headline, *setting.plan.rows)}
-    return main_row(setting.plan) if label is None else rows[label]
-
-
 def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
-    """Return the main question on a scale: the first event and the first outcome, under a row of the plan."""
-    return plan_task(setting.plan, scale, row_of(setting, label))
+    """Return the main question on a scale, under a row of the plan by its label; the main one where none is given."""
+    rows = {row.label: row for row in (setting.plan.headline, *setting.plan.rows)}
+    return plan_task(setting.plan, scale, rows[label] if label else None)
 
 
 def plan_task(plan: Plan, scale: str, row: Row | None = None) -> Task:
-    """Return the main question of a plan on a scale, under a row; the main one where none is given."""
-    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, main_row(plan) if row is None else row)
+    """Return the main question of a plan on a scale: its first event and outcome, under a row or the main one."""
+    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row or main_row(plan))
 
 
 def found(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
@@ -74,13 +161,13 @@ def found(setting: Setting, scale: str, name: str, label: str | None = None) -> 
     label : str, optional
         A row of the plan; the main one where none is given.
     """
-    check = _check(setting, scale, row_of(setting, label).label, name)
+    check = _check(setting, scale, label or main_row(setting.plan).label, name)
     return check if isinstance(check, str) else check.finding or check.refusal
 
 
 @lru_cache(maxsize=16)
-def _answered(setting: Setting, scale: str, label: str) -> Answered | str:
-    """Return the answer and its diagnostics, or the refusal; settings are distinguished by identity."""
+def _answered(setting: Setting, scale: str, label: str) -> Verdict | str:
+    """Return the answer, none of its diagnostics made, or the refusal; settings are distinguished by identity."""
     task = task_of(setting, scale, label)
     # Where the plan's answer has the randomization test, it is not made again.
     result = setting.results.get(task.key)
@@ -112,10 +199,8 @@ def verdict_of(setting: Setting, scale: str) -> Verdict | str:
     known = _answered(setting, scale, label)
     if isinstance(known, str):
         return known
-    checks = [_check(setting, scale, label, name) for name in known.diagnostics]
-    design = find_design(known.task.row.name)
-    made = tuple(check for check in checks if isinstance(check, Check))
-    return Verdict(setting.plan, known.task, design, known.fit, made)
+    checks = (_check(setting, scale, label, name) for name in known.diagnostics)
+    return replace(known, checks=tuple(check for check in checks if isinstance(check, Check)))
 
 
 def command_of(setting: Setting, task: Task) -> str:
@@ -133,6 +218,7 @@ def diagnosed(
     columns: Mapping[str, Column] | None = None,
     label: str | None = None,
     quantity: str = "",
+    command: str = "",
 ) -> Iterator[Traced]:
     """Yield numbers about the main question on a scale that its diagnostics show.
 
@@ -150,9 +236,12 @@ def diagnosed(
         A row of the plan; the main one where none is given.
     quantity : str
         What the row is about.
+    command : str
+        What shows the row; that of the diagnostics of the question where none is given.
     """
     task = task_of(setting, scale, label)
-    source = source_of(at.split("/")[0], quantity, task, setting.panel, command_of(setting, task))
+    command = command or command_of(setting, task)
+    source = source_of(at.split("/")[0], quantity, task, setting.panel, command)
     return addressed(at, values, source, scale, columns)
 
 
@@ -169,25 +258,23 @@ def scale_title(scale: str) -> str:
 @exhibit("The verdict of each diagnostic", Part.OBJECTIONS)
 def verdicts(setting: Setting) -> Exhibited:
     """Return a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
-    tables: list[Table] = []
-    numbers: list[Traced] = []
-    sentences: list[str] = []
-    main, headline = main_row(setting.plan), setting.plan.headline
-    if main != headline:
-        sentences.append(
-            f"Diagnostics are about {main.label}, since {headline.label} would fit its learners anew for each."
-        )
-    for scale in setting.plan.scales:
-        verdict = verdict_of(setting, scale)
-        if isinstance(verdict, str):
-            sentences.append(on_scale(scale, verdict))
-            continue
-        lines = lines_of(verdict)
-        tables.append(_table(setting, verdict, lines, bool(tables)))
-        sentences += [on_scale(scale, sentence) for sentence in conclusion(verdict)]
-        numbers += _numbers(setting, verdict)
+    plan = setting.plan
+    by_scale = {scale: verdict_of(setting, scale) for scale in plan.scales}
+    made = [verdict for verdict in by_scale.values() if isinstance(verdict, Verdict)]
+    if not made:
+        return Exhibited()
+    main, headline = main_row(plan), plan.headline
+    sentences = [
+        f"Diagnostics are about {main.label}, since {headline.label} would fit its learners anew for each."
+    ] * (main != headline)
+    for scale, verdict in by_scale.items():
+        of_scale = conclusion(verdict) if isinstance(verdict, Verdict) else [verdict]
+        sentences += [on_scale(scale, sentence) for sentence in of_scale]
+    names = [EXHIBIT, *(f"{EXHIBIT}-{verdict.task.scale}" for verdict in made[1:])]
     return Exhibited(
-        tables=tuple(tables), numbers=tuple(numbers), sentences=tuple(sentences) if tables else ()
+        tables=tuple(_table(setting, *named) for named in zip(names, made, strict=True)),
+        numbers=tuple(number for verdict in made for number in _numbers(setting, verdict)),
+        sentences=tuple(sentences),
     )
 
 
@@ -195,25 +282,21 @@ def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
     """Return the lines of a verdict's table by section: what was looked at, what it says, whether it is against."""
     by_section: dict[str, list[Line]] = {section.value: [] for section in Section}
     for diagnostic, finding, refusal in verdict.checks:
-        says = f"Not made: {refusal}" if finding is None else _verdict_on(finding, verdict.task.scale)
-        against = ANSWERS[None if finding is None else finding.against]
+        # A curve of several scales has a verdict for each.
+        of_scales = finding.details.get("verdict_by_scale", {}) if finding else {}
+        says = of_scales.get(verdict.task.scale, finding.verdict) if finding else f"Not made: {refusal}"
+        against = ANSWERS[finding.against if finding else None]
         by_section[diagnostic.section.value].append(Line(diagnostic.title, [says, against]))
     return {section: lines for section, lines in by_section.items() if lines}
 
 
-def _verdict_on(finding: Finding, scale: str) -> str:
-    """Return a finding's verdict on a scale; a curve of several has one for each."""
-    by_scale: Mapping[str, str] = finding.details.get("verdict_by_scale", {})
-    return by_scale.get(scale, finding.verdict)
-
-
-def _table(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]], further: bool) -> Table:
+def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
     task, sample, plan = verdict.task, verdict.fit.sample, setting.plan
     return Table(
-        name=f"{EXHIBIT}-{task.scale}" if further else EXHIBIT,
+        name=name,
         caption=f"What speaks against the effect of the {task.event.title}: {plan.scales[task.scale].lower()}",
         headings=["What it says", "Against"],
-        blocks=[Block(section, told) for section, told in lines.items()],
+        blocks=[Block(section, lines) for section, lines in lines_of(verdict).items()],
         notes=[
             f"Design: {task.row.label}; outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; "
             f"{task.question.effect_scale.axis().lower().removeprefix('effect on ').replace(chr(10), ' ')}; "
@@ -230,15 +313,11 @@ def _table(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]], fur
 def _numbers(setting: Setting, verdict: Verdict) -> Iterator[Traced]:
     scale = verdict.task.scale
     against = [check.finding.against for check in verdict.checks if check.finding is not None]
-    values = {
-        "against": against.count(True),
-        "not_against": against.count(False),
-        "diagnostics": len(against),
-    }
+    counts = (against.count(True), against.count(False), len(against))
+    values = dict(zip(OF_VERDICTS, counts, strict=True))
     yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_VERDICTS)
     spillovers = verdict.finding("spillovers")
     if spillovers is not None and spillovers["neighbours"]:
         row = spillovers["neighbours"][0]
-        at = address(EXHIBIT, scale, "spillovers")
-        quantity = f"change of untreated units {row.label}"
+        at, quantity = address(EXHIBIT, scale, "spillovers"), f"change of untreated units {row.label}"
         yield from diagnosed(setting, scale, at, effect_values(row), quantity=quantity)

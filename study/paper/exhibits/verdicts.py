@@ -42,7 +42,7 @@ OF_VERDICTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
     """What some diagnostics find about the main question on a scale, under a row of the plan.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from study.data.audit import Share
 from study.figures import FULL, SERIES
 from study.figures.canvas import canvas
@@ -21,36 +23,12 @@ from study.paper.exhibits.exhibit import (
     exhibit,
 )
 from study.paper.facts import fields as papers
-from study.paper.facts import models as listed
+from study.paper.facts import models as epoch
+from study.paper.facts import recomputed as recomputing
 from study.paper.facts import tables
-from study.paper.facts.fact import Difference, Fact, Unit, columns_of, values_of
-from study.paper.facts.models import (
-    CLASSES,
-    SECTORS,
-    Definition,
-    Years,
-    by_class,
-    definition,
-    large_scale,
-    of_vintage,
-    releases,
-    shares,
-    spanned,
-    vintages,
-)
-from study.paper.facts.recomputed import (
-    DEFAULT_THRESHOLD,
-    DEFAULT_VINTAGE,
-    EARLY,
-    LATE,
-    PERIODS,
-    RELEASED,
-    Data,
-    load,
-    month,
-    of_models,
-    recomputed,
-)
+from study.paper.facts.fact import Difference, Fact, columns_of, values_of
+from study.paper.facts.models import SECTORS, Definition, Years, definition, of_vintage, vintages
+from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, EARLY, LATE, Data, month
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,9 +44,9 @@ STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
 @exhibit("Facts of the seed paper, recomputed", Part.FACTS)
 def facts(setting: Setting) -> Exhibited:
     """Return the recomputed facts; they are the same for every plan, since the tables that they read are."""
-    data, chosen = load(), definition(DEFAULT_THRESHOLD)
-    every_fact = recomputed(data, DEFAULT_VINTAGE, chosen)
-    figure = shares_figure(data.models, DEFAULT_VINTAGE, chosen)
+    data, chosen = recomputing.load(), definition(DEFAULT_THRESHOLD)
+    every_fact = recomputing.recomputed(data, DEFAULT_VINTAGE, chosen)
+    figure = shares_figure(epoch.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen))
     return Exhibited(
         tables=tables.all_tables(data, DEFAULT_VINTAGE, chosen),
         figures=(draw("facts_shares", _caption(chosen), figure, _alternative(every_fact)),),
@@ -79,34 +57,31 @@ def facts(setting: Setting) -> Exhibited:
 
 def numbers(data: Data) -> Iterator[Traced]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
-    for fact in recomputed(data):
-        file = papers.FILE if fact.unit == "difference" else listed.FILE
-        yield from _of_fact(fact, file, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
+    for fact in recomputing.recomputed(data):
+        yield from _of_fact(fact, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
     for vintage in vintages(data.models):
         models = of_vintage(data.models, vintage)
         for threshold in tables.THRESHOLDS:
-            for fact in of_models(models, definition(threshold), month(vintage)):
-                yield from _of_fact(fact, listed.FILE, vintage, threshold, vintage, threshold, fact.name)
-    for venue, periods in papers.by_period(data.fields, PERIODS).items():
+            for fact in recomputing.of_models(models, definition(threshold), month(vintage)):
+                yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
+    for venue, periods in papers.by_period(data.fields, recomputing.PERIODS).items():
         for topics in periods:
-            at, claim = (venue, str(topics.period)), f"academic-only teams at {topics.venue}, {topics.seen}"
-            source = _source(papers.FILE, f"{claim}, compute-heavy less other papers")
-            yield from _of_share(
-                topics.heavy, _source(papers.FILE, f"{claim}, compute-heavy papers"), *at, "heavy"
-            )
-            yield from _of_share(topics.other, _source(papers.FILE, f"{claim}, other papers"), *at, "other")
-            yield from _of_share(topics.difference, source, *at)
+            claim = f"academic-only teams at {topics.venue}, {topics.seen}"
+            shares = {"heavy": topics.heavy, "other": topics.other, "": topics.difference}
+            kinds = ("compute-heavy papers", "other papers", "compute-heavy less other papers")
+            for (part, share), kind in zip(shares.items(), kinds, strict=True):
+                at = [venue, str(topics.period), *filter(None, [part])]
+                yield from _of_share(share, _source(papers.FILE, f"{claim}, {kind}"), *at)
     newest = of_vintage(data.models, vintages(data.models)[-1])
-    for years in (tables.BEFORE_RELEASED, RELEASED):
-        for sector, each in releases(newest, years).items():
+    for years in (tables.BEFORE_RELEASED, recomputing.RELEASED):
+        for sector, each in epoch.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
-            yield from _of_share(each.open, _source(listed.FILE, claim), "weights", str(years), sector)
+            yield from _of_share(each.open, _source(epoch.FILE, claim), "weights", str(years), sector)
 
 
-def _of_fact(
-    fact: Fact, file: tuple[str, ...], vintage: str, threshold: str, *parts: str
-) -> Iterator[Traced]:
+def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Traced]:
     at, columns = address(EXHIBIT, *parts), columns_of(fact.unit)
+    file = papers.FILE if fact.unit == "difference" else epoch.FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
     yield from addressed(at, fact.values, _source(file, words, vintage, threshold), columns=columns)
     if fact.source:
@@ -115,32 +90,30 @@ def _of_fact(
 
 
 def _of_share(share: Share | Difference, source: Source, *parts: str) -> Iterator[Traced]:
-    unit: Unit = "share" if isinstance(share, Share) else "difference"
-    return addressed(address(EXHIBIT, *parts), values_of(share), source, columns=columns_of(unit))
+    columns = columns_of("share" if isinstance(share, Share) else "difference")
+    return addressed(address(EXHIBIT, *parts), values_of(share), source, columns=columns)
 
 
 def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
-    options = f" --vintage {vintage} --threshold {threshold}" if vintage and file == listed.FILE else ""
+    options = f" --vintage {vintage} --threshold {threshold}" if vintage and file == epoch.FILE else ""
     return Source(EXHIBIT, quantity, "/".join(file), checksum(*file), f"{COMMAND}{options}")
 
 
 def _caption(chosen: Definition) -> str:
     return (
         f"Who makes large-scale models, table of {month(DEFAULT_VINTAGE)}: models of known training compute, "
-        f"{chosen.label[0].lower()}{chosen.label[1:]}. Left: by year, with the number of models above; the last year "
+        f"{chosen.in_sentence}. Left: by year, with the number of models above; the last year "
         "is not complete. Right: thirds by training compute among the models of the same year, with the numbers of "
         "models by academia only, academia with industry and industry only."
     )
 
 
 def _alternative(every_fact: tuple[Fact, ...]) -> str:
-    early, late = (
-        next(f"{100 * fact.value:.1f}" for fact in every_fact if fact.name == name)
-        for name in ("academic_only_early", "academic_only_late")
-    )
+    percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
+    early, late = percents["academic_only_early"], percents["academic_only_late"]
     return (
         "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
-        f"{early}% in {EARLY} to {late}% in {LATE}, while that by industry alone becomes the largest, and most so in "
+        f"{early} in {EARLY} to {late} in {LATE}, while that by industry alone becomes the largest, and most so in "
         "the third of most compute."
     )
 
@@ -157,25 +130,13 @@ def _verdict(every_fact: tuple[Fact, ...]) -> str:
     )
 
 
-def shares_figure(models: pd.DataFrame, vintage: str, chosen: Definition) -> Figure:
-    """Return the figure of one vintage.
-
-    Parameters
-    ----------
-    models : DataFrame
-        Of :func:`study.paper.facts.models.load_models`.
-    vintage : str
-    chosen : Definition
-        Of large-scale models.
-    """
-    used = large_scale(of_vintage(models, vintage), chosen)
+def shares_figure(used: pd.DataFrame) -> Figure:
+    """Return the figure of the large-scale models of one vintage."""
     from matplotlib.legend_handler import HandlerTuple
 
     with canvas(FULL, 3.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-        lines = _by_year(left, used)
-        bars = _by_class(right, used)
-        handles: list[Any] = list(zip(lines, bars, strict=True))
+        handles: list[Any] = list(zip(_by_year(left, used), _by_class(right, used), strict=True))
         figure.legend(
             handles, list(SECTORS.values()), loc="outside lower center", ncols=3, frameon=False,
             handler_map={tuple: HandlerTuple(None, pad=0.6)}, handlelength=4.5,
@@ -185,18 +146,15 @@ def shares_figure(models: pd.DataFrame, vintage: str, chosen: Definition) -> Fig
 
 def _by_year(axis: Axes, used: pd.DataFrame) -> list[Any]:
     """Draw the shares by year with the number of models above them, and return the lines."""
-    years = list(spanned(used, EARLY.first))
-    by_year = {year: shares(used, Years(year, year)) for year in years}
-    lines = []
+    by_year = {year: epoch.shares(used, Years(year, year)) for year in epoch.spanned(used, EARLY.first)}
+    years, lines = list(by_year), []
     for sector, (look, _) in STYLES.items():
         # The share of a year without models is NaN, which breaks the line.
-        values = [100 * by_year[year][sector].value for year in years]
-        lines += axis.plot(
-            years, values, color=look.colour, marker=look.marker, linestyle=look.dashes, markersize=4,
-            linewidth=1.3,
-        )  # fmt: skip
-    for year in years:
-        axis.text(year, 106, str(by_year[year]["academia"].total), ha="center", va="bottom", fontsize=7)
+        values = [100 * shares[sector].value for shares in by_year.values()]
+        how = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes}
+        lines += axis.plot(years, values, markersize=4, linewidth=1.3, **how)
+    for year, shares in by_year.items():
+        axis.text(year, 106, str(shares["academia"].total), ha="center", va="bottom", fontsize=7)
     axis.text(years[0] - 0.9, 106, "n", ha="right", va="bottom", fontsize=7, style="italic")
     axis.set(ylim=(-4, 104), ylabel="Share of the models of the year, %", xlabel="Year of publication")
     axis.set_xticks(years[::2])
@@ -206,26 +164,25 @@ def _by_year(axis: Axes, used: pd.DataFrame) -> list[Any]:
 
 def _by_class(axis: Axes, used: pd.DataFrame) -> list[Any]:
     """Draw the shares by thirds of training compute with their counts beside them, and return one bar a sector."""
-    places, names, drawn = [], [], {}
+    rows = {}
     for block, window in enumerate((EARLY, LATE)):
         axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
-        for place, (name, by_sector) in enumerate(by_class(used, window).items()):
-            places.append(GAP * block + place)
-            names.append(name)
-            start = 0.0
-            for sector, (look, hatch) in STYLES.items():
-                width = 100 * by_sector[sector].value if by_sector[sector].total else 0.0
-                drawn[sector] = axis.barh(
-                    places[-1], width, left=start, height=0.76, color=look.colour, edgecolor="white",
-                    hatch=hatch, linewidth=0.6,
-                )  # fmt: skip
-                start += width
-            counts = " / ".join(str(share.successes) for share in by_sector.values())
-            axis.text(103, places[-1], counts, va="center", fontsize=7)
+        for place, (name, by_sector) in enumerate(epoch.by_class(used, window).items()):
+            rows[GAP * block + place] = name, by_sector
+    starts, bars = np.zeros(len(rows)), []
+    for sector, (look, hatch) in STYLES.items():
+        shares = [by_sector[sector] for _, by_sector in rows.values()]
+        widths = np.array([100 * share.value if share.total else 0.0 for share in shares])
+        how = {"color": look.colour, "hatch": hatch, "edgecolor": "white"}
+        bars.append(axis.barh(list(rows), widths, left=starts, height=0.76, linewidth=0.6, **how))
+        starts = starts + widths
+    for place, (_, by_sector) in rows.items():
+        counts = " / ".join(str(share.successes) for share in by_sector.values())
+        axis.text(103, place, counts, va="center", fontsize=7)
     axis.text(103, -0.62, "n", va="bottom", fontsize=7, style="italic")
-    axis.set_yticks(places, names)
+    axis.set_yticks(list(rows), [name for name, _ in rows.values()])
     axis.set(xlim=(0, 100), xlabel="Share of models, %")
-    axis.set_ylim(GAP + len(CLASSES) - 0.4, -1.2)
+    axis.set_ylim(GAP + len(epoch.CLASSES) - 0.4, -1.2)
     axis.tick_params(axis="y", length=0)
     axis.set_title("By training compute among models of the year", pad=16)
-    return [drawn[sector] for sector in STYLES]
+    return bars

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import get_args
 
-from study.core import unknown
-from study.paper.facts.fact import NOT_RECOMPUTED, Fact
+from study.core import refuse_unknown
+from study.paper.facts.fact import NOT_RECOMPUTED
 from study.paper.facts.models import WHO, definition
 from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, load, recomputed
 from study.paper.facts.tables import all_tables
 from study.report import Format
 
 TEXT = "text"
-FORMATS = (TEXT, *get_args(Format))
 
 
 def printed(vintage: str = DEFAULT_VINTAGE, threshold: str = DEFAULT_THRESHOLD, kind: str = TEXT) -> str:
-    """Return the facts as text, or all their tables in another format.
+    """Return the facts and what cannot be recomputed as text, or all their tables in another format.
 
     Parameters
     ----------
@@ -33,25 +31,16 @@ def printed(vintage: str = DEFAULT_VINTAGE, threshold: str = DEFAULT_THRESHOLD, 
     QuestionError
         If one of them is unknown.
     """
-    if kind not in FORMATS:
-        raise unknown("format", kind, FORMATS, WHO)
+    refuse_unknown("format", kind, (TEXT, *get_args(Format)), WHO)
     chosen, data = definition(threshold), load()
-    if kind == TEXT:
-        return page(recomputed(data, vintage, chosen)) + "\n"
-    return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
-
-
-def page(facts: Iterable[Fact]) -> str:
-    """Return all facts and what cannot be recomputed, as lines of text."""
+    if kind != TEXT:
+        return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
     lines = []
-    for fact in facts:
+    for fact in recomputed(data, vintage, chosen):
         lines += [fact.sentence, f"  {fact.definition} Table: {fact.vintage}."]
-        lines += [f"  {fact.note}"] if fact.note else []
-        lines += [f"  Published in: {fact.source}."] if fact.source else []
+        lines += [f"  {fact.note}"] * bool(fact.note)
+        lines += [f"  Published in: {fact.source}."] * bool(fact.source)
     lines += ["", "What cannot be recomputed from public data:"]
-    for missing in NOT_RECOMPUTED:
-        lines += [
-            f"{missing.claim} (published: {missing.published}).",
-            f"  {missing.reason} Source: {missing.source}.",
-        ]
-    return "\n".join(lines)
+    for claim, published, reason, source in NOT_RECOMPUTED:
+        lines += [f"{claim} (published: {published}).", f"  {reason} Source: {source}."]
+    return "\n".join(lines) + "\n"

@@ -27,13 +27,6 @@ _SUMMARY = f"{SEED_PAPER}, key findings as a public summary of the paper gives t
 _SUPPLEMENT = f"{SEED_PAPER}, supplementary material"
 
 
-class Published(NamedTuple):
-    """A published value, as a share or in months, and where it was read."""
-
-    value: float
-    source: str
-
-
 class NotRecomputed(NamedTuple):
     """A published finding that cannot be recomputed from public data: what was found, why not, where it was read."""
 
@@ -43,13 +36,13 @@ class NotRecomputed(NamedTuple):
     source: str
 
 
-PUBLISHED: dict[str, Published] = {
-    "academic_only_early": Published(0.65, _SUMMARY),
-    "academic_only_late": Published(0.10, _SUMMARY),
-    "industry_only": Published(0.81, _SUMMARY),
-    "doubling_time": Published(6.0, _SUMMARY),
+# As shares and in months.
+PUBLISHED = {
+    "academic_only_early": 0.65,
+    "academic_only_late": 0.10,
+    "industry_only": 0.81,
+    "doubling_time": 6.0,
 }
-
 NOT_RECOMPUTED = (
     NotRecomputed(
         "Compute of NeurIPS 2021 papers, academic against industry",
@@ -94,24 +87,6 @@ def columns_of(unit: Unit) -> dict[str, Column]:
     }
 
 
-def interval_of(share: Share | Difference) -> tuple[float, float]:
-    """Return the 95% interval of a share or a difference; NaN if it is of nothing."""
-    return share.interval if math.isfinite(share.value) else (math.nan, math.nan)
-
-
-def values_of(share: Share | Difference) -> dict[str, float]:
-    """Return a share or a difference with its interval, and the counts of a share or of the first one, by column."""
-    unit, counted = ("share", share) if isinstance(share, Share) else ("difference", share.first)
-    low, high = interval_of(share)
-    return {
-        unit: share.value,
-        "conf_low": low,
-        "conf_high": high,
-        "count": counted.successes,
-        "denominator": counted.total,
-    }
-
-
 @dataclass(frozen=True)
 class Difference:
     """The first share less the second one, with Newcombe's interval.
@@ -135,16 +110,25 @@ class Difference:
         first, second = self.first, self.second
         if not first.total or not second.total:
             return math.nan, math.nan
-        low, high = confint_proportions_2indep(
-            first.successes,
-            first.total,
-            second.successes,
-            second.total,
-            method="newcomb",
-            compare="diff",
-            alpha=1 - LEVEL,
-        )
+        counts = (first.successes, first.total, second.successes, second.total)
+        low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - LEVEL)
         return float(low), float(high)
+
+
+def values_of(measure: Share | Difference) -> dict[str, float]:
+    """Return a share or a difference with its 95% interval, and the counts of a share or of the first one, by column.
+
+    The ends of the interval are NaN if it is of nothing.
+    """
+    unit, counted = ("share", measure) if isinstance(measure, Share) else ("difference", measure.first)
+    low, high = measure.interval if math.isfinite(measure.value) else (math.nan, math.nan)
+    return {
+        unit: measure.value,
+        "conf_low": low,
+        "conf_high": high,
+        "count": counted.successes,
+        "denominator": counted.total,
+    }
 
 
 @dataclass(frozen=True)
@@ -193,12 +177,12 @@ class Fact:
     @property
     def published(self) -> float:
         """The seed paper's value, in the unit of ``value``; NaN where none is known to us."""
-        return PUBLISHED[self.name].value if self.name in PUBLISHED else math.nan
+        return PUBLISHED.get(self.name, math.nan)
 
     @property
     def source(self) -> str:
         """Where the published value comes from; empty where there is none."""
-        return PUBLISHED[self.name].source if self.name in PUBLISHED else ""
+        return _SUMMARY if self.name in PUBLISHED else ""
 
     @property
     def counts(self) -> tuple[int, int]:

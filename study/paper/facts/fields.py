@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 FILE = ("data", "panels", "fields.csv")
 VENUES = {"cvpr": "CVPR", "nips": "NeurIPS", "icml": "ICML"}
-HEAVY, OTHER = "compute_heavy", "other"
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,8 @@ def topics(fields: pd.DataFrame, venue: str, years: Years, team: str = "academic
         Papers of all known years are pooled.
     """
     used = fields[(fields["venue"] == venue) & fields["year"].between(*years) & fields["papers"].notna()]
-    summed = {
-        topic: used.loc[used["topic"] == topic, [team, "papers"]].sum().astype(int)
-        for topic in (HEAVY, OTHER)
-    }
-    heavy, other = (Share(int(each[team]), int(each["papers"])) for each in summed.values())
+    counts = used.groupby("topic")[[team, "papers"]].sum().reindex(["compute_heavy", "other"], fill_value=0)
+    heavy, other = (Share(int(count), int(total)) for count, total in counts.to_numpy())
     known = tuple(int(year) for year in sorted(used["year"].unique()))
     return Topics(VENUES[venue], years, known, heavy, other)
 

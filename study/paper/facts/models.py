@@ -25,7 +25,7 @@ SECTORS = {
     "industry": "Industry only",
 }
 CLASSES = ("Lower third", "Middle third", "Upper third")
-OPEN = ("unrestricted", "restricted")
+WEIGHTS = ("unrestricted", "restricted", "hosted", "unreleased", "")
 DAYS_OF_MONTH = 365.25 / 12
 FEWEST = 10
 
@@ -72,6 +72,11 @@ class Definition:
     def selects_on_compute(self) -> bool:
         """Whether models below a fixed compute are left out, so that its growth cannot be seen."""
         return self.least > -math.inf
+
+    @property
+    def in_sentence(self) -> str:
+        """The label inside a sentence."""
+        return self.label[0].lower() + self.label[1:]
 
 
 NAMED = {
@@ -286,16 +291,16 @@ class Release(NamedTuple):
 
 def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
     """Return how the weights of notable models of some years can be had, by sector; compute need not be known."""
+    import pandas as pd
+
     used = within(models[models["notable"]], years)
+    counts = pd.crosstab(used["sector"], used["weights"])
+    counts = counts.reindex(index=list(SECTORS), columns=list(WEIGHTS), fill_value=0)
     by_sector = {}
-    for sector in SECTORS:
-        counts = used.loc[used["sector"] == sector, "weights"].value_counts()
-        unrestricted, restricted, hosted, unreleased, silent = (
-            int(counts.get(kind, 0)) for kind in (*OPEN, "hosted", "unreleased", "")
-        )
-        known = unrestricted + restricted + hosted + unreleased
-        share = Share(unrestricted + restricted, known)
-        by_sector[sector] = Release(share, unrestricted, hosted, unreleased, known + silent)
+    for sector, row in zip(SECTORS, counts.to_numpy().tolist(), strict=True):
+        unrestricted, restricted, hosted, unreleased, silent = row
+        share = Share(unrestricted + restricted, sum(row) - silent)
+        by_sector[sector] = Release(share, unrestricted, hosted, unreleased, sum(row))
     return by_sector
 
 

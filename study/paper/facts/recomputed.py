@@ -8,24 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.data.audit import Share
+from study.paper.facts import models as epoch
 from study.paper.facts.fact import Difference, Fact, values_of
 from study.paper.facts.fields import by_period, load_fields
-from study.paper.facts.models import (
-    NO_DOUBLING,
-    SECTORS,
-    Definition,
-    Years,
-    definition,
-    doubling_time,
-    large_scale,
-    left_out,
-    load_models,
-    of_vintage,
-    releases,
-    shares,
-    vintages,
-    within,
-)
+from study.paper.facts.models import SECTORS, Definition, Years, definition, large_scale, of_vintage, within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +34,16 @@ CRITERIA = {
 }
 
 
+# Facts about large-scale models: their names, the sector that makes them, and of which years.
+OF_MODELS = (
+    ("academic_only_early", "academia", EARLY),
+    ("academic_only_late", "academia", LATE),
+    ("industry_only", "industry", YEAR),
+    ("collaboration_early", "collaboration", EARLY),
+    ("collaboration_late", "collaboration", LATE),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """The two tables that facts are computed from: models, and teams by venue and topic."""
@@ -58,7 +54,7 @@ class Data:
 
 def load() -> Data:
     """Read both tables that ship."""
-    return Data(load_models(), load_fields())
+    return Data(epoch.load_models(), load_fields())
 
 
 def month(vintage: str) -> str:
@@ -103,18 +99,10 @@ def beside(chosen: Definition) -> Definition:
 
 def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fact]:
     """Return the facts about large-scale models, of the models of one vintage."""
-    used = large_scale(models, chosen)
-    windows = (
-        ("academic_only_early", "academia", EARLY),
-        ("academic_only_late", "academia", LATE),
-        ("industry_only", "industry", YEAR),
-        ("collaboration_early", "collaboration", EARLY),
-        ("collaboration_late", "collaboration", LATE),
-    )
+    used, other = large_scale(models, chosen), large_scale(models, beside(chosen))
     facts = []
-    for name, sector, years in windows:
-        share = shares(used, years)[sector]
-        other = shares(large_scale(models, beside(chosen)), years)[sector]
+    for name, sector, years in OF_MODELS:
+        share, share_beside = (epoch.shares(each, years)[sector] for each in (used, other))
         facts.append(
             Fact(
                 name,
@@ -122,9 +110,9 @@ def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fa
                 values_of(share),
                 f"{_counted(chosen)}; of those by an academic organisation or a company.",
                 vintage,
-                f"{beside(chosen).label}: {other.successes} of {other.total}. Left out: {left_out(used, years)} models "
-                "of which neither is known.",
-                counts_text(other),
+                f"{beside(chosen).label}: {share_beside.successes} of {share_beside.total}. Left out: "
+                f"{epoch.left_out(used, years)} models of which neither is known.",
+                counts_text(share_beside),
             )
         )
     return [*facts, _doubling(models, used, chosen, vintage)]
@@ -132,21 +120,16 @@ def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fa
 
 def _counted(chosen: Definition) -> str:
     """Say which models are counted, as the beginning of a sentence."""
-    extra = (
-        f", {chosen.label[0].lower()}{chosen.label[1:]}"
-        if chosen.top < 100 or chosen.selects_on_compute
-        else ""
-    )
+    extra = f", {chosen.in_sentence}" if chosen.top < 100 or chosen.selects_on_compute else ""
     return f"Models of known training compute, {CRITERIA[chosen.column]}{extra}"
 
 
 def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vintage: str) -> Fact:
-    kept = within(models[models[chosen.column]] if chosen.column else models, GROWTH)
     if chosen.selects_on_compute:
-        doubling = NO_DOUBLING._replace(models=len(within(used, GROWTH)))
+        doubling = epoch.NO_DOUBLING._replace(models=len(within(used, GROWTH)))
         note = "Not given: models below the threshold are left out, which bends the slope."
     else:
-        doubling = doubling_time(used, GROWTH)
+        doubling = epoch.doubling_time(used, GROWTH)
         note = f"Standard error {doubling.std_error:.2f} months (HC1)."
         if math.isnan(doubling.months):
             note = "Not given: fewer than ten models, or no growth."
@@ -155,16 +138,14 @@ def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vint
         "conf_low": doubling.low,
         "conf_high": doubling.high,
         "count": doubling.models,
-        "denominator": len(kept),
+        "denominator": len(within(models[models[chosen.column]] if chosen.column else models, GROWTH)),
     }
     words = f"{_counted(chosen)}, of all sectors; least-squares slope of log2 compute on the date."
-    claim = f"Doubling time of training compute, {GROWTH}"
-    return Fact("doubling_time", claim, values, words, vintage, note)
+    return Fact("doubling_time", f"Doubling time of training compute, {GROWTH}", values, words, vintage, note)
 
 
 def _of_releases(models: pd.DataFrame) -> list[Fact]:
-    newest = vintages(models)[-1]
-    by_sector = releases(of_vintage(models, newest), RELEASED)
+    newest = epoch.vintages(models)[-1]
     return [
         Fact(
             f"open_{sector}",
@@ -174,37 +155,35 @@ def _of_releases(models: pd.DataFrame) -> list[Fact]:
             month(newest),
             f"It is known of {each.open.total} of {each.models} models.",
         )
-        for sector, each in by_sector.items()
+        for sector, each in epoch.releases(of_vintage(models, newest), RELEASED).items()
     ]
 
 
 def _of_fields(fields: pd.DataFrame) -> list[Fact]:
-    facts = []
-    for venue, periods in by_period(fields, PERIODS).items():
-        last = periods[-1]
-        facts.append(
-            Fact(
-                f"topics_{venue}",
-                f"{last.venue}, academic-only teams by topic, {last.seen}",
-                values_of(last.difference),
-                "Papers with an affiliation; academic-only share on compute-heavy less that on other topics.",
-                PAPERS,
-                f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others.",
-            )
+    topics = [
+        Fact(
+            f"topics_{venue}",
+            f"{last.venue}, academic-only teams by topic, {last.seen}",
+            values_of(last.difference),
+            "Papers with an affiliation; academic-only share on compute-heavy less that on other topics.",
+            PAPERS,
+            f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others.",
         )
-    for venue, periods in by_period(fields, PERIODS, "collaborative").items():
-        first, last = periods[0], periods[-1]
-        facts.append(
-            Fact(
-                f"collaboration_{venue}",
-                f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
-                values_of(Difference(last.both, first.both)),
-                "Papers with an affiliation; share of teams of academia with a company, last less first period.",
-                PAPERS,
-                f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}",
-            )
+        for venue, (*_, last) in by_period(fields, PERIODS).items()
+    ]
+    growth = [
+        Fact(
+            f"collaboration_{venue}",
+            f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
+            values_of(Difference(last.both, first.both)),
+            "Papers with an affiliation; share of teams of academia with a company, last less first period.",
+            PAPERS,
+            f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}",
         )
-    return facts
+        for venue, periods in by_period(fields, PERIODS, "collaborative").items()
+        for first, last in [(periods[0], periods[-1])]
+    ]
+    return topics + growth
 
 
 def _text(share: Share) -> str:

@@ -18,9 +18,8 @@ from study.diagnostics.refits import Refits
 from study.diagnostics.seeds import finding_of
 from study.estimates import Effect
 from study.paper import run as running
-from study.paper.diagnose import Verdict, answered
+from study.paper.diagnose import Verdict, answered, conclusion
 from study.paper.plan import read_plan
-from study.paper.verdict import conclusion
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
 FEW: dict[str, Any] = {"learner": "linear", "folds": 2, "repetitions": 1}

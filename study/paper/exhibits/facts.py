@@ -26,9 +26,8 @@ from study.paper.facts import fields as papers
 from study.paper.facts import models as epoch
 from study.paper.facts import recomputed as recomputing
 from study.paper.facts import tables
-from study.paper.facts.fact import Difference, Fact, columns_of, values_of
-from study.paper.facts.models import SECTORS, Definition, Years, definition, of_vintage, vintages
-from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, EARLY, LATE, Data, month
+from study.paper.facts.models import EARLY, LATE, SECTORS, Years, definition, of_vintage, vintages
+from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, Data, Fact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +45,21 @@ def facts(setting: Setting) -> Exhibited:
     """Return the recomputed facts; they are the same for every plan, since the tables that they read are."""
     data, chosen = recomputing.load(), definition(DEFAULT_THRESHOLD)
     every_fact = recomputing.recomputed(data, DEFAULT_VINTAGE, chosen)
-    figure = shares_figure(epoch.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen))
+    percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
+    drawing = draw(
+        "facts_shares",
+        f"Who makes large-scale models, table of {recomputing.month(DEFAULT_VINTAGE)}: models of known training "
+        f"compute, {chosen.in_sentence}. Left: by year, with the number of models above; the last year is not "
+        "complete. Right: thirds by training compute among the models of the same year, with the numbers of models by "
+        "academia only, academia with industry and industry only.",
+        shares_figure(epoch.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)),
+        "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
+        f"{percents['academic_only_early']} in {EARLY} to {percents['academic_only_late']} in {LATE}, while that by "
+        "industry alone becomes the largest, and most so in the third of most compute.",
+    )
     return Exhibited(
         tables=tables.all_tables(data, DEFAULT_VINTAGE, chosen),
-        figures=(draw("facts_shares", _caption(chosen), figure, _alternative(every_fact)),),
+        figures=(drawing,),
         numbers=tuple(numbers(data)),
         sentences=(_verdict(every_fact), *(fact.sentence for fact in every_fact)),
     )
@@ -62,7 +72,7 @@ def numbers(data: Data) -> Iterator[Traced]:
     for vintage in vintages(data.models):
         models = of_vintage(data.models, vintage)
         for threshold in tables.THRESHOLDS:
-            for fact in recomputing.of_models(models, definition(threshold), month(vintage)):
+            for fact in recomputing.of_models(models, definition(threshold), recomputing.month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
     for venue, periods in papers.by_period(data.fields, recomputing.PERIODS).items():
         for topics in periods:
@@ -73,14 +83,14 @@ def numbers(data: Data) -> Iterator[Traced]:
                 at = [venue, str(topics.period), *filter(None, [part])]
                 yield from _of_share(share, _source(papers.FILE, f"{claim}, {kind}"), *at)
     newest = of_vintage(data.models, vintages(data.models)[-1])
-    for years in (tables.BEFORE_RELEASED, recomputing.RELEASED):
+    for years in (tables.BEFORE_RELEASED, epoch.RELEASED):
         for sector, each in epoch.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
             yield from _of_share(each.open, _source(epoch.FILE, claim), "weights", str(years), sector)
 
 
 def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Traced]:
-    at, columns = address(EXHIBIT, *parts), columns_of(fact.unit)
+    at, columns = address(EXHIBIT, *parts), recomputing.columns_of(fact.unit)
     file = papers.FILE if fact.unit == "difference" else epoch.FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
     yield from addressed(at, fact.values, _source(file, words, vintage, threshold), columns=columns)
@@ -89,9 +99,9 @@ def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[
         yield from addressed(at, {"published": fact.published}, source, columns=columns)
 
 
-def _of_share(share: Share | Difference, source: Source, *parts: str) -> Iterator[Traced]:
-    columns = columns_of("share" if isinstance(share, Share) else "difference")
-    return addressed(address(EXHIBIT, *parts), values_of(share), source, columns=columns)
+def _of_share(share: Share | papers.Difference, source: Source, *parts: str) -> Iterator[Traced]:
+    columns = recomputing.columns_of("share" if isinstance(share, Share) else "difference")
+    return addressed(address(EXHIBIT, *parts), recomputing.values_of(share), source, columns=columns)
 
 
 def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
@@ -99,34 +109,15 @@ def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: 
     return Source(EXHIBIT, quantity, "/".join(file), checksum(*file), f"{COMMAND}{options}")
 
 
-def _caption(chosen: Definition) -> str:
-    return (
-        f"Who makes large-scale models, table of {month(DEFAULT_VINTAGE)}: models of known training compute, "
-        f"{chosen.in_sentence}. Left: by year, with the number of models above; the last year "
-        "is not complete. Right: thirds by training compute among the models of the same year, with the numbers of "
-        "models by academia only, academia with industry and industry only."
-    )
-
-
-def _alternative(every_fact: tuple[Fact, ...]) -> str:
-    percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
-    early, late = percents["academic_only_early"], percents["academic_only_late"]
-    return (
-        "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
-        f"{early} in {EARLY} to {late} in {LATE}, while that by industry alone becomes the largest, and most so in "
-        "the third of most compute."
-    )
-
-
 def _verdict(every_fact: tuple[Fact, ...]) -> str:
     """Say which published values lie in the intervals of the recomputed ones."""
     published = [fact for fact in every_fact if fact.source]
     outside = [fact.claim for fact in published if not fact.interval[0] <= fact.published <= fact.interval[1]]
-    inside = len(published) - len(outside)
     missed = f" Outside of it: {'; '.join(outside)}." if outside else ""
     return (
-        f"Of {len(published)} published values that public data allow to be recomputed, {inside} lie in the 95% "
-        f"interval of the recomputed value.{missed} These are descriptions: none of them says why shares moved."
+        f"Of {len(published)} published values that public data allow to be recomputed, "
+        f"{len(published) - len(outside)} lie in the 95% interval of the recomputed value.{missed} These are "
+        "descriptions: none of them says why shares moved."
     )
 
 

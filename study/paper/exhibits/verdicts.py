@@ -13,7 +13,7 @@ from study.diagnostics import Finding, Section
 from study.estimates import SIZE
 from study.figures import FULL
 from study.figures.canvas import canvas
-from study.paper.diagnose import Check, Verdict, answered
+from study.paper.diagnose import Check, Verdict, answered, assumptions, conclusion
 from study.paper.exhibits.exhibit import (
     RUN,
     Exhibited,
@@ -26,7 +26,6 @@ from study.paper.exhibits.exhibit import (
     source_of,
 )
 from study.paper.plan import Plan, Row, Task
-from study.paper.verdict import assumptions, conclusion
 from study.report import LETTERS, Block, Column, Line, Table, effect_values
 
 if TYPE_CHECKING:

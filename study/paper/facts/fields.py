@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.data.audit import Share
 from study.panel.shipped import shipped
-from study.paper.facts.fact import Difference
-from study.paper.facts.models import Years
+from study.paper.facts.models import LEVEL, Years
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FILE = ("data", "panels", "fields.csv")
 VENUES = {"cvpr": "CVPR", "nips": "NeurIPS", "icml": "ICML"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first share less the second one, with Newcombe's interval.
+
+    The interval (Newcombe 1998, method 10) joins the two Wilson intervals, and takes the counts as independent draws.
+    """
+
+    first: Share
+    second: Share
+
+    @property
+    def value(self) -> float:
+        """The difference; NaN if one of the shares is of nothing."""
+        return self.first.value - self.second.value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Newcombe's interval at 95%; NaN if one of the shares is of nothing."""
+        from statsmodels.stats.proportion import confint_proportions_2indep
+
+        first, second = self.first, self.second
+        if not first.total or not second.total:
+            return math.nan, math.nan
+        counts = (first.successes, first.total, second.successes, second.total)
+        low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - LEVEL)
+        return float(low), float(high)
 
 
 @dataclass(frozen=True)

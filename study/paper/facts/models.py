@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from study.core import DataError, QuestionError, unknown
 from study.data.audit import Share
 from study.panel.shipped import shipped
-from study.paper.facts.fact import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHO = "study facts"
+LEVEL = 0.95
 FILE = ("data", "facts", "models.csv")
 SECTORS = {
     "academia": "Academia only",
@@ -42,6 +42,11 @@ class Years(NamedTuple):
     def __str__(self) -> str:
         """Return the years as they are printed."""
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+# Our reading of "early 2010s", "early 2020s" and "since the early 2010s".
+EARLY, LATE, YEAR, GROWTH = Years(2010, 2014), Years(2020, 2022), Years(2022, 2022), Years(2010, 2022)
+RELEASED = Years(2020, 2025)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,12 @@ class Definition:
         return self.label[0].lower() + self.label[1:]
 
 
+# What models have that a definition counts, by its column.
+CRITERIA = {
+    "seed_criteria": "highly cited, an improvement of the state of the art or of historical significance",
+    "notable": "notable for any reason",
+    "": "notable or not",
+}
 NAMED = {
     "seed": Definition("seed", "Seed paper's criteria"),
     "known": Definition("known", "Any criterion of notability", column="notable"),

@@ -1,41 +1,30 @@
-"""The tables of the recomputed facts."""
+"""The recomputed facts as text and as tables."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from study.core import refuse_unknown
 from study.data.audit import Share
 from study.paper.facts import models as epoch
-from study.paper.facts.fact import NOT_KNOWN, NOT_RECOMPUTED, PUBLISHED, SEED_PAPER, UNITS
+from study.paper.facts import recomputed as facts
 from study.paper.facts.fields import by_period
-from study.paper.facts.models import SECTORS, Definition, Years, definition, large_scale, of_vintage, vintages
-from study.paper.facts.recomputed import (
-    CRITERIA,
-    EARLY,
-    GROWTH,
-    LATE,
-    PERIODS,
-    RELEASED,
-    YEAR,
-    Data,
-    beside,
-    counts_text,
-    month,
-    recomputed,
-)
-from study.report import LETTERS, Block, Cell, Line, Number, Span, Table, error
+from study.paper.facts.models import EARLY, GROWTH, LATE, YEAR, Definition, Years, definition, large_scale
+from study.paper.facts.recomputed import Data, beside, counts_text, month
+from study.report import LETTERS, Block, Cell, Format, Line, Number, Span, Table, error
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TEXT = "text"
 THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21", "1e23")
 OTHER_WINDOWS = (Years(2010, 2013), Years(2020, 2023), YEAR, Years(2010, 2023))
 BEFORE_RELEASED = Years(2010, 2019)
 READ = (
-    f"Seed paper: {SEED_PAPER}. Its full text was not at hand: published values are those of a public summary, its "
-    "rule about models is that of its supplementary material, and windows of years are our reading."
+    f"Seed paper: {facts.SEED_PAPER}. Its full text was not at hand: published values are those of a public summary, "
+    "its rule about models is that of its supplementary material, and windows of years are our reading."
 )
 SOURCE_OF_MODELS = "Models: Epoch AI (CC BY 4.0), data/facts/models.csv."
 INTERVALS = (
@@ -48,15 +37,47 @@ SECTOR_RULE = (
 )
 
 
+def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
+    """Return what the command `study facts` prints: the facts and what cannot be recomputed, or all tables.
+
+    Parameters
+    ----------
+    vintage : str
+        Of the table of models, as "2023-12".
+    threshold : str
+        Which models are large-scale, as :func:`study.paper.facts.models.definition` reads it.
+    kind : str
+        "text", "latex", "html" or "md".
+
+    Raises
+    ------
+    QuestionError
+        If one of them is unknown.
+    """
+    refuse_unknown("format", kind, (TEXT, *get_args(Format)), epoch.WHO)
+    chosen, data = definition(threshold), facts.load()
+    if kind != TEXT:
+        return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
+    lines = []
+    for fact in facts.recomputed(data, vintage, chosen):
+        lines += [fact.sentence, f"  {fact.definition} Table: {fact.vintage}."]
+        lines += [f"  {fact.note}"] * bool(fact.note)
+        lines += [f"  Published in: {fact.source}."] * bool(fact.source)
+    lines += ["", "What cannot be recomputed from public data:"]
+    for claim, published, reason, source in facts.NOT_RECOMPUTED:
+        lines += [f"{claim} (published: {published}).", f"  {reason} Source: {source}."]
+    return "\n".join(lines) + "\n"
+
+
 def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...]:
     """Return every table of the facts, in the order in which a reader wants them."""
-    years = [Years(year, year) for year in range(PERIODS[0].first, PERIODS[-1].last + 1)]
+    years = [Years(year, year) for year in range(facts.PERIODS[0].first, facts.PERIODS[-1].last + 1)]
     return (
         facts_table(data, vintage, chosen),
         missing_table(),
         vintage_table(data),
         shares_table(data, chosen),
-        topics_table(data, PERIODS, "facts_fields", "period"),
+        topics_table(data, facts.PERIODS, "facts_fields", "period"),
         topics_table(data, years, "facts_fields_years", "year"),
         weights_table(data),
     )
@@ -64,15 +85,15 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    used = large_scale(of_vintage(data.models, vintage), chosen)
+    used = large_scale(epoch.of_vintage(data.models, vintage), chosen)
     lost = ", ".join(f"{epoch.left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
-    for fact in recomputed(data, vintage, chosen):
-        column, (count, denominator) = UNITS[fact.unit], fact.counts
+    for fact in facts.recomputed(data, vintage, chosen):
+        column, (count, denominator) = facts.UNITS[fact.unit], fact.counts
         numbers = [column.cell(value) for value in (fact.value, *fact.interval)]
         cells = [Number(fact.factor * fact.published, 0), *numbers, f"{count}/{denominator}", fact.beside]
-        lines[titles[fact.name not in PUBLISHED]].append(Line(fact.claim, cells))
+        lines[titles[fact.name not in facts.PUBLISHED]].append(Line(fact.claim, cells))
     return Table(
         name="facts",
         caption="Facts of the seed paper, published and recomputed",
@@ -82,11 +103,11 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
         notes=[
             f"Shares in percent, differences and growth in percentage points, doubling time in months. {READ}",
             f"Models: Epoch's table of {month(vintage)}. Large-scale: of known training compute, "
-            f"{chosen.in_sentence} ({CRITERIA[chosen.column]}); the last column has the counts of another reading. "
-            f"{SECTOR_RULE} These are {lost}. The doubling time is that of all sectors; its counts are models of "
-            "known compute and all models.",
-            f"Weights: the table of {month(vintages(data.models)[-1])}, notable models of which it is known how they "
-            "can be had.",
+            f"{chosen.in_sentence} ({epoch.CRITERIA[chosen.column]}); the last column has the counts of another "
+            f"reading. {SECTOR_RULE} These are {lost}. The doubling time is that of all sectors; its counts are models "
+            "of known compute and all models.",
+            f"Weights: the table of {month(epoch.vintages(data.models)[-1])}, notable models of which it is known how "
+            "they can be had.",
             "Papers: those with an affiliation. By topic: share of academic-only teams in compute-heavy papers less "
             "that in others. Growth: share of teams of academia with a company, last years less first; the way in "
             "which affiliations are known changed between them (see the table by period). Counts of a difference are "
@@ -99,7 +120,7 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
 
 def missing_table() -> Table:
     """Return what the seed paper found that public data do not allow to be recomputed, and why."""
-    lines = [Line(claim, [published, reason]) for claim, published, reason, _ in NOT_RECOMPUTED]
+    lines = [Line(claim, [published, reason]) for claim, published, reason, _ in facts.NOT_RECOMPUTED]
     return Table(
         name="facts_missing",
         caption="Findings of the seed paper that public data do not allow to be recomputed",
@@ -115,11 +136,11 @@ def vintage_table(data: Data) -> Table:
     rows = [(definition(text).label, definition(text), (EARLY, LATE, YEAR, GROWTH)) for text in THRESHOLDS]
     rows.append(("Seed paper's, other years", definition("seed"), OTHER_WINDOWS))
     blocks = []
-    for letter, vintage in zip(LETTERS, vintages(data.models), strict=False):
-        models = of_vintage(data.models, vintage)
+    for letter, vintage in zip(LETTERS, epoch.vintages(data.models), strict=False):
+        models = epoch.of_vintage(data.models, vintage)
         lines = [line for row in rows for line in _moved(models, *row)]
         blocks.append(Block(f"Panel {letter}. Table of {month(vintage)}", lines))
-    *shares, doubling = PUBLISHED.values()
+    *shares, doubling = facts.PUBLISHED.values()
     published = [cell for share in shares for cell in (Number(100 * share, 0), "")]
     return Table(
         name="facts_vintage",
@@ -140,7 +161,8 @@ def vintage_table(data: Data) -> Table:
             "All models are of known training compute. The seed paper's criteria are its supplementary material's: "
             "highly cited (by the table's own label), an improvement of the state of the art, or of historical "
             "significance. Top percentages (by training compute) and FLOP apply to models that meet them. The table of "
-            f"{month(vintages(data.models)[-1])} has notable models only, so that its second and third lines agree.",
+            f"{month(epoch.vintages(data.models)[-1])} has notable models only, so that its second and third lines "
+            "agree.",
             SOURCE_OF_MODELS,
         ],
     )
@@ -152,7 +174,7 @@ def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequen
     sectors = ((early, "academia"), (late, "academia"), (year, "industry"))
     shares = [epoch.shares(used, years)[sector] for years, sector in sectors]
     doubling = epoch.NO_DOUBLING if chosen.selects_on_compute else epoch.doubling_time(used, growth)
-    months = NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
+    months = facts.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
     yield Line(label, [*(cell for share in shares for cell in _share_cells(share)), months])
     ends = (cell for share in shares for cell in (_ends(share), ""))
     yield Line("", [*ends, error(doubling.std_error, 2)])
@@ -197,13 +219,13 @@ def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Ta
 
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    newest = vintages(data.models)[-1]
-    windows = [(newest, BEFORE_RELEASED), (newest, RELEASED)]
-    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in vintages(data.models)[:-1]]
+    newest = epoch.vintages(data.models)[-1]
+    windows = [(newest, BEFORE_RELEASED), (newest, epoch.RELEASED)]
+    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in epoch.vintages(data.models)[:-1]]
     blocks = []
     for vintage, years in windows:
         lines = []
-        for sector, each in epoch.releases(of_vintage(data.models, vintage), years).items():
+        for sector, each in epoch.releases(epoch.of_vintage(data.models, vintage), years).items():
             counts = [each.models, each.open.total, each.open.successes]
             others = [each.unrestricted, each.hosted, each.unreleased]
             cells = [
@@ -212,7 +234,7 @@ def weights_table(data: Data) -> Table:
                 _ends(each.open, 1),
                 *map(_count, others),
             ]
-            lines.append(Line(SECTORS[sector], cells))
+            lines.append(Line(epoch.SECTORS[sector], cells))
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
         name="facts_weights",
@@ -233,13 +255,13 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = [(v, large_scale(of_vintage(data.models, v), chosen)) for v in vintages(data.models)]
+    used = [(v, large_scale(epoch.of_vintage(data.models, v), chosen)) for v in epoch.vintages(data.models)]
     by_year = []
     for year in epoch.spanned(data.models, EARLY.first):
         cells: list[Cell] = []
         for vintage, models in used:
             known = year <= int(vintage[:4])
-            cells += _sectors(epoch.shares(models, Years(year, year))) if known else [NOT_KNOWN] * 5
+            cells += _sectors(epoch.shares(models, Years(year, year))) if known else [facts.NOT_KNOWN] * 5
         by_year.append(Line(str(year), cells))
     blocks = [Block("By year", by_year)]
     for window in (EARLY, LATE):
@@ -274,7 +296,7 @@ def _share_cells(share: Share) -> list[Cell]:
 
 
 def _percent(value: float) -> Cell:
-    return NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
+    return facts.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
 
 
 def _count(value: int) -> Cell:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from study.core import FloatArray, QuestionError, capital
 from study.diagnostics import Finding
@@ -28,21 +30,10 @@ from study.paper.exhibits.exhibit import (
 from study.paper.plan import Task
 from study.report import Block, Column, Line, Table
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 EXHIBIT = "balance"
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.
 FIXED = ("baseline_venue_papers", "first_paper_year")
 ATTRIBUTES = ("region",)
-HEADINGS = {
-    "mean_treated": "Treated",
-    "mean_comparison": "Comparison",
-    "difference": "Difference",
-    "variance_ratio": "Variance ratio",
-    "adjusted_difference": "Regression",
-    "weighted_difference": "Odds weights",
-}
 OF_BALANCE = {
     "mean_treated": Column("mean of the treated", digits=2),
     "mean_comparison": Column("mean of the comparison units", digits=2),
@@ -51,6 +42,7 @@ OF_BALANCE = {
     "adjusted_difference": Column("standardised difference after regression", digits=2),
     "weighted_difference": Column("standardised difference under odds weights", digits=2),
 }
+HEADINGS = ("Treated", "Comparison", "Difference", "Variance ratio", "Regression", "Odds weights")
 OF_SUMMARY = {
     "differences": Column("standardised differences that are compared", "count"),
     "large": Column(f"of them, those above {LARGE} before adjustment", "count"),
@@ -72,8 +64,8 @@ def balance(setting: Setting) -> Exhibited:
     except QuestionError as refusal:
         return Exhibited(sentences=(str(refusal),))
     pooled = finding.frame[finding.frame["cohort"] == POOLED]
-    adjusted = adjusted_differences(sample, finding, names)
-    pooled = pooled.assign(adjusted_difference=[adjusted.get(name, np.nan) for name in pooled["covariate"]])
+    adjusted = pd.Series(adjusted_differences(sample, finding, names), dtype=float)
+    pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
     scores = "; below, the propensity scores of the cohorts for which they can be estimated"
     drawing = draw(
         EXHIBIT,
@@ -116,33 +108,27 @@ def adjusted_differences(sample: Sample, finding: Finding, names: Sequence[str])
     if not sample.question.covariates:
         return {}
     x = np.column_stack([np.ones(sample.n_units), sample.x_baseline])
-    residuals: dict[str, list[FloatArray]] = {}
-    weights: dict[str, list[FloatArray]] = {}
+    sums: dict[str, FloatArray] = defaultdict(lambda: np.zeros(2))
     for group, name, values in compared_variables(sample, cohort_groups(sample)[0], names):
         known = ~np.isnan(values) & ~np.isnan(x).any(axis=1)
         ours, theirs = (rows[known[rows]] for rows in (group.treated, group.compared))
         if len(ours) and len(theirs):
-            slopes = _slopes(x[theirs], values[theirs], sample.weights[theirs])
-            residuals.setdefault(name, []).append(values[ours] - x[ours] @ slopes)
-            weights.setdefault(name, []).append(sample.weights[ours])
-    pooled = finding.frame[finding.frame["cohort"] == POOLED]
+            root, weights = np.sqrt(sample.weights[theirs]), sample.weights[ours]
+            slopes = np.linalg.lstsq(x[theirs] * root[:, None], values[theirs] * root, rcond=None)[0]
+            sums[name] += weights @ (values[ours] - x[ours] @ slopes), weights.sum()
+    pooled = finding.frame[finding.frame["cohort"] == POOLED].set_index("covariate")
     return {
-        name: float(np.average(np.concatenate(residuals[name]), weights=np.concatenate(weights[name])))
-        / spread
-        for name, spread in zip(pooled["covariate"], pooled["std_deviation"], strict=True)
-        if name in residuals and spread > 0
+        name: float(sums[name][0] / sums[name][1] / spread)
+        for name, spread in pooled["std_deviation"].items()
+        if name in sums and spread > 0
     }
-
-
-def _slopes(x: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:
-    root = np.sqrt(weight)
-    return np.asarray(np.linalg.lstsq(x * root[:, None], y * root, rcond=None)[0], dtype=np.float64)
 
 
 def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFrame) -> Table:
     """Return the table of all cohorts pooled: means, standardised differences, variance ratios."""
     plan, sizes = setting.plan, finding["sizes"]
-    shown = [name for name in HEADINGS if pooled[name].notna().any()]
+    headings = dict(zip(OF_BALANCE, HEADINGS, strict=True))
+    shown = [name for name in headings if pooled[name].notna().any()]
     notes = [
         f"{sum(n for n, _ in sizes.values())} {plan.text.units} treated in {len(sizes)} cohorts, each beside the "
         f"{plan.text.units} that are {finding['comparison']} when it is first treated, which have together the "
@@ -172,7 +158,7 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
     return Table(
         name=EXHIBIT,
         caption=f"Treated and comparison {plan.text.units} before treatment",
-        headings=[HEADINGS[name] for name in shown],
+        headings=[headings[name] for name in shown],
         blocks=[Block("", lines)],
         notes=notes,
     )
@@ -217,7 +203,7 @@ def summary(pooled: pd.DataFrame) -> dict[str, float]:
 def _numbers(setting: Setting, task: Task, pooled: pd.DataFrame) -> Iterator[Traced]:
     source = replace(source_of(EXHIBIT, "", task, setting.panel, RUN), seed="")
     for row in pooled.to_dict("records"):
-        values = {name: row[name] for name in HEADINGS}
+        values = {name: row[name] for name in OF_BALANCE}
         of_row = replace(source, quantity=_in_words(row["covariate"]))
         yield from addressed(address(EXHIBIT, row["covariate"]), values, of_row, columns=_columns(row))
     yield from addressed(address(EXHIBIT, "summary"), summary(pooled), source, columns=OF_SUMMARY)

@@ -68,17 +68,11 @@ class Findings:
         return task_of(self.setting, self.scale, self.label)
 
     def numbers(
-        self,
-        exhibit: str,
-        values: Mapping[str, Any],
-        *parts: str | float,
-        columns: Mapping[str, Column] | None = None,
-        quantity: str = "",
-        command: str = "",
+        self, exhibit: str, values: Mapping[str, Any], *parts: str | float, **how: Any
     ) -> Iterator[Traced]:
         """Yield values by column as numbers at the exhibit, the scale and further parts; see :func:`diagnosed`."""
         at = address(exhibit, self.scale, *parts)
-        return diagnosed(self.setting, self.scale, at, values, columns, self.label, quantity, command)
+        return diagnosed(self.setting, self.scale, at, values, label=self.label, **how)
 
 
 def findings_of(

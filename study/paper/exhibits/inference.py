@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from study.core import QuestionError
 from study.designs import find_design
-from study.diagnostics import refits
+from study.diagnostics import Finding, refits
 from study.diagnostics.uncertainty import RANDOMIZATION
 from study.estimates import Effect, effective_clusters, effects_frame, treated_clusters
 from study.paper.exhibits.exhibit import RUN, Exhibited, Part, Setting, Traced, exhibit
@@ -49,12 +49,9 @@ class Inferred(NamedTuple):
     """
 
     findings: Findings
+    finding: Finding
     frame: pd.DataFrame
     refused: list[str]
-
-
-# By label of the row and scale.
-Answers = Mapping[tuple[str, str], Inferred]
 
 
 @exhibit("Inference", Part.OBJECTIONS)
@@ -63,7 +60,7 @@ def inference(setting: Setting) -> Exhibited:
     labels = shown_labels(setting)
     every = findings_of(setting, ["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
-    answers = {(row.label, row.scale): inferred(row) for row in every if row.made}
+    answers = [inferred(findings) for findings in every if findings.made]
     refusals = [f"{row.label}, {row.scale}: {why}" for row in every for why in row.refused]
     if not answers:
         return Exhibited()
@@ -104,7 +101,7 @@ def inferred(findings: Findings) -> Inferred:
         effects.append(Effect(RANDOMIZATION, p_value=finding["randomization"].p_value))
     frame = effects_frame(effects).set_index("label")[["estimate", *CELLS]]
     frame = frame.join(pd.DataFrame.from_dict(clusters, orient="index", columns=CLUSTERS))
-    return Inferred(findings, frame, refused)
+    return Inferred(findings, finding, frame, refused)
 
 
 def methods_of(setting: Setting) -> dict[str, str]:
@@ -113,46 +110,40 @@ def methods_of(setting: Setting) -> dict[str, str]:
     return {name.format(neighbours): words.format(neighbours) for name, words in METHODS.items()}
 
 
-def _table(setting: Setting, answers: Answers, refusals: list[str]) -> Table:
-    plan = setting.plan
-    scales = list(dict.fromkeys(scale for _, scale in answers))
+def _table(setting: Setting, answers: list[Inferred], refusals: list[str]) -> Table:
+    frames = {(answer.findings.label, answer.findings.scale): answer.frame for answer in answers}
+    labels, scales = (list(dict.fromkeys(names)) for names in zip(*frames, strict=True))
+    columns = COLUMNS | OF_INFERENCE
+
+    def cells(frame: pd.DataFrame | None, method: str) -> list[Cell]:
+        if frame is None or method not in frame.index:
+            return ["", "", "", REFUSED] if method == RANDOMIZATION else [REFUSED, "", "", ""]
+        return [columns[name].cell(frame.loc[method, name]) for name in CELLS]
+
+    def lines(label: str) -> Iterator[Line]:
+        of_scales = [frames.get((label, scale)) for scale in scales]
+        first = ("" if f is None else columns["estimate"].cell(f["estimate"].iloc[0]) for f in of_scales)
+        yield Line("Estimate", [cell for estimate in first for cell in (estimate, "", "", "")])
+        for name, words in methods_of(setting).items():
+            if name == RANDOMIZATION or any(name in frame.index for frame in frames.values()):
+                own = any(frame is not None and frame.index[0] == name for frame in of_scales)
+                yield Line(words + OWN * own, [cell for frame in of_scales for cell in cells(frame, name)])
+
     return Table(
         name=EXHIBIT,
-        caption=f"Inference on the effect of the {plan.events[0].title}",
+        caption=f"Inference on the effect of the {setting.plan.events[0].title}",
         headings=["SE", "Low", "High", "p"] * len(scales),
         spans=[Span(scale_title(scale), len(CELLS)) for scale in scales],
-        blocks=[
-            Block(label, list(_lines(setting, answers, label, scales)))
-            for label in dict.fromkeys(label for label, _ in answers)
-        ],
+        blocks=[Block(label, list(lines(label))) for label in labels],
         notes=_notes(setting, answers, refusals),
     )
 
 
-def _lines(setting: Setting, answers: Answers, label: str, scales: list[str]) -> Iterator[Line]:
-    frames = [answers[label, scale].frame if (label, scale) in answers else None for scale in scales]
-    first = [
-        ("" if frame is None else COLUMNS["estimate"].cell(frame["estimate"].iloc[0])) for frame in frames
-    ]
-    yield Line("Estimate", [cell for estimate in first for cell in (estimate, "", "", "")])
-    for name, words in methods_of(setting).items():
-        if name == RANDOMIZATION or any(name in answer.frame.index for answer in answers.values()):
-            own = any(frame is not None and frame.index[0] == name for frame in frames)
-            yield Line(f"{words}{OWN if own else ''}", [c for frame in frames for c in _cells(frame, name)])
-
-
-def _cells(frame: pd.DataFrame | None, method: str) -> list[Cell]:
-    if frame is None or method not in frame.index:
-        return ["", "", "", REFUSED] if method == RANDOMIZATION else [REFUSED, "", "", ""]
-    return [(COLUMNS | OF_INFERENCE)[name].cell(frame.loc[method, name]) for name in CELLS]
-
-
-def _notes(setting: Setting, answers: Answers, refusals: list[str]) -> list[str]:
-    plan, findings = setting.plan, [answer.findings.made["uncertainty"] for answer in answers.values()]
-    first, name = findings[0], CLUSTERED.format(plan.neighbours)
-    tests = [finding["randomization"] for finding in findings if finding["randomization"]]
-    frames = [answer.frame for answer in answers.values()]
-    clusters = pd.DataFrame([frame.loc[name, CLUSTERS] for frame in frames if name in frame.index])
+def _notes(setting: Setting, answers: list[Inferred], refusals: list[str]) -> list[str]:
+    plan, first = setting.plan, answers[0].finding
+    tests = [answer.finding["randomization"] for answer in answers if answer.finding["randomization"]]
+    name = CLUSTERED.format(plan.neighbours)
+    clusters = pd.DataFrame([a.frame.loc[name, CLUSTERS] for a in answers if name in a.frame.index])
     notes = [
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; averages over event times 0 to "
         f"the horizon, or a coefficient for a design without event times. SE, Low and High: standard error and "
@@ -175,7 +166,7 @@ def _notes(setting: Setting, answers: Answers, refusals: list[str]) -> list[str]
             f"Randomization: the share of {tests[0].permutations} assignments of event dates within "
             f"{plan.strata} whose t statistic is as large; it tests that no unit has an effect, and has no interval."
         )
-    reasons = dict.fromkeys(_reason(why) for answer in answers.values() for why in answer.refused)
+    reasons = dict.fromkeys(_reason(why) for answer in answers for why in answer.refused)
     if reasons or refusals:
         notes.append(f"{REFUSED} : not offered. {' '.join((*reasons, *refusals))}")
     return notes
@@ -186,29 +177,22 @@ def _reason(why: str) -> str:
     return f"{why.split('. For it')[0].replace(': cr3:', ':').rstrip('.')}."
 
 
-def _numbers(setting: Setting, answers: Answers) -> Iterator[Traced]:
+def _numbers(setting: Setting, answers: list[Inferred]) -> Iterator[Traced]:
     methods = methods_of(setting)
-    for findings, frame, _ in answers.values():
+    # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
+    how: dict[str, Any] = {"columns": OF_INFERENCE, "command": RUN}
+    for findings, _, frame, _ in answers:
         for name, row in frame.iterrows():
-            # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
-            yield from findings.numbers(
-                EXHIBIT,
-                row.dropna().to_dict(),
-                findings.label,
-                name,
-                columns=OF_INFERENCE,
-                quantity=methods[name],
-                command=RUN,
-            )
+            values, quantity = row.dropna().to_dict(), methods[name]
+            yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
 
 
-def _sentences(setting: Setting, answers: Answers, refusals: list[str]) -> Iterator[str]:
+def _sentences(setting: Setting, answers: list[Inferred], refusals: list[str]) -> Iterator[str]:
     main = main_row(setting.plan).label
-    findings = {key: answer.findings.made["uncertainty"] for key, answer in answers.items()}
-    for (label, scale), finding in findings.items():
-        if label == main:
-            yield from (on_scale(scale, sentence) for sentence in finding.sentences[:3])
-    for (label, scale), finding in findings.items():
-        if label != main:
-            yield on_scale(scale, f"{label}: {finding.verdict}")
+    for findings, finding, *_ in answers:
+        if findings.label == main:
+            yield from (on_scale(findings.scale, sentence) for sentence in finding.sentences[:3])
+    for findings, finding, *_ in answers:
+        if findings.label != main:
+            yield on_scale(findings.scale, f"{findings.label}: {finding.verdict}")
     yield from (f"Not made, {refusal}" for refusal in refusals)

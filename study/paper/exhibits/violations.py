@@ -233,14 +233,9 @@ def _numbers(row: Findings) -> Iterator[Traced]:
     if "pretrends" in row.made:
         trends, parts = row.made["pretrends"], (row.label, "pretrends")
         for power, slope in trends["slopes"].items():
-            yield from row.numbers(
-                EXHIBIT,
-                {"slope": slope, "bias": bias(trends, slope)},
-                *parts,
-                f"power_{100 * power:g}",
-                columns=OF_TRENDS,
-                quantity=f"with {power:.0%} power",
-            )
+            of_trend = {"slope": slope, "bias": bias(trends, slope)}
+            part, quantity = f"power_{100 * power:g}", f"with {power:.0%} power"
+            yield from row.numbers(EXHIBIT, of_trend, *parts, part, columns=OF_TRENDS, quantity=quantity)
         values = {"bias_if_passed": bias_if_passed(trends), "significant": trends["rejected"].sum()}
         yield from row.numbers(EXHIBIT, values, *parts, columns=OF_TRENDS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,30 @@ class Report:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The verdict, and what has to hold for it to be about effects."""
-        parts = [*_on_groups(self.groups), *_on_rules(self.findings.get("policy"))]
+        groups, rules = self.groups, self.findings.get("policy")
+        differ = [finding["by"] for finding in groups if finding["differ"]]
+        others = [
+            finding["by"] for finding in groups if finding["pairs"] is not None and not finding["differ"]
+        ]
+        nonzero = [
+            f"{group} (by {finding['by']})"
+            for finding in groups
+            for group in finding.frame["group"][excludes_zero(finding.frame)]
+        ]
+        parts = []
+        if differ:
+            parts.append(f"effects differ between groups by {' and by '.join(differ)}")
+        if others:
+            parts.append(
+                f"between groups by {', '.join(others)} no difference is statistically different from zero"
+            )
+        if groups:
+            named = ", ".join(nonzero) or "no group"
+            parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
+        if rules is not None:
+            named = " and ".join(rules["differ_from_random"])
+            verb = f"{named} differ" if named else "no rule differs"
+            parts.append(f"for {rules['budget']:,} grants {verb} significantly from giving them at random")
         if "calibration" in self.findings:
             there = "are there" if self.findings["calibration"]["rejects"] else "cannot be found"
             parts.append(
@@ -110,34 +133,6 @@ class Report:
         return files | {
             f"{name}.csv": table.to_csv(index=False).encode() for name, table in self.tables().items()
         }
-
-
-def _on_groups(groups: Sequence[Finding]) -> list[str]:
-    """Say which groups differ, and which effects are statistically different from zero."""
-    differ = [finding["by"] for finding in groups if finding["differ"]]
-    others = [finding["by"] for finding in groups if finding["pairs"] is not None and not finding["differ"]]
-    nonzero = [
-        f"{group} (by {finding['by']})"
-        for finding in groups
-        for group in finding.frame["group"][excludes_zero(finding.frame)]
-    ]
-    named, excluded = ", ".join(others), ", ".join(nonzero) or "no group"
-    parts = {
-        f"effects differ between groups by {' and by '.join(differ)}": differ,
-        f"between groups by {named} no difference is statistically different from zero": others,
-        f"within its grouping the simultaneous band excludes a zero effect for {excluded}": groups,
-    }
-    return [part for part, applies in parts.items() if applies]
-
-
-def _on_rules(rules: Finding | None) -> list[str]:
-    if rules is None:
-        return []
-    differ = " and ".join(rules["differ_from_random"])
-    return [
-        f"for {rules['budget']:,} grants {f'{differ} differ' if differ else 'no rule differs'} significantly from "
-        "giving them at random"
-    ]
 
 
 @checked

@@ -136,24 +136,20 @@ def answered(
     fit = design(sample, **task.options)
     rows = [row for row in plan.rows if not find_design(row.name).draws]
     designs = {(row.name, tuple(row.options.items())): (row.name, row.options) for row in rows}
-    known = {
+    known = {name: getattr(plan, name) for name in ("level", "seed", "strata", "permutations", "populations")}
+    known |= {
         "fit": fit,
         "sample": sample,
         "panel": panel,
         "question": task.question,
         "design": task.row.name,
-        "level": task.level,
-        "seed": task.seed,
         "draws": plan.band_draws,
-        "strata": plan.strata,
-        "permutations": plan.permutations,
         "randomization": randomization,
         "outcomes": {label: (other, task.outcome) for label, other in placebos.items()},
         "by": plan.neighbours,
         # What a specification curve runs over.
         "designs": list(designs.values()),
         "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
-        "populations": plan.populations,
         "comparisons": get_args(Comparison),
         "covariate_sets": list(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)),
     }
@@ -165,8 +161,8 @@ def answered(
         Needs.PLACEBO_PANELS: bool(placebos),
         Needs.NEIGHBOURS: bool(plan.neighbours),
     }
-    about = fitting(design.name, [need for need, there in has.items() if there])
-    return Verdict(plan, task, fit, known, {diagnostic.name: diagnostic for diagnostic in about})
+    about = {each.name: each for each in fitting(design.name, [need for need in has if has[need]])}
+    return Verdict(plan, task, fit, known, about)
 
 
 def diagnose(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from study.data.audit import Share
 from study.panel.shipped import shipped
 from study.paper.facts.models import LEVEL, Years
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FILE = ("data", "panels", "fields.csv")
 VENUES = {"cvpr": "CVPR", "nips": "NeurIPS", "icml": "ICML"}
@@ -87,8 +85,6 @@ class Topics:
 
 def load_fields() -> pd.DataFrame:
     """Read the panel of venues and topics that ships, a row a venue, topic and year."""
-    import pandas as pd
-
     return pd.read_csv(shipped(*FILE))
 
 

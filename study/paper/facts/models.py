@@ -7,14 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from study.core import DataError, QuestionError, unknown
+import numpy as np
+import pandas as pd
+
+from study.core import DataError, QuestionError, refuse_unknown
 from study.data.audit import Share
 from study.panel.shipped import shipped
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WHO = "study facts"
 LEVEL = 0.95
@@ -136,8 +136,6 @@ def load_models(path: Path | None = None) -> pd.DataFrame:
     DataError
         If there is no such file.
     """
-    import pandas as pd
-
     path = path or shipped(*FILE)
     if not path.is_file():
         raise DataError(f"{path}: the table of models is missing; make it with `study assemble`.")
@@ -164,8 +162,7 @@ def of_vintage(models: pd.DataFrame, vintage: str) -> pd.DataFrame:
     QuestionError
         If there is no such vintage.
     """
-    if vintage not in vintages(models):
-        raise unknown("vintage", vintage, vintages(models), WHO)
+    refuse_unknown("vintage", vintage, vintages(models), WHO)
     return models[models["vintage"] == vintage].reset_index(drop=True)
 
 
@@ -225,8 +222,6 @@ def by_class(models: pd.DataFrame, years: Years) -> dict[str, dict[str, Share]]:
         By the thirds of :data:`CLASSES`, then by sector. Models are ranked among those of their calendar year, so
         that a third is one of what was large at its time; thirds of years of few models are of unlike size.
     """
-    import numpy as np
-
     used = within(models, years)
     used = used[used["sector"].isin(list(SECTORS))]
     ranks = used.groupby("year")["log10_training_compute"].rank(method="average")
@@ -268,8 +263,6 @@ def doubling_time(models: pd.DataFrame, years: Years) -> Doubling:
         Standard errors of the slope are HC1, its interval has t(n-2). NaN where there are fewer than ten models, or the
         slope is not positive.
     """
-    import numpy as np
-    import pandas as pd
     from statsmodels.api import OLS, add_constant
 
     used = within(models, years)
@@ -302,8 +295,6 @@ class Release(NamedTuple):
 
 def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
     """Return how the weights of notable models of some years can be had, by sector; compute need not be known."""
-    import pandas as pd
-
     used = within(models[models["notable"]], years)
     counts = pd.crosstab(used["sector"], used["weights"])
     counts = counts.reindex(index=list(SECTORS), columns=list(WEIGHTS), fill_value=0)

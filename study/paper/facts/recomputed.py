@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from calendar import month_name
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
 
 from study.data.audit import Share
 from study.paper.facts import models as epoch
@@ -13,16 +15,12 @@ from study.paper.facts.fields import Difference, by_period, load_fields
 from study.paper.facts.models import EARLY, GROWTH, LATE, RELEASED, SECTORS, YEAR, Definition, Years
 from study.report import Column, Number
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Unit = Literal["share", "difference", "months"]
-UNITS: dict[Unit, Column] = {
+UNITS = {
     "share": Column("share", "percent"),
     "difference": Column("difference in percentage points", "percent"),
     "months": Column("months", "number", 2),
 }
-PRINTED: dict[Unit, str] = {"share": "%", "difference": " points", "months": " months"}
+PRINTED = {"share": "%", "difference": " points", "months": " months"}
 NOT_KNOWN = "–"
 
 SEED_PAPER = "Besiroglu et al. (2024, arXiv 2401.02452)"
@@ -98,7 +96,7 @@ OF_MODELS = (
 )
 
 
-def columns_of(unit: Unit) -> dict[str, Column]:
+def columns_of(unit: str) -> dict[str, Column]:
     """Return how the numbers of a fact are written, by column."""
     column = UNITS[unit]
     return {
@@ -160,7 +158,7 @@ class Fact:
     beside: str = ""
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> str:
         """What the value is."""
         return next(unit for unit in UNITS if unit in self.values)
 

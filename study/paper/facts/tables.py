@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
+
+import pandas as pd
 
 from study.core import refuse_unknown
 from study.data.audit import Share
@@ -14,9 +16,6 @@ from study.paper.facts.fields import by_period
 from study.paper.facts.models import EARLY, GROWTH, LATE, YEAR, Definition, Years, definition, large_scale
 from study.paper.facts.recomputed import Data, beside, counts_text, month
 from study.report import LETTERS, Block, Cell, Format, Line, Number, Span, Table, error
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TEXT = "text"
 THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21", "1e23")

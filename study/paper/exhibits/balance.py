@@ -15,19 +15,8 @@ from study.diagnostics import Finding
 from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
 from study.diagnostics.balance import balance as balance_of
 from study.panel import Sample
-from study.paper.exhibits.exhibit import (
-    RUN,
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-    source_of,
-)
-from study.paper.plan import Task
+from study.paper.exhibits.exhibit import RUN, Part, Setting, address, addressed, draw, exhibit, source_of
+from study.paper.exhibits.verdicts import Piece, gathered
 from study.report import Block, Column, Line, Table
 
 EXHIBIT = "balance"
@@ -53,8 +42,9 @@ OF_SUMMARY = {
 
 
 @exhibit("Treated and comparison units before treatment", Part.QUESTION)
-def balance(setting: Setting) -> Exhibited:
-    """Return the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
+@gathered
+def balance(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
     plan = setting.plan
     task = plan.task(plan.events[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
     sample = task.question.sample(setting.panel)
@@ -62,24 +52,36 @@ def balance(setting: Setting) -> Exhibited:
     try:
         finding = balance_of(sample, covariates=names)
     except QuestionError as refusal:
-        return Exhibited(sentences=(str(refusal),))
+        yield str(refusal)
+        return
     pooled = finding.frame[finding.frame["cohort"] == POOLED]
     adjusted = pd.Series(adjusted_differences(sample, finding, names), dtype=float)
     pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
     scores = "; below, the propensity scores of the cohorts for which they can be estimated"
-    drawing = draw(
+    yield draw(
         EXHIBIT,
         f"Treated and comparison {plan.text.units} before treatment, headline question: absolute standardised "
         f"differences by cohort and over all cohorts{scores if estimated(finding['overlaps']) else ''}.",
         finding.plot(),
         "Absolute standardised differences by covariate as dots on lines, with limits at 0.1 and 0.25.",
     )
-    return Exhibited(
-        tables=(table(setting, sample, finding, pooled),),
-        figures=(drawing,),
-        numbers=tuple(_numbers(setting, task, pooled)),
-        sentences=(*_adjusted_sentence(pooled), *finding.sentences),
-    )
+    yield table(setting, sample, finding, pooled)
+    source = replace(source_of(EXHIBIT, "", task, setting.panel, RUN), seed="")
+    for row in pooled.to_dict("records"):
+        values = {name: row[name] for name in OF_BALANCE}
+        of_row = replace(source, quantity=_in_words(row["covariate"]))
+        yield from addressed(address(EXHIBIT, row["covariate"]), values, of_row, columns=_columns(row))
+    yield from addressed(address(EXHIBIT, "summary"), summary(pooled), source, columns=OF_SUMMARY)
+    both = pooled.dropna(subset=["difference", "adjusted_difference"])
+    if len(both):
+        values = summary(both)
+        worst = both.loc[both["adjusted_difference"].abs().idxmax()]
+        yield (
+            f"Before adjustment {values['large']} of {len(both)} standardised differences are above {LARGE}, and after "
+            f"regression on the question's covariates {values['large_adjusted']}; the largest that is left is "
+            f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
+        )
+    yield from finding.sentences
 
 
 def compared(setting: Setting, sample: Sample) -> tuple[str, ...]:
@@ -176,19 +178,6 @@ def _in_words(name: str) -> str:
     return capital(name.replace("_", " "))
 
 
-def _adjusted_sentence(pooled: pd.DataFrame) -> list[str]:
-    both = pooled.dropna(subset=["difference", "adjusted_difference"])
-    if both.empty:
-        return []
-    values = summary(both)
-    worst = both.loc[both["adjusted_difference"].abs().idxmax()]
-    return [
-        f"Before adjustment {values['large']} of {len(both)} standardised differences are above {LARGE}, and after "
-        f"regression on the question's covariates {values['large_adjusted']}; the largest that is left is "
-        f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
-    ]
-
-
 def summary(pooled: pd.DataFrame) -> dict[str, float]:
     """Return how many standardised differences are compared and large, and the largest, with its sign."""
     values: dict[str, float] = {"differences": int(pooled["difference"].notna().sum())}
@@ -198,12 +187,3 @@ def summary(pooled: pd.DataFrame) -> dict[str, float]:
             values[f"large{ending}"] = int((known.abs() > LARGE).sum())
             values[f"largest{ending}"] = float(known[known.abs().idxmax()])
     return values
-
-
-def _numbers(setting: Setting, task: Task, pooled: pd.DataFrame) -> Iterator[Traced]:
-    source = replace(source_of(EXHIBIT, "", task, setting.panel, RUN), seed="")
-    for row in pooled.to_dict("records"):
-        values = {name: row[name] for name in OF_BALANCE}
-        of_row = replace(source, quantity=_in_words(row["covariate"]))
-        yield from addressed(address(EXHIBIT, row["covariate"]), values, of_row, columns=_columns(row))
-    yield from addressed(address(EXHIBIT, "summary"), summary(pooled), source, columns=OF_SUMMARY)

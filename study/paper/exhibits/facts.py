@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from study.data.audit import Share
 from study.figures import FULL, SERIES
 from study.figures.canvas import canvas
 from study.panel import checksum
-from study.paper.exhibits.exhibit import (
-    Exhibited,
-    Part,
-    Setting,
-    Source,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-)
+from study.paper.exhibits.exhibit import Part, Setting, Source, Traced, address, addressed, draw, exhibit
+from study.paper.exhibits.verdicts import Piece, gathered
 from study.paper.facts import fields as papers
 from study.paper.facts import models as epoch
 from study.paper.facts import recomputed as recomputing
 from study.paper.facts import tables
 from study.paper.facts.models import EARLY, LATE, SECTORS, Years, definition, of_vintage, vintages
-from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, Data, Fact
+from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, Data, Fact, values_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -41,12 +31,13 @@ STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
 
 
 @exhibit("Facts of the seed paper, recomputed", Part.FACTS)
-def facts(setting: Setting) -> Exhibited:
-    """Return the recomputed facts; they are the same for every plan, since the tables that they read are."""
+@gathered
+def facts(setting: Setting) -> Iterator[Piece]:
+    """Yield the recomputed facts; they are the same for every plan, since the tables that they read are."""
     data, chosen = recomputing.load(), definition(DEFAULT_THRESHOLD)
     every_fact = recomputing.recomputed(data, DEFAULT_VINTAGE, chosen)
     percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
-    drawing = draw(
+    yield draw(
         "facts_shares",
         f"Who makes large-scale models, table of {recomputing.month(DEFAULT_VINTAGE)}: models of known training "
         f"compute, {chosen.in_sentence}. Left: by year, with the number of models above; the last year is not "
@@ -57,12 +48,10 @@ def facts(setting: Setting) -> Exhibited:
         f"{percents['academic_only_early']} in {EARLY} to {percents['academic_only_late']} in {LATE}, while that by "
         "industry alone becomes the largest, and most so in the third of most compute.",
     )
-    return Exhibited(
-        tables=tables.all_tables(data, DEFAULT_VINTAGE, chosen),
-        figures=(drawing,),
-        numbers=tuple(numbers(data)),
-        sentences=(_verdict(every_fact), *(fact.sentence for fact in every_fact)),
-    )
+    yield from tables.all_tables(data, DEFAULT_VINTAGE, chosen)
+    yield from numbers(data)
+    yield _verdict(every_fact)
+    yield from (fact.sentence for fact in every_fact)
 
 
 def numbers(data: Data) -> Iterator[Traced]:
@@ -77,31 +66,33 @@ def numbers(data: Data) -> Iterator[Traced]:
     for venue, periods in papers.by_period(data.fields, recomputing.PERIODS).items():
         for topics in periods:
             claim = f"academic-only teams at {topics.venue}, {topics.seen}"
-            shares = {"heavy": topics.heavy, "other": topics.other, "": topics.difference}
-            kinds = ("compute-heavy papers", "other papers", "compute-heavy less other papers")
-            for (part, share), kind in zip(shares.items(), kinds, strict=True):
-                at = [venue, str(topics.period), *filter(None, [part])]
-                yield from _of_share(share, _source(papers.FILE, f"{claim}, {kind}"), *at)
+            kinds = {"heavy": "compute-heavy papers", "other": "other papers"}
+            for topic, words in kinds.items():
+                values, source = values_of(getattr(topics, topic)), _source(papers.FILE, f"{claim}, {words}")
+                yield from _of_values(values, source, venue, str(topics.period), topic)
+            source = _source(papers.FILE, f"{claim}, compute-heavy less other papers")
+            yield from _of_values(values_of(topics.difference), source, venue, str(topics.period))
     newest = of_vintage(data.models, vintages(data.models)[-1])
     for years in (tables.BEFORE_RELEASED, epoch.RELEASED):
         for sector, each in epoch.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
-            yield from _of_share(each.open, _source(epoch.FILE, claim), "weights", str(years), sector)
+            yield from _of_values(
+                values_of(each.open), _source(epoch.FILE, claim), "weights", str(years), sector
+            )
 
 
 def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Traced]:
-    at, columns = address(EXHIBIT, *parts), recomputing.columns_of(fact.unit)
     file = papers.FILE if fact.unit == "difference" else epoch.FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
-    yield from addressed(at, fact.values, _source(file, words, vintage, threshold), columns=columns)
+    yield from _of_values(fact.values, _source(file, words, vintage, threshold), *parts)
     if fact.source:
         source = _source(file, f"{fact.claim}; {fact.source}", vintage, threshold)
-        yield from addressed(at, {"published": fact.published}, source, columns=columns)
+        yield from _of_values({"published": fact.published}, source, *parts, unit=fact.unit)
 
 
-def _of_share(share: Share | papers.Difference, source: Source, *parts: str) -> Iterator[Traced]:
-    columns = recomputing.columns_of("share" if isinstance(share, Share) else "difference")
-    return addressed(address(EXHIBIT, *parts), recomputing.values_of(share), source, columns=columns)
+def _of_values(values: Mapping[str, float], source: Source, *parts: str, unit: str = "") -> Iterator[Traced]:
+    columns = recomputing.columns_of(unit or next(iter(values)))
+    return addressed(address(EXHIBIT, *parts), values, source, columns=columns)
 
 
 def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
@@ -164,12 +155,12 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> list[Any]:
     for sector, (look, hatch) in STYLES.items():
         shares = [by_sector[sector] for _, by_sector in rows.values()]
         widths = np.array([100 * share.value if share.total else 0.0 for share in shares])
-        how = {"color": look.colour, "hatch": hatch, "edgecolor": "white"}
+        how: dict[str, Any] = {"color": look.colour, "hatch": hatch, "edgecolor": "white"}
         bars.append(axis.barh(list(rows), widths, left=starts, height=0.76, linewidth=0.6, **how))
         starts = starts + widths
-    for place, (_, by_sector) in rows.items():
+    for y, (_, by_sector) in rows.items():
         counts = " / ".join(str(share.successes) for share in by_sector.values())
-        axis.text(103, place, counts, va="center", fontsize=7)
+        axis.text(103, y, counts, va="center", fontsize=7)
     axis.text(103, -0.62, "n", va="bottom", fontsize=7, style="italic")
     axis.set_yticks(list(rows), [name for name, _ in rows.values()])
     axis.set(xlim=(0, 100), xlabel="Share of models, %")

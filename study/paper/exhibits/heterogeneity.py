@@ -13,17 +13,8 @@ from study.heterogeneity.group_effects import group_figure, short_label
 from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
-from study.paper.exhibits.exhibit import (
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-    source_of,
-)
+from study.paper.exhibits.exhibit import Part, Setting, Traced, address, draw, exhibit
+from study.paper.exhibits.verdicts import Piece, gathered, numbers_of
 from study.paper.plan import Task
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
 
@@ -53,8 +44,9 @@ OF_PAIRS = ("", "", "", "", "p_pairs")
 
 
 @exhibit("Heterogeneity of the effect", Part.EFFECTS)
-def heterogeneity(setting: Setting) -> Exhibited:
-    """Return the table and figure of effects by group, or why there is none."""
+@gathered
+def heterogeneity(setting: Setting) -> Iterator[Piece]:
+    """Yield the table and figure of effects by group, or why there is none."""
     plan = setting.plan
     # In the outcome's own units, which grants are counted in.
     task = plan.with_level().ask(f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
@@ -72,25 +64,22 @@ def heterogeneity(setting: Setting) -> Exhibited:
             analyses=ANALYSES,
         )
     except QuestionError as refusal:
-        return Exhibited(sentences=(f"Not made: {refusal}",))
-    refused = tuple(f"Not made: {reason}" for reason in analyses.refused.values())
-    if not analyses.groups:
-        return Exhibited(sentences=refused)
-    drawing = draw(
-        EXHIBIT,
-        f"Average effects of the {task.event.title} on the treated by group, with simultaneous bands over the groups "
-        f"of a grouping and pointwise intervals at {plan.level:.0%}. Outcome: the change of {plan.text.outcome} over "
-        "the window.",
-        group_figure(analyses.groups),
-        "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
-    )
-    verdicts = (finding.verdict for finding in analyses.findings.values())
-    return Exhibited(
-        tables=(_table(setting, task, analyses),),
-        figures=(drawing,),
-        numbers=tuple(_numbers(setting, task, analyses)),
-        sentences=(*verdicts, *caveats(analyses.sample, analyses.event), *refused),
-    )
+        yield f"Not made: {refusal}"
+        return
+    if analyses.groups:
+        yield _table(setting, task, analyses)
+        yield draw(
+            EXHIBIT,
+            f"Average effects of the {task.event.title} on the treated by group, with simultaneous bands over the "
+            f"groups of a grouping and pointwise intervals at {plan.level:.0%}. Outcome: the change of "
+            f"{plan.text.outcome} over the window.",
+            group_figure(analyses.groups),
+            "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
+        )
+        yield from _numbers(setting, task, analyses)
+        yield from (finding.verdict for finding in analyses.findings.values())
+        yield from caveats(analyses.sample, analyses.event)
+    yield from (f"Not made: {reason}" for reason in analyses.refused.values())
 
 
 def _table(setting: Setting, task: Task, analyses: Report) -> Table:
@@ -164,8 +153,7 @@ def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]
     command = f"study gains {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
     def numbers(quantity: str, values: Mapping[str, Any], *parts: str) -> Iterator[Traced]:
-        source = source_of(EXHIBIT, quantity, task, setting.panel, command)
-        return addressed(address(EXHIBIT, *parts), values, source, task.scale, COLUMNS_HERE)
+        return numbers_of(setting, task, address(EXHIBIT, *parts), values, COLUMNS_HERE, quantity, command)
 
     for finding in analyses.groups:
         by, pairs = finding["by"], finding["pairs"]

@@ -12,8 +12,8 @@ from study.designs import find_design
 from study.diagnostics import Finding, refits
 from study.diagnostics.uncertainty import RANDOMIZATION
 from study.estimates import Effect, effective_clusters, effects_frame, treated_clusters
-from study.paper.exhibits.exhibit import RUN, Exhibited, Part, Setting, Traced, exhibit
-from study.paper.exhibits.verdicts import Findings, findings_of, main_row, on_scale, scale_title
+from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, Piece, findings_of, gathered, main_row, scale_title
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Span, Table
 
 EXHIBIT = "inference"
@@ -55,31 +55,39 @@ class Inferred(NamedTuple):
 
 
 @exhibit("Inference", Part.OBJECTIONS)
-def inference(setting: Setting) -> Exhibited:
-    """Return the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
-    labels = shown_labels(setting)
+@gathered
+def inference(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
+    labels, main, methods = shown_labels(setting), main_row(setting.plan).label, methods_of(setting)
     every = findings_of(setting, ["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
     answers = [inferred(findings) for findings in every if findings.made]
     refusals = [f"{row.label}, {row.scale}: {why}" for row in every for why in row.refused]
     if not answers:
-        return Exhibited()
-    return Exhibited(
-        tables=(_table(setting, answers, refusals),),
-        numbers=tuple(_numbers(setting, answers)),
-        sentences=tuple(_sentences(setting, answers, refusals)),
-    )
+        return
+    yield _table(setting, answers, refusals)
+    # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
+    how: dict[str, Any] = {"columns": OF_INFERENCE, "command": RUN}
+    for findings, _, frame, _ in answers:
+        for name, row in frame.iterrows():
+            values, quantity = row.dropna().to_dict(), methods[name]
+            yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
+    # The main row is the first.
+    for findings, finding, *_ in answers:
+        if findings.label == main:
+            yield from (findings.says(sentence) for sentence in finding.sentences[:3])
+        else:
+            yield findings.says(f"{findings.label}: {finding.verdict}")
+    yield from (f"Not made, {refusal}" for refusal in refusals)
 
 
 def shown_labels(setting: Setting) -> list[str]:
     """Return the main row, and the first of each other design of the plan that fits no learners."""
     plan = setting.plan
-    main = main_row(plan)
-    first = {main.name: main.label}
-    for row in plan.rows:
-        if not find_design(row.name).draws:
-            first.setdefault(row.name, row.label)
-    return list(first.values())
+    labels: dict[str, str] = {}
+    for row in (main_row(plan), *(row for row in plan.rows if not find_design(row.name).draws)):
+        labels.setdefault(row.name, row.label)
+    return list(labels.values())
 
 
 def inferred(findings: Findings) -> Inferred:
@@ -175,24 +183,3 @@ def _notes(setting: Setting, answers: list[Inferred], refusals: list[str]) -> li
 def _reason(why: str) -> str:
     """Return a refusal without the functions that it recommends."""
     return f"{why.split('. For it')[0].replace(': cr3:', ':').rstrip('.')}."
-
-
-def _numbers(setting: Setting, answers: list[Inferred]) -> Iterator[Traced]:
-    methods = methods_of(setting)
-    # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
-    how: dict[str, Any] = {"columns": OF_INFERENCE, "command": RUN}
-    for findings, _, frame, _ in answers:
-        for name, row in frame.iterrows():
-            values, quantity = row.dropna().to_dict(), methods[name]
-            yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
-
-
-def _sentences(setting: Setting, answers: list[Inferred], refusals: list[str]) -> Iterator[str]:
-    main = main_row(setting.plan).label
-    for findings, finding, *_ in answers:
-        if findings.label == main:
-            yield from (on_scale(findings.scale, sentence) for sentence in finding.sentences[:3])
-    for findings, finding, *_ in answers:
-        if findings.label != main:
-            yield on_scale(findings.scale, f"{findings.label}: {finding.verdict}")
-    yield from (f"Not made, {refusal}" for refusal in refusals)

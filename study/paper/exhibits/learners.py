@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,8 +12,8 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
-from study.paper.exhibits.exhibit import RUN, Exhibited, Part, Setting, Traced, exhibit
-from study.paper.exhibits.verdicts import Findings, on_scale, task_of
+from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, Piece, gathered, task_of
 from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Span, Table, refused_notes
 
 EXHIBIT = "learners"
@@ -22,15 +21,7 @@ COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
 # Draws of the folds, fewer than the plan's tables average, so that four learners take a minute or two.
 REPETITIONS = 2
 WORDS = {"linear": "Linear", "lasso": "Lasso", "forest": "Random forest", "lightgbm": "Boosting"}
-HEADINGS = {
-    "estimate": "Estimate",
-    "std_error": "(SE)",
-    "noise": "Noise",
-    "r2_outcome": "Outcome",
-    "r2_adoption": "Adoption",
-    "log_loss": "Log loss",
-    "log_loss_of_share": "Of share",
-}
+CELLS = ("estimate", "std_error", "noise", "r2_outcome", "r2_adoption", "log_loss", "log_loss_of_share")
 OF_LEARNERS = {
     "noise": Column("standard deviation over draws in standard errors", digits=2),
     "r2_outcome": Column("out-of-fold R2 of the outcome's change"),
@@ -42,18 +33,29 @@ OF_LEARNERS = {
 
 
 @exhibit("Double machine learning, by learner", Part.EFFECTS)
-def learners(setting: Setting) -> Exhibited:
-    """Return the table of learners for each design of the plan that says what it learns."""
+@gathered
+def learners(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of learners for each design of the plan that says what it learns."""
     labels = shown_labels(setting)
     with one_thread(), learned_once():  # what is learned of adoption serves all scales
         every = [learned(setting, scale, label) for scale in setting.plan.scales for label in labels]
     if not any(findings.made for findings in every):
-        return Exhibited()
-    return Exhibited(
-        tables=(_table(every),),
-        numbers=tuple(number for findings in every for number in _numbers(findings)),
-        sentences=tuple(on_scale(row.scale, sentence) for row in every for sentence in _sentences(row)),
-    )
+        return
+    yield _table(every)
+    folds = f"{REPETITIONS} draws of the folds"
+    how: dict[str, Any] = {"columns": OF_LEARNERS, "command": RUN}
+    for findings in every:
+        label, design = findings.label, find_design(findings.task.row.name)
+        yield from (findings.says(f"not made, {design.name}: {refusal}") for refusal in findings.refused)
+        for finding in findings.made.values():
+            for name, row in by_learner(finding).iterrows():
+                quantity = f"with {words_of(str(name))} in place of the plan's learner, {folds}"
+                values, parts = row.dropna().to_dict(), (label, str(name))
+                yield from findings.numbers(EXHIBIT, values, *parts, quantity=quantity, **how)
+            values = {"estimate_range": finding["estimate_range"]}
+            yield from findings.numbers(EXHIBIT, values, label, quantity=folds, **how)
+            yield findings.says(f"{design.title}: {_range(findings, finding)}")
+        yield from findings.verdicts()
 
 
 def shown_labels(setting: Setting) -> list[str]:
@@ -89,7 +91,7 @@ def by_learner(finding: Finding) -> pd.DataFrame:
     if others:
         table["r2_outcome"] = frame["r2"][frame["nuisance"] == others[0]]
     table["noise"] = table.index.map(finding["draw_errors"]) / table["std_error"]
-    return table.reindex(columns=list(HEADINGS))
+    return table.reindex(columns=list(CELLS))
 
 
 def _table(every: Sequence[Findings]) -> Table:
@@ -98,9 +100,8 @@ def _table(every: Sequence[Findings]) -> Table:
     for letter, row in zip(LETTERS, every, strict=False):
         lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
         for finding in row.made.values():
-            lines += [
-                Line(words_of(str(name)), _cells(values)) for name, values in by_learner(finding).iterrows()
-            ]
+            table = by_learner(finding).iterrows()
+            lines += [Line(words_of(str(name)), _cells(values)) for name, values in table]
         title = find_design(row.task.row.name).title
         blocks.append(Block(f"Panel {letter}. {plan.scales[row.scale]}: {title}", lines))
     refused = [
@@ -111,7 +112,7 @@ def _table(every: Sequence[Findings]) -> Table:
     return Table(
         name=EXHIBIT,
         caption=f"Double machine learning of the effect of the {plan.events[0].title}, by learner",
-        headings=list(HEADINGS.values()),
+        headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Log loss", "Of share"],
         spans=[Span("", 3), Span("Out-of-fold R2", 2), Span("Adoption", 2)],
         blocks=blocks,
         notes=[
@@ -130,7 +131,7 @@ def _table(every: Sequence[Findings]) -> Table:
 
 def _cells(row: pd.Series) -> list[Cell]:
     columns = COLUMNS | OF_LEARNERS
-    cells = [columns[name].cell(row[name]) for name in HEADINGS]
+    cells = [columns[name].cell(row[name]) for name in CELLS]
     return [REFUSED, "", "", *cells[3:]] if row.isna()["estimate"] else cells
 
 
@@ -142,26 +143,12 @@ def words_of(name: str) -> str:
     return WORDS.get(name, name)
 
 
-def _numbers(findings: Findings) -> Iterator[Traced]:
-    numbers, folds = partial(findings.numbers, EXHIBIT), f"{REPETITIONS} draws of the folds"
-    how: dict[str, Any] = {"columns": OF_LEARNERS, "command": RUN}
-    for finding in findings.made.values():
-        for name, row in by_learner(finding).iterrows():
-            quantity = f"with {words_of(str(name))} in place of the plan's learner, {folds}"
-            yield from numbers(row.dropna().to_dict(), findings.label, str(name), quantity=quantity, **how)
-        values = {"estimate_range": finding["estimate_range"]}
-        yield from numbers(values, findings.label, quantity=folds, **how)
-
-
-def _sentences(findings: Findings) -> Iterator[str]:
-    design, units = find_design(findings.task.row.name), findings.task.question.effect_scale
-    yield from (f"not made, {design.name}: {refusal}" for refusal in findings.refused)
-    for finding in findings.made.values():
-        rows = finding["rows"]
-        low, high = (units.number(pick(row.estimate for row in rows)) for pick in (min, max))
-        yield (
-            f"{design.title}: over {len(rows)} learners the estimate runs from {low} to {high} ({units.printed}), "
-            f"{finding['estimate_range']:.2f} standard errors apart; {sum(row.excludes_zero for row in rows)} of the "
-            "intervals exclude zero."
-        )
-        yield finding.verdict
+def _range(findings: Findings, finding: Finding) -> str:
+    """Say how far the estimate moves between learners."""
+    units, rows = findings.task.question.effect_scale, finding["rows"]
+    low, high = (units.number(pick(row.estimate for row in rows)) for pick in (min, max))
+    return (
+        f"over {len(rows)} learners the estimate runs from {low} to {high} ({units.printed}), "
+        f"{finding['estimate_range']:.2f} standard errors apart; {sum(row.excludes_zero for row in rows)} of the "
+        "intervals exclude zero."
+    )

@@ -10,8 +10,8 @@ import pandas as pd
 from study.diagnostics import Finding
 from study.figures import GREY, draw_dots
 from study.figures.dots import shortened
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, draw, exhibit
-from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, on_scale, panels
+from study.paper.exhibits.exhibit import Drawn, Part, Setting, draw, exhibit
+from study.paper.exhibits.verdicts import Findings, Piece, axes_by_scale, findings_of, gathered, panels
 from study.report import Column, Line, Span, Table
 
 if TYPE_CHECKING:
@@ -34,41 +34,31 @@ OF_REFITS = {
 
 
 @exhibit("Leaving out one cohort or unit", Part.OBJECTIONS)
-def leave_one_out(setting: Setting) -> Exhibited:
-    """Return the figure and table of the estimate without each cohort and without each treated unit."""
+@gathered
+def leave_one_out(setting: Setting) -> Iterator[Piece]:
+    """Yield the figure and table of the estimate without each cohort and without each treated unit."""
     every = findings_of(setting, KINDS)
     shown = [findings for findings in every if findings.made]
     if not shown:
-        return Exhibited()
-    return Exhibited(
-        tables=(_table(shown),),
-        figures=(_drawn(shown),),
-        numbers=tuple(number for findings in shown for number in _numbers(findings)),
-        sentences=tuple(
-            on_scale(findings.scale, sentence)
-            for findings in every
-            for sentence in (
-                *(finding.verdict for finding in findings.made.values()),
-                *(f"Not made: {refusal}" for refusal in findings.refused),
-            )
-        ),
-    )
+        return
+    yield _table(shown)
+    yield _drawn(shown)
+    for findings in every:
+        for name, finding in findings.made.items():
+            values, quantity = refit_values(finding), f"estimates without one {KINDS[name]}"
+            yield from findings.numbers(EXHIBIT, values, KINDS[name], columns=OF_REFITS, quantity=quantity)
+        yield from findings.verdicts()
+        yield from findings.refusals()
 
 
 def refit_values(finding: Finding) -> dict[str, Any]:
     """Return what the refits say together, by column of :data:`OF_REFITS`."""
     rows, refitted = finding["rows"], finding.frame.dropna(subset="change")
     low, high = (pick(rows, key=lambda row: row.estimate) for pick in (min, max))
-    return {
-        "refits": len(rows),
-        "full_sample": finding["full_sample"].estimate,
-        "smallest": low.estimate,
-        "smallest_without": short(low.label),
-        "largest": high.estimate,
-        "largest_without": short(high.label),
-        "sign_changes": int(refitted["sign_changes"].sum()),
-        "significance_changes": int(refitted["significance_changes"].sum()),
-    }
+    changes = (int(refitted[name].sum()) for name in ("sign_changes", "significance_changes"))
+    ends = (low.estimate, short(low.label), high.estimate, short(high.label))
+    values = (len(rows), finding["full_sample"].estimate, *ends, *changes)
+    return dict(zip(OF_REFITS, values, strict=True))
 
 
 def short(label: str) -> str:
@@ -141,10 +131,3 @@ def drawn_rows(made: dict[str, Finding]) -> pd.DataFrame:
             labels = [shortened(label, LONGEST) for label in rows["label"]]
         parts.append(rows.assign(label=labels, kind=kind))
     return pd.concat(parts, ignore_index=True)
-
-
-def _numbers(findings: Findings) -> Iterator[Traced]:
-    for name, finding in findings.made.items():
-        kind, values = KINDS[name], refit_values(finding)
-        quantity = f"estimates without one {kind}"
-        yield from findings.numbers(EXHIBIT, values, kind, columns=OF_REFITS, quantity=quantity)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from study.core import capital
 from study.figures import draw_dots
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, draw, exhibit, panel_title
-from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, on_scale, panels
+from study.paper.exhibits.exhibit import Drawn, Part, Setting, draw, exhibit, panel_title
+from study.paper.exhibits.verdicts import Findings, Piece, axes_by_scale, findings_of, gathered, panels
 from study.report import COLUMNS, Column, Line, Span, Table, effect_values
 
 if TYPE_CHECKING:
@@ -40,24 +40,27 @@ Rows = dict[str, dict[str, float]]
 
 
 @exhibit("Placebo fields and dates", Part.OBJECTIONS)
-def placebos(setting: Setting) -> Exhibited:
-    """Return the table and figure of placebo outcomes and placebo dates, on each scale."""
+@gathered
+def placebos(setting: Setting) -> Iterator[Piece]:
+    """Yield the table and figure of placebo outcomes and placebo dates, on each scale."""
     every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
     shown = [findings for findings in every if findings.made]
     if not shown:
-        return Exhibited()
-    return Exhibited(
-        tables=(_table(shown),),
-        figures=(_drawn(shown),),
-        numbers=tuple(number for findings in shown for number in _numbers(findings)),
-        sentences=tuple(on_scale(row.scale, sentence) for row in every for sentence in _sentences(row)),
-    )
-
-
-def _sentences(findings: Findings) -> Iterator[str]:
-    yield from (finding.verdict for finding in findings.made.values())
-    yield from (s for finding in findings.made.values() for s in finding.evidence if DIFFERENCE in s)
-    yield from (f"Not made: {refusal}" for refusal in findings.refused)
+        return
+    yield _table(shown)
+    yield _drawn(shown)
+    for findings in shown:
+        for label, values in rows_of(findings).items():
+            yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
+        if "placebo_outcomes" in findings.made:
+            outcomes = findings.made["placebo_outcomes"]
+            counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
+            yield from findings.numbers(EXHIBIT, counts, "summary", columns=OF_PLACEBOS)
+    for findings in every:
+        yield from findings.verdicts()
+        evidence = (sentence for finding in findings.made.values() for sentence in finding.evidence)
+        yield from (findings.says(sentence) for sentence in evidence if DIFFERENCE in sentence)
+        yield from findings.refusals()
 
 
 def rows_of(findings: Findings) -> Rows:
@@ -136,12 +139,3 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
         "Dots with intervals, one row for the outcome and one for each placebo outcome and placebo date, side by side "
         "for each scale.",
     )
-
-
-def _numbers(findings: Findings) -> Iterator[Traced]:
-    for label, values in rows_of(findings).items():
-        yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
-    if "placebo_outcomes" in findings.made:
-        outcomes = findings.made["placebo_outcomes"]
-        counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
-        yield from findings.numbers(EXHIBIT, counts, "summary", columns=OF_PLACEBOS)

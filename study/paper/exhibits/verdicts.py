@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, wraps
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from study.core import QuestionError, one_thread
@@ -16,6 +17,7 @@ from study.figures.canvas import canvas
 from study.paper.diagnose import Check, Verdict, answered, assumptions, conclusion
 from study.paper.exhibits.exhibit import (
     RUN,
+    Drawn,
     Exhibited,
     Part,
     Setting,
@@ -39,6 +41,21 @@ OF_VERDICTS = {
     "not_against": Column("tests that do not speak against the assumptions", "count"),
     "diagnostics": Column("diagnostics that were made", "count"),
 }
+
+
+Piece = Table | Drawn | Traced | str
+
+
+def gathered(make: Callable[[Setting], Iterator[Piece]]) -> Callable[[Setting], Exhibited]:
+    """Gather what an exhibit yields, in any order, by kind: its tables, figures, numbers and sentences."""
+
+    @wraps(make)
+    def by_kind(setting: Setting) -> Exhibited:
+        pieces: list[Any] = list(make(setting))
+        kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
+        return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
+
+    return by_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,26 +84,35 @@ class Findings:
         """The main question on the scale, under the row."""
         return task_of(self.setting, self.scale, self.label)
 
+    def says(self, sentence: str) -> str:
+        """Return a sentence that says which scale it is about."""
+        return f"{scale_title(self.scale)}: {sentence}"
+
+    def verdicts(self) -> Iterator[str]:
+        """Yield the verdict of each finding."""
+        yield from (self.says(finding.verdict) for finding in self.made.values())
+
+    def refusals(self) -> Iterator[str]:
+        """Yield why other findings were not made."""
+        yield from (self.says(f"Not made: {why}") for why in self.refused)
+
     def numbers(
         self, exhibit: str, values: Mapping[str, Any], *parts: str | float, **how: Any
     ) -> Iterator[Traced]:
-        """Yield values by column as numbers at the exhibit, the scale and further parts; see :func:`diagnosed`."""
-        at = address(exhibit, self.scale, *parts)
-        return diagnosed(self.setting, self.scale, at, values, label=self.label, **how)
+        """Yield values by column as numbers at the exhibit, the scale and further parts; see :func:`numbers_of`."""
+        return numbers_of(self.setting, self.task, address(exhibit, self.scale, *parts), values, **how)
 
 
 def findings_of(
-    setting: Setting, names: Iterable[str], labels: Sequence[str | None] = (None,)
+    setting: Setting, names: Iterable[str], labels: Sequence[str] | None = None
 ) -> list[Findings]:
-    """Return what diagnostics find on each scale under each row of the plan, the main one where none is given."""
-    rows = []
-    for scale in setting.plan.scales:
-        for label in labels:
-            answers = {name: found(setting, scale, name, label) for name in names}
-            made = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
-            refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
-            row = label or main_row(setting.plan).label
-            rows.append(Findings(setting, scale, row, made, refused))
+    """Return what diagnostics find on each scale under each row of the plan, the main one where none are given."""
+    rows, main = [], [main_row(setting.plan).label]
+    for scale, label in product(setting.plan.scales, main if labels is None else labels):
+        answers = {name: found(setting, scale, name, label) for name in names}
+        made = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
+        refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
+        rows.append(Findings(setting, scale, label, made, refused))
     return rows
 
 
@@ -209,38 +235,40 @@ def diagnosed(
     at: str,
     values: Mapping[str, Any],
     columns: Mapping[str, Column] | None = None,
-    label: str | None = None,
+) -> Iterator[Traced]:
+    """Yield numbers about the main question on a scale that its diagnostics show; see :func:`numbers_of`."""
+    return numbers_of(setting, task_of(setting, scale), at, values, columns)
+
+
+def numbers_of(
+    setting: Setting,
+    task: Task,
+    at: str,
+    values: Mapping[str, Any],
+    columns: Mapping[str, Column] | None = None,
     quantity: str = "",
     command: str = "",
 ) -> Iterator[Traced]:
-    """Yield numbers about the main question on a scale that its diagnostics show.
+    """Yield numbers that are made from the answer of a task.
 
     Parameters
     ----------
     setting : Setting
-    scale : str
+    task : Task
     at : str
         Address of the row that the values are of; its first part is the exhibit.
     values : mapping of str to object
         By column.
     columns : mapping of str to Column, optional
         Those that :data:`study.report.COLUMNS` lacks.
-    label : str, optional
-        A row of the plan; the main one where none is given.
     quantity : str
         What the row is about.
     command : str
         What shows the row; that of the diagnostics of the question where none is given.
     """
-    task = task_of(setting, scale, label)
     command = command or command_of(setting, task)
     source = source_of(at.split("/")[0], quantity, task, setting.panel, command)
-    return addressed(at, values, source, scale, columns)
-
-
-def on_scale(scale: str, sentence: str) -> str:
-    """Return a sentence that says which scale it is about."""
-    return f"{scale_title(scale)}: {sentence}"
+    return addressed(at, values, source, task.scale, columns)
 
 
 def scale_title(scale: str) -> str:
@@ -249,26 +277,31 @@ def scale_title(scale: str) -> str:
 
 
 @exhibit("The verdict of each diagnostic", Part.OBJECTIONS)
-def verdicts(setting: Setting) -> Exhibited:
-    """Return a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
-    plan = setting.plan
+@gathered
+def verdicts(setting: Setting) -> Iterator[Piece]:
+    """Yield a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
+    plan, main = setting.plan, main_row(setting.plan).label
     by_scale = {scale: verdict_of(setting, scale) for scale in plan.scales}
-    made = [verdict for verdict in by_scale.values() if isinstance(verdict, Verdict)]
-    if not made:
-        return Exhibited()
-    main, headline = main_row(plan), plan.headline
-    sentences = [
-        f"Diagnostics are about {main.label}, since {headline.label} would fit its learners anew for each."
-    ] * (main != headline)
+    answered_on = [scale for scale, verdict in by_scale.items() if isinstance(verdict, Verdict)]
+    if not answered_on:
+        return
+    if main != plan.headline.label:
+        yield f"Diagnostics are about {main}, since {plan.headline.label} would fit its learners anew for each."
     for scale, verdict in by_scale.items():
-        of_scale = conclusion(verdict) if isinstance(verdict, Verdict) else [verdict]
-        sentences += [on_scale(scale, sentence) for sentence in of_scale]
-    names = [EXHIBIT, *(f"{EXHIBIT}-{verdict.task.scale}" for verdict in made[1:])]
-    return Exhibited(
-        tables=tuple(_table(setting, *named) for named in zip(names, made, strict=True)),
-        numbers=tuple(number for verdict in made for number in _numbers(setting, verdict)),
-        sentences=tuple(sentences),
-    )
+        if isinstance(verdict, str):
+            yield f"{scale_title(scale)}: {verdict}"
+            continue
+        yield _table(setting, EXHIBIT if scale == answered_on[0] else f"{EXHIBIT}-{scale}", verdict)
+        yield from (f"{scale_title(scale)}: {sentence}" for sentence in conclusion(verdict))
+        task, at = verdict.task, address(EXHIBIT, scale)
+        against = [check.finding.against for check in verdict.checks if check.finding is not None]
+        counts = (against.count(True), against.count(False), len(against))
+        yield from numbers_of(setting, task, at, dict(zip(OF_VERDICTS, counts, strict=True)), OF_VERDICTS)
+        spillovers = verdict.finding("spillovers")
+        if spillovers is not None and spillovers["neighbours"]:
+            row = spillovers["neighbours"][0]
+            quantity = f"change of untreated units {row.label}"
+            yield from numbers_of(setting, task, f"{at}/spillovers", effect_values(row), quantity=quantity)
 
 
 def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
@@ -301,16 +334,3 @@ def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
         ],
         prose=(1,),
     )
-
-
-def _numbers(setting: Setting, verdict: Verdict) -> Iterator[Traced]:
-    scale = verdict.task.scale
-    against = [check.finding.against for check in verdict.checks if check.finding is not None]
-    counts = (against.count(True), against.count(False), len(against))
-    values = dict(zip(OF_VERDICTS, counts, strict=True))
-    yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_VERDICTS)
-    spillovers = verdict.finding("spillovers")
-    if spillovers is not None and spillovers["neighbours"]:
-        row = spillovers["neighbours"][0]
-        at, quantity = address(EXHIBIT, scale, "spillovers"), f"change of untreated units {row.label}"
-        yield from diagnosed(setting, scale, at, effect_values(row), quantity=quantity)

@@ -14,8 +14,16 @@ from study.diagnostics import Finding
 from study.figures import FULL, GREY, SERIES
 from study.figures.canvas import Series, canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, draw, exhibit
-from study.paper.exhibits.verdicts import Findings, findings_of, main_row, on_scale, panels, scale_title
+from study.paper.exhibits.exhibit import Drawn, Part, Setting, Traced, draw, exhibit
+from study.paper.exhibits.verdicts import (
+    Findings,
+    Piece,
+    findings_of,
+    gathered,
+    main_row,
+    panels,
+    scale_title,
+)
 from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Span, Table, refused_notes
 
 if TYPE_CHECKING:
@@ -47,20 +55,21 @@ OF_TRENDS = {
 
 
 @exhibit("Violations of parallel trends", Part.OBJECTIONS)
-def violations(setting: Setting) -> Exhibited:
-    """Return the table of breakdown values and detectable trends, and the figure of intervals by violation."""
+@gathered
+def violations(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of breakdown values and detectable trends, and the figure of intervals by violation."""
     every = findings_of(setting, (*RESTRICTIONS, "pretrends"), shown_labels(setting))
     shown = [row for row in every if row.made]
     if not shown:
-        return Exhibited()
-    not_made = dict.fromkeys(f"Not made, {row.label}: {why}" for row in every for why in row.refused)
+        return
+    yield _table(shown)
     bounded = [row for row in shown if row.made.keys() & RESTRICTIONS]
-    return Exhibited(
-        tables=(_table(shown),),
-        figures=(_drawn(bounded),) if bounded else (),
-        numbers=tuple(number for row in shown for number in _numbers(row)),
-        sentences=(*_sentences(shown, main_row(setting.plan).label), *not_made),
-    )
+    if bounded:
+        yield _drawn(bounded)
+    for row in shown:
+        yield from _numbers(row)
+    yield from _sentences(shown, main_row(setting.plan).label)
+    yield from dict.fromkeys(f"Not made, {row.label}: {why}" for row in every for why in row.refused)
 
 
 def shown_labels(setting: Setting) -> list[str]:
@@ -246,7 +255,7 @@ def _sentences(shown: Sequence[Findings], headline: str) -> Iterator[str]:
         for name, finding in row.made.items():
             if row.label == headline:
                 sentences = finding.sentences[: 2 if name == "pretrends" else 1]
-                yield from (on_scale(row.scale, sentence) for sentence in sentences)
+                yield from (row.says(sentence) for sentence in sentences)
             elif name == "honest_relative_magnitudes":
                 value = NONE if finding["breakdown"] is None else f"{finding['breakdown']:.2f}"
                 breakdowns.setdefault(row.label, []).append(f"{row.scale} {value}")

@@ -134,18 +134,17 @@ def diagnose(
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
     from study.core import fits_of, settings, write_all
+    from study.paper import diagnose as diagnosing
     from study.paper import run as running
-    from study.paper.diagnose import diagnose as make
     from study.paper.plan import read_plan
-    from study.paper.verdict import details, verdict_text
 
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
     panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
-        found = make(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
-    page = verdict_text(found)
-    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(found)}\n".encode()}
+        found = diagnosing.diagnose(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
+    page = diagnosing.verdict_text(found)
+    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{diagnosing.details(found)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), found.design.name)
     written = write_all(folder, texts | found.files())
     typer.echo(page)

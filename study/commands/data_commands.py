@@ -45,7 +45,7 @@ def facts(
     kind: Annotated[str, typer.Option("--format", help="text, latex, html or md.")] = "text",
 ) -> None:
     """Print the seed paper's facts, recomputed beside the published values, and what cannot be recomputed."""
-    from study.paper.facts.command import printed
+    from study.paper.facts.tables import printed
 
     typer.echo(printed(vintage, threshold, kind), nl=False)
 

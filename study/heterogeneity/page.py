@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import QuestionError, checked, one_thread, paragraph, section, unknown
+from study.core import QuestionError, capital, checked, one_thread, paragraph, refuse_unknown, section
 from study.diagnostics.finding import Finding
 from study.heterogeneity.allocation import policy
 from study.heterogeneity.calibrated import calibration
@@ -55,14 +56,37 @@ class Report:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The verdict, and what has to hold for it to be about effects."""
-        parts = [*_on_groups(self.groups), *_on_rules(self.findings.get("policy"))]
+        groups, rules = self.groups, self.findings.get("policy")
+        differ = [finding["by"] for finding in groups if finding["differ"]]
+        others = [
+            finding["by"] for finding in groups if finding["pairs"] is not None and not finding["differ"]
+        ]
+        nonzero = [
+            f"{group} (by {finding['by']})"
+            for finding in groups
+            for group in finding.frame["group"][excludes_zero(finding.frame)]
+        ]
+        parts = []
+        if differ:
+            parts.append(f"effects differ between groups by {' and by '.join(differ)}")
+        if others:
+            parts.append(
+                f"between groups by {', '.join(others)} no difference is statistically different from zero"
+            )
+        if groups:
+            named = ", ".join(nonzero) or "no group"
+            parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
+        if rules is not None:
+            named = " and ".join(rules["differ_from_random"])
+            verb = f"{named} differ" if named else "no rule differs"
+            parts.append(f"for {rules['budget']:,} grants {verb} significantly from giving them at random")
         if "calibration" in self.findings:
             there = "are there" if self.findings["calibration"]["rejects"] else "cannot be found"
             parts.append(
                 f"predicted differences between units {there} in units that were not used to predict them"
             )
-        verdict = "; ".join(parts) or "nothing can be said of heterogeneity"
-        return (f"{verdict[0].upper()}{verdict[1:]}.", *caveats(self.sample, self.event))
+        verdict = capital("; ".join(parts) or "nothing can be said of heterogeneity")
+        return (f"{verdict}.", *caveats(self.sample, self.event))
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return each finding's table, and that of all pairs of groups or rules."""
@@ -79,27 +103,25 @@ class Report:
     def text(self) -> str:
         """Return the page."""
         question = self.sample.question
-        head = (
-            f"Question: heterogeneity of the effect of the {self.event} on {question.outcome} ({question.scale}), "
-            f"panel {self.sample.panel.name}, checksum {self.sample.panel_checksum}."
-        )
-        printed = dict.fromkeys(self.sentences)
-        sections = []
+        sections = {
+            "Verdict": self.sentences[:1],
+            "What has to hold for these to be effects": self.sentences[1:],
+        }
+        page = [
+            paragraph(
+                f"Question: heterogeneity of the effect of the {self.event} on {question.outcome} ({question.scale}), "
+                f"panel {self.sample.panel.name}, checksum {self.sample.panel_checksum}."
+            ),
+            *(section(title, sentences) for title, sentences in sections.items()),
+        ]
+        printed = set(self.sentences)
         for finding in self.findings.values():
-            new = [sentence for sentence in finding.sentences if sentence not in printed]
-            printed |= dict.fromkeys(new)
-            sections.append(section(finding.title, new))
+            page.append(section(finding.title, [s for s in finding.sentences if s not in printed]))
+            printed.update(finding.sentences)
         if self.refused:
             refusals = [f"Not made: {reason}" for reason in self.refused.values()]
-            sections.append(section("What could not be made", refusals))
-        return "\n\n".join(
-            [
-                paragraph(head),
-                section("Verdict", self.sentences[:1]),
-                section("What has to hold for these to be effects", self.sentences[1:]),
-                *sections,
-            ]
-        )
+            page.append(section("What could not be made", refusals))
+        return "\n\n".join(page)
 
     def files(self) -> dict[str, bytes]:
         """Return the page, each figure as PDF and PNG and each table as CSV, by file name."""
@@ -111,38 +133,6 @@ class Report:
         return files | {
             f"{name}.csv": table.to_csv(index=False).encode() for name, table in self.tables().items()
         }
-
-
-def _on_groups(groups: Sequence[Finding]) -> list[str]:
-    """Say which groups differ, and which effects are statistically different from zero."""
-    differ = [finding["by"] for finding in groups if finding["differ"]]
-    others = [finding["by"] for finding in groups if finding["pairs"] is not None and not finding["differ"]]
-    nonzero = [
-        f"{group} (by {finding['by']})"
-        for finding in groups
-        for group in finding.frame["group"][excludes_zero(finding.frame)]
-    ]
-    parts = []
-    if differ:
-        parts.append(f"effects differ between groups by {' and by '.join(differ)}")
-    if others:
-        parts.append(
-            f"between groups by {', '.join(others)} no difference is statistically different from zero"
-        )
-    if groups:
-        named = ", ".join(nonzero) or "no group"
-        parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
-    return parts
-
-
-def _on_rules(rules: Finding | None) -> list[str]:
-    if rules is None:
-        return []
-    differ = " and ".join(rules["differ_from_random"])
-    return [
-        f"for {rules['budget']:,} grants {f'{differ} differ' if differ else 'no rule differs'} significantly from "
-        "giving them at random"
-    ]
 
 
 @checked
@@ -196,46 +186,42 @@ def report(
         As in :func:`study.heterogeneity.score`, or if an analysis, a grouping or ``prior_name`` is unknown. What
         else cannot be made is said on the page.
     """
-    for name in analyses:
-        if name not in ANALYSES:
-            raise unknown("analysis", name, ANALYSES, "heterogeneity")
-    for one in by:
-        grouping(sample, one)
+    refuse_unknown("analysis", analyses, ANALYSES, "heterogeneity")
+    for name in by:
+        grouping(sample, name)
     if prior_name is not None:
         prior(sample, prior_name)
-    within = tuple(one for one in by if one not in sample.panel.covariates)
     ends: dict[str, Any] = {
         "before": before,
         "after": after,
         "learner": learner,
         "propensity": propensity,
-        "groups": within,
+        "groups": tuple(name for name in by if name not in sample.panel.covariates),
     }
+    shown: dict[str, Any] = {"prior_name": prior_name, "level": level, "seed": seed}
     findings: dict[str, Finding] = {}
     refused: dict[str, str] = {}
-
-    def add(name: str, part: str, analysis: Callable[[], Finding]) -> None:
-        try:
-            findings[name] = analysis()
-        except QuestionError as reason:
-            refused[name] = str(reason)
-        if progress is not None:
-            progress(part)
-
     with one_thread():
         scores = score(sample, folds=folds, repetitions=repetitions, seed=seed, **ends)
-        tests: dict[str, Any] = {"level": level, "draws": draws, "seed": seed}
-        shown: dict[str, Any] = {"prior_name": prior_name, "level": level, "seed": seed}
-        for one in by if "groups" in analyses else ():
-            name = f"groups_{''.join(letter if letter.isalnum() else '_' for letter in one)}"
-            add(name, f"groups by {one}", partial(effects_by_group, scores, one, **tests))
-        for name, analysis in (
-            ("forest", partial(forest, scores, by=by, trees=trees, **shown)),
-            ("calibration", partial(calibration, sample, level=level, seed=seed, **ends)),
-            ("policy", partial(policy, scores, budget, draws=draws, **shown)),
-        ):
-            if name in analyses:
-                add(name, name, analysis)
+        of_groups = partial(effects_by_group, scores, level=level, draws=draws, seed=seed)
+        rest = {
+            "forest": partial(forest, scores, by=by, trees=trees, **shown),
+            "calibration": partial(calibration, sample, level=level, seed=seed, **ends),
+            "policy": partial(policy, scores, budget, draws=draws, **shown),
+        }
+        parts: list[tuple[str, str, str, Callable[[], Finding]]] = [
+            ("groups", "groups_" + re.sub(r"\W", "_", name), f"groups by {name}", partial(of_groups, by=name))
+            for name in by
+        ]
+        parts += [(name, name, name, make) for name, make in rest.items()]
+        for analysis, name, part, make in parts:
+            if analysis in analyses:
+                try:
+                    findings[name] = make()
+                except QuestionError as reason:
+                    refused[name] = str(reason)
+                if progress is not None:
+                    progress(part)
     return Report(sample, event or sample.question.event, findings, refused)
 
 

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
-from study.core import QuestionError, one_thread
-from study.designs import Design, find_design
-from study.diagnostics import Diagnostic, Finding, Needs
+from study.core import QuestionError, one_thread, paragraph, section
+from study.designs import Assumes, Design, find_design
+from study.diagnostics import Diagnostic, Finding, Needs, Section
 from study.diagnostics.registry import fitting
-from study.estimates import Estimate
+from study.estimates import Effect, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Task
+from study.report import POWER_OF
+
+ASSUMED: dict[Assumes, str] = {
+    Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
+    Assumes.CONDITIONAL_PARALLEL_TRENDS: "Without the event the treated {units} would have changed as others with the "
+    "same covariates did.",
+    Assumes.INDEX_PARALLEL_TRENDS: "Without the event the mean outcome of the treated {units} would have changed by "
+    "the same percentage as that of the others.",
+    Assumes.WEIGHTED_TRENDS: "Without the event the treated {units} would have changed as those others did that, "
+    "weighted, moved as they did before.",
+    Assumes.FACTORS: "Without the event the outcomes of all {units} would have been their own level, a path "
+    "common to all, and a few factors that each follows with a loading of its own.",
+    Assumes.LIMITED_ANTICIPATION: "The event has no effect before it, less the anticipation that the question allows.",
+    Assumes.OVERLAP: "At every covariate value of the treated there are comparison {units}.",
+    Assumes.HOMOGENEOUS_EFFECTS: "The effect is the same in every cohort and event time; where it is not, the "
+    "coefficient is no average of effects.",
+    Assumes.HOMOGENEOUS_COHORTS: "The path of effects is the same in every cohort.",
+    Assumes.NUISANCE_RATES: "The learners find the nuisance functions fast enough for their errors not to matter.",
+    Assumes.RANDOM_INSTRUMENT: "Among {units} with the same covariates the instrument is as good as random.",
+    Assumes.EXCLUSION: "The instrument moves who is treated, and the outcome in no other way.",
+    Assumes.MONOTONICITY: "The instrument keeps none of the {units} from treatment that would be treated without it.",
+}
 
 
 class Check(NamedTuple):
@@ -23,25 +45,52 @@ class Check(NamedTuple):
     finding: Finding | None
     refusal: str = ""
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, or why nothing was."""
+        return self.finding.sentences if self.finding else (f"Not made: {self.refusal}",)
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """One answer with all its diagnostics.
+    """One answer with its diagnostics.
 
     Attributes
     ----------
     plan : Plan
     task : Task
-    design : Design
     fit : Estimate
+    known : mapping
+        What diagnostics may ask for: arguments by name.
+    diagnostics : dict of str to Diagnostic
+        Those that are about the design and have what they need.
     checks : tuple of Check
+        Those of them that are made so far.
     """
 
     plan: Plan
     task: Task
-    design: Design
     fit: Estimate
-    checks: tuple[Check, ...]
+    known: Mapping[str, Any]
+    diagnostics: dict[str, Diagnostic]
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def design(self) -> Design:
+        """The design that answers."""
+        return find_design(self.task.row.name)
+
+    def check(self, name: str) -> Check:
+        """Make one diagnostic, or say why it cannot be made."""
+        diagnostic, known, options = self.diagnostics[name], dict(self.known), self.task.options
+        if Needs.LEARNERS in diagnostic.needs:
+            options = {key: self.design.options[key] for key in self.design.learners} | options
+        if Needs.LEVELS in diagnostic.needs and self.task.scale == "proportional":
+            known["sample"] = self.task.question.replace(scale="level").sample(self.fit.sample.panel)
+        try:
+            return Check(diagnostic, diagnostic(known, options))
+        except QuestionError as refusal:
+            return Check(diagnostic, None, str(refusal))
 
     def finding(self, name: str) -> Finding | None:
         """Return a finding by its diagnostic's name, None where there is none."""
@@ -52,47 +101,11 @@ class Verdict:
         from study.figures.canvas import figure_files
 
         written: dict[str, bytes] = {}
-        for check in self.checks:
-            if check.finding is not None:
-                name = check.diagnostic.name
-                written |= figure_files(name, check.finding.plot())
-                written[f"{name}.csv"] = check.finding.tidy().to_csv(index=False).encode()
+        for diagnostic, finding, _ in self.checks:
+            if finding is not None:
+                written |= figure_files(diagnostic.name, finding.plot())
+                written[f"{diagnostic.name}.csv"] = finding.tidy().to_csv(index=False).encode()
         return written
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """A task's answer with what its diagnostics may ask for; none of them is made yet.
-
-    Attributes
-    ----------
-    plan : Plan
-    task : Task
-    fit : Estimate
-    known : mapping
-        Arguments by name.
-    diagnostics : dict of str to Diagnostic
-        Those that are about the design and have what they need.
-    """
-
-    plan: Plan
-    task: Task
-    fit: Estimate
-    known: Mapping[str, Any]
-    diagnostics: dict[str, Diagnostic]
-
-    def check(self, name: str) -> Check:
-        """Make one diagnostic, or say why it cannot be made."""
-        diagnostic, design = self.diagnostics[name], find_design(self.task.row.name)
-        known, options = dict(self.known), dict(self.task.options)
-        if Needs.LEARNERS in diagnostic.needs:
-            options = {key: design.options[key] for key in design.learners} | options
-        if Needs.LEVELS in diagnostic.needs and self.task.scale == "proportional":
-            known["sample"] = self.task.question.replace(scale="level").sample(self.fit.sample.panel)
-        try:
-            return Check(diagnostic, diagnostic(known, options))
-        except QuestionError as refusal:
-            return Check(diagnostic, None, str(refusal))
 
 
 def answered(
@@ -101,8 +114,8 @@ def answered(
     panel: Panel,
     placebos: Mapping[str, Panel],
     randomization: Randomization | None = None,
-) -> Answered:
-    """Answer a task, and gather what its diagnostics may ask for.
+) -> Verdict:
+    """Answer a task, and gather what its diagnostics may ask for; none of them is made yet.
 
     Parameters
     ----------
@@ -121,21 +134,24 @@ def answered(
     """
     design, sample = find_design(task.row.name), task.question.sample(panel)
     fit = design(sample, **task.options)
-    known = {
+    rows = [row for row in plan.rows if not find_design(row.name).draws]
+    designs = {(row.name, tuple(row.options.items())): (row.name, row.options) for row in rows}
+    known = {name: getattr(plan, name) for name in ("level", "seed", "strata", "permutations", "populations")}
+    known |= {
         "fit": fit,
         "sample": sample,
         "panel": panel,
         "question": task.question,
         "design": task.row.name,
-        "level": task.level,
-        "seed": task.seed,
         "draws": plan.band_draws,
-        "strata": plan.strata,
-        "permutations": plan.permutations,
         "randomization": randomization,
         "outcomes": {label: (other, task.outcome) for label, other in placebos.items()},
         "by": plan.neighbours,
-        **_specifications(plan),
+        # What a specification curve runs over.
+        "designs": list(designs.values()),
+        "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
+        "comparisons": get_args(Comparison),
+        "covariate_sets": list(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)),
     }
     has = {
         Needs.PATH: fit.estimand.has_path,
@@ -145,21 +161,8 @@ def answered(
         Needs.PLACEBO_PANELS: bool(placebos),
         Needs.NEIGHBOURS: bool(plan.neighbours),
     }
-    about = fitting(design.name, [need for need, there in has.items() if there])
-    return Answered(plan, task, fit, known, {diagnostic.name: diagnostic for diagnostic in about})
-
-
-def _specifications(plan: Plan) -> dict[str, Any]:
-    """Return what a specification curve runs over: the plan's designs, covariates, scales and populations."""
-    rows = [row for row in plan.rows if not find_design(row.name).draws]
-    designs = {(row.name, tuple(row.options.items())): (row.name, row.options) for row in rows}
-    return {
-        "designs": list(designs.values()),
-        "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
-        "populations": plan.populations,
-        "comparisons": get_args(Comparison),
-        "covariate_sets": list(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)),
-    }
+    about = {each.name: each for each in fitting(design.name, [need for need in has if has[need]])}
+    return Verdict(plan, task, fit, known, about)
 
 
 def diagnose(
@@ -186,11 +189,92 @@ def diagnose(
     QuestionError
         If the design cannot answer the question.
     """
-    checks = []
     with one_thread():
-        known = answered(plan, task, panel, placebos)
-        for name in known.diagnostics:
-            checks.append(known.check(name))
+        verdict, checks = answered(plan, task, panel, placebos), []
+        for name in verdict.diagnostics:
+            checks.append(verdict.check(name))
             if progress is not None:
                 progress(name)
-    return Verdict(plan, task, find_design(task.row.name), known.fit, tuple(checks))
+    return replace(verdict, checks=tuple(checks))
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Return the page: what is asked and assumed, what speaks against it, what would overturn it."""
+    task = verdict.task
+    parts = [
+        paragraph(
+            f"Question: the effect of the {task.event.title} on {task.outcome} ({task.question.scale}); "
+            f"{task.row.label} ({verdict.design.name}), panel {verdict.fit.sample.panel.name}, checksum "
+            f"{verdict.fit.sample.panel_checksum}, seed {task.seed}."
+        ),
+        section("Verdict", conclusion(verdict)),
+        section("What the design assumes", assumptions(verdict)),
+    ]
+    for place in Section:
+        checks = [check for check in verdict.checks if check.diagnostic.section == place]
+        if checks:
+            sentences = [s for check in checks for s in check.sentences[: check.diagnostic.shown]]
+            parts.append(section(place, sentences))
+    return "\n\n".join(parts)
+
+
+def details(verdict: Verdict) -> str:
+    """Return everything that the diagnostics say, each under its title."""
+    return "\n\n".join(section(check.diagnostic.title, check.sentences) for check in verdict.checks)
+
+
+def assumptions(verdict: Verdict) -> list[str]:
+    """Return what the design assumes, in sentences, with what the question makes of it."""
+    question = verdict.task.question
+    trends = [Assumes.CONDITIONAL_PARALLEL_TRENDS, Assumes.PARALLEL_TRENDS]
+    other, own = trends[::-1] if question.covariates else trends
+    assumed = dict.fromkeys(own if a is other else a for a in verdict.design.assumes)
+    if not question.covariates:
+        assumed.pop(Assumes.OVERLAP, None)
+    sentences = [ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed]
+    if Assumes.EXCLUSION in assumed:
+        return sentences
+    scale = {"log1p": "log(1 + outcome)"}.get(question.scale, "the outcome itself")
+    given = f", given {', '.join(question.covariates)}" if question.covariates else ""
+    group = question.comparison.replace("_", " ")
+    return [*sentences, f"Trends are those of {scale}{given}; the comparison group is {group}."]
+
+
+def conclusion(verdict: Verdict) -> list[str]:
+    """Return the estimate, what it could have found, and what may be concluded from it."""
+    question, average = verdict.task.question, verdict.fit.headline
+    scale = question.effect_scale
+    row = Effect.of(average.terms[0], average, verdict.task.level)
+    objections = [c.finding.objection for c in verdict.checks if c.finding is not None and c.finding.against]
+    sentences = [
+        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {verdict.task.level:.0%} interval "
+        f"{row.interval(scale)}; the minimum detectable effect (80% power) is {smallest_effect(average)} in "
+        f"{verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})."
+    ]
+    if not verdict.fit.estimand.has_path:
+        sentences.append(
+            f"It is {verdict.fit.estimand.with_article} and no average of effects by event time."
+        )
+    if not row.excludes_zero:
+        sentences.append(
+            "Its sign is not established: the interval has zero in it, even if all assumptions hold."
+        )
+    if objections:
+        sentences.append(f"What speaks against the assumptions: {'; '.join(objections)}.")
+        if row.excludes_zero:
+            sentences.append(
+                "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
+            )
+    elif row.excludes_zero:
+        sentences.append(f"Nothing that was looked at speaks against the assumptions. {_bound(verdict)}")
+    return sentences
+
+
+def _bound(verdict: Verdict) -> str:
+    honest = verdict.finding("honest_relative_magnitudes")
+    if honest is None or honest["breakdown"] is None:
+        return "How strong a violation of parallel trends would overturn it could not be bounded."
+    return (
+        f"Its sign holds unless trends differ after treatment by more than {honest['breakdown']:.2g} times as much a "
+        "period as the largest change seen before."
+    )

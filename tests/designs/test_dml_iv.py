@@ -19,10 +19,10 @@ from study import Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Supports, all_designs, find_design
 from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
 from study.learners.cross_fitting import deal
+from study.paper.diagnose import ASSUMED
 from study.paper.plan import read_plan
 from study.paper.record import record
 from study.paper.results import answer
-from study.paper.verdict import ASSUMED
 
 EXACT = 1e-9
 FOLDS = 5

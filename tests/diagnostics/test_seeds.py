@@ -18,9 +18,8 @@ from study.diagnostics.refits import Refits
 from study.diagnostics.seeds import finding_of
 from study.estimates import Effect
 from study.paper import run as running
-from study.paper.diagnose import Verdict, answered
+from study.paper.diagnose import Verdict, answered, conclusion
 from study.paper.plan import read_plan
-from study.paper.verdict import conclusion
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
 FEW: dict[str, Any] = {"learner": "linear", "folds": 2, "repetitions": 1}
@@ -204,7 +203,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     for name in ("dml_panel", "callaway_santanna"):
         known = answered(plan, plan.ask("sim1/count/log1p", name), panel, {})
         checks = tuple(known.check(d) for d in known.diagnostics if d in ("nuisances", "seeds"))
-        made[name] = Verdict(plan, known.task, find_design(name), known.fit, checks)
+        made[name] = replace(known, checks=checks)
     return made
 
 

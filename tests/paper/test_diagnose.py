@@ -17,10 +17,9 @@ from study import QuestionError
 from study.diagnostics import Section, leads
 from study.estimates import pre_test
 from study.paper import run as running
-from study.paper.diagnose import Verdict, diagnose
+from study.paper.diagnose import Verdict, conclusion, details, diagnose, verdict_text
 from study.paper.exhibits.verdicts import lines_of
 from study.paper.plan import read_plan
-from study.paper.verdict import conclusion, details, verdict_text
 
 EXTRA = f"""
 [diagnose.placebos.other]

@@ -30,7 +30,6 @@ from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
 from study.paper.run import load, other_panels
-from study.paper.verdict import conclusion
 from study.report.columns import REFUSED
 from study.report.table import Line, Number, Table
 
@@ -296,7 +295,7 @@ def test_a_verdict_has_a_line_for_each_diagnostic_and_agrees_with_the_page_of_di
         told = {line.label: line.cells for line in table.lines}
         assert len(told) == len(page.checks)
         assert {cells[1] for cells in told.values()} <= {"yes", "no", "no test"}
-        against = " ".join(conclusion(page))
+        against = " ".join(diagnose.conclusion(page))
         for label, words in (
             ("Joint test of effects before the event", "joint test of all effects before treatment"),
             ("Placebo adoption dates", "joint test of the placebo dates"),

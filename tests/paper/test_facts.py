@@ -20,8 +20,7 @@ from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.facts import tables as made
-from study.paper.facts.fact import NOT_RECOMPUTED, PUBLISHED, UNITS, Difference
-from study.paper.facts.fields import by_period, topics
+from study.paper.facts.fields import Difference, by_period, topics
 from study.paper.facts.models import (
     Years,
     by_class,
@@ -34,7 +33,7 @@ from study.paper.facts.models import (
     shares,
     vintages,
 )
-from study.paper.facts.recomputed import Data, load, recomputed
+from study.paper.facts.recomputed import NOT_RECOMPUTED, PUBLISHED, UNITS, Data, load, recomputed
 
 needs_originals = pytest.mark.skipif(
     not (RAW / "epoch").is_dir(), reason="the originals of Epoch are not on this machine"

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from study.core import FloatArray, QuestionError, capital
 from study.diagnostics import Finding
 from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
 from study.diagnostics.balance import balance as balance_of
 from study.panel import Sample
-from study.paper.exhibits.exhibit import (
-    RUN,
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-    source_of,
-)
-from study.paper.plan import Task
+from study.paper.exhibits.exhibit import RUN, Part, Setting, address, addressed, draw, exhibit, source_of
+from study.paper.exhibits.verdicts import Piece, gathered
 from study.report import Block, Column, Line, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EXHIBIT = "balance"
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.
 FIXED = ("baseline_venue_papers", "first_paper_year")
 ATTRIBUTES = ("region",)
-HEADINGS = {
-    "mean_treated": "Treated",
-    "mean_comparison": "Comparison",
-    "difference": "Difference",
-    "variance_ratio": "Variance ratio",
-    "adjusted_difference": "Regression",
-    "weighted_difference": "Odds weights",
-}
 OF_BALANCE = {
     "mean_treated": Column("mean of the treated", digits=2),
     "mean_comparison": Column("mean of the comparison units", digits=2),
@@ -51,6 +31,7 @@ OF_BALANCE = {
     "adjusted_difference": Column("standardised difference after regression", digits=2),
     "weighted_difference": Column("standardised difference under odds weights", digits=2),
 }
+HEADINGS = ("Treated", "Comparison", "Difference", "Variance ratio", "Regression", "Odds weights")
 OF_SUMMARY = {
     "differences": Column("standardised differences that are compared", "count"),
     "large": Column(f"of them, those above {LARGE} before adjustment", "count"),
@@ -61,8 +42,9 @@ OF_SUMMARY = {
 
 
 @exhibit("Treated and comparison units before treatment", Part.QUESTION)
-def balance(setting: Setting) -> Exhibited:
-    """Return the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
+@gathered
+def balance(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
     plan = setting.plan
     task = plan.task(plan.events[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
     sample = task.question.sample(setting.panel)
@@ -70,24 +52,36 @@ def balance(setting: Setting) -> Exhibited:
     try:
         finding = balance_of(sample, covariates=names)
     except QuestionError as refusal:
-        return Exhibited(sentences=(str(refusal),))
+        yield str(refusal)
+        return
     pooled = finding.frame[finding.frame["cohort"] == POOLED]
-    adjusted = adjusted_differences(sample, finding, names)
-    pooled = pooled.assign(adjusted_difference=[adjusted.get(name, np.nan) for name in pooled["covariate"]])
+    adjusted = pd.Series(adjusted_differences(sample, finding, names), dtype=float)
+    pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
     scores = "; below, the propensity scores of the cohorts for which they can be estimated"
-    drawing = draw(
+    yield draw(
         EXHIBIT,
         f"Treated and comparison {plan.text.units} before treatment, headline question: absolute standardised "
         f"differences by cohort and over all cohorts{scores if estimated(finding['overlaps']) else ''}.",
         finding.plot(),
         "Absolute standardised differences by covariate as dots on lines, with limits at 0.1 and 0.25.",
     )
-    return Exhibited(
-        tables=(table(setting, sample, finding, pooled),),
-        figures=(drawing,),
-        numbers=tuple(_numbers(setting, task, pooled)),
-        sentences=(*_adjusted_sentence(pooled), *finding.sentences),
-    )
+    yield table(setting, sample, finding, pooled)
+    source = replace(source_of(EXHIBIT, "", task, setting.panel, RUN), seed="")
+    for row in pooled.to_dict("records"):
+        values = {name: row[name] for name in OF_BALANCE}
+        of_row = replace(source, quantity=_in_words(row["covariate"]))
+        yield from addressed(address(EXHIBIT, row["covariate"]), values, of_row, columns=_columns(row))
+    yield from addressed(address(EXHIBIT, "summary"), summary(pooled), source, columns=OF_SUMMARY)
+    both = pooled.dropna(subset=["difference", "adjusted_difference"])
+    if len(both):
+        values = summary(both)
+        worst = both.loc[both["adjusted_difference"].abs().idxmax()]
+        yield (
+            f"Before adjustment {values['large']} of {len(both)} standardised differences are above {LARGE}, and after "
+            f"regression on the question's covariates {values['large_adjusted']}; the largest that is left is "
+            f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
+        )
+    yield from finding.sentences
 
 
 def compared(setting: Setting, sample: Sample) -> tuple[str, ...]:
@@ -116,33 +110,27 @@ def adjusted_differences(sample: Sample, finding: Finding, names: Sequence[str])
     if not sample.question.covariates:
         return {}
     x = np.column_stack([np.ones(sample.n_units), sample.x_baseline])
-    residuals: dict[str, list[FloatArray]] = {}
-    weights: dict[str, list[FloatArray]] = {}
+    sums: dict[str, FloatArray] = defaultdict(lambda: np.zeros(2))
     for group, name, values in compared_variables(sample, cohort_groups(sample)[0], names):
         known = ~np.isnan(values) & ~np.isnan(x).any(axis=1)
         ours, theirs = (rows[known[rows]] for rows in (group.treated, group.compared))
         if len(ours) and len(theirs):
-            slopes = _slopes(x[theirs], values[theirs], sample.weights[theirs])
-            residuals.setdefault(name, []).append(values[ours] - x[ours] @ slopes)
-            weights.setdefault(name, []).append(sample.weights[ours])
-    pooled = finding.frame[finding.frame["cohort"] == POOLED]
+            root, weights = np.sqrt(sample.weights[theirs]), sample.weights[ours]
+            slopes = np.linalg.lstsq(x[theirs] * root[:, None], values[theirs] * root, rcond=None)[0]
+            sums[name] += weights @ (values[ours] - x[ours] @ slopes), weights.sum()
+    pooled = finding.frame[finding.frame["cohort"] == POOLED].set_index("covariate")
     return {
-        name: float(np.average(np.concatenate(residuals[name]), weights=np.concatenate(weights[name])))
-        / spread
-        for name, spread in zip(pooled["covariate"], pooled["std_deviation"], strict=True)
-        if name in residuals and spread > 0
+        name: float(sums[name][0] / sums[name][1] / spread)
+        for name, spread in pooled["std_deviation"].items()
+        if name in sums and spread > 0
     }
-
-
-def _slopes(x: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:
-    root = np.sqrt(weight)
-    return np.asarray(np.linalg.lstsq(x * root[:, None], y * root, rcond=None)[0], dtype=np.float64)
 
 
 def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFrame) -> Table:
     """Return the table of all cohorts pooled: means, standardised differences, variance ratios."""
     plan, sizes = setting.plan, finding["sizes"]
-    shown = [name for name in HEADINGS if pooled[name].notna().any()]
+    headings = dict(zip(OF_BALANCE, HEADINGS, strict=True))
+    shown = [name for name in headings if pooled[name].notna().any()]
     notes = [
         f"{sum(n for n, _ in sizes.values())} {plan.text.units} treated in {len(sizes)} cohorts, each beside the "
         f"{plan.text.units} that are {finding['comparison']} when it is first treated, which have together the "
@@ -172,7 +160,7 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
     return Table(
         name=EXHIBIT,
         caption=f"Treated and comparison {plan.text.units} before treatment",
-        headings=[HEADINGS[name] for name in shown],
+        headings=[headings[name] for name in shown],
         blocks=[Block("", lines)],
         notes=notes,
     )
@@ -190,19 +178,6 @@ def _in_words(name: str) -> str:
     return capital(name.replace("_", " "))
 
 
-def _adjusted_sentence(pooled: pd.DataFrame) -> list[str]:
-    both = pooled.dropna(subset=["difference", "adjusted_difference"])
-    if both.empty:
-        return []
-    values = summary(both)
-    worst = both.loc[both["adjusted_difference"].abs().idxmax()]
-    return [
-        f"Before adjustment {values['large']} of {len(both)} standardised differences are above {LARGE}, and after "
-        f"regression on the question's covariates {values['large_adjusted']}; the largest that is left is "
-        f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
-    ]
-
-
 def summary(pooled: pd.DataFrame) -> dict[str, float]:
     """Return how many standardised differences are compared and large, and the largest, with its sign."""
     values: dict[str, float] = {"differences": int(pooled["difference"].notna().sum())}
@@ -212,12 +187,3 @@ def summary(pooled: pd.DataFrame) -> dict[str, float]:
             values[f"large{ending}"] = int((known.abs() > LARGE).sum())
             values[f"largest{ending}"] = float(known[known.abs().idxmax()])
     return values
-
-
-def _numbers(setting: Setting, task: Task, pooled: pd.DataFrame) -> Iterator[Traced]:
-    source = replace(source_of(EXHIBIT, "", task, setting.panel, RUN), seed="")
-    for row in pooled.to_dict("records"):
-        values = {name: row[name] for name in HEADINGS}
-        of_row = replace(source, quantity=_in_words(row["covariate"]))
-        yield from addressed(address(EXHIBIT, row["covariate"]), values, of_row, columns=_columns(row))
-    yield from addressed(address(EXHIBIT, "summary"), summary(pooled), source, columns=OF_SUMMARY)

@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from study.data.audit import Share
+import numpy as np
+import pandas as pd
+
 from study.figures import FULL, SERIES
 from study.figures.canvas import canvas
 from study.panel import checksum
-from study.paper.exhibits.exhibit import (
-    Exhibited,
-    Part,
-    Setting,
-    Source,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-)
+from study.paper.exhibits.exhibit import Part, Setting, Source, Traced, address, addressed, draw, exhibit
+from study.paper.exhibits.verdicts import Piece, gathered
 from study.paper.facts import fields as papers
-from study.paper.facts import models as listed
+from study.paper.facts import models as epoch
+from study.paper.facts import recomputed as recomputing
 from study.paper.facts import tables
-from study.paper.facts.fact import Difference, Fact, Unit, columns_of, values_of
-from study.paper.facts.models import (
-    CLASSES,
-    SECTORS,
-    Definition,
-    Years,
-    by_class,
-    definition,
-    large_scale,
-    of_vintage,
-    releases,
-    shares,
-    spanned,
-    vintages,
-)
-from study.paper.facts.recomputed import (
-    DEFAULT_THRESHOLD,
-    DEFAULT_VINTAGE,
-    EARLY,
-    LATE,
-    PERIODS,
-    RELEASED,
-    Data,
-    load,
-    month,
-    of_models,
-    recomputed,
-)
+from study.paper.facts.models import EARLY, LATE, SECTORS, Years, definition, of_vintage, vintages
+from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, Data, Fact, values_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -64,118 +31,94 @@ STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
 
 
 @exhibit("Facts of the seed paper, recomputed", Part.FACTS)
-def facts(setting: Setting) -> Exhibited:
-    """Return the recomputed facts; they are the same for every plan, since the tables that they read are."""
-    data, chosen = load(), definition(DEFAULT_THRESHOLD)
-    every_fact = recomputed(data, DEFAULT_VINTAGE, chosen)
-    figure = shares_figure(data.models, DEFAULT_VINTAGE, chosen)
-    return Exhibited(
-        tables=tables.all_tables(data, DEFAULT_VINTAGE, chosen),
-        figures=(draw("facts_shares", _caption(chosen), figure, _alternative(every_fact)),),
-        numbers=tuple(numbers(data)),
-        sentences=(_verdict(every_fact), *(fact.sentence for fact in every_fact)),
+@gathered
+def facts(setting: Setting) -> Iterator[Piece]:
+    """Yield the recomputed facts; they are the same for every plan, since the tables that they read are."""
+    data, chosen = recomputing.load(), definition(DEFAULT_THRESHOLD)
+    every_fact = recomputing.recomputed(data, DEFAULT_VINTAGE, chosen)
+    percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
+    yield draw(
+        "facts_shares",
+        f"Who makes large-scale models, table of {recomputing.month(DEFAULT_VINTAGE)}: models of known training "
+        f"compute, {chosen.in_sentence}. Left: by year, with the number of models above; the last year is not "
+        "complete. Right: thirds by training compute among the models of the same year, with the numbers of models by "
+        "academia only, academia with industry and industry only.",
+        shares_figure(epoch.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)),
+        "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
+        f"{percents['academic_only_early']} in {EARLY} to {percents['academic_only_late']} in {LATE}, while that by "
+        "industry alone becomes the largest, and most so in the third of most compute.",
     )
+    yield from tables.all_tables(data, DEFAULT_VINTAGE, chosen)
+    yield from numbers(data)
+    yield _verdict(every_fact)
+    yield from (fact.sentence for fact in every_fact)
 
 
 def numbers(data: Data) -> Iterator[Traced]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
-    for fact in recomputed(data):
-        file = papers.FILE if fact.unit == "difference" else listed.FILE
-        yield from _of_fact(fact, file, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
+    for fact in recomputing.recomputed(data):
+        yield from _of_fact(fact, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
     for vintage in vintages(data.models):
         models = of_vintage(data.models, vintage)
         for threshold in tables.THRESHOLDS:
-            for fact in of_models(models, definition(threshold), month(vintage)):
-                yield from _of_fact(fact, listed.FILE, vintage, threshold, vintage, threshold, fact.name)
-    for venue, periods in papers.by_period(data.fields, PERIODS).items():
+            for fact in recomputing.of_models(models, definition(threshold), recomputing.month(vintage)):
+                yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
+    for venue, periods in papers.by_period(data.fields, recomputing.PERIODS).items():
         for topics in periods:
-            at, claim = (venue, str(topics.period)), f"academic-only teams at {topics.venue}, {topics.seen}"
+            claim = f"academic-only teams at {topics.venue}, {topics.seen}"
+            kinds = {"heavy": "compute-heavy papers", "other": "other papers"}
+            for topic, words in kinds.items():
+                values, source = values_of(getattr(topics, topic)), _source(papers.FILE, f"{claim}, {words}")
+                yield from _of_values(values, source, venue, str(topics.period), topic)
             source = _source(papers.FILE, f"{claim}, compute-heavy less other papers")
-            yield from _of_share(
-                topics.heavy, _source(papers.FILE, f"{claim}, compute-heavy papers"), *at, "heavy"
-            )
-            yield from _of_share(topics.other, _source(papers.FILE, f"{claim}, other papers"), *at, "other")
-            yield from _of_share(topics.difference, source, *at)
+            yield from _of_values(values_of(topics.difference), source, venue, str(topics.period))
     newest = of_vintage(data.models, vintages(data.models)[-1])
-    for years in (tables.BEFORE_RELEASED, RELEASED):
-        for sector, each in releases(newest, years).items():
+    for years in (tables.BEFORE_RELEASED, epoch.RELEASED):
+        for sector, each in epoch.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
-            yield from _of_share(each.open, _source(listed.FILE, claim), "weights", str(years), sector)
+            yield from _of_values(
+                values_of(each.open), _source(epoch.FILE, claim), "weights", str(years), sector
+            )
 
 
-def _of_fact(
-    fact: Fact, file: tuple[str, ...], vintage: str, threshold: str, *parts: str
-) -> Iterator[Traced]:
-    at, columns = address(EXHIBIT, *parts), columns_of(fact.unit)
+def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Traced]:
+    file = papers.FILE if fact.unit == "difference" else epoch.FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
-    yield from addressed(at, fact.values, _source(file, words, vintage, threshold), columns=columns)
+    yield from _of_values(fact.values, _source(file, words, vintage, threshold), *parts)
     if fact.source:
         source = _source(file, f"{fact.claim}; {fact.source}", vintage, threshold)
-        yield from addressed(at, {"published": fact.published}, source, columns=columns)
+        yield from _of_values({"published": fact.published}, source, *parts, unit=fact.unit)
 
 
-def _of_share(share: Share | Difference, source: Source, *parts: str) -> Iterator[Traced]:
-    unit: Unit = "share" if isinstance(share, Share) else "difference"
-    return addressed(address(EXHIBIT, *parts), values_of(share), source, columns=columns_of(unit))
+def _of_values(values: Mapping[str, float], source: Source, *parts: str, unit: str = "") -> Iterator[Traced]:
+    columns = recomputing.columns_of(unit or next(iter(values)))
+    return addressed(address(EXHIBIT, *parts), values, source, columns=columns)
 
 
 def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
-    options = f" --vintage {vintage} --threshold {threshold}" if vintage and file == listed.FILE else ""
+    options = f" --vintage {vintage} --threshold {threshold}" if vintage and file == epoch.FILE else ""
     return Source(EXHIBIT, quantity, "/".join(file), checksum(*file), f"{COMMAND}{options}")
-
-
-def _caption(chosen: Definition) -> str:
-    return (
-        f"Who makes large-scale models, table of {month(DEFAULT_VINTAGE)}: models of known training compute, "
-        f"{chosen.label[0].lower()}{chosen.label[1:]}. Left: by year, with the number of models above; the last year "
-        "is not complete. Right: thirds by training compute among the models of the same year, with the numbers of "
-        "models by academia only, academia with industry and industry only."
-    )
-
-
-def _alternative(every_fact: tuple[Fact, ...]) -> str:
-    early, late = (
-        next(f"{100 * fact.value:.1f}" for fact in every_fact if fact.name == name)
-        for name in ("academic_only_early", "academic_only_late")
-    )
-    return (
-        "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
-        f"{early}% in {EARLY} to {late}% in {LATE}, while that by industry alone becomes the largest, and most so in "
-        "the third of most compute."
-    )
 
 
 def _verdict(every_fact: tuple[Fact, ...]) -> str:
     """Say which published values lie in the intervals of the recomputed ones."""
     published = [fact for fact in every_fact if fact.source]
     outside = [fact.claim for fact in published if not fact.interval[0] <= fact.published <= fact.interval[1]]
-    inside = len(published) - len(outside)
     missed = f" Outside of it: {'; '.join(outside)}." if outside else ""
     return (
-        f"Of {len(published)} published values that public data allow to be recomputed, {inside} lie in the 95% "
-        f"interval of the recomputed value.{missed} These are descriptions: none of them says why shares moved."
+        f"Of {len(published)} published values that public data allow to be recomputed, "
+        f"{len(published) - len(outside)} lie in the 95% interval of the recomputed value.{missed} These are "
+        "descriptions: none of them says why shares moved."
     )
 
 
-def shares_figure(models: pd.DataFrame, vintage: str, chosen: Definition) -> Figure:
-    """Return the figure of one vintage.
-
-    Parameters
-    ----------
-    models : DataFrame
-        Of :func:`study.paper.facts.models.load_models`.
-    vintage : str
-    chosen : Definition
-        Of large-scale models.
-    """
-    used = large_scale(of_vintage(models, vintage), chosen)
+def shares_figure(used: pd.DataFrame) -> Figure:
+    """Return the figure of the large-scale models of one vintage."""
     from matplotlib.legend_handler import HandlerTuple
 
     with canvas(FULL, 3.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-        lines = _by_year(left, used)
-        bars = _by_class(right, used)
-        handles: list[Any] = list(zip(lines, bars, strict=True))
+        handles: list[Any] = list(zip(_by_year(left, used), _by_class(right, used), strict=True))
         figure.legend(
             handles, list(SECTORS.values()), loc="outside lower center", ncols=3, frameon=False,
             handler_map={tuple: HandlerTuple(None, pad=0.6)}, handlelength=4.5,
@@ -185,18 +128,15 @@ def shares_figure(models: pd.DataFrame, vintage: str, chosen: Definition) -> Fig
 
 def _by_year(axis: Axes, used: pd.DataFrame) -> list[Any]:
     """Draw the shares by year with the number of models above them, and return the lines."""
-    years = list(spanned(used, EARLY.first))
-    by_year = {year: shares(used, Years(year, year)) for year in years}
-    lines = []
+    by_year = {year: epoch.shares(used, Years(year, year)) for year in epoch.spanned(used, EARLY.first)}
+    years, lines = list(by_year), []
     for sector, (look, _) in STYLES.items():
         # The share of a year without models is NaN, which breaks the line.
-        values = [100 * by_year[year][sector].value for year in years]
-        lines += axis.plot(
-            years, values, color=look.colour, marker=look.marker, linestyle=look.dashes, markersize=4,
-            linewidth=1.3,
-        )  # fmt: skip
-    for year in years:
-        axis.text(year, 106, str(by_year[year]["academia"].total), ha="center", va="bottom", fontsize=7)
+        values = [100 * shares[sector].value for shares in by_year.values()]
+        how = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes}
+        lines += axis.plot(years, values, markersize=4, linewidth=1.3, **how)
+    for year, shares in by_year.items():
+        axis.text(year, 106, str(shares["academia"].total), ha="center", va="bottom", fontsize=7)
     axis.text(years[0] - 0.9, 106, "n", ha="right", va="bottom", fontsize=7, style="italic")
     axis.set(ylim=(-4, 104), ylabel="Share of the models of the year, %", xlabel="Year of publication")
     axis.set_xticks(years[::2])
@@ -206,26 +146,25 @@ def _by_year(axis: Axes, used: pd.DataFrame) -> list[Any]:
 
 def _by_class(axis: Axes, used: pd.DataFrame) -> list[Any]:
     """Draw the shares by thirds of training compute with their counts beside them, and return one bar a sector."""
-    places, names, drawn = [], [], {}
+    rows = {}
     for block, window in enumerate((EARLY, LATE)):
         axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
-        for place, (name, by_sector) in enumerate(by_class(used, window).items()):
-            places.append(GAP * block + place)
-            names.append(name)
-            start = 0.0
-            for sector, (look, hatch) in STYLES.items():
-                width = 100 * by_sector[sector].value if by_sector[sector].total else 0.0
-                drawn[sector] = axis.barh(
-                    places[-1], width, left=start, height=0.76, color=look.colour, edgecolor="white",
-                    hatch=hatch, linewidth=0.6,
-                )  # fmt: skip
-                start += width
-            counts = " / ".join(str(share.successes) for share in by_sector.values())
-            axis.text(103, places[-1], counts, va="center", fontsize=7)
+        for place, (name, by_sector) in enumerate(epoch.by_class(used, window).items()):
+            rows[GAP * block + place] = name, by_sector
+    starts, bars = np.zeros(len(rows)), []
+    for sector, (look, hatch) in STYLES.items():
+        shares = [by_sector[sector] for _, by_sector in rows.values()]
+        widths = np.array([100 * share.value if share.total else 0.0 for share in shares])
+        how: dict[str, Any] = {"color": look.colour, "hatch": hatch, "edgecolor": "white"}
+        bars.append(axis.barh(list(rows), widths, left=starts, height=0.76, linewidth=0.6, **how))
+        starts = starts + widths
+    for y, (_, by_sector) in rows.items():
+        counts = " / ".join(str(share.successes) for share in by_sector.values())
+        axis.text(103, y, counts, va="center", fontsize=7)
     axis.text(103, -0.62, "n", va="bottom", fontsize=7, style="italic")
-    axis.set_yticks(places, names)
+    axis.set_yticks(list(rows), [name for name, _ in rows.values()])
     axis.set(xlim=(0, 100), xlabel="Share of models, %")
-    axis.set_ylim(GAP + len(CLASSES) - 0.4, -1.2)
+    axis.set_ylim(GAP + len(epoch.CLASSES) - 0.4, -1.2)
     axis.tick_params(axis="y", length=0)
     axis.set_title("By training compute among models of the year", pad=16)
-    return [drawn[sector] for sector in STYLES]
+    return bars

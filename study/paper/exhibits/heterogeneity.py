@@ -6,24 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from study.core import QuestionError
+from study.core import QuestionError, capital
 from study.diagnostics import Finding
 from study.heterogeneity import Report, report
 from study.heterogeneity.group_effects import group_figure, short_label
 from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
-from study.paper.exhibits.exhibit import (
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-    source_of,
-)
+from study.paper.exhibits.exhibit import Part, Setting, Traced, address, draw, exhibit
+from study.paper.exhibits.verdicts import Piece, gathered, numbers_of
 from study.paper.plan import Task
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
 
@@ -48,71 +39,60 @@ COLUMNS_HERE = {
 }
 # What stands in the columns of the table, by kind of line.
 OF_GROUP = ("estimate", "std_error", "band_low", "band_high", "", "mde", "n_treated", "n_units")
-OF_RULE = ("value", "std_error", "conf_low", "conf_high", "", "", "", "")
-OF_PAIRS = ("", "", "", "", "p_pairs", "", "", "")
+OF_RULE = ("value", "std_error", "conf_low", "conf_high")
+OF_PAIRS = ("", "", "", "", "p_pairs")
 
 
 @exhibit("Heterogeneity of the effect", Part.EFFECTS)
-def heterogeneity(setting: Setting) -> Exhibited:
-    """Return the table and figure of effects by group, or why there is none."""
-    task = _task(setting)
+@gathered
+def heterogeneity(setting: Setting) -> Iterator[Piece]:
+    """Yield the table and figure of effects by group, or why there is none."""
+    plan = setting.plan
+    # In the outcome's own units, which grants are counted in.
+    task = plan.with_level().ask(f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
     try:
-        analyses = analysed(setting, task)
+        sample = task.question.sample(setting.panel)
+        analyses = report(
+            sample,
+            by=usual_groupings(sample, task.strata),
+            learner=LEARNER,
+            repetitions=REPETITIONS,
+            level=plan.level,
+            draws=plan.band_draws,
+            seed=plan.seed,
+            event=task.event.title,
+            analyses=ANALYSES,
+        )
     except QuestionError as refusal:
-        return Exhibited(sentences=(f"Not made: {refusal}",))
-    refused = tuple(f"Not made: {reason}" for reason in analyses.refused.values())
-    if not analyses.groups:
-        return Exhibited(sentences=refused)
-    plan = setting.plan
-    drawing = draw(
-        EXHIBIT,
-        f"Average effects of the {task.event.title} on the treated by group, with simultaneous bands over the groups "
-        f"of a grouping and pointwise intervals at {plan.level:.0%}. Outcome: the change of {plan.text.outcome} over "
-        "the window.",
-        group_figure(analyses.groups),
-        "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
-    )
-    verdicts = (finding.verdict for finding in analyses.findings.values())
-    return Exhibited(
-        tables=(_table(setting, task, analyses),),
-        figures=(drawing,),
-        numbers=tuple(_numbers(setting, task, analyses)),
-        sentences=(*verdicts, *caveats(analyses.sample, analyses.event), *refused),
-    )
-
-
-def _task(setting: Setting) -> Task:
-    """Return the main question in the outcome's own units, which grants are counted in."""
-    plan = setting.plan
-    return plan.with_level().ask(f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
-
-
-def analysed(setting: Setting, task: Task) -> Report:
-    """Return effects by the usual groupings and the value of rules, from the same scores.
-
-    Raises
-    ------
-    QuestionError
-        As in :func:`study.heterogeneity.score`.
-    """
-    plan, sample = setting.plan, task.question.sample(setting.panel)
-    return report(
-        sample,
-        by=usual_groupings(sample, task.strata),
-        learner=LEARNER,
-        repetitions=REPETITIONS,
-        level=plan.level,
-        draws=plan.band_draws,
-        seed=plan.seed,
-        event=task.event.title,
-        analyses=ANALYSES,
-    )
+        yield f"Not made: {refusal}"
+        return
+    if analyses.groups:
+        yield _table(setting, task, analyses)
+        yield draw(
+            EXHIBIT,
+            f"Average effects of the {task.event.title} on the treated by group, with simultaneous bands over the "
+            f"groups of a grouping and pointwise intervals at {plan.level:.0%}. Outcome: the change of "
+            f"{plan.text.outcome} over the window.",
+            group_figure(analyses.groups),
+            "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
+        )
+        yield from _numbers(setting, task, analyses)
+        yield from (finding.verdict for finding in analyses.findings.values())
+        yield from caveats(analyses.sample, analyses.event)
+    yield from (f"Not made: {reason}" for reason in analyses.refused.values())
 
 
 def _table(setting: Setting, task: Task, analyses: Report) -> Table:
     plan, question = setting.plan, task.question
     rules = analyses.findings.get("policy")
-    blocks = [Block(_heading(finding), _group_lines(finding)) for finding in analyses.groups]
+    blocks = []
+    for finding in analyses.groups:
+        wald = finding["p_equal"]
+        equal = "" if math.isnan(wald) else f" (all equal, Wald: p = {p_text(wald)})"
+        lines = [_line(label, values, OF_GROUP) for label, values in _groups(finding)]
+        if _is_tested(finding):
+            lines.append(_line("All pairs of groups", {"p_pairs": finding["pairs"].p_value}, OF_PAIRS))
+        blocks.append(Block(f"By {plain(finding['by'])}{equal}", lines))
     notes = [
         f"Average effects on the treated of a group: the change of {plan.text.outcome} from the first to the last "
         f"period, against others with the same {', '.join(question.covariates)} and in the same groups. Doubly "
@@ -122,16 +102,15 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
         f"({plan.band_draws} draws). MDE: for groups, what a pointwise test finds with 80% power."
     ]
     if rules is not None:
+        lines = [_line(capital(row["rule"]), row, OF_RULE) for row in rules.frame.to_dict("records")]
+        lines.append(_line("All pairs of rules", {"p_pairs": rules["pairs"].p_value}, OF_PAIRS))
+        blocks.append(Block(f"What a grant adds, by rule for {rules['budget']} grants", lines))
         differ = ", ".join(rules["differ_from_random"])
-        verdict = (
-            f"significantly different from giving them at random: {differ}."
-            if differ
-            else "no rule differs significantly from giving them at random."
-        )
-        blocks.append(_rules_block(rules))
+        verdict = f"significantly different from giving them at random: {differ}"
         notes.append(
             f"Rules give {rules['budget']} grants to {rules['candidates']} {plan.text.units}; an effect is what a "
-            f"grant adds to the outcome, with pointwise intervals; {verdict}"
+            "grant adds to the outcome, with pointwise intervals; "
+            f"{verdict if differ else 'no rule differs significantly from giving them at random'}."
         )
     return Table(
         name=EXHIBIT,
@@ -142,14 +121,9 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
     )
 
 
-def _heading(finding: Finding) -> str:
-    p_equal = finding["p_equal"]
-    equal = "" if math.isnan(p_equal) else f" (all equal, Wald: p = {p_text(p_equal)})"
-    return f"By {plain(finding['by'])}{equal}"
-
-
 def _line(label: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> Line:
-    return Line(label, [COLUMNS_HERE[name].cell(values[name]) if name else "" for name in columns])
+    cells = [COLUMNS_HERE[name].cell(values[name]) if name else "" for name in columns]
+    return Line(label, cells + [""] * (len(OF_GROUP) - len(cells)))
 
 
 def _groups(finding: Finding) -> Iterator[tuple[str, dict[str, float]]]:
@@ -159,19 +133,9 @@ def _groups(finding: Finding) -> Iterator[tuple[str, dict[str, float]]]:
         yield short_label(finding["by"], row["group"]), {name: row[name] for name in OF_GROUP if name}
 
 
-def _group_lines(finding: Finding) -> list[Line]:
-    lines = [_line(label, values, OF_GROUP) for label, values in _groups(finding)]
-    pairs = finding["pairs"]
-    if pairs is not None and not math.isnan(pairs.p_value):
-        lines.append(_line("All pairs of groups", {"p_pairs": pairs.p_value}, OF_PAIRS))
-    return lines
-
-
-def _rules_block(rules: Finding) -> Block:
-    rows = rules.frame.to_dict("records")
-    lines = [_line(row["rule"][:1].upper() + row["rule"][1:], row, OF_RULE) for row in rows]
-    lines.append(_line("All pairs of rules", {"p_pairs": rules["pairs"].p_value}, OF_PAIRS))
-    return Block(f"What a grant adds, by rule for {rules['budget']} grants", lines)
+def _is_tested(finding: Finding) -> bool:
+    """Say whether there is a test of all pairs of groups."""
+    return finding["pairs"] is not None and not math.isnan(finding["pairs"].p_value)
 
 
 def _left_out(analyses: Report) -> list[str]:
@@ -189,30 +153,25 @@ def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]
     command = f"study gains {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
     def numbers(quantity: str, values: Mapping[str, Any], *parts: str) -> Iterator[Traced]:
-        source = source_of(EXHIBIT, quantity, task, setting.panel, command)
-        return addressed(address(EXHIBIT, *parts), values, source, task.scale, COLUMNS_HERE)
+        return numbers_of(setting, task, address(EXHIBIT, *parts), values, COLUMNS_HERE, quantity, command)
 
     for finding in analyses.groups:
         by, pairs = finding["by"], finding["pairs"]
         for label, values in _groups(finding):
             yield from numbers(f"effect on the treated by {by}: {label}", values, by, label)
-        if pairs is not None and not math.isnan(pairs.p_value):
-            tests = {
-                "p_pairs": pairs.p_value,
-                "p_equal": finding["p_equal"],
-                "detectable_difference": pairs.detectable[pairs.largest],
-            }
-            yield from numbers(f"groups by {by}", tests, by)
+        if _is_tested(finding):
+            largest = pairs.detectable[pairs.largest]
+            tests = (pairs.p_value, finding["p_equal"], largest)
+            values = dict(zip(("p_pairs", "p_equal", "detectable_difference"), tests, strict=True))
+            yield from numbers(f"groups by {by}", values, by)
     differ = sum(finding["differ"] for finding in analyses.groups)
     yield from numbers("groupings whose effects differ", {"differ": differ}, "summary")
     rules = analyses.findings.get("policy")
     if rules is not None:
         for row in rules.frame.to_dict("records"):
-            values = {name: row[name] for name in OF_RULE if name}
-            yield from numbers(f"grants {row['rule']}", values, "policy", row["rule"])
-        tests = {
-            "p_pairs": rules["pairs"].p_value,
-            "budget": rules["budget"],
-            "differ": len(rules["differ_from_random"]),
-        }
-        yield from numbers("rules for giving grants, against giving them at random", tests, "policy")
+            yield from numbers(
+                f"grants {row['rule']}", {name: row[name] for name in OF_RULE}, "policy", row["rule"]
+            )
+        tests = (rules["pairs"].p_value, rules["budget"], len(rules["differ_from_random"]))
+        values = dict(zip(("p_pairs", "budget", "differ"), tests, strict=True))
+        yield from numbers("rules for giving grants, against giving them at random", values, "policy")

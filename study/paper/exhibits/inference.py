@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding, refits
 from study.diagnostics.uncertainty import RANDOMIZATION
-from study.estimates import Effect, Estimate, effective_clusters, effects_frame, treated_clusters
-from study.paper.exhibits.exhibit import (
-    RUN,
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    exhibit,
-    source_of,
-)
-from study.paper.exhibits.verdicts import found, main_row, on_scale, scale_title, task_of
+from study.estimates import Effect, effective_clusters, effects_frame, treated_clusters
+from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, Piece, findings_of, gathered, main_row, scale_title
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Span, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EXHIBIT = "inference"
 OWN = " (own)"
@@ -53,137 +42,116 @@ OF_INFERENCE = {
 
 
 class Inferred(NamedTuple):
-    """One design's answer on one scale under several methods of inference.
+    """One design's answer on one scale by method of inference, the design's own first, and the methods refused.
 
-    Attributes
-    ----------
-    finding : Finding
-        Of the diagnostic "uncertainty".
-    frame : DataFrame
-        By method, the design's own first: estimate, std_error, conf_low, conf_high, p_value; and where clusters are
-        counted n_clusters, treated_clusters, effective_clusters.
-    refused : tuple of str
+    The frame has estimate, std_error, conf_low, conf_high and p_value, and where clusters are counted n_clusters,
+    treated_clusters and effective_clusters.
     """
 
+    findings: Findings
     finding: Finding
     frame: pd.DataFrame
-    refused: tuple[str, ...]
-
-
-Answers = Mapping[tuple[str, str], Inferred]
+    refused: list[str]
 
 
 @exhibit("Inference", Part.OBJECTIONS)
-def inference(setting: Setting) -> Exhibited:
-    """Return the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
-    asked = {
-        (label, scale): inferred(setting, scale, label)
-        for label in shown_labels(setting)
-        for scale in setting.plan.scales
-    }
-    answers = {key: answer for key, answer in asked.items() if isinstance(answer, Inferred)}
-    refusals = [f"{', '.join(key)}: {answer}" for key, answer in asked.items() if isinstance(answer, str)]
+@gathered
+def inference(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
+    labels, main, methods = shown_labels(setting), main_row(setting.plan).label, methods_of(setting)
+    every = findings_of(setting, ["uncertainty"], labels)
+    every.sort(key=lambda findings: labels.index(findings.label))
+    answers = [inferred(findings) for findings in every if findings.made]
+    refusals = [f"{row.label}, {row.scale}: {why}" for row in every for why in row.refused]
     if not answers:
-        return Exhibited()
-    return Exhibited(
-        tables=(_table(setting, answers, refusals),),
-        numbers=tuple(_numbers(setting, answers)),
-        sentences=tuple(_sentences(setting, answers, refusals)),
-    )
+        return
+    yield _table(setting, answers, refusals)
+    # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
+    how: dict[str, Any] = {"columns": OF_INFERENCE, "command": RUN}
+    for findings, _, frame, _ in answers:
+        for name, row in frame.iterrows():
+            values, quantity = row.dropna().to_dict(), methods[name]
+            yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
+    # The main row is the first.
+    for findings, finding, *_ in answers:
+        if findings.label == main:
+            yield from (findings.says(sentence) for sentence in finding.sentences[:3])
+        else:
+            yield findings.says(f"{findings.label}: {finding.verdict}")
+    yield from (f"Not made, {refusal}" for refusal in refusals)
 
 
 def shown_labels(setting: Setting) -> list[str]:
     """Return the main row, and the first of each other design of the plan that fits no learners."""
     plan = setting.plan
-    main = main_row(plan)
-    first = {main.name: main.label}
-    for row in plan.rows:
-        if not find_design(row.name).draws:
-            first.setdefault(row.name, row.label)
-    return list(first.values())
+    labels: dict[str, str] = {}
+    for row in (main_row(plan), *(row for row in plan.rows if not find_design(row.name).draws)):
+        labels.setdefault(row.name, row.label)
+    return list(labels.values())
 
 
-def inferred(setting: Setting, scale: str, label: str) -> Inferred | str:
-    """Return a row's answer on a scale under several methods of inference, or why there is none."""
-    import pandas as pd
-
-    finding = found(setting, scale, "uncertainty", label)
-    if isinstance(finding, str):
-        return finding
-    effects, neighbours = list(finding["rows"]), setting.plan.neighbours
+def inferred(findings: Findings) -> Inferred:
+    """Return a row's answer on a scale under several methods of inference."""
+    task, plan, finding = findings.task, findings.setting.plan, findings.made["uncertainty"]
+    effects, clustered = list(finding["rows"]), CLUSTERED.format(plan.neighbours)
     clusters = {effects[0].label: [finding[name] for name in CLUSTERS]}
     refused = [f"{method}: {reason}" for method, reason in finding["refused"]]
-    clustered = _by_neighbours(setting, scale, label)
-    if isinstance(clustered, str):
-        refused.append(f"{METHODS[CLUSTERED].format(neighbours)}: {clustered}")
-    elif clustered is not None:
-        effects.append(Effect.of(CLUSTERED.format(neighbours), clustered, setting.plan.level))
-        effective = float(effective_clusters(clustered)[0])
-        clusters[effects[-1].label] = [clustered.n_clusters, treated_clusters(clustered), effective]
+    if plan.neighbours and task.question.cluster != plan.neighbours:
+        try:
+            sample = task.question.replace(cluster=plan.neighbours).sample(findings.setting.panel)
+            fit = refits.headline(sample, task.row.name, task.options)
+        except QuestionError as refusal:
+            refused.append(f"{methods_of(findings.setting)[clustered]}: {refusal}")
+        else:
+            effects.append(Effect.of(clustered, fit, plan.level))
+            clusters[clustered] = [fit.n_clusters, treated_clusters(fit), float(effective_clusters(fit)[0])]
     if finding["randomization"] is not None:
         effects.append(Effect(RANDOMIZATION, p_value=finding["randomization"].p_value))
     frame = effects_frame(effects).set_index("label")[["estimate", *CELLS]]
     frame = frame.join(pd.DataFrame.from_dict(clusters, orient="index", columns=CLUSTERS))
-    return Inferred(finding, frame, tuple(refused))
+    return Inferred(findings, finding, frame, refused)
 
 
-def _by_neighbours(setting: Setting, scale: str, label: str) -> Estimate | str | None:
-    """Return the answer clustered by the plan's neighbours, why there is none, or None where it is not asked."""
-    task, neighbours = task_of(setting, scale, label), setting.plan.neighbours
-    if not neighbours or task.question.cluster == neighbours:
-        return None
-    try:
-        sample = task.question.replace(cluster=neighbours).sample(setting.panel)
-        return refits.headline(sample, task.row.name, task.options)
-    except QuestionError as refusal:
-        return str(refusal)
-
-
-def _table(setting: Setting, answers: Answers, refusals: list[str]) -> Table:
-    plan = setting.plan
-    scales = list(dict.fromkeys(scale for _, scale in answers))
-    return Table(
-        name=EXHIBIT,
-        caption=f"Inference on the effect of the {plan.events[0].title}",
-        headings=["SE", "Low", "High", "p"] * len(scales),
-        spans=[Span(scale_title(scale), len(CELLS)) for scale in scales],
-        blocks=[
-            Block(label, list(_lines(setting, answers, label, scales)))
-            for label in dict.fromkeys(label for label, _ in answers)
-        ],
-        notes=_notes(setting, answers, refusals),
-    )
-
-
-def _methods(setting: Setting) -> dict[str, str]:
+def methods_of(setting: Setting) -> dict[str, str]:
     """Return the words of each method by its name in the frames."""
     neighbours = setting.plan.neighbours
     return {name.format(neighbours): words.format(neighbours) for name, words in METHODS.items()}
 
 
-def _lines(setting: Setting, answers: Answers, label: str, scales: list[str]) -> Iterator[Line]:
-    shown = [answers.get((label, scale)) for scale in scales]
-    estimates = [COLUMNS["estimate"].cell(one.frame["estimate"].iloc[0]) if one else "" for one in shown]
-    yield Line("Estimate", [cell for estimate in estimates for cell in (estimate, "", "", "")])
-    for name, words in _methods(setting).items():
-        if name == RANDOMIZATION or any(name in one.frame.index for one in answers.values()):
-            own = any(one is not None and one.frame.index[0] == name for one in shown)
-            yield Line(f"{words}{OWN if own else ''}", [cell for one in shown for cell in _cells(one, name)])
-
-
-def _cells(answer: Inferred | None, method: str) -> list[Cell]:
-    if answer is None or method not in answer.frame.index:
-        refused: list[Cell] = [REFUSED, "", "", ""]
-        return refused[::-1] if method == RANDOMIZATION else refused
+def _table(setting: Setting, answers: list[Inferred], refusals: list[str]) -> Table:
+    frames = {(answer.findings.label, answer.findings.scale): answer.frame for answer in answers}
+    labels, scales = (list(dict.fromkeys(names)) for names in zip(*frames, strict=True))
     columns = COLUMNS | OF_INFERENCE
-    return [columns[name].cell(answer.frame.loc[method, name]) for name in CELLS]
+
+    def cells(frame: pd.DataFrame | None, method: str) -> list[Cell]:
+        if frame is None or method not in frame.index:
+            return ["", "", "", REFUSED] if method == RANDOMIZATION else [REFUSED, "", "", ""]
+        return [columns[name].cell(frame.loc[method, name]) for name in CELLS]
+
+    def lines(label: str) -> Iterator[Line]:
+        of_scales = [frames.get((label, scale)) for scale in scales]
+        first = ("" if f is None else columns["estimate"].cell(f["estimate"].iloc[0]) for f in of_scales)
+        yield Line("Estimate", [cell for estimate in first for cell in (estimate, "", "", "")])
+        for name, words in methods_of(setting).items():
+            if name == RANDOMIZATION or any(name in frame.index for frame in frames.values()):
+                own = any(frame is not None and frame.index[0] == name for frame in of_scales)
+                yield Line(words + OWN * own, [cell for frame in of_scales for cell in cells(frame, name)])
+
+    return Table(
+        name=EXHIBIT,
+        caption=f"Inference on the effect of the {setting.plan.events[0].title}",
+        headings=["SE", "Low", "High", "p"] * len(scales),
+        spans=[Span(scale_title(scale), len(CELLS)) for scale in scales],
+        blocks=[Block(label, list(lines(label))) for label in labels],
+        notes=_notes(setting, answers, refusals),
+    )
 
 
-def _notes(setting: Setting, answers: Answers, refusals: list[str]) -> list[str]:
-    plan, first = setting.plan, next(iter(answers.values())).finding
-    tests = [one.finding["randomization"] for one in answers.values() if one.finding["randomization"]]
+def _notes(setting: Setting, answers: list[Inferred], refusals: list[str]) -> list[str]:
+    plan, first = setting.plan, answers[0].finding
+    tests = [answer.finding["randomization"] for answer in answers if answer.finding["randomization"]]
     name = CLUSTERED.format(plan.neighbours)
-    clusters = [one.frame.loc[name, CLUSTERS] for one in answers.values() if name in one.frame.index]
+    clusters = pd.DataFrame([a.frame.loc[name, CLUSTERS] for a in answers if name in a.frame.index])
     notes = [
         f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; averages over event times 0 to "
         f"the horizon, or a coefficient for a design without event times. SE, Low and High: standard error and "
@@ -194,10 +162,10 @@ def _notes(setting: Setting, answers: Answers, refusals: list[str]) -> list[str]
         "the convention first specified for each design, have no such correction; the "
         f"multiplier bootstrap draws Webb's weights and the restricted wild bootstrap signs, {plan.band_draws} times.",
     ]
-    if clusters:
-        few, most = (pick(row["effective_clusters"] for row in clusters) for pick in (min, max))
+    if len(clusters):
+        few, most = clusters["effective_clusters"].agg(["min", "max"])
         notes.append(
-            f"Clustered by {plan.neighbours}: {clusters[0]['n_clusters']:.0f} clusters, of which {few:.0f} to "
+            f"Clustered by {plan.neighbours}: {clusters['n_clusters'].iloc[0]:.0f} clusters, of which {few:.0f} to "
             f"{most:.0f} carry the variance (effective number); with so few, the standard errors and p-values of this "
             "line may be too small."
         )
@@ -206,8 +174,8 @@ def _notes(setting: Setting, answers: Answers, refusals: list[str]) -> list[str]
             f"Randomization: the share of {tests[0].permutations} assignments of event dates within "
             f"{plan.strata} whose t statistic is as large; it tests that no unit has an effect, and has no interval."
         )
-    if any(one.refused for one in answers.values()) or refusals:
-        reasons = dict.fromkeys(_reason(why) for one in answers.values() for why in one.refused)
+    reasons = dict.fromkeys(_reason(why) for answer in answers for why in answer.refused)
+    if reasons or refusals:
         notes.append(f"{REFUSED} : not offered. {' '.join((*reasons, *refusals))}")
     return notes
 
@@ -215,25 +183,3 @@ def _notes(setting: Setting, answers: Answers, refusals: list[str]) -> list[str]
 def _reason(why: str) -> str:
     """Return a refusal without the functions that it recommends."""
     return f"{why.split('. For it')[0].replace(': cr3:', ':').rstrip('.')}."
-
-
-def _numbers(setting: Setting, answers: Answers) -> Iterator[Traced]:
-    methods = _methods(setting)
-    for (label, scale), answer in answers.items():
-        task = task_of(setting, scale, label)
-        for name, row in answer.frame.iterrows():
-            # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
-            source = source_of(EXHIBIT, methods[name], task, setting.panel, RUN)
-            at = address(EXHIBIT, scale, label, name)
-            yield from addressed(at, row.dropna(), source, scale, OF_INFERENCE)
-
-
-def _sentences(setting: Setting, answers: Answers, refusals: list[str]) -> Iterator[str]:
-    main = main_row(setting.plan).label
-    for (label, scale), answer in answers.items():
-        if label == main:
-            yield from (on_scale(scale, sentence) for sentence in answer.finding.sentences[:3])
-    for (label, scale), answer in answers.items():
-        if label != main:
-            yield on_scale(scale, f"{label}: {answer.finding.verdict}")
-    yield from (f"Not made, {refusal}" for refusal in refusals)

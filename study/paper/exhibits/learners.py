@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
 
 from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
-from study.paper.exhibits.exhibit import (
-    RUN,
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    exhibit,
-    source_of,
-)
-from study.paper.exhibits.verdicts import on_scale, row_of, task_of
-from study.paper.plan import Row
-from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Span, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, Piece, gathered, task_of
+from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Span, Table, refused_notes
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
 # Draws of the folds, fewer than the plan's tables average, so that four learners take a minute or two.
 REPETITIONS = 2
 WORDS = {"linear": "Linear", "lasso": "Lasso", "forest": "Random forest", "lightgbm": "Boosting"}
-HEADINGS = {
-    "estimate": "Estimate",
-    "std_error": "(SE)",
-    "noise": "Noise",
-    "r2_outcome": "Outcome",
-    "r2_adoption": "Adoption",
-    "log_loss": "Log loss",
-    "log_loss_of_share": "Of share",
-}
+CELLS = ("estimate", "std_error", "noise", "r2_outcome", "r2_adoption", "log_loss", "log_loss_of_share")
 OF_LEARNERS = {
     "noise": Column("standard deviation over draws in standard errors", digits=2),
     "r2_outcome": Column("out-of-fold R2 of the outcome's change"),
@@ -50,48 +30,57 @@ OF_LEARNERS = {
     "log_loss_of_share": Column("log loss of the share of adopters", digits=4),
     "estimate_range": Column("largest less smallest estimate over learners, in standard errors", digits=2),
 }
-# Findings, or the reasons why there are none, by scale and label of a row.
-Findings = Mapping[tuple[str, str], Finding | str]
 
 
 @exhibit("Double machine learning, by learner", Part.EFFECTS)
-def learners(setting: Setting) -> Exhibited:
-    """Return the table of learners for each design of the plan that says what it learns."""
-    rows = shown_rows(setting)
+@gathered
+def learners(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of learners for each design of the plan that says what it learns."""
+    labels = shown_labels(setting)
     with one_thread(), learned_once():  # what is learned of adoption serves all scales
-        every = {
-            (scale, row.label): learned(setting, scale, row) for scale in setting.plan.scales for row in rows
-        }
-    if all(isinstance(finding, str) for finding in every.values()):
-        return Exhibited()
-    return Exhibited(
-        tables=(_table(setting, every),),
-        numbers=tuple(_numbers(setting, every)),
-        sentences=tuple(_sentences(setting, every)),
-    )
+        every = [learned(setting, scale, label) for scale in setting.plan.scales for label in labels]
+    if not any(findings.made for findings in every):
+        return
+    yield _table(every)
+    folds = f"{REPETITIONS} draws of the folds"
+    how: dict[str, Any] = {"columns": OF_LEARNERS, "command": RUN}
+    for findings in every:
+        label, design = findings.label, find_design(findings.task.row.name)
+        yield from (findings.says(f"not made, {design.name}: {refusal}") for refusal in findings.refused)
+        for finding in findings.made.values():
+            for name, row in by_learner(finding).iterrows():
+                quantity = f"with {words_of(str(name))} in place of the plan's learner, {folds}"
+                values, parts = row.dropna().to_dict(), (label, str(name))
+                yield from findings.numbers(EXHIBIT, values, *parts, quantity=quantity, **how)
+            values = {"estimate_range": finding["estimate_range"]}
+            yield from findings.numbers(EXHIBIT, values, label, quantity=folds, **how)
+            yield findings.says(f"{design.title}: {_range(findings, finding)}")
+        yield from findings.verdicts()
 
 
-def shown_rows(setting: Setting) -> list[Row]:
+def shown_labels(setting: Setting) -> list[str]:
     """Return the plan's rows that differ in more than their learners, of designs that say what they learn."""
-    rows: dict[tuple[str, ...], Row] = {}
+    labels: dict[tuple[str, ...], str] = {}
     for row in setting.plan.rows:
         design = find_design(row.name)
         if design.nuisances is not None:
             options = {name: value for name, value in row.options.items() if name not in design.learners}
-            rows.setdefault((row.name, repr(row.question), repr(options)), row)
-    return list(rows.values())
+            labels.setdefault((row.name, repr(row.question), repr(options)), row.label)
+    return list(labels.values())
 
 
-def learned(setting: Setting, scale: str, row: Row) -> Finding | str:
+def learned(setting: Setting, scale: str, label: str) -> Findings:
     """Return what learners make of a row's question, its own first, or why there is nothing."""
-    task, design = task_of(setting, scale, row.label), find_design(row.name)
+    task = task_of(setting, scale, label)
+    design = find_design(task.row.name)
     own = {name: design.options[name] for name in design.learners} | task.options
     options: dict[str, Any] = own | {"repetitions": REPETITIONS}
     try:
         sample = task.question.sample(setting.panel)
-        return nuisances(sample, row.name, learners=COMPARED, level=task.level, **options)
+        finding = nuisances(sample, design.name, learners=COMPARED, level=task.level, **options)
     except QuestionError as refusal:
-        return str(refusal)
+        return Findings(setting, scale, label, {}, (str(refusal),))
+    return Findings(setting, scale, label, {EXHIBIT: finding}, ())
 
 
 def by_learner(finding: Finding) -> pd.DataFrame:
@@ -102,29 +91,28 @@ def by_learner(finding: Finding) -> pd.DataFrame:
     if others:
         table["r2_outcome"] = frame["r2"][frame["nuisance"] == others[0]]
     table["noise"] = table.index.map(finding["draw_errors"]) / table["std_error"]
-    return table.reindex(columns=list(HEADINGS))
+    return table.reindex(columns=list(CELLS))
 
 
-def _table(setting: Setting, every: Findings) -> Table:
-    plan = setting.plan
+def _table(every: Sequence[Findings]) -> Table:
+    plan, first = every[0].setting.plan, every[0].task
     blocks = []
-    for letter, ((scale, label), finding) in zip(LETTERS, every.items(), strict=False):
-        title = f"Panel {letter}. {plan.scales[scale]}: {find_design(row_of(setting, label).name).title}"
-        if isinstance(finding, str):
-            blocks.append(Block(title, [Line("", [REFUSED, *[""] * 6])]))
-        else:
+    for letter, row in zip(LETTERS, every, strict=False):
+        lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
+        for finding in row.made.values():
             table = by_learner(finding).iterrows()
-            blocks.append(Block(title, [Line(words_of(str(name)), _cells(row)) for name, row in table]))
-    first = task_of(setting, *next(iter(every)))
-    refused = dict.fromkeys(
+            lines += [Line(words_of(str(name)), _cells(values)) for name, values in table]
+        title = find_design(row.task.row.name).title
+        blocks.append(Block(f"Panel {letter}. {plan.scales[row.scale]}: {title}", lines))
+    refused = [
         why
-        for finding in every.values()
-        for why in ([finding] if isinstance(finding, str) else [reason for _, reason in finding["refused"]])
-    )
+        for row in every
+        for why in (*row.refused, *(why for made in row.made.values() for _, why in made["refused"]))
+    ]
     return Table(
         name=EXHIBIT,
         caption=f"Double machine learning of the effect of the {plan.events[0].title}, by learner",
-        headings=list(HEADINGS.values()),
+        headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Log loss", "Of share"],
         spans=[Span("", 3), Span("Out-of-fold R2", 2), Span("Adoption", 2)],
         blocks=blocks,
         notes=[
@@ -136,14 +124,14 @@ def _table(setting: Setting, every: Findings) -> Table:
             "Out-of-fold R2 is against what is known without covariates, and negative where a learner does worse than "
             "that. The propensity is judged by its log loss, beside that of the share of adopters; designs that learn "
             "adoption as a mean have none. The learner named first is the plan's first.",
-            *([f"{REFUSED} : refused. {' '.join(refused)}"] if refused else []),
+            *refused_notes(refused),
         ],
     )
 
 
 def _cells(row: pd.Series) -> list[Cell]:
     columns = COLUMNS | OF_LEARNERS
-    cells = [columns[name].cell(row[name]) for name in HEADINGS]
+    cells = [columns[name].cell(row[name]) for name in CELLS]
     return [REFUSED, "", "", *cells[3:]] if row.isna()["estimate"] else cells
 
 
@@ -155,35 +143,12 @@ def words_of(name: str) -> str:
     return WORDS.get(name, name)
 
 
-def _numbers(setting: Setting, every: Findings) -> Iterator[Traced]:
-    for (scale, label), finding in every.items():
-        if isinstance(finding, str):
-            continue
-        task = task_of(setting, scale, label)
-        for name, row in by_learner(finding).iterrows():
-            quantity = (
-                f"with {words_of(str(name))} in place of the plan's learner, {REPETITIONS} draws of the folds"
-            )
-            source = source_of(EXHIBIT, quantity, task, setting.panel, RUN)
-            at = address(EXHIBIT, scale, label, str(name))
-            yield from addressed(at, row.dropna().to_dict(), source, scale, OF_LEARNERS)
-        source = source_of(EXHIBIT, f"{REPETITIONS} draws of the folds", task, setting.panel, RUN)
-        values = {"estimate_range": finding["estimate_range"]}
-        yield from addressed(address(EXHIBIT, scale, label), values, source, scale, OF_LEARNERS)
-
-
-def _sentences(setting: Setting, every: Findings) -> Iterator[str]:
-    for (scale, label), finding in every.items():
-        design = find_design(row_of(setting, label).name)
-        if isinstance(finding, str):
-            yield on_scale(scale, f"not made, {design.name}: {finding}")
-            continue
-        units, rows = task_of(setting, scale, label).question.effect_scale, finding["rows"]
-        low, high = (units.number(pick(row.estimate for row in rows)) for pick in (min, max))
-        yield on_scale(
-            scale,
-            f"{design.title}: over {len(rows)} learners the estimate runs from {low} to {high} ({units.printed}), "
-            f"{finding['estimate_range']:.2f} standard errors apart; {sum(row.excludes_zero for row in rows)} of the "
-            "intervals exclude zero.",
-        )
-        yield on_scale(scale, finding.verdict)
+def _range(findings: Findings, finding: Finding) -> str:
+    """Say how far the estimate moves between learners."""
+    units, rows = findings.task.question.effect_scale, finding["rows"]
+    low, high = (units.number(pick(row.estimate for row in rows)) for pick in (min, max))
+    return (
+        f"over {len(rows)} learners the estimate runs from {low} to {high} ({units.printed}), "
+        f"{finding['estimate_range']:.2f} standard errors apart; {sum(row.excludes_zero for row in rows)} of the "
+        "intervals exclude zero."
+    )

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from study.diagnostics import Finding
-from study.figures import draw_dots
+from study.figures import GREY, draw_dots
 from study.figures.dots import shortened
-from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, address, draw, exhibit
-from study.paper.exhibits.verdicts import diagnosed, found, on_scale, scale_title, task_of
-from study.report import LETTERS, Block, Column, Line, Span, Table
+from study.paper.exhibits.exhibit import Drawn, Part, Setting, draw, exhibit
+from study.paper.exhibits.verdicts import Findings, Piece, axes_by_scale, findings_of, gathered, panels
+from study.report import Column, Line, Span, Table
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    Shown = Mapping[str, Mapping[str, Finding]]  # by scale and kind
+    from matplotlib.axes import Axes
 
 EXHIBIT = "leave_one_out"
-KINDS = ("cohort", "unit")
+KINDS = {"leave_one_cohort_out": "cohort", "leave_one_unit_out": "unit"}
 NAMED = 5
 LONGEST = 22
 OF_REFITS = {
@@ -36,45 +34,31 @@ OF_REFITS = {
 
 
 @exhibit("Leaving out one cohort or unit", Part.OBJECTIONS)
-def leave_one_out(setting: Setting) -> Exhibited:
-    """Return the figure and table of the estimate without each cohort and without each treated unit."""
-    asked = {
-        scale: {kind: found(setting, scale, f"leave_one_{kind}_out") for kind in KINDS}
-        for scale in setting.plan.scales
-    }
-    made = {
-        scale: {kind: finding for kind, finding in by_kind.items() if isinstance(finding, Finding)}
-        for scale, by_kind in asked.items()
-    }
-    shown = {scale: by_kind for scale, by_kind in made.items() if by_kind}
+@gathered
+def leave_one_out(setting: Setting) -> Iterator[Piece]:
+    """Yield the figure and table of the estimate without each cohort and without each treated unit."""
+    every = findings_of(setting, KINDS)
+    shown = [findings for findings in every if findings.made]
     if not shown:
-        return Exhibited()
-    return Exhibited(
-        tables=(_table(setting, shown),),
-        figures=(_drawn(setting, shown),),
-        numbers=tuple(_numbers(setting, shown)),
-        sentences=tuple(
-            on_scale(scale, finding.verdict if isinstance(finding, Finding) else f"Not made: {finding}")
-            for scale, by_kind in asked.items()
-            for finding in by_kind.values()
-        ),
-    )
+        return
+    yield _table(shown)
+    yield _drawn(shown)
+    for findings in every:
+        for name, finding in findings.made.items():
+            values, quantity = refit_values(finding), f"estimates without one {KINDS[name]}"
+            yield from findings.numbers(EXHIBIT, values, KINDS[name], columns=OF_REFITS, quantity=quantity)
+        yield from findings.verdicts()
+        yield from findings.refusals()
 
 
 def refit_values(finding: Finding) -> dict[str, Any]:
     """Return what the refits say together, by column of :data:`OF_REFITS`."""
     rows, refitted = finding["rows"], finding.frame.dropna(subset="change")
     low, high = (pick(rows, key=lambda row: row.estimate) for pick in (min, max))
-    return {
-        "refits": len(rows),
-        "full_sample": finding["full_sample"].estimate,
-        "smallest": low.estimate,
-        "smallest_without": short(low.label),
-        "largest": high.estimate,
-        "largest_without": short(high.label),
-        "sign_changes": int(refitted["sign_changes"].sum()),
-        "significance_changes": int(refitted["significance_changes"].sum()),
-    }
+    changes = (int(refitted[name].sum()) for name in ("sign_changes", "significance_changes"))
+    ends = (low.estimate, short(low.label), high.estimate, short(high.label))
+    values = (len(rows), finding["full_sample"].estimate, *ends, *changes)
+    return dict(zip(OF_REFITS, values, strict=True))
 
 
 def short(label: str) -> str:
@@ -82,21 +66,20 @@ def short(label: str) -> str:
     return label.removeprefix("cohort ").split(" (")[0]
 
 
-def _table(setting: Setting, shown: Shown) -> Table:
-    plan, task = setting.plan, task_of(setting, next(iter(shown)))
-    names = {"cohort": "One cohort", "unit": f"One {plan.text.unit}"}
-    blocks = [
-        Block(
-            f"Panel {letter}. {plan.scales[scale]}",
-            [_line(names[kind], finding) for kind, finding in by_kind.items()],
-        )
-        for letter, (scale, by_kind) in zip(LETTERS, shown.items(), strict=False)
-    ]
+def _table(shown: Sequence[Findings]) -> Table:
+    plan, task = shown[0].setting.plan, shown[0].task
+    labels = dict(zip(KINDS, ("One cohort", f"One {plan.text.unit}"), strict=True))
+
+    def lines(findings: Findings) -> Iterator[Line]:
+        for name, finding in findings.made.items():
+            values = refit_values(finding).items()
+            yield Line(labels[name], [OF_REFITS[column].cell(value) for column, value in values])
+
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"The effect of the {task.event.title} without each cohort and without each treated {plan.text.unit}",
         headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
-        blocks=blocks,
+        blocks=panels(shown, lines),
         notes=[
             f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; {task.row.label}, fitted anew "
             f"without each cohort, and without each treated {plan.text.unit}. Estimate: with all of them. Smallest, "
@@ -109,51 +92,36 @@ def _table(setting: Setting, shown: Shown) -> Table:
     )
 
 
-def _line(label: str, finding: Finding) -> Line:
-    return Line(label, [OF_REFITS[name].cell(value) for name, value in refit_values(finding).items()])
+def _drawn(shown: Sequence[Findings]) -> Drawn:
+    task, units = shown[0].task, shown[0].setting.plan.text.units
+    rows = {findings.scale: drawn_rows(findings.made) for findings in shown}
 
+    def draw_rows(axis: Axes, findings: Findings) -> None:
+        frame, percent = rows[findings.scale], findings.task.question.effect_scale.percent
+        full = next(iter(findings.made.values()))["full_sample"]
+        draw_dots(axis, frame, behind=full, marked=frame["significance_changes"].tolist(), percent=percent)
+        if len(findings.made) == len(KINDS):
+            cohorts = int((frame["kind"] == "cohort").sum())
+            axis.axhline(cohorts - 0.5, color=GREY, linewidth=0.6, linestyle=":")
 
-def _drawn(setting: Setting, shown: Shown) -> Drawn:
-    task, units = task_of(setting, next(iter(shown))), setting.plan.text.units
+    most = max(map(len, rows.values()))
     return draw(
         EXHIBIT,
         f"The effect of the {task.event.title} without each cohort (upper part; in brackets its size) and without each "
         f"of the {NAMED} treated {units} that move it most (lower part), {task.row.label}, "
         f"{task.level:.0%} intervals. Dashed line and shade: the estimate with all of them and its interval. Squares: "
         "refits whose interval has zero in it where that of all has not, or the other way round.",
-        figure(setting, shown),
+        axes_by_scale(shown, 1.3 + 0.19 * most * (1 if len(shown) < 3 else 0.8), draw_rows),
         f"Dots with intervals, a row for each cohort and for each of the {NAMED} most influential {units}, side by "
         "side for each scale, over a shade that is the interval with all of them.",
     )
 
 
-def figure(setting: Setting, shown: Shown) -> Figure:
-    """Draw a row for each cohort left out above one for each unit that moves the estimate most, by scale."""
-    from study.figures import FULL, GREY
-    from study.figures.canvas import canvas
-
-    frames = {scale: drawn_rows(by_kind) for scale, by_kind in shown.items()}
-    most = max(len(rows) for rows in frames.values())
-    with canvas(FULL, 1.3 + 0.19 * most * (1 if len(shown) < 3 else 0.8)) as drawing:
-        axes = drawing.subplots(1, len(shown), squeeze=False)[0]
-        for axis, letter, (scale, rows) in zip(axes, LETTERS, frames.items(), strict=False):
-            full = next(iter(shown[scale].values()))["full_sample"]
-            marked = rows["significance_changes"].tolist()
-            draw_dots(axis, rows, behind=full, marked=marked, percent=Scale(scale).percent)
-            if len(shown[scale]) == len(KINDS):
-                cohorts = int((rows["kind"] == "cohort").sum())
-                axis.axhline(cohorts - 0.5, color=GREY, linewidth=0.6, linestyle=":")
-            axis.set_xlabel(task_of(setting, scale).question.effect_scale.axis())
-            axis.set_title(f"{letter}. {scale_title(scale)}", loc="left")
-    return drawing
-
-
-def drawn_rows(by_kind: Mapping[str, Finding]) -> pd.DataFrame:
+def drawn_rows(made: dict[str, Finding]) -> pd.DataFrame:
     """Return the refits that are drawn: all cohorts in their order, then the units that move the estimate most."""
-    import pandas as pd
-
     parts = []
-    for kind, finding in by_kind.items():
+    for name, finding in made.items():
+        kind = KINDS[name]
         rows = finding.frame.rename(columns={f"without_{kind}": "label"}).dropna(subset="change")
         if kind == "cohort":
             rows = rows.set_index("label").loc[[row.label for row in finding["rows"]]].reset_index()
@@ -163,12 +131,3 @@ def drawn_rows(by_kind: Mapping[str, Finding]) -> pd.DataFrame:
             labels = [shortened(label, LONGEST) for label in rows["label"]]
         parts.append(rows.assign(label=labels, kind=kind))
     return pd.concat(parts, ignore_index=True)
-
-
-def _numbers(setting: Setting, shown: Shown) -> Iterator[Traced]:
-    for scale, by_kind in shown.items():
-        for kind, finding in by_kind.items():
-            at, quantity = address(EXHIBIT, scale, kind), f"estimates without one {kind}"
-            yield from diagnosed(
-                setting, scale, at, refit_values(finding), columns=OF_REFITS, quantity=quantity
-            )

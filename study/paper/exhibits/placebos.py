@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from study.diagnostics import Finding
-from study.figures import FULL, draw_dots
-from study.figures.canvas import canvas
-from study.panel import Scale
-from study.paper.exhibits.exhibit import (
-    Drawn,
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    draw,
-    exhibit,
-    panel_title,
-)
-from study.paper.exhibits.verdicts import diagnosed, found, on_scale, scale_title, task_of
-from study.report import COLUMNS, LETTERS, Block, Column, Line, Span, Table, effect_values
+import pandas as pd
+
+from study.core import capital
+from study.figures import draw_dots
+from study.paper.exhibits.exhibit import Drawn, Part, Setting, draw, exhibit, panel_title
+from study.paper.exhibits.verdicts import Findings, Piece, axes_by_scale, findings_of, gathered, panels
+from study.report import COLUMNS, Column, Line, Span, Table, effect_values
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 EXHIBIT = "placebos"
 DIFFERENCE = " less that on "
@@ -46,69 +36,51 @@ CELLS = (
     "n_units",
 )  # fmt: skip
 
-Findings = Mapping[str, Finding]
 Rows = dict[str, dict[str, float]]
 
 
 @exhibit("Placebo fields and dates", Part.OBJECTIONS)
-def placebos(setting: Setting) -> Exhibited:
-    """Return the table and figure of placebo outcomes and placebo dates, on each scale."""
-    names = [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"]
-    by_scale: dict[str, Findings] = {}
-    sentences: list[str] = []
-    for scale in setting.plan.scales:
-        answers = {name: found(setting, scale, name) for name in names}
-        findings = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
-        refusals = [answer for answer in answers.values() if isinstance(answer, str)]
-        sentences += [on_scale(scale, sentence) for sentence in _sentences(findings, refusals)]
-        if findings:
-            by_scale[scale] = findings
-    if not by_scale:
-        return Exhibited()
-    rows = {scale: rows_of(setting, findings) for scale, findings in by_scale.items()}
-    return Exhibited(
-        tables=(_table(setting, rows, {name for findings in by_scale.values() for name in findings}),),
-        figures=(_drawn(setting, rows),),
-        numbers=tuple(
-            number for scale in rows for number in _numbers(setting, scale, rows[scale], by_scale[scale])
-        ),
-        sentences=tuple(sentences),
-    )
+@gathered
+def placebos(setting: Setting) -> Iterator[Piece]:
+    """Yield the table and figure of placebo outcomes and placebo dates, on each scale."""
+    every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
+    shown = [findings for findings in every if findings.made]
+    if not shown:
+        return
+    yield _table(shown)
+    yield _drawn(shown)
+    for findings in shown:
+        for label, values in rows_of(findings).items():
+            yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
+        if "placebo_outcomes" in findings.made:
+            outcomes = findings.made["placebo_outcomes"]
+            counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
+            yield from findings.numbers(EXHIBIT, counts, "summary", columns=OF_PLACEBOS)
+    for findings in every:
+        yield from findings.verdicts()
+        evidence = (sentence for finding in findings.made.values() for sentence in finding.evidence)
+        yield from (findings.says(sentence) for sentence in evidence if DIFFERENCE in sentence)
+        yield from findings.refusals()
 
 
-def _sentences(findings: Findings, refusals: list[str]) -> Iterator[str]:
-    yield from (finding.verdict for finding in findings.values())
-    yield from (s for finding in findings.values() for s in finding.evidence if DIFFERENCE in s)
-    yield from (f"Not made: {refusal}" for refusal in refusals)
-
-
-def rows_of(setting: Setting, findings: Findings) -> Rows:
+def rows_of(findings: Findings) -> Rows:
     """Return what there is on one scale by row: the outcome, placebo outcomes, placebo dates and their joint test."""
-    full_sample = next(iter(findings.values()))["full_sample"]
-    rows = {own_name(setting): effect_values(full_sample)}
-    outcomes, dates = (findings.get(name) for name in ("placebo_outcomes", "placebo_dates"))
+    outcomes, dates = (findings.made.get(name) for name in ("placebo_outcomes", "placebo_dates"))
+    full_sample = next(iter(findings.made.values()))["full_sample"]
+    rows = {f"{panel_title(findings.setting.panel)} (the outcome)": effect_values(full_sample)}
     if outcomes is not None:
         adjusted = outcomes.frame[["p_holm", *(name for name in CELLS if name.startswith("difference"))]]
         for effect, more in zip(outcomes["rows"], adjusted[1:].to_dict("records"), strict=True):
-            rows[effect.label[:1].upper() + effect.label[1:]] = effect_values(effect) | more
+            rows[capital(effect.label)] = effect_values(effect) | more
     if dates is not None:
         rows |= {f"{EARLIER}{effect.label}": effect_values(effect) for effect in dates["rows"]}
         rows[ALL_DATES] = {"p_joint": dates["p_joint"]}
     return rows
 
 
-def own_name(setting: Setting) -> str:
-    """Return what the question's own outcome is called beside placebos."""
-    return f"{panel_title(setting.panel)} (the outcome)"
-
-
-def _table(setting: Setting, rows: Mapping[str, Rows], names: set[str]) -> Table:
-    plan = setting.plan
-    task = task_of(setting, next(iter(rows)))
-    blocks = [
-        Block(f"Panel {letter}. {plan.scales[scale]}", list(_lines(of_scale)))
-        for letter, (scale, of_scale) in zip(LETTERS, rows.items(), strict=False)
-    ]
+def _table(shown: Sequence[Findings]) -> Table:
+    plan, task = shown[0].setting.plan, shown[0].task
+    names = {name for findings in shown for name in findings.made}
     notes = [
         f"Effects of the {task.event.title}, {task.row.label}, averaged over event times 0 to the horizon; standard "
         f"errors in parentheses, clustered by {task.question.cluster or plan.text.unit}. MDE: the minimum detectable "
@@ -132,54 +104,38 @@ def _table(setting: Setting, rows: Mapping[str, Rows], names: set[str]) -> Table
         caption=f"Placebos: effects of the {task.event.title} where or when there should be none",
         headings=["Effect", "(SE)", "p", "Difference", "(SE)", "p", "MDE", "Treated", "All"],
         spans=[Span("Effect on it", 3), Span("Outcome less placebo", 3), Span("", 3)],
-        blocks=blocks,
+        blocks=panels(shown, _lines),
         notes=notes,
     )
 
 
-def _lines(rows: Rows) -> Iterator[Line]:
+def _lines(findings: Findings) -> Iterator[Line]:
     columns = COLUMNS | OF_PLACEBOS
-    for label, values in rows.items():
+    for label, values in rows_of(findings).items():
         shown = values | {"p_value": next(values[name] for name in P_VALUES if name in values)}
         yield Line(label, [columns[name].cell(shown.get(name, math.nan)) for name in CELLS])
 
 
-def _drawn(setting: Setting, rows: Mapping[str, Rows]) -> Drawn:
-    task = task_of(setting, next(iter(rows)))
+def _drawn(shown: Sequence[Findings]) -> Drawn:
+    task = shown[0].task
+    rows = {findings.scale: rows_of(findings) for findings in shown}
+    names = list(dict.fromkeys(name for of_scale in rows.values() for name in of_scale if name != ALL_DATES))
+    labels = [name.removeprefix(EARLIER) for name in names]
+
+    def draw_rows(axis: Axes, findings: Findings) -> None:
+        frame = pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names)
+        percent = findings.task.question.effect_scale.percent
+        draw_dots(
+            axis, frame.assign(label=labels), marked=[name != names[0] for name in names], percent=percent
+        )
+        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+
     return draw(
         EXHIBIT,
         f"Effects of the {task.event.title} on the outcome (circle), on placebo outcomes and at placebo dates "
         f"(squares), {task.row.label}, with pointwise {task.level:.0%} intervals. Placebo dates move events earlier by "
         "the number of periods, and use only outcomes before the true event.",
-        figure(setting, rows),
+        axes_by_scale(shown, 1.1 + 0.22 * len(names), draw_rows, outcome="papers", sharey=True),
         "Dots with intervals, one row for the outcome and one for each placebo outcome and placebo date, side by side "
         "for each scale.",
     )
-
-
-def figure(setting: Setting, rows: Mapping[str, Rows]) -> Figure:
-    """Draw a row for the outcome and one a placebo, an axis for each scale."""
-    import pandas as pd
-
-    names = list(dict.fromkeys(name for of_scale in rows.values() for name in of_scale if name != ALL_DATES))
-    labels = [name.removeprefix(EARLIER) for name in names]
-    with canvas(FULL, 1.1 + 0.22 * len(names)) as drawing:
-        axes = drawing.subplots(1, len(rows), sharey=True, squeeze=False)[0]
-        for axis, letter, (scale, of_scale) in zip(axes, LETTERS, rows.items(), strict=False):
-            frame = pd.DataFrame.from_dict(of_scale, orient="index").reindex(names).assign(label=labels)
-            marked = [name != own_name(setting) for name in names]
-            draw_dots(axis, frame, marked=marked, percent=Scale(scale).percent)
-            axis.set_yticks(range(len(labels)), labels, fontsize=8)
-            axis.set_xlabel(task_of(setting, scale).question.effect_scale.axis("papers"))
-            axis.set_title(f"{letter}. {scale_title(scale)}", loc="left")
-    return drawing
-
-
-def _numbers(setting: Setting, scale: str, rows: Rows, findings: Findings) -> Iterator[Traced]:
-    for label, values in rows.items():
-        at = address(EXHIBIT, scale, label)
-        yield from diagnosed(setting, scale, at, values, OF_PLACEBOS, quantity=label)
-    if "placebo_outcomes" in findings:
-        outcomes = findings["placebo_outcomes"]
-        counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
-        yield from diagnosed(setting, scale, address(EXHIBIT, scale, "summary"), counts, OF_PLACEBOS)

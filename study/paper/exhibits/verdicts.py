@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, wraps
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding, Section
 from study.estimates import SIZE
-from study.paper.diagnose import Answered, Check, Verdict, answered
+from study.figures import FULL
+from study.figures.canvas import canvas
+from study.paper.diagnose import Check, Verdict, answered, assumptions, conclusion
 from study.paper.exhibits.exhibit import (
     RUN,
+    Drawn,
     Exhibited,
     Part,
     Setting,
@@ -23,8 +28,11 @@ from study.paper.exhibits.exhibit import (
     source_of,
 )
 from study.paper.plan import Plan, Row, Task
-from study.paper.verdict import assumptions, conclusion
-from study.report import Block, Column, Line, Table, effect_values
+from study.report import LETTERS, Block, Column, Line, Table, effect_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 EXHIBIT = "verdicts"
 ANSWERS = {True: "yes", False: "no", None: "no test"}
@@ -33,6 +41,109 @@ OF_VERDICTS = {
     "not_against": Column("tests that do not speak against the assumptions", "count"),
     "diagnostics": Column("diagnostics that were made", "count"),
 }
+
+
+Piece = Table | Drawn | Traced | str
+
+
+def gathered(make: Callable[[Setting], Iterator[Piece]]) -> Callable[[Setting], Exhibited]:
+    """Gather what an exhibit yields, in any order, by kind: its tables, figures, numbers and sentences."""
+
+    @wraps(make)
+    def by_kind(setting: Setting) -> Exhibited:
+        pieces: list[Any] = list(make(setting))
+        kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
+        return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
+
+    return by_kind
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What some diagnostics find about the main question on a scale, under a row of the plan.
+
+    Attributes
+    ----------
+    setting : Setting
+    scale, label : str
+        The label is that of the row.
+    made : dict of str to Finding
+        By the diagnostic's name.
+    refused : tuple of str
+        Why there are no others.
+    """
+
+    setting: Setting
+    scale: str
+    label: str
+    made: dict[str, Finding]
+    refused: tuple[str, ...]
+
+    @property
+    def task(self) -> Task:
+        """The main question on the scale, under the row."""
+        return task_of(self.setting, self.scale, self.label)
+
+    def says(self, sentence: str) -> str:
+        """Return a sentence that says which scale it is about."""
+        return f"{scale_title(self.scale)}: {sentence}"
+
+    def verdicts(self) -> Iterator[str]:
+        """Yield the verdict of each finding."""
+        yield from (self.says(finding.verdict) for finding in self.made.values())
+
+    def refusals(self) -> Iterator[str]:
+        """Yield why other findings were not made."""
+        yield from (self.says(f"Not made: {why}") for why in self.refused)
+
+    def numbers(
+        self, exhibit: str, values: Mapping[str, Any], *parts: str | float, **how: Any
+    ) -> Iterator[Traced]:
+        """Yield values by column as numbers at the exhibit, the scale and further parts; see :func:`numbers_of`."""
+        return numbers_of(self.setting, self.task, address(exhibit, self.scale, *parts), values, **how)
+
+
+def findings_of(
+    setting: Setting, names: Iterable[str], labels: Sequence[str] | None = None
+) -> list[Findings]:
+    """Return what diagnostics find on each scale under each row of the plan, the main one where none are given."""
+    rows, main = [], [main_row(setting.plan).label]
+    for scale, label in product(setting.plan.scales, main if labels is None else labels):
+        answers = {name: found(setting, scale, name, label) for name in names}
+        made = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
+        refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
+        rows.append(Findings(setting, scale, label, made, refused))
+    return rows
+
+
+def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]) -> list[Block]:
+    """Return a panel of a table for each scale, with the lines of its rows."""
+    by_scale: dict[str, list[Line]] = {}
+    for row in rows:
+        by_scale.setdefault(row.scale, []).extend(lines(row))
+        titles = row.setting.plan.scales
+    return [
+        Block(f"Panel {letter}. {titles[scale]}", of_scale)
+        for letter, (scale, of_scale) in zip(LETTERS, by_scale.items(), strict=False)
+    ]
+
+
+def axes_by_scale(
+    rows: Sequence[Findings],
+    height: float,
+    draw: Callable[[Axes, Findings], None],
+    *,
+    outcome: str | None = None,
+    sharey: bool = False,
+) -> Figure:
+    """Return a figure with an axis of effects on the outcome for the findings on each scale, side by side."""
+    with canvas(FULL, height) as figure:
+        axes = figure.subplots(1, len(rows), sharey=sharey, squeeze=False)[0]
+        for axis, letter, row in zip(axes, LETTERS, rows, strict=False):
+            draw(axis, row)
+            axis.set_xlabel(row.task.question.effect_scale.axis(outcome))
+            axis.set_title(f"{letter}. {scale_title(row.scale)}", loc="left")
+    return figure
 
 
 def main_row(plan: Plan) -> Row:
@@ -44,20 +155,15 @@ def main_row(plan: Plan) -> Row:
     return next(rows, plan.headline)
 
 
-def row_of(setting: Setting, label: str | None = None) -> Row:
-    """Return a row of the plan by its label, the main one where none is given."""
-    rows = {row.label: row for row in (setting.plan.headline, *setting.plan.rows)}
-    return main_row(setting.plan) if label is None else rows[label]
-
-
 def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
-    """Return the main question on a scale: the first event and the first outcome, under a row of the plan."""
-    return plan_task(setting.plan, scale, row_of(setting, label))
+    """Return the main question on a scale, under a row of the plan by its label; the main one where none is given."""
+    rows = {row.label: row for row in (setting.plan.headline, *setting.plan.rows)}
+    return plan_task(setting.plan, scale, rows[label] if label else None)
 
 
 def plan_task(plan: Plan, scale: str, row: Row | None = None) -> Task:
-    """Return the main question of a plan on a scale, under a row; the main one where none is given."""
-    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, main_row(plan) if row is None else row)
+    """Return the main question of a plan on a scale: its first event and outcome, under a row or the main one."""
+    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row or main_row(plan))
 
 
 def found(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
@@ -74,13 +180,13 @@ def found(setting: Setting, scale: str, name: str, label: str | None = None) -> 
     label : str, optional
         A row of the plan; the main one where none is given.
     """
-    check = _check(setting, scale, row_of(setting, label).label, name)
+    check = _check(setting, scale, label or main_row(setting.plan).label, name)
     return check if isinstance(check, str) else check.finding or check.refusal
 
 
 @lru_cache(maxsize=16)
-def _answered(setting: Setting, scale: str, label: str) -> Answered | str:
-    """Return the answer and its diagnostics, or the refusal; settings are distinguished by identity."""
+def _answered(setting: Setting, scale: str, label: str) -> Verdict | str:
+    """Return the answer, none of its diagnostics made, or the refusal; settings are distinguished by identity."""
     task = task_of(setting, scale, label)
     # Where the plan's answer has the randomization test, it is not made again.
     result = setting.results.get(task.key)
@@ -112,10 +218,8 @@ def verdict_of(setting: Setting, scale: str) -> Verdict | str:
     known = _answered(setting, scale, label)
     if isinstance(known, str):
         return known
-    checks = [_check(setting, scale, label, name) for name in known.diagnostics]
-    design = find_design(known.task.row.name)
-    made = tuple(check for check in checks if isinstance(check, Check))
-    return Verdict(setting.plan, known.task, design, known.fit, made)
+    checks = (_check(setting, scale, label, name) for name in known.diagnostics)
+    return replace(known, checks=tuple(check for check in checks if isinstance(check, Check)))
 
 
 def command_of(setting: Setting, task: Task) -> str:
@@ -131,34 +235,40 @@ def diagnosed(
     at: str,
     values: Mapping[str, Any],
     columns: Mapping[str, Column] | None = None,
-    label: str | None = None,
-    quantity: str = "",
 ) -> Iterator[Traced]:
-    """Yield numbers about the main question on a scale that its diagnostics show.
+    """Yield numbers about the main question on a scale that its diagnostics show; see :func:`numbers_of`."""
+    return numbers_of(setting, task_of(setting, scale), at, values, columns)
+
+
+def numbers_of(
+    setting: Setting,
+    task: Task,
+    at: str,
+    values: Mapping[str, Any],
+    columns: Mapping[str, Column] | None = None,
+    quantity: str = "",
+    command: str = "",
+) -> Iterator[Traced]:
+    """Yield numbers that are made from the answer of a task.
 
     Parameters
     ----------
     setting : Setting
-    scale : str
+    task : Task
     at : str
         Address of the row that the values are of; its first part is the exhibit.
     values : mapping of str to object
         By column.
     columns : mapping of str to Column, optional
         Those that :data:`study.report.COLUMNS` lacks.
-    label : str, optional
-        A row of the plan; the main one where none is given.
     quantity : str
         What the row is about.
+    command : str
+        What shows the row; that of the diagnostics of the question where none is given.
     """
-    task = task_of(setting, scale, label)
-    source = source_of(at.split("/")[0], quantity, task, setting.panel, command_of(setting, task))
-    return addressed(at, values, source, scale, columns)
-
-
-def on_scale(scale: str, sentence: str) -> str:
-    """Return a sentence that says which scale it is about."""
-    return f"{scale_title(scale)}: {sentence}"
+    command = command or command_of(setting, task)
+    source = source_of(at.split("/")[0], quantity, task, setting.panel, command)
+    return addressed(at, values, source, task.scale, columns)
 
 
 def scale_title(scale: str) -> str:
@@ -167,53 +277,52 @@ def scale_title(scale: str) -> str:
 
 
 @exhibit("The verdict of each diagnostic", Part.OBJECTIONS)
-def verdicts(setting: Setting) -> Exhibited:
-    """Return a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
-    tables: list[Table] = []
-    numbers: list[Traced] = []
-    sentences: list[str] = []
-    main, headline = main_row(setting.plan), setting.plan.headline
-    if main != headline:
-        sentences.append(
-            f"Diagnostics are about {main.label}, since {headline.label} would fit its learners anew for each."
-        )
-    for scale in setting.plan.scales:
-        verdict = verdict_of(setting, scale)
+@gathered
+def verdicts(setting: Setting) -> Iterator[Piece]:
+    """Yield a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
+    plan, main = setting.plan, main_row(setting.plan).label
+    by_scale = {scale: verdict_of(setting, scale) for scale in plan.scales}
+    answered_on = [scale for scale, verdict in by_scale.items() if isinstance(verdict, Verdict)]
+    if not answered_on:
+        return
+    if main != plan.headline.label:
+        yield f"Diagnostics are about {main}, since {plan.headline.label} would fit its learners anew for each."
+    for scale, verdict in by_scale.items():
         if isinstance(verdict, str):
-            sentences.append(on_scale(scale, verdict))
+            yield f"{scale_title(scale)}: {verdict}"
             continue
-        lines = lines_of(verdict)
-        tables.append(_table(setting, verdict, lines, bool(tables)))
-        sentences += [on_scale(scale, sentence) for sentence in conclusion(verdict)]
-        numbers += _numbers(setting, verdict)
-    return Exhibited(
-        tables=tuple(tables), numbers=tuple(numbers), sentences=tuple(sentences) if tables else ()
-    )
+        yield _table(setting, EXHIBIT if scale == answered_on[0] else f"{EXHIBIT}-{scale}", verdict)
+        yield from (f"{scale_title(scale)}: {sentence}" for sentence in conclusion(verdict))
+        task, at = verdict.task, address(EXHIBIT, scale)
+        against = [check.finding.against for check in verdict.checks if check.finding is not None]
+        counts = (against.count(True), against.count(False), len(against))
+        yield from numbers_of(setting, task, at, dict(zip(OF_VERDICTS, counts, strict=True)), OF_VERDICTS)
+        spillovers = verdict.finding("spillovers")
+        if spillovers is not None and spillovers["neighbours"]:
+            row = spillovers["neighbours"][0]
+            quantity = f"change of untreated units {row.label}"
+            yield from numbers_of(setting, task, f"{at}/spillovers", effect_values(row), quantity=quantity)
 
 
 def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
     """Return the lines of a verdict's table by section: what was looked at, what it says, whether it is against."""
     by_section: dict[str, list[Line]] = {section.value: [] for section in Section}
     for diagnostic, finding, refusal in verdict.checks:
-        says = f"Not made: {refusal}" if finding is None else _verdict_on(finding, verdict.task.scale)
-        against = ANSWERS[None if finding is None else finding.against]
+        # A curve of several scales has a verdict for each.
+        of_scales = finding.details.get("verdict_by_scale", {}) if finding else {}
+        says = of_scales.get(verdict.task.scale, finding.verdict) if finding else f"Not made: {refusal}"
+        against = ANSWERS[finding.against if finding else None]
         by_section[diagnostic.section.value].append(Line(diagnostic.title, [says, against]))
     return {section: lines for section, lines in by_section.items() if lines}
 
 
-def _verdict_on(finding: Finding, scale: str) -> str:
-    """Return a finding's verdict on a scale; a curve of several has one for each."""
-    by_scale: Mapping[str, str] = finding.details.get("verdict_by_scale", {})
-    return by_scale.get(scale, finding.verdict)
-
-
-def _table(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]], further: bool) -> Table:
+def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
     task, sample, plan = verdict.task, verdict.fit.sample, setting.plan
     return Table(
-        name=f"{EXHIBIT}-{task.scale}" if further else EXHIBIT,
+        name=name,
         caption=f"What speaks against the effect of the {task.event.title}: {plan.scales[task.scale].lower()}",
         headings=["What it says", "Against"],
-        blocks=[Block(section, told) for section, told in lines.items()],
+        blocks=[Block(section, lines) for section, lines in lines_of(verdict).items()],
         notes=[
             f"Design: {task.row.label}; outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; "
             f"{task.question.effect_scale.axis().lower().removeprefix('effect on ').replace(chr(10), ' ')}; "
@@ -225,20 +334,3 @@ def _table(setting: Setting, verdict: Verdict, lines: dict[str, list[Line]], fur
         ],
         prose=(1,),
     )
-
-
-def _numbers(setting: Setting, verdict: Verdict) -> Iterator[Traced]:
-    scale = verdict.task.scale
-    against = [check.finding.against for check in verdict.checks if check.finding is not None]
-    values = {
-        "against": against.count(True),
-        "not_against": against.count(False),
-        "diagnostics": len(against),
-    }
-    yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_VERDICTS)
-    spillovers = verdict.finding("spillovers")
-    if spillovers is not None and spillovers["neighbours"]:
-        row = spillovers["neighbours"][0]
-        at = address(EXHIBIT, scale, "spillovers")
-        quantity = f"change of untreated units {row.label}"
-        yield from diagnosed(setting, scale, at, effect_values(row), quantity=quantity)

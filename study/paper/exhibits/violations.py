@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from study.designs import find_design
 from study.diagnostics import Finding
 from study.figures import FULL, GREY, SERIES
-from study.figures.canvas import canvas
+from study.figures.canvas import Series, canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, address, draw, exhibit
-from study.paper.exhibits.verdicts import diagnosed, found, main_row, on_scale, scale_title, task_of
-from study.paper.plan import Row
-from study.report import LETTERS, REFUSED, Block, Cell, Column, Line, Number, Span, Table
+from study.paper.exhibits.exhibit import Drawn, Part, Setting, Traced, draw, exhibit
+from study.paper.exhibits.verdicts import (
+    Findings,
+    Piece,
+    findings_of,
+    gathered,
+    main_row,
+    panels,
+    scale_title,
+)
+from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Span, Table, refused_notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# Findings by the diagnostic's name, and those by scale and label of the plan's row.
-Findings = Mapping[str, Finding]
-ByRow = Mapping[tuple[str, str], Findings]
 
 EXHIBIT = "violations"
 FIGURE = "honest"
@@ -51,49 +55,31 @@ OF_TRENDS = {
 
 
 @exhibit("Violations of parallel trends", Part.OBJECTIONS)
-def violations(setting: Setting) -> Exhibited:
-    """Return the table of breakdown values and detectable trends, and the figure of intervals by violation."""
-    shown: dict[tuple[str, str], Findings] = {}
-    not_made: dict[str, None] = {}
-    dashes: dict[str, None] = {}
-    for scale in setting.plan.scales:
-        for label in (row.label for row in shown_rows(setting)):
-            answers = {name: found(setting, scale, name, label) for name in (*RESTRICTIONS, "pretrends")}
-            refusals = [answer for answer in answers.values() if isinstance(answer, str)]
-            findings = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
-            not_made |= dict.fromkeys(f"Not made, {label}: {why}" for why in refusals)
-            if findings:
-                shown[scale, label] = findings
-                dashes |= dict.fromkeys(refusals)
+@gathered
+def violations(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of breakdown values and detectable trends, and the figure of intervals by violation."""
+    every = findings_of(setting, (*RESTRICTIONS, "pretrends"), shown_labels(setting))
+    shown = [row for row in every if row.made]
     if not shown:
-        return Exhibited()
-    bounded = any(findings.keys() & RESTRICTIONS for findings in shown.values())
-    return Exhibited(
-        tables=(_table(setting, shown, dashes),),
-        figures=(_drawn(setting, shown),) if bounded else (),
-        numbers=tuple(number for row in shown for number in _numbers(setting, *row, shown[row])),
-        sentences=(*_sentences(setting, shown), *not_made),
-    )
+        return
+    yield _table(shown)
+    bounded = [row for row in shown if row.made.keys() & RESTRICTIONS]
+    if bounded:
+        yield _drawn(bounded)
+    for row in shown:
+        yield from _numbers(row)
+    yield from _sentences(shown, main_row(setting.plan).label)
+    yield from dict.fromkeys(f"Not made, {row.label}: {why}" for row in every for why in row.refused)
 
 
-def shown_rows(setting: Setting) -> list[Row]:
+def shown_labels(setting: Setting) -> list[str]:
     """Return the plan's rows that have effects by event time and fit no learners, the headline first."""
-    plan = setting.plan
-    every = (plan.headline, *(row for row in plan.rows if row != plan.headline))
-    designs = {row.label: find_design(row.name) for row in every}
-    return [row for row in every if designs[row.label].estimand.has_path and not designs[row.label].draws]
+    rows = {row.label: find_design(row.name) for row in (setting.plan.headline, *setting.plan.rows)}
+    return [label for label, design in rows.items() if design.estimand.has_path and not design.draws]
 
 
-def _table(setting: Setting, shown: ByRow, refused: Collection[str]) -> Table:
-    plan, scales = setting.plan, list(dict.fromkeys(scale for scale, _ in shown))
-    task = task_of(setting, scales[0])
-    blocks = [
-        Block(
-            f"Panel {letter}. {plan.scales[scale]}",
-            [Line(label, _cells(findings)) for (of, label), findings in shown.items() if of == scale],
-        )
-        for letter, scale in zip(LETTERS, scales, strict=False)
-    ]
+def _table(shown: Sequence[Findings]) -> Table:
+    plan, task = shown[0].setting.plan, shown[0].task
     notes = [
         f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; event: {task.event.title}. Breakdown "
         f"(Rambachan and Roth 2023): the largest M for which the {task.level:.0%} interval of the average effect "
@@ -105,15 +91,13 @@ def _table(setting: Setting, shown: ByRow, refused: Collection[str]) -> Table:
         "its last change before.",
         *_turned(shown),
     ]
-    if any("pretrends" in findings for findings in shown.values()):
+    if any("pretrends" in row.made for row in shown):
         notes.append(
             f"Trend: the slope a year of a linear violation that the test of effects before the event, each at "
             f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the "
             "average effect. If passed: the same over samples that pass the test; empty where hardly any would. On the "
             "proportional scale trends are shares of the counterfactual mean in the years of the average."
         )
-    if refused:
-        notes.append(f"{REFUSED} : refused. {' '.join(refused)}")
     return Table(
         name=EXHIBIT,
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
@@ -124,22 +108,22 @@ def _table(setting: Setting, shown: ByRow, refused: Collection[str]) -> Table:
             Span("Found with 50% power", 3),
             Span("With 80%", 2),
         ],
-        blocks=blocks,
-        notes=notes,
+        blocks=panels(shown, lambda row: [Line(row.label, _cells(row.made))]),
+        notes=[*notes, *refused_notes(why for row in shown for why in row.refused)],
     )
 
 
-def _cells(findings: Findings) -> list[Cell]:
+def _cells(made: dict[str, Finding]) -> list[Cell]:
     cells: list[Cell] = []
-    for name in RESTRICTIONS:
-        if name in findings:
-            value = findings[name]["breakdown"]
-            cells += [NONE if value is None else Number(value), Number(findings[name]["sign_change"])]
-        else:
+    for finding in map(made.get, RESTRICTIONS):
+        if finding is None:
             cells += [REFUSED, ""]
-    if "pretrends" not in findings:
+        else:
+            value = finding["breakdown"]
+            cells += [NONE if value is None else Number(value), Number(finding["sign_change"])]
+    if "pretrends" not in made:
         return [*cells, REFUSED, "", "", "", ""]
-    trends = findings["pretrends"]
+    trends = made["pretrends"]
     low, high = trends["slopes"][LOW], trends["slopes"][HIGH]
     values = (low, bias(trends, low), bias_if_passed(trends), high, bias(trends, high))
     return [*cells, *map(Number, values)]
@@ -162,26 +146,23 @@ def bias_if_passed(trends: Finding) -> float:
     return mean if (trends["slope"] or 0.0) >= 0 else -mean
 
 
-def _turned(shown: ByRow) -> list[str]:
+def _turned(shown: Sequence[Findings]) -> list[str]:
     """Say which intervals lie on the other side of zero than the estimate once trends go on in a line."""
     turned = []
-    for (scale, label), findings in shown.items():
-        if "honest_smoothness" not in findings:
-            continue
-        finding = findings["honest_smoothness"]
-        estimate, line = finding["estimate"], finding.frame.iloc[1]
-        if line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate):
-            turned.append(f"{label} ({scale})")
-    if not turned:
-        return []
+    for row in shown:
+        if "honest_smoothness" in row.made:
+            finding = row.made["honest_smoothness"]
+            estimate, line = finding["estimate"], finding.frame.iloc[1]
+            if line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate):
+                turned.append(f"{row.label} ({row.scale})")
     return [
         "If the trend before the event goes on in a line, the interval excludes zero on the other side than the "
         f"estimate: {'; '.join(turned)}."
-    ]
+    ] * bool(turned)
 
 
-def _drawn(setting: Setting, shown: ByRow) -> Drawn:
-    task = task_of(setting, next(iter(shown))[0])
+def _drawn(bounded: Sequence[Findings]) -> Drawn:
+    task = bounded[0].task
     return draw(
         FIGURE,
         f"Intervals ({task.level:.0%}) for the average effect of the {task.event.title} if parallel trends fail by a "
@@ -189,101 +170,95 @@ def _drawn(setting: Setting, shown: ByRow) -> Drawn:
         "their largest change before it; M = 0 is parallel trends. Right: the slope of the difference changes by at "
         "most M a year, in shares of the upper bound that the effects before the event give; at 0 the trend before "
         "the event goes on in a line. Vertical lines: breakdown values, where there are any.",
-        figure(setting, shown),
+        figure(bounded),
         "Vertical intervals that widen with M, in columns for two restrictions and rows for scales, with several "
         "designs side by side.",
     )
 
 
-def figure(setting: Setting, shown: ByRow) -> Figure:
+def figure(bounded: Sequence[Findings]) -> Figure:
     """Draw intervals by M: a row for each scale, a column for each restriction, designs side by side."""
-    drawn = [row for row, findings in shown.items() if findings.keys() & RESTRICTIONS]
-    scales = list(dict.fromkeys(scale for scale, _ in drawn))
-    labels = list(dict.fromkeys(label for _, label in drawn))[: len(SERIES)]
+    rows = {(row.scale, row.label): row.made for row in bounded}
+    scales, labels = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
+    labels = labels[: len(SERIES)]
+    handles: dict[str, Any] = {}
     with canvas(FULL, 0.8 + 2.15 * len(scales)) as drawing:
         axes = drawing.subplots(len(scales), 2, sharex="col", squeeze=False)
-        panels = zip(axes.ravel(), LETTERS, strict=False)
-        for scale in scales:
-            for name, title in RESTRICTIONS.items():
-                axis, letter = next(panels)
-                axis.axhline(0, color=GREY, linewidth=0.8)
-                for place, label in enumerate(labels):
-                    finding = shown.get((scale, label), {}).get(name)
-                    if finding is not None:
-                        _draw_intervals(axis, finding, place, len(labels), label, Scale(scale).factor)
-                axis.set_title(f"{letter}. {title}, {scale_title(scale).lower()}", loc="left")
+        for axis, letter, (scale, name) in zip(
+            axes.ravel(), LETTERS, product(scales, RESTRICTIONS), strict=False
+        ):
+            axis.axhline(0, color=GREY, linewidth=0.8)
+            for place, (label, look) in enumerate(zip(labels, SERIES, strict=False)):
+                finding = rows.get((scale, label), {}).get(name)
+                if finding is not None:
+                    right = place - (len(labels) - 1) / 2
+                    handles[label] = _draw_intervals(axis, finding, right, look, Scale(scale).factor)
+            axis.set_title(f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}", loc="left")
         for axis, scale in zip(axes[:, 0], scales, strict=True):
             axis.set_ylabel(Scale(scale, "papers").short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
-        handles = {
-            label: handle
-            for axis in axes.ravel()
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-        }
         drawing.legend(
             list(handles.values()), list(handles), loc="outside upper center", ncols=3, frameon=False
         )
     return drawing
 
 
-def _draw_intervals(axis: Axes, finding: Finding, place: int, count: int, label: str, factor: int) -> None:
-    look, smooth = SERIES[place], finding["restriction"] == "smoothness"
-    frame, most = finding.frame, finding.frame["M"].max()
+def _draw_intervals(axis: Axes, finding: Finding, right: float, look: Series, factor: int) -> Any:
+    """Draw a design's intervals by M, some places to the right, and return what stands for them in the legend."""
+    smooth = finding["restriction"] == "smoothness"
+    frame, most, value = finding.frame, finding.frame["M"].max(), finding["breakdown"]
     at = (frame["M"] / most if smooth else frame["M"]).fillna(-0.25 if smooth else 0.0).to_numpy()
     ends = factor * frame[["conf_low", "conf_high"]].to_numpy()
-    axis.errorbar(
-        at + (place - (count - 1) / 2) * APART * (1.5 if smooth else 2.3),
+    handle = axis.errorbar(
+        at + right * APART * (1.5 if smooth else 2.3),
         ends.mean(axis=1),
         yerr=np.diff(ends)[:, 0] / 2,
         fmt=look.marker,
         markersize=3,
         linewidth=1.2,
         color=look.colour,
-        label=label,
     )
-    value = finding["breakdown"]
     if value is not None and value <= most:
         line = value / most if smooth else value
         axis.axvline(line, color=look.colour, linestyle=look.dashes, linewidth=0.9)
     if smooth:
         axis.set_xticks([-0.25, 0, 0.25, 0.5, 0.75, 1], ["parallel", "0", "1/4", "1/2", "3/4", "1"])
+    return handle
 
 
-def _numbers(setting: Setting, scale: str, label: str, findings: Findings) -> Iterator[Traced]:
-    for name in (name for name in RESTRICTIONS if name in findings):
-        finding = findings[name]
-        at = address(EXHIBIT, scale, label, finding["restriction"])
+def _numbers(row: Findings) -> Iterator[Traced]:
+    for name in filter(row.made.get, RESTRICTIONS):
+        finding, parts = row.made[name], (row.label, row.made[name]["restriction"])
         value = math.nan if finding["breakdown"] is None else finding["breakdown"]
         values = {"breakdown": value, "sign_change": finding["sign_change"]}
-        yield from diagnosed(setting, scale, at, values, OF_RESTRICTIONS[name], label)
-        for row in finding.frame[1:].itertuples():
+        yield from row.numbers(EXHIBIT, values, *parts, columns=OF_RESTRICTIONS[name])
+        for m, *ends in finding.frame[["M", "conf_low", "conf_high"]][1:].itertuples(index=False):
             # Other bounds on changes of slope are read off the data, and so are no address.
-            if finding["restriction"] == "relative_magnitudes" or row.M == 0:
-                ends = {"conf_low": row.conf_low, "conf_high": row.conf_high}
-                of = f"average effect at M = {row.M:g}, {RESTRICTIONS[name].lower()}"
-                yield from diagnosed(setting, scale, f"{at}/{row.M:g}", ends, None, label, of)
-    if "pretrends" in findings:
-        trends, at = findings["pretrends"], address(EXHIBIT, scale, label, "pretrends")
+            if name == "honest_relative_magnitudes" or m == 0:
+                quantity = f"average effect at M = {m:g}, {RESTRICTIONS[name].lower()}"
+                values = dict(zip(("conf_low", "conf_high"), ends, strict=True))
+                yield from row.numbers(EXHIBIT, values, *parts, m, quantity=quantity)
+    if "pretrends" in row.made:
+        trends, parts = row.made["pretrends"], (row.label, "pretrends")
         for power, slope in trends["slopes"].items():
-            values, of = {"slope": slope, "bias": bias(trends, slope)}, f"with {power:.0%} power"
-            yield from diagnosed(setting, scale, f"{at}/power_{100 * power:g}", values, OF_TRENDS, label, of)
+            of_trend = {"slope": slope, "bias": bias(trends, slope)}
+            part, quantity = f"power_{100 * power:g}", f"with {power:.0%} power"
+            yield from row.numbers(EXHIBIT, of_trend, *parts, part, columns=OF_TRENDS, quantity=quantity)
         values = {"bias_if_passed": bias_if_passed(trends), "significant": trends["rejected"].sum()}
-        yield from diagnosed(setting, scale, at, values, OF_TRENDS, label)
+        yield from row.numbers(EXHIBIT, values, *parts, columns=OF_TRENDS)
 
 
-def _sentences(setting: Setting, shown: ByRow) -> Iterator[str]:
-    headline = main_row(setting.plan).label
-    others: dict[str, list[str]] = {}
-    for (scale, label), findings in shown.items():
-        for name, finding in findings.items():
-            if label == headline:
+def _sentences(shown: Sequence[Findings], headline: str) -> Iterator[str]:
+    breakdowns: dict[str, list[str]] = {}
+    for row in shown:
+        for name, finding in row.made.items():
+            if row.label == headline:
                 sentences = finding.sentences[: 2 if name == "pretrends" else 1]
-                yield from (on_scale(scale, sentence) for sentence in sentences)
+                yield from (row.says(sentence) for sentence in sentences)
             elif name == "honest_relative_magnitudes":
-                value = finding["breakdown"]
-                value_on_scale = f"{scale} {NONE if value is None else f'{value:.2f}'}"
-                others.setdefault(label, []).append(value_on_scale)
-    for label, values in others.items():
+                value = NONE if finding["breakdown"] is None else f"{finding['breakdown']:.2f}"
+                breakdowns.setdefault(row.label, []).append(f"{row.scale} {value}")
+    for label, values in breakdowns.items():
         yield f"Breakdown values under relative magnitudes of {label}: {', '.join(values)}."
     yield from _turned(shown)

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from study.data.audit import Share
 from study.panel.shipped import shipped
-from study.paper.facts.fact import Difference
-from study.paper.facts.models import Years
-
-if TYPE_CHECKING:
-    import pandas as pd
+from study.paper.facts.models import LEVEL, Years
 
 FILE = ("data", "panels", "fields.csv")
 VENUES = {"cvpr": "CVPR", "nips": "NeurIPS", "icml": "ICML"}
-HEAVY, OTHER = "compute_heavy", "other"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first share less the second one, with Newcombe's interval.
+
+    The interval (Newcombe 1998, method 10) joins the two Wilson intervals, and takes the counts as independent draws.
+    """
+
+    first: Share
+    second: Share
+
+    @property
+    def value(self) -> float:
+        """The difference; NaN if one of the shares is of nothing."""
+        return self.first.value - self.second.value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Newcombe's interval at 95%; NaN if one of the shares is of nothing."""
+        from statsmodels.stats.proportion import confint_proportions_2indep
+
+        first, second = self.first, self.second
+        if not first.total or not second.total:
+            return math.nan, math.nan
+        counts = (first.successes, first.total, second.successes, second.total)
+        low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - LEVEL)
+        return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -60,8 +85,6 @@ class Topics:
 
 def load_fields() -> pd.DataFrame:
     """Read the panel of venues and topics that ships, a row a venue, topic and year."""
-    import pandas as pd
-
     return pd.read_csv(shipped(*FILE))
 
 
@@ -85,11 +108,8 @@ def topics(fields: pd.DataFrame, venue: str, years: Years, team: str = "academic
         Papers of all known years are pooled.
     """
     used = fields[(fields["venue"] == venue) & fields["year"].between(*years) & fields["papers"].notna()]
-    summed = {
-        topic: used.loc[used["topic"] == topic, [team, "papers"]].sum().astype(int)
-        for topic in (HEAVY, OTHER)
-    }
-    heavy, other = (Share(int(each[team]), int(each["papers"])) for each in summed.values())
+    counts = used.groupby("topic")[[team, "papers"]].sum().reindex(["compute_heavy", "other"], fill_value=0)
+    heavy, other = (Share(int(count), int(total)) for count, total in counts.to_numpy())
     known = tuple(int(year) for year in sorted(used["year"].unique()))
     return Topics(VENUES[venue], years, known, heavy, other)
 

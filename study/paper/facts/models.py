@@ -7,17 +7,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from study.core import DataError, QuestionError, unknown
+import numpy as np
+import pandas as pd
+
+from study.core import DataError, QuestionError, refuse_unknown
 from study.data.audit import Share
 from study.panel.shipped import shipped
-from study.paper.facts.fact import LEVEL
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WHO = "study facts"
+LEVEL = 0.95
 FILE = ("data", "facts", "models.csv")
 SECTORS = {
     "academia": "Academia only",
@@ -25,7 +25,7 @@ SECTORS = {
     "industry": "Industry only",
 }
 CLASSES = ("Lower third", "Middle third", "Upper third")
-OPEN = ("unrestricted", "restricted")
+WEIGHTS = ("unrestricted", "restricted", "hosted", "unreleased", "")
 DAYS_OF_MONTH = 365.25 / 12
 FEWEST = 10
 
@@ -42,6 +42,11 @@ class Years(NamedTuple):
     def __str__(self) -> str:
         """Return the years as they are printed."""
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+# Our reading of "early 2010s", "early 2020s" and "since the early 2010s".
+EARLY, LATE, YEAR, GROWTH = Years(2010, 2014), Years(2020, 2022), Years(2022, 2022), Years(2010, 2022)
+RELEASED = Years(2020, 2025)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,18 @@ class Definition:
         """Whether models below a fixed compute are left out, so that its growth cannot be seen."""
         return self.least > -math.inf
 
+    @property
+    def in_sentence(self) -> str:
+        """The label inside a sentence."""
+        return self.label[0].lower() + self.label[1:]
 
+
+# What models have that a definition counts, by its column.
+CRITERIA = {
+    "seed_criteria": "highly cited, an improvement of the state of the art or of historical significance",
+    "notable": "notable for any reason",
+    "": "notable or not",
+}
 NAMED = {
     "seed": Definition("seed", "Seed paper's criteria"),
     "known": Definition("known", "Any criterion of notability", column="notable"),
@@ -120,8 +136,6 @@ def load_models(path: Path | None = None) -> pd.DataFrame:
     DataError
         If there is no such file.
     """
-    import pandas as pd
-
     path = path or shipped(*FILE)
     if not path.is_file():
         raise DataError(f"{path}: the table of models is missing; make it with `study assemble`.")
@@ -148,8 +162,7 @@ def of_vintage(models: pd.DataFrame, vintage: str) -> pd.DataFrame:
     QuestionError
         If there is no such vintage.
     """
-    if vintage not in vintages(models):
-        raise unknown("vintage", vintage, vintages(models), WHO)
+    refuse_unknown("vintage", vintage, vintages(models), WHO)
     return models[models["vintage"] == vintage].reset_index(drop=True)
 
 
@@ -209,8 +222,6 @@ def by_class(models: pd.DataFrame, years: Years) -> dict[str, dict[str, Share]]:
         By the thirds of :data:`CLASSES`, then by sector. Models are ranked among those of their calendar year, so
         that a third is one of what was large at its time; thirds of years of few models are of unlike size.
     """
-    import numpy as np
-
     used = within(models, years)
     used = used[used["sector"].isin(list(SECTORS))]
     ranks = used.groupby("year")["log10_training_compute"].rank(method="average")
@@ -252,8 +263,6 @@ def doubling_time(models: pd.DataFrame, years: Years) -> Doubling:
         Standard errors of the slope are HC1, its interval has t(n-2). NaN where there are fewer than ten models, or the
         slope is not positive.
     """
-    import numpy as np
-    import pandas as pd
     from statsmodels.api import OLS, add_constant
 
     used = within(models, years)
@@ -287,15 +296,13 @@ class Release(NamedTuple):
 def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
     """Return how the weights of notable models of some years can be had, by sector; compute need not be known."""
     used = within(models[models["notable"]], years)
+    counts = pd.crosstab(used["sector"], used["weights"])
+    counts = counts.reindex(index=list(SECTORS), columns=list(WEIGHTS), fill_value=0)
     by_sector = {}
-    for sector in SECTORS:
-        counts = used.loc[used["sector"] == sector, "weights"].value_counts()
-        unrestricted, restricted, hosted, unreleased, silent = (
-            int(counts.get(kind, 0)) for kind in (*OPEN, "hosted", "unreleased", "")
-        )
-        known = unrestricted + restricted + hosted + unreleased
-        share = Share(unrestricted + restricted, known)
-        by_sector[sector] = Release(share, unrestricted, hosted, unreleased, known + silent)
+    for sector, row in zip(SECTORS, counts.to_numpy().tolist(), strict=True):
+        unrestricted, restricted, hosted, unreleased, silent = row
+        share = Share(unrestricted + restricted, sum(row) - silent)
+        by_sector[sector] = Release(share, unrestricted, hosted, unreleased, sum(row))
     return by_sector
 
 

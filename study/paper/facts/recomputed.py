@@ -1,38 +1,83 @@
-"""Every descriptive finding of the seed paper that public data allow, recomputed."""
+"""Every descriptive finding of the seed paper that public data allow, recomputed beside what it published."""
 
 from __future__ import annotations
 
 import math
 from calendar import month_name
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
+
+import pandas as pd
 
 from study.data.audit import Share
-from study.paper.facts.fact import Difference, Fact, values_of
-from study.paper.facts.fields import by_period, load_fields
-from study.paper.facts.models import (
-    NO_DOUBLING,
-    SECTORS,
-    Definition,
-    Years,
-    definition,
-    doubling_time,
-    large_scale,
-    left_out,
-    load_models,
-    of_vintage,
-    releases,
-    shares,
-    vintages,
-    within,
+from study.paper.facts import models as epoch
+from study.paper.facts.fields import Difference, by_period, load_fields
+from study.paper.facts.models import EARLY, GROWTH, LATE, RELEASED, SECTORS, YEAR, Definition, Years
+from study.report import Column, Number
+
+UNITS = {
+    "share": Column("share", "percent"),
+    "difference": Column("difference in percentage points", "percent"),
+    "months": Column("months", "number", 2),
+}
+PRINTED = {"share": "%", "difference": " points", "months": " months"}
+NOT_KNOWN = "–"
+
+SEED_PAPER = "Besiroglu et al. (2024, arXiv 2401.02452)"
+# The full text was not at hand. The values were found in a public summary of the paper (study.space), and the rules
+# about the models in its supplementary material (arXiv, HTML of version 1). Windows of years are our reading of "early
+# 2010s" and "early 2020s".
+_SUMMARY = f"{SEED_PAPER}, key findings as a public summary of the paper gives them"
+_SUPPLEMENT = f"{SEED_PAPER}, supplementary material"
+
+
+class NotRecomputed(NamedTuple):
+    """A published finding that cannot be recomputed from public data: what was found, why not, where it was read."""
+
+    claim: str
+    published: str
+    reason: str
+    source: str
+
+
+# As shares and in months.
+PUBLISHED = {
+    "academic_only_early": 0.65,
+    "academic_only_late": 0.10,
+    "industry_only": 0.81,
+    "doubling_time": 6.0,
+}
+NOT_RECOMPUTED = (
+    NotRecomputed(
+        "Compute of NeurIPS 2021 papers, academic against industry",
+        "hand annotation",
+        "The authors drew 519 papers at random and found the compute of 109 of them by reading. The supplement says "
+        "that the readings can be downloaded, but their address was not at hand; a reading of ours would be another "
+        "measurement.",
+        _SUPPLEMENT,
+    ),
+    NotRecomputed(
+        "Power of the hardware that groups with and without industry report",
+        "5 times",
+        "It rests, as we understand it, on what papers say of their hardware; the lists of proceedings that are public "
+        "have titles and affiliations alone.",
+        _SUMMARY,
+    ),
+    NotRecomputed(
+        "Engineering topics in language research, academic against industry",
+        "not known to us",
+        "Its method is not known to us in full, and the venues of language research are public for single years only.",
+        _SUPPLEMENT,
+    ),
+    NotRecomputed(
+        "Use of open pre-trained models of companies in academic papers",
+        "not known to us",
+        "What a paper builds on is in its text and not in its title. Rates at which weights are released are given "
+        "instead.",
+        f"{SEED_PAPER}, abstract",
+    ),
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# Our reading of "early 2010s", "early 2020s" and "since the early 2010s".
-EARLY, LATE, YEAR, GROWTH = Years(2010, 2014), Years(2020, 2022), Years(2022, 2022), Years(2010, 2022)
-RELEASED = Years(2020, 2025)
 PERIODS = (Years(2010, 2014), Years(2015, 2019), Years(2020, 2024))
 DEFAULT_VINTAGE, DEFAULT_THRESHOLD = "2023-12", "seed"
 PAPERS = "paperlists, versions in data/sources.toml"
@@ -41,11 +86,125 @@ AFFILIATIONS = {
     "nips": "Affiliations of 2021 are from authors' profiles and may be later ones.",
     "icml": "Affiliations of 2023-2024 are from authors' profiles and may be later ones.",
 }
-CRITERIA = {
-    "seed_criteria": "highly cited, an improvement of the state of the art or of historical significance",
-    "notable": "notable for any reason",
-    "": "notable or not",
-}
+# Facts about large-scale models: their names, the sector that makes them, and of which years.
+OF_MODELS = (
+    ("academic_only_early", "academia", EARLY),
+    ("academic_only_late", "academia", LATE),
+    ("industry_only", "industry", YEAR),
+    ("collaboration_early", "collaboration", EARLY),
+    ("collaboration_late", "collaboration", LATE),
+)
+
+
+def columns_of(unit: str) -> dict[str, Column]:
+    """Return how the numbers of a fact are written, by column."""
+    column = UNITS[unit]
+    return {
+        unit: column,
+        "published": column._replace(words="published value"),
+        "conf_low": column._replace(words=f"lower end of the 95% interval of the {column.words}"),
+        "conf_high": column._replace(words=f"upper end of the 95% interval of the {column.words}"),
+        "denominator": Column("denominator", "count"),
+    }
+
+
+def values_of(measure: Share | Difference) -> dict[str, float]:
+    """Return a share or a difference with its 95% interval, and the counts of a share or of the first one, by column.
+
+    The ends of the interval are NaN if it is of nothing.
+    """
+    unit, counted = ("share", measure) if isinstance(measure, Share) else ("difference", measure.first)
+    low, high = measure.interval if math.isfinite(measure.value) else (math.nan, math.nan)
+    return {
+        unit: measure.value,
+        "conf_low": low,
+        "conf_high": high,
+        "count": counted.successes,
+        "denominator": counted.total,
+    }
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A descriptive finding of the seed paper, recomputed.
+
+    Attributes
+    ----------
+    name : str
+        Words with underscores, for addresses.
+    claim : str
+        What is counted, of which years.
+    values : dict of str to float
+        By column: a share (0 to 1), a difference of shares or months, by the name of its unit; conf_low, conf_high, the
+        95% interval (Wilson's of a share, Newcombe's of a difference, that of the slope for months); count and
+        denominator, models or papers counted, and of how many. Counts of a difference are those of its first share, and
+        the note has the second; of a doubling time, models of known compute and all of the years.
+    definition : str
+        What is counted, in words.
+    vintage : str
+        Of the table, or the table.
+    note : str
+        What differs from the seed paper, or what to know beside the number.
+    beside : str
+        Count and denominator under the other reading of the criteria, as "16/24"; empty where there is none.
+    """
+
+    name: str
+    claim: str
+    values: dict[str, float]
+    definition: str
+    vintage: str
+    note: str = ""
+    beside: str = ""
+
+    @property
+    def unit(self) -> str:
+        """What the value is."""
+        return next(unit for unit in UNITS if unit in self.values)
+
+    @property
+    def value(self) -> float:
+        """The recomputed value."""
+        return self.values[self.unit]
+
+    @property
+    def published(self) -> float:
+        """The seed paper's value, in the unit of ``value``; NaN where none is known to us."""
+        return PUBLISHED.get(self.name, math.nan)
+
+    @property
+    def source(self) -> str:
+        """Where the published value comes from; empty where there is none."""
+        return _SUMMARY if self.name in PUBLISHED else ""
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Count and denominator."""
+        return int(self.values["count"]), int(self.values["denominator"])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval."""
+        return self.values["conf_low"], self.values["conf_high"]
+
+    @property
+    def sentence(self) -> str:
+        """The fact with its interval, count and denominator, and the published value beside it."""
+        low, high = (self._text(end) for end in self.interval)
+        unit, (count, denominator) = PRINTED[self.unit], self.counts
+        value = "cannot be given" if math.isnan(self.value) else f"{self._text(self.value)}{unit}"
+        ends = "" if math.isnan(self.interval[0]) else f"95% {low} to {high}; "
+        published = f"{self._text(self.published)}{unit}" if self.source else "none is known to us"
+        return f"{self.claim}: {value} ({ends}{count} of {denominator}). Published: {published}."
+
+    @property
+    def factor(self) -> float:
+        """What a printed number is multiplied by: shares are printed in percent, months as they are."""
+        return 1.0 if self.unit == "months" else 100.0
+
+    def _text(self, value: float) -> str:
+        digits = 2 if self.unit == "months" else 1
+        return "unbounded" if math.isinf(value) else Number(self.factor * value, digits).text
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +217,7 @@ class Data:
 
 def load() -> Data:
     """Read both tables that ship."""
-    return Data(load_models(), load_fields())
+    return Data(epoch.load_models(), load_fields())
 
 
 def month(vintage: str) -> str:
@@ -88,9 +247,9 @@ def recomputed(
     QuestionError
         If there is no such vintage.
     """
-    chosen = chosen or definition(DEFAULT_THRESHOLD)
+    chosen = chosen or epoch.definition(DEFAULT_THRESHOLD)
     return (
-        *of_models(of_vintage(data.models, vintage), chosen, month(vintage)),
+        *of_models(epoch.of_vintage(data.models, vintage), chosen, month(vintage)),
         *_of_releases(data.models),
         *_of_fields(data.fields),
     )
@@ -98,23 +257,15 @@ def recomputed(
 
 def beside(chosen: Definition) -> Definition:
     """Return the reading of the criteria that stands beside the chosen one."""
-    return definition("seed" if chosen.name == "known" else "known")
+    return epoch.definition("seed" if chosen.name == "known" else "known")
 
 
 def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fact]:
     """Return the facts about large-scale models, of the models of one vintage."""
-    used = large_scale(models, chosen)
-    windows = (
-        ("academic_only_early", "academia", EARLY),
-        ("academic_only_late", "academia", LATE),
-        ("industry_only", "industry", YEAR),
-        ("collaboration_early", "collaboration", EARLY),
-        ("collaboration_late", "collaboration", LATE),
-    )
+    used, other = epoch.large_scale(models, chosen), epoch.large_scale(models, beside(chosen))
     facts = []
-    for name, sector, years in windows:
-        share = shares(used, years)[sector]
-        other = shares(large_scale(models, beside(chosen)), years)[sector]
+    for name, sector, years in OF_MODELS:
+        share, share_beside = (epoch.shares(each, years)[sector] for each in (used, other))
         facts.append(
             Fact(
                 name,
@@ -122,9 +273,9 @@ def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fa
                 values_of(share),
                 f"{_counted(chosen)}; of those by an academic organisation or a company.",
                 vintage,
-                f"{beside(chosen).label}: {other.successes} of {other.total}. Left out: {left_out(used, years)} models "
-                "of which neither is known.",
-                counts_text(other),
+                f"{beside(chosen).label}: {share_beside.successes} of {share_beside.total}. Left out: "
+                f"{epoch.left_out(used, years)} models of which neither is known.",
+                counts_text(share_beside),
             )
         )
     return [*facts, _doubling(models, used, chosen, vintage)]
@@ -132,21 +283,16 @@ def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fa
 
 def _counted(chosen: Definition) -> str:
     """Say which models are counted, as the beginning of a sentence."""
-    extra = (
-        f", {chosen.label[0].lower()}{chosen.label[1:]}"
-        if chosen.top < 100 or chosen.selects_on_compute
-        else ""
-    )
-    return f"Models of known training compute, {CRITERIA[chosen.column]}{extra}"
+    extra = f", {chosen.in_sentence}" if chosen.top < 100 or chosen.selects_on_compute else ""
+    return f"Models of known training compute, {epoch.CRITERIA[chosen.column]}{extra}"
 
 
 def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vintage: str) -> Fact:
-    kept = within(models[models[chosen.column]] if chosen.column else models, GROWTH)
     if chosen.selects_on_compute:
-        doubling = NO_DOUBLING._replace(models=len(within(used, GROWTH)))
+        doubling = epoch.NO_DOUBLING._replace(models=len(epoch.within(used, GROWTH)))
         note = "Not given: models below the threshold are left out, which bends the slope."
     else:
-        doubling = doubling_time(used, GROWTH)
+        doubling = epoch.doubling_time(used, GROWTH)
         note = f"Standard error {doubling.std_error:.2f} months (HC1)."
         if math.isnan(doubling.months):
             note = "Not given: fewer than ten models, or no growth."
@@ -155,16 +301,14 @@ def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vint
         "conf_low": doubling.low,
         "conf_high": doubling.high,
         "count": doubling.models,
-        "denominator": len(kept),
+        "denominator": len(epoch.within(models[models[chosen.column]] if chosen.column else models, GROWTH)),
     }
     words = f"{_counted(chosen)}, of all sectors; least-squares slope of log2 compute on the date."
-    claim = f"Doubling time of training compute, {GROWTH}"
-    return Fact("doubling_time", claim, values, words, vintage, note)
+    return Fact("doubling_time", f"Doubling time of training compute, {GROWTH}", values, words, vintage, note)
 
 
 def _of_releases(models: pd.DataFrame) -> list[Fact]:
-    newest = vintages(models)[-1]
-    by_sector = releases(of_vintage(models, newest), RELEASED)
+    newest = epoch.vintages(models)[-1]
     return [
         Fact(
             f"open_{sector}",
@@ -174,37 +318,35 @@ def _of_releases(models: pd.DataFrame) -> list[Fact]:
             month(newest),
             f"It is known of {each.open.total} of {each.models} models.",
         )
-        for sector, each in by_sector.items()
+        for sector, each in epoch.releases(epoch.of_vintage(models, newest), RELEASED).items()
     ]
 
 
 def _of_fields(fields: pd.DataFrame) -> list[Fact]:
-    facts = []
-    for venue, periods in by_period(fields, PERIODS).items():
-        last = periods[-1]
-        facts.append(
-            Fact(
-                f"topics_{venue}",
-                f"{last.venue}, academic-only teams by topic, {last.seen}",
-                values_of(last.difference),
-                "Papers with an affiliation; academic-only share on compute-heavy less that on other topics.",
-                PAPERS,
-                f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others.",
-            )
+    topics = [
+        Fact(
+            f"topics_{venue}",
+            f"{last.venue}, academic-only teams by topic, {last.seen}",
+            values_of(last.difference),
+            "Papers with an affiliation; academic-only share on compute-heavy less that on other topics.",
+            PAPERS,
+            f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others.",
         )
-    for venue, periods in by_period(fields, PERIODS, "collaborative").items():
-        first, last = periods[0], periods[-1]
-        facts.append(
-            Fact(
-                f"collaboration_{venue}",
-                f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
-                values_of(Difference(last.both, first.both)),
-                "Papers with an affiliation; share of teams of academia with a company, last less first period.",
-                PAPERS,
-                f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}",
-            )
+        for venue, (*_, last) in by_period(fields, PERIODS).items()
+    ]
+    growth = [
+        Fact(
+            f"collaboration_{venue}",
+            f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
+            values_of(Difference(last.both, first.both)),
+            "Papers with an affiliation; share of teams of academia with a company, last less first period.",
+            PAPERS,
+            f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}",
         )
-    return facts
+        for venue, periods in by_period(fields, PERIODS, "collaborative").items()
+        for first, last in [(periods[0], periods[-1])]
+    ]
+    return topics + growth
 
 
 def _text(share: Share) -> str:

@@ -1,66 +1,29 @@
-"""The tables of the recomputed facts."""
+"""The recomputed facts as text and as tables."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import get_args
 
+import pandas as pd
+
+from study.core import refuse_unknown
 from study.data.audit import Share
-from study.paper.facts.fact import (
-    NOT_KNOWN,
-    NOT_RECOMPUTED,
-    PUBLISHED,
-    SEED_PAPER,
-    UNITS,
-    Difference,
-    Fact,
-    interval_of,
-)
-from study.paper.facts.fields import Topics, by_period
-from study.paper.facts.models import (
-    CLASSES,
-    NO_DOUBLING,
-    SECTORS,
-    Definition,
-    Years,
-    by_class,
-    definition,
-    doubling_time,
-    large_scale,
-    left_out,
-    of_vintage,
-    releases,
-    shares,
-    spanned,
-    vintages,
-)
-from study.paper.facts.recomputed import (
-    CRITERIA,
-    EARLY,
-    GROWTH,
-    LATE,
-    PERIODS,
-    RELEASED,
-    YEAR,
-    Data,
-    beside,
-    counts_text,
-    month,
-    recomputed,
-)
-from study.report import Block, Cell, Line, Number, Span, Table, error
+from study.paper.facts import models as epoch
+from study.paper.facts import recomputed as facts
+from study.paper.facts.fields import by_period
+from study.paper.facts.models import EARLY, GROWTH, LATE, YEAR, Definition, Years, definition, large_scale
+from study.paper.facts.recomputed import Data, beside, counts_text, month
+from study.report import LETTERS, Block, Cell, Format, Line, Number, Span, Table, error
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
+TEXT = "text"
 THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21", "1e23")
 OTHER_WINDOWS = (Years(2010, 2013), Years(2020, 2023), YEAR, Years(2010, 2023))
 BEFORE_RELEASED = Years(2010, 2019)
 READ = (
-    f"Seed paper: {SEED_PAPER}. Its full text was not at hand: published values are those of a public summary, its "
-    "rule about models is that of its supplementary material, and windows of years are our reading."
+    f"Seed paper: {facts.SEED_PAPER}. Its full text was not at hand: published values are those of a public summary, "
+    "its rule about models is that of its supplementary material, and windows of years are our reading."
 )
 SOURCE_OF_MODELS = "Models: Epoch AI (CC BY 4.0), data/facts/models.csv."
 INTERVALS = (
@@ -73,15 +36,47 @@ SECTOR_RULE = (
 )
 
 
+def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
+    """Return what the command `study facts` prints: the facts and what cannot be recomputed, or all tables.
+
+    Parameters
+    ----------
+    vintage : str
+        Of the table of models, as "2023-12".
+    threshold : str
+        Which models are large-scale, as :func:`study.paper.facts.models.definition` reads it.
+    kind : str
+        "text", "latex", "html" or "md".
+
+    Raises
+    ------
+    QuestionError
+        If one of them is unknown.
+    """
+    refuse_unknown("format", kind, (TEXT, *get_args(Format)), epoch.WHO)
+    chosen, data = definition(threshold), facts.load()
+    if kind != TEXT:
+        return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
+    lines = []
+    for fact in facts.recomputed(data, vintage, chosen):
+        lines += [fact.sentence, f"  {fact.definition} Table: {fact.vintage}."]
+        lines += [f"  {fact.note}"] * bool(fact.note)
+        lines += [f"  Published in: {fact.source}."] * bool(fact.source)
+    lines += ["", "What cannot be recomputed from public data:"]
+    for claim, published, reason, source in facts.NOT_RECOMPUTED:
+        lines += [f"{claim} (published: {published}).", f"  {reason} Source: {source}."]
+    return "\n".join(lines) + "\n"
+
+
 def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...]:
     """Return every table of the facts, in the order in which a reader wants them."""
-    years = [Years(year, year) for year in range(PERIODS[0].first, PERIODS[-1].last + 1)]
+    years = [Years(year, year) for year in range(facts.PERIODS[0].first, facts.PERIODS[-1].last + 1)]
     return (
         facts_table(data, vintage, chosen),
         missing_table(),
         vintage_table(data),
         shares_table(data, chosen),
-        topics_table(data, PERIODS, "facts_fields", "period"),
+        topics_table(data, facts.PERIODS, "facts_fields", "period"),
         topics_table(data, years, "facts_fields_years", "year"),
         weights_table(data),
     )
@@ -89,28 +84,29 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    facts = recomputed(data, vintage, chosen)
-    published = [fact for fact in facts if fact.name in PUBLISHED]
-    others = [fact for fact in facts if fact.name not in PUBLISHED]
-    used = large_scale(of_vintage(data.models, vintage), chosen)
-    lost = ", ".join(f"{left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
+    used = large_scale(epoch.of_vintage(data.models, vintage), chosen)
+    lost = ", ".join(f"{epoch.left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
+    titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
+    lines: dict[str, list[Line]] = {title: [] for title in titles}
+    for fact in facts.recomputed(data, vintage, chosen):
+        column, (count, denominator) = facts.UNITS[fact.unit], fact.counts
+        numbers = [column.cell(value) for value in (fact.value, *fact.interval)]
+        cells = [Number(fact.factor * fact.published, 0), *numbers, f"{count}/{denominator}", fact.beside]
+        lines[titles[fact.name not in facts.PUBLISHED]].append(Line(fact.claim, cells))
     return Table(
         name="facts",
         caption="Facts of the seed paper, published and recomputed",
         headings=["Published", "Here", "Low", "High", "Of", beside(chosen).label],
         spans=[Span("", 2), Span("95% interval", 2), Span("", 2)],
-        blocks=[
-            Block("Published by the seed paper and recomputed", [_line(fact) for fact in published]),
-            Block("Recomputed; no published value is known to us", [_line(fact) for fact in others]),
-        ],
+        blocks=[Block(*block) for block in lines.items()],
         notes=[
             f"Shares in percent, differences and growth in percentage points, doubling time in months. {READ}",
             f"Models: Epoch's table of {month(vintage)}. Large-scale: of known training compute, "
-            f"{_lower(chosen.label)} ({CRITERIA[chosen.column]}); the last column has the counts of another reading. "
-            f"{SECTOR_RULE} These are {lost}. The doubling time is that of all sectors; its counts are models of "
-            "known compute and all models.",
-            f"Weights: the table of {month(vintages(data.models)[-1])}, notable models of which it is known how they "
-            "can be had.",
+            f"{chosen.in_sentence} ({epoch.CRITERIA[chosen.column]}); the last column has the counts of another "
+            f"reading. {SECTOR_RULE} These are {lost}. The doubling time is that of all sectors; its counts are models "
+            "of known compute and all models.",
+            f"Weights: the table of {month(epoch.vintages(data.models)[-1])}, notable models of which it is known how "
+            "they can be had.",
             "Papers: those with an affiliation. By topic: share of academic-only teams in compute-heavy papers less "
             "that in others. Growth: share of teams of academia with a company, last years less first; the way in "
             "which affiliations are known changed between them (see the table by period). Counts of a difference are "
@@ -123,7 +119,7 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
 
 def missing_table() -> Table:
     """Return what the seed paper found that public data do not allow to be recomputed, and why."""
-    lines = [Line(each.claim, [each.published, each.reason]) for each in NOT_RECOMPUTED]
+    lines = [Line(claim, [published, reason]) for claim, published, reason, _ in facts.NOT_RECOMPUTED]
     return Table(
         name="facts_missing",
         caption="Findings of the seed paper that public data do not allow to be recomputed",
@@ -136,19 +132,15 @@ def missing_table() -> Table:
 
 def vintage_table(data: Data) -> Table:
     """Return how the published figures move with the definition of large-scale models and with the vintage."""
+    rows = [(definition(text).label, definition(text), (EARLY, LATE, YEAR, GROWTH)) for text in THRESHOLDS]
+    rows.append(("Seed paper's, other years", definition("seed"), OTHER_WINDOWS))
     blocks = []
-    for letter, vintage in zip("ABCDEFGHIJ", vintages(data.models), strict=False):
-        models, lines = of_vintage(data.models, vintage), []
-        for text in THRESHOLDS:
-            lines += _moved(models, definition(text), (EARLY, LATE, YEAR, GROWTH), definition(text).label)
-        label = "Seed paper's, other years"
-        lines += _moved(models, definition("seed"), OTHER_WINDOWS, label)
+    for letter, vintage in zip(LETTERS, epoch.vintages(data.models), strict=False):
+        models = epoch.of_vintage(data.models, vintage)
+        lines = [line for row in rows for line in _moved(models, *row)]
         blocks.append(Block(f"Panel {letter}. Table of {month(vintage)}", lines))
-    names = ("academic_only_early", "academic_only_late", "industry_only")
-    published = [
-        *(cell for name in names for cell in (Number(100 * PUBLISHED[name].value, 0), "")),
-        Number(PUBLISHED["doubling_time"].value, 0),
-    ]
+    *shares, doubling = facts.PUBLISHED.values()
+    published = [cell for share in shares for cell in (Number(100 * share, 0), "")]
     return Table(
         name="facts_vintage",
         caption="How the facts move with the definition of large-scale models and the vintage",
@@ -159,7 +151,7 @@ def vintage_table(data: Data) -> Table:
             Span(f"Industry, {YEAR}", 2),
             Span("Doubling", 1),
         ],
-        blocks=[Block("", [Line("Published", published)]), *blocks],
+        blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *blocks],
         notes=[
             "Models by academia only, and by industry only. Below each share its 95% Wilson interval, below each "
             f"doubling time its standard error (HC1). {SECTOR_RULE} Doubling times are of {GROWTH} and of all sectors; "
@@ -168,38 +160,38 @@ def vintage_table(data: Data) -> Table:
             "All models are of known training compute. The seed paper's criteria are its supplementary material's: "
             "highly cited (by the table's own label), an improvement of the state of the art, or of historical "
             "significance. Top percentages (by training compute) and FLOP apply to models that meet them. The table of "
-            f"{month(vintages(data.models)[-1])} has notable models only, so that its second and third lines agree.",
+            f"{month(epoch.vintages(data.models)[-1])} has notable models only, so that its second and third lines "
+            "agree.",
             SOURCE_OF_MODELS,
         ],
     )
 
 
-def _moved(models: pd.DataFrame, chosen: Definition, windows: Sequence[Years], label: str) -> list[Line]:
+def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequence[Years]) -> Iterator[Line]:
     early, late, year, growth = windows
     used = large_scale(models, chosen)
-    of_sectors = [
-        shares(used, early)["academia"],
-        shares(used, late)["academia"],
-        shares(used, year)["industry"],
-    ]
-    doubling = NO_DOUBLING if chosen.selects_on_compute else doubling_time(used, growth)
-    months = NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
-    return [
-        Line(label, [*(cell for share in of_sectors for cell in _share_cells(share)), months]),
-        Line(
-            "", [*(cell for share in of_sectors for cell in (_ends(share), "")), error(doubling.std_error, 2)]
-        ),
-    ]
+    sectors = ((early, "academia"), (late, "academia"), (year, "industry"))
+    shares = [epoch.shares(used, years)[sector] for years, sector in sectors]
+    doubling = epoch.NO_DOUBLING if chosen.selects_on_compute else epoch.doubling_time(used, growth)
+    months = facts.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
+    yield Line(label, [*(cell for share in shares for cell in _share_cells(share)), months])
+    ends = (cell for share in shares for cell in (_ends(share), ""))
+    yield Line("", [*ends, error(doubling.std_error, 2)])
 
 
 def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Table:
     """Return the academic-only share in compute-heavy and other papers by venue, and by period or year."""
     academic = by_period(data.fields, periods)
     joint = by_period(data.fields, periods, "collaborative")
-    blocks = [
-        Block(own[0].venue, [_topics_line(*pair) for pair in zip(own, joint[venue], strict=True)])
-        for venue, own in academic.items()
-    ]
+    blocks = []
+    for venue, topics in academic.items():
+        lines = []
+        for own, team in zip(topics, joint[venue], strict=True):
+            ends = (Number(100 * end, 1) for end in own.difference.interval)
+            difference = [_percent(own.difference.value), *ends]
+            shares = [*_share_cells(own.heavy), *_share_cells(own.other)]
+            lines.append(Line(own.seen, [*shares, *difference, *_share_cells(team.both)]))
+        blocks.append(Block(topics[0].venue, lines))
     return Table(
         name=name,
         caption=f"Academic-only teams in compute-heavy and other papers, by {by}",
@@ -224,40 +216,24 @@ def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Ta
     )
 
 
-def _topics_line(own: Topics, joint: Topics) -> Line:
-    difference = own.difference
-    return Line(
-        own.seen,
-        [
-            *_share_cells(own.heavy),
-            *_share_cells(own.other),
-            _percent(difference),
-            *(Number(100 * end, 1) for end in interval_of(difference)),
-            *_share_cells(joint.both),
-        ],
-    )
-
-
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    newest = vintages(data.models)[-1]
-    windows = [(newest, BEFORE_RELEASED), (newest, RELEASED)]
-    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in vintages(data.models)[:-1]]
+    newest = epoch.vintages(data.models)[-1]
+    windows = [(newest, BEFORE_RELEASED), (newest, epoch.RELEASED)]
+    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in epoch.vintages(data.models)[:-1]]
     blocks = []
     for vintage, years in windows:
-        by_sector = releases(of_vintage(data.models, vintage), years)
-        lines = [
-            Line(
-                SECTORS[sector],
-                [
-                    *(Number(n, 0) for n in (each.models, each.open.total, each.open.successes)),
-                    _percent(each.open),
-                    _ends(each.open, 1),
-                    *(Number(n, 0) for n in (each.unrestricted, each.hosted, each.unreleased)),
-                ],
-            )
-            for sector, each in by_sector.items()
-        ]
+        lines = []
+        for sector, each in epoch.releases(epoch.of_vintage(data.models, vintage), years).items():
+            counts = [each.models, each.open.total, each.open.successes]
+            others = [each.unrestricted, each.hosted, each.unreleased]
+            cells = [
+                *map(_count, counts),
+                _percent(each.open.value),
+                _ends(each.open, 1),
+                *map(_count, others),
+            ]
+            lines.append(Line(epoch.SECTORS[sector], cells))
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
         name="facts_weights",
@@ -278,36 +254,27 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = {
-        vintage: large_scale(of_vintage(data.models, vintage), chosen) for vintage in vintages(data.models)
-    }
-    years = [Years(year, year) for year in spanned(data.models, EARLY.first)]
-    by_year = [
-        Line(
-            str(each),
-            [
-                cell
-                for vintage, models in used.items()
-                for cell in (
-                    _sectors(shares(models, each)) if each.first <= int(vintage[:4]) else [NOT_KNOWN] * 5
-                )
-            ],
-        )
-        for each in years
-    ]
+    used = [(v, large_scale(epoch.of_vintage(data.models, v), chosen)) for v in epoch.vintages(data.models)]
+    by_year = []
+    for year in epoch.spanned(data.models, EARLY.first):
+        cells: list[Cell] = []
+        for vintage, models in used:
+            known = year <= int(vintage[:4])
+            cells += _sectors(epoch.shares(models, Years(year, year))) if known else [facts.NOT_KNOWN] * 5
+        by_year.append(Line(str(year), cells))
     blocks = [Block("By year", by_year)]
     for window in (EARLY, LATE):
-        thirds = [by_class(models, window) for models in used.values()]
-        lines = [Line(name, [cell for each in thirds for cell in _sectors(each[name])]) for name in CLASSES]
+        thirds = [epoch.by_class(models, window) for _, models in used]
+        lines = [Line(name, [c for each in thirds for c in _sectors(each[name])]) for name in epoch.CLASSES]
         blocks.append(Block(f"By training compute among the models of the same year, {window}", lines))
     return Table(
         name="facts_shares",
         caption="Who made large-scale models, by year and by compute class",
         headings=["Acad.", "Both", "Ind.", "All", "Acad., %"] * len(used),
-        spans=[Span(f"Table of {month(vintage)}", 5) for vintage in used],
+        spans=[Span(f"Table of {month(vintage)}", 5) for vintage, _ in used],
         blocks=blocks,
         notes=[
-            f"Numbers of models of known training compute, {_lower(chosen.label)}: academia only, both academia and "
+            f"Numbers of models of known training compute, {chosen.in_sentence}: academia only, both academia and "
             "industry, industry only, and all of these, the denominator of the percentage of academia only. "
             f"{SECTOR_RULE} The last year of a table is not complete.",
             "Models are ranked by training compute within their calendar year; thirds of years with few models are of "
@@ -320,28 +287,21 @@ def shares_table(data: Data, chosen: Definition) -> Table:
 def _sectors(by_sector: dict[str, Share]) -> list[Cell]:
     academia = by_sector["academia"]
     counts = [*(share.successes for share in by_sector.values()), academia.total]
-    return [*(Number(count, 0) for count in counts), _percent(academia)]
-
-
-def _line(fact: Fact) -> Line:
-    column, (count, denominator) = UNITS[fact.unit], fact.counts
-    published = Number(fact.factor * fact.published, 0)
-    numbers = [column.cell(value) for value in (fact.value, *fact.interval)]
-    return Line(fact.claim, [published, *numbers, f"{count}/{denominator}", fact.beside])
+    return [*map(_count, counts), _percent(academia.value)]
 
 
 def _share_cells(share: Share) -> list[Cell]:
-    return [_percent(share), counts_text(share)]
+    return [_percent(share.value), counts_text(share)]
 
 
-def _percent(share: Share | Difference) -> Cell:
-    return NOT_KNOWN if math.isnan(share.value) else Number(100 * share.value, 1)
+def _percent(value: float) -> Cell:
+    return facts.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
+
+
+def _count(value: int) -> Cell:
+    return Number(value, 0)
 
 
 def _ends(share: Share, digits: int = 0) -> str:
     low, high = share.interval
     return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]" if share.total else ""
-
-
-def _lower(label: str) -> str:
-    return label[0].lower() + label[1:]

@@ -70,19 +70,20 @@ def statistic(fit: Estimate, key: str) -> int | float | str | None:
         "N" (unit-periods), "se_type", or a key of :data:`LABELS`. There is no R2: it says nothing of an effect.
     """
     sample = fit.sample
-    told: dict[str, Callable[[], int | float | str | None]] = {
+    several = fit.estimand.has_path and len(fit.terms) > 1  # a path has a detectable effect for each term
+    values: dict[str, Callable[[], int | float | str | None]] = {
         "N": lambda: fit.n_obs,
         "n_units": lambda: sample.n_units,
-        "n_treated": lambda: int((sample.treatment == 1).any(axis=1).sum()),
+        "n_treated": lambda: sample.n_treated,
         "n_clusters": lambda: fit.n_clusters,
         "se_type": lambda: f"{fit.convention.replace('_', ' ')}, by: {cluster(fit)}",
-        "mde": lambda: detectable(fit),
+        "mde": lambda: None if several else float(fit.headline.minimum_detectable_effect()[0]),
         "estimand": lambda: fit.estimand.value,
         "design": lambda: find_design(fit.design).title,
         "scale": lambda: sample.question.scale,
         "seed": lambda: fit.seed,
     }
-    return told[key]() if key in told else None
+    return values[key]() if key in values else None
 
 
 def outcome(fit: Estimate) -> str:
@@ -98,10 +99,3 @@ def fixed_effects(fit: Estimate) -> str | None:
 def cluster(fit: Estimate) -> str:
     """Return what standard errors are clustered by."""
     return fit.sample.question.cluster or "unit"
-
-
-def detectable(fit: Estimate) -> float | None:
-    """Return the minimum detectable effect of the only average or coefficient; a path has one for each term."""
-    if fit.estimand.has_path and len(fit.terms) > 1:
-        return None
-    return float(fit.headline.minimum_detectable_effect()[0])

@@ -93,11 +93,11 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
     panel = running.load(chosen)
     with progress_bar() as progress:
         results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))
-    found = record.differences(recorded, record.record(results))
-    for difference in found:
-        typer.echo(str(difference))
-    if found:
-        typer.echo(f"{len(found)} cells differ from the record of {len(recorded)} estimates.")
+    differences = record.differences(recorded, record.record(results))
+    for difference in differences:
+        typer.echo(difference)
+    if differences:
+        typer.echo(f"{len(differences)} cells differ from the record of {len(recorded)} estimates.")
         raise typer.Exit(1)
     typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
 

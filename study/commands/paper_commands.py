@@ -58,7 +58,7 @@ def run(
     from study.paper.plan import read_plan
 
     chosen = read_plan(plan).under(design)
-    beside = running.paper_folder(plan)
+    beside = plan.resolve().parent
     running.cited(chosen, beside)
     panel = running.load(chosen)
     folder = cache or folder_of(plan)
@@ -89,7 +89,7 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
     from study.paper.plan import read_plan
 
     chosen = read_plan(plan).under(design)
-    recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
+    recorded = record.read_record(plan.resolve().parent / "estimates.csv")
     panel = running.load(chosen)
     with progress_bar() as progress:
         results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))

@@ -8,34 +8,9 @@ from typing import Annotated
 
 import typer
 
-from study.core import QuestionError, as_typed, progress_bar, steps
+from study.commands.options import DEFAULT_PLAN, Cache, Design, Jobs, Plan
+from study.core import as_typed, progress_bar, steps
 
-
-def _processes(jobs: int) -> int:
-    """Refuse a number of processes that nothing could be done in."""
-    if jobs == 0:
-        raise QuestionError("--jobs is 0; give a number of processes, or -1 for all cores.")
-    return jobs
-
-
-PlanOption = Annotated[
-    Path, typer.Option(help="What to estimate; its folder takes the files that are written.")
-]
-DesignOption = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
-JobsOption = Annotated[
-    int,
-    typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."),
-]
-
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
-        "where the plan is; without a plan, the user's cache.",
-    ),
-]
-
-DEFAULT_PLAN = Path("paper") / "study.toml"
 DEFAULT_REPORT = Path("build") / "report.html"
 
 # Commands that take the plan.
@@ -43,14 +18,14 @@ OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose"
 
 
 def run(
-    plan: PlanOption = DEFAULT_PLAN,
-    design: DesignOption = None,
-    jobs: JobsOption = -1,
+    plan: Plan = DEFAULT_PLAN,
+    design: Design = None,
+    jobs: Jobs = -1,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder to write everything into, instead of the plan's own and build."),
     ] = None,
-    cache: CacheOption = None,
+    cache: Cache = None,
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
     from study.core import folder_of, write_all
@@ -78,7 +53,7 @@ def run(
         typer.echo(f"study: {lacking}", err=True)
 
 
-def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: JobsOption = -1) -> None:
+def check(plan: Plan = DEFAULT_PLAN, design: Design = None, jobs: Jobs = -1) -> None:
     """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
 
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
@@ -102,7 +77,7 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
     typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
 
 
-def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
+def paper(plan: Plan = DEFAULT_PLAN) -> None:
     """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
     from study.paper.plan import check_exists
     from study.report import compile_paper
@@ -115,7 +90,7 @@ def trace(
     address: Annotated[
         str, typer.Argument(help="As the text cites it: main/papers/proportional/headline/estimate.")
     ],
-    plan: PlanOption = DEFAULT_PLAN,
+    plan: Plan = DEFAULT_PLAN,
 ) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
     from dataclasses import replace

@@ -219,8 +219,9 @@ class PlanFile(Shared):
 
     def __post_init__(self) -> None:
         """Refuse labels that are not of one design or event alone."""
-        for what, entries in {"designs": self.designs, "events": (*self.events, *self.families)}.items():
-            if len({entry.label for entry in entries}) < len(entries):
+        events = [event.label for event in (*self.events, *self.families)]
+        for what, labels in {"designs": [row.label for row in self.designs], "events": events}.items():
+            if len(set(labels)) < len(labels):
                 raise ValueError(f"two {what} have the same label; each needs its own.")
 
 

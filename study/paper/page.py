@@ -11,26 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from study.core import __version__
+from study.core import NUMERICS, __version__
 from study.panel import Panel
 from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Traced
 from study.paper.numbers import LABELS
 from study.paper.plan import Plan
 from study.report import MINUS, render
 
-# What the numbers can depend on; which others are installed changes none of them.
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "lightgbm",
-    "doubleml",
-    "econml",
-    "statsmodels",
-    "linearmodels",
-    "matplotlib",
-)
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
 # CSS pixels for each of the 200 dots of an inch: text of 9 points in print is about as large as the page's notes.
 PIXELS_PER_DOT = 0.58
@@ -68,7 +55,7 @@ def provenance_of(
         "panels": tuple(dict.fromkeys((panel.name, panel.checksum) for panel in panels)),
         "seed": plan.seed,
         "package": __version__,
-        "versions": (("Python", platform.python_version()), *((name, version(name)) for name in PACKAGES)),
+        "versions": (("Python", platform.python_version()), *((name, version(name)) for name in NUMERICS)),
     }
 
 

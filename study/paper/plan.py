@@ -13,20 +13,8 @@ from study.core import DataError, QuestionError, from_toml, read_toml, refuse_un
 from study.designs import find_design
 from study.panel import Panel, Question, panel_entries
 from study.panel.population import population
+from study.paper import plan_keys as keys
 from study.paper.fields.plan import FieldsPlan
-from study.paper.plan_keys import (
-    AnyPanel,
-    Count,
-    Label,
-    Name,
-    Share,
-    SomeOfQuestion,
-    SomeTexts,
-    Texts,
-    Titles,
-    Whole,
-    Window,
-)
 from study.report import address_part
 
 # Exhibits that are made of a table of the plan alone, and that table.
@@ -39,21 +27,21 @@ NAMED_BY_DESIGN = ("event_studies", "violations")
 class Text:
     """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample."""
 
-    unit: Name
-    units: Name
-    outcome: Name
-    outcomes_with_units: Name
-    sample_notes: Texts
+    unit: keys.Name
+    units: keys.Name
+    outcome: keys.Name
+    outcomes_with_units: keys.Name
+    sample_notes: keys.Texts
 
 
 @dataclass(frozen=True)
 class Row:
     """A design as a row of the tables: its options, and what it changes in the question."""
 
-    name: Name
-    label: Name
+    name: keys.Name
+    label: keys.Name
     options: dict[str, Any] = field(default_factory=dict)
-    question: SomeOfQuestion = field(default_factory=dict)
+    question: keys.SomeOfQuestion = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,14 +61,14 @@ class Event:
         What it changes in the question, for example the population among which it was won.
     """
 
-    name: Name
-    title: Name
-    short: Name
-    label: Label
+    name: keys.Name
+    title: keys.Name
+    short: keys.Name
+    label: keys.Label
     group: str = ""
     threat: str = ""
     contrast: str = ""
-    question: SomeOfQuestion = field(default_factory=dict)
+    question: keys.SomeOfQuestion = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,10 +110,10 @@ class Inference:
         Attribute within which event dates are permuted.
     """
 
-    level: Share
-    band_draws: Count
-    permutations: Whole
-    strata: Name
+    level: keys.Share
+    band_draws: keys.Count
+    permutations: keys.Whole
+    strata: keys.Name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +126,7 @@ class Figure:
         First and last event time.
     """
 
-    window: Window
+    window: keys.Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +144,8 @@ class Diagnose:
     """
 
     neighbours: str = ""
-    populations: SomeTexts = ("all",)
-    placebos: dict[str, AnyPanel] = field(default_factory=dict)
+    populations: keys.SomeTexts = ("all",)
+    placebos: dict[str, keys.AnyPanel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,19 +178,19 @@ class Shared:
         Files beside the plan that cite results, LaTeX or Markdown; ``main.tex`` where there are none.
     """
 
-    panel: AnyPanel
+    panel: keys.AnyPanel
     text: Text
-    outcomes: Titles
-    scales: Titles
+    outcomes: keys.Titles
+    scales: keys.Titles
     events: Annotated[tuple[Event, ...], Field(min_length=1)]
-    question: SomeOfQuestion
-    seed: Whole
+    question: keys.SomeOfQuestion
+    seed: keys.Whole
     families: tuple[Event, ...] = ()
-    venues: dict[str, AnyPanel] = field(default_factory=dict)
-    exhibits: Texts = ("sample", "designs")
+    venues: dict[str, keys.AnyPanel] = field(default_factory=dict)
+    exhibits: keys.Texts = ("sample", "designs")
     title: str = ""
     fields: FieldsPlan | None = None
-    texts: Texts = ()
+    texts: keys.Texts = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +199,7 @@ class PlanFile(Shared):
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    headline: Name
+    headline: keys.Name
     designs: Annotated[tuple[Row, ...], Field(min_length=1)]
     inference: Inference
     figure: Figure

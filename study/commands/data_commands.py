@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import Covariates, Outcomes
+from study.commands.options import Covariates, Outcomes, list_written
 from study.core import arrived, as_typed, progress_bar, steps
 
 
@@ -20,9 +20,7 @@ def assemble(
 
     with progress_bar() as progress:
         written = make(raw, output, progress=steps(progress, None))
-    typer.echo("Files written:")
-    for path in written:
-        typer.echo(f"  {as_typed(path)}")
+    list_written(written)
 
 
 def audit() -> None:
@@ -92,8 +90,7 @@ def fetch(
         typer.Argument(help="Names of sources; those that assemble reads where none are named."),
     ] = None,
     raw: Annotated[
-        Path | None,
-        typer.Option(help="Folder of originals; a folder of the user's cache if not given."),
+        Path | None, typer.Option(help="Folder of originals; a folder of the user's cache if not given.")
     ] = None,
 ) -> None:
     """Download the published originals; what is there is kept, and an interrupted download goes on."""

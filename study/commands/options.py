@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.core import QuestionError
+from study.core import QuestionError, as_typed
 
 if TYPE_CHECKING:
     from study.panel import Panel, Question
@@ -35,14 +35,13 @@ Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
 Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
 Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 Jobs = Annotated[
-    int,
-    typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."),
+    int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
 ]
 Cache = Annotated[
     Path | None,
     typer.Option(
         help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
-        "where the plan is; without a plan, the user's cache.",
+        "where the plan is; without a plan, the user's cache."
     ),
 ]
 
@@ -59,7 +58,7 @@ class OfPanel:
         str,
         typer.Option(
             help="With --treatment, units whose treatment is not observed when it may have started: drop, or date them "
-            "by the earliest or latest possible period.",
+            "by the earliest or latest possible period."
         ),
     ] = "drop"
     covariate: Covariates = None
@@ -150,6 +149,13 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
     called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # which typer reads
     return called
+
+
+def list_written(paths: Sequence[Path]) -> None:
+    """Print the paths of files that a command has written."""
+    typer.echo("Files written:")
+    for path in paths:
+        typer.echo(f"  {as_typed(path)}")
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:

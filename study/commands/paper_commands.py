@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from study.commands.options import DEFAULT_PLAN, Cache, Design, Jobs, Plan
+from study.commands.options import DEFAULT_PLAN, Cache, Design, Jobs, Plan, list_written
 from study.core import as_typed, progress_bar, steps
 
 DEFAULT_REPORT = Path("build") / "report.html"
@@ -46,9 +46,7 @@ def run(
     written = write_all(output or beside, running.files(chosen, beside, panel, results, exhibited))
     written += write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
-    typer.echo("Files written:")
-    for path in written:
-        typer.echo(f"  {as_typed(path)}")
+    list_written(written)
     for lacking in running.unresolved(chosen, beside, panel, results, exhibited):
         typer.echo(f"study: {lacking}", err=True)
 

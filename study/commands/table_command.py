@@ -207,22 +207,23 @@ def of_plan(
     """
     from study.core import check
     from study.paper import run as running
-    from study.paper.plan import read_plan
+    from study.paper.plan import Task, read_plan
     from study.paper.results import comparison
     from study.report import Words, design_tables
 
     check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     given: dict[str, Any] = {"band_draws": draws, "seed": seed}
     plan = replace(read_plan(path), **{name: value for name, value in given.items() if value is not None})
-    tasks = [plan.ask(question) for question in questions]
+    asked: dict[str, list[Task]] = {}
+    for task in map(plan.ask, questions):
+        asked.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = running.load(plan)
     tables: list[Table] = []
-    for label in dict.fromkeys(task.event.label for task in tasks):
-        of_event = [task for task in tasks if task.event.label == label]
-        event = of_event[0].event
-        outcomes = [outcome for outcome in plan.outcomes if outcome in {task.outcome for task in of_event}]
-        scales = [scale for scale in plan.scales if scale in {task.scale for task in of_event}]
+    for label, tasks in asked.items():
+        event = tasks[0].event
+        outcomes = [name for name in plan.outcomes if any(name == task.outcome for task in tasks)]
+        scales = [name for name in plan.scales if any(name == task.scale for task in tasks)]
         words = Words(
             name=f"{label}-designs",
             caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",

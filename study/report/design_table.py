@@ -248,11 +248,11 @@ def _averages(words: Words, comparison: Comparison, family: Comparison) -> Table
         lines = []
         for label in comparison.labels:
             adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
-            number = _number(comparison, label)
-            if any(adjusted):
-                stepped = [p_cell(a.romano_wolf) if a else "" for a in adjusted]
-                lines.append(Line(f"{number}, Romano-Wolf", stepped))
-                lines.append(Line(f"{number}, Holm", [p_cell(a.holm) if a else "" for a in adjusted]))
+            for method, name in (
+                {"Romano-Wolf": "romano_wolf", "Holm": "holm"}.items() if any(adjusted) else ()
+            ):
+                cells = [p_cell(getattr(p_values, name)) if p_values else "" for p_values in adjusted]
+                lines.append(Line(f"{_number(comparison, label)}, {method}", cells))
         blocks.append(Block(f"Panel {LETTERS[len(blocks)]}. p-values adjusted for the outcomes", lines))
     return replace(table, blocks=blocks)
 
@@ -282,17 +282,10 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
 
 
 def _answers(comparison: Comparison, tests: Sequence[Line] = ()) -> Answers:
-    fits = {f"{_number(comparison, label)} {label}": _row(comparison, label) for label in comparison.labels}
-    return Answers(
-        scale=comparison.question.scale,
-        effects={
-            label: [Effect.of(label, fit) if fit else None for fit in row] for label, row in fits.items()
-        },
-        powers={
-            label: [smallest_effect(fit) if fit else UNKNOWN for fit in row] for label, row in fits.items()
-        },
-        tests=tests,
-    )
+    rows = {f"{_number(comparison, label)} {label}": _row(comparison, label) for label in comparison.labels}
+    effects = {name: [Effect.of(name, fit) if fit else None for fit in row] for name, row in rows.items()}
+    powers = {name: [smallest_effect(fit) if fit else UNKNOWN for fit in row] for name, row in rows.items()}
+    return Answers(comparison.question.scale, effects, powers, tests)
 
 
 def _tests(comparison: Comparison) -> list[Line]:

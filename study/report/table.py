@@ -227,12 +227,11 @@ def _latex(cell: Cell) -> str:
 
 def _rules(spans: Sequence[Span]) -> list[tuple[str, int, str]]:
     """Return each span's title on its lines, its columns and the rule below it."""
-    first, rules = 2, []
-    for span in spans:
-        last = first + span.columns - 1
-        rule = rf"\cmidrule(lr){{{first}-{last}}}" if span.title else ""
-        rules.append((_folded(span.title, HEADING * span.columns), span.columns, rule))
-        first = last + 1
+    rules, last = [], 1
+    for title, columns in spans:
+        rule = rf"\cmidrule(lr){{{last + 1}-{last + columns}}}" if title else ""
+        rules.append((_folded(title, HEADING * columns), columns, rule))
+        last += columns
     return rules
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from study.commands import data_commands, options, paper_commands
-from study.commands.table_command import table
+from study.commands import data_commands, options, paper_commands, table_command
 from study.core import StudyError, as_typed, learning, progress_bar, steps
-
-if TYPE_CHECKING:
-    from study.estimates import Convention
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
@@ -80,7 +76,8 @@ def estimate(
     question = asked.read("study estimate", outcome, event, scale, source)
     panel = source.read([outcome], question)
     with learning(jobs) if chosen.draws else settings():
-        fit = run_design(panel, question, design, convention=cast("Convention", convention), **given)
+        # Which conventions there are is checked there.
+        fit = run_design(panel, question, design, convention=convention, **given)  # type: ignore[arg-type]
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
 
@@ -217,7 +214,7 @@ def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 
 
-of_panels = (designs, diagnostics, estimate, compare, diagnose, gains, table)
+of_panels = (designs, diagnostics, estimate, compare, diagnose, gains, table_command.table)
 for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
     app.command()(options.spread(command))
 

@@ -248,11 +248,10 @@ def _averages(words: Words, comparison: Comparison, family: Comparison) -> Table
         lines = []
         for label in comparison.labels:
             adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
-            for method, name in (
-                {"Romano-Wolf": "romano_wolf", "Holm": "holm"}.items() if any(adjusted) else ()
-            ):
-                cells = [p_cell(getattr(p_values, name)) if p_values else "" for p_values in adjusted]
-                lines.append(Line(f"{_number(comparison, label)}, {method}", cells))
+            for method, name in {"Romano-Wolf": "romano_wolf", "Holm": "holm"}.items():
+                if any(adjusted):
+                    cells = [p_cell(getattr(p_values, name)) if p_values else "" for p_values in adjusted]
+                    lines.append(Line(f"{_number(comparison, label)}, {method}", cells))
         blocks.append(Block(f"Panel {LETTERS[len(blocks)]}. p-values adjusted for the outcomes", lines))
     return replace(table, blocks=blocks)
 

@@ -189,12 +189,9 @@ def _pages(
         some = outcomes[first : first + most]
         last = first + len(some)
         which = f"outcome {last}" if len(some) == 1 else f"outcomes {first + 1} to {last}"
-        caption = (
-            words.caption if len(some) == len(outcomes) else f"{words.caption} ({which} of {len(outcomes)})"
-        )
-        of_some = replace(
-            words, caption=caption, outcomes={outcome: words.outcomes[outcome] for outcome in some}
-        )
+        counted = f" ({which} of {len(outcomes)})" if len(some) < len(outcomes) else ""
+        headings = {outcome: words.outcomes[outcome] for outcome in some}
+        of_some = replace(words, caption=words.caption + counted, outcomes=headings)
         tables.append(table(of_some, [comparison.about(some) for comparison in comparisons]))
     if len(tables) == 1:
         return tables
@@ -306,14 +303,11 @@ def _tests(comparison: Comparison) -> list[Line]:
 
 def _test_line(label: str, comparison: Comparison, column: str, kind: Kind = "number") -> Line:
     """Return the line of a column of the tests that designs agree, empty where there is no test."""
-    values = comparison.tests()[column]
-    return Line(
-        label,
-        [
-            "" if missing else Column("", kind).cell(value)
-            for value, missing in zip(values, values.isna(), strict=True)
-        ],
-    )
+    values, written = comparison.tests()[column], Column("", kind)
+    cells = [
+        written.cell(value) if known else "" for value, known in zip(values, values.notna(), strict=True)
+    ]
+    return Line(label, cells)
 
 
 def _number(comparison: Comparison, label: str) -> str:

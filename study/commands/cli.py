@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from study.commands import data_commands, options, paper_commands
-from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, DesignOption, JobsOption, PlanOption
-from study.commands.table_command import table
+from study.commands import data_commands, options, paper_commands, table_command
 from study.core import StudyError, as_typed, learning, progress_bar, steps
-
-if TYPE_CHECKING:
-    from study.estimates import Convention
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
@@ -32,23 +27,23 @@ def designs() -> None:
     from study.designs import all_designs
 
     for design in all_designs().values():
-        listed = ", ".join(f"{name}={value!r}" for name, value in design.options.items()) or "none"
+        defaults = ", ".join(f"{name}={value!r}" for name, value in design.options.items()) or "none"
         typer.echo(f"{design.name}: {design.title} [{design.reference}]")
         typer.echo(f"  estimand: {design.estimand}")
         typer.echo(f"  assumes:  {'; '.join(design.assumes)}")
         typer.echo(f"  supports: {'; '.join(design.supports)}")
-        typer.echo(f"  options:  {listed}")
+        typer.echo(f"  options:  {defaults}")
 
 
 def diagnostics() -> None:
     """List the diagnostics of `study diagnose`: what each asks, and what it needs."""
     from study.diagnostics import all_diagnostics
 
-    for found in all_diagnostics().values():
-        needs = [*found.needs, *(["the design " + " or ".join(found.designs)] if found.designs else [])]
-        typer.echo(f"{found.name}: {found.title}")
-        typer.echo(f"  asks:  {found.question}")
-        typer.echo(f"  needs: {'; '.join(needs) or 'nothing more'}")
+    for diagnostic in all_diagnostics().values():
+        designs = [f"the design {' or '.join(diagnostic.designs)}"] if diagnostic.designs else []
+        typer.echo(f"{diagnostic.name}: {diagnostic.title}")
+        typer.echo(f"  asks:  {diagnostic.question}")
+        typer.echo(f"  needs: {'; '.join([*diagnostic.needs, *designs]) or 'nothing more'}")
 
 
 def estimate(
@@ -57,7 +52,7 @@ def estimate(
     event: Annotated[str, options.EVENT],
     source: options.OfPanel,
     design: Annotated[str, typer.Option(help="Name of a design; see `study designs`.")] = "callaway_santanna",
-    scale: Annotated[str, typer.Option(help="level, log1p or proportional.")] = "level",
+    scale: options.Scale = "level",
     asked: options.OfQuestion,
     option: Annotated[
         list[str] | None,
@@ -67,7 +62,7 @@ def estimate(
         str, typer.Option(help="Of standard errors: jackknife, CR0, CR1, CR1_fixest or CR1_areg.")
     ] = "jackknife",
     by_event_time: Annotated[bool, typer.Option("--by-event-time", help="Show the path of effects.")] = False,
-    jobs: JobsOption = -1,
+    jobs: options.Jobs = -1,
     latex: options.Latex = False,
 ) -> None:
     """Estimate one effect on a shipped panel or on your own long CSV file."""
@@ -81,7 +76,8 @@ def estimate(
     question = asked.read("study estimate", outcome, event, scale, source)
     panel = source.read([outcome], question)
     with learning(jobs) if chosen.draws else settings():
-        fit = run_design(panel, question, design, convention=cast("Convention", convention), **given)
+        # Which conventions there are is checked there.
+        fit = run_design(panel, question, design, convention=convention, **given)  # type: ignore[arg-type]
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
 
@@ -95,7 +91,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Name of a design; may be repeated. All that draw nothing where none is named."),
     ] = None,
-    scale: Annotated[str, typer.Option(help="level, log1p or proportional.")] = "level",
+    scale: options.Scale = "level",
     asked: options.OfQuestion,
     force: Annotated[
         bool, typer.Option("--force", help="Compare also estimates of unlike estimand, scale or window.")
@@ -113,8 +109,8 @@ def compare(
         find_design(name)
     question = asked.read("study compare", outcome[0], event, scale, source)
     panel = source.read(outcome, question)
-    found = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
-    typer.echo(comparison_tables(found).decode() if latex else comparison_text(found))
+    comparison = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
+    typer.echo(comparison_tables(comparison).decode() if latex else comparison_text(comparison))
 
 
 def diagnose(
@@ -124,16 +120,16 @@ def diagnose(
             help="EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan."
         ),
     ],
-    design: DesignOption = None,
-    plan: PlanOption = DEFAULT_PLAN,
+    design: options.Design = None,
+    plan: options.Plan = options.DEFAULT_PLAN,
     output: Annotated[
         Path | None, typer.Option(help="Folder of figures and tables, instead of build/diagnose.")
     ] = None,
-    jobs: JobsOption = -1,
-    cache: CacheOption = None,
+    jobs: options.Jobs = -1,
+    cache: options.Cache = None,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
-    from study.core import fits_of, settings, write_all
+    from study.core import fits_of, settings
     from study.paper import diagnose as diagnosing
     from study.paper import run as running
     from study.paper.plan import read_plan
@@ -142,15 +138,11 @@ def diagnose(
     task = chosen.ask(question, design)
     panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
-        found = diagnosing.diagnose(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
-    page = diagnosing.verdict_text(found)
-    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{diagnosing.details(found)}\n".encode()}
-    folder = output or Path("build", "diagnose", *question.split("/"), found.design.name)
-    written = write_all(folder, texts | found.files())
-    typer.echo(page)
-    typer.echo(
-        f"\n{len(written)} files written to {as_typed(folder)}: figures, tables, and all that was found."
-    )
+        verdict = diagnosing.diagnose(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
+    page = diagnosing.verdict_text(verdict)
+    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{diagnosing.details(verdict)}\n".encode()}
+    folder = output or Path("build", "diagnose", *question.split("/"), verdict.design.name)
+    _write(folder, texts | verdict.files(), page, "figures, tables, and all that was found")
 
 
 def gains(
@@ -161,7 +153,7 @@ def gains(
             "where none is named, for papers are what grants are counted in."
         ),
     ],
-    plan: PlanOption = DEFAULT_PLAN,
+    plan: options.Plan = options.DEFAULT_PLAN,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,15 +171,15 @@ def gains(
     ] = None,
     learner: Annotated[str, typer.Option(help="Learner of changes and propensities.")] = "forest",
     repetitions: Annotated[int, typer.Option(help="Times the folds are drawn.")] = 10,
-    jobs: JobsOption = -1,
-    cache: CacheOption = None,
+    jobs: options.Jobs = -1,
+    cache: options.Cache = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder of figures and tables, instead of build/gains.")
     ] = None,
 ) -> None:
     """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
-    from study import heterogeneity as of_gains
-    from study.core import fits_of, settings, write_all
+    from study import heterogeneity
+    from study.core import fits_of, settings
     from study.heterogeneity.page import usual_groupings
     from study.paper import run as running
     from study.paper.plan import read_plan
@@ -196,7 +188,7 @@ def gains(
     task = chosen.with_level().ask(question)
     sample = task.question.sample(running.load(chosen))
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
-        found = of_gains.report(
+        report = heterogeneity.report(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),
             prior_name=prior,
@@ -210,37 +202,38 @@ def gains(
             progress=steps(progress, None, "Learning"),
         )
     folder = output or Path("build", "gains", *question.split("/"))
-    written = write_all(folder, found.files())
-    typer.echo(found.text())
-    typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: figures and tables.")
+    _write(folder, report.files(), report.text(), "figures and tables")
 
 
-of_panels = (designs, diagnostics, estimate, compare, diagnose, gains, table)
+def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
+    from study.core import write_all
+
+    written = write_all(folder, files)
+    typer.echo(page)
+    typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
+
+
+of_panels = (designs, diagnostics, estimate, compare, diagnose, gains, table_command.table)
 for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
     app.command()(options.spread(command))
 
 
 def main() -> None:
     """Run the command; a user's error is one line on the error stream and exit code 2."""
+    code, message = 2, ""
     try:
         code = app(standalone_mode=False)
     except StudyError as error:
-        code = _refused(str(error))
+        message = str(error)
     except USAGE_ERROR as error:
         # Without arguments the help was printed, and the message is empty.
         message = " ".join(error.format_message().split())
-        end = "" if message.endswith((".", "?")) else "."
-        code = _refused(f"{message}{end} See {error.ctx.command_path} --help.") if message else 2
+        if message:
+            message += f"{'' if message.endswith(('.', '?')) else '.'} See {error.ctx.command_path} --help."
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
-        typer.echo(
-            "study: interrupted; nothing was half-written, and what was finished is kept for the next run.",
-            err=True,
-        )
+        message = "interrupted; nothing was half-written, and what was finished is kept for the next run."
+    if message:
+        typer.echo(f"study: {message}", err=True)
     raise SystemExit(code)
-
-
-def _refused(message: str) -> int:
-    typer.echo(f"study: {message}", err=True)
-    return 2

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from study.commands.options import Covariates, Outcomes, list_written
 from study.core import arrived, as_typed, progress_bar, steps
 
 
@@ -19,9 +20,7 @@ def assemble(
 
     with progress_bar() as progress:
         written = make(raw, output, progress=steps(progress, None))
-    typer.echo("Files written:")
-    for path in written:
-        typer.echo(f"  {as_typed(path)}")
+    list_written(written)
 
 
 def audit() -> None:
@@ -54,14 +53,14 @@ def validate(
     file: Annotated[Path, typer.Argument(help="A long CSV file, one row a unit and period.")],
     unit: Annotated[str, typer.Option(help="Unit column.")] = "",
     time: Annotated[str, typer.Option(help="Period column.")] = "",
-    outcome: Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")] = None,
+    outcome: Outcomes = None,
     first_treated: Annotated[
         list[str] | None, typer.Option(help="Column of first treated periods; may be repeated.")
     ] = None,
     treatment: Annotated[
         list[str] | None, typer.Option(help="Column of 0/1 treatment; may be repeated.")
     ] = None,
-    covariate: Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")] = None,
+    covariate: Covariates = None,
     attribute: Annotated[list[str] | None, typer.Option(help="Label column; may be repeated.")] = None,
 ) -> None:
     """Say whether a file is fit to be a panel, and print every row that breaks a rule; exit with 1 if it is not.
@@ -70,16 +69,16 @@ def validate(
     """
     from study.panel import verdict
 
-    named = {
+    columns = {
         "unit": unit,
         "time": time,
-        "outcomes": outcome or (),
-        "first_treated": first_treated or (),
-        "treatment": treatment or (),
-        "covariates": covariate or (),
-        "attributes": attribute or (),
+        "outcomes": outcome,
+        "first_treated": first_treated,
+        "treatment": treatment,
+        "covariates": covariate,
+        "attributes": attribute,
     }
-    text, fit = verdict(file, {role: columns for role, columns in named.items() if columns})
+    text, fit = verdict(file, {role: names for role, names in columns.items() if names})
     typer.echo(text)
     if not fit:
         raise typer.Exit(1)
@@ -91,8 +90,7 @@ def fetch(
         typer.Argument(help="Names of sources; those that assemble reads where none are named."),
     ] = None,
     raw: Annotated[
-        Path | None,
-        typer.Option(help="Folder of originals; a folder of the user's cache if not given."),
+        Path | None, typer.Option(help="Folder of originals; a folder of the user's cache if not given.")
     ] = None,
 ) -> None:
     """Download the published originals; what is there is kept, and an interrupted download goes on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, is_dataclass
@@ -13,13 +12,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.core import QuestionError
+from study.core import QuestionError, as_typed
 
 if TYPE_CHECKING:
     from study.panel import Panel, Question
 
+DEFAULT_PLAN = Path("paper") / "study.toml"
+
+
+def _processes(jobs: int) -> int:
+    """Refuse a number of processes that nothing could be done in."""
+    if jobs == 0:
+        raise QuestionError("--jobs is 0; give a number of processes, or -1 for all cores.")
+    return jobs
+
+
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
+Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
+Outcomes = Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")]
+Covariates = Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")]
 Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
+Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
+Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
+Jobs = Annotated[
+    int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
+        "where the plan is; without a plan, the user's cache."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -34,10 +58,10 @@ class OfPanel:
         str,
         typer.Option(
             help="With --treatment, units whose treatment is not observed when it may have started: drop, or date them "
-            "by the earliest or latest possible period.",
+            "by the earliest or latest possible period."
         ),
     ] = "drop"
-    covariate: Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")] = None
+    covariate: Covariates = None
     cluster: Annotated[
         str | None, typer.Option(help="Column to cluster by; the unit where none is given.")
     ] = None
@@ -47,11 +71,18 @@ class OfPanel:
 
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a CSV file that the question needs."""
-        from study.panel import Panel, load_panel, panel_entries
+        from study.panel import Panel, load_panel, panel_entries, terms_in
 
-        if self.panel in panel_entries() or not _is_path(self.panel):
+        path = Path(self.panel)
+        # A slip of a shipped panel's name is not that of a file.
+        is_file = path.is_file() or bool(path.suffix) or path.name != self.panel
+        if self.panel in panel_entries() or not is_file:
             return load_panel(self.panel)
-        in_rule = _columns(question.population, {*outcomes, question.event})
+        in_rule = [
+            term for term in terms_in(question.population) if term.name not in {*outcomes, question.event}
+        ]
+        labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
+        numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
         return Panel.from_long(
             self.panel,
             unit=self.unit,
@@ -59,8 +90,8 @@ class OfPanel:
             treatment=question.event if self.treatment else (),
             first_treated=() if self.treatment else question.event,
             outcomes=outcomes,
-            covariates=_once(*question.covariates, question.instrument, *in_rule["covariates"]),
-            attributes=_once(question.cluster, *in_rule["attributes"]),
+            covariates=_once(*question.covariates, question.instrument, *numbers),
+            attributes=_once(question.cluster, *labels),
             ambiguous=self.ambiguous,  # type: ignore[arg-type]  # checked there
         )
 
@@ -87,68 +118,58 @@ class OfQuestion:
         """Return the question that the options of a command ask."""
         from study.panel import Question
 
-        columns = {
+        columns = {"cluster": source.cluster, "instrument": source.instrument}
+        named = {
+            "outcome": outcome,
+            "event": event,
+            "scale": scale,
             "covariates": tuple(source.covariate or ()),
-            "cluster": source.cluster,
-            "instrument": source.instrument,
         }
-        named = {"outcome": outcome, "event": event, "scale": scale}
         return Question.from_dict(named | columns | vars(self), command)
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Make each field of a command's dataclasses of options an option of the command."""
     own = inspect.signature(command, eval_str=True)
-    parameters: list[inspect.Parameter] = []
-    inside: dict[str, inspect.Signature] = {}
-    for name, parameter in own.parameters.items():
-        kind: Any = parameter.annotation
-        if isinstance(kind, type) and is_dataclass(kind):
-            inside[name] = inspect.signature(kind, eval_str=True)
-            parameters += inside[name].parameters.values()
-        else:
-            parameters.append(parameter)
+    groups: dict[str, Any] = {
+        name: p.annotation for name, p in own.parameters.items() if is_dataclass(p.annotation)
+    }
+    inside = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
+    parameters = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.parameters.items()
+        for option in (inside[name].values() if name in inside else [parameter])
+    ]
 
     @wraps(command)
     def called(**given: Any) -> None:
-        for name, group in inside.items():
-            values = {option: given.pop(option) for option in group.parameters}
-            given[name] = own.parameters[name].annotation(**values)
+        for name, group in groups.items():
+            given[name] = group(**{option: given.pop(option) for option in inside[name]})
         command(**given)
 
-    by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-    called.__signature__ = own.replace(parameters=by_name)  # type: ignore[attr-defined]  # which typer reads
+    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # which typer reads
     return called
+
+
+def list_written(paths: Sequence[Path]) -> None:
+    """Print the paths of files that a command has written."""
+    typer.echo("Files written:")
+    for path in paths:
+        typer.echo(f"  {as_typed(path)}")
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
     """Return options that are given as NAME=VALUE, with numbers and true or false as what they are."""
-    read = {}
+    options: dict[str, Any] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise QuestionError(f'--option: "{pair}" is no option; write NAME=VALUE, for example folds=5.')
         try:
-            read[name] = tomllib.loads(f"value = {value}")["value"]
+            options[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            read[name] = value
-    return read
-
-
-def _is_path(name: str) -> bool:
-    """Say whether a panel's name is that of a file, there or not, and not a slip of a shipped panel's."""
-    return os.path.isfile(name) or bool(Path(name).suffix) or Path(name).name != name
-
-
-def _columns(rule: str, others: set[str]) -> dict[str, list[str]]:
-    """Return the columns that a rule of a population names, without those of the question itself."""
-    from study.panel import terms_in
-
-    found: dict[str, list[str]] = {"attributes": [], "covariates": []}
-    for term in terms_in(rule):
-        if term.name not in others:
-            found["attributes" if term.sign in ("=", "!=") else "covariates"].append(term.name)
-    return found
+            options[name] = value
+    return options
 
 
 def _once(*names: str | None) -> list[str]:

@@ -8,34 +8,9 @@ from typing import Annotated
 
 import typer
 
-from study.core import QuestionError, as_typed, progress_bar, steps
+from study.commands.options import DEFAULT_PLAN, Cache, Design, Jobs, Plan, list_written
+from study.core import as_typed, progress_bar, steps
 
-
-def _processes(jobs: int) -> int:
-    """Refuse a number of processes that nothing could be done in."""
-    if jobs == 0:
-        raise QuestionError("--jobs is 0; give a number of processes, or -1 for all cores.")
-    return jobs
-
-
-PlanOption = Annotated[
-    Path, typer.Option(help="What to estimate; its folder takes the files that are written.")
-]
-DesignOption = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
-JobsOption = Annotated[
-    int,
-    typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it."),
-]
-
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
-        "where the plan is; without a plan, the user's cache.",
-    ),
-]
-
-DEFAULT_PLAN = Path("paper") / "study.toml"
 DEFAULT_REPORT = Path("build") / "report.html"
 
 # Commands that take the plan.
@@ -43,14 +18,14 @@ OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose"
 
 
 def run(
-    plan: PlanOption = DEFAULT_PLAN,
-    design: DesignOption = None,
-    jobs: JobsOption = -1,
+    plan: Plan = DEFAULT_PLAN,
+    design: Design = None,
+    jobs: Jobs = -1,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder to write everything into, instead of the plan's own and build."),
     ] = None,
-    cache: CacheOption = None,
+    cache: Cache = None,
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
     from study.core import folder_of, write_all
@@ -58,7 +33,7 @@ def run(
     from study.paper.plan import read_plan
 
     chosen = read_plan(plan).under(design)
-    beside = running.paper_folder(plan)
+    beside = plan.resolve().parent
     running.cited(chosen, beside)
     panel = running.load(chosen)
     folder = cache or folder_of(plan)
@@ -71,14 +46,12 @@ def run(
     written = write_all(output or beside, running.files(chosen, beside, panel, results, exhibited))
     written += write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
-    typer.echo("Files written:")
-    for path in written:
-        typer.echo(f"  {as_typed(path)}")
+    list_written(written)
     for lacking in running.unresolved(chosen, beside, panel, results, exhibited):
         typer.echo(f"study: {lacking}", err=True)
 
 
-def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: JobsOption = -1) -> None:
+def check(plan: Plan = DEFAULT_PLAN, design: Design = None, jobs: Jobs = -1) -> None:
     """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
 
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
@@ -89,20 +62,20 @@ def check(plan: PlanOption = DEFAULT_PLAN, design: DesignOption = None, jobs: Jo
     from study.paper.plan import read_plan
 
     chosen = read_plan(plan).under(design)
-    recorded = record.read_record(running.paper_folder(plan) / "estimates.csv")
+    recorded = record.read_record(plan.resolve().parent / "estimates.csv")
     panel = running.load(chosen)
     with progress_bar() as progress:
         results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))
-    found = record.differences(recorded, record.record(results))
-    for difference in found:
-        typer.echo(str(difference))
-    if found:
-        typer.echo(f"{len(found)} cells differ from the record of {len(recorded)} estimates.")
+    differences = record.differences(recorded, record.record(results))
+    for difference in differences:
+        typer.echo(difference)
+    if differences:
+        typer.echo(f"{len(differences)} cells differ from the record of {len(recorded)} estimates.")
         raise typer.Exit(1)
     typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
 
 
-def paper(plan: PlanOption = DEFAULT_PLAN) -> None:
+def paper(plan: Plan = DEFAULT_PLAN) -> None:
     """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
     from study.paper.plan import check_exists
     from study.report import compile_paper
@@ -115,7 +88,7 @@ def trace(
     address: Annotated[
         str, typer.Argument(help="As the text cites it: main/papers/proportional/headline/estimate.")
     ],
-    plan: PlanOption = DEFAULT_PLAN,
+    plan: Plan = DEFAULT_PLAN,
 ) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
     from dataclasses import replace

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from study.commands import options
-from study.commands.paper_commands import DEFAULT_PLAN, CacheOption, JobsOption
-from study.core import QuestionError, learning, unknown
+from study.core import QuestionError, learning
 
 if TYPE_CHECKING:
     from study.panel import Panel, Question
@@ -51,7 +50,7 @@ def table(
             "nothing at random."
         ),
     ] = None,
-    outcome: Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")] = None,
+    outcome: options.Outcomes = None,
     event: Annotated[str | None, options.EVENT] = None,
     source: options.OfPanel,
     scale: Annotated[
@@ -65,26 +64,29 @@ def table(
         typer.Option("--format", help="latex, html or md; if not given, what the ending of --output says."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="File to write, instead of printing.")] = None,
-    jobs: JobsOption = -1,
-    cache: CacheOption = None,
+    jobs: options.Jobs = -1,
+    cache: options.Cache = None,
 ) -> None:
     """Make a table of designs by outcomes, for questions of the plan or for your own panel.
 
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
     """
-    from study.core import as_typed, fits_of, settings, write_all
+    from study.core import as_typed, fits_of, refuse_unknown, settings, write_all
 
-    chosen = _format(kind, output)
+    if kind is None:
+        kind = OF_ENDING.get(output.suffix.lower(), "latex") if output else "latex"
+    refuse_unknown("format", kind, FORMATS, WHO)
     names = _names(designs)
-    given = [name for name in context.params if _typed(context, name) and name not in EITHER]
     if question:
-        if given:
-            option = f"--{given[0].replace('_', '-')}"
-            raise QuestionError(
-                f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
-            )
-        path = plan or DEFAULT_PLAN
+        for name in context.params:
+            came = context.get_parameter_source(name)
+            if name not in EITHER and came is not None and came.name == "COMMANDLINE":
+                option = f"--{name.replace('_', '-')}"
+                raise QuestionError(
+                    f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
+                )
+        path = plan or options.DEFAULT_PLAN
         with _learning(names, jobs), settings(cache=fits_of(path, cache)):
             tables = of_plan(path, question, names, draws, seed)
     else:
@@ -93,14 +95,13 @@ def table(
                 f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
                 "a panel."
             )
-        questions = [
-            asked.read(WHO, outcome[0], event, each, source) for each in dict.fromkeys(scale or ["level"])
-        ]
+        scales = dict.fromkeys(scale or ["level"])
+        questions = [asked.read(WHO, outcome[0], event, each, source) for each in scales]
         panel = source.read(outcome, questions[0])
+        drawn = DRAWS if draws is None else draws
         with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
-            drawn = DRAWS if draws is None else draws
             tables = of_panel(panel, questions, outcome, names, drawn, SEED if seed is None else seed)
-    text = b"\n".join(made.formatted(chosen) for made in tables)
+    text = b"\n".join(table.formatted(kind) for table in tables)
     if output is None:
         typer.echo(text.decode(), nl=False)
     else:
@@ -114,20 +115,6 @@ def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[
 
     learns = names is None or any(find_design(name).draws for name in names)
     return learning(jobs) if learns else nullcontext()
-
-
-def _typed(context: typer.Context, name: str) -> bool:
-    """Say whether the user gave a parameter, and did not leave it at what it is otherwise."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _format(kind: str | None, output: Path | None) -> str:
-    if kind is None:
-        return "latex" if output is None else OF_ENDING.get(output.suffix.lower(), "latex")
-    if kind not in FORMATS:
-        raise unknown("format", kind, FORMATS, WHO)
-    return kind
 
 
 def _names(designs: str | None) -> list[str] | None:
@@ -220,26 +207,23 @@ def of_plan(
     """
     from study.core import check
     from study.paper import run as running
-    from study.paper.plan import read_plan
+    from study.paper.plan import Task, read_plan
     from study.paper.results import comparison
     from study.report import Words, design_tables
 
     check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
-    plan = read_plan(path)
-    plan = replace(
-        plan,
-        band_draws=plan.band_draws if draws is None else draws,
-        seed=plan.seed if seed is None else seed,
-    )
-    tasks = [plan.ask(question) for question in questions]
+    given: dict[str, Any] = {"band_draws": draws, "seed": seed}
+    plan = replace(read_plan(path), **{name: value for name, value in given.items() if value is not None})
+    asked: dict[str, list[Task]] = {}
+    for task in map(plan.ask, questions):
+        asked.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = running.load(plan)
     tables: list[Table] = []
-    for label in dict.fromkeys(task.event.label for task in tasks):
-        of_event = [task for task in tasks if task.event.label == label]
-        event = of_event[0].event
-        outcomes = [outcome for outcome in plan.outcomes if outcome in {task.outcome for task in of_event}]
-        scales = [scale for scale in plan.scales if scale in {task.scale for task in of_event}]
+    for label, tasks in asked.items():
+        event = tasks[0].event
+        outcomes = [name for name in plan.outcomes if any(name == task.outcome for task in tasks)]
+        scales = [name for name in plan.scales if any(name == task.scale for task in tasks)]
         words = Words(
             name=f"{label}-designs",
             caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",

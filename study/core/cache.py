@@ -14,6 +14,7 @@ import sys
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -136,21 +137,19 @@ NUMERICS = (
 @cache
 def versions(names: Iterable[str] = NUMERICS) -> tuple[tuple[str, str], ...]:
     """Return the versions of Python, of distributions, and of all that these require, in order of their names."""
-    found = {"python": sys.version}
+    versions = {"python": sys.version}
     waiting = [*names]
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in found:
+        if name in versions:
             continue
-        try:
+        versions[name] = ""
+        with suppress(PackageNotFoundError):
             installed = distribution(name)
-        except PackageNotFoundError:
-            found[name] = ""
-            continue
-        found[name] = installed.version
-        required = [text for text in installed.requires or () if "extra ==" not in text]
-        waiting += [match[0] for text in required if (match := re.match(r"[\w.-]+", text))]
-    return tuple(sorted(found.items()))
+            versions[name] = installed.version
+            required = [text for text in installed.requires or () if "extra ==" not in text]
+            waiting += [match[0] for text in required if (match := re.match(r"[\w.-]+", text))]
+    return tuple(sorted(versions.items()))
 
 
 @cache
@@ -263,11 +262,9 @@ def keep(folder: Path, key: str, answer: object) -> None:
 def prepare(folder: Path) -> None:
     """Take away what interrupted runs left half-written, and say it now if nothing can be kept."""
     for left in folder.glob(f"{STAGING}*"):
-        try:
+        with suppress(OSError):  # another run took it away
             if time.time() - left.stat().st_mtime > ABANDONED:
                 shutil.rmtree(left)
-        except OSError:  # another run took it away
-            pass
     try:
         write_all(folder, TAG)
     except OutputError as error:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from study.core.arguments import check, hints_of
-from study.core.errors import unknown
+from study.core.arguments import check, hints_of, refuse_unknown
 
 Progress = Callable[[str], None]
 
@@ -57,9 +56,7 @@ def settings(**changes: Any) -> Iterator[Settings]:
     ...     fit = study.estimate(panel, question, "dml_panel", learner="linear", repetitions=1)
     """
     hints = hints_of(Settings)
-    for name in changes:
-        if name not in hints:
-            raise unknown("setting", name, hints, "settings")
+    refuse_unknown("setting", changes, hints, "settings")
     check("settings", hints, changes)
     token = _here.set(replace(_here.get(), **changes))
     try:

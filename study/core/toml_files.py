@@ -86,7 +86,7 @@ def from_toml(kind: type[T], content: Mapping[str, Any], where: str, context: An
 
 
 def _error(details: ErrorDetails, kind: type, content: Any, where: str) -> QuestionError:
-    loc, why, told = details["loc"], details["type"], details.get("ctx", {})
+    loc, why, given = details["loc"], details["type"], details.get("ctx", {})
     path: list[Any] = []
     for part in loc:
         # What is not in the file is a missing key, or which of several types pydantic held the value to.
@@ -96,14 +96,14 @@ def _error(details: ErrorDetails, kind: type, content: Any, where: str) -> Quest
     if why == "missing":
         return QuestionError(f"{_place(where, path)}: the key '{loc[-1]}' is missing; add it.")
     if why == "not_known":
-        return unknown(told["kind"], told["name"], told["known"], _place(where, path))
+        return unknown(given["kind"], given["name"], given["known"], _place(where, path))
     if why == "value_error":
-        return QuestionError(f"{_place(where, path)}: {told['error']}")
+        return QuestionError(f"{_place(where, path)}: {given['error']}")
     place, key = _place(where, path[:-1]), path[-1]
     if why in UNKNOWN:
         return unknown("key", key, get_type_hints(_table_at(kind, loc[:-1])), place)
     if why == "literal_error" and isinstance(content, str):
-        return unknown(key, content, re.findall("'(.*?)'", told["expected"]), place)
+        return unknown(key, content, re.findall("'(.*?)'", given["expected"]), place)
     must_be = WORDS.get(why) or details["msg"].removeprefix("Input should be ")
     named = f"number {key + 1}" if isinstance(key, int) else key
     return QuestionError(f"{place}: {named} is {reprlib.repr(content)}; it must be {must_be}.")
@@ -127,8 +127,8 @@ def _place(where: str, path: Sequence[str | int]) -> str:
     """Name a table of a file as it is headed there: [diagnose.placebos], [[events]] number 2."""
     if not path:
         return where
-    numbers = [at for at, part in enumerate(path) if isinstance(part, int)]
-    if not numbers:
-        return f"{where}, [{'.'.join(map(str, path))}]"
-    outer, number, inner = path[: numbers[0]], int(path[numbers[0]]) + 1, path[numbers[0] + 1 :]
-    return ", ".join([f"{where}, [[{'.'.join(map(str, outer))}]] number {number}", *map(str, inner)])
+    at = next((at for at, part in enumerate(path) if isinstance(part, int)), len(path))
+    table, entry = ".".join(map(str, path[:at])), path[at:]
+    if not entry:
+        return f"{where}, [{table}]"
+    return ", ".join([f"{where}, [[{table}]] number {int(entry[0]) + 1}", *map(str, entry[1:])])

@@ -127,26 +127,13 @@ class _Rounding:
     ) -> None:
         self._renderer.draw_markers(_clipped(gc), marker, marker_transform, *_placed(path, transform), face)
 
-    def draw_path_collection(
-        self,
-        gc: Any,
-        transform: Any,
-        paths: Any,
-        transforms: Any,
-        offsets: Any,
-        offset_transform: Any,
-        *how: Any,
-        **more: Any,
-    ) -> None:
-        each = [
-            _placed(*pair)[0]
-            for pair in self._renderer._iter_collection_raw_paths(transform, paths, transforms)
-        ]
-        places = _rounded(offset_transform.transform(offsets))
-        same = _identity()
-        self._renderer.draw_path_collection(
-            _clipped(gc), same, each, np.empty((0, 3, 3)), places, same, *how, **more
-        )
+    def draw_path_collection(self, gc: Any, *collection: Any, **more: Any) -> None:
+        transform, paths, transforms, offsets, offset_transform, *how = collection
+        raw = self._renderer._iter_collection_raw_paths(transform, paths, transforms)
+        shapes = [_placed(*pair)[0] for pair in raw]
+        places, same = _rounded(offset_transform.transform(offsets)), _identity()
+        rest = (np.empty((0, 3, 3)), places, same, *how)
+        self._renderer.draw_path_collection(_clipped(gc), same, shapes, *rest, **more)
 
     def draw_text(self, gc: Any, x: float, y: float, *what: Any, **more: Any) -> None:
         self._renderer.draw_text(_clipped(gc), *_rounded((x, y)).tolist(), *what, **more)
@@ -183,11 +170,9 @@ def _clipped(gc: Any) -> Any:
 def drawn(figure: Figure, kind: str) -> bytes:
     """Return a figure as "pdf" or "png" with no date or version in it."""
     buffer = BytesIO()
-    metadata = (
-        {"CreationDate": None, "Producer": None, "Creator": None} if kind == "pdf" else {"Software": None}
-    )
+    dated = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",)}
     with styled():  # Fonts are embedded, and ticks made, when the file is.
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=200, metadata=dict.fromkeys(dated[kind]))
     return buffer.getvalue()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,23 +59,24 @@ def contour_figure(
         Of the horizontal and the vertical axis, and the title.
     """
     bounds = frame[frame["kind"] == "bound"]
-    strengths = _grid(bounds[x].max(), 0.99, robustness_value), _grid(bounds[y].max(), 1.0, robustness_value)
-    across, up = np.meshgrid(*strengths)
+    # Strengths reach beyond the benchmarks, where there are any, and the robustness value.
+    furthest = np.fmax(1.3 * robustness_value, 1.25 * bounds[[x, y]].max().to_numpy())
+    across, up = np.meshgrid(*np.linspace(0, np.minimum(furthest, [0.99, 1.0]), GRID).T)
     with on_axes(ax, height=3.6) as (figure, axis):
         _draw_contours(axis, across, up, surface(across, up), goal, names)
-        axis.plot(
-            0,
-            0,
-            "D",
-            color=GREY,
-            markersize=5,
-            clip_on=False,
-            zorder=5,
-            label=f"no confounder: {estimate:.3g}",
+        dots: Any = {"clip_on": False, "color": GREY, "markersize": 5, "zorder": 5}
+        axis.plot(0, 0, "D", label=f"no confounder: {estimate:.3g}", **dots)
+        rows = bounds.assign(
+            name=[name for name, _ in benchmarks], times=[f"{times}×" for _, times in benchmarks]
         )
-        _draw_benchmarks(axis, bounds[[x, y]].to_numpy(), benchmarks)
-        axis.set_xlabel(labels[0])
-        axis.set_ylabel(labels[1])
+        for k, (name, benchmark) in enumerate(rows.groupby("name", sort=False)):
+            marker, face = MARKERS[k % len(MARKERS)], "white" if k % 2 else COLOUR
+            label = f"{', '.join(benchmark['times'])} {name}"
+            dots = {"clip_on": False, "color": COLOUR, "markersize": 4.5, "zorder": 4}
+            axis.plot(benchmark[x], benchmark[y], marker, markerfacecolor=face, label=label, **dots)
+            for times, *place in benchmark[["times", x, y]].itertuples(index=False):
+                axis.annotate(times, place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        axis.set(xlabel=labels[0], ylabel=labels[1])
         axis.set_title(labels[2], loc="left")
         if ax is None:
             shown = axis.get_legend_handles_labels()
@@ -83,18 +84,13 @@ def contour_figure(
     return figure
 
 
-def _grid(furthest: float, most: float, robustness_value: float) -> FloatArray:
-    """Return strengths that reach beyond the benchmarks, NaN where there are none, and the robustness value."""
-    return np.linspace(0, min(np.fmax(1.3 * robustness_value, 1.25 * furthest), most), GRID)
-
-
 def _draw_contours(
     axis: Axes,
     across: FloatArray,
     up: FloatArray,
-    heights: tuple[FloatArray, FloatArray],
+    heights: Sequence[FloatArray],
     goal: float,
-    names: tuple[str, str],
+    names: Sequence[str],
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
@@ -107,21 +103,3 @@ def _draw_contours(
         if values.min() < goal < values.max():
             axis.contour(across, up, values, levels=[goal], colors=colour, linewidths=1.8, linestyles=style)
             axis.plot([], [], color=colour, linewidth=1.8, linestyle=style, label=f"{name} is {goal:.3g}")
-
-
-def _draw_benchmarks(axis: Axes, places: FloatArray, benchmarks: Sequence[tuple[str, str]]) -> None:
-    for k, name in enumerate(dict.fromkeys(name for name, _ in benchmarks)):
-        which = [i for i, (other, _) in enumerate(benchmarks) if other == name]
-        multiples = [f"{benchmarks[i][1]}×" for i in which]
-        axis.plot(
-            *places[which].T,
-            MARKERS[k % len(MARKERS)],
-            color=COLOUR,
-            markerfacecolor="white" if k % 2 else COLOUR,
-            markersize=4.5,
-            clip_on=False,
-            zorder=4,
-            label=f"{', '.join(multiples)} {name}",
-        )
-        for multiple, place in zip(multiples, places[which], strict=True):
-            axis.annotate(multiple, place, xytext=(4, 4), textcoords="offset points", fontsize=7)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,11 +29,8 @@ def dot_figure(
     *,
     xlabel: str,
     labels: str = "label",
-    behind: Effect | None = None,
-    marked: Sequence[bool] | None = None,
-    names: tuple[str, str] = ("", ""),
-    percent: bool = False,
     level: float = 0.95,
+    **drawing: Any,
 ) -> Figure:
     """Draw one line a row, the first on top, in a figure as high as its rows need.
 
@@ -47,21 +44,14 @@ def dot_figure(
         What the effect is, with its unit.
     labels : str
         The column of the labels, where it has another name.
-    behind : Effect, optional
-        An estimate to compare with, drawn behind the others with its interval.
-    marked : sequence of bool, optional
-        Rows in the second colour.
-    names : tuple of str
-        Legend of the rows in the first and in the second colour; none where it is empty.
-    percent : bool
-        Effects are shares and are drawn in percent.
     level : float
         Coverage of the intervals, named below the axis.
+    **drawing
+        behind, marked, names and percent, as in :func:`draw_dots`.
     """
     step = 0.21 if len(frame) <= MANY else 0.15
     with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), 2)) as (figure, axis):
-        rows = frame.assign(label=frame[labels])
-        draw_dots(axis, rows, behind=behind, marked=marked, names=names, percent=percent)
+        draw_dots(axis, frame.assign(label=frame[labels]), **drawing)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
         if ax is None:
             legend_above(figure, axis)
@@ -77,23 +67,35 @@ def draw_dots(
     names: tuple[str, str] = ("", ""),
     percent: bool = False,
 ) -> None:
-    """Draw the rows on an axis; see :func:`dot_figure`."""
+    """Draw the rows on an axis.
+
+    Parameters
+    ----------
+    axis : Axes
+    frame : DataFrame
+        label, estimate, conf_low, conf_high.
+    behind : Effect, optional
+        An estimate to compare with, drawn behind the others with its interval.
+    marked : sequence of bool, optional
+        Rows in the second colour.
+    names : tuple of str
+        Legend of the rows in the first and in the second colour; none where it is empty.
+    percent : bool
+        Effects are shares and are drawn in percent.
+    """
     factor = 100 if percent else 1
     second = np.zeros(len(frame), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
     axis.axvline(0, color=GREY, linewidth=0.8)
     if behind is not None:
-        axis.axvspan(factor * behind.conf_low, factor * behind.conf_high, color=BAND, alpha=0.45, linewidth=0)
-        axis.axvline(
-            factor * behind.estimate, color=COLOUR, linewidth=0.8, linestyle="--", label=behind.label
-        )
-    estimate = factor * frame["estimate"].to_numpy()
-    ends = factor * frame[["conf_low", "conf_high"]].to_numpy().T
+        low, high, estimate = (factor * x for x in (behind.conf_low, behind.conf_high, behind.estimate))
+        axis.axvspan(low, high, color=BAND, alpha=0.45, linewidth=0)
+        axis.axvline(estimate, color=COLOUR, linewidth=0.8, linestyle="--", label=behind.label)
+    rows = factor * frame[["estimate", "conf_low", "conf_high"]].to_numpy().T
     for which, colour, marker, name in ((~second, COLOUR, "o", names[0]), (second, SECOND, "s", names[1])):
         if which.any():
-            places = np.flatnonzero(which)
-            draw_intervals(
-                axis, estimate[which], places, ends[:, which], name or None, colour=colour, marker=marker
-            )
+            estimates, *ends = rows[:, which]
+            look = {"colour": colour, "marker": marker}
+            draw_intervals(axis, estimates, np.flatnonzero(which), np.array(ends), name or None, **look)
     label_rows(axis, [shortened(label) for label in frame["label"]], size=7.5 if len(frame) <= MANY else 6)
 
 
@@ -108,16 +110,8 @@ def draw_intervals(
     marker: str = "o",
 ) -> None:
     """Draw dots with their intervals, one a row; the ends have shape (2, K)."""
-    axis.errorbar(
-        estimate,
-        places,
-        xerr=np.abs(ends - estimate),
-        fmt=marker,
-        markersize=3.2,
-        linewidth=1.0,
-        color=colour,
-        label=label,
-    )
+    look: Any = {"fmt": marker, "color": colour, "markersize": 3.2, "linewidth": 1.0}
+    axis.errorbar(estimate, places, xerr=np.abs(ends - estimate), label=label, **look)
 
 
 def label_rows(axis: Axes, labels: Sequence[str], size: float = 7.5) -> None:

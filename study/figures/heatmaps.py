@@ -47,14 +47,9 @@ def draw_heatmap(
 
     most = float(np.nanmax(np.abs(grid)))
     first, last, top, bottom = ends
-    image = axis.imshow(
-        grid,
-        cmap="PuOr_r" if signed else "Blues",
-        vmin=-most if signed else 0,
-        vmax=most,
-        aspect="auto",
-        extent=(first - 0.5, last + 0.5, bottom + 0.5, top - 0.5),
-    )
+    extent = (first - 0.5, last + 0.5, bottom + 0.5, top - 0.5)
+    least, shades = (-most, "PuOr_r") if signed else (0, "Blues")
+    image = axis.imshow(grid, cmap=shades, vmin=least, vmax=most, aspect="auto", extent=extent)
     axis.set_facecolor(background)
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_locator(MaxNLocator(nbins=ticks, integer=True))

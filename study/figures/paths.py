@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ def event_study_grids(
     heights = [0.6 + 1.25 * n for n in rows]
     with canvas(FULL, 0.45 + sum(heights)) as figure:
         parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for number, (part, grid, n) in enumerate(zip(parts, grids, rows, strict=True)):
+        for part, grid, n in zip(parts, grids, rows, strict=True):
             axes = part.subplots(n, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
             for axis, (title, path) in zip(axes, grid.paths.items(), strict=False):
                 draw_path(axis, path, percent=grid.percent, apart=title in apart)
@@ -94,15 +94,14 @@ def event_study_grids(
                 axis.tick_params(labelbottom=True)
             part.suptitle(grid.heading, fontsize=9, x=0.01, ha="left", fontweight="bold")
             part.supylabel(grid.ylabel, fontsize=9)
-            if number == len(grids) - 1:
-                part.supxlabel("Years since first treated", fontsize=9)
-        drawn = [axis for part in parts for axis in part.axes]
-        found = {
+        parts[-1].supxlabel("Years since first treated", fontsize=9)
+        handles = {
             label: handle
-            for axis in drawn
+            for part in parts
+            for axis in part.axes
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=2, frameon=False)
+        figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -112,40 +111,36 @@ def draw_path(axis: Axes, path: pd.DataFrame, *, percent: bool = False, apart: b
 
     factor = 100 if percent else 1
     times = path["event_time"].to_numpy()
-    low, high = (factor * path[c].to_numpy() for c in ("band_low", "band_high"))
-    estimate = factor * path["estimate"].to_numpy()
-    inner = factor * np.abs(path[["conf_low", "conf_high"]].to_numpy().T - path["estimate"].to_numpy())
+    columns = ["estimate", "conf_low", "conf_high", "band_low", "band_high"]
+    estimate, *ends, low, high = factor * path[columns].to_numpy().T
+    errors = np.abs(ends - estimate)
     axis.use_sticky_edges = False
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.axvline(-0.5, color=GREY, linewidth=0.8, linestyle=":")
     axis.bar(times, high - low, bottom=low, width=0.62, color=BAND, label="simultaneous band")
     reference = np.isnan(low)
     other = apart & (times < 0) & ~reference
-    looks = [(~reference & ~other, "o", COLOUR, COLOUR, "estimate, pointwise interval")]
+    looks: list[tuple[Any, ...]] = [
+        (~reference & ~other, "o", COLOUR, COLOUR, "estimate, pointwise interval")
+    ]
     if other.any():
         looks.append((other, "D", SECOND, "white", "the same, on another base than those after"))
     for which, marker, colour, face, label in looks:
-        axis.errorbar(
-            times[which],
-            estimate[which],
-            yerr=inner[:, which],
-            fmt=marker,
-            markersize=3.5,
-            color=colour,
-            markerfacecolor=face,
-            linewidth=1.1,
-            label=label,
-        )
-    axis.plot(
-        times[reference],
-        estimate[reference],
-        "o",
-        markersize=4,
-        markerfacecolor="white",
-        markeredgecolor=COLOUR,
-        linestyle="none",
-        label="reference",
-    )
+        look: Any = {
+            "fmt": marker,
+            "color": colour,
+            "markerfacecolor": face,
+            "markersize": 3.5,
+            "linewidth": 1.1,
+        }
+        axis.errorbar(times[which], estimate[which], yerr=errors[:, which], label=label, **look)
+    hollow: Any = {
+        "markerfacecolor": "white",
+        "markeredgecolor": COLOUR,
+        "markersize": 4,
+        "linestyle": "none",
+    }
+    axis.plot(times[reference], estimate[reference], "o", label="reference", **hollow)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -214,6 +214,11 @@ class Sample:
         return len(self.unit_ids)
 
     @property
+    def n_treated(self) -> int:
+        """Number of units that are treated in a period of the sample."""
+        return int((self.treatment == 1).any(axis=1).sum())
+
+    @property
     def panel_checksum(self) -> str:
         """Checksum of the panel."""
         return self.panel.checksum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel
@@ -30,13 +30,8 @@ OF_ANSWERS = {
 }
 
 
-class Values(NamedTuple):
-    """The values of one row of the answers by column: its address, what it is about, and the task it answers."""
-
-    at: str
-    values: Mapping[str, Any]
-    quantity: str
-    task: Task
+# The values of one row of the answers by column: its address, them, what the row is about, the task it answers.
+Values = tuple[str, Mapping[str, Any], str, Task]
 
 
 def answer_numbers(
@@ -65,7 +60,7 @@ def answer_numbers(
         for column, value in values.items():
             if cited is None or f"{at}/{column}" in cited:
                 exhibit = "designs" if task.event in plan.events else "families"
-                source = source_of(exhibit, quantity, task, panel, shown_by(at, column, task, panel))
+                source = source_of(exhibit, quantity, task, panel, _command(at, column, task, panel))
                 yield from addressed(at, {column: value}, source, task.scale, OF_ANSWERS)
 
 
@@ -90,87 +85,72 @@ def _of_plan(plan: Plan, panel: Panel, cited: Collection[str] | None) -> Iterato
         "checksum": ("checksum of the panel", panel.checksum),
     }
     source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
-    columns = {name: Column(words, "text") for name, (words, _) in values.items()}
-    wanted = {name: value for name, (_, value) in values.items() if cited is None or f"plan/{name}" in cited}
-    yield from addressed("plan", wanted, source, columns=columns)
+    for name, (words, value) in values.items():
+        if cited is None or f"plan/{name}" in cited:
+            yield from addressed("plan", {name: value}, source, columns={name: Column(words, "text")})
 
 
 def _rows(plan: Plan, results: Results) -> Iterator[Values]:
-    for event in (*plan.events, *plan.families):
+    first_scale, first_outcome = next(iter(plan.scales)), next(iter(plan.outcomes))
+    for event in plan.every_event:
         labels = [row.label for row in (plan.rows if event in plan.events else (plan.headline,))]
-        yield _of_sample(plan, results, event)
+        yield _sample(event, results[event.label, first_scale, first_outcome, plan.headline.label])
         for scale in plan.scales:
             for outcome in plan.outcomes:
                 at = address(event.label, outcome, scale)
                 answers = {label: results[event.label, scale, outcome, label] for label in labels}
                 headline = answers[plan.headline.label]
-                yield from answer_rows(f"{at}/headline", headline, plan.window)
+                yield from _answer(f"{at}/headline", headline, plan.window)
                 for label, result in answers.items():
-                    yield from answer_rows(f"{at}/{address(label)}", result, plan.window)
-                effects = [result.headline for result in answers.values()]
-                yield Values(f"{at}/designs", _spread(effects), "", headline.task)
+                    yield from _answer(f"{at}/{address(label)}", result, plan.window)
+                effects = [result.headline for result in answers.values() if result.headline is not None]
+                estimates = [effect.estimate for effect in effects]
+                spread = {
+                    "smallest": min(estimates, default=math.nan),
+                    "largest": max(estimates, default=math.nan),
+                    "excluding_zero": sum(effect.excludes_zero for effect in effects),
+                    "answered": len(effects),
+                }
+                yield f"{at}/designs", spread, "", headline.task
 
 
-def answer_rows(at: str, result: Result, window: tuple[int, int]) -> Iterator[Values]:
-    """Yield the values of an answer: its headline, and its effects by event time."""
-    yield Values(at, answer_values(result), "", result.task)
-    by_time = {effect.event_time: effect for effect in result.path}
-    times = {address("event_time", f"{time:g}"): time for time in by_time}
-    for name, time in (times | dict(zip(("window_first", "window_last"), window, strict=True))).items():
-        effect = by_time.get(time, Effect(""))
-        values = effect_values(effect) | {"band_low": effect.band_low, "band_high": effect.band_high}
-        yield Values(f"{at}/{name}", values, f"at event time {time:g}", result.task)
+def _sample(event: Event, result: Result) -> Values:
+    flow = result.flow
+    cohorts = [step.units for step in flow if step.kept and step.reason.startswith("first treated in ")]
+    values = _counts(result) | {
+        "never_treated": sum(step.units for step in flow if step.reason == "never treated"),
+        "already_treated": sum(step.units for step in flow if step.reason.startswith("already treated")),
+        "smallest_cohort": min(cohorts, default=0),
+        "largest_cohort": max(cohorts, default=0),
+    }
+    return address(event.label, "sample"), values, "", result.task
 
 
-def answer_values(result: Result) -> dict[str, float]:
-    """Return what a text may say of an answer, by column; NaN where the design gives none."""
+def _answer(at: str, result: Result, window: tuple[int, int]) -> Iterator[Values]:
+    """Yield the values of an answer: its headline, and its effects by event time; NaN where the design gives none."""
     test = result.randomization
-    return effect_values(result.headline or Effect("")) | {
-        "mde": result.power.effect,
-        "n_units": result.n_units,
-        "n_treated": result.n_treated,
-        "n_cohorts": result.n_cohorts,
-        "n_clusters": result.n_clusters,
+    values = effect_values(result.headline or Effect("")) | {"mde": result.power.effect} | _counts(result)
+    values |= {
         "n_obs": result.n_obs,
         "randomization_p": math.nan if test is None else test.p_value,
         "leads_p_wald": result.pre_test.p_value,
         "leads_rank": result.pre_test.rank,
         "leads_p_largest": result.pre_test.p_largest,
     }
+    yield at, values, "", result.task
+    by_time = {effect.event_time: effect for effect in result.path}
+    times = {address("event_time", f"{time:g}"): time for time in by_time}
+    for name, time in (times | dict(zip(("window_first", "window_last"), window, strict=True))).items():
+        effect = by_time.get(time, Effect(""))
+        values = effect_values(effect) | {"band_low": effect.band_low, "band_high": effect.band_high}
+        yield f"{at}/{name}", values, f"at event time {time:g}", result.task
 
 
-def _of_sample(plan: Plan, results: Results, event: Event) -> Values:
-    scale, outcome = next(iter(plan.scales)), next(iter(plan.outcomes))
-    result = results[event.label, scale, outcome, plan.headline.label]
-    never = [step.units for step in result.flow if step.reason == "never treated"]
-    already = [step.units for step in result.flow if step.reason.startswith("already treated")]
-    cohorts = [s.units for s in result.flow if s.kept and s.reason.startswith("first treated in ")]
-    values = {
-        "n_units": result.n_units,
-        "n_treated": result.n_treated,
-        "n_cohorts": result.n_cohorts,
-        "n_clusters": result.n_clusters,
-        "never_treated": sum(never),
-        "already_treated": sum(already),
-        "smallest_cohort": min(cohorts, default=0),
-        "largest_cohort": max(cohorts, default=0),
-    }
-    return Values(address(event.label, "sample"), values, "", result.task)
+def _counts(result: Result) -> dict[str, float]:
+    return {name: getattr(result, name) for name in ("n_units", "n_treated", "n_cohorts", "n_clusters")}
 
 
-def _spread(effects: Collection[Effect | None]) -> dict[str, float]:
-    """Return the smallest and largest estimate over the designs, and how many exclude zero."""
-    answered = [effect for effect in effects if effect is not None]
-    estimates = [effect.estimate for effect in answered]
-    return {
-        "smallest": min(estimates, default=math.nan),
-        "largest": max(estimates, default=math.nan),
-        "excluding_zero": sum(effect.excludes_zero for effect in answered),
-        "answered": len(answered),
-    }
-
-
-def shown_by(at: str, column: str, task: Task, panel: Panel) -> str:
+def _command(at: str, column: str, task: Task, panel: Panel) -> str:
     """Return the command that prints a number of an answer."""
     if any(part in at.split("/") for part in ("event_time", "window_first", "window_last")):
         return RUN if column.startswith("band") else estimate_command(task, panel, path=True)

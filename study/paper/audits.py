@@ -16,76 +16,69 @@ READERS = (
     "rule's method nor its score; a second reading was made by another instance of the same model, so that its "
     "agreement says how clear the definitions are and not how right both are. They are one reading."
 )
+QUESTIONS = {
+    "verdict": "the title itself names a compute-heavy topic",
+    "deep": "the work most likely trains or runs deep networks",
+}
 
 
 def results(folder: Path | None = None) -> str:
     """Return the results of the audits in a folder (the one that ships, if none is given) as Markdown."""
     folder = folder or shipped("data", "audits")
-    parts = [READERS, *_matching(folder), *_grants(folder), *_topics(folder)]
+    parts = [
+        READERS,
+        "### Which university a string names: 400 strings with a credited university, 200 without",
+        _matching(folder, "matching", "The rule as it stands"),
+        _matching(folder, "matching_first", "Before its last change"),
+        "### Which award buys a cluster: 200 awards of the MRI and CC* programmes",
+        _grants(folder, "nsf", "The rule as it stands, on awards that include those it was developed on"),
+        _grants(folder, "nsf_first", "Before its last change, on awards that nobody had looked at"),
+        "### Which titles are compute-heavy: 100 called so, 100 not",
+        _topics(folder, "topics", "The words as they stand"),
+        _topics(folder, "topics_first", "Before their last change"),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def _matching(folder: Path) -> list[str]:
-    parts = ["### Which university a string names: 400 strings with a credited university, 200 without"]
-    for prefix, what in (("matching", "The rule as it stands"), ("matching_first", "Before its last change")):
-        verdicts = pd.read_csv(folder / f"{prefix}_sample.csv", dtype={"id": str}, keep_default_na=False)
-        found = matching_audit.summary(verdicts, pd.read_csv(folder / f"{prefix}_strata.csv"))
-        lines = [
-            f"{what}:",
-            "",
-            f"- precision, credited strings in which every credited university is named: {found.precision}",
-            f"- credited strings that miss none either: {found.complete}",
-            f"- strings without credit that name a university: {found.missed}",
-            f"- recall, strings with all their universities credited among those that name one: {found.recall}",
-            f"- weighted by papers: precision {found.precision_of_papers}, recall {found.recall_of_papers}",
-            f"- read twice, same verdict: {found.agreement}; kappa {found.kappa:.2f}",
-        ]
-        parts.append("\n".join(lines))
-    return parts
+def _matching(folder: Path, prefix: str, rule: str) -> str:
+    verdicts = pd.read_csv(folder / f"{prefix}_sample.csv", dtype={"id": str}, keep_default_na=False)
+    audit = matching_audit.summary(verdicts, pd.read_csv(folder / f"{prefix}_strata.csv"))
+    return f"""{rule}:
+
+- precision, credited strings in which every credited university is named: {audit.precision}
+- credited strings that miss none either: {audit.complete}
+- strings without credit that name a university: {audit.missed}
+- recall, strings with all their universities credited among those that name one: {audit.recall}
+- weighted by papers: precision {audit.precision_of_papers}, recall {audit.recall_of_papers}
+- read twice, same verdict: {audit.agreement}; kappa {audit.kappa:.2f}"""
 
 
-def _grants(folder: Path) -> list[str]:
-    parts = ["### Which award buys a cluster: 200 awards of the MRI and CC* programmes"]
-    for prefix, what in (
-        ("nsf", "The rule as it stands, on awards that include those it was developed on"),
-        ("nsf_first", "Before its last change, on awards that nobody had looked at"),
-    ):
-        verdicts = pd.read_csv(folder / f"{prefix}_verdicts.csv", dtype=str, keep_default_na=False)
-        found = grants_audit.audit(
-            verdicts, pd.read_csv(folder / f"{prefix}_design.csv", dtype={"award_id": str})
-        )
-        low, high = found.recall_interval
-        lines = [
-            f"{what}:",
-            "",
-            f"- precision: {found.precision}",
-            f"- recall, each award weighted by its stratum: {found.recall:.3f} (95% {low:.3f} to {high:.3f})",
-            f"- clusters on which reader and rule agree whether accelerators are named: {found.accelerators}",
-        ]
-        parts.append("\n".join(lines))
-    return parts
+def _grants(folder: Path, prefix: str, rule: str) -> str:
+    verdicts = pd.read_csv(folder / f"{prefix}_verdicts.csv", dtype=str, keep_default_na=False)
+    design = pd.read_csv(folder / f"{prefix}_design.csv", dtype={"award_id": str})
+    audit = grants_audit.audit(verdicts, design)
+    low, high = audit.recall_interval
+    return f"""{rule}:
+
+- precision: {audit.precision}
+- recall, each award weighted by its stratum: {audit.recall:.3f} (95% {low:.3f} to {high:.3f})
+- clusters on which reader and rule agree whether accelerators are named: {audit.accelerators}"""
 
 
-def _topics(folder: Path) -> list[str]:
-    parts = ["### Which titles are compute-heavy: 100 called so, 100 not"]
-    for prefix, what in (("topics", "The words as they stand"), ("topics_first", "Before their last change")):
-        sample = topics_audit.read(folder / f"{prefix}_sample.csv")
-        counts = pd.read_csv(folder / f"{prefix}_strata.csv")
-        lines = [f"{what}:", ""]
-        for question, asked in (
-            ("verdict", "the title itself names a compute-heavy topic"),
-            ("deep", "the work most likely trains or runs deep networks"),
-        ):
-            found = topics_audit.reading(sample, counts, question)
-            low, high = found.recall_interval
-            lines.append(
-                f"- {asked}: precision {found.precision}; missed among the rest {found.missed}; recall "
-                f"{found.recall:.3f} ({low:.3f} to {high:.3f}); read twice, same answer: "
-                f"{topics_audit.agreement(sample, question)}"
-            )
-        heavy, rest, weighted = topics_audit.area_agreement(sample, counts)
+def _topics(folder: Path, prefix: str, words: str) -> str:
+    sample = topics_audit.read(folder / f"{prefix}_sample.csv")
+    counts = pd.read_csv(folder / f"{prefix}_strata.csv")
+    lines = [f"{words}:", ""]
+    for column, question in QUESTIONS.items():
+        reading = topics_audit.reading(sample, counts, column)
+        low, high = reading.recall_interval
         lines.append(
-            f"- task area, reader and words agree: {heavy} of the heavy, {rest} of the rest, {weighted:.3f} weighted"
+            f"- {question}: precision {reading.precision}; missed among the rest {reading.missed}; recall "
+            f"{reading.recall:.3f} ({low:.3f} to {high:.3f}); read twice, same answer: "
+            f"{topics_audit.agreement(sample, column)}"
         )
-        parts.append("\n".join(lines))
-    return parts
+    heavy, rest, weighted = topics_audit.area_agreement(sample, counts)
+    lines.append(
+        f"- task area, reader and words agree: {heavy} of the heavy, {rest} of the rest, {weighted:.3f} weighted"
+    )
+    return "\n".join(lines)

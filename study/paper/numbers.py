@@ -17,6 +17,8 @@ from study.report import escape, render
 
 FILE = "numbers.csv"
 NEAREST = 3
+COLUMNS = ("address", "value", *(field.name for field in fields(Source)))
+WRAP = textwrap.TextWrapper(100, "  ", "    ", break_long_words=False, break_on_hyphens=False)
 # How a text cites a result: in LaTeX by a command, in Markdown by a comment before the number.
 CITED = {".tex": r"\\result\{([^{}]+)\}", ".md": r"<!--([\w./-]+)-->"}
 LABELS = {
@@ -83,16 +85,18 @@ def select(numbers: Iterable[Traced], cited: Collection[str]) -> dict[str, Trace
 
 def missing(cited: Mapping[str, Place], known: Sequence[str]) -> list[str]:
     """Say which cited addresses no result has, where they are cited, and which ones are near."""
+    return [
+        f"{place.file}, line {place.line}: there is no result {at}; near are "
+        f"{', '.join(_nearest(at, known, NEAREST)) or 'none'}."
+        for at, place in cited.items()
+        if at not in known
+    ]
+
+
+def _nearest(at: str, known: Collection[str], most: int) -> list[str]:
     from rapidfuzz import process
 
-    said = []
-    for at, place in cited.items():
-        if at not in known:
-            near = ", ".join(match for match, *_ in process.extract(at, known, limit=NEAREST))
-            said.append(
-                f"{place.file}, line {place.line}: there is no result {at}; near are {near or 'none'}."
-            )
-    return said
+    return [match for match, *_ in process.extract(at, known, limit=most)]
 
 
 def numbers_file(numbers: Iterable[Traced]) -> bytes:
@@ -104,9 +108,8 @@ def sources_file(numbers: Iterable[Traced]) -> bytes:
     """Return a CSV file of numbers with their sources."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["address", "value", *(field.name for field in fields(Source))])
-    for traced in numbers:
-        writer.writerow([traced.address, traced.value, *asdict(traced.source).values()])
+    writer.writerow(COLUMNS)
+    writer.writerows([traced.address, traced.value, *asdict(traced.source).values()] for traced in numbers)
     return text.getvalue().encode()
 
 
@@ -123,16 +126,11 @@ def read_sources(folder: Path) -> dict[str, Traced]:
         raise DataError(f"{path}: there are no numbers to trace; write them with `study run`.")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    wanted = ["address", "value", *(field.name for field in fields(Source))]
-    lacking = [column for column in wanted if not rows or column not in rows[0]]
-    if lacking:
-        raise DataError(f"{path}: column {lacking[0]} is missing; write the numbers anew with `study run`.")
-    return {
-        row["address"]: Traced(
-            row["address"], row["value"], Source(**{f.name: row[f.name] for f in fields(Source)})
-        )
-        for row in rows
-    }
+    for column in COLUMNS:
+        if not rows or column not in rows[0]:
+            raise DataError(f"{path}: column {column} is missing; write the numbers anew with `study run`.")
+    values = ([row[column] for column in COLUMNS] for row in rows)
+    return {at: Traced(at, value, Source(*source)) for at, value, *source in values}
 
 
 def find(numbers: Mapping[str, Traced], at: str) -> Traced:
@@ -145,27 +143,12 @@ def find(numbers: Mapping[str, Traced], at: str) -> Traced:
     """
     bare = re.sub(r"^\\result\{(.*)\}$", r"\1", at)
     if bare not in numbers:
-        from rapidfuzz import process
-
-        near = [match for match, *_ in process.extract(bare, list(numbers), limit=5)]
-        raise unknown("cited result", at, near, "study trace")
+        raise unknown("cited result", at, _nearest(bare, list(numbers), 5), "study trace")
     return numbers[bare]
 
 
 def traced_text(traced: Traced) -> str:
     """Return a number and its source as text for a terminal, a line for each part of it."""
-    lines = [f"{traced.address} is printed as {traced.value}"]
-    for name, label in LABELS.items():
-        value = getattr(traced.source, name)
-        if value:
-            lines.append(
-                textwrap.fill(
-                    f"{label}: {value}",
-                    100,
-                    initial_indent="  ",
-                    subsequent_indent="    ",
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
-            )
-    return "\n".join(lines)
+    parts = {label: getattr(traced.source, name) for name, label in LABELS.items()}
+    lines = [WRAP.fill(f"{label}: {text}") for label, text in parts.items() if text]
+    return "\n".join([f"{traced.address} is printed as {traced.value}", *lines])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,20 +13,8 @@ from study.core import DataError, QuestionError, from_toml, read_toml, refuse_un
 from study.designs import find_design
 from study.panel import Panel, Question, panel_entries
 from study.panel.population import population
+from study.paper import plan_keys as keys
 from study.paper.fields.plan import FieldsPlan
-from study.paper.plan_keys import (
-    AnyPanel,
-    Count,
-    Label,
-    Name,
-    Share,
-    SomeOfQuestion,
-    SomeTexts,
-    Texts,
-    Titles,
-    Whole,
-    Window,
-)
 from study.report import address_part
 
 # Exhibits that are made of a table of the plan alone, and that table.
@@ -39,21 +27,21 @@ NAMED_BY_DESIGN = ("event_studies", "violations")
 class Text:
     """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample."""
 
-    unit: Name
-    units: Name
-    outcome: Name
-    outcomes_with_units: Name
-    sample_notes: Texts
+    unit: keys.Name
+    units: keys.Name
+    outcome: keys.Name
+    outcomes_with_units: keys.Name
+    sample_notes: keys.Texts
 
 
 @dataclass(frozen=True)
 class Row:
     """A design as a row of the tables: its options, and what it changes in the question."""
 
-    name: Name
-    label: Name
+    name: keys.Name
+    label: keys.Name
     options: dict[str, Any] = field(default_factory=dict)
-    question: SomeOfQuestion = field(default_factory=dict)
+    question: keys.SomeOfQuestion = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,14 +61,14 @@ class Event:
         What it changes in the question, for example the population among which it was won.
     """
 
-    name: Name
-    title: Name
-    short: Name
-    label: Label
+    name: keys.Name
+    title: keys.Name
+    short: keys.Name
+    label: keys.Label
     group: str = ""
     threat: str = ""
     contrast: str = ""
-    question: SomeOfQuestion = field(default_factory=dict)
+    question: keys.SomeOfQuestion = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,10 +110,10 @@ class Inference:
         Attribute within which event dates are permuted.
     """
 
-    level: Share
-    band_draws: Count
-    permutations: Whole
-    strata: Name
+    level: keys.Share
+    band_draws: keys.Count
+    permutations: keys.Whole
+    strata: keys.Name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +126,7 @@ class Figure:
         First and last event time.
     """
 
-    window: Window
+    window: keys.Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +144,8 @@ class Diagnose:
     """
 
     neighbours: str = ""
-    populations: SomeTexts = ("all",)
-    placebos: dict[str, AnyPanel] = field(default_factory=dict)
+    populations: keys.SomeTexts = ("all",)
+    placebos: dict[str, keys.AnyPanel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,19 +178,19 @@ class Shared:
         Files beside the plan that cite results, LaTeX or Markdown; ``main.tex`` where there are none.
     """
 
-    panel: AnyPanel
+    panel: keys.AnyPanel
     text: Text
-    outcomes: Titles
-    scales: Titles
+    outcomes: keys.Titles
+    scales: keys.Titles
     events: Annotated[tuple[Event, ...], Field(min_length=1)]
-    question: SomeOfQuestion
-    seed: Whole
+    question: keys.SomeOfQuestion
+    seed: keys.Whole
     families: tuple[Event, ...] = ()
-    venues: dict[str, AnyPanel] = field(default_factory=dict)
-    exhibits: Texts = ("sample", "designs")
+    venues: dict[str, keys.AnyPanel] = field(default_factory=dict)
+    exhibits: keys.Texts = ("sample", "designs")
     title: str = ""
     fields: FieldsPlan | None = None
-    texts: Texts = ()
+    texts: keys.Texts = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +199,7 @@ class PlanFile(Shared):
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    headline: Name
+    headline: keys.Name
     designs: Annotated[tuple[Row, ...], Field(min_length=1)]
     inference: Inference
     figure: Figure
@@ -219,8 +207,9 @@ class PlanFile(Shared):
 
     def __post_init__(self) -> None:
         """Refuse labels that are not of one design or event alone."""
-        for entries, what in ((self.designs, "designs"), ((*self.events, *self.families), "events")):
-            if len({entry.label for entry in entries}) < len(entries):
+        events = [event.label for event in (*self.events, *self.families)]
+        for what, labels in {"designs": [row.label for row in self.designs], "events": events}.items():
+            if len(set(labels)) < len(labels):
                 raise ValueError(f"two {what} have the same label; each needs its own.")
 
 
@@ -239,9 +228,14 @@ class Plan(Shared, Inference, Figure, Diagnose):
     headline: Row
     rows: tuple[Row, ...]
 
+    @property
+    def every_event(self) -> tuple[Event, ...]:
+        """The events and the families."""
+        return *self.events, *self.families
+
     def tasks(self) -> Iterator[Task]:
         """Yield every cell of the tables of events; the headline's cells carry the randomization test."""
-        for event in (*self.events, *self.families):
+        for event in self.every_event:
             for scale in self.scales:
                 for outcome in self.outcomes:
                     for row in self.rows if event in self.events else (self.headline,):
@@ -249,8 +243,8 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
     def task(self, event: Event, outcome: str, scale: str, row: Row) -> Task:
         """Return one cell."""
-        asked = {"outcome": outcome, "event": event.name, "scale": scale}
-        values = self.question | asked | event.question | row.question
+        named = {"outcome": outcome, "event": event.name, "scale": scale}
+        values = self.question | named | event.question | row.question
         return Task(
             event=event,
             outcome=outcome,
@@ -269,9 +263,8 @@ class Plan(Shared, Inference, Figure, Diagnose):
         if design is None:
             return self
         headline = self.rows_of(design)[0]
-        return replace(
-            self, headline=headline, rows=(headline, *(row for row in self.rows if row != headline))
-        )
+        others = [row for row in self.rows if row != headline]
+        return replace(self, headline=headline, rows=(headline, *others))
 
     def rows_of(self, design: str) -> tuple[Row, ...]:
         """Return the rows of a design, or one with its own defaults where the plan has none."""
@@ -291,7 +284,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
             If there is no such event, outcome, scale or design.
         """
         named, *rest = question.split("/")
-        events = {event.label: event for event in (*self.events, *self.families)}
+        events = {event.label: event for event in self.every_event}
         if named not in events or len(rest) > 2:
             raise unknown("question", question, events, "study.toml")
         outcome, scale = [*rest, *[""] * (2 - len(rest))]
@@ -310,10 +303,9 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
     def check(self, panel: Panel) -> None:
         """Refuse a plan that names what the panel or the catalogue does not have, before any work."""
-        about, events = f"study.toml about {panel.name}", (*self.events, *self.families)
-        labels = [event.label for event in self.families]
+        about, labels = f"study.toml about {panel.name}", [event.label for event in self.families]
         refuse_unknown("outcome", self.outcomes, panel.outcomes, about)
-        refuse_unknown("event", [event.name for event in events], panel.events, about)
+        refuse_unknown("event", [event.name for event in self.every_event], panel.events, about)
         refuse_unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
         if self.neighbours:
             refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
@@ -322,57 +314,48 @@ class Plan(Shared, Inference, Figure, Diagnose):
                 refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
         for rule in self.populations:
             population(rule, panel)
-        self._check_exhibits()
-        self._check_panels()
-        self._check_numbers()
-        for row in self.rows:
-            find_design(row.name).check_options(row.options)
-        for task in self.tasks():
-            task.question.sample(panel)
-
-    def _check_exhibits(self) -> None:
-        """Refuse exhibits without the table that they are made of."""
         for exhibit, table in NEEDED.items():
             if exhibit in self.exhibits and not getattr(self, exhibit):
                 raise QuestionError(
                     f'study.toml: the exhibit "{exhibit}" is made of the table {table}, which is not there; add it, or '
                     "take the exhibit out."
                 )
-
-    def _check_panels(self) -> None:
-        """Refuse placebos and venues whose panel is not there."""
         for entry in (*self.placebos.values(), *self.venues.values()):
             if isinstance(entry, str):
                 refuse_unknown("panel", entry, panel_entries(), "study.toml, placebos and venues")
             elif not Path(entry["file"]).is_file():
                 raise DataError(f"study.toml, placebos and venues: {entry['file']}: there is no such file.")
+        self._check_addresses()
+        for row in self.rows:
+            find_design(row.name).check_options(row.options)
+        for task in self.tasks():
+            task.question.sample(panel)
 
-    def _check_numbers(self) -> None:
-        """Refuse labels and names from which results would not get addresses of their own."""
-        _check_names("event label", [event.label for event in (*self.events, *self.families)])
-        _check_names("outcome", self.outcomes)
-        _check_names("scale", self.scales)
-        _check_names("placebo", self.placebos)
-        _check_names("venue", self.venues)
-        if any(exhibit in self.exhibits for exhibit in NAMED_BY_DESIGN):
-            _check_names("design label", [row.label for row in self.rows])
-
-
-def _check_names(kind: str, names: Iterable[str]) -> None:
-    """Refuse names from which results could get no address, or the same one."""
-    taken: dict[str, str] = {}
-    for name in names:
-        part = address_part(name)
-        if not any(letter.isalnum() for letter in part):
-            raise QuestionError(
-                f'study.toml: the {kind} "{name}" has no letter and no digit for the addresses of results; rename it.'
-            )
-        if part in taken:
-            raise QuestionError(
-                f'study.toml: results of the {kind}s "{taken[part]}" and "{name}" would have the same address, '
-                f"{part}; rename one."
-            )
-        taken[part] = name
+    def _check_addresses(self) -> None:
+        """Refuse labels and names from which results would get no address, or the same one."""
+        names: dict[str, Iterable[str]] = {
+            "event label": [event.label for event in self.every_event],
+            "outcome": self.outcomes,
+            "scale": self.scales,
+            "placebo": self.placebos,
+            "venue": self.venues,
+            "design label": [row.label for row in self.rows if {*NAMED_BY_DESIGN} & {*self.exhibits}],
+        }
+        for kind, entries in names.items():
+            first: dict[str, str] = {}
+            for name in entries:
+                part = address_part(name)
+                if not any(letter.isalnum() for letter in part):
+                    raise QuestionError(
+                        f'study.toml: the {kind} "{name}" has no letter and no digit for the addresses of results; '
+                        "rename it."
+                    )
+                if part in first:
+                    raise QuestionError(
+                        f'study.toml: results of the {kind}s "{first[part]}" and "{name}" would have the same '
+                        f"address, {part}; rename one."
+                    )
+                first[part] = name
 
 
 def check_exists(path: Path) -> None:
@@ -398,14 +381,13 @@ def read_plan(path: Path) -> Plan:
         If a key is missing or unknown, a value is not what it must be, or a design or field is unknown.
     """
     check_exists(path)
-    file = from_toml(PlanFile, read_toml(path), str(path), path.parent)
-    for name in (file.headline, *(row.name for row in file.designs)):
-        find_design(name)
-    headline = next((row for row in file.designs if row.name == file.headline), None)
+    values = dict(vars(from_toml(PlanFile, read_toml(path), str(path), path.parent)))
+    for table in ("inference", "figure", "diagnose"):
+        values |= vars(values.pop(table))
+    name, rows = values.pop("headline"), values.pop("designs")
+    for design in (name, *(row.name for row in rows)):
+        find_design(design)
+    headline = next((row for row in rows if row.name == name), None)
     if headline is None:
-        raise QuestionError(
-            f'{path}: the headline "{file.headline}" is not among the designs; list it there.'
-        )
-    shared = {each.name: getattr(file, each.name) for each in fields(Shared)}
-    tables = vars(file.inference) | vars(file.figure) | vars(file.diagnose)
-    return Plan(headline=headline, rows=file.designs, **shared, **tables)
+        raise QuestionError(f'{path}: the headline "{name}" is not among the designs; list it there.')
+    return Plan(headline=headline, rows=rows, **values)

@@ -5,15 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Required
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetPydanticSchema,
-    Tag,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, GetPydanticSchema, Tag, ValidationInfo
 from typing_extensions import TypedDict
 
 from study.core import must_be

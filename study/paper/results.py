@@ -22,9 +22,9 @@ from study.estimates import (
     pre_test,
     smallest_effect,
 )
-from study.inference import Agreement, Comparison, Randomization, agreement_of, answered
+from study.inference import Comparison, Randomization, agreement_of, answered
 from study.inference.randomization import randomization
-from study.panel import FlowStep, Panel, Sample
+from study.panel import FlowStep, Panel
 from study.paper.plan import Event, Plan, Row, Task
 
 
@@ -64,24 +64,24 @@ class Result:
     """
 
     task: Task
-    headline: Effect | None
-    path: tuple[Effect, ...]
     estimand: str
-    convention: str
     n_units: int
     n_treated: int
     n_cohorts: int
     n_clusters: int
-    n_obs: int
-    untreated_mean: float
-    power: Power
-    pre_test: PreTest
-    randomization: Randomization | None
     flow: tuple[FlowStep, ...]
     options: dict[str, Any]
-    seed: int | None
     panel_checksum: str
     notes: tuple[str, ...]
+    headline: Effect | None = None
+    path: tuple[Effect, ...] = ()
+    convention: str = ""
+    n_obs: int = 0
+    untreated_mean: float = np.nan
+    power: Power = UNKNOWN
+    pre_test: PreTest = NONE
+    randomization: Randomization | None = None
+    seed: int | None = None
     few_clusters: str | None = None
     draw_error: float = np.nan
 
@@ -104,18 +104,41 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
     Result
         With the refusal in its notes where the design cannot answer the question.
     """
-    design, options = find_design(task.row.name), task.options
-    sample = task.question.sample(panel)
+    design, sample = find_design(task.row.name), task.question.sample(panel)
+    refused = Result(
+        task=task,
+        estimand=design.estimand.value,
+        n_units=sample.n_units,
+        n_treated=sample.n_treated,
+        n_cohorts=len(sample.cohorts),
+        n_clusters=int(sample.cluster.max()) + 1,
+        flow=sample.flow,
+        options=design.options | task.options,
+        panel_checksum=sample.panel_checksum,
+        notes=(),
+    )
     try:
-        fit = design(sample, **options)
+        fit = design(sample, **task.options)
     except QuestionError as refusal:
-        return _refused(task, sample, design, options, str(refusal))
+        return replace(refused, notes=(str(refusal),))
     headline = fit.headline
     if not headline.varies[0]:
-        return _refused(task, sample, design, options, _undetermined(design, fit))
+        return replace(refused, notes=(_undetermined(design, fit),))
     path, pre_test = _path(fit, task)
-    return Result(
-        task=task,
+    undefined = [f"{term.event_time:g}" for term in path if np.isnan(term.estimate)]
+    why = f"No proportional effect at event times {', '.join(undefined)}: the counterfactual mean is not positive"
+    test = None
+    if task.permutations:
+        test = randomization(
+            sample,
+            design.name,
+            strata=task.strata,
+            permutations=task.permutations,
+            progress=progress,
+            **task.options | {"seed": task.seed},
+        )
+    return replace(
+        refused,
         headline=effects(headline, task.level)[0],
         path=path,
         estimand=fit.estimand.value,
@@ -124,13 +147,12 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
         untreated_mean=np.nan if headline.untreated_mean is None else float(headline.untreated_mean[0]),
         power=smallest_effect(headline),
         pre_test=pre_test,
-        randomization=_randomization(task, sample, design, options, progress) if task.permutations else None,
+        randomization=test,
         options=dict(fit.options),
         seed=fit.seed,
-        notes=fit.remarks + _undefined(path),
+        notes=(*fit.remarks, why) if undefined else fit.remarks,
         few_clusters=few_clusters_warning(fit),
         draw_error=float(headline.draw_error[0]),
-        **_counts(sample),
     )
 
 
@@ -150,11 +172,9 @@ def comparison(
     plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
 ) -> Comparison:
     """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
-    estimates: dict[tuple[str, str], Estimate] = {}
-    refusals: dict[tuple[str, str], str] = {}
-    agreement: dict[str, Agreement] = {}
+    estimates, refusals, agreement = {}, {}, {}
     for outcome in outcomes:
-        fits: dict[str, Estimate] = {}
+        fits = {}
         for row in rows:
             task = plan.task(event, outcome, scale, row)
             try:
@@ -169,41 +189,10 @@ def comparison(
     return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, plan.band_draws)
 
 
-def _counts(sample: Sample) -> dict[str, Any]:
-    treated = (sample.treatment == 1).any(axis=1)
-    return {
-        "n_units": sample.n_units,
-        "n_treated": int(treated.sum()),
-        "n_cohorts": len(sample.cohorts),
-        "n_clusters": int(sample.cluster.max()) + 1,
-        "flow": sample.flow,
-        "panel_checksum": sample.panel_checksum,
-    }
-
-
-def _refused(task: Task, sample: Sample, design: Design, options: dict[str, Any], why: str) -> Result:
-    return Result(
-        task=task,
-        headline=None,
-        path=(),
-        estimand=design.estimand.value,
-        convention="",
-        n_obs=0,
-        untreated_mean=np.nan,
-        power=UNKNOWN,
-        pre_test=NONE,
-        randomization=None,
-        options=design.options | options,
-        seed=None,
-        notes=(why,),
-        **_counts(sample),
-    )
-
-
 def _undetermined(design: Design, fit: Estimate) -> str:
     """Say why an average is no answer."""
-    headline = fit.headline
-    if headline.untreated_mean is not None and not headline.untreated_mean[0] > 0:
+    mean = fit.headline.untreated_mean
+    if mean is not None and not mean[0] > 0:
         why = "the counterfactual mean that it implies is not positive, so that there is no share of it."
         return f"{design.title}: there is no average; {why}"
     return few_clusters_warning(fit) or f"{design.title}: the average has no sampling variance."
@@ -222,31 +211,3 @@ def _path(fit: Estimate, task: Task) -> tuple[tuple[Effect, ...], PreTest]:
         for term, row in zip(effects(path, task.level), band.itertuples(), strict=True)
     )
     return terms, pre_test(path, draws=task.band_draws, seed=task.seed)
-
-
-def _undefined(path: tuple[Effect, ...]) -> tuple[str, ...]:
-    times = [f"{term.event_time:g}" for term in path if np.isnan(term.estimate)]
-    if not times:
-        return ()
-    return (
-        f"No proportional effect at event times {', '.join(times)}: the counterfactual mean is not positive",
-    )
-
-
-def _randomization(
-    task: Task,
-    sample: Sample,
-    design: Design,
-    options: dict[str, Any],
-    progress: Callable[[], None] | None,
-) -> Randomization:
-    """Test the sharp null with the headline's t statistic, permuting event dates within strata."""
-    return randomization(
-        sample,
-        design.name,
-        strata=task.strata,
-        permutations=task.permutations,
-        seed=task.seed,
-        progress=progress,
-        **{name: value for name, value in options.items() if name != "seed"},
-    )

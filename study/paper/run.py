@@ -25,33 +25,6 @@ from study.paper.plan_keys import PanelEntry
 from study.paper.results import Result, Results, answer
 from study.report import Block, Line, Number, Span, Table
 
-
-def answer_key(*what: object) -> str | None:
-    """Return the key of an answer to what is asked, or None where not all that it depends on can be known."""
-    designs = state_of_designs()
-    return None if designs is None else key_of((code_of("study"), versions(), designs, what))
-
-
-def panel_state(panel: Panel) -> tuple[Any, ...]:
-    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
-    blocks = (panel.outcomes, panel.covariates, panel.first_treated, panel.treatment, panel.attributes)
-    return panel.name, panel.checksum, tuple(tuple(block) for block in blocks), dict(panel.populations)
-
-
-def state_of_designs() -> tuple[Any, ...] | None:
-    """Return where designs are from and the state of other distributions, or None if a design is from a session.
-
-    Nobody can say what a function that was made in a session calls there.
-    """
-    modules = {name: design.function.__module__ for name, design in all_designs().items()}
-    roots = {root_of(entry.module) for entry in entries()}
-    if not {*map(root_of, modules.values())} <= {"study", *roots}:
-        return None
-    codes = tuple((root, code_of(root)) for root in sorted(roots))
-    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
-    return modules, codes, versions(names)
-
-
 Step = Callable[[str], None]
 Made = TypeVar("Made")
 
@@ -106,17 +79,20 @@ def run(
         Results by event label, scale, outcome and row label, in the order of the tables.
     """
     tasks = {task.key: task for task in plan.tasks()}
+
+    def asked(key: Any) -> tuple[object, ...]:
+        return tasks[key], panel_state(panel)
+
+    def done(key: Any) -> None:
+        if progress:
+            task = tasks[key]
+            progress(f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}")
+
     # The longest tasks first, so that no process waits for one at the end.
     first = sorted(tasks, key=lambda key: -tasks[key].permutations)
-    made = _in_parallel(
-        {key: partial(answer, tasks[key], panel) for key in first},
-        {key: answer_key(tasks[key], panel_state(panel)) for key in first} if cache else {},
-        ANSWER,
-        cache,
-        jobs,
-        lambda key: progress(describe(tasks[key])) if progress else None,
-    )
-    return {key: made[key] for key in tasks}
+    makers = {key: partial(answer, tasks[key], panel) for key in first}
+    results = _in_parallel(makers, asked, ANSWER, cache, jobs, done)
+    return {key: results[key] for key in tasks}
 
 
 def exhibit(
@@ -146,69 +122,89 @@ def exhibit(
     """
     setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
     panels = [panel_state(each) for each in (panel, *setting.placebos.values(), *setting.venues.values())]
+
+    def asked(name: str) -> tuple[object, ...]:
+        return name, plan, panels, _shipped_data()
+
+    def done(name: str) -> None:
+        if progress:
+            progress(f"Exhibit: {name.replace('_', ' ')}")
+
     first = plan.exhibits[::-1]  # diagnostics, which take longest, stand last
-    made = _in_parallel(
-        {name: partial(find_exhibit(name).make, setting) for name in first},
-        {name: answer_key(name, plan, panels, _shipped_data()) for name in first} if cache else {},
-        EXHIBITED,
-        cache,
-        jobs,
-        lambda name: progress(f"Exhibit: {name.replace('_', ' ')}") if progress else None,
-    )
-    return {name: made[name] for name in plan.exhibits}
+    makers = {name: partial(find_exhibit(name).make, setting) for name in first}
+    exhibits = _in_parallel(makers, asked, EXHIBITED, cache, jobs, done)
+    return {name: exhibits[name] for name in plan.exhibits}
 
 
 def _in_parallel(
     makers: Mapping[Any, Callable[[], Made]],
-    keys: Mapping[Any, str | None],
+    asked: Callable[[Any], tuple[object, ...]],
     kinds: Sequence[type[Any]],
     cache: Path | None,
     jobs: int,
     done: Callable[[Any], object],
 ) -> dict[Any, Made]:
-    """Make what is not kept on disk, in processes, and keep it; tell of each as it is done."""
+    """Make what is not kept on disk, in processes, and keep it; tell of each as it is done.
+
+    The key of an answer is what it is asked, which is looked up only where there is a cache.
+    """
     from joblib import Parallel, delayed
 
-    made: dict[Any, Made] = {}
+    answers: dict[Any, Made] = {}
+    keys: dict[Any, str | None] = {}
+    fits = None
     if cache is not None:
+        fits = cache / disk.FITS
         disk.prepare(cache)
-        disk.prepare(cache / disk.FITS)
+        disk.prepare(fits)
+        keys = {name: answer_key(*asked(name)) for name in makers}
         for name, key in keys.items():
             known = None if key is None else disk.stored(cache, key, kinds)
             if known is not None:
-                made[name] = known
+                answers[name] = known
                 done(name)
-    work = (delayed(_named)(name, make, cache) for name, make in makers.items() if name not in made)
+    work = (delayed(_named)(name, make, fits) for name, make in makers.items() if name not in answers)
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         for name, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
-            made[name] = value
+            answers[name] = value
             if cache is not None and (key := keys[name]) is not None:
                 disk.keep(cache, key, value)
             done(name)
-    return made
+    return answers
 
 
-def _named(name: Any, make: Callable[[], Made], cache: Path | None) -> tuple[Any, Made]:
-    """Make an answer in one thread, keeping what learners found on the way: it serves other outcomes and scales."""
-    fits = None if cache is None else cache / disk.FITS
-    with (
-        one_thread(),
-        settings(cache=fits),
-    ):  # more threads would add in another order than processes with one
+def _named(name: Any, make: Callable[[], Made], fits: Path | None) -> tuple[Any, Made]:
+    # More threads would add in another order than one; what learners found serves other outcomes and scales.
+    with one_thread(), settings(cache=fits):
         return name, make()
+
+
+def answer_key(*asked: object) -> str | None:
+    """Return the key of an answer to what is asked, or None where not all that it depends on can be known.
+
+    Nobody can say what a design that was made in a session calls there.
+    """
+    modules = {name: design.function.__module__ for name, design in all_designs().items()}
+    roots = {root_of(entry.module) for entry in entries()}
+    if not {*map(root_of, modules.values())} <= {"study", *roots}:
+        return None
+    codes = tuple((root, code_of(root)) for root in ("study", *sorted(roots)))
+    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
+    return key_of((codes, versions(), modules, versions(names), asked))
+
+
+def panel_state(panel: Panel) -> tuple[Any, ...]:
+    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
+    blocks = (panel.outcomes, panel.covariates, panel.first_treated, panel.treatment, panel.attributes)
+    return panel.name, panel.checksum, tuple(tuple(block) for block in blocks), dict(panel.populations)
 
 
 @remembered
 def _shipped_data() -> str:
     """Return the checksum of all data that ship, some of which exhibits read besides the plan's panels."""
     return checksum(shipped("data"))
-
-
-def describe(task: Task) -> str:
-    """Say what a task is, for the progress display."""
-    return f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}"
 
 
 def files(
@@ -242,15 +238,9 @@ def files(
 
 
 def cited(plan: Plan, folder: Path) -> dict[str, numbers.Place]:
-    """Return the addresses that the plan's texts cite, or refuse a text that cannot be read."""
-    return numbers.cited_in(texts(plan, folder))
-
-
-def texts(plan: Plan, folder: Path) -> list[Path]:
-    """Return the texts that cite results: those that the plan names, or ``main.tex`` where there is one."""
-    if plan.texts:
-        return [folder / text for text in plan.texts]
-    return [path for path in (folder / "main.tex",) if path.is_file()]
+    """Return the addresses that the plan's texts cite, or ``main.tex`` where there is one and the plan names none."""
+    texts = [folder / text for text in plan.texts] or [*folder.glob("main.tex")]
+    return numbers.cited_in(texts)
 
 
 def every_number(
@@ -273,8 +263,7 @@ def unresolved(
     places = cited(plan, folder)
     if places.keys() <= {traced.address for traced in every_number(plan, panel, results, exhibited, places)}:
         return []
-    known = [traced.address for traced in every_number(plan, panel, results, exhibited)]
-    return numbers.missing(places, known)
+    return numbers.missing(places, [t.address for t in every_number(plan, panel, results, exhibited)])
 
 
 def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: str) -> bytes:
@@ -297,8 +286,3 @@ def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: s
     panels = (panel, *other_panels(plan.placebos).values(), *other_panels(plan.venues).values())
     provenance = provenance_of(plan.title or f"Effects on {plan.text.outcome}", summary, plan, text, panels)
     return page([(find_exhibit(name), shown) for name, shown in exhibited.items()], provenance)
-
-
-def paper_folder(plan_path: Path) -> Path:
-    """Return the folder into which a plan's files go: the one the plan is in."""
-    return plan_path.resolve().parent

@@ -43,12 +43,14 @@ def p_cell(value: float) -> Cell:
 def p_text(value: float) -> str:
     """Return a p-value for a sentence."""
     if math.isnan(value):
-        return "(none)"
+        return ABSENT
     return "below 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 Kind = Literal["effect", "error", "p", "count", "number", "percent", "text"]
 ABSENT = "(none)"
+# What values are multiplied by, and their decimals, where a column does not say these.
+PRINTED: dict[str, tuple[int, int]] = {"percent": (100, 1), "count": (1, 0)}
 
 
 class Column(NamedTuple):
@@ -69,9 +71,9 @@ class Column(NamedTuple):
             return str(value)
         if self.kind == "p":
             return p_text(float(value))
-        factor, digits = {"percent": (100, 1), "count": (1, 0)}.get(self.kind, (1, self.digits))
         if not math.isfinite(value):
             return ABSENT
+        factor, digits = PRINTED.get(self.kind, (1, self.digits))
         return f"{round(factor * float(value), digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
     def cell(self, value: Any) -> Cell:
@@ -82,7 +84,7 @@ class Column(NamedTuple):
             return "" if math.isnan(value) else p_cell(float(value))
         if self.kind == "error":
             return error(float(value), self.digits)
-        factor, digits = {"percent": (100, 1), "count": (1, 0)}.get(self.kind, (1, self.digits))
+        factor, digits = PRINTED.get(self.kind, (1, self.digits))
         return Number(factor * float(value), digits)
 
     def unit(self, scale: Scale) -> str:
@@ -120,21 +122,13 @@ COLUMNS: dict[str, Column] = {
 
 def effect_values(effect: Effect) -> dict[str, float]:
     """Return what a text may say of an effect, by column."""
-    return {
-        "estimate": effect.estimate,
-        "std_error": effect.std_error,
-        "conf_low": effect.conf_low,
-        "conf_high": effect.conf_high,
-        "p_value": effect.p_value,
-        "mde": effect.mde,
-        "n_units": effect.n_units,
-        "n_treated": effect.n_treated,
-    }
+    columns = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "mde", "n_units", "n_treated")
+    return {name: getattr(effect, name) for name in columns}
 
 
 def effect_lines(label: str, effects: Sequence[Effect | None]) -> list[Line]:
     """Return the line of effects, a dash where there is none, above that of their standard errors."""
     known = [effect if effect is not None and effect.exists else None for effect in effects]
-    estimates: list[Cell] = [Number(effect.estimate) if effect else REFUSED for effect in known]
-    errors: list[Cell] = [error(effect.std_error) if effect else "" for effect in known]
+    estimates = [Number(effect.estimate) if effect else REFUSED for effect in known]
+    errors = [error(effect.std_error) if effect else "" for effect in known]
     return [Line(label, estimates), *([Line("", errors)] if any(known) else [])]

@@ -18,34 +18,37 @@ def comparison_text(comparison: Comparison) -> str:
     """Return the averages, their differences, the tests and the notes as text for a terminal."""
     import pandas as pd
 
-    columns = {"design": list(comparison.labels)}
-    for outcome in comparison.outcomes:
-        columns[outcome] = [_cell(comparison, outcome, label) for label in comparison.labels]
-    averages = pd.DataFrame(columns).to_string(index=False)
-    parts = [f"{title_of(comparison)}; standard errors in parentheses", averages, ""]
+    def cell(outcome: str, label: str) -> str:
+        fit = comparison.estimates.get((outcome, label))
+        return "refused" if fit is None else f"{fit.effect[0]:.4f} ({fit.std_error[0]:.4f})"
+
+    def text(frame: pd.DataFrame) -> str:
+        return frame.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4f}")
+
+    columns = {
+        outcome: [cell(outcome, label) for label in comparison.labels] for outcome in comparison.outcomes
+    }
+    averages = pd.DataFrame({"design": comparison.labels} | columns)
+    parts = [f"{title_of(comparison)}; standard errors in parentheses", text(averages), ""]
     if comparison.adjusted:
-        parts += [*_adjusted_text(comparison), ""]
-    apart = comparison.differences()
-    if len(apart):
-        numbers = [f"{difference:.4f}" for difference in apart["difference"]]
-        shown = apart.assign(difference=np.where(apart["equal"], "equal", numbers)).drop(columns="equal")
-        parts += [
-            "Differences, the first less the second; p-values are adjusted for all of them",
-            shown.to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"),
-            "",
-        ]
-    return "\n".join([*parts, *_tested(comparison), *sentences_of(comparison, comparison)])
-
-
-def _adjusted_text(comparison: Comparison) -> list[str]:
-    """Return the p-values before and after they are adjusted for the outcomes."""
-    rows = comparison.tidy().dropna(subset="p_holm")
-    rows = rows.sort_values("design", key=lambda names: names.map(comparison.labels.index), kind="stable")
-    shown = rows[["design", "outcome", "p_value", "p_romano_wolf", "p_holm"]]
-    return [
-        "P-values, of each test alone and adjusted for all outcomes",
-        shown.to_string(index=False, float_format=lambda v: f"{v:.4f}"),
+        rows = comparison.tidy().dropna(subset="p_holm")
+        rows = rows.sort_values("design", key=lambda names: names.map(comparison.labels.index), kind="stable")
+        adjusted = rows[["design", "outcome", "p_value", "p_romano_wolf", "p_holm"]]
+        parts += ["P-values, of each test alone and adjusted for all outcomes", text(adjusted), ""]
+    differences = comparison.differences()
+    if len(differences):
+        numbers = [f"{difference:.4f}" for difference in differences["difference"]]
+        differences["difference"] = np.where(differences["equal"], "equal", numbers)
+        title = "Differences, the first less the second; p-values are adjusted for all of them"
+        parts += [title, text(differences.drop(columns="equal")), ""]
+    parts += [
+        f"Do they agree on {outcome}? Differences tested: {agreement.tested}; largest absolute t {test.statistic:.3f}, "
+        f"{LEVEL:.0%} critical value {test.critical_value:.3f}, p = {test.p_value:.4f} ({test.draws} draws); "
+        f"Wald chi-squared {wald.statistic:.3f} of rank {wald.rank}, p = {wald.p_value:.4f}."
+        for outcome, agreement in comparison.agreement.items()
+        if (test := agreement.sup_t) is not None and (wald := agreement.wald) is not None
     ]
+    return "\n".join([*parts, *sentences_of(comparison, comparison)])
 
 
 def title_of(comparison: Comparison) -> str:
@@ -53,9 +56,10 @@ def title_of(comparison: Comparison) -> str:
     question, outcomes = comparison.question, ", ".join(comparison.outcomes)
     average = question.average.replace("_", " ")
     if question.average == "event_average" and question.horizon is not None:
-        lasts = [last_event_time(fit.sample) for fit in comparison.estimates.values()]
-        times = [time for time in lasts if time is not None] or [question.horizon]
-        average += f" over event times 0 to {max(times)}"
+        last = [last_event_time(fit.sample) for fit in comparison.estimates.values()]
+        average += (
+            f" over event times 0 to {max([time for time in last if time is not None] or [question.horizon])}"
+        )
     return f"Effect of {question.event} on {outcomes}, by design ({average}, scale {question.scale})"
 
 
@@ -73,22 +77,6 @@ def left_out(sample: Sample) -> list[str]:
     return [f"{step.units} {step.reason}" if step.units else step.reason for step in steps]
 
 
-def _cell(comparison: Comparison, outcome: str, label: str) -> str:
-    fit = comparison.estimates.get((outcome, label))
-    return "refused" if fit is None else f"{fit.effect[0]:.4f} ({fit.std_error[0]:.4f})"
-
-
-def _tested(comparison: Comparison) -> list[str]:
-    """Say what the tests found, a sentence an outcome."""
-    return [
-        f"Do they agree on {outcome}? Differences tested: {agreement.tested}; largest absolute t {test.statistic:.3f}, "
-        f"{LEVEL:.0%} critical value {test.critical_value:.3f}, p = {test.p_value:.4f} ({test.draws} draws); "
-        f"Wald chi-squared {wald.statistic:.3f} of rank {wald.rank}, p = {wald.p_value:.4f}."
-        for outcome, agreement in comparison.agreement.items()
-        if (test := agreement.sup_t) is not None and (wald := agreement.wald) is not None
-    ]
-
-
 def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
     """Say with what uncertainty, what was left out or equal, and what was refused.
 
@@ -97,17 +85,17 @@ def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
     fits = list(comparison.estimates.values())
     sentences = []
     if fits:
-        used = dict.fromkeys(fit.convention for fit in fits)
-        conventions = "; ".join(
-            f"{', '.join(dict.fromkeys(fit.design for fit in fits if fit.convention == c))}: {CONVENTIONS[c]}"
-            for c in used
-        )
-        units = span_of([fit.sample.n_units for fit in fits])
-        treated = span_of([int((fit.sample.treatment == 1).any(axis=1).sum()) for fit in fits])
-        cluster = comparison.question.cluster or "unit"
-        sentences.append(f"{units} units, {treated} of them treated; clustered by {cluster}. {conventions}.")
-        sentences += [_power(comparison, outcome) for outcome in comparison.outcomes]
-        sentences += _few_clusters(comparison)
+        designs_of: dict[str, dict[str, None]] = {}
+        for fit in fits:
+            designs_of.setdefault(fit.convention, {})[fit.design] = None
+        conventions = [f"{', '.join(designs)}: {CONVENTIONS[name]}" for name, designs in designs_of.items()]
+        sentences += [
+            f"{span_of([fit.sample.n_units for fit in fits])} units, "
+            f"{span_of([fit.sample.n_treated for fit in fits])} of them treated; clustered by "
+            f"{comparison.question.cluster or 'unit'}. {'; '.join(conventions)}.",
+            *(_power(comparison, outcome) for outcome in comparison.outcomes),
+            *_few_clusters(comparison),
+        ]
     if any(agreement.sup_t for agreement in comparison.agreement.values()):
         sentences.append(JOINT)
     if comparison.adjusted:
@@ -121,29 +109,30 @@ def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
     return [*sentences, *comparison.notes, *(f"Refused: {sentence}" for sentence in comparison.refused)]
 
 
+def _power(comparison: Comparison, outcome: str) -> str:
+    """Say what each design could have found for an outcome."""
+    by_design = [
+        f"{label} {smallest_effect(comparison.estimates[outcome, label])}"
+        for label in comparison.labels
+        if (outcome, label) in comparison.estimates
+    ]
+    return (
+        f"Minimum detectable effects at 80% power and 5% size, in units of {outcome} (percent of "
+        f"{POWER_OF[comparison.question.scale]}): {'; '.join(by_design) or 'none'}."
+    )
+
+
 def _few_clusters(comparison: Comparison) -> list[str]:
     """Say for which designs few clusters carry the variance, with the outcomes where these are not all."""
-    outcomes_of: dict[str, list[str]] = {}
+    outcomes_of: dict[str, dict[str, None]] = {}
     for (outcome, _), fit in comparison.estimates.items():
         warning = few_clusters_warning(fit)
-        if warning is not None and outcome not in outcomes_of.setdefault(warning, []):
-            outcomes_of[warning].append(outcome)
+        if warning is not None:
+            outcomes_of.setdefault(warning, {})[outcome] = None
     return [
         warning if len(outcomes) == len(comparison.outcomes) else f"{', '.join(outcomes)}: {warning}"
         for warning, outcomes in outcomes_of.items()
     ]
-
-
-def _power(comparison: Comparison, outcome: str) -> str:
-    """Say what each design could have found for an outcome."""
-    answered = {
-        x: comparison.estimates[outcome, x] for x in comparison.labels if (outcome, x) in comparison.estimates
-    }
-    by_design = "; ".join(f"{label} {smallest_effect(fit)}" for label, fit in answered.items()) or "none"
-    return (
-        f"Minimum detectable effects at 80% power and 5% size, in units of {outcome} (percent of "
-        f"{POWER_OF[comparison.question.scale]}): {by_design}."
-    )
 
 
 def span_of(values: Sequence[int]) -> str:

@@ -53,25 +53,14 @@ def described(fit: Estimate) -> list[str]:
     list of str
         Sentences without their full stops.
     """
-    sample = fit.sample
-    treated = int((sample.treatment == 1).any(axis=1).sum())
-    sentences = [
-        f"Estimand: {fit.estimand}, scale {sample.question.scale}",
-        f"{sample.n_units} units, {treated} of them treated in {len(sample.cohorts)} cohorts; "
-        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
-        _could_have_found(fit),
-    ]
-    dropped = left_out(sample)
-    if dropped:
-        sentences.append(f"Left out: {'; '.join(dropped)}")
-    return sentences + [note.rstrip(".") for note in fit.notes]
-
-
-def _could_have_found(fit: Estimate) -> str:
-    """Say the minimum detectable effect of an estimate's only term, or of its headline."""
+    sample, dropped = fit.sample, left_out(fit.sample)
     average = fit if len(fit.terms) == 1 else fit.headline
-    question, power = fit.sample.question, smallest_effect(average)
-    return (
-        f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {power} in units of "
-        f"{question.outcome} and in percent of {POWER_OF[question.scale]}"
-    )
+    return [
+        f"Estimand: {fit.estimand}, scale {sample.question.scale}",
+        f"{sample.n_units} units, {sample.n_treated} of them treated in {len(sample.cohorts)} cohorts; "
+        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
+        f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {smallest_effect(average)} in "
+        f"units of {sample.question.outcome} and in percent of {POWER_OF[sample.question.scale]}",
+        *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
+        *(note.rstrip(".") for note in fit.notes),
+    ]

@@ -16,17 +16,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-LABELS = {
-    "n_units": "Units",
-    "n_treated": "Units first treated in the window",
-    "n_clusters": "Clusters",
-    "se_type": "Standard errors",
-    "mde": "Minimum detectable effect",
-    "estimand": "Estimand",
-    "design": "Design",
-    "scale": "Scale",
-    "seed": "Seed",
+def _detectable(fit: Estimate) -> float | None:
+    """Return the minimum detectable effect of the only average or coefficient; a path has one for each term."""
+    several = fit.estimand.has_path and len(fit.terms) > 1
+    return None if several else float(fit.headline.minimum_detectable_effect()[0])
+
+
+# What an estimate rests on, by key: its label and how it is read.
+STATISTICS: dict[str, tuple[str, Callable[[Estimate], int | float | str | None]]] = {
+    "n_units": ("Units", lambda fit: fit.sample.n_units),
+    "n_treated": ("Units first treated in the window", lambda fit: fit.sample.n_treated),
+    "n_clusters": ("Clusters", lambda fit: fit.n_clusters),
+    "se_type": ("Standard errors", lambda fit: f"{fit.convention.replace('_', ' ')}, by: {cluster(fit)}"),
+    "mde": ("Minimum detectable effect", _detectable),
+    "estimand": ("Estimand", lambda fit: fit.estimand.value),
+    "design": ("Design", lambda fit: find_design(fit.design).title),
+    "scale": ("Scale", lambda fit: fit.sample.question.scale),
+    "seed": ("Seed", lambda fit: fit.seed),
 }
+LABELS = {key: label for key, (label, _) in STATISTICS.items()}
 AVERAGES = {
     "event_average": "Average over event times",
     "treated_average": "Average over treated cells",
@@ -69,20 +77,9 @@ def statistic(fit: Estimate, key: str) -> int | float | str | None:
     key : str
         "N" (unit-periods), "se_type", or a key of :data:`LABELS`. There is no R2: it says nothing of an effect.
     """
-    sample = fit.sample
-    told: dict[str, Callable[[], int | float | str | None]] = {
-        "N": lambda: fit.n_obs,
-        "n_units": lambda: sample.n_units,
-        "n_treated": lambda: int((sample.treatment == 1).any(axis=1).sum()),
-        "n_clusters": lambda: fit.n_clusters,
-        "se_type": lambda: f"{fit.convention.replace('_', ' ')}, by: {cluster(fit)}",
-        "mde": lambda: detectable(fit),
-        "estimand": lambda: fit.estimand.value,
-        "design": lambda: find_design(fit.design).title,
-        "scale": lambda: sample.question.scale,
-        "seed": lambda: fit.seed,
-    }
-    return told[key]() if key in told else None
+    if key == "N":
+        return fit.n_obs
+    return STATISTICS[key][1](fit) if key in STATISTICS else None
 
 
 def outcome(fit: Estimate) -> str:
@@ -98,10 +95,3 @@ def fixed_effects(fit: Estimate) -> str | None:
 def cluster(fit: Estimate) -> str:
     """Return what standard errors are clustered by."""
     return fit.sample.question.cluster or "unit"
-
-
-def detectable(fit: Estimate) -> float | None:
-    """Return the minimum detectable effect of the only average or coefficient; a path has one for each term."""
-    if fit.estimand.has_path and len(fit.terms) > 1:
-        return None
-    return float(fit.headline.minimum_detectable_effect()[0])

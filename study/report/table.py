@@ -133,18 +133,10 @@ class Table:
             table=self,
             kind=KINDS[self.is_long, bool(self._prose)],
             column_spec="".join(self._columns()),
-            headings=[f"{{{_folded(heading, HEADING)}}}" for heading in self.headings],
+            heading=lambda text: f"{{{_folded(text, HEADING)}}}",
             spans=_rules(self.spans),
-            blocks=[
-                (
-                    block.title,
-                    [
-                        (self._label(line.label), [_latex(cell) for cell in line.cells])
-                        for line in block.lines
-                    ],
-                )
-                for block in self.blocks
-            ],
+            label=_sentence if 0 in self._prose else lambda text: _folded(text, LABEL, "tl"),
+            cell=_latex,
             sentence=_sentence,
         ).decode()
         # Text that is escaped keeps this sign for the numbers of the paper, which declares it.
@@ -162,19 +154,16 @@ class Table:
         """The columns of sentences; labels, where nothing else could make a long table as narrow as its page."""
         return self.prose or ((0,) if self.is_long else ())
 
-    def _label(self, label: str) -> str:
-        return _sentence(label) if 0 in self._prose else _folded(label, LABEL, "tl")
-
     def html(self) -> bytes:
         """Return the table as an HTML fragment, with the classes that the report's style knows."""
-        return render("table.html", table=self, shown=_typeset, numeric=_numeric)
+        return render("table.html", table=self, shown=_typeset)
 
     def markdown(self) -> bytes:
         """Return the table as a Markdown pipe table with its caption and notes."""
-        numbers = [
-            any(isinstance(line.cells[k], Number) for line in self.lines) for k in range(len(self.headings))
-        ]
-        return render("table.md", table=self, shown=_typeset, numbers=numbers, titles=self._titles())
+        over = [span.title for span in self.spans for _ in range(span.columns)] or [""] * len(self.headings)
+        titles = [": ".join(filter(None, pair)) for pair in zip(over, self.headings, strict=True)]
+        numbers = [bool(self._numbers(column)) for column in range(len(self.headings))]
+        return render("table.md", table=self, shown=_typeset, numbers=numbers, titles=titles)
 
     def formatted(self, kind: str) -> bytes:
         """Return the table as "latex", "html" or "md"."""
@@ -184,17 +173,12 @@ class Table:
 
     def _columns(self) -> Iterable[str]:
         yield PROSE if 0 in self._prose else "l"
-        for k in range(len(self.headings)):
-            numbers = [cell for line in self.lines if isinstance(cell := line.cells[k], Number)]
-            yield PROSE if k + 1 in self._prose else _decimals(numbers) if numbers else "l"
+        for column in range(len(self.headings)):
+            numbers = self._numbers(column)
+            yield PROSE if column + 1 in self._prose else _decimals(numbers) if numbers else "l"
 
-    def _titles(self) -> list[str]:
-        """Return each column's heading after the one over it, for formats that have one line of headings."""
-        over = [span.title for span in self.spans for _ in range(span.columns)] or [""] * len(self.headings)
-        return [
-            f"{title}: {heading}" if title else heading
-            for title, heading in zip(over, self.headings, strict=True)
-        ]
+    def _numbers(self, column: int) -> list[Number]:
+        return [cell for line in self.lines if isinstance(cell := line.cells[column], Number)]
 
 
 class _Folding(textwrap.TextWrapper):
@@ -212,15 +196,14 @@ def _folded(text: str, letters: int, place: str = "b") -> str:
 
 def _sentence(text: str) -> str:
     """Return a sentence for LaTeX, where long names may break; at hyphens TeX breaks by itself."""
-    return " ".join(
-        r"\allowbreak{}".join(map(escape, _pieces(word))) if len(word) > NAME else escape(word)
-        for word in one_line(text).split(" ")
-    )
-
-
-def _pieces(word: str) -> list[str]:
-    parts = _NAME_BREAK.split(word)
-    return [piece for part in parts for piece in (textwrap.wrap(part, 8) if len(part) > NAME else [part])]
+    words = []
+    for word in one_line(text).split(" "):
+        parts = _NAME_BREAK.split(word) if len(word) > NAME else [word]
+        pieces = [
+            piece for part in parts for piece in (textwrap.wrap(part, 8) if len(part) > NAME else [part])
+        ]
+        words.append(r"\allowbreak{}".join(map(escape, pieces)))
+    return " ".join(words)
 
 
 def _decimals(numbers: Sequence[Number]) -> str:
@@ -244,17 +227,12 @@ def _latex(cell: Cell) -> str:
 
 def _rules(spans: Sequence[Span]) -> list[tuple[str, int, str]]:
     """Return each span's title on its lines, its columns and the rule below it."""
-    first, rules = 2, []
-    for span in spans:
-        last = first + span.columns - 1
-        rule = rf"\cmidrule(lr){{{first}-{last}}}" if span.title else ""
-        rules.append((_folded(span.title, HEADING * span.columns), span.columns, rule))
-        first = last + 1
+    rules, last = [], 1
+    for title, columns in spans:
+        rule = rf"\cmidrule(lr){{{last + 1}-{last + columns}}}" if title else ""
+        rules.append((_folded(title, HEADING * columns), columns, rule))
+        last += columns
     return rules
-
-
-def _numeric(cell: Cell) -> bool:
-    return isinstance(cell, Number)
 
 
 def _typeset(cell: Cell) -> str:

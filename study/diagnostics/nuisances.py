@@ -29,7 +29,7 @@ from study.core import (
 from study.designs import Design, all_designs, find_design
 from study.diagnostics.finding import Finding
 from study.diagnostics.overlap import Propensities
-from study.diagnostics.refits import Refits, attempts, check, headline
+from study.diagnostics.refits import Refits, check, headline
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
@@ -194,14 +194,13 @@ def nuisances(
             propensities.append(Propensities(treatment, *rows, limits, learner))
         with settings(progress=None):  # what the design learns has been learned
             fits = {name: partial(headline, sample, design, given) for name, given in used.items()}
-            answers = dict(attempts(fits))
-    refits = Refits.of(answers.items(), level)
+            refits = Refits.of(fits, level, keep=True)
     if not refits.rows:
         raise QuestionError(f"{WHO}: {refits.refused[0][1]}")
     frame = pd.DataFrame(scores)
     for name in ("estimate", "std_error"):
         frame[name] = frame["learner"].map({row.label: getattr(row, name) for row in refits.rows})
-    estimate_range = float(np.ptp(refits.estimates)) / refits.rows[0].std_error
+    estimate_range = float(np.ptp([row.estimate for row in refits.rows])) / refits.rows[0].std_error
     scale = sample.question.effect_scale
     verdict, *evidence = _sentences(frame, first, refits, estimate_range, scale, propensities[0])
     return Finding(
@@ -214,11 +213,7 @@ def nuisances(
         details={
             "rows": refits.rows,
             "estimate_range": estimate_range,
-            "draw_errors": {
-                learner: float(answer.draw_error[0])
-                for learner, answer in answers.items()
-                if not isinstance(answer, str)
-            },
+            "draw_errors": {learner: float(fit.draw_error[0]) for learner, fit in refits.fits.items()},
             "refused": refits.refused,
             "overlap": pd.DataFrame(
                 [predictions.summary(treated) for predictions in propensities for treated in (True, False)]

@@ -24,7 +24,7 @@ from study.paper.exhibits import balance as balancing
 from study.paper.exhibits import event_studies, raw_means, timing
 from study.paper.exhibits import scales as scaling
 from study.paper.exhibits.designs import path_figure
-from study.paper.exhibits.exhibit import Setting, address
+from study.paper.exhibits.exhibit import Exhibited, Setting, address
 from study.paper.numbers import select
 from study.paper.plan import Event, read_plan
 from study.paper.results import answer, headline_effect
@@ -161,7 +161,7 @@ def test_what_a_panel_does_not_date_is_left_out_and_said(simulated):
     assert [line.label for line in shown.tables[0].lines] == ["The 1st event"]
     assert "Cluster of IBM and Google" in shown.sentences[-1]
     switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((1, 1))})
-    assert timing.timing(replace(simulated, panel=switching)) == timing.Exhibited()
+    assert timing.timing(replace(simulated, panel=switching)) == Exhibited()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from study.designs import find_design
 from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Exhibited, Part, Setting, draw, exhibit, joined, refusals
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.paper.plan import Event, Plan
 from study.paper.results import Results, comparison
 from study.report import (
@@ -41,69 +41,52 @@ OF_AGREEMENT = {
 
 
 @exhibit("Every design, and whether they agree", Part.EFFECTS)
-def designs(setting: Setting) -> Exhibited:
-    """Return the tables and event-study figures of all events, with the test that designs agree."""
-    return joined(_about(setting, event) for event in setting.plan.events)
-
-
-def _about(setting: Setting, event: Event) -> Exhibited:
-    """Return the tables, figures and tests of one event.
+def designs(setting: Setting) -> Iterator[Piece]:
+    """Yield the tables and event-study figures of all events, with the test that designs agree.
 
     Tests that designs agree are at addresses like those of :mod:`study.paper.answer_numbers`; unlike averages
     (coefficients, the change in one year) are left out of them.
     """
-    plan = setting.plan
-    outcomes, alike = list(plan.outcomes), [r for r in plan.rows if find_design(r.name).estimand.has_path]
-    agreements = {
-        scale: comparison(plan, setting.panel, event, scale, outcomes, alike).agreement
-        for scale in plan.scales
-    }
-    drawings = [
-        draw(
-            f"{event.label}_{scale}",
-            f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
-            path_figure(plan, event, scale, setting.results),
-            f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
-            f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} years since the event.",
+    plan, outcomes = setting.plan, list(setting.plan.outcomes)
+    alike = [row for row in plan.rows if find_design(row.name).estimand.has_path]
+    for event in plan.events:
+        agreements = {
+            scale: comparison(plan, setting.panel, event, scale, outcomes, alike).agreement
+            for scale in plan.scales
+        }
+        answers = [_answers(setting, event, scale, agreements[scale]) for scale in plan.scales]
+        words = Words(
+            name=event.label,
+            caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
+            outcomes=plan.outcomes,
+            scales=plan.scales,
+            outcome_units=plan.text.outcomes_with_units,
+            heading="Papers",
         )
-        for scale, title in plan.scales.items()
-    ]
-    numbers = [
-        number
-        for scale, by_outcome in agreements.items()
-        for outcome, agreement in by_outcome.items()
-        for number in setting.numbers(
-            (event.label, outcome, scale, "designs"),
-            {
-                "agree_p": agreement.sup_t.p_value if agreement.sup_t else math.nan,
-                "agree_designs": len(agreement.labels),
-            },
-            OF_AGREEMENT,
-            plan.task(event, outcome, scale, plan.headline),
-            exhibit="designs",
-            quantity=f"that the averages of {'; '.join(agreement.labels)} agree",
-            command=f"study table {event.label}/{outcome}/{scale}",
-        )
-    ]
-    answers = [_answers(setting, event, scale, agreements[scale]) for scale in plan.scales]
-    words = Words(
-        name=event.label,
-        caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
-        outcomes=plan.outcomes,
-        scales=plan.scales,
-        outcome_units=plan.text.outcomes_with_units,
-        heading="Papers",
-    )
-    of_power = f"What each design could have found: minimum detectable effects of the {event.title}"
-    return Exhibited(
-        tables=(
-            effects_table(words, answers, list(_notes(setting, event, agreements))),
-            power_table(replace(words, caption=of_power), answers, digits=2),
-        ),
-        figures=tuple(drawings),
-        numbers=tuple(numbers),
-        sentences=(_sentence(setting, event, agreements[setting.scale][setting.outcome]),),
-    )
+        of_power = f"What each design could have found: minimum detectable effects of the {event.title}"
+        yield effects_table(words, answers, list(_notes(setting, event, agreements)))
+        yield power_table(replace(words, caption=of_power), answers, digits=2)
+        for scale, title in plan.scales.items():
+            yield draw(
+                f"{event.label}_{scale}",
+                f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
+                path_figure(plan, event, scale, setting.results),
+                f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
+                f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} years since the "
+                "event.",
+            )
+            for outcome, agreement in agreements[scale].items():
+                test = agreement.sup_t
+                yield from setting.numbers(
+                    (event.label, outcome, scale, "designs"),
+                    {"agree_p": test.p_value if test else math.nan, "agree_designs": len(agreement.labels)},
+                    OF_AGREEMENT,
+                    plan.task(event, outcome, scale, plan.headline),
+                    exhibit="designs",
+                    quantity=f"that the averages of {'; '.join(agreement.labels)} agree",
+                    command=f"study table {event.label}/{outcome}/{scale}",
+                )
+        yield _sentence(setting, event, agreements[setting.scale][setting.outcome])
 
 
 def _answers(setting: Setting, event: Event, scale: str, agreements: Mapping[str, Agreement]) -> Answers:

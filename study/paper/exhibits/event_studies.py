@@ -14,7 +14,7 @@ from study.designs import find_design
 from study.estimates import NONE, Effect, pre_test
 from study.figures import paths as figures
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Exhibited, Part, Setting, Traced, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, lettered
 from study.paper.plan import Plan, Row
 from study.paper.results import Result, answer
 from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Span, Table, refused_notes
@@ -68,8 +68,8 @@ Leads = Mapping[tuple[str, str], Mapping[str, float]]
 
 
 @exhibit("Event studies of several designs", Part.EFFECTS)
-def event_studies(setting: Setting) -> Exhibited:
-    """Return the figure of paths by design and scale, and the table of their effects before the event."""
+def event_studies(setting: Setting) -> Iterator[Piece]:
+    """Yield the figure of paths by design and scale, and the table of their effects before the event."""
     plan = setting.plan
     answers = {
         (scale, row.label): _answer(setting, scale, row) for scale in plan.scales for row in shown_rows(plan)
@@ -77,12 +77,13 @@ def event_studies(setting: Setting) -> Exhibited:
     drawn = {key: result for key, result in answers.items() if result.path}
     refused = sorted({note for key, result in answers.items() if key not in drawn for note in result.notes})
     if not drawn:
-        return Exhibited()
+        return
     leads = {key: leads_of(setting, result) for key, result in drawn.items()}
     bases = {label: BASES.get(result.task.row.name, UNKNOWN_BASE) for (_, label), result in drawn.items()}
     labels = {base: [label for label, own in bases.items() if own == base] for base in bases.values()}
     against = "; ".join(f"{base} ({', '.join(own)})" for base, own in labels.items())
-    drawing = draw(
+    yield _table(setting, answers, leads, refused)
+    yield draw(
         EXHIBIT,
         f"Effects of the {setting.event.title} by event time under several designs. {setting.about}. Effects are "
         f"against: {against}. Bars are simultaneous bands at {plan.level:.0%} over all event times of a design, lines "
@@ -91,12 +92,9 @@ def event_studies(setting: Setting) -> Exhibited:
         f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} years since the event, "
         "one for each design, in a block for each scale, with simultaneous bands.",
     )
-    return Exhibited(
-        tables=(_table(setting, answers, leads, refused),),
-        figures=(drawing,),
-        numbers=tuple(_numbers(setting, drawn, leads)),
-        sentences=(*_sentences(setting, leads), *refused),
-    )
+    yield from _numbers(setting, drawn, leads)
+    yield from _sentences(setting, leads)
+    yield from refused
 
 
 def shown_rows(plan: Plan) -> list[Row]:
@@ -168,6 +166,10 @@ def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str])
     plan, apart = setting.plan, _apart(answers)
     dash: list[Cell] = [REFUSED, *[""] * (len(SHOWN) - 1)]
     cells = {key: [OF_LEADS[name].cell(row[name]) for name in SHOWN] for key, row in leads.items()}
+    lines = {
+        title: [Line(label, cells.get((own, label), dash)) for own, label in answers if own == scale]
+        for scale, title in plan.scales.items()
+    }
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {setting.event.title}, by design",
@@ -178,12 +180,7 @@ def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str])
             Span("Largest before the event", 4),
             Span("After it", 2),
         ],
-        blocks=setting.panels(
-            {
-                scale: [Line(label, cells.get((own, label), dash)) for own, label in answers if own == scale]
-                for scale in plan.scales
-            }
-        ),
+        blocks=lettered(lines),
         notes=[
             f"{setting.about}; event: {setting.event.title}. Tests are of the hypothesis that all effects before the "
             f"event are zero, over all event times and over those from {plan.window[0]} on. Largest t: by the largest "
@@ -200,7 +197,7 @@ def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str])
     )
 
 
-def _numbers(setting: Setting, answers: Answers, leads: Leads) -> Iterator[Traced]:
+def _numbers(setting: Setting, answers: Answers, leads: Leads) -> Iterator[Piece]:
     for (scale, label), result in answers.items():
         at, task, row = (EXHIBIT, scale, label), result.task, leads[scale, label]
         yield from setting.numbers(at, {name: row[name] for name in TESTS}, OF_LEADS, task)

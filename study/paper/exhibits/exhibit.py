@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.designs import find_design
 from study.figures import drawn
@@ -187,15 +187,8 @@ class Exhibited:
     sentences: tuple[str, ...] = ()
 
 
-def joined(parts: Iterable[Exhibited]) -> Exhibited:
-    """Return exhibits as one."""
-    every = list(parts)
-    return Exhibited(
-        *(
-            tuple(chain.from_iterable(getattr(part, each.name) for part in every))
-            for each in fields(Exhibited)
-        )
-    )
+# What an exhibit yields: its tables, figures, numbers and sentences, in any order.
+Piece = Table | Drawn | Traced | str
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,10 +242,6 @@ class Setting:
         """Return what a row of the plan, the headline where none is named, answers about an event: one an outcome."""
         row = self.plan.headline.label if label is None else label
         return [self.results[event.label, scale, outcome, row] for outcome in self.plan.outcomes]
-
-    def panels(self, lines: Mapping[str, Iterable[Line]]) -> list[Block]:
-        """Return lines by scale as the panels of a table."""
-        return lettered({self.plan.scales[scale]: of_scale for scale, of_scale in lines.items()})
 
     def errors(self, results: Iterable[Result]) -> str:
         """Say what parentheses mean, what errors are clustered by, and the conventions that results have."""
@@ -315,25 +304,33 @@ class Exhibit(NamedTuple):
 
 
 REGISTERED: dict[str, Exhibit] = {}
-Make = TypeVar("Make", bound=Callable[[Setting], Exhibited])
 
 
-def exhibit(title: str, section: Part) -> Callable[[Make], Make]:
-    """Register a function, which has the name of its file, as an exhibit."""
+def exhibit(
+    title: str, section: Part
+) -> Callable[[Callable[[Setting], Exhibited | Iterator[Piece]]], Callable[[Setting], Exhibited]]:
+    """Register a function, which has the name of its file, as an exhibit; it returns one or yields its pieces."""
 
-    def register(make: Make) -> Make:
-        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, make)
-        return make
+    def register(make: Callable[[Setting], Exhibited | Iterator[Piece]]) -> Callable[[Setting], Exhibited]:
+        @wraps(make)
+        def gathered(setting: Setting) -> Exhibited:
+            parts = make(setting)
+            if isinstance(parts, Exhibited):
+                return parts
+            pieces: list[Any] = list(parts)
+            kinds = (Table, Drawn, Traced, str)
+            return Exhibited(*(tuple(p for p in pieces if isinstance(p, kind)) for kind in kinds))
+
+        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
+        return gathered
 
     return register
 
 
-def lettered(lines: Mapping[str, Iterable[Line]]) -> list[Block]:
+def lettered(lines: Mapping[str, Sequence[Line]]) -> list[Block]:
     """Return lines by title as the panels of a table, each with its letter."""
-    return [
-        Block(f"Panel {letter}. {title}", list(own))
-        for letter, (title, own) in zip(LETTERS, lines.items(), strict=False)
-    ]
+    panels = zip(LETTERS, lines.items(), strict=False)
+    return [Block(f"Panel {letter}. {title}", own) for letter, (title, own) in panels]
 
 
 def refusals(results: Iterable[Result]) -> list[str]:

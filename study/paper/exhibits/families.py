@@ -14,7 +14,7 @@ from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.inference import agreement_of
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Exhibited, Part, Setting, Traced, draw, exhibit, lettered, refusals
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, lettered, refusals
 from study.paper.plan import Event
 from study.paper.results import Result, headline_effect
 from study.report import (
@@ -50,44 +50,35 @@ Moved = Mapping[str, Sequence[Effect]]
 
 
 @exhibit("Families of compute-access events", Part.EFFECTS)
-def families(setting: Setting) -> Exhibited:
-    """Return the table of families on each scale, that of their dates moved, a figure, and all numbers."""
-    plan, title = setting.plan, setting.plan.outcomes[setting.outcome].lower()
+def families(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of families on each scale, that of their dates moved, a figure, and all numbers."""
+    plan, scale, title = (
+        setting.plan,
+        Scale(setting.scale, setting.outcome),
+        setting.plan.outcomes[setting.outcome],
+    )
     if not plan.families:
-        return Exhibited()
+        return
     differences = dict(_differences(setting))
     moved = {event.label: _moved(setting, event) for event in (setting.event, *plan.families)}
-    drawn = [(event, setting.answers(event, setting.scale)[0]) for event in (*plan.events, *plan.families)]
-    figure = dot_figure(
-        effects_frame(
-            [
-                replace(r.headline, label=f"{e.short} ({r.n_treated})")
-                for e, r in drawn
-                if r.headline is not None
-            ]
-        ),
-        xlabel=f"Effect, {Scale(setting.scale, setting.outcome).column}",
-        percent=Scale(setting.scale).percent,
-        level=plan.level,
+    answers = [(event, setting.answers(event, scale.name)[0]) for event in (*plan.events, *plan.families)]
+    rows = [replace(r.headline, label=f"{e.short} ({r.n_treated})") for e, r in answers if r.headline]
+    dots = dot_figure(
+        effects_frame(rows), xlabel=f"Effect, {scale.column}", percent=scale.percent, level=plan.level
     )
-    drawing = draw(
+    for name in plan.scales:
+        yield _table(setting, name, differences)
+    yield _dates_table(setting, moved)
+    yield draw(
         EXHIBIT,
-        f"Families of compute-access events, {plan.headline.label}, {title}; treated {plan.text.units} in parentheses.",
-        figure,
+        f"Families of compute-access events, {plan.headline.label}, {title.lower()}; treated {plan.text.units} in "
+        "parentheses.",
+        dots,
         "One estimate with its interval a family of events, around a line at zero.",
     )
-    return Exhibited(
-        tables=(
-            *(_table(setting, scale, differences) for scale in plan.scales),
-            _dates_table(setting, moved),
-        ),
-        figures=(drawing,),
-        numbers=tuple(_numbers(setting, differences, moved)),
-        sentences=(
-            _verdict(setting),
-            *(f"{event.short}: {event.threat}" for event in plan.families if event.threat),
-        ),
-    )
+    yield from _numbers(setting, differences, moved)
+    yield _verdict(setting)
+    yield from (f"{event.short}: {event.threat}" for event in plan.families if event.threat)
 
 
 def _table(setting: Setting, scale: str, differences: Differences) -> Table:
@@ -225,7 +216,7 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     )
 
 
-def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterator[Traced]:
+def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterator[Piece]:
     """Yield what is no answer of the plan: differences from the contrasts, the smallest p-values, and counts."""
     plan = setting.plan
     for (label, scale, outcome), effect in differences.items():

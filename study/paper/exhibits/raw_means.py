@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from study.core import BoolArray, FloatArray, IntArray
 from study.figures.canvas import FULL, SERIES, canvas
 from study.panel import Sample
-from study.paper.exhibits.exhibit import Exhibited, Part, Setting, Traced, draw, exhibit, question_text
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
 
 if TYPE_CHECKING:
@@ -47,16 +47,16 @@ class Group(NamedTuple):
 
 
 @exhibit("Raw means by cohort", Part.QUESTION)
-def raw_means(setting: Setting) -> Exhibited:
-    """Return the figure of mean outcomes by year, by adoption window and by size, with the growth of each mean."""
+def raw_means(setting: Setting) -> Iterator[Piece]:
+    """Yield the figure of mean outcomes by year, by adoption window and by size, with the growth of each mean."""
     samples, plan, text = _samples(setting), setting.plan, setting.plan.text
     first = next(iter(samples.values()))
     if first.first_treated is None:
-        sentence = "The event is not absorbing, so that there are no cohorts whose means could be shown."
-        return Exhibited(sentences=(sentence,))
+        yield "The event is not absorbing, so that there are no cohorts whose means could be shown."
+        return
     cohorts, sizes = by_adoption(first), by_label(first, plan.strata)
     right = f"right by {plan.strata}, of those that adopt inside the window and of those that never do. "
-    drawing = draw(
+    yield draw(
         EXHIBIT,
         f"Mean {text.outcomes_with_units} by year, without any adjustment, "
         f"{'logarithmic' if _positive(samples) else 'linear'} axes; left by years of adoption ({setting.event.title}), "
@@ -66,8 +66,6 @@ def raw_means(setting: Setting) -> Exhibited:
         figure(setting, samples, cohorts, sizes),
         f"Lines of mean {text.outcomes_with_units} by year: for {'; '.join(g.label for g in (*cohorts, *sizes))}.",
     )
-    numbers: list[Traced] = []
-    sentences = []
     for (outcome, title), sample in zip(plan.outcomes.items(), samples.values(), strict=False):
         dates = _dates(sample)
         for label, who, member in (
@@ -77,7 +75,7 @@ def raw_means(setting: Setting) -> Exhibited:
             by_period = means(sample, Group(label, member))
             start, end = float(by_period[0]), float(by_period[-1])
             growth = end / start if start > 0 else np.nan
-            numbers += setting.numbers(
+            yield from setting.numbers(
                 (EXHIBIT, outcome, label),
                 {"first": start, "last": end, "growth": growth},
                 COLUMNS,
@@ -85,14 +83,11 @@ def raw_means(setting: Setting) -> Exhibited:
                 question=question_text(sample.question),
             )
             times = "" if np.isnan(growth) else f", {growth:.1f} times as many"
-            sentences.append(
+            yield (
                 f"{title}: the mean of {member.sum():,} {text.units} {who} went from {start:.2f} in the first period "
                 f"to {end:.2f} in the last{times}."
             )
-    sentences.append(
-        "Groups that adopt differ from others before they do, so that their later distance is no effect."
-    )
-    return Exhibited(figures=(drawing,), numbers=tuple(numbers), sentences=tuple(sentences))
+    yield "Groups that adopt differ from others before they do, so that their later distance is no effect."
 
 
 def _samples(setting: Setting) -> dict[str, Sample]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from study.panel import FlowStep
-from study.paper.exhibits.exhibit import Exhibited, Part, Setting, Traced, exhibit, lettered
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit, lettered
 from study.report import Cell, Column, Line, Number, Table
 
 EXHIBIT = "sample"
@@ -32,11 +32,10 @@ COVERED = {
 
 
 @exhibit("Who is in the sample", Part.QUESTION)
-def sample(setting: Setting) -> Exhibited:
-    """Return the table of the flow of units, and of who is first treated and what is covered, by year."""
+def sample(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of the flow of units, and of who is first treated and what is covered, by year."""
     panel = setting.panel
     covered: dict[str, list[Cell]] = {}
-    numbers: list[Traced] = []
     for name, (column, quantity, heading, factor, digits) in COVERED.items():
         if column in panel.covariates:
             by_year = factor * pd.DataFrame(panel.covariates[column], columns=panel.periods).max()
@@ -45,8 +44,8 @@ def sample(setting: Setting) -> Exhibited:
             years = (seen.index[0], seen.index[-1], seen.idxmin(), seen[::-1].idxmax())
             for which, year in zip(COLUMNS, years, strict=True):
                 about = f"{quantity}, {year}"
-                numbers += setting.numbers((EXHIBIT, name), {which: seen[year]}, COLUMNS, quantity=about)
-    return Exhibited(tables=(_table(setting, covered),), numbers=tuple(numbers))
+                yield from setting.numbers((EXHIBIT, name), {which: seen[year]}, COLUMNS, quantity=about)
+    yield _table(setting, covered)
 
 
 def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:

@@ -11,7 +11,7 @@ import numpy as np
 
 from study.estimates import Effect
 from study.panel import Panel, Scale
-from study.paper.exhibits.exhibit import RUN, Exhibited, Part, Setting, Traced, exhibit, lettered
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit, lettered
 from study.paper.plan import Row, Task
 from study.paper.results import headline_effect
 from study.report import Column, Line, Number, Table, effects_between, refused_notes
@@ -36,28 +36,22 @@ class Asked(NamedTuple):
 
 
 @exhibit("Proportional effects beside log(1 + y)", Part.EFFECTS)
-def scales(setting: Setting) -> Exhibited:
-    """Return the table of effects by unit of the outcome, for each outcome of the plan."""
-    rows = {outcome: questions(setting, outcome) for outcome in setting.plan.outcomes}
-    effects = {
-        outcome: {name: headline_effect(row.task, row.panel) for name, row in of_outcome.items()}
-        for outcome, of_outcome in rows.items()
-    }
-    zeros = {outcome: _zeros(of_outcome["any"].task, setting.panel) for outcome, of_outcome in rows.items()}
-    numbers: list[Traced] = []
-    for outcome, of_outcome in rows.items():
-        for name, (task, _, quantity, command) in of_outcome.items():
-            effect = effects[outcome][name]
-            values = {"estimate": effect.estimate, "std_error": effect.std_error}
+def scales(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of effects by unit of the outcome, for each outcome of the plan, and its numbers."""
+    effects: dict[str, dict[str, Effect]] = {}
+    zeros: dict[str, float] = {}
+    for outcome in setting.plan.outcomes:
+        rows = questions(setting, outcome)
+        effects[outcome] = {name: headline_effect(row.task, row.panel) for name, row in rows.items()}
+        zeros[outcome] = _zeros(rows["any"].task, setting.panel)
+        for name, (task, _, quantity, command) in rows.items():
+            values = {column: getattr(effects[outcome][name], column) for column in ("estimate", "std_error")}
             at = (EXHIBIT, outcome, name)
-            numbers += setting.numbers(at, values, task=task, quantity=quantity, command=command)
+            yield from setting.numbers(at, values, task=task, quantity=quantity, command=command)
         share, about = {"zeros": 100 * zeros[outcome]}, "among the treated before"
-        numbers += setting.numbers((EXHIBIT, outcome), share, ZEROS, of_outcome["any"].task, quantity=about)
-    return Exhibited(
-        tables=(_table(setting, effects, zeros),),
-        numbers=tuple(numbers),
-        sentences=tuple(_sentences(setting, effects)),
-    )
+        yield from setting.numbers((EXHIBIT, outcome), share, ZEROS, rows["any"].task, quantity=about)
+    yield _table(setting, effects, zeros)
+    yield from _sentences(setting, effects)
 
 
 def questions(setting: Setting, outcome: str) -> dict[str, Asked]:

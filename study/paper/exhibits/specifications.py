@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
-from study.paper.exhibits.exhibit import Exhibited, Part, Setting, Traced, address, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, address, draw, exhibit
 from study.paper.exhibits.verdicts import diagnosed, found, scale_title
 from study.report import Block, Column, Line, Table, p_text
 
@@ -42,12 +44,13 @@ OF_ALL = {
 
 
 @exhibit("Specification curve", Part.OBJECTIONS)
-def specifications(setting: Setting) -> Exhibited:
-    """Return the specification curve with a table of what all specifications say together, or why there is none."""
+def specifications(setting: Setting) -> Iterator[Piece]:
+    """Yield the specification curve with a table of what all specifications say together, or why there is none."""
     curve = found(setting, setting.scale, "specification_curve")
     if isinstance(curve, str):
-        return Exhibited(sentences=(f"Not made: {curve}",))
-    drawing = draw(
+        yield f"Not made: {curve}"
+        return
+    yield draw(
         EXHIBIT,
         f"Specification curve of the effect of the {setting.event.title}: estimates in order of size with pointwise "
         "95% intervals and the band of all specifications together (above), and the choices of each (below). Intervals "
@@ -56,14 +59,14 @@ def specifications(setting: Setting) -> Exhibited:
         "Estimates of all specifications in order of size, a column for each scale, above marks that show which "
         "design, population, comparison group and covariates each one has.",
     )
-    numbers: list[Traced] = []
     for scale, row in curve["by_scale"].iterrows():
         values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
-        numbers += diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_SCALE | IN_PERCENT)
+        yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_SCALE | IN_PERCENT)
     largest, refused = curve["largest"], int((curve.frame["refusal"] != "").sum())
     values = {"largest_t": largest.statistic, "p_largest_t": largest.p_value, "refused": refused}
-    numbers += diagnosed(setting, setting.scale, address(EXHIBIT, "all_scales"), values, OF_ALL)
-    return Exhibited((_table(setting, curve, refused),), (drawing,), tuple(numbers), curve.sentences)
+    yield from diagnosed(setting, setting.scale, address(EXHIBIT, "all_scales"), values, OF_ALL)
+    yield _table(setting, curve, refused)
+    yield from curve.sentences
 
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:

@@ -15,7 +15,7 @@ from study.core import capital
 from study.figures import COLOUR, FULL, GREY, SECOND, luminance, on_axes
 from study.panel import Panel
 from study.panel.population import population
-from study.paper.exhibits.exhibit import Exhibited, Part, Setting, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Event, Plan
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
@@ -107,13 +107,14 @@ class Timed:
 
 
 @exhibit("When compute arrives, by family of events", Part.QUESTION)
-def timing(setting: Setting) -> Exhibited:
-    """Return the figure of who is first treated when, and the table of the families with their comparison."""
+def timing(setting: Setting) -> Iterator[Piece]:
+    """Yield the figure of who is first treated when, and the table of the families with their comparison."""
     events, absent = timed(setting.plan, setting.panel)
     if not events:
-        return Exhibited()
+        return
     units = setting.plan.text.units
-    drawing = draw(
+    yield _table(setting, events)
+    yield draw(
         EXHIBIT,
         f"When {units} are first treated, by family of events: counts by period. Already treated: in "
         f"{setting.panel.periods[0]} or before, or at a date that may stand for an earlier one; they are dropped. "
@@ -122,23 +123,13 @@ def timing(setting: Setting) -> Exhibited:
         f"A matrix with a row for each event and a column for each year; each cell has the number of {units} that are "
         "first treated then, darker where there are more.",
     )
-    numbers = [
-        number
-        for row in events
-        for number in setting.numbers(
+    for row in events:
+        at, question = (
             (EXHIBIT, row.event.label),
-            row.counts,
-            COLUMNS,
-            quantity=units,
-            question=f"event={row.event.name}, population={row.rule}, lag={row.lag}",
+            f"event={row.event.name}, population={row.rule}, lag={row.lag}",
         )
-    ]
-    return Exhibited(
-        tables=(_table(setting, events),),
-        figures=(drawing,),
-        numbers=tuple(numbers),
-        sentences=tuple(_sentences(units, events, absent)),
-    )
+        yield from setting.numbers(at, row.counts, COLUMNS, quantity=units, question=question)
+    yield from _sentences(units, events, absent)
 
 
 def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
 from study.estimates import Effect
-from study.paper.exhibits.exhibit import RUN, Exhibited, Part, Setting, Traced, exhibit, panel_title
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit, lettered, panel_title
 from study.paper.results import headline_effect
 from study.report import Cell, Line, Number, Table, effect_values, effects_between, refused_notes
 
@@ -15,13 +15,12 @@ EXHIBIT = "venues"
 
 
 @exhibit("Other venues", Part.EFFECTS)
-def venues(setting: Setting) -> Exhibited:
-    """Return the table of venues with its numbers; nothing where the plan names no other venue."""
+def venues(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of venues with its numbers; nothing where the plan names no other venue."""
     plan, event = setting.plan, setting.event
     if not setting.venues:
-        return Exhibited()
+        return
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
-    numbers: list[Traced] = []
     firsts, refused = {}, []
     panels = {panel_title(setting.panel): setting.panel, **setting.venues}
     for (scale, of_scale), (label, panel) in product(lines.items(), panels.items()):
@@ -40,12 +39,12 @@ def venues(setting: Setting) -> Exhibited:
             at, about = (EXHIBIT, label, task.outcome, scale, "headline"), f"papers at {label}"
             for column, value in effect_values(effect).items() if effect.exists else ():
                 command = RUN if column == "mde" else venue.shown(task)
-                numbers += venue.numbers(at, {column: value}, task=task, quantity=about, command=command)
-    table = Table(
+                yield from venue.numbers(at, {column: value}, task=task, quantity=about, command=command)
+    yield Table(
         name=EXHIBIT,
         caption=f"The {event.title} and papers at other venues, {plan.headline.label}",
         headings=["Treated", "All", *plan.outcomes.values(), "MDE"],
-        blocks=setting.panels(lines),
+        blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Treated and all {plan.text.units} of each venue's panel; each panel has its own population, baseline "
             f"year and window. Standard errors in parentheses, clustered by {setting.clusters}. MDE: the minimum "
@@ -56,11 +55,10 @@ def venues(setting: Setting) -> Exhibited:
     answered = [effect for effect in firsts.values() if effect.exists]
     excluding = [name for name, effect in firsts.items() if effect.excludes_zero]
     named = f": {'; '.join(excluding)}" if excluding else ""
-    verdict = (
+    yield (
         f"Of {len(answered)} intervals by venue and scale {len(excluding)} exclude zero{named}. Venues share "
         "universities, so that they are no independent replications."
     )
-    return Exhibited(tables=(table,), numbers=tuple(numbers), sentences=(verdict,))
 
 
 def _lines(label: str, effects: Sequence[Effect]) -> list[Line]:

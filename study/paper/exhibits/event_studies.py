@@ -14,10 +14,10 @@ from study.designs import find_design
 from study.estimates import NONE, Effect, pre_test
 from study.figures import paths as figures
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, lettered
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Plan, Row
 from study.paper.results import Result, answer
-from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Span, Table, refused_notes
+from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Span, Table, lettered, refused_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,17 +14,7 @@ from study.figures import drawn
 from study.panel import Panel, Question, Scale, panel_entries
 from study.paper.plan import Event, Plan, Task
 from study.paper.results import Result, Results
-from study.report import (
-    COLUMNS,
-    CONVENTIONS,
-    LETTERS,
-    Block,
-    Column,
-    Line,
-    Table,
-    address_part,
-    refused_notes,
-)
+from study.report import COLUMNS, CONVENTIONS, Column, Table, address_part, refused_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -284,6 +274,10 @@ class Setting:
         return addressed(address(*at), values, origin, task.question.scale if task else "level", columns)
 
 
+Makes = Callable[[Setting], Exhibited]
+Yields = Callable[[Setting], Exhibited | Iterator[Piece]]
+
+
 class Part(StrEnum):
     """The sections of the report page."""
 
@@ -300,37 +294,33 @@ class Exhibit(NamedTuple):
     name: str
     title: str
     section: Part
-    make: Callable[[Setting], Exhibited]
+    make: Makes
 
 
 REGISTERED: dict[str, Exhibit] = {}
 
 
-def exhibit(
-    title: str, section: Part
-) -> Callable[[Callable[[Setting], Exhibited | Iterator[Piece]]], Callable[[Setting], Exhibited]]:
-    """Register a function, which has the name of its file, as an exhibit; it returns one or yields its pieces."""
+def exhibit(title: str, section: Part) -> Callable[[Yields], Makes]:
+    """Register a function, which has the name of its file, as an exhibit; it yields its pieces, or returns all."""
 
-    def register(make: Callable[[Setting], Exhibited | Iterator[Piece]]) -> Callable[[Setting], Exhibited]:
+    def register(make: Yields) -> Makes:
         @wraps(make)
         def gathered(setting: Setting) -> Exhibited:
             parts = make(setting)
             if isinstance(parts, Exhibited):
                 return parts
-            pieces: list[Any] = list(parts)
-            kinds = (Table, Drawn, Traced, str)
-            return Exhibited(*(tuple(p for p in pieces if isinstance(p, kind)) for kind in kinds))
+            pieces = list(parts)
+            return Exhibited(
+                tables=tuple(piece for piece in pieces if isinstance(piece, Table)),
+                figures=tuple(piece for piece in pieces if isinstance(piece, Drawn)),
+                numbers=tuple(piece for piece in pieces if isinstance(piece, Traced)),
+                sentences=tuple(piece for piece in pieces if isinstance(piece, str)),
+            )
 
         REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
         return gathered
 
     return register
-
-
-def lettered(lines: Mapping[str, Sequence[Line]]) -> list[Block]:
-    """Return lines by title as the panels of a table, each with its letter."""
-    panels = zip(LETTERS, lines.items(), strict=False)
-    return [Block(f"Panel {letter}. {title}", own) for letter, (title, own) in panels]
 
 
 def refusals(results: Iterable[Result]) -> list[str]:

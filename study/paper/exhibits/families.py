@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 from operator import itemgetter
+from typing import Any
 
 from study.designs import find_design
 from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.inference import agreement_of
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, lettered, refusals
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.paper.plan import Event
 from study.paper.results import Result, headline_effect
 from study.report import (
@@ -27,6 +28,7 @@ from study.report import (
     Span,
     Table,
     effects_between,
+    lettered,
     p_cell,
     p_text,
 )
@@ -130,12 +132,11 @@ def _notes(setting: Setting, scale: str) -> Iterator[str]:
         "it has its standard error from the joint influence of both estimates."
     )
     yield f"{len(plan.families)} families are as many chances: no line is a finding of its own."
-    tested = _tested(setting, scale)
-    if tested:
-        p_value, event = tested[0]
+    smallest = _smallest(setting, scale)
+    if smallest:
         yield (
-            f"The smallest randomization p-value, {p_text(p_value)} for {event.short}, is "
-            f"{p_text(_holm(tested))} by Holm over {len(tested)} families."
+            f"The smallest randomization p-value, {p_text(smallest['p_value'])} for {smallest['family']}, is "
+            f"{p_text(smallest['p_holm'])} by Holm over {smallest['tested']} families."
         )
     few = [event.short for event, result in _first(setting) if result.n_treated < FEW]
     if few:
@@ -146,15 +147,15 @@ def _notes(setting: Setting, scale: str) -> Iterator[str]:
     yield from refusals(every)
 
 
-def _tested(setting: Setting, scale: str) -> list[tuple[float, Event]]:
-    """Return the randomization p-values of the first outcome with their families, the smallest first."""
-    tests = [(result.randomization, event) for event, result in _first(setting, scale)]
-    return sorted(((test.p_value, event) for test, event in tests if test), key=itemgetter(0))
-
-
-def _holm(tested: Sequence[tuple[float, Event]]) -> float:
-    """Return the first of ascending p-values by Holm's method."""
-    return min(1.0, len(tested) * tested[0][0])
+def _smallest(setting: Setting, scale: str) -> dict[str, Any]:
+    """Return the family with the smallest randomization p-value of the first outcome; empty where none is tested."""
+    tests = [(result.randomization, event, result.task) for event, result in _first(setting, scale)]
+    tested = [(test.p_value, event.short, task) for test, event, task in tests if test]
+    if not tested:
+        return {}
+    p_value, family, task = min(tested, key=itemgetter(0))
+    p_holm = min(1.0, len(tested) * p_value)
+    return {"family": family, "p_value": p_value, "p_holm": p_holm, "tested": len(tested), "task": task}
 
 
 def _differences(setting: Setting) -> Iterator[tuple[tuple[str, str, str], Effect]]:
@@ -228,16 +229,12 @@ def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterat
             quantity=effect.label,
         )
     for scale in plan.scales:
-        tested = _tested(setting, scale)
-        if tested:
-            p_value, event = tested[0]
-            yield from setting.numbers(
-                (EXHIBIT, scale, "smallest"),
-                {"family": event.short, "p_value": p_value, "p_holm": _holm(tested)},
-                COLUMNS,
-                setting.answers(event, scale)[0].task,
-                quantity=f"smallest randomization p-value of {len(tested)} families",
-            )
+        smallest = _smallest(setting, scale)
+        if smallest:
+            values = {name: smallest[name] for name in ("family", "p_value", "p_holm")}
+            about = f"smallest randomization p-value of {smallest['tested']} families"
+            at = (EXHIBIT, scale, "smallest")
+            yield from setting.numbers(at, values, COLUMNS, smallest["task"], quantity=about)
     first = _first(setting)
     others = [effect for event in plan.families for effect in moved[event.label][::2] if effect.exists]
     counts = {
@@ -256,12 +253,12 @@ def _first(setting: Setting, scale: str | None = None) -> list[tuple[Event, Resu
 
 def _verdict(setting: Setting) -> str:
     answered = [(event, result) for event, result in _first(setting) if result.headline]
-    excluding = [
-        f"{event.short}, {result.n_treated} treated"
-        + (f", randomization p-value {p_text(result.randomization.p_value)}" if result.randomization else "")
-        for event, result in answered
-        if result.headline and result.headline.excludes_zero
-    ]
+    excluding = []
+    for event, result in answered:
+        if result.headline and result.headline.excludes_zero:
+            test = result.randomization
+            p_value = f", randomization p-value {p_text(test.p_value)}" if test else ""
+            excluding.append(f"{event.short}, {result.n_treated} treated{p_value}")
     named = f" ({'; '.join(excluding)})" if excluding else ""
     return (
         f"Of the {len(answered)} families that the headline design answers for, the number with zero outside of "

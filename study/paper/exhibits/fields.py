@@ -13,17 +13,7 @@ from study.data import topics_audit
 from study.figures.canvas import COLOUR, GREY, SECOND, canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import (
-    Exhibited,
-    Part,
-    Setting,
-    Source,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.fields.answers import Answer, Answers, answers, of_outcome, outcomes_of
 from study.paper.fields.finding import SMALL, WIDE, fields_finding
 from study.paper.fields.plan import FieldsPlan
@@ -54,71 +44,66 @@ RECALL = {
 
 
 @exhibit("Fields whose compute grows", Part.FIELDS)
-def fields(setting: Setting) -> Exhibited:
-    """Return the exhibit for the plan's table ``[fields]``; nothing where it has none."""
-    return Exhibited() if setting.plan.fields is None else fields_exhibit(setting.plan.fields)
-
-
-def fields_exhibit(plan: FieldsPlan) -> Exhibited:
-    """Return the tables, figures, numbers and sentences of a plan of fields."""
+def fields(setting: Setting) -> Iterator[Piece]:
+    """Yield the tables, figures, numbers and sentences of the plan's table ``[fields]``; nothing where it has none."""
+    plan = setting.plan.fields
+    if plan is None:
+        return
     panels = {name: load_panel(name) for name in dict.fromkeys(line.panel for line in plan.lines)}
     results = answers(panels, plan)
-    finding, title = fields_finding(plan, results), plan.outcomes[plan.outcome]
-    estimate = results[plan.main, plan.outcome].estimate
-    rejecting = sum(result.rejects(plan) for result in of_outcome(plan, results).values())
-    return Exhibited(
-        tables=(results_table(plan, finding.frame), units_table(plan, results, panels)),
-        figures=(
-            draw(
-                "fields_shares",
-                f"{title} by field and year. Left: share of all papers of the main line's fields, hollow where a year "
-                "has fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross "
-                "years that are left out, and the synthetic difference-in-differences comparison, moved so that it "
-                "meets the treated fields in base years as time weights count them. Dotted line: end of the base.",
-                shares_figure(plan, results, panels),
-                f"The share of {title.lower()} by year for treated and other fields; after the base that of the "
-                f"treated fields is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the "
-                "others' change implies, with few papers before it.",
-            ),
-            draw(
-                "fields_randomization",
-                "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
-                "assignments on the right.",
-                finding.plot(),
-                f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated "
-                f"fields, and a diamond at the actual estimate, which is extreme at 5% in {rejecting} of them.",
-            ),
-        ),
-        numbers=(*_numbers(plan, results, panels), *_recall()),
-        sentences=finding.sentences,
+    finding, by_line, title = (
+        fields_finding(plan, results),
+        of_outcome(plan, results),
+        plan.outcomes[plan.outcome],
     )
-
-
-def _numbers(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Iterator[Traced]:
-    for (label, outcome), result in results.items():
-        words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
-        infinite = [name for name, value in result.values.items() if np.isinf(value)]
-        values = result.values | dict.fromkeys(infinite, "(unbounded)")
-        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
-        source = _source(plan, result, panels, words)
-        yield from addressed(
-            address(EXHIBIT, label, outcome.removeprefix("share_")), values, source, columns=columns
-        )
-    by_line = of_outcome(plan, results)
-    for label, result in by_line.items():
-        source = _source(plan, result, panels, result.line.title)
-        yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
+    estimate = by_line[plan.main].estimate
     summary = {
         "lines": len(plan.lines),
         "tests": len(results),
         "rejecting": sum(result.rejects(plan) for result in by_line.values()),
         "rejecting_all": sum(result.rejects(plan) for result in results.values()),
     }
+    yield results_table(plan, finding.frame)
+    yield units_table(plan, results, panels)
+    yield draw(
+        "fields_shares",
+        f"{title} by field and year. Left: share of all papers of the main line's fields, hollow where a year has "
+        "fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross years that "
+        "are left out, and the synthetic difference-in-differences comparison, moved so that it meets the treated "
+        "fields in base years as time weights count them. Dotted line: end of the base.",
+        shares_figure(plan, results, panels),
+        f"The share of {title.lower()} by year for treated and other fields; after the base that of the treated fields "
+        f"is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the others' change implies, with "
+        "few papers before it.",
+    )
+    yield draw(
+        "fields_randomization",
+        "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
+        "assignments on the right.",
+        finding.plot(),
+        f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated fields, and "
+        f"a diamond at the actual estimate, which is extreme at 5% in {summary['rejecting']} of them.",
+    )
+    for (label, outcome), result in results.items():
+        words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
+        infinite = [name for name, value in result.values.items() if np.isinf(value)]
+        values = result.values | dict.fromkeys(infinite, "(unbounded)")
+        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
+        at, source = (
+            address(EXHIBIT, label, outcome.removeprefix("share_")),
+            _source(plan, result, panels, words),
+        )
+        yield from addressed(at, values, source, columns=columns)
+    for label, result in by_line.items():
+        source = _source(plan, result, panels, result.line.title)
+        yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
     source = _source(plan, by_line[plan.main], panels, "")
     yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
+    yield from _recall()
+    yield from finding.sentences
 
 
-def _recall() -> Iterator[Traced]:
+def _recall() -> Iterator[Piece]:
     """Yield how many compute-heavy papers the words of titles find, by the readings that ship."""
     path = shipped("data", "audits", "topics_sample.csv")
     sample, counts = topics_audit.read(path), pd.read_csv(path.with_name("topics_strata.csv"))

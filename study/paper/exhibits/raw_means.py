@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray
-from study.figures.canvas import FULL, SERIES, canvas
+from study.figures.canvas import FULL, SERIES, Series, canvas
 from study.panel import Sample
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
@@ -30,14 +30,19 @@ COLUMNS = {
 }
 
 
+LOOK = {"markersize": 3.6, "linewidth": 1.2}
+LATER, NEVER = ({"color": colour, "marker": marker} for colour, marker in (("0.55", "x"), ("0.75", "+")))
+
+
 class Group(NamedTuple):
-    """Units whose mean is one line: what they are called, which they are, and from which period they are treated.
+    """Units whose mean is one line: what they are called, which they are, how it is drawn, when they are treated.
 
     ``since`` is NaN for units that are not treated, or not at one time.
     """
 
     label: str
     member: BoolArray
+    look: dict[str, Any] = LOOK
     since: float = np.nan
 
     @property
@@ -93,13 +98,11 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
 def _samples(setting: Setting) -> dict[str, Sample]:
     """Return the headline question's sample of each outcome in levels, by the outcome's title."""
     plan = setting.plan
-    tasks = {
-        title: plan.task(setting.event, outcome, setting.scale, plan.headline)
-        for outcome, title in list(plan.outcomes.items())[:SHOWN]
-    }
-    return {
-        title: task.question.replace(scale="level").sample(setting.panel) for title, task in tasks.items()
-    }
+    samples = {}
+    for outcome, title in list(plan.outcomes.items())[:SHOWN]:
+        question = plan.task(setting.event, outcome, setting.scale, plan.headline).question
+        samples[title] = question.replace(scale="level").sample(setting.panel)
+    return samples
 
 
 def _dates(sample: Sample) -> FloatArray:
@@ -142,12 +145,18 @@ def by_adoption(sample: Sample) -> list[Group]:
     """Return the groups by window of adoption, those that adopt after the panel, and those that never do."""
     first, last = _dates(sample), sample.periods[-1]
     sizes = np.array([(first == g).sum() for g in sample.cohorts])
+    windows = adoption_windows(sample.cohorts, sizes, float(last))
+    # From dark to light, those that never adopt last.
     groups = [
-        Group(f"{a:.0f}-{b:.0f}" if b > a else f"{a:.0f}", (first >= a) & (first <= b), a)
-        for a, b in adoption_windows(sample.cohorts, sizes, float(last))
+        Group(f"{a:.0f}-{b:.0f}" if b > a else f"{a:.0f}", (first >= a) & (first <= b), _look(series), a)
+        for (a, b), series in zip(windows, SERIES, strict=False)
     ]
-    groups += [Group("later", first > last), Group("never", np.isnan(first))]
+    groups += [Group("later", first > last, LOOK | LATER), Group("never", np.isnan(first), LOOK | NEVER)]
     return [group for group in groups if group.size >= FEWEST]
+
+
+def _look(series: Series, **other: Any) -> dict[str, Any]:
+    return LOOK | {"color": series.colour, "marker": series.marker, "linestyle": series.dashes} | other
 
 
 def by_label(sample: Sample, attribute: str) -> list[Group]:
@@ -161,11 +170,13 @@ def by_label(sample: Sample, attribute: str) -> list[Group]:
     if len(names) > MOST_LABELS:
         return []
     order = sorted(names, key=lambda name: -float(np.nanmean(sample.y[labels == name])))
-    groups = [
-        Group(f"{name}, {which}", (labels == name) & chosen)
-        for name in order
-        for which, chosen in (("adopt", first <= sample.periods[-1]), ("never", np.isnan(first)))
-    ]
+    adopts, hollow = first <= sample.periods[-1], {"linestyle": (0, (2.5, 1.2)), "markerfacecolor": "white"}
+    groups = []
+    for name, series in zip(order, SERIES, strict=False):
+        groups += [
+            Group(f"{name}, adopt", (labels == name) & adopts, _look(series, linestyle="-")),
+            Group(f"{name}, never", (labels == name) & np.isnan(first), _look(series, **hollow)),
+        ]
     return [group for group in groups if group.size >= FEWEST]
 
 
@@ -179,10 +190,7 @@ def figure(
 ) -> Figure:
     """Draw outcomes below one another, adoption windows left, and right the attribute where it has few labels."""
     plan, logarithmic = setting.plan, _positive(samples)
-    sides = {
-        "By years of adoption": list(zip(cohorts, cohort_looks(cohorts), strict=True)),
-        f"By {plan.strata}: adopters, never treated": list(zip(sizes, label_looks(sizes), strict=True)),
-    }
+    sides = {"By years of adoption": cohorts, f"By {plan.strata}: adopters, never treated": sizes}
     sides = {title: groups for title, groups in sides.items() if groups}
     # The inches that the longest legend needs, two columns a side.
     legend = 0.15 + 0.16 * max(-(-len(groups) // 2) for groups in sides.values())
@@ -191,8 +199,8 @@ def figure(
         axes = drawing.subplots(len(samples), len(sides), sharex=True, sharey="row", squeeze=False)
         for row, (title, sample) in zip(axes, samples.items(), strict=True):
             for axis, groups in zip(row, sides.values(), strict=True):
-                for group, look in groups:
-                    _draw_line(axis, sample, group, look)
+                for group in groups:
+                    _draw_line(axis, sample, group)
                 if logarithmic:
                     _logarithmic(axis)
             row[0].set_ylabel(f"{title},\nmean {plan.text.outcomes_with_units}", fontsize=8)
@@ -207,37 +215,13 @@ def figure(
     return drawing
 
 
-def cohort_looks(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Return how adoption windows are drawn: from dark to light, those that never adopt last."""
-    treated = iter(SERIES)
-    looks = {"later": ("0.55", "x", "-"), "never": ("0.75", "+", "-")}
-    return [_look(*(looks[g.label] if g.label in looks else next(treated))) for g in groups]
-
-
-def label_looks(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Return how labels are drawn: one shade and marker each, dashed with hollow markers where they never adopt."""
-    names = list(dict.fromkeys(g.label.rpartition(", ")[0] for g in groups))
-    looks = []
-    for group in groups:
-        name, _, which = group.label.rpartition(", ")
-        series = SERIES[names.index(name)]
-        hollow = {"markerfacecolor": "white"} if which == "never" else {}
-        looks.append(_look(series.colour, series.marker, (0, (2.5, 1.2)) if hollow else "-") | hollow)
-    return looks
-
-
-def _look(colour: str, marker: str, dashes: Any) -> dict[str, Any]:
-    return {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 3.6, "linewidth": 1.2}
-
-
-def _draw_line(axis: Axes, sample: Sample, group: Group, look: dict[str, Any]) -> None:
+def _draw_line(axis: Axes, sample: Sample, group: Group) -> None:
     """Draw a group's mean by period; until it adopts, its markers are hollow."""
     values = means(sample, group)
-    label = f"{group.label} ({group.size:,})"
-    axis.plot(sample.periods, values, label=label, **look)
+    axis.plot(sample.periods, values, label=f"{group.label} ({group.size:,})", **group.look)
     if not np.isnan(group.since):
         before = sample.periods < group.since
-        hollow = look | {"linestyle": "none", "markerfacecolor": "white"}
+        hollow = group.look | {"linestyle": "none", "markerfacecolor": "white"}
         axis.plot(sample.periods[before], values[before], **hollow)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from study.panel import FlowStep
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit, lettered
-from study.report import Cell, Column, Line, Number, Table
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.report import Cell, Column, Line, Number, Table, lettered
 
 EXHIBIT = "sample"
 TREATED_IN = "first treated in "

@@ -11,10 +11,10 @@ import numpy as np
 
 from study.estimates import Effect
 from study.panel import Panel, Scale
-from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit, lettered
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
 from study.paper.plan import Row, Task
 from study.paper.results import headline_effect
-from study.report import Column, Line, Number, Table, effects_between, refused_notes
+from study.report import Column, Line, Number, Table, effects_between, lettered, refused_notes
 
 EXHIBIT = "scales"
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in

@@ -27,6 +27,8 @@ MAIN = "Main events"
 LOSERS = "_loser"
 CONTRAST = "contrast"
 FEW = 5
+APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
+HEADING = {"ha": "left", "fontweight": "bold"}
 COLUMNS = {
     "population": Column("in the population of the event", "count"),
     "already_treated": Column("already treated at the window's start", "count"),
@@ -124,11 +126,10 @@ def timing(setting: Setting) -> Iterator[Piece]:
         "first treated then, darker where there are more.",
     )
     for row in events:
-        at, question = (
-            (EXHIBIT, row.event.label),
-            f"event={row.event.name}, population={row.rule}, lag={row.lag}",
+        question = f"event={row.event.name}, population={row.rule}, lag={row.lag}"
+        yield from setting.numbers(
+            (EXHIBIT, row.event.label), row.counts, COLUMNS, quantity=units, question=question
         )
-        yield from setting.numbers(at, row.counts, COLUMNS, quantity=units, question=question)
     yield from _sentences(units, events, absent)
 
 
@@ -137,12 +138,8 @@ def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
     names = [event.name for event in (*plan.events, *plan.families)]
     early = [event for event in EARLIER if event.name not in names]
     every = [*plan.events, *plan.families, *early]
-    dated = [
-        event
-        for event in every
-        if event.name in panel.first_treated
-        and (event not in early or event.question["population"] in panel.populations)
-    ]
+    known = [e for e in every if e not in early or e.question["population"] in panel.populations]
+    dated = [event for event in known if event.name in panel.first_treated]
     rows = [timed_event(plan, panel, event) for event in dated]
     groups = list(dict.fromkeys(row.group for row in rows))
     return sorted(rows, key=lambda row: groups.index(row.group)), [e for e in every if e not in dated]
@@ -178,12 +175,9 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
 
     periods = setting.panel.periods.tolist()
     n = len(periods) - 1
-    places: dict[Any, float] = {
-        "already_treated": 0.0,
-        **{year: 1.4 + k for k, year in enumerate(periods[1:])},
-        "later": n + 1.9,
-        "never_treated": n + 3.4,
-    }
+    places: dict[Any, float] = {"already_treated": 0.0}
+    places |= {year: 1.4 + k for k, year in enumerate(periods[1:])}
+    places |= {"later": n + 1.9, "never_treated": n + 3.4}
     rows = [row for group, members in groupby(events, lambda row: row.group) for row in (group, *members)]
     most = max(max(row.by_period.values(), default=1) for row in events)
     middle: Any = {"ha": "center", "va": "center", "fontsize": 8}
@@ -192,16 +186,14 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
         labels = {}
         for y, row in enumerate(rows):
             if isinstance(row, str):
-                heading = axis.text(
-                    0.008, y, row, transform=across, fontsize=8, fontweight="bold", va="center"
-                )
+                heading = axis.text(0.008, y, row, transform=across, **middle | HEADING)
                 heading.set_in_layout(False)
                 continue
             labels[y] = f"{row.event.short} ({row.counts['population']:,})"
             for year, count in row.by_period.items():
                 shade = _shade(count / most, row.is_contrast)
                 edge: Any = (
-                    {"edgecolor": SECOND, "linestyle": "--"} if row.is_contrast else {"edgecolor": shade}
+                    {"linestyle": "--", "edgecolor": SECOND} if row.is_contrast else {"edgecolor": shade}
                 )
                 axis.bar(places[year], 0.84, 0.9, y - 0.42, color=shade, linewidth=0.9, **edge)
                 ink = "white" if luminance(shade) < 0.55 else "black"
@@ -212,9 +204,7 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
         axis.set_xlim(-0.7, places["never_treated"] + 0.7)
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.set_yticks(list(labels), list(labels.values()))
-        years = [
-            f"\N{RIGHT SINGLE QUOTATION MARK}{t % 100:02d}" if t >= 1000 else str(t) for t in periods[1:]
-        ]
+        years = [f"{APOSTROPHE}{t % 100:02d}" if t >= 1000 else str(t) for t in periods[1:]]
         axis.set_xticks(list(places.values()), [f"to\n{periods[0]}", *years, "later", "never"])
         axis.xaxis.tick_top()
         axis.tick_params(length=0, pad=2)
@@ -236,10 +226,7 @@ def _table(setting: Setting, events: Sequence[Timed]) -> Table:
     """Return the table of events: among whom, and how many are treated when."""
     units, periods = setting.plan.text.units, setting.panel.periods
     lagged = ", ".join(row.event.short for row in events if row.lag)
-    moved = (
-        f"Dates of {lagged} are those of an award, and are moved by the question's lag, since the machine serves "
-        "later."
-    )
+    moved = f"Dates of {lagged} are those of an award, and are moved by the question's lag, since the machine serves"
     return Table(
         name=EXHIBIT,
         caption=f"Families of events: who is compared, and when {units} are first treated",
@@ -256,7 +243,7 @@ def _table(setting: Setting, events: Sequence[Timed]) -> Table:
             f"{REFUSED} where no list of losers is known.",
             "Dates are the first periods whose outcome could respond to the event, in the panel "
             f"{setting.panel.name}.",
-            *([moved] if lagged else []),
+            *([f"{moved} later."] if lagged else []),
         ],
     )
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import product
 
 from study.estimates import Effect
-from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit, lettered, panel_title
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit, panel_title
 from study.paper.results import headline_effect
-from study.report import Cell, Line, Number, Table, effect_values, effects_between, refused_notes
+from study.report import Cell, Line, Number, Table, effect_values, effects_between, lettered, refused_notes
 
 EXHIBIT = "venues"
 

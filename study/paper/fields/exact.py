@@ -44,19 +44,19 @@ def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
     if permuted != "within_venue":
         group = np.zeros(len(number))
     members = [np.flatnonzero(group == name) for name in np.unique(group)]
-    treated = [int(number[rows].sum()) for rows in members]
-    if permuted == "doses":
-        count, every = factorial(len(number)), (np.array(order) for order in permutations(number))
-    else:
-        count = prod(comb(len(rows), k) for rows, k in zip(members, treated, strict=True))
-        choices = product(*(combinations(rows, k) for rows, k in zip(members, treated, strict=True)))
-        places = np.arange(len(number))
-        every = (np.isin(places, np.concatenate(chosen)).astype(float) for chosen in choices)
-    if count > MOST:
+    treated = [(rows, int(number[rows].sum())) for rows in members]
+    is_order = permuted == "doses"
+    count = factorial(len(number)) if is_order else prod(comb(len(rows), k) for rows, k in treated)
+    if count > MOST:  # before any is listed
         raise QuestionError(
             f"[fields]: there are {count:,} assignments ({permuted}), more than {MOST:,}; use fewer fields."
         )
-    distinct = np.unique(np.array(list(every))[:, of_field], axis=0)
+    if is_order:
+        every = [np.array(order) for order in permutations(number)]
+    else:
+        choices = product(*(combinations(rows, k) for rows, k in treated))
+        every = [np.isin(np.arange(len(number)), np.concatenate(chosen)).astype(float) for chosen in choices]
+    distinct = np.unique(np.array(every)[:, of_field], axis=0)
     actual = (distinct == cells.assigned).all(axis=1)
     return np.vstack([cells.assigned, distinct[~actual]])
 
@@ -147,7 +147,7 @@ def searched_set(statistics: Callable[[float], FloatArray], estimate: float, lev
             middle = (inner + outer) / 2
             inner, outer = (middle, outer) if kept(middle) else (inner, middle)
         ends.append(sign * np.inf if abs(inner) > LARGEST else (inner + outer) / 2)
-    return Interval(*ends, whole=True)
+    return Interval(ends[0], ends[1], whole=True)
 
 
 def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST) -> float:

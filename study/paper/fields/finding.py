@@ -42,9 +42,7 @@ def fields_finding(plan: FieldsPlan, results: Answers) -> Finding:
         papers_before, first_year, last_year. The figure is of the first outcome.
     """
     rows = [
-        {"line": label, "title": result.line.title, "outcome": outcome, "unit": result.unit}
-        | result.values
-        | result.counts
+        (label, result.line.title, outcome, result.unit, *result.values.values(), *result.counts.values())
         for (label, outcome), result in results.items()
     ]
     by_line = of_outcome(plan, results)
@@ -55,7 +53,7 @@ def fields_finding(plan: FieldsPlan, results: Answers) -> Finding:
         title="Fields whose compute grows",
         verdict=_verdict(plan, main, others),
         evidence=tuple(_evidence(plan, results, main, others)),
-        frame=pd.DataFrame(rows),
+        frame=pd.DataFrame(rows, columns=["line", "title", "outcome", "unit", *main.values, *main.counts]),
         chart=partial(_chart, estimates=estimates, plan=plan),
     )
 

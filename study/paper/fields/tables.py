@@ -9,10 +9,9 @@ import numpy as np
 
 from study.core import BoolArray
 from study.panel import Panel
-from study.paper.exhibits.exhibit import lettered
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.plan import FieldsPlan
-from study.report import Cell, Column, Line, Number, Span, Table
+from study.report import Cell, Column, Line, Number, Span, Table, lettered
 
 if TYPE_CHECKING:
     import pandas as pd

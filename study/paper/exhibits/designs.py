@@ -16,18 +16,7 @@ from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.paper.plan import Event, Plan
 from study.paper.results import Results, comparison
-from study.report import (
-    LETTERS,
-    Answers,
-    Column,
-    Line,
-    Number,
-    Words,
-    effects_table,
-    p_cell,
-    p_text,
-    power_table,
-)
+from study.report import LETTERS, Answers, Column, Line, Number, Words, effects_table, p_cell, power_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -203,9 +192,8 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
     )
     smallest, largest = (number(end(effect.estimate for effect in effects)) for end in (min, max))
     excluding = sum(effect.excludes_zero for effect in effects)
-    agree = (
-        f" The test that averages of one kind agree has a p-value of {p_text(test.p_value)}." if test else ""
-    )
+    p_value = OF_AGREEMENT["agree_p"].text(test.p_value if test else math.nan, scale)
+    agree = f" The test that averages of one kind agree has a p-value of {p_value}." if test else ""
     return (
         f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {finding}. Over "
         f"{len(effects)} designs estimates run from {smallest} to {largest}; zero is outside of {excluding} of their "

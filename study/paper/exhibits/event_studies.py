@@ -57,11 +57,8 @@ OF_LEADS = COLUMNS | {
 }
 BAND = ("band_low", "band_high")
 TESTS = ("leads_p_wald", "leads_rank", "leads_p_largest", "window_p_wald", "window_p_largest")
-# In the order of the table.
-SHOWN = (
-    "leads_p_largest", "leads_p_wald", "window_p_largest", "window_p_wald", "estimate", "event_time", "band_low",
-    "band_high", "average", "average_std_error",
-)  # fmt: skip
+HEADINGS = (*("Largest t", "Wald") * 2, "Size", "At", "Low", "High", "Average", "(s.e.)")
+RANKS = ("leads_rank", "window_rank")
 # By scale and the label of a row.
 Answers = Mapping[tuple[str, str], Result]
 Leads = Mapping[tuple[str, str], Mapping[str, float]]
@@ -111,7 +108,7 @@ def _answer(setting: Setting, scale: str, row: Row) -> Result:
 
 
 def leads_of(setting: Setting, result: Result) -> dict[str, float]:
-    """Return, by column, the tests of a path's effects before the event, the largest that is drawn, and the average.
+    """Return, as the table's columns, the tests of effects before the event, the largest drawn, and the average.
 
     Without a test of those that are drawn, if these are not all, for a design that draws folds.
     """
@@ -125,18 +122,17 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
         window = pre_test(path, since=first, draws=task.band_draws, seed=task.seed)
     average = result.headline or Effect("")
     return {
-        "leads_p_wald": every.p_value,
-        "leads_rank": every.rank,
         "leads_p_largest": every.p_largest,
-        "window_p_wald": window.p_value,
-        "window_rank": window.rank,
+        "leads_p_wald": every.p_value,
         "window_p_largest": window.p_largest,
+        "window_p_wald": window.p_value,
         "estimate": largest.estimate,
         "event_time": largest.event_time,
         "band_low": largest.band_low,
         "band_high": largest.band_high,
         "average": average.estimate,
         "average_std_error": average.std_error,
+        **dict(zip(RANKS, (every.rank, window.rank), strict=True)),
     }
 
 
@@ -164,8 +160,11 @@ def figure(setting: Setting, answers: Answers) -> Figure:
 
 def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str]) -> Table:
     plan, apart = setting.plan, _apart(answers)
-    dash: list[Cell] = [REFUSED, *[""] * (len(SHOWN) - 1)]
-    cells = {key: [OF_LEADS[name].cell(row[name]) for name in SHOWN] for key, row in leads.items()}
+    dash: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
+    cells = {
+        key: [OF_LEADS[name].cell(value) for name, value in row.items() if name not in RANKS]
+        for key, row in leads.items()
+    }
     lines = {
         title: [Line(label, cells.get((own, label), dash)) for own, label in answers if own == scale]
         for scale, title in plan.scales.items()
@@ -173,7 +172,7 @@ def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str])
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {setting.event.title}, by design",
-        headings=[*["Largest t", "Wald"] * 2, "Size", "At", "Low", "High", "Average", "(s.e.)"],
+        headings=HEADINGS,
         spans=[
             Span("p, all before", 2),
             Span("p, window", 2),

@@ -21,7 +21,6 @@ from study.paper.results import Result, headline_effect
 from study.report import (
     REFUSED,
     Block,
-    Cell,
     Column,
     Line,
     Number,
@@ -107,10 +106,13 @@ def _lines(setting: Setting, event: Event, scale: str, differences: Differences)
     """Return the lines of a family, and those of its difference from its contrast where there is one."""
     plan, answers = setting.plan, setting.answers(event, scale)
     first = answers[0]
-    p_value: Cell = p_cell(first.randomization.p_value) if first.randomization else Number(math.nan)
-    counts = [Number(first.n_treated, 0), Number(first.n_units, 0)]
-    effects = [result.headline for result in answers]
-    lines = effects_between(event.short, effects, counts, [p_value, Number(first.power.effect)])
+    p_value = first.randomization.p_value if first.randomization else math.nan
+    lines = effects_between(
+        event.short,
+        [result.headline for result in answers],
+        [Number(first.n_treated, 0), Number(first.n_units, 0)],
+        [p_cell(p_value), Number(first.power.effect)],
+    )
     less = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
     if any(less):
         contrast = next(e.short for e in plan.families if e.label == event.contrast)

@@ -41,14 +41,22 @@ COLUMNS = {
 EARLY = "Shared and donated clusters"
 EARLIER = (
     Event(
-        "first_donated_cluster", "share in the cluster of IBM and Google for universities", "Cluster of IBM and Google",
-        "donated", EARLY, question={"population": "donated_cluster"},
+        "first_donated_cluster",
+        "share in the cluster of IBM and Google for universities",
+        "Cluster of IBM and Google",
+        "donated",
+        EARLY,
+        question={"population": "donated_cluster"},
     ),
     Event(
-        "first_clue", "NSF grant for work on the cluster of IBM and Google (CluE)", "CluE grants on that cluster",
-        "clue", EARLY, question={"population": "clue"},
+        "first_clue",
+        "NSF grant for work on the cluster of IBM and Google (CluE)",
+        "CluE grants on that cluster",
+        "clue",
+        EARLY,
+        question={"population": "clue"},
     ),
-)  # fmt: skip
+)
 # Populations in the words of a table; any other rule is shown as it is written.
 AMONG = {
     "all": "all",

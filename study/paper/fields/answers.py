@@ -9,16 +9,8 @@ import numpy as np
 
 from study.core import FloatArray, one_thread
 from study.panel import Panel
+from study.paper.fields import exact
 from study.paper.fields.cells import Cells, cells_of, regression_contrasts, synthetic_contrasts
-from study.paper.fields.exact import (
-    Interval,
-    assignments,
-    detectable,
-    linear_set,
-    p_value,
-    rejected,
-    searched_set,
-)
 from study.paper.fields.plan import FieldsPlan, Line
 
 POINTS = 100.0
@@ -50,7 +42,7 @@ class Answer:
     cells: Cells
     estimates: FloatArray
     p_value: float
-    interval: Interval
+    interval: exact.Interval
     detectable: float
     contrast: FloatArray
 
@@ -61,7 +53,7 @@ class Answer:
 
     def rejects(self, plan: FieldsPlan) -> bool:
         """Whether no change is rejected at the plan's level."""
-        return bool(rejected(self.p_value, 1 - plan.level))
+        return bool(exact.rejected(self.p_value, 1 - plan.level))
 
     @property
     def smallest_p(self) -> float:
@@ -122,7 +114,7 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
     """Answer one line for one outcome."""
     with one_thread():
         cells = cells_of(panel, line, plan)
-        y, permuted = outcomes_of(panel, cells, outcome), assignments(cells, line.permuted)
+        y, permuted = outcomes_of(panel, cells, outcome), exact.assignments(cells, line.permuted)
         actual = cells.treatment(permuted[0])
 
         def contrasts(tau: float) -> FloatArray:
@@ -136,11 +128,15 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
         estimate = float(estimates[0])
         if line.method == "synthetic_did":
             freed = contrasts(estimate)  # the minimum detectable effect holds the weights at these
-            interval = searched_set(lambda tau: _sums(contrasts(tau), y - tau * actual), estimate, plan.level)
+            interval = exact.searched_set(
+                lambda tau: _sums(contrasts(tau), y - tau * actual), estimate, plan.level
+            )
         else:  # weights of synthetic control rest on the base years, in which there is no effect
-            freed, interval = observed, linear_set(estimates, _sums(observed, actual), plan.level)
-        mde = detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted)))
-    return Answer(line, outcome, cells, estimates, float(p_value(estimates)), interval, mde, observed[0])
+            freed, interval = observed, exact.linear_set(estimates, _sums(observed, actual), plan.level)
+        mde = exact.detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted)))
+    return Answer(
+        line, outcome, cells, estimates, float(exact.p_value(estimates)), interval, mde, observed[0]
+    )
 
 
 def of_outcome(plan: FieldsPlan, results: Answers) -> dict[str, Answer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -156,21 +156,16 @@ def _chart(
 ) -> Figure:
     """Draw the first outcome's estimates under every assignment, a row a line, the actual one marked."""
     rows = frame[frame["outcome"] == plan.outcome]
+    places, ticks = np.arange(len(rows)), [estimates[line] for line in rows["line"]]
+    every = "All assignments of the treated fields"
+    diamond: Any = {"color": SECOND, "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 6}
     with on_axes(ax, WIDE, 0.9 + 0.3 * len(rows)) as (figure, axis):
-        for place, row in enumerate(rows.itertuples()):
-            ticks = estimates[row.line]
-            axis.plot(
-                ticks, np.full(len(ticks), place), "|", color=GREY, markersize=9, alpha=0.35,
-                label="All assignments of the treated fields" if not place else None,
-            )  # fmt: skip
-            axis.plot(
-                row.estimate, place, "D", color=SECOND, markeredgecolor="black", markeredgewidth=0.6, markersize=6,
-                label="The actual one" if not place else None,
-            )  # fmt: skip
-            axis.annotate(
-                f"p = {row.p_value:.3f} ({row.assignments})", (1.01, place), xycoords=("axes fraction", "data"),
-                va="center", fontsize=SMALL,
-            )  # fmt: skip
+        at = np.repeat(places, [len(of_line) for of_line in ticks])
+        axis.plot(np.concatenate(ticks), at, "|", color=GREY, markersize=9, alpha=0.35, label=every)
+        axis.plot(rows["estimate"], places, "D", label="The actual one", **diamond)
+        for place, row in zip(places, rows.itertuples(), strict=True):
+            p = f"p = {row.p_value:.3f} ({row.assignments})"
+            axis.annotate(p, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
         axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(rows)), list(rows["title"]), fontsize=SMALL)
         axis.set_ylim(len(rows) - 0.5, -0.5)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from study.estimates import Effect
 from study.panel import Scale
-from study.report.table import MINUS, Cell, Line, Number, error
+from study.report.table import MINUS, Block, Cell, Line, Number, error
 
 CONVENTIONS: dict[str, str] = {
     "jackknife": "standard errors that leave out each cluster in turn, t distribution with the degrees of freedom of "
@@ -33,6 +33,12 @@ def refused_notes(reasons: Iterable[str]) -> list[str]:
     """Say what a dash stands for, with each reason once; nothing where there is none."""
     once = " ".join(reason for reason in dict.fromkeys(reasons) if reason)
     return [f"{REFUSED} : refused. {once}"] if once else []
+
+
+def lettered(lines: Mapping[str, Sequence[Line]]) -> list[Block]:
+    """Return lines by title as the panels of a table, each with its letter."""
+    panels = zip(LETTERS, lines.items(), strict=False)
+    return [Block(f"Panel {letter}. {title}", own) for letter, (title, own) in panels]
 
 
 def p_cell(value: float) -> Cell:

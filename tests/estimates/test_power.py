@@ -12,7 +12,7 @@ from plans import PLAN
 from study import Panel, Question, QuestionError, compare, estimate
 from study.estimates.power import Power, mean_before, smallest_effect
 from study.paper import run as running
-from study.paper.exhibits.designs import event_power_table
+from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Setting
 from study.paper.plan import read_plan
 from study.report import comparison_tables, comparison_text
@@ -113,7 +113,7 @@ def test_the_papers_table_of_power_gives_it_for_each_design_and_outcome(tmp_path
     plan = read_plan(path)
     panel = running.load(plan)
     results = running.run(plan, panel, jobs=1)
-    table = event_power_table(Setting(plan, panel, results), plan.events[0])
+    table = designs(Setting(plan, panel, results)).tables[1]
     shown = [cell.text for line in table.lines for cell in line.cells]
     expected = [
         Number(x, digits).text

@@ -24,7 +24,7 @@ from study.paper.exhibits import balance as balancing
 from study.paper.exhibits import event_studies, raw_means, timing
 from study.paper.exhibits import scales as scaling
 from study.paper.exhibits.designs import path_figure
-from study.paper.exhibits.exhibit import Setting, address
+from study.paper.exhibits.exhibit import Exhibited, Setting, address
 from study.paper.numbers import select
 from study.paper.plan import Event, read_plan
 from study.paper.results import answer, headline_effect
@@ -106,10 +106,14 @@ def test_every_event_is_counted_as_its_question_would_treat_it(paper):
             if "treated in 20" in k and "already" not in k
         }
         assert timed.by_period == by_year
-        assert timed.already == flow.get(f"already treated in {paper.panel.periods[0]}", 0)
-        assert timed.later == flow.get(f"first treated after {paper.panel.periods[-1]}", 0)
-        assert timed.never == flow.get("never treated", 0)
-        assert timed.units == timed.already + timed.treated + timed.later + timed.never
+        counts = timed.counts
+        assert counts["already_treated"] == flow.get(f"already treated in {paper.panel.periods[0]}", 0)
+        assert counts["later"] == flow.get(f"first treated after {paper.panel.periods[-1]}", 0)
+        assert counts["never_treated"] == flow.get("never treated", 0)
+        assert counts["n_treated"] == sum(by_year.values())
+        assert counts["population"] == sum(
+            counts[name] for name in ("already_treated", "n_treated", "later", "never_treated")
+        )
         compared += 1
     assert compared == len(asked) == 12
 
@@ -124,7 +128,7 @@ def test_a_lag_moves_dates_and_a_population_takes_others_out(paper):
     british = timing.timed_event(
         plan, panel, Event("first_uk_gpu", "t", "s", "l", question={"population": "uk_gpu"})
     )
-    assert british.units == np.sum(
+    assert british.counts["population"] == np.sum(
         (panel.attributes["country"] == "GB") & (panel.attributes["uk_gpu_role"] != "unclear")
     )
 
@@ -135,9 +139,9 @@ def test_losers_are_those_of_the_contest_that_are_never_treated(paper):
     lost, won = (panel.first_treated[n] for n in ("first_korea_ai_school_loser", "first_korea_ai_school"))
     compared = (panel.attributes["country"] == "KR") & (panel.attributes["korea_ai_school_role"] != "unclear")
     losers = compared & ~np.isnan(lost)
-    assert by_name["first_korea_ai_school"].losers == np.sum(losers & np.isnan(won))
+    assert by_name["first_korea_ai_school"].counts["losers"] == np.sum(losers & np.isnan(won))
     assert np.sum(losers & np.isnan(won)) < np.sum(losers)
-    assert np.isnan(by_name["first_uk_gpu"].losers)
+    assert np.isnan(by_name["first_uk_gpu"].counts["losers"])
 
 
 def test_events_without_a_machine_are_known(paper):
@@ -157,7 +161,7 @@ def test_what_a_panel_does_not_date_is_left_out_and_said(simulated):
     assert [line.label for line in shown.tables[0].lines] == ["The 1st event"]
     assert "Cluster of IBM and Google" in shown.sentences[-1]
     switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((1, 1))})
-    assert timing.timing(replace(simulated, panel=switching)) == timing.Exhibited()
+    assert timing.timing(replace(simulated, panel=switching)) == Exhibited()
 
 
 @pytest.mark.parametrize(
@@ -277,16 +281,17 @@ def test_effects_before_the_event_are_tested_together(paper, made):
         "event"
     )
     in_window = path.test((path.event_time < 0) & (path.event_time >= -5))
-    lead = event_studies._lead(paper, paper.results["main", "log1p", "papers", label])
-    assert lead.every == paper.results["main", "log1p", "papers", label].pre_test
-    assert (lead.window.p_value, lead.window.rank) == (in_window.p_value, in_window.rank)
-    assert lead.window.rank == 4 < lead.every.rank
-    assert lead.window.p_largest < 0.05
+    lead = event_studies.leads_of(paper, paper.results["main", "log1p", "papers", label])
+    every = paper.results["main", "log1p", "papers", label].pre_test
+    assert (lead["leads_p_wald"], lead["leads_rank"], lead["leads_p_largest"]) == every
+    assert (lead["window_p_wald"], lead["window_rank"]) == (in_window.p_value, in_window.rank)
+    assert lead["window_rank"] == 4 < lead["leads_rank"]
+    assert lead["window_p_largest"] < 0.05
     shown = np.isin(path.event_time, [-5, -4, -3, -2])
-    assert abs(lead.largest.estimate) == np.abs(path.effect[shown]).max()
+    assert abs(lead["estimate"]) == np.abs(path.effect[shown]).max()
     values = {n.address: n.value for n in made["event_studies"].numbers}
     at = "event_studies/log1p/callaway_santanna_given_size/largest/event_time"
-    assert values[at] == f"\N{MINUS SIGN}{-lead.largest.event_time:.0f}"
+    assert values[at] == f"\N{MINUS SIGN}{-lead['event_time']:.0f}"
 
 
 def test_a_design_that_refuses_is_a_dash_with_its_reason(simulated):

@@ -12,7 +12,8 @@ from plans import ROOT
 
 from study import Panel, Question, QuestionError, estimate, load_panel
 from study.core import from_toml
-from study.paper.exhibits.fields import fields_exhibit
+from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.exhibits.fields import fields
 from study.paper.fields.answers import answer, outcomes_of
 from study.paper.fields.cells import cells_of, regression_contrasts, synthetic_contrasts
 from study.paper.fields.exact import assignments, detectable, linear_set, p_value, power, searched_set
@@ -20,7 +21,8 @@ from study.paper.fields.finding import interval_text
 from study.paper.fields.plan import FieldsPlan, Line
 from study.paper.plan import PlanFile, read_plan
 
-PLAN = read_plan(ROOT / "paper/study.toml").fields
+STUDY = read_plan(ROOT / "paper/study.toml")
+PLAN = STUDY.fields
 PANELS = {name: load_panel(name) for name in ("fields", "areas")}
 REGRESSIONS = [line for line in PLAN.lines if line.method == "regression"]
 MAIN, OUTCOME = PLAN.main_line, "share_academic_only"
@@ -219,6 +221,10 @@ def test_venues_that_have_no_papers_in_a_year_are_missing_and_not_zero() -> None
     cvpr = np.flatnonzero(cells.venues == "cvpr")
     assert not cells.used[cvpr][:, cells.years < 2013].any()
     assert (regression_contrasts(cells, cells.assigned[None])[0][~cells.used] == 0).all()
+
+
+def fields_exhibit(plan: FieldsPlan) -> Exhibited:
+    return fields(Setting(replace(STUDY, fields=plan), PANELS["fields"], {}))
 
 
 SHORT = replace(PLAN, lines=tuple(x for x in PLAN.lines if not x.label.endswith("synthetic_did")))

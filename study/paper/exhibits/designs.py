@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,41 +13,16 @@ from study.designs import find_design
 from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper.exhibits.exhibit import (
-    Drawn,
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    clustered,
-    draw,
-    exhibit,
-    refusals,
-    source_of,
-    window_of,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.paper.plan import Event, Plan
-from study.paper.results import Result, Results, comparison
-from study.report import (
-    LETTERS,
-    Answers,
-    Column,
-    Line,
-    Number,
-    Table,
-    Words,
-    effects_table,
-    p_cell,
-    p_text,
-    power_table,
-)
+from study.paper.results import Results, comparison
+from study.report import LETTERS, Answers, Column, Line, Number, Words, effects_table, p_cell, power_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Agreements = Mapping[tuple[str, str, str], Agreement]
+# By scale and outcome.
+Agreements = Mapping[str, Mapping[str, Agreement]]
 OF_AGREEMENT = {
     "agree_p": Column("sup-t p-value", "p"),
     "agree_designs": Column("number of designs in the test", "count"),
@@ -54,112 +30,92 @@ OF_AGREEMENT = {
 
 
 @exhibit("Every design, and whether they agree", Part.EFFECTS)
-def designs(setting: Setting) -> Exhibited:
-    """Return the tables and event-study figures of all events, with the test that designs agree."""
-    plan = setting.plan
-    agreements = {
-        (event.label, scale, outcome): agreement
-        for event in plan.events
-        for scale in plan.scales
-        for outcome, agreement in _agreements(setting, event, scale).items()
-    }
-    tables = [
-        table
-        for event in plan.events
-        for table in (main_table(setting, event, agreements), event_power_table(setting, event))
-    ]
-    return Exhibited(
-        tables=tuple(tables),
-        figures=tuple(_figure(setting, event, scale) for event in plan.events for scale in plan.scales),
-        numbers=tuple(_numbers(setting, agreements)),
-        sentences=tuple(_sentence(setting, event, agreements) for event in plan.events),
-    )
+def designs(setting: Setting) -> Iterator[Piece]:
+    """Yield the tables and event-study figures of all events, with the test that designs agree.
 
-
-def _agreements(setting: Setting, event: Event, scale: str) -> Mapping[str, Agreement]:
-    """Test for each outcome that all designs of a table whose averages are of one kind have the same average.
-
-    Draws are the plan's; unlike averages (coefficients, the change in one year) are left out.
+    Tests that designs agree are at addresses like those of :mod:`study.paper.answer_numbers`; unlike averages
+    (coefficients, the change in one year) are left out of them.
     """
-    plan = setting.plan
-    rows = [row for row in plan.rows if find_design(row.name).estimand.has_path]
-    return comparison(plan, setting.panel, event, scale, list(plan.outcomes), rows).agreement
+    plan, outcomes = setting.plan, list(setting.plan.outcomes)
+    alike = [row for row in plan.rows if find_design(row.name).estimand.has_path]
+    for event in plan.events:
+        agreements = {
+            scale: comparison(plan, setting.panel, event, scale, outcomes, alike).agreement
+            for scale in plan.scales
+        }
+        answers = [_answers(setting, event, scale, agreements[scale]) for scale in plan.scales]
+        words = Words(
+            name=event.label,
+            caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
+            outcomes=plan.outcomes,
+            scales=plan.scales,
+            outcome_units=plan.text.outcomes_with_units,
+            heading="Papers",
+        )
+        of_power = f"What each design could have found: minimum detectable effects of the {event.title}"
+        yield effects_table(words, answers, list(_notes(setting, event, agreements)))
+        yield power_table(replace(words, caption=of_power), answers, digits=2)
+        for scale, title in plan.scales.items():
+            yield draw(
+                f"{event.label}_{scale}",
+                f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
+                path_figure(plan, event, scale, setting.results),
+                f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
+                f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} years since the "
+                "event.",
+            )
+            for outcome, agreement in agreements[scale].items():
+                test = agreement.sup_t
+                yield from setting.numbers(
+                    (event.label, outcome, scale, "designs"),
+                    {"agree_p": test.p_value if test else math.nan, "agree_designs": len(agreement.labels)},
+                    OF_AGREEMENT,
+                    plan.task(event, outcome, scale, plan.headline),
+                    exhibit="designs",
+                    quantity=f"that the averages of {'; '.join(agreement.labels)} agree",
+                    command=f"study table {event.label}/{outcome}/{scale}",
+                )
+        yield _sentence(setting, event, agreements[setting.scale][setting.outcome])
 
 
-def main_table(setting: Setting, event: Event, agreements: Agreements) -> Table:
-    """Return the table of one event: rows designs, columns outcomes, panels scales."""
-    caption = f"Effect of the {event.title} on {setting.plan.text.outcome}, by design"
-    answers = [
-        _answers(setting, event, scale, _tests(setting, event, scale, agreements))
-        for scale in setting.plan.scales
+def _answers(setting: Setting, event: Event, scale: str, agreements: Mapping[str, Agreement]) -> Answers:
+    """Return a panel: rows designs, columns outcomes, and below the tests and what the headline could have found."""
+    rows = {row.label: setting.answers(event, scale, row.label) for row in setting.plan.rows}
+    headline = setting.answers(event, scale)
+    agreeing = [agreements[outcome].sup_t for outcome in setting.plan.outcomes]
+    p_values = {
+        "Randomization p-value": [r.randomization.p_value if r.randomization else None for r in headline],
+        "Averages agree, p-value": [test.p_value if test else None for test in agreeing],
+    }
+    below = [
+        Line(label, ["" if p is None else p_cell(p) for p in row])
+        for label, row in p_values.items()
+        if any(p is not None for p in row)
     ]
-    return effects_table(_words(setting, event, caption), answers, _notes(setting, event, agreements))
-
-
-def event_power_table(setting: Setting, event: Event) -> Table:
-    """Return what every design could have found: in the outcome's units, and in percent."""
-    caption = f"What each design could have found: minimum detectable effects of the {event.title}"
-    answers = [_answers(setting, event, scale) for scale in setting.plan.scales]
-    return power_table(_words(setting, event, caption), answers, digits=2)
-
-
-def _words(setting: Setting, event: Event, caption: str) -> Words:
-    plan = setting.plan
-    return Words(
-        name=event.label,
-        caption=caption,
-        outcomes=plan.outcomes,
-        scales=plan.scales,
-        outcome_units=plan.text.outcomes_with_units,
-        heading="Papers",
-    )
-
-
-def _row(setting: Setting, event: Event, scale: str, label: str) -> list[Result]:
-    return [setting.results[event.label, scale, outcome, label] for outcome in setting.plan.outcomes]
-
-
-def _answers(setting: Setting, event: Event, scale: str, tests: Sequence[Line] = ()) -> Answers:
-    rows = {row.label: _row(setting, event, scale, row.label) for row in setting.plan.rows}
     return Answers(
         scale=scale,
         effects={label: [result.headline for result in row] for label, row in rows.items()},
         powers={label: [result.power for result in row] for label, row in rows.items()},
-        tests=tests,
+        tests=[*below, Line("Minimum detectable effect", [Number(r.power.effect) for r in headline])],
     )
 
 
-def _tests(setting: Setting, event: Event, scale: str, agreements: Agreements) -> list[Line]:
-    """Return the lines below the estimates: the headline's test, whether designs agree, what could be found."""
-    headline, lines = _row(setting, event, scale, setting.plan.headline.label), []
-    if any(r.randomization for r in headline):
-        p_values = [p_cell(r.randomization.p_value) if r.randomization else "" for r in headline]
-        lines.append(Line("Randomization p-value", p_values))
-    tested = [agreements[event.label, scale, outcome].sup_t for outcome in setting.plan.outcomes]
-    if any(tested):
-        lines.append(Line("Averages agree, p-value", [p_cell(t.p_value) if t else "" for t in tested]))
-    return [*lines, Line("Minimum detectable effect", [Number(r.power.effect) for r in headline])]
-
-
-def _notes(setting: Setting, event: Event, agreements: Agreements) -> list[str]:
-    plan = setting.plan
+def _notes(setting: Setting, event: Event, agreements: Agreements) -> Iterator[str]:
+    plan, text = setting.plan, setting.plan.text
     every = [setting.results[task.key] for task in plan.tasks() if task.event == event]
-    scale = next(iter(plan.scales))
-    headline = _row(setting, event, scale, plan.headline.label)
+    headline = setting.answers(event, setting.scale)
     first = next((r for r in headline if r.headline), headline[0])
-    answered = first.headline is not None
     coefficients = dict.fromkeys(r.task.row.label for r in every if r.estimand == "coefficient")
-    notes = [
-        f"Estimand: the average over {window_of(first)}, with equal weights"
-        + (
-            f"; for {'; '.join(coefficients)}: a coefficient, not an average effect." if coefficients else "."
-        ),
-        f"{first.n_units} {plan.text.units}, of which {first.n_treated} first treated in {first.n_cohorts} adoption "
-        f"years, {f'{first.n_obs} {plan.text.unit}-years, ' if answered else ''}{first.n_clusters} clusters.",
-        clustered(plan, every),
-    ]
-    if answered:
-        notes.append(
+    others = f"; for {'; '.join(coefficients)}: a coefficient, not an average effect" if coefficients else ""
+    yield f"Estimand: the average over {setting.averaged(event)}, with equal weights{others}."
+    cells = f"{first.n_obs} {text.unit}-years, " if first.headline else ""
+    yield (
+        f"{first.n_units} {text.units}, of which {first.n_treated} first treated in {first.n_cohorts} adoption "
+        f"years, {cells}{first.n_clusters} clusters."
+    )
+    yield setting.errors(every)
+    if first.headline:
+        yield (
             f"The minimum detectable effect is that of {plan.headline.label}: what a two-sided 5% test finds with 80% "
             "power."
         )
@@ -168,41 +124,42 @@ def _notes(setting: Setting, event: Event, agreements: Agreements) -> list[str]:
             f"Panel {letter} of {'log(1 + outcome)' if scale == 'log1p' else 'the outcome itself'}"
             for letter, scale in zip(LETTERS, plan.scales, strict=False)
         ]
-        notes.append(f"Parallel trends are assumed: {', '.join(trends)}.")
+        yield f"Parallel trends are assumed: {', '.join(trends)}."
     if first.randomization:
-        notes.append(
+        yield (
             f"The randomization p-value permutes event dates within strata of {plan.strata} "
             f"({first.randomization.permutations} times) and compares t statistics of {plan.headline.label}."
         )
-    tested = next((a for key, a in agreements.items() if key[0] == event.label and a.sup_t), None)
+    tested = next((a for of_scale in agreements.values() for a in of_scale.values() if a.sup_t), None)
     if tested is not None:
-        notes.append(
+        yield (
             f"Averages agree: sup-t test over pairwise differences of {'; '.join(tested.labels)}, from the joint "
             f"influence of the designs ({plan.band_draws} draws)."
         )
-    means = dict(zip(plan.outcomes.values(), (r.untreated_mean for r in headline), strict=True))
-    if not any(math.isnan(mean) for mean in means.values()):
-        by_outcome = ", ".join(f"{title.lower()} {mean:.2f}" for title, mean in means.items())
-        notes.append(
-            f"{plan.text.outcomes_with_units} that the treated would have had without treatment: {by_outcome}."
-        )
+    means = [result.untreated_mean for result in headline]
+    if not any(map(math.isnan, means)):
+        by_outcome = zip(plan.outcomes.values(), means, strict=True)
+        listed = ", ".join(f"{title.lower()} {mean:.2f}" for title, mean in by_outcome)
+        yield f"{text.outcomes_with_units} that the treated would have had without treatment: {listed}."
     warnings = [r.few_clusters for r in every if r.task.row == plan.headline and r.few_clusters]
-    notes += [w.replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1) for w in warnings[:1]]
-    return [*notes, *_draw_notes(setting, event), *refusals(every)]
+    yield from (w.replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1) for w in warnings[:1])
+    yield from _draw_notes(setting, event)
+    yield from refusals(every)
 
 
-def _draw_notes(setting: Setting, event: Event) -> list[str]:
+def _draw_notes(setting: Setting, event: Event) -> Iterator[str]:
     """Say how much of the averages over draws of the folds is left to chance, at most, by design."""
     by_design = []
     for row in setting.plan.rows:
-        answers = [
-            r for scale in setting.plan.scales for r in _row(setting, event, scale, row.label) if r.headline
-        ]
+        answers = [r for scale in setting.plan.scales for r in setting.answers(event, scale, row.label)]
         shares = [r.draw_error / r.headline.std_error for r in answers if r.headline]
-        if shares and not any(math.isnan(share) for share in shares):
+        if shares and not any(map(math.isnan, shares)):
             by_design.append(f"{row.label} {max(shares):.2f}")
-    chance = "What the draws of the folds leave to chance, which no standard error counts, is at most, in standard "
-    return [f"{chance}errors: {'; '.join(by_design)}."] if by_design else []
+    if by_design:
+        yield (
+            "What the draws of the folds leave to chance, which no standard error counts, is at most, in standard "
+            f"errors: {'; '.join(by_design)}."
+        )
 
 
 def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figure:
@@ -217,52 +174,28 @@ def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figur
     )
 
 
-def _figure(setting: Setting, event: Event, scale: str) -> Drawn:
-    plan = setting.plan
-    title = plan.scales[scale]
-    return draw(
-        f"{event.label}_{scale}",
-        f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
-        path_figure(plan, event, scale, setting.results),
-        f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the simultaneous "
-        f"band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} years since the event.",
-    )
-
-
-def _numbers(setting: Setting, agreements: Agreements) -> Iterator[Traced]:
-    """Yield the tests that designs agree, at addresses like those of :mod:`study.paper.answer_numbers`."""
-    for (label, scale, outcome), agreement in agreements.items():
-        task = setting.results[label, scale, outcome, setting.plan.headline.label].task
-        averages = f"that the averages of {'; '.join(agreement.labels)} agree"
-        source = source_of("designs", averages, task, setting.panel, f"study table {label}/{outcome}/{scale}")
-        values = {
-            "agree_p": agreement.sup_t.p_value if agreement.sup_t else math.nan,
-            "agree_designs": len(agreement.labels),
-        }
-        yield from addressed(address(label, outcome, scale, "designs"), values, source, scale, OF_AGREEMENT)
-
-
-def _sentence(setting: Setting, event: Event, agreements: Agreements) -> str:
-    plan, name, outcome = setting.plan, next(iter(setting.plan.scales)), next(iter(setting.plan.outcomes))
-    effects = [setting.results[event.label, name, outcome, row.label].headline for row in plan.rows]
-    answered = [effect for effect in effects if effect]
-    if not answered:
+def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
+    plan, scale, test = setting.plan, Scale(setting.scale), agreement.sup_t
+    answers = [setting.answers(event, scale.name, row.label)[0] for row in plan.rows]
+    effects = [result.headline for result in answers if result.headline]
+    if not effects:
         return f"{event.short}: every design refuses the question."
-    result, scale = setting.results[event.label, name, outcome, plan.headline.label], Scale(name)
-    sentence = f"{event.short}, {plan.outcomes[outcome].lower()}: {plan.headline.label} "
-    if result.headline is None:
-        sentence += "refuses the question. "
-    else:
-        low, high = scale.number(result.headline.conf_low), scale.number(result.headline.conf_high)
-        sentence += (
-            f"puts the effect at {scale.number(result.headline.estimate)} ({plan.level:.0%} interval {low} to {high}; "
-            f"minimum detectable effect {scale.number(result.power.effect)}), {scale.printed}. "
+    headline = setting.answers(event, scale.name)[0]
+    effect, number = headline.headline, scale.number
+    finding = (
+        "refuses the question"
+        if effect is None
+        else (
+            f"puts the effect at {number(effect.estimate)} ({plan.level:.0%} interval {number(effect.conf_low)} to "
+            f"{number(effect.conf_high)}; minimum detectable effect {number(headline.power.effect)}), {scale.printed}"
         )
-    smallest, largest = (scale.number(f(effect.estimate for effect in answered)) for f in (min, max))
-    excluding = sum(effect.excludes_zero for effect in answered)
-    sentence += f"Over {len(answered)} designs estimates run from {smallest} to {largest}; "
-    sentence += f"zero is outside of {excluding} of their {len(answered)} intervals."
-    test = agreements[event.label, name, outcome].sup_t
-    if test is not None:
-        sentence += f" The test that averages of one kind agree has a p-value of {p_text(test.p_value)}."
-    return sentence
+    )
+    smallest, largest = (number(end(effect.estimate for effect in effects)) for end in (min, max))
+    excluding = sum(effect.excludes_zero for effect in effects)
+    p_value = OF_AGREEMENT["agree_p"].text(test.p_value if test else math.nan, scale)
+    agree = f" The test that averages of one kind agree has a p-value of {p_value}." if test else ""
+    return (
+        f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {finding}. Over "
+        f"{len(effects)} designs estimates run from {smallest} to {largest}; zero is outside of {excluding} of their "
+        f"{len(effects)} intervals.{agree}"
+    )

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.designs import find_design
 from study.figures import drawn
 from study.panel import Panel, Question, Scale, panel_entries
-from study.paper.plan import Plan, Task
+from study.paper.plan import Event, Plan, Task
 from study.paper.results import Result, Results
 from study.report import COLUMNS, CONVENTIONS, Column, Table, address_part, refused_notes
 
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
-# Fields of a question that `study estimate` takes by their names.
-TAKEN = (
-    "outcome", "event", "scale", "population", "comparison", "base", "missing", "cluster", "anticipation", "lag",
-    "horizon", "min_cohort_size", "instrument",
-)  # fmt: skip
+# Fields of a question for which `study estimate` has no option of the same name.
+NO_OPTION = ("covariates", "weights", "average", "cohort_width")
 
 
 class Drawn(NamedTuple):
@@ -69,21 +67,25 @@ class Source:
     quantity: str
     data: str
     checksum: str
-    command: str
+    command: str = RUN
     question: str = ""
     design: str = ""
     options: str = ""
     seed: str = ""
 
 
-def asked(question: Question) -> str:
+def _changed(question: Question) -> dict[str, Any]:
+    """Return the fields of a question that differ from their defaults."""
+    defaults = {each.name: each.default for each in fields(question)}
+    return {name: value for name, value in vars(question).items() if value != defaults[name]}
+
+
+def question_text(question: Question) -> str:
     """Return a question as text: each field that differs from its default."""
-    told = []
-    for field_ in fields(question):
-        value = getattr(question, field_.name)
-        if value != field_.default:
-            told.append(f"{field_.name}={'+'.join(value) if isinstance(value, tuple) else value}")
-    return ", ".join(told)
+    return ", ".join(
+        f"{name}={'+'.join(value) if isinstance(value, tuple) else value}"
+        for name, value in _changed(question).items()
+    )
 
 
 def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: str) -> Source:
@@ -95,7 +97,7 @@ def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: st
         data=panel.name,
         checksum=panel.checksum,
         command=command,
-        question=asked(task.question),
+        question=question_text(task.question),
         design=f"{task.row.label} ({task.row.name})",
         options=", ".join(f"{name}={value}" for name, value in options.items() if name != "seed"),
         seed=str(task.seed),
@@ -109,13 +111,11 @@ def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
     """
     if panel.name not in panel_entries():
         return RUN
-    question = task.question
     words = ["study", "estimate", "--panel", panel.name, "--design", task.row.name]
-    for field_ in fields(Question):
-        value = getattr(question, field_.name)
-        if field_.name in TAKEN and value != field_.default:
-            words += [f"--{field_.name.replace('_', '-')}", str(value)]
-    words += [word for covariate in question.covariates for word in ("--covariate", covariate)]
+    for name, value in _changed(task.question).items():
+        if name not in NO_OPTION:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    words += [word for covariate in task.question.covariates for word in ("--covariate", covariate)]
     words += [word for name, value in task.options.items() for word in ("--option", f"{name}={value}")]
     return shlex.join([*words, *["--by-event-time"] * path])
 
@@ -177,6 +177,10 @@ class Exhibited:
     sentences: tuple[str, ...] = ()
 
 
+# What an exhibit yields: its tables, figures, numbers and sentences, in any order.
+Piece = Table | Drawn | Traced | str
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """What exhibits are made from: the plan, its panel, the answers of its tasks, and other panels by label.
@@ -199,6 +203,80 @@ class Setting:
     placebos: Mapping[str, Panel] = field(default_factory=dict)
     venues: Mapping[str, Panel] = field(default_factory=dict)
 
+    @property
+    def event(self) -> Event:
+        """The plan's first event, which most exhibits are about."""
+        return self.plan.events[0]
+
+    @property
+    def scale(self) -> str:
+        """The plan's first scale."""
+        return next(iter(self.plan.scales))
+
+    @property
+    def outcome(self) -> str:
+        """The plan's first outcome."""
+        return next(iter(self.plan.outcomes))
+
+    @property
+    def about(self) -> str:
+        """What the first outcome is, as a note says it."""
+        return f"Outcome: {self.plan.text.outcome}, {self.plan.outcomes[self.outcome].lower()}"
+
+    @property
+    def clusters(self) -> str:
+        """What the standard errors of the plan's questions are clustered by."""
+        return str(self.plan.question.get("cluster") or self.plan.text.unit)
+
+    def answers(self, event: Event, scale: str, label: str | None = None) -> list[Result]:
+        """Return what a row of the plan, the headline where none is named, answers about an event: one an outcome."""
+        row = self.plan.headline.label if label is None else label
+        return [self.results[event.label, scale, outcome, row] for outcome in self.plan.outcomes]
+
+    def errors(self, results: Iterable[Result]) -> str:
+        """Say what parentheses mean, what errors are clustered by, and the conventions that results have."""
+        named = dict.fromkeys(CONVENTIONS[r.convention] for r in results if r.convention)
+        return f"Standard errors in parentheses, clustered by {self.clusters} ({'; '.join(named)})."
+
+    def averaged(self, event: Event) -> str:
+        """Say over which event times the average of an event's effects goes."""
+        horizon = self.plan.task(event, self.outcome, self.scale, self.plan.headline).question.horizon
+        return "all event times from 0" if horizon is None else f"event times 0 to {horizon}"
+
+    def shown(self, task: Task, *, path: bool = False) -> str:
+        """Return the command that shows a task's answer alone, or its effects by event time."""
+        return estimate_command(task, self.panel, path=path)
+
+    def numbers(
+        self,
+        at: Sequence[str],
+        values: Mapping[str, Any],
+        columns: Mapping[str, Column] | None = None,
+        task: Task | None = None,
+        **source: str,
+    ) -> Iterator[Traced]:
+        """Yield the values of a row as numbers about the panel; see :func:`addressed`.
+
+        Parameters
+        ----------
+        at : sequence of str
+            Parts of the row's address; the first is the exhibit where the source names none.
+        values, columns : mapping
+            By column.
+        task : Task, optional
+            What is answered, if the row is an answer or made from one.
+        **source : str
+            Fields of the source: what the row is about, and what shows it if not the run of the plan.
+        """
+        panel = self.panel
+        base = source_of("", "", task, panel, RUN) if task else Source("", "", panel.name, panel.checksum)
+        origin = replace(base, **{"exhibit": at[0]} | source)
+        return addressed(address(*at), values, origin, task.question.scale if task else "level", columns)
+
+
+Makes = Callable[[Setting], Exhibited]
+Yields = Callable[[Setting], Exhibited | Iterator[Piece]]
+
 
 class Part(StrEnum):
     """The sections of the report page."""
@@ -216,42 +294,33 @@ class Exhibit(NamedTuple):
     name: str
     title: str
     section: Part
-    make: Callable[[Setting], Exhibited]
+    make: Makes
 
 
 REGISTERED: dict[str, Exhibit] = {}
-Make = TypeVar("Make", bound=Callable[[Setting], Exhibited])
 
 
-def exhibit(title: str, section: Part) -> Callable[[Make], Make]:
-    """Register a function, which has the name of its file, as an exhibit."""
+def exhibit(title: str, section: Part) -> Callable[[Yields], Makes]:
+    """Register a function, which has the name of its file, as an exhibit; it yields its pieces, or returns all."""
 
-    def register(make: Make) -> Make:
-        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, make)
-        return make
+    def register(make: Yields) -> Makes:
+        @wraps(make)
+        def gathered(setting: Setting) -> Exhibited:
+            parts = make(setting)
+            if isinstance(parts, Exhibited):
+                return parts
+            pieces = list(parts)
+            return Exhibited(
+                tables=tuple(piece for piece in pieces if isinstance(piece, Table)),
+                figures=tuple(piece for piece in pieces if isinstance(piece, Drawn)),
+                numbers=tuple(piece for piece in pieces if isinstance(piece, Traced)),
+                sentences=tuple(piece for piece in pieces if isinstance(piece, str)),
+            )
+
+        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
+        return gathered
 
     return register
-
-
-def conventions(results: Iterable[Result]) -> str:
-    """Say the conventions of the standard errors that results have."""
-    return "; ".join(CONVENTIONS[c] for c in dict.fromkeys(r.convention for r in results if r.convention))
-
-
-def clustered(plan: Plan, results: Sequence[Result]) -> str:
-    """Say what parentheses mean, and what errors are clustered by."""
-    return f"Standard errors in parentheses, clustered by {cluster_of(plan)} ({conventions(results)})."
-
-
-def cluster_of(plan: Plan) -> str:
-    """Say what the standard errors of a plan's questions are clustered by."""
-    return str(plan.question.get("cluster") or plan.text.unit)
-
-
-def window_of(result: Result) -> str:
-    """Say over which event times a question's average goes."""
-    horizon = result.task.question.horizon
-    return "all event times from 0" if horizon is None else f"event times 0 to {horizon}"
 
 
 def refusals(results: Iterable[Result]) -> list[str]:

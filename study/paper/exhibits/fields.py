@@ -8,24 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray
+from study.core import FloatArray
 from study.data import topics_audit
-from study.figures import COLOUR, GREY, SECOND
-from study.figures.canvas import canvas
+from study.figures.canvas import COLOUR, GREY, SECOND, canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import (
-    RUN,
-    Exhibited,
-    Part,
-    Setting,
-    Source,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.fields.answers import Answer, Answers, answers, of_outcome, outcomes_of
 from study.paper.fields.finding import SMALL, WIDE, fields_finding
 from study.paper.fields.plan import FieldsPlan
@@ -38,11 +26,11 @@ if TYPE_CHECKING:
 
 EXHIBIT = "fields"
 FEW = 20
-TREATED: Any = {"label": "Treated fields", "color": SECOND, "marker": "o", "linestyle": "-"}
-OTHER: Any = {"label": "Other fields", "color": COLOUR, "marker": "s", "linestyle": "--"}
-SYNTHETIC: Any = {
-    "label": "Synthetic comparison, at the base of the treated", "color": "black", "marker": "^", "linestyle": ":",
-}  # fmt: skip
+LINE: Any = {"linewidth": 1.2, "markersize": 3.5}
+TREATED = LINE | {"label": "Treated fields", "color": SECOND, "marker": "o", "linestyle": "-"}
+OTHER = LINE | {"label": "Other fields", "color": COLOUR, "marker": "s", "linestyle": "--"}
+SYNTHETIC = LINE | {"color": "black", "marker": "^", "linestyle": ":"}
+SYNTHETIC["label"] = "Synthetic comparison, at the base of the treated"
 OF_ALL = {
     "lines": Column("comparisons of fields", "count"),
     "tests": Column("comparisons times outcomes", "count"),
@@ -56,76 +44,71 @@ RECALL = {
 
 
 @exhibit("Fields whose compute grows", Part.FIELDS)
-def fields(setting: Setting) -> Exhibited:
-    """Return the exhibit for the plan's table ``[fields]``; nothing where it has none."""
-    return Exhibited() if setting.plan.fields is None else fields_exhibit(setting.plan.fields)
-
-
-def fields_exhibit(plan: FieldsPlan) -> Exhibited:
-    """Return the tables, figures, numbers and sentences of a plan of fields."""
+def fields(setting: Setting) -> Iterator[Piece]:
+    """Yield the tables, figures, numbers and sentences of the plan's table ``[fields]``; nothing where it has none."""
+    plan = setting.plan.fields
+    if plan is None:
+        return
     panels = {name: load_panel(name) for name in dict.fromkeys(line.panel for line in plan.lines)}
     results = answers(panels, plan)
-    finding, by_line = fields_finding(plan, results), of_outcome(plan, results)
-    title, estimate = plan.outcomes[plan.outcome], by_line[plan.main].estimate
-    rejecting = sum(result.rejects(plan) for result in by_line.values())
-    return Exhibited(
-        tables=(results_table(plan, finding.frame), units_table(plan, results, panels)),
-        figures=(
-            draw(
-                "fields_shares",
-                f"{title} by field and year. Left: share of all papers of the main line's fields, hollow where a year "
-                "has fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross "
-                "years that are left out, and the synthetic difference-in-differences comparison, moved so that it "
-                "meets the treated fields in base years as time weights count them. Dotted line: end of the base.",
-                shares_figure(plan, results, panels),
-                f"The share of {title.lower()} by year for treated and other fields; after the base that of the "
-                f"treated fields is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the "
-                "others' change implies, with few papers before it.",
-            ),
-            draw(
-                "fields_randomization",
-                "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
-                "assignments on the right.",
-                finding.plot(),
-                f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated "
-                f"fields, and a diamond at the actual estimate, which is extreme at 5% in {rejecting} of them.",
-            ),
-        ),
-        numbers=(*_numbers(plan, results, panels), *_recall()),
-        sentences=finding.sentences,
+    finding, by_line, title = (
+        fields_finding(plan, results),
+        of_outcome(plan, results),
+        plan.outcomes[plan.outcome],
     )
-
-
-def _numbers(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Iterator[Traced]:
-    for (label, outcome), result in results.items():
-        at = address(EXHIBIT, label, outcome.removeprefix("share_"))
-        words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
-        infinite = [name for name, value in result.values.items() if np.isinf(value)]
-        values = result.values | dict.fromkeys(infinite, "(unbounded)")
-        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
-        yield from addressed(at, values, _source(plan, result, panels, words), columns=columns)
-    by_line = of_outcome(plan, results)
-    for label, result in by_line.items():
-        source = _source(plan, result, panels, result.line.title)
-        yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
+    estimate = by_line[plan.main].estimate
     summary = {
         "lines": len(plan.lines),
         "tests": len(results),
         "rejecting": sum(result.rejects(plan) for result in by_line.values()),
         "rejecting_all": sum(result.rejects(plan) for result in results.values()),
     }
+    yield results_table(plan, finding.frame)
+    yield units_table(plan, results, panels)
+    yield draw(
+        "fields_shares",
+        f"{title} by field and year. Left: share of all papers of the main line's fields, hollow where a year has "
+        "fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross years that "
+        "are left out, and the synthetic difference-in-differences comparison, moved so that it meets the treated "
+        "fields in base years as time weights count them. Dotted line: end of the base.",
+        shares_figure(plan, results, panels),
+        f"The share of {title.lower()} by year for treated and other fields; after the base that of the treated fields "
+        f"is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the others' change implies, with "
+        "few papers before it.",
+    )
+    yield draw(
+        "fields_randomization",
+        "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
+        "assignments on the right.",
+        finding.plot(),
+        f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated fields, and "
+        f"a diamond at the actual estimate, which is extreme at 5% in {summary['rejecting']} of them.",
+    )
+    for (label, outcome), result in results.items():
+        words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
+        infinite = [name for name, value in result.values.items() if np.isinf(value)]
+        values = result.values | dict.fromkeys(infinite, "(unbounded)")
+        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
+        at, source = (
+            address(EXHIBIT, label, outcome.removeprefix("share_")),
+            _source(plan, result, panels, words),
+        )
+        yield from addressed(at, values, source, columns=columns)
+    for label, result in by_line.items():
+        source = _source(plan, result, panels, result.line.title)
+        yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
     source = _source(plan, by_line[plan.main], panels, "")
     yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
+    yield from _recall()
+    yield from finding.sentences
 
 
-def _recall() -> Iterator[Traced]:
+def _recall() -> Iterator[Piece]:
     """Yield how many compute-heavy papers the words of titles find, by the readings that ship."""
     path = shipped("data", "audits", "topics_sample.csv")
     sample, counts = topics_audit.read(path), pd.read_csv(path.with_name("topics_strata.csv"))
-    values = {
-        name: topics_audit.reading(sample, counts, question).recall
-        for name, question in (("title", "verdict"), ("deep", "deep"))
-    }
+    questions = {"title": "verdict", "deep": "deep"}
+    values = {name: topics_audit.reading(sample, counts, q).recall for name, q in questions.items()}
     source = Source(EXHIBIT, "", path.name, checksum("data", "audits", path.name), "study audit")
     return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 
@@ -136,11 +119,10 @@ def _source(plan: FieldsPlan, result: Answer, panels: Mapping[str, Panel], quant
     years = f", years {'+'.join(map(str, line.years))}" if line.years else ""
     least = plan.papers if line.papers is None else line.papers
     return Source(
-        exhibit=EXHIBIT,
-        quantity=quantity,
-        data=panel.name,
-        checksum=panel.checksum,
-        command=RUN,
+        EXHIBIT,
+        quantity,
+        panel.name,
+        panel.checksum,
         question=f"outcome={result.outcome}, event=gpu_shock, {base}{years}",
         design=f"{line.method}, permuted {line.permuted}",
         options=f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
@@ -153,28 +135,23 @@ def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel
 
     by_line = of_outcome(plan, results)
     blocks = [result for result in by_line.values() if result.line.method == "synthetic_did"]
-
-    def shares(result: Answer) -> FloatArray:
-        return outcomes_of(panels[result.line.panel], result.cells, plan.outcome)
-
     with canvas(WIDE, 2.9) as figure:
         widths = [1.35, *[1.0] * len(blocks)]
-        first, *rest = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
-        _draw_raw(first, by_line[plan.main], shares(by_line[plan.main]))
-        first.set_ylabel(f"{plan.outcomes[plan.outcome]}, % of papers")
-        for axis, result in zip(rest, blocks, strict=True):
-            _draw_block(axis, result, shares(result))
-        for axis in (first, *rest):
+        axes = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
+        for axis, result in zip(axes, [by_line[plan.main], *blocks], strict=True):
+            line, cells = result.line, result.cells
+            (_draw_raw if axis is axes[0] else _draw_block)(
+                axis, result, outcomes_of(panels[line.panel], cells, plan.outcome)
+            )
+            end = 0.5 + (line.last_before or cells.years[~cells.after[0]].max())
+            axis.axvline(end, color=GREY, linewidth=0.8, linestyle=":")
             axis.set_ylim(0, 104)
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.set_xlabel("Year")
-        handles, labels = (rest or [first])[0].get_legend_handles_labels()
+        axes[0].set_ylabel(f"{plan.outcomes[plan.outcome]}, % of papers")
+        handles, labels = axes[-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
     return figure
-
-
-def _draw(axis: Axes, years: IntArray, values: FloatArray, look: dict[str, Any], **more: Any) -> None:
-    axis.plot(years, values, linewidth=1.2, markersize=3.5, **look, **more)
 
 
 def _draw_raw(axis: Axes, result: Answer, y: FloatArray) -> None:
@@ -184,11 +161,9 @@ def _draw_raw(axis: Axes, result: Answer, y: FloatArray) -> None:
         papers = cells.papers[rows].sum(axis=0)
         seen = papers > 0
         share = (cells.papers[rows] * y[rows]).sum(axis=0)[seen] / papers[seen]
-        few = papers[seen] < FEW
-        _draw(axis, cells.years[seen], share, look)
-        hollow = look | {"label": "", "linestyle": ""}
-        _draw(axis, cells.years[seen][few], share[few], hollow, markerfacecolor="white")
-    axis.axvline(_end(result), color=GREY, linewidth=0.8, linestyle=":")
+        few, years = papers[seen] < FEW, cells.years[seen]
+        axis.plot(years, share, **look)
+        axis.plot(years[few], share[few], **look | {"label": "", "linestyle": "", "markerfacecolor": "white"})
     axis.set_title("Topics, all venues", fontsize=SMALL)
 
 
@@ -200,11 +175,6 @@ def _draw_block(axis: Axes, result: Answer, y: FloatArray) -> None:
     actual, synthetic = y[treated].mean(axis=0), unit @ y
     moved = synthetic + ((actual - synthetic) @ time) / time.sum()
     for values, look in ((actual, TREATED), (y[~treated].mean(axis=0), OTHER), (moved, SYNTHETIC)):
-        _draw(axis, cells.years, values, look)
-    axis.axvline(_end(result), color=GREY, linewidth=0.8, linestyle=":")
+        axis.plot(cells.years, values, **look)
     kind = "Topics" if result.line.panel == "fields" else "Areas"
     axis.set_title(f"{kind}, block of {len(np.unique(cells.venues))} venues", fontsize=SMALL)
-
-
-def _end(result: Answer) -> float:
-    return 0.5 + (result.line.last_before or result.cells.years[~result.cells.after[0]].max())

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Part, Setting, Traced, address, draw, exhibit
-from study.paper.exhibits.verdicts import diagnosed, found, scale_title, task_of
+from study.paper.exhibits.exhibit import Part, Piece, Setting, address, draw, exhibit
+from study.paper.exhibits.verdicts import diagnosed, found, scale_title
 from study.report import Block, Column, Line, Table, p_text
 
 EXHIBIT = "specifications"
@@ -25,6 +23,17 @@ OF_SCALE = {
     "p_median": Column("p-value of the median if no specification had an effect", "p"),
     "p_share": Column("p-value of the number of significant specifications", "p"),
 }
+HEADINGS = (
+    "All",
+    "Distinct",
+    "Smallest",
+    "Median",
+    "Largest",
+    "Positive",
+    "Excl. 0",
+    "p, median",
+    "p, share",
+)
 SHARES = ("positive", "excluding_zero")
 IN_PERCENT = {name: Column(f"{OF_SCALE[name].words}, percent", "number", 0) for name in SHARES}
 OF_ALL = {
@@ -35,90 +44,56 @@ OF_ALL = {
 
 
 @exhibit("Specification curve", Part.OBJECTIONS)
-def specifications(setting: Setting) -> Exhibited:
-    """Return the specification curve with a table of what all specifications say together, or why there is none."""
-    curve = found(setting, next(iter(setting.plan.scales)), "specification_curve")
+def specifications(setting: Setting) -> Iterator[Piece]:
+    """Yield the specification curve with a table of what all specifications say together, or why there is none."""
+    curve = found(setting, setting.scale, "specification_curve")
     if isinstance(curve, str):
-        return Exhibited(sentences=(f"Not made: {curve}",))
-    return Exhibited(
-        tables=(_table(setting, curve),),
-        figures=(_drawn(setting, curve),),
-        numbers=tuple(_numbers(setting, curve)),
-        sentences=curve.sentences,
+        yield f"Not made: {curve}"
+        return
+    yield draw(
+        EXHIBIT,
+        f"Specification curve of the effect of the {setting.event.title}: estimates in order of size with pointwise "
+        "95% intervals and the band of all specifications together (above), and the choices of each (below). Intervals "
+        "that leave the axis are cut.",
+        curve.plot(),
+        "Estimates of all specifications in order of size, a column for each scale, above marks that show which "
+        "design, population, comparison group and covariates each one has.",
     )
+    for scale, row in curve["by_scale"].iterrows():
+        values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
+        yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_SCALE | IN_PERCENT)
+    largest, refused = curve["largest"], int((curve.frame["refusal"] != "").sum())
+    values = {"largest_t": largest.statistic, "p_largest_t": largest.p_value, "refused": refused}
+    yield from diagnosed(setting, setting.scale, address(EXHIBIT, "all_scales"), values, OF_ALL)
+    yield _table(setting, curve, refused)
+    yield from curve.sentences
 
 
-def _refused(curve: Finding) -> int:
-    return int((curve.frame["refusal"] != "").sum())
-
-
-def _table(setting: Setting, curve: Finding) -> Table:
-    by_scale: pd.DataFrame = curve["by_scale"]
+def _table(setting: Setting, curve: Finding, refused: int) -> Table:
+    largest, p_largest = curve["largest"], p_text(curve["largest"].p_value)
     lines = [
         Line(scale_title(scale), [column.cell(row[name]) for name, column in OF_SCALE.items()])
-        for scale, row in by_scale.iterrows()
+        for scale, row in curve["by_scale"].iterrows()
     ]
     varied = [
         f"{choice.heading.lower()} ({len(curve['choices'][name])})"
         for name, choice in CHOICES.items()
         if choice.heading and len(curve["choices"][name]) > 1
     ]
-    task, largest = task_of(setting, by_scale.index[0]), curve["largest"]
-    refused = f" {_refused(curve)} more are refused by their design." if _refused(curve) else ""
     return Table(
         name=EXHIBIT,
-        caption=f"All specifications of the effect of the {task.event.title}",
-        headings=[
-            "All",
-            "Distinct",
-            "Smallest",
-            "Median",
-            "Largest",
-            "Positive",
-            "Excl. 0",
-            "p, median",
-            "p, share",
-        ],
+        caption=f"All specifications of the effect of the {setting.event.title}",
+        headings=HEADINGS,
         blocks=[Block("", lines)],
         notes=[
-            f"Outcome: {setting.plan.text.outcome}, {setting.plan.outcomes[task.outcome].lower()}. Every combination "
-            f"of {', '.join(varied) or 'one choice each'} on each scale.{refused} Distinct: not algebraically equal "
+            f"{setting.about}. Every combination of {', '.join(varied) or 'one choice each'} on each scale."
+            f"{f' {refused} more are refused by their design.' if refused else ''} Distinct: not algebraically equal "
             "to another one; only these count in the median and in the tests. Positive, Excl. 0: shares of all, the "
             "latter with a pointwise 95% interval without zero.",
             "p: of the median and of the number of significant estimates, by draws of their joint influence if no "
             f"specification had an effect ({setting.plan.band_draws} draws; Simonsohn, Simmons and Nelson 2020). Over "
-            f"all scales the largest absolute t is {largest.statistic:.2f} (p {_is(largest.p_value)}). Estimands and "
+            f"all scales the largest absolute t is {largest.statistic:.2f} "
+            f"(p {p_largest if p_largest.startswith('below') else f'= {p_largest}'}). Estimands and "
             "assumptions differ between specifications: that many agree does not make their common assumption true.",
         ],
     )
-
-
-def _is(p_value: float) -> str:
-    shown = p_text(p_value)
-    return shown if shown.startswith("below") else f"= {shown}"
-
-
-def _drawn(setting: Setting, curve: Finding) -> Drawn:
-    event = setting.plan.events[0]
-    return draw(
-        EXHIBIT,
-        f"Specification curve of the effect of the {event.title}: estimates in order of size with pointwise 95% "
-        "intervals and the band of all specifications together (above), and the choices of each (below). Intervals "
-        "that leave the axis are cut.",
-        curve.plot(),
-        "Estimates of all specifications in order of size, a column for each scale, above marks that show which "
-        "design, population, comparison group and covariates each one has.",
-    )
-
-
-def _numbers(setting: Setting, curve: Finding) -> Iterator[Traced]:
-    for scale, row in curve["by_scale"].iterrows():
-        values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
-        yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_SCALE | IN_PERCENT)
-    values = {
-        "largest_t": curve["largest"].statistic,
-        "p_largest_t": curve["largest"].p_value,
-        "refused": _refused(curve),
-    }
-    scale = next(iter(setting.plan.scales))
-    yield from diagnosed(setting, scale, address(EXHIBIT, "all_scales"), values, OF_ALL)

@@ -9,22 +9,12 @@ import numpy as np
 
 from study.core import FloatArray, one_thread
 from study.panel import Panel
+from study.paper.fields import exact
 from study.paper.fields.cells import Cells, cells_of, regression_contrasts, synthetic_contrasts
-from study.paper.fields.exact import (
-    Interval,
-    assignments,
-    detectable,
-    linear_set,
-    p_value,
-    rejected,
-    searched_set,
-)
-from study.paper.fields.plan import FieldsPlan, Line, Method
+from study.paper.fields.plan import FieldsPlan, Line
 
 POINTS = 100.0
 Answers = Mapping[tuple[str, str], "Answer"]
-# Estimates under every assignment, confidence set, minimum detectable effect, weight of each cell.
-Inferred = tuple[FloatArray, Interval, float, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +42,7 @@ class Answer:
     cells: Cells
     estimates: FloatArray
     p_value: float
-    interval: Interval
+    interval: exact.Interval
     detectable: float
     contrast: FloatArray
 
@@ -63,7 +53,7 @@ class Answer:
 
     def rejects(self, plan: FieldsPlan) -> bool:
         """Whether no change is rejected at the plan's level."""
-        return bool(rejected(self.p_value, 1 - plan.level))
+        return bool(exact.rejected(self.p_value, 1 - plan.level))
 
     @property
     def smallest_p(self) -> float:
@@ -73,11 +63,8 @@ class Answer:
     @property
     def unit(self) -> str:
         """What the estimate is measured in."""
-        return (
-            "points for an order of magnitude a year"
-            if self.line.permuted == "doses"
-            else "percentage points"
-        )
+        is_dose = self.line.permuted == "doses"
+        return "points for an order of magnitude a year" if is_dose else "percentage points"
 
     @property
     def values(self) -> dict[str, float]:
@@ -127,12 +114,29 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
     """Answer one line for one outcome."""
     with one_thread():
         cells = cells_of(panel, line, plan)
-        y, permuted = outcomes_of(panel, cells, outcome), assignments(cells, line.permuted)
-        if line.method == "regression":
-            estimates, interval, mde, contrast = _by_regression(cells, y, permuted, plan.level)
-        else:
-            estimates, interval, mde, contrast = _synthetic(cells, y, permuted, plan.level, line.method)
-    return Answer(line, outcome, cells, estimates, float(p_value(estimates)), interval, mde, contrast)
+        y, permuted = outcomes_of(panel, cells, outcome), exact.assignments(cells, line.permuted)
+        actual = cells.treatment(permuted[0])
+
+        def contrasts(tau: float) -> FloatArray:
+            """Return the contrasts of each assignment, of synthetic comparisons for outcomes freed of an effect."""
+            if line.method == "regression":
+                return regression_contrasts(cells, permuted)
+            return synthetic_contrasts(cells, y - tau * actual, permuted, line.method)
+
+        observed = contrasts(0.0)
+        estimates = _sums(observed, y)
+        estimate = float(estimates[0])
+        if line.method == "synthetic_did":
+            freed = contrasts(estimate)  # the minimum detectable effect holds the weights at these
+            interval = exact.searched_set(
+                lambda tau: _sums(contrasts(tau), y - tau * actual), estimate, plan.level
+            )
+        else:  # weights of synthetic control rest on the base years, in which there is no effect
+            freed, interval = observed, exact.linear_set(estimates, _sums(observed, actual), plan.level)
+        mde = exact.detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted)))
+    return Answer(
+        line, outcome, cells, estimates, float(exact.p_value(estimates)), interval, mde, observed[0]
+    )
 
 
 def of_outcome(plan: FieldsPlan, results: Answers) -> dict[str, Answer]:
@@ -153,36 +157,3 @@ def _sums(contrasts: FloatArray, y: FloatArray) -> FloatArray:
     """Return each contrast of outcomes, shape (m,), or of several, shape (m, b) for y of shape (b, n, T)."""
     flat = contrasts.reshape(len(contrasts), -1)
     return flat @ y.reshape(-1) if y.ndim == 2 else flat @ y.reshape(len(y), -1).T
-
-
-def _by_regression(cells: Cells, y: FloatArray, permuted: FloatArray, level: float) -> Inferred:
-    contrasts = regression_contrasts(cells, permuted)
-    response = _sums(contrasts, cells.treatment(permuted))
-    estimates = _sums(contrasts, y)
-    interval = linear_set(estimates, response[:, 0], level)
-    mde = detectable(estimates - estimates[0] * response[:, 0], response)
-    return estimates, interval, mde, contrasts[0]
-
-
-def _synthetic(cells: Cells, y: FloatArray, permuted: FloatArray, level: float, method: Method) -> Inferred:
-    """Answer with weights found anew for outcomes freed of each effect tried.
-
-    The minimum detectable effect holds the weights at those for outcomes freed of the estimate.
-    """
-    actual = cells.treatment(permuted[0])
-
-    def contrasts(tau: float) -> FloatArray:
-        return synthetic_contrasts(cells, y - tau * actual, permuted, method)
-
-    def statistics(tau: float) -> FloatArray:
-        return _sums(contrasts(tau), y - tau * actual)
-
-    observed = contrasts(0.0)
-    estimates = _sums(observed, y)
-    estimate = float(estimates[0])
-    if method == "synthetic_control":  # its weights rest on the base years, in which there is no effect
-        freed, interval = observed, linear_set(estimates, _sums(observed, actual), level)
-    else:
-        freed, interval = contrasts(estimate), searched_set(statistics, estimate, level)
-    mde = detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted)))
-    return estimates, interval, mde, observed[0]

@@ -81,22 +81,17 @@ def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
         assigned = doses(panel, after, line.dose_years)
         keep &= ~np.isnan(assigned)
     if not line.in_block:
-        keep &= _compared(venue, assigned, keep, doses_only=line.permuted == "doses")
+        # Fields of a venue that has two kept fields with different numbers.
+        compared = [v for v in np.unique(venue) if len(np.unique(assigned[keep & (venue == v)])) > 1]
+        keep &= np.isin(venue, compared)
     if not keep.any() or len(np.unique(assigned[keep])) < 2:
         raise QuestionError(
             f"[fields], {line.label}: no treated and other field with {least} papers or more is left in "
             f"{panel.name}; ask for fewer papers or other years."
         )
-    years = papers[keep].any(axis=0)
-    return Cells(
-        panel.units[keep],
-        venue[keep],
-        kind[keep],
-        panel.periods[years],
-        papers[keep][:, years],
-        after[keep][:, years],
-        assigned[keep],
-    )
+    cells = np.ix_(keep, papers[keep].any(axis=0))
+    names = panel.units[keep], venue[keep], kind[keep], panel.periods[papers[keep].any(axis=0)]
+    return Cells(*names, papers[cells], after[cells], assigned[keep])
 
 
 def _first_after(line: Line, venue: NDArray[Any], shock: FloatArray) -> FloatArray:
@@ -105,12 +100,6 @@ def _first_after(line: Line, venue: NDArray[Any], shock: FloatArray) -> FloatArr
         return np.full(len(venue), line.last_before + 1.0)
     of_venue = {v: np.nanmin(shock[venue == v], initial=np.inf) for v in np.unique(venue)}
     return np.array([of_venue[v] for v in venue])
-
-
-def _compared(venue: NDArray[Any], assigned: FloatArray, keep: BoolArray, *, doses_only: bool) -> BoolArray:
-    """Return which fields are of a venue that has two kept fields with different numbers."""
-    good = [v for v in np.unique(venue) if len(np.unique(assigned[keep & (venue == v)])) > 1]
-    return np.isin(venue, good)
 
 
 def doses(panel: Panel, after: BoolArray, least: int) -> FloatArray:

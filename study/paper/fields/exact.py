@@ -6,15 +6,14 @@ is the share of assignments whose |T_a(tau)| is at least |T_0(tau)|. For a contr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import combinations, permutations, product
 from math import comb, factorial, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError
+from study.core import BoolArray, FloatArray, QuestionError
 from study.estimates import POWER, SIZE, TIE, least_as_large
 from study.paper.fields.cells import Cells
 from study.paper.fields.plan import Permuted
@@ -38,42 +37,28 @@ def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
     QuestionError
         If there are more than 5,000.
     """
-    count, every = _permuted(cells, permuted)
-    if count > MOST:
+    number, group, of_field = cells.assigned, cells.venues, np.arange(len(cells.fields))
+    if permuted in ("areas", "doses"):
+        _, first, of_field = np.unique(cells.kinds, return_index=True, return_inverse=True)
+        number = cells.assigned[first]
+    if permuted != "within_venue":
+        group = np.zeros(len(number))
+    members = [np.flatnonzero(group == name) for name in np.unique(group)]
+    treated = [(rows, int(number[rows].sum())) for rows in members]
+    is_order = permuted == "doses"
+    count = factorial(len(number)) if is_order else prod(comb(len(rows), k) for rows, k in treated)
+    if count > MOST:  # before any is listed
         raise QuestionError(
             f"[fields]: there are {count:,} assignments ({permuted}), more than {MOST:,}; use fewer fields."
         )
-    distinct = np.unique(np.array(list(every)), axis=0)
+    if is_order:
+        every = [np.array(order) for order in permutations(number)]
+    else:
+        choices = product(*(combinations(rows, k) for rows, k in treated))
+        every = [np.isin(np.arange(len(number)), np.concatenate(chosen)).astype(float) for chosen in choices]
+    distinct = np.unique(np.array(every)[:, of_field], axis=0)
     actual = (distinct == cells.assigned).all(axis=1)
     return np.vstack([cells.assigned, distinct[~actual]])
-
-
-def _permuted(cells: Cells, permuted: Permuted) -> tuple[int, Iterable[FloatArray]]:
-    """Return how many assignments there are, and the assignments."""
-    n = len(cells.fields)
-    if permuted == "any_fields":
-        k = int(cells.assigned.sum())
-        return comb(n, k), (_marked(n, chosen) for chosen in combinations(range(n), k))
-    if permuted == "within_venue":
-        members = [np.flatnonzero(cells.venues == v) for v in np.unique(cells.venues)]
-        numbers = [int(cells.assigned[rows].sum()) for rows in members]
-        choices = [combinations(rows, k) for rows, k in zip(members, numbers, strict=True)]
-        count = prod(comb(len(rows), k) for rows, k in zip(members, numbers, strict=True))
-        return count, (_marked(n, [i for part in chosen for i in part]) for chosen in product(*choices))
-    areas, of_field = np.unique(cells.kinds, return_inverse=True)
-    of_area = np.array([cells.assigned[of_field == k][0] for k in range(len(areas))])
-    if permuted == "areas":
-        k = int(of_area.sum())
-        return comb(len(areas), k), (
-            _marked(len(areas), chosen)[of_field] for chosen in combinations(range(len(areas)), k)
-        )
-    return factorial(len(areas)), (np.array(order)[of_field] for order in permutations(of_area))
-
-
-def _marked(n: int, chosen: Any) -> FloatArray:
-    marks = np.zeros(n)
-    marks[list(chosen)] = 1.0
-    return marks
 
 
 # No effect on a share in percentage points is larger.
@@ -96,7 +81,7 @@ def p_value(statistics: FloatArray) -> FloatArray:
     return share
 
 
-def rejected(p: FloatArray | float, size: float) -> NDArray[np.bool_]:
+def rejected(p: FloatArray | float, size: float) -> BoolArray:
     """Say whether p-values are at most a size, to rounding."""
     return np.asarray(p <= size + TIE)
 
@@ -112,30 +97,27 @@ def linear_set(actual: FloatArray, slope: FloatArray, level: float) -> Interval:
         A and B.
     level : float
     """
+
+    def kept(tau: FloatArray) -> BoolArray:
+        return ~rejected(p_value(actual[:, None] - slope[:, None] * tau), 1 - level)
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        changes = np.concatenate(
-            [(actual - sign * actual[0]) / (slope - sign * slope[0]) for sign in (1.0, -1.0)]
-        )
+        changes = np.concatenate([(actual - s * actual[0]) / (slope - s * slope[0]) for s in (1.0, -1.0)])
     changes = np.unique(changes[np.isfinite(changes)])
     if not len(changes):
         return Interval(-np.inf, np.inf, whole=True)
     span = max(1.0, float(np.ptp(changes)))
     between = (changes[1:] + changes[:-1]) / 2
-    inside = ~rejected(p_value(_freed(actual, slope, between)), 1 - level)
-    beyond = np.array([changes[0] - span, changes[-1] + span])
-    outer = ~rejected(p_value(_freed(actual, slope, beyond)), 1 - level)
-    kept = np.concatenate([outer[:1], inside, outer[1:]])
-    at_change = ~rejected(p_value(_freed(actual, slope, changes)), 1 - level)
+    # The values of tau in order: those before the first change, the first change, those up to the second, ...
+    inside = np.empty(2 * len(changes) + 1, dtype=bool)
+    inside[1::2] = kept(changes)
+    inside[::2] = kept(np.concatenate([[changes[0] - span], between, [changes[-1] + span]]))
+    if not inside.any():
+        return Interval(np.nan, np.nan, whole=True)
     ends = np.concatenate([[-np.inf], changes, [np.inf]])
-    points = changes[at_change]
-    low = min([*ends[:-1][kept], *points], default=np.nan)
-    high = max([*ends[1:][kept], *points], default=np.nan)
-    first, last = np.flatnonzero(kept)[[0, -1]] if kept.any() else (0, -1)
-    return Interval(float(low), float(high), whole=bool(kept[first : last + 1].all()))
-
-
-def _freed(actual: FloatArray, slope: FloatArray, tau: FloatArray) -> FloatArray:
-    return actual[:, None] - slope[:, None] * tau
+    first, last = np.flatnonzero(inside)[[0, -1]]
+    low, high = float(ends[(first + 1) // 2]), float(ends[last // 2 + 1])
+    return Interval(low, high, whole=bool(inside[first : last + 1].all()))
 
 
 def searched_set(statistics: Callable[[float], FloatArray], estimate: float, level: float) -> Interval:
@@ -158,18 +140,13 @@ def searched_set(statistics: Callable[[float], FloatArray], estimate: float, lev
     ends = []
     for sign in (-1.0, 1.0):
         inner, step = estimate, 1.0
-        while kept(estimate + sign * step):
+        while abs(inner) <= LARGEST and kept(estimate + sign * step):
             inner, step = estimate + sign * step, 2 * step
-            if abs(inner) > LARGEST:
-                break
         outer = estimate + sign * step
-        if abs(inner) > LARGEST:
-            ends.append(sign * np.inf)
-            continue
-        while abs(outer - inner) > 0.01:
+        while abs(inner) <= LARGEST and abs(outer - inner) > 0.01:
             middle = (inner + outer) / 2
             inner, outer = (middle, outer) if kept(middle) else (inner, middle)
-        ends.append((inner + outer) / 2)
+        ends.append(sign * np.inf if abs(inner) > LARGEST else (inner + outer) / 2)
     return Interval(ends[0], ends[1], whole=True)
 
 
@@ -206,9 +183,9 @@ def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST
 
 def power(null: FloatArray, response: FloatArray, effect: float) -> float:
     """Return the share of assignments, of both signs of the effect, in which the test at 5% rejects."""
-    return float(np.mean([_rejected(null, response, sign * effect).mean() for sign in (-1.0, 1.0)]))
-
-
-def _rejected(null: FloatArray, response: FloatArray, effect: float) -> NDArray[np.bool_]:
-    size = np.abs(null[:, None] + effect * response)
-    return rejected(np.mean(size >= least_as_large(np.diag(size), size.max(axis=0)), axis=0), SIZE)
+    rejecting = []
+    for sign in (-1.0, 1.0):
+        size = np.abs(null[:, None] + sign * effect * response)
+        p = np.mean(size >= least_as_large(np.diag(size), size.max(axis=0)), axis=0)
+        rejecting.append(rejected(p, SIZE))
+    return float(np.mean(rejecting))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -42,27 +42,19 @@ def fields_finding(plan: FieldsPlan, results: Answers) -> Finding:
         papers_before, first_year, last_year. The figure is of the first outcome.
     """
     rows = [
-        {
-            "line": label,
-            "title": result.line.title,
-            "outcome": outcome,
-            "unit": result.unit,
-            **result.values,
-            **result.counts,
-        }
+        (label, result.line.title, outcome, result.unit, *result.values.values(), *result.counts.values())
         for (label, outcome), result in results.items()
     ]
     by_line = of_outcome(plan, results)
     main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
+    estimates = {label: result.estimates for label, result in by_line.items()}
     return Finding(
         name="fields",
         title="Fields whose compute grows",
         verdict=_verdict(plan, main, others),
         evidence=tuple(_evidence(plan, results, main, others)),
-        frame=pd.DataFrame(rows),
-        chart=partial(
-            _chart, estimates={label: result.estimates for label, result in by_line.items()}, plan=plan
-        ),
+        frame=pd.DataFrame(rows, columns=["line", "title", "outcome", "unit", *main.values, *main.counts]),
+        chart=partial(_chart, estimates=estimates, plan=plan),
     )
 
 
@@ -89,24 +81,22 @@ def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> str:
             f"{len(others)} other comparisons reject no change."
         )
     blind = sum(np.isnan(result.detectable) for result in others)
+    unable = f" ({blind} of them could have found none of any size)" if blind else ""
+    by_area = ""
+    # An area is one draw for all venues in this line, as the event is one for all.
+    area = next((result for result in others if result.line.permuted == "areas"), None)
+    if area is not None:
+        least = "none" if np.isnan(area.detectable) else f"{area.detectable:.1f}"
+        by_area = (
+            f", and where an area is one draw for all venues, as the event is, the estimate is {area.estimate:.1f} "
+            f"(p-value {p_text(area.p_value)}, minimum detectable effect {least})"
+        )
     return (
         f"{when} compute-heavy topics {'lost' if main.estimate < 0 else 'gained'} {abs(main.estimate):.1f} percentage "
         f"points of {title} against other topics of the same venues (confidence set {interval_text(main.interval)}; "
         f"randomization p-value {p_text(main.p_value)}), but that compute did it is not shown: "
         f"{len(agree) or 'none'} of the {len(others)} other comparisons reject no change in the same direction"
-        f"{f' ({blind} of them could have found none of any size)' if blind else ''}{_by_area(others)}."
-    )
-
-
-def _by_area(others: Sequence[Answer]) -> str:
-    """Say what the line finds in which an area is one draw for all venues, as the event is one for all."""
-    result = next((result for result in others if result.line.permuted == "areas"), None)
-    if result is None:
-        return ""
-    least = "none" if np.isnan(result.detectable) else f"{result.detectable:.1f}"
-    return (
-        f", and where an area is one draw for all venues, as the event is, the estimate is {result.estimate:.1f} "
-        f"(p-value {p_text(result.p_value)}, minimum detectable effect {least})"
+        f"{unable}{by_area}."
     )
 
 
@@ -143,29 +133,22 @@ def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence
     )
     for result in (main, *others):
         if result.line.method == "synthetic_did":
-            yield _base_years(result)
+            cells = result.cells
+            weight = -result.contrast[cells.treated].sum(axis=0)
+            base = ~cells.after[0] & (weight > 0.005)
+            shares = zip(cells.years[base], weight[base], strict=True)
+            years = ", ".join(f"{year} ({100 * share:.0f}%)" for year, share in shares)
+            papers = cells.papers[cells.treated][:, base].sum()
+            yield f"{result.line.title}: time weights lie on {years}, with {papers:,.0f} papers of treated fields."
     for result in (main, *others):
         if result.line.permuted == "doses":
-            yield _doses(result)
-
-
-def _base_years(result: Answer) -> str:
-    """Say on which base years synthetic difference-in-differences rests."""
-    cells = result.cells
-    weight = -result.contrast[cells.treated].sum(axis=0)
-    base = ~cells.after[0] & (weight > 0.005)
-    years = ", ".join(f"{y} ({100 * w:.0f}%)" for y, w in zip(cells.years[base], weight[base], strict=True))
-    papers = cells.papers[cells.treated][:, base].sum()
-    return f"{result.line.title}: time weights lie on {years}, with {papers:,.0f} papers of treated fields."
-
-
-def _doses(result: Answer) -> str:
-    doses = dict(zip(result.cells.kinds, result.cells.assigned, strict=True))
-    each = ", ".join(f"{kind} {dose:.2f}" for kind, dose in sorted(doses.items(), key=lambda item: -item[1]))
-    return (
-        f"Doses, in orders of magnitude a year, are {each}: with so few the line on the dose rests on the areas at its "
-        "ends."
-    )
+            doses = dict(zip(result.cells.kinds, result.cells.assigned, strict=True))
+            largest_first = sorted(doses.items(), key=lambda item: -item[1])
+            yield (
+                "Doses, in orders of magnitude a year, are "
+                f"{', '.join(f'{kind} {dose:.2f}' for kind, dose in largest_first)}: with so few the line on the dose "
+                "rests on the areas at its ends."
+            )
 
 
 def _chart(
@@ -173,21 +156,16 @@ def _chart(
 ) -> Figure:
     """Draw the first outcome's estimates under every assignment, a row a line, the actual one marked."""
     rows = frame[frame["outcome"] == plan.outcome]
+    places, ticks = np.arange(len(rows)), [estimates[line] for line in rows["line"]]
+    every = "All assignments of the treated fields"
+    diamond: Any = {"color": SECOND, "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 6}
     with on_axes(ax, WIDE, 0.9 + 0.3 * len(rows)) as (figure, axis):
-        for place, row in enumerate(rows.itertuples()):
-            ticks = estimates[row.line]
-            axis.plot(
-                ticks, np.full(len(ticks), place), "|", color=GREY, markersize=9, alpha=0.35,
-                label="All assignments of the treated fields" if not place else None,
-            )  # fmt: skip
-            axis.plot(
-                row.estimate, place, "D", color=SECOND, markeredgecolor="black", markeredgewidth=0.6, markersize=6,
-                label="The actual one" if not place else None,
-            )  # fmt: skip
-            axis.annotate(
-                f"p = {row.p_value:.3f} ({row.assignments})", (1.01, place), xycoords=("axes fraction", "data"),
-                va="center", fontsize=SMALL,
-            )  # fmt: skip
+        at = np.repeat(places, [len(of_line) for of_line in ticks])
+        axis.plot(np.concatenate(ticks), at, "|", color=GREY, markersize=9, alpha=0.35, label=every)
+        axis.plot(rows["estimate"], places, "D", label="The actual one", **diamond)
+        for place, row in zip(places, rows.itertuples(), strict=True):
+            p = f"p = {row.p_value:.3f} ({row.assignments})"
+            axis.annotate(p, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
         axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(rows)), list(rows["title"]), fontsize=SMALL)
         axis.set_ylim(len(rows) - 0.5, -0.5)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray
+from study.core import BoolArray
 from study.panel import Panel
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.plan import FieldsPlan
-from study.report import LETTERS, Block, Cell, Column, Line, Number, Span, Table
+from study.report import Cell, Column, Line, Number, Span, Table, lettered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,23 +39,25 @@ SHOWN = ("estimate", "p_value", "conf_low", "conf_high", "mde", "assignments", "
 
 def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
     """Return the table of all lines and outcomes; see :func:`study.paper.fields.finding.fields_finding`."""
-    blocks = []
-    for letter, (outcome, title) in zip(LETTERS, plan.outcomes.items(), strict=False):
-        rows = frame[frame["outcome"] == outcome].to_dict("records")
-        lines = [Line(row["title"], [_cell(name, row[name]) for name in SHOWN]) for row in rows]
-        blocks.append(Block(f"Panel {letter}. {title}", lines))
+    lines: dict[str, list[Line]] = {title: [] for title in plan.outcomes.values()}
+    for row in frame.to_dict("records"):
+        cells = [_cell(name, row[name]) for name in SHOWN]
+        lines[plan.outcomes[row["outcome"]]].append(Line(row["title"], cells))
+    years = sorted({year for line in plan.lines for year in line.years})
+    absent = ", ".join(str(year) for year in range(years[0], years[-1]) if year not in years) if years else ""
+    block = f", {years[0]}-{years[-1]}{f' without {absent}' if absent else ''}" if years else ""
     return Table(
         name="fields",
         caption="Kinds of teams in fields treated by the GPU result of 2012, against other fields",
         headings=["Points", "p", "low", "high", "MDE", "Assignments", "treated", "other"],
         spans=[Span("", 2), Span(f"{100 * plan.level:g}% set", 2), Span("", 2), Span("Fields", 2)],
-        blocks=blocks,
+        blocks=lettered(lines),
         notes=[
             "Change of the share of the field's papers after the base, less that of the comparison, in percentage "
             "points; for the dose, points for each order of magnitude a year. Base years end in "
             f"{plan.main_line.last_before or 'the year before the event'} unless the line says otherwise. Within "
             "venues: regression weighted by papers, with effects of each field and of each venue and year. "
-            f"Synthetic comparisons: blocks of fields without gaps{_block_years(plan)}.",
+            f"Synthetic comparisons: blocks of fields without gaps{block}.",
             "p: share of all assignments of the treated fields with an estimate at least as large in absolute "
             "value. Topics are swapped within venues; areas are assigned at all venues together; in blocks any fields "
             "are assigned; doses are permuted among areas. The sharp null is that no paper's kind of team changed; the "
@@ -70,28 +71,27 @@ def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
 
 
 def _cell(name: str, value: float) -> Cell:
-    if math.isinf(value) or math.isnan(value):
-        return NO_END if math.isinf(value) else NO_EFFECT
+    if not np.isfinite(value):
+        return NO_END if np.isinf(value) else NO_EFFECT
     # All fields have a dose where there are doses, so that there are no others.
     return COLUMNS_HERE[name].cell(value) if value or name != "n_comparison" else ""
 
 
-def _block_years(plan: FieldsPlan) -> str:
-    years = sorted({year for line in plan.lines for year in line.years})
-    absent = [str(year) for year in range(years[0], years[-1]) if year not in years] if years else []
-    return f", {years[0]}-{years[-1]}{' without ' if absent else ''}{', '.join(absent)}" if years else ""
-
-
 def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Table:
     """Return the table of the fields of the main line, and of the line in which an area is one draw."""
-    by_line = of_outcome(plan, results)
+    by_line, outcome = of_outcome(plan, results), plan.outcomes[plan.outcome]
     main = by_line[plan.main]
-    fields = {str(name): main.cells.fields == name for name in main.cells.fields}
-    blocks = [Block("Panel A. Topics of venues, main line", _lines(main, panels, fields))]
+    topics = [_line(main, panels, str(name), main.cells.fields == name) for name in main.cells.fields]
+    blocks = {"Topics of venues, main line": topics}
     by_area = next((result for result in by_line.values() if result.line.permuted == "areas"), None)
     if by_area is not None:
-        areas = {_area(by_area, kind): by_area.cells.kinds == kind for kind in np.unique(by_area.cells.kinds)}
-        blocks.append(Block("Panel B. Task areas, all venues together", _lines(by_area, panels, areas)))
+        lines = []
+        for kind in np.unique(by_area.cells.kinds):
+            rows = by_area.cells.kinds == kind
+            treated = " (treated)" if by_area.cells.treated[rows].any() else ""
+            n = len(np.unique(by_area.cells.venues[rows]))
+            lines.append(_line(by_area, panels, f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}", rows))
+        blocks["Task areas, all venues together"] = lines
     in_blocks = " ".join(
         f"{line.title}: {'; '.join(map(str, by_line[line.label].cells.fields)).replace(',', '')}."
         for line in {line.panel: line for line in reversed(plan.lines) if line.in_block}.values()
@@ -100,12 +100,12 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
         name="fields_units",
         caption="Which fields are compared",
         headings=["Years", "before", "after", "before", "after", "Coverage", "Weight"],
-        spans=[Span("", 1), Span("Papers", 2), Span(f"{plan.outcomes[plan.outcome]}, %", 2), Span("", 2)],
-        blocks=blocks,
+        spans=[Span("", 1), Span("Papers", 2), Span(f"{outcome}, %", 2), Span("", 2)],
+        blocks=lettered(blocks),
         notes=[
             "Years that are known with papers of the field, and whose venue has affiliations for "
             f"{100 * plan.coverage:g}% of its papers or more; papers with an affiliation and their share by "
-            f"{plan.outcomes[plan.outcome].lower()}, all years before or after the end of the base added up. Coverage: "
+            f"{outcome.lower()}, all years before or after the end of the base added up. Coverage: "
             "lowest and highest share of the venue's papers with an affiliation. Weight: how much of a constant effect "
             "the field carries into the estimate, in percent.",
             f"Fields of the blocks without gaps. {in_blocks}" if in_blocks else "",
@@ -113,21 +113,9 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
     )  # fmt: skip
 
 
-def _area(result: Answer, kind: str) -> str:
-    rows = result.cells.kinds == kind
-    treated = " (treated)" if result.cells.treated[rows].any() else ""
-    n = len(np.unique(result.cells.venues[rows]))
-    return f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}"
-
-
-def _lines(result: Answer, panels: Mapping[str, Panel], rows: Mapping[str, BoolArray]) -> list[Line]:
-    """Return a line for each label, with the fields that it is about."""
-    panel = panels[result.line.panel]
-    return [Line(label, _cells(result, panel, of_label)) for label, of_label in rows.items()]
-
-
-def _cells(result: Answer, panel: Panel, rows: BoolArray) -> list[Cell]:
-    cells, weight = result.cells, float(result.weight[rows].sum())
+def _line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArray) -> Line:
+    """Return the line of some of the fields that are compared."""
+    cells, panel, weight = result.cells, panels[result.line.panel], float(result.weight[rows].sum())
     papers, after, used = cells.papers[rows], cells.after[rows], cells.used[rows]
     place = np.ix_(
         np.searchsorted(panel.units, cells.fields[rows]), np.searchsorted(panel.periods, cells.years)
@@ -135,14 +123,14 @@ def _cells(result: Answer, panel: Panel, rows: BoolArray) -> list[Cell]:
     written = np.where(used, papers * panel.outcomes[result.outcome][place], 0.0)
     coverage = panel.covariates["coverage"][place][used]
     years = cells.years[used.any(axis=0)]
-    return [
-        f"{years[0]}-{years[-1]} ({len(years)})",
-        *(Number(float((papers * when).sum()), 0) for when in (~after, after)),
-        *(Number(_percent(written * when, papers * when), 1) for when in (~after, after)),
-        f"{coverage.min():.2f}-{coverage.max():.2f}",
-        Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0),
-    ]
-
-
-def _percent(written: FloatArray, papers: FloatArray) -> float:
-    return float(100 * written.sum() / papers.sum())
+    sums = [(float(papers[when].sum()), float(100 * written[when].sum())) for when in (~after, after)]
+    return Line(
+        label,
+        [
+            f"{years[0]}-{years[-1]} ({len(years)})",
+            *(Number(total, 0) for total, _ in sums),
+            *(Number(share / total, 1) for total, share in sums),
+            f"{coverage.min():.2f}-{coverage.max():.2f}",
+            Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0),
+        ],
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import FloatArray, Interactive, QuestionError, predicted, prediction_error
 from study.core.interactive_effects import interactive_effects
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate
 from study.panel import Sample
@@ -26,13 +26,7 @@ MOST_FACTORS = 5
         Assumes.FACTORS,
         Assumes.LIMITED_ANTICIPATION,
     ),
-    supports=(
-        Supports.COVARIATES,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON - {Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
 )
 def generalized_synthetic_control(sample: Sample, *, factors: int | None = None) -> Estimate:
     """Compare treated units with what unit, period and interactive effects predict for them.

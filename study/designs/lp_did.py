@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, Influence, LinearForm, QuestionError, Terms, regress, side_by_side
 from study.core.normal_equations import Rows
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one, mean_over
 from study.panel import Sample
 
@@ -23,14 +23,7 @@ Weighting = Literal["variance", "equal"]
     reference="dube2025",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=(
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON - {Supports.COVARIATES} | {Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def lp_did(
     sample: Sample, *, weighting: Weighting = "variance", before: int | None = None, after: int | None = None
@@ -70,10 +63,6 @@ def lp_did(
     Dube, A., Girardi, D., Jordà, Ò., and Taylor, A. M. (2025). A local projections approach to
     difference-in-differences. Journal of Applied Econometrics 40(5).
     """
-    if (before is not None and before < 1) or (after is not None and after < 0):
-        raise QuestionError(
-            f"lp_did: the window is before={before}, after={after}; they must be at least 1 and 0."
-        )
     last = -1 - sample.question.anticipation
     means = cohort_means(sample, levels_apart=True)
     rows = _groups(means) if means.whole else _Rows(sample.y, sample.weights, _first(sample))

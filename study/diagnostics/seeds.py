@@ -16,7 +16,6 @@ from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
 from study.figures import dot_figure
-from study.learners.cross_fitting import check_counts
 from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
@@ -85,7 +84,6 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     if refusal is not None:
         raise QuestionError(refusal)
     used = chosen.options | options
-    check_counts(WHO, seed=used["seed"])
     each = range(used["seed"], used["seed"] + seeds)
     refit = partial(_under_seed, sample, design, options)
     answered = list(attempts({f"seed {seed}": partial(refit, seed) for seed in each}))

@@ -14,18 +14,18 @@ from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping, indicators
-from study.learners import Learner
-from study.learners.clipping import clipped
-from study.learners.cross_fitting import (
+from study.learners import (
     Folds,
+    Learner,
+    Learning,
     Nuisance,
+    Rows,
     check_both,
     check_number,
+    clipped,
     cross_fit,
     draw_folds,
 )
-from study.learners.nuisances import Learning
-from study.learners.problem import Rows
 from study.panel import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.

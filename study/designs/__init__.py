@@ -152,11 +152,8 @@ class Design:
     @cached_property
     def learners(self) -> tuple[str, ...]:
         """The options that take a learner."""
-        return tuple(name for name in self.options if Estimator in get_args(self._hints[name]))
-
-    @cached_property
-    def _hints(self) -> dict[str, Any]:
-        return dict(hints_of(self.function))
+        hints = hints_of(self.function)
+        return tuple(name for name in self.options if Estimator in get_args(hints[name]))
 
     def refusal(self, sample: Sample) -> str | None:
         """Say in one line why the design cannot answer the sample's question, or return None."""
@@ -174,7 +171,7 @@ class Design:
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
         refuse_unknown("option", options, self.options or ["(none)"], self.name)
-        check(self.name, self._hints, options)
+        check(self.name, hints_of(self.function), options)
         for name, least in _LEAST.items():
             value = options.get(name)
             if value is not None and value < least:

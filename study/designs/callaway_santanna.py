@@ -184,7 +184,7 @@ def _from_units(
             estimate[c.own] = np.where(known, gap.estimate, 0.0)
             influence += Influence.of(np.where(known[:, None], gap.influence, 0.0).T) @ place
         else:
-            for alike in _alike(c, np.flatnonzero(known), sample):
+            for alike in c.alike(np.flatnonzero(known), sample):
                 try:
                     effect, of_effect, apart = _adjusted(sample, c, alike, y, x, method, as_drdid)
                 except Unidentified as error:
@@ -193,22 +193,14 @@ def _from_units(
                 estimate[c.own[alike]] = effect
                 influence += of_effect @ place[alike]
                 if apart:
-                    unlike |= dict.fromkeys(map(int, c.own[alike]), _set_aside(apart))
+                    who = "1 comparison unit has" if apart == 1 else f"{apart} comparison units have"
+                    zero = "odds of zero, since the covariates tell them from all treated units"
+                    unlike |= dict.fromkeys(map(int, c.own[alike]), f"{who} propensity {zero}")
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
         mean[c.own], of_mean = c.treated_mean(sample, y)
         mean_influence += Influence.of(np.nan_to_num(of_mean.T), c.members, n) @ place
         used |= c.used(np.flatnonzero((why == "") & (c.now != c.base)), len(used))
     return _Effects(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()), unlike)
-
-
-def _set_aside(n: int) -> str:
-    who = "1 comparison unit has" if n == 1 else f"{n} comparison units have"
-    return f"{who} propensity odds of zero, since the covariates tell them from all treated units"
-
-
-def _alike(c: Comparison, cells: IntArray, sample: Sample) -> list[IntArray]:
-    """Put cells of the same units together; with repeated cross-sections each stands alone."""
-    return [cells[[k]] for k in range(len(cells))] if sample.question.missing == "cells" else c.alike(cells)
 
 
 def _adjusted(

@@ -99,8 +99,10 @@ class Comparison(NamedTuple):
             self.now == self.base,
         )
 
-    def alike(self, cells: IntArray) -> list[IntArray]:
-        """Put cells of the same units together, in each of which both periods have the same units."""
+    def alike(self, cells: IntArray, sample: Sample) -> list[IntArray]:
+        """Put cells of the same units together; with repeated cross-sections each stands alone."""
+        if sample.question.missing == "cells":
+            return [cells[[k]] for k in range(len(cells))]
         groups: dict[tuple[bytes, bytes], list[int]] = {}
         for k in cells:
             key = self.treated_now[k].tobytes(), self.compared_now[k].tobytes()
@@ -232,12 +234,7 @@ def regression_adjusted(
 
 
 def known_cells(
-    design: str,
-    cells: Cells,
-    reasons: Reasons,
-    size: IntArray,
-    notes: list[str],
-    remarks: Iterable[str] = (),
+    design: str, cells: Cells, reasons: Reasons, size: IntArray, notes: list[str], remarks: Iterable[str] = ()
 ) -> BoolArray:
     """Return which cells have an estimate or are a reference, and add to the notes what is to be said of the others.
 

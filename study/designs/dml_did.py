@@ -11,7 +11,6 @@ from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, cells_of, comparisons, effects_in_cells, known_cells
 from study.estimates import Estimate, cohorts_with_base, weights_in_cohorts
 from study.learners import (
-    LEAST,
     Folds,
     Learner,
     Learning,
@@ -82,11 +81,23 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
         f"too few {kind_of_cluster(sample)} are seen to learn from outside each of the {learning.folds} folds"
     )
     parts, of_part = list[Part](), list[IntArray]()
+
+    def part(rows: IntArray, treated: BoolArray) -> Part:
+        """Return what is learned in the last cells; learners that draw take their seed from names and numbers."""
+        y, own = sample.y[rows], cells.select(of_part[-1])
+        functions = {"treatment": Nuisance(treated.astype(float), learning.propensity, "probability")}
+        changes = (y[:, own.now] - y[:, own.base]).T
+        for event, change in zip(own.period - own.cohort, changes, strict=True):
+            functions[f"event time {event:g}"] = Nuisance(change, learning.learner, among=~treated)
+        seed = np.random.SeedSequence(learning.seed, spawn_key=(len(parts),)).generate_state(1)
+        period = np.zeros(len(rows), dtype=np.int64)
+        return Part(rows, sample.x_baseline[rows], period, functions, folds.of(rows), int(seed[0]))
+
     for c in comparisons(sample, cells):
         mean[c.own], of_mean = c.treated_mean(sample, y)
         mean_influence[np.ix_(c.members, c.own)] = of_mean.T
         why = c.unseen
-        for alike in c.alike(np.flatnonzero((why == "") & (c.now != c.base))):
+        for alike in c.alike(np.flatnonzero((why == "") & (c.now != c.base)), sample):
             treated = np.zeros(n, dtype=bool)
             treated[c.members] = c.treated_now[alike[0]]
             rows = np.flatnonzero(treated | c.compared_now[alike[0]])
@@ -95,9 +106,7 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
                 continue
             used |= c.used(alike, len(used))
             of_part.append(c.own[alike])
-            parts.append(
-                _part(sample, learning, cells.select(of_part[-1]), rows, treated[rows], folds, len(parts))
-            )
+            parts.append(part(rows, treated[rows]))
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
     known = known_cells("dml_did", cells, reasons, size, notes)
     layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
@@ -126,29 +135,6 @@ def can_learn(cluster: IntArray, treated: BoolArray, folds: Folds) -> bool:
         train.all() or any(len(np.unique(cluster[train & side])) < 2 for side in (treated, ~treated))
         for train in folds.training()
     )
-
-
-def _part(
-    sample: Sample,
-    learning: Learning,
-    cells: Cells,
-    rows: IntArray,
-    treated: BoolArray,
-    folds: Folds,
-    number: int,
-) -> Part:
-    """Return what is learned in cells of the same units; ``number`` of the part gives its seed.
-
-    Changes are named by event time, since learners that draw take their seed from the name.
-    """
-    y = sample.y[rows]
-    functions = {"treatment": Nuisance(treated.astype(float), learning.propensity, "probability")}
-    changes = (y[:, cells.now] - y[:, cells.base]).T
-    for event, change in zip(cells.period - cells.cohort, changes, strict=True):
-        functions[f"event time {event:g}"] = Nuisance(change, learning.learner, among=~treated)
-    seed = int(np.random.SeedSequence(learning.seed, spawn_key=(number,)).generate_state(1)[0])
-    period = np.zeros(len(rows), dtype=np.int64)
-    return Part(rows, sample.x_baseline[rows], period, functions, folds.of(rows), seed)
 
 
 @design(
@@ -296,7 +282,6 @@ def doubly_robust(
     import pandas as pd
     from doubleml.data import DoubleMLPanelData
     from doubleml.did import DoubleMLDIDBinary
-    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
 
     # doubleml treats an outcome of 0 and 1 differently; less its mean it is none.
     m, centre = len(change), change.mean()
@@ -309,17 +294,16 @@ def doubly_robust(
             "covariate": 0.0,
         }
     )
-    model = DoubleMLDIDBinary(
+    unused = np.zeros(g_hat.shape)  # what would be learned among the treated, which this score does not need
+    return of_predictions(
+        DoubleMLDIDBinary,
         DoubleMLPanelData(table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"),
+        {"ml_g": "mean", "ml_m": "probability"},
+        folds,
+        {"ml_g0": g_hat - centre, "ml_g1": unused, "ml_m": m_hat},
+        treatment="first_treated",
         g_value=1,
         t_value_pre=0,
         t_value_eval=1,
-        ml_g=DMLDummyRegressor(),
-        ml_m=DMLDummyClassifier(),
         n_rep=g_hat.shape[1],
-        ps_processor_config=PSProcessorConfig(clipping_threshold=LEAST),
-        draw_sample_splitting=False,
     )
-    unused = np.zeros(g_hat.shape)  # what would be learned among the treated, which this score does not need
-    given = {"ml_g0": g_hat - centre, "ml_g1": unused, "ml_m": m_hat}
-    return of_predictions(model, folds, given, "first_treated")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
 from study.learners import (
-    LEAST,
-    Folds,
     Learner,
     Learning,
     Nuisance,
@@ -136,13 +134,23 @@ def dml_irm(
     Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural parameters.
     Econometrics Journal 21(1).
     """
+    from doubleml import DoubleMLIRM
+
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
     asked = nuisances(sample, learning, effect=effect, before=before, after=after)
     (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
     m_hat = clipped(predicted["m"], asked.limits)
-    average = averaged(
-        interactive(long, predicted | {"m": m_hat}, part.folds, effect), long.unit, sample.n_units
+    # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
+    g0, g1 = (predicted.get(name, predicted["g0"]) - long.change.mean() for name in ("g0", "g1"))
+    model = of_predictions(
+        DoubleMLIRM,
+        long.data(),
+        {"ml_g": "mean", "ml_m": "probability"},
+        part.folds,
+        {"ml_g0": g0, "ml_g1": g1, "ml_m": m_hat},
+        score="ATTE" if effect == "att" else "ATE",
     )
+    average = averaged(model, long.unit, sample.n_units)
     clipping = clipping_note(predicted["m"], asked.limits, "predictions of treatment")
     if effect == "ate":
         return long.effect(sample, "ATE", average, (clipping,))
@@ -157,32 +165,6 @@ def dml_irm(
         untreated_mean=mean - average.coefficient,
         untreated_influence=Influence.of(of_mean - average.influence),
     )
-
-
-def interactive(long: LongChange, predicted: dict[str, FloatArray], folds: Folds, effect: Effect) -> Any:
-    """Return doubleml's interactive regression model, with its coefficients and scores by draw of the folds.
-
-    Parameters
-    ----------
-    long : LongChange
-    predicted : dict of str to ndarray, shape (N, R)
-        Cross-fitted predictions g0 and m, and for "ate" g1.
-    folds : Folds
-    effect : {"att", "ate"}
-    """
-    from doubleml import DoubleMLIRM
-    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
-
-    model = DoubleMLIRM(
-        long.data(),
-        DMLDummyRegressor(),
-        DMLDummyClassifier(),
-        score="ATTE" if effect == "att" else "ATE",
-        ps_processor_config=PSProcessorConfig(clipping_threshold=LEAST),
-        draw_sample_splitting=False,
-    )
-    g0, g1 = (predicted.get(name, predicted["g0"]) - long.change.mean() for name in ("g0", "g1"))
-    return of_predictions(model, folds, {"ml_g0": g0, "ml_g1": g1, "ml_m": predicted["m"]})
 
 
 def weights_note(sample: Sample, long: LongChange, m_hat: FloatArray) -> str:

@@ -11,7 +11,6 @@ from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words
 from study.learners import (
-    LEAST,
     Folds,
     Learner,
     Learning,
@@ -215,29 +214,23 @@ def interactive(long: LongChange, z: FloatArray, predicted: dict[str, FloatArray
     folds : Folds
     """
     from doubleml import DoubleMLIIVM
-    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
 
-    model = DoubleMLIIVM(
-        long.data(z),
-        DMLDummyRegressor(),
-        DMLDummyClassifier(),
-        DMLDummyClassifier(),
-        subgroups={"always_takers": "r0" in predicted, "never_takers": "r1" in predicted},
-        ps_processor_config=PSProcessorConfig(clipping_threshold=LEAST),
-        draw_sample_splitting=False,
-    )
     known = {"r0": np.zeros_like(predicted["m"]), "r1": np.ones_like(predicted["m"])}
     less_mean = {name: predicted[name] - long.change.mean() for name in ("g0", "g1")}
-    given = {f"ml_{name}": values for name, values in (known | predicted | less_mean).items()}
-    return of_predictions(model, folds, given)
+    return of_predictions(
+        DoubleMLIIVM,
+        long.data(z),
+        {"ml_g": "mean", "ml_m": "probability", "ml_r": "probability"},
+        folds,
+        {f"ml_{name}": values for name, values in (known | predicted | less_mean).items()},
+        subgroups={"always_takers": "r0" in predicted, "never_takers": "r1" in predicted},
+    )
 
 
 def partialled(long: LongChange, z: FloatArray, predicted: dict[str, FloatArray], folds: Folds) -> Any:
     """Return doubleml's partially linear IV model; ``predicted`` holds l, m and r, else as above."""
     from doubleml import DoubleMLPLIV
-    from doubleml.utils import DMLDummyRegressor
 
-    learners = (DMLDummyRegressor() for _ in range(3))
-    model = DoubleMLPLIV(long.data(z), *learners, draw_sample_splitting=False)
-    given = {"ml_l": predicted["l"] - long.change.mean(), "ml_m": predicted["m"], "ml_r": predicted["r"]}
-    return of_predictions(model, folds, given)
+    less_mean = {"l": predicted["l"] - long.change.mean()}
+    given = {f"ml_{name}": values for name, values in (predicted | less_mean).items()}
+    return of_predictions(DoubleMLPLIV, long.data(z), dict.fromkeys(given, "mean"), folds, given)

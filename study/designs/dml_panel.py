@@ -188,15 +188,13 @@ def cross_fitted(
 ) -> tuple[PanelRows, DoubleMLPLR]:
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
     from doubleml import DoubleMLData, DoubleMLPLR
-    from doubleml.utils import DMLDummyRegressor
 
     asked = nuisances(sample, learning, approach=approach)
     (part,), (predicted,), rows = asked.parts, asked.predicted(), asked.layout.rows
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
-    model = DoubleMLPLR(data, DMLDummyRegressor(), DMLDummyRegressor(), draw_sample_splitting=False)
-    m_hat = asked.layout.adjusted(predicted["treatment"])
-    return rows, of_predictions(model, part.folds, {"ml_l": predicted["outcome"], "ml_m": m_hat})
+    given = {"ml_l": predicted["outcome"], "ml_m": asked.layout.adjusted(predicted["treatment"])}
+    return rows, of_predictions(DoubleMLPLR, data, dict.fromkeys(given, "mean"), part.folds, given)
 
 
 def treated_at_change(sample: Sample, rows: PanelRows) -> BoolArray:
@@ -324,8 +322,7 @@ def period_effects(target: FloatArray, period: IntArray, train: BoolArray, unit:
     share = v / np.maximum(v.sum(axis=1), 1)[:, None]
     gram = np.diag(v.sum(axis=0)) - share.T @ v
     right = y.sum(axis=0) - share.T @ y.sum(axis=1)
-    effects: FloatArray = np.linalg.lstsq(gram, right, rcond=None)[0]
-    return effects[period]
+    return np.linalg.lstsq(gram, right, rcond=None)[0][period]
 
 
 def unit_and_period_effects(
@@ -341,5 +338,4 @@ def unit_means(values: FloatArray, unit: IntArray) -> FloatArray:
     totals = np.zeros((int(unit.max(initial=-1)) + 1, *values.shape[1:]))
     np.add.at(totals, unit, values)
     count = np.bincount(unit, minlength=len(totals))
-    means: FloatArray = (totals.T / np.maximum(count, 1)).T[unit]
-    return means
+    return (totals.T / np.maximum(count, 1)).T[unit]

@@ -51,8 +51,8 @@ def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: 
     for at in layout.compared:
         if learning.folds > 1:
             _check_compared(layout, at, folds)
-        outcome = Nuisance(at.change(sample), learning.learner, among=~at.rows.treated)
-        parts.append(part(at.rows, at.rows.stack, at.name, outcome))
+        outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated)
+        parts.append(part(at, at.stack, at.name, outcome))
     change = f"the change of {outcome_in_words(sample.question)}"
     said = {"treatment": "adoption"} | {at.name: change for at in layout.compared}
     return Nuisances(
@@ -167,27 +167,27 @@ def dml_stacked(
     odds = likely / (1 - likely)
     effects, levels = [], []
     for at in layout.events:
-        treated = at.rows.treated[:, None].astype(float)
-        level = stack_means(at.rows, treated, sample.y[at.rows.unit, at.now][:, None])
-        levels.append(pooled(layout, at.rows, *level))
+        treated = at.treated[:, None].astype(float)
+        level = stack_means(at, treated, sample.y[at.unit, at.now][:, None])
+        levels.append(pooled(layout, at, *level))
         if at.is_reference:
             effects.append((np.zeros(repetitions), np.zeros(n)))
             continue
         residual = at.change(sample)[:, None] - predicted[at.name]
-        ours, of_ours = stack_means(at.rows, treated, residual)
-        theirs, of_theirs = stack_means(at.rows, _comparison_odds(at.rows, odds), residual)
-        effects.append(pooled(layout, at.rows, ours - theirs, of_ours - of_theirs))
+        ours, of_ours = stack_means(at, treated, residual)
+        theirs, of_theirs = stack_means(at, _comparison_odds(at, odds), residual)
+        effects.append(pooled(layout, at, ours - theirs, of_ours - of_theirs))
     of_draw, mean = (np.array([draws for draws, _ in terms]) for terms in (effects, levels))
     influence, mean_influence = (
         Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)
     )
     times = np.array([at.event for at in layout.events])
     reference = times == -1 - sample.question.anticipation
-    size = np.array([at.rows.treated.sum() for at in layout.events])
+    size = np.array([at.treated.sum() for at in layout.events])
     compared = np.unique(layout.at_base.unit[~layout.at_base.treated])
     used = np.zeros(sample.y.shape, dtype=bool)
     for at in layout.compared:
-        used[at.rows.unit, at.now] = used[at.rows.unit, at.base] = True
+        used[at.unit, at.now] = used[at.unit, at.base] = True
     notes = [
         *_units_pooled(sample, layout, odds),
         *layout.notes,
@@ -215,12 +215,12 @@ def dml_stacked(
     )
 
 
-def _check_compared(layout: Stacks, at: EventRows, folds: Folds) -> None:
+def _check_compared(layout: Stacks, at: StackRows, folds: Folds) -> None:
     """Refuse folds that hold all units that a cohort is compared with."""
-    compared = ~at.rows.treated
-    stack, n_stacks = at.rows.stack[compared], at.rows.number
+    compared = ~at.treated
+    stack, n_stacks = at.stack[compared], at.number
     total = np.bincount(stack, minlength=n_stacks)
-    for fold in folds.fold[at.rows.unit[compared]].T:
+    for fold in folds.fold[at.unit[compared]].T:
         counts = np.bincount(stack * folds.number + fold, minlength=n_stacks * folds.number)
         most = counts.reshape(n_stacks, -1).max(axis=1)
         for g in np.flatnonzero((total > 0) & (most == total)):
@@ -248,14 +248,14 @@ def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]
     notes = [f"{rows.treated.sum()} treated units of {rows.present.sum()} cohorts are pooled"]
     for at in layout.compared:
         if at.event == 0:
-            share = cohort_shares(layout, at.rows)[at.rows.stack, None]
-            weight = share * at.rows.normalised(_comparison_odds(at.rows, odds))
-            of_unit = of_units(at.rows, weight, sample.n_units)
+            share = cohort_shares(layout, at)[at.stack, None]
+            weight = share * at.normalised(_comparison_odds(at, odds))
+            of_unit = of_units(at, weight, sample.n_units)
             worth = 1 / (of_unit**2).sum(axis=0)
             lowest, highest = f"{worth.min():.0f}", f"{worth.max():.0f}"
             heaviest = of_unit.max(axis=1).argmax()
             notes.append(
-                f"at event 0 the {len(np.unique(at.rows.unit[~at.rows.treated]))} comparison units are worth "
+                f"at event 0 the {len(np.unique(at.unit[~at.treated]))} comparison units are worth "
                 f"{lowest if lowest == highest else f'{lowest} to {highest}, by draw of the folds,'} of equal weight; "
                 f"the heaviest, {sample.unit_ids[heaviest]}, has up to {of_unit.max():.0%} of it"
             )
@@ -263,7 +263,7 @@ def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]
 
 
 class StackRows(NamedTuple):
-    """One row a unit and stack, arrays of shape (N,), by unit and then stack.
+    """One row a unit and stack at an event time, arrays of shape (N,), by unit and then stack.
 
     Attributes
     ----------
@@ -273,17 +273,37 @@ class StackRows(NamedTuple):
         Whether the unit is of the stack's cohort; if not, the cohort is compared with it.
     number : int
         Number of stacks G, with those that have no row.
+    event : int
+    now, base : ndarray of int
+        Numbers of the period and of the base.
     """
 
     unit: IntArray
     stack: IntArray
     treated: BoolArray
     number: int
+    event: int
+    now: IntArray
+    base: IntArray
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the event time is that of the base."""
+        return np.array_equal(self.now, self.base)
+
+    @property
+    def name(self) -> str:
+        """What its changes are called among the functions that are learned."""
+        return f"change at event {self.event}"
 
     @property
     def present(self) -> BoolArray:
         """Which stacks have a row, shape (G,)."""
         return np.bincount(self.stack, minlength=self.number) > 0
+
+    def change(self, sample: Sample) -> FloatArray:
+        """Return the change of the outcome since the base, shape (N,)."""
+        return sample.y[self.unit, self.now] - sample.y[self.unit, self.base]
 
     def sums(self, values: FloatArray) -> FloatArray:
         """Add up the rows of each stack, shape (G, R), for values of shape (N, R)."""
@@ -293,25 +313,6 @@ class StackRows(NamedTuple):
         """Divide weights by their sum in the stack, shape (N, R), unless that is zero."""
         total = self.sums(weight)
         return weight / np.where(total > 0, total, 1.0)[self.stack]
-
-
-class EventRows(NamedTuple):
-    """The rows of one event time, with the numbers of the period and of the base of each, shape (N,)."""
-
-    event: int
-    is_reference: bool
-    rows: StackRows
-    now: IntArray
-    base: IntArray
-
-    @property
-    def name(self) -> str:
-        """What its changes are called among the functions that are learned."""
-        return f"change at event {self.event}"
-
-    def change(self, sample: Sample) -> FloatArray:
-        """Return the change of the outcome since the base, shape (N,)."""
-        return sample.y[self.rows.unit, self.now] - sample.y[self.rows.unit, self.base]
 
 
 class Stacks(NamedTuple):
@@ -326,8 +327,8 @@ class Stacks(NamedTuple):
     at_base : StackRows
         Each cohort that is in an event time, and those not yet treated (or never) just before it, among units that
         are seen in its base period.
-    events : tuple of EventRows
-        Ascending; rows of comparisons are among ``at_base``.
+    events : tuple of StackRows
+        Ascending; their comparisons are among those of ``at_base``.
     notes : tuple of str
         Which cells are left out, and why.
     """
@@ -335,11 +336,11 @@ class Stacks(NamedTuple):
     cohorts: FloatArray
     own: IntArray
     at_base: StackRows
-    events: tuple[EventRows, ...]
+    events: tuple[StackRows, ...]
     notes: tuple[str, ...]
 
     @property
-    def compared(self) -> list[EventRows]:
+    def compared(self) -> list[StackRows]:
         """Event times other than the reference."""
         return [at for at in self.events if not at.is_reference]
 
@@ -358,7 +359,7 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
     place = np.searchsorted(cohorts, sample.first_treated)
     inside = np.append(cohorts, np.nan)[place] == sample.first_treated
     base = (cohorts - 1 - sample.question.anticipation - sample.periods[0]).astype(np.int64)
-    events: list[EventRows] = []
+    events: list[StackRows] = []
     missing: dict[tuple[float, float], str] = {}
     for event in times:
         at, reasons = _event_rows(sample, cohorts, base, event, least)
@@ -369,24 +370,22 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
     notes += left_out(cohort, period, dict(enumerate(missing.values())))
     if all(at.is_reference for at in events):
         raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
-    compared_at_all = np.any([at.rows.present & (not at.is_reference) for at in events], axis=0)
-    at_base = _stack_rows(sample, Cells(cohorts, cohorts - 1 - sample.question.anticipation, base, base))
-    used = sample.observed[:, base] & compared_at_all
-    own = np.where(inside, place, -1)
-    return Stacks(cohorts, own, _rows(*at_base, used), tuple(events), tuple(notes))
+    compared_at_all = np.any([at.present & (not at.is_reference) for at in events], axis=0)
+    sides, used = _sides(sample, cohorts, base, base), sample.observed[:, base] & compared_at_all
+    own, last = np.where(inside, place, -1), -1 - sample.question.anticipation
+    return Stacks(cohorts, own, _rows(*sides, used, last, base, base), tuple(events), tuple(notes))
 
 
 def _event_rows(
     sample: Sample, cohorts: FloatArray, base: IntArray, event: int, least: int
-) -> tuple[EventRows, dict[float, str]]:
+) -> tuple[StackRows, dict[float, str]]:
     """Return the rows of an event time, and why some cohorts have none; at the base nobody is compared."""
     now = base + 1 + sample.question.anticipation + event
     inside = (now >= 0) & (now < len(sample.periods))
     now = np.where(inside, now, base)
     seen = sample.observed[:, now] & sample.observed[:, base] & inside
-    treated, compared = _stack_rows(sample, Cells(cohorts, cohorts + event, now, base))
-    is_reference = event == -1 - sample.question.anticipation
-    if is_reference:
+    treated, compared = _sides(sample, cohorts, now, base)
+    if event == -1 - sample.question.anticipation:
         compared, least = np.zeros_like(compared), 0
     n_treated = np.sum(treated & seen, axis=0)
     n_clusters = np.array([len(np.unique(sample.cluster[who])) for who in (compared & seen).T])
@@ -398,20 +397,22 @@ def _event_rows(
     ]
     lacks = [n_treated == 0, n_clusters < min(least, 1), n_clusters < least]
     why = np.select(lacks, missing, "")
-    rows = _rows(treated, compared, seen & (why == ""))
     reasons = {float(cohorts[g]): str(why[g]) for g in np.flatnonzero(inside & (why != ""))}
-    return EventRows(event, is_reference, rows, now[rows.stack], base[rows.stack]), reasons
+    return _rows(treated, compared, seen & (why == ""), event, now, base), reasons
 
 
-def _stack_rows(sample: Sample, cells: Cells) -> tuple[BoolArray, BoolArray]:
-    """Return who is of each stack's cohort, and who it is compared with, shapes (n, G)."""
+def _sides(sample: Sample, cohorts: FloatArray, now: IntArray, base: IntArray) -> tuple[BoolArray, BoolArray]:
+    """Return who is of each stack's cohort, and who it is compared with between two periods, shapes (n, G)."""
     assert sample.first_treated is not None
-    return sample.first_treated[:, None] == cells.cohort, compared_with(sample, cells, sample.first_treated)
+    cells = Cells(cohorts, sample.periods[now].astype(float), now, base)
+    return sample.first_treated[:, None] == cohorts, compared_with(sample, cells, sample.first_treated)
 
 
-def _rows(treated: BoolArray, compared: BoolArray, used: BoolArray) -> StackRows:
+def _rows(
+    treated: BoolArray, compared: BoolArray, used: BoolArray, event: int, now: IntArray, base: IntArray
+) -> StackRows:
     unit, stack = np.nonzero((treated | compared) & used)
-    return StackRows(unit, stack, treated[unit, stack], treated.shape[1])
+    return StackRows(unit, stack, treated[unit, stack], len(now), event, now[stack], base[stack])
 
 
 def stack_means(rows: StackRows, weight: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -116,7 +117,8 @@ def etwfe(
     empty = baseless = np.zeros(len(cells.cohort), dtype=bool)
     if family == "poisson":
         regressed, empty, baseless = _without_empty(used, means, cells, groups)
-    model = _fit(used, regressed, means, cells, ~(cells.reference | empty), groups, effects, family)
+    has_term = ~(cells.reference | empty)
+    model = _Model(used, regressed, means, cells, has_term, groups, family, effects == "unit")
     att, untreated, estimable, form = (model.linear if family == "gaussian" else model.exponential)(variance)
 
     size, outcome = means.sizes(cells.cohort, cells.now), sample.question.outcome
@@ -167,49 +169,13 @@ def _without_empty(
     return regressed, of_term, baseless
 
 
-def _fit(
-    sample: Sample,
-    regressed: Sample,
-    means: CohortMeans,
-    cells: Cells,
-    has_term: BoolArray,
-    groups: BoolArray,
-    effects: str,
-    family: Family,
-) -> _Model:
-    """Regress on cells, periods and cohorts, each times the unit's features."""
-    n_groups, n_periods = int(groups.sum()), len(sample.periods)
-    features = baseline_matrix(sample, "etwfe")
-    columns = [
-        means.cells(cells.cohort[has_term], cells.now[has_term])[groups],
-        period_effects(n_groups, n_periods),
-    ]
-    if effects == "cohort":
-        columns.append(np.repeat(np.eye(n_groups)[:, None, :], n_periods, axis=1))
-    regressors = by_feature(np.concatenate(columns, axis=2).astype(float), features.shape[1])
-    fit = regress(
-        regressed.y,
-        [rows for rows, used in zip(means.rows, groups, strict=True) if used],
-        Terms(regressors, np.empty((*regressors.shape[:2], 0))),
-        sample.weights,
-        features=features,
-        unit_effects=effects == "unit",
-        group_effects=effects == "cohort",
-        family=family,
-    )
-    return _Model(
-        sample, regressed, means, cells, has_term, groups, features, regressors, fit, effects == "unit"
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class _Model:
     """The regression, and how its K terms follow from it.
 
     ``sample`` has the outcomes of the effects, ``regressed`` those of the regression. ``has_term`` says which terms
     have coefficients, shape (K,): not those that are zero by normalisation, nor treated cells without any outcome, of
-    which a Poisson regression learns nothing. ``groups`` are those in the regression, shape (G,), ``features`` those of
-    units, (n, f), ``regressors`` have shape (G, f T, P).
+    which a Poisson regression learns nothing. ``groups`` are those in the regression, shape (G,).
     """
 
     sample: Sample
@@ -218,10 +184,37 @@ class _Model:
     cells: Cells
     has_term: BoolArray
     groups: BoolArray
-    features: FloatArray
-    regressors: FloatArray
-    fit: Regression
+    family: Family
     unit_effects: bool
+
+    @cached_property
+    def features(self) -> FloatArray:
+        """The constant and the covariates of units, shape (n, f)."""
+        return baseline_matrix(self.sample, "etwfe")
+
+    @cached_property
+    def regressors(self) -> FloatArray:
+        """Indicators of terms, periods and, without unit effects, groups, each times the features, (G, f T, P)."""
+        n_groups, n_periods = int(self.groups.sum()), len(self.sample.periods)
+        terms = self.means.cells(self.cells.cohort[self.has_term], self.cells.now[self.has_term])
+        columns = [terms[self.groups], period_effects(n_groups, n_periods)]
+        if not self.unit_effects:
+            columns.append(np.repeat(np.eye(n_groups)[:, None, :], n_periods, axis=1))
+        return by_feature(np.concatenate(columns, axis=2).astype(float), self.features.shape[1])
+
+    @cached_property
+    def fit(self) -> Regression:
+        """The regression on all of these."""
+        return regress(
+            self.regressed.y,
+            [rows for rows, used in zip(self.means.rows, self.groups, strict=True) if used],
+            Terms(self.regressors, np.empty((*self.regressors.shape[:2], 0))),
+            self.sample.weights,
+            features=self.features,
+            unit_effects=self.unit_effects,
+            group_effects=not self.unit_effects,
+            family=self.family,
+        )
 
     def cohorts(self) -> Iterator[tuple[IntArray, int, IntArray, FloatArray]]:
         """Yield each cohort's terms, its number among groups, its units, and their shares in its terms, (m, k)."""

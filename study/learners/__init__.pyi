@@ -13,7 +13,6 @@ from .named import Estimator as Estimator
 from .named import Learner as Learner
 from .named import learned as learned
 from .named import refuse_unfit as refuse_unfit
-from .nuisances import LEAST as LEAST
 from .nuisances import Averaged as Averaged
 from .nuisances import Learning as Learning
 from .nuisances import Nuisances as Nuisances

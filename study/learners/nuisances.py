@@ -219,7 +219,13 @@ def spread_of_draws(sample: Sample, of_draw: FloatArray, influence: Influence) -
 
 
 def of_predictions(
-    model: Any, folds: Folds, predictions: Mapping[str, FloatArray], treatment: str = "d"
+    model: Any,
+    data: Any,
+    learners: Mapping[str, Kind],
+    folds: Folds,
+    predictions: Mapping[str, FloatArray],
+    treatment: str = "d",
+    **options: Any,
 ) -> Any:
     """Return a doubleml model with its coefficients and scores by draw of the folds, from predictions made here.
 
@@ -227,18 +233,30 @@ def of_predictions(
 
     Parameters
     ----------
-    model : DoubleML
-        Without sample splitting.
+    model : class
+        One of doubleml's.
+    data : DoubleMLData
+    learners : mapping of str to str
+        What each of doubleml's learners predicts: "mean" or "probability".
     folds : Folds
     predictions : mapping of str to ndarray, shape (N, R)
-        Cross-fitted, by doubleml's name of the learner.
+        Cross-fitted, by doubleml's names; propensities are clipped.
     treatment : str
         What doubleml calls the treatment.
+    **options
+        Other arguments of the model.
     """
-    model.set_sample_splitting(splits(folds))
+    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
+
+    dummies = {"mean": DMLDummyRegressor, "probability": DMLDummyClassifier}
+    if "probability" in learners.values():
+        options["ps_processor_config"] = PSProcessorConfig(clipping_threshold=LEAST)
+    unused = {name: dummies[kind]() for name, kind in learners.items()}
+    fitted = model(data, **unused, draw_sample_splitting=False, **options)
+    fitted.set_sample_splitting(splits(folds))
     with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
         warnings.filterwarnings("ignore", "The estimated nu2")
-        return model.fit(external_predictions={treatment: dict(predictions)})
+        return fitted.fit(external_predictions={treatment: dict(predictions)})
 
 
 def averaged(model: Any, unit: IntArray, n_units: int) -> Averaged:

@@ -8,8 +8,8 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
-from study.designs.did_cells import Cells, cells_of, comparisons, effects_in_cells, known_cells
-from study.estimates import Estimate, cohorts_with_base, weights_in_cohorts
+from study.designs.did_cells import Cells, cells_of, comparisons, known_cells
+from study.estimates import Estimate, cohorts_with_base, group_time_effects, weights_in_cohorts
 from study.learners import (
     Folds,
     Learner,
@@ -251,13 +251,17 @@ def dml_did(
             f"{np.median(spread):.2f} standard errors in the median cell, of {spread.max():.2f} in the one that moves "
             "most."
         )
-    return effects_in_cells(
+    cohort, influence = cells.cohort[known], influence[:, known]
+    return group_time_effects(
         sample,
-        cells,
-        known,
-        (linear, Influence.of(influence)),
-        (layout.mean, Influence.of(layout.mean_influence)),
-        cohort_weights=weights_in_cohorts(sample, cells.cohort[known]),
+        cohort,
+        cells.period[known],
+        linear[known],
+        Influence.of(influence),
+        reference=cells.reference[known],
+        untreated_mean=(layout.mean - linear)[known],
+        untreated_influence=Influence.of(layout.mean_influence[:, known] - influence),
+        cohort_weights=weights_in_cohorts(sample, cohort),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=layout.n_obs,
         of_draw=of_draw[known],

@@ -185,8 +185,9 @@ def cross_fit(
     now, shape = current_settings(), folds.place.shape
     predicted = {key: np.empty(shape) for key in singles}
     fits = list(product(singles, range(shape[1]), range(folds.number)))
-    if now.cache is not None:
-        prepare(now.cache)
+    folder = now.cache  # the settings themselves do not go to other processes
+    if folder is not None:
+        prepare(folder)
 
     def predict(nuisance: Nuisance, repetition: int, fold: int, seed: int) -> FloatArray:
         """Return the predictions of one fold of one repetition."""
@@ -203,7 +204,7 @@ def cross_fit(
             return known[asked]
         place = folds.place[:, repetition]
         problem = Problem(x, period, nuisance.target - known, place, train, asked, seed)
-        return known[asked] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, now.cache)
+        return known[asked] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, folder)
 
     values_of_fits = Parallel(n_jobs=now.jobs, return_as="generator")(
         delayed(predict)(singles[key], repetition, fold, _seed(seed, key[0], repetition, fold))

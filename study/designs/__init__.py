@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
-from study.core import QuestionError, check, checked, hints_of, one_thread, unknown
+from study.core import QuestionError, check, checked, hints_of, one_thread, refuse_unknown
 from study.estimates import Convention, Estimand, Estimate
-from study.learners import Estimator
-from study.learners.nuisances import Learning, Nuisances
+from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question, Sample
 
 __all__ = ["Assumes", "Design", "Estimand", "Supports", "all_designs", "design", "estimate", "find_design"]
@@ -59,30 +58,46 @@ class Supports(StrEnum):
     INSTRUMENT = "an instrument, which it needs"
 
 
-class _Trait(NamedTuple):
-    """Something that a sample may ask for: how to see it, and how to say it."""
-
-    asked: Callable[[Sample], bool]
-    said: str
-
-
-_TRAITS: dict[Supports, _Trait] = {
-    Supports.COVARIATES: _Trait(lambda s: bool(s.question.covariates), "covariates"),
-    Supports.MISSING_CELLS: _Trait(
-        lambda s: not s.observed.all(), 'gaps in the outcome (missing="balanced" drops them)'
-    ),
-    Supports.REPEATED_CELLS: _Trait(lambda s: s.question.missing == "cells", 'missing="cells"'),
-    Supports.ANTICIPATION: _Trait(lambda s: s.question.anticipation > 0, "anticipation above 0"),
-    Supports.CLUSTERS: _Trait(lambda s: s.question.cluster is not None, "a cluster above the unit"),
-    Supports.WEIGHTS: _Trait(lambda s: s.question.weights is not None, "weights"),
-    Supports.SWITCHING: _Trait(lambda s: s.first_treated is None, "an event that is not absorbing"),
-    Supports.NEVER_TREATED: _Trait(
-        lambda s: s.question.comparison == "never_treated", 'comparison="never_treated"'
-    ),
-    Supports.VARYING_BASE: _Trait(lambda s: s.question.base == "varying", 'base="varying"'),
-    Supports.PROPORTIONAL: _Trait(lambda s: s.question.scale == "proportional", 'scale="proportional"'),
-    Supports.INSTRUMENT: _Trait(lambda s: s.question.instrument is not None, "an instrument"),
+# What nearly every design takes account of; a design names what it adds and what it lacks.
+COMMON = frozenset(
+    {
+        Supports.COVARIATES,
+        Supports.MISSING_CELLS,
+        Supports.ANTICIPATION,
+        Supports.CLUSTERS,
+        Supports.PROPORTIONAL,
+    }
+)
+# What the designs assume that learn how untreated units would have changed.
+OF_LEARNERS = (
+    Assumes.CONDITIONAL_PARALLEL_TRENDS,
+    Assumes.LIMITED_ANTICIPATION,
+    Assumes.OVERLAP,
+    Assumes.NUISANCE_RATES,
+)
+# How to see that a sample asks for something, and how to say it where the value of ``Supports`` does not.
+_ASKED: dict[Supports, Callable[[Sample], bool]] = {
+    Supports.COVARIATES: lambda s: bool(s.question.covariates),
+    Supports.MISSING_CELLS: lambda s: not s.observed.all(),
+    Supports.REPEATED_CELLS: lambda s: s.question.missing == "cells",
+    Supports.ANTICIPATION: lambda s: s.question.anticipation > 0,
+    Supports.CLUSTERS: lambda s: s.question.cluster is not None,
+    Supports.WEIGHTS: lambda s: s.question.weights is not None,
+    Supports.SWITCHING: lambda s: s.first_treated is None,
+    Supports.NEVER_TREATED: lambda s: s.question.comparison == "never_treated",
+    Supports.VARYING_BASE: lambda s: s.question.base == "varying",
+    Supports.PROPORTIONAL: lambda s: s.question.scale == "proportional",
+    Supports.INSTRUMENT: lambda s: s.question.instrument is not None,
 }
+_IN_WORDS = {
+    Supports.MISSING_CELLS: 'gaps in the outcome (missing="balanced" drops them)',
+    Supports.ANTICIPATION: "anticipation above 0",
+    Supports.CLUSTERS: "a cluster above the unit",
+    Supports.SWITCHING: "an event that is not absorbing",
+    Supports.INSTRUMENT: "an instrument",
+}
+# The least that a whole number may be, by the name of the option, which means the same in every design.
+_LEAST = {"before": 1, "after": 0, "bin_at": 1}
 
 
 @dataclass(frozen=True)
@@ -137,29 +152,32 @@ class Design:
     @cached_property
     def learners(self) -> tuple[str, ...]:
         """The options that take a learner."""
-        return tuple(name for name in self.options if Estimator in get_args(self._hints[name]))
-
-    @cached_property
-    def _hints(self) -> dict[str, Any]:
-        return dict(hints_of(self.function))
+        hints = hints_of(self.function)
+        return tuple(name for name in self.options if Estimator in get_args(hints[name]))
 
     def refusal(self, sample: Sample) -> str | None:
         """Say in one line why the design cannot answer the sample's question, or return None."""
-        for supported, trait in _TRAITS.items():
-            if trait.asked(sample) and supported not in self.supports:
-                others = [d.name for d in all_designs().values() if supported in d.supports]
-                can = f"; {', '.join(others)} can" if others else "; no design here can"
-                return f"{self.name}: it cannot answer a question with {trait.said}{can}."
+        for trait, is_asked in _ASKED.items():
+            if is_asked(sample) and trait not in self.supports:
+                able = ", ".join(d.name for d in all_designs().values() if trait in d.supports)
+                words = _IN_WORDS.get(trait, trait)
+                return (
+                    f"{self.name}: it cannot answer a question with {words}; {able or 'no design here'} can."
+                )
         if Supports.INSTRUMENT in self.supports and sample.question.instrument is None:
             return f"{self.name}: the question has no instrument; name one with Question(instrument=...)."
         return None
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
-        for name in options:
-            if name not in self.options:
-                raise unknown("option", name, self.options or ["(none)"], self.name)
-        check(self.name, self._hints, options)
+        refuse_unknown("option", options, self.options or ["(none)"], self.name)
+        check(self.name, hints_of(self.function), options)
+        for name, least in _LEAST.items():
+            value = options.get(name)
+            if value is not None and value < least:
+                raise QuestionError(
+                    f"{self.name}: {name} is {value}; it must be a whole number, at least {least}."
+                )
 
     def __call__(self, sample: Sample, **options: Any) -> Estimate:
         """Answer the sample's question."""
@@ -184,13 +202,14 @@ def design(
     reference: str,
     estimand: Estimand,
     assumes: tuple[Assumes, ...],
-    supports: tuple[Supports, ...] = (),
+    supports: Collection[Supports] = (),
     nuisances: Callable[..., Nuisances] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Design]:
     """Make a function a design of the catalogue; see :class:`Design` for the arguments."""
 
     def register(function: Callable[..., Estimate]) -> Design:
-        made = Design(name, title, reference, estimand, assumes, supports, function, nuisances)
+        in_order = tuple(trait for trait in Supports if trait in supports)
+        made = Design(name, title, reference, estimand, assumes, in_order, function, nuisances)
         _registered[name] = made
         return made
 
@@ -222,8 +241,7 @@ def all_designs() -> dict[str, Design]:
 def find_design(name: str) -> Design:
     """Return a design by name, or raise a QuestionError that suggests the nearest one."""
     designs = all_designs()
-    if name not in designs:
-        raise unknown("design", name, designs, "designs")
+    refuse_unknown("design", name, designs, "designs")
     return designs[name]
 
 

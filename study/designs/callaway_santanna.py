@@ -5,29 +5,20 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import (
-    FloatArray,
-    Influence,
-    Method,
-    QuestionError,
-    Unidentified,
-    group_mean,
-    panel_att,
-    raw_gap,
-    repeated_att,
-)
-from study.designs import Assumes, Estimand, Supports, design
+from study.core import FloatArray, Influence, IntArray, Method, Unidentified, panel_att, raw_gap, repeated_att
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.covariates import baseline_matrix
 from study.designs.did_cells import (
     Cells,
     Comparison,
-    Layout,
+    Reasons,
     cells_of,
     compared_with,
-    comparison,
+    comparisons,
     differences_of_means,
+    effects_in_cells,
+    known_cells,
     regression_adjusted,
     unseen,
 )
@@ -36,10 +27,7 @@ from study.estimates import (
     Estimate,
     cohort_means,
     cohorts_with_base,
-    group_time_effects,
-    left_out,
     refuse_single_units,
-    rests_on_one,
     told,
     weights_in_cohorts,
 )
@@ -54,17 +42,8 @@ COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' reg
     reference="callaway2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.OVERLAP),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.REPEATED_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.NEVER_TREATED,
-        Supports.VARYING_BASE,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON
+    | {Supports.REPEATED_CELLS, Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.VARYING_BASE},
 )
 def callaway_santanna(
     sample: Sample,
@@ -112,204 +91,145 @@ def callaway_santanna(
     Journal of Econometrics 225(2).
     """
     refuse_single_units(sample, "callaway_santanna")
-    x, adjustment = _matrix(sample), _Adjustment(method, variance == "drdid")
+    x = baseline_matrix(sample, "callaway_santanna") if sample.question.covariates else None
     cohorts, notes = cohorts_with_base(sample)
-    cells = cells_of(sample, cohorts)
-    means = cohort_means(sample, levels_apart=True)
+    cells, means = cells_of(sample, cohorts), cohort_means(sample, levels_apart=True)
     pairs = sample.question.missing != "cells"
     by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
-    found = _from_means(sample, means, cells, x) if by_means else _from_units(sample, cells, x, adjustment)
-    notes += left_out(cells.cohort, cells.period, found.reasons)
-    notes += told(cells.cohort, cells.period, {k: _set_aside(n) for k, n in found.unlike.items()})
-    known = np.ones(len(cells.cohort), dtype=bool)
-    known[list(found.reasons)] = False
-    notes += rests_on_one(cells.cohort, cells.period, known & ~cells.reference & (found.size == 1))
-    if not np.any(known & ~cells.reference):
-        raise QuestionError(f"callaway_santanna: no effect can be estimated: {'; '.join(notes)}.")
-    cohort, influence = cells.cohort[known], found.influence.select(known)
-    cohort_weights = weights_in_cohorts(sample, cohort)
+    if by_means:
+        effects = _from_means(sample, means, cells, x)
+    else:
+        effects = _from_units(sample, cells, x, method, variance == "drdid")
+    set_aside = told(cells.cohort, cells.period, effects.unlike)
+    known = known_cells("callaway_santanna", cells, effects.reasons, effects.size, notes, set_aside)
     if means.whole:
-        cohort_weights = means.cohort_weights(means.cells(cohort, cells.now[known]))
-    return group_time_effects(
+        cohort_weights = means.cohort_weights(means.cells(cells.cohort[known], cells.now[known]))
+    else:
+        cohort_weights = weights_in_cohorts(sample, cells.cohort[known])
+    return effects_in_cells(
         sample,
-        cohort,
-        cells.period[known],
-        found.estimate[known],
-        influence,
-        untreated_mean=found.mean[known] - found.estimate[known],
-        untreated_influence=found.mean_influence.select(known) - influence,
+        cells,
+        known,
+        (effects.estimate, effects.influence),
+        (effects.mean, effects.mean_influence),
         cohort_weights=cohort_weights,
-        reference=cells.reference[known],
-        n_obs=found.n_obs,
+        n_obs=effects.n_obs,
         published="CR0",
         notes=tuple(notes),
     )
 
 
-def _matrix(sample: Sample) -> FloatArray | None:
-    return baseline_matrix(sample, "callaway_santanna") if sample.question.covariates else None
-
-
-class _Adjustment(NamedTuple):
-    """How covariates are adjusted for, and whether the influence of repeated cells is DRDID's."""
-
-    method: Method
-    as_drdid: bool
-
-
-def _set_aside(n: int) -> str:
-    who = "1 comparison unit has" if n == 1 else f"{n} comparison units have"
-    return f"{who} propensity odds of zero, since the covariates tell them from all treated units"
-
-
-class _Found(NamedTuple):
+class _Effects(NamedTuple):
     """Estimates and mean outcomes of the treated, shape (K,); ``reasons`` says why some have no estimate.
 
     ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do, ``unlike``
-    the comparison units that resemble none of the treated ones, where there are any.
+    says how many comparison units resemble none of the treated ones, where there are any.
     """
 
     estimate: FloatArray
     influence: Influence
     mean: FloatArray
     mean_influence: Influence
-    size: NDArray[np.int64]
-    reasons: dict[int, str]
+    size: IntArray
+    reasons: Reasons
     n_obs: int
-    unlike: dict[int, int]
+    unlike: dict[int, str]
 
 
-def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray | None) -> _Found:
+def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray | None) -> _Effects:
     """Estimate all terms from sums by cohort and period, where who is seen does not hang on the period."""
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
     seen = means.weight > 0
-    both = [seen[:, cells.now], seen[:, cells.base]]
+    seen_now, seen_base = seen[:, cells.now], seen[:, cells.base]
     compared = compared_with(sample, cells, means.dates)
     if sample.question.missing != "cells":
-        compared = compared & both[0] & both[1]
-    layout, collinear = Layout(group, cells.now, cells.base, compared), np.zeros(len(each), dtype=bool)
-    if x is None:
-        gaps = differences_of_means(means, layout)
-    else:
-        gaps, identified = regression_adjusted(means, layout, x)
-        collinear = ~identified & ~cells.reference
-    reasons = dict.fromkeys(map(int, np.flatnonzero(collinear)), COLLINEAR_COMPARISON) | unseen(
-        both[0][group, each] & both[1][group, each],
-        np.any(compared & both[0], axis=0) & np.any(compared & both[1], axis=0),
+        compared = compared & seen_now & seen_base
+    reasons = unseen(
+        seen_now[group, each] & seen_base[group, each],
+        np.any(compared & seen_now, axis=0) & np.any(compared & seen_base, axis=0),
         cells.reference,
     )
-    used = np.zeros(means.mean.shape, dtype=bool)
-    kept = np.setdiff1d(np.flatnonzero(~cells.reference), list(reasons))
-    for at in (cells.now, cells.base):
-        used[group[kept], at[kept]] = True
-        which = np.nonzero(compared[:, kept])
-        used[which[0], at[kept][which[1]]] = True
-    mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
-    return _Found(
-        gaps.estimate,
-        gaps.influence,
-        mean,
-        mean_influence,
-        means.sizes(cells.cohort, cells.now),
-        reasons,
-        int(means.seen[used].sum()),
-        {},
-    )
-
-
-def _from_units(sample: Sample, cells: Cells, x: FloatArray | None, how: _Adjustment) -> _Found:
-    """Estimate the terms of each cohort from its own units and those it is compared with."""
-    assert sample.first_treated is not None
-    n, n_terms = sample.n_units, len(cells.cohort)
-    y, observed = np.nan_to_num(sample.y).T.copy(), sample.observed.T.copy()
-    estimate, mean, size = np.zeros(n_terms), np.zeros(n_terms), np.zeros(n_terms, dtype=np.int64)
-    influence = mean_influence = Influence.none(n, n_terms)
-    reasons: dict[int, str] = {}
-    unlike: dict[int, int] = {}
-    used = np.zeros(observed.shape, dtype=bool)
-    for g in np.unique(cells.cohort):
-        own = np.flatnonzero(cells.cohort == g)
-        c = comparison(sample, observed, cells.select(own))
-        found, of_effects, why, apart = _effects(sample, y, c, x, how)
-        estimate[own], size[own] = found, c.treated_now.sum(axis=1)
-        unlike |= {int(own[k]): n for k, n in apart.items()}
-        place = np.zeros((len(own), n_terms))
-        place[np.arange(len(own)), own] = 1.0
-        influence += of_effects @ place
-        reasons |= {int(own[k]): reason for k, reason in why.items()}
-        level = group_mean(y[np.ix_(c.now, c.members)], c.treated_now, sample.weights[c.members], n)
-        mean[own] = level.estimate
-        mean_influence += Influence.of(np.nan_to_num(level.influence.T), c.members, n) @ place
-        used |= c.used(np.setdiff1d(np.flatnonzero(c.now != c.base), list(why)), len(used))
-    return _Found(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()), unlike)
-
-
-def _effects(
-    sample: Sample, y: FloatArray, c: Comparison, x: FloatArray | None, how: _Adjustment
-) -> tuple[FloatArray, Influence, dict[int, str], dict[int, int]]:
-    """Estimate the terms of one cohort, with their influence, and say which have none; y is (T, n).
-
-    Last, how many comparison units resemble no treated one, by term, where there are any.
-    """
-    reference = c.now == c.base
-    reasons = c.unseen
     if x is None:
-        change = y[c.now] - y[c.base]
-        gap = raw_gap(change, c.members, c.treated_now, c.compared_now, sample.weights)
-        known = ~reference
-        known[list(reasons)] = False
-        values = np.where(known[:, None], gap.influence, 0.0).T
-        return np.where(known, gap.estimate, 0.0), Influence.of(values), reasons, {}
-    estimate, influence = np.zeros(len(c.now)), Influence.none(sample.n_units, len(c.now))
-    unlike: dict[int, int] = {}
-    for cells in _alike(c, np.setdiff1d(np.flatnonzero(~reference), list(reasons)), sample):
-        try:
-            fit = _adjusted(sample, c, cells, y, x, how)
-        except Unidentified as error:
-            reasons |= dict.fromkeys(map(int, cells), str(error))
-            continue
-        estimate[cells] = fit.estimate
-        influence += fit.influence @ np.eye(len(c.now))[cells]
-        unlike |= dict.fromkeys(map(int, cells), fit.unlike) if fit.unlike else {}
-    return estimate, influence, reasons, unlike
+        estimate, influence = differences_of_means(means, cells, compared)
+    else:
+        estimate, influence, identified = regression_adjusted(means, cells, compared, x)
+        reasons[~identified & ~cells.reference & (reasons == "")] = COLLINEAR_COMPARISON
+    used = np.zeros(means.mean.shape, dtype=bool)
+    estimated = np.flatnonzero(~cells.reference & (reasons == ""))
+    for at in (cells.now, cells.base):
+        used[group[estimated], at[estimated]] = True
+        others, which = np.nonzero(compared[:, estimated])
+        used[others, at[estimated][which]] = True
+    mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
+    size, n_obs = means.sizes(cells.cohort, cells.now), int(means.seen[used].sum())
+    return _Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs, {})
 
 
-def _alike(c: Comparison, cells: NDArray[np.int64], sample: Sample) -> list[NDArray[np.int64]]:
-    """Put cells of the same units together; with repeated cross-sections each stands alone."""
-    if sample.question.missing == "cells":
-        return [cells[k : k + 1] for k in range(len(cells))]
-    return c.alike(cells)
-
-
-class _Fit(NamedTuple):
-    """Estimates of cells of the same units, their influence, and how many comparison units are like none treated."""
-
-    estimate: FloatArray
-    influence: Influence
-    unlike: int
+def _from_units(
+    sample: Sample, cells: Cells, x: FloatArray | None, method: Method, as_drdid: bool
+) -> _Effects:
+    """Estimate the terms of each cohort from its own units and those it is compared with."""
+    n, n_terms = sample.n_units, len(cells.cohort)
+    y, used = np.nan_to_num(sample.y).T.copy(), np.zeros(sample.y.T.shape, dtype=bool)
+    (estimate, mean), size = np.zeros((2, n_terms)), np.zeros(n_terms, dtype=np.int64)
+    influence = mean_influence = Influence.none(n, n_terms)
+    reasons = np.full(n_terms, "", dtype=object)
+    unlike: dict[int, str] = {}
+    for c in comparisons(sample, cells):
+        place, why = np.eye(n_terms)[c.own], c.unseen
+        known = (why == "") & (c.now != c.base)
+        if x is None:
+            change = y[c.now] - y[c.base]
+            gap = raw_gap(change, c.members, c.treated_now, c.compared_now, sample.weights)
+            estimate[c.own] = np.where(known, gap.estimate, 0.0)
+            influence += Influence.of(np.where(known[:, None], gap.influence, 0.0).T) @ place
+        else:
+            for alike in c.alike(np.flatnonzero(known), sample):
+                try:
+                    effect, of_effect, apart = _adjusted(sample, c, alike, y, x, method, as_drdid)
+                except Unidentified as error:
+                    why[alike] = str(error)
+                    continue
+                estimate[c.own[alike]] = effect
+                influence += of_effect @ place[alike]
+                if apart:
+                    who = "1 comparison unit has" if apart == 1 else f"{apart} comparison units have"
+                    zero = "odds of zero, since the covariates tell them from all treated units"
+                    unlike |= dict.fromkeys(map(int, c.own[alike]), f"{who} propensity {zero}")
+        reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
+        mean[c.own], of_mean = c.treated_mean(sample, y)
+        mean_influence += Influence.of(np.nan_to_num(of_mean.T), c.members, n) @ place
+        used |= c.used(np.flatnonzero((why == "") & (c.now != c.base)), len(used))
+    return _Effects(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()), unlike)
 
 
 def _adjusted(
-    sample: Sample, c: Comparison, cells: NDArray[np.int64], y: FloatArray, x: FloatArray, how: _Adjustment
-) -> _Fit:
-    """Return ATT(g,t) given covariates for cells of the same units."""
+    sample: Sample,
+    c: Comparison,
+    cells: IntArray,
+    y: FloatArray,
+    x: FloatArray,
+    method: Method,
+    as_drdid: bool,
+) -> tuple[FloatArray, Influence, int]:
+    """Return ATT(g,t) given covariates for cells of the same units, and how many of these resemble no treated one."""
     n, weights, k = sample.n_units, sample.weights, cells[0]
     treated, compared = c.members[c.treated_now[k]], np.flatnonzero(c.compared_now[k])
     rows = np.concatenate([treated, compared])
     is_treated = np.arange(len(rows)) < len(treated)
     if sample.question.missing != "cells":
         change = y[np.ix_(c.now[cells], rows)] - y[np.ix_(c.base[cells], rows)]
-        fit = panel_att(change, is_treated, x[rows], weights[rows], how.method)
-        return _Fit(fit.estimate, Influence.of(fit.influence.T * (n / len(rows)), rows, n), fit.unlike)
+        fit = panel_att(change, is_treated, x[rows], weights[rows], method)
+        return fit.estimate, Influence.of(fit.influence.T * (n / len(rows)), rows, n), fit.unlike
     treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
     early = np.concatenate([treated, compared])
     outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
-    if np.array_equal(rows, early) and not how.as_drdid:
+    if np.array_equal(rows, early) and not as_drdid:
         outcome -= np.tile(y[c.base[k], rows], 2)
     post = np.arange(len(outcome)) < len(rows)
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
-    fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], how.method, as_drdid=how.as_drdid)
+    fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
     influence = np.zeros((n, 1))
     np.add.at(influence[:, 0], rows, fit.influence * (n / len(rows)))
-    return _Fit(fit.estimate, Influence.of(influence), fit.unlike)
+    return fit.estimate, Influence.of(influence), fit.unlike

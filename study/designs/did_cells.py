@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, Influence, Values
-from study.core.two_by_two import Rows
-from study.estimates import Cells as Which
-from study.estimates import CohortMeans
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values, group_mean
+from study.estimates import CohortMeans, Estimate, group_time_effects, left_out, rests_on_one
 from study.panel import Sample
+
+# Why each cell has no estimate, shape (K,); an empty text where it has one.
+Reasons = NDArray[np.object_]
 
 
 class Cells(NamedTuple):
@@ -19,15 +21,15 @@ class Cells(NamedTuple):
 
     cohort: FloatArray
     period: FloatArray
-    now: NDArray[np.int64]
-    base: NDArray[np.int64]
+    now: IntArray
+    base: IntArray
 
     @property
-    def reference(self) -> Rows:
+    def reference(self) -> BoolArray:
         """Cells of the base period itself."""
         return self.now == self.base
 
-    def select(self, which: NDArray[np.int64]) -> Cells:
+    def select(self, which: IntArray | BoolArray) -> Cells:
         """Return some of the terms."""
         return Cells(self.cohort[which], self.period[which], self.now[which], self.base[which])
 
@@ -47,7 +49,17 @@ def cells_of(sample: Sample, cohorts: FloatArray) -> Cells:
     return Cells(cohort, sample.periods[now.ravel()].astype(float), now.ravel(), base.ravel())
 
 
-def compared_with(sample: Sample, cells: Cells, first: FloatArray) -> Rows:
+def event_times(sample: Sample, cohorts: FloatArray, before: int | None, after: int | None) -> range:
+    """Return the event times that lie in the window for some cohort.
+
+    ``before`` counts those before treatment less the anticipation, the reference among them; ``after`` is the last.
+    """
+    earliest, latest = int(sample.periods[0] - cohorts[-1]), int(sample.periods[-1] - cohorts[0])
+    first = earliest if before is None else max(earliest, -sample.question.anticipation - before)
+    return range(first, (latest if after is None else min(latest, after)) + 1)
+
+
+def compared_with(sample: Sample, cells: Cells, first: FloatArray) -> BoolArray:
     """Return which of some first treated periods belong to comparison units of each term, shape (m, K)."""
     if sample.question.comparison == "never_treated":
         return np.broadcast_to(np.isnan(first)[:, None], (len(first), len(cells.cohort)))
@@ -55,46 +67,49 @@ def compared_with(sample: Sample, cells: Cells, first: FloatArray) -> Rows:
     return ~(first[:, None] <= until) & (first[:, None] != cells.cohort)
 
 
-def unseen(treated: Rows, compared: Rows, reference: Rows) -> dict[int, str]:
-    """Return the terms in which one of the groups is not observed, with the reason; shapes (K,)."""
-    reasons = {int(k): "no comparison unit is observed" for k in np.flatnonzero(~compared & ~reference)}
-    return reasons | {int(k): "no treated unit is observed" for k in np.flatnonzero(~treated)}
+def unseen(treated: BoolArray, compared: BoolArray, reference: BoolArray) -> Reasons:
+    """Return why terms in which one of the groups is not observed have no estimate; shapes (K,)."""
+    groups = ["no treated unit is observed", "no comparison unit is observed"]
+    return np.select([~treated, ~compared & ~reference], groups, "").astype(object)
 
 
 class Comparison(NamedTuple):
     """Who is compared with whom, and when, in the K terms of one cohort.
 
-    ``now`` and ``base`` are period numbers, shape (K,). ``members`` are the m units of the cohort; which of
-    them are seen has shape (K, m), which units they are compared with (K, n). The two periods of a cell
-    differ in that with missing="cells" only.
+    ``own`` are the numbers of the terms among those of all cohorts, ``now`` and ``base`` period numbers, shape (K,).
+    ``members`` are the m units of the cohort; which of them are seen has shape (K, m), which units they are compared
+    with (K, n). The two periods of a cell differ in that with missing="cells" only.
     """
 
-    now: NDArray[np.int64]
-    base: NDArray[np.int64]
-    members: NDArray[np.int64]
-    treated_now: Rows
-    treated_base: Rows
-    compared_now: Rows
-    compared_base: Rows
+    own: IntArray
+    now: IntArray
+    base: IntArray
+    members: IntArray
+    treated_now: BoolArray
+    treated_base: BoolArray
+    compared_now: BoolArray
+    compared_base: BoolArray
 
     @property
-    def unseen(self) -> dict[int, str]:
-        """The terms in which one of the groups is not observed, with the reason."""
+    def unseen(self) -> Reasons:
+        """Why terms have no estimate in which one of the groups is not observed."""
         return unseen(
             np.any(self.treated_now, axis=1) & np.any(self.treated_base, axis=1),
             np.any(self.compared_now, axis=1) & np.any(self.compared_base, axis=1),
             self.now == self.base,
         )
 
-    def alike(self, cells: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Put cells of the same units together, in each of which both periods have the same units."""
+    def alike(self, cells: IntArray, sample: Sample) -> list[IntArray]:
+        """Put cells of the same units together; with repeated cross-sections each stands alone."""
+        if sample.question.missing == "cells":
+            return [cells[[k]] for k in range(len(cells))]
         groups: dict[tuple[bytes, bytes], list[int]] = {}
         for k in cells:
             key = self.treated_now[k].tobytes(), self.compared_now[k].tobytes()
             groups.setdefault(key, []).append(int(k))
         return [np.array(group) for group in groups.values()]
 
-    def used(self, cells: NDArray[np.int64], n_periods: int) -> Rows:
+    def used(self, cells: IntArray, n_periods: int) -> BoolArray:
         """Return the unit-periods that some of the cells rest on, shape (T, n)."""
         used = np.zeros((n_periods, self.compared_now.shape[1]), dtype=bool)
         used[self.now[cells]] = self.compared_now[cells]
@@ -105,76 +120,62 @@ class Comparison(NamedTuple):
             used[base, self.members] |= self.treated_base[here].any(axis=0)
         return used
 
+    def treated_mean(self, sample: Sample, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the treated units' mean outcome in each cell's period, y being (T, n), and its influence, (K, m)."""
+        outcome = y[np.ix_(self.now, self.members)]
+        mean = group_mean(outcome, self.treated_now, sample.weights[self.members], sample.n_units)
+        return mean.estimate, mean.influence
 
-def comparison(sample: Sample, observed: Rows, cells: Cells) -> Comparison:
-    """Find the units of one cohort's terms; observed has shape (T, n)."""
+
+def comparisons(sample: Sample, cells: Cells) -> Iterator[Comparison]:
+    """Find the units of each cohort's terms."""
     assert sample.first_treated is not None
-    seen_now, seen_base = observed[cells.now], observed[cells.base]
-    if sample.question.missing != "cells":
-        seen_now = seen_base = seen_now & seen_base
-    untreated = compared_with(sample, cells, sample.first_treated).T
-    members = np.flatnonzero(sample.first_treated == cells.cohort[0])
-    return Comparison(
-        cells.now,
-        cells.base,
-        members,
-        seen_now[:, members],
-        seen_base[:, members],
-        untreated & seen_now,
-        untreated & seen_base,
-    )
+    observed = sample.observed.T.copy()
+    for g in np.unique(cells.cohort):
+        own = np.flatnonzero(cells.cohort == g)
+        now, base = cells.now[own], cells.base[own]
+        seen_now, seen_base = observed[now], observed[base]
+        if sample.question.missing != "cells":
+            seen_now = seen_base = seen_now & seen_base
+        untreated = compared_with(sample, cells.select(own), sample.first_treated).T
+        members = np.flatnonzero(sample.first_treated == g)
+        treated = seen_now[:, members], seen_base[:, members]
+        yield Comparison(own, now, base, members, *treated, untreated & seen_now, untreated & seen_base)
 
 
-class Layout(NamedTuple):
-    """K comparisons of one group with others between two periods.
-
-    ``group`` is the number of the treated group, ``now`` and ``base`` are numbers of periods, shape (K,);
-    ``compared`` says with which groups it is compared, shape (G, K).
-    """
-
-    group: NDArray[np.int64]
-    now: NDArray[np.int64]
-    base: NDArray[np.int64]
-    compared: Which
-
-
-class Difference(NamedTuple):
-    """The change of a group less the change of those it is compared with, shape (K,); NaN without one of them.
-
-    Zero where both periods are the same.
-    """
-
-    estimate: FloatArray
-    influence: Influence
-
-
-def differences_of_means(means: CohortMeans, layout: Layout) -> Difference:
-    """Return differences in differences of means by group and period.
+def differences_of_means(
+    means: CohortMeans, cells: Cells, compared: BoolArray
+) -> tuple[FloatArray, Influence]:
+    """Return differences in differences of means by group and period, shape (K,); NaN without one of the groups.
 
     Exact where the units that are seen do not differ between the two periods, and for repeated cross-sections;
-    weights of the compared groups are the sums of their units' weights in each period.
+    weights of the compared groups, of which ``compared``, (G, K), says which they are, are the sums of their units'
+    weights in each period. Zero where both periods are the same.
     """
     n_groups, n_periods = means.mean.shape
-    n_terms, each = len(layout.group), np.arange(len(layout.group))
+    n_terms, each = len(cells.cohort), np.arange(len(cells.cohort))
+    group = np.searchsorted(means.dates, cells.cohort)
     estimate = np.zeros(n_terms)
     of_deviation, of_weight = np.zeros((2, n_groups, n_periods, n_terms))
     with np.errstate(invalid="ignore", divide="ignore"):
-        for sign, at in ((1.0, layout.now), (-1.0, layout.base)):
+        for sign, at in ((1.0, cells.now), (-1.0, cells.base)):
             mean, weight = means.mean[:, at], means.weight[:, at]
-            compared = weight * layout.compared
-            share = layout.compared / compared.sum(axis=0)
-            theirs = np.einsum("gk,gk->k", compared, mean) / compared.sum(axis=0)
-            ours = mean[layout.group, each]
-            estimate += sign * np.where(weight[layout.group, each] > 0, ours - theirs, np.nan)
-            of_deviation[layout.group, at, each] += sign * means.n_units / weight[layout.group, each]
+            of_compared = weight * compared
+            share = compared / of_compared.sum(axis=0)
+            theirs = np.einsum("gk,gk->k", of_compared, mean) / of_compared.sum(axis=0)
+            ours = mean[group, each]
+            estimate += sign * np.where(weight[group, each] > 0, ours - theirs, np.nan)
+            of_deviation[group, at, each] += sign * means.n_units / weight[group, each]
             of_deviation[:, at, each] -= sign * means.n_units * share
             of_weight[:, at, each] -= sign * means.n_units * share * (mean - theirs)
-    reference = layout.now == layout.base
+    reference = cells.reference
     estimate[reference] = of_deviation[:, :, reference] = of_weight[:, :, reference] = 0.0
-    return Difference(estimate, means.influence(of_deviation, of_weight))
+    return estimate, means.influence(of_deviation, of_weight)
 
 
-def regression_adjusted(means: CohortMeans, layout: Layout, x: FloatArray) -> tuple[Difference, Which]:
+def regression_adjusted(
+    means: CohortMeans, cells: Cells, compared: BoolArray, x: FloatArray
+) -> tuple[FloatArray, Influence, BoolArray]:
     """Return the change of a group less what a regression of the compared units' changes on x predicts for it.
 
     With c the compared units and d the treated, b = (sum w c x x')^-1 sum w c x dy, and the effect is the mean of
@@ -184,13 +185,15 @@ def regression_adjusted(means: CohortMeans, layout: Layout, x: FloatArray) -> tu
     Parameters
     ----------
     means : CohortMeans
-    layout : Layout
+    cells : Cells
+    compared : ndarray of bool, shape (G, K)
     x : ndarray, shape (n, p)
         Covariates, the constant first.
 
     Returns
     -------
-    Difference
+    estimate : ndarray, shape (K,)
+    influence : Influence
     identified : ndarray of bool, shape (K,)
         False where the compared units' covariates are collinear.
     """
@@ -204,28 +207,75 @@ def regression_adjusted(means: CohortMeans, layout: Layout, x: FloatArray) -> tu
         spread = (own[:, :, None] * deviation[:, None, :]).reshape(len(own), p * n_periods)
         values.append(np.hstack([spread, pairs]))
     square, cross = np.stack(products), np.stack(with_y)
-    compared = layout.compared.astype(float)
-    each = np.arange(len(layout.group))
-    gram = np.einsum("gk,gab->kab", compared, square)
+    group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
+    of_compared = compared.astype(float)
+    gram = np.einsum("gk,gab->kab", of_compared, square)
     identified = np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps
     gram[~identified] = np.eye(p)
-    changes = cross[:, :, layout.now] - cross[:, :, layout.base]
-    slope = np.linalg.solve(gram, np.einsum("gk,gpk->kp", compared, changes)[:, :, None])[:, :, 0]
-    at = square[layout.group, 0] / square[layout.group, 0, :1]
+    changes = cross[:, :, cells.now] - cross[:, :, cells.base]
+    slope = np.linalg.solve(gram, np.einsum("gk,gpk->kp", of_compared, changes)[:, :, None])[:, :, 0]
+    at = square[group, 0] / square[group, 0, :1]
     pull = np.linalg.solve(gram, at[:, :, None])[:, :, 0]
-    change = means.mean[:, layout.now] - means.mean[:, layout.base]
-    estimate = change[layout.group, each] - np.einsum("kp,kp->k", at, slope)
+    change = means.mean[:, cells.now] - means.mean[:, cells.base]
+    estimate = change[group, each] - np.einsum("kp,kp->k", at, slope)
 
-    scale = means.n_units / square[layout.group, 0, 0]
-    load = -means.n_units * compared[:, None, :] * pull.T
-    load[layout.group, 0, each] += scale
+    scale = means.n_units / square[group, 0, 0]
+    load = -means.n_units * of_compared[:, None, :] * pull.T
+    load[group, 0, each] += scale
     of_y = np.zeros((len(means.dates), p, n_periods, len(each)))
-    of_y[:, :, layout.now, each] += load
-    of_y[:, :, layout.base, each] -= load
+    of_y[:, :, cells.now, each] += load
+    of_y[:, :, cells.base, each] -= load
     of_x = -load[:, :, None, :] * slope.T
     of_x[:, :, 0] += load * change[:, None, :]
-    of_x[layout.group, 0, 0, each] -= scale * estimate
+    of_x[group, 0, 0, each] -= scale * estimate
     maps = np.concatenate([part.reshape(len(of_x), -1, len(each)) for part in (of_y, of_x)], axis=1)
-    return Difference(
-        estimate, Influence.by_group(means.n_units, Values(means.rows, tuple(values)), maps)
-    ), identified
+    influence = Influence.by_group(means.n_units, Values(means.rows, tuple(values)), maps)
+    return estimate, influence, identified
+
+
+def known_cells(
+    design: str, cells: Cells, reasons: Reasons, size: IntArray, notes: list[str], remarks: Iterable[str] = ()
+) -> BoolArray:
+    """Return which cells have an estimate or are a reference, and add to the notes what is to be said of the others.
+
+    ``remarks`` are notes on cells that have one. The notes then name those of one treated unit; size has shape (K,).
+
+    Raises
+    ------
+    QuestionError
+        If no cell has an estimate.
+    """
+    notes += left_out(cells.cohort, cells.period, {k: why for k, why in enumerate(reasons) if why})
+    notes += remarks
+    known = np.asarray(reasons == "", dtype=bool)
+    estimated = known & ~cells.reference
+    if not estimated.any():
+        raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
+    notes += rests_on_one(cells.cohort, cells.period, estimated & (size == 1))
+    return known
+
+
+def effects_in_cells(
+    sample: Sample,
+    cells: Cells,
+    known: BoolArray,
+    effects: tuple[FloatArray, Influence],
+    means: tuple[FloatArray, Influence],
+    **fields: Any,
+) -> Estimate:
+    """Return the effects in those cells that are known, from these and the treated units' mean outcomes.
+
+    Both have shape (K,) and (n, K); fields are those of :class:`Estimate`.
+    """
+    linear, influence = effects[0][known], effects[1].select(known)
+    return group_time_effects(
+        sample,
+        cells.cohort[known],
+        cells.period[known],
+        linear,
+        influence,
+        reference=cells.reference[known],
+        untreated_mean=means[0][known] - linear,
+        untreated_influence=means[1].select(known) - influence,
+        **fields,
+    )

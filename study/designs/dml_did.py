@@ -2,81 +2,124 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, Influence, IntArray, QuestionError, group_mean
-from study.designs import Assumes, Estimand, Supports, design
-from study.designs.did_cells import Cells, Comparison, cells_of, comparison
-from study.estimates import Estimate, cohorts_with_base, group_time_effects, left_out, weights_in_cohorts
-from study.learners import Learner
-from study.learners.clipping import LEAST, clipped
-from study.learners.cross_fitting import (
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
+from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs.did_cells import Cells, cells_of, comparisons, known_cells
+from study.estimates import Estimate, cohorts_with_base, group_time_effects, weights_in_cohorts
+from study.learners import (
     Folds,
+    Learner,
+    Learning,
     Nuisance,
+    Nuisances,
+    Part,
+    averaged,
     check_number,
+    clipped,
+    clipping_note,
     kind_of_cluster,
+    of_predictions,
+    outcome_in_words,
+    spread_of_draws,
 )
-from study.learners.nuisances import Learning, Nuisances, Part, averaged, outcome_in_words, splits
-from study.learners.problem import Rows
 from study.panel import Sample
 
-if TYPE_CHECKING:
-    from doubleml.did import DoubleMLDIDBinary
-
-
 Variance = Literal["sampling", "conditional"]
+
+
+class Layout(NamedTuple):
+    """What is known of K cells before anything is learned.
+
+    Attributes
+    ----------
+    cells : Cells
+    of_part : list of ndarray of int
+        The cells of each part that is learned: those of one cohort whose treated units are the same, and whose
+        comparison units are.
+    known : ndarray of bool, shape (K,)
+        Which are in a part, or are a base period.
+    mean : ndarray, shape (K,)
+        Mean outcome of the cell's treated units in its period.
+    mean_influence : ndarray, shape (n, K)
+    n_obs : int
+        Unit-periods that the parts rest on.
+    notes : list of str
+        Why the other cells have no estimate.
+    """
+
+    cells: Cells
+    of_part: list[IntArray]
+    known: BoolArray
+    mean: FloatArray
+    mean_influence: FloatArray
+    n_obs: int
+    notes: list[str]
 
 
 def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampling") -> Nuisances:
     """Return, for each set of cells of the same units, who is of the cohort and the change at each event time.
 
-    Arguments and errors are those of the design.
+    Cells in which nothing can be learned outside each fold are left out. Arguments and errors are those of the
+    design.
     """
     learning.check("dml_did")
-    assigned = _assigned(sample, learning)
-    layout, _ = _layout(sample, assigned)
-    parts: list[Part] = []
-    names: set[str] = set()
-    for number, block in enumerate(layout.blocks):
-        changes = {
-            name: Nuisance(change, learning.learner, among=~block.treated)
-            for name, change in layout.changes(sample, block).items()
-        }
-        names |= changes.keys()
-        treatment = Nuisance(block.treated.astype(float), learning.propensity, "probability")
-        parts.append(
-            Part(
-                block.rows,
-                sample.x_baseline[block.rows],
-                np.zeros(len(block.rows), dtype=np.int64),
-                {"treatment": treatment} | changes,
-                Folds(assigned.place[block.rows], assigned.number),
-                int(np.random.SeedSequence(learning.seed, spawn_key=(number,)).generate_state(1)[0]),
-            )
-        )
-    change = f"the change of {outcome_in_words(sample.question)} among comparison units"
-    said = dict.fromkeys(sorted(names), change) | {"treatment": "adoption"}
-    limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), learning.seed, said, without="the mean", limits=limits)
-
-
-def _assigned(sample: Sample, learning: Learning) -> Folds:
-    """Deal the sample's units into folds, cohort after cohort."""
-    check_number("dml_did", sample, sample.cluster, learning.folds, "in the sample")
-    _refuse_small_cohorts(sample, learning.folds)
     assert sample.first_treated is not None
-    cohort = np.unique(sample.first_treated, return_inverse=True)[1]
-    return learning.draw(sample.cluster, cohort)
+    check_number("dml_did", sample, sample.cluster, learning.folds, "in the sample")
+    cohorts, notes = cohorts_with_base(sample)
+    _refuse_small_cohorts(sample, cohorts, learning.folds)
+    folds = learning.draw(sample.cluster, np.unique(sample.first_treated, return_inverse=True)[1])
+
+    cells, n = cells_of(sample, cohorts), sample.n_units
+    y, used = np.nan_to_num(sample.y).T, np.zeros(sample.y.T.shape, dtype=bool)
+    mean, mean_influence = np.zeros(len(cells.cohort)), np.zeros((n, len(cells.cohort)))
+    size, reasons = np.zeros(len(mean), dtype=np.int64), np.full(len(mean), "", dtype=object)
+    few = (
+        f"too few {kind_of_cluster(sample)} are seen to learn from outside each of the {learning.folds} folds"
+    )
+    parts, of_part = list[Part](), list[IntArray]()
+
+    def part(rows: IntArray, treated: BoolArray) -> Part:
+        """Return what is learned in the last cells; learners that draw take their seed from names and numbers."""
+        y, own = sample.y[rows], cells.select(of_part[-1])
+        functions = {"treatment": Nuisance(treated.astype(float), learning.propensity, "probability")}
+        changes = (y[:, own.now] - y[:, own.base]).T
+        for event, change in zip(own.period - own.cohort, changes, strict=True):
+            functions[f"event time {event:g}"] = Nuisance(change, learning.learner, among=~treated)
+        seed = np.random.SeedSequence(learning.seed, spawn_key=(len(parts),)).generate_state(1)
+        period = np.zeros(len(rows), dtype=np.int64)
+        return Part(rows, sample.x_baseline[rows], period, functions, folds.of(rows), int(seed[0]))
+
+    for c in comparisons(sample, cells):
+        mean[c.own], of_mean = c.treated_mean(sample, y)
+        mean_influence[np.ix_(c.members, c.own)] = of_mean.T
+        why = c.unseen
+        for alike in c.alike(np.flatnonzero((why == "") & (c.now != c.base)), sample):
+            treated = np.zeros(n, dtype=bool)
+            treated[c.members] = c.treated_now[alike[0]]
+            rows = np.flatnonzero(treated | c.compared_now[alike[0]])
+            if not can_learn(sample.cluster[rows], treated[rows], folds.of(rows)):
+                why[alike] = few
+                continue
+            used |= c.used(alike, len(used))
+            of_part.append(c.own[alike])
+            parts.append(part(rows, treated[rows]))
+        reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
+    known = known_cells("dml_did", cells, reasons, size, notes)
+    layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
+    change = f"the change of {outcome_in_words(sample.question)} among comparison units"
+    names = sorted({name for part in parts for name in part.functions} - {"treatment"})
+    said = dict.fromkeys(names, change) | {"treatment": "adoption"}
+    limits = (0.0, 1 - learning.trim)
+    return Nuisances(tuple(parts), learning.seed, said, layout=layout, without="the mean", limits=limits)
 
 
-def _refuse_small_cohorts(sample: Sample, folds: int) -> None:
+def _refuse_small_cohorts(sample: Sample, cohorts: FloatArray, folds: int) -> None:
     """Refuse cohorts that cannot be spread over the folds, by name."""
-    clusters = {
-        g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts_with_base(sample)[0]
-    }
+    clusters = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts}
     small = [f"{g:g} ({size})" for g, size in clusters.items() if size < folds]
     if small:
         drop = f"set min_cohort_size={folds}, " if sample.question.cluster is None else ""
@@ -86,14 +129,12 @@ def _refuse_small_cohorts(sample: Sample, folds: int) -> None:
         )
 
 
-def _layout(sample: Sample, assigned: Folds) -> tuple[Blocks, list[str]]:
-    """Return the cells in which there is something to be learned, and notes on the others."""
-    cohorts, notes = cohorts_with_base(sample)
-    layout = blocks_of(sample, cells_of(sample, cohorts), assigned)
-    notes += left_out(layout.cells.cohort, layout.cells.period, layout.reasons)
-    if not layout.blocks:
-        raise QuestionError(f"dml_did: no effect can be estimated: {'; '.join(notes)}.")
-    return layout, notes
+def can_learn(cluster: IntArray, treated: BoolArray, folds: Folds) -> bool:
+    """Say whether each fold has a row and leaves two clusters with treated rows and two with others."""
+    return not any(
+        train.all() or any(len(np.unique(cluster[train & side])) < 2 for side in (treated, ~treated))
+        for train in folds.training()
+    )
 
 
 @design(
@@ -101,21 +142,8 @@ def _layout(sample: Sample, assigned: Folds) -> tuple[Blocks, list[str]]:
     title="Double machine learning, group-time difference-in-differences",
     reference="chang2020",
     estimand=Estimand.GROUP_TIME_ATT,
-    assumes=(
-        Assumes.CONDITIONAL_PARALLEL_TRENDS,
-        Assumes.LIMITED_ANTICIPATION,
-        Assumes.OVERLAP,
-        Assumes.NUISANCE_RATES,
-    ),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.NEVER_TREATED,
-        Supports.VARYING_BASE,
-        Supports.PROPORTIONAL,
-    ),
+    assumes=OF_LEARNERS,
+    supports=COMMON | {Supports.NEVER_TREATED, Supports.VARYING_BASE},
     nuisances=nuisances,
 )
 def dml_did(
@@ -197,109 +225,67 @@ def dml_did(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning)
-    layout, notes = _layout(sample, _assigned(sample, learning))
-    predicted = asked.predicted()
-    found = _effects(sample, layout, asked, predicted)
-    known = layout.known
-    cohort, linear, influence = (
-        layout.cells.cohort[known],
-        found.effect_level[known],
-        found.influence[:, known],
-    )
+    asked = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
+    layout, predicted = asked.layout, asked.predicted()
+    cells, known, n = layout.cells, layout.known, sample.n_units
+    linear, influence = np.zeros(len(known)), np.zeros((n, len(known)))
+    of_draw = np.zeros((len(known), repetitions))
+    for numbers, part, predictions in zip(layout.of_part, asked.parts, predicted, strict=True):
+        changes = {name: of.target for name, of in part.functions.items() if name != "treatment"}
+        treated = part.functions["treatment"].target
+        m_hat = clipped(predictions["treatment"], asked.limits)
+        for k, (name, change) in zip(numbers, changes.items(), strict=True):
+            model = doubly_robust(change, treated, predictions[name], m_hat, part.folds)
+            average = averaged(model, part.unit, n)
+            linear[k], of_draw[k] = average.coefficient[0], average.of_draw
+            influence[:, k] = average.influence[:, 0]
+    compared = [part.functions["treatment"].target == 0 for part in asked.parts]
+    scores = np.concatenate([of["treatment"][rows] for of, rows in zip(predicted, compared, strict=True)])
+    rows = f"in {len(asked.parts)} comparisons of a cohort"
+    notes = [*layout.notes, clipping_note(scores, asked.limits, "propensities of comparison units", rows)]
+    if repetitions > 1:
+        learned = known & ~cells.reference
+        spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))
+        notes.append(
+            f"Over {repetitions} draws of the folds an effect of one has a standard deviation of "
+            f"{np.median(spread):.2f} standard errors in the median cell, of {spread.max():.2f} in the one that moves "
+            "most."
+        )
+    cohort, influence = cells.cohort[known], influence[:, known]
     return group_time_effects(
         sample,
         cohort,
-        layout.cells.period[known],
-        linear,
+        cells.period[known],
+        linear[known],
         Influence.of(influence),
-        untreated_mean=layout.mean[known] - linear,
+        reference=cells.reference[known],
+        untreated_mean=(layout.mean - linear)[known],
         untreated_influence=Influence.of(layout.mean_influence[:, known] - influence),
         cohort_weights=weights_in_cohorts(sample, cohort),
         shares="estimated" if variance == "sampling" else "fixed",
-        reference=layout.cells.reference[known],
         n_obs=layout.n_obs,
-        of_draw=found.of_draw[known],
+        of_draw=of_draw[known],
         published="CR0",
-        notes=(
-            *notes,
-            _clipping_note(layout.blocks, [of["treatment"] for of in predicted], 1 - trim),
-            *_draws_note(sample, found, known & ~layout.cells.reference),
-        ),
-    )
-
-
-class _Effects(NamedTuple):
-    """Effects in K cells, shape (K,), with their influence, (n, K), and as they are by draw of the folds, (K, R)."""
-
-    effect_level: FloatArray
-    influence: FloatArray
-    of_draw: FloatArray
-
-
-def _effects(
-    sample: Sample, layout: Blocks, asked: Nuisances, predicted: tuple[dict[str, FloatArray], ...]
-) -> _Effects:
-    """Take the effects from doubleml, given what has been learned; those of base periods stay zero."""
-    n, n_terms, n_draws = sample.n_units, len(layout.mean), asked.parts[0].folds.place.shape[1]
-    found = _Effects(np.zeros(n_terms), np.zeros((n, n_terms)), np.zeros((n_terms, n_draws)))
-    for block, part, of in zip(layout.blocks, asked.parts, predicted, strict=True):
-        m_hat = clipped(of["treatment"], asked.limits)
-        for k, (name, change) in zip(block.cells, layout.changes(sample, block).items(), strict=True):
-            made = averaged(doubly_robust(change, block.treated, of[name], m_hat, part.folds), block.rows, n)
-            found.effect_level[k], found.of_draw[k] = made.coefficient[0], made.of_draw
-            found.influence[:, k] = made.influence[:, 0]
-    return found
-
-
-def _clipping_note(blocks: tuple[Block, ...], propensity: list[FloatArray], most: float) -> str:
-    """Say how many propensities of comparison units are clipped."""
-    theirs = np.concatenate([p[~block.treated] for block, p in zip(blocks, propensity, strict=True)])
-    rows, draws = theirs.shape
-    times = f" in each of {draws} draws" if draws > 1 else ""
-    return (
-        f"Of the {theirs.size} propensities of comparison units ({rows} in {len(blocks)} comparisons of a cohort"
-        f"{times}) {int((theirs > most).sum())} above {most:g} are set to that bound. Low ones are left as they are, "
-        "since their units weigh next to nothing."
-    )
-
-
-def _draws_note(sample: Sample, found: _Effects, known: Rows) -> tuple[str, ...]:
-    """Say how much estimates move with the folds."""
-    draws = found.of_draw.shape[1]
-    if draws == 1:
-        return ()
-    error = np.sqrt(Influence.of(found.influence[:, known]).squares(sample.cluster)) / sample.n_units
-    spread = found.of_draw[known].std(axis=1, ddof=1) / error
-    return (
-        f"Over {draws} draws of the folds an effect of one has a standard deviation of {np.median(spread):.2f} "
-        f"standard errors in the median cell, of {spread.max():.2f} in the one that moves most.",
+        notes=tuple(notes),
     )
 
 
 def doubly_robust(
-    change: FloatArray, treated: Rows, g_hat: FloatArray, m_hat: FloatArray, folds: Folds
-) -> DoubleMLDIDBinary:
+    change: FloatArray, treated: FloatArray, g_hat: FloatArray, m_hat: FloatArray, folds: Folds
+) -> Any:
     """Return doubleml's model of one cell, with its coefficients and scores by repetition, from given predictions.
 
     Parameters
     ----------
-    change : ndarray, shape (m,)
-        Change of the outcome of each unit of the cell.
-    treated : ndarray of bool, shape (m,)
+    change, treated : ndarray, shape (m,)
+        Change of the outcome of each unit of the cell, and 1 where it is of the cohort.
     g_hat, m_hat : ndarray, shape (m, R)
         Cross-fitted predictions of the change without treatment, and propensities, all inside (0, 1).
     folds : Folds
-
-    Returns
-    -------
-    DoubleMLDIDBinary
     """
     import pandas as pd
     from doubleml.data import DoubleMLPanelData
     from doubleml.did import DoubleMLDIDBinary
-    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
 
     # doubleml treats an outcome of 0 and 1 differently; less its mean it is none.
     m, centre = len(change), change.mean()
@@ -309,140 +295,19 @@ def doubly_robust(
             "time": np.tile([0, 1], m),
             "outcome": np.column_stack([np.zeros(m), change - centre]).ravel(),
             "first_treated": np.repeat(treated.astype(int), 2),  # 0 is doubleml's never treated
-            "covariate": np.zeros(2 * m),
+            "covariate": 0.0,
         }
     )
-    data = DoubleMLPanelData(
-        table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"
-    )
-    model = DoubleMLDIDBinary(
-        data,
+    unused = np.zeros(g_hat.shape)  # what would be learned among the treated, which this score does not need
+    return of_predictions(
+        DoubleMLDIDBinary,
+        DoubleMLPanelData(table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"),
+        {"ml_g": "mean", "ml_m": "probability"},
+        folds,
+        {"ml_g0": g_hat - centre, "ml_g1": unused, "ml_m": m_hat},
+        treatment="first_treated",
         g_value=1,
         t_value_pre=0,
         t_value_eval=1,
-        ml_g=DMLDummyRegressor(),
-        ml_m=DMLDummyClassifier(),
         n_rep=g_hat.shape[1],
-        ps_processor_config=PSProcessorConfig(clipping_threshold=LEAST),
-        draw_sample_splitting=False,
     )
-    model.set_sample_splitting(splits(folds))
-    unused = np.zeros(g_hat.shape)  # what would be learned among the treated, which this score does not need
-    given = {"ml_g0": g_hat - centre, "ml_g1": unused, "ml_m": m_hat}
-    with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
-        warnings.filterwarnings("ignore", "The estimated nu2")
-        return model.fit(external_predictions={"first_treated": given})
-
-
-class Block(NamedTuple):
-    """Cells of one cohort whose treated units are the same, and whose comparison units are.
-
-    Attributes
-    ----------
-    cells : ndarray of int, shape (k,)
-        Their numbers among all cells.
-    rows : ndarray of int, shape (m,)
-        The units, in the sample's order.
-    treated : ndarray of bool, shape (m,)
-        Which of them are of the cohort.
-    """
-
-    cells: IntArray
-    rows: IntArray
-    treated: Rows
-
-
-class Blocks(NamedTuple):
-    """What there is to be learned in K cells, and what is known before.
-
-    Attributes
-    ----------
-    cells : Cells
-    blocks : tuple of Block
-    reasons : dict of int to str
-        Why some of the cells are in no block; the base periods are in none either.
-    mean : ndarray, shape (K,)
-        Mean outcome of the cell's treated units in its period.
-    mean_influence : ndarray, shape (n, K)
-    n_obs : int
-        Unit-periods that the blocks rest on.
-    """
-
-    cells: Cells
-    blocks: tuple[Block, ...]
-    reasons: dict[int, str]
-    mean: FloatArray
-    mean_influence: FloatArray
-    n_obs: int
-
-    @property
-    def known(self) -> Rows:
-        """Which cells have an estimate, or are a base period, shape (K,)."""
-        known = np.ones(len(self.mean), dtype=bool)
-        known[list(self.reasons)] = False
-        return known
-
-    def changes(self, sample: Sample, block: Block) -> dict[str, FloatArray]:
-        """Return the change since the base of each of a block's units, shape (m,), in each of its cells.
-
-        They are named by event time, since learners that draw take their seed from the name.
-        """
-        y, cells = sample.y[block.rows], self.cells.select(block.cells)
-        names = [f"event time {e:g}" for e in cells.period - cells.cohort]
-        return dict(zip(names, (y[:, cells.now] - y[:, cells.base]).T, strict=True))
-
-
-def blocks_of(sample: Sample, cells: Cells, folds: Folds) -> Blocks:
-    """Put cells together that rest on the same units.
-
-    Cells in which nothing can be learned outside each fold are left out.
-
-    Parameters
-    ----------
-    sample : Sample
-        Absorbing treatment, no weights.
-    cells : Cells
-    folds : Folds
-        Of the sample's units.
-    """
-    n, n_terms = sample.n_units, len(cells.cohort)
-    y, observed = np.nan_to_num(sample.y).T, sample.observed.T
-    few = f"too few {kind_of_cluster(sample)} are seen to learn from outside each of the {folds.number} folds"
-    mean, mean_influence = np.zeros(n_terms), np.zeros((n, n_terms))
-    used = np.zeros(observed.shape, dtype=bool)
-    blocks: list[Block] = []
-    reasons: dict[int, str] = {}
-    for g in np.unique(cells.cohort):
-        own = np.flatnonzero(cells.cohort == g)
-        c = comparison(sample, observed, cells.select(own))
-        level = group_mean(y[np.ix_(c.now, c.members)], c.treated_now, np.ones(len(c.members)), n)
-        mean[own] = level.estimate
-        mean_influence[np.ix_(c.members, own)] = level.influence.T
-        why = c.unseen
-        for alike in c.alike(np.setdiff1d(np.flatnonzero(c.now != c.base), list(why))):
-            block = _block(c, alike, own)
-            if can_learn(sample.cluster[block.rows], block.treated, folds.fold[block.rows], folds.number):
-                blocks.append(block)
-                used |= c.used(alike, len(used))
-            else:
-                why |= dict.fromkeys(map(int, alike), few)
-        reasons |= {int(own[k]): reason for k, reason in why.items()}
-    return Blocks(cells, tuple(blocks), reasons, mean, mean_influence, int(used.sum()))
-
-
-def _block(c: Comparison, alike: IntArray, own: IntArray) -> Block:
-    """Return the block of some of a cohort's cells, whose numbers among all are ``own``."""
-    treated = np.zeros(c.compared_now.shape[1], dtype=bool)
-    treated[c.members] = c.treated_now[alike[0]]
-    rows = np.flatnonzero(treated | c.compared_now[alike[0]])
-    return Block(own[alike], rows, treated[rows])
-
-
-def can_learn(cluster: IntArray, treated: Rows, fold: IntArray, n_folds: int) -> bool:
-    """Say whether each fold, shape (m, R), has a row and leaves two clusters with treated rows and two with others."""
-    for of_draw in fold.T:
-        for k in range(n_folds):
-            train = of_draw != k
-            if train.all() or any(len(np.unique(cluster[train & side])) < 2 for side in (treated, ~treated)):
-                return False
-    return True

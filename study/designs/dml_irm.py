@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
-from study.estimates import Estimate, long_change_effect
-from study.learners import Learner
-from study.learners.clipping import LEAST, clipped, clipping_note
-from study.learners.cross_fitting import (
-    Folds,
+from study.estimates import Estimate
+from study.learners import (
+    Learner,
+    Learning,
     Nuisance,
+    Nuisances,
+    averaged,
     check_both,
     check_number,
-    cross_fit,
+    clipped,
+    clipping_note,
+    of_predictions,
+    outcome_in_words,
 )
-from study.learners.nuisances import Learning, Nuisances, Part, averaged, outcome_in_words, splits
 from study.panel import Sample
-
-if TYPE_CHECKING:
-    from doubleml import DoubleMLIRM
 
 Effect = Literal["att", "ate"]
 
@@ -38,23 +37,22 @@ def nuisances(sample: Sample, learning: Learning, *, effect: Effect, before: int
             'has nothing to divide by; use effect="att" or another scale.'
         )
     long = long_change(sample, before, after, "dml_irm")
-    treated = long.treated == 1
-    cluster = sample.cluster[long.unit]
+    treated, cluster = long.treated == 1, sample.cluster[long.unit]
     check_number("dml_irm", sample, cluster, learning.folds, "seen at both ends of the window")
-    assigned = learning.draw(cluster, np.where(treated, 0, 1))
-    check_both("dml_irm", sample, treated, cluster, assigned, "treated")
+    folds = learning.draw(cluster, np.where(treated, 0, 1))
+    check_both("dml_irm", sample, treated, cluster, folds, "treated")
+    change = f"the change of {outcome_in_words(sample.question)}"
     functions = {
         "g0": Nuisance(long.change, learning.learner, among=~treated),
         "m": Nuisance(long.treated, learning.propensity, "probability"),
+        "g1": Nuisance(long.change, learning.learner, among=treated),
     }
-    change = f"the change of {outcome_in_words(sample.question)}"
-    said = {"g0": f"{change} among untreated units", "m": "treatment"}
-    if effect == "ate":
-        functions["g1"] = Nuisance(long.change, learning.learner, among=treated)
-        said["g1"] = f"{change} among treated units"
-    part = Part(long.unit, long.x, np.zeros(len(long.unit), dtype=np.int64), functions, assigned)
+    said = {"g0": f"{change} among untreated units", "m": "treatment", "g1": f"{change} among treated units"}
+    if effect == "att":
+        del functions["g1"], said["g1"]
     limits = (learning.trim if effect == "ate" else 0.0, 1 - learning.trim)
-    return Nuisances((part,), learning.seed, said, treatment="m", without="the mean", limits=limits)
+    part = long.part(functions, folds)
+    return Nuisances((part,), learning.seed, said, "m", layout=long, without="the mean", limits=limits)
 
 
 @design(
@@ -62,20 +60,8 @@ def nuisances(sample: Sample, learning: Learning, *, effect: Effect, before: int
     title="Double machine learning, effect on the change over the window",
     reference="chernozhukov2018",
     estimand=Estimand.LONG_CHANGE,
-    assumes=(
-        Assumes.CONDITIONAL_PARALLEL_TRENDS,
-        Assumes.LIMITED_ANTICIPATION,
-        Assumes.OVERLAP,
-        Assumes.NUISANCE_RATES,
-    ),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    assumes=OF_LEARNERS,
+    supports=COMMON | {Supports.NEVER_TREATED},
     nuisances=nuisances,
 )
 def dml_irm(
@@ -148,79 +134,37 @@ def dml_irm(
     Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural parameters.
     Econometrics Journal 21(1).
     """
+    from doubleml import DoubleMLIRM
+
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
     asked = nuisances(sample, learning, effect=effect, before=before, after=after)
-    long = long_change(sample, before, after, "dml_irm")
-    (part,) = asked.parts
-    predicted = cross_fit(part.x, part.period, part.functions, part.folds, seed)
+    (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
     m_hat = clipped(predicted["m"], asked.limits)
-    model = interactive(long, predicted["g0"], predicted.get("g1"), m_hat, part.folds)
-    found = averaged(model, long.unit, sample.n_units)
-    on_treated = effect == "att"
-    return long_change_effect(
-        sample,
-        f"{effect.upper()} on {long.window}",
-        found.coefficient,
-        found.influence,
-        n_obs=len(long.unit),
-        of_draw=found.of_draw[None],
-        clusters=len(np.unique(sample.cluster[long.unit])),
-        notes=(
-            *long.notes,
-            clipping_note(predicted["m"], asked.limits, "treatment"),
-            *((weights_note(sample, long, m_hat),) if on_treated else ()),
-            *found.notes(sample),
-        ),
-        **(untreated(sample, long, found.coefficient, found.influence) if on_treated else {}),
-    )
-
-
-def interactive(
-    long: LongChange, g0_hat: FloatArray, g1_hat: FloatArray | None, m_hat: FloatArray, folds: Folds
-) -> DoubleMLIRM:
-    """Return doubleml's interactive regression model, with its coefficients and scores by draw of the folds.
-
-    Parameters
-    ----------
-    long : LongChange
-    g0_hat, g1_hat, m_hat : ndarray, shape (N, R)
-        Cross-fitted predictions; without ``g1_hat`` the effect is that on the treated.
-    folds : Folds
-    """
-    from doubleml import DoubleMLData, DoubleMLIRM
-    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
-
     # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
-    centre = long.change.mean()
-    data = DoubleMLData.from_arrays(np.zeros((len(long.unit), 1)), long.change - centre, long.treated)
-    model = DoubleMLIRM(
-        data,
-        DMLDummyRegressor(),
-        DMLDummyClassifier(),
-        score="ATTE" if g1_hat is None else "ATE",
-        ps_processor_config=PSProcessorConfig(clipping_threshold=LEAST),
-        draw_sample_splitting=False,
+    g0, g1 = (predicted.get(name, predicted["g0"]) - long.change.mean() for name in ("g0", "g1"))
+    model = of_predictions(
+        DoubleMLIRM,
+        long.data(),
+        {"ml_g": "mean", "ml_m": "probability"},
+        part.folds,
+        {"ml_g0": g0, "ml_g1": g1, "ml_m": m_hat},
+        score="ATTE" if effect == "att" else "ATE",
     )
-    model.set_sample_splitting(splits(folds))
-    given = {
-        "ml_g0": g0_hat - centre,
-        "ml_g1": g0_hat - centre if g1_hat is None else g1_hat - centre,
-        "ml_m": m_hat,
-    }
-    with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
-        warnings.filterwarnings("ignore", "The estimated nu2")
-        return model.fit(external_predictions={"d": given})
-
-
-def untreated(sample: Sample, long: LongChange, effect: FloatArray, influence: FloatArray) -> dict[str, Any]:
-    """Return the mean that treated units would have had at the end without treatment, with its influence."""
+    average = averaged(model, long.unit, sample.n_units)
+    clipping = clipping_note(predicted["m"], asked.limits, "predictions of treatment")
+    if effect == "ate":
+        return long.effect(sample, "ATE", average, (clipping,))
     mean = long.at_end[long.treated == 1].mean()
     of_mean = np.zeros((sample.n_units, 1))
     of_mean[long.unit, 0] = sample.n_units * long.treated * (long.at_end - mean) / long.treated.sum()
-    return {
-        "untreated_mean": mean - effect,
-        "untreated_influence": Influence.of(of_mean - influence),
-    }
+    return long.effect(
+        sample,
+        "ATT",
+        average,
+        (clipping, weights_note(sample, long, m_hat)),
+        untreated_mean=mean - average.coefficient,
+        untreated_influence=Influence.of(of_mean - average.influence),
+    )
 
 
 def weights_note(sample: Sample, long: LongChange, m_hat: FloatArray) -> str:
@@ -230,11 +174,9 @@ def weights_note(sample: Sample, long: LongChange, m_hat: FloatArray) -> str:
     """
     weight = np.where(long.treated[:, None] == 1, 0.0, m_hat / (1 - m_hat))
     share = weight / weight.sum(axis=0)
-    effective = float(np.mean(1 / (share**2).sum(axis=0)))
     of_unit = share.mean(axis=1)
-    most = int(of_unit.argmax())
-    count = int((long.treated == 0).sum())
     return (
-        f"The {count} untreated units have the weight of {effective:.1f} equally weighted ones; "
-        f"{sample.unit_ids[long.unit[most]]} has the largest share, {of_unit[most]:.0%}."
+        f"The {(long.treated == 0).sum()} untreated units have the weight of {np.mean(1 / (share**2).sum(axis=0)):.1f} "
+        f"equally weighted ones; {sample.unit_ids[long.unit[of_unit.argmax()]]} has the largest share, "
+        f"{of_unit.max():.0%}."
     )

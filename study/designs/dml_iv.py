@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from study.core import FloatArray, QuestionError
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
-from study.estimates import Estimate, anderson_rubin, first_stage, in_words, long_change_effect
-from study.learners import Learner
-from study.learners.clipping import LEAST, clipped, clipping_note
-from study.learners.cross_fitting import (
+from study.estimates import Estimate, anderson_rubin, first_stage, in_words
+from study.learners import (
     Folds,
+    Learner,
+    Learning,
     Nuisance,
+    Nuisances,
+    averaged,
     check_both,
     check_number,
-    cross_fit,
+    clipped,
+    clipping_note,
+    of_predictions,
+    outcome_in_words,
 )
-from study.learners.nuisances import Learning, Nuisances, Part, averaged, outcome_in_words, splits
 from study.panel import Sample
-
-if TYPE_CHECKING:
-    from doubleml import DoubleMLIIVM, DoubleMLPLIV
 
 Model = Literal["iivm", "pliv"]
 
@@ -32,42 +33,37 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
     """Return the nuisance functions of the model; arguments and errors are those of the design."""
     learning.check("dml_iv")
     long = long_change(sample, before, after, "dml_iv")
-    cluster = sample.cluster[long.unit]
+    cluster, treated = sample.cluster[long.unit], long.treated == 1
     check_number("dml_iv", sample, cluster, learning.folds, "seen at both ends of the window")
     if not np.ptp(long.change) > 0:
         raise QuestionError(
             f"dml_iv: {sample.question.outcome} changes alike for all {len(long.unit)} units that are seen at both "
             "ends of the window, so there is nothing to explain; name another outcome or window."
         )
-    z = check_instrument(sample, long, model)
+    z, name = check_instrument(sample, long, model), sample.question.instrument
     stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
-    assigned = learning.draw(cluster, stratum.astype(np.int64))
-    check_both("dml_iv", sample, long.treated == 1, cluster, assigned, "treated")
-    name, change = sample.question.instrument, f"the change of {outcome_in_words(sample.question)}"
+    folds = learning.draw(cluster, stratum.astype(np.int64))
+    check_both("dml_iv", sample, treated, cluster, folds, "treated")
+    change = f"the change of {outcome_in_words(sample.question)}"
     if model == "pliv":
-        functions = {
-            "l": Nuisance(long.change, learning.learner),
-            "m": Nuisance(z, learning.learner),
-            "r": Nuisance(long.treated, learning.learner),
-        }
-        said = {"l": change, "m": f"the instrument {name}", "r": "treatment"}
+        targets = {"l": long.change, "m": z, "r": long.treated}
+        functions = {key: Nuisance(target, learning.learner) for key, target in targets.items()}
+        said, limits = {"l": change, "m": f"the instrument {name}", "r": "treatment"}, (0.0, 1.0)
     else:
         functions = {"m": Nuisance(z, learning.propensity, "probability")}
-        said = {"m": f"the instrument {name}"}
-        check_both("dml_iv", sample, z == 1, cluster, assigned, f"of {name} 1")
+        said, limits = {"m": f"the instrument {name}"}, (learning.trim, 1 - learning.trim)
+        check_both("dml_iv", sample, z == 1, cluster, folds, f"of {name} 1")
         for value in (0, 1):
-            arm = z == value
+            arm, where = z == value, f"where {name} is {value}"
             functions[f"g{value}"] = Nuisance(long.change, learning.learner, among=arm)
-            said[f"g{value}"] = f"{change} where {name} is {value}"
+            said[f"g{value}"] = f"{change} {where}"
             if np.any(long.treated[arm] != value):
-                inside = Folds(assigned.place[arm], learning.folds)
-                treated = f"treated among those of {name} {value}"
-                check_both("dml_iv", sample, long.treated[arm] == 1, cluster[arm], inside, treated)
+                words = f"treated among those of {name} {value}"
+                check_both("dml_iv", sample, treated[arm], cluster[arm], folds.of(arm), words)
                 functions[f"r{value}"] = Nuisance(long.treated, learning.propensity, "probability", among=arm)
-                said[f"r{value}"] = f"treatment where {name} is {value}"
-    part = Part(long.unit, long.x, np.zeros(len(z), dtype=np.int64), functions, assigned)
-    limits = (learning.trim, 1 - learning.trim) if model == "iivm" else (0.0, 1.0)
-    return Nuisances((part,), learning.seed, said, treatment="m", without="the mean", limits=limits)
+                said[f"r{value}"] = f"treatment {where}"
+    part = long.part(functions, folds)
+    return Nuisances((part,), learning.seed, said, "m", layout=long, without="the mean", limits=limits)
 
 
 @design(
@@ -82,14 +78,7 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
         Assumes.LIMITED_ANTICIPATION,
         Assumes.NUISANCE_RATES,
     ),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.NEVER_TREATED,
-        Supports.INSTRUMENT,
-    ),
+    supports=COMMON - {Supports.PROPORTIONAL} | {Supports.NEVER_TREATED, Supports.INSTRUMENT},
     nuisances=nuisances,
 )
 def dml_iv(
@@ -165,36 +154,34 @@ def dml_iv(
     """
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
     asked = nuisances(sample, learning, model=model, before=before, after=after)
-    long = long_change(sample, before, after, "dml_iv")
-    z = check_instrument(sample, long, model)
-    (part,) = asked.parts
-    predicted = cross_fit(part.x, part.period, part.functions, part.folds, seed)
-    m_hat = clipped(predicted["m"], asked.limits) if model == "iivm" else predicted["m"]
-    fitted = (interactive if model == "iivm" else partialled)(long, z, predicted | {"m": m_hat}, part.folds)
-    found = averaged(fitted, long.unit, sample.n_units)
-    psi_a, psi_b = (fitted.psi_elements[name][:, :, 0] for name in ("psi_a", "psi_b"))
-    size = np.ones_like(psi_a) if model == "iivm" else (z[:, None] - m_hat) ** 2
-    of_unit = sample.cluster[long.unit]
-    notes = [
-        clipping_note(predicted["m"], asked.limits, f"the instrument {sample.question.instrument}"),
-        *compliance(sample, predicted),
-    ]
-    return long_change_effect(
-        sample,
-        f"{'LATE' if model == 'iivm' else 'IV coefficient'} on {long.window}",
-        found.coefficient,
-        found.influence,
-        n_obs=len(long.unit),
-        of_draw=found.of_draw[None],
-        clusters=len(np.unique(of_unit)),
-        notes=(
-            *long.notes,
-            *(notes if model == "iivm" else ()),
-            first_stage(-psi_a, size, of_unit, f"one more of {sample.question.instrument}"),
-            in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), of_unit)),
-            *found.notes(sample),
-        ),
+    (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
+    z, name, cluster = (
+        check_instrument(sample, long, model),
+        sample.question.instrument,
+        sample.cluster[long.unit],
     )
+    if model == "pliv":
+        term, notes = "IV coefficient", []
+        fitted = partialled(long, z, predicted, part.folds)
+        size = (z[:, None] - predicted["m"]) ** 2
+    else:
+        term, notes = (
+            "LATE",
+            [clipping_note(predicted["m"], asked.limits, f"predictions of the instrument {name}")],
+        )
+        if "r0" not in predicted:
+            notes.append(f"Nobody is treated where {name} is 0, so there are no always-takers.")
+        if "r1" not in predicted:
+            notes.append(f"Everybody is treated where {name} is 1, so there are no never-takers.")
+        m_hat = clipped(predicted["m"], asked.limits)
+        fitted = interactive(long, z, predicted | {"m": m_hat}, part.folds)
+        size = np.ones_like(m_hat)
+    psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
+    notes += [
+        first_stage(-psi_a, size, cluster, f"one more of {name}"),
+        in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster)),
+    ]
+    return long.effect(sample, term, averaged(fitted, long.unit, sample.n_units), tuple(notes))
 
 
 def check_instrument(sample: Sample, long: LongChange, model: Model) -> FloatArray:
@@ -215,9 +202,7 @@ def check_instrument(sample: Sample, long: LongChange, model: Model) -> FloatArr
     return z
 
 
-def interactive(
-    long: LongChange, z: FloatArray, predicted: dict[str, FloatArray], folds: Folds
-) -> DoubleMLIIVM:
+def interactive(long: LongChange, z: FloatArray, predicted: dict[str, FloatArray], folds: Folds) -> Any:
     """Return doubleml's interactive IV model, with its coefficients and scores by draw of the folds.
 
     Parameters
@@ -229,57 +214,23 @@ def interactive(
     folds : Folds
     """
     from doubleml import DoubleMLIIVM
-    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
 
-    centre = long.change.mean()
-    model = DoubleMLIIVM(
-        data_of(long, z),
-        DMLDummyRegressor(),
-        DMLDummyClassifier(),
-        DMLDummyClassifier(),
-        subgroups={"always_takers": "r0" in predicted, "never_takers": "r1" in predicted},
-        ps_processor_config=PSProcessorConfig(clipping_threshold=LEAST),
-        draw_sample_splitting=False,
-    )
-    model.set_sample_splitting(splits(folds))
     known = {"r0": np.zeros_like(predicted["m"]), "r1": np.ones_like(predicted["m"])}
-    less = {f"g{value}": predicted[f"g{value}"] - centre for value in (0, 1)}
-    given = {f"ml_{name}": values for name, values in (known | predicted | less).items()}
-    return model.fit(external_predictions={"d": given})
+    less_mean = {name: predicted[name] - long.change.mean() for name in ("g0", "g1")}
+    return of_predictions(
+        DoubleMLIIVM,
+        long.data(z),
+        {"ml_g": "mean", "ml_m": "probability", "ml_r": "probability"},
+        folds,
+        {f"ml_{name}": values for name, values in (known | predicted | less_mean).items()},
+        subgroups={"always_takers": "r0" in predicted, "never_takers": "r1" in predicted},
+    )
 
 
-def partialled(
-    long: LongChange, z: FloatArray, predicted: dict[str, FloatArray], folds: Folds
-) -> DoubleMLPLIV:
+def partialled(long: LongChange, z: FloatArray, predicted: dict[str, FloatArray], folds: Folds) -> Any:
     """Return doubleml's partially linear IV model; ``predicted`` holds l, m and r, else as above."""
     from doubleml import DoubleMLPLIV
-    from doubleml.utils import DMLDummyRegressor
 
-    learners = (DMLDummyRegressor() for _ in range(3))
-    model = DoubleMLPLIV(data_of(long, z), *learners, draw_sample_splitting=False)
-    model.set_sample_splitting(splits(folds))
-    less = {"l": predicted["l"] - long.change.mean()}
-    given = {f"ml_{name}": values for name, values in (predicted | less).items()}
-    return model.fit(external_predictions={"d": given})
-
-
-def data_of(long: LongChange, z: FloatArray) -> Any:
-    """Return doubleml's data: no covariates, since all is predicted, and the change less its mean.
-
-    Of an outcome of 0 and 1 doubleml refuses or warns of predictions; less its mean it is none.
-    """
-    from doubleml import DoubleMLData
-
-    change = long.change - long.change.mean()
-    return DoubleMLData.from_arrays(np.zeros((len(z), 1)), change, long.treated, z)
-
-
-def compliance(sample: Sample, predicted: dict[str, FloatArray]) -> list[str]:
-    """Say which probabilities of treatment are known, so that nobody is an always-taker or a never-taker."""
-    name = sample.question.instrument
-    told = []
-    if "r0" not in predicted:
-        told.append(f"Nobody is treated where {name} is 0, so there are no always-takers.")
-    if "r1" not in predicted:
-        told.append(f"Everybody is treated where {name} is 1, so there are no never-takers.")
-    return told
+    less_mean = {"l": predicted["l"] - long.change.mean()}
+    given = {f"ml_{name}": values for name, values in (predicted | less_mean).items()}
+    return of_predictions(DoubleMLPLIV, long.data(z), dict.fromkeys(given, "mean"), folds, given)

@@ -7,27 +7,31 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, Influence, IntArray, QuestionError
-from study.designs import Assumes, Estimand, Supports, design
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
-from study.learners import Learner
-from study.learners.cross_fitting import (
+from study.learners import (
     Centre,
     Folds,
+    Learner,
+    Learning,
     Nuisance,
+    Nuisances,
+    Part,
+    averaged,
     by_period,
     check_number,
-    cross_fit,
     kind_of_cluster,
+    of_predictions,
+    outcome_in_words,
 )
-from study.learners.nuisances import Learning, Nuisances, Part, averaged, outcome_in_words, splits
-from study.learners.problem import Rows
 from study.panel import Sample
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR
+
+Approach = Literal["first_differences", "within", "correlated_random_effects"]
 
 
 def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first_differences") -> Nuisances:
@@ -36,19 +40,25 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
     In "correlated_random_effects" the design adds unit means to the predictions of treatment afterwards.
     """
     learning.check("dml_panel")
-    made = transformed(sample, approach)
-    rows = made.rows
-    check_covariates(sample, rows, "dml_panel")
+    layout = transformed(sample, approach)
+    rows = layout.rows
+    missing = rows.used[:, :, None] & np.isnan(sample.x_varying)
+    if missing.any():
+        i, t, k = np.argwhere(missing)[0]
+        raise QuestionError(
+            f"dml_panel: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
+            f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
+        )
     cluster = sample.cluster[rows.unit]
-    assigned = learning.draw(cluster, np.where(rows.moves, 0, 1))
-    check_folds(sample, made, cluster, assigned)
+    folds = learning.draw(cluster, np.where(rows.moves, 0, 1))
+    check_folds(sample, layout, cluster, folds)
     functions = {
-        "outcome": Nuisance(rows.outcome, learning.learner, centre=made.outcome_centre),
-        "treatment": Nuisance(rows.treatment, learning.learner, centre=made.outcome_centre),
+        "outcome": Nuisance(rows.outcome, learning.learner, centre=layout.outcome_centre),
+        "treatment": Nuisance(rows.treatment, learning.learner, centre=layout.outcome_centre),
     }
     said, without = in_words(sample, approach)
-    part = Part(rows.unit, rows.covariates, rows.period, functions, assigned)
-    return Nuisances((part,), learning.seed, said, without=without)
+    part = Part(rows.unit, rows.covariates, rows.period, functions, folds)
+    return Nuisances((part,), learning.seed, said, layout=layout, without=without)
 
 
 def in_words(sample: Sample, approach: Approach) -> tuple[dict[str, str], str]:
@@ -73,14 +83,7 @@ def in_words(sample: Sample, approach: Approach) -> tuple[dict[str, str], str]:
         Assumes.HOMOGENEOUS_EFFECTS,
         Assumes.NUISANCE_RATES,
     ),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.SWITCHING,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON | {Supports.SWITCHING},
     nuisances=nuisances,
 )
 def dml_panel(
@@ -161,20 +164,22 @@ def dml_panel(
     effects. Econometrics Journal.
     """
     rows, model = cross_fitted(sample, Learning(learner, folds, repetitions, seed), approach)
-    found = averaged(model, rows.unit, sample.n_units)
-    coefficient, influence = found.coefficient, Influence.of(found.influence)
+    average = averaged(model, rows.unit, sample.n_units)
+    coefficient, influence = average.coefficient, Influence.of(average.influence)
     treated = treated_at_change(sample, rows) if approach == "first_differences" else sample.treatment == 1
     mean, mean_influence = mean_over(sample, treated)
+    unused = sample.n_units - len(np.unique(rows.unit))
+    unseen = (f"{unused} units are not seen in two periods and add no row.",) if unused else ()
     return coefficients(
         sample,
         ("treatment",),
         coefficient,
         influence,
         n_obs=len(rows.unit),
-        of_draw=found.of_draw[None],
+        of_draw=average.of_draw[None],
         untreated_mean=mean - coefficient,
         untreated_influence=mean_influence - influence,
-        notes=(*unseen_units(sample, rows), *found.notes(sample)),
+        notes=(*unseen, *average.notes(sample)),
     )
 
 
@@ -182,41 +187,17 @@ def cross_fitted(
     sample: Sample, learning: Learning, approach: Approach = "first_differences"
 ) -> tuple[PanelRows, DoubleMLPLR]:
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
-    (part,) = nuisances(sample, learning, approach=approach).parts
-    made = transformed(sample, approach)
-    found = cross_fit(part.x, part.period, part.functions, part.folds, learning.seed)
-    m_hat = made.adjusted(found["treatment"])
-    return made.rows, partialling_out(made.rows, found["outcome"], m_hat, part.folds)
-
-
-def partialling_out(rows: PanelRows, l_hat: FloatArray, m_hat: FloatArray, folds: Folds) -> DoubleMLPLR:
-    """Return doubleml's model, with its coefficients and scores by repetition, from given predictions.
-
-    The predictions are made here, since doubleml tells its learners neither which rows are of one cluster
-    nor which column is the period.
-
-    Parameters
-    ----------
-    rows : PanelRows
-    l_hat, m_hat : ndarray, shape (N, R)
-        Cross-fitted predictions of outcome and treatment, or of their changes.
-    folds : Folds
-
-    Returns
-    -------
-    DoubleMLPLR
-    """
     from doubleml import DoubleMLData, DoubleMLPLR
-    from doubleml.utils import DMLDummyRegressor
 
+    asked = nuisances(sample, learning, approach=approach)
+    (part,), (predicted,), rows = asked.parts, asked.predicted(), asked.layout.rows
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
-    model = DoubleMLPLR(data, DMLDummyRegressor(), DMLDummyRegressor(), draw_sample_splitting=False)
-    model.set_sample_splitting(splits(folds))
-    return model.fit(external_predictions={"d": {"ml_l": l_hat, "ml_m": m_hat}})
+    given = {"ml_l": predicted["outcome"], "ml_m": asked.layout.adjusted(predicted["treatment"])}
+    return rows, of_predictions(DoubleMLPLR, data, dict.fromkeys(given, "mean"), part.folds, given)
 
 
-def treated_at_change(sample: Sample, rows: PanelRows) -> NDArray[np.bool_]:
+def treated_at_change(sample: Sample, rows: PanelRows) -> BoolArray:
     """Return the treated cell of each change of treatment: the later where it starts, else the earlier."""
     cells = np.zeros(sample.y.shape, dtype=bool)
     changed = rows.treatment != 0
@@ -224,38 +205,25 @@ def treated_at_change(sample: Sample, rows: PanelRows) -> NDArray[np.bool_]:
     return cells
 
 
-def check_folds(sample: Sample, made: Transformed, cluster: IntArray, folds: Folds) -> None:
+def check_folds(sample: Sample, layout: Transformed, cluster: IntArray, folds: Folds) -> None:
     """Refuse folds from which the nuisance functions or the coefficient could not be learned."""
-    rows = made.rows
+    rows, kind = layout.rows, kind_of_cluster(sample)
     check_number("dml_panel", sample, cluster, folds.number, "seen in two periods")
-    kind, n_clusters = kind_of_cluster(sample), len(np.unique(cluster))
-    n_switching = len(np.unique(cluster[rows.moves]))
     first = len(sample.periods) - 1 - int(rows.period.max())
-    for fold in folds.fold.T:
-        for k in range(folds.number):
-            train = fold != k
-            unseen = np.setdiff1d(rows.period, rows.period[train])
-            if unseen.size:
-                raise QuestionError(
-                    f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
-                    "only, so its period effect cannot be learned from the others; use a shorter window."
-                )
-            within = rows.treatment - made.within(rows.treatment, rows.period, train)
-            if not np.any(np.abs(within[train]) > 1e-10):
-                raise QuestionError(
-                    f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all "
-                    f"{kind} of a period; it happens in {n_switching} {kind} of {n_clusters}, too few or too "
-                    "many for cross-fitting."
-                )
-
-
-def unseen_units(sample: Sample, rows: PanelRows) -> tuple[str, ...]:
-    """Say who adds no row."""
-    unused = sample.n_units - len(np.unique(rows.unit))
-    return (f"{unused} units are not seen in two periods and add no row.",) if unused else ()
-
-
-Approach = Literal["first_differences", "within", "correlated_random_effects"]
+    for train in folds.training():
+        unseen = np.setdiff1d(rows.period, rows.period[train])
+        if unseen.size:
+            raise QuestionError(
+                f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
+                "only, so its period effect cannot be learned from the others; use a shorter window."
+            )
+        within = rows.treatment - layout.within(rows.treatment, rows.period, train)
+        if not np.any(np.abs(within[train]) > 1e-10):
+            raise QuestionError(
+                f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all {kind} of a "
+                f"period; it happens in {len(np.unique(cluster[rows.moves]))} {kind} of {len(np.unique(cluster))}, too "
+                "few or too many for cross-fitting."
+            )
 
 
 class PanelRows(NamedTuple):
@@ -271,8 +239,8 @@ class PanelRows(NamedTuple):
     outcome: FloatArray
     treatment: FloatArray
     covariates: FloatArray
-    moves: Rows
-    used: Rows
+    moves: BoolArray
+    used: BoolArray
 
 
 class Transformed(NamedTuple):
@@ -297,9 +265,12 @@ def transformed(sample: Sample, approach: Approach) -> Transformed:
     if approach == "within":
         rows = rows._replace(outcome=rows.outcome - rows.outcome[np.searchsorted(rows.unit, rows.unit)])
         return Transformed(rows, both, both, lambda m_hat: m_hat)
-    # d_bar_i - m_bar_i is added to m, so that what is left of treatment has mean zero in each unit.
-    mundlak = partial(_with_unit_means, rows)
-    return Transformed(rows, partial(period_effects, unit=rows.unit), both, mundlak)
+
+    def with_unit_means(m_hat: FloatArray) -> FloatArray:
+        """Add d_bar_i - m_bar_i to m, so that what is left of treatment has mean zero in each unit."""
+        return m_hat + unit_means(rows.treatment[:, None] - m_hat, rows.unit)
+
+    return Transformed(rows, partial(period_effects, unit=rows.unit), both, with_unit_means)
 
 
 def changes(sample: Sample) -> PanelRows:
@@ -338,7 +309,7 @@ def distinct_columns(x: FloatArray) -> FloatArray:
     return x[:, np.sort(np.unique(x, axis=1, return_index=True)[1])] if x.size else x
 
 
-def period_effects(target: FloatArray, period: IntArray, train: Rows, unit: IntArray) -> FloatArray:
+def period_effects(target: FloatArray, period: IntArray, train: BoolArray, unit: IntArray) -> FloatArray:
     """Return for each row the effect of its period, with unit effects beside it, over the training rows.
 
     With M_i = diag(v_i) - v_i v_i' / sum(v_i), where v_i marks the periods of unit i, the effects solve
@@ -351,11 +322,12 @@ def period_effects(target: FloatArray, period: IntArray, train: Rows, unit: IntA
     share = v / np.maximum(v.sum(axis=1), 1)[:, None]
     gram = np.diag(v.sum(axis=0)) - share.T @ v
     right = y.sum(axis=0) - share.T @ y.sum(axis=1)
-    effects: FloatArray = np.linalg.lstsq(gram, right, rcond=None)[0]
-    return effects[period]
+    return np.linalg.lstsq(gram, right, rcond=None)[0][period]
 
 
-def unit_and_period_effects(target: FloatArray, period: IntArray, train: Rows, unit: IntArray) -> FloatArray:
+def unit_and_period_effects(
+    target: FloatArray, period: IntArray, train: BoolArray, unit: IntArray
+) -> FloatArray:
     """Return period effects over the training rows, and the unit's own mean of what they leave."""
     effects = period_effects(target, period, train, unit)
     return effects + unit_means(target - effects, unit)
@@ -366,21 +338,4 @@ def unit_means(values: FloatArray, unit: IntArray) -> FloatArray:
     totals = np.zeros((int(unit.max(initial=-1)) + 1, *values.shape[1:]))
     np.add.at(totals, unit, values)
     count = np.bincount(unit, minlength=len(totals))
-    means: FloatArray = (totals.T / np.maximum(count, 1)).T[unit]
-    return means
-
-
-def _with_unit_means(rows: PanelRows, m_hat: FloatArray) -> FloatArray:
-    return m_hat + unit_means(rows.treatment[:, None] - m_hat, rows.unit)
-
-
-def check_covariates(sample: Sample, rows: PanelRows, who: str) -> None:
-    """Refuse a covariate that is missing in a row, naming the first."""
-    missing = rows.used[:, :, None] & np.isnan(sample.x_varying)
-    if not missing.any():
-        return
-    i, t, k = np.argwhere(missing)[0]
-    raise QuestionError(
-        f"{who}: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
-        f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
-    )
+    return (totals.T / np.maximum(count, 1)).T[unit]

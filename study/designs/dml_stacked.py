@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from study.core import FloatArray, Influence, IntArray, QuestionError
-from study.designs import Assumes, Estimand, Supports, design
-from study.designs.stacks import (
-    ByStack,
-    EventRows,
-    Pooled,
-    StackRows,
-    Stacks,
-    cohort_shares,
-    event_times,
-    of_units,
-    pooled,
-    stack_means,
-    stacks,
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
+from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs.did_cells import Cells, compared_with, event_times
+from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one, left_out
+from study.learners import (
+    Folds,
+    Learner,
+    Learning,
+    Nuisance,
+    Nuisances,
+    Part,
+    check_both,
+    check_number,
+    clipping_note,
+    outcome_in_words,
+    spread_of_draws,
 )
-from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one
-from study.learners import Learner
-from study.learners.clipping import clipping_note
-from study.learners.cross_fitting import Folds, Nuisance, check_both, check_number
-from study.learners.nuisances import Learning, Nuisances, Part, outcome_in_words
 from study.panel import Sample
 
 
@@ -33,26 +32,37 @@ def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: 
     Arguments and errors are those of the design.
     """
     learning.check("dml_stacked", least_folds=1)
-    _check_ends(before, after)
-    layout = _layout(sample, learning.folds, before, after)
-    assigned = _assigned(sample, layout, learning)
-    rows = layout.at_base
-    treatment = Nuisance(rows.treated.astype(float), learning.propensity, "probability")
-    parts = [_part(sample, rows, np.zeros_like(rows.stack), {"treatment": treatment}, assigned)]
-    said = {"treatment": "adoption"}
+    layout = stacks(sample, before, after, least=1 if learning.folds == 1 else 2)
+    base = layout.at_base
+    cluster = sample.cluster[base.unit]
+    check_number("dml_stacked", sample, cluster, learning.folds, "in a stack")
+    drawn = learning.draw(cluster, np.where(layout.own < 0, base.number, layout.own)[base.unit])
+    check_both("dml_stacked", sample, base.treated, cluster, drawn, "treated")
+    place = np.zeros((sample.n_units, learning.repetitions), dtype=np.int64)
+    place[base.unit] = drawn.place
+    folds = Folds(place, learning.folds)
+
+    def part(rows: StackRows, period: IntArray, name: str, function: Nuisance) -> Part:
+        x = sample.x_baseline[rows.unit]
+        return Part(rows.unit, x, period, {name: function}, folds.of(rows.unit))
+
+    treatment = Nuisance(base.treated.astype(float), learning.propensity, "probability")
+    parts = [part(base, np.zeros_like(base.stack), "treatment", treatment)]
     for at in layout.compared:
-        outcome = Nuisance(at.change(sample), learning.learner, among=~at.rows.treated)
-        parts.append(_part(sample, at.rows, at.rows.stack, {at.name: outcome}, assigned))
-        said[at.name] = f"the change of {outcome_in_words(sample.question)}"
-    limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), learning.seed, said, without="its stack's mean", limits=limits)
-
-
-def _part(
-    sample: Sample, rows: StackRows, period: IntArray, functions: dict[str, Nuisance], assigned: Folds
-) -> Part:
-    folds = Folds(assigned.place[rows.unit], assigned.number)
-    return Part(rows.unit, sample.x_baseline[rows.unit], period, functions, folds)
+        if learning.folds > 1:
+            _check_compared(layout, at, folds)
+        outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated)
+        parts.append(part(at, at.stack, at.name, outcome))
+    change = f"the change of {outcome_in_words(sample.question)}"
+    said = {"treatment": "adoption"} | {at.name: change for at in layout.compared}
+    return Nuisances(
+        tuple(parts),
+        learning.seed,
+        said,
+        layout=layout,
+        without="its stack's mean",
+        limits=(0.0, 1 - learning.trim),
+    )
 
 
 @design(
@@ -60,20 +70,8 @@ def _part(
     title="Double machine learning, cohorts pooled by event time",
     reference="chang2020",
     estimand=Estimand.EVENT_TIME_ATT,
-    assumes=(
-        Assumes.CONDITIONAL_PARALLEL_TRENDS,
-        Assumes.LIMITED_ANTICIPATION,
-        Assumes.OVERLAP,
-        Assumes.NUISANCE_RATES,
-    ),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    assumes=OF_LEARNERS,
+    supports=COMMON | {Supports.NEVER_TREATED},
     nuisances=nuisances,
 )
 def dml_stacked(
@@ -157,105 +155,80 @@ def dml_stacked(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning, before=before, after=after)
-    layout = _layout(sample, folds, before, after)
+    asked = nuisances(
+        sample, Learning(learner, folds, repetitions, seed, propensity, trim), before=before, after=after
+    )
+    layout, n = asked.layout, sample.n_units
     of_treatment, *of_outcomes = asked.predicted()
-    score = np.zeros((sample.n_units, repetitions))
+    predicted = {name: values for of_event in of_outcomes for name, values in of_event.items()}
+    score = np.zeros((n, repetitions))
     score[layout.at_base.unit] = of_treatment["treatment"]
     likely = np.minimum(score, 1 - trim)
     odds = likely / (1 - likely)
-    predicted = {name: values for of_event in of_outcomes for name, values in of_event.items()}
-    effects = [_effect(sample, layout, at, odds, predicted.get(at.name)) for at in layout.events]
-    levels = [pooled(layout, at.rows, _treated_level(sample, at)) for at in layout.events]
+    effects, levels = [], []
+    for at in layout.events:
+        treated = at.treated[:, None].astype(float)
+        level = stack_means(at, treated, sample.y[at.unit, at.now][:, None])
+        levels.append(pooled(layout, at, *level))
+        if at.is_reference:
+            effects.append((np.zeros(repetitions), np.zeros(n)))
+            continue
+        residual = at.change(sample)[:, None] - predicted[at.name]
+        ours, of_ours = stack_means(at, treated, residual)
+        theirs, of_theirs = stack_means(at, _comparison_odds(at, odds), residual)
+        effects.append(pooled(layout, at, ours - theirs, of_ours - of_theirs))
+    of_draw, mean = (np.array([draws for draws, _ in terms]) for terms in (effects, levels))
+    influence, mean_influence = (
+        Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)
+    )
     times = np.array([at.event for at in layout.events])
-    size = np.array([at.rows.treated.sum() for at in layout.events])
-    compared = np.unique(layout.at_base.unit[~layout.at_base.treated])
     reference = times == -1 - sample.question.anticipation
+    size = np.array([at.treated.sum() for at in layout.events])
+    compared = np.unique(layout.at_base.unit[~layout.at_base.treated])
+    used = np.zeros(sample.y.shape, dtype=bool)
+    for at in layout.compared:
+        used[at.unit, at.now] = used[at.unit, at.base] = True
+    notes = [
+        *_units_pooled(sample, layout, odds),
+        *layout.notes,
+        *events_on_one(times[~reference], size[~reference]),
+        clipping_note(score[compared], asked.limits, "predictions of adoption among comparison units"),
+    ]
+    if repetitions > 1:
+        spread = spread_of_draws(sample, of_draw, influence)
+        notes.append(
+            f"over {repetitions} draws of the folds the effect of one has a standard deviation of up to "
+            f"{spread.max():.2f} standard errors (event {times[spread.argmax()]})"
+        )
     return event_time_effects(
         sample,
         times.astype(float),
-        *_columns(effects),
-        *_columns(levels),
+        of_draw.mean(axis=1),
+        influence,
+        mean.mean(axis=1),
+        mean_influence,
         reference=reference,
-        n_obs=_cells_used(sample, layout),
+        n_obs=int(used.sum()),
         published="CR0",
-        of_draw=np.array([effect.of_draw for effect in effects]),
-        notes=(
-            *_units_pooled(sample, layout, odds),
-            *layout.notes,
-            *events_on_one(times[~reference], size[~reference]),
-            clipping_note(score[compared], asked.limits, "adoption among comparison units"),
-            *_differing_draws(sample, times, effects),
-        ),
+        of_draw=of_draw,
+        notes=tuple(notes),
     )
 
 
-def _check_ends(before: int | None, after: int | None) -> None:
-    for name, value, least in (("before", before, 1), ("after", after, 0)):
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= least):
-            raise QuestionError(
-                f"dml_stacked: {name} is {value!r}; it must be a whole number, at least {least}."
-            )
-
-
-def _layout(sample: Sample, folds: int, before: int | None, after: int | None) -> Stacks:
-    """Return the stacks, with a comparison unit outside each fold wherever that is possible."""
-    cohorts, notes = cohorts_with_base(sample)
-    if len(cohorts):
-        times = event_times(sample, cohorts, before, after)
-        layout = stacks(sample, cohorts, times, least=1 if folds == 1 else 2)
-        layout = layout._replace(notes=(*notes, *layout.notes))
-        if layout.compared:
-            return layout
-        notes = list(layout.notes)
-    raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
-
-
-def _assigned(sample: Sample, layout: Stacks, learning: Learning) -> Folds:
-    """Deal the units that are in a stack into folds, cohort after cohort; the rows are all of the sample's."""
-    rows = layout.at_base
-    cluster = sample.cluster[rows.unit]
-    check_number("dml_stacked", sample, cluster, learning.folds, "in a stack")
-    stratum = np.where(layout.own < 0, rows.number, layout.own)[rows.unit]
-    drawn = learning.draw(cluster, stratum)
-    check_both("dml_stacked", sample, rows.treated, cluster, drawn, "treated")
-    place = np.zeros((sample.n_units, learning.repetitions), dtype=np.int64)
-    place[rows.unit] = drawn.place
-    assigned = Folds(place, learning.folds)
-    if learning.folds > 1:
-        for at in layout.compared:
-            _check_compared(layout, at, assigned)
-    return assigned
-
-
-def _check_compared(layout: Stacks, at: EventRows, assigned: Folds) -> None:
+def _check_compared(layout: Stacks, at: StackRows, folds: Folds) -> None:
     """Refuse folds that hold all units that a cohort is compared with."""
-    compared = ~at.rows.treated
-    stack, n_stacks = at.rows.stack[compared], at.rows.number
+    compared = ~at.treated
+    stack, n_stacks = at.stack[compared], at.number
     total = np.bincount(stack, minlength=n_stacks)
-    for fold in assigned.fold[at.rows.unit[compared]].T:
-        counts = np.bincount(stack * assigned.number + fold, minlength=n_stacks * assigned.number)
+    for fold in folds.fold[at.unit[compared]].T:
+        counts = np.bincount(stack * folds.number + fold, minlength=n_stacks * folds.number)
         most = counts.reshape(n_stacks, -1).max(axis=1)
         for g in np.flatnonzero((total > 0) & (most == total)):
             raise QuestionError(
                 f"dml_stacked: the {total[g]} units that cohort {layout.cohorts[g]:g} is compared with at event "
-                f"{at.event} are all in one of the {assigned.number} folds; use fewer folds, or leave the event out by "
+                f"{at.event} are all in one of the {folds.number} folds; use fewer folds, or leave the event out by "
                 "before or after."
             )
-
-
-def _effect(
-    sample: Sample, layout: Stacks, at: EventRows, odds: FloatArray, predicted: FloatArray | None
-) -> Pooled:
-    """Return ATT(e) from the predicted changes, shape (N, R); without these, at the reference, it is zero."""
-    if predicted is None:
-        return Pooled(0.0, np.zeros(sample.n_units), np.zeros(odds.shape[1]))
-    residual = at.change(sample)[:, None] - predicted
-    ours = stack_means(at.rows, at.rows.treated[:, None].astype(float), residual)
-    theirs = stack_means(at.rows, _comparison_odds(at.rows, odds), residual)
-    return pooled(layout, at.rows, ours - theirs)
 
 
 def _comparison_odds(rows: StackRows, odds: FloatArray) -> FloatArray:
@@ -269,53 +242,214 @@ def _comparison_odds(rows: StackRows, odds: FloatArray) -> FloatArray:
     return theirs
 
 
-def _treated_level(sample: Sample, at: EventRows) -> ByStack:
-    """Return the mean outcome of each stack's treated units."""
-    level = sample.y[at.rows.unit, at.now][:, None]
-    return stack_means(at.rows, at.rows.treated[:, None].astype(float), level)
-
-
-def _columns(terms: list[Pooled]) -> tuple[FloatArray, Influence]:
-    estimate = np.array([term.estimate for term in terms])
-    return estimate, Influence.of(np.column_stack([term.influence for term in terms]))
-
-
-def _cells_used(sample: Sample, layout: Stacks) -> int:
-    """Count the unit-periods that some effect rests on."""
-    used = np.zeros(sample.y.shape, dtype=bool)
-    for at in layout.compared:
-        used[at.rows.unit, at.now] = used[at.rows.unit, at.base] = True
-    return int(used.sum())
-
-
 def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]:
     """Say how many units are pooled, and how many units of equal weight the comparison is worth."""
     rows = layout.at_base
     notes = [f"{rows.treated.sum()} treated units of {rows.present.sum()} cohorts are pooled"]
     for at in layout.compared:
         if at.event == 0:
-            share = cohort_shares(layout, at.rows)[at.rows.stack, None]
-            weight = share * at.rows.normalised(_comparison_odds(at.rows, odds))
-            of_unit = of_units(at.rows, weight, sample.n_units)
+            share = cohort_shares(layout, at)[at.stack, None]
+            weight = share * at.normalised(_comparison_odds(at, odds))
+            of_unit = of_units(at, weight, sample.n_units)
             worth = 1 / (of_unit**2).sum(axis=0)
             lowest, highest = f"{worth.min():.0f}", f"{worth.max():.0f}"
             heaviest = of_unit.max(axis=1).argmax()
             notes.append(
-                f"at event 0 the {len(np.unique(at.rows.unit[~at.rows.treated]))} comparison units are worth "
+                f"at event 0 the {len(np.unique(at.unit[~at.treated]))} comparison units are worth "
                 f"{lowest if lowest == highest else f'{lowest} to {highest}, by draw of the folds,'} of equal weight; "
                 f"the heaviest, {sample.unit_ids[heaviest]}, has up to {of_unit.max():.0%} of it"
             )
     return notes
 
 
-def _differing_draws(sample: Sample, times: IntArray, effects: list[Pooled]) -> list[str]:
-    """Say how much the effects move with the folds."""
-    draws = np.column_stack([effect.of_draw for effect in effects])
-    if len(draws) == 1:
-        return []
-    error = np.sqrt(_columns(effects)[1].squares(sample.cluster)) / sample.n_units
-    ratio = np.divide(draws.std(axis=0, ddof=1), error, out=np.zeros(len(error)), where=error > 0)
-    return [
-        f"over {len(draws)} draws of the folds the effect of one has a standard deviation of up to "
-        f"{ratio.max():.2f} standard errors (event {times[ratio.argmax()]})"
+class StackRows(NamedTuple):
+    """One row a unit and stack at an event time, arrays of shape (N,), by unit and then stack.
+
+    Attributes
+    ----------
+    unit, stack : ndarray of int
+        Rows of the sample, and numbers of cohorts.
+    treated : ndarray of bool
+        Whether the unit is of the stack's cohort; if not, the cohort is compared with it.
+    number : int
+        Number of stacks G, with those that have no row.
+    event : int
+    now, base : ndarray of int
+        Numbers of the period and of the base.
+    """
+
+    unit: IntArray
+    stack: IntArray
+    treated: BoolArray
+    number: int
+    event: int
+    now: IntArray
+    base: IntArray
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the event time is that of the base."""
+        return np.array_equal(self.now, self.base)
+
+    @property
+    def name(self) -> str:
+        """What its changes are called among the functions that are learned."""
+        return f"change at event {self.event}"
+
+    @property
+    def present(self) -> BoolArray:
+        """Which stacks have a row, shape (G,)."""
+        return np.bincount(self.stack, minlength=self.number) > 0
+
+    def change(self, sample: Sample) -> FloatArray:
+        """Return the change of the outcome since the base, shape (N,)."""
+        return sample.y[self.unit, self.now] - sample.y[self.unit, self.base]
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Add up the rows of each stack, shape (G, R), for values of shape (N, R)."""
+        return np.column_stack([np.bincount(self.stack, column, self.number) for column in values.T])
+
+    def normalised(self, weight: FloatArray) -> FloatArray:
+        """Divide weights by their sum in the stack, shape (N, R), unless that is zero."""
+        total = self.sums(weight)
+        return weight / np.where(total > 0, total, 1.0)[self.stack]
+
+
+class Stacks(NamedTuple):
+    """Stacks of a sample's cohorts.
+
+    Attributes
+    ----------
+    cohorts : ndarray, shape (G,)
+        First treated period of each stack's cohort.
+    own : ndarray of int, shape (n,)
+        The number of each unit's cohort, -1 for units of none of these.
+    at_base : StackRows
+        Each cohort that is in an event time, and those not yet treated (or never) just before it, among units that
+        are seen in its base period.
+    events : tuple of StackRows
+        Ascending; their comparisons are among those of ``at_base``.
+    notes : tuple of str
+        Which cells are left out, and why.
+    """
+
+    cohorts: FloatArray
+    own: IntArray
+    at_base: StackRows
+    events: tuple[StackRows, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def compared(self) -> list[StackRows]:
+        """Event times other than the reference."""
+        return [at for at in self.events if not at.is_reference]
+
+
+def stacks(sample: Sample, before: int | None, after: int | None, least: int) -> Stacks:
+    """Lay out the stacks of cohorts that have a base period; ``least`` are the clusters that a cell is compared with.
+
+    Raises
+    ------
+    QuestionError
+        If no cohort can be compared.
+    """
+    assert sample.first_treated is not None
+    cohorts, notes = cohorts_with_base(sample)
+    times = event_times(sample, cohorts, before, after) if len(cohorts) else range(0)
+    place = np.searchsorted(cohorts, sample.first_treated)
+    inside = np.append(cohorts, np.nan)[place] == sample.first_treated
+    base = (cohorts - 1 - sample.question.anticipation - sample.periods[0]).astype(np.int64)
+    events: list[StackRows] = []
+    missing: dict[tuple[float, float], str] = {}
+    for event in times:
+        at, reasons = _event_rows(sample, cohorts, base, event, least)
+        missing |= {(g, g + event): why for g, why in reasons.items()}
+        if len(at.now):
+            events.append(at)
+    cohort, period = np.array(list(missing), dtype=float).reshape(-1, 2).T
+    notes += left_out(cohort, period, dict(enumerate(missing.values())))
+    if all(at.is_reference for at in events):
+        raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
+    compared_at_all = np.any([at.present & (not at.is_reference) for at in events], axis=0)
+    sides, used = _sides(sample, cohorts, base, base), sample.observed[:, base] & compared_at_all
+    own, last = np.where(inside, place, -1), -1 - sample.question.anticipation
+    return Stacks(cohorts, own, _rows(*sides, used, last, base, base), tuple(events), tuple(notes))
+
+
+def _event_rows(
+    sample: Sample, cohorts: FloatArray, base: IntArray, event: int, least: int
+) -> tuple[StackRows, dict[float, str]]:
+    """Return the rows of an event time, and why some cohorts have none; at the base nobody is compared."""
+    now = base + 1 + sample.question.anticipation + event
+    inside = (now >= 0) & (now < len(sample.periods))
+    now = np.where(inside, now, base)
+    seen = sample.observed[:, now] & sample.observed[:, base] & inside
+    treated, compared = _sides(sample, cohorts, now, base)
+    if event == -1 - sample.question.anticipation:
+        compared, least = np.zeros_like(compared), 0
+    n_treated = np.sum(treated & seen, axis=0)
+    n_clusters = np.array([len(np.unique(sample.cluster[who])) for who in (compared & seen).T])
+    kind = "unit" if sample.question.cluster is None else f"cluster ({sample.question.cluster})"
+    missing = [
+        "no treated unit is observed",
+        "no comparison unit is observed",
+        f"it is compared with one {kind} only, which cannot be in more than one fold",
     ]
+    lacks = [n_treated == 0, n_clusters < min(least, 1), n_clusters < least]
+    why = np.select(lacks, missing, "")
+    reasons = {float(cohorts[g]): str(why[g]) for g in np.flatnonzero(inside & (why != ""))}
+    return _rows(treated, compared, seen & (why == ""), event, now, base), reasons
+
+
+def _sides(sample: Sample, cohorts: FloatArray, now: IntArray, base: IntArray) -> tuple[BoolArray, BoolArray]:
+    """Return who is of each stack's cohort, and who it is compared with between two periods, shapes (n, G)."""
+    assert sample.first_treated is not None
+    cells = Cells(cohorts, sample.periods[now].astype(float), now, base)
+    return sample.first_treated[:, None] == cohorts, compared_with(sample, cells, sample.first_treated)
+
+
+def _rows(
+    treated: BoolArray, compared: BoolArray, used: BoolArray, event: int, now: IntArray, base: IntArray
+) -> StackRows:
+    unit, stack = np.nonzero((treated | compared) & used)
+    return StackRows(unit, stack, treated[unit, stack], len(now), event, now[stack], base[stack])
+
+
+def stack_means(rows: StackRows, weight: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the weighted mean of each stack's rows, shape (G, R), and what each row adds to its error, (N, R).
+
+    Weights are made to add up to one within a stack. Shapes: weight and value (N, R), or (N, 1) for what does not
+    change with the draw.
+    """
+    share = rows.normalised(weight)
+    mean = rows.sums(share * value)
+    return mean, share * (value - mean[rows.stack])
+
+
+def pooled(
+    layout: Stacks, rows: StackRows, of_stack: FloatArray, of_row: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Average a statistic over the stacks that have rows, by the sizes of their cohorts.
+
+    The influence carries the estimation of these shares: with p_g the share of cohort g among all units,
+    1{G_i = g} (theta_g - theta) / sum_g p_g is the part of unit i, seen or not. Returns the average by draw of the
+    folds, shape (R,), and the influence on its mean, (n,).
+    """
+    n = len(layout.own)
+    share = cohort_shares(layout, rows)
+    of_draw = share @ of_stack
+    influence = n * of_units(rows, share[rows.stack, None] * of_row, n).mean(axis=1)
+    member = np.flatnonzero(np.append(rows.present, False)[layout.own])
+    influence[member] += n / len(member) * (of_stack.mean(axis=1)[layout.own[member]] - float(of_draw.mean()))
+    return of_draw, influence
+
+
+def of_units(rows: StackRows, values: FloatArray, n_units: int) -> FloatArray:
+    """Add up the rows of each unit, shape (n, R), for values of shape (N, R)."""
+    return np.column_stack([np.bincount(rows.unit, column, n_units) for column in values.T])
+
+
+def cohort_shares(layout: Stacks, rows: StackRows) -> FloatArray:
+    """Return the share of each stack's cohort in all those that have rows, shape (G,)."""
+    size = np.bincount(layout.own[layout.own >= 0], minlength=rows.number) * rows.present
+    return np.asarray(size / size.sum())

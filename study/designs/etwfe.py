@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.core import (
     ESTIMABLE,
+    BoolArray,
     Family,
     FloatArray,
     Influence,
+    IntArray,
     LinearForm,
-    QuestionError,
     Regression,
     Terms,
     by_feature,
@@ -21,19 +24,18 @@ from study.core import (
     period_effects,
     regress,
 )
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.covariates import baseline_matrix
-from study.designs.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
+from study.designs.did_cells import Cells, cells_of, known_cells
+from study.designs.poisson import refuse_not_counts, without_empty_cells, without_empty_units
+from study.designs.twfe import counted
 from study.estimates import (
-    Cells,
     CohortMeans,
     Estimate,
     cohort_means,
     cohorts_with_base,
     group_time_effects,
-    left_out,
     refuse_single_units,
-    rests_on_one,
     told,
 )
 from study.panel import Sample
@@ -45,15 +47,7 @@ from study.panel import Sample
     reference="wooldridge2023",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.CONDITIONAL_PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def etwfe(
     sample: Sample,
@@ -109,298 +103,208 @@ def etwfe(
     Econometrics Journal 26(3).
     """
     refuse_single_units(sample, "etwfe")
-    used: Sample = sample
-    notes: list[str] = []
+    used, notes = sample, list[str]()
     if family == "poisson":
-        refuse_negative(sample, "etwfe")
-        refuse_empty(sample, "etwfe")
+        refuse_not_counts(sample, "etwfe")
         if effects == "unit":
             used, notes = without_empty_units(sample)
     cohorts, early = cohorts_with_base(sample)
     notes += early
-    cell, means, regressed = _cells(used, cohorts), cohort_means(used), used
-    baseless = np.zeros(len(cell.cohort), dtype=bool)
+    cells, means, regressed = cells_of(sample, cohorts), cohort_means(used), used
+    if sample.question.comparison == "not_yet_treated":
+        cells = cells.select(cells.now > cells.base)
+    groups = np.isin(means.dates, cells.cohort) | means.untreated(used)
+    empty = baseless = np.zeros(len(cells.cohort), dtype=bool)
     if family == "poisson":
-        regressed, empty, baseless = _without_empty(used, means, cell)
-        cell = cell._replace(empty=empty)
-    model = _fit(regressed, means, cell, effects, family)
-    if family == "gaussian":
-        estimated = _linear(used, means, cell, model, variance)
-    else:
-        estimated = _exponential(used, regressed, means, cell, model, variance)
-    known = cell.reference | (estimated.estimable & ~baseless)
-    size = means.sizes(cell.cohort, cell.position)
-    reasons = {int(k): "no treated unit is observed" for k in np.flatnonzero(size == 0)}
-    why = "no comparison unit or no base period is observed, or the covariates do not identify it"
-    reasons |= {int(k): why for k in np.flatnonzero(~known & (size > 0))}
-    why = (
-        f"{sample.question.outcome} is zero in all that is seen of its base, or of its comparison units then"
-    )
-    reasons |= {int(k): why for k in np.flatnonzero(baseless & ~cell.reference & (size > 0))}
-    notes += left_out(cell.cohort, cell.period, reasons)
-    known &= (size > 0) | cell.reference
-    why = f"{sample.question.outcome} is zero for all of its treated units, a share of -100% without a standard error"
-    notes += told(cell.cohort, cell.period, dict.fromkeys(map(int, np.flatnonzero(cell.empty & known)), why))
-    known &= np.isin(cell.cohort, cell.cohort[known & ~cell.reference])
-    if not known.any():
-        raise QuestionError(f"etwfe: no effect can be estimated: {'; '.join(notes)}.")
-    notes += rests_on_one(cell.cohort, cell.period, known & ~cell.reference & (size == 1))
-    cell = cell.select(known)
+        regressed, empty, baseless = _without_empty(used, means, cells, groups)
+    has_term = ~(cells.reference | empty)
+    model = _Model(used, regressed, means, cells, has_term, groups, family, effects == "unit")
+    att, untreated, estimable, form = (model.linear if family == "gaussian" else model.exponential)(variance)
+
+    size, outcome = means.sizes(cells.cohort, cells.now), sample.question.outcome
+    missing = [
+        "no treated unit is observed",
+        f"{outcome} is zero in all that is seen of its base, or of its comparison units then",
+        "no comparison unit or no base period is observed, or the covariates do not identify it",
+    ]
+    lacks = [size == 0, baseless & ~cells.reference, ~(cells.reference | estimable)]
+    reasons = np.select(lacks, missing, "").astype(object)
+    why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
+    minus_all = dict.fromkeys(map(int, np.flatnonzero(empty & (reasons == ""))), why)
+    known = known_cells("etwfe", cells, reasons, size, notes, told(cells.cohort, cells.period, minus_all))
+    known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
     return group_time_effects(
         sample,
-        cell.cohort,
-        cell.period,
-        estimated.effect_level[known],
-        estimated.influence.select(known),
-        reference=cell.reference,
-        untreated_mean=estimated.untreated[known],
-        untreated_influence=estimated.untreated_influence.select(known),
-        cohort_weights=means.cohort_weights(_sets(means, cell)),
+        cells.cohort[known],
+        cells.period[known],
+        att[0][known],
+        att[1].select(known),
+        reference=cells.reference[known],
+        untreated_mean=untreated[0][known],
+        untreated_influence=untreated[1].select(known),
+        cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
         shares="estimated" if variance == "sampling" else "fixed",
-        n_obs=model.fit.n_obs,
-        df_k=model.fit.df_k,
-        n_fixed_effects=model.fit.n_fixed_effects,
-        clusters=model.fit.n_clusters(sample.cluster),
-        published="CR1_fixest",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
-        form=None if estimated.form is None else estimated.form.select(known),
+        form=None if form is None else form.select(known),
         notes=tuple(notes),
+        **counted(sample, model.fit),
     )
 
 
-class _Cell(NamedTuple):
-    """Cohort, period and number of the period of each term, shape (K,).
-
-    ``reference`` are zero by normalisation; ``empty`` are treated cells without any outcome, of which a Poisson
-    regression learns nothing. Neither have a coefficient.
-    """
-
-    cohort: FloatArray
-    period: FloatArray
-    position: NDArray[np.int64]
-    reference: NDArray[np.bool_]
-    empty: NDArray[np.bool_]
-
-    @property
-    def regressed(self) -> NDArray[np.bool_]:
-        """Which terms have a coefficient."""
-        return ~(self.reference | self.empty)
-
-    def select(self, kept: NDArray[np.bool_]) -> _Cell:
-        """Return some of the terms."""
-        return _Cell(
-            self.cohort[kept],
-            self.period[kept],
-            self.position[kept],
-            self.reference[kept],
-            self.empty[kept],
-        )
-
-
-class _Model(NamedTuple):
-    """The regression, its regressors (G, f T, P), the units' features (n, f), the groups used (G,), its effects."""
-
-    fit: Regression
-    regressors: FloatArray
-    features: FloatArray
-    groups: Cells
-    unit_effects: bool
-
-
-class _Att(NamedTuple):
-    """ATT(g,t) and the counterfactual mean, shape (K,), which of them have an estimate, and their linear form."""
-
-    effect_level: FloatArray
-    influence: Influence
-    untreated: FloatArray
-    untreated_influence: Influence
-    estimable: NDArray[np.bool_]
-    form: LinearForm | None = None
-
-
-def _without_empty(sample: Sample, means: CohortMeans, cell: _Cell) -> tuple[Sample, Cells, Cells]:
+def _without_empty(
+    sample: Sample, means: CohortMeans, cells: Cells, groups: BoolArray
+) -> tuple[Sample, BoolArray, BoolArray]:
     """Take out what a Poisson regression learns nothing from: sets of cells in which nobody has any outcome.
 
     These are the cells of a term, and those without a term of a group or of a period. Returns the sample, which
     terms have no outcome, and which are shares of nothing, shape (K,): no other cell of their cohort or period has.
     """
-    own = _sets(means, cell) & ~cell.reference
-    compared = (_groups(sample, means, cell)[:, None] & ~own.any(axis=2))[:, :, None]
+    own = means.cells(cells.cohort, cells.now) & ~cells.reference
+    compared = (groups[:, None] & ~own.any(axis=2))[:, :, None]
     by_group, by_period = np.eye(len(means.dates), dtype=bool), np.eye(len(sample.periods), dtype=bool)
     sets = np.concatenate([own, compared & by_group[:, None], compared & by_period], axis=2)
     regressed, empty = without_empty_cells(sample, sets)
-    of_term, of_group, of_period = np.split(empty, np.cumsum([len(cell.cohort), len(means.dates)]))
-    baseless = of_group[np.searchsorted(means.dates, cell.cohort)] | of_period[cell.position]
+    of_term, of_group, of_period = np.split(empty, np.cumsum([len(cells.cohort), len(means.dates)]))
+    baseless = of_group[np.searchsorted(means.dates, cells.cohort)] | of_period[cells.now]
     return regressed, of_term, baseless
 
 
-def _sets(means: CohortMeans, cell: _Cell) -> Cells:
-    return means.cells(cell.cohort, cell.position)
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """The regression, and how its K terms follow from it.
 
-
-def _cells(sample: Sample, cohorts: FloatArray) -> _Cell:
-    """Return the treated cells, or with never-treated comparison all cells of the cohorts."""
-    base = cohorts - 1 - sample.question.anticipation
-    all_periods = sample.question.comparison == "never_treated"
-    which = np.ones((len(cohorts), len(sample.periods)), dtype=bool)
-    if not all_periods:
-        which = sample.periods > base[:, None]
-    number, position = np.nonzero(which)
-    period = sample.periods[position].astype(float)
-    return _Cell(cohorts[number], period, position, period == base[number], np.zeros(len(period), dtype=bool))
-
-
-def _groups(sample: Sample, means: CohortMeans, cell: _Cell) -> Cells:
-    """Return which groups are in the regression, shape (G,): cohorts with a base, and the untreated."""
-    return np.isin(means.dates, cell.cohort) | means.untreated(sample)
-
-
-def _fit(sample: Sample, means: CohortMeans, cell: _Cell, effects: str, family: Family) -> _Model:
-    """Regress on cells, periods and cohorts, each times the unit's features."""
-    groups = _groups(sample, means, cell)
-    n_groups, n_periods = int(groups.sum()), len(sample.periods)
-    features = baseline_matrix(sample, "etwfe")
-    columns = [
-        means.cells(cell.cohort[cell.regressed], cell.position[cell.regressed])[groups],
-        period_effects(n_groups, n_periods),
-    ]
-    if effects == "cohort":
-        columns.append(np.repeat(np.eye(n_groups)[:, None, :], n_periods, axis=1))
-    regressors = by_feature(np.concatenate(columns, axis=2).astype(float), features.shape[1])
-    fit = regress(
-        sample.y,
-        [rows for rows, used in zip(means.rows, groups, strict=True) if used],
-        Terms(regressors, np.empty((*regressors.shape[:2], 0))),
-        sample.weights,
-        features=features,
-        unit_effects=effects == "unit",
-        group_effects=effects == "cohort",
-        family=family,
-    )
-    return _Model(fit, regressors, features, groups, effects == "unit")
-
-
-def _linear(sample: Sample, means: CohortMeans, cell: _Cell, model: _Model, variance: str) -> _Att:
-    """Return the cells' effects at the mean features of their units."""
-    f, n = model.features.shape[1], sample.n_units
-    place = np.zeros((len(model.fit.coefficient), len(cell.cohort)))
-    regressed = list(map(int, np.flatnonzero(cell.regressed)))
-    estimable = np.ones(len(cell.cohort), dtype=bool)
-    blocks = []
-    for g, members in _members(means, cell):
-        own = [k for k in regressed if cell.cohort[k] == g]
-        weight = _seen_weights(sample, members)[:, cell.position[own]]
-        share = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
-        features = model.features[members]
-        at = share.T @ features
-        columns = f * np.searchsorted(regressed, own)[:, None] + np.arange(f)
-        # At the features of each unit, not of their mean alone: else the estimate would have no sampling variance.
-        unknown = np.abs(features @ model.fit.null[columns]).max(axis=2, initial=0.0) > ESTIMABLE
-        estimable[own] = ~np.any(unknown & (share.T > 0), axis=1)
-        place[columns, np.array(own)[:, None]] = at
-        if f > 1 and variance == "sampling":
-            slope = model.fit.coefficient[columns]
-            blocks.append((members, n * share * (features @ slope.T - np.einsum("ka,ka->k", at, slope)), own))
-    linear, influence = model.fit.coefficient @ place, model.fit.influence @ place
-    for members, values, own in blocks:
-        influence = influence + _block(n, members, values, own, len(cell.cohort))
-    mean, mean_influence = means.pooled(_sets(means, cell))
-    form = linear_form(model.fit.equations, place)
-    return _Att(linear, influence, mean - linear, mean_influence - influence, estimable, form)
-
-
-def _exponential(
-    sample: Sample, regressed: Sample, means: CohortMeans, cell: _Cell, model: _Model, variance: str
-) -> _Att:
-    """Return the cells' mean outcomes less their fitted means without the effect of treatment.
-
-    Those are exp(index without the effect) of each unit, times its unit effect: its outcomes over the sum of
-    exp(index) in the periods of the regression.
+    ``sample`` has the outcomes of the effects, ``regressed`` those of the regression. ``has_term`` says which terms
+    have coefficients, shape (K,): not those that are zero by normalisation, nor treated cells without any outcome, of
+    which a Poisson regression learns nothing. ``groups`` are those in the regression, shape (G,).
     """
-    n, n_terms = sample.n_units, len(cell.cohort)
-    untreated, slope = np.zeros(n_terms), np.zeros((n_terms, len(model.fit.coefficient)))
-    own_mean, implied = Influence.none(n, n_terms), Influence.none(n, n_terms)
-    estimable = np.ones(n_terms, dtype=bool)
-    mean, sampled = means.pooled(_sets(means, cell))
-    place = np.flatnonzero(model.groups)
-    for g, members in _members(means, cell):
-        own = [k for k in range(n_terms) if cell.cohort[k] == g]
-        number = int(np.searchsorted(place, np.searchsorted(means.dates, g)))
-        weight = _seen_weights(sample, members)[:, cell.position[own]]
-        share = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
-        at_zero = np.empty(share.shape)
-        fitted = _fitted(model, number, regressed, members)
-        for j, k in enumerate(own):
-            at_zero[:, j], slope[k], known = _without_effect(
-                model, number, fitted, members, cell, k, share[:, j]
-            )
-            moved = np.abs(model.fit.null.T @ slope[k]).max(initial=0.0)
-            estimable[k] = known and moved <= ESTIMABLE * np.abs(slope[k]).max(initial=0.0)
-        untreated[own] = np.einsum("ik,ik->k", share, at_zero)
-        residual = model.fit.residual[number][:, cell.position[own]]
-        own_mean += _block(n, members, n * share * residual, own, n_terms)
-        implied += _block(n, members, n * share * (at_zero - untreated[own]), own, n_terms)
-    given = model.fit.influence @ slope.T
-    if variance == "sampling":
-        own_mean, given = sampled, given + implied
-    return _Att(mean - untreated, own_mean - given, untreated, given, estimable)
+
+    sample: Sample
+    regressed: Sample
+    means: CohortMeans
+    cells: Cells
+    has_term: BoolArray
+    groups: BoolArray
+    family: Family
+    unit_effects: bool
+
+    @cached_property
+    def features(self) -> FloatArray:
+        """The constant and the covariates of units, shape (n, f)."""
+        return baseline_matrix(self.sample, "etwfe")
+
+    @cached_property
+    def regressors(self) -> FloatArray:
+        """Indicators of terms, periods and, without unit effects, groups, each times the features, (G, f T, P)."""
+        n_groups, n_periods = int(self.groups.sum()), len(self.sample.periods)
+        terms = self.means.cells(self.cells.cohort[self.has_term], self.cells.now[self.has_term])
+        columns = [terms[self.groups], period_effects(n_groups, n_periods)]
+        if not self.unit_effects:
+            columns.append(np.repeat(np.eye(n_groups)[:, None, :], n_periods, axis=1))
+        return by_feature(np.concatenate(columns, axis=2).astype(float), self.features.shape[1])
+
+    @cached_property
+    def fit(self) -> Regression:
+        """The regression on all of these."""
+        return regress(
+            self.regressed.y,
+            [rows for rows, used in zip(self.means.rows, self.groups, strict=True) if used],
+            Terms(self.regressors, np.empty((*self.regressors.shape[:2], 0))),
+            self.sample.weights,
+            features=self.features,
+            unit_effects=self.unit_effects,
+            group_effects=not self.unit_effects,
+            family=self.family,
+        )
+
+    def cohorts(self) -> Iterator[tuple[IntArray, int, IntArray, FloatArray]]:
+        """Yield each cohort's terms, its number among groups, its units, and their shares in its terms, (m, k)."""
+        for g in np.unique(self.cells.cohort):
+            own = np.flatnonzero(self.cells.cohort == g)
+            number = int(np.searchsorted(self.means.dates, g))
+            members = self.means.rows[number]
+            seen = self.sample.weights[members][:, None] * self.sample.observed[members]
+            weight = seen[:, self.cells.now[own]]
+            yield own, number, members, weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
+
+    def columns(self, terms: IntArray) -> IntArray:
+        """Return the columns of the regressors of terms, one for each feature, shape (k, f)."""
+        f = self.features.shape[1]
+        return f * (np.cumsum(self.has_term)[terms][:, None] - 1) + np.arange(f)
+
+    def placed(self, members: IntArray, values: FloatArray, own: IntArray) -> Influence:
+        """Return the influence of a cohort's units on its own terms."""
+        return Influence.of(values, members, self.sample.n_units) @ np.eye(len(self.cells.cohort))[own]
+
+    def linear(self, variance: str) -> _Effects:
+        """Return the cells' effects at the mean features of their units."""
+        fit, n_terms = self.fit, len(self.cells.cohort)
+        place, estimable = np.zeros((len(fit.coefficient), n_terms)), np.ones(n_terms, dtype=bool)
+        spread = []
+        for terms, _, members, shares in self.cohorts():
+            own, share = terms[self.has_term[terms]], shares[:, self.has_term[terms]]
+            features, columns = self.features[members], self.columns(own)
+            at = share.T @ features
+            # At the features of each unit, not of their mean alone: else the estimate would have no sampling variance.
+            unknown = np.abs(features @ fit.null[columns]).max(axis=2, initial=0.0) > ESTIMABLE
+            estimable[own] = ~np.any(unknown & (share.T > 0), axis=1)
+            place[columns, own[:, None]] = at
+            if features.shape[1] > 1 and variance == "sampling":
+                slope = fit.coefficient[columns]
+                deviation = features @ slope.T - np.einsum("ka,ka->k", at, slope)
+                spread.append(self.placed(members, self.sample.n_units * share * deviation, own))
+        linear, influence = fit.coefficient @ place, fit.influence @ place
+        for of_features in spread:
+            influence = influence + of_features
+        mean, mean_influence = self.means.pooled(self.means.cells(self.cells.cohort, self.cells.now))
+        untreated = mean - linear, mean_influence - influence
+        return (linear, influence), untreated, estimable, linear_form(fit.equations, place)
+
+    def exponential(self, variance: str) -> _Effects:
+        """Return the cells' mean outcomes less their fitted means without the effect of treatment.
+
+        Those are exp(index without the effect) of each unit, times its unit effect: its outcomes over the sum of
+        exp(index) in the periods of the regression.
+        """
+        fit, now, n, n_terms = self.fit, self.cells.now, self.sample.n_units, len(self.cells.cohort)
+        untreated, slope = np.zeros(n_terms), np.zeros((n_terms, len(fit.coefficient)))
+        own_mean = implied = Influence.none(n, n_terms)
+        estimable = np.ones(n_terms, dtype=bool)
+        for own, group, members, share in self.cohorts():
+            number = int(self.groups[:group].sum())
+            features, f = self.features[members], self.features.shape[1]
+            rows = self.regressors[number].reshape(f, len(self.sample.periods), -1)
+            index = features @ (self.regressors[number] @ fit.coefficient).reshape(f, -1)
+            level, part = np.ones(len(index)), np.zeros(index.shape)
+            if self.unit_effects:
+                index = index - index.max(axis=1, keepdims=True)
+                part = np.exp(index) * self.regressed.observed[members]
+                total = np.maximum(part.sum(axis=1), np.finfo(float).tiny)
+                level, part = np.nansum(self.regressed.y[members], axis=1) / total, part / total[:, None]
+            at_zero = np.empty(share.shape)
+            for j, k in enumerate(own):
+                regressor, at = rows[:, now[k]].copy(), index[:, now[k]]
+                if self.has_term[k]:
+                    columns = self.columns(own[[j]])[0]
+                    regressor[:, columns] = 0.0
+                    at = at - features @ fit.coefficient[columns]
+                    unknown = np.abs(features[share[:, j] > 0] @ fit.null[columns]).max(initial=0.0)
+                    estimable[k] = unknown < ESTIMABLE
+                at_zero[:, j] = level * np.exp(at)
+                loading = features * (share[:, j] * at_zero[:, j])[:, None]
+                slope[k] = np.einsum("a,ap->p", loading.sum(axis=0), regressor)
+                if self.unit_effects:
+                    slope[k] -= np.einsum("at,atp->p", loading.T @ part, rows)
+                moved = np.abs(fit.null.T @ slope[k]).max(initial=0.0)
+                estimable[k] &= moved <= ESTIMABLE * np.abs(slope[k]).max(initial=0.0)
+            untreated[own] = np.einsum("ik,ik->k", share, at_zero)
+            own_mean += self.placed(members, n * share * fit.residual[number][:, now[own]], own)
+            implied += self.placed(members, n * share * (at_zero - untreated[own]), own)
+        mean, sampled = self.means.pooled(self.means.cells(self.cells.cohort, now))
+        given = fit.influence @ slope.T
+        if variance == "sampling":
+            own_mean, given = sampled, given + implied
+        return (mean - untreated, own_mean - given), (untreated, given), estimable, None
 
 
-class _Fitted(NamedTuple):
-    """The linear index of a group's units, shape (m, T), their unit effects (m,), each period's part (m, T)."""
-
-    effect_level: FloatArray
-    level: FloatArray
-    part: FloatArray
-
-
-def _fitted(model: _Model, number: int, regressed: Sample, members: NDArray[np.int64]) -> _Fitted:
-    f = model.features.shape[1]
-    by_feature = (model.regressors[number] @ model.fit.coefficient).reshape(f, -1)
-    index = model.features[members] @ by_feature
-    if not model.unit_effects:
-        return _Fitted(index, np.ones(len(index)), np.zeros(index.shape))
-    index = index - index.max(axis=1, keepdims=True)
-    part = np.exp(index) * regressed.observed[members]
-    total = np.maximum(part.sum(axis=1), np.finfo(float).tiny)
-    return _Fitted(index, np.nansum(regressed.y[members], axis=1) / total, part / total[:, None])
-
-
-def _without_effect(
-    model: _Model,
-    number: int,
-    fitted: _Fitted,
-    members: NDArray[np.int64],
-    cell: _Cell,
-    k: int,
-    share: FloatArray,
-) -> tuple[FloatArray, FloatArray, bool]:
-    """Return units' means without the effect of term k, (m,), their mean's derivative, and whether it is known."""
-    features, fit = model.features[members], model.fit
-    f = features.shape[1]
-    rows = model.regressors[number].reshape(f, fitted.effect_level.shape[1], -1)
-    regressor, index, known = rows[:, cell.position[k]].copy(), fitted.effect_level[:, cell.position[k]], True
-    if cell.regressed[k]:
-        columns = f * int(cell.regressed[:k].sum()) + np.arange(f)
-        regressor[:, columns] = 0.0
-        index = index - features @ fit.coefficient[columns]
-        known = bool(np.abs(features[share > 0] @ fit.null[columns]).max(initial=0.0) < ESTIMABLE)
-    at_zero = fitted.level * np.exp(index)
-    loading = features * (share * at_zero)[:, None]
-    slope = np.einsum("a,ap->p", loading.sum(axis=0), regressor)
-    if model.unit_effects:
-        slope -= np.einsum("at,atp->p", loading.T @ fitted.part, rows)
-    return at_zero, slope, known
-
-
-def _members(means: CohortMeans, cell: _Cell) -> list[tuple[float, NDArray[np.int64]]]:
-    return [(g, means.rows[np.searchsorted(means.dates, g)]) for g in np.unique(cell.cohort)]
-
-
-def _seen_weights(sample: Sample, members: NDArray[np.int64]) -> FloatArray:
-    return sample.weights[members][:, None] * sample.observed[members]
-
-
-def _block(n: int, members: NDArray[np.int64], values: FloatArray, own: list[int], n_terms: int) -> Influence:
-    """Return the influence of one group on its own terms."""
-    return Influence.of(values, members, n) @ np.eye(n_terms)[own]
+# ATT(g,t) and the counterfactual mean with their influence, which have an estimate, and the effects' linear form.
+_Effects = tuple[tuple[FloatArray, Influence], tuple[FloatArray, Influence], BoolArray, LinearForm | None]

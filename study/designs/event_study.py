@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core import QuestionError, linear_form
-from study.designs import Assumes, Estimand, Supports, design
-from study.designs.twfe import two_way
-from study.estimates import Estimate, cohort_means, event_time_effects, events_on_one, outcome_with_covariates
+from study.core import BoolArray, FloatArray, QuestionError, linear_form
+from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.twfe import counted, placed, two_way
+from study.estimates import (
+    CohortMeans,
+    Estimate,
+    cohort_means,
+    event_time_effects,
+    events_on_one,
+    outcome_with_covariates,
+)
 from study.panel import Sample
 
 
@@ -17,14 +24,7 @@ from study.panel import Sample
     reference="sunabraham2021",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_COHORTS),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON | {Supports.WEIGHTS},
 )
 def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     """Regress the outcome on event-time indicators, covariates by period, unit and period effects.
@@ -51,38 +51,37 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         If the indicators are collinear with the fixed effects, as they are where everyone is treated in
         the end and nothing is binned.
     """
-    assert sample.first_treated is not None
     base = -1 - sample.question.anticipation
-    if bin_at is not None and bin_at < 1:
-        raise QuestionError(f"event_study: bin_at is {bin_at}; it must be at least 1.")
-    event_time = sample.periods - sample.groups[0][:, None]
-    if bin_at is not None:
-        event_time = np.clip(event_time, base + 1 - bin_at, bin_at)
     means = cohort_means(sample, outcome_with_covariates(sample))
-    times = np.unique(np.append(event_time[(means.weight > 0) & ~np.isnan(event_time)], base))
+    times, cells = event_time_cells(sample, means, bin_at)
     used = times != base
     if not used.any():
         raise QuestionError(
             f"event_study: no effect can be estimated: treated units are seen at event time {base} only, the reference."
         )
-    cells = event_time[:, :, None] == times
     names = [f"event {e:g}" for e in times[used]] + list(sample.question.covariates)
     fit = two_way(sample, cells[:, :, used].astype(float), sample.x_varying, names)
-    terms = np.zeros((len(names), len(times)))
-    terms[np.arange(used.sum()), np.flatnonzero(used)] = 1.0
-    linear, influence = fit.coefficient @ terms, fit.influence @ terms
+    place = placed(fit, used)
     return event_time_effects(
         sample,
         times,
-        linear,
-        influence,
+        fit.coefficient @ place,
+        fit.influence @ place,
         *means.pooled(cells),
         reference=~used,
-        n_obs=fit.n_obs,
-        df_k=fit.df_k,
-        n_fixed_effects=fit.n_fixed_effects,
-        clusters=fit.n_clusters(sample.cluster),
-        published="CR1_fixest",
-        form=linear_form(fit.equations, terms),
+        form=linear_form(fit.equations, place),
         notes=tuple(events_on_one(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),
+        **counted(sample, fit),
     )
+
+
+def event_time_cells(
+    sample: Sample, means: CohortMeans, bin_at: int | None = None
+) -> tuple[FloatArray, BoolArray]:
+    """Return the event times at which some group is seen, and the reference, (K,), and their cells, (G, T, K)."""
+    base = -1 - sample.question.anticipation
+    event_time = sample.periods - means.dates[:, None]
+    if bin_at is not None:
+        event_time = np.clip(event_time, base + 1 - bin_at, bin_at)
+    times = np.unique(np.append(event_time[(means.weight > 0) & ~np.isnan(event_time)], base))
+    return times, event_time[:, :, None] == times

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import FloatArray, Interactive, QuestionError, predicted, prediction_error
 from study.core.interactive_effects import interactive_effects
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate
 from study.panel import Sample
@@ -22,17 +22,8 @@ MOST_FACTORS = 5
     title="Generalized synthetic control (Xu)",
     reference="xu2017",
     estimand=Estimand.GROUP_TIME_ATT,
-    assumes=(
-        Assumes.FACTORS,
-        Assumes.LIMITED_ANTICIPATION,
-    ),
-    supports=(
-        Supports.COVARIATES,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    assumes=(Assumes.FACTORS, Assumes.LIMITED_ANTICIPATION),
+    supports=COMMON - {Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
 )
 def generalized_synthetic_control(sample: Sample, *, factors: int | None = None) -> Estimate:
     """Compare treated units with what unit, period and interactive effects predict for them.
@@ -69,18 +60,24 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
     Political Analysis 25(1).
     Bai, J. (2009). Panel data models with interactive fixed effects. Econometrica 77(4).
     """
-    _check(sample, factors)
-    parts, notes = blocks(sample, NAME, 2 if factors is None else factors + 1)
-    n_free = len(parts[0].comparison)
+    covariates = zip(sample.question.covariates, sample.x_by_period, strict=True)
+    gaps = [name for name, values in covariates if np.isnan(values).any()]
+    if gaps:
+        raise QuestionError(
+            f"{NAME}: covariate {gaps[0]} has gaps; leave it out, or use imputation, which allows them."
+        )
+    cohorts, notes = blocks(sample, NAME, 2 if factors is None else factors + 1)
+    n_free = len(cohorts[0].comparison)
     if n_free < (factors or 0) + 2:
         raise QuestionError(
             f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
         )
+    changes = [block.changes for block in cohorts]
+    y, x = changes[0].comparison, sample.x_varying[changes[0].rows[:n_free]]
     number = factors
     if number is None:
-        number, chosen = _cross_validated(sample, [block.changes for block in parts])
+        number, chosen = _cross_validated(sample, changes, y, x)
         notes = [*notes, chosen]
-    y, x = _comparison(sample, parts[0].changes)
     whole = interactive_effects(y, x, number)
     without = [
         interactive_effects(np.delete(y, j, axis=0), np.delete(x, j, axis=0), number, whole.slope)
@@ -88,62 +85,43 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
         if n_free > number + 2
     ]
 
-    def fit(block: Block) -> Fitted:
-        return _fitted(sample, block.changes, whole, without)
+    def fit(cohort: Block) -> Fitted:
+        block = cohort.changes
+        treated, after = _treated_covariates(sample, block), slice(block.n_before, None)
 
-    return estimate_blocks(sample, parts, fit, NAME, notes)
+        def effects(factors: Interactive) -> FloatArray:
+            """Return the treated units' outcomes less what is predicted for them, shape (N, T1)."""
+            untreated = predicted(factors, block.treated, treated, block.n_before)
+            return (block.treated - untreated)[:, after]
 
+        own = effects(whole)
+        others = np.full((n_free, own.shape[1]), np.nan)
+        for j, factors_without in enumerate(without):
+            others[j] = effects(factors_without).mean(axis=0)
+        return Fitted(own.mean(axis=0), np.vstack([others, means_without_each(own)]))
 
-def _check(sample: Sample, factors: int | None) -> None:
-    """Refuse a number of factors that has no meaning, and covariates with gaps."""
-    if factors is not None and (isinstance(factors, bool) or not isinstance(factors, int) or factors < 0):
-        raise QuestionError(f"{NAME}: factors is {factors!r}; it must be a whole number, at least 0.")
-    gaps = [
-        name
-        for name, block in zip(sample.question.covariates, sample.x_by_period, strict=True)
-        if np.isnan(block).any()
-    ]
-    if gaps:
-        raise QuestionError(
-            f"{NAME}: covariate {gaps[0]} has gaps; leave it out, or use imputation, which allows them."
-        )
+    return estimate_blocks(sample, cohorts, fit, NAME, notes)
 
 
-def _comparison(sample: Sample, block: Block) -> tuple[FloatArray, FloatArray]:
-    """Return outcomes and covariates of the comparison units, shapes (J, T), (J, T, q)."""
-    return block.comparison, sample.x_varying[block.rows[: len(block.comparison)]]
-
-
-def _treated(sample: Sample, block: Block) -> FloatArray:
+def _treated_covariates(sample: Sample, block: Block) -> FloatArray:
     """Return the covariates of the treated units, shape (N, T, q)."""
     return sample.x_varying[block.rows[len(block.comparison) :]]
 
 
-def _cross_validated(sample: Sample, parts: Sequence[Block]) -> tuple[int, str]:
+def _cross_validated(
+    sample: Sample, cohorts: Sequence[Block], y: FloatArray, x: FloatArray
+) -> tuple[int, str]:
     """Return the number of factors with the smallest prediction error, and a note on it."""
-    y, x = _comparison(sample, parts[0])
-    most = min(MOST_FACTORS, min(block.n_before for block in parts) - 2, len(y) - 3)
+    most = min(MOST_FACTORS, min(block.n_before for block in cohorts) - 2, len(y) - 3)
+    cells = [len(block.treated) * block.n_before for block in cohorts]
     errors = []
     for r in range(max(most, 0) + 1):
         fitted = interactive_effects(y, x, r)
-        cells = [block.treated.shape[0] * block.n_before for block in parts]
-        each = [prediction_error(fitted, b.treated, _treated(sample, b), b.n_before) for b in parts]
-        errors.append(float(np.average(each, weights=cells)))
+        of_cohorts = [
+            prediction_error(fitted, block.treated, _treated_covariates(sample, block), block.n_before)
+            for block in cohorts
+        ]
+        errors.append(float(np.average(of_cohorts, weights=cells)))
     chosen = int(np.argmin(errors))
-    told = ", ".join(f"{error:.4g} with {r}" for r, error in enumerate(errors))
-    return chosen, f"{chosen} factors by cross-validation; mean squared prediction errors are {told}"
-
-
-def _fitted(sample: Sample, block: Block, whole: Interactive, without: Sequence[Interactive]) -> Fitted:
-    x, after = _treated(sample, block), slice(block.n_before, None)
-
-    def gaps(fitted: Interactive) -> FloatArray:
-        made: FloatArray = (block.treated - predicted(fitted, block.treated, x, block.n_before))[:, after]
-        return made
-
-    own = gaps(whole)
-    shape = (len(block.comparison), own.shape[1])
-    others = (
-        np.array([gaps(fitted).mean(axis=0) for fitted in without]) if without else np.full(shape, np.nan)
-    )
-    return Fitted(own.mean(axis=0), np.vstack([others, means_without_each(own)]))
+    listed = ", ".join(f"{error:.4g} with {r}" for r, error in enumerate(errors))
+    return chosen, f"{chosen} factors by cross-validation; mean squared prediction errors are {listed}"

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.core import (
     ESTIMABLE,
+    BoolArray,
     FloatArray,
     Influence,
-    QuestionError,
+    IntArray,
     Regression,
     Terms,
     period_effects,
@@ -20,16 +20,16 @@ from study.core import (
     regress,
     side_by_side,
 )
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.did_cells import Cells, known_cells
+from study.designs.twfe import placed
 from study.estimates import (
     CohortMeans,
     Estimate,
     cohort_means,
     group_time_effects,
-    left_out,
     outcome_with_covariates,
     refuse_single_units,
-    rests_on_one,
     treated_cells,
 )
 from study.panel import Sample, first_observed
@@ -41,15 +41,7 @@ from study.panel import Sample, first_observed
     reference="borusyak2024",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def imputation(
     sample: Sample, *, leads: int | None = None, variance: Literal["sampling", "conservative"] = "sampling"
@@ -96,62 +88,46 @@ def imputation(
     Gardner, J. (2022). Two-stage differences in differences.
     """
     refuse_single_units(sample, "imputation")
-    if leads is not None and leads < 0:
-        raise QuestionError(f"imputation: leads is {leads}; it must be at least 0.")
     untreated = np.where(sample.treatment == 1, np.nan, outcome_with_covariates(sample))
-    first = _untreated_regression(
-        sample, untreated, np.empty((len(sample.groups[1]), len(sample.periods), 0))
+    blocks = [_effects(sample, untreated, variance == "conservative")]
+    if leads != 0:
+        blocks.append(_leads(sample, untreated, leads))
+    event_time, cohort, period, reference, linear, mean = (
+        np.concatenate(arrays) for arrays in zip(*(block.arrays for block in blocks), strict=True)
     )
-    effects = _effects(sample, _beyond_prediction(sample, first), first, variance == "conservative")
-    before = _no_leads(sample) if leads == 0 else _leads(sample, untreated, leads)
-    n_leads = len(before.event_time)
-    absent = np.full(n_leads, np.nan)
-    linear = np.concatenate([effects.effect_level, before.effect_level])
+    influence, untreated_influence, weights = (
+        side_by_side(parts) for parts in zip(*(block.influences for block in blocks), strict=True)
+    )
     fit = group_time_effects(
         sample,
-        np.concatenate([effects.cohort, absent]),
-        np.concatenate([effects.period, absent]),
+        cohort,
+        period,
         linear,
-        side_by_side([effects.influence, before.influence]),
-        reference=np.concatenate([np.zeros(len(effects.effect_level), dtype=bool), before.reference]),
-        untreated_mean=np.concatenate([effects.untreated_mean, before.mean - before.effect_level]),
-        untreated_influence=side_by_side(
-            [effects.untreated_influence, before.mean_influence - before.influence]
-        ),
-        cohort_weights=side_by_side([effects.cohort_weights, Influence.none(sample.n_units, n_leads)]),
+        influence,
+        reference=reference,
+        untreated_mean=mean - linear,
+        untreated_influence=untreated_influence,
+        cohort_weights=weights,
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=int(sample.observed.sum()),
         published="CR0",
-        notes=(*effects.notes, *before.notes),
+        notes=tuple(note for block in blocks for note in block.notes),
         against="all_before",
     )
-    event_time = np.concatenate([effects.period - effects.cohort, before.event_time])
-    terms = (*fit.terms[: len(effects.effect_level)], *(f"event {e:g}" for e in before.event_time))
+    labels = zip(fit.terms, event_time, np.isnan(cohort), strict=True)
+    terms = tuple(f"event {e:g}" if is_lead else term for term, e, is_lead in labels)
     return replace(fit, event_time=event_time, terms=terms)
 
 
-class _Effects(NamedTuple):
-    """Effects of treated cells, shape (K,), and what they leave out."""
+class _Block(NamedTuple):
+    """Effects of treated cells, or of event times before treatment.
 
-    cohort: FloatArray
-    period: FloatArray
-    effect_level: FloatArray
-    influence: Influence
-    untreated_mean: FloatArray
-    untreated_influence: Influence
-    cohort_weights: Influence
-    notes: list[str]
+    ``arrays`` are event times, cohorts, periods, which are a reference, effects, and mean outcomes of the cells, shape
+    (K,); ``influences`` those on effects and on counterfactual means, and the weights in the cohorts.
+    """
 
-
-class _Leads(NamedTuple):
-    """Effects by event time before treatment, shape (L,), and the mean outcome of the cells of each."""
-
-    event_time: FloatArray
-    reference: NDArray[np.bool_]
-    effect_level: FloatArray
-    influence: Influence
-    mean: FloatArray
-    mean_influence: Influence
+    arrays: tuple[FloatArray, FloatArray, FloatArray, BoolArray, FloatArray, FloatArray]
+    influences: tuple[Influence, Influence, Influence]
     notes: list[str]
 
 
@@ -189,49 +165,42 @@ def _beyond_prediction(sample: Sample, first: Regression) -> FloatArray:
     return np.where(sample.treatment == 1, left - alpha[:, None], np.nan)
 
 
-def _effects(sample: Sample, tau: FloatArray, first: Regression, conservative: bool) -> _Effects:
+def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Block:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
-    means, own = cohort_means(sample, tau), cohort_means(sample, _predicted(sample, tau))
-    treated = treated_cells(sample) & np.isin(means.dates, sample.cohorts)[:, None]
-    group, position = np.nonzero(treated)
-    cohort, period = means.dates[group], sample.periods[position].astype(float)
-    size = means.sizes(cohort, position)
-    cells = means.cells(cohort, position)
-    mean, influence = means.pooled(cells)
-    loading = _loadings(sample, tau, means)[group, position]
-    gap = np.abs(first.null.T @ loading.T).max(axis=0, initial=0.0)
-    reasons = {
-        int(k): "no treated unit is observed both then and before treatment"
-        for k in np.flatnonzero(size == 0)
-    }
-    reasons |= {
-        int(k): "no untreated unit is observed" for k in np.flatnonzero((size > 0) & (gap > ESTIMABLE))
-    }
-    known = np.ones(len(cohort), dtype=bool)
-    known[list(reasons)] = False
-    notes = left_out(cohort, period, reasons) + _without_prediction(sample, tau)
-    if not known.any():
-        raise QuestionError(f"imputation: no effect can be estimated: {'; '.join(notes)}.")
-    notes += rests_on_one(cohort, period, known & (size == 1))
-    influence = influence.select(known) - first.influence @ loading[known].T
+    first = _untreated_regression(
+        sample, untreated, np.empty((len(sample.groups[1]), len(sample.periods), 0))
+    )
+    tau = _beyond_prediction(sample, first)
+    lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
+    lost_note = (
+        f"{lost.sum()} treated unit-periods of {lost.any(axis=1).sum()} units left out: the unit or its covariates are "
+        "not observed before treatment"
+    )
+    means = cohort_means(sample, tau)
+    outcomes = cohort_means(sample, np.where(lost, np.nan, sample.y) if lost.any() else sample.y)
+    group, now = np.nonzero(treated_cells(sample) & np.isin(means.dates, sample.cohorts)[:, None])
+    cells = Cells(means.dates[group], sample.periods[now].astype(float), now, np.full(len(now), -1))
+    size = means.sizes(cells.cohort, now)
+    loading = _loadings(sample, tau, means)[group, now]
+    unknown = np.abs(first.null.T @ loading.T).max(axis=0, initial=0.0) > ESTIMABLE
+    missing = ["no treated unit is observed both then and before treatment", "no untreated unit is observed"]
+    reasons, notes = np.select([size == 0, unknown], missing, "").astype(object), list[str]()
+    known = known_cells("imputation", cells, reasons, size, notes, [lost_note] if lost.any() else [])
+    cells, of_cells = cells.select(known), means.cells(cells.cohort, now)[:, :, known]
+    linear, influence = means.pooled(of_cells)
+    influence = influence - first.influence @ loading[known].T
+    weights = means.cohort_weights(of_cells)
     if conservative:
-        influence += means.cohort_weights(cells[:, :, known]).scaled(
-            _recentring(means, group[known], position[known])
-        )
-    own_mean, own_influence = own.pooled(cells[:, :, known])
-    return _Effects(
-        cohort[known],
-        period[known],
-        mean[known],
-        influence,
-        own_mean - mean[known],
-        own_influence - influence,
-        means.cohort_weights(cells[:, :, known]),
+        influence += weights.scaled(_recentring(means, group[known], cells.now))
+    mean, mean_influence = outcomes.pooled(of_cells)
+    return _Block(
+        (cells.period - cells.cohort, cells.cohort, cells.period, cells.reference, linear, mean),
+        (influence, mean_influence - influence, weights),
         notes,
     )
 
 
-def _recentring(means: CohortMeans, group: NDArray[np.int64], position: NDArray[np.int64]) -> FloatArray:
+def _recentring(means: CohortMeans, group: IntArray, position: IntArray) -> FloatArray:
     """Return what centres tau on its mean by squared weights, equation (8), shape (K,); zero without weights."""
     n_periods = means.mean.shape[1]
     shift = np.zeros(means.mean.shape)
@@ -241,12 +210,6 @@ def _recentring(means: CohortMeans, group: NDArray[np.int64], position: NDArray[
         shift[g] = -(weight * array[:, :n_periods]).sum(axis=0) / squares
     with np.errstate(divide="ignore", invalid="ignore"):
         return means.n_units * (shift / means.weight)[group, position]
-
-
-def _predicted(sample: Sample, tau: FloatArray) -> FloatArray:
-    """Return the outcome without the treated cells that have no prediction."""
-    lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
-    return np.where(lost, np.nan, sample.y) if lost.any() else sample.y
 
 
 def _loadings(sample: Sample, tau: FloatArray, means: CohortMeans) -> FloatArray:
@@ -276,23 +239,7 @@ def _loadings(sample: Sample, tau: FloatArray, means: CohortMeans) -> FloatArray
     return loading
 
 
-def _without_prediction(sample: Sample, tau: FloatArray) -> list[str]:
-    """Return a note on the treated unit-periods that are seen but whose unit is never seen untreated."""
-    lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
-    if not lost.any():
-        return []
-    return [
-        f"{int(lost.sum())} treated unit-periods of {int(lost.any(axis=1).sum())} units left out: the unit or its "
-        "covariates are not observed before treatment"
-    ]
-
-
-def _no_leads(sample: Sample) -> _Leads:
-    none, influence = np.empty(0), Influence.none(sample.n_units, 0)
-    return _Leads(none, np.empty(0, dtype=bool), none, influence, none, influence, [])
-
-
-def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Leads:
+def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     """Estimate effects of event times before treatment on untreated cells."""
     means = cohort_means(sample, untreated)
     event_time = sample.periods - means.dates[:, None]
@@ -303,18 +250,14 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Leads:
     reference = (times == last) if leads is None else np.zeros(len(times), dtype=bool)
 
     fit = _untreated_regression(sample, untreated, cells[:, :, ~reference].astype(float))
-    k = int((~reference).sum())
     known = reference.copy()
-    known[~reference] = fit.identified[:k]
-    place = np.zeros((len(fit.coefficient), len(times)))
-    place[np.arange(k), np.flatnonzero(~reference)] = 1.0
+    known[~reference] = fit.identified[: np.sum(~reference)]
+    place = placed(fit, ~reference)[:, known]
     mean, mean_influence = means.pooled(cells[:, :, known])
-    return _Leads(
-        times[known],
-        reference[known],
-        fit.coefficient @ place[:, known],
-        fit.influence @ place[:, known],
-        mean,
-        mean_influence,
+    absent, influence = np.full(len(mean), np.nan), fit.influence @ place
+    weights = Influence.none(sample.n_units, len(mean))
+    return _Block(
+        (times[known], absent, absent, reference[known], fit.coefficient @ place, mean),
+        (influence, mean_influence - influence, weights),
         [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]],
     )

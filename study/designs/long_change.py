@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from study.core import FloatArray, IntArray, QuestionError
+from study.estimates import Estimate, long_change_effect
+from study.learners import Averaged, Folds, Nuisance, Part
 from study.panel import Sample, first_observed
 
 
@@ -41,6 +45,36 @@ class LongChange:
     notes: tuple[str, ...]
     window: str
 
+    def part(self, functions: Mapping[str, Nuisance], folds: Folds) -> Part:
+        """Return the rows with the nuisance functions that are learned on them."""
+        return Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds)
+
+    def data(self, instrument: FloatArray | None = None) -> Any:
+        """Return doubleml's data: no covariates, since all is predicted, and the change less its mean.
+
+        Of an outcome of 0 and 1 doubleml refuses or warns of predictions; less its mean it is none.
+        """
+        from doubleml import DoubleMLData
+
+        change = self.change - self.change.mean()
+        return DoubleMLData.from_arrays(np.zeros((len(change), 1)), change, self.treated, instrument)
+
+    def effect(
+        self, sample: Sample, name: str, average: Averaged, notes: tuple[str, ...], **fields: Any
+    ) -> Estimate:
+        """Return the effect on the change as an estimate of one term; ``notes`` are the design's own."""
+        return long_change_effect(
+            sample,
+            f"{name} on {self.window}",
+            average.coefficient,
+            average.influence,
+            n_obs=len(self.unit),
+            of_draw=average.of_draw[None],
+            clusters=len(np.unique(sample.cluster[self.unit])),
+            notes=(*self.notes, *notes, *average.notes(sample)),
+            **fields,
+        )
+
 
 def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange:
     """Return the change from the first ``before`` to the last ``after`` periods, with who was treated.
@@ -56,8 +90,8 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
             "dml_panel or twfe."
         )
     for name, value in (("before", before), ("after", after)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise QuestionError(f"{who}: {name} is {value!r}; it must be a whole number, at least 1.")
+        if value < 1:
+            raise QuestionError(f"{who}: {name} is {value}; it must be a whole number, at least 1.")
     periods = sample.periods
     start = sample.first_treated - sample.question.anticipation
     free = int(np.nanmin(np.append(start, periods[-1] + 1)) - periods[0])
@@ -66,7 +100,7 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
             f"{who}: before={before} and after={after} do not fit: of the {len(periods)} periods the first {free} "
             "are without treatment, and the two ends must not overlap; take fewer."
         )
-    ends = (sample.y[:, :before], sample.y[:, -after:])
+    ends = sample.y[:, :before], sample.y[:, -after:]
     seen = [~np.isnan(end) for end in ends]
     unit = np.flatnonzero(seen[0].any(axis=1) & seen[1].any(axis=1))
     level = first_observed(ends[0][unit])
@@ -74,21 +108,17 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
         np.nansum(end[unit] - level[:, None], axis=1) / there[unit].sum(axis=1)
         for end, there in zip(ends, seen, strict=True)
     )
-    treated = (start[unit] <= periods[-1]).astype(float)
     left_out = sample.n_units - len(unit)
-    notes = (f"{left_out} units are not seen at both ends of the window and add no row.",) if left_out else ()
-    first, last = (_told(end) for end in (periods[:before], periods[-after:]))
+    first, last = (
+        "-".join(dict.fromkeys(map(str, end[[0, -1]]))) for end in (periods[:before], periods[-after:])
+    )
     return LongChange(
         unit,
         at_end - at_start,
         at_start + level,
         at_end + level,
-        treated,
+        (start[unit] <= periods[-1]).astype(float),
         sample.x_baseline[unit],
-        notes,
+        (f"{left_out} units are not seen at both ends of the window and add no row.",) if left_out else (),
         f"the change from {first} to {last}",
     )
-
-
-def _told(periods: IntArray) -> str:
-    return f"{periods[0]}" if len(periods) == 1 else f"{periods[0]}-{periods[-1]}"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import QuestionError
-from study.estimates import Cells
+from study.core import BoolArray, QuestionError
 from study.panel import Sample
 
 
-def refuse_negative(sample: Sample, design: str) -> None:
-    """Refuse an outcome below zero, or one that is on the logarithmic scale already."""
+def refuse_not_counts(sample: Sample, design: str) -> None:
+    """Refuse an outcome below zero, on the logarithmic scale already, or zero everywhere."""
     if sample.question.scale == "log1p":
         raise QuestionError(
             f'{design}: a Poisson regression takes the outcome in levels; use scale="proportional" or "level".'
@@ -25,10 +23,6 @@ def refuse_negative(sample: Sample, design: str) -> None:
             f"{design}: a Poisson regression needs outcomes of 0 or more, but {sample.question.outcome} is "
             f"{sample.y[i, t]:g} for ({sample.unit_ids[i]}, {sample.periods[t]}); use a linear design."
         )
-
-
-def refuse_empty(sample: Sample, design: str) -> None:
-    """Refuse an outcome that is zero everywhere."""
     if not np.nansum(sample.y):
         raise QuestionError(
             f"{design}: {sample.question.outcome} is zero for everybody, so its mean has no logarithm."
@@ -44,7 +38,7 @@ def without_empty_units(sample: Sample) -> tuple[Sample, list[str]]:
     return replace(sample, y=np.where(empty[:, None], np.nan, sample.y)), [note]
 
 
-def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[np.bool_]]:
+def without_empty_cells(sample: Sample, cells: BoolArray) -> tuple[Sample, BoolArray]:
     """Take out sets of cells, and periods, in which units are seen but nobody has any outcome.
 
     Parameters
@@ -66,12 +60,7 @@ def without_empty_cells(sample: Sample, cells: Cells) -> tuple[Sample, NDArray[n
     out = np.any(cells & empty, axis=2) | ~some.any(axis=0)
     if not out.any():
         return sample, empty
-    return replace(sample, y=np.where(by_unit(sample, out), np.nan, sample.y)), empty
-
-
-def by_unit(sample: Sample, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Spread values by group and period, shape (G, T), over units, shape (n, T)."""
-    out = np.zeros(sample.y.shape, dtype=bool)
-    for row, members in zip(values, sample.groups[1], strict=True):
-        out[members] = row
-    return out
+    y = sample.y.copy()
+    for unobserved, rows in zip(out, members, strict=True):
+        y[np.ix_(rows, np.flatnonzero(unobserved))] = np.nan
+    return replace(sample, y=y), empty

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError
-from study.designs import Assumes, Estimand, Supports, design
-from study.designs.poisson import refuse_empty, refuse_negative, without_empty_cells, without_empty_units
-from study.designs.twfe import two_way
+from study.core import QuestionError
+from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.event_study import event_time_cells
+from study.designs.poisson import refuse_not_counts, without_empty_cells, without_empty_units
+from study.designs.twfe import counted, placed, two_way
 from study.estimates import (
-    Cells,
-    CohortMeans,
     Estimate,
     coefficients,
     cohort_means,
@@ -34,14 +32,7 @@ Terms = Literal["treatment", "event_time"]
     reference="wooldridge1999",
     estimand=Estimand.COEFFICIENT,
     assumes=(Assumes.INDEX_PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_EFFECTS),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON | {Supports.WEIGHTS},
 )
 def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     """Regress the outcome by Poisson quasi-likelihood on treatment, unit effects and period effects.
@@ -77,92 +68,38 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     Wooldridge, J. M. (1999). Distribution-free estimation of some nonlinear panel data models. Journal of
     Econometrics 90(1).
     """
-    refuse_negative(sample, "poisson_twfe")
-    refuse_empty(sample, "poisson_twfe")
+    refuse_not_counts(sample, "poisson_twfe")
     used, notes = without_empty_units(replace(sample, y=outcome_with_covariates(sample)))
-    layout = _layout(used, cohort_means(used), terms)
-    used, empty = without_empty_cells(used, layout.cells)
-    dropped = [term for term, e in zip(layout.terms, empty, strict=True) if e]
-    if dropped:
-        notes.append(
-            f"{', '.join(dropped)} left out: {sample.question.outcome} is zero for all of the treated"
-        )
-    layout = layout.select(~empty)
-    regressed = ~layout.reference
+    if terms == "treatment":
+        times, cells = np.array([np.nan]), treated_cells(used)[:, :, None]
+        names = np.array(["treatment"])
+    else:
+        times, cells = event_time_cells(used, cohort_means(used))
+        names = np.array([f"event {e:g}" for e in times])
+    used, empty = without_empty_cells(used, cells)
+    if empty.any():
+        zero = f"{sample.question.outcome} is zero for all of the treated"
+        notes.append(f"{', '.join(names[empty])} left out: {zero}")
+    times, names, cells = times[~empty], names[~empty], cells[:, :, ~empty]
+    regressed = times != -1 - sample.question.anticipation
     if not regressed.any():
         raise QuestionError(f"poisson_twfe: no effect can be estimated: {'; '.join(notes)}.")
-    names = [term for term, r in zip(layout.terms, regressed, strict=True) if r]
-    fit = two_way(
-        used,
-        layout.cells[:, :, regressed].astype(float),
-        used.x_varying,
-        (*names, *used.question.covariates),
-        "poisson",
-    )
-    place = np.zeros((len(fit.coefficient), len(regressed)))
-    place[np.arange(len(names)), np.flatnonzero(regressed)] = 1.0
+    regressors = cells[:, :, regressed].astype(float)
+    columns = (*names[regressed], *used.question.covariates)
+    fit = two_way(used, regressors, used.x_varying, columns, "poisson")
+    place = placed(fit, regressed)
     coefficient, influence = fit.coefficient @ place, fit.influence @ place
 
     means = cohort_means(used)
-    mean, mean_influence = means.pooled(layout.cells)
+    mean, mean_influence = means.pooled(cells)
     untreated = mean * np.exp(-coefficient)
     of_untreated = mean_influence.scaled(np.exp(-coefficient)) - influence.scaled(untreated)
     linear, of_linear = mean - untreated, mean_influence - of_untreated
-    fields: dict[str, Any] = {
-        "n_obs": fit.n_obs,
-        "df_k": fit.df_k,
-        "n_fixed_effects": fit.n_fixed_effects,
-        "clusters": fit.n_clusters(sample.cluster),
-        "published": "CR1_fixest",
-        "sizes": np.nansum(sample.y, axis=1),
-    }
+    fields: dict[str, Any] = counted(sample, fit) | {"sizes": np.nansum(sample.y, axis=1)}
     if terms == "treatment":
-        return coefficients(
-            sample,
-            layout.terms,
-            linear,
-            of_linear,
-            untreated_mean=untreated,
-            untreated_influence=of_untreated,
-            notes=tuple(notes),
-            **fields,
-        )
-    size = np.einsum("gt,gtk->k", means.seen, layout.cells)
-    notes += events_on_one(layout.event_time[regressed], size[regressed])
-    return event_time_effects(
-        sample,
-        layout.event_time,
-        linear,
-        of_linear,
-        mean,
-        mean_influence,
-        reference=layout.reference,
-        notes=tuple(notes),
-        **fields,
-    )
-
-
-class _Layout(NamedTuple):
-    """The terms, shape (K,), and the cells of each, shape (G, T, K)."""
-
-    terms: tuple[str, ...]
-    event_time: FloatArray
-    reference: NDArray[np.bool_]
-    cells: Cells
-
-    def select(self, kept: NDArray[np.bool_]) -> _Layout:
-        """Return some of the terms."""
-        terms = tuple(term for term, k in zip(self.terms, kept, strict=True) if k)
-        return _Layout(terms, self.event_time[kept], self.reference[kept], self.cells[:, :, kept])
-
-
-def _layout(sample: Sample, means: CohortMeans, terms: Terms) -> _Layout:
-    if terms == "treatment":
-        cells = treated_cells(sample)[:, :, None]
-        return _Layout(("treatment",), np.full(1, np.nan), np.zeros(1, dtype=bool), cells)
-    base = -1 - sample.question.anticipation
-    event_time = sample.periods - means.dates[:, None]
-    seen = (means.weight > 0) & ~np.isnan(event_time)
-    times = np.unique(np.append(event_time[seen], base))
-    names = tuple(f"event {e:g}" for e in times)
-    return _Layout(names, times, times == base, event_time[:, :, None] == times)
+        fields |= {"untreated_mean": untreated, "untreated_influence": of_untreated}
+        return coefficients(sample, (terms,), linear, of_linear, notes=tuple(notes), **fields)
+    size = np.einsum("gt,gtk->k", means.seen, cells)
+    notes += events_on_one(times[regressed], size[regressed])
+    fields |= {"reference": ~regressed, "notes": tuple(notes)}
+    return event_time_effects(sample, times, linear, of_linear, mean, mean_influence, **fields)

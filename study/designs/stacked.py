@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, Influence, LinearForm, QuestionError, Terms, regress, side_by_side
+from study.core import BoolArray, FloatArray, LinearForm, QuestionError, Terms, regress, side_by_side
 from study.core.normal_equations import Rows
-from study.designs import Assumes, Estimand, Supports, design
-from study.designs.did_cells import Layout, differences_of_means
-from study.estimates import (
-    Cells,
-    CohortMeans,
-    Estimate,
-    cohort_means,
-    group_time_effects,
-    refuse_single_units,
-    rests_on_one,
-)
+from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells
+from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units, rests_on_one
 from study.panel import Sample
 
 
@@ -30,14 +20,7 @@ from study.panel import Sample
     reference="wing2024",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=(
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON - {Supports.COVARIATES} | {Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Estimate:
     """Compare each cohort over one window with units that are untreated in all of it, and pool by cohort size.
@@ -76,147 +59,90 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     Paper 32054.
     """
     refuse_single_units(sample, "stacked")
-    horizon = 3 if sample.question.horizon is None else sample.question.horizon
+    question, first, end = sample.question, sample.periods[0], sample.periods[-1]
+    horizon = 3 if question.horizon is None else question.horizon
     last = horizon if after is None else after
-    if before < 1 or last < 0:
-        raise QuestionError(
-            f"stacked: the window is before={before}, after={last}; they must be at least 1 and 0."
-        )
-    start = sample.cohorts - sample.question.anticipation - before
-    fits = (start >= sample.periods[0]) & (sample.cohorts + last <= sample.periods[-1])
+    start = sample.cohorts - question.anticipation - before
+    fits = (start >= first) & (sample.cohorts + last <= end)
     notes = [
-        f"cohort {g:g} left out: its window of {g - sample.question.anticipation - before:g} to {g + last:g} "
-        f"does not lie in {sample.periods[0]}-{sample.periods[-1]}"
+        f"cohort {g:g} left out: its window of {g - question.anticipation - before:g} to {g + last:g} "
+        f"does not lie in {first}-{end}"
         for g in sample.cohorts[~fits]
     ]
-    means_of = partial(cohort_means, sample, levels_apart=True)
-    whole = means_of() if sample.observed.all() else None
-    stacks = []
-    for g, first in zip(sample.cohorts[fits], start[fits], strict=True):
-        window = (sample.periods >= first) & (sample.periods <= g + last)
-        stack = _stack(sample, whole or means_of(_complete(sample, window)), g, window)
-        missing = _missing(stack)
-        if missing:
-            notes.append(f"cohort {g:g} left out: {missing} is observed in all of its window")
-        else:
-            stacks.append(stack)
+    cells = cells_of(sample, sample.cohorts[fits])
+    since = cells.period - cells.cohort
+    cells = cells.select((since >= -question.anticipation - before) & (since <= last))
+    whole = cohort_means(sample, levels_apart=True) if sample.observed.all() else None
+    stacks, effects, levels, weights, sizes, n_obs = [], [], [], [], [], 0
+    for g in sample.cohorts[fits]:
+        own = cells.select(cells.cohort == g)
+        means = whole or cohort_means(sample, _complete(sample, own), levels_apart=True)
+        clean = _clean(sample, means, own)
+        size, n_compared = means.sizes(own.cohort, own.now), int(means.seen[clean, own.base[0]].sum())
+        if not size.all() or not n_compared:
+            missing = "comparison" if size.all() else "treated"
+            notes.append(f"cohort {g:g} left out: no {missing} unit is observed in all of its window")
+            continue
+        compared = np.broadcast_to(clean[:, None], (len(clean), len(size)))
+        of_cells = means.cells(own.cohort, own.now)
+        stacks.append(own)
+        effects.append(differences_of_means(means, own, compared))
+        levels.append(means.pooled(of_cells))
+        weights.append(means.cohort_weights(of_cells))
+        sizes.append(size)
+        n_obs += (int(size[0]) + n_compared) * len(size)
     if not stacks:
         raise QuestionError(f"stacked: no effect can be estimated: {'; '.join(notes)}.")
-    cohort = np.concatenate([stack.cohort for stack in stacks])
-    period = np.concatenate([stack.period for stack in stacks])
-    linear = np.concatenate([stack.effect_level for stack in stacks])
-    influence = side_by_side([stack.influence for stack in stacks])
-    mean = np.concatenate([stack.mean for stack in stacks])
-    size = np.concatenate([stack.size for stack in stacks])
-    reference = period == cohort - 1 - sample.question.anticipation
-    return group_time_effects(
+    cells = Cells(*map(np.concatenate, zip(*stacks, strict=True)))
+    linear, mean = (np.concatenate([values for values, _ in pairs]) for pairs in (effects, levels))
+    influence, mean_influence = (side_by_side([of for _, of in pairs]) for pairs in (effects, levels))
+    single = ~cells.reference & (np.concatenate(sizes) == 1)
+    return effects_in_cells(
         sample,
-        cohort,
-        period,
-        linear,
-        influence,
-        untreated_mean=mean - linear,
-        untreated_influence=side_by_side([stack.mean_influence for stack in stacks]) - influence,
-        cohort_weights=side_by_side([stack.cohort_weights for stack in stacks]),
-        reference=reference,
-        n_obs=int(sum(stack.n_obs for stack in stacks)),
+        cells,
+        np.ones(len(linear), dtype=bool),
+        (linear, influence),
+        (mean, mean_influence),
+        cohort_weights=side_by_side(weights),
+        n_obs=n_obs,
         published="CR0",
-        form=_form(sample, stacks),
-        notes=(*notes, *rests_on_one(cohort, period, ~reference & (size == 1))),
+        form=LinearForm(partial(_regression, sample, cells), np.eye(len(linear))[~cells.reference]),
+        notes=(*notes, *rests_on_one(cells.cohort, cells.period, single)),
     )
 
 
-class _Stack(NamedTuple):
-    """The terms of one cohort, shape (K,), with how many treated and comparison units it has."""
-
-    cohort: FloatArray
-    period: FloatArray
-    effect_level: FloatArray
-    influence: Influence
-    mean: FloatArray
-    mean_influence: Influence
-    cohort_weights: Influence
-    size: NDArray[np.int64]
-    n_compared: int
-    n_obs: int
-
-
-def _complete(sample: Sample, window: NDArray[np.bool_]) -> FloatArray:
+def _complete(sample: Sample, cells: Cells) -> FloatArray:
     """Return the outcomes in a window of units that are seen in all of it, shape (n, T)."""
+    window = np.isin(sample.periods, cells.period)
     complete = np.all(sample.observed[:, window], axis=1)
     return np.where(complete[:, None] & window, sample.y, np.nan)
 
 
-def _stack(sample: Sample, means: CohortMeans, cohort: float, window: NDArray[np.bool_]) -> _Stack:
-    position = np.flatnonzero(window)
-    base = int(cohort - 1 - sample.question.anticipation - sample.periods[0])
-    group = np.full(len(position), np.searchsorted(means.dates, cohort))
-    clean = np.flatnonzero(_clean(sample, means, sample.periods[position[-1]]))
-    compared = np.zeros((len(means.dates), len(position)), dtype=bool)
-    compared[clean] = True
-    gaps = differences_of_means(
-        means,
-        Layout(group, position, np.full(len(position), base), compared),
-    )
-    cohorts = np.full(len(position), cohort)
-    cells = means.cells(cohorts, position)
-    mean, mean_influence = means.pooled(cells)
-    size = means.sizes(cohorts, position)
-    n_compared = int(means.seen[clean, base].sum())
-    return _Stack(
-        cohorts,
-        sample.periods[position].astype(float),
-        gaps.estimate,
-        gaps.influence,
-        mean,
-        mean_influence,
-        means.cohort_weights(cells),
-        size,
-        n_compared,
-        (int(size[0]) + n_compared) * len(position),
-    )
+def _clean(sample: Sample, means: CohortMeans, cells: Cells) -> BoolArray:
+    """Return which groups are untreated, less the anticipation, to the end of a window, shape (G,)."""
+    if sample.question.comparison == "never_treated":
+        return np.isnan(means.dates)
+    return ~(means.dates - sample.question.anticipation <= cells.period[-1])
 
 
-def _form(sample: Sample, stacks: list[_Stack]) -> LinearForm:
-    """Return the terms as coefficients of one regression of all stacks."""
-    windows = [(float(s.cohort[0]), s.period) for s in stacks]
-    reference = np.concatenate([s.period == s.cohort - 1 - sample.question.anticipation for s in stacks])
-    return LinearForm(partial(_regression, sample, windows), np.eye(len(reference))[~reference])
-
-
-def _regression(sample: Sample, windows: list[tuple[float, FloatArray]]) -> Rows:
+def _regression(sample: Sample, cells: Cells) -> Rows:
     """Regress all stacks, one below the other, on an effect for each stack and period but the base.
 
     Units and periods have effects in each stack, and a unit has its own weight in all of them.
     """
-    means, length = cohort_means(sample), len(windows[0][1])
-    window = [np.isin(sample.periods, periods) for _, periods in windows]
-    members = []
-    for (cohort, periods), inside in zip(windows, window, strict=True):
-        for groups in (means.dates == cohort, _clean(sample, means, int(periods[-1]))):
+    means, members, outcomes = cohort_means(sample), [], []
+    stacks = [cells.select(cells.cohort == g) for g in np.unique(cells.cohort)]
+    for own in stacks:
+        for groups in (means.dates == own.cohort[0], _clean(sample, means, own)):
             units = np.sort(np.concatenate([means.rows[g] for g in np.flatnonzero(groups)]))
-            members.append(units[np.all(sample.observed[np.ix_(units, inside)], axis=1)])
-    unit = np.concatenate(members)
-    y = np.concatenate([sample.y[np.ix_(m, window[k // 2])] for k, m in enumerate(members)])
+            members.append(units[np.all(sample.observed[np.ix_(units, own.now)], axis=1)])
+            outcomes.append(sample.y[np.ix_(members[-1], own.now)])
+    unit, length = np.concatenate(members), len(stacks[0].now)
     rows = np.split(np.arange(len(unit)), np.cumsum([len(m) for m in members])[:-1])
-    stack = np.repeat(np.eye(len(windows)), 2, axis=0)
+    stack = np.repeat(np.eye(len(stacks)), 2, axis=0)
     of_stack = (stack[:, None, :, None] * np.eye(length)[:, None, :]).reshape(len(rows), length, -1)
     treated = of_stack * (np.arange(len(rows)) % 2 == 0)[:, None, None]
-    reference = np.concatenate([p == g - 1 - sample.question.anticipation for g, p in windows])
-    fit = regress(y, rows, Terms(treated[:, :, ~reference], of_stack), sample.weights[unit])
+    terms = Terms(treated[:, :, ~cells.reference], of_stack)
+    fit = regress(np.concatenate(outcomes), rows, terms, sample.weights[unit])
     assert fit.equations is not None
     return Rows(fit.equations, unit)
-
-
-def _clean(sample: Sample, means: CohortMeans, end: int) -> Cells:
-    """Return which groups are untreated, less the anticipation, to the end of a window, shape (G,)."""
-    if sample.question.comparison == "never_treated":
-        return np.isnan(means.dates)
-    return ~(means.dates - sample.question.anticipation <= end)
-
-
-def _missing(stack: _Stack) -> str:
-    """Say which side of a stack nobody is on, or nothing."""
-    if not stack.size.all():
-        return "no treated unit"
-    return "" if stack.n_compared else "no comparison unit"

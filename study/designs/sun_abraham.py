@@ -6,17 +6,16 @@ from typing import Literal
 
 import numpy as np
 
-from study.core import QuestionError, Terms, linear_form, period_effects, refuse_unidentified, regress
-from study.designs import Assumes, Estimand, Supports, design
+from study.core import Terms, linear_form, period_effects, refuse_unidentified, regress
+from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.did_cells import cells_of, effects_in_cells, known_cells
+from study.designs.twfe import counted, placed
 from study.estimates import (
     Estimate,
     cohort_means,
     cohorts_with_base,
-    group_time_effects,
-    left_out,
     outcome_with_covariates,
     refuse_single_units,
-    rests_on_one,
 )
 from study.panel import Sample
 
@@ -27,15 +26,7 @@ from study.panel import Sample
     reference="sunabraham2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] = "sampling") -> Estimate:
     """Regress the outcome on cohort-by-event-time indicators, unit and period effects.
@@ -73,59 +64,38 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     """
     refuse_single_units(sample, "sun_abraham")
     cohorts, notes = cohorts_with_base(sample)
-    means = cohort_means(sample, outcome_with_covariates(sample))
-    n_periods = len(sample.periods)
-    cohort, position = np.repeat(cohorts, n_periods), np.tile(np.arange(n_periods), len(cohorts))
-    period = sample.periods[position].astype(float)
-    reference = period == cohort - 1 - sample.question.anticipation
-    size = means.sizes(cohort, position)
-    treated = (size > 0) & ~reference
+    means, cells = cohort_means(sample, outcome_with_covariates(sample)), cells_of(sample, cohorts)
+    size = means.sizes(cells.cohort, cells.now)
+    treated = (size > 0) & ~cells.reference
+    n_treated = int(treated.sum())
 
     groups = np.isin(means.dates, cohorts) | means.untreated(sample)
-    cells = means.cells(cohort[treated], position[treated])
+    indicators = means.cells(cells.cohort[treated], cells.now[treated])[groups].astype(float)
     fit = regress(
         sample.y,
         [rows for rows, used in zip(means.rows, groups, strict=True) if used],
-        Terms(cells[groups].astype(float), period_effects(int(groups.sum()), n_periods)),
+        Terms(indicators, period_effects(len(indicators), len(sample.periods))),
         sample.weights,
         varying=sample.x_varying,
     )
-    k = int(treated.sum())
-    refuse_unidentified(sample.question.covariates, fit.identified[k:])
-    known = reference.copy()
-    known[treated] = fit.identified[:k]
-    reasons = {int(c): "no treated unit is observed" for c in np.flatnonzero(size == 0)}
-    reasons |= {
-        int(c): "no comparison unit or no base period is observed"
-        for c in np.flatnonzero(~known & (size > 0))
-    }
-    notes += left_out(cohort, period, reasons)
-    known &= np.isin(cohort, cohort[known & ~reference])
-    if not known.any():
-        raise QuestionError(f"sun_abraham: no effect can be estimated: {'; '.join(notes)}.")
-    notes += rests_on_one(cohort, period, known & ~reference & (size == 1))
+    refuse_unidentified(sample.question.covariates, fit.identified[n_treated:])
+    identified = cells.reference.copy()
+    identified[treated] = fit.identified[:n_treated]
+    missing = ["no treated unit is observed", "no comparison unit or no base period is observed"]
+    reasons = np.select([size == 0, ~identified], missing, "").astype(object)
+    known = known_cells("sun_abraham", cells, reasons, size, notes)
+    known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
 
-    place = np.zeros((k + len(sample.question.covariates), len(cohort)))
-    place[np.arange(k), np.flatnonzero(treated)] = 1.0
-    linear, influence = fit.coefficient @ place[:, known], fit.influence @ place[:, known]
-    cells = means.cells(cohort[known], position[known])
-    mean, mean_influence = means.pooled(cells)
-    return group_time_effects(
+    place = placed(fit, treated)
+    return effects_in_cells(
         sample,
-        cohort[known],
-        period[known],
-        linear,
-        influence,
-        reference=reference[known],
-        untreated_mean=mean - linear,
-        untreated_influence=mean_influence - influence,
-        cohort_weights=means.cohort_weights(cells),
+        cells,
+        known,
+        (fit.coefficient @ place, fit.influence @ place),
+        means.pooled(means.cells(cells.cohort, cells.now)),
+        cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
         shares="estimated" if variance == "sampling" else "fixed",
-        n_obs=fit.n_obs,
-        df_k=fit.df_k,
-        n_fixed_effects=fit.n_fixed_effects,
-        clusters=fit.n_clusters(sample.cluster),
-        published="CR1_fixest",
         form=linear_form(fit.equations, place[:, known]),
         notes=tuple(notes),
+        **counted(sample, fit),
     )

@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, Influence, QuestionError
+from study.core import FloatArray, Influence, IntArray, QuestionError
 from study.estimates import Estimate, LeftOut, group_time_effects, refuse_single_units, weights_in_cohorts
 from study.panel import Sample
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +31,7 @@ class Block:
     cohort: float
     treated: FloatArray
     comparison: FloatArray
-    rows: Rows
+    rows: IntArray
     n_before: int
 
     @property
@@ -90,25 +87,21 @@ def blocks(sample: Sample, design: str, least: int) -> tuple[list[Block], list[s
             f"{design}: it needs two or more units that are never treated in the window, and there are {len(free)}; "
             "use a design that compares with units not yet treated, such as callaway_santanna."
         )
-    made, notes = [], []
+    cohorts, notes = [], []
     for g in sample.cohorts:
         n_before = int(np.sum(sample.periods < g - sample.question.anticipation))
         if n_before < least:
             notes.append(f"cohort {g:g} left out: {n_before} of the {least} periods needed before treatment")
             continue
         own = np.flatnonzero(sample.first_treated == g)
-        made.append(Block(float(g), sample.y[own], sample.y[free], np.concatenate([free, own]), n_before))
-    if not made:
+        cohorts.append(Block(float(g), sample.y[own], sample.y[free], np.concatenate([free, own]), n_before))
+    if not cohorts:
         raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
-    return made, notes
+    return cohorts, notes
 
 
 def estimate_blocks(
-    sample: Sample,
-    parts: Sequence[Block],
-    fit: Callable[[Block], Fitted],
-    design: str,
-    notes: Sequence[str],
+    sample: Sample, parts: Sequence[Block], fit: Callable[[Block], Fitted], design: str, notes: Sequence[str]
 ) -> Estimate:
     """Return the effects of all blocks as ATT(g,t) from treatment on, with pseudo-values as influence.
 
@@ -117,23 +110,25 @@ def estimate_blocks(
     difference. Where a cohort has one unit, or the effects without some unit are not defined, no term has an influence
     and a note says so.
     """
-    fitted = [fit(block) for block in parts]
-    after = [sample.periods[block.n_before :] for block in parts]
-    cohort = np.concatenate([np.full(len(t), b.cohort) for b, t in zip(parts, after, strict=True)])
-    linear = np.concatenate([made.effect for made in fitted])
+    fitted, after = [fit(block) for block in parts], [sample.periods[block.n_before :] for block in parts]
+    length = [len(periods) for periods in after]
+    cohort = np.repeat([block.cohort for block in parts], length)
+    linear = np.concatenate([one.effect for one in fitted])
     mean = np.concatenate([block.treated[:, block.n_before :].mean(axis=0) for block in parts])
-    why, clusters = _no_jackknife(parts, fitted), _clusters(sample, parts, after)
+    sides = [np.split(sample.cluster[block.rows], [len(block.comparison)])[::-1] for block in parts]
+    sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
+    clusters = np.repeat(sizes.T, length, axis=1)
     influence = untreated = Influence.none(sample.n_units, len(linear))
-    size = np.concatenate([np.full(len(t), len(b.rows)) for b, t in zip(parts, after, strict=True)])
-    if not why:
-        of_effect = [made.without for made in fitted]
-        of_untreated = [_means_without(b) - made.without for b, made in zip(parts, fitted, strict=True)]
-        influence = Influence.of(_pseudo_values(sample, parts, of_effect))
-        untreated = Influence.of(_pseudo_values(sample, parts, of_untreated))
-    said = [
-        f'no standard error: {why}; study.randomization(sample, "{design}", statistic="estimate") tests the sharp '
-        "null exactly"
-    ]
+    why = _no_jackknife(parts, fitted)
+    if why:
+        test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
+        notes = [*notes, f"no standard error: {why}; {test}"]
+    else:
+        influence = _pseudo_values(sample, parts, [one.without for one in fitted])
+        of_untreated = [_means_without(block) - one.without for block, one in zip(parts, fitted, strict=True)]
+        untreated = _pseudo_values(sample, parts, of_untreated)
+    n_units = np.repeat([len(block.rows) for block in parts], length)
+    factor, estimable = n_units / (n_units - 1), (clusters.min(axis=0) >= 2) & (not why)
     return group_time_effects(
         sample,
         cohort,
@@ -147,22 +142,10 @@ def estimate_blocks(
         shares="fixed" if why else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",
-        left_out=LeftOut(
-            influence.scaled(size / (size - 1)),
-            untreated.scaled(size / (size - 1)),
-            clusters,
-            (clusters.min(axis=0) >= 2) & (not why),
-        ),
-        notes=(*notes, *(said if why else ())),
+        left_out=LeftOut(influence.scaled(factor), untreated.scaled(factor), clusters, estimable),
+        notes=tuple(notes),
         against="all_before",
     )
-
-
-def _clusters(sample: Sample, parts: Sequence[Block], after: Sequence[Rows]) -> Rows:
-    """Return how many treated and comparison clusters each term rests on, shape (2, K)."""
-    sides = [np.split(sample.cluster[b.rows], [len(b.comparison)])[::-1] for b in parts]
-    sizes = [[len(np.unique(side)) for side in both] for both in sides]
-    return np.repeat(np.array(sizes).T, [len(periods) for periods in after], axis=1)
 
 
 def _no_jackknife(parts: Sequence[Block], fitted: Sequence[Fitted]) -> str:
@@ -170,34 +153,29 @@ def _no_jackknife(parts: Sequence[Block], fitted: Sequence[Fitted]) -> str:
     single = [f"{block.cohort:g}" for block in parts if len(block.treated) == 1]
     if single:
         return f"cohort {', '.join(single)} of one unit"
-    undefined = [
-        block.cohort for block, made in zip(parts, fitted, strict=True) if np.isnan(made.without).any()
-    ]
-    return f"one comparison unit has all the weight for cohort {undefined[0]:g}" if undefined else ""
+    for block, one in zip(parts, fitted, strict=True):
+        if np.isnan(one.without).any():
+            return f"one comparison unit has all the weight for cohort {block.cohort:g}"
+    return ""
 
 
 def _means_without(block: Block) -> FloatArray:
     """Return the treated units' mean outcomes from treatment on without each unit of the block, (J + N, T1)."""
     own = block.treated[:, block.n_before :]
-    without = means_without_each(own)
-    return np.vstack([np.broadcast_to(own.mean(axis=0), block.after.shape), without])
+    return np.vstack([np.broadcast_to(own.mean(axis=0), block.after.shape), means_without_each(own)])
 
 
 def means_without_each(values: FloatArray) -> FloatArray:
     """Return the column means without each row, shape (N, K) as the values; NaN for a single row."""
     n = len(values)
-    if n == 1:
-        return np.full(values.shape, np.nan)
-    made: FloatArray = (values.sum(axis=0) - values) / (n - 1)
-    return made
+    return (values.sum(axis=0) - values) / (n - 1) if n > 1 else np.full(values.shape, np.nan)
 
 
-def _pseudo_values(sample: Sample, parts: Sequence[Block], without: Sequence[FloatArray]) -> FloatArray:
-    n = sample.n_units
-    columns = []
+def _pseudo_values(sample: Sample, parts: Sequence[Block], without: Sequence[FloatArray]) -> Influence:
+    """Return the influence of each unit from the effects without it."""
+    n, columns = sample.n_units, []
     for block, left in zip(parts, without, strict=True):
         m = len(block.rows)
-        column = np.zeros((n, left.shape[1]))
-        column[block.rows] = n / m * (m - 1) * (left.mean(axis=0) - left)
-        columns.append(column)
-    return np.hstack(columns)
+        columns.append(np.zeros((n, left.shape[1])))
+        columns[-1][block.rows] = n / m * (m - 1) * (left.mean(axis=0) - left)
+    return Influence.of(np.hstack(columns))

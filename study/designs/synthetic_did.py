@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from study.core import UNIQUE, FloatArray, Solver, Weights, synthetic_control_weights, synthetic_did_weights
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate
 from study.panel import Sample
@@ -21,12 +21,7 @@ LEAST_BEFORE = 2
     reference="arkhangelsky2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.WEIGHTED_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=(
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.NEVER_TREATED,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON - {Supports.COVARIATES, Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
 )
 def synthetic_did(
     sample: Sample,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from study.core import (
+    BoolArray,
     Family,
     FloatArray,
-    Influence,
     Regression,
     Terms,
     linear_form,
@@ -18,7 +19,7 @@ from study.core import (
     refuse_unidentified,
     regress,
 )
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import (
     Estimate,
     coefficients,
@@ -36,15 +37,7 @@ from study.panel import Sample
     reference="goodmanbacon2021",
     estimand=Estimand.COEFFICIENT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_EFFECTS),
-    supports=(
-        Supports.COVARIATES,
-        Supports.MISSING_CELLS,
-        Supports.ANTICIPATION,
-        Supports.CLUSTERS,
-        Supports.WEIGHTS,
-        Supports.SWITCHING,
-        Supports.PROPORTIONAL,
-    ),
+    supports=COMMON | {Supports.WEIGHTS, Supports.SWITCHING},
 )
 def twfe(sample: Sample) -> Estimate:
     """Regress the outcome on treatment, covariates by period, unit effects and period effects.
@@ -76,25 +69,27 @@ def twfe(sample: Sample) -> Estimate:
     Econometrics 225(2), equation (1).
     """
     names = ("treatment", *sample.question.covariates)
-    fit = two_way(sample, *_treatment(sample), names)
-    mean, mean_influence = _treated_mean(sample)
-    untreated = np.full(len(names), np.nan)
-    untreated[0] = mean[0] - fit.coefficient[0]
-    first = np.zeros((1, len(names)))
-    first[0, 0] = 1.0
+    outcome = outcome_with_covariates(sample)
+    if sample.first_treated is None:  # by unit, where groups do not say who is treated
+        effects = np.empty((1, len(sample.periods), 0))
+        varying = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
+        mean, mean_influence = mean_over(replace(sample, y=outcome), sample.treatment == 1)
+    else:
+        treated = treated_cells(sample)[:, :, None]
+        effects, varying = treated.astype(float), sample.x_varying
+        mean, mean_influence = cohort_means(sample, outcome).pooled(treated)
+    fit = two_way(sample, effects, varying, names)
+    of_treatment = np.arange(len(names)) == 0
     return coefficients(
         sample,
         names,
         fit.coefficient,
         fit.influence,
-        n_obs=fit.n_obs,
-        untreated_mean=untreated,
-        untreated_influence=(mean_influence - fit.influence.select(np.arange(len(names)) == 0)) @ first,
-        df_k=fit.df_k,
-        n_fixed_effects=fit.n_fixed_effects,
-        clusters=fit.n_clusters(sample.cluster),
-        published="CR1_fixest",
+        untreated_mean=np.where(of_treatment, mean - fit.coefficient, np.nan),
+        untreated_influence=(mean_influence - fit.influence.select(of_treatment))
+        @ of_treatment[None].astype(float),
         form=linear_form(fit.equations, np.eye(len(names))),
+        **counted(sample, fit),
     )
 
 
@@ -133,16 +128,18 @@ def two_way(
     return fit
 
 
-def _treatment(sample: Sample) -> tuple[FloatArray, FloatArray]:
-    """Return treatment as a regressor by group, or by unit where it is not absorbing, and the varying regressors."""
-    if sample.first_treated is None:
-        varying = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
-        return np.empty((1, len(sample.periods), 0)), varying
-    return treated_cells(sample).astype(float)[:, :, None], sample.x_varying
+def placed(fit: Regression, used: BoolArray) -> FloatArray:
+    """Return the map from coefficients to K terms: those used, (K,), have the first of them, the others are zero."""
+    place = np.eye(len(used))[used]
+    return np.pad(place, ((0, len(fit.coefficient) - len(place)), (0, 0)))
 
 
-def _treated_mean(sample: Sample) -> tuple[FloatArray, Influence]:
-    """Return the mean outcome of treated cells, with its influence."""
-    if sample.first_treated is None:
-        return mean_over(replace(sample, y=outcome_with_covariates(sample)), sample.treatment == 1)
-    return cohort_means(sample, outcome_with_covariates(sample)).pooled(treated_cells(sample)[:, :, None])
+def counted(sample: Sample, fit: Regression) -> dict[str, Any]:
+    """Return the fields of an estimate that say what a regression's standard errors count, as fixest does."""
+    return {
+        "n_obs": fit.n_obs,
+        "df_k": fit.df_k,
+        "n_fixed_effects": fit.n_fixed_effects,
+        "clusters": fit.n_clusters(sample.cluster),
+        "published": "CR1_fixest",
+    }

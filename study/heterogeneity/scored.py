@@ -14,10 +14,17 @@ from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping
-from study.learners import Learner
-from study.learners.clipping import clipped
-from study.learners.cross_fitting import Folds, Nuisance, check_both, check_number, cross_fit, draw_folds
-from study.learners.nuisances import Learning
+from study.learners import (
+    Folds,
+    Learner,
+    Learning,
+    Nuisance,
+    check_both,
+    check_number,
+    clipped,
+    cross_fit,
+    draw_folds,
+)
 from study.panel import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.

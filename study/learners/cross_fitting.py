@@ -7,7 +7,7 @@ that it is the same in any process, and is kept by its content.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -29,8 +29,8 @@ from study.core import (
     stored,
     versions,
 )
-from study.learners import ENSEMBLE, Kind, Learner, Problem, learned
-from study.learners.problem import Rows, period_means
+from study.learners.named import ENSEMBLE, Learner, learned
+from study.learners.problem import Kind, Problem, Rows, period_means
 from study.panel import Sample
 
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]
@@ -79,11 +79,19 @@ class Folds(NamedTuple):
         """Fold of each row in each repetition, shape (N, R)."""
         return self.place % self.number
 
-    def masks(self, repetition: int, fold: int, among: Rows | None) -> tuple[Rows, Rows]:
+    def masks(self, repetition: int, fold: int) -> tuple[Rows, Rows]:
         """Return which rows train and which are predicted."""
-        asked = self.fold[:, repetition] == fold
-        train = ~asked if self.number > 1 else np.ones(len(asked), dtype=bool)
-        return (train if among is None else train & among), asked
+        left_out = self.fold[:, repetition] == fold
+        return (~left_out if self.number > 1 else np.ones_like(left_out)), left_out
+
+    def training(self) -> Iterator[Rows]:
+        """Yield the rows that train, shape (N,), for each draw and fold."""
+        for repetition, fold in product(range(self.place.shape[1]), range(self.number)):
+            yield self.masks(repetition, fold)[0]
+
+    def of(self, rows: IntArray | Rows) -> Folds:
+        """Return the folds of some rows."""
+        return Folds(self.place[rows], self.number)
 
 
 def deal(cluster: IntArray, stratum: IntArray, rng: np.random.Generator) -> IntArray:
@@ -105,16 +113,6 @@ def draw_folds(cluster: IntArray, stratum: IntArray, folds: int, repetitions: in
     """Deal clusters into folds, once for each repetition; arguments as in :func:`deal`, shapes (N,)."""
     rngs = np.random.default_rng(seed).spawn(repetitions)
     return Folds(np.column_stack([deal(cluster, stratum, rng) for rng in rngs]), folds)
-
-
-def check_counts(who: str, *, least_folds: int = 2, **values: int) -> None:
-    """Refuse folds, repetitions or a seed that is not a whole number, or too small."""
-    least = {"folds": least_folds, "repetitions": 1, "seed": 0}
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least[name]:
-            raise QuestionError(
-                f"{who}: {name} is {value!r}; it must be a whole number, at least {least[name]}."
-            )
 
 
 def kind_of_cluster(sample: Sample) -> str:
@@ -146,17 +144,14 @@ def check_both(who: str, sample: Sample, marked: Rows, cluster: IntArray, folds:
     what : str
         What marked rows are: "treated", for example.
     """
-    kind = kind_of_cluster(sample)
-    for fold in folds.fold.T:
-        for k in range(folds.number):
-            train = fold != k if folds.number > 1 else np.ones(len(fold), dtype=bool)
-            for side, word in ((marked, what), (~marked, f"not {what}")):
-                if len(np.unique(cluster[train & side])) < 2:
-                    raise QuestionError(
-                        f"{who}: outside one of the {folds.number} folds fewer than two {kind} are {word} "
-                        f"({len(np.unique(cluster[side]))} of {len(np.unique(cluster))} are in all), too few to learn "
-                        "from; use fewer folds or another design."
-                    )
+    for train in folds.training():
+        for side, words in ((marked, what), (~marked, f"not {what}")):
+            if len(np.unique(cluster[train & side])) < 2:
+                raise QuestionError(
+                    f"{who}: outside one of the {folds.number} folds fewer than two {kind_of_cluster(sample)} are "
+                    f"{words} ({len(np.unique(cluster[side]))} of {len(np.unique(cluster))} are in all), too few to "
+                    "learn from; use fewer folds or another design."
+                )
 
 
 def cross_fit(
@@ -183,28 +178,44 @@ def cross_fit(
     from joblib import Parallel, delayed
 
     singles = {
-        (name, part): nuisance._replace(learner=part)
+        (name, single): nuisance._replace(learner=single)
         for name, nuisance in nuisances.items()
-        for part in parts_of(nuisance.learner)
+        for single in parts_of(nuisance.learner)
     }
-    shape = folds.place.shape
+    now, shape = current_settings(), folds.place.shape
     predicted = {key: np.empty(shape) for key in singles}
-    steps = list(product(singles, range(shape[1]), range(folds.number)))
-    work = current_settings()
-    if work.cache is not None:
-        prepare(work.cache)
-    made = Parallel(n_jobs=work.jobs, return_as="generator")(
-        delayed(_one)(
-            x, period, singles[key], folds, repetition, fold, _seed(seed, key, repetition, fold), work.cache
-        )
-        for key, repetition, fold in steps
+    fits = list(product(singles, range(shape[1]), range(folds.number)))
+    folder = now.cache  # the settings themselves do not go to other processes
+    if folder is not None:
+        prepare(folder)
+
+    def predict(nuisance: Nuisance, repetition: int, fold: int, seed: int) -> FloatArray:
+        """Return the predictions of one fold of one repetition."""
+        train, asked = folds.masks(repetition, fold)
+        if nuisance.among is not None:
+            train = train & nuisance.among
+        if nuisance.kind == "mean":
+            known = nuisance.centre(nuisance.target, period, train)
+        elif x.shape[1]:
+            known = np.zeros(len(asked))
+        else:
+            known = np.full(len(asked), nuisance.target[train].mean())
+        if not x.shape[1]:
+            return known[asked]
+        place = folds.place[:, repetition]
+        problem = Problem(x, period, nuisance.target - known, place, train, asked, seed)
+        return known[asked] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, folder)
+
+    values_of_fits = Parallel(n_jobs=now.jobs, return_as="generator")(
+        delayed(predict)(singles[key], repetition, fold, _seed(seed, key[0], repetition, fold))
+        for key, repetition, fold in fits
     )
-    for (key, repetition, fold), values in zip(steps, made, strict=True):
+    for (key, repetition, fold), values in zip(fits, values_of_fits, strict=True):
         predicted[key][folds.fold[:, repetition] == fold, repetition] = values
-        if work.progress is not None:
-            work.progress(f"{key[0]}, draw {repetition + 1} of {shape[1]}")
+        if now.progress is not None:
+            now.progress(f"{key[0]}, draw {repetition + 1} of {shape[1]}")
     return {
-        name: _combined(nuisance, [predicted[name, part] for part in parts_of(nuisance.learner)])
+        name: _combined(nuisance, [predicted[name, single] for single in parts_of(nuisance.learner)])
         for name, nuisance in nuisances.items()
     }
 
@@ -214,47 +225,21 @@ def parts_of(learner: Learner) -> tuple[Any, ...]:
     return ENSEMBLE if isinstance(learner, str) and learner == "ensemble" else (learner,)
 
 
-def _seed(seed: int, key: tuple[str, Any], repetition: int, fold: int) -> int:
+def _seed(seed: int, name: str, repetition: int, fold: int) -> int:
     """Return the seed of one fit, which differs between nuisances, repetitions and folds."""
-    name = int.from_bytes(hashlib.sha256(key[0].encode()).digest()[:4], "little")
-    made = np.random.SeedSequence(seed, spawn_key=(name, repetition, fold)).generate_state(1)[0]
-    return int(made) % 2**31
-
-
-def _one(
-    x: FloatArray,
-    period: IntArray,
-    nuisance: Nuisance,
-    folds: Folds,
-    repetition: int,
-    fold: int,
-    seed: int,
-    folder: Path | None,
-) -> FloatArray:
-    """Predict one fold of one repetition."""
-    train, asked = folds.masks(repetition, fold, nuisance.among)
-    if nuisance.kind == "probability":
-        if not x.shape[1]:
-            return np.full(int(asked.sum()), nuisance.target[train].mean())
-        known = np.zeros(len(asked))
-    else:
-        known = nuisance.centre(nuisance.target, period, train)
-        if not x.shape[1]:
-            return known[asked]
-    place = folds.place[:, repetition]
-    problem = Problem(x, period, nuisance.target - known, place, train, asked, seed)
-    return known[asked] + predictions(problem, nuisance.learner, nuisance.kind, folder)
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+    state = np.random.SeedSequence(seed, spawn_key=(number, repetition, fold)).generate_state(1)
+    return int(state[0]) % 2**31
 
 
 def _combined(nuisance: Nuisance, parts: list[FloatArray]) -> FloatArray:
     """Return the predictions of one learner, or the weighted mean of several, shape (N, R)."""
     if len(parts) == 1:
         return parts[0]
-    used = np.ones(len(nuisance.target), dtype=bool) if nuisance.among is None else nuisance.among
-    repetitions = range(parts[0].shape[1])
-    of_draw = [np.column_stack([part[:, r] for part in parts]) for r in repetitions]
+    used = slice(None) if nuisance.among is None else nuisance.among
+    of_draws = np.stack([part.T for part in parts], axis=2)
     return np.column_stack(
-        [columns @ ensemble_weights(nuisance.target[used], columns[used]) for columns in of_draw]
+        [columns @ ensemble_weights(nuisance.target[used], columns[used]) for columns in of_draws]
     )
 
 
@@ -267,24 +252,20 @@ def ensemble_weights(target: FloatArray, predictions: FloatArray) -> FloatArray:
     return weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
 
 
-def predictions(problem: Problem, learner: Learner, kind: Kind, folder: Path | None) -> FloatArray:
+def _looked_up_or_learned(problem: Problem, learner: Learner, kind: Kind, folder: Path | None) -> FloatArray:
     """Return what a learner predicts of the rows that are asked for, looked up first where there is a folder."""
-    key = None if folder is None else fit_key(problem, learner, kind)
-    if folder is None or key is None:
-        return _learn(problem, learner, kind)
-    known: FloatArray | None = stored(folder, key, [np.ndarray])
-    if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
-        return known
-    made = _learn(problem, learner, kind)
-    keep(folder, key, made)
-    return made
-
-
-def _learn(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
     from threadpoolctl import threadpool_limits
 
+    key = None if folder is None else fit_key(problem, learner, kind)
+    if folder is not None and key is not None:
+        known: FloatArray | None = stored(folder, key, [np.ndarray])
+        if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
+            return known
     with threadpool_limits(1):  # two threads that share cores with other work were four times slower
-        return learned(problem, learner, kind)
+        values = learned(problem, learner, kind)
+    if folder is not None and key is not None:
+        keep(folder, key, values)
+    return values
 
 
 def fit_key(problem: Problem, learner: Learner, kind: Kind) -> str | None:
@@ -301,11 +282,8 @@ def code_of_learners() -> str:
 
 
 def _content(array: np.ndarray[Any, Any]) -> tuple[str, tuple[int, ...], str]:
-    return (
-        array.dtype.str,
-        array.shape,
-        hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest(),
-    )
+    digest = hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
+    return array.dtype.str, array.shape, digest
 
 
 def _estimator(value: Any) -> Any:

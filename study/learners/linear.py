@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from study.core import FloatArray
-from study.learners.problem import Kind, Problem, spread
+from study.learners.problem import Kind, Problem, probability, spread
 
 
 def linear(problem: Problem) -> FloatArray:
@@ -27,9 +27,7 @@ def logit(problem: Problem) -> FloatArray:
 
     x = (problem.x - problem.x.mean(axis=0)) / spread(problem.x)
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1_000, solver="newton-cholesky")
-    return np.asarray(
-        model.fit(x[problem.train], problem.target[problem.train]).predict_proba(x[problem.asked])[:, 1]
-    )
+    return probability(problem, x, model)
 
 
 def of_estimator(problem: Problem, estimator: Any, kind: Kind) -> FloatArray:
@@ -44,7 +42,7 @@ def of_estimator(problem: Problem, estimator: Any, kind: Kind) -> FloatArray:
     }
     model.set_params(**unseeded)
     features = problem.features
+    if kind == "probability":
+        return probability(problem, features, model)
     model.fit(features[problem.train], problem.target[problem.train])
-    if kind == "mean":
-        return np.asarray(model.predict(features[problem.asked]), dtype=np.float64)
-    return np.asarray(model.predict_proba(features[problem.asked]), dtype=np.float64)[:, 1]
+    return np.asarray(model.predict(features[problem.asked]), dtype=np.float64)

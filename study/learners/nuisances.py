@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray
-from study.estimates.covariance import covariance
-from study.learners import Learner, refuse_unfit
-from study.learners.clipping import check_trim
-from study.learners.cross_fitting import Folds, Nuisance, check_counts, cross_fit, draw_folds
+from study.core import FloatArray, Influence, IntArray, QuestionError
+from study.learners.cross_fitting import Folds, Nuisance, cross_fit, draw_folds
+from study.learners.named import Learner, refuse_unfit
 from study.learners.problem import Kind
 from study.panel import Question, Sample
 
-if TYPE_CHECKING:
-    from doubleml.double_ml import DoubleML
+# doubleml clips to bounds above zero, and warns of what is beyond these.
+LEAST = 1e-12
 
 
 class Part(NamedTuple):
@@ -71,6 +70,8 @@ class Nuisances:
     treatment : str
         The function that predicts treatment (of an instrumented design the instrument): a propensity, or the mean of
         a change.
+    layout : Any
+        What the design has made of the sample to find them, which its score needs too.
     without : str
         What is known of a mean without covariates, and taken out before it is learned.
     limits : tuple of float
@@ -81,6 +82,7 @@ class Nuisances:
     seed: int
     said: Mapping[str, str]
     treatment: str = "treatment"
+    layout: Any = None
     without: str = "its period's mean"
     limits: tuple[float, float] = (0.0, 1.0)
 
@@ -93,27 +95,22 @@ class Nuisances:
 
     def predicted(self) -> tuple[dict[str, FloatArray], ...]:
         """Return the cross-fitted predictions of each part's functions, shape (N, R), as the design has them."""
-        return tuple(self._cross_fitted(part, part.x, part.functions) for part in self.parts)
+        return tuple(self._cross_fitted(part) for part in self.parts)
 
     def known(self) -> tuple[dict[str, FloatArray], ...]:
         """Return what is predicted without covariates, shape (N, R), by the training folds.
 
         For a mean what is taken out of it before a learner sees it, for a probability the share.
         """
-        return tuple(
-            self._cross_fitted(
-                part,
-                part.x[:, :0],
-                {name: of._replace(learner="linear") for name, of in part.functions.items()},
-            )
-            for part in self.parts
-        )
+        without = []
+        for part in self.parts:
+            functions = {name: of._replace(learner="linear") for name, of in part.functions.items()}
+            without.append(self._cross_fitted(part._replace(x=part.x[:, :0], functions=functions)))
+        return tuple(without)
 
-    def _cross_fitted(
-        self, part: Part, x: FloatArray, functions: Mapping[str, Nuisance]
-    ) -> dict[str, FloatArray]:
+    def _cross_fitted(self, part: Part) -> dict[str, FloatArray]:
         seed = self.seed if part.seed is None else part.seed
-        return cross_fit(x, part.period, functions, part.folds, seed)
+        return cross_fit(part.x, part.period, part.functions, part.folds, seed)
 
     def judged(self, words: str, predictions: Sequence[Mapping[str, FloatArray]]) -> Judged:
         """Return the rows that functions of the same words may be learned from, with their predictions."""
@@ -163,16 +160,37 @@ class Learning:
 
     def check(self, who: str, *, least_folds: int = 2) -> None:
         """Refuse what cannot be learned with, before anything is."""
-        check_counts(
-            who, least_folds=least_folds, folds=self.folds, repetitions=self.repetitions, seed=self.seed
-        )
+        if self.folds < least_folds:
+            raise QuestionError(
+                f"{who}: folds is {self.folds}; it must be a whole number, at least {least_folds}."
+            )
         refuse_unfit(who, "learner", self.learner, "mean")
         refuse_unfit(who, "propensity", self.propensity, "probability")
-        check_trim(who, self.trim)
+        if not 0 < self.trim < 0.5:
+            raise QuestionError(f"{who}: trim is {self.trim!r}; it must be a number above 0 and below 0.5.")
 
     def draw(self, cluster: IntArray, stratum: IntArray) -> Folds:
         """Deal clusters into folds, spreading each stratum over them; shapes (N,)."""
         return draw_folds(cluster, stratum, self.folds, self.repetitions, self.seed)
+
+
+def clipped(propensity: FloatArray, limits: tuple[float, float]) -> FloatArray:
+    """Return propensity scores, shape (N, R), moved to the nearest of the limits where they are beyond."""
+    return np.clip(propensity, max(limits[0], LEAST), min(limits[1], 1 - LEAST))
+
+
+def clipping_note(
+    propensity: FloatArray, limits: tuple[float, float], predictions: str, rows: str = "units"
+) -> str:
+    """Say how many predictions, shape (N, R), lie beyond the limits; a lower limit of zero stands for none."""
+    number, draws = propensity.shape
+    (lower, upper), times = limits, f" in each of {draws} draws" if draws > 1 else ""
+    below = f"{(propensity < lower).sum()} below {lower:g} and " if lower > 0 else ""
+    lowest = "" if lower > 0 else " Low ones are left as they are, since their units weigh next to nothing."
+    return (
+        f"Of the {propensity.size} {predictions} ({number} {rows}{times}) {below}{(propensity > upper).sum()} above "
+        f"{upper:g} are set to that bound.{lowest}"
+    )
 
 
 class Averaged(NamedTuple):
@@ -187,15 +205,62 @@ class Averaged(NamedTuple):
         """Say how much the estimate moves with the folds, and what doubleml's median of the draws is."""
         if len(self.of_draw) == 1:
             return ()
-        error = float(np.sqrt(covariance(self.influence, sample.cluster)[0, 0]))
+        (spread,) = spread_of_draws(sample, self.of_draw[None], Influence.of(self.influence))
         return (
             f"Over {len(self.of_draw)} draws of the folds the coefficient of one has a standard deviation of "
-            f"{self.of_draw.std(ddof=1) / error:.2f} standard errors; doubleml's median of them is {self.median:.4g}.",
+            f"{spread:.2f} standard errors; doubleml's median of them is {self.median:.4g}.",
         )
 
 
-def averaged(model: DoubleML, unit: IntArray, n_units: int) -> Averaged:
-    """Return a fitted model's estimate and influence, averaged over its draws of the folds.
+def spread_of_draws(sample: Sample, of_draw: FloatArray, influence: Influence) -> FloatArray:
+    """Return the standard deviation of estimates over draws, shape (K, R), in standard errors; zero without any."""
+    error = np.sqrt(influence.squares(sample.cluster)) / sample.n_units
+    return np.divide(of_draw.std(axis=1, ddof=1), error, out=np.zeros(len(error)), where=error > 0)
+
+
+def of_predictions(
+    model: Any,
+    data: Any,
+    learners: Mapping[str, Kind],
+    folds: Folds,
+    predictions: Mapping[str, FloatArray],
+    treatment: str = "d",
+    **options: Any,
+) -> Any:
+    """Return a doubleml model with its coefficients and scores by draw of the folds, from predictions made here.
+
+    doubleml would tell its learners neither which rows are of one cluster nor which column is the period.
+
+    Parameters
+    ----------
+    model : class
+        One of doubleml's.
+    data : DoubleMLData
+    learners : mapping of str to str
+        What each of doubleml's learners predicts: "mean" or "probability".
+    folds : Folds
+    predictions : mapping of str to ndarray, shape (N, R)
+        Cross-fitted, by doubleml's names; propensities are clipped.
+    treatment : str
+        What doubleml calls the treatment.
+    **options
+        Other arguments of the model.
+    """
+    from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
+
+    dummies = {"mean": DMLDummyRegressor, "probability": DMLDummyClassifier}
+    if "probability" in learners.values():
+        options["ps_processor_config"] = PSProcessorConfig(clipping_threshold=LEAST)
+    unused = {name: dummies[kind]() for name, kind in learners.items()}
+    fitted = model(data, **unused, draw_sample_splitting=False, **options)
+    fitted.set_sample_splitting(splits(folds))
+    with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
+        warnings.filterwarnings("ignore", "The estimated nu2")
+        return fitted.fit(external_predictions={treatment: dict(predictions)})
+
+
+def averaged(model: Any, unit: IntArray, n_units: int) -> Averaged:
+    """Return a fitted doubleml model's estimate and influence, averaged over its draws of the folds.
 
     The influence of a unit is n times the sum of its scores over minus the sum of the scores' derivatives.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray
 
 Kind = Literal["mean", "probability"]
-Rows = NDArray[np.bool_]
+Rows = BoolArray
 
 SINGLE_PRECISION = 6  # decimals of a standardised target
 
@@ -70,13 +69,18 @@ class Problem(NamedTuple):
         return np.round(target / size, SINGLE_PRECISION), size
 
 
+def probability(problem: Problem, features: FloatArray, classifier: Any) -> FloatArray:
+    """Return a scikit-learn classifier's predictions of the rows that are asked for."""
+    classifier.fit(features[problem.train], problem.target[problem.train])
+    return np.asarray(classifier.predict_proba(features[problem.asked]), dtype=np.float64)[:, 1]
+
+
 def period_means(blocks: FloatArray, period: IntArray, train: Rows) -> FloatArray:
     """Return for each row the means of its period over the training rows, shape (N, k)."""
     totals = np.zeros((int(period.max()) + 1, blocks.shape[1]))
     np.add.at(totals, period[train], blocks[train])
     counts = np.bincount(period[train], minlength=len(totals))
-    means: FloatArray = (totals / np.maximum(counts, 1)[:, None])[period]
-    return means
+    return (totals / np.maximum(counts, 1)[:, None])[period]
 
 
 def spread(x: FloatArray) -> FloatArray:

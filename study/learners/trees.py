@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from study.core import FloatArray
-from study.learners.problem import Problem
+from study.learners.problem import Problem, probability
 
 # Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
 # baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is
@@ -34,35 +34,30 @@ def boosted_trees(problem: Problem) -> FloatArray:
     """Predict a mean by boosted trees on covariates and period."""
     from lightgbm import LGBMRegressor
 
-    features, (target, size) = problem.features, problem.rounded
-    model = LGBMRegressor(**TREES, **ONE_THREAD).fit(features[problem.train], target)
-    return np.asarray(model.predict(features[problem.asked])) * size
+    return _mean(problem, LGBMRegressor(**TREES, **ONE_THREAD))
 
 
 def boosted_trees_probability(problem: Problem) -> FloatArray:
     """Predict a probability by boosted trees on covariates and period."""
     from lightgbm import LGBMClassifier
 
-    features = problem.features
-    model = LGBMClassifier(**TREES, **ONE_THREAD)
-    model.fit(features[problem.train], problem.target[problem.train])
-    return np.asarray(model.predict_proba(features[problem.asked]))[:, 1]
+    return probability(problem, problem.features, LGBMClassifier(**TREES, **ONE_THREAD))
 
 
 def forest(problem: Problem) -> FloatArray:
     """Predict a mean by a random forest on covariates and period."""
     from sklearn.ensemble import RandomForestRegressor
 
-    features, (target, size) = problem.features, problem.rounded
-    model = RandomForestRegressor(**FOREST, random_state=problem.seed)
-    return np.asarray(model.fit(features[problem.train], target).predict(features[problem.asked])) * size
+    return _mean(problem, RandomForestRegressor(**FOREST, random_state=problem.seed))
 
 
 def forest_probability(problem: Problem) -> FloatArray:
     """Predict a probability by a random forest on covariates and period."""
     from sklearn.ensemble import RandomForestClassifier
 
-    features = problem.features
-    model = RandomForestClassifier(**FOREST, random_state=problem.seed)
-    model.fit(features[problem.train], problem.target[problem.train])
-    return np.asarray(model.predict_proba(features[problem.asked]))[:, 1]
+    return probability(problem, problem.features, RandomForestClassifier(**FOREST, random_state=problem.seed))
+
+
+def _mean(problem: Problem, model: Any) -> FloatArray:
+    features, (target, size) = problem.features, problem.rounded
+    return np.asarray(model.fit(features[problem.train], target).predict(features[problem.asked])) * size

@@ -436,7 +436,7 @@ class NoChances:
     ],
 )
 def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options, message, monkeypatch):
-    monkeypatch.setattr(sys.modules["study.designs.dml_irm"], "cross_fit", None)
+    monkeypatch.setattr(sys.modules["study.learners.nuisances"], "cross_fit", None)
     source = panel() if change is None else change(panel())
     with pytest.raises(QuestionError, match=message) as error:
         estimate(source, ask(**fields), "dml_irm", **options)

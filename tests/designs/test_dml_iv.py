@@ -475,7 +475,7 @@ def off_again(source: Panel) -> Panel:
     ],
 )
 def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options, message, monkeypatch):
-    monkeypatch.setattr(sys.modules["study.designs.dml_iv"], "cross_fit", None)
+    monkeypatch.setattr(sys.modules["study.learners.nuisances"], "cross_fit", None)
     source = panel() if change is None else change(panel())
     with pytest.raises(QuestionError, match=message) as error:
         estimate(source, ask(**fields), "dml_iv", **options)

@@ -441,7 +441,7 @@ def everyone_at_once(table):
     ],
 )
 def test_bad_input_is_refused_before_fitting(change, fields, options, message, monkeypatch):
-    monkeypatch.setattr(sys.modules["study.designs.dml_panel"], "cross_fit", None)
+    monkeypatch.setattr(sys.modules["study.learners.nuisances"], "cross_fit", None)
     table = long_table() if change is None else change(long_table())
     event = {"treatment": "path"} if "path" in table else {"first_treated": "first"}
     question = Question("y", **({"event": "first"} | fields))

@@ -250,6 +250,6 @@ def test_unit_effects_do_not_pass_through_the_centre():
 
 def test_folds_that_leave_nothing_out_have_one_fold():
     whole = Folds(np.arange(6)[:, None], 1)
-    train, asked = whole.masks(0, 0, None)
+    train, asked = whole.masks(0, 0)
     assert train.all()
     assert asked.all()

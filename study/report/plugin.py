@@ -27,6 +27,7 @@ LABELS = {
     "scale": "Scale",
     "seed": "Seed",
 }
+# Labels of averages only: a table shares labels, and others could rename another model's variables.
 AVERAGES = {
     "event_average": "Average over event times",
     "treated_average": "Average over treated cells",
@@ -98,6 +99,11 @@ def fixed_effects(fit: Estimate) -> str | None:
 def cluster(fit: Estimate) -> str:
     """Return what standard errors are clustered by."""
     return fit.sample.question.cluster or "unit"
+
+
+def errors(fit: Estimate) -> dict[str, str]:
+    """Return the small-sample convention, and what errors are clustered by."""
+    return {"vcov_type": fit.convention, "clustervar": cluster(fit)}
 
 
 def detectable(fit: Estimate) -> float | None:

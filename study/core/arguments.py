@@ -102,7 +102,7 @@ def check(where: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> Non
         if not _is(value, hint):
             texts = _texts(hint)
             if isinstance(value, str) and texts:
-                raise unknown(name, value, texts, where)
+                raise unknown("average" if name == "of" else name, value, texts, where)
             raise QuestionError(f"{where}: {name} is {shown(value)}; it must be {' or '.join(_words(hint))}.")
         for each in value if is_listed(value) else [value]:
             if _is_number(each):

@@ -88,7 +88,11 @@ class Effect:
 def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = None) -> tuple[Effect, ...]:
     """Return every term of an estimate, under its own label where none are given."""
     table = fit.tidy(level).drop(columns=["term", "statistic"])
-    table = table.assign(label=list(fit.terms if labels is None else labels), event_time=fit.event_time, degrees=fit.degrees_of_freedom)
+    table = table.assign(
+        label=list(fit.terms if labels is None else labels),
+        event_time=fit.event_time,
+        degrees=fit.degrees_of_freedom,
+    )
     n_treated = int(np.any(np.nan_to_num(fit.sample.treatment) > 0, axis=1).sum())
     rows = table.to_dict("records")
     return tuple(Effect(**row, n_units=fit.sample.n_units, n_treated=n_treated) for row in rows)  # type: ignore[misc]

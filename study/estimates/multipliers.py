@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, one_thread, quantile, refuse_unknown
+from study.core import FloatArray, QuestionError, checked, one_thread, quantile, refuse_unknown
 
 # Far above what rounding leaves of equal statistics in double precision, far below what draws differ by.
 TIE = 1e-9
@@ -68,6 +68,7 @@ def distribution(weights: Weights) -> tuple[FloatArray, FloatArray]:
     return values.copy(), np.diff(cumulative, prepend=0.0)
 
 
+@checked
 def sup_t(
     sums: FloatArray,
     *,

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from study.core import quantile
 from study.estimates.estimate import Estimate
 from study.estimates.power import POWER
@@ -93,7 +91,7 @@ def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = N
         event_time=fit.event_time,
         degrees=fit.degrees_of_freedom,
     )
-    n_treated = int(np.any(np.nan_to_num(fit.sample.treatment) > 0, axis=1).sum())
+    n_treated = int(fit.sample.ever_treated.sum())
     rows = table.to_dict("records")
     return tuple(Effect(**row, n_units=fit.sample.n_units, n_treated=n_treated) for row in rows)  # type: ignore[misc]
 

@@ -279,8 +279,7 @@ class Estimate:
         sample, k = self.sample, len(self.terms)
         weights = sample.weights if self.sizes is None else sample.weights * self.sizes
         if sample.first_treated is None:
-            group = (sample.treatment == 1).any(axis=1).astype(np.int64)
-            treated = np.repeat([[0.0], [1.0]], k, axis=1)
+            group, treated = sample.ever_treated.astype(np.int64), np.repeat([[0.0], [1.0]], k, axis=1)
             return Sides(group, treated, weights, sample.cluster, alike=False, both=False)
         dates, rows = sample.groups
         group = np.empty(sample.n_units, dtype=np.int64)
@@ -631,8 +630,7 @@ def effective_clusters(fit: Estimate) -> FloatArray:
 
 def treated_clusters(fit: Estimate) -> int:
     """Return the number of clusters with a treated unit."""
-    treated = (fit.sample.treatment == 1).any(axis=1)
-    return len(np.unique(fit.sample.cluster[treated]))
+    return len(np.unique(fit.sample.cluster[fit.sample.ever_treated]))
 
 
 def few_clusters_warning(fit: Estimate) -> str | None:

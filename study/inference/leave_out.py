@@ -372,7 +372,7 @@ def refuse_few_clusters(who: str, sample: Sample) -> None:
         raise QuestionError(
             f"{who}: there is one cluster, so nothing can be left out or drawn; cluster by units instead."
         )
-    treated = np.unique(sample.cluster[np.any(sample.treatment > 0, axis=1)])
+    treated = np.unique(sample.cluster[sample.ever_treated])
     if len(treated) == 1:
         label = sample.cluster_labels[np.flatnonzero(sample.cluster == treated[0])[0]]
         raise QuestionError(

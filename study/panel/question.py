@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, check, is_listed, refuse_unknown
+from study.core import BoolArray, FloatArray, QuestionError, check, is_listed, refuse_unknown
 from study.panel.panel import Panel
 from study.panel.scale import Scale, ScaleName
 
@@ -226,6 +226,11 @@ class Sample:
             return self.path
         since = self.periods >= self.first_treated[:, None] - self.question.anticipation
         return since.astype(float)
+
+    @cached_property
+    def ever_treated(self) -> BoolArray:
+        """Which units are treated in some period, shape (n,)."""
+        return np.asarray((self.treatment == 1).any(axis=1))
 
     @cached_property
     def x_varying(self) -> FloatArray:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict
 
 from study.core import BoolArray, DataError, QuestionError, from_toml, not_known, read_toml, refuse_unknown
 from study.panel.rows import Rows
-from study.panel.rules import Rule, not_empty, number, same_number
+from study.panel.rules import Rule, not_empty, number, same
 from study.panel.shipped import shipped
 
 COUNTRIES_FILE = "countries.csv"
@@ -170,7 +170,7 @@ class Entry:
         if self.at_most:
             rules.append(_at_most(column, self.at_most))
         if self.same_by and self.same_by in identity:
-            rules.append(same_number(column, identity[self.same_by], self.same_by))
+            rules.append(same(column, identity[self.same_by], self.same_by))
         return rules
 
 

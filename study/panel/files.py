@@ -78,7 +78,8 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, 
             lines += [
                 "",
                 f"{event}: the adoption date of {_counted(len(intervals), 'unit')} is ambiguous, since the "
-                "treatment is not observed when it may have started; they are dropped, or dated by --ambiguous earliest or latest:",
+                "treatment is not observed when it may have started; they are dropped, or dated by --ambiguous "
+                "earliest or latest:",
                 *(f"  {unit}: {interval_text(*interval)}" for unit, interval in intervals.items()),
                 "",
             ]

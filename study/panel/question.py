@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, FloatArray, QuestionError, check, is_listed, refuse_unknown
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, check, is_listed, refuse_unknown
 from study.panel.panel import Panel
 from study.panel.scale import Scale, ScaleName
 
@@ -109,9 +109,8 @@ class Question:
         # Texts and whole numbers of numpy print otherwise, and what is printed is in the sample's id.
         for name in hints:
             value = getattr(self, name)
-            plain = str if isinstance(value, str) else int if isinstance(value, int | np.integer) else None
-            if plain is not None and type(value) is not plain:
-                object.__setattr__(self, name, plain(value))
+            if isinstance(value, str | int | np.integer):
+                object.__setattr__(self, name, str(value) if isinstance(value, str) else int(value))
         object.__setattr__(self, "covariates", tuple(map(str, self.covariates)))
         if self.instrument in self.covariates:
             raise QuestionError(
@@ -200,9 +199,9 @@ class Sample:
     x_baseline: FloatArray
     x_by_period: tuple[FloatArray, ...]
     weights: FloatArray
-    cluster: NDArray[np.int64]
+    cluster: IntArray
     unit_ids: NDArray[Any]
-    periods: NDArray[np.int64]
+    periods: IntArray
     flow: tuple[FlowStep, ...]
     panel: Panel
     attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -238,7 +237,7 @@ class Sample:
         return np.stack(self.x_by_period, axis=2) if self.x_by_period else np.empty((*self.y.shape, 0))
 
     @cached_property
-    def observed(self) -> NDArray[np.bool_]:
+    def observed(self) -> BoolArray:
         """Which cells have an outcome, shape (n, T)."""
         return ~np.isnan(self.y)
 
@@ -257,7 +256,7 @@ class Sample:
         return dates[dates - self.question.anticipation <= self.periods[-1]]
 
     @cached_property
-    def groups(self) -> tuple[FloatArray, tuple[NDArray[np.int64], ...]]:
+    def groups(self) -> tuple[FloatArray, tuple[IntArray, ...]]:
         """Distinct first treated periods, ascending, NaN (never) last, and the units of each; one if it switches."""
         if self.first_treated is None:
             return np.array([np.nan]), (np.arange(self.n_units),)
@@ -265,7 +264,7 @@ class Sample:
         ends = np.cumsum(np.bincount(of_unit, minlength=len(dates)))[:-1]
         return dates, tuple(np.split(np.argsort(of_unit, kind="stable"), ends))
 
-    def only(self, keep: NDArray[np.bool_], reason: str) -> Sample:
+    def only(self, keep: BoolArray, reason: str) -> Sample:
         """Return the sample of some of its units, shape (n,); the others are dropped for a reason.
 
         Raises
@@ -279,35 +278,29 @@ class Sample:
         rows = np.flatnonzero(keep)
         if self.first_treated is not None:
             treated = self.first_treated[rows] - self.question.anticipation <= self.periods[-1]
-            if not treated.any() or treated.all():
-                which = "treated" if not treated.any() else "untreated"
-                raise QuestionError(f"Sample: no {which} unit is left without those dropped: {reason}.")
-        weights = self.weights[rows]
+            for which, some in (("treated", treated.any()), ("untreated", not treated.all())):
+                if not some:
+                    raise QuestionError(f"Sample: no {which} unit is left without those dropped: {reason}.")
+        by_unit = ("y", "first_treated", "path", "x_baseline", "unit_ids", "instrument")
+        values = {name: getattr(self, name) for name in by_unit}
         return replace(
             self,
-            y=self.y[rows],
-            first_treated=None if self.first_treated is None else self.first_treated[rows],
-            path=None if self.path is None else self.path[rows],
-            x_baseline=self.x_baseline[rows],
+            **{name: None if value is None else value[rows] for name, value in values.items()},
             x_by_period=tuple(block[rows] for block in self.x_by_period),
-            weights=weights / weights.mean(),
+            weights=self.weights[rows] / self.weights[rows].mean(),
             cluster=np.unique(self.cluster[rows], return_inverse=True)[1],
-            unit_ids=self.unit_ids[rows],
             flow=(*self.flow, FlowStep(reason, self.n_units - len(rows), kept=False)),
             attributes={name: labels[rows] for name, labels in self.attributes.items()},
-            instrument=None if self.instrument is None else self.instrument[rows],
         )
 
-    def permuted(self, order: NDArray[np.int64]) -> Sample:
+    def permuted(self, order: IntArray) -> Sample:
         """Return the sample in which unit i has the event date, or path, of unit ``order[i]``."""
         order, n = np.asarray(order), self.n_units
         if order.dtype.kind not in "iu" or order.shape != (n,) or not 0 <= order.min() <= order.max() < n:
             raise QuestionError(f"Sample.permuted: order must be {self.n_units} numbers of units, from 0 on.")
-        return replace(
-            self,
-            path=None if self.path is None else self.path[order],
-            first_treated=None if self.first_treated is None else self.first_treated[order],
-        )
+        path = None if self.path is None else self.path[order]
+        first_treated = None if self.first_treated is None else self.first_treated[order]
+        return replace(self, path=path, first_treated=first_treated)
 
     @property
     def sample_id(self) -> str:

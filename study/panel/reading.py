@@ -99,7 +99,7 @@ def _lines(path: Path, content: bytes) -> NDArray[np.int64]:
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=""))
     width, start, lines, unfit = 0, 1, [], []
     for fields in reader:
-        if not _blank(fields):
+        if len(fields) > 1 or (fields and fields[0].strip()):
             if not width:
                 _check_heading(path, fields)
                 width = len(fields)
@@ -108,23 +108,19 @@ def _lines(path: Path, content: bytes) -> NDArray[np.int64]:
             lines.append(start)
         start = reader.line_num + 1
     if unfit:
-        line, fields_there = unfit[0]
-        others = f" (and {len(unfit) - 1} more such lines)" if len(unfit) > 1 else ""
+        (line, width_there), *more = unfit
+        others = f" (and {len(more)} more such lines)" if more else ""
         raise DataError(
-            f"{path}: line {line} has {fields_there} fields, the heading has {width}{others}; the file is cut "
+            f"{path}: line {line} has {width_there} fields, the heading has {width}{others}; the file is cut "
             "off, or a text with a comma stands without quotes."
         )
     return np.array(lines[1:], dtype=np.int64)
 
 
-def _blank(fields: list[str]) -> bool:
-    return not fields or (len(fields) == 1 and not fields[0].strip())
-
-
 def _check_heading(path: Path, heading: list[str]) -> None:
-    twice = [name for name, times in Counter(heading).items() if times > 1]
-    if twice:
-        raise DataError(f'{path}: the heading has "{twice[0]}" more than once; name the columns apart.')
+    for name, times in Counter(heading).items():
+        if times > 1:
+            raise DataError(f'{path}: the heading has "{name}" more than once; name the columns apart.')
     for separator, name in _SEPARATORS.items():
         if len(heading) == 1 and separator in heading[0]:
             raise _unreadable(path, f"its fields are parted by {name}, not by commas")

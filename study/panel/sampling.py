@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, refuse_unknown
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, refuse_unknown
 from study.panel.panel import Panel, interval_text
 from study.panel.population import EVERYONE, population
 from study.panel.question import FlowStep, Question, Sample
@@ -29,53 +29,83 @@ class _Selection:
             self.steps.append(FlowStep(reason, int(out.sum()), kept=False))
             self.keep[out] = False
 
+    @property
+    def text(self) -> str:
+        """Who was taken out."""
+        text = "; ".join(f"{step.units} units {step.reason}" for step in self.steps) or "it has none"
+        if any(step.reason.startswith(AMBIGUOUS) for step in self.steps):
+            text += "; fill in the treatment where it is empty, or build the panel with "
+            text += 'ambiguous="earliest" or "latest"'
+        return text
+
 
 def draw_sample(question: Question, panel: Panel) -> Sample:
     """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
-    _check_names(question, panel)
-    _check_periods(question, panel)
-    periods = panel.periods
-    first_treated, path = _treatment(question, panel)
+    _check(question, panel)
+    periods, path = panel.periods, None
+    if question.event in panel.first_treated:
+        first_treated: FloatArray | None = panel.first_treated[question.event] + question.lag
+    else:
+        first_treated, path = None, panel.treatment[question.event]
     selection = _select(question, panel, first_treated)
     if first_treated is not None:
         first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
-        _drop_small_cohorts(selection, question, first_treated, periods)
-    keep, flow = selection.keep, selection.steps
-    if not keep.any():
-        raise QuestionError(f"Question: no unit of {panel.name} is left: {_told(flow)}.")
+        if question.min_cohort_size is not None:
+            cohorts, sizes = np.unique(first_treated[selection.keep], return_counts=True)
+            in_window = cohorts - question.anticipation <= periods[-1]
+            small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
+            selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
+    rows = np.flatnonzero(selection.keep)
+    if not len(rows):
+        raise QuestionError(f"Question: no unit of {panel.name} is left: {selection.text}.")
 
     columns = np.ones(len(periods), dtype=bool)
     if first_treated is not None:
-        columns = _comparable_periods(question, first_treated[keep], periods, panel.name)
-        _check_treated(question, first_treated[keep], periods[columns], panel.name, flow)
-        flow += _roles(question, first_treated[keep], periods, columns)
-    else:
-        assert path is not None
-        flow += _switching_roles(question, path[keep], periods)
-
-    rows = np.flatnonzero(keep)
+        first_treated = first_treated[rows]
+        columns = _comparable_periods(question, first_treated, periods, panel.name)
+        if not np.any(first_treated - question.anticipation <= periods[columns][-1]):
+            because = f" ({selection.text})" if selection.steps else ""
+            raise QuestionError(
+                f"Question: nobody in {panel.name} is first treated by {question.event} inside "
+                f"{_window(periods[columns])}{because}; choose another event, population or window."
+            )
+        selection.steps += _roles(question, first_treated, periods, columns)
+    elif path is not None:
+        ever = np.nansum(path[rows], axis=1) > 0
+        if not ever.any():
+            raise QuestionError(f"Question: nobody is treated by {question.event} in {_window(periods)}.")
+        selection.steps += [
+            FlowStep("treated in some period", int(ever.sum()), kept=True),
+            FlowStep("never treated", int((~ever).sum()), kept=True),
+        ]
 
     def chosen(block: FloatArray) -> FloatArray:
-        return block if keep.all() and columns.all() else block[np.ix_(rows, columns)]
+        return block if len(rows) == panel.n_units and columns.all() else block[np.ix_(rows, columns)]
 
-    baseline = [first_observed(panel.covariates[name])[rows] for name in question.covariates]
+    def baseline(name: str) -> FloatArray:
+        return first_observed(panel.covariates[name])[rows]
+
+    outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
+    if question.scale == "log1p":
+        outcome = _logarithm(question, outcome, panel.units[rows], periods[columns])
+    weights = np.ones(n) if question.weights is None else baseline(question.weights)
+    clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
+    x_baseline = [baseline(name) for name in question.covariates]
     return Sample(
         question=question,
-        y=_scaled(question, chosen(panel.outcomes[question.outcome]), panel.units[rows], periods[columns]),
-        first_treated=None if first_treated is None else first_treated[rows],
+        y=outcome,
+        first_treated=first_treated,
         path=None if path is None else chosen(path),
-        x_baseline=np.column_stack(baseline) if baseline else np.empty((len(rows), 0)),
+        x_baseline=np.column_stack(x_baseline) if x_baseline else np.empty((n, 0)),
         x_by_period=tuple(chosen(panel.covariates[name]) for name in question.covariates),
-        weights=_weights(question, panel, rows),
-        cluster=_clusters(question, panel, rows),
+        weights=weights / weights.mean(),
+        cluster=np.unique(clusters, return_inverse=True)[1].astype(np.int64),
         unit_ids=panel.units[rows],
         periods=periods[columns],
-        flow=tuple(flow),
+        flow=tuple(selection.steps),
         panel=panel,
         attributes={name: labels[rows] for name, labels in panel.attributes.items()},
-        instrument=None
-        if question.instrument is None
-        else first_observed(panel.covariates[question.instrument])[rows],
+        instrument=None if question.instrument is None else baseline(question.instrument),
     )
 
 
@@ -96,44 +126,28 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
         # A date in the first period may be a censored one, so no lag makes an event of it.
         dated = first_treated - max(question.lag, 0)
         already = np.minimum(first_treated - question.anticipation, dated) <= first_period
-        selection.drop(already, f"already treated in {first_period}" + _anticipating(question))
+        early = f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
+        selection.drop(already, f"already treated in {first_period}{early}")
         if question.comparison == "never_treated":
             late = first_treated - question.anticipation > panel.periods[-1]
             selection.drop(late, f"first treated after {panel.periods[-1]}, so not never treated")
     selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
     if question.missing == "balanced":
         selection.drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
-    for covariate in question.covariates:
-        unseen = np.isnan(panel.covariates[covariate]).all(axis=1)
-        selection.drop(unseen, f"covariate {covariate} is never observed")
-    if question.instrument is not None:
-        unseen = np.isnan(panel.covariates[question.instrument]).all(axis=1)
-        selection.drop(unseen, f"instrument {question.instrument} is never observed")
+    for kind, name in (
+        *(("covariate", name) for name in question.covariates),
+        ("instrument", question.instrument),
+    ):
+        if name is not None:
+            selection.drop(np.isnan(panel.covariates[name]).all(axis=1), f"{kind} {name} is never observed")
     if question.weights is not None:
         positive = first_observed(panel.covariates[question.weights]) > 0
         selection.drop(~positive, f"weight {question.weights} is not positive")
     return selection
 
 
-def _drop_small_cohorts(
-    selection: _Selection, question: Question, first_treated: FloatArray, periods: NDArray[np.int64]
-) -> None:
-    if question.min_cohort_size is None:
-        return
-    cohorts, sizes = np.unique(first_treated[selection.keep & ~np.isnan(first_treated)], return_counts=True)
-    in_window = cohorts - question.anticipation <= periods[-1]
-    small = cohorts[(sizes < question.min_cohort_size) & in_window]
-    selection.drop(
-        np.isin(first_treated, small), f"in a cohort of fewer than {question.min_cohort_size} units"
-    )
-
-
-def _scaled(
-    question: Question, outcome: FloatArray, units: NDArray[Any], periods: NDArray[np.int64]
-) -> FloatArray:
-    """Return the outcome on the scale that designs work on: logarithms for log1p, levels otherwise."""
-    if question.scale != "log1p":
-        return outcome
+def _logarithm(question: Question, outcome: FloatArray, units: NDArray[Any], periods: IntArray) -> FloatArray:
+    """Return log(1 + outcome)."""
     bad = np.argwhere(outcome <= -1)
     if bad.size:
         i, t = bad[0]
@@ -144,31 +158,13 @@ def _scaled(
     return np.log1p(outcome)
 
 
-def _switching_roles(question: Question, path: FloatArray, periods: NDArray[np.int64]) -> list[FlowStep]:
-    ever = np.nansum(path, axis=1) > 0
-    if not ever.any():
-        raise QuestionError(f"Question: nobody is treated by {question.event} in {_window(periods)}.")
-    return [
-        FlowStep("treated in some period", int(ever.sum()), kept=True),
-        FlowStep("never treated", int((~ever).sum()), kept=True),
-    ]
-
-
-def _weights(question: Question, panel: Panel, rows: NDArray[np.int64]) -> FloatArray:
-    """Return weights of mean one; one each where none are named."""
-    if question.weights is None:
-        return np.ones(len(rows))
-    weights = first_observed(panel.covariates[question.weights])[rows]
-    return weights / weights.mean()
-
-
 def first_observed(block: FloatArray) -> FloatArray:
     """Return each row's first value that is not NaN, shape (n,)."""
     seen = ~np.isnan(block)
     return np.where(seen.any(axis=1), block[np.arange(len(block)), seen.argmax(axis=1)], np.nan)
 
 
-def pool_cohorts(first_treated: FloatArray, periods: NDArray[np.int64], width: int) -> FloatArray:
+def pool_cohorts(first_treated: FloatArray, periods: IntArray, width: int) -> FloatArray:
     """Date each unit treated in the window by the first period of its adoption window.
 
     Adoption windows start at the second period, the first in which a unit with a base period can be
@@ -179,53 +175,40 @@ def pool_cohorts(first_treated: FloatArray, periods: NDArray[np.int64], width: i
     return np.where(first_treated <= periods[-1], pooled, first_treated)
 
 
-def _check_names(question: Question, panel: Panel) -> None:
-    where = f"Question about {panel.name}"
+def _check(question: Question, panel: Panel) -> None:
+    """Refuse names that the panel does not have, and numbers of periods that are more than it has."""
+    where, last = f"Question about {panel.name}", len(panel.periods) - 1
     columns = (*question.covariates, question.weights, question.instrument)
     refuse_unknown("outcome", question.outcome, panel.outcomes, where)
     refuse_unknown("event", question.event, panel.events, where)
     refuse_unknown("covariate", [name for name in columns if name is not None], panel.covariates, where)
-    if question.cluster is not None:
-        refuse_unknown("attribute", question.cluster, panel.attributes, where)
-
-
-def _check_periods(question: Question, panel: Panel) -> None:
-    """Refuse numbers of periods that are more than the panel has."""
-    window = f"the window of {len(panel.periods)} periods, {_window(panel.periods)}"
-    for name in ("lag", "anticipation"):
-        value = getattr(question, name)
-        if abs(value) >= len(panel.periods):
+    refuse_unknown("attribute", () if question.cluster is None else question.cluster, panel.attributes, where)
+    window = f"the window of {last + 1} periods, {_window(panel.periods)}"
+    for name, value in (("lag", question.lag), ("anticipation", question.anticipation)):
+        if abs(value) > last:
             raise QuestionError(
                 f"Question: {name} is {value}, which is out of {window}; it can be at most "
-                f"{len(panel.periods) - 1}{' either way' if name == 'lag' else ''}."
+                f"{last}{' either way' if name == 'lag' else ''}."
             )
     # The first that can be treated, with a period before it to compare with, are treated in the second period.
-    last = max(len(panel.periods) - 2, 0)
-    if question.horizon is not None and question.horizon > last:
+    latest = max(last - 1, 0)
+    if question.horizon is not None and question.horizon > latest:
         raise QuestionError(
-            f"Question: horizon is {question.horizon}, but the last event time in {window}, is {last}; lower it."
+            f"Question: horizon is {question.horizon}, but the last event time in {window}, is {latest}; lower it."
         )
-
-
-def _treatment(question: Question, panel: Panel) -> tuple[FloatArray | None, FloatArray | None]:
-    """Return the first treated periods after the lag, or the path if the event is not absorbing."""
-    if question.event in panel.first_treated:
-        return panel.first_treated[question.event] + question.lag, None
-    if question.lag or question.anticipation:
+    if question.event not in panel.first_treated and (question.lag or question.anticipation):
         raise QuestionError(
             f"Question: {question.event} is not absorbing, so lag and anticipation have no date to move; "
             "set both to 0 or shift the treatment column."
         )
-    return None, panel.treatment[question.event]
 
 
 def _comparable_periods(
-    question: Question, first_treated: FloatArray, periods: NDArray[np.int64], name: str
-) -> NDArray[np.bool_]:
+    question: Question, first_treated: FloatArray, periods: IntArray, name: str
+) -> BoolArray:
     """Return which periods keep a comparison unit; refuse where none does."""
-    everything = np.ones(len(periods), dtype=bool)
     if np.isnan(first_treated).any():
-        return everything
+        return np.ones(len(periods), dtype=bool)
     if question.comparison == "never_treated":
         raise QuestionError(
             f"Question: no unit of {name} is never treated by {question.event}; "
@@ -240,61 +223,26 @@ def _comparable_periods(
     return untreated
 
 
-def _check_treated(
-    question: Question, first_treated: FloatArray, periods: NDArray[np.int64], name: str, flow: list[FlowStep]
-) -> None:
-    if not np.any(first_treated - question.anticipation <= periods[-1]):
-        because = f" ({_told(flow)})" if flow else ""
-        raise QuestionError(
-            f"Question: nobody in {name} is first treated by {question.event} inside {_window(periods)}"
-            f"{because}; choose another event, population or window."
-        )
-
-
 def _roles(
-    question: Question, first_treated: FloatArray, periods: NDArray[np.int64], columns: NDArray[np.bool_]
+    question: Question, first_treated: FloatArray, periods: IntArray, columns: BoolArray
 ) -> list[FlowStep]:
     """Return the kept units by role, and the periods that had to be cut."""
     last = periods[columns][-1] + question.anticipation
-    never = np.isnan(first_treated)
-    later = first_treated > last
+    dates, units = np.unique(first_treated, return_counts=True)
     roles = [
-        FlowStep(f"first treated in {period:g}", int((first_treated == period).sum()), kept=True)
-        for period in np.unique(first_treated[~never & ~later])
+        FlowStep(f"first treated in {date:g}", int(number), kept=True)
+        for date, number in zip(dates[dates <= last], units[dates <= last], strict=True)
     ]
-    if later.any():
-        roles.append(FlowStep(f"first treated after {last}", int(later.sum()), kept=True))
-    if never.any():
-        roles.append(FlowStep("never treated", int(never.sum()), kept=True))
+    later, never = int((first_treated > last).sum()), int(np.isnan(first_treated).sum())
+    if later:
+        roles.append(FlowStep(f"first treated after {last}", later, kept=True))
+    if never:
+        roles.append(FlowStep("never treated", never, kept=True))
     if not columns.all():
-        roles.append(
-            FlowStep(
-                f"{int((~columns).sum())} periods cut, no comparison left from {periods[~columns][0]}",
-                0,
-                kept=False,
-            )
-        )
+        cut = f"{int((~columns).sum())} periods cut, no comparison left from {periods[~columns][0]}"
+        roles.append(FlowStep(cut, 0, kept=False))
     return roles
 
 
-def _clusters(question: Question, panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return cluster numbers 0..G-1; each unit its own where none are named."""
-    if question.cluster is None:
-        return np.arange(len(rows))
-    labels: NDArray[Any] = panel.attributes[question.cluster][rows]
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-
-
-def _anticipating(question: Question) -> str:
-    return f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
-
-
-def _window(periods: NDArray[np.int64]) -> str:
+def _window(periods: IntArray) -> str:
     return f"{periods[0]}-{periods[-1]}"
-
-
-def _told(flow: list[FlowStep]) -> str:
-    told = "; ".join(f"{step.units} units {step.reason}" for step in flow) or "it has none"
-    if any(step.reason.startswith(AMBIGUOUS) for step in flow):
-        told += '; fill in the treatment where it is empty, or build the panel with ambiguous="earliest" or "latest"'
-    return told

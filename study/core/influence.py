@@ -209,9 +209,6 @@ class Influence:
     def squares_by_array(self) -> Iterator[tuple[Units | None, FloatArray]]:
         """Yield each array of units with their sum of squares, shape (K,); arrays must have no unit in common."""
         with one_thread():
-            if len({tuple(map(id, part.values.rows)) for part in self.parts}) == 1:
-                yield from zip(self.parts[0].values.rows, self._squares_of_all(), strict=True)
-                return
             for entries in self._shared.values():
                 total = np.zeros(self.shape[1])
                 for a, (part, g) in enumerate(entries):
@@ -224,20 +221,6 @@ class Influence:
                         half = other.of(h, part.values.crossed(g, other.values, h))
                         total += 2 * (np.diag(half) if c is None else np.einsum("pk,pk->k", c[g], half))
                 yield entries[0][0].values.rows[entries[0][1]], total
-
-    def _squares_of_all(self) -> FloatArray:
-        """Return the sum of squares of each array of units, shape (G, K), where all parts have the same arrays."""
-        total = np.zeros((len(self.parts[0].values.rows), self.shape[1]))
-        for a, (values, c) in enumerate(self.parts):
-            if c is None:
-                total += np.stack([np.einsum("ik,ik->k", array, array) for array in values.arrays])
-            else:
-                total += np.einsum("gpk,gpk->gk", c, values.products @ c)
-            for other, right in self.parts[a + 1 :]:
-                cross = np.stack([values.crossed(g, other, g) for g in range(len(total))])
-                half = cross if right is None else cross @ right
-                total += 2 * (np.einsum("gkk->gk", half) if c is None else np.einsum("gpk,gpk->gk", c, half))
-        return total
 
     def within(self, group: IntArray) -> bool:
         """Say whether each array of units is of one group, and no unit is in two arrays; group has shape (n,)."""

@@ -430,10 +430,14 @@ class Estimate:
         import pandas as pd
 
         half, statistic = self.critical_value(level) * self.std_error, self.effect / self.std_error
-        table = pd.DataFrame({"term": self.terms, "estimate": self.effect, "std_error": self.std_error})
-        table["statistic"] = statistic
-        table["p_value"] = two_sided_p(statistic, self.degrees_of_freedom)
-        table["conf_low"], table["conf_high"] = self.effect - half, self.effect + half
+        columns = {
+            "term": self.terms,
+            "estimate": self.effect,
+            "std_error": self.std_error,
+            "statistic": statistic,
+        }
+        columns |= {"p_value": two_sided_p(statistic, self.degrees_of_freedom)}
+        table = pd.DataFrame(columns | {"conf_low": self.effect - half, "conf_high": self.effect + half})
         table.attrs["notes"] = list(self.notes)
         return table
 
@@ -471,10 +475,13 @@ class Estimate:
         critical = sup_t(sums, level=level, draws=draws, seed=seed, weights=weights, errors=errors)
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
         half = np.where(used, widened * self.std_error, np.nan)
-        table = pd.DataFrame({"term": self.terms, "event_time": self.event_time, "estimate": self.effect})
-        return table.assign(
-            std_error=self.std_error, band_low=self.effect - half, band_high=self.effect + half
-        )
+        columns = {"term": self.terms, "event_time": self.event_time, "estimate": self.effect}
+        columns |= {
+            "std_error": self.std_error,
+            "band_low": self.effect - half,
+            "band_high": self.effect + half,
+        }
+        return pd.DataFrame(columns)
 
     @checked
     def test(self, which: NDArray[np.bool_] | None = None, convention: Convention | None = None) -> Wald:

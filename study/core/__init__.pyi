@@ -33,7 +33,6 @@ from .errors import OutputError as OutputError
 from .errors import QuestionError as QuestionError
 from .errors import StudyError as StudyError
 from .errors import unknown as unknown
-from .fixed_effects import ESTIMABLE as ESTIMABLE
 from .fixed_effects import Family as Family
 from .fixed_effects import Regression as Regression
 from .fixed_effects import Terms as Terms
@@ -50,6 +49,7 @@ from .influence import side_by_side as side_by_side
 from .interactive_effects import Interactive as Interactive
 from .interactive_effects import predicted as predicted
 from .interactive_effects import prediction_error as prediction_error
+from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm
 from .normal_equations import Target as Target

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
+from study.core.arrays import FloatArray, IntArray
 
 
 class Group(NamedTuple):
@@ -43,7 +42,7 @@ def group_data(
     weights: FloatArray,
     features: FloatArray,
     varying: FloatArray,
-    members: NDArray[np.int64],
+    members: IntArray,
 ) -> Group:
     """Return the data of some units; a cell with a missing covariate is not observed."""
     here, z = y[members], varying[members]
@@ -69,7 +68,7 @@ def less_levels(group: Group) -> Group:
     return group
 
 
-def some_units(group: Group, which: NDArray[np.int64]) -> Group:
+def some_units(group: Group, which: IntArray) -> Group:
     """Return the group of some of its units."""
     seen = group.seen if len(group.seen) == 1 else group.seen[which]
     return Group(group.y[which], seen, group.weights[which], group.features[which], group.varying[which])
@@ -78,6 +77,14 @@ def some_units(group: Group, which: NDArray[np.int64]) -> Group:
 def marks(group: Group) -> FloatArray:
     """Return 1 in observed cells and 0 elsewhere, shape (m, T)."""
     return np.broadcast_to(group.seen, group.y.shape)
+
+
+def linear_index(group: Group, by_cell: FloatArray, slope: FloatArray) -> FloatArray:
+    """Return the index by unit and period, shape (1 or m, T), from values by feature and period and slopes, (q,)."""
+    index = by_cell.reshape(-1, group.y.shape[1])
+    if len(index) > 1:
+        index = group.features @ index
+    return index + group.varying @ slope if len(slope) else index
 
 
 def less_fitted(group: Group, residual: FloatArray, index: FloatArray, unit_effects: bool) -> FloatArray:

@@ -8,10 +8,18 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.group_sums import Group, GroupSums, least_squares, less_fitted, marks, scores, some_units
+from study.core.arrays import BoolArray, FloatArray, IntArray
+from study.core.group_sums import (
+    Group,
+    GroupSums,
+    least_squares,
+    less_fitted,
+    linear_index,
+    marks,
+    scores,
+    some_units,
+)
 from study.core.influence import Influence, Units, Values
 
 COLLINEAR = 1e-9
@@ -85,8 +93,7 @@ class NormalEquations:
             total += self.information(g, sums)
             sizes[:own] += np.einsum("pk,p,pk->k", self.columns[g], sums.raw, self.columns[g])
             sizes[own:] += sums.raw_square
-        scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
-        values, vectors = np.linalg.eigh(total / np.outer(scale, scale))
+        scale, values, vectors = scaled_directions(total, sizes)
         used = values > COLLINEAR
         return vectors[:, used] / (scale[:, None] * np.sqrt(values[used]))
 
@@ -97,25 +104,22 @@ class NormalEquations:
         varying = np.broadcast_to(self.root[own:], (len(self.groups), q, self.root.shape[1]))
         return np.concatenate([self.columns @ self.root[:own], varying], axis=1)
 
-    def scores(self, cluster: NDArray[np.int64]) -> FloatArray:
+    def scores(self, cluster: IntArray) -> FloatArray:
         """Return R's_c, shape (G, r); cluster numbers rows."""
         return self._summed([scores(group, group.y) for group in self.groups], cluster)
 
-    def pulls(self, direction: FloatArray, cluster: NDArray[np.int64]) -> FloatArray:
+    def pulls(self, direction: FloatArray, cluster: IntArray) -> FloatArray:
         """Return R'A_c R d for a direction d of shape (r,), shape (G, r)."""
         at = self.root @ direction
         own, n_periods = self.columns.shape[2], self.groups[0].y.shape[1]
         fitted = []
         for group, columns in zip(self.groups, self.columns, strict=True):
-            index = (columns @ at[:own]).reshape(-1, n_periods)
-            index = index if len(index) == 1 else group.features @ index
-            if group.varying.shape[2]:
-                index = index + group.varying @ at[own:]
-            shape = (len(group.weights), n_periods)
-            fitted.append(scores(group, -less_fitted(group, np.zeros(shape), index, self.unit_effects)))
+            index = linear_index(group, columns @ at[:own], at[own:])
+            zeros = np.zeros((len(group.weights), n_periods))
+            fitted.append(scores(group, -less_fitted(group, zeros, index, self.unit_effects)))
         return self._summed(fitted, cluster)
 
-    def _summed(self, values: list[FloatArray], cluster: NDArray[np.int64]) -> FloatArray:
+    def _summed(self, values: list[FloatArray], cluster: IntArray) -> FloatArray:
         """Map what rows have and add it up by cluster, which may number single rows in another order."""
         by_row = Influence.by_group(self.n_rows, Values(tuple(self.rows), tuple(values)), self.maps)
         if len(np.unique(cluster)) < self.n_rows:
@@ -131,31 +135,32 @@ class NormalEquations:
             total[rows] = marks(group).sum(axis=1)
         return total
 
-    def blocks(self, cluster: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+    def blocks(self, cluster: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield clusters that have the same regressors, and their R'A_c R, shape (r, r)."""
-        members = [np.split(*_by_cluster(cluster[rows])) for rows in self.rows]
-        present = [np.unique(cluster[rows]) for rows in self.rows]
-        place: dict[int, list[tuple[int, NDArray[np.int64]]]] = {}
-        for g, (clusters, parts) in enumerate(zip(present, members, strict=True)):
-            for c, part in zip(clusters, parts, strict=True):
-                place.setdefault(int(c), []).append((g, part))
+        place: dict[int, list[tuple[int, Group]]] = {}
+        for g, (rows, group) in enumerate(zip(self.rows, self.groups, strict=True)):
+            order = np.argsort(cluster[rows], kind="stable")
+            present, start = np.unique(cluster[rows][order], return_index=True)
+            for c, part in zip(present.tolist(), np.split(order, start[1:]), strict=True):
+                place.setdefault(c, []).append((g, some_units(group, part)))
         alike: dict[bytes, list[int]] = {}
-        for c, parts_of in place.items():
-            key = b"|".join(_signature(g, some_units(self.groups[g], part)) for g, part in parts_of)
-            alike.setdefault(key, []).append(c)
-        for clusters_alike in alike.values():
+        for c, parts in place.items():
+            alike.setdefault(b"|".join(_signature(g, group) for g, group in parts), []).append(c)
+        for clusters in alike.values():
             total = np.zeros((self.n_columns,) * 2)
-            for g, part in place[clusters_alike[0]]:
-                total += self.information(
-                    g, least_squares(some_units(self.groups[g], part), self.unit_effects)
-                )
-            yield np.array(clusters_alike), self.root.T @ total @ self.root
+            for g, group in place[clusters[0]]:
+                total += self.information(g, least_squares(group, self.unit_effects))
+            yield np.array(clusters), self.root.T @ total @ self.root
 
 
-def _by_cluster(cluster: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the order that sorts rows by cluster, and where each cluster but the first begins."""
-    order = np.argsort(cluster, kind="stable")
-    return order, np.flatnonzero(np.diff(cluster[order])) + 1
+def scaled_directions(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return regressors' own sizes, and eigenvalues and vectors of their products in units of these.
+
+    A direction of which less than :data:`COLLINEAR` is left counts as null.
+    """
+    scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
+    values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
+    return scale, values, vectors
 
 
 def _signature(g: int, group: Group) -> bytes:
@@ -168,7 +173,7 @@ class Rows(NamedTuple):
     """Normal equations with the unit of the sample that each of their rows is, shape (n_rows,)."""
 
     equations: NormalEquations
-    unit: NDArray[np.int64]
+    unit: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +195,7 @@ class LinearForm:
         """Return the linear combinations of the terms; weights has shape (M, L)."""
         return LinearForm(self.regression, self.combination @ weights)
 
-    def select(self, which: NDArray[np.bool_]) -> LinearForm:
+    def select(self, which: BoolArray) -> LinearForm:
         """Return some of the terms."""
         return LinearForm(self.regression, self.combination[:, which])
 
@@ -214,7 +219,7 @@ class Target(NamedTuple):
     """
 
     equations: NormalEquations
-    cluster: NDArray[np.int64]
+    cluster: IntArray
     value: float
     direction: FloatArray
     score: FloatArray
@@ -231,7 +236,7 @@ class Target(NamedTuple):
         return self.pull @ self.direction / (self.direction @ self.direction)
 
 
-def target(equations: NormalEquations, combination: FloatArray, cluster: NDArray[np.int64]) -> Target:
+def target(equations: NormalEquations, combination: FloatArray, cluster: IntArray) -> Target:
     """Return a combination of coefficients, shape (K + q,), with what each cluster adds to it.
 
     ``cluster`` has shape (n_rows,) and numbers G clusters that all have an observation.
@@ -259,7 +264,7 @@ class Jackknife(NamedTuple):
     score: FloatArray
     away_pull: FloatArray
     leverage: FloatArray
-    lost: NDArray[np.bool_]
+    lost: BoolArray
 
 
 def jackknife(of: Target) -> Jackknife:

@@ -19,6 +19,9 @@ from study.estimates.jackknife import leverage
 from study.panel import AVERAGES, Sample
 
 
+_LABELS = ("cohort", "period", "event_time")
+
+
 def aggregate(
     estimate: Estimate, to: str, *, horizon: int | None = None, balance: int | None = None
 ) -> Estimate:
@@ -117,8 +120,8 @@ def _averages(
     mean, mean_influence, mean_of_shares = estimate.untreated_mean, estimate.untreated_influence, None
     if mean is not None and mean_influence is not None:
         mean, mean_influence, mean_of_shares = averaged(mean, mean_influence)
-    labels = dict.fromkeys(("cohort", "period", "event_time"), np.full(len(terms), np.nan)) | labels
-    cohort, treated = labels["cohort"], estimate.treated
+    own: dict[str, Any] = dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | labels
+    cohort, treated = own["cohort"], estimate.treated
     if treated is not None:  # a unit counts once in the average of its own cohort
         treated = np.where(np.isnan(cohort), treated @ cells, np.minimum(treated @ cells, 1.0))
     average = replace(
@@ -134,7 +137,7 @@ def _averages(
         form=None if estimate.form is None else estimate.form @ weight,
         treated=treated,
         left_out=None,
-        **labels,
+        **own,
     )
     # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
     # over all treated units, and not as it moves its cohort's.
@@ -143,12 +146,13 @@ def _averages(
     if estimate.left_out is None:
         return average
     # The design itself says what leaving clusters out does to effects; what it does to shares is added.
-    left, own, sides = estimate.left_out.averaged(weight), leverage(influence, average.sides), average.sides
+    left, sides = estimate.left_out.averaged(weight), average.sides
+    by_shares = leverage(influence, sides)
     untreated = left.untreated
     if untreated is not None and mean_of_shares is not None:
-        untreated = untreated + own.applied(mean_of_shares, sides)
-    level = left.level + own.applied(of_shares, sides)
-    return replace(average, left_out=LeftOut(level, untreated, own.clusters, left.estimable))
+        untreated = untreated + by_shares.applied(mean_of_shares, sides)
+    level = left.level + by_shares.applied(of_shares, sides)
+    return replace(average, left_out=LeftOut(level, untreated, by_shares.clusters, left.estimable))
 
 
 def coefficients(
@@ -240,5 +244,5 @@ def _estimate(
     **fields: Any,
 ) -> Estimate:
     """Return an estimate; its terms are of no one cohort, period and event time where none are given."""
-    fields = dict.fromkeys(("cohort", "period", "event_time"), np.full(len(terms), np.nan)) | fields
+    fields = dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | fields
     return Estimate(sample, estimand, terms, effect_level, influence, remarks=notes, **fields)

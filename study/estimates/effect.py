@@ -93,7 +93,7 @@ def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = N
     )
     n_treated = int(fit.sample.ever_treated.sum())
     rows = table.to_dict("records")
-    return tuple(Effect(**row, n_units=fit.sample.n_units, n_treated=n_treated) for row in rows)  # type: ignore[misc]
+    return tuple(Effect(**row, n_units=fit.sample.n_units, n_treated=n_treated) for row in rows)
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

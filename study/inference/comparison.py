@@ -69,7 +69,9 @@ class Comparison:
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
         names = ("estimates", "refusals", "adjusted")
-        some = {name: {k: v for k, v in getattr(self, name).items() if k[0] in outcomes} for name in names}
+        some: dict[str, Any] = {
+            name: {k: v for k, v in getattr(self, name).items() if k[0] in outcomes} for name in names
+        }
         agreement = {outcome: self.agreement[outcome] for outcome in outcomes}
         return replace(self, outcomes=tuple(outcomes), agreement=agreement, **some)
 

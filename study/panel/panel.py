@@ -193,14 +193,14 @@ class Panel:
             block[rows.cells(roles.unit)] = rows.numbers(column)[0]
             return block.reshape(shape)
 
-        outcomes = {column: wide(column) for column in roles.outcomes}
+        observed = {column: wide(column) for column in roles.outcomes}
         paths = {column: wide(column) for column in roles.treatment}
         dates = {column: event_dates(rows, column)[first] for column in roles.first_treated}
         intervals: dict[str, dict[str, tuple[float, float]]] = {}
         for column, path in paths.items():
             if column not in dates and never_switches_off(path):
                 dates[column] = first_ones(path, periods)
-                between = adoption_intervals(path, periods, outcomes.values())
+                between = adoption_intervals(path, periods, observed.values())
                 which = np.flatnonzero(between[:, 0] < between[:, 1])
                 if len(which):
                     pairs = map(tuple, between[which].tolist())
@@ -212,7 +212,7 @@ class Panel:
             name=label,
             units=units,
             periods=periods,
-            outcomes=outcomes,
+            outcomes=observed,
             covariates={column: wide(column) for column in roles.covariates},
             first_treated=dates,
             treatment=paths,

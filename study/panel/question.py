@@ -283,9 +283,10 @@ class Sample:
                     raise QuestionError(f"Sample: no {which} unit is left without those dropped: {reason}.")
         by_unit = ("y", "first_treated", "path", "x_baseline", "unit_ids", "instrument")
         values = {name: getattr(self, name) for name in by_unit}
+        chosen: dict[str, Any] = {name: v if v is None else v[rows] for name, v in values.items()}
         return replace(
             self,
-            **{name: None if value is None else value[rows] for name, value in values.items()},
+            **chosen,
             x_by_period=tuple(block[rows] for block in self.x_by_period),
             weights=self.weights[rows] / self.weights[rows].mean(),
             cluster=np.unique(self.cluster[rows], return_inverse=True)[1],

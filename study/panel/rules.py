@@ -129,11 +129,11 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     for column in roles.first_treated:
         yield number(column)
         yield plausible(column, roles)
-        yield same(column, roles.unit, "unit", lambda rows, column=column: event_dates(rows, column))
+        yield same(column, roles.unit, "unit", event_dates)
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         yield number(column)
     for column in roles.attributes:
-        yield same(column, roles.unit, "unit", lambda rows, column=column: rows.labels(column)[1])
+        yield same(column, roles.unit, "unit", lambda rows, column: rows.labels(column)[1])
     for column in (roles.unit, *roles.attributes):
         yield spelt_alike(column)
 
@@ -323,7 +323,7 @@ def same(
     column: str,
     key: str,
     kind: Literal["unit", "period"],
-    values: Callable[[Rows], NDArray[Any]] | None = None,
+    values: Callable[[Rows, str], NDArray[Any]] = lambda rows, column: rows.numbers(column)[0],
 ) -> Rule:
     """Return the rule that a value, a number if not given, is one for a unit or a period; ``key`` is that column."""
 
@@ -331,8 +331,7 @@ def same(
         if key == rows.unit and rows.fixed(column):
             return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
-        here = rows.numbers(column)[0] if values is None else values(rows)
-        here = np.nan_to_num(here, nan=np.inf)
+        here = np.nan_to_num(values(rows, column), nan=np.inf)
         return (here != here[rows.first_rows(key)]) & (names != "")[codes]
 
     def says(rows: Rows, row: int) -> str:

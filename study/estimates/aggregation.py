@@ -18,7 +18,6 @@ from study.estimates.estimate import Estimand, Estimate, LeftOut
 from study.estimates.jackknife import leverage
 from study.panel import AVERAGES, Sample
 
-
 _LABELS = ("cohort", "period", "event_time")
 
 

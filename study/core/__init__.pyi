@@ -40,8 +40,6 @@ from .fixed_effects import by_feature as by_feature
 from .fixed_effects import period_effects as period_effects
 from .fixed_effects import refuse_unidentified as refuse_unidentified
 from .fixed_effects import regress as regress
-from .group_sums import group_data as group_data
-from .group_sums import least_squares as least_squares
 from .influence import Influence as Influence
 from .influence import Values as Values
 from .influence import blocks as blocks
@@ -53,7 +51,9 @@ from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm
 from .normal_equations import Target as Target
+from .normal_equations import group_data as group_data
 from .normal_equations import jackknife as jackknife
+from .normal_equations import least_squares as least_squares
 from .normal_equations import linear_form as linear_form
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed

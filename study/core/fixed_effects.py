@@ -17,9 +17,12 @@ import numpy as np
 
 from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.errors import QuestionError
-from study.core.group_sums import (
+from study.core.influence import Influence, Values
+from study.core.normal_equations import (
+    COLLINEAR,
     Group,
     GroupSums,
+    NormalEquations,
     group_data,
     least_squares,
     less_fitted,
@@ -27,10 +30,9 @@ from study.core.group_sums import (
     linear_index,
     marks,
     poisson_sums,
+    scaled_directions,
     scores,
 )
-from study.core.influence import Influence, Values
-from study.core.normal_equations import COLLINEAR, NormalEquations, scaled_directions
 
 Family = Literal["gaussian", "poisson"]
 
@@ -168,7 +170,7 @@ def regress(
     n_obs = int(sum(marks(group).sum() for group in groups))
     model = _Model(groups, terms, unit_effects, family)
     coefficient, sums, system = model.solved()
-    residual = [group_sums.residual for group_sums in sums]
+    residual = [part.residual for part in sums]
     df_k = system.rank + int(unit_effects)
     seen = np.zeros(n, dtype=bool)
     for members, group in zip(rows, groups, strict=True):

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import DataError, FloatArray, IntArray, checked, refuse_unknown, shown
-from study.panel.reading import read_table
-from study.panel.rows import Rows
+from study.panel.rows import Rows, read_table
 from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
 from study.panel.shipped import panel_entries, shipped
 

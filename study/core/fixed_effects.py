@@ -347,8 +347,8 @@ def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, BoolArray
     """Return the generalised inverse, which coefficients are identified, and the null directions."""
     scale, values, vectors = scaled_directions(gram, sizes)
     used = values > COLLINEAR
-    kept, null = vectors[:, used] / scale[:, None], vectors[:, ~used]
+    used_vectors, null = vectors[:, used] / scale[:, None], vectors[:, ~used]
     identified = np.einsum("kr,kr->k", null, null) < COLLINEAR**0.5
     null = null / scale[:, None]
     null = null / np.abs(null).max(axis=0, initial=np.finfo(float).tiny)
-    return (kept / values[used]) @ kept.T, identified, null
+    return (used_vectors / values[used]) @ used_vectors.T, identified, null

@@ -628,11 +628,11 @@ def effective_clusters(fit: Estimate) -> FloatArray:
     is not seen. Compare it with the number of treated clusters.
     """
     used = fit.varies
-    found = np.full(len(fit.terms), np.nan)
+    effective = np.full(len(fit.terms), np.nan)
     if used.any():
         sums = fit.influence_map.select(used).cluster_sums(fit.sample.cluster)
-        found[used] = np.minimum(effective_number(sums), fit.n_clusters)
-    return found
+        effective[used] = np.minimum(effective_number(sums), fit.n_clusters)
+    return effective
 
 
 def treated_clusters(fit: Estimate) -> int:

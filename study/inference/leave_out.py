@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -119,10 +119,11 @@ class LeaveOut:
         """Return one row a cluster: the effect without it, and where they are known its leverages."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"cluster": self.clusters, "without": self.without}
-        if self.leverage is not None:
-            columns |= {"leverage": self.leverage, "partial_leverage": self.partial_leverage}
-        return pd.DataFrame(columns)
+        table = pd.DataFrame({"cluster": self.clusters, "without": self.without})
+        known = self.leverage is not None
+        return (
+            table.assign(leverage=self.leverage, partial_leverage=self.partial_leverage) if known else table
+        )
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -195,19 +196,10 @@ def cr3(
         left = jackknife(of)
         without = of.value - np.einsum("gr,gr->g", left.away, of.score)
     refuse_lost("cr3", question.term, question.clusters[left.lost])
-    return _refuse_undefined(
-        LeaveOut(
-            design,
-            question.term,
-            of.value,
-            without,
-            question.clusters,
-            centre,
-            question.shares_given,
-            left.leverage,
-            of.partial_leverage,
-        )
+    estimates = LeaveOut(
+        design, question.term, of.value, without, question.clusters, centre, question.shares_given
     )
+    return _refuse_undefined(replace(estimates, leverage=left.leverage, partial_leverage=of.partial_leverage))
 
 
 @checked

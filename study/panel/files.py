@@ -57,19 +57,19 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, 
     Parameters and errors are those of :func:`read_as_panel`.
     """
     reading = read_as_panel(path, roles)
-    found, panel = reading.violations, reading.panel
+    broken, panel = reading.violations, reading.panel
     lines = [f"{path.name}: {reading.known_from}"]
     lines += [f"  {column}: {reading.roles.role(column)}" for column in reading.roles.columns]
-    if not found.empty:
-        lines += ["", describe(found), ""]
-    if (found["rule"] == PRESENT).any():
+    if not broken.empty:
+        lines += ["", describe(broken), ""]
+    if (broken["rule"] == PRESENT).any():
         lines.append(
             f"The columns of the file are {', '.join(reading.headings)}.{wide_hint(reading.headings)}"
         )
     if panel is None:
-        rules = len(found.drop_duplicates(["column", "rule"]))
+        rules = len(broken.drop_duplicates(["column", "rule"]))
         lines.append(
-            f"The file is not fit to use: {_counted(len(found), 'violation')} of {_counted(rules, 'rule')}. "
+            f"The file is not fit to use: {_counted(len(broken), 'violation')} of {_counted(rules, 'rule')}. "
             "Mend the rows above and validate it again."
         )
     else:
@@ -82,7 +82,7 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, 
                 *(f"  {unit}: {interval_text(*interval)}" for unit, interval in intervals.items()),
                 "",
             ]
-        advice = "" if found.empty else ", if what is said above is as you mean it"
+        advice = "" if broken.empty else ", if what is said above is as you mean it"
         lines.append(
             f"The file is fit to use{advice}: {_counted(panel.n_units, 'unit')}, periods "
             f"{panel.periods[0]} to {panel.periods[-1]}."
@@ -125,11 +125,11 @@ def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None) -> Readi
     else:
         chosen, guessed = _completed(roles or {}, headings, path.name)
         known_from = f"the names of the columns tell {', '.join(guessed)}." if guessed else "read as told."
-    found = violations(table, chosen, more, lines)
+    broken = violations(table, chosen, more, lines)
     advice = {(rule.column, rule.text) for rule in (*panel_rules(chosen), *more) if not rule.required}
-    fit = advice.issuperset(zip(found["column"], found["rule"], strict=True))
+    fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))
     panel = Panel.from_long(table, **asdict(chosen), name=path.name) if fit else None
-    return Reading(chosen, known_from, tuple(headings), found, panel)
+    return Reading(chosen, known_from, tuple(headings), broken, panel)
 
 
 def column_rules(

@@ -45,11 +45,7 @@ class GroupSums(NamedTuple):
 
 
 def group_data(
-    y: FloatArray,
-    weights: FloatArray,
-    features: FloatArray,
-    varying: FloatArray,
-    members: IntArray,
+    y: FloatArray, weights: FloatArray, features: FloatArray, varying: FloatArray, members: IntArray
 ) -> Group:
     """Return the data of some units; a cell with a missing covariate is not observed."""
     here, z = y[members], varying[members]

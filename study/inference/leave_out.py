@@ -153,12 +153,7 @@ class LeaveOut:
 
 @checked
 def cr3(
-    sample: Sample,
-    design: str,
-    *,
-    term: str | None = None,
-    centre: Centre = "estimate",
-    **options: Any,
+    sample: Sample, design: str, *, term: str | None = None, centre: Centre = "estimate", **options: Any
 ) -> LeaveOut:
     """Return the CR3 standard error of a linear regression's term, from its exact estimates without each cluster.
 

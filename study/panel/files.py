@@ -186,10 +186,7 @@ SINGLE = "must be one column only"
 
 
 def violations(
-    table: pd.DataFrame,
-    roles: Roles,
-    more: Iterable[Rule] = (),
-    lines: IntArray | None = None,
+    table: pd.DataFrame, roles: Roles, more: Iterable[Rule] = (), lines: IntArray | None = None
 ) -> pd.DataFrame:
     """Return every row that breaks a rule of a panel.
 

@@ -114,17 +114,10 @@ def least_squares(group: Group, unit_effects: bool) -> GroupSums:
     weighted, seen = group.features * group.weights[:, None], group.seen[0]
     gram = weighted.T @ group.features
     demean = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
-    return GroupSums(
-        residual,
-        (gram[:, None, :, None] * demean[:, None, :]).reshape(len(gram) * len(seen), -1),
-        np.outer(np.diag(gram), seen).ravel(),
-        np.empty((len(gram) * len(seen), 0)),
-        np.empty((0, 0)),
-        np.empty(0),
-        (weighted.T @ residual).ravel(),
-        np.empty(0),
-        0.0,
-    )
+    curvature = (gram[:, None, :, None] * demean[:, None, :]).reshape(len(gram) * len(seen), -1)
+    raw, score = np.outer(np.diag(gram), seen).ravel(), (weighted.T @ residual).ravel()
+    cross, square, none = np.empty((len(raw), 0)), np.empty((0, 0)), np.empty(0)
+    return GroupSums(residual, curvature, raw, cross, square, none, score, none, 0.0)
 
 
 def poisson_sums(group: Group, index: FloatArray, unit_effects: bool) -> GroupSums:
@@ -154,7 +147,6 @@ def _sums(
     curvature = np.einsum("abt,ts->atbs", diagonal, np.eye(n_periods)).reshape(f * n_periods, f * n_periods)
     if unit_effects:
         curvature = curvature - (spread * (weights / total)[:, None]).T @ spread
-    raw_square = np.einsum("i,it,itq->q", weights, v, z**2)
     centred = z
     if q and unit_effects:
         centred = z - (np.einsum("it,itq->iq", v, z) / total[:, None])[:, None, :]
@@ -162,13 +154,13 @@ def _sums(
     return GroupSums(
         residual,
         curvature,
-        np.einsum("aat->at", diagonal).ravel(),
-        np.einsum("ia,itq->atq", features, weighted).reshape(f * n_periods, q),
-        np.einsum("itq,itr->qr", weighted, centred),
-        raw_square,
-        ((features * weights[:, None]).T @ residual).ravel(),
-        np.einsum("i,it,itq->q", weights, residual, z),
-        likelihood,
+        raw=np.einsum("aat->at", diagonal).ravel(),
+        cross=np.einsum("ia,itq->atq", features, weighted).reshape(f * n_periods, q),
+        square=np.einsum("itq,itr->qr", weighted, centred),
+        raw_square=np.einsum("i,it,itq->q", weights, v, z**2),
+        score=((features * weights[:, None]).T @ residual).ravel(),
+        score_varying=np.einsum("i,it,itq->q", weights, residual, z),
+        likelihood=likelihood,
     )
 
 
@@ -400,14 +392,8 @@ def target(equations: NormalEquations, combination: FloatArray, cluster: IntArra
     ``cluster`` has shape (n_rows,) and numbers G clusters that all have an observation.
     """
     direction = equations.root.T @ equations.spread(combination)
-    return Target(
-        equations,
-        cluster,
-        float(equations.coefficient @ combination),
-        direction,
-        equations.scores(cluster),
-        equations.pulls(direction, cluster),
-    )
+    value, pulls = float(equations.coefficient @ combination), equations.pulls(direction, cluster)
+    return Target(equations, cluster, value, direction, equations.scores(cluster), pulls)
 
 
 class Jackknife(NamedTuple):

@@ -11,11 +11,12 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.core import (
+    BoolArray,
     FloatArray,
     Influence,
+    IntArray,
     LinearForm,
     QuestionError,
     checked,
@@ -71,10 +72,10 @@ class LeftOut(NamedTuple):
 
     level: Influence
     untreated: Influence | None
-    clusters: NDArray[np.int64]
-    estimable: NDArray[np.bool_]
+    clusters: IntArray
+    estimable: BoolArray
 
-    def select(self, which: NDArray[np.bool_]) -> LeftOut:
+    def select(self, which: BoolArray) -> LeftOut:
         """Return some of the terms, shape (K,)."""
         untreated = None if self.untreated is None else self.untreated.select(which)
         return LeftOut(self.level.select(which), untreated, self.clusters[:, which], self.estimable[which])
@@ -192,7 +193,7 @@ class Estimate:
     cohort: FloatArray
     period: FloatArray
     event_time: FloatArray
-    reference: NDArray[np.bool_]
+    reference: BoolArray
     n_obs: int
     untreated_mean: FloatArray | None = None
     untreated_influence: Influence | None = None
@@ -298,12 +299,9 @@ class Estimate:
             return self.left_out
         own, sides = leverage(self.level_influence, self.sides), self.sides
         untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None
-        return LeftOut(
-            own.applied(self.level_influence, sides),
-            None if untreated is None else own.applied(untreated, sides),
-            own.clusters,
-            own.estimable,
-        )
+        untreated_errors = None if untreated is None else own.applied(untreated, sides)
+        level_errors = own.applied(self.level_influence, sides)
+        return LeftOut(level_errors, untreated_errors, own.clusters, own.estimable)
 
     @cached_property
     def level_errors(self) -> Influence:
@@ -322,7 +320,7 @@ class Estimate:
         """Influence of ``effect`` whose covariance is that of the estimate's convention, shape (n, K)."""
         return self._on_scale(self.level_errors, self.untreated_errors)
 
-    def _chosen(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _chosen(self, which: BoolArray) -> BoolArray:
         """Return which terms are selected; refuse what is not a truth value a term."""
         which = np.asarray(which)
         if which.dtype != bool or which.shape != (len(self.terms),):
@@ -333,13 +331,12 @@ class Estimate:
         return which
 
     def _by_name(self, influence: Influence) -> Influence:
-        factor = small_sample_factor(
-            self.n_clusters, self.convention, self.n_obs, self.df_k, self.n_fixed_effects
-        )
+        sizes = (self.n_obs, self.df_k, self.n_fixed_effects)
+        factor = small_sample_factor(self.n_clusters, self.convention, *sizes)
         return influence.scaled(np.full(len(self.terms), math.sqrt(factor)))
 
     @property
-    def estimable(self) -> NDArray[np.bool_]:
+    def estimable(self) -> BoolArray:
         """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
         return ~self.reference & (self.leave_out.estimable if self.convention == "jackknife" else True)
 
@@ -442,7 +439,7 @@ class Estimate:
         return table
 
     @property
-    def varies(self) -> NDArray[np.bool_]:
+    def varies(self) -> BoolArray:
         """Which terms have a sampling variance, shape (K,)."""
         return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
 
@@ -484,7 +481,7 @@ class Estimate:
         return pd.DataFrame(columns)
 
     @checked
-    def test(self, which: NDArray[np.bool_] | None = None, convention: Convention | None = None) -> Wald:
+    def test(self, which: BoolArray | None = None, convention: Convention | None = None) -> Wald:
         """Test that all terms (or those selected, shape (K,)) are zero.
 
         On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
@@ -520,7 +517,7 @@ class Estimate:
         return normal_score(self.effect_level / self._level_error, degrees)
 
     @property
-    def pre(self) -> NDArray[np.bool_]:
+    def pre(self) -> BoolArray:
         """Which terms are before treatment, shape (K,); none of them where terms have no event time."""
         return self.event_time < -self.sample.question.anticipation
 
@@ -581,7 +578,7 @@ class Estimate:
         return estimate_text(self)
 
     @checked
-    def select(self, which: NDArray[np.bool_]) -> Estimate:
+    def select(self, which: BoolArray) -> Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}

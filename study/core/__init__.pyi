@@ -34,7 +34,6 @@ from .errors import OutputError as OutputError
 from .errors import QuestionError as QuestionError
 from .errors import StudyError as StudyError
 from .errors import unknown as unknown
-from .fixed_effects import ESTIMABLE as ESTIMABLE
 from .fixed_effects import Family as Family
 from .fixed_effects import Regression as Regression
 from .fixed_effects import Terms as Terms
@@ -42,8 +41,6 @@ from .fixed_effects import by_feature as by_feature
 from .fixed_effects import period_effects as period_effects
 from .fixed_effects import refuse_unidentified as refuse_unidentified
 from .fixed_effects import regress as regress
-from .group_sums import group_data as group_data
-from .group_sums import least_squares as least_squares
 from .influence import Influence as Influence
 from .influence import Values as Values
 from .influence import blocks as blocks
@@ -51,10 +48,13 @@ from .influence import side_by_side as side_by_side
 from .interactive_effects import Interactive as Interactive
 from .interactive_effects import predicted as predicted
 from .interactive_effects import prediction_error as prediction_error
+from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm
 from .normal_equations import Target as Target
+from .normal_equations import group_data as group_data
 from .normal_equations import jackknife as jackknife
+from .normal_equations import least_squares as least_squares
 from .normal_equations import linear_form as linear_form
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from types import NoneType, UnionType
-from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
@@ -35,13 +35,24 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "leads": (0, LARGEST),
     "factors": (0, LARGEST),
 }
+SHARES = ("level", "power")
+# In words: one of a kind, and several.
+PLAIN: Mapping[Any, tuple[str, str]] = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a finite number", "finite numbers"),
+    bool: ("True or False", "True or False"),
+    str: ("a text", "texts"),
+    None: ("None", "None"),
+    NoneType: ("None", "None"),
+    Callable: ("a function", "functions"),
+}
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Make a function refuse arguments that are not of its type hints, in one line.
 
-    Keyword arguments that it takes without a name (the options of a design) are for it to check, and so are texts that
-    it does not know and what a sequence of numbers holds: it says better what it needs there.
+    Keyword arguments that it takes without a name (the options of a design) are for it to check, and so are the texts
+    that a sequence holds and the size of its numbers: it says better what it needs there.
     """
     signature = inspect.signature(function)
 
@@ -59,21 +70,16 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _left_to_function(value: Any, hint: Any) -> bool:
-    """Say whether a value is text where texts are known or listed, or a sequence of numbers of any size."""
-    of = [each for kind in _kinds(hint) if _is_sequence(kind) for each in _kinds(*get_args(kind)[:1])]
-    texts = [value] if isinstance(value, str) else list(value) if is_listed(value) else []
-    if texts and all(isinstance(each, str) for each in texts):
-        known = isinstance(value, str) and bool(_texts(hint))
-        return known or (bool(of) and not {int, float} & set(of))
-    return (
-        float in of
-        and is_listed(value)
-        and all(_is_number(each) and _float(each) is not None for each in value)
-    )
+    """Say whether a value is text, or a sequence of texts or of numbers of any size, where a hint has sequences."""
+    of = {each for kind in _kinds(hint) if _is_sequence(kind) for each in _kinds(*get_args(kind)[:1])}
+    values = [value] if isinstance(value, str) else list(value) if of and is_listed(value) else []
+    if values and all(isinstance(each, str) for each in values):
+        return bool(of) and not {int, float} & of
+    return float in of and is_listed(value) and all(_is(each, float) or _is_float(each) for each in values)
 
 
 def _kinds(hint: Any = None) -> tuple[Any, ...]:
-    return get_args(hint) if _is_union(hint) else (hint,)
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _is_sequence(hint: Any) -> bool:
@@ -96,7 +102,7 @@ def check(where: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> Non
         if not _is(value, hint):
             texts = _texts(hint)
             if isinstance(value, str) and texts:
-                raise unknown(name, value, texts, where)
+                raise unknown("average" if name == "of" else name, value, texts, where)
             raise QuestionError(f"{where}: {name} is {shown(value)}; it must be {' or '.join(_words(hint))}.")
         for each in value if is_listed(value) else [value]:
             if _is_number(each):
@@ -113,8 +119,12 @@ def refuse_unknown(kind: str, names: str | Iterable[str], known: Collection[str]
 def _check_range(where: str, name: str, value: Any) -> None:
     if name == "jobs" and value == 0:
         raise QuestionError(f"{where}: jobs is 0; give a number of processes, or -1 for all cores.")
-    if isinstance(value, float) and LARGEST_FLOAT < abs(value) < math.inf:
+    if _is_float(value) and LARGEST_FLOAT < abs(value) < math.inf:
         raise QuestionError(f"{where}: {name} is {shown(value)}; it must be a number of ordinary size.")
+    if name in SHARES and not 0 < value < 1:
+        raise QuestionError(
+            f"{where}: {name} is {shown(value)}; it must lie between 0 and 1, for example 0.95."
+        )
     least, most = RANGES.get(name, (-LARGEST, LARGEST))
     if isinstance(value, (int, np.integer)) and not least <= value <= most:
         bounds = f"at least {least}" if value < least else f"at most {most}"
@@ -138,10 +148,6 @@ def shown(value: Any) -> str:
 @cache
 def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the type hints of a function; those that only a type checker can read are left out."""
-    try:
-        return get_type_hints(function)
-    except NameError:
-        pass
     known = vars(sys.modules[function.__module__])
     hints = {}
     for name, hint in inspect.get_annotations(function).items():
@@ -159,7 +165,7 @@ def _is(value: Any, hint: Any) -> bool:
         return True
     if hint is None or hint is NoneType:
         return value is None
-    if _is_union(hint):
+    if len(_kinds(hint)) > 1:
         return any(_is(value, each) for each in inner)
     if origin is Literal:
         return any(type(value) is type(each) and value == each for each in inner) or (
@@ -170,13 +176,14 @@ def _is(value: Any, hint: Any) -> bool:
     if hint is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
     if hint is float:
-        number = _float(value) if _is_number(value) else None
-        return number is not None and math.isfinite(number)
-    if origin is tuple:
-        return _is_tuple(value, inner)
-    if origin is Callable or hint is Callable:
-        return callable(value)
+        return _is_number(value) and abs(value) <= sys.float_info.max
     kind = origin or hint
+    if kind is Callable:
+        return callable(value)
+    if origin is tuple and isinstance(value, tuple) and len(inner) > 1 and inner[-1] is not Ellipsis:
+        return len(value) == len(inner) and all(map(_is, value, inner))
+    if origin is tuple:
+        return isinstance(value, tuple) and _all(value, inner[:1])
     if not isinstance(kind, type):
         return True
     if kind is np.ndarray:
@@ -198,14 +205,6 @@ def is_listed(value: Any) -> bool:
     return hasattr(value, "__array__") and getattr(value, "ndim", 0) == 1
 
 
-def _is_tuple(value: Any, inner: tuple[Any, ...]) -> bool:
-    if not isinstance(value, tuple):
-        return False
-    if not inner or inner[-1] is Ellipsis:
-        return _all(value, inner[:1])
-    return len(value) == len(inner) and all(map(_is, value, inner))
-
-
 def _all(values: Iterable[Any], hint: tuple[Any, ...]) -> bool:
     return not hint or all(_is(value, hint[0]) for value in values)
 
@@ -214,60 +213,34 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def _float(value: Any) -> float | None:
-    """Return a number as a float, None where it is too large for one."""
-    try:
-        return float(value)
-    except OverflowError:
-        return None
-
-
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, UnionType)
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float | np.floating)
 
 
 def _texts(hint: Any) -> tuple[str, ...]:
     """Return the texts that a hint lists, none where it takes others or none."""
-    if get_origin(hint) is Literal:
-        return tuple(each for each in get_args(hint) if isinstance(each, str))
-    if _is_union(hint):
-        return tuple(text for each in get_args(hint) for text in _texts(each))
-    return ()
+    listed = [each for kind in _kinds(hint) if get_origin(kind) is Literal for each in get_args(kind)]
+    return tuple(each for each in listed if isinstance(each, str))
 
 
-def _words(hint: Any) -> list[str]:
-    """Return in words what a hint allows."""
-    origin, inner = get_origin(hint), get_args(hint)
-    plain = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
-    if hint in plain:
-        return [plain[hint]]
-    if hint is None or hint is NoneType:
-        return ["None"]
-    if _is_union(hint):
-        return list(dict.fromkeys(word for each in inner for word in _words(each)))
-    if origin is Literal:
+def _words(hint: Any, several: bool = False) -> list[str]:
+    """Return in words what a hint allows, one of it or several."""
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind in PLAIN:
+        return [PLAIN[kind][several]]
+    if len(_kinds(hint)) > 1:
+        return list(dict.fromkeys(word for each in inner for word in _words(each, several)))
+    if kind is Literal:
         return [("one of " if len(inner) > 1 else "") + ", ".join(map(str, inner))]
-    kind = origin or hint
-    if origin is Callable or hint is Callable:
-        return ["a function"]
     if not isinstance(kind, type):
         return [str(hint)]
+    if several:
+        return [f"{kind.__name__}s"]
     if issubclass(kind, Mapping):
         return ["a mapping"]
     if issubclass(kind, Sequence):
-        of = f" of {_plural(inner[0])}" if inner and inner[0] is not Any else ""
+        of = f" of {' or '.join(_words(inner[0], True))}" if inner and inner[0] is not Any else ""
         return [f"a {'tuple' if kind is tuple else 'sequence'}{of}"]
     if getattr(kind, "_is_protocol", False):
         return [f"an object with {' and '.join(name for name in vars(kind) if not name.startswith('_'))}"]
     return [f"{'an' if kind.__name__[:1] in 'AEIOU' else 'a'} {kind.__name__}"]
-
-
-def _plural(hint: Any) -> str:
-    """Return in words what a sequence may hold."""
-    plain = {int: "whole numbers", float: "finite numbers", bool: "True or False", str: "texts"}
-    if hint in plain:
-        return plain[hint]
-    if _is_union(hint):
-        return " or ".join(dict.fromkeys(map(_plural, get_args(hint))))
-    kind = get_origin(hint) or hint
-    return f"{kind.__name__}s" if isinstance(kind, type) else " or ".join(_words(hint))

@@ -10,31 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
+from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.errors import QuestionError
-from study.core.group_sums import (
+from study.core.influence import Influence, Values
+from study.core.normal_equations import (
+    COLLINEAR,
     Group,
     GroupSums,
+    NormalEquations,
     group_data,
     least_squares,
     less_fitted,
     less_levels,
+    linear_index,
     marks,
     poisson_sums,
+    scaled_directions,
     scores,
 )
-from study.core.influence import Influence, Values
-from study.core.normal_equations import NormalEquations
 
 Family = Literal["gaussian", "poisson"]
 
-COLLINEAR = 1e-9
-ESTIMABLE = 1e-6
 STEPS = 100
 CONVERGED = 1e-9
 
@@ -90,33 +91,34 @@ class Regression:
 
     coefficient: FloatArray
     influence: Influence
-    identified: NDArray[np.bool_]
+    identified: BoolArray
     null: FloatArray
     residual: list[FloatArray]
     df_k: int
     n_fixed_effects: int
     n_obs: int
-    seen: NDArray[np.bool_]
+    seen: BoolArray
     equations: NormalEquations | None = None
 
-    def n_clusters(self, cluster: NDArray[np.int64]) -> int:
+    def n_clusters(self, cluster: IntArray) -> int:
         """Return how many clusters have a row, where units have these numbers, shape (n,)."""
         return int(np.count_nonzero(np.bincount(cluster[self.seen])))
 
 
-def refuse_unidentified(names: Sequence[str], identified: NDArray[np.bool_]) -> None:
+def refuse_unidentified(names: Sequence[str], identified: BoolArray) -> None:
     """Refuse regressors that the fixed effects and the other regressors explain, by name."""
-    which = [name for name, known in zip(names, identified, strict=True) if not known]
+    which = list(compress(names, ~identified))
     if which:
+        are, one = ("is", "it") if len(which) == 1 else ("are", "one")
         raise QuestionError(
-            f"Regression: {', '.join(which)} {'is' if len(which) == 1 else 'are'} explained by the fixed "
-            f"effects and the other regressors; leave {'it' if len(which) == 1 else 'one'} out."
+            f"Regression: {', '.join(which)} {are} explained by the fixed effects and the other regressors; leave "
+            f"{one} out."
         )
 
 
 def regress(
     y: FloatArray,
-    rows: Sequence[NDArray[np.int64]],
+    rows: Sequence[IntArray],
     terms: Terms,
     weights: FloatArray,
     *,
@@ -166,22 +168,9 @@ def regress(
         alike = [group_effects and len(group.seen) == 1 for group in groups]
         groups = [less_levels(g) if unit_effects or a else g for g, a in zip(groups, alike, strict=True)]
     n_obs = int(sum(marks(group).sum() for group in groups))
-    coefficient, nuisance = _start(groups, terms, varying.shape[2], unit_effects, family)
-    states = _states(groups, terms, coefficient, nuisance, unit_effects, family)
-    system = _system(states, terms)
-    if family == "gaussian":
-        coefficient, nuisance = system.step()
-        residual = [
-            less_fitted(group, state.residual, index, unit_effects)
-            for group, state, index in zip(
-                groups, states, _indices(groups, terms, coefficient, nuisance), strict=True
-            )
-        ]
-    else:
-        coefficient, states, system = _maximum(
-            groups, terms, coefficient, nuisance, unit_effects, states, system
-        )
-        residual = [state.residual for state in states]
+    model = _Model(groups, terms, unit_effects, family)
+    coefficient, sums, system = model.solved()
+    residual = [part.residual for part in sums]
     df_k = system.rank + int(unit_effects)
     seen = np.zeros(n, dtype=bool)
     for members, group in zip(rows, groups, strict=True):
@@ -193,9 +182,12 @@ def regress(
         equations = NormalEquations(
             n, rows, left, *terms, unit_effects, coefficient, df_k, n_fixed_effects, n_obs
         )
+    values = tuple(scores(group, error) for group, error in zip(groups, residual, strict=True))
     return Regression(
         coefficient=coefficient,
-        influence=_influence(n, rows, groups, terms, residual, system),
+        influence=Influence.by_group(
+            n, Values(tuple(rows), values), n * (model.maps(system) @ system.inverse)
+        ),
         identified=system.identified,
         null=system.null,
         residual=residual,
@@ -205,53 +197,6 @@ def regress(
         seen=seen,
         equations=equations,
     )
-
-
-def _start(
-    groups: list[Group], terms: Terms, q: int, unit_effects: bool, family: Family
-) -> tuple[FloatArray, FloatArray]:
-    """Return coefficients to start from: the logarithm of the mean where no unit effects give it, else zero."""
-    k = terms.effects.shape[2]
-    start = np.zeros(k + terms.nuisance.shape[2])
-    if family == "poisson" and not unit_effects:
-        total = sum(float(group.weights @ group.y.sum(axis=1)) for group in groups)
-        cells = sum(float(group.weights @ marks(group).sum(axis=1)) for group in groups)
-        constant = np.zeros(terms.effects.shape[:2])
-        constant[:, : groups[0].y.shape[1]] = np.log(total / cells)
-        columns = np.concatenate([terms.effects, terms.nuisance], axis=2).reshape(constant.size, -1)
-        start = np.linalg.lstsq(columns, constant.ravel(), rcond=None)[0]
-    return np.concatenate([start[:k], np.zeros(q)]), start[k:]
-
-
-def _indices(
-    groups: list[Group], terms: Terms, coefficient: FloatArray, nuisance: FloatArray
-) -> list[FloatArray]:
-    """Return the linear index of each group, shape (1 or m, T)."""
-    k, n_periods = terms.effects.shape[2], groups[0].y.shape[1]
-    by_group = terms.effects @ coefficient[:k] + terms.nuisance @ nuisance
-    indices = []
-    for group, values in zip(groups, by_group, strict=True):
-        index = values.reshape(-1, n_periods)
-        if len(index) > 1:
-            index = group.features @ index
-        if group.varying.shape[2]:
-            index = index + group.varying @ coefficient[k:]
-        indices.append(index)
-    return indices
-
-
-def _states(
-    groups: list[Group],
-    terms: Terms,
-    coefficient: FloatArray,
-    nuisance: FloatArray,
-    unit_effects: bool,
-    family: Family,
-) -> list[GroupSums]:
-    if family == "gaussian":
-        return [least_squares(group, unit_effects) for group in groups]
-    indices = _indices(groups, terms, coefficient, nuisance)
-    return [poisson_sums(group, index, unit_effects) for group, index in zip(groups, indices, strict=True)]
 
 
 class _System(NamedTuple):
@@ -266,7 +211,7 @@ class _System(NamedTuple):
     explained: FloatArray
     score: FloatArray
     nuisance_score: FloatArray
-    identified: NDArray[np.bool_]
+    identified: BoolArray
     null: FloatArray
     rank: int
 
@@ -276,33 +221,117 @@ class _System(NamedTuple):
         return effects, self.nuisance_inverse @ self.nuisance_score - self.explained @ effects
 
 
-def _system(states: list[GroupSums], terms: Terms) -> _System:
-    x, a = terms.effects, terms.nuisance
-    curvature = np.stack([s.curvature for s in states])
-    raw, cross = np.stack([s.raw for s in states]), np.stack([s.cross for s in states])
-    square = np.sum([s.square for s in states], axis=0)
-    score = np.stack([s.score for s in states])
-    by_effect, by_nuisance = curvature @ x, curvature @ a
-    mixed = _added(x, cross)
-    information = np.block([[_added(x, by_effect), mixed], [mixed.T, square]])
-    between = np.hstack([_added(a, by_effect), _added(a, cross)])
-    sizes = np.concatenate([_sizes(x, raw), np.sum([s.raw_square for s in states], axis=0)])
-    nuisance_inverse, _, null = _inverse(_added(a, by_nuisance), _sizes(a, raw))
-    explained = nuisance_inverse @ between
-    rank = len(nuisance_inverse) - null.shape[1]
-    inverse, identified, null = _inverse(information - between.T @ explained, sizes)
-    return _System(
-        inverse,
-        nuisance_inverse,
-        explained,
-        np.concatenate(
-            [_added(x, score[:, :, None])[:, 0], np.sum([s.score_varying for s in states], axis=0)]
-        ),
-        _added(a, score[:, :, None])[:, 0],
-        identified,
-        null,
-        rank + len(inverse) - null.shape[1],
-    )
+class _Model(NamedTuple):
+    """A regression that is to be solved: the data of its groups, and what they are regressed on."""
+
+    groups: list[Group]
+    terms: Terms
+    unit_effects: bool
+    family: Family
+
+    def solved(self) -> tuple[FloatArray, list[GroupSums], _System]:
+        """Return the coefficients of effects, with what groups contribute and the normal equations at them."""
+        k, q = self.terms.effects.shape[2], self.groups[0].varying.shape[2]
+        start = self.start()
+        coefficient, nuisance = np.concatenate([start[:k], np.zeros(q)]), start[k:]
+        sums = self.sums(coefficient, nuisance)
+        system = self.system(sums)
+        if self.family == "poisson":
+            return self.maximum(coefficient, nuisance, sums, system)
+        coefficient, nuisance = system.step()
+        indices = self.indices(coefficient, nuisance)
+        for group, part, index in zip(self.groups, sums, indices, strict=True):
+            less_fitted(group, part.residual, index, self.unit_effects)
+        return coefficient, sums, system
+
+    def start(self) -> FloatArray:
+        """Return coefficients of effects and nuisance to start from, shape (K + N,).
+
+        Where no unit effects give it, they are those of the logarithm of the mean, else zero.
+        """
+        k, nuisance = self.terms.effects.shape[2], self.terms.nuisance
+        if self.family == "gaussian" or self.unit_effects:
+            return np.zeros(k + nuisance.shape[2])
+        total = sum(float(group.weights @ group.y.sum(axis=1)) for group in self.groups)
+        cells = sum(float(group.weights @ marks(group).sum(axis=1)) for group in self.groups)
+        constant = np.zeros(nuisance.shape[:2])
+        constant[:, : self.groups[0].y.shape[1]] = np.log(total / cells)
+        columns = np.concatenate(self.terms, axis=2).reshape(constant.size, -1)
+        return np.asarray(np.linalg.lstsq(columns, constant.ravel(), rcond=None)[0])
+
+    def indices(self, coefficient: FloatArray, nuisance: FloatArray) -> list[FloatArray]:
+        """Return the linear index of each group, shape (1 or m, T)."""
+        k = self.terms.effects.shape[2]
+        by_group = self.terms.effects @ coefficient[:k] + self.terms.nuisance @ nuisance
+        pairs = zip(self.groups, by_group, strict=True)
+        return [linear_index(group, values, coefficient[k:]) for group, values in pairs]
+
+    def sums(self, coefficient: FloatArray, nuisance: FloatArray) -> list[GroupSums]:
+        """Return what each group contributes at given coefficients."""
+        if self.family == "gaussian":
+            return [least_squares(group, self.unit_effects) for group in self.groups]
+        pairs = zip(self.groups, self.indices(coefficient, nuisance), strict=True)
+        return [poisson_sums(group, index, self.unit_effects) for group, index in pairs]
+
+    def system(self, sums: list[GroupSums]) -> _System:
+        """Return the normal equations of what the groups contribute."""
+        x, a = self.terms
+        curvature = np.stack([part.curvature for part in sums])
+        raw, cross = np.stack([part.raw for part in sums]), np.stack([part.cross for part in sums])
+        square = np.sum([part.square for part in sums], axis=0)
+        score = np.stack([part.score for part in sums])[:, :, None]
+        by_effect, by_nuisance = curvature @ x, curvature @ a
+        mixed = _added(x, cross)
+        information = np.block([[_added(x, by_effect), mixed], [mixed.T, square]])
+        between = np.hstack([_added(a, by_effect), _added(a, cross)])
+        sizes = np.concatenate([_sizes(x, raw), np.sum([part.raw_square for part in sums], axis=0)])
+        nuisance_inverse, _, null = _inverse(_added(a, by_nuisance), _sizes(a, raw))
+        explained = nuisance_inverse @ between
+        rank = len(nuisance_inverse) - null.shape[1]
+        inverse, identified, null = _inverse(information - between.T @ explained, sizes)
+        rank += len(inverse) - null.shape[1]
+        varying = np.sum([part.score_varying for part in sums], axis=0)
+        own, nuisance = np.concatenate([_added(x, score)[:, 0], varying]), _added(a, score)[:, 0]
+        return _System(inverse, nuisance_inverse, explained, own, nuisance, identified, null, rank)
+
+    def maximum(
+        self, coefficient: FloatArray, nuisance: FloatArray, sums: list[GroupSums], system: _System
+    ) -> tuple[FloatArray, list[GroupSums], _System]:
+        """Maximise the Poisson likelihood by Newton's method with halved steps."""
+        best, rank = sum(part.likelihood for part in sums), system.rank
+        for _ in range(STEPS):
+            effects, others = system.step()
+            share = 1.0
+            while True:
+                tried, tried_nuisance = coefficient + share * effects, nuisance + share * others
+                sums = self.sums(tried, tried_nuisance)
+                likelihood = sum(part.likelihood for part in sums)
+                if likelihood >= best - 1e-12 * abs(best) or share < CONVERGED:
+                    break
+                share /= 2
+            coefficient, nuisance, best = tried, tried_nuisance, likelihood
+            system = self.system(sums)
+            moved, size = (
+                max(np.abs(part).max(initial=0.0) for part in pair)
+                for pair in ((effects, others), (coefficient, nuisance))
+            )
+            if moved <= CONVERGED * max(1.0, size):
+                if system.rank == rank:
+                    return coefficient, sums, system
+                break  # means that fall to zero take their regressors with them
+        raise QuestionError(
+            "Poisson regression: the likelihood has no maximum, since some regressor separates cells without any "
+            "outcome; drop the units or periods concerned, or use a linear design."
+        )
+
+    def maps(self, system: _System) -> FloatArray:
+        """Return the regressors less what the nuisance explains, from a unit's scores, shape (G, p + q, K + q)."""
+        (n_groups, p, k), q = self.terms.effects.shape, self.groups[0].varying.shape[2]
+        maps = np.zeros((n_groups, p + q, k + q))
+        maps[:, :p, :k] = self.terms.effects
+        maps[:, :p] -= self.terms.nuisance @ system.explained
+        maps[:, p:, k:] = np.eye(q)
+        return maps
 
 
 def _added(left: FloatArray, right: FloatArray) -> FloatArray:
@@ -314,71 +343,12 @@ def _sizes(x: FloatArray, raw: FloatArray) -> FloatArray:
     return np.einsum("gpk,gp,gpk->k", x, raw, x)
 
 
-def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
-    """Return the generalised inverse, which coefficients are identified, and the null directions.
-
-    A direction counts as null where it keeps less than 1e-9 of the regressors' own sizes.
-    """
-    scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
-    values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
+def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, BoolArray, FloatArray]:
+    """Return the generalised inverse, which coefficients are identified, and the null directions."""
+    scale, values, vectors = scaled_directions(gram, sizes)
     used = values > COLLINEAR
-    kept, null = vectors[:, used] / scale[:, None], vectors[:, ~used]
+    used_vectors, null = vectors[:, used] / scale[:, None], vectors[:, ~used]
     identified = np.einsum("kr,kr->k", null, null) < COLLINEAR**0.5
     null = null / scale[:, None]
     null = null / np.abs(null).max(axis=0, initial=np.finfo(float).tiny)
-    return (kept / values[used]) @ kept.T, identified, null
-
-
-def _maximum(
-    groups: list[Group],
-    terms: Terms,
-    coefficient: FloatArray,
-    nuisance: FloatArray,
-    unit_effects: bool,
-    states: list[GroupSums],
-    system: _System,
-) -> tuple[FloatArray, list[GroupSums], _System]:
-    """Maximise the Poisson likelihood by Newton's method with halved steps."""
-    best, rank = sum(s.likelihood for s in states), system.rank
-    for _ in range(STEPS):
-        effects, others = system.step()
-        share = 1.0
-        while True:
-            tried, tried_nuisance = coefficient + share * effects, nuisance + share * others
-            states = _states(groups, terms, tried, tried_nuisance, unit_effects, "poisson")
-            likelihood = sum(s.likelihood for s in states)
-            if likelihood >= best - 1e-12 * abs(best) or share < CONVERGED:
-                break
-            share /= 2
-        coefficient, nuisance, best = tried, tried_nuisance, likelihood
-        system = _system(states, terms)
-        moved = max(np.abs(effects).max(initial=0.0), np.abs(others).max(initial=0.0))
-        if moved <= CONVERGED * max(
-            1.0, np.abs(coefficient).max(initial=0.0), np.abs(nuisance).max(initial=0.0)
-        ):
-            if system.rank == rank:
-                return coefficient, states, system
-            break  # means that fall to zero take their regressors with them
-    raise QuestionError(
-        "Poisson regression: the likelihood has no maximum, since some regressor separates cells without any "
-        "outcome; drop the units or periods concerned, or use a linear design."
-    )
-
-
-def _influence(
-    n: int,
-    rows: Sequence[NDArray[np.int64]],
-    groups: list[Group],
-    terms: Terms,
-    residual: list[FloatArray],
-    system: _System,
-) -> Influence:
-    """Return n w_i sum_t x_it e_it H^-1 as a map of residuals by group, shape (n, K + q)."""
-    q = groups[0].varying.shape[2]
-    k = terms.effects.shape[2]
-    values = [scores(group, error) for group, error in zip(groups, residual, strict=True)]
-    maps = np.zeros((len(groups), values[0].shape[1], k + q))
-    maps[:, : maps.shape[1] - q, :k] = terms.effects
-    maps[:, : maps.shape[1] - q] -= terms.nuisance @ system.explained
-    maps[:, maps.shape[1] - q :, k:] = np.eye(q)
-    return Influence.by_group(n, Values(tuple(rows), tuple(values)), n * (maps @ system.inverse))
+    return (used_vectors / values[used]) @ used_vectors.T, identified, null

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
+from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.threads import one_thread
 
 COLUMNS_AT_ONCE = 32
 
-Units = NDArray[np.int64]
+Units = IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,34 +121,32 @@ class Influence:
         )
         return Influence((self.shape[0], weights.shape[1]), tuple(parts))
 
-    def select(self, which: NDArray[np.bool_]) -> Influence:
+    def _by_term(self, n_terms: int, change: Callable[[FloatArray], FloatArray]) -> Influence:
+        """Change what has a term a column: values that are influence themselves, and the coefficients of others."""
+        parts = (
+            Part(Values(values.rows, tuple(map(change, values.arrays))), None)
+            if c is None
+            else Part(values, change(c))
+            for values, c in self.parts
+        )
+        return Influence((self.shape[0], n_terms), tuple(parts))
+
+    def select(self, which: BoolArray) -> Influence:
         """Return the influence on some of the estimates; which has shape (K,)."""
         return self if which.all() else self.columns(np.flatnonzero(which))
 
-    def columns(self, columns: NDArray[np.int64]) -> Influence:
+    def columns(self, columns: IntArray) -> Influence:
         """Return the influence on the estimates of some numbers."""
-        parts = (
-            Part(Values(values.rows, tuple(array[:, columns] for array in values.arrays)), None)
-            if c is None
-            else Part(values, c[:, :, columns])
-            for values, c in self.parts
-        )
-        return Influence((self.shape[0], len(columns)), tuple(parts))
+        return self._by_term(len(columns), lambda terms: terms[..., columns])
 
     def scaled(self, factor: FloatArray) -> Influence:
         """Return the influence on each estimate times a number; factor has shape (K,)."""
-        parts = (
-            Part(Values(values.rows, tuple(array * factor for array in values.arrays)), None)
-            if c is None
-            else Part(values, c * factor)
-            for values, c in self.parts
-        )
-        return Influence(self.shape, tuple(parts))
+        return self._by_term(self.shape[1], lambda terms: terms * factor)
 
     def __add__(self, other: Influence) -> Influence:
         """Return the influence on the sums of two sets of estimates; maps of the same values are added."""
         parts = list(self.parts)
-        place = {id(part.values): k for k, part in enumerate(parts) if part.coefficient is not None}
+        place = {id(values): k for k, (values, c) in enumerate(parts) if c is not None}
         for values, c in other.parts:
             k = place.get(id(values))
             own = None if k is None else parts[k].coefficient
@@ -169,7 +167,7 @@ class Influence:
             total += values.totals.sum(axis=0) if c is None else np.einsum("gp,gpk->k", values.totals, c)
         return total / self.shape[0]
 
-    def cluster_sums(self, cluster: NDArray[np.int64]) -> FloatArray:
+    def cluster_sums(self, cluster: IntArray) -> FloatArray:
         """Add up the units of each cluster, shape (G, K)."""
         n_clusters = int(cluster.max()) + 1
         if n_clusters == self.shape[0]:
@@ -184,7 +182,7 @@ class Influence:
                     out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
         return out
 
-    def products(self, cluster: NDArray[np.int64]) -> FloatArray:
+    def products(self, cluster: IntArray) -> FloatArray:
         """Return the sum over clusters of s s', with s a cluster's sum, shape (K, K)."""
         if not self._by_unit(cluster):
             sums = self.cluster_sums(cluster)
@@ -194,13 +192,14 @@ class Influence:
             half = values.products if c is None else values.products @ c
             total += half.sum(axis=0) if c is None else np.einsum("gpk,gpm->km", c, half, optimize=True)
         with one_thread():
-            for left, right, cross in self._crossed:
-                half = cross if right is None else cross @ right
-                both = half if left is None else left.T @ half
-                total += both + both.T
+            for entries in self._shared.values():
+                for (left, g), (right, h) in combinations(entries, 2):
+                    half = right.of(h, left.values.crossed(g, right.values, h))
+                    both = half if left.coefficient is None else left.coefficient[g].T @ half
+                    total += both + both.T
         return total
 
-    def squares(self, cluster: NDArray[np.int64]) -> FloatArray:
+    def squares(self, cluster: IntArray) -> FloatArray:
         """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
         if not self._by_unit(cluster):
             sums = [self.columns(part).cluster_sums(cluster) for part in blocks(self.shape[1])]
@@ -210,9 +209,6 @@ class Influence:
     def squares_by_array(self) -> Iterator[tuple[Units | None, FloatArray]]:
         """Yield each array of units with their sum of squares, shape (K,); arrays must have no unit in common."""
         with one_thread():
-            if len({tuple(map(id, part.values.rows)) for part in self.parts}) == 1:
-                yield from zip(self.parts[0].values.rows, self._squares_of_all(), strict=True)
-                return
             for entries in self._shared.values():
                 total = np.zeros(self.shape[1])
                 for a, (part, g) in enumerate(entries):
@@ -226,29 +222,14 @@ class Influence:
                         total += 2 * (np.diag(half) if c is None else np.einsum("pk,pk->k", c[g], half))
                 yield entries[0][0].values.rows[entries[0][1]], total
 
-    def _squares_of_all(self) -> FloatArray:
-        """Return the sum of squares of each array of units, shape (G, K), where all parts have the same arrays."""
-        total = np.zeros((len(self.parts[0].values.rows), self.shape[1]))
-        for a, (values, c) in enumerate(self.parts):
-            if c is None:
-                total += np.stack([np.einsum("ik,ik->k", array, array) for array in values.arrays])
-            else:
-                total += np.einsum("gpk,gpk->gk", c, values.products @ c)
-            for other, right in self.parts[a + 1 :]:
-                cross = np.stack([values.crossed(g, other, g) for g in range(len(total))])
-                half = cross if right is None else cross @ right
-                total += 2 * (np.einsum("gkk->gk", half) if c is None else np.einsum("gpk,gpk->gk", c, half))
-        return total
-
-    def within(self, group: NDArray[np.int64]) -> bool:
+    def within(self, group: IntArray) -> bool:
         """Say whether each array of units is of one group, and no unit is in two arrays; group has shape (n,)."""
-        arrays = [rows for part in self.parts for rows in part.values.rows]
         return self._disjoint and all(
             rows is not None and (len(rows) == 0 or bool(np.all(group[rows] == group[rows[0]])))
-            for rows in {id(rows): rows for rows in arrays}.values()
+            for rows in self._arrays
         )
 
-    def weighted(self, group: NDArray[np.int64], factor: FloatArray) -> Influence:
+    def weighted(self, group: IntArray, factor: FloatArray) -> Influence:
         """Return the influence of each unit times a number of its group and the term; factor has shape (G, K)."""
         if not self.within(group):
             dense = self.dense()
@@ -256,28 +237,14 @@ class Influence:
             return Influence.of(dense)
         parts = []
         for values, c in self.parts:
-            own = np.stack(
-                [factor[group[rows[0]]] if len(rows) else factor[0] for rows in _given(values.rows)]
-            )
+            groups = [0 if rows is None or not len(rows) else group[rows[0]] for rows in values.rows]
+            own = factor[groups]
             if c is None:
                 arrays = tuple(array * f for array, f in zip(values.arrays, own, strict=True))
                 parts.append(Part(Values(values.rows, arrays), None))
             else:
                 parts.append(Part(values, c * own[:, None, :]))
         return Influence(self.shape, tuple(parts))
-
-    @property
-    def _crossed(self) -> Iterator[tuple[FloatArray | None, FloatArray | None, FloatArray]]:
-        """Yield the maps of each two parts for the units that both have, with the products of their values."""
-        for entries in self._shared.values():
-            for a, (left, g) in enumerate(entries):
-                for right, h in entries[a + 1 :]:
-                    cross = left.values.crossed(g, right.values, h)
-                    yield (
-                        None if left.coefficient is None else left.coefficient[g],
-                        None if right.coefficient is None else right.coefficient[h],
-                        cross,
-                    )
 
     @cached_property
     def _shared(self) -> dict[int, list[tuple[Part, int]]]:
@@ -288,28 +255,28 @@ class Influence:
                 entries.setdefault(id(rows), []).append((part, g))
         return entries
 
-    def _by_unit(self, cluster: NDArray[np.int64]) -> bool:
+    def _by_unit(self, cluster: IntArray) -> bool:
         """Say whether clusters are units, and arrays of units are either the same or have none in common."""
         return int(cluster.max()) + 1 == self.shape[0] and self._disjoint
 
     @cached_property
     def _disjoint(self) -> bool:
-        arrays = [entries[0][0].values.rows[entries[0][1]] for entries in self._shared.values()]
-        if len(arrays) <= 1:
+        if len(self._arrays) <= 1:
             return True
-        if any(rows is None for rows in arrays):
+        if any(rows is None for rows in self._arrays):
             return False
-        units = np.concatenate([rows for rows in arrays if rows is not None])
+        units = np.concatenate([rows for rows in self._arrays if rows is not None])
         return not np.any(np.bincount(units, minlength=self.shape[0]) > 1)
 
+    @property
+    def _arrays(self) -> list[Units | None]:
+        """Each array of units, once."""
+        return [part.values.rows[g] for (part, g), *_ in self._shared.values()]
 
-def blocks(n_columns: int) -> list[NDArray[np.int64]]:
+
+def blocks(n_columns: int) -> list[IntArray]:
     """Split columns into as many at a time as memory is to hold of all units."""
     return np.split(np.arange(n_columns), range(COLUMNS_AT_ONCE, n_columns, COLUMNS_AT_ONCE))
-
-
-def _given(rows: Sequence[Units | None]) -> list[Units]:
-    return [units for units in rows if units is not None]
 
 
 def side_by_side(parts: Sequence[Influence]) -> Influence:

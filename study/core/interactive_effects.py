@@ -97,9 +97,8 @@ def principal_factors(left: FloatArray, n_factors: int) -> FloatArray:
 
 def without_both(values: FloatArray) -> FloatArray:
     """Return values less the means of units and of periods, shape (J, T)."""
-    grand = float(values.mean())
-    made: FloatArray = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + grand
-    return made
+    by_unit = values.mean(axis=1, keepdims=True)
+    return np.asarray(values - values.mean(axis=0) - by_unit + float(values.mean()))
 
 
 def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, n_before: int) -> FloatArray:
@@ -122,8 +121,7 @@ def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, n_before: int) 
             f"collinear in the {n_before} periods before treatment, so that loadings are not identified; ask for fewer."
         )
     own = np.linalg.lstsq(loaded[:n_before], left.T, rcond=None)[0]
-    made: FloatArray = common + (loaded @ own).T
-    return made
+    return np.asarray(common + (loaded @ own).T)
 
 
 def prediction_error(fitted: Interactive, y: FloatArray, x: FloatArray, n_before: int) -> float:

@@ -1,4 +1,4 @@
-"""A regression's normal equations by cluster, from which inference follows that leaves clusters out or draws anew."""
+"""A regression's normal equations by group of units and by cluster, from which inference leaves clusters out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,172 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core.arrays import FloatArray
-from study.core.group_sums import Group, GroupSums, least_squares, less_fitted, marks, scores, some_units
+from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.influence import Influence, Units, Values
 
 COLLINEAR = 1e-9
 ESTIMABLE = 1e-6
+
+
+class Group(NamedTuple):
+    """The data of one group: y (m, T), zero where not observed, and seen, (m, T), or (1, T) if all are seen alike."""
+
+    y: FloatArray
+    seen: FloatArray
+    weights: FloatArray
+    features: FloatArray
+    varying: FloatArray
+
+
+class GroupSums(NamedTuple):
+    """What one group contributes at given coefficients; p = f T.
+
+    Residuals (m, T), curvature (p, p) and its raw diagonal (p,), cross (p, q) and square (q, q) with the varying
+    regressors and their raw sizes (q,), scores (p,) and (q,), and the log-likelihood.
+    """
+
+    residual: FloatArray
+    curvature: FloatArray
+    raw: FloatArray
+    cross: FloatArray
+    square: FloatArray
+    raw_square: FloatArray
+    score: FloatArray
+    score_varying: FloatArray
+    likelihood: float
+
+
+def group_data(
+    y: FloatArray, weights: FloatArray, features: FloatArray, varying: FloatArray, members: IntArray
+) -> Group:
+    """Return the data of some units; a cell with a missing covariate is not observed."""
+    here, z = y[members], varying[members]
+    missing = np.isnan(here)
+    if z.shape[2]:
+        missing |= np.isnan(z).any(axis=2)
+        z = np.where(missing[:, :, None], 0.0, z)
+    if missing.any():
+        here[missing] = 0.0
+    if len(missing) and np.all(missing == missing[0]):
+        missing = missing[:1]
+    return Group(here, (~missing).astype(float), weights[members], features[members], z)
+
+
+def less_levels(group: Group) -> Group:
+    """Take each unit's first observed outcome from its outcomes, in place.
+
+    Where what is constant in time explains nothing, levels change nothing but the digits that are left for the rest.
+    """
+    first = group.y[np.arange(len(group.y)), group.seen.argmax(axis=1)][:, None]
+    y = group.y
+    y -= first if np.all(group.seen == 1) else first * group.seen
+    return group
+
+
+def some_units(group: Group, which: IntArray) -> Group:
+    """Return the group of some of its units."""
+    seen = group.seen if len(group.seen) == 1 else group.seen[which]
+    return Group(group.y[which], seen, group.weights[which], group.features[which], group.varying[which])
+
+
+def marks(group: Group) -> FloatArray:
+    """Return 1 in observed cells and 0 elsewhere, shape (m, T)."""
+    return np.broadcast_to(group.seen, group.y.shape)
+
+
+def linear_index(group: Group, by_cell: FloatArray, slope: FloatArray) -> FloatArray:
+    """Return the index by unit and period, shape (1 or m, T), from values by feature and period and slopes, (q,)."""
+    index = by_cell.reshape(-1, group.y.shape[1])
+    if len(index) > 1:
+        index = group.features @ index
+    return index + group.varying @ slope if len(slope) else index
+
+
+def less_fitted(group: Group, residual: FloatArray, index: FloatArray, unit_effects: bool) -> FloatArray:
+    """Take the index, less its mean by unit where there are unit effects, from residuals in place."""
+    index = index * group.seen
+    if unit_effects:
+        index = index - (index.sum(axis=1) / _counts(group))[:, None] * group.seen
+    residual -= index
+    return residual
+
+
+def _counts(group: Group) -> FloatArray:
+    """Return how many periods each unit is seen, at least one, shape (m,), or (1,) if all are seen alike."""
+    return np.maximum(group.seen.sum(axis=1), 1.0)
+
+
+def least_squares(group: Group, unit_effects: bool) -> GroupSums:
+    """Return a group's part of the normal equations; its residual is the outcome less its mean by unit."""
+    residual = group.y
+    if unit_effects:
+        residual = (residual - (residual.sum(axis=1) / _counts(group))[:, None]) * group.seen
+    if len(group.seen) > 1 or group.varying.shape[2]:
+        return _sums(group, marks(group), residual, unit_effects, 0.0)
+    weighted, seen = group.features * group.weights[:, None], group.seen[0]
+    gram = weighted.T @ group.features
+    demean = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
+    curvature = (gram[:, None, :, None] * demean[:, None, :]).reshape(len(gram) * len(seen), -1)
+    raw, score = np.outer(np.diag(gram), seen).ravel(), (weighted.T @ residual).ravel()
+    cross, square, none = np.empty((len(raw), 0)), np.empty((0, 0)), np.empty(0)
+    return GroupSums(residual, curvature, raw, cross, square, none, score, none, 0.0)
+
+
+def poisson_sums(group: Group, index: FloatArray, unit_effects: bool) -> GroupSums:
+    """Return a group's part of the Poisson score and information at an index."""
+    index = index - index.max(axis=1, keepdims=True) if unit_effects else index
+    means = np.exp(np.clip(index, -500, 500)) * marks(group)
+    if unit_effects:
+        total, own = means.sum(axis=1), group.y.sum(axis=1)
+        means = means * np.divide(own, total, out=np.zeros_like(own), where=total > 0)[:, None]
+        fit = (group.y * index).sum(axis=1) - own * np.log(np.where(total > 0, total, 1.0))
+    else:
+        fit = (group.y * index - means).sum(axis=1)
+    return _sums(group, means, group.y - means, unit_effects, float(group.weights @ fit))
+
+
+def _sums(
+    group: Group, v: FloatArray, residual: FloatArray, unit_effects: bool, likelihood: float
+) -> GroupSums:
+    """Add up a group's blocks with v the observed cells or the Poisson means, shape (m, T)."""
+    weights, features, z = group.weights, group.features, group.varying
+    f, n_periods, q = features.shape[1], v.shape[1], z.shape[2]
+    total = v.sum(axis=1)
+    total[total == 0] = 1.0
+    spread = (features[:, :, None] * v[:, None, :]).reshape(len(v), f * n_periods) if f > 1 else v
+    pairs = (features[:, :, None] * (features * weights[:, None])[:, None, :]).reshape(len(v), f * f)
+    diagonal = (pairs.T @ v).reshape(f, f, n_periods)
+    curvature = np.einsum("abt,ts->atbs", diagonal, np.eye(n_periods)).reshape(f * n_periods, f * n_periods)
+    if unit_effects:
+        curvature = curvature - (spread * (weights / total)[:, None]).T @ spread
+    centred = z
+    if q and unit_effects:
+        centred = z - (np.einsum("it,itq->iq", v, z) / total[:, None])[:, None, :]
+    weighted = centred * (weights[:, None] * v)[:, :, None]
+    return GroupSums(
+        residual,
+        curvature,
+        raw=np.einsum("aat->at", diagonal).ravel(),
+        cross=np.einsum("ia,itq->atq", features, weighted).reshape(f * n_periods, q),
+        square=np.einsum("itq,itr->qr", weighted, centred),
+        raw_square=np.einsum("i,it,itq->q", weights, v, z**2),
+        score=((features * weights[:, None]).T @ residual).ravel(),
+        score_varying=np.einsum("i,it,itq->q", weights, residual, z),
+        likelihood=likelihood,
+    )
+
+
+def scores(group: Group, error: FloatArray) -> FloatArray:
+    """Return a unit's weighted residuals by feature and period, and their products with varying regressors."""
+    f, q = group.features.shape[1], group.varying.shape[2]
+    weighted = error if np.all(group.weights == 1) else error * group.weights[:, None]
+    spread = weighted
+    if f > 1:
+        spread = (group.features[:, :, None] * weighted[:, None, :]).reshape(len(error), -1)
+    if not q:
+        return spread
+    return np.hstack([spread, np.einsum("it,itq->iq", weighted, group.varying)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +243,7 @@ class NormalEquations:
             total += self.information(g, sums)
             sizes[:own] += np.einsum("pk,p,pk->k", self.columns[g], sums.raw, self.columns[g])
             sizes[own:] += sums.raw_square
-        scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
-        values, vectors = np.linalg.eigh(total / np.outer(scale, scale))
+        scale, values, vectors = scaled_directions(total, sizes)
         used = values > COLLINEAR
         return vectors[:, used] / (scale[:, None] * np.sqrt(values[used]))
 
@@ -97,25 +254,22 @@ class NormalEquations:
         varying = np.broadcast_to(self.root[own:], (len(self.groups), q, self.root.shape[1]))
         return np.concatenate([self.columns @ self.root[:own], varying], axis=1)
 
-    def scores(self, cluster: NDArray[np.int64]) -> FloatArray:
+    def scores(self, cluster: IntArray) -> FloatArray:
         """Return R's_c, shape (G, r); cluster numbers rows."""
         return self._summed([scores(group, group.y) for group in self.groups], cluster)
 
-    def pulls(self, direction: FloatArray, cluster: NDArray[np.int64]) -> FloatArray:
+    def pulls(self, direction: FloatArray, cluster: IntArray) -> FloatArray:
         """Return R'A_c R d for a direction d of shape (r,), shape (G, r)."""
         at = self.root @ direction
         own, n_periods = self.columns.shape[2], self.groups[0].y.shape[1]
         fitted = []
         for group, columns in zip(self.groups, self.columns, strict=True):
-            index = (columns @ at[:own]).reshape(-1, n_periods)
-            index = index if len(index) == 1 else group.features @ index
-            if group.varying.shape[2]:
-                index = index + group.varying @ at[own:]
-            shape = (len(group.weights), n_periods)
-            fitted.append(scores(group, -less_fitted(group, np.zeros(shape), index, self.unit_effects)))
+            index = linear_index(group, columns @ at[:own], at[own:])
+            zeros = np.zeros((len(group.weights), n_periods))
+            fitted.append(scores(group, -less_fitted(group, zeros, index, self.unit_effects)))
         return self._summed(fitted, cluster)
 
-    def _summed(self, values: list[FloatArray], cluster: NDArray[np.int64]) -> FloatArray:
+    def _summed(self, values: list[FloatArray], cluster: IntArray) -> FloatArray:
         """Map what rows have and add it up by cluster, which may number single rows in another order."""
         by_row = Influence.by_group(self.n_rows, Values(tuple(self.rows), tuple(values)), self.maps)
         if len(np.unique(cluster)) < self.n_rows:
@@ -131,31 +285,32 @@ class NormalEquations:
             total[rows] = marks(group).sum(axis=1)
         return total
 
-    def blocks(self, cluster: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+    def blocks(self, cluster: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield clusters that have the same regressors, and their R'A_c R, shape (r, r)."""
-        members = [np.split(*_by_cluster(cluster[rows])) for rows in self.rows]
-        present = [np.unique(cluster[rows]) for rows in self.rows]
-        place: dict[int, list[tuple[int, NDArray[np.int64]]]] = {}
-        for g, (clusters, parts) in enumerate(zip(present, members, strict=True)):
-            for c, part in zip(clusters, parts, strict=True):
-                place.setdefault(int(c), []).append((g, part))
+        place: dict[int, list[tuple[int, Group]]] = {}
+        for g, (rows, group) in enumerate(zip(self.rows, self.groups, strict=True)):
+            order = np.argsort(cluster[rows], kind="stable")
+            present, start = np.unique(cluster[rows][order], return_index=True)
+            for c, part in zip(present.tolist(), np.split(order, start[1:]), strict=True):
+                place.setdefault(c, []).append((g, some_units(group, part)))
         alike: dict[bytes, list[int]] = {}
-        for c, parts_of in place.items():
-            key = b"|".join(_signature(g, some_units(self.groups[g], part)) for g, part in parts_of)
-            alike.setdefault(key, []).append(c)
-        for clusters_alike in alike.values():
+        for c, parts in place.items():
+            alike.setdefault(b"|".join(_signature(g, group) for g, group in parts), []).append(c)
+        for clusters in alike.values():
             total = np.zeros((self.n_columns,) * 2)
-            for g, part in place[clusters_alike[0]]:
-                total += self.information(
-                    g, least_squares(some_units(self.groups[g], part), self.unit_effects)
-                )
-            yield np.array(clusters_alike), self.root.T @ total @ self.root
+            for g, group in place[clusters[0]]:
+                total += self.information(g, least_squares(group, self.unit_effects))
+            yield np.array(clusters), self.root.T @ total @ self.root
 
 
-def _by_cluster(cluster: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the order that sorts rows by cluster, and where each cluster but the first begins."""
-    order = np.argsort(cluster, kind="stable")
-    return order, np.flatnonzero(np.diff(cluster[order])) + 1
+def scaled_directions(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return regressors' own sizes, and eigenvalues and vectors of their products in units of these.
+
+    A direction of which less than :data:`COLLINEAR` is left counts as null.
+    """
+    scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
+    values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
+    return scale, values, vectors
 
 
 def _signature(g: int, group: Group) -> bytes:
@@ -168,7 +323,7 @@ class Rows(NamedTuple):
     """Normal equations with the unit of the sample that each of their rows is, shape (n_rows,)."""
 
     equations: NormalEquations
-    unit: NDArray[np.int64]
+    unit: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +345,7 @@ class LinearForm:
         """Return the linear combinations of the terms; weights has shape (M, L)."""
         return LinearForm(self.regression, self.combination @ weights)
 
-    def select(self, which: NDArray[np.bool_]) -> LinearForm:
+    def select(self, which: BoolArray) -> LinearForm:
         """Return some of the terms."""
         return LinearForm(self.regression, self.combination[:, which])
 
@@ -214,7 +369,7 @@ class Target(NamedTuple):
     """
 
     equations: NormalEquations
-    cluster: NDArray[np.int64]
+    cluster: IntArray
     value: float
     direction: FloatArray
     score: FloatArray
@@ -231,20 +386,14 @@ class Target(NamedTuple):
         return self.pull @ self.direction / (self.direction @ self.direction)
 
 
-def target(equations: NormalEquations, combination: FloatArray, cluster: NDArray[np.int64]) -> Target:
+def target(equations: NormalEquations, combination: FloatArray, cluster: IntArray) -> Target:
     """Return a combination of coefficients, shape (K + q,), with what each cluster adds to it.
 
     ``cluster`` has shape (n_rows,) and numbers G clusters that all have an observation.
     """
     direction = equations.root.T @ equations.spread(combination)
-    return Target(
-        equations,
-        cluster,
-        float(equations.coefficient @ combination),
-        direction,
-        equations.scores(cluster),
-        equations.pulls(direction, cluster),
-    )
+    value, pulls = float(equations.coefficient @ combination), equations.pulls(direction, cluster)
+    return Target(equations, cluster, value, direction, equations.scores(cluster), pulls)
 
 
 class Jackknife(NamedTuple):
@@ -259,7 +408,7 @@ class Jackknife(NamedTuple):
     score: FloatArray
     away_pull: FloatArray
     leverage: FloatArray
-    lost: NDArray[np.bool_]
+    lost: BoolArray
 
 
 def jackknife(of: Target) -> Jackknife:

@@ -119,9 +119,8 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
         else:
             now = weights[support]
             falling = best <= 0
-            barred[entered] |= (
-                bool(falling[np.flatnonzero(support) == entered].any()) and weights[entered] == 0
-            )
+            left_at_once = falling[np.flatnonzero(support) == entered].any()
+            barred[entered] |= bool(left_at_once) and weights[entered] == 0
             step = np.min(now[falling] / np.maximum(now[falling] - best[falling], np.finfo(float).tiny))
             moved = now + step * (best - now)
             moved[falling & (moved <= moved[falling].min() + np.finfo(float).eps)] = 0.0
@@ -142,8 +141,7 @@ def _error(
     left = np.column_stack([columns[:, support].T, -np.ones(int(support.sum()))])
     level = float(np.mean(columns[:, support].T @ error + ridge * weights[support]))
     missing = -ridge * weights[support] - left @ np.append(error, level)
-    corrected: FloatArray = error + np.linalg.lstsq(left, missing, rcond=1e-10)[0][:-1]
-    return corrected
+    return np.asarray(error + np.linalg.lstsq(left, missing, rcond=1e-10)[0][:-1])
 
 
 def _start(columns: FloatArray, target: FloatArray, ridge: float, *, dense: bool) -> FloatArray:
@@ -171,8 +169,7 @@ def _on_support(columns: FloatArray, target: FloatArray, ridge: float) -> FloatA
         inner = np.linalg.inv(ridge * np.eye(m) + columns @ columns.T)
 
         def solve(right: FloatArray) -> FloatArray:
-            made: FloatArray = (right - columns.T @ (inner @ (columns @ right))) / ridge
-            return made
+            return np.asarray((right - columns.T @ (inner @ (columns @ right))) / ridge)
 
         one = solve(np.ones(n))
         free = solve(columns.T @ target)

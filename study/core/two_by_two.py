@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
-from study.core.arrays import FloatArray
+from study.core.arrays import BoolArray, FloatArray, IntArray
 
 Method = Literal["dr", "ipw", "reg"]
-Rows = NDArray[np.bool_]
+Rows = BoolArray
 
 NEAR_CERTAIN = 0.999
 TRIM_COMPARISON = 0.995
@@ -37,9 +36,7 @@ class Effect(NamedTuple):
     unlike: int = 0
 
 
-def raw_gap(
-    y: FloatArray, members: NDArray[np.int64], treated: Rows, compared: Rows, weights: FloatArray
-) -> Effect:
+def raw_gap(y: FloatArray, members: IntArray, treated: Rows, compared: Rows, weights: FloatArray) -> Effect:
     """Return weighted means of treated less comparison units, cell by cell.
 
     Parameters
@@ -108,8 +105,7 @@ def panel_att(
         If a regression is singular, or the propensity score does not exist or comes near one.
     """
     odds = None if method == "reg" else comparison_odds(treated, x, weights)
-    made = _gap(change, np.ones(len(x), dtype=bool), treated, x, weights, method, odds)
-    return made._replace(unlike=0 if odds is None else odds.unlike)
+    return _gap(change, np.ones(len(x), dtype=bool), treated, x, weights, method, odds)
 
 
 def repeated_att(
@@ -132,8 +128,7 @@ def repeated_att(
     odds = None if method == "reg" else comparison_odds(treated, x, weights)
     after = _gap(y, post, treated, x, weights, method, odds)
     before = _gap(y, ~post, treated, x, weights, method, odds, as_drdid=as_drdid)
-    unlike = 0 if odds is None else odds.unlike
-    return Effect(after.estimate - before.estimate, after.influence - before.influence, unlike)
+    return Effect(after.estimate - before.estimate, after.influence - before.influence, after.unlike)
 
 
 class Odds(NamedTuple):
@@ -162,20 +157,19 @@ def comparison_odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
     try:
         return _odds(treated, x, weights)
     except Unidentified:
-        unlike = unlike_treated(treated, x)
-        like = ~unlike
-        if not unlike.any() or treated[like].all():
+        like = ~unlike_treated(treated, x)
+        if like.all() or treated[like].all():
             raise
     # Some covariates may not vary in what is left: the logit is in those directions in which they do.
     centred = x[like, 1:] - x[like, 1:].mean(axis=0)
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
     varying = directions[sizes > DISTINCT * max(1.0, sizes.max(initial=0.0))]
     reduced = np.column_stack([x[like, 0], x[like, 1:] @ varying.T])
-    found = _odds(treated[like], reduced, weights[like])
+    limit = _odds(treated[like], reduced, weights[like])
     odds, score, influence = np.zeros(len(x)), np.zeros(len(x)), np.zeros(x.shape)
-    odds[like], score[like] = found.odds, found.score
-    influence[like, 0], influence[like, 1:] = found.influence[:, 0], found.influence[:, 1:] @ varying
-    return Odds(odds, score, influence * (len(x) / len(reduced)), int(unlike.sum()))
+    odds[like], score[like] = limit.odds, limit.score
+    influence[like, 0], influence[like, 1:] = limit.influence[:, 0], limit.influence[:, 1:] @ varying
+    return Odds(odds, score, influence * (len(x) / len(reduced)), int(np.sum(~like)))
 
 
 def unlike_treated(treated: Rows, x: FloatArray) -> Rows:
@@ -190,7 +184,7 @@ def unlike_treated(treated: Rows, x: FloatArray) -> Rows:
     away = rows @ _directions(x[treated])[1].T
     away[np.abs(away) < DISTINCT] = 0.0
     n, k = away.shape
-    told = np.zeros(n, dtype=bool)
+    below = np.zeros(n, dtype=bool)
     if k and away.any():
         program = linprog(
             np.repeat([0.0, -1.0], [k, n]),
@@ -198,9 +192,9 @@ def unlike_treated(treated: Rows, x: FloatArray) -> Rows:
             b_ub=np.zeros(n),
             bounds=[(None, None)] * k + [(0.0, 1.0)] * n,
         )
-        told = program.x[k:] > 0.5
+        below = program.x[k:] > 0.5
     unlike = np.zeros(len(x), dtype=bool)
-    unlike[~treated] = told[of_row.reshape(-1)]
+    unlike[~treated] = below[of_row.reshape(-1)]
     return unlike
 
 
@@ -216,7 +210,7 @@ def _odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
     score = logit_scores(treated, x, weights)
     if score.max() >= NEAR_CERTAIN:
         raise Unidentified(f"no overlap, a propensity score reaches {NEAR_CERTAIN}")
-    information = (x * (weights * score * (1 - score))[:, None]).T @ x / len(x)
+    information = _information(score, x, weights) / len(x)
     influence = solved(information, x * (weights * (treated - score))[:, None], "the propensity score")
     compared = ~treated & (score < TRIM_COMPARISON)
     return Odds(np.where(compared, score / (1 - score), 0.0), score, influence)
@@ -234,9 +228,8 @@ def logit_scores(treated: Rows, x: FloatArray, weights: FloatArray) -> FloatArra
     best = _log_likelihood(coefficient, treated, x, weights)
     for _ in range(STEPS):
         score = expit(x @ coefficient)
-        information = (x * (weights * score * (1 - score))[:, None]).T @ x
         try:
-            step = np.linalg.solve(information, x.T @ (weights * (treated - score)))
+            step = np.linalg.solve(_information(score, x, weights), x.T @ (weights * (treated - score)))
         except np.linalg.LinAlgError:
             break
         likelihood = _log_likelihood(coefficient + step, treated, x, weights)
@@ -258,6 +251,10 @@ def solved(gram: FloatArray, rows: FloatArray, what: str) -> FloatArray:
 def _refuse_singular(gram: FloatArray, what: str) -> None:
     if not np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps:
         raise Unidentified(f"the covariates do not identify {what}")
+
+
+def _information(score: FloatArray, x: FloatArray, weights: FloatArray) -> FloatArray:
+    return np.asarray((x * (weights * score * (1 - score))[:, None]).T @ x)
 
 
 def _log_likelihood(coefficient: FloatArray, treated: Rows, x: FloatArray, weights: FloatArray) -> float:
@@ -335,4 +332,4 @@ def _gap(
         influence += regression.influence(of_odds @ x / n)
         if as_drdid:
             influence += 2 * regression.influence((of_here - of_odds) @ x / n)
-    return Effect(ours + implied - theirs, influence)
+    return Effect(ours + implied - theirs, influence, odds.unlike)

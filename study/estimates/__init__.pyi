@@ -40,6 +40,7 @@ from .multipliers import largest_draws as largest_draws
 from .multipliers import least_as_large as least_as_large
 from .multipliers import statistic_draws as statistic_draws
 from .multipliers import sup_t as sup_t
+from .multipliers import weight_codes as weight_codes
 from .power import NONE as NONE
 from .power import POWER as POWER
 from .power import SIZE as SIZE

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, Influence, QuestionError, Values
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values
 from study.panel import Sample
 
-Cells = NDArray[np.bool_]
+Cells = BoolArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +39,10 @@ class CohortMeans:
 
     n_units: int
     dates: FloatArray
-    rows: tuple[NDArray[np.int64], ...]
+    rows: tuple[IntArray, ...]
     mean: FloatArray
     weight: FloatArray
-    seen: NDArray[np.int64]
+    seen: IntArray
     values: Values
     whole: bool
     level: CohortMeans | None = None
@@ -58,7 +57,7 @@ class CohortMeans:
         maps = np.concatenate([of_deviation, of_weight], axis=1)
         return Influence.by_group(self.n_units, self.values, maps)
 
-    def pooled(self, cells: Cells | NDArray[np.int64]) -> tuple[FloatArray, Influence]:
+    def pooled(self, cells: Cells | IntArray) -> tuple[FloatArray, Influence]:
         """Return the mean over each set of cells, with its influence; cells has shape (G, T, K).
 
         A set may count a cell several times. NaN where nobody is seen.
@@ -79,7 +78,7 @@ class CohortMeans:
         """Return each unit's weight in each set of cells, shape (n, K)."""
         return self.influence(np.zeros(cells.shape), cells.astype(float))
 
-    def sizes(self, cohort: FloatArray, position: NDArray[np.int64]) -> NDArray[np.int64]:
+    def sizes(self, cohort: FloatArray, position: IntArray) -> IntArray:
         """Return how many units are seen in the cells of cohorts and numbers of periods, shape (K,)."""
         return self.seen[np.searchsorted(self.dates, cohort), position]
 
@@ -87,11 +86,11 @@ class CohortMeans:
         """Return which groups are not treated in the window, shape (G,)."""
         return ~(self.dates - sample.question.anticipation <= sample.periods[-1])
 
-    def cells(self, cohort: FloatArray, position: NDArray[np.int64]) -> Cells:
+    def cells(self, cohort: FloatArray, position: IntArray) -> Cells:
         """Return the single cells of cohorts and numbers of periods, shape (G, T, K)."""
-        found = np.zeros((*self.mean.shape, len(cohort)), dtype=bool)
-        found[np.searchsorted(self.dates, cohort), position, np.arange(len(cohort))] = True
-        return found
+        cells = np.zeros((*self.mean.shape, len(cohort)), dtype=bool)
+        cells[np.searchsorted(self.dates, cohort), position, np.arange(len(cohort))] = True
+        return cells
 
 
 def cohort_means(sample: Sample, y: FloatArray | None = None, *, levels_apart: bool = False) -> CohortMeans:
@@ -119,9 +118,7 @@ def cohort_means(sample: Sample, y: FloatArray | None = None, *, levels_apart: b
 
 def _gaps_of_all(unseen: Cells) -> Cells | None:
     """Return when the units of a group that are ever seen are not, shape (T,), or None where they differ in it."""
-    if not unseen.any():
-        return unseen[0]
-    rows = unseen[~unseen.all(axis=1)]
+    rows = unseen[~unseen.all(axis=1)] if unseen.any() else unseen[:1]
     if not len(rows):
         return unseen[0]
     return rows[0] if np.all(rows == rows[0]) else None
@@ -200,30 +197,26 @@ def refuse_single_units(sample: Sample, design: str) -> None:
 def cohorts_with_base(sample: Sample) -> tuple[FloatArray, list[str]]:
     """Return the cohorts in the window that have a period before treatment, and a note on each other one."""
     has_base = sample.cohorts - 1 - sample.question.anticipation >= sample.periods[0]
-    notes = [
-        f"cohort {g:g} left out: its base period lies before {sample.periods[0]}"
-        for g in sample.cohorts[~has_base]
-    ]
-    return sample.cohorts[has_base], notes
+    why = f"left out: its base period lies before {sample.periods[0]}"
+    return sample.cohorts[has_base], [f"cohort {g:g} {why}" for g in sample.cohorts[~has_base]]
 
 
-def left_out(cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str]) -> list[str]:
+def left_out(
+    cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str], what: str = " left out"
+) -> list[str]:
     """Return one note for each cohort and reason, with the periods concerned; reasons are by number of cell."""
-    kinds = dict.fromkeys((cohort[k], why) for k, why in sorted(reasons.items()))
-    return [
-        f"cohort {g:g} in "
-        f"{', '.join(f'{period[k]:g}' for k, w in sorted(reasons.items()) if w == why and cohort[k] == g)} "
-        f"left out: {why}"
-        for g, why in kinds
-    ]
+    periods: dict[tuple[float, str], list[str]] = {}
+    for cell, why in sorted(reasons.items()):
+        periods.setdefault((cohort[cell], why), []).append(f"{period[cell]:g}")
+    return [f"cohort {g:g} in {', '.join(times)}{what}: {why}" for (g, why), times in periods.items()]
 
 
 def told(cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
     """Return one note for each cohort and thing said, on cells that are kept."""
-    return [note.replace(" left out:", ":") for note in left_out(cohort, period, what)]
+    return left_out(cohort, period, what, "")
 
 
-def events_on_one(times: FloatArray, size: NDArray[np.int64]) -> list[str]:
+def events_on_one(times: FloatArray, size: IntArray) -> list[str]:
     """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
     return [
         f"event {e:g} rests on one treated unit, so it has no standard error by leaving units out; that of other "

@@ -6,9 +6,16 @@ import math
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, Influence, QuestionError, chi_squared_tail, f_tail, unknown
+from study.core import (
+    FloatArray,
+    Influence,
+    IntArray,
+    QuestionError,
+    chi_squared_tail,
+    f_tail,
+    refuse_unknown,
+)
 
 Convention = Literal["jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"]
 
@@ -38,14 +45,7 @@ class Wald(NamedTuple):
 
 
 def covariance(
-    influence: Influence | FloatArray,
-    cluster: NDArray[np.int64],
-    convention: Convention = "CR0",
-    *,
-    n_obs: int = 0,
-    df_k: int = 0,
-    n_fixed_effects: int = 0,
-    clusters: int = 0,
+    influence: Influence | FloatArray, cluster: IntArray, convention: Convention = "CR0", **sizes: int
 ) -> FloatArray:
     """Return the cluster-robust covariance of the estimates.
 
@@ -58,10 +58,8 @@ def covariance(
         Sum over clusters of s s' / n^2; that times G/(G-1); and that times (N-1)/(N-k) again. "CR1_fixest"
         counts k as fixest does and Stata's xtreg and reghdfe do: unit effects, nested in clusters, are not
         counted. "CR1_areg" counts them, as Stata's areg and fixest's K.fixef = "full" do.
-    n_obs, df_k, n_fixed_effects : int
-        N, k without unit effects, and the number of unit effects.
-    clusters : int
-        G where some clusters have no unit that is used; 0 stands for all that there are.
+    **sizes
+        ``n_obs``, ``df_k`` and ``n_fixed_effects``: N, k without unit effects, and the number of unit effects.
 
     Returns
     -------
@@ -69,17 +67,14 @@ def covariance(
     """
     influence = influence if isinstance(influence, Influence) else Influence.of(influence)
     meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
-    return meat * small_sample_factor(
-        clusters or int(cluster.max()) + 1, convention, n_obs, df_k, n_fixed_effects
-    )
+    return meat * small_sample_factor(int(cluster.max()) + 1, convention, **sizes)
 
 
 def small_sample_factor(
     n_clusters: int, convention: Convention, n_obs: int = 0, df_k: int = 0, n_fixed_effects: int = 0
 ) -> float:
     """Return the factor by which a convention multiplies CR0; NaN where it leaves no degree of freedom, N - k <= 0."""
-    if convention not in NAMED:
-        raise unknown("convention", str(convention), NAMED, "Covariance")
+    refuse_unknown("convention", convention, NAMED, "Covariance")
     if n_clusters < 2:
         raise QuestionError("Covariance: there is one cluster, so no sampling variance can be estimated.")
     if convention == "CR0":

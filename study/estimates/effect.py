@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from study.core import quantile, two_sided_p
+from study.core import quantile
 from study.estimates.estimate import Estimate
 from study.estimates.power import POWER
 from study.panel import Scale
@@ -87,24 +85,15 @@ class Effect:
 
 def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = None) -> tuple[Effect, ...]:
     """Return every term of an estimate, under its own label where none are given."""
-    half = fit.critical_value(level) * fit.std_error
-    p_value = two_sided_p(fit.effect / fit.std_error, fit.degrees_of_freedom)
-    n_treated = int(np.any(np.nan_to_num(fit.sample.treatment) > 0, axis=1).sum())
-    return tuple(
-        Effect(
-            label=label,
-            estimate=float(fit.effect[k]),
-            std_error=float(fit.std_error[k]),
-            p_value=float(p_value[k]),
-            conf_low=float(fit.effect[k] - half[k]),
-            conf_high=float(fit.effect[k] + half[k]),
-            event_time=float(fit.event_time[k]),
-            n_units=fit.sample.n_units,
-            n_treated=n_treated,
-            degrees=float(fit.degrees_of_freedom[k]),
-        )
-        for k, label in enumerate(fit.terms if labels is None else labels)
+    table = fit.tidy(level).drop(columns=["term", "statistic"])
+    table = table.assign(
+        label=list(fit.terms if labels is None else labels),
+        event_time=fit.event_time,
+        degrees=fit.degrees_of_freedom,
     )
+    n_treated = int(fit.sample.ever_treated.sum())
+    rows = table.to_dict("records")
+    return tuple(Effect(**row, n_units=fit.sample.n_units, n_treated=n_treated) for row in rows)
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.core import (
+    BoolArray,
     FloatArray,
     Influence,
+    IntArray,
     LinearForm,
     QuestionError,
     checked,
@@ -23,11 +25,9 @@ from study.core import (
     same_tail,
     t_quantile,
     two_sided_p,
-    unknown,
 )
 from study.estimates.covariance import Convention, Wald, small_sample_factor, wald
 from study.estimates.jackknife import (
-    Leverage,
     Sides,
     covariance_degrees,
     degrees_of_freedom,
@@ -52,6 +52,11 @@ CANCELLED = 1e-9
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
+# Fields of an estimate that have its terms last, and those that select terms themselves.
+_ARRAYS = ("effect_level", "untreated_mean", "cohort", "period", "event_time", "reference", "treated")
+_MAPS = ("level_influence", "untreated_influence", "cohort_weights", "form", "left_out")
+
+
 class LeftOut(NamedTuple):
     """Influence that leaves each cluster out in turn, of effects and of untreated means in levels.
 
@@ -67,10 +72,10 @@ class LeftOut(NamedTuple):
 
     level: Influence
     untreated: Influence | None
-    clusters: NDArray[np.int64]
-    estimable: NDArray[np.bool_]
+    clusters: IntArray
+    estimable: BoolArray
 
-    def select(self, which: NDArray[np.bool_]) -> LeftOut:
+    def select(self, which: BoolArray) -> LeftOut:
         """Return some of the terms, shape (K,)."""
         untreated = None if self.untreated is None else self.untreated.select(which)
         return LeftOut(self.level.select(which), untreated, self.clusters[:, which], self.estimable[which])
@@ -102,6 +107,18 @@ class Estimand(StrEnum):
     def with_article(self) -> str:
         """Its name in a sentence."""
         return f"{'an' if self[0] in 'aeiou' else 'a'} {self}"
+
+
+def _of_plugin(name: str) -> property:
+    """Return what the package maketables asks of an estimate, as :mod:`study.report.plugin` has it under a name."""
+
+    def answer(fit: Estimate) -> Any:
+        from study.report import plugin
+
+        value = getattr(plugin, name)
+        return value(fit) if callable(value) else value
+
+    return property(answer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +193,7 @@ class Estimate:
     cohort: FloatArray
     period: FloatArray
     event_time: FloatArray
-    reference: NDArray[np.bool_]
+    reference: BoolArray
     n_obs: int
     untreated_mean: FloatArray | None = None
     untreated_influence: Influence | None = None
@@ -213,8 +230,6 @@ class Estimate:
         QuestionError
             If there is no such convention.
         """
-        if convention not in get_args(Convention):
-            raise unknown("convention", str(convention), get_args(Convention), self.design or "Estimate")
         return replace(self, convention=convention)
 
     @cached_property
@@ -247,8 +262,7 @@ class Estimate:
             raise QuestionError(
                 f'{self.design}: it implies no untreated mean, so scale="proportional" has no answer.'
             )
-        least = NO_MEAN * self._largest
-        return np.where(self.untreated_mean > least, self.untreated_mean, np.nan)
+        return np.where(self.untreated_mean > NO_MEAN * self._largest, self.untreated_mean, np.nan)
 
     @cached_property
     def _largest(self) -> float:
@@ -263,18 +277,17 @@ class Estimate:
     @cached_property
     def sides(self) -> Sides:
         """Which units are on the treated and on the comparison side of each term."""
-        sample = self.sample
+        sample, k = self.sample, len(self.terms)
         weights = sample.weights if self.sizes is None else sample.weights * self.sizes
         if sample.first_treated is None:
-            group = (sample.treatment == 1).any(axis=1).astype(np.int64)
-            treated = np.repeat([[0.0], [1.0]], len(self.terms), axis=1)
+            group, treated = sample.ever_treated.astype(np.int64), np.repeat([[0.0], [1.0]], k, axis=1)
             return Sides(group, treated, weights, sample.cluster, alike=False, both=False)
         dates, rows = sample.groups
         group = np.empty(sample.n_units, dtype=np.int64)
         for g, members in enumerate(rows):
             group[members] = g
         in_window = np.isin(dates, sample.cohorts)[:, None].astype(float)
-        treated = np.repeat(in_window, len(self.terms), axis=1) if self.treated is None else self.treated
+        treated = np.repeat(in_window, k, axis=1) if self.treated is None else self.treated
         seen = sample.observed
         alike = bool(seen.all()) or all(bool(np.all(seen[members] == seen[members[0]])) for members in rows)
         return Sides(group, treated, weights, sample.cluster, alike=alike, both=True)
@@ -284,14 +297,11 @@ class Estimate:
         """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
         if self.left_out is not None:
             return self.left_out
-        found: Leverage = leverage(self.level_influence, self.sides)
+        own, sides = leverage(self.level_influence, self.sides), self.sides
         untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None
-        return LeftOut(
-            found.applied(self.level_influence, self.sides),
-            None if untreated is None else found.applied(untreated, self.sides),
-            found.clusters,
-            found.estimable,
-        )
+        untreated_errors = None if untreated is None else own.applied(untreated, sides)
+        level_errors = own.applied(self.level_influence, sides)
+        return LeftOut(level_errors, untreated_errors, own.clusters, own.estimable)
 
     @cached_property
     def level_errors(self) -> Influence:
@@ -310,7 +320,7 @@ class Estimate:
         """Influence of ``effect`` whose covariance is that of the estimate's convention, shape (n, K)."""
         return self._on_scale(self.level_errors, self.untreated_errors)
 
-    def _chosen(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _chosen(self, which: BoolArray) -> BoolArray:
         """Return which terms are selected; refuse what is not a truth value a term."""
         which = np.asarray(which)
         if which.dtype != bool or which.shape != (len(self.terms),):
@@ -321,20 +331,14 @@ class Estimate:
         return which
 
     def _by_name(self, influence: Influence) -> Influence:
-        factor = small_sample_factor(
-            self.n_clusters, self.convention, self.n_obs, self.df_k, self.n_fixed_effects
-        )
+        sizes = (self.n_obs, self.df_k, self.n_fixed_effects)
+        factor = small_sample_factor(self.n_clusters, self.convention, *sizes)
         return influence.scaled(np.full(len(self.terms), math.sqrt(factor)))
 
     @property
-    def estimable(self) -> NDArray[np.bool_]:
+    def estimable(self) -> BoolArray:
         """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
-        own = (
-            self.leave_out.estimable
-            if self.convention == "jackknife"
-            else np.ones(len(self.terms), dtype=bool)
-        )
-        return own & ~self.reference
+        return ~self.reference & (self.leave_out.estimable if self.convention == "jackknife" else True)
 
     @cached_property
     def std_error(self) -> FloatArray:
@@ -376,8 +380,7 @@ class Estimate:
             assert self.untreated_mean is not None
             level = (self.untreated_mean + self.effect_level)[:, None]
             effects = effects / np.where(level > effects, level - effects, np.nan)
-        made: FloatArray = effects.std(axis=1, ddof=1) / math.sqrt(effects.shape[1])
-        return made
+        return np.asarray(effects.std(axis=1, ddof=1) / math.sqrt(effects.shape[1]))
 
     @checked
     def covariance(self, convention: Convention | None = None) -> FloatArray:
@@ -395,8 +398,7 @@ class Estimate:
     def degrees_of_freedom(self) -> FloatArray:
         """Degrees of freedom of the t statistics under the estimate's convention, shape (K,), infinite if normal."""
         if self.convention == "jackknife":
-            degrees = degrees_of_freedom(self.errors, self.sides)
-            return np.where(self.estimable, degrees, np.nan)
+            return np.where(self.estimable, degrees_of_freedom(self.errors, self.sides), np.nan)
         t = self.convention in ("CR1_fixest", "CR1_areg")
         return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
 
@@ -409,7 +411,7 @@ class Estimate:
         QuestionError
             If the level is not between 0 and 1.
         """
-        return t_quantile((1 + _share("level", level)) / 2, self.degrees_of_freedom)
+        return t_quantile((1 + level) / 2, self.degrees_of_freedom)
 
     @checked
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
@@ -424,25 +426,20 @@ class Estimate:
         """
         import pandas as pd
 
-        half = self.critical_value(level) * self.std_error
-        statistic = self.effect / self.std_error
-        p_value = two_sided_p(statistic, self.degrees_of_freedom)
-        table = pd.DataFrame(
-            {
-                "term": self.terms,
-                "estimate": self.effect,
-                "std_error": self.std_error,
-                "statistic": statistic,
-                "p_value": p_value,
-                "conf_low": self.effect - half,
-                "conf_high": self.effect + half,
-            }
-        )
+        half, statistic = self.critical_value(level) * self.std_error, self.effect / self.std_error
+        columns = {
+            "term": self.terms,
+            "estimate": self.effect,
+            "std_error": self.std_error,
+            "statistic": statistic,
+        }
+        columns |= {"p_value": two_sided_p(statistic, self.degrees_of_freedom)}
+        table = pd.DataFrame(columns | {"conf_low": self.effect - half, "conf_high": self.effect + half})
         table.attrs["notes"] = list(self.notes)
         return table
 
     @property
-    def varies(self) -> NDArray[np.bool_]:
+    def varies(self) -> BoolArray:
         """Which terms have a sampling variance, shape (K,)."""
         return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
 
@@ -472,24 +469,19 @@ class Estimate:
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
         sums = self.errors.select(used).cluster_sums(self.sample.cluster)
-        critical = sup_t(
-            sums, level=_share("level", level), draws=draws, seed=seed, weights=weights, errors=errors
-        )
+        critical = sup_t(sums, level=level, draws=draws, seed=seed, weights=weights, errors=errors)
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
         half = np.where(used, widened * self.std_error, np.nan)
-        return pd.DataFrame(
-            {
-                "term": self.terms,
-                "event_time": self.event_time,
-                "estimate": self.effect,
-                "std_error": self.std_error,
-                "band_low": self.effect - half,
-                "band_high": self.effect + half,
-            }
-        )
+        columns = {"term": self.terms, "event_time": self.event_time, "estimate": self.effect}
+        columns |= {
+            "std_error": self.std_error,
+            "band_low": self.effect - half,
+            "band_high": self.effect + half,
+        }
+        return pd.DataFrame(columns)
 
     @checked
-    def test(self, which: NDArray[np.bool_] | None = None, convention: Convention | None = None) -> Wald:
+    def test(self, which: BoolArray | None = None, convention: Convention | None = None) -> Wald:
         """Test that all terms (or those selected, shape (K,)) are zero.
 
         On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
@@ -502,9 +494,7 @@ class Estimate:
             If no selected term has a sampling variance.
         """
         fit = self if convention is None else self.under(convention)
-        used = np.isfinite(fit.level_scores)
-        if which is not None:
-            used &= self._chosen(which)
+        used = np.isfinite(fit.level_scores) & (True if which is None else self._chosen(which))
         if not used.any():
             raise QuestionError("Wald test: there is no term to test.")
         errors, columns = fit.level_errors.select(used), np.flatnonzero(used)
@@ -521,21 +511,20 @@ class Estimate:
 
         NaN for terms that have no sampling variance.
         """
-        by_clusters = self.convention == "jackknife"
-        degrees = (
-            degrees_of_freedom(self.level_errors, self.sides) if by_clusters else self.degrees_of_freedom
-        )
+        degrees = self.degrees_of_freedom
+        if self.convention == "jackknife" and self.sample.question.scale == "proportional":
+            degrees = degrees_of_freedom(self.level_errors, self.sides)
         return normal_score(self.effect_level / self._level_error, degrees)
 
     @property
-    def pre(self) -> NDArray[np.bool_]:
+    def pre(self) -> BoolArray:
         """Which terms are before treatment, shape (K,); none of them where terms have no event time."""
         return self.event_time < -self.sample.question.anticipation
 
     @checked
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
         """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
-        both = self.critical_value(1 - size) + t_quantile(_share("power", power), self.degrees_of_freedom)
+        both = self.critical_value(1 - size) + t_quantile(power, self.degrees_of_freedom)
         return np.asarray(both * self.std_error)
 
     @checked
@@ -579,9 +568,8 @@ class Estimate:
         """Say which design's estimate it is, of what."""
         question = self.sample.question
         count = f"{len(self.terms)} term{'s' if len(self.terms) > 1 else ''}"
-        return (
-            f"<Estimate of {question.event} on {question.outcome} by {self.design or 'no design'}: {count}>"
-        )
+        what = f"{question.event} on {question.outcome} by {self.design or 'no design'}"
+        return f"<Estimate of {what}: {count}>"
 
     def __str__(self) -> str:
         """Return the table of its terms with what it rests on and its notes."""
@@ -590,29 +578,15 @@ class Estimate:
         return estimate_text(self)
 
     @checked
-    def select(self, which: NDArray[np.bool_]) -> Estimate:
+    def select(self, which: BoolArray) -> Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
-        assert (self.untreated_mean is None) == (self.untreated_influence is None)
-        return replace(
-            self,
-            terms=tuple(term for term, used in zip(self.terms, which, strict=True) if used),
-            effect_level=self.effect_level[which],
-            level_influence=self.level_influence.select(which),
-            untreated_mean=None if self.untreated_mean is None else self.untreated_mean[which],
-            untreated_influence=None
-            if self.untreated_influence is None
-            else self.untreated_influence.select(which),
-            cohort_weights=None if self.cohort_weights is None else self.cohort_weights.select(which),
-            cohort=self.cohort[which],
-            period=self.period[which],
-            event_time=self.event_time[which],
-            reference=self.reference[which],
-            of_draw=None if self.of_draw is None else self.of_draw[which],
-            form=None if self.form is None else self.form.select(which),
-            treated=None if self.treated is None else self.treated[:, which],
-            left_out=None if self.left_out is None else self.left_out.select(which),
-        )
+        chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
+        for name in _ARRAYS:
+            if (values := getattr(self, name)) is not None:
+                chosen[name] = values[..., which]
+        of_draw = None if self.of_draw is None else self.of_draw[which]
+        return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 
     @checked
     def plot(self, level: float = 0.95) -> Figure:
@@ -621,73 +595,19 @@ class Estimate:
 
         return plot_estimate(self, level)
 
-    @property
-    def __maketables_coef_table__(self) -> pd.DataFrame:
-        """Terms as rows of a table of the package maketables; see :mod:`study.report.plugin`."""
-        from study.report import plugin
-
-        return plugin.coefficient_table(self)
-
     def __maketables_stat__(self, key: str) -> int | float | str | None:
         """Return what the estimate rests on by maketables' key, None where it has none of it."""
         from study.report import plugin
 
         return plugin.statistic(self, key)
 
-    @property
-    def __maketables_depvar__(self) -> str:
-        """The outcome on its scale."""
-        from study.report import plugin
-
-        return plugin.outcome(self)
-
-    @property
-    def __maketables_fixef_string__(self) -> str | None:
-        """The fixed effects of a regression, joined by "+"."""
-        from study.report import plugin
-
-        return plugin.fixed_effects(self)
-
-    @property
-    def __maketables_vcov_info__(self) -> dict[str, str]:
-        """The small-sample convention, and what errors are clustered by."""
-        from study.report import plugin
-
-        return {"vcov_type": self.convention, "clustervar": plugin.cluster(self)}
-
-    @property
-    def __maketables_var_labels__(self) -> dict[str, str]:
-        """Labels of averages only: a table shares labels, and others could rename another model's variables."""
-        from study.report import plugin
-
-        return plugin.AVERAGES
-
-    @property
-    def __maketables_stat_labels__(self) -> dict[str, str]:
-        """What the keys of ``__maketables_stat__`` mean."""
-        from study.report import plugin
-
-        return plugin.LABELS
-
-    @property
-    def __maketables_default_stat_keys__(self) -> list[str]:
-        """The keys that a table shows unless told otherwise."""
-        from study.report import plugin
-
-        return plugin.DEFAULTS
-
-
-def _share(name: str, value: float) -> float:
-    """Return a number between 0 and 1, or refuse it."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.integer, np.floating))
-        or not 0 < value < 1
-    ):
-        raise QuestionError(
-            f"Estimate: {name} is {value!r}; it must be a number between 0 and 1, such as 0.95."
-        )
-    return float(value)
+    __maketables_coef_table__ = _of_plugin("coefficient_table")
+    __maketables_depvar__ = _of_plugin("outcome")
+    __maketables_fixef_string__ = _of_plugin("fixed_effects")
+    __maketables_vcov_info__ = _of_plugin("errors")
+    __maketables_var_labels__ = _of_plugin("AVERAGES")
+    __maketables_stat_labels__ = _of_plugin("LABELS")
+    __maketables_default_stat_keys__ = _of_plugin("DEFAULTS")
 
 
 # With 20 degrees of freedom a 5% test with normal critical values rejects a true null in 6.4% of samples; below,
@@ -705,17 +625,16 @@ def effective_clusters(fit: Estimate) -> FloatArray:
     is not seen. Compare it with the number of treated clusters.
     """
     used = fit.varies
-    found = np.full(len(fit.terms), np.nan)
+    effective = np.full(len(fit.terms), np.nan)
     if used.any():
         sums = fit.influence_map.select(used).cluster_sums(fit.sample.cluster)
-        found[used] = np.minimum(effective_number(sums), fit.n_clusters)
-    return found
+        effective[used] = np.minimum(effective_number(sums), fit.n_clusters)
+    return effective
 
 
 def treated_clusters(fit: Estimate) -> int:
     """Return the number of clusters with a treated unit."""
-    treated = (fit.sample.treatment == 1).any(axis=1)
-    return len(np.unique(fit.sample.cluster[treated]))
+    return len(np.unique(fit.sample.cluster[fit.sample.ever_treated]))
 
 
 def few_clusters_warning(fit: Estimate) -> str | None:

@@ -14,12 +14,12 @@ has m - 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from study.core import FloatArray, Influence, blocks, one_thread
+from study.core import BoolArray, FloatArray, Influence, IntArray, blocks, one_thread
 
 NOTHING = 1e-6
 RANK_TOLERANCE = 1e-10
@@ -44,14 +44,14 @@ class Sides(NamedTuple):
         Whether there have to be clusters on both sides; not where units switch in and out of treatment.
     """
 
-    group: NDArray[np.int64]
+    group: IntArray
     treated: FloatArray
     weights: FloatArray
-    cluster: NDArray[np.int64]
+    cluster: IntArray
     alike: bool
     both: bool
 
-    def select(self, columns: NDArray[np.int64]) -> Sides:
+    def select(self, columns: IntArray) -> Sides:
         """Return the sides of some of the terms."""
         return self._replace(treated=self.treated[:, columns])
 
@@ -60,6 +60,16 @@ class Sides(NamedTuple):
         """Whether each unit is a cluster, of the same weight as all others, so that leverage differs by group alone."""
         alone = int(self.cluster.max()) + 1 == len(self.cluster)
         return alone and bool(np.all(self.weights == self.weights[0]))
+
+    def enough(self, clusters: IntArray) -> BoolArray:
+        """Return which terms have two clusters or more, on each side where there have to be some; shape (2, K)."""
+        return np.asarray((clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2)
+
+    def by_cluster(self, add: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
+        """Add up values by unit, shape (n, K), over the units of each cluster, shape (C, K)."""
+        order = np.argsort(self.cluster, kind="stable")
+        start = np.searchsorted(self.cluster[order], np.arange(int(self.cluster.max()) + 1))
+        return np.asarray(add.reduceat(values[order], start, axis=0))
 
     def by_group(self, values: FloatArray) -> FloatArray:
         """Add up values by unit, shape (n, K), over the units of each group, shape (G, K)."""
@@ -82,8 +92,8 @@ class Leverage(NamedTuple):
     """
 
     factor: FloatArray
-    clusters: NDArray[np.int64]
-    estimable: NDArray[np.bool_]
+    clusters: IntArray
+    estimable: BoolArray
 
     def applied(self, influence: Influence, sides: Sides) -> Influence:
         """Return the influence as leaving clusters out weighs it."""
@@ -96,24 +106,19 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
     """Return 1 / (1 - h) for each unit's cluster, h being its share of the weight of its side of each term."""
     if sides.by_unit:
         return _by_group(_present(influence, sides), sides)
-    parts = [
-        _by_cluster(influence.columns(part).dense(), sides.select(part))
-        for part in blocks(influence.shape[1])
-    ]
+    parts = [_by_cluster(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
     return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
 
 
 def _present(influence: Influence, sides: Sides) -> FloatArray:
     """Return how many units of each group have influence on each term, shape (G, K)."""
     if not (sides.alike and influence.within(sides.group)):
-        return np.concatenate(
-            [sides.by_group(_has(influence.columns(part).dense())) for part in blocks(influence.shape[1])],
-            axis=1,
-        )
+        parts = (_has(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
+        return np.concatenate([sides.by_group(part) for part in parts], axis=1)
     squares = np.zeros(sides.treated.shape)
-    for units, total in influence.squares_by_array():
-        if units is not None and len(units):
-            squares[sides.group[units[0]]] += np.maximum(total, 0.0)
+    for rows, total in influence.squares_by_array():
+        if rows is not None and len(rows):
+            squares[sides.group[rows[0]]] += np.maximum(total, 0.0)
     units = np.bincount(sides.group, minlength=len(squares))[:, None]
     return units * _has(np.sqrt(squares / np.maximum(units, 1)))
 
@@ -126,10 +131,8 @@ def _has(influence: FloatArray) -> FloatArray:
 
 def _by_group(counts: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated > 0
-    clusters = np.stack([np.sum(counts * treated, axis=0), np.sum(counts * ~treated, axis=0)]).astype(
-        np.int64
-    )
-    estimable = _estimable(clusters, sides.both)
+    clusters = np.stack([np.sum(counts * side, axis=0) for side in (treated, ~treated)]).astype(np.int64)
+    estimable = sides.enough(clusters)
     weight = np.where(treated, sides.treated, 1.0)
     total = np.where(treated, np.sum(counts * sides.treated, axis=0), clusters[1])
     return Leverage(_factor(weight * (counts > 0), total, estimable), clusters, estimable)
@@ -138,26 +141,14 @@ def _by_group(counts: FloatArray, sides: Sides) -> Leverage:
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated[sides.group]
     weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * _has(influence)
-    factor, clusters = np.ones(influence.shape), np.empty((2, influence.shape[1]), dtype=np.int64)
-    order = np.argsort(sides.cluster, kind="stable")
-    start = np.searchsorted(sides.cluster[order], np.arange(int(sides.cluster.max()) + 1))
-    shares = []
-    for side, on_side in enumerate((treated > 0, treated == 0)):
-        by_cluster = np.add.reduceat((weight * on_side)[order], start, axis=0)
-        clusters[side] = np.sum(by_cluster > 0, axis=0)
-        shares.append((on_side, by_cluster[sides.cluster], by_cluster.sum(axis=0)))
-    estimable = _estimable(clusters, sides.both)
-    for on_side, own, total in shares:
-        factor = np.where(on_side, _factor(own, total, estimable), factor)
-    return Leverage(factor, clusters, estimable)
+    own = [sides.by_cluster(np.add, weight * side) for side in (treated > 0, treated == 0)]
+    clusters = np.stack([np.sum(each > 0, axis=0) for each in own])
+    estimable = sides.enough(clusters)
+    factors = [_factor(each[sides.cluster], each.sum(axis=0), estimable) for each in own]
+    return Leverage(np.where(treated > 0, *factors), clusters, estimable)
 
 
-def _estimable(clusters: NDArray[np.int64], both: bool) -> NDArray[np.bool_]:
-    enough: NDArray[np.bool_] = clusters.min(axis=0) >= 2 if both else clusters.sum(axis=0) >= 2
-    return enough
-
-
-def _factor(own: FloatArray, total: FloatArray, estimable: NDArray[np.bool_]) -> FloatArray:
+def _factor(own: FloatArray, total: FloatArray, estimable: BoolArray) -> FloatArray:
     """Return total / (total - own), 1 where nothing is on the side or the term has no variance."""
     rest = total - own
     return np.where(estimable & (rest > 0), total / np.where(rest > 0, rest, 1.0), 1.0)
@@ -175,14 +166,14 @@ def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
         As leaving clusters out weighs it.
     sides : Sides
     """
-    found = [np.empty(0)]
+    degrees = [np.empty(0)]
     for part in blocks(influence.shape[1]):
         total = over = np.zeros(len(part))
         for variance, effective in _by_side(influence.columns(part), sides.select(part)):
             total, over = total + variance, over + variance**2 / _degrees(effective)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found.append(total**2 / over)
-    return np.concatenate(found)
+            degrees.append(total**2 / over)
+    return np.concatenate(degrees)
 
 
 def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, FloatArray]]:
@@ -200,27 +191,24 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
     dense *= dense
     fourths = sides.by_group(dense)
     for side in (sides.treated > 0, sides.treated == 0):
-        moments = (np.sum(np.where(side, each, 0.0), axis=0) for each in (squares, fourths, counts))
-        second, fourth, number = moments
+        second, fourth, number = (
+            np.sum(np.where(side, each, 0.0), axis=0) for each in (squares, fourths, counts)
+        )
         yield second, effective_of_moments(second, fourth, number)
 
 
-def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, NDArray[np.bool_]]:
+def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, BoolArray]:
     """Return sums by cluster, and which clusters have a treated unit with influence, both of shape (C, K)."""
     dense = influence.dense()
     on_treated = (_has(dense) > 0) & (sides.treated[sides.group] > 0)
-    order = np.argsort(sides.cluster, kind="stable")
-    start = np.searchsorted(sides.cluster[order], np.arange(int(sides.cluster.max()) + 1))
-    return np.add.reduceat(dense[order], start, axis=0), np.logical_or.reduceat(
-        on_treated[order], start, axis=0
-    )
+    return sides.by_cluster(np.add, dense), sides.by_cluster(np.logical_or, on_treated)
 
 
 def _degrees(effective: FloatArray) -> FloatArray:
     return np.maximum(np.nan_to_num(effective, nan=1.0) - 1, 1.0)
 
 
-def covariance_degrees(sums: FloatArray, treated: NDArray[np.bool_]) -> float:
+def covariance_degrees(sums: FloatArray, treated: BoolArray) -> float:
     """Return the degrees of freedom of the covariance of several terms: it varies as a Wishart matrix with as many.
 
     The covariance sums S_s over both sides. With the terms turned so that S is the identity of rank r, the degrees are
@@ -245,11 +233,8 @@ def covariance_degrees(sums: FloatArray, treated: NDArray[np.bool_]) -> float:
         part, lengths = own.T @ own, np.einsum("ck,ck->c", own, own)
         spread, fourth = float(np.sum(part**2) + np.trace(part) ** 2), float(np.sum(lengths**2))
         if fourth > 0:
-            effective = np.clip(
-                spread * (rank + 2) / (rank + 1) / fourth - 2,
-                1.0,
-                np.sum(lengths > NOTHING**2 * lengths.max()),
-            )
+            number = np.sum(lengths > NOTHING**2 * lengths.max())
+            effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
             over += spread / float(_degrees(effective))
     return (rank + rank**2) / over
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from itertools import compress
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, Influence, normal_score
+from study.core import BoolArray, FloatArray, Influence, IntArray, normal_score
 from study.estimates.covariance import Wald, wald
+from study.estimates.estimate import Estimate
 from study.estimates.jackknife import covariance_degrees
 from study.estimates.multipliers import largest_draws
 
@@ -37,8 +37,8 @@ class Joint:
     names: tuple[str, ...]
     effect: FloatArray
     influence: FloatArray
-    cluster: NDArray[np.int64]
-    treated: NDArray[np.bool_]
+    cluster: IntArray
+    treated: BoolArray
     by_clusters: bool
 
     @cached_property
@@ -69,9 +69,9 @@ class Joint:
             self, names=tuple(names), effect=self.effect @ weight, influence=self.influence @ weight
         )
 
-    def select(self, which: NDArray[np.bool_]) -> Joint:
+    def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""
-        names = tuple(name for name, used in zip(self.names, which, strict=True) if used)
+        names = tuple(compress(self.names, which))
         return replace(self, names=names, effect=self.effect[which], influence=self.influence[:, which])
 
     def differences(self) -> Joint:
@@ -93,28 +93,24 @@ class Joint:
         return wald(self.effect, self.covariance(), degrees)
 
 
-def stack(
-    names: Sequence[str],
-    effects: Sequence[FloatArray],
-    influences: Sequence[FloatArray],
-    unit_ids: Sequence[NDArray[Any]],
-    clusters: Sequence[NDArray[Any]],
-    treated: Sequence[NDArray[np.bool_]],
-    by_clusters: bool,
-) -> Joint:
-    """Stack estimates on the union of their units; each influence is multiplied by n_union / n_sample.
+def stack(names: Sequence[str], fits: Sequence[Estimate], terms: Sequence[BoolArray] | None = None) -> Joint:
+    """Stack terms of estimates on the union of their units; each influence is multiplied by n_union / n_sample.
 
-    ``treated`` says by estimate which of its units are treated, shape (n,).
+    ``terms`` says by estimate which of its terms, shape (K,), are stacked; all where it is not given.
     """
-    union, first = np.unique(np.concatenate(unit_ids), return_index=True)
-    labels = np.concatenate(clusters)[first]
-    blocks = []
-    for influence, units in zip(influences, unit_ids, strict=True):
-        block = np.zeros((len(union), influence.shape[1]))
-        block[np.searchsorted(union, units)] = influence * (len(union) / len(units))
-        blocks.append(block)
+    used = [np.ones(len(fit.terms), dtype=bool) for fit in fits] if terms is None else terms
+    samples = [fit.sample for fit in fits]
+    union, first = np.unique(np.concatenate([sample.unit_ids for sample in samples]), return_index=True)
+    labels = np.concatenate([sample.cluster_labels for sample in samples])[first]
     cluster = np.unique(labels, return_inverse=True)[1]
-    on_treated = np.zeros(int(cluster.max()) + 1, dtype=bool)
-    for units, which in zip(unit_ids, treated, strict=True):
-        on_treated[cluster[np.searchsorted(union, units[which])]] = True
-    return Joint(tuple(names), np.concatenate(effects), np.hstack(blocks), cluster, on_treated, by_clusters)
+    treated, blocks = np.zeros(int(cluster.max()) + 1, dtype=bool), []
+    for fit, which in zip(fits, used, strict=True):
+        rows = np.searchsorted(union, fit.sample.unit_ids)
+        influence = fit.errors.select(which).dense()
+        block = np.zeros((len(union), influence.shape[1]))
+        block[rows] = influence * (len(union) / len(rows))
+        blocks.append(block)
+        treated[cluster[rows[fit.sample.ever_treated]]] = True
+    effect = np.concatenate([fit.effect[which] for fit, which in zip(fits, used, strict=True)])
+    by_clusters = all(fit.convention == "jackknife" for fit in fits)
+    return Joint(tuple(names), effect, np.hstack(blocks), cluster, treated, by_clusters)

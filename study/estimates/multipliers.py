@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, one_thread, quantile, unknown
+from study.core import FloatArray, QuestionError, checked, one_thread, quantile, refuse_unknown
 
 # Far above what rounding leaves of equal statistics in double precision, far below what draws differ by.
 TIE = 1e-9
@@ -62,12 +63,12 @@ def distribution(weights: Weights) -> tuple[FloatArray, FloatArray]:
     "rademacher" is a sign; "mammen" the two points of Mammen (1993) with third moment 1; "webb" the six points
     of Webb (2023), for few clusters, of which there are only 2^G patterns of signs.
     """
-    if weights not in _DISTRIBUTIONS:
-        raise unknown("weights", str(weights), list(_DISTRIBUTIONS), "Multiplier bootstrap")
+    refuse_unknown("weights", weights, _DISTRIBUTIONS, "Multiplier bootstrap")
     values, cumulative = _DISTRIBUTIONS[weights]
     return values.copy(), np.diff(cumulative, prepend=0.0)
 
 
+@checked
 def sup_t(
     sums: FloatArray,
     *,
@@ -140,12 +141,8 @@ def statistic_draws(
     Raises
     ------
     QuestionError
-        If there is no draw to make, no such distribution of weights, or one cluster.
+        If there is no such distribution of weights, or one cluster.
     """
-    if draws < 1:
-        raise QuestionError(f"Multiplier bootstrap: draws is {draws}; it must be at least 1.")
-    if errors not in get_args(Errors):
-        raise unknown("errors", str(errors), get_args(Errors), "Multiplier bootstrap")
     if len(sums) < 2 and errors == "drawn":
         raise QuestionError("Multiplier bootstrap: there is one cluster, so no draw has a standard error.")
     if weights != "gaussian":
@@ -155,17 +152,40 @@ def statistic_draws(
             'Multiplier bootstrap: errors="drawn" needs weights by cluster; take weights="rademacher" or "webb".'
         )
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
-    rng = np.random.default_rng(seed)
     if weights == "gaussian":
         with one_thread():
-            yield rng.standard_normal((draws, scaled.shape[1])) @ _symmetric_root(scaled.T @ scaled)
+            yield np.random.default_rng(seed).standard_normal((draws, scaled.shape[1])) @ _symmetric_root(
+                scaled.T @ scaled
+            )
         return
-    at_once = max(1, min(draws, NUMBERS_AT_ONCE // len(scaled)))
-    blocks = [min(at_once, draws - start) for start in range(0, draws, at_once)]
-    signs = weights == "rademacher"
-    drawn = _sign_draws(scaled, blocks, rng) if signs else _weight_draws(scaled, blocks, rng, weights)
-    for total, squares in drawn:
-        yield total if errors == "sample" else _studentised(total, squares, len(scaled))
+    with_signs, values = weights == "rademacher", _DISTRIBUTIONS[weights][0]
+    total, squared, n_clusters = scaled.sum(axis=0), scaled**2, len(scaled)
+    for codes in weight_codes(weights, n_clusters, draws, seed, max(1, NUMBERS_AT_ONCE // n_clusters)):
+        with one_thread():  # with more it would show how many they are
+            drawn = 2 * (codes.astype(float) @ scaled) - total if with_signs else values[codes] @ scaled
+            squares = np.ones_like(drawn) if with_signs else (values**2)[codes] @ squared
+        if errors == "drawn":
+            spread = (squares - drawn**2 / n_clusters) * (n_clusters / (n_clusters - 1))
+            drawn = drawn / np.sqrt(np.maximum(spread, LEAST_SPREAD))
+        yield drawn
+
+
+def weight_codes(
+    weights: Weights, n_clusters: int, draws: int, seed: int, at_once: int
+) -> Iterator[NDArray[np.integer]]:
+    """Yield which of its values each cluster's weight has, a draw a row; they do not depend on the draws at once."""
+    rng, in_bytes = (
+        np.random.default_rng(seed),
+        4 * -(-n_clusters // 32),
+    )  # whole words of signs, a bit a sign
+    for start in range(0, draws, at_once):
+        size = min(at_once, draws - start)
+        if weights == "rademacher":
+            signs = np.frombuffer(rng.bytes(size * in_bytes), dtype=np.uint8).reshape(size, in_bytes)
+            yield np.unpackbits(signs, axis=1, count=n_clusters)
+        else:
+            uniform = rng.random((size, n_clusters))
+            yield np.searchsorted(_DISTRIBUTIONS[weights][1], uniform, side="right")
 
 
 def _symmetric_root(square: FloatArray) -> FloatArray:
@@ -175,38 +195,3 @@ def _symmetric_root(square: FloatArray) -> FloatArray:
         np.where(values > NO_VALUE * values[-1], values, 0.0)
     )  # the root of rounding error is none
     return np.asarray((vectors * root) @ vectors.T)
-
-
-Drawn = tuple[FloatArray, FloatArray]
-
-
-def _sign_draws(scaled: FloatArray, blocks: list[int], rng: np.random.Generator) -> Iterator[Drawn]:
-    """Yield sums over clusters with random signs, a bit a sign, and of their squares, which are one."""
-    total = scaled.sum(axis=0)
-    in_bytes = 4 * -(-len(scaled) // 32)  # whole words, so that the signs do not depend on the draws at once
-    bits = np.empty((blocks[0], len(scaled)))
-    for size in blocks:
-        drawn = np.frombuffer(rng.bytes(size * in_bytes), dtype=np.uint8).reshape(size, in_bytes)
-        bits[:size] = np.unpackbits(drawn, axis=1, count=len(scaled))
-        with one_thread():  # with more it would show how many they are
-            sums = 2 * (bits[:size] @ scaled) - total
-        yield sums, np.ones_like(sums)
-
-
-def _weight_draws(
-    scaled: FloatArray, blocks: list[int], rng: np.random.Generator, weights: Weights
-) -> Iterator[Drawn]:
-    """Yield sums over clusters with random weights, and sums of their squares."""
-    values, cumulative = _DISTRIBUTIONS[weights]
-    squared = scaled**2
-    for size in blocks:
-        which = np.searchsorted(cumulative, rng.random((size, len(scaled))), side="right")
-        with one_thread():
-            both = values[which] @ scaled, (values**2)[which] @ squared
-        yield both
-
-
-def _studentised(total: FloatArray, squares: FloatArray, n_clusters: int) -> FloatArray:
-    """Return sums over clusters over their own standard errors, with G/(G-1)."""
-    spread = (squares - total**2 / n_clusters) * (n_clusters / (n_clusters - 1))
-    return total / np.sqrt(np.maximum(spread, LEAST_SPREAD))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.estimates.estimate import Estimate
 from study.estimates.multipliers import exceeded, largest_draws
@@ -63,13 +62,13 @@ def smallest_effect(average: Estimate) -> Power:
         On the logarithmic scale an effect b is exp(b) - 1 of one plus the mean.
     """
     effect = float(average.minimum_detectable_effect(POWER, SIZE)[0])
-    if average.sample.question.scale == "log1p":
-        mean = mean_before(average.sample)
+    scale, before = average.sample.question.scale, mean_before(average.sample)
+    if scale == "log1p":
         growth = float(np.expm1(effect))
-        return Power(effect, growth * (1 + mean), 100 * growth, mean)
+        return Power(effect, growth * (1 + before), 100 * growth, before)
     implied = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
-    mean = implied if np.isfinite(implied) else mean_before(average.sample)
-    if average.sample.question.scale == "proportional":
+    mean = implied if np.isfinite(implied) else before
+    if scale == "proportional":
         return Power(effect, effect * mean, 100 * effect, mean)
     return Power(effect, effect, 100 * effect / mean if mean > 0 else np.nan, mean)
 
@@ -80,17 +79,14 @@ def mean_before(sample: Sample) -> float:
     For a treatment that is not absorbing, over all periods without treatment of units that are treated at some time.
     """
     y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
-    weight = sample.weights[:, None] * (_last_before(sample) & sample.observed)
+    if sample.first_treated is None:
+        before = (sample.treatment == 0) & sample.ever_treated[:, None]
+    else:
+        base = sample.first_treated[:, None] - 1 - sample.question.anticipation
+        before = np.isin(sample.first_treated, sample.cohorts)[:, None] & (sample.periods == base)
+    weight = sample.weights[:, None] * (before & sample.observed)
     total = weight.sum()
     return float(np.sum(weight * np.nan_to_num(y)) / total) if total > 0 else np.nan
-
-
-def _last_before(sample: Sample) -> NDArray[np.bool_]:
-    if sample.first_treated is None:
-        return (sample.treatment == 0) & (sample.treatment == 1).any(axis=1, keepdims=True)
-    in_window = np.isin(sample.first_treated, sample.cohorts)[:, None]
-    base = sample.first_treated[:, None] - 1 - sample.question.anticipation
-    return in_window & (sample.periods == base)
 
 
 def _three_digits(value: float) -> str:

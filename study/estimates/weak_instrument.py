@@ -87,12 +87,12 @@ def first_stage(moved: FloatArray, size: FloatArray, cluster: IntArray, cause: s
     influence = len(moved) * ((moved - effect * size) / size.sum(axis=0)).mean(axis=1, keepdims=True)
     error = math.sqrt(covariance(influence, np.unique(cluster, return_inverse=True)[1])[0, 0])
     mean = float(effect.mean())
-    told = f"First stage: {cause} moves the probability of treatment by {mean:.3g}"
+    moves = f"First stage: {cause} moves the probability of treatment by {mean:.3g}"
     if not error > 1e-10 * abs(mean):
-        return f"{told}, for every unit."
+        return f"{moves}, for every unit."
     weak = (
         " It is weak (t squared is below 10): the standard error and interval of the estimate are not to be relied on."
         if abs(mean / error) < WEAK
         else ""
     )
-    return f"{told} (t = {mean / error:.1f}).{weak}"
+    return f"{moves} (t = {mean / error:.1f}).{weak}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, NamedTuple
+from itertools import combinations, compress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,6 +83,7 @@ class Agreement:
         return int(np.isfinite(self.std_error).sum())
 
 
+@checked
 def agreement_of(
     fits: Mapping[str, Estimate], *, force: bool = False, draws: int = 9999, seed: int = 0
 ) -> Agreement:
@@ -108,38 +109,44 @@ def agreement_of(
     QuestionError
         If the estimates cluster by different attributes.
     """
-    if draws < 1:
-        raise QuestionError(f"compare: draws is {draws}; it must be at least 1.")
     labels, notes = _alike(fits, force)
     if len(labels) < 2:
-        sentence = (
+        notes.append(
             "Fewer than two designs have estimates that can be compared, so there is no difference to test."
         )
         none = np.empty(0)
-        return Agreement((), (), (), none, none, none, None, None, (*notes, sentence))
+        return Agreement((), (), (), none, none, none, None, None, tuple(notes))
     both = joined_headlines({label: fits[label].headline for label in labels}, "compare")
-    pairs = list(combinations(range(len(labels)), 2))
-    first, second = np.array(pairs).T
-    difference = np.eye(len(labels))[:, first] - np.eye(len(labels))[:, second]
-    apart = both.combined([f"{labels[i]} - {labels[j]}" for i, j in pairs], difference)
+    pairs, one = list(combinations(labels, 2)), np.eye(len(labels))
+    first, second = np.array(list(combinations(range(len(labels)), 2))).T
+    apart = both.combined([f"{a} - {b}" for a, b in pairs], one[:, first] - one[:, second])
     error = apart.std_error
     negligible = EQUAL * np.maximum(both.std_error[first], both.std_error[second])
     varies = error > negligible
     same = ~varies & (np.abs(apart.effect) <= negligible)
-    equal = _equal_groups(labels, [pair for pair, is_same in zip(pairs, same, strict=True) if is_same])
-    notes += [f"Algebraically equal on this sample, so not tested: {', '.join(group)}." for group in equal]
+    group = np.arange(len(labels))  # each estimate is of the group of the first that it equals
+    for i, j in zip(first[same], second[same], strict=True):
+        group[j] = min(group[j], group[i])
+    groups = (tuple(compress(labels, group == i)) for i in range(len(labels)))
+    equal = tuple(members for members in groups if len(members) > 1)
+    notes += [
+        f"Algebraically equal on this sample, so not tested: {', '.join(members)}." for members in equal
+    ]
     notes += [
         f"{apart.names[k]} is {apart.effect[k]:.4g} without a sampling variance, so it is not tested."
         for k in np.flatnonzero(~varies & ~same)
     ]
     sup_t, wald, p_adjusted = None, None, np.full(len(pairs), np.nan)
     if varies.any():
-        sup_t, p_adjusted[varies] = _sup_t(apart.select(varies), draws, seed)
-        wald = apart.select(varies).test()
+        tested = apart.select(varies)
+        statistics, largest = tested.largest_t(draws, seed)
+        p_adjusted[varies] = p_values = exceeded(largest, statistics)
+        critical = float(np.quantile(largest, LEVEL))
+        sup_t, wald = SupT(float(statistics.max()), critical, float(p_values.min()), draws), tested.test()
     return Agreement(
         labels=tuple(labels),
         equal=equal,
-        pairs=tuple((labels[i], labels[j]) for i, j in pairs),
+        pairs=tuple(pairs),
         difference=np.where(same, 0.0, apart.effect),
         std_error=np.where(varies, error, np.nan),
         p_adjusted=p_adjusted,
@@ -174,32 +181,13 @@ def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[s
         if fits[x].options.get("variance", "sampling") != "sampling"
     ]
     kinds = {label: kind(fits[label]) for label in varies}
-    if not kinds:
-        return [], notes
-    usual = Counter(kinds.values()).most_common(1)[0][0]
+    usual = Counter(kinds.values()).most_common(1)[0][0] if kinds else None
     for other in dict.fromkeys(kinds.values()):
         if other != usual:
             labels = ", ".join(label for label in varies if kinds[label] == other)
-            done = "Compared all the same" if force else "Not compared"
-            notes.append(f"{done}: {labels}, of another kind ({other}) than the others ({usual}).")
+            compared = "Compared all the same" if force else "Not compared"
+            notes.append(f"{compared}: {labels}, of another kind ({other}) than the others ({usual}).")
     return [label for label in varies if force or kinds[label] == usual], notes
-
-
-def _equal_groups(labels: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tuple[tuple[str, ...], ...]:
-    """Return groups of labels that are equal to the first of their group."""
-    first = list(range(len(labels)))
-    for i, j in pairs:
-        first[j] = min(first[j], first[i])
-    groups = [tuple(x for x, f in zip(labels, first, strict=True) if f == i) for i in range(len(labels))]
-    return tuple(group for group in groups if len(group) > 1)
-
-
-def _sup_t(differences: Joint, draws: int, seed: int) -> tuple[SupT, FloatArray]:
-    """Test by the largest |t| that all differences are zero; return also each one's adjusted p-value."""
-    statistics, largest = differences.largest_t(draws, seed)
-    p_values = exceeded(largest, statistics)
-    test = SupT(float(statistics.max()), float(np.quantile(largest, LEVEL)), float(p_values.min()), draws)
-    return test, p_values
 
 
 @checked
@@ -220,17 +208,13 @@ def joint(*estimates: Estimate) -> Joint:
             f"joint: the estimates differ in scale ({', '.join(sorted(scales))}) or cluster "
             f"({', '.join(sorted(str(c) for c in clusters))}); compare like with like."
         )
-    return stack(
-        [f"{e.design} {t}" for e in estimates for t, used in zip(e.terms, e.varies, strict=True) if used],
-        [e.effect[e.varies] for e in estimates],
-        [e.errors.select(e.varies).dense() for e in estimates],
-        *_units(estimates),
-    )
+    names = [f"{fit.design} {term}" for fit in estimates for term in compress(fit.terms, fit.varies)]
+    return stack(names, estimates, [fit.varies for fit in estimates])
 
 
 def terms_of(fit: Estimate) -> Joint:
     """Return all terms of one estimate, also those that do not vary, with their joint sampling distribution."""
-    return stack(fit.terms, [fit.effect], [fit.errors.dense()], *_units([fit]))
+    return stack(fit.terms, [fit])
 
 
 def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
@@ -241,26 +225,10 @@ def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
     QuestionError
         If the estimates cluster by different attributes.
     """
-    fits = list(headlines.values())
-    clusters = {str(fit.sample.question.cluster or "unit") for fit in fits}
+    clusters = {fit.sample.question.cluster or "unit" for fit in headlines.values()}
     if len(clusters) > 1:
         raise QuestionError(
             f"{who}: the estimates cluster by {' and '.join(sorted(clusters))}, so they have no joint "
             "distribution; give all the same cluster."
         )
-    return stack(
-        list(headlines),
-        [fit.effect for fit in fits],
-        [fit.errors.dense() for fit in fits],
-        *_units(fits),
-    )
-
-
-def _units(fits: Sequence[Estimate]) -> tuple[Any, ...]:
-    """Return the units of each estimate, their clusters, which of them are treated, and how errors are distributed."""
-    return (
-        [fit.sample.unit_ids for fit in fits],
-        [fit.sample.cluster_labels for fit in fits],
-        [(fit.sample.treatment == 1).any(axis=1) for fit in fits],
-        all(fit.convention == "jackknife" for fit in fits),
-    )
+    return stack(list(headlines), list(headlines.values()))

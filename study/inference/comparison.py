@@ -68,14 +68,12 @@ class Comparison:
 
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
-        return replace(
-            self,
-            outcomes=tuple(outcomes),
-            estimates={key: fit for key, fit in self.estimates.items() if key[0] in outcomes},
-            refusals={key: reason for key, reason in self.refusals.items() if key[0] in outcomes},
-            agreement={outcome: self.agreement[outcome] for outcome in outcomes},
-            adjusted={key: adjusted for key, adjusted in self.adjusted.items() if key[0] in outcomes},
-        )
+        names = ("estimates", "refusals", "adjusted")
+        some: dict[str, Any] = {
+            name: {k: v for k, v in getattr(self, name).items() if k[0] in outcomes} for name in names
+        }
+        agreement = {outcome: self.agreement[outcome] for outcome in outcomes}
+        return replace(self, outcomes=tuple(outcomes), agreement=agreement, **some)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,22 +83,23 @@ class Comparison:
     @property
     def refused(self) -> tuple[str, ...]:
         """The refusals, each once, with the designs and the outcomes that it holds for."""
-        said = {}
+        refused = {}
         for outcome in self.outcomes:
             by_reason: dict[str, list[str]] = {}
             for label in self.labels:
                 if (outcome, label) in self.refusals:
                     by_reason.setdefault(self.refusals[outcome, label], []).append(label)
-            said[outcome] = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
-        return self._once(said)
+            refused[outcome] = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
+        return self._once(refused)
 
-    def _once(self, said: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-        sentences = dict.fromkeys(sentence for outcome in self.outcomes for sentence in said[outcome])
-        holds = {s: [outcome for outcome in self.outcomes if s in said[outcome]] for s in sentences}
-        return tuple(
-            s if len(outcomes) == len(self.outcomes) else f"{', '.join(outcomes)}: {s}"
-            for s, outcomes in holds.items()
-        )
+    def _once(self, by_outcome: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        """Return the sentences about outcomes, each once, with the outcomes that it holds for."""
+        outcomes: dict[str, list[str]] = {}
+        for outcome in self.outcomes:
+            for sentence in dict.fromkeys(by_outcome[outcome]):
+                outcomes.setdefault(sentence, []).append(outcome)
+        everywhere = list(self.outcomes)
+        return tuple(s if of == everywhere else f"{', '.join(of)}: {s}" for s, of in outcomes.items())
 
     def tidy(self, level: float = LEVEL) -> pd.DataFrame:
         """Return one row an outcome and design: the average with its uncertainty, or the refusal.
@@ -145,11 +144,12 @@ class Comparison:
             "equal",
         ]
         rows = []
-        for outcome, found in self.agreement.items():
-            same = {pair for group in found.equal for pair in combinations(group, 2)}
-            for k, pair in enumerate(found.pairs):
-                numbers = (found.difference[k], found.std_error[k], found.difference[k] / found.std_error[k])
-                rows.append((outcome, *pair, *numbers, found.p_adjusted[k], pair in same))
+        for outcome, agreement in self.agreement.items():
+            same = {pair for group in agreement.equal for pair in combinations(group, 2)}
+            statistic = agreement.difference / agreement.std_error
+            numbers = (agreement.difference, agreement.std_error, statistic, agreement.p_adjusted)
+            for pair, *values in zip(agreement.pairs, *numbers, strict=True):
+                rows.append((outcome, *pair, *values, pair in same))
         return pd.DataFrame(rows, columns=columns)
 
     def tests(self) -> pd.DataFrame:
@@ -157,11 +157,10 @@ class Comparison:
         import pandas as pd
 
         rows = []
-        for outcome, found in self.agreement.items():
-            row: dict[str, Any] = {"outcome": outcome, "designs": len(found.labels)}
-            if found.sup_t is not None and found.wald is not None:
-                row |= {f"sup_t_{name}": value for name, value in found.sup_t._asdict().items()}
-                row |= {f"wald_{name}": value for name, value in found.wald._asdict().items()}
+        for outcome, agreement in self.agreement.items():
+            row: dict[str, Any] = {"outcome": outcome, "designs": len(agreement.labels)}
+            for test, values in (("sup_t", agreement.sup_t), ("wald", agreement.wald)):
+                row |= {} if values is None else {f"{test}_{k}": v for k, v in values._asdict().items()}
             rows.append(row)
         of_sup_t = [f"sup_t_{name}" for name in SupT._fields]
         of_wald = [f"wald_{name}" for name in Wald._fields]
@@ -208,13 +207,13 @@ def compare(
         If there is no such design, option or outcome, or two designs have one label.
     """
     variants = variants_of(designs, "compare")
-    asked = (question.outcome,) if outcomes is None else tuple(outcomes)
-    if isinstance(outcomes, str) or not asked or len(set(asked)) < len(asked):
+    names = (question.outcome,) if outcomes is None else tuple(outcomes)
+    if isinstance(outcomes, str) or not names or len(set(names)) < len(names):
         raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
     estimates: dict[tuple[str, str], Estimate] = {}
     refusals: dict[tuple[str, str], str] = {}
     agreements = {}
-    for outcome in asked:
+    for outcome in names:
         sample = question.replace(outcome=outcome).sample(panel)
         fits: dict[str, Estimate] = {}
         for variant in variants:
@@ -226,27 +225,15 @@ def compare(
                 refusals[outcome, variant.label] = str(refusal).removeprefix(f"{variant.name}: ")
         agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
     labels = tuple(variant.label for variant in variants)
-    adjusted = _adjusted(labels, asked, estimates, draws, seed) if len(asked) > 1 else {}
-    return Comparison(question, labels, asked, estimates, refusals, agreements, adjusted, draws)
-
-
-def _adjusted(
-    labels: Sequence[str],
-    outcomes: Sequence[str],
-    estimates: Mapping[tuple[str, str], Estimate],
-    draws: int,
-    seed: int,
-) -> dict[tuple[str, str], Adjusted]:
-    """Return each design's p-values adjusted for the outcomes on which its averages vary."""
-    found: dict[tuple[str, str], Adjusted] = {}
-    for label in labels:
-        answered = {outcome: estimates.get((outcome, label)) for outcome in outcomes}
-        family = {outcome: fit for outcome, fit in answered.items() if fit is not None and fit.varies[0]}
+    adjusted: dict[tuple[str, str], Adjusted] = {}
+    for label in labels if len(names) > 1 else ():
+        averages = {outcome: estimates[outcome, label] for outcome in names if (outcome, label) in estimates}
+        family = {outcome: fit for outcome, fit in averages.items() if fit.varies[0]}
         if family:
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")
-            found |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}
-    return found
+            adjusted |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}
+    return Comparison(question, labels, names, estimates, refusals, agreements, adjusted, draws)
 
 
 def answered(headline: Estimate) -> Estimate:
@@ -266,7 +253,13 @@ def variants_of(designs: Sequence[str | tuple[Any, ...]] | None, who: str) -> li
         designs = [name for name, design in all_designs().items() if not design.draws]
     variants = []
     for given in designs:
-        variant = _variant(given, who)
+        variant = Variant(given) if isinstance(given, str) else None
+        if isinstance(given, tuple) and 0 < len(given) <= len(Variant._fields):
+            variant = Variant(*given)
+        if not (variant and isinstance(variant.name, str) and isinstance(variant.options, Mapping)):
+            raise QuestionError(
+                f"{who}: {given!r} is no design; give a name, or (name, options), or (name, options, label)."
+            )
         find_design(variant.name).check_options(dict(variant.options))
         options = ", ".join(f"{name}={value}" for name, value in variant.options.items())
         default = f"{variant.name} ({options})" if options else variant.name
@@ -277,16 +270,3 @@ def variants_of(designs: Sequence[str | tuple[Any, ...]] | None, who: str) -> li
         if count > 1:
             raise QuestionError(f'{who}: two designs have the label "{label}"; give each its own.')
     return variants
-
-
-def _variant(given: Any, who: str) -> Variant:
-    """Return a design as it was given: a name, or a tuple of name, options and label."""
-    if isinstance(given, str):
-        return Variant(given)
-    if isinstance(given, tuple) and 0 < len(given) <= len(Variant._fields):
-        variant = Variant(*given)
-        if isinstance(variant.name, str) and isinstance(variant.options, Mapping):
-            return variant
-    raise QuestionError(
-        f"{who}: {given!r} is no design; give a name, or (name, options), or (name, options, label)."
-    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, normal_score, two_sided_p, unknown
+from study.core import FloatArray, QuestionError, checked, normal_score, two_sided_p
 from study.estimates import Errors, Estimate, Weights, exceeded, least_as_large, statistic_draws
 from study.inference.agreement import joined_headlines
 
@@ -113,10 +113,15 @@ def adjusted_p_values(
         If there is no estimate, one has no sampling variance, they cluster by different attributes, or there
         is one cluster.
     """
-    if method not in get_args(Method):
-        raise unknown("method", str(method), get_args(Method), "adjusted_p_values")
     headlines = {label: fit.headline for label, fit in fits.items()}
-    _check(headlines)
+    if not headlines:
+        raise QuestionError("adjusted_p_values: there is no estimate; give at least one.")
+    for label, fit in headlines.items():
+        what = f"adjusted_p_values: {label} has"
+        if fit.n_clusters < 2:
+            raise QuestionError(f"{what} one cluster, so it has no sampling variance.")
+        if not fit.varies[0]:
+            raise QuestionError(f"{what} no sampling variance; leave it out.")
     averages = headlines.values()
     alone = np.array([two_sided_p(f.effect / f.std_error, f.degrees_of_freedom)[0] for f in averages])
     if method == "holm":
@@ -125,18 +130,6 @@ def adjusted_p_values(
     statistics = normal_score(joined.effect / joined.std_error, joined.degrees_of_freedom)
     stepped = romano_wolf(statistics, joined.sums, draws=draws, seed=seed, weights=weights, errors="sample")
     return dict(zip(headlines, np.maximum(stepped, alone).tolist(), strict=True))
-
-
-def _check(headlines: Mapping[str, Estimate]) -> None:
-    if not headlines:
-        raise QuestionError("adjusted_p_values: there is no estimate; give at least one.")
-    for label, fit in headlines.items():
-        if fit.n_clusters < 2:
-            raise QuestionError(
-                f"adjusted_p_values: {label} has one cluster, so it has no sampling variance."
-            )
-        if not fit.varies[0]:
-            raise QuestionError(f"adjusted_p_values: {label} has no sampling variance; leave it out.")
 
 
 class Largest(NamedTuple):

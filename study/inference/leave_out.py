@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,11 @@ from study.core import (
     jackknife,
     one_thread,
     quantile,
+    refuse_unknown,
     target,
     two_sided_p,
-    unknown,
 )
-from study.designs import Design, find_design
+from study.designs import find_design
 from study.estimates import Estimand, Estimate
 from study.panel import AVERAGES, Sample
 
@@ -119,17 +119,18 @@ class LeaveOut:
         """Return one row a cluster: the effect without it, and where they are known its leverages."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"cluster": self.clusters, "without": self.without}
-        if self.leverage is not None:
-            columns |= {"leverage": self.leverage, "partial_leverage": self.partial_leverage}
-        return pd.DataFrame(columns)
+        table = pd.DataFrame({"cluster": self.clusters, "without": self.without})
+        known = self.leverage is not None
+        return (
+            table.assign(leverage=self.leverage, partial_leverage=self.partial_leverage) if known else table
+        )
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, in complete sentences."""
         low, high = self.interval()
         least, most = int(np.argmin(self.without)), int(np.argmax(self.without))
-        said = [
+        sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; with one of {self.n_clusters} clusters left "
             f"out it lies between {self.without[least]:.4g} (without {self.clusters[least]}) and "
             f"{self.without[most]:.4g} (without {self.clusters[most]}).",
@@ -138,26 +139,21 @@ class LeaveOut:
         ]
         if self.partial_leverage is not None:
             top = int(np.argmax(self.partial_leverage))
-            said.append(
+            sentences.append(
                 f"The variation that it rests on is worth {self.effective_clusters:.1f} clusters of equal size; "
                 f"{self.clusters[top]} has the largest share of it, {self.partial_leverage[top]:.0%}."
             )
         if self.shares_given:
-            said.append(
+            sentences.append(
                 "The average has the same weights without a cluster as with it; leave_one_cluster_out estimates them "
                 "anew."
             )
-        return tuple(said)
+        return tuple(sentences)
 
 
 @checked
 def cr3(
-    sample: Sample,
-    design: str,
-    *,
-    term: str | None = None,
-    centre: Centre = "estimate",
-    **options: Any,
+    sample: Sample, design: str, *, term: str | None = None, centre: Centre = "estimate", **options: Any
 ) -> LeaveOut:
     """Return the CR3 standard error of a linear regression's term, from its exact estimates without each cluster.
 
@@ -189,25 +185,16 @@ def cr3(
     Carter, A. V., Schnepel, K. T., and Steigerwald, D. G. (2017). Asymptotic behavior of a t-test robust to cluster
     heterogeneity. Review of Economics and Statistics 99(4).
     """
-    _refuse_centre("cr3", centre)
-    asked = regression_term("cr3", sample, design, term, options)
+    question = regression_term("cr3", sample, design, term, options)
+    of = question.target
     with one_thread():
-        left = jackknife(asked.target)
-        away = np.einsum("gr,gr->g", left.away, asked.target.score)
-    refuse_lost("cr3", asked.term, asked.clusters[left.lost])
-    return _checked(
-        LeaveOut(
-            design,
-            asked.term,
-            asked.target.value,
-            asked.target.value - away,
-            asked.clusters,
-            centre,
-            asked.shares_given,
-            left.leverage,
-            asked.target.partial_leverage,
-        )
+        left = jackknife(of)
+        without = of.value - np.einsum("gr,gr->g", left.away, of.score)
+    refuse_lost("cr3", question.term, question.clusters[left.lost])
+    estimates = LeaveOut(
+        design, question.term, of.value, without, question.clusters, centre, question.shares_given
     )
+    return _refuse_undefined(replace(estimates, leverage=left.leverage, partial_leverage=of.partial_leverage))
 
 
 @checked
@@ -243,7 +230,6 @@ def leave_one_cluster_out(
         has no answer, or one to another question, since a cohort or an event time is gone.
     """
     who = "leave_one_cluster_out"
-    _refuse_centre(who, centre)
     chosen = find_design(design)
     refuse_few_clusters(who, sample)
     fit = chosen(sample, **options)
@@ -263,7 +249,7 @@ def leave_one_cluster_out(
             ) from error
         if progress is not None:
             progress()
-    return _checked(
+    return _refuse_undefined(
         LeaveOut(design, whole.terms[0], float(whole.effect[0]), without, labels, centre, shares_given=False)
     )
 
@@ -292,22 +278,14 @@ def refuse_lost(who: str, term: str, clusters: NDArray[Any]) -> None:
         )
 
 
-def _refuse_centre(who: str, centre: str) -> None:
-    if centre not in get_args(Centre):
-        raise unknown("centre", str(centre), get_args(Centre), who)
-
-
-def _checked(found: LeaveOut) -> LeaveOut:
+def _refuse_undefined(jackknife: LeaveOut) -> LeaveOut:
     """Refuse a jackknife that says nothing."""
-    if not np.all(np.isfinite(found.without)) or not np.isfinite(found.effect):
-        raise QuestionError(
-            f"{found.design}: {found.term} is not defined without some cluster; use another scale or term."
-        )
-    if not found.std_error > NOTHING * np.abs(found.without).max():
-        raise QuestionError(
-            f"{found.design}: {found.term} is the same without every cluster, so it has no variance."
-        )
-    return found
+    what = f"{jackknife.design}: {jackknife.term}"
+    if not np.all(np.isfinite(jackknife.without)) or not np.isfinite(jackknife.effect):
+        raise QuestionError(f"{what} is not defined without some cluster; use another scale or term.")
+    if not jackknife.std_error > NOTHING * np.abs(jackknife.without).max():
+        raise QuestionError(f"{what} is the same without every cluster, so it has no variance.")
+    return jackknife
 
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did")
@@ -317,7 +295,7 @@ INSTEAD = (
 )
 
 
-class Asked(NamedTuple):
+class RegressionTerm(NamedTuple):
     """A term of one regression: its estimate, and the labels of its G clusters, shape (G,)."""
 
     fit: Estimate
@@ -338,7 +316,7 @@ class Asked(NamedTuple):
 
 def regression_term(
     who: str, sample: Sample, design: str, term: str | None, options: Mapping[str, Any]
-) -> Asked:
+) -> RegressionTerm:
     """Fit a design and return one of its terms as a combination of the coefficients of one regression.
 
     Raises
@@ -348,20 +326,31 @@ def regression_term(
         regression, or there is no such term.
     """
     chosen = find_design(design)
+    no_regression = (
+        f"{who}: {design} is not, with these options, a linear regression that can be solved without a cluster; "
+        f"{', '.join(REGRESSIONS)} are. For it {INSTEAD}."
+    )
     refuse_few_clusters(who, sample)
-    refuse_other_models(who, sample, chosen, options)
+    chosen.check_options(dict(options))
+    ours = chosen.function.__module__.startswith("study.designs.")
+    if (ours and design not in REGRESSIONS) or options.get("family") == "poisson":
+        raise QuestionError(no_regression)
+    if sample.question.scale == "proportional":
+        raise QuestionError(
+            f'{who}: a proportional effect is a ratio and no coefficient; ask with scale="level" or "log1p". For it '
+            f"{INSTEAD}."
+        )
     fit = chosen_term(who, chosen(sample, **options), term)
     if fit.form is None:
-        raise QuestionError(_no_regression(who, design))
+        raise QuestionError(no_regression)
     with one_thread():
         equations, unit = fit.form.made
         seen = np.flatnonzero(equations.seen() > 0)
-        used, number = np.unique(sample.cluster[unit[seen]], return_inverse=True)
         cluster = np.zeros(len(unit), dtype=np.int64)
-        cluster[seen] = number
+        used, cluster[seen] = np.unique(sample.cluster[unit[seen]], return_inverse=True)
         numbers, first = np.unique(sample.cluster, return_index=True)
-        made = target(equations, fit.form.combination[:, 0], cluster)
-    return Asked(fit, made, sample.cluster_labels[first[np.isin(numbers, used)]])
+        of = target(equations, fit.form.combination[:, 0], cluster)
+    return RegressionTerm(fit, of, sample.cluster_labels[first[np.isin(numbers, used)]])
 
 
 def refuse_few_clusters(who: str, sample: Sample) -> None:
@@ -370,33 +359,13 @@ def refuse_few_clusters(who: str, sample: Sample) -> None:
         raise QuestionError(
             f"{who}: there is one cluster, so nothing can be left out or drawn; cluster by units instead."
         )
-    treated = np.unique(sample.cluster[np.any(sample.treatment > 0, axis=1)])
+    treated = np.unique(sample.cluster[sample.ever_treated])
     if len(treated) == 1:
         label = sample.cluster_labels[np.flatnonzero(sample.cluster == treated[0])[0]]
         raise QuestionError(
             f"{who}: only cluster {label} is treated, so the effect's variance between clusters cannot be learned; use "
             "study.randomization, or cluster by units."
         )
-
-
-def refuse_other_models(who: str, sample: Sample, design: Design, options: Mapping[str, Any]) -> None:
-    """Refuse, before anything is fitted, what is known not to be a linear regression."""
-    design.check_options(dict(options))
-    ours = design.function.__module__.startswith("study.designs.")
-    if (ours and design.name not in REGRESSIONS) or options.get("family") == "poisson":
-        raise QuestionError(_no_regression(who, design.name))
-    if sample.question.scale == "proportional":
-        raise QuestionError(
-            f'{who}: a proportional effect is a ratio and no coefficient; ask with scale="level" or "log1p". For it '
-            f"{INSTEAD}."
-        )
-
-
-def _no_regression(who: str, design: str) -> str:
-    return (
-        f"{who}: {design} is not, with these options, a linear regression that can be solved without a cluster; "
-        f"{', '.join(REGRESSIONS)} are. For it {INSTEAD}."
-    )
 
 
 def chosen_term(who: str, fit: Estimate, term: str | None) -> Estimate:
@@ -408,8 +377,7 @@ def chosen_term(who: str, fit: Estimate, term: str | None) -> Estimate:
     known = dict.fromkeys(fit.terms, fit)
     if np.any(np.isfinite(fit.cohort)):
         known |= dict.fromkeys(fit.by_event_time.terms, fit.by_event_time)
-    if term not in known:
-        raise unknown("term", term, (*known, *AVERAGES), who)
+    refuse_unknown("term", term, (*known, *AVERAGES), who)
     which = np.array(known[term].terms) == term
     if known[term].reference[which].all():
         raise QuestionError(f"{who}: {term} is the reference, zero by normalisation; choose another term.")

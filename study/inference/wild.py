@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.core import FloatArray, Jackknife, QuestionError, Target, checked, jackknife, one_thread, unknown
-from study.estimates import TIE, Weights, distribution, least_as_large, small_sample_factor, treated_clusters
+from study.core import FloatArray, Jackknife, QuestionError, Target, checked, jackknife, one_thread
+from study.estimates import (
+    TIE,
+    Weights,
+    distribution,
+    least_as_large,
+    small_sample_factor,
+    treated_clusters,
+    weight_codes,
+)
 from study.inference.leave_out import refuse_lost, regression_term
 from study.panel import Sample
 
@@ -92,25 +100,25 @@ class WildBootstrap:
         how = "all patterns of signs" if self.enumerated else f"random draws of {self.weights} weights"
         residuals = "residuals under the null" if self.impose_null else "unrestricted residuals"
         low, high = self.interval
-        said = [
+        sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; the wild cluster bootstrap with {residuals} "
             f"({self.draws} {how}, {self.n_clusters} clusters) gives p = {self.p_value:.3g} for an effect of "
             f"{self.null:g}, and a {self.level:.0%} interval of {low:.4g} to {high:.4g}."
         ]
         if self.shares_given:
-            said.append("The draws take the shares of cohorts that weight the average as given.")
+            sentences.append("The draws take the shares of cohorts that weight the average as given.")
         if self.treated_clusters < FEW_TREATED:
-            found = "rarely rejects, whatever the effect" if self.impose_null else "rejects too often"
-            said.append(
+            size = "rarely rejects, whatever the effect" if self.impose_null else "rejects too often"
+            sentences.append(
                 f"Only {self.treated_clusters} of {self.n_clusters} clusters are treated, and then this bootstrap "
-                f"{found} (MacKinnon and Webb 2017); compare it with study.randomization."
+                f"{size} (MacKinnon and Webb 2017); compare it with study.randomization."
             )
         if not math.isfinite(high - low):
-            said.append(
+            sentences.append(
                 "The interval has no end on a side: too few clusters, or treated clusters, for the draws to reject any "
                 "effect there; use study.randomization."
             )
-        return tuple(said)
+        return tuple(sentences)
 
 
 @checked
@@ -174,68 +182,48 @@ def wild_bootstrap(
     MacKinnon, J. G., Nielsen, M. Ø., and Webb, M. D. (2023). Fast and reliable jackknife and bootstrap methods for
     cluster-robust inference. Journal of Applied Econometrics 38(5).
     """
-    _refuse_arguments(null, weights, kind, draws, level)
-    asked = regression_term("wild_bootstrap", sample, design, term, options)
-    of = asked.target
-    n_clusters = len(asked.clusters)
+    question = regression_term("wild_bootstrap", sample, design, term, options)
+    of, n_clusters, equations = question.target, len(question.clusters), question.target.equations
     with one_thread():
         left = None if kind == "C" else jackknife(of)
         if left is not None:
-            refuse_lost("wild_bootstrap", asked.term, asked.clusters[left.lost])
-        square, factor = _observed(of, kind, left)
+            refuse_lost("wild_bootstrap", question.term, question.clusters[left.lost])
+        root, factor = of.influence, (n_clusters - 1) / n_clusters
+        if left is not None and kind in ("V", "B"):
+            root = np.einsum("gr,gr->g", left.away, of.score)
+        else:
+            factor = small_sample_factor(n_clusters, "CR1_fixest", equations.n_obs, equations.df_k)
+        square = float(root @ root)
         if not square > NOTHING * of.value**2:
             raise QuestionError(
-                f"wild_bootstrap: {asked.term} has no variance between clusters to compare with."
+                f"wild_bootstrap: {question.term} has no variance between clusters to compare with."
             )
         enumerated = weights == "rademacher" and n_clusters < 63 and 2**n_clusters <= draws
         blocks = sign_patterns(n_clusters) if enumerated else weight_blocks(weights, n_clusters, draws, seed)
-        whole = enumerated and impose_null and kind in ("C", "V")
-        made = recipe(of, kind, impose_null, left)
-        drawn = draw(made, square, blocks, copies=1 + enumerated, whole=whole)
+        drawn = _drawn(of, kind, impose_null, left, blocks, square)
+        if enumerated:
+            drawn = replace(drawn, copies=2, whole=impose_null and kind in ("C", "V"))
         error = math.sqrt(factor * square)
         return WildBootstrap(
-            design,
-            asked.term,
-            of.value,
-            null,
-            error,
-            drawn.p_value(of.value - null),
-            drawn.interval(of.value, level, error),
-            level,
-            2**n_clusters if enumerated else draws,
-            enumerated,
-            kind,
-            weights,
-            impose_null,
-            seed,
-            n_clusters,
-            treated_clusters(asked.fit),
-            asked.shares_given,
-            drawn,
+            design=design,
+            term=question.term,
+            effect=of.value,
+            null=null,
+            std_error=error,
+            p_value=drawn.p_value(of.value - null),
+            interval=drawn.interval(of.value, level, error),
+            level=level,
+            draws=2**n_clusters if enumerated else draws,
+            enumerated=enumerated,
+            kind=kind,
+            weights=weights,
+            impose_null=impose_null,
+            seed=seed,
+            n_clusters=n_clusters,
+            treated_clusters=treated_clusters(question.fit),
+            shares_given=question.shares_given,
+            drawn=drawn,
         )
-
-
-def _observed(of: Target, kind: Kind, left: Jackknife | None) -> tuple[float, float]:
-    """Return the sum of the clusters' squares in the variance, and what multiplies it."""
-    n_clusters = len(of.score)
-    if kind in ("C", "S") or left is None:
-        equations = of.equations
-        factor = small_sample_factor(n_clusters, "CR1_fixest", equations.n_obs, equations.df_k)
-        return float(of.influence @ of.influence), factor
-    away = np.einsum("gr,gr->g", left.away, of.score)
-    return float(away @ away), (n_clusters - 1) / n_clusters
-
-
-def _refuse_arguments(null: float, weights: str, kind: str, draws: int, level: float) -> None:
-    for name, value, known in (("weights", weights, get_args(Weights)), ("kind", kind, get_args(Kind))):
-        if value not in known:
-            raise unknown(name, str(value), known, "wild_bootstrap")
-    if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or draws < 1:
-        raise QuestionError(f"wild_bootstrap: draws is {draws!r}; it must be a whole number of at least 1.")
-    if not 0 < level < 1:
-        raise QuestionError(f"wild_bootstrap: level is {level!r}; it must be between 0 and 1.")
-    if not math.isfinite(null):
-        raise QuestionError(f"wild_bootstrap: null is {null!r}; it must be a finite number.")
 
 
 Kind = Literal["C", "S", "V", "B"]
@@ -243,40 +231,6 @@ Kind = Literal["C", "S", "V", "B"]
 NUMBERS_AT_ONCE = 2**16  # small arrays stay in the cache
 NOTHING = 1e-22
 ROOT = 1e-9
-
-
-class Recipe(NamedTuple):
-    """A bootstrap's parts, all (G, r), if the null is that the effect is smaller than the estimate by delta.
-
-    Cluster c has the score ``fixed`` + delta ``slope``, times its random weight; with z the sum of these, what it
-    adds to the root of the variance is its score times ``own``, less z times ``common``.
-    """
-
-    fixed: FloatArray
-    slope: FloatArray
-    own: FloatArray
-    common: FloatArray
-    direction: FloatArray
-
-
-def recipe(of: Target, kind: Kind, impose_null: bool, left: Jackknife | None) -> Recipe:
-    """Return the parts of a kind of bootstrap; ``left`` is needed for kinds other than "C".
-
-    Restricted estimates are b - A^-1 a (a'b - null) / a'A^-1 a, and their scores s_c + A_c A^-1 a delta / a'A^-1 a.
-    Without cluster c they are so by the distance of that cluster's a'b_(c) from the null, delta less what it moves.
-    """
-    if kind in ("C", "V") or left is None:
-        fixed, slope = of.score, of.pull / (of.direction @ of.direction)
-    else:
-        fixed = left.score
-        slope = left.away_pull / np.einsum("gr,r->g", left.away, of.direction)[:, None]
-        if impose_null:
-            fixed = fixed - slope * np.einsum("gr,gr->g", left.away, of.score)[:, None]
-    if kind in ("C", "S") or left is None:
-        own, common = np.broadcast_to(of.direction, of.pull.shape), of.pull
-    else:
-        own, common = left.away, left.away_pull
-    return Recipe(fixed, slope if impose_null else np.zeros_like(slope), own, common, of.direction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,8 +259,8 @@ class Drawn:
     d2: FloatArray
     square: float
     size: float
-    copies: int
-    whole: bool
+    copies: int = 1
+    whole: bool = False
 
     def p_value(self, delta: float, *, strict: bool = False) -> float:
         """Return the share of draws at least as extreme as the observed statistic, or strictly more extreme.
@@ -319,66 +273,83 @@ class Drawn:
             return float(np.mean(ours > theirs * (1 + TIE)))
         return self._share(ours >= least_as_large(theirs))
 
-    def p_value_far_away(self, *, strict: bool = False) -> float:
+    def p_value_far_away(self) -> float:
         """Return the p-value of a null infinitely far from the estimate."""
         still = self.d2 <= NOTHING * self.size
-        ours = self.n1**2 * self.square
-        if strict:
-            return float(np.mean(still & (ours > self.d0 * (1 + TIE))))
-        return self._share(still & (ours >= least_as_large(self.d0)))
+        return self._share(still & (self.n1**2 * self.square >= least_as_large(self.d0)))
 
     def _share(self, extreme: Any) -> float:
         more = 0 if self.whole else 1
         return (more + self.copies * int(np.count_nonzero(extreme))) / (more + self.copies * len(self.n0))
 
-    def reach(self, sign: int, level: float, step: float, *, strict: bool = False) -> float:
+    def reach(self, sign: int, level: float, step: float) -> float:
         """Return how far on one side of the estimate nulls are not rejected, infinitely far if none is."""
         size = 1 - level + 1e-12
-        if self.p_value_far_away(strict=strict) > size:
+        if self.p_value_far_away() > size:
             return math.inf
         inside, outside = 0.0, step
-        while self.p_value(sign * outside, strict=strict) > size:
+        while self.p_value(sign * outside) > size:
             inside, outside = outside, 2 * outside
             if outside > 1e12 * step:
                 return math.inf
         while outside - inside > ROOT * outside:
             middle = (inside + outside) / 2
-            if self.p_value(sign * middle, strict=strict) > size:
+            if self.p_value(sign * middle) > size:
                 inside = middle
             else:
                 outside = middle
         return (inside + outside) / 2
 
-    def interval(
-        self, estimate: float, level: float, step: float, *, strict: bool = False
-    ) -> tuple[float, float]:
+    def interval(self, estimate: float, level: float, step: float) -> tuple[float, float]:
         """Return the nulls that are not rejected, around the estimate; ``step`` is about its standard error."""
-        low = self.reach(1, level, step, strict=strict)
-        return estimate - low, estimate + self.reach(-1, level, step, strict=strict)
+        return estimate - self.reach(1, level, step), estimate + self.reach(-1, level, step)
 
 
-def draw(
-    made: Recipe, square: float, blocks: Iterator[FloatArray], *, copies: int = 1, whole: bool = False
+def _drawn(
+    of: Target,
+    kind: Kind,
+    impose_null: bool,
+    left: Jackknife | None,
+    blocks: Iterator[FloatArray],
+    square: float,
 ) -> Drawn:
-    """Return the statistics of all draws, as in :class:`Drawn`; a block of weights has shape (m, G)."""
+    """Return the statistics of all draws of a kind of bootstrap; a block of weights has shape (m, G).
+
+    If the null is that the effect is smaller than the estimate by delta, cluster c has the score ``fixed`` + delta
+    ``slope``, times its random weight; with z the sum of these, what it adds to the root of the variance is its score
+    times ``own``, less z times ``common``. All have shape (G, r).
+
+    Restricted estimates are b - A^-1 a (a'b - null) / a'A^-1 a, and their scores s_c + A_c A^-1 a delta / a'A^-1 a.
+    Without cluster c they are so by the distance of that cluster's a'b_(c) from the null, delta less what it moves.
+    ``left`` is needed for kinds other than "C".
+    """
+    fixed, slope = of.score, of.pull / (of.direction @ of.direction)
+    own, common = np.broadcast_to(of.direction, of.pull.shape), of.pull
+    if left is not None and kind in ("S", "B"):
+        slope = left.away_pull / np.einsum("gr,r->g", left.away, of.direction)[:, None]
+        moved = slope * np.einsum("gr,gr->g", left.away, of.score)[:, None]
+        fixed = left.score - moved if impose_null else left.score
+    if left is not None and kind in ("V", "B"):
+        own, common = left.away, left.away_pull
+    slope = slope if impose_null else np.zeros_like(slope)
+
+    def statistics(weights: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return numerators, shape (m,), and what clusters add to the root of the variance, shape (m, G)."""
+        alone = np.einsum("gr,gr->g", own, score)
+        if len(score) <= 2 * score.shape[1]:
+            return weights @ (score @ of.direction), weights @ (np.diag(alone) - score @ common.T)
+        total = weights @ score
+        return total @ of.direction, weights * alone - total @ common.T
+
     parts = []
     for weights in blocks:
-        n0, root0 = _statistics(weights, made.fixed, made)
-        n1, root1 = _statistics(weights, made.slope, made)
+        n0, root0 = statistics(weights, fixed)
+        n1, root1 = statistics(weights, slope)
         squares = [np.einsum("bg,bg->b", *pair) for pair in ((root0, root0), (root0, root1), (root1, root1))]
         parts.append((n0, n1, *squares))
-    own = np.einsum("gr,gr->g", made.own, made.slope)
+    size = np.einsum("gr,gr->g", own, slope)
     n0, n1, d0, d1, d2 = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return Drawn(n0, n1, d0, d1, d2, square, float(own @ own), copies, whole)
-
-
-def _statistics(weights: FloatArray, score: FloatArray, made: Recipe) -> tuple[FloatArray, FloatArray]:
-    """Return numerators, shape (m,), and what clusters add to the root of the variance, shape (m, G)."""
-    if len(score) <= 2 * score.shape[1]:
-        roots = np.diag(np.einsum("gr,gr->g", made.own, score)) - score @ made.common.T
-        return weights @ (score @ made.direction), weights @ roots
-    total = weights @ score
-    return total @ made.direction, weights * np.einsum("gr,gr->g", made.own, score) - total @ made.common.T
+    return Drawn(n0, n1, d0, d1, d2, square, float(size @ size))
 
 
 def sign_patterns(n_clusters: int) -> Iterator[FloatArray]:
@@ -391,15 +362,5 @@ def sign_patterns(n_clusters: int) -> Iterator[FloatArray]:
 
 def weight_blocks(weights: Weights, n_clusters: int, draws: int, seed: int) -> Iterator[FloatArray]:
     """Yield random weights by cluster, a draw a row; they do not depend on the size of the blocks."""
-    values, probabilities = distribution(weights)
-    rng, at_once = np.random.default_rng(seed), max(1, NUMBERS_AT_ONCE // n_clusters)
-    in_bytes = 4 * -(-n_clusters // 32)  # whole words, so that signs do not depend on the draws at once
-    for start in range(0, draws, at_once):
-        size = min(at_once, draws - start)
-        if weights == "rademacher":
-            bits = np.frombuffer(rng.bytes(size * in_bytes), dtype=np.uint8).reshape(size, in_bytes)
-            yield np.where(np.unpackbits(bits, axis=1, count=n_clusters), 1.0, -1.0)
-        else:
-            cumulative = np.cumsum(probabilities)
-            cumulative[-1] = 1.0
-            yield values[np.searchsorted(cumulative, rng.random((size, n_clusters)), side="right")]
+    values, at_once = distribution(weights)[0], max(1, NUMBERS_AT_ONCE // n_clusters)
+    return (values[codes] for codes in weight_codes(weights, n_clusters, draws, seed, at_once))

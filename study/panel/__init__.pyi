@@ -11,9 +11,9 @@ from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
 from .question import Question as Question
 from .question import Sample as Sample
+from .question import first_observed as first_observed
+from .question import pool_cohorts as pool_cohorts
 from .rules import Roles as Roles
-from .sampling import first_observed as first_observed
-from .sampling import pool_cohorts as pool_cohorts
 from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName
 from .shipped import checksum as checksum

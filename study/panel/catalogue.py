@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict
 
 from study.core import BoolArray, DataError, QuestionError, from_toml, not_known, read_toml, refuse_unknown
 from study.panel.rows import Rows
-from study.panel.rules import Rule, not_empty, number, same_number
+from study.panel.rules import Rule, not_empty, number, same
 from study.panel.shipped import shipped
 
 COUNTRIES_FILE = "countries.csv"
@@ -74,6 +74,19 @@ class Type:
     label: Callable[[str], bool] | None = None
     number: Callable[[np.ndarray], BoolArray] | None = None
 
+    def rule(self, column: str) -> Rule:
+        """Return the rule that a column has values of this kind, or empty cells."""
+
+        def broken(rows: Rows) -> BoolArray:
+            if self.number is not None:
+                values = rows.numbers(column)[0]
+                return ~np.isnan(values) & ~self.number(values)
+            names, codes = rows.labels(column)
+            label = self.label or bool
+            return np.array([name != "" and not label(str(name)) for name in names], dtype=bool)[codes]
+
+        return Rule(column, f"must be {self.text}", broken)
+
 
 def _whole(values: np.ndarray) -> BoolArray:
     return values == np.round(values)
@@ -95,9 +108,7 @@ TYPES = {
     "share": Type("a number from 0 to 1", number=lambda values: (values >= 0) & (values <= 1)),
     "flag": Type("0 or 1", number=lambda values: (values == 0) | (values == 1)),
 }
-_NUMERIC = tuple(
-    name for name in TYPES if name not in ("label", "text", "country", "month", "day", "address")
-)
+_NUMERIC = ("number", *(name for name, kind in TYPES.items() if kind.number is not None))
 
 
 def _known_type(name: str) -> str:
@@ -145,32 +156,22 @@ class Entry:
     def rule_texts(self) -> list[str]:
         """What the values keep, in words."""
         texts = [TYPES[self.type].text] if self.type not in ("label", "text") else []
-        if self.values:
-            texts.append(f"one of {', '.join(self.values)}")
+        texts += [f"one of {', '.join(self.values)}"] if self.values else []
         texts += [f"the sum of {' and '.join(parts)}" for parts in self.sums]
-        if self.at_most:
-            texts.append(f"no more than {self.at_most}")
-        if self.same_by:
-            texts.append(f"the same in all rows of a {self.same_by}")
-        return texts
+        texts += [f"no more than {self.at_most}"] if self.at_most else []
+        return texts + ([f"the same in all rows of a {self.same_by}"] if self.same_by else [])
 
     def rules(self, column: str, identity: Mapping[str, str]) -> list[Rule]:
         """Return the rules of a column in a table; ``identity`` names its "unit" and "period" columns, if any."""
-        kind = TYPES[self.type]
-        rules = [] if self.empty else [not_empty(column)]
-        if self.type in _NUMERIC:
-            rules.append(number(column))
-        if kind.number is not None:
-            rules.append(_numbers_are(column, kind.text, kind.number))
-        if kind.label is not None:
-            rules.append(_labels_are(column, kind.text, kind.label))
+        kind, rules = TYPES[self.type], [] if self.empty else [not_empty(column)]
+        rules += [number(column)] if self.type in _NUMERIC else []
+        rules += [kind.rule(column)] if kind.label or kind.number else []
         if self.values:
-            rules.append(_labels_are(column, f"one of {', '.join(self.values)}", self.values.__contains__))
+            rules.append(Type(f"one of {', '.join(self.values)}", self.values.__contains__).rule(column))
         rules += [_is_sum(column, parts) for parts in self.sums]
-        if self.at_most:
-            rules.append(_at_most(column, self.at_most))
+        rules += [_at_most(column, self.at_most)] if self.at_most else []
         if self.same_by and self.same_by in identity:
-            rules.append(same_number(column, identity[self.same_by], self.same_by))
+            rules.append(same(column, identity[self.same_by], self.same_by))
         return rules
 
 
@@ -261,22 +262,6 @@ def read_catalogue(path: Path | None = None) -> Catalogue:
     except QuestionError as refused:
         raise DataError(str(refused)) from None
     return replace(read, tables=tables)
-
-
-def _numbers_are(column: str, text: str, allowed: Callable[[np.ndarray], BoolArray]) -> Rule:
-    def broken(rows: Rows) -> BoolArray:
-        values = rows.numbers(column)[0]
-        return ~np.isnan(values) & ~allowed(values)
-
-    return Rule(column, f"must be {text}", broken)
-
-
-def _labels_are(column: str, text: str, allowed: Callable[[str], bool]) -> Rule:
-    def broken(rows: Rows) -> BoolArray:
-        names, codes = rows.labels(column)
-        return np.array([name != "" and not allowed(str(name)) for name in names], dtype=bool)[codes]
-
-    return Rule(column, f"must be {text}", broken)
 
 
 def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:

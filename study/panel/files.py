@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from study.core import DataError, unknown
+from study.core import DataError, IntArray, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.panel import Panel, interval_text
-from study.panel.reading import read_table
-from study.panel.rows import Rows
-from study.panel.rules import Names, Roles, Rule, panel_rules, wide_hint
+from study.panel.rows import Rows, read_table
+from study.panel.rules import WORDS, Names, Roles, Rule, panel_rules, wide_hint
 from study.panel.shipped import panel_entries
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 # Names that say what a column is for; any others are for the user to tell.
 CERTAIN = {
@@ -63,23 +57,32 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, 
     Parameters and errors are those of :func:`read_as_panel`.
     """
     reading = read_as_panel(path, roles)
-    found, panel = reading.violations, reading.panel
-    lines = [f"{path.name}: {reading.known_from}", *_roles_told(reading.roles)]
-    if not found.empty:
-        lines += ["", describe(found), ""]
-    if (found["rule"] == PRESENT).any():
+    broken, panel = reading.violations, reading.panel
+    lines = [f"{path.name}: {reading.known_from}"]
+    lines += [f"  {column}: {reading.roles.role(column)}" for column in reading.roles.columns]
+    if not broken.empty:
+        lines += ["", describe(broken), ""]
+    if (broken["rule"] == PRESENT).any():
         lines.append(
             f"The columns of the file are {', '.join(reading.headings)}.{wide_hint(reading.headings)}"
         )
     if panel is None:
-        rules = len(found.drop_duplicates(["column", "rule"]))
+        rules = len(broken.drop_duplicates(["column", "rule"]))
         lines.append(
-            f"The file is not fit to use: {_counted(len(found), 'violation')} of {_counted(rules, 'rule')}. "
+            f"The file is not fit to use: {_counted(len(broken), 'violation')} of {_counted(rules, 'rule')}. "
             "Mend the rows above and validate it again."
         )
     else:
-        lines += _ambiguous_told(panel)
-        advice = "" if found.empty else ", if what is said above is as you mean it"
+        for event, intervals in panel.ambiguous.items():
+            lines += [
+                "",
+                f"{event}: the adoption date of {_counted(len(intervals), 'unit')} is ambiguous, since the "
+                "treatment is not observed when it may have started; they are dropped, or dated by --ambiguous "
+                "earliest or latest:",
+                *(f"  {unit}: {interval_text(*interval)}" for unit, interval in intervals.items()),
+                "",
+            ]
+        advice = "" if broken.empty else ", if what is said above is as you mean it"
         lines.append(
             f"The file is fit to use{advice}: {_counted(panel.n_units, 'unit')}, periods "
             f"{panel.periods[0]} to {panel.periods[-1]}."
@@ -111,18 +114,22 @@ def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None) -> Readi
     """
     table, lines = read_table(path)
     headings = [str(heading) for heading in table.columns]
-    name = None if roles else _shipped_name(path, headings)
-    if name is not None:
-        entry, catalogue = panel_entries()[name], read_catalogue()
+    shipped_name = None if roles else _shipped_name(path, headings)
+    more: list[Rule] = []
+    if shipped_name is not None:
+        entry, catalogue = panel_entries()[shipped_name], read_catalogue()
         chosen = Roles.of_entry(entry)
         known = [heading for heading in headings if catalogue.knows(entry["file"], heading)]
         more = column_rules(catalogue, entry["file"], known, chosen)
-        known_from = f"read as the shipped panel {name}, with the rules of its columns."
+        known_from = f"read as the shipped panel {shipped_name}, with the rules of its columns."
     else:
         chosen, guessed = _completed(roles or {}, headings, path.name)
-        more = []
         known_from = f"the names of the columns tell {', '.join(guessed)}." if guessed else "read as told."
-    return _reading(table, lines, path.name, chosen, more, known_from)
+    broken = violations(table, chosen, more, lines)
+    advice = {(rule.column, rule.text) for rule in (*panel_rules(chosen), *more) if not rule.required}
+    fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))
+    panel = Panel.from_long(table, **asdict(chosen), name=path.name) if fit else None
+    return Reading(chosen, known_from, tuple(headings), broken, panel)
 
 
 def column_rules(
@@ -131,21 +138,6 @@ def column_rules(
     """Return the rules of the columns of a table that ships."""
     identity = {} if roles is None else {"unit": roles.unit, "period": roles.time}
     return [rule for column in headings for rule in catalogue.entry(table, column).rules(column, identity)]
-
-
-def _reading(
-    table: pd.DataFrame,
-    lines: NDArray[np.int64],
-    name: str,
-    roles: Roles,
-    more: Sequence[Rule],
-    known_from: str,
-) -> Reading:
-    found = violations(table, roles, more, lines)
-    advice = {(rule.column, rule.text) for rule in (*panel_rules(roles), *more) if not rule.required}
-    fit = all(key in advice for key in zip(found["column"], found["rule"], strict=True))
-    panel = Panel.from_long(table, **asdict(roles), name=name) if fit else None
-    return Reading(roles, known_from, tuple(map(str, table.columns)), found, panel)
 
 
 def _shipped_name(path: Path, headings: Sequence[str]) -> str | None:
@@ -159,47 +151,27 @@ def _shipped_name(path: Path, headings: Sequence[str]) -> str | None:
 def _completed(roles: Mapping[str, Names], headings: Sequence[str], label: str) -> tuple[Roles, list[str]]:
     """Return the roles that are given, and those that the names of columns give, with what was guessed."""
     given = {role: columns for role, columns in roles.items() if columns}
-    every = [each.name for each in fields(Roles)]
     for role in given:
-        if role not in every:
-            raise DataError(str(unknown("role", role, every, label)))
+        if role not in WORDS:
+            raise DataError(str(unknown("role", role, WORDS, label)))
+    events = {"first_treated", "treatment"}
     guessed = {}
     for role, names in CERTAIN.items():
-        found = [heading for heading in headings if heading.strip().lower() in names]
-        if role not in given and len(found) == 1:
-            guessed[role] = found[0]
-    if "first_treated" in given or "treatment" in given:
-        guessed.pop("first_treated", None)
-        guessed.pop("treatment", None)
+        alike = [heading for heading in headings if heading.strip().lower() in names]
+        if len(alike) == 1 and role not in given and not (role in events and events & given.keys()):
+            guessed[role] = alike[0]
     known = {**given, **guessed}
+    without_event = not events & known.keys()
     wanted = [role for role in ("unit", "time", "outcomes") if role not in known]
-    event = [] if "first_treated" in known or "treatment" in known else ["first_treated"]
-    if wanted or event:
-        asked = [f"--{role.removesuffix('s').replace('_', '-')}" for role in (*wanted, *event)]
-        either = " (or --treatment for a 0/1 path)" if event else ""
+    wanted += ["first_treated"] if without_event else []
+    if wanted:
+        options = ", ".join(f"--{role.removesuffix('s').replace('_', '-')}" for role in wanted)
+        either = " (or --treatment for a 0/1 path)" if without_event else ""
         raise DataError(
-            f"{label}: which columns are for what is not certain; say it with {', '.join(asked)}{either}. The "
+            f"{label}: which columns are for what is not certain; say it with {options}{either}. The "
             f"columns are {', '.join(headings)}.{wide_hint(headings)}"
         )
     return Roles.of(**known), [f"{role} = {column}" for role, column in guessed.items()]  # type: ignore[arg-type]  # roles known by name only here
-
-
-def _ambiguous_told(panel: Panel) -> list[str]:
-    """Return which units have no certain adoption date, and between which periods it lies."""
-    lines: list[str] = []
-    for event, intervals in panel.ambiguous.items():
-        lines += [
-            "",
-            f"{event}: the adoption date of {_counted(len(intervals), 'unit')} is ambiguous, since the treatment is "
-            "not observed when it may have started; they are dropped, or dated by --ambiguous earliest or latest:",
-            *(f"  {unit}: {interval_text(*interval)}" for unit, interval in intervals.items()),
-            "",
-        ]
-    return lines
-
-
-def _roles_told(roles: Roles) -> list[str]:
-    return [f"  {column}: {roles.role(column)}" for column in roles.columns]
 
 
 def _counted(number: int, what: str) -> str:
@@ -214,10 +186,7 @@ SINGLE = "must be one column only"
 
 
 def violations(
-    table: pd.DataFrame,
-    roles: Roles,
-    more: Iterable[Rule] = (),
-    lines: NDArray[np.int64] | None = None,
+    table: pd.DataFrame, roles: Roles, more: Iterable[Rule] = (), lines: IntArray | None = None
 ) -> pd.DataFrame:
     """Return every row that breaks a rule of a panel.
 
@@ -264,7 +233,12 @@ def _broken(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> Iterat
     for rule in rules:
         # A column that is not there has its own violation.
         if {rule.column, *rule.needs} <= {*headings} and (broken := rule.broken(rows)).any():
-            yield _rows_of(rule, rows, np.flatnonzero(broken))
+            which = np.flatnonzero(broken)
+            cells: dict[str, Any] = {"column": rule.column, "rule": rule.text}
+            for name, column in (("unit", rows.unit), ("time", rows.time), ("value", rule.column)):
+                cells[name] = rows.texts(column, which) if column in headings else None
+            cells["line"] = which + 1 if rows.lines is None else rows.lines[which]
+            yield pd.DataFrame(cells, columns=COLUMNS)
 
 
 def describe(found: pd.DataFrame, counted: str = "line") -> str:
@@ -283,31 +257,13 @@ def describe(found: pd.DataFrame, counted: str = "line") -> str:
         if placed.empty:
             blocks.append(f"{column} {rule}.")
             continue
-        number = f"1 {counted} breaks" if len(placed) == 1 else f"{len(placed)} {counted}s break"
-        blocks.append(f"{column} {rule}; {number} this rule:")
-        cells = zip(*(placed[name] for name in ("line", "unit", "time", "value")), strict=True)
-        blocks += [f'  {counted} {line}{_of(unit, time)}: "{value}"' for line, unit, time, value in cells]
+        breaks = f"{_counted(len(placed), counted)} {'breaks' if len(placed) == 1 else 'break'}"
+        blocks.append(f"{column} {rule}; {breaks} this rule:")
+        for line, unit, time, value in placed[["line", "unit", "time", "value"]].itertuples(index=False):
+            names = ", ".join(str(part) for part in (unit, time) if not pd.isna(part) and str(part))
+            blocks.append(f'  {counted} {line}{f" ({names})" if names else ""}: "{value}"')
     return "\n".join(blocks) or "No rule is broken."
-
-
-def _of(unit: Any, time: Any) -> str:
-    named = ", ".join(str(part) for part in (unit, time) if not pd.isna(part) and str(part))
-    return f" ({named})" if named else ""
 
 
 def _whole(column: str, rule: str) -> pd.DataFrame:
     return pd.DataFrame([{"column": column, "rule": rule}], columns=COLUMNS)
-
-
-def _rows_of(rule: Rule, rows: Rows, broken: NDArray[np.int64]) -> pd.DataFrame:
-    headings = rows.table.columns
-    return pd.DataFrame(
-        {
-            "column": rule.column,
-            "rule": rule.text,
-            "unit": rows.texts(rows.unit, broken) if rows.unit in headings else None,
-            "time": rows.texts(rows.time, broken) if rows.time in headings else None,
-            "line": broken + 1 if rows.lines is None else rows.lines[broken],
-            "value": rows.texts(rule.column, broken),
-        }
-    )

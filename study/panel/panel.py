@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import DataError, FloatArray, check, checked, hints_of, refuse_unknown, shown
-from study.panel.reading import read_table
-from study.panel.rows import Rows
-from study.panel.rules import Names, Roles, event_dates, refuse_first
+from study.core import DataError, FloatArray, IntArray, checked, refuse_unknown, shown
+from study.panel.rows import Rows, read_table
+from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
 from study.panel.shipped import panel_entries, shipped
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Panel:
 
     name: str
     units: NDArray[Any]
-    periods: NDArray[np.int64]
+    periods: IntArray
     outcomes: Mapping[str, FloatArray]
     covariates: Mapping[str, FloatArray]
     first_treated: Mapping[str, FloatArray]
@@ -85,22 +84,26 @@ class Panel:
     def checksum(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of everything that an estimate can depend on."""
         digest = hashlib.sha256()
-        digest.update("\0".join(map(str, self.units)).encode(errors="surrogatepass"))
+
+        def add(text: str) -> None:
+            digest.update(text.encode(errors="surrogatepass"))
+
+        add("\0".join(map(str, self.units)))
         digest.update(self.periods.astype("<i8").tobytes())
         for block in (self.outcomes, self.covariates, self.first_treated, self.treatment):
             for key in sorted(block):
-                digest.update(key.encode(errors="surrogatepass") + b"\0")
+                add(f"{key}\0")
                 digest.update(
                     (np.where(np.isnan(block[key]), np.nan, block[key]) + 0.0).astype("<f8").tobytes()
                 )
         for key in sorted(self.attributes):
-            digest.update("\0".join([key, *map(str, self.attributes[key])]).encode(errors="surrogatepass"))
-        if self.ambiguous_rule == "drop":
-            for key in sorted(self.ambiguous):
-                digest.update(repr((key, sorted(self.ambiguous[key].items()))).encode(errors="surrogatepass"))
+            add("\0".join([key, *map(str, self.attributes[key])]))
+        for key in sorted(self.ambiguous) if self.ambiguous_rule == "drop" else ():
+            add(repr((key, sorted(self.ambiguous[key].items()))))
         return digest.hexdigest()[:16]
 
     @classmethod
+    @checked
     def from_long(
         cls,
         data: pd.DataFrame | str | Path,
@@ -162,37 +165,15 @@ class Panel:
             an event period is impossible, or a label changes within a unit; the message names the
             first row concerned.
         """
-        check("Panel.from_long", hints_of(Panel.from_long), locals())
-        roles = Roles.of(
-            unit,
-            time,
-            first_treated=first_treated,
-            treatment=treatment,
-            outcomes=outcomes,
-            covariates=covariates,
-            attributes=attributes,
-        )
+        several = map(columns_of, (first_treated, treatment, outcomes, covariates, attributes))
+        roles = Roles(unit, time, *several)
         if isinstance(data, str | Path):
-            label = name or Path(data).name
-            rows = Rows(*read_table(Path(data)), unit, time)
+            label, rows = name or Path(data).name, Rows(*read_table(Path(data)), unit, time)
         elif hasattr(data, "columns") and hasattr(data, "iloc"):
             label, rows = name or "panel", Rows(data, None, unit, time)
         else:
             raise DataError(f"Panel.from_long: data is {shown(data)}; give a pandas DataFrame or a path.")
         refuse_first(rows, roles, label)
-        return cls._of_rows(rows, roles, label, dict(provenance or {}), dict(populations or {}), ambiguous)
-
-    @classmethod
-    def _of_rows(
-        cls,
-        rows: Rows,
-        roles: Roles,
-        name: str,
-        provenance: Mapping[str, Any],
-        populations: Mapping[str, str],
-        rule: Ambiguous,
-    ) -> Panel:
-        """Build a panel from rows that break no rule."""
         units, codes, each = rows.distinct(roles.unit)
         periods, shape = rows.periods(), (len(units), len(rows.periods()))
         listed = each > 1
@@ -211,37 +192,34 @@ class Panel:
             block[rows.cells(roles.unit)] = rows.numbers(column)[0]
             return block.reshape(shape)
 
-        def label(column: str) -> NDArray[Any]:
-            names, of_row = rows.labels(column)
-            return names[of_row[first]]
-
-        outcomes = {column: wide(column) for column in roles.outcomes}
+        observed = {column: wide(column) for column in roles.outcomes}
         paths = {column: wide(column) for column in roles.treatment}
         dates = {column: event_dates(rows, column)[first] for column in roles.first_treated}
-        ambiguous = {}
+        intervals: dict[str, dict[str, tuple[float, float]]] = {}
         for column, path in paths.items():
             if column not in dates and never_switches_off(path):
                 dates[column] = first_ones(path, periods)
-                between = adoption_intervals(path, periods, outcomes.values())
+                between = adoption_intervals(path, periods, observed.values())
                 which = np.flatnonzero(between[:, 0] < between[:, 1])
                 if len(which):
-                    pairs = zip(units[which].tolist(), between[which].tolist(), strict=True)
-                    ambiguous[column] = {unit: (earliest, latest) for unit, (earliest, latest) in pairs}
-                if rule == "earliest":
+                    pairs = map(tuple, between[which].tolist())
+                    intervals[column] = dict(zip(units[which].tolist(), pairs, strict=True))
+                if ambiguous == "earliest":
                     dates[column][which] = np.maximum(between[which, 0], periods[0])
+        labels = {column: rows.labels(column) for column in roles.attributes}
         return cls(
-            name=name,
+            name=label,
             units=units,
             periods=periods,
-            outcomes=outcomes,
+            outcomes=observed,
             covariates={column: wide(column) for column in roles.covariates},
             first_treated=dates,
             treatment=paths,
-            attributes={column: label(column) for column in roles.attributes},
-            provenance=provenance,
-            populations=populations,
-            ambiguous=ambiguous,
-            ambiguous_rule=rule,
+            attributes={column: names[of_row[first]] for column, (names, of_row) in labels.items()},
+            provenance=dict(provenance or {}),
+            populations=dict(populations or {}),
+            ambiguous=intervals,
+            ambiguous_rule=ambiguous,
         )
 
 
@@ -272,7 +250,7 @@ def never_switches_off(path: FloatArray) -> bool:
     return not bool(np.any((treated == 1) & (path == 0)))
 
 
-def first_ones(path: FloatArray, periods: NDArray[np.int64]) -> FloatArray:
+def first_ones(path: FloatArray, periods: IntArray) -> FloatArray:
     """Return the first period with a 1 by unit, NaN where there is none."""
     ones = path == 1
     return np.where(ones.any(axis=1), periods[ones.argmax(axis=1)].astype(float), np.nan)
@@ -287,9 +265,7 @@ def interval_text(earliest: float, latest: float) -> str:
     return f"in {latest:.0f} or before" if np.isinf(earliest) else f"between {earliest:.0f} and {latest:.0f}"
 
 
-def adoption_intervals(
-    path: FloatArray, periods: NDArray[np.int64], outcomes: Iterable[FloatArray]
-) -> FloatArray:
+def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[FloatArray]) -> FloatArray:
     """Return the first and the last period in which each unit may be treated first, shape (n, 2).
 
     They are equal where the path says it. Before the first period is minus infinity; after the last, or never, is

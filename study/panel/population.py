@@ -83,7 +83,11 @@ def _terms(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
         elif piece in panel.populations:
             yield from _terms(panel.populations[piece], panel, piece)
         else:
-            raise _no_rule(piece, panel)
+            error = unknown("population", piece, [EVERYONE, *panel.populations], _where(panel))
+            names = f", with {', '.join(sorted(panel.attributes))} for attribute" if panel.attributes else ""
+            raise QuestionError(
+                f'{error} Or write a rule such as "attribute=label" or "covariate>=number"{names}.'
+            )
 
 
 def terms_in(rule: str) -> list[Term]:
@@ -107,27 +111,20 @@ def _pieces(rule: str, named: Collection[str]) -> list[str]:
     return [piece.strip() for piece in pieces]
 
 
-def _no_rule(piece: str, panel: Panel) -> QuestionError:
-    error = unknown("population", piece, [EVERYONE, *panel.populations], _where(panel))
-    attributes = f", with {', '.join(sorted(panel.attributes))} for attribute" if panel.attributes else ""
-    return QuestionError(
-        f'{error} Or write a rule such as "attribute=label" or "covariate>=number"{attributes}.'
-    )
-
-
 def _holds(term: Term, panel: Panel) -> BoolArray:
     if term.name in panel.attributes:
         return _labelled(term, panel)
     if term.name in panel.covariates:
         return _compared(term, panel)
+    whose = f"{_where(panel)}: {term.name} is"
     if term.name in panel.outcomes:
         raise QuestionError(
-            f"{_where(panel)}: {term.name} is an outcome, and a population is fixed before treatment; "
+            f"{whose} an outcome, and a population is fixed before treatment; "
             "use an attribute, or a covariate that does not change over time."
         )
     if term.name in panel.events:
         raise QuestionError(
-            f"{_where(panel)}: {term.name} is an event, and a population is fixed before treatment; "
+            f"{whose} an event, and a population is fixed before treatment; "
             "the question's event and comparison say who is treated and who is not."
         )
     raise unknown("attribute or covariate", term.name, [*panel.attributes, *panel.covariates], _where(panel))
@@ -141,11 +138,10 @@ def _labelled(term: Term, panel: Panel) -> BoolArray:
         )
     known = np.unique(labels)
     named = [term.value] if term.value in known else [label.strip() for label in term.value.split("|")]
-    absent = [label for label in named if label not in known]
-    if len(absent) == len(named) and term.sign == "=":
-        raise unknown(term.name, absent[0], known, _where(panel))
+    absent, others = [label for label in named if label not in known], {*known} - {*named}
+    nobody = term.sign == "=" and absent == named
     for label in absent:
-        if any(fuzz.ratio(label.casefold(), other.casefold()) >= _SLIP for other in {*known} - {*named}):
+        if nobody or any(fuzz.ratio(label.casefold(), other.casefold()) >= _SLIP for other in others):
             raise unknown(term.name, label, known, _where(panel))
     return np.isin(labels, named, invert=term.sign == "!=")
 
@@ -163,17 +159,15 @@ def _compared(term: Term, panel: Panel) -> BoolArray:
         raise QuestionError(f'{_where(panel)}: "{term}" has no number right of {term.sign}.')
     block = panel.covariates[term.name]
     seen = ~np.isnan(block)
-    lowest = np.where(seen, block, np.inf).min(axis=1)
     highest = np.where(seen, block, -np.inf).max(axis=1)
-    changes = highest > lowest
+    changes = highest > np.where(seen, block, np.inf).min(axis=1)
     if changes.any():
         raise QuestionError(
             f"{_where(panel)}: covariate {term.name} changes over time (first in "
             f"{panel.units[changes.argmax()]}), and later values could be consequences of treatment; use one "
             "that is fixed within each unit."
         )
-    holds: BoolArray = seen.any(axis=1) & _COMPARED[term.sign](highest, bound)
-    return holds
+    return np.asarray(seen.any(axis=1) & _COMPARED[term.sign](highest, bound))
 
 
 def _where(panel: Panel) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, DataError, unknown
+from study.core import BoolArray, DataError, FloatArray, unknown
 from study.panel.rows import Rows, spread
 
 FARTHEST_EVENT = 200
@@ -19,6 +19,17 @@ FARTHEST_EVENT = 200
 Names = str | Sequence[str] | None
 
 FEWEST_PERIODS_IN_A_HEADING = 3
+
+# Roles of columns, in words.
+WORDS = {
+    "unit": "unit",
+    "time": "period",
+    "first_treated": "event: first treated period",
+    "treatment": "event: 0/1 path",
+    "outcomes": "outcome",
+    "covariates": "covariate",
+    "attributes": "attribute",
+}
 
 
 @dataclass(frozen=True)
@@ -36,47 +47,25 @@ class Roles:
     @classmethod
     def of(cls, unit: str, time: str, **several: Names) -> Roles:
         """Build roles from one name or several each."""
-        return cls(unit, time, **{role: _names(columns) for role, columns in several.items()})
+        return cls(unit, time, **{role: columns_of(columns) for role, columns in several.items()})
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> Roles:
         """Build roles from an entry of ``panels.toml``, which has other keys beside them."""
-        return cls.of(**{each.name: entry[each.name] for each in fields(cls) if each.name in entry})
+        return cls.of(**{role: entry[role] for role in WORDS if role in entry})
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that has a role, once."""
-        several = (self.first_treated, self.treatment, self.outcomes, self.covariates, self.attributes)
-        return tuple(dict.fromkeys([self.unit, self.time, *(name for names in several for name in names)]))
+        return tuple(dict.fromkeys(name for role in WORDS for name in columns_of(getattr(self, role))))
 
     def role(self, column: str) -> str:
         """Return what a column is for, in words; empty for a column without a role."""
-        words = {
-            "unit": (self.unit,),
-            "period": (self.time,),
-            "event: first treated period": self.first_treated,
-            "event: 0/1 path": self.treatment,
-            "outcome": self.outcomes,
-            "covariate": self.covariates,
-            "attribute": self.attributes,
-        }
-        return next((word for word, names in words.items() if column in names), "")
-
-    def check(self, label: str) -> None:
-        """Refuse roles without an outcome or an event."""
-        if not self.outcomes:
-            raise DataError(f"{label}: no outcome is named; say which columns are outcomes.")
-        if not self.first_treated and not self.treatment:
-            raise DataError(f"{label}: no event is named; give first_treated= or treatment=.")
+        return next((word for role, word in WORDS.items() if column in columns_of(getattr(self, role))), "")
 
     def missing(self, headings: Sequence[str]) -> list[str]:
         """Return the columns with a role that a table does not have."""
         return [column for column in self.columns if column not in headings]
-
-
-def absent(column: str, headings: Sequence[str], label: str) -> DataError:
-    """Return the error for a column that a table does not have."""
-    return DataError(str(unknown("column", column, map(str, headings), label)) + wide_hint(headings))
 
 
 def wide_hint(headings: Sequence[str]) -> str:
@@ -90,7 +79,8 @@ def wide_hint(headings: Sequence[str]) -> str:
     )
 
 
-def _names(columns: Names) -> tuple[str, ...]:
+def columns_of(columns: Names) -> tuple[str, ...]:
+    """Return the names of columns, be they one or several."""
     return (columns,) if isinstance(columns, str) else tuple(map(str, () if columns is None else columns))
 
 
@@ -139,53 +129,49 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     for column in roles.first_treated:
         yield number(column)
         yield plausible(column, roles)
-        yield same_date(column, roles.unit)
+        yield same(column, roles.unit, "unit", event_dates)
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         yield number(column)
     for column in roles.attributes:
-        yield same_label(column, roles.unit)
+        yield same(column, roles.unit, "unit", lambda rows, column: rows.labels(column)[1])
     for column in (roles.unit, *roles.attributes):
         yield spelt_alike(column)
 
 
 def refuse_first(rows: Rows, roles: Roles, label: str) -> None:
     """Raise a DataError for the first rule that a table breaks, naming its first row."""
-    headings = list(rows.table.columns)
-    if rows.table.columns.nlevels > 1:
-        raise DataError(
-            f"{label}: the columns have {rows.table.columns.nlevels} levels of names; give each column one text."
-        )
+    for problem in _problems(rows, roles):
+        raise DataError(f"{label}: {problem}")
+
+
+def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
+    headings, levels = list(rows.table.columns), rows.table.columns.nlevels
+    if levels > 1:
+        yield f"the columns have {levels} levels of names; give each column one text."
     for column in roles.missing(headings):
         if column in map(str, headings):
-            raise DataError(
-                f"{label}: the name of column {column} is no text; rename it, for example by data.rename(columns=str)."
-            )
+            yield f"the name of column {column} is no text; rename it, for example by data.rename(columns=str)."
         if column in rows.table.index.names:
-            raise DataError(
-                f"{label}: {column} is in the index of the table; make it a column, by reset_index()."
-            )
-        raise absent(column, headings, label)
+            yield f"{column} is in the index of the table; make it a column, by reset_index()."
+        absent = unknown("column", column, map(str, headings), "")
+        yield f"{absent}{wide_hint(headings)}".removeprefix(": ")
     for column in roles.columns:
         if headings.count(column) > 1:
-            raise DataError(
-                f"{label}: {headings.count(column)} columns are called {column}; name them apart."
-            )
+            yield f"{headings.count(column)} columns are called {column}; name them apart."
     if not len(rows):
-        raise DataError(f"{label}: the table has no rows.")
-    roles.check(label)
+        yield "the table has no rows."
+    if not roles.outcomes:
+        yield "no outcome is named; say which columns are outcomes."
+    if not roles.first_treated and not roles.treatment:
+        yield "no event is named; give first_treated= or treatment=."
     for rule in panel_rules(roles):
         if rule.required and (broken := rule.broken(rows)).any():
-            raise DataError(f"{label}: {rule.sentence(rows, int(broken.argmax()))}")
+            yield rule.sentence(rows, int(broken.argmax()))
 
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
-
-    def broken(rows: Rows) -> BoolArray:
-        _, bad, each = rows.compact(column)
-        return spread(bad, each)
-
-    return Rule(column, "must be a number or empty", broken)
+    return Rule(column, "must be a number or empty", lambda rows: spread(*rows.compact(column)[1:]))
 
 
 def one_value(column: str) -> Rule:
@@ -201,15 +187,11 @@ def whole_period(column: str) -> Rule:
     """Return the rule that every row has a whole number for its period."""
 
     def says(rows: Rows, row: int) -> str:
-        date = bool(re.match(r"\d{4}(-\d|/\d|-?Q\d)", rows.cell(column, row)))
+        date = re.match(r"\d{4}(-\d|/\d|-?Q\d)", rows.cell(column, row))
         hint = ", such as the year of a date" if date else ""
         return f"{_holds(rows, column, row)}; a period is a whole number{hint}."
 
-    def broken(rows: Rows) -> BoolArray:
-        first = np.isnan(rows.when_first())
-        return np.tile(first, len(rows) // max(len(first), 1))
-
-    return Rule(column, "must be a whole number", broken, says)
+    return Rule(column, "must be a whole number", lambda rows: np.isnan(rows.when()), says)
 
 
 def not_empty(column: str) -> Rule:
@@ -229,10 +211,11 @@ def once(unit: str, time: str) -> Rule:
     """Return the rule that no unit-period stands twice; all rows of one that does break it."""
 
     def broken(rows: Rows) -> BoolArray:
+        import pandas as pd
+
         if rows.each() > 1 and unit == rows.unit:
             return np.zeros(len(rows), dtype=bool)
-        cells = rows.cells(unit)
-        return (cells != -1) & _repeated(cells)
+        return (rows.cells(unit) != -1) & pd.Series(rows.cells(unit)).duplicated(keep=False).to_numpy()
 
     def says(rows: Rows, row: int) -> str:
         cells = rows.cells(unit)
@@ -250,19 +233,13 @@ def once(unit: str, time: str) -> Rule:
 def consecutive(time: str) -> Rule:
     """Return the rule that periods have no gap; the first row after one breaks it."""
 
-    def after_gaps(rows: Rows) -> NDArray[np.int64]:
-        periods = rows.periods()
-        return periods[1:][np.diff(periods) != 1]
-
     def broken(rows: Rows) -> BoolArray:
-        found = np.zeros(len(rows), dtype=bool)
-        for period in after_gaps(rows):
-            found[np.flatnonzero(rows.when() == period)[0]] = True
-        return found
+        periods, first = np.unique(rows.when_first(), return_index=True)
+        return np.isin(np.arange(len(rows)), first[1:][np.diff(periods) > 1])
 
     def says(rows: Rows, row: int) -> str:
-        later = after_gaps(rows)[0]
-        earlier = rows.periods()[rows.periods() < later][-1]
+        gap = int(np.argmax(np.diff(rows.periods()) != 1))
+        earlier, later = rows.periods()[[gap, gap + 1]]
         return f"periods jump from {earlier} to {later}; number them consecutively or add the missing ones."
 
     return Rule(time, "must not jump over periods", broken, says)
@@ -272,17 +249,16 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
     """Return the rule that a treatment path is 0, 1 or empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        values = rows.numbers(column)[0]
-        return ~np.isnan(values) & (values != 0) & (values != 1)
+        return ~np.isin(np.nan_to_num(rows.numbers(column)[0]), (0, 1))
 
     def says(rows: Rows, row: int) -> str:
-        value, where = rows.numbers(column)[0][row], _unit_period(rows, roles, row)
-        return f"column {column} is {value:g} for {where}; a treatment is 0 or 1."
+        where = f"({rows.cell(roles.unit, row)}, {rows.when()[row]:.0f})"
+        return f"column {column} is {rows.numbers(column)[0][row]:g} for {where}; a treatment is 0 or 1."
 
     return Rule(column, "must be 0, 1 or empty", broken, says)
 
 
-def event_dates(rows: Rows, column: str) -> NDArray[np.float64]:
+def event_dates(rows: Rows, column: str) -> FloatArray:
     """Return the first treated period of each row's unit, NaN for never.
 
     A zero before the first period is what other packages write for never.
@@ -290,7 +266,7 @@ def event_dates(rows: Rows, column: str) -> NDArray[np.float64]:
     return spread(*_dates(rows, column))
 
 
-def _dates(rows: Rows, column: str) -> tuple[NDArray[np.float64], int]:
+def _dates(rows: Rows, column: str) -> tuple[FloatArray, int]:
     """Return event dates, each for as many rows on end as the second value says."""
     (values, _, each), periods = rows.compact(column), rows.periods()
     if len(periods) and periods[0] > 0:
@@ -320,39 +296,22 @@ def plausible(column: str, roles: Roles) -> Rule:
     return Rule(column, text, broken, says, needs=(roles.unit, roles.time))
 
 
-def same_date(column: str, unit: str) -> Rule:
-    """Return the rule that the date of an event is one for a unit."""
-    return _same(column, unit, "unit", lambda rows: np.nan_to_num(event_dates(rows, column), nan=np.inf))
-
-
-def same_label(column: str, unit: str) -> Rule:
-    """Return the rule that a label is one for a unit."""
-    return _same(column, unit, "unit", lambda rows: rows.labels(column)[1])
-
-
-def same_number(column: str, key: str, kind: Literal["unit", "period"]) -> Rule:
-    """Return the rule that a number is one for a unit, or one for a period; ``key`` is that column."""
-    return _same(column, key, kind, lambda rows: np.nan_to_num(rows.numbers(column)[0], nan=np.inf))
-
-
 def spelt_alike(column: str) -> Rule:
     """Return the advice that labels differ in more than case or spaces; the first row of each is named."""
 
-    def groups(rows: Rows) -> dict[str, list[int]]:
-        names = rows.labels(column)[0]
-        found: dict[str, list[int]] = {}
-        for code, name in enumerate(names):
-            found.setdefault("".join(name.split()).casefold(), []).append(code)
-        return {plain: codes for plain, codes in found.items() if len(codes) > 1}
+    def groups(rows: Rows) -> list[list[int]]:
+        codes: dict[str, list[int]] = {}
+        for code, name in enumerate(rows.labels(column)[0]):
+            codes.setdefault("".join(name.split()).casefold(), []).append(code)
+        return [alike for alike in codes.values() if len(alike) > 1]
 
     def broken(rows: Rows) -> BoolArray:
-        alike = [code for codes in groups(rows).values() for code in codes]
-        first = rows.first_rows(column) == np.arange(len(rows))
-        return first & np.isin(rows.labels(column)[1], alike)
+        first = rows.first_of(column)[[code for alike in groups(rows) for code in alike]]
+        return np.isin(np.arange(len(rows)), first)
 
     def says(rows: Rows, row: int) -> str:
         names, codes = rows.labels(column)
-        alike = next(group for group in groups(rows).values() if codes[row] in group)
+        alike = next(group for group in groups(rows) if codes[row] in group)
         listed = " and ".join(f'"{names[code]}"' for code in alike)
         return f"column {column} has {listed}; write them alike if they are the same."
 
@@ -360,12 +319,19 @@ def spelt_alike(column: str) -> Rule:
     return Rule(column, text, broken, says, required=False)
 
 
-def _same(column: str, key: str, kind: str, values: Callable[[Rows], NDArray[Any]]) -> Rule:
+def same(
+    column: str,
+    key: str,
+    kind: Literal["unit", "period"],
+    values: Callable[[Rows, str], NDArray[Any]] = lambda rows, column: rows.numbers(column)[0],
+) -> Rule:
+    """Return the rule that a value, a number if not given, is one for a unit or a period; ``key`` is that column."""
+
     def broken(rows: Rows) -> BoolArray:
         if key == rows.unit and rows.fixed(column):
             return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
-        here = values(rows)
+        here = np.nan_to_num(values(rows, column), nan=np.inf)
         return (here != here[rows.first_rows(key)]) & (names != "")[codes]
 
     def says(rows: Rows, row: int) -> str:
@@ -380,13 +346,3 @@ def _same(column: str, key: str, kind: str, values: Callable[[Rows], NDArray[Any
 
 def _holds(rows: Rows, column: str, row: int) -> str:
     return f'column {column} holds "{rows.cell(column, row)}" on {rows.place(row)}'
-
-
-def _unit_period(rows: Rows, roles: Roles, row: int) -> str:
-    return f"({rows.cell(roles.unit, row)}, {rows.when()[row]:.0f})"
-
-
-def _repeated(cells: NDArray[np.int64]) -> BoolArray:
-    import pandas as pd
-
-    return pd.Series(cells).duplicated(keep=False).to_numpy()

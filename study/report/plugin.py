@@ -35,6 +35,7 @@ STATISTICS: dict[str, tuple[str, Callable[[Estimate], int | float | str | None]]
     "seed": ("Seed", lambda fit: fit.seed),
 }
 LABELS = {key: label for key, (label, _) in STATISTICS.items()}
+# Labels of averages only: a table shares labels, and others could rename another model's variables.
 AVERAGES = {
     "event_average": "Average over event times",
     "treated_average": "Average over treated cells",
@@ -95,3 +96,8 @@ def fixed_effects(fit: Estimate) -> str | None:
 def cluster(fit: Estimate) -> str:
     """Return what standard errors are clustered by."""
     return fit.sample.question.cluster or "unit"
+
+
+def errors(fit: Estimate) -> dict[str, str]:
+    """Return the small-sample convention, and what errors are clustered by."""
+    return {"vcov_type": fit.convention, "clustervar": cluster(fit)}

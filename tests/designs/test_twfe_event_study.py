@@ -114,7 +114,9 @@ def test_event_study_refuses_event_times_that_fixed_effects_explain() -> None:
 
 @pytest.mark.parametrize("bin_at", [0, -3])
 def test_event_study_refuses_a_bin_below_one(bin_at: int) -> None:
-    with pytest.raises(QuestionError, match=f"event_study: bin_at is {bin_at}; it must be a whole number, at least 1"):
+    with pytest.raises(
+        QuestionError, match=f"event_study: bin_at is {bin_at}; it must be a whole number, at least 1"
+    ):
         estimate(simulated.panel(), Question("y", "event"), "event_study", bin_at=bin_at)
 
 

@@ -154,13 +154,13 @@ def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
 
 
 def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
-    """Count an event's dates as a question about it would treat them, by the rules of ``study.panel.sampling``."""
+    """Count an event's dates as a question about it would treat them, by the rules of ``study.panel.question``."""
     question = plan.question | event.question
     lag = question.get("lag", 0)
     member = population(question.get("population", "all"), panel)
     dates = panel.first_treated[event.name][member]
     first, last = panel.periods[0], panel.periods[-1]
-    # A date in the first period may be a censored one, so no lag makes an event of it (study.panel.sampling).
+    # A date in the first period may be a censored one, so no lag makes an event of it (study.panel.question).
     start = np.where(dates <= first, dates, dates + lag - question.get("anticipation", 0))
     inside, never = (start > first) & (start <= last), np.isnan(dates)
     lost = panel.first_treated.get(event.name + LOSERS)

@@ -201,8 +201,10 @@ class Rows:
     @_once
     def periods(self) -> IntArray:
         """Return the distinct periods, ascending."""
-        when = self.when_first()
-        return np.unique(when[~np.isnan(when)]).astype(np.int64)
+        import pandas as pd
+
+        periods = np.sort(pd.unique(self.when_first()))
+        return periods[~np.isnan(periods)].astype(np.int64)
 
     @_once
     def cells(self, unit: str) -> IntArray:

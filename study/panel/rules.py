@@ -234,6 +234,8 @@ def consecutive(time: str) -> Rule:
     """Return the rule that periods have no gap; the first row after one breaks it."""
 
     def broken(rows: Rows) -> BoolArray:
+        if np.all(np.diff(rows.periods()) == 1):
+            return np.zeros(len(rows), dtype=bool)
         periods, first = np.unique(rows.when_first(), return_index=True)
         return np.isin(np.arange(len(rows)), first[1:][np.diff(periods) > 1])
 

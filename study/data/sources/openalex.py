@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.core import DataError, write_all
 from study.data.sources import Fetcher, Progress, json_value, silent
-from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, mismatch, trimmed
+from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, changed, mismatch, trimmed
 
 __all__ = ["TOPICS", "aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
 
@@ -96,10 +96,10 @@ def fetch(
         records, meta = _page(fetcher, base, params, state["next_cursor"], "results", where)
         for place, record in enumerate(records, start=1):
             if fault := mismatch(record):
-                raise _changed(f"{where}, record {place}", fault)
+                raise changed(f"{where}, record {place}", fault)
         count, works = meta.get("count"), state["works"] + len(records)
         if not isinstance(count, int):
-            raise _changed(where, "no count or next_cursor in the answer")
+            raise changed(where, "no count or next_cursor in the answer")
         if meta["next_cursor"] is None and works < count * (1 - SHORTFALL):
             raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
         pages = state["pages"] + bool(records)
@@ -303,7 +303,7 @@ def _groups(fetcher: Fetcher, base: str, query: str, key: str) -> Iterator[tuple
             if match is not None and isinstance(named.get("count"), int):
                 yield match[1], named["count"]
             elif named.get("key") != "unknown":
-                raise _changed(where, f"{json.dumps(group)[:80]} is no count of an institution")
+                raise changed(where, f"{json.dumps(group)[:80]} is no count of an institution")
         cursor = meta["next_cursor"]
 
 
@@ -313,19 +313,15 @@ def _page(
     """Return the list of an answer and its ``meta``, in which the next cursor is None after the last page."""
     answer = fetcher.json(f"{base}/works", {**params, "cursor": cursor})
     if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
-        raise _changed(where, "no answer of a list")
+        raise changed(where, "no answer of a list")
     entries, following = answer.get(name), answer["meta"].get("next_cursor")
     if not isinstance(entries, list):
-        raise _changed(where, f"no {name} in the answer")
+        raise changed(where, f"no {name} in the answer")
     if not isinstance(following, str | None):
-        raise _changed(where, "no count or next_cursor in the answer")
+        raise changed(where, "no count or next_cursor in the answer")
     if entries and following == cursor:
         raise DataError(f"{where}: the cursor does not move on; fetch again later.")
     return entries, answer["meta"] | {"next_cursor": following if entries else None}
-
-
-def _changed(where: str, fault: str) -> DataError:
-    return DataError(f"{where}: {fault}; has OpenAlex changed its format?")
 
 
 def _page_paths(folder: Path, state: State) -> list[Path]:
@@ -373,7 +369,7 @@ def _sizes(manifest: Any, where: str) -> dict[str, int]:
     """Return the sizes of the files that a manifest lists, by their names below the folder of works."""
     entries = manifest.get("files", manifest.get("entries")) if isinstance(manifest, dict) else None
     if not isinstance(entries, list) or not entries:
-        raise _changed(where, "no list of files")
+        raise changed(where, "no list of files")
     sizes = {}
     for number, entry in enumerate(entries, start=1):
         try:
@@ -381,6 +377,6 @@ def _sizes(manifest: Any, where: str) -> dict[str, int]:
         except (KeyError, TypeError):
             match, size = None, None
         if match is None or not isinstance(size, int):
-            raise _changed(f"{where}, file {number}", "no address with its size")
+            raise changed(f"{where}, file {number}", "no address with its size")
         sizes[match[1]] = size
     return sizes

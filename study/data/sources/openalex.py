@@ -97,13 +97,13 @@ def fetch(
         for place, record in enumerate(records, start=1):
             if fault := mismatch(record):
                 raise changed(f"{where}, record {place}", fault)
-        count, works = meta.get("count"), state["works"] + len(records)
+        count, following = meta.get("count"), meta["next_cursor"]
+        pages, works = state["pages"] + bool(records), state["works"] + len(records)
         if not isinstance(count, int):
             raise changed(where, "no count or next_cursor in the answer")
-        if meta["next_cursor"] is None and works < count * (1 - SHORTFALL):
+        if following is None and works < count * (1 - SHORTFALL):
             raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
-        pages = state["pages"] + bool(records)
-        state |= {"pages": pages, "works": works, "count": count, "next_cursor": meta["next_cursor"]}
+        state |= {"pages": pages, "works": works, "count": count, "next_cursor": following}
         files = {"state.json": json.dumps(state, indent=1).encode()}
         if records:
             lines = "".join(json.dumps(trimmed(record), ensure_ascii=False) + "\n" for record in records)
@@ -163,9 +163,8 @@ def fetch_snapshot(
             path.unlink()
             raise DataError(f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch it later.")
     if fetcher.json(f"{address}/manifest.json") != manifest:
-        raise DataError(
-            f"{address}: a new snapshot appeared meanwhile; fetch again (what is unchanged stays)."
-        )
+        fault = "a new snapshot appeared meanwhile"
+        raise DataError(f"{address}: {fault}; fetch again (what is unchanged stays).")
     content = json.dumps(manifest, indent=1).encode()
     return [*(folder / name for name in sizes), *write_all(folder, {"manifest.json": content})]
 
@@ -186,23 +185,22 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     DataError
         If none or several are there, there is no manifest, or a file is missing or has another size than listed.
     """
-    places = [folder / "parquet" / "works", folder / "jsonl" / "works", folder / "works", folder / "api"]
-    places = [place for place in places if place.is_dir()]
+    places = [
+        place for place in ("parquet/works", "jsonl/works", "works", "api") if (folder / place).is_dir()
+    ]
     if not places:
         raise DataError(f"OpenAlex: no works in {folder}; fetch them first.")
     if len(places) > 1:
-        names = ", ".join(place.relative_to(folder).as_posix() for place in places)
+        names = ", ".join(places)
         raise DataError(f"OpenAlex: works are there several times ({names}) in {folder}; keep one of them.")
-    works = places[0]
+    works = folder / places[0]
     if works.name != "api":
         return _of_snapshot(works), sorted((folder / "merged_ids" / "works").glob("*.csv.gz"))
-    state = _read_state(works)
-    if state is None:
+    if (state := _read_state(works)) is None:
         raise DataError(f"OpenAlex: state.json is missing in {works}; remove the folder and fetch again.")
     if state["next_cursor"] is not None:
-        raise DataError(
-            f"OpenAlex: {state['works']} of {state['count']} works are fetched; go on fetching with the same query."
-        )
+        fault = f"{state['works']} of {state['count']} works are fetched"
+        raise DataError(f"OpenAlex: {fault}; go on fetching with the same query.")
     return _page_paths(works, state), []
 
 
@@ -281,9 +279,8 @@ def read(
 def _key(given: str | None) -> str:
     key = given or os.environ.get(KEY, "")
     if not key:
-        raise DataError(
-            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api and set {KEY} to it."
-        )
+        remedy = f"get one (free) at openalex.org/settings/api and set {KEY} to it"
+        raise DataError(f"OpenAlex: its API needs a key; {remedy}.")
     return key
 
 
@@ -349,19 +346,18 @@ def _read_state(folder: Path) -> State | None:
 
 def _of_snapshot(works: Path) -> list[Path]:
     """Return the files that the manifest of a snapshot lists, all of them there."""
-    names = (works / "manifest.json", works / "manifest")
-    manifest = next((path for path in names if path.is_file()), None)
-    if manifest is None:
+    manifest = works / "manifest.json"
+    manifest = manifest if manifest.is_file() else works / "manifest"
+    if not manifest.is_file():
         raise DataError(f"OpenAlex: manifest.json is missing in {works}, it is not whole; fetch it again.")
     sizes = _sizes(json_value(manifest.read_bytes(), manifest.name), manifest.name)
     for name, size in sizes.items():
         path = works / name
-        there = path.stat().st_size if path.is_file() else None
-        if there != size:
-            fault = (
-                f"is missing in {works}" if there is None else f"has {there} bytes, the manifest says {size}"
-            )
-            raise DataError(f"OpenAlex: {name} {fault}; fetch the snapshot again.")
+        if not path.is_file():
+            raise DataError(f"OpenAlex: {name} is missing in {works}; fetch the snapshot again.")
+        if (there := path.stat().st_size) != size:
+            fault = f"{name} has {there} bytes, the manifest says {size}"
+            raise DataError(f"OpenAlex: {fault}; fetch the snapshot again.")
     return [works / name for name in sizes]
 
 

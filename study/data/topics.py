@@ -115,7 +115,6 @@ def _tree(endings: frozenset[str]) -> str:
     for ending in endings - {""}:
         after.setdefault(ending[0], set()).add(ending[1:])
     branches = [
-        (_WILD.get(first) or re.escape(first)) + _tree(frozenset(rest))
-        for first, rest in sorted(after.items())
+        _WILD.get(first, re.escape(first)) + _tree(frozenset(after[first])) for first in sorted(after)
     ]
     return f"(?:{'|'.join([*branches, ''] if '' in endings else branches)})" if branches else ""

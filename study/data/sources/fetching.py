@@ -49,9 +49,8 @@ class Fetcher:
         self.progress = progress or (lambda url, done, total: None)
         self._last = -float("inf")
         self._session = requests.Session()
-        self._session.headers["User-Agent"] = (
-            f"{PACKAGE}/{__version__} (data of a study of compute access in machine-learning research)"
-        )
+        purpose = "data of a study of compute access in machine-learning research"
+        self._session.headers["User-Agent"] = f"{PACKAGE}/{__version__} ({purpose})"
         patience = _Patience(
             total=retries,
             connect=min(retries, 3),
@@ -106,18 +105,16 @@ class Fetcher:
                 failures = 1 if part.size > furthest else failures + 1
                 furthest = max(furthest, part.size)
                 if failures > self.retries:
-                    raise DataError(
-                        f"{shown(url)}: the download breaks off {failures} times in a row, "
-                        f"at last at byte {part.size}; fetch again later."
-                    )
+                    fault = f"the download breaks off {failures} times in a row, at last at byte {part.size}"
+                    raise DataError(f"{shown(url)}: {fault}; fetch again later.")
                 time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT))
             if sha256 is not None and (came := sha256_of(part.content)) != sha256:
                 part.discard()
-                raise DataError(
-                    f"{shown(url)}: the file has SHA-256 {came}, but {sha256} is expected; fetch again, and "
-                    "if it differs again, the publisher has changed the file."
-                )
-            part.finish()
+                fault = f"{shown(url)}: the file has SHA-256 {came}, but {sha256} is expected"
+                remedy = "fetch again, and if it differs again, the publisher has changed the file"
+                raise DataError(f"{fault}; {remedy}.")
+            os.replace(part.content, path)
+            part.note.unlink(missing_ok=True)
         except OSError as error:
             fault = f"{path}: cannot be written ({error.strerror or error})"
             raise OutputError(f"{fault}; free space or name another folder.") from error
@@ -237,10 +234,6 @@ class _Part:
         self.content.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
-    def finish(self) -> None:
-        os.replace(self.content, self.path)
-        self.note.unlink(missing_ok=True)
-
 
 class _Patience(Retry):
     """Waits as long as a server asks, within reason, and never tries again at once."""
@@ -341,13 +334,10 @@ def record_checksums(raw: Path, paths: Iterable[Path]) -> Path:
         If the record cannot be written.
     """
     place = raw / SUMS
-    sums, written = {}, 0
-    if place.is_file():
-        written = place.stat().st_mtime_ns
-        for line in place.read_text(encoding="utf-8").splitlines():
-            digest, _, name = line.partition("  ")
-            if (raw / name).is_file():
-                sums[name] = digest
+    lines = place.read_text(encoding="utf-8").splitlines() if place.is_file() else []
+    recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    sums = {name: digest for name, digest in recorded.items() if (raw / name).is_file()}
+    written = place.stat().st_mtime_ns if lines else 0
     for path in paths:
         name = path.relative_to(raw).as_posix()
         if name not in sums or path.stat().st_mtime_ns >= written:

@@ -243,9 +243,8 @@ def counts(
         query = f"{filter},publication_year:{year}"
         papers = dict(_groups(fetcher, base, query, secret))
         company = dict(_groups(fetcher, base, f"{query},authorships.institutions.type:company", secret))
-        rows += [(ror, year, papers[ror], company.get(ror, 0)) for ror in sorted(papers)]
-    table = pd.DataFrame(rows, columns=["ror", "year", "papers", "papers_with_industry"])
-    return table.sort_values(["ror", "year"], ignore_index=True)
+        rows += [(ror, year, papers[ror], company.get(ror, 0)) for ror in papers]
+    return pd.DataFrame(sorted(rows), columns=["ror", "year", "papers", "papers_with_industry"])
 
 
 def read(

@@ -24,13 +24,8 @@ from study.data.sources import Progress, damaged, is_page, silent
 TOPICS = ("subfields/1702", "subfields/1707")
 
 # Whole numbers beside that of papers, and all columns.
-COUNTS = (
-    "papers_academic_only",
-    "papers_with_industry",
-    "papers_first_author",
-    "papers_last_author",
-    "papers_collaborative",
-)
+_KINDS = ("academic_only", "with_industry", "first_author", "last_author", "collaborative")
+COUNTS = tuple(f"papers_{kind}" for kind in _KINDS)
 COLUMNS = ("ror", "institution", "country", "year", "topic", "papers", "papers_fractional", *COUNTS)
 
 # Works are assigned by their number to parts that are counted one after the other, so that memory does not grow with

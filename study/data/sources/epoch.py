@@ -45,8 +45,8 @@ LAYOUTS: dict[Vintage, dict[str, str]] = {
 KINDS = ("academia", "industry", "government", "research collective", "non-profit")
 # The December 2023 table says with brackets to which side a collaboration leans; that is not read.
 _COLLABORATION = "industry - academia collaboration"
-CRITERIA = ("highly cited", "sota improvement", "historical significance")
-CRITERIA += ("significant use", "training cost", "discretionary")
+_OF_THE_MODEL = ("highly cited", "sota improvement", "historical significance")
+CRITERIA = (*_OF_THE_MODEL, "significant use", "training cost", "discretionary")
 _OPEN = ("fully open-source", "permissive license")
 FIRST_YEAR = 1940
 MOST_COMPUTE = 1e30

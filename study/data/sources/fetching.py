@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
@@ -131,7 +132,7 @@ class Fetcher:
         address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
         problem = ""
         for _ in range(2):
-            with self._get(address) as response:
+            with self._get(address, {}) as response:
                 try:
                     content = response.content
                 except requests.RequestException as error:
@@ -156,7 +157,7 @@ class Fetcher:
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-", **({"If-Range": validator} if validator else {})}
-        with self._get(address, headers, part.path, pause) as response:
+        with self._get(address, headers, by_hand=part.path, pause=pause) as response:
             fresh = response.status_code == 200
             place = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if not fresh and (place is None or int(place[1]) != have):
@@ -183,11 +184,7 @@ class Fetcher:
         return total in (None, part.size)
 
     def _get(
-        self,
-        address: str,
-        headers: Mapping[str, str] | None = None,
-        by_hand: Path | None = None,
-        pause: float | None = None,
+        self, address: str, headers: dict[str, str], by_hand: Path | None = None, pause: float | None = None
     ) -> requests.Response:
         """Return an answer whose body is not read yet, or raise the one error that says why there is none."""
         wait = self._last + (self.pause if pause is None else pause) - time.monotonic()
@@ -198,8 +195,7 @@ class Fetcher:
             response = self._session.get(address, headers=headers, timeout=TIMEOUT, stream=True)
         except requests.RequestException as error:
             raise DataError(f"{shown(address)}: no answer ({reason(error)}); check the network.") from None
-        expected = (200, 206, 416) if headers and "Range" in headers else (200,)
-        if response.status_code not in expected:
+        if response.status_code not in ((200, 206, 416) if "Range" in headers else (200,)):
             with response:
                 refuse_status(response, by_hand)
         return response
@@ -307,10 +303,9 @@ def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn
         raise DataError(f"{address}: nothing is there ({status}); see on the publisher's site where it is.")
     if status in FAILURES:
         raise DataError(f"{address}: the server fails again and again ({status}); fetch again later.")
-    try:
+    start = b""
+    with suppress(requests.RequestException):
         start = next(response.iter_content(1000), b"")
-    except requests.RequestException:
-        start = b""
     answer = " ".join(start.decode("utf-8", errors="replace").split())[:200]
     raise DataError(f"{address}: the server refuses ({status}{answer and ', ' + answer}); check the request.")
 

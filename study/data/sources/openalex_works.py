@@ -156,19 +156,13 @@ def _assign(
                 raise
             raise _fault(connection, batch, named, error) from None
     # A field that no record at all has, and without which there is nothing to count.
-    fields = {
-        "publication_year": "year",
-        "type": "type",
-        "authorships": "authors",
-        "primary_topic": "topic_id",
-    }
-    numbers = ", ".join(f"count({column}) AS {field}" for field, column in fields.items())
+    fields = ("publication_year", "type", "authorships", "primary_topic")
+    numbers = "count(year), count(type), count(authors), count(topic_id)"
     everything = f"read_parquet({_quoted(folder / '*' / '*.parquet')})"
-    counts = connection.execute(f"SELECT count(*) AS works, {numbers} FROM {everything}").df().iloc[0]
-    for field in fields:
-        if not counts[field]:
-            fault = f"none of {counts['works']} works has {field}"
-            raise DataError(f"OpenAlex: {fault}; has OpenAlex renamed it?")
+    works, *counts = connection.execute(f"SELECT count(*), {numbers} FROM {everything}").df().iloc[0]
+    for field, count in zip(fields, counts, strict=True):
+        if not count:
+            raise DataError(f"OpenAlex: none of {works} works has {field}; has OpenAlex renamed it?")
     return sorted(folder.iterdir())
 
 
@@ -243,11 +237,11 @@ def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataF
         CREATE TABLE summed AS
         SELECT ror, max(institution) AS institution, max(country) AS country, year, topic, {sums},
             sum(papers_fractional) AS papers_fractional
-        FROM counts GROUP BY ror, year, topic
+        FROM counts GROUP BY ror, year, topic;
+        DROP TABLE counts
         """
     )
     ordered = f"SELECT {', '.join(COLUMNS)} FROM summed ORDER BY ror, year, topic"
-    connection.execute("DROP TABLE counts")
     table = connection.execute(ordered).df()
     if table.empty:
         raise DataError("OpenAlex: no paper names an academic institution with a ROR id; are these works?")
@@ -268,10 +262,11 @@ def _fault(
 ) -> DataError:
     """Return the error of the file that a failed reading was about, else of the first with a fault."""
     for path in named or paths:
-        if fault := first_fault(path):
-            return fault
         try:
+            refuse_fault(path)
             connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 0", [[str(path)]])
+        except DataError as fault:
+            return fault
         except duckdb.Error as unlike:
             return changed(name_of(path), f"not as documented ({_first_line(unlike)})")
     where = ", ".join(map(name_of, named)) or "OpenAlex works"
@@ -384,32 +379,34 @@ def check_start(path: Path) -> None:
         raise damaged(f"{name}, line 1", "no record")
 
 
-def first_fault(path: Path) -> DataError | None:
-    """Return the error of the first fault of a file, with its line; None where none is found.
+def refuse_fault(path: Path) -> None:
+    """Raise the error of the first fault of a file, if one is found.
 
     The file is read record by record, which is slow: for files of which a fault is known.
+
+    Raises
+    ------
+    DataError
+        With the line of the fault.
     """
     name = name_of(path)
     if path.suffix == ".parquet":
         try:
             columns = duckdb.execute("DESCRIBE FROM read_parquet(?)", [str(path)]).df()["column_name"]
         except duckdb.Error as error:
-            return damaged(name, f"not readable as Parquet ({_first_line(error)})")
-        missing = ", ".join(field for field in SHAPE if field not in set(columns))
-        return DataError(f"{name}: no column {missing}; has OpenAlex renamed it?") if missing else None
-    try:
-        for number, line in _lines(path):
-            try:
-                fault = mismatch(json.loads(line))
-            except UnicodeDecodeError as error:
-                fault = f"byte {error.start} is not UTF-8"
-            except ValueError as error:
-                fault = f"broken JSON ({error})"
-            if fault:
-                return damaged(f"{name}, line {number}", fault)
-    except DataError as error:
-        return error
-    return None
+            raise damaged(name, f"not readable as Parquet ({_first_line(error)})") from None
+        if missing := ", ".join(field for field in SHAPE if field not in set(columns)):
+            raise DataError(f"{name}: no column {missing}; has OpenAlex renamed it?")
+        return
+    for number, line in _lines(path):
+        try:
+            fault = mismatch(json.loads(line))
+        except UnicodeDecodeError as error:
+            fault = f"byte {error.start} is not UTF-8"
+        except ValueError as error:
+            fault = f"broken JSON ({error})"
+        if fault:
+            raise damaged(f"{name}, line {number}", fault)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

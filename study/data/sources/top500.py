@@ -172,10 +172,8 @@ def fetch(
     """
     folder = raw / "top500"
     there = _present(folder)
-    months = list(_sequence(last if last is not None else _newest(date.today())))
-    for month in months:
-        if month in there:
-            continue
+    months = list(_sequence(last or _newest(date.today())))
+    for month in [month for month in months if month not in there]:
         progress(f"TOP500 list {month}")
         name = _file_name(month, kind)
         url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"

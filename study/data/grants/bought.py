@@ -94,15 +94,13 @@ def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
     tells of getting a computer does: in any words under a title that hints at computing, else only where the
     computer follows at once on the verb. Meetings, studies and plans are set aside in both.
     """
-    nothing = words.NO_PURCHASE.search(title)
-    set_aside = (OTHER, f"title: {nothing[0]}") if nothing else None
+    set_aside = _first([(OTHER, words.NO_PURCHASE)], title, "title")
     if programme == CC:
         purchase = _first(TRACKS, _track(title), "track") or set_aside
         return purchase or _by_abstract(abstract, words.PURCHASED) or (OTHER, "no track")
     if set_aside:
         return set_aside
-    means = _MEANS.search(title)
-    text = _BRACKETS.sub(" ", _MARKERS.sub("", title[means.end() :] if means else title))
+    text = _BRACKETS.sub(" ", _MARKERS.sub("", _MEANS.split(title, maxsplit=1)[-1]))
     verb = _VERB.match(text)
     text = text[verb.end() :] if verb else text
     cut = _PURPOSE.search(text)
@@ -114,9 +112,8 @@ def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
         purchase = _first(shown, thing + purpose, "title")
         purchase = purchase or _first([(OTHER_INSTRUMENT, words.TESTBED)], abstract, "abstract")
     purchase = purchase or _by_thing(thing) or _first(_NOT_FOR, purpose, "title")
-    if purchase is None:
-        purchase = _by_abstract(abstract, words.ACQUIRED if words.HINT.search(title) else words.STATED)
-    return purchase or (OTHER_INSTRUMENT, "no computing named")
+    verbs = words.ACQUIRED if words.HINT.search(title) else words.STATED
+    return purchase or _by_abstract(abstract, verbs) or (OTHER_INSTRUMENT, "no computing named")
 
 
 def accelerators(title: str, abstract: str) -> str:

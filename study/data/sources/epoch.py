@@ -52,7 +52,7 @@ FIRST_YEAR = 1940
 MOST_COMPUTE = 1e30
 MOST_PARAMETERS = 1e16
 
-_CURRENT = re.compile(r"notable_ai_models_(\d{4}-\d\d-\d\d)\.csv")
+_CURRENT = "notable_ai_models_[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].csv"
 _BRACKETS = re.compile(r"\s*\(.*\)")
 
 
@@ -117,26 +117,23 @@ def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
         If the file is missing, damaged or of another layout, a model is there twice, or a date, number or
         category cannot be right.
     """
-    path, day = _file(folder, vintage)
-    layout = LAYOUTS[vintage]
-    key = tuple(layout[name] for name in ("model", "date", "organisations"))
-    records = [
-        _record({name: row[heading] for name, heading in layout.items()}, f"{path.name}, line {line}", day)
-        for line, row in csv_rows(path, tuple(layout.values()), unique=key)
-    ]
-    return pd.DataFrame(records).astype({"year": "Int64", "open_weights": "boolean"})
-
-
-def _file(folder: Path, vintage: Vintage) -> tuple[Path, str]:
-    """Return the file of a vintage, and the day by which it is named."""
-    if vintage == "december_2023":
-        return folder / DECEMBER_FILE, DECEMBER_FILE.removesuffix(".csv")[-10:]
-    files = {match[1]: path for path in folder.glob("*.csv") if (match := _CURRENT.fullmatch(path.name))}
-    if not files:
+    newest = max(folder.glob(_CURRENT), default=None)
+    path = newest if vintage == "current" else folder / DECEMBER_FILE
+    if path is None:
         fault = f"epoch: no notable_ai_models_YYYY-MM-DD.csv in {folder}"
         remedy = "download the table of notable models from epoch.ai/data into it, named by the day"
         raise DataError(f"{fault}; {remedy}.")
-    return files[max(files)], max(files)
+    layout = LAYOUTS[vintage]
+    key = tuple(layout[name] for name in ("model", "date", "organisations"))
+    records = [
+        _record(
+            {name: row[heading] for name, heading in layout.items()},
+            f"{path.name}, line {line}",
+            path.stem[-10:],
+        )
+        for line, row in csv_rows(path, tuple(layout.values()), unique=key)
+    ]
+    return pd.DataFrame(records).astype({"year": "Int64", "open_weights": "boolean"})
 
 
 def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, object]:

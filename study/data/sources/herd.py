@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -50,8 +49,6 @@ AMOUNTS = ["total", *SOURCES]
 COLUMNS = ("inst_id", "name", "city", "state", "fiscal_year", *AMOUNTS)
 # Sources are rounded to thousands one by one.
 ROUNDING = len(SOURCES)
-
-_ARCHIVE = re.compile(r"higher_education_r_and_d_(\d{4})\.zip")
 
 
 def fetch(
@@ -111,8 +108,7 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
         If nothing is there, a year is missing between others, a file is damaged or of another layout, an
         institution stands twice in a year, or the sources do not add up to the total.
     """
-    matches = {path: _ARCHIVE.fullmatch(path.name) for path in folder.glob("*.zip")}
-    archives = {int(match[1]): path for path, match in matches.items() if match}
+    archives = {int(path.stem[-4:]): path for path in folder.glob(ARCHIVE.format(year="[0-9]" * 4))}
     if archives:
         for year in range(min(archives), max(archives) + 1):
             if year not in archives:

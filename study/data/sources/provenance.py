@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from study.data.sources import csv_rows, paperlists, top500
-from study.data.sources.fetching import sha256_of
+from study.data.sources import csv_rows, paperlists, sha256_of, top500
 
 # Title, terms, and how to obtain it, of each source.
 SOURCES: dict[str, tuple[str, str, str]] = {

@@ -43,27 +43,23 @@ def codebook(
     DataError
         If a table of the catalogue is missing, or a column has no entry.
     """
-    panels = panel_entries(panels_toml)
-    catalogue = read_catalogue(columns_toml)
-    files = {name: entry["file"] for name, entry in panels.items()}
-    heads = {
-        table: list((headings or {}).get(table) or heading(panels_toml.parent / table))
-        for table in dict.fromkeys([*files.values(), *catalogue.tables])
-    }
-    shared = dict.fromkeys(
-        key for file in files.values() for column in heads[file] if (key := _shared(catalogue, file, column))
-    )
+    panels, catalogue = panel_entries(panels_toml), read_catalogue(columns_toml)
+    files = dict.fromkeys(entry["file"] for entry in panels.values())
+    others = [table for table in catalogue.tables if table not in files]
+    heads = dict(headings or {})
+    for table in (*files, *others):
+        heads[table] = heads.get(table) or heading(panels_toml.parent / table)
+    keys = [_shared(catalogue, file, column) for file in files for column in heads[file]]
     sections = [
         INTRODUCTION,
         "## Columns of the panels\n\nThey mean the same in all panels that have them.",
-        _table({name: catalogue.columns[name] for name in shared}),
+        _table({name: catalogue.columns[name] for name in keys if name}),
     ]
     for name, entry in panels.items():
         sections += _panel(catalogue, name, entry, heads[entry["file"]])
-    for table in catalogue.tables:
-        if table not in files.values():
-            entries = {column: catalogue.entry(table, column) for column in heads[table]}
-            sections += [f"## {table}", catalogue.rows(table), _table(entries)]
+    for table in others:
+        entries = {column: catalogue.entry(table, column) for column in heads[table]}
+        sections += [f"## {table}", catalogue.rows(table), _table(entries)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -103,10 +99,7 @@ def _panel(catalogue: Catalogue, name: str, entry: Mapping[str, Any], columns: S
 
 
 def _table(entries: Mapping[str, Entry]) -> str:
-    rows = [
-        "| column | meaning | type | unit | rules | empty | source |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = ["| column | meaning | type | unit | rules | empty | source |", "| --- " * 7 + "|"]
     for name, entry in entries.items():
         rules = "; ".join(entry.rule_texts)
         cells = (f"`{name}`", entry.meaning, entry.type, entry.unit, rules, entry.empty, entry.source)

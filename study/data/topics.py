@@ -17,8 +17,7 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -33,19 +32,8 @@ _BETWEEN_WORDS = re.compile(r"[\W_]+")
 _WILD = {"*": r"\w*", "+": r"\w+"}
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Patterns of one group of words; `only_with` is None where the words suffice by themselves."""
-
-    terms: re.Pattern[str]
-    cased: re.Pattern[str] | None
-    only_with: re.Pattern[str] | None
-
-    def has(self, words: str) -> bool:
-        """Tell whether words, with one space before and after each and with their capitals, name the group."""
-        lower = words.lower()
-        named = self.terms.search(lower) or (self.cased and self.cased.search(words))
-        return bool(named) and (self.only_with is None or bool(self.only_with.search(lower)))
+# Whether words, with one space before and after each and with their capitals, name a group of terms.
+_Test = Callable[[str], bool]
 
 
 def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
@@ -74,33 +62,41 @@ def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
     not_heavy, heavy, never_heavy, areas = _rules()
 
     def is_heavy(words: str) -> bool:
-        if never_heavy.has(words):
+        if never_heavy(words):
             return False
-        return all(any(group.has(each) for group in heavy) for each in (words, not_heavy.sub(" ", words)))
+        return all(any(names(each) for names in heavy) for each in (words, not_heavy.sub(" ", words)))
 
     plain = (_BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFKC", title)).strip() for title in titles)
     texts = [f" {title} " for title in plain]
-    named = [next((area for area, group in areas if group.has(words)), "other") for words in texts]
+    named = [next((area for area, names in areas if names(words)), "other") for words in texts]
     heavy_titles = pd.Series(list(map(is_heavy, texts)), index, bool)
     return pd.DataFrame({"compute_heavy": heavy_titles, "area": pd.Series(named, index, str)})
 
 
 @cache
-def _rules() -> tuple[re.Pattern[str], tuple[_Group, ...], _Group, tuple[tuple[str, _Group], ...]]:
+def _rules() -> tuple[re.Pattern[str], tuple[_Test, ...], _Test, tuple[tuple[str, _Test], ...]]:
     """Return what is not heavy, the groups of what is, those that never are, and the groups by area."""
     table = tomllib.loads(shipped("data", "topics.toml").read_text(encoding="utf-8"))
     alone = [group for group in table["heavy"] if "only_with" not in group]
     merged = {key: [term for group in alone for term in group.get(key, [])] for key in ("terms", "cased")}
     paired = [group for group in table["heavy"] if "only_with" in group]
     not_heavy = re.compile(_pattern(table["not_heavy"]["terms"]).pattern, re.IGNORECASE)
-    never_heavy = _group(next(group for group in table["area"] if group.get("never_heavy")))
-    areas = tuple((group["area"], _group(group)) for group in table["area"])
-    return not_heavy, tuple(map(_group, (merged, *paired))), never_heavy, areas
+    never_heavy = _test(next(group for group in table["area"] if group.get("never_heavy")))
+    areas = tuple((group["area"], _test(group)) for group in table["area"])
+    return not_heavy, tuple(map(_test, (merged, *paired))), never_heavy, areas
 
 
-def _group(group: dict[str, Any]) -> _Group:
-    cased, only_with = group.get("cased"), group.get("only_with")
-    return _Group(_pattern(group["terms"]), cased and _pattern(cased), only_with and _pattern(only_with))
+def _test(group: dict[str, Any]) -> _Test:
+    """Return the test for the terms of a group, any case, or its cased ones, beside those that it is `only_with`."""
+    terms = _pattern(group["terms"])
+    cased, only_with = (_pattern(group[key]) if group.get(key) else None for key in ("cased", "only_with"))
+
+    def named(words: str) -> bool:
+        lower = words.lower()
+        term = terms.search(lower) or (cased and cased.search(words))
+        return bool(term) and (only_with is None or bool(only_with.search(lower)))
+
+    return named
 
 
 def _pattern(terms: Iterable[str]) -> re.Pattern[str]:
@@ -115,7 +111,6 @@ def _tree(endings: frozenset[str]) -> str:
     for ending in endings - {""}:
         after.setdefault(ending[0], set()).add(ending[1:])
     branches = [
-        (_WILD.get(first) or re.escape(first)) + _tree(frozenset(rest))
-        for first, rest in sorted(after.items())
+        _WILD.get(first, re.escape(first)) + _tree(frozenset(after[first])) for first in sorted(after)
     ]
     return f"(?:{'|'.join([*branches, ''] if '' in endings else branches)})" if branches else ""

@@ -20,8 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.audit import Share
-from study.data.audit import agreement as agreement_of
+from study.data import audit
 from study.data.sources import RESTORE, Rule, csv_rows, one_of
 from study.data.topics import AREAS
 
@@ -39,8 +38,8 @@ class Reading:
     and so is wider than 95%.
     """
 
-    precision: Share
-    missed: Share
+    precision: audit.Share
+    missed: audit.Share
     recall: float
     recall_interval: tuple[float, float]
 
@@ -84,8 +83,7 @@ def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict
     DataError
         If a title is not judged yet.
     """
-    _answered(sample, question)
-    precision, missed = (Share.of(answers == "yes") for answers in _by_stratum(sample, sample[question]))
+    precision, missed = _shares(sample, question, sample[question] == "yes")
     heavy = int(counts[HEAVY].sum())
     rest = int(counts["papers"].sum()) - heavy
 
@@ -98,7 +96,7 @@ def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict
     return Reading(precision, missed, recall(precision.value, missed.value), interval)
 
 
-def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[Share, Share, float]:
+def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[audit.Share, audit.Share, float]:
     """Return how often the words give the judges' area: among the heavy, among the rest, weighted by the population.
 
     Raises
@@ -106,21 +104,19 @@ def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[Share, S
     DataError
         If a title is not judged yet.
     """
-    _answered(sample, "area")
-    heavy, rest = map(Share.of, _by_stratum(sample, sample["area"] == sample["words_area"]))
+    heavy, rest = _shares(sample, "area", sample["area"] == sample["words_area"])
     weight = counts[HEAVY].sum() / counts["papers"].sum()
     return heavy, rest, float(weight * heavy.value + (1 - weight) * rest.value)
 
 
-def agreement(sample: pd.DataFrame, question: str = "verdict") -> Share:
+def agreement(sample: pd.DataFrame, question: str = "verdict") -> audit.Share:
     """Return how often two judges gave the same answer, of the titles that both judged."""
-    return agreement_of(sample[question], sample[f"second_{question}"])
+    return audit.agreement(sample[question], sample[f"second_{question}"])
 
 
-def _by_stratum(sample: pd.DataFrame, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    return values[sample["stratum"] == HEAVY], values[sample["stratum"] == REST]
-
-
-def _answered(sample: pd.DataFrame, question: str) -> None:
+def _shares(sample: pd.DataFrame, question: str, marks: pd.Series[bool]) -> tuple[audit.Share, audit.Share]:
+    """Return the shares that are marked, of the titles called heavy and of the rest; all must be judged."""
     for number in sample.loc[sample[question] == "", "id"][:1]:
         raise DataError(f"topics audit: {question} of title {number} is empty; judge it first.")
+    heavy = sample["stratum"] == HEAVY
+    return audit.Share.of(marks[heavy]), audit.Share.of(marks[~heavy])

@@ -77,12 +77,11 @@ def audit(verdicts: pd.DataFrame, design: pd.DataFrame) -> Audit:
     lost = weighted(theirs[out], weight[out])
     total = float(weight[out].sum())
     named = (read["accelerators"] == 1) == (read["accelerators_read"] == "yes")
-    both = ours & theirs
     return Audit(
         precision=Share.of(theirs[ours]),
         recall=found / (found + float(weight[~ours & theirs].sum())),
         recall_interval=(found / (found + lost.high * total), found / (found + lost.low * total)),
         missed=tuple(read.loc[~ours & theirs, "award_id"]),
         mistaken=tuple(read.loc[ours & ~theirs, "award_id"]),
-        accelerators=Share.of(named[both]),
+        accelerators=Share.of(named[ours & theirs]),
     )

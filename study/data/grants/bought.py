@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -43,13 +42,14 @@ _PURPOSE = re.compile(
     re.IGNORECASE,
 )
 # "Expansion of a consortium via addition of computers": what is bought comes last.
-_MEANS = re.compile(
-    r"\b(?:via|by|through) (?:the )?(?=addition of|ac?quisition of|purchase of)", re.IGNORECASE
-)
+_MEANS = re.compile(r"\b(?:via|by|through) (?:the )?(?=(?:addition|ac?quisition|purchase) of)", re.IGNORECASE)
 _BRACKETS = re.compile(r"\([^)]*\)")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[A-Z(])")
 # The size of something, of a disk as well as of a computer.
 _ONLY_SIZE = re.compile(r"(?:tera|peta)-?(?:scale|flops?)", re.IGNORECASE)
+
+_ISSUE = ("award_id", "title", "abstract", "expires")
+_JUDGED = ("programme", "contest", "kind", "reason", "accelerators", "reissue_of")
 
 
 def concerned(record: Mapping[str, str]) -> bool:
@@ -74,24 +74,15 @@ def classify(awards: pd.DataFrame) -> pd.DataFrame:
         award of which this one is the re-issue, or empty).
     """
 
-    def texts(table: pd.DataFrame, *names: str) -> Iterator[Any]:
-        return table[list(names)].itertuples(index=False, name=None)
-
-    of_title = texts(awards, "title", "programme_elements", "programme_references")
-    chosen = awards.assign(programme=[programme(*row) for row in of_title])
-    chosen = chosen[chosen["programme"] != ""].reset_index(drop=True)
-    again = first_issues(texts(chosen, "award_id", "title", "abstract", "expires"))
-    purchases = [bought(*row) for row in texts(chosen, "programme", "title", "abstract")]
-    return chosen.assign(
-        contest=[
-            contest(programme, again.get(number, number), title)
-            for programme, number, title in texts(chosen, "programme", "award_id", "title")
-        ],
-        kind=[kind for kind, _ in purchases],
-        reason=[reason for _, reason in purchases],
-        accelerators=[accelerators(*row) for row in texts(chosen, "title", "abstract")],
-        reissue_of=[again.get(number, "") for number in chosen["award_id"]],
-    )
+    records = [record for record in awards.to_dict("records") if concerned(record)]
+    again = first_issues(tuple(record[name] for name in _ISSUE) for record in records)
+    for record in records:
+        number, title, abstract = record["award_id"], record["title"], record["abstract"]
+        of = programme(title, record["programme_elements"], record["programme_references"])
+        won, (kind, reason) = contest(of, again.get(number, number), title), bought(of, title, abstract)
+        values = (of, won, kind, reason, accelerators(title, abstract), again.get(number, ""))
+        record |= zip(_JUDGED, values, strict=True)
+    return pd.DataFrame(records, columns=[*awards.columns, *_JUDGED])
 
 
 def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
@@ -103,15 +94,13 @@ def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
     tells of getting a computer does: in any words under a title that hints at computing, else only where the
     computer follows at once on the verb. Meetings, studies and plans are set aside in both.
     """
-    nothing = words.NO_PURCHASE.search(title)
-    set_aside = (OTHER, f"title: {nothing[0]}") if nothing else None
+    set_aside = _first([(OTHER, words.NO_PURCHASE)], title, "title")
     if programme == CC:
         purchase = _first(TRACKS, _track(title), "track") or set_aside
         return purchase or _by_abstract(abstract, words.PURCHASED) or (OTHER, "no track")
     if set_aside:
         return set_aside
-    means = _MEANS.search(title)
-    text = _BRACKETS.sub(" ", _MARKERS.sub("", title[means.end() :] if means else title))
+    text = _BRACKETS.sub(" ", _MARKERS.sub("", _MEANS.split(title, maxsplit=1)[-1]))
     verb = _VERB.match(text)
     text = text[verb.end() :] if verb else text
     cut = _PURPOSE.search(text)
@@ -123,9 +112,8 @@ def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
         purchase = _first(shown, thing + purpose, "title")
         purchase = purchase or _first([(OTHER_INSTRUMENT, words.TESTBED)], abstract, "abstract")
     purchase = purchase or _by_thing(thing) or _first(_NOT_FOR, purpose, "title")
-    if purchase is None:
-        purchase = _by_abstract(abstract, words.ACQUIRED if words.HINT.search(title) else words.STATED)
-    return purchase or (OTHER_INSTRUMENT, "no computing named")
+    verbs = words.ACQUIRED if words.HINT.search(title) else words.STATED
+    return purchase or _by_abstract(abstract, verbs) or (OTHER_INSTRUMENT, "no computing named")
 
 
 def accelerators(title: str, abstract: str) -> str:
@@ -143,30 +131,23 @@ def _track(title: str) -> str:
 
 def _by_thing(thing: str) -> tuple[str, str] | None:
     computing, storing = words.COMPUTING.search(thing), words.STORING.search(thing)
-    networking, display = words.NETWORKING.search(thing), words.DISPLAY.search(thing)
-    if instrument := words.INSTRUMENT.search(thing) or words.STUDIED.search(thing):
-        kind, phrase = OTHER_INSTRUMENT, instrument
-    elif display and not words.COMPUTER_ROOM.search(thing):
-        kind, phrase = OTHER_INSTRUMENT, display
-    elif storing and (
-        computing is None or (computing.end() <= storing.end() and _ONLY_SIZE.fullmatch(computing[0]))
-    ):
-        kind, phrase = STORAGE, storing
-    elif networking and (computing is None or computing.start() < networking.start()):
-        kind, phrase = NETWORK, networking
-    elif computing:
-        kind, phrase = CLUSTER, computing
-    else:
-        return None
-    return kind, f"title: {phrase[0]}"
+    networking, room = words.NETWORKING.search(thing), words.COMPUTER_ROOM.search(thing)
+    sized = computing and storing and computing.end() <= storing.end() and _ONLY_SIZE.fullmatch(computing[0])
+    later = computing and networking and computing.start() < networking.start()
+    phrases = (
+        (OTHER_INSTRUMENT, words.INSTRUMENT.search(thing) or words.STUDIED.search(thing)),
+        (OTHER_INSTRUMENT, None if room else words.DISPLAY.search(thing)),
+        (STORAGE, storing if sized or not computing else None),
+        (NETWORK, networking if later or not computing else None),
+        (CLUSTER, computing),
+    )
+    return next(((kind, f"title: {phrase[0]}") for kind, phrase in phrases if phrase), None)
 
 
 def _by_abstract(abstract: str, verbs: re.Pattern[str]) -> tuple[str, str] | None:
-    for sentence in _SENTENCE.split(abstract):
-        match = words.BOUGHT.search(sentence) if verbs.search(sentence) else None
-        if match:
-            return CLUSTER, f"abstract: {match[0]}"
-    return None
+    sentences = filter(verbs.search, _SENTENCE.split(abstract))
+    match = next(filter(None, map(words.BOUGHT.search, sentences)), None)
+    return (CLUSTER, f"abstract: {match[0]}") if match else None
 
 
 def _first(rows: Iterable[tuple[str, re.Pattern[str]]], text: str, place: str) -> tuple[str, str] | None:
@@ -208,13 +189,9 @@ def programme(title: str, elements: str, references: str) -> str:
     """
     codes = {element.split(" ")[0] for element in elements.split("|")}
     of_mri = codes | {reference.split(" ")[0] for reference in references.split("|")}
-    signs = (
-        (CC, CC_TITLE.search(title)),
-        (MRI, MRI_TITLE.search(title)),
-        (CC, codes & ELEMENTS[CC]),
-        (MRI, of_mri & ELEMENTS[MRI]),
-    )
-    return next((name for name, sign in signs if sign), "")
+    if CC_TITLE.search(title) or MRI_TITLE.search(title):
+        return CC if CC_TITLE.search(title) else MRI
+    return CC if codes & ELEMENTS[CC] else MRI if of_mri & ELEMENTS[MRI] else ""
 
 
 def contest(programme: str, award_id: str, title: str) -> str:

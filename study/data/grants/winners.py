@@ -23,6 +23,8 @@ _AWARDS = [
     "effective", "letter", "title", "collaborative", "reissue_of", "reason",
 ]  # fmt: skip
 _UNIT = ["university", "country"]
+_EVENTS = [*_UNIT, "event", "date", "left_censored", "detail"]
+_EVENTS += ["award_id", "programme", "contest", "amount", "letter"]
 _CROSSWALK = ("awardee", "state", "university", "country", "note")
 
 Crosswalk = Mapping[tuple[str, str], Entity | None]
@@ -45,10 +47,8 @@ def crosswalk(path: Path, matcher: Matcher) -> dict[tuple[str, str], Entity | No
         If the file is missing, its heading differs, or an awardee of a state is there twice.
     """
     rows = csv_rows(path, _CROSSWALK, unique=_CROSSWALK[:2], remedy=RESTORE)
-    return {
-        (row["awardee"], row["state"]): overridden(matcher, row["university"], row["country"])
-        for _, row in rows
-    }
+    named = (((row["awardee"], row["state"]), row["university"], row["country"]) for _, row in rows)
+    return {place: overridden(matcher, name, country) for place, name, country in named}
 
 
 def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) -> Entity | None:
@@ -113,20 +113,18 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
     first_year = min(map(_year, awards["award_id"]))
     won = _held(awards)
     won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
-    wanted = (
-        (FIRST_CLUSTER, won["kind"] == CLUSTER),
-        (FIRST_GPU, (won["kind"] == CLUSTER) & (won["accelerators"] == 1)),
-        (FIRST_OTHER, won["kind"] == OTHER_INSTRUMENT),
+    clusters = won["kind"] == CLUSTER
+    wanted = {
+        FIRST_CLUSTER: clusters,
+        FIRST_GPU: clusters & (won["accelerators"] == 1),
+        FIRST_OTHER: won["kind"] == OTHER_INSTRUMENT,
+    }
+    first = pd.concat(won[rows].drop_duplicates(_UNIT).assign(event=event) for event, rows in wanted.items())
+    censored = first["award_id"].map(_year) <= first_year
+    first = first.assign(
+        date=first["effective"].str[:7], left_censored=censored.astype(int), detail=first["title"]
     )
-    found = pd.concat(won[rows].drop_duplicates(_UNIT).assign(event=event) for event, rows in wanted)
-    found = found.assign(
-        date=found["effective"].str[:7],
-        left_censored=[int(_year(number) <= first_year) for number in found["award_id"]],
-        detail=found["title"],
-    )
-    columns = [*_UNIT, "event", "date", "left_censored", "detail"]
-    columns += ["award_id", "programme", "contest", "amount", "letter"]
-    return found[columns].sort_values([*_UNIT, "event"], ignore_index=True)
+    return first[_EVENTS].sort_values([*_UNIT, "event"], ignore_index=True)
 
 
 def roles(found: pd.DataFrame) -> pd.DataFrame:
@@ -144,19 +142,17 @@ def roles(found: pd.DataFrame) -> pd.DataFrame:
     """
     kinds = {FIRST_CLUSTER: "cluster", FIRST_OTHER: "other_instrument"}
     table = found.assign(nsf_role=found["event"].map(kinds)).dropna(subset="nsf_role")
-    table = table[[*_UNIT, "nsf_role"]].sort_values([*_UNIT, "nsf_role"])
-    return table.drop_duplicates(_UNIT)
+    return table[[*_UNIT, "nsf_role"]].sort_values([*_UNIT, "nsf_role"]).drop_duplicates(_UNIT)
 
 
 def _held(awards: pd.DataFrame) -> pd.DataFrame:
     """Return one award for each that was won: the re-issue if it began within a year, else the first issue."""
-    began = dict(zip(awards["award_id"], pd.to_datetime(awards["effective"]), strict=True))
-    moved: dict[str, str] = {}
-    for number, first in zip(awards["award_id"], awards["reissue_of"], strict=True):
-        if first and began[number] - began[first] <= _MOVED:
-            moved.setdefault(first, number)
-    late = (awards["reissue_of"] != "") & ~awards["award_id"].isin(moved.values())
-    return awards[~late & ~awards["award_id"].isin(moved)]
+    began = pd.to_datetime(awards.set_index("award_id")["effective"])
+    again = awards[awards["reissue_of"] != ""]
+    soon = again["award_id"].map(began) - again["reissue_of"].map(began) <= _MOVED
+    moved = again[soon].drop_duplicates("reissue_of")
+    late = again.index.difference(moved.index)
+    return awards[~awards["award_id"].isin(moved["reissue_of"]) & ~awards.index.isin(late)]
 
 
 def _year(award_id: str) -> int:

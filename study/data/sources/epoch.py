@@ -15,10 +15,8 @@ from study.data.sources import Fetcher, Progress, csv_rows, damaged, number, sil
 
 ADDRESS = "https://epoch.ai/data"
 # Epoch does not keep old tables on its site; this one is a commit of its own study of training costs.
-DECEMBER_ADDRESS = (
-    "https://raw.githubusercontent.com/epoch-research/training-cost-trends/6eed5c2a/data/"
-    "All%20ML%20Systems%20-%20full%20view.csv"
-)
+_COMMIT = "https://raw.githubusercontent.com/epoch-research/training-cost-trends/6eed5c2a"
+DECEMBER_ADDRESS = f"{_COMMIT}/data/All%20ML%20Systems%20-%20full%20view.csv"
 DECEMBER_SHA256 = "c07e0cc4d4e17d3fcaa95d135427ac38c370f464339d464a0e81fbf322031cef"
 DECEMBER_FILE = "all_ml_systems_2023-12-20.csv"
 
@@ -47,20 +45,14 @@ LAYOUTS: dict[Vintage, dict[str, str]] = {
 KINDS = ("academia", "industry", "government", "research collective", "non-profit")
 # The December 2023 table says with brackets to which side a collaboration leans; that is not read.
 _COLLABORATION = "industry - academia collaboration"
-CRITERIA = (
-    "highly cited",
-    "sota improvement",
-    "historical significance",
-    "significant use",
-    "training cost",
-    "discretionary",
-)
+_OF_THE_MODEL = ("highly cited", "sota improvement", "historical significance")
+CRITERIA = (*_OF_THE_MODEL, "significant use", "training cost", "discretionary")
 _OPEN = ("fully open-source", "permissive license")
 FIRST_YEAR = 1940
 MOST_COMPUTE = 1e30
 MOST_PARAMETERS = 1e16
 
-_CURRENT = re.compile(r"notable_ai_models_(\d{4}-\d\d-\d\d)\.csv")
+_CURRENT = "notable_ai_models_[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].csv"
 _BRACKETS = re.compile(r"\s*\(.*\)")
 
 
@@ -125,27 +117,23 @@ def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
         If the file is missing, damaged or of another layout, a model is there twice, or a date, number or
         category cannot be right.
     """
-    path, day = _file(folder, vintage)
+    newest = max(folder.glob(_CURRENT), default=None)
+    path = newest if vintage == "current" else folder / DECEMBER_FILE
+    if path is None:
+        fault = f"epoch: no notable_ai_models_YYYY-MM-DD.csv in {folder}"
+        remedy = "download the table of notable models from epoch.ai/data into it, named by the day"
+        raise DataError(f"{fault}; {remedy}.")
     layout = LAYOUTS[vintage]
-    named = tuple(layout[name] for name in ("model", "date", "organisations"))
+    key = tuple(layout[name] for name in ("model", "date", "organisations"))
     records = [
-        _record({name: row[heading] for name, heading in layout.items()}, f"{path.name}, line {line}", day)
-        for line, row in csv_rows(path, tuple(layout.values()), unique=named)
+        _record(
+            {name: row[heading] for name, heading in layout.items()},
+            f"{path.name}, line {line}",
+            path.stem[-10:],
+        )
+        for line, row in csv_rows(path, tuple(layout.values()), unique=key)
     ]
     return pd.DataFrame(records).astype({"year": "Int64", "open_weights": "boolean"})
-
-
-def _file(folder: Path, vintage: Vintage) -> tuple[Path, str]:
-    """Return the file of a vintage, and the day by which it is named."""
-    if vintage == "december_2023":
-        return folder / DECEMBER_FILE, DECEMBER_FILE.removesuffix(".csv")[-10:]
-    files = {match[1]: path for path in folder.glob("*.csv") if (match := _CURRENT.fullmatch(path.name))}
-    if not files:
-        raise DataError(
-            f"epoch: no notable_ai_models_YYYY-MM-DD.csv in {folder}; download the table of notable models "
-            "from epoch.ai/data into it, named by the day."
-        )
-    return files[max(files)], max(files)
 
 
 def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, object]:
@@ -163,8 +151,7 @@ def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, ob
     criteria = tuple(part for part in map(str.lower, _parts(fields["criteria"])) if part in CRITERIA)
     access = fields["accessibility"].lower()
     return {
-        "model": fields["model"],
-        "date": fields["date"],
+        **{name: fields[name] for name in ("model", "date", "accessibility", "confidence")},
         "precision": precision,
         "year": year,
         "domains": tuple(map(str.lower, _parts(fields["domains"]))),
@@ -176,9 +163,7 @@ def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, ob
         "parameters": _size(fields["parameters"], f"{where}: number of parameters", MOST_PARAMETERS),
         "criteria": criteria,
         "notable": bool(criteria),
-        "accessibility": fields["accessibility"],
         "open_weights": access.startswith("open weights") or access in _OPEN if access else None,
-        "confidence": fields["confidence"],
         "vintage": vintage,
     }
 

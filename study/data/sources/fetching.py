@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
@@ -49,9 +50,8 @@ class Fetcher:
         self.progress = progress or (lambda url, done, total: None)
         self._last = -float("inf")
         self._session = requests.Session()
-        self._session.headers["User-Agent"] = (
-            f"{PACKAGE}/{__version__} (data of a study of compute access in machine-learning research)"
-        )
+        purpose = "data of a study of compute access in machine-learning research"
+        self._session.headers["User-Agent"] = f"{PACKAGE}/{__version__} ({purpose})"
         patience = _Patience(
             total=retries,
             connect=min(retries, 3),
@@ -106,18 +106,16 @@ class Fetcher:
                 failures = 1 if part.size > furthest else failures + 1
                 furthest = max(furthest, part.size)
                 if failures > self.retries:
-                    raise DataError(
-                        f"{shown(url)}: the download breaks off {failures} times in a row, "
-                        f"at last at byte {part.size}; fetch again later."
-                    )
+                    fault = f"the download breaks off {failures} times in a row, at last at byte {part.size}"
+                    raise DataError(f"{shown(url)}: {fault}; fetch again later.")
                 time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT))
             if sha256 is not None and (came := sha256_of(part.content)) != sha256:
                 part.discard()
-                raise DataError(
-                    f"{shown(url)}: the file has SHA-256 {came}, but {sha256} is expected; fetch again, and "
-                    "if it differs again, the publisher has changed the file."
-                )
-            part.finish()
+                fault = f"{shown(url)}: the file has SHA-256 {came}, but {sha256} is expected"
+                remedy = "fetch again, and if it differs again, the publisher has changed the file"
+                raise DataError(f"{fault}; {remedy}.")
+            os.replace(part.content, path)
+            part.note.unlink(missing_ok=True)
         except OSError as error:
             fault = f"{path}: cannot be written ({error.strerror or error})"
             raise OutputError(f"{fault}; free space or name another folder.") from error
@@ -134,7 +132,7 @@ class Fetcher:
         address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
         problem = ""
         for _ in range(2):
-            with self._get(address) as response:
+            with self._get(address, {}) as response:
                 try:
                     content = response.content
                 except requests.RequestException as error:
@@ -159,7 +157,7 @@ class Fetcher:
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-", **({"If-Range": validator} if validator else {})}
-        with self._get(address, headers, part.path, pause) as response:
+        with self._get(address, headers, by_hand=part.path, pause=pause) as response:
             fresh = response.status_code == 200
             place = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if not fresh and (place is None or int(place[1]) != have):
@@ -186,11 +184,7 @@ class Fetcher:
         return total in (None, part.size)
 
     def _get(
-        self,
-        address: str,
-        headers: Mapping[str, str] | None = None,
-        by_hand: Path | None = None,
-        pause: float | None = None,
+        self, address: str, headers: dict[str, str], by_hand: Path | None = None, pause: float | None = None
     ) -> requests.Response:
         """Return an answer whose body is not read yet, or raise the one error that says why there is none."""
         wait = self._last + (self.pause if pause is None else pause) - time.monotonic()
@@ -201,8 +195,7 @@ class Fetcher:
             response = self._session.get(address, headers=headers, timeout=TIMEOUT, stream=True)
         except requests.RequestException as error:
             raise DataError(f"{shown(address)}: no answer ({reason(error)}); check the network.") from None
-        expected = (200, 206, 416) if headers and "Range" in headers else (200,)
-        if response.status_code not in expected:
+        if response.status_code not in ((200, 206, 416) if "Range" in headers else (200,)):
             with response:
                 refuse_status(response, by_hand)
         return response
@@ -235,10 +228,6 @@ class _Part:
 
     def discard(self) -> None:
         self.content.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
-
-    def finish(self) -> None:
-        os.replace(self.content, self.path)
         self.note.unlink(missing_ok=True)
 
 
@@ -314,10 +303,9 @@ def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn
         raise DataError(f"{address}: nothing is there ({status}); see on the publisher's site where it is.")
     if status in FAILURES:
         raise DataError(f"{address}: the server fails again and again ({status}); fetch again later.")
-    try:
+    start = b""
+    with suppress(requests.RequestException):
         start = next(response.iter_content(1000), b"")
-    except requests.RequestException:
-        start = b""
     answer = " ".join(start.decode("utf-8", errors="replace").split())[:200]
     raise DataError(f"{address}: the server refuses ({status}{answer and ', ' + answer}); check the request.")
 
@@ -341,13 +329,10 @@ def record_checksums(raw: Path, paths: Iterable[Path]) -> Path:
         If the record cannot be written.
     """
     place = raw / SUMS
-    sums, written = {}, 0
-    if place.is_file():
-        written = place.stat().st_mtime_ns
-        for line in place.read_text(encoding="utf-8").splitlines():
-            digest, _, name = line.partition("  ")
-            if (raw / name).is_file():
-                sums[name] = digest
+    lines = place.read_text(encoding="utf-8").splitlines() if place.is_file() else []
+    recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    sums = {name: digest for name, digest in recorded.items() if (raw / name).is_file()}
+    written = place.stat().st_mtime_ns if lines else 0
     for path in paths:
         name = path.relative_to(raw).as_posix()
         if name not in sums or path.stat().st_mtime_ns >= written:

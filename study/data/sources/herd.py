@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -46,11 +45,10 @@ ROWS = {
 # What the copy calls otherwise.
 COPY_COLUMNS = {"fiscal_year": "year", "total": "total_rd", "other": "other_sources"}
 SOURCES = ("federal", "state_local", "institutional", "business", "nonprofit", "other")
-COLUMNS = ("inst_id", "name", "city", "state", "fiscal_year", "total", *SOURCES)
+AMOUNTS = ["total", *SOURCES]
+COLUMNS = ("inst_id", "name", "city", "state", "fiscal_year", *AMOUNTS)
 # Sources are rounded to thousands one by one.
 ROUNDING = len(SOURCES)
-
-_ARCHIVE = re.compile(r"higher_education_r_and_d_(\d{4})\.zip")
 
 
 def fetch(
@@ -110,26 +108,20 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
         If nothing is there, a year is missing between others, a file is damaged or of another layout, an
         institution stands twice in a year, or the sources do not add up to the total.
     """
-    archives = {
-        int(match[1]): path for path in folder.glob("*.zip") if (match := _ARCHIVE.fullmatch(path.name))
-    }
+    archives = {int(path.stem[-4:]): path for path in folder.glob(ARCHIVE.format(year="[0-9]" * 4))}
     if archives:
         for year in range(min(archives), max(archives) + 1):
             if year not in archives:
-                raise DataError(
-                    f"HERD: {ARCHIVE.format(year=year)} is missing in {folder}, but years before and after are there; "
-                    "download it into it."
-                )
+                fault = f"{ARCHIVE.format(year=year)} is missing in {folder}, but years before and after are there"
+                raise DataError(f"HERD: {fault}; download it into it.")
         table = pd.concat([_read_zip(archives[year], year, progress) for year in sorted(archives)])
     elif (folder / COPY).is_file():
         table = _read_copy(folder / COPY, progress)
     else:
-        raise DataError(
-            f"HERD: neither {ARCHIVE.format(year='YYYY')} nor {COPY} in {folder}; download the public-use files "
-            "of the survey into it."
-        )
+        fault = f"HERD: neither {ARCHIVE.format(year='YYYY')} nor {COPY} in {folder}"
+        raise DataError(f"{fault}; download the public-use files of the survey into it.")
     table = table.reset_index(drop=True)
-    amounts = table[["total", *SOURCES]]
+    amounts = table[AMOUNTS]
     difference = amounts["total"] - amounts[list(SOURCES)].sum(axis=1)
     problems = {
         "has no number of six digits": ~table["inst_id"].astype(str).str.fullmatch(r"\d{6}"),
@@ -161,7 +153,7 @@ def _read_zip(path: Path, year: int, progress: Progress) -> pd.DataFrame:
     cells = cells.assign(column=cells["row"].str.lower().map(ROWS), value=values.fillna(0.0).astype(float))
     twice = cells.duplicated(["inst_id", "column"])
     _refuse(cells, twice, "record {record}: {row} of institution {inst_id} is there twice")
-    wide = cells.pivot(index="inst_id", columns="column", values="value").reindex(columns=["total", *SOURCES])
+    wide = cells.pivot(index="inst_id", columns="column", values="value").reindex(columns=AMOUNTS)
     for inst_id in wide.index[wide["total"].isna()]:
         raise damaged(path.name, f"institution {inst_id} has no total")
     # A source from which an institution had nothing may be left out; the sum shows whether that is so.
@@ -182,15 +174,15 @@ def _cells(content: bytes, where: str) -> pd.DataFrame:
             raise damaged(where, f"byte {error.start} is neither UTF-8 nor Windows-1252") from None
     try:
         cells = pd.read_csv(
-            io.StringIO(text), usecols=lambda column: column in CSV_COLUMNS, dtype=str, keep_default_na=False
+            io.StringIO(text), usecols=CSV_COLUMNS.__contains__, dtype=str, keep_default_na=False
         )
     except pd.errors.ParserError as error:
         raise damaged(where, f"{_one_line(error)}; the file is damaged") from None
     refuse_missing(f"{where}, line 1", CSV_COLUMNS, list(cells))
     cells = cells.rename(columns=CSV_COLUMNS).apply(lambda column: column.str.strip())
     if cells.empty or cells["question"].iloc[-1] == "":
-        where = f"{where}, record {len(cells)}"
-        raise damaged(where, "the fields at its end are missing, the file is cut off")
+        fault = "the fields at its end are missing, the file is cut off"
+        raise damaged(f"{where}, record {len(cells)}", fault)
     return cells
 
 
@@ -201,18 +193,15 @@ def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             table = pd.read_sql_query(f"SELECT {columns} FROM institutions", connection)
     except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
-        raise DataError(
-            f"{path.name}: no readable table institutions with {columns} ({_one_line(error)}); restore the copy."
-        ) from None
+        fault = f"{path.name}: no readable table institutions with {columns} ({_one_line(error)})"
+        raise DataError(f"{fault}; restore the copy.") from None
     if table.empty:
         raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
     table = table.set_axis(COLUMNS, axis=1).assign(where=path.name)
-    amounts = ["total", *SOURCES]
-    dollars = table[amounts].apply(pd.to_numeric, errors="coerce")
+    dollars = table[AMOUNTS].apply(pd.to_numeric, errors="coerce")
     problem = "institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars"
     _refuse(table, (dollars % 1000 != 0).any(axis=1), problem)
-    table[amounts] = dollars / 1000
-    return table
+    return table.assign(**(dollars / 1000))
 
 
 def _refuse(table: pd.DataFrame, rows: pd.Series, problem: str) -> None:

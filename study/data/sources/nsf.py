@@ -37,7 +37,8 @@ _PLACES: dict[str, tuple[str, str | None]] = {
     "expires": ("awd_exp_date", "AwardExpirationDate"),
     "instrument": ("awd_istr_txt", "AwardInstrument/Value"),
 }
-_OPTIONAL = frozenset({"perf_inst/perf_inst_name", "AwardTotalIntnAmount", "MinAmdLetterDate"})
+_OPTIONAL = frozenset({None, "perf_inst/perf_inst_name", "AwardTotalIntnAmount", "MinAmdLetterDate"})
+_MISSING = "field {} is missing (has the publisher renamed it?)"
 # The lists of programmes in a JSON record with code and name of each, and in an XML one.
 _CODED = {
     "programme_elements": ("pgm_ele", "pgm_ele_code", "pgm_ele_name", "ProgramElement"),
@@ -45,7 +46,6 @@ _CODED = {
 }
 COLUMNS = (*_PLACES, *_CODED, "collaborative")
 
-_AWARD_ID = re.compile(r"\d{7}")
 _TAG = re.compile(r"</?(?:br|p|b|i|em|strong|sub|sup|ul|ol|li|div|span)\s*/?>", re.IGNORECASE)
 
 Row = dict[str, Any]
@@ -137,10 +137,9 @@ def read(
     """
     zips = [path for kind in ("json", "xml") for path in sorted((folder / kind).glob("*.zip"))]
     if not zips:
-        raise DataError(
-            f"NSF: no json/YYYY.zip or xml/YYYY.zip in {folder}; download the yearly files into it."
-        )
-    rows: dict[str, Row] = {}
+        fault = f"NSF: no json/YYYY.zip or xml/YYYY.zip in {folder}"
+        raise DataError(f"{fault}; download the yearly files into it.")
+    rows: list[Row] = []
     places: dict[str, str] = {}
     for path in zips:
         progress(f"NSF awards {path.parent.name}/{path.name}")
@@ -150,8 +149,8 @@ def read(
                 raise DataError(f"{where}: award {award} is also in {places[award]}; keep one file.")
             places[award] = where
             if keep is None or keep(row):
-                rows[award] = row
-    return pd.DataFrame([rows[award] for award in sorted(rows)], columns=COLUMNS)
+                rows.append(row)
+    return pd.DataFrame(sorted(rows, key=lambda row: row["award_id"]), columns=COLUMNS)
 
 
 def _awards(path: Path) -> Iterable[tuple[str, Row]]:
@@ -172,10 +171,9 @@ def _catalogue(answer: Any, address: str) -> dict[int, str]:
     try:
         files = {entry["fileName"]: entry["downloadUrl"] for entry in answer["files"]}
     except (KeyError, TypeError):
-        raise DataError(
-            f"{address}: no list of files with fileName and downloadUrl; has the publisher changed it? "
-            "Download the yearly zips by hand from nsf.gov/awardsearch/download-awards into nsf/json."
-        ) from None
+        fault = f"{address}: no list of files with fileName and downloadUrl; has the publisher changed it?"
+        remedy = "Download the yearly zips by hand from nsf.gov/awardsearch/download-awards into nsf/json."
+        raise DataError(f"{fault} {remedy}") from None
     return {int(name[:4]): url for name, url in files.items() if name[4:] == ".zip" and name[:4].isdigit()}
 
 
@@ -189,7 +187,7 @@ def _from_json(content: bytes, where: str) -> Row:
         for name, (listed, code, text, _) in _CODED.items():
             row[name] = _joined((each[code], each[text]) for each in record[listed] or ())
     except KeyError as error:
-        raise _missing(error.args[0], where) from None
+        raise damaged(where, _MISSING.format(error.args[0])) from None
     except (TypeError, AttributeError, IndexError):
         raise damaged(where, "a field is no list of named values") from None
     return row
@@ -212,12 +210,10 @@ def _from_xml(content: bytes, where: str) -> Row:
         raise damaged(where, f"broken XML ({error})") from None
     if award is None:
         raise damaged(where, "holds no element Award")
-    row: Row = {}
+    row: Row = {name: place and award.findtext(place) for name, (_, place) in _PLACES.items()}
     for name, (_, place) in _PLACES.items():
-        element = None if place is None else award.find(place)
-        if element is None and place is not None and place not in _OPTIONAL:
-            raise _missing(place, where)
-        row[name] = None if element is None else element.text
+        if row[name] is None and place not in _OPTIONAL:
+            raise damaged(where, _MISSING.format(place))
     for name, (*_, tag) in _CODED.items():
         row[name] = _joined((each.findtext("Code"), each.findtext("Text")) for each in award.findall(tag))
     return row
@@ -230,9 +226,9 @@ def _joined(programmes: Iterable[tuple[Any, Any]]) -> str:
 def _checked(row: Row, where: str) -> Row:
     """Return a row with clean texts, dates and numbers."""
     award_id = str(row["award_id"])
-    if _AWARD_ID.fullmatch(award_id) is None:
+    if not re.fullmatch(r"\d{7}", award_id):
         raise damaged(where, f'award number "{award_id}" is no seven digits')
-    row = row | {name: _clean(value) for name, value in row.items()} | {"award_id": award_id}
+    row = {name: _clean(value) for name, value in row.items()}
     for name in ("effective", "letter", "expires"):
         row[name] = iso_day(row[name], f"{where}: {name}")
     for name in ("amount", "amount_intended"):
@@ -243,13 +239,7 @@ def _checked(row: Row, where: str) -> Row:
     return row | {"collaborative": row["title"].lower().startswith("collaborative")}
 
 
-def _missing(field: str, where: str) -> DataError:
-    return damaged(where, f"field {field} is missing (has the publisher renamed it?)")
-
-
 def _clean(value: Any) -> str:
     """Return a text without markup, character references and line breaks."""
-    if value is None:
-        return ""
-    text = html.unescape(html.unescape(str(value)))
+    text = "" if value is None else html.unescape(html.unescape(str(value)))
     return " ".join(_TAG.sub(" ", text).split())

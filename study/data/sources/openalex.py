@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.core import DataError, write_all
 from study.data.sources import Fetcher, Progress, json_value, silent
-from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, mismatch, trimmed
+from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, changed, mismatch, trimmed
 
 __all__ = ["TOPICS", "aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
 
@@ -96,14 +96,14 @@ def fetch(
         records, meta = _page(fetcher, base, params, state["next_cursor"], "results", where)
         for place, record in enumerate(records, start=1):
             if fault := mismatch(record):
-                raise _changed(f"{where}, record {place}", fault)
-        count, works = meta.get("count"), state["works"] + len(records)
+                raise changed(f"{where}, record {place}", fault)
+        count, following = meta.get("count"), meta["next_cursor"]
+        pages, works = state["pages"] + bool(records), state["works"] + len(records)
         if not isinstance(count, int):
-            raise _changed(where, "no count or next_cursor in the answer")
-        if meta["next_cursor"] is None and works < count * (1 - SHORTFALL):
+            raise changed(where, "no count or next_cursor in the answer")
+        if following is None and works < count * (1 - SHORTFALL):
             raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
-        pages = state["pages"] + bool(records)
-        state |= {"pages": pages, "works": works, "count": count, "next_cursor": meta["next_cursor"]}
+        state |= {"pages": pages, "works": works, "count": count, "next_cursor": following}
         files = {"state.json": json.dumps(state, indent=1).encode()}
         if records:
             lines = "".join(json.dumps(trimmed(record), ensure_ascii=False) + "\n" for record in records)
@@ -163,9 +163,8 @@ def fetch_snapshot(
             path.unlink()
             raise DataError(f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch it later.")
     if fetcher.json(f"{address}/manifest.json") != manifest:
-        raise DataError(
-            f"{address}: a new snapshot appeared meanwhile; fetch again (what is unchanged stays)."
-        )
+        fault = "a new snapshot appeared meanwhile"
+        raise DataError(f"{address}: {fault}; fetch again (what is unchanged stays).")
     content = json.dumps(manifest, indent=1).encode()
     return [*(folder / name for name in sizes), *write_all(folder, {"manifest.json": content})]
 
@@ -186,23 +185,22 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     DataError
         If none or several are there, there is no manifest, or a file is missing or has another size than listed.
     """
-    places = [folder / "parquet" / "works", folder / "jsonl" / "works", folder / "works", folder / "api"]
-    places = [place for place in places if place.is_dir()]
+    places = [
+        place for place in ("parquet/works", "jsonl/works", "works", "api") if (folder / place).is_dir()
+    ]
     if not places:
         raise DataError(f"OpenAlex: no works in {folder}; fetch them first.")
     if len(places) > 1:
-        names = ", ".join(place.relative_to(folder).as_posix() for place in places)
+        names = ", ".join(places)
         raise DataError(f"OpenAlex: works are there several times ({names}) in {folder}; keep one of them.")
-    works = places[0]
+    works = folder / places[0]
     if works.name != "api":
         return _of_snapshot(works), sorted((folder / "merged_ids" / "works").glob("*.csv.gz"))
-    state = _read_state(works)
-    if state is None:
+    if (state := _read_state(works)) is None:
         raise DataError(f"OpenAlex: state.json is missing in {works}; remove the folder and fetch again.")
     if state["next_cursor"] is not None:
-        raise DataError(
-            f"OpenAlex: {state['works']} of {state['count']} works are fetched; go on fetching with the same query."
-        )
+        fault = f"{state['works']} of {state['count']} works are fetched"
+        raise DataError(f"OpenAlex: {fault}; go on fetching with the same query.")
     return _page_paths(works, state), []
 
 
@@ -245,9 +243,8 @@ def counts(
         query = f"{filter},publication_year:{year}"
         papers = dict(_groups(fetcher, base, query, secret))
         company = dict(_groups(fetcher, base, f"{query},authorships.institutions.type:company", secret))
-        rows += [(ror, year, papers[ror], company.get(ror, 0)) for ror in sorted(papers)]
-    table = pd.DataFrame(rows, columns=["ror", "year", "papers", "papers_with_industry"])
-    return table.sort_values(["ror", "year"], ignore_index=True)
+        rows += [(ror, year, papers[ror], company.get(ror, 0)) for ror in papers]
+    return pd.DataFrame(sorted(rows), columns=["ror", "year", "papers", "papers_with_industry"])
 
 
 def read(
@@ -281,9 +278,8 @@ def read(
 def _key(given: str | None) -> str:
     key = given or os.environ.get(KEY, "")
     if not key:
-        raise DataError(
-            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api and set {KEY} to it."
-        )
+        remedy = f"get one (free) at openalex.org/settings/api and set {KEY} to it"
+        raise DataError(f"OpenAlex: its API needs a key; {remedy}.")
     return key
 
 
@@ -303,7 +299,7 @@ def _groups(fetcher: Fetcher, base: str, query: str, key: str) -> Iterator[tuple
             if match is not None and isinstance(named.get("count"), int):
                 yield match[1], named["count"]
             elif named.get("key") != "unknown":
-                raise _changed(where, f"{json.dumps(group)[:80]} is no count of an institution")
+                raise changed(where, f"{json.dumps(group)[:80]} is no count of an institution")
         cursor = meta["next_cursor"]
 
 
@@ -313,19 +309,15 @@ def _page(
     """Return the list of an answer and its ``meta``, in which the next cursor is None after the last page."""
     answer = fetcher.json(f"{base}/works", {**params, "cursor": cursor})
     if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
-        raise _changed(where, "no answer of a list")
+        raise changed(where, "no answer of a list")
     entries, following = answer.get(name), answer["meta"].get("next_cursor")
     if not isinstance(entries, list):
-        raise _changed(where, f"no {name} in the answer")
+        raise changed(where, f"no {name} in the answer")
     if not isinstance(following, str | None):
-        raise _changed(where, "no count or next_cursor in the answer")
+        raise changed(where, "no count or next_cursor in the answer")
     if entries and following == cursor:
         raise DataError(f"{where}: the cursor does not move on; fetch again later.")
     return entries, answer["meta"] | {"next_cursor": following if entries else None}
-
-
-def _changed(where: str, fault: str) -> DataError:
-    return DataError(f"{where}: {fault}; has OpenAlex changed its format?")
 
 
 def _page_paths(folder: Path, state: State) -> list[Path]:
@@ -353,19 +345,18 @@ def _read_state(folder: Path) -> State | None:
 
 def _of_snapshot(works: Path) -> list[Path]:
     """Return the files that the manifest of a snapshot lists, all of them there."""
-    names = (works / "manifest.json", works / "manifest")
-    manifest = next((path for path in names if path.is_file()), None)
-    if manifest is None:
+    manifest = works / "manifest.json"
+    manifest = manifest if manifest.is_file() else works / "manifest"
+    if not manifest.is_file():
         raise DataError(f"OpenAlex: manifest.json is missing in {works}, it is not whole; fetch it again.")
     sizes = _sizes(json_value(manifest.read_bytes(), manifest.name), manifest.name)
     for name, size in sizes.items():
         path = works / name
-        there = path.stat().st_size if path.is_file() else None
-        if there != size:
-            fault = (
-                f"is missing in {works}" if there is None else f"has {there} bytes, the manifest says {size}"
-            )
-            raise DataError(f"OpenAlex: {name} {fault}; fetch the snapshot again.")
+        if not path.is_file():
+            raise DataError(f"OpenAlex: {name} is missing in {works}; fetch the snapshot again.")
+        if (there := path.stat().st_size) != size:
+            fault = f"{name} has {there} bytes, the manifest says {size}"
+            raise DataError(f"OpenAlex: {fault}; fetch the snapshot again.")
     return [works / name for name in sizes]
 
 
@@ -373,7 +364,7 @@ def _sizes(manifest: Any, where: str) -> dict[str, int]:
     """Return the sizes of the files that a manifest lists, by their names below the folder of works."""
     entries = manifest.get("files", manifest.get("entries")) if isinstance(manifest, dict) else None
     if not isinstance(entries, list) or not entries:
-        raise _changed(where, "no list of files")
+        raise changed(where, "no list of files")
     sizes = {}
     for number, entry in enumerate(entries, start=1):
         try:
@@ -381,6 +372,6 @@ def _sizes(manifest: Any, where: str) -> dict[str, int]:
         except (KeyError, TypeError):
             match, size = None, None
         if match is None or not isinstance(size, int):
-            raise _changed(f"{where}, file {number}", "no address with its size")
+            raise changed(f"{where}, file {number}", "no address with its size")
         sizes[match[1]] = size
     return sizes

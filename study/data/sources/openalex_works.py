@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,8 @@ from study.data.sources import Progress, damaged, is_page, silent
 TOPICS = ("subfields/1702", "subfields/1707")
 
 # Whole numbers beside that of papers, and all columns.
-COUNTS = (
-    "papers_academic_only",
-    "papers_with_industry",
-    "papers_first_author",
-    "papers_last_author",
-    "papers_collaborative",
-)
+_KINDS = ("academic_only", "with_industry", "first_author", "last_author", "collaborative")
+COUNTS = tuple(f"papers_{kind}" for kind in _KINDS)
 COLUMNS = ("ror", "institution", "country", "year", "topic", "papers", "papers_fractional", *COUNTS)
 
 # Works are assigned by their number to parts that are counted one after the other, so that memory does not grow with
@@ -39,7 +35,6 @@ MOST_PARTS = 256
 BATCH_BYTES = 4 << 30
 LONGEST_RECORD = 1 << 25
 
-_SQL = Path(__file__).with_name("openalex.sql")
 _TOPIC = re.compile(r"[TS]\d+|(?:subfields|fields)/\d+")
 
 
@@ -96,9 +91,8 @@ def aggregate(
     """
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
-            raise DataError(
-                f'OpenAlex: "{topic}" is no topic; name them as T10320, subfields/1702, fields/17 or S4306400194.'
-            )
+            examples = "T10320, subfields/1702, fields/17 or S4306400194"
+            raise DataError(f'OpenAlex: "{topic}" is no topic; name them as {examples}.')
     if not paths:
         raise DataError("OpenAlex: there are no files of works; fetch them first.")
     for path in paths:
@@ -106,39 +100,27 @@ def aggregate(
     try:
         with (
             tempfile.TemporaryDirectory(dir=temp, prefix="openalex-") as scratch,
-            _connection(memory_limit, Path(scratch) / "spilled", threads) as connection,
+            _database(memory_limit, Path(scratch) / "spilled", threads, merged, topics) as connection,
         ):
-            _load_choices(connection, merged, topics)
-            assigned = _deal(connection, paths, Path(scratch) / "parts", progress)
-            _count(connection, assigned, progress)
+            _count(connection, _assign(connection, paths, Path(scratch) / "parts", progress), progress)
             return _summed(connection, out)
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
-        raise OutputError(
-            f"OpenAlex: memory or disk do not suffice ({_first_line(error)}); give a larger memory_limit, or a "
-            "temp folder with more space."
-        ) from None
+        fault = f"OpenAlex: memory or disk do not suffice ({_first_line(error)})"
+        raise OutputError(f"{fault}; give a larger memory_limit, or a temp folder with more space.") from None
 
 
-def _connection(memory_limit: str, spilled: Path, threads: int | None) -> duckdb.DuckDBPyConnection:
-    settings: dict[str, Any] = {
-        "memory_limit": memory_limit,
-        "temp_directory": str(spilled),
-        "preserve_insertion_order": False,
-        **({} if threads is None else {"threads": threads}),
-    }
+def _database(
+    memory_limit: str, spilled: Path, threads: int | None, merged: Sequence[Path], topics: Sequence[str]
+) -> duckdb.DuckDBPyConnection:
+    """Return a database with the tables ``topics`` and ``merged_ids``."""
+    settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spilled)}
+    settings |= {"preserve_insertion_order": False} | ({} if threads is None else {"threads": threads})
     try:
         connection = duckdb.connect(config=settings)
     except duckdb.Error as error:
         raise OutputError(f"OpenAlex: {_first_line(error)}; write memory_limit as in 2GB.") from None
     connection.execute("SET enable_progress_bar = false")
     connection.execute(f"SET partitioned_write_max_open_files = {MOST_PARTS}")
-    return connection
-
-
-def _load_choices(
-    connection: duckdb.DuckDBPyConnection, merged: Sequence[Path], topics: Sequence[str]
-) -> None:
-    """Make the tables ``topics`` and ``merged_ids``."""
     connection.execute("CREATE TABLE topics AS SELECT unnest(?::VARCHAR[]) AS topic", [list(topics)])
     connection.execute("CREATE TABLE merged_ids (work_id BIGINT)")
     columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
@@ -147,71 +129,49 @@ def _load_choices(
         try:
             connection.execute(f"INSERT INTO merged_ids {ids}", [str(path)])
         except duckdb.Error as error:
-            raise DataError(
-                f"merged_ids/{path.name}: no list of merged works ({_first_line(error)}); fetch it again."
-            ) from None
+            fault = f"merged_ids/{path.name}: no list of merged works ({_first_line(error)})"
+            raise DataError(f"{fault}; fetch it again.") from None
+    return connection
 
 
-def _deal(
+def _assign(
     connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], folder: Path, progress: Progress
 ) -> list[Path]:
     """Write what is needed of all records below ``folder``, one subfolder a part of the works, and return these."""
-    parts = min(MOST_PARTS, 1 + sum(path.stat().st_size for path in paths) // PART_BYTES)
+    ends = list(accumulate(path.stat().st_size for path in paths))
+    parts = min(MOST_PARTS, 1 + ends[-1] // PART_BYTES)
+    batches = groupby(zip(paths, ends, strict=True), lambda file: (file[0].suffix, file[1] // BATCH_BYTES))
     done = 0
-    for number, batch in enumerate(_batches(paths)):
+    for number, ((suffix, _), files) in enumerate(batches):
+        batch = [path for path, _ in files]
         done += len(batch)
         progress(f"OpenAlex works: to file {done} of {len(paths)}")
         options = f"PARTITION_BY (part), OVERWRITE_OR_IGNORE, FILENAME_PATTERN 'batch{number}_{{i}}'"
+        copy = f"COPY ({_records(suffix, parts)}) TO {_quoted(folder)} (FORMAT parquet, {options})"
         try:
-            connection.execute(
-                f"COPY ({_records(batch[0].suffix, parts)}) TO {_quoted(folder)} (FORMAT parquet, {options})",
-                [[str(path) for path in batch]],
-            )
+            connection.execute(copy, [list(map(str, batch))])
         except duckdb.Error as error:
             named = [path for path in batch if str(path) in str(error)]
             if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException) and not named:
                 raise
             raise _fault(connection, batch, named, error) from None
     # A field that no record at all has, and without which there is nothing to count.
-    fields = {
-        "publication_year": "year",
-        "type": "type",
-        "authorships": "authors",
-        "primary_topic": "topic_id",
-    }
-    numbers = ", ".join(f"count({column}) AS {field}" for field, column in fields.items())
+    fields = ("publication_year", "type", "authorships", "primary_topic")
+    numbers = "count(year), count(type), count(authors), count(topic_id)"
     everything = f"read_parquet({_quoted(folder / '*' / '*.parquet')})"
-    counts = connection.execute(f"SELECT count(*) AS works, {numbers} FROM {everything}").df().iloc[0]
-    for field in fields:
-        if not counts[field]:
-            raise DataError(
-                f"OpenAlex: none of {counts['works']} works has {field}; has OpenAlex renamed it?"
-            )
+    works, *counts = connection.execute(f"SELECT count(*), {numbers} FROM {everything}").df().iloc[0]
+    for field, count in zip(fields, counts, strict=True):
+        if not count:
+            raise DataError(f"OpenAlex: none of {works} works has {field}; has OpenAlex renamed it?")
     return sorted(folder.iterdir())
-
-
-def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Yield files of one format that are not more than :data:`BATCH_BYTES` together, or one larger file."""
-    batch: list[Path] = []
-    size = 0
-    for path in paths:
-        bytes_ = path.stat().st_size
-        if batch and (path.suffix != batch[0].suffix or size + bytes_ > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-        size += bytes_
-    yield batch
 
 
 def _records(suffix: str, parts: int) -> str:
     """Return the query of the records of files, with the part that each belongs to."""
     columns = {name: _type(part) for name, part in SHAPE.items()}
-    source = (
-        f"""read_json(?, columns = {columns}, format = 'newline_delimited', filename = true,
-                      hive_partitioning = false, maximum_object_size = {LONGEST_RECORD})"""
-        if suffix == ".gz"
-        else "read_parquet(?, filename = true, hive_partitioning = false, union_by_name = true)"
+    json_lines = f"columns = {columns}, format = 'newline_delimited', maximum_object_size = {LONGEST_RECORD}"
+    reader, options = (
+        ("read_json", json_lines) if suffix == ".gz" else ("read_parquet", "union_by_name = true")
     )
     records = f"""
         SELECT
@@ -233,49 +193,37 @@ def _records(suffix: str, parts: int) -> str:
             list_transform(authorships, lambda one: {{
                 'author_position': one.author_position,
                 'institutions': list_transform(one.institutions, lambda place: {{
-                    'id': place.id,
-                    'ror': replace(place.ror, 'https://ror.org/', ''),
-                    'name': place.display_name,
+                    'institution_id': place.id,
+                    'institution_ror': replace(place.ror, 'https://ror.org/', ''),
+                    'institution_name': place.display_name,
                     'country': place.country_code,
-                    'type': place.type
+                    'institution_type': place.type
                 }})
             }}) AS authorships
-        FROM {source}
+        FROM {reader}(?, filename = true, hive_partitioning = false, {options})
     """
     return f"SELECT *, work_id % {parts} AS part FROM ({records})"
 
 
-# The flat tables that the SQL reads, of one part's records.
-_WORKS = "SELECT * EXCLUDE (authorships) FROM records"
-_AUTHORSHIPS = """
-    WITH authors AS (SELECT record, unnest(authorships) AS author FROM records),
-    named AS (
-        SELECT record, author.author_position, len(author.institutions) AS author_institutions,
-            unnest(author.institutions) AS institution
-        FROM authors
-    )
-    SELECT record, author_position, author_institutions, institution.id AS institution_id,
-        institution.ror AS institution_ror, institution.name AS institution_name, institution.country AS country,
-        institution.type AS institution_type
-    FROM named
-    WHERE coalesce(institution.ror, institution.id) IS NOT NULL
-"""
-
-
 def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], progress: Progress) -> None:
     """Run the SQL on one part after the other into the table ``counts``; a part is deleted when it is counted."""
-    query = _SQL.read_text(encoding="utf-8")
+    query = Path(__file__).with_name("openalex.sql").read_text(encoding="utf-8")
     for number, part in enumerate(parts, start=1):
         progress(f"OpenAlex works: part {number} of {len(parts)}")
         files = f"read_parquet({_quoted(part / '*.parquet')}, hive_partitioning = false)"
         connection.execute(
-            f"CREATE OR REPLACE TABLE records AS SELECT row_number() OVER () AS record, * FROM {files}"
-        )
-        if number == 1:
-            connection.execute(f"CREATE VIEW works AS {_WORKS}")
-            connection.execute(f"CREATE VIEW authorships AS {_AUTHORSHIPS}")
-        connection.execute(
-            f"CREATE TABLE counts AS {query}" if number == 1 else f"INSERT INTO counts {query}"
+            f"""
+            CREATE OR REPLACE TABLE records AS SELECT row_number() OVER () AS record, * FROM {files};
+            CREATE OR REPLACE VIEW works AS SELECT * EXCLUDE (authorships) FROM records;
+            CREATE OR REPLACE VIEW authorships AS
+            WITH authors AS (SELECT record, unnest(authorships, max_depth := 2) FROM records), named AS (
+                SELECT record, author_position, len(institutions) AS author_institutions,
+                    unnest(institutions, max_depth := 2)
+                FROM authors
+            )
+            SELECT * FROM named WHERE coalesce(institution_ror, institution_id) IS NOT NULL;
+            {"CREATE TABLE counts AS" if number == 1 else "INSERT INTO counts"} {query}
+            """
         )
         shutil.rmtree(part)
     connection.execute("DROP TABLE records CASCADE")
@@ -289,11 +237,11 @@ def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataF
         CREATE TABLE summed AS
         SELECT ror, max(institution) AS institution, max(country) AS country, year, topic, {sums},
             sum(papers_fractional) AS papers_fractional
-        FROM counts GROUP BY ror, year, topic
+        FROM counts GROUP BY ror, year, topic;
+        DROP TABLE counts
         """
     )
     ordered = f"SELECT {', '.join(COLUMNS)} FROM summed ORDER BY ror, year, topic"
-    connection.execute("DROP TABLE counts")
     table = connection.execute(ordered).df()
     if table.empty:
         raise DataError("OpenAlex: no paper names an academic institution with a ROR id; are these works?")
@@ -314,15 +262,20 @@ def _fault(
 ) -> DataError:
     """Return the error of the file that a failed reading was about, else of the first with a fault."""
     for path in named or paths:
-        if fault := first_fault(path):
-            return fault
         try:
+            refuse_fault(path)
             connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 0", [[str(path)]])
+        except DataError as fault:
+            return fault
         except duckdb.Error as unlike:
-            what = f"not as documented ({_first_line(unlike)})"
-            return DataError(f"{name_of(path)}: {what}; has OpenAlex changed its format?")
+            return changed(name_of(path), f"not as documented ({_first_line(unlike)})")
     where = ", ".join(map(name_of, named)) or "OpenAlex works"
     return DataError(f"{where}: not readable ({_first_line(error)}); fetch the files again.")
+
+
+def changed(where: str, fault: str) -> DataError:
+    """Return the error of what is not as OpenAlex documents it."""
+    return DataError(f"{where}: {fault}; has OpenAlex changed its format?")
 
 
 def _quoted(path: Path) -> str:
@@ -373,30 +326,26 @@ def trimmed(record: Any, shape: Any = SHAPE) -> Any:
 
 def mismatch(record: Any) -> str:
     """Return what is not as documented in a record: empty, or the first fault in a few words."""
-    fault = _mismatch(record, SHAPE, "")
-    if fault:
+    if fault := next(_mismatches(record, SHAPE, ""), ""):
         return fault
     work, year = record.get("id"), record.get("publication_year")
     if not re.fullmatch(WORK, work or ""):
         return f"id is {json.dumps(work)[:60]} and none of a work"
-    if year is not None and not re.fullmatch(YEAR, str(year)):
-        return f"publication_year is {year}"
-    return ""
+    return "" if year is None or re.fullmatch(YEAR, str(year)) else f"publication_year is {year}"
 
 
-def _mismatch(value: Any, shape: Any, field: str) -> str:
-    """Return the first fault of a value at a place (empty: the record itself) that should have a shape."""
-    if value is None and field:
-        return ""
+def _mismatches(value: Any, shape: Any, field: str) -> Iterator[str]:
+    """Yield the faults of a value at a place (empty: the record itself) that should have a shape."""
     kind: Any = shape if isinstance(shape, type) else type(shape)
     if type(value) is not kind:
-        return f"{field or 'the record'} is {json.dumps(value)[:60]}, {_NAMES[kind]} is expected"
-    inner: list[tuple[Any, Any, str]] = []
-    if isinstance(shape, dict):
-        inner = [(value.get(name), part, f"{field}.{name}".lstrip(".")) for name, part in shape.items()]
-    elif isinstance(shape, list):
-        inner = [(item, shape[0], f"{field}[{number}]") for number, item in enumerate(value)]
-    return next(filter(None, (_mismatch(*part) for part in inner)), "")
+        if value is not None or not field:
+            yield f"{field or 'the record'} is {json.dumps(value)[:60]}, {_NAMES[kind]} is expected"
+    elif kind is dict:
+        for name, part in shape.items():
+            yield from _mismatches(value.get(name), part, f"{field}.{name}".lstrip("."))
+    elif kind is list:
+        for number, item in enumerate(value):
+            yield from _mismatches(item, shape[0], f"{field}[{number}]")
 
 
 def name_of(path: Path) -> str:
@@ -430,26 +379,34 @@ def check_start(path: Path) -> None:
         raise damaged(f"{name}, line 1", "no record")
 
 
-def first_fault(path: Path) -> DataError | None:
-    """Return the error of the first fault of a file, with its line; None where none is found.
+def refuse_fault(path: Path) -> None:
+    """Raise the error of the first fault of a file, if one is found.
 
     The file is read record by record, which is slow: for files of which a fault is known.
+
+    Raises
+    ------
+    DataError
+        With the line of the fault.
     """
+    name = name_of(path)
     if path.suffix == ".parquet":
-        return _parquet_fault(path)
-    try:
-        for number, line in _lines(path):
-            try:
-                fault = mismatch(json.loads(line))
-            except UnicodeDecodeError as error:
-                fault = f"byte {error.start} is not UTF-8"
-            except ValueError as error:
-                fault = f"broken JSON ({error})"
-            if fault:
-                return damaged(f"{name_of(path)}, line {number}", fault)
-    except DataError as error:
-        return error
-    return None
+        try:
+            columns = duckdb.execute("DESCRIBE FROM read_parquet(?)", [str(path)]).df()["column_name"]
+        except duckdb.Error as error:
+            raise damaged(name, f"not readable as Parquet ({_first_line(error)})") from None
+        if missing := ", ".join(field for field in SHAPE if field not in set(columns)):
+            raise DataError(f"{name}: no column {missing}; has OpenAlex renamed it?")
+        return
+    for number, line in _lines(path):
+        try:
+            fault = mismatch(json.loads(line))
+        except UnicodeDecodeError as error:
+            fault = f"byte {error.start} is not UTF-8"
+        except ValueError as error:
+            fault = f"broken JSON ({error})"
+        if fault:
+            raise damaged(f"{name}, line {number}", fault)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -462,14 +419,3 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         cut = "the compressed file is cut off or damaged there"
         what = str(error) if isinstance(error, gzip.BadGzipFile) else cut
         raise damaged(f"{name_of(path)}, line {number + 1}", what) from None
-
-
-def _parquet_fault(path: Path) -> DataError | None:
-    """Return the error of a Parquet file that cannot be read, or lacks a field."""
-    try:
-        with duckdb.connect() as connection:
-            columns = connection.execute("SELECT * FROM read_parquet(?) LIMIT 0", [str(path)]).df().columns
-    except duckdb.Error as error:
-        return damaged(name_of(path), f"not readable as Parquet ({_first_line(error)})")
-    missing = ", ".join(field for field in SHAPE if field not in columns)
-    return DataError(f"{name_of(path)}: no column {missing}; has OpenAlex renamed it?") if missing else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
@@ -87,7 +87,15 @@ def _groups(clone: Path) -> list[tuple[str, ...]]:
         if _OTHER_FILES.fullmatch(path.name) or TAG not in text:
             continue
         name = path.relative_to(clone).as_posix()
-        resources = _mapping(text, name).get("Resources")
+        try:
+            registered = yaml.load(text, Loader=_SAFE_LOADER)
+        except yaml.YAMLError as error:
+            raise DataError(
+                f"{name}: broken YAML ({' '.join(str(error).split())}); clone it again."
+            ) from None
+        if not isinstance(registered, dict):
+            raise DataError(f"{name}: holds no named values; has its form changed?")
+        resources = registered.get("Resources")
         if not isinstance(resources, dict) or not all(isinstance(each, dict) for each in resources.values()):
             raise DataError(f"{name}: holds no named resources; has its form changed?")
         tagged = sum(TAG in (resource.get("Tags") or ()) for resource in resources.values())
@@ -101,30 +109,15 @@ def _groups(clone: Path) -> list[tuple[str, ...]]:
     return sorted(rows, key=lambda row: (row[5], row[0]))
 
 
-def _mapping(text: str, name: str) -> dict[str, Any]:
-    try:
-        value = yaml.load(text, Loader=_SAFE_LOADER)
-    except yaml.YAMLError as error:
-        raise DataError(f"{name}: broken YAML ({' '.join(str(error).split())}); clone it again.") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{name}: holds no named values; has its form changed?")
-    return value
-
-
 def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-c", "core.quotePath=false", *arguments],
-            cwd=folder,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-    except FileNotFoundError:
-        raise DataError(
-            "OSG registry: git is not installed, and the dates are in the repository's history; install it."
-        ) from None
+    if shutil.which("git") is None:
+        fault = "git is not installed, and the dates are in the repository's history"
+        raise DataError(f"OSG registry: {fault}; install it.")
+    command = ["git", "-c", "core.quotePath=false", *arguments]
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         stated = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         raise DataError(f"OSG registry: git {arguments[0]} fails ({stated}); check the network, fetch again.")

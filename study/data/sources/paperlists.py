@@ -85,7 +85,7 @@ def fetch(
     for venue, year in tuple(files) or known_files():
         name = f"{venue}/{venue}{year}.json"
         progress(f"paperlists {venue} {year}")
-        if not any(path.is_file() for path in _spellings(folder, venue, year)):
+        if not _present(folder, venue, year):
             fetcher.download(f"{base}/{name}", folder / name)
         paths.append(locate(folder, venue, year))
     return paths
@@ -104,12 +104,11 @@ def locate(folder: Path, venue: str, year: int) -> Path:
     DataError
         If neither or both are there.
     """
-    plain, compressed = _spellings(folder, venue, year)
-    paths = [path for path in (plain, compressed) if path.is_file()]
+    paths, name = _present(folder, venue, year), f"{venue}/{venue}{year}.json"
     if not paths:
-        raise DataError(f"paperlists: {venue}/{plain.name} is missing in {folder}; put it into {venue}/.")
+        raise DataError(f"paperlists: {name} is missing in {folder}; put it into {venue}/.")
     if len(paths) == 2:
-        raise DataError(f"paperlists: {venue}/{plain.name} is there plain and as .gz; keep one of them.")
+        raise DataError(f"paperlists: {name} is there plain and as .gz; keep one of them.")
     return paths[0]
 
 
@@ -144,26 +143,25 @@ def published(papers: pd.DataFrame, track: str = "main") -> pd.DataFrame:
     A record that repeats title and authors of an earlier one in its file is the same paper; ``repeats``
     says how many there were (0 where the paper stands once).
     """
-    dropped = papers["status"].str.contains(_NOT_PUBLISHED)
-    kept = papers[(papers["track"] == track) & ~dropped]
-    named = (kept["title"] != "") & (kept["author"] != "")
-    same = kept.groupby(["venue", "year", "title", "author"], sort=False)["row"]
-    repeats = (same.transform("size") - 1).where(named, 0)
-    return kept.assign(repeats=repeats)[~named | (same.cumcount() == 0)].reset_index(drop=True)
+    accepted = papers[(papers["track"] == track) & ~papers["status"].str.contains(_NOT_PUBLISHED)]
+    named = (accepted["title"] != "") & (accepted["author"] != "")
+    same = accepted.groupby(["venue", "year", "title", "author"], sort=False)["row"]
+    accepted = accepted.assign(repeats=(same.transform("size") - 1).where(named, 0))
+    return accepted[~named | (same.cumcount() == 0)].reset_index(drop=True)
 
 
-def _spellings(folder: Path, venue: str, year: int) -> tuple[Path, Path]:
-    plain = folder / venue / f"{venue}{year}.json"
-    return plain, plain.with_name(plain.name + ".gz")
+def _present(folder: Path, venue: str, year: int) -> list[Path]:
+    names = (f"{venue}{year}.json", f"{venue}{year}.json.gz")
+    return [folder / venue / name for name in names if (folder / venue / name).is_file()]
 
 
 def _scan(paths: Sequence[str]) -> pd.DataFrame:
-    """Read all files at once; a record's fields stay JSON until their type is known to be text."""
+    """Read all files at once; a field of a record must be text, or missing."""
     columns = dict.fromkeys(FIELDS, "JSON")
-    kinds = ", ".join(f"json_type({field}) AS {field}_type" for field in FIELDS)
-    values = ", ".join(f"coalesce({field} ->> '$', '') AS {field}" for field in FIELDS)
+    is_text = "coalesce(json_type({0}), 'NULL') IN ('VARCHAR', 'NULL')"
+    text = f"CASE WHEN {is_text} THEN coalesce({{0}} ->> '$', '') ELSE error('no text in ' || filename) END AS {{0}}"
     query = f"""
-        SELECT filename AS path, {values}, {kinds}
+        SELECT filename AS path, {", ".join(map(text.format, FIELDS))}
         FROM read_json(?, columns = {columns}, format = 'array', filename = true,
                        maximum_object_size = {_LARGEST_RECORD})
     """
@@ -172,17 +170,11 @@ def _scan(paths: Sequence[str]) -> pd.DataFrame:
             raise damaged(path.name, "the file is empty")
     with duckdb.connect() as connection:
         try:
-            table = connection.execute(query, [paths]).df()
+            return connection.execute(query, [paths]).df()
         except duckdb.Error as error:
             message = str(error)
             named = [path for path in paths if path in message]
             raise _fault(named or paths, f"paperlists: {message.splitlines()[0]}") from None
-    for field in FIELDS:
-        kind = table.pop(f"{field}_type")
-        other = kind.notna() & ~kind.isin(["VARCHAR", "NULL"])
-        for path in table.loc[other, "path"]:
-            raise _fault([path], f"{Path(path).name}: a field {field} that is no text")
-    return table
 
 
 def _fault(paths: Iterable[str], otherwise: str) -> DataError:
@@ -190,10 +182,10 @@ def _fault(paths: Iterable[str], otherwise: str) -> DataError:
     for path in map(Path, paths):
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
-            size = len(content)
             try:
                 content = gzip.decompress(content)
             except (EOFError, OSError, zlib.error) as error:
+                size = len(content)
                 return damaged(path.name, f"truncated or damaged gzip within its {size} bytes ({error})")
         if is_page(content):
             return damaged(path.name, "this is a web page and no JSON")

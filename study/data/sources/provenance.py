@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from study.data.sources import csv_rows, paperlists, top500
-from study.data.sources.fetching import sha256_of
+from study.data.sources import csv_rows, paperlists, sha256_of, top500
 
 # Title, terms, and how to obtain it, of each source.
 SOURCES: dict[str, tuple[str, str, str]] = {
@@ -78,9 +77,8 @@ def sources_toml(raw: Path, papers: Sequence[tuple[str, int]]) -> str:
             files, version = sorted(path for path in (raw / name).rglob("*") if path.is_file()), ""
         digest = checksum(files)
         version = version or VERSIONS.get(digest, "not recorded")
-        fields = {"title": title, "version": version, "licence": licence, "obtain": obtain}
-        lines += [f"[{name}]", *(f'{field} = "{value}"' for field, value in fields.items())]
-        lines += [f"files = {len(files)}", f'sha256 = "{digest}"', ""]
+        lines += [f"[{name}]", f'title = "{title}"', f'version = "{version}"', f'licence = "{licence}"']
+        lines += [f'obtain = "{obtain}"', f"files = {len(files)}", f'sha256 = "{digest}"', ""]
     return "\n".join(lines)
 
 
@@ -94,14 +92,12 @@ def checksum(paths: Iterable[Path]) -> str:
 
 
 def _paperlists_versions(raw: Path, read: Sequence[tuple[str, int]]) -> str:
-    """Return the range of commits and dates of the files read, where the folder records them."""
+    """Return the range of commits and dates of the files read; empty where the folder does not record them."""
     path = raw / "paperlists_versions.csv"
     if not path.is_file():
-        return "not recorded"
+        return ""
     wanted = {f"{venue}/{venue}{year}.json" for venue, year in read}
     rows = csv_rows(path, ("path", "commit", "commit_date"), remedy="restore or delete it")
     commits = sorted({(row["commit_date"], row["commit"][:8]) for _, row in rows if row["path"] in wanted})
-    if not commits:
-        return "not recorded"
-    (first_date, first), (last_date, last) = commits[0], commits[-1]
-    return f"{len(commits)} commits, {first} ({first_date}) to {last} ({last_date})"
+    named = [f"{commit} ({day})" for day, commit in commits]
+    return f"{len(named)} commits, {named[0]} to {named[-1]}" if named else ""

@@ -27,8 +27,6 @@ RESTORE = "restore it from the repository"
 
 FILLED: Rule = (re.compile(".+"), "not empty")
 
-_SLASHED = re.compile(r"(\d{2})/(\d{2})/(\d{4})")
-
 
 def silent(_: str) -> None:
     """Say nothing: the progress of those who did not ask for it."""
@@ -97,10 +95,8 @@ def csv_rows(
         for values in reader:
             where = f"{name}, line {line}"
             if values and len(values) != len(heading):
-                raise DataError(
-                    f"{where}: {len(values)} fields, the heading has {len(heading)}; "
-                    f"the file is cut off, or a comma is not in quotes: {remedy}."
-                )
+                fault = f"{where}: {len(values)} fields, the heading has {len(heading)}"
+                raise DataError(f"{fault}; the file is cut off, or a comma is not in quotes: {remedy}.")
             if values:
                 row = dict(zip(heading, map(str.strip, values), strict=True))
                 rows.append((line, row))
@@ -113,9 +109,8 @@ def csv_rows(
                         raise DataError(f'{where}: {column} is "{text}"; it must be {words}: {remedy}.')
             line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(
-            f"{name}, line {reader.line_num}: {error}; the file is cut off or damaged, {remedy}."
-        ) from None
+        where = f"{name}, line {reader.line_num}"
+        raise DataError(f"{where}: {error}; the file is cut off or damaged, {remedy}.") from None
     # A table of decisions may have none.
     if not rows and remedy != RESTORE:
         raise DataError(f"{name}: no records after the heading; {remedy}.")
@@ -130,7 +125,7 @@ def iso_day(text: str, where: str) -> str:
     DataError
         If there is no such day; ``where`` says of what it should be.
     """
-    day = _SLASHED.sub(r"\3-\1-\2", text)
+    day = re.sub(r"(\d{2})/(\d{2})/(\d{4})", r"\3-\1-\2", text)
     try:
         # Other forms of ISO 8601 are none of the publishers'.
         return date.fromisoformat(day if len(day) == 10 else "").isoformat() if text else ""

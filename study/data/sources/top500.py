@@ -27,12 +27,18 @@ FIRST_XLSX_LIST = "2020-06"
 ROWS = 500
 NAMESPACE = "http://www.top500.org/xml/top500/1.0"
 # The codes of area-of-installation, found by comparing XML and Excel files of June 2014 and June 2017.
-SEGMENTS = dict(
-    zip(
-        "1234567",
-        ["Academic", "Classified", "Government", "Industry", "Others", "Research", "Vendor"],
-        strict=True,
-    )
+_SEGMENTS = ("Academic", "Classified", "Government", "Industry", "Others", "Research", "Vendor")
+SEGMENTS = {str(code): segment for code, segment in enumerate(_SEGMENTS, start=1)}
+COLUMNS = (
+    "list",
+    "rank",
+    "site",
+    "country",
+    "segment",
+    "system",
+    "rmax_tflops",
+    "accelerator",
+    "year_installed",
 )
 
 _FILE = re.compile(r"TOP500_(\d{4})(06|11)(?:\.xlsx?|(?:_all)?\.xml)")
@@ -54,7 +60,6 @@ _ELEMENTS = {
     "year": "year",
 }
 
-
 # A system as the file has it: where it is there, and its fields as text.
 _System = tuple[str, dict[str, str]]
 
@@ -72,10 +77,8 @@ def lists(folder: Path) -> dict[str, Path]:
         raise DataError(f"TOP500: no TOP500_YYYYMM.xls, .xlsx or .xml in {folder}; download the lists.")
     for month in _sequence(max(files)):
         if month not in files:
-            raise DataError(
-                f"TOP500: list {month} is missing in {folder}, but later ones are there; "
-                f"download {_file_name(month, 'excel')} into it."
-            )
+            fault = f"TOP500: list {month} is missing in {folder}, but later ones are there"
+            raise DataError(f"{fault}; download {_file_name(month, 'excel')} into it.")
     return dict(sorted(files.items()))
 
 
@@ -100,22 +103,22 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     """
     if path.stat().st_size == 0:
         raise damaged(path.name, "the file is empty")
-    if path.suffix == ".xml":
-        systems, unit = _xml_systems(path), 1e-3
-    else:
-        systems, unit = _excel_systems(path, month), 1.0 if month >= FIRST_TERAFLOP_LIST else 1e-3
+    systems = _xml_systems(path) if path.suffix == ".xml" else _excel_systems(path, month)
+    teraflops = path.suffix != ".xml" and month >= FIRST_TERAFLOP_LIST
     if len(systems) != ROWS:
         raise damaged(path.name, f"{len(systems)} systems, a list has {ROWS}; the file is incomplete")
     records = []
     # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
     before = 1
     for position, (where, fields) in enumerate(systems, start=1):
-        record = _record(where, fields, unit)
+        record = _record(where, fields)
         if not before <= record["rank"] <= position:
             raise DataError(f"{where}: rank {record['rank']} follows {before}; restore the order.")
         before = record["rank"]
-        records.append({"list": month, **record})
-    return pd.DataFrame(records).astype({"year_installed": "Int64"})
+        records.append(record)
+    table = pd.DataFrame(records).astype({"year_installed": "Int64"})
+    unit = 1.0 if teraflops else 1e-3
+    return table.assign(list=month, rmax_tflops=table["rmax"] * unit)[list(COLUMNS)]
 
 
 def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
@@ -169,10 +172,8 @@ def fetch(
     """
     folder = raw / "top500"
     there = _present(folder)
-    months = list(_sequence(last if last is not None else _newest(date.today())))
-    for month in months:
-        if month in there:
-            continue
+    months = list(_sequence(last or _newest(date.today())))
+    for month in [month for month in months if month not in there]:
         progress(f"TOP500 list {month}")
         name = _file_name(month, kind)
         url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"
@@ -190,17 +191,14 @@ def _present(folder: Path) -> dict[str, Path]:
         if match := _FILE.fullmatch(path.name):
             month = f"{match[1]}-{match[2]}"
             if files.setdefault(month, path) != path:
-                raise DataError(
-                    f"TOP500: {month} is there twice ({files[month].name}, {path.name}); keep one."
-                )
+                both = f"{files[month].name}, {path.name}"
+                raise DataError(f"TOP500: {month} is there twice ({both}); keep one.")
     return files
 
 
 def _file_name(month: str, kind: str) -> str:
-    stem = f"TOP500_{month.replace('-', '')}"
-    if kind == "xml":
-        return f"{stem}_all.xml"
-    return f"{stem}.xlsx" if month >= FIRST_XLSX_LIST else f"{stem}.xls"
+    ending = "_all.xml" if kind == "xml" else ".xlsx" if month >= FIRST_XLSX_LIST else ".xls"
+    return f"TOP500_{month.replace('-', '')}{ending}"
 
 
 def _newest(today: date) -> str:
@@ -211,17 +209,14 @@ def _newest(today: date) -> str:
 
 
 def _sequence(last: str) -> Iterable[str]:
-    first_year, last_year = int(FIRST_LIST[:4]), int(last[:4])
-    months = (f"{year}-{half}" for year in range(first_year, last_year + 1) for half in ("06", "11"))
+    years = range(int(FIRST_LIST[:4]), int(last[:4]) + 1)
+    months = (f"{year}-{half}" for year in years for half in ("06", "11"))
     return (month for month in months if month <= last)
 
 
 def _excel_systems(path: Path, month: str) -> list[_System]:
-    with path.open("rb") as stream:
-        if is_page(stream.read(64)):
-            raise DataError(
-                f"{path.name}: this is a web page and no Excel file; log in and download it again."
-            )
+    if is_page(path.read_bytes()):
+        raise DataError(f"{path.name}: this is a web page and no Excel file; log in and download it again.")
     try:
         rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
     # The Excel library signals broken containers in several ways, none of which a user could tell apart.
@@ -251,11 +246,9 @@ def _xml_systems(path: Path) -> list[_System]:
     try:
         root = ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
-        line, column = error.position
-        raise DataError(
-            f"{path.name}, line {line}, column {column + 1}: broken XML "
-            f"({str(error).partition(':')[0]}); log in and download it again."
-        ) from None
+        where = f"{path.name}, line {error.position[0]}, column {error.position[1] + 1}"
+        what = str(error).partition(":")[0]
+        raise DataError(f"{where}: broken XML ({what}); log in and download it again.") from None
     except ValueError as error:
         raise damaged(path.name, f"not readable as XML ({error})") from None
     if root.tag != f"{{{NAMESPACE}}}list":
@@ -264,14 +257,14 @@ def _xml_systems(path: Path) -> list[_System]:
     for number, site in enumerate(root.findall(f"{{{NAMESPACE}}}site"), start=1):
         where, fields = f"{path.name}, system {number}", {}
         for name, element in _ELEMENTS.items():
-            value = site.find(f"top500:{element.replace('/', '/top500:')}", {"top500": NAMESPACE})
-            if value is None:
+            text = site.findtext(f"top500:{element.replace('/', '/top500:')}", None, {"top500": NAMESPACE})
+            if text is None:
                 raise damaged(where, f"no element {element}")
-            fields[name] = _words(value.text or "")
+            fields[name] = _words(text)
         code = fields["segment"]
         if code not in SEGMENTS:
             raise damaged(where, f'area-of-installation "{code}" is none of 1 to 7')
-        systems.append((where, {**fields, "segment": SEGMENTS[code]}))
+        systems.append((where, fields | {"segment": SEGMENTS[code]}))
     return systems
 
 
@@ -279,7 +272,8 @@ def _words(cell: Any) -> str:
     return " ".join(str(cell).split())
 
 
-def _record(where: str, fields: Mapping[str, str], unit: float) -> dict[str, Any]:
+def _record(where: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a system, numbers as numbers, with its description and accelerator."""
     for name in ("site", "country"):
         if not fields[name]:
             raise damaged(where, f"{name} is empty")
@@ -295,13 +289,10 @@ def _record(where: str, fields: Mapping[str, str], unit: float) -> dict[str, Any
     system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
     named = "named in the system" if _NAMED_ACCELERATOR.search(system) else ""
     accelerator = fields.get("accelerator", named)
+    numbers = {"rank": rank, "rmax": rmax, "year_installed": installed}
     return {
-        "rank": rank,
-        "site": fields["site"],
-        "country": fields["country"],
-        "segment": fields["segment"],
+        **fields,
+        **numbers,
         "system": system,
-        "rmax_tflops": rmax * unit,
-        "accelerator": "" if accelerator == "None" else accelerator,
-        "year_installed": installed,
+        "accelerator": accelerator if accelerator != "None" else "",
     }

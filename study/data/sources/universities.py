@@ -42,12 +42,7 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    version: str = BRANCH,
-    address: str = ADDRESS,
+    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = BRANCH, address: str = ADDRESS
 ) -> list[Path]:
     """Download the list into ``raw/universities/``, unless it is there.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from textwrap import fill
 from typing import Literal
@@ -10,46 +10,27 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital, checked, quantile, refuse_unknown
+from study.core import FloatArray, QuestionError, capital, quantile, refuse_unknown
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.finding import Finding
-from study.diagnostics.honest import slopes
+from study.diagnostics.honest.conditional import lower_slope_bound, upper_slope_bound
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.restrictions import (
-    Restriction,
-    relative_magnitudes,
-    smoothness,
-    smoothness_relative,
-)
-from study.diagnostics.registry import Needs, Section, diagnostic
+from study.diagnostics.honest.restrictions import RESTRICTIONS
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 
 WHO = "honest_did"
 
-Kind = Literal["relative_magnitudes", "smoothness", "smoothness_relative"]
-Method = Literal["auto", "FLCI", "conditional", "C-LF", "C-F"]
 Target = Literal["event_average"] | int | Sequence[float]
 
-RESTRICTIONS: dict[str, Callable[[int, int], Restriction]] = {
-    "relative_magnitudes": relative_magnitudes,
-    "smoothness": smoothness,
-    "smoothness_relative": smoothness_relative,
-}
 TITLES = {
     "relative_magnitudes": "Relative magnitudes (Rambachan and Roth)",
     "smoothness": "Bounded change of slope (smoothness)",
     "smoothness_relative": "Bounded change of slope, relative to those before",
 }
-OFFERED = {
-    "relative_magnitudes": ("C-LF", "conditional"),
-    "smoothness": ("FLCI", "conditional", "C-LF", "C-F"),
-    "smoothness_relative": ("C-LF", "conditional"),
-}
-MULTIPLES = (0.5, 1.0, 1.5, 2.0)
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+OFFERED: dict[str, tuple[str, ...]] = dict.fromkeys(RESTRICTIONS, ("C-LF", "conditional"))
+OFFERED["smoothness"] = tuple(METHODS)
 
-LINE = 40
 DIFFERENCE = "the difference between treated and comparison units"
 WITHIN = {
     "relative_magnitudes": " a period after treatment, without an effect, by at most {} times its largest change "
@@ -87,12 +68,11 @@ _bounding = partial(
     question="How much may the slope of the difference in trends change until the sign is not established?",
     given={"restriction": "smoothness"},
 )
-@checked
 def honest_did(
     fit: Estimate,
     *,
-    restriction: Kind = "relative_magnitudes",
-    method: Method = "auto",
+    restriction: Literal["relative_magnitudes", "smoothness", "smoothness_relative"] = "relative_magnitudes",
+    method: Literal["auto", "FLCI", "conditional", "C-LF", "C-F"] = "auto",
     M: Sequence[float] | None = None,
     target: Target = "event_average",
     before: int | None = None,
@@ -175,13 +155,14 @@ def honest_did(
     bounds = None
     if restriction == "smoothness" and n_pre > 1:
         leads = path.effect[:n_pre], path.covariance[:n_pre, :n_pre], level
-        bounds = slopes.lower_bound(*leads), slopes.upper_bound(*leads)
+        bounds = lower_slope_bound(*leads), upper_slope_bound(*leads)
     if M is not None:
         strengths = _strengths(M)
     elif restriction == "smoothness":
-        strengths = (np.sqrt(path.covariance[0, 0]) if bounds is None else bounds[1]) * np.array(SHARES)
+        largest = np.sqrt(path.covariance[0, 0]) if bounds is None else bounds[1]
+        strengths = largest * np.linspace(0, 1, 5)
     else:
-        strengths = np.array(MULTIPLES)
+        strengths = np.array([0.5, 1.0, 1.5, 2.0])
     estimate, half = problem.estimate, quantile((1 + level) / 2) * problem.std_error
     low, high = METHODS[chosen](problem, strengths)
     frame = pd.DataFrame(
@@ -305,7 +286,7 @@ def _chart(
             axis.axvline(breakdown, color=GREY, linestyle="--", linewidth=1.0, label=label)
         axis.set_xticks([left, *strengths], ["original", *(f"{m:.3g}" for m in strengths)])
         axis.set_xlim(left - step / 2, right)
-        axis.set_ylabel(fill(ylabel, LINE), fontsize=8)
+        axis.set_ylabel(fill(ylabel, 40), fontsize=8)
         axis.set_title(title)
         xlabel = figure.supxlabel if ax is None else axis.set_xlabel
         xlabel(AXIS[rows["restriction"].iloc[0]], fontsize=8)

@@ -92,18 +92,10 @@ def _between(start: FloatArray, end: FloatArray) -> FloatArray:
 def _lattice(dimensions: int, seed: int) -> FloatArray:
     """Return the points of Richtmyer's lattice in the unit cube, moved at random and folded, (dimensions, m)."""
     shift = np.random.default_rng(seed).random(dimensions)
-    steps = np.sqrt(_primes(dimensions))[:, None] * np.arange(1, LATTICE + 1)
+    # The n-th prime is at most n^2 + 1.
+    primes = [k for k in range(2, dimensions**2 + 2) if all(k % d for d in range(2, k))][:dimensions]
+    steps = np.sqrt(np.array(primes, dtype=float))[:, None] * np.arange(1, LATTICE + 1)
     return np.asarray(np.abs(2 * ((steps + shift[:, None]) % 1) - 1))
-
-
-def _primes(count: int) -> FloatArray:
-    primes: list[int] = []
-    candidate = 2
-    while len(primes) < count:
-        if all(candidate % prime for prime in primes):
-            primes.append(candidate)
-        candidate += 1
-    return np.array(primes, dtype=float)
 
 
 def box_pull(

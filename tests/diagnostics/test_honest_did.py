@@ -19,11 +19,12 @@ from study import Panel, Question, estimate
 from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.diagnostics.event_path import event_path
-from study.diagnostics.honest import conditional, slopes
+from study.diagnostics.honest import conditional
 from study.diagnostics.honest.conditional import FirstStage, accepted, least_favourable, moments
 from study.diagnostics.honest.flci import folded_normal_quantile, lasso_path
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest_did import OFFERED, RESTRICTIONS, honest_did
+from study.diagnostics.honest.restrictions import RESTRICTIONS
+from study.diagnostics.honest_did import OFFERED, honest_did
 from study.estimates.estimate import Estimate
 
 RUNS = [(panel, name) for panel in ("BCdata", "sim_small") for name in goldens.runs(panel, "honestdid")]
@@ -403,7 +404,7 @@ def test_no_set_is_empty_where_the_data_contradict_the_restriction() -> None:
 
 def test_the_lower_bound_on_changes_of_slope_is_where_the_test_stops_rejecting() -> None:
     betahat, sigma = np.array([1.0, -0.5, 0.8]), 0.02 * np.eye(3) + 0.01
-    bound = slopes.lower_bound(betahat, sigma, 0.95)
+    bound = conditional.lower_slope_bound(betahat, sigma, 0.95)
     changes = np.array([[1, -2, 1], [0, 1, -2.0]])
     rows = np.vstack([changes, -changes])
     deviation = np.sqrt(np.diag(rows @ sigma @ rows.T))
@@ -414,7 +415,11 @@ def test_the_lower_bound_on_changes_of_slope_is_where_the_test_stops_rejecting()
     assert np.all(shared[others] < 1)
     low = np.max(((z - shared * z[best]) / np.where(others, 1 - shared, 1))[others])
     assert norm.sf(z[best]) / norm.sf(low) == pytest.approx(0.05, rel=1e-6)
-    assert bound < slopes.largest_slope_change(betahat) < slopes.upper_bound(betahat, sigma, 0.95)
+    assert (
+        bound
+        < conditional.largest_slope_change(betahat)
+        < conditional.upper_slope_bound(betahat, sigma, 0.95)
+    )
 
 
 def fitted(

@@ -1,15 +1,14 @@
-"""Conditional and hybrid tests of an effect, and the hull of the effects that they do not reject."""
+"""Conditional and hybrid tests: the hull of the effects, and the least change of slope, that they do not reject."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from study.core import FloatArray, quantile
-from study.diagnostics.honest.restrictions import Restriction
+from study.core import BoolArray, FloatArray, quantile
+from study.diagnostics.honest.restrictions import Restriction, differences
 
 ANGLES = 1440
 ITERATIONS = 50
@@ -101,43 +100,30 @@ def moments(
     m : ndarray, shape (m,)
         Not negative.
     """
-    u = restriction.exposure(weights)
+    u, change, size = restriction.exposure(weights), restriction.change, restriction.within
     up, down = np.maximum(u, 0), np.maximum(-u, 0)
-    above, below = _deviations(sigma, restriction, m)
+    m, variance = m[:, None, None], np.einsum("pk,kj,pj->p", size, sigma, size)
+    # The standard deviations of change_j - M within_p and of -change_j - M within_p, shapes (m, P, n_post).
+    common = np.einsum("jk,kl,jl->j", change, sigma, change) + m**2 * variance[:, None]
+    above, below = (np.sqrt(common + sign * 2 * m * (size @ sigma @ change.T)) for sign in (-1, 1))
     first, second = above @ up + below @ down, above @ down + below @ up
-    pairs = 2 * m[:, None, None] / (above + below)
-    bound = m[:, None] * np.abs(u).sum()
+    pairs = 2 * m / (above + below)
+    bound = m[..., 0] * np.abs(u).sum()
 
     forms = np.zeros((len(m), len(restriction.within), N_VERTICES, 2))
     forms[..., 0, 0], forms[..., 1, 0] = 1 / first, -1 / second
     forms[..., 0, 1], forms[..., 1, 1] = -bound / first, -bound / second
     forms[..., 2, 1], forms[..., 3, 1] = -pairs.max(axis=2), -pairs.min(axis=2)
 
-    centre, size = u @ restriction.change, restriction.within
+    centre = u @ change
     means = np.stack(np.broadcast_arrays(centre @ betahat, size @ betahat + restriction.constant), axis=-1)
     spread = np.empty((len(size), 2, 2))
     spread[:, 0, 0] = centre @ sigma @ centre
     spread[:, 0, 1] = spread[:, 1, 0] = size @ sigma @ centre
-    spread[:, 1, 1] = np.einsum("pk,kj,pj->p", size, sigma, size)
+    spread[:, 1, 1] = variance
 
-    value = np.einsum("mpvf,pf->mpv", forms, means)
-    flat = (-1, N_VERTICES)
-    return Moments(
-        value=value.reshape(flat),
-        slope=-forms[..., 0].reshape(flat),
-        forms=forms.reshape(-1, N_VERTICES, 2),
-        spread=np.tile(spread, (len(m), 1, 1)),
-    )
-
-
-def _deviations(sigma: FloatArray, restriction: Restriction, m: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return sd(change_j - M within_p) and sd(-change_j - M within_p), shapes (m, P, n_post)."""
-    change, within, m = restriction.change, restriction.within, m[:, None, None]
-    of_change = np.einsum("jk,kl,jl->j", change, sigma, change)
-    of_within = np.einsum("pk,kl,pl->p", within, sigma, within)[:, None]
-    shared = within @ sigma @ change.T
-    common = of_change + m**2 * of_within
-    return np.sqrt(common - 2 * m * shared), np.sqrt(common + 2 * m * shared)
+    value, flat = np.einsum("mpvf,pf->mpv", forms, means), forms.reshape(-1, N_VERTICES, 2)
+    return Moments(value.reshape(-1, N_VERTICES), -flat[..., 0], flat, np.tile(spread, (len(m), 1, 1)))
 
 
 PARALLEL = 1e-10
@@ -178,7 +164,7 @@ class FirstStage:
         return cls(cap, np.zeros(len(cap)), np.full(len(cap), np.inf), np.zeros_like(moments.value))
 
 
-def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray) -> NDArray[np.bool_]:
+def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray) -> BoolArray:
     """Say which effects the test does not reject, shape (Q, G) for theta of shape (Q, G).
 
     The statistic is rejected if it is positive and exceeds the 1 - size quantile of a normal that is truncated
@@ -249,19 +235,15 @@ def hulls(moments: Moments, first: FirstStage, size: float) -> tuple[FloatArray,
     """
     theta = _tried(moments, first)
     kept = accepted(moments, first, size, theta)
-    empty = ~kept.any(axis=1)
     last = theta.shape[1] - 1
-    at_low, at_high = kept.argmax(axis=1), last - kept[:, ::-1].argmax(axis=1)
-    rows = np.arange(len(theta))
-    inner = np.stack([theta[rows, at_low], theta[rows, at_high]], axis=1)
-    outer = np.stack(
-        [theta[rows, np.maximum(at_low - 1, 0)], theta[rows, np.minimum(at_high + 1, last)]], axis=1
-    )
+    ends = np.stack([kept.argmax(axis=1), last - kept[:, ::-1].argmax(axis=1)], axis=1)
+    inner = np.take_along_axis(theta, ends, axis=1)
+    outer = np.take_along_axis(theta, np.clip(np.add(ends, [-1, 1]), 0, last), axis=1)
     for _ in range(HALVINGS):
         middle = (inner + outer) / 2
         inside = accepted(moments, first, size, middle)
         inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
-    inner[empty] = np.nan
+    inner[~kept.any(axis=1)] = np.nan
     return inner[:, 0], inner[:, 1]
 
 
@@ -283,3 +265,53 @@ def _tried(moments: Moments, first: FirstStage) -> FloatArray:
         within = np.append(-TOWARDS_ENDS, TOWARDS_ENDS)
         parts.append(first.centre[:, None] + first.half[:, None] * within)
     return np.sort(np.hstack(parts), axis=1)
+
+
+def largest_slope_change(betahat: FloatArray) -> float:
+    """Return the largest change of slope before treatment, the reference included; betahat has shape (n_pre,)."""
+    return float(np.abs(differences(len(betahat), 0, 2) @ betahat).max())
+
+
+def upper_slope_bound(betahat: FloatArray, sigma: FloatArray, level: float) -> float:
+    """Return the largest upper end of one-sided intervals for the changes of slope before treatment.
+
+    Parameters
+    ----------
+    betahat, sigma : ndarray, shapes (n_pre,), (n_pre, n_pre)
+        At least two event times before the reference.
+    level : float
+
+    References
+    ----------
+    HonestDiD, whose default grid of M ends there.
+    """
+    changes = differences(len(betahat), 0, 2)
+    deviation = np.sqrt(np.einsum("rk,kl,rl->r", changes, sigma, changes))
+    return float(np.max(np.abs(changes @ betahat) + quantile(level) * deviation))
+
+
+def lower_slope_bound(betahat: FloatArray, sigma: FloatArray, level: float) -> float:
+    """Return the smallest M that the conditional test does not reject from the periods before treatment.
+
+    Parameters are those of :func:`upper_slope_bound`.
+
+    References
+    ----------
+    Andrews, Roth and Pakes (2023), the conditional test without nuisance parameters.
+    """
+    changes = differences(len(betahat), 0, 2)
+    rows = np.vstack([changes, -changes])
+    scale = 1 / np.sqrt(np.einsum("rk,kl,rl->r", rows, sigma, rows))
+    forms = rows * scale[:, None]
+    vertices = Moments((forms @ betahat)[None], -scale[None], forms[None], sigma[None])
+
+    def keeps(m: FloatArray) -> BoolArray:
+        return accepted(vertices, FirstStage.none(vertices), 1 - level, m[None])[0]
+
+    tried = np.linspace(0, largest_slope_change(betahat), 400)
+    first = int(keeps(tried).argmax())
+    outside, inside = tried[max(first - 1, 0)], tried[first]
+    for _ in range(HALVINGS):
+        middle = (outside + inside) / 2
+        outside, inside = (outside, middle) if keeps(np.array([middle]))[0] else (middle, inside)
+    return float(inside)

@@ -75,9 +75,8 @@ class Frontier:
 
     def bias_and_deviation(self, kappa: FloatArray) -> tuple[float, float]:
         """Return the largest bias for M = 1 and the standard deviation."""
-        weights = self.weights(kappa)
-        bias = float(np.abs(self.exposure).sum() + np.abs(kappa).sum())
-        return bias, float(np.sqrt(weights @ self.sigma @ weights))
+        weights, exposed = self.weights(kappa), np.append(self.exposure, kappa)
+        return float(np.abs(exposed).sum()), float(np.sqrt(weights @ self.sigma @ weights))
 
     def shortest(self, betahat: FloatArray, m: float, level: float) -> FixedLength:
         """Return the shortest fixed-length interval.
@@ -100,8 +99,8 @@ class Frontier:
         penalty = 0.0
         if m > 0:
             penalty = highest if excess(highest) <= 0 else brentq(excess, 0.0, highest, xtol=1e-15 * highest)
-        weights = self.weights(self.kappa(penalty))
-        bias, deviation = self.bias_and_deviation(self.kappa(penalty))
+        kappa = self.kappa(penalty)
+        weights, (bias, deviation) = self.weights(kappa), self.bias_and_deviation(kappa)
         half = deviation * folded_normal_quantile(level, m * bias / deviation)
         return FixedLength(weights, float(weights @ betahat), half)
 

@@ -16,24 +16,22 @@ from numpy.typing import NDArray
 
 from references import r_draws
 from references.comparison import Comparison, Row
-from study.diagnostics.honest import intervals, slopes
-from study.diagnostics.honest.conditional import FirstStage, hulls, least_favourable, moments
+from study.diagnostics.honest import intervals
+from study.diagnostics.honest.conditional import (
+    FirstStage,
+    hulls,
+    least_favourable,
+    lower_slope_bound,
+    moments,
+    upper_slope_bound,
+)
 from study.diagnostics.honest.flci import folded_normal_quantile
 from study.diagnostics.honest.intervals import Problem
-from study.diagnostics.honest.restrictions import (
-    Restriction,
-    relative_magnitudes,
-    smoothness,
-    smoothness_relative,
-)
+from study.diagnostics.honest.restrictions import RESTRICTIONS
 
 Array = NDArray[np.float64]
 
-RESTRICTIONS = {
-    "DeltaRM": relative_magnitudes,
-    "DeltaSDRM": smoothness_relative,
-    "DeltaSD": smoothness,
-}
+NAMES = {"DeltaRM": "relative_magnitudes", "DeltaSDRM": "smoothness_relative", "DeltaSD": "smoothness"}
 FIRST = 0.005
 SECOND = (0.05 - FIRST) / (1 - FIRST)
 LF_DRAWS = 1000
@@ -77,7 +75,7 @@ def problem(panel: str, run: dict[str, Any], delta: str) -> Problem:
     """Return the run's effect and restriction."""
     betahat, sigma, n_pre, n_post = event_study(panel)
     weights = np.array(run["l_vec"])
-    restriction: Restriction = RESTRICTIONS[delta](n_pre, n_post)
+    restriction = RESTRICTIONS[NAMES[delta]](n_pre, n_post)
     return Problem(betahat, sigma, weights / weights.sum(), restriction)
 
 
@@ -199,7 +197,7 @@ def _bounds(panel: str, run: dict[str, Any]) -> Comparison:
     """Return the bounds on M from the periods before treatment; the lower one, from a grid, may be beyond it."""
     betahat, sigma, n_pre, _ = event_study(panel)
     before = betahat[:n_pre], sigma[:n_pre, :n_pre]
-    upper, lower = slopes.upper_bound(*before, 0.95), slopes.lower_bound(*before, 0.95)
+    upper, lower = (bound(*before, 0.95) for bound in (upper_slope_bound, lower_slope_bound))
     last = BOUND_GRID * np.sqrt(np.diag(before[1]).max())
     if run["lower"] is None:
         digits = {"lower": last / lower}

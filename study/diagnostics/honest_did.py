@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from textwrap import fill
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from study.core import FloatArray, QuestionError, capital, quantile, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.honest.conditional import lower_slope_bound, upper_slope_bound
+from study.diagnostics.honest.conditional import slope_bounds
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.restrictions import RESTRICTIONS
 from study.estimates import Estimate
@@ -154,8 +154,7 @@ def honest_did(
         )
     bounds = None
     if restriction == "smoothness" and n_pre > 1:
-        leads = path.effect[:n_pre], path.covariance[:n_pre, :n_pre], level
-        bounds = lower_slope_bound(*leads), upper_slope_bound(*leads)
+        bounds = slope_bounds(path.effect[:n_pre], path.covariance[:n_pre, :n_pre], level)
     if M is not None:
         strengths = _strengths(M)
     elif restriction == "smoothness":
@@ -178,7 +177,17 @@ def honest_did(
     value, scale = breakdown(problem, chosen), fit.sample.question.effect_scale
     share = "share " if scale.percent else ""
     outcome = scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
-    verdict, *evidence = _sentences(fit, problem, frame, value, bounds, f"{label} on {outcome}")
+    details = {
+        "estimate": estimate,
+        "std_error": problem.std_error,
+        "breakdown": value,
+        "sign_change": problem.overturning,
+        "restriction": restriction,
+        "n_pre": n_pre,
+        "n_post": path.n_post,
+        "bounds_before": bounds,
+    }
+    verdict, *evidence = _sentences(fit.design, problem, frame, f"{label} on {outcome}", details)
     against, objection = None, ""
     if restriction == "relative_magnitudes" and value is not None:
         against = value < 1
@@ -201,28 +210,15 @@ def honest_did(
         ),
         against=against,
         objection=objection,
-        details={
-            "estimate": estimate,
-            "std_error": problem.std_error,
-            "breakdown": value,
-            "sign_change": problem.overturning,
-            "restriction": restriction,
-            "n_pre": n_pre,
-            "n_post": path.n_post,
-            "bounds_before": bounds,
-        },
+        details=details,
     )
 
 
 def _sentences(
-    fit: Estimate,
-    problem: Problem,
-    frame: pd.DataFrame,
-    value: float | None,
-    bounds: tuple[float, float] | None,
-    effect: str,
+    design: str, problem: Problem, frame: pd.DataFrame, effect: str, details: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield the verdict on a breakdown value, and what it rests on."""
+    value, bounds = details["breakdown"], details["bounds_before"]
     limits, estimate, sure = problem.restriction, problem.estimate, f"{100 * problem.level:g}%"
     restriction, method = frame[["restriction", "method"]].iloc[-1]
     bounded = DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
@@ -248,7 +244,7 @@ def _sentences(
     )
     parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())
     yield (
-        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({fit.design}, "
+        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({design}, "
         f"{limits.n_pre} event times before the reference and {len(problem.weights)} after)."
     )
     if len(limits.before):

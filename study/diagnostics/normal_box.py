@@ -12,7 +12,6 @@ from study.core import FloatArray
 GAUSS = ((1, 0.0), (80, 0.07), (60, 0.1), (40, 0.2), (20, 0.3))
 LATTICE = 50_000
 FAR = 8.5
-SMALLEST = 1e-100
 
 
 def box_probability(
@@ -118,7 +117,7 @@ def box_pull(
     the Royal Statistical Society B 23(1).
     """
     total = box_probability(low, high, mean, covariance, seed)
-    if total < SMALLEST:
+    if total < 1e-100:
         raise ValueError("box_pull: the box has no probability, so no mean inside it can be computed")
     pull = np.empty(len(low))
     for k in range(len(low)):

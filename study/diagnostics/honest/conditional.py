@@ -11,8 +11,6 @@ from study.core import BoolArray, FloatArray, quantile
 from study.diagnostics.honest.restrictions import Restriction, differences
 
 ANGLES = 1440
-ITERATIONS = 50
-TOLERANCE = 1e-12
 
 
 def least_favourable(moments: Moments, size: float) -> FloatArray:
@@ -31,12 +29,12 @@ def least_favourable(moments: Moments, size: float) -> FloatArray:
         inverse = np.where(psi > 0, 1 / np.maximum(psi, np.finfo(float).tiny) ** 2, np.inf)
     deviation = np.sqrt(np.einsum("qkk->qk", moments.covariance).max(axis=1))
     c = quantile(1 - size) * deviation
-    for _ in range(ITERATIONS):
+    for _ in range(50):
         tail = np.exp(-np.square(c)[:, None] * inverse / 2)
         slope = c * np.mean(tail * np.where(tail > 0, inverse, 0), axis=1) / tail.mean(axis=1)
         step = np.log(tail.mean(axis=1) / size) / slope
         c = c + step
-        if np.all(np.abs(step) <= TOLERANCE * c):
+        if np.all(np.abs(step) <= 1e-12 * c):
             break
     return c
 
@@ -127,10 +125,7 @@ def moments(
 
 
 PARALLEL = 1e-10
-NO_VARIANCE = 1e-10
 OFFSETS = np.geomspace(1e-5, 1e2, 60)
-INSIDE = np.linspace(0, 1, 40)
-TOWARDS_ENDS = 1 - np.geomspace(1e-9, 1, 40)
 HALVINGS = 50
 
 
@@ -181,7 +176,7 @@ def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray
     eta = np.take_along_axis(values, best[..., None], axis=2)[..., 0]
     shared = np.take_along_axis(moments.covariance, best[..., None], axis=1)
     variance = np.take_along_axis(shared, best[..., None], axis=2)[..., 0]
-    moves = variance > NO_VARIANCE**2
+    moves = variance > 1e-20
     variance = np.where(moves, variance, 1.0)
 
     low, high = _range_of_vertex(eta, values, shared / variance[..., None])
@@ -258,60 +253,44 @@ def _tried(moments: Moments, first: FirstStage) -> FloatArray:
     unit = 1 / np.minimum(-fall, rise)
     parts = [
         left[:, None] - unit[:, None] * OFFSETS[::-1],
-        left[:, None] + (right - left)[:, None] * INSIDE,
+        left[:, None] + (right - left)[:, None] * np.linspace(0, 1, 40),
         right[:, None] + unit[:, None] * OFFSETS,
     ]
     if np.isfinite(first.half).all():
-        within = np.append(-TOWARDS_ENDS, TOWARDS_ENDS)
+        within = np.outer([-1, 1], 1 - np.geomspace(1e-9, 1, 40)).ravel()
         parts.append(first.centre[:, None] + first.half[:, None] * within)
     return np.sort(np.hstack(parts), axis=1)
 
 
-def largest_slope_change(betahat: FloatArray) -> float:
-    """Return the largest change of slope before treatment, the reference included; betahat has shape (n_pre,)."""
-    return float(np.abs(differences(len(betahat), 0, 2) @ betahat).max())
+def slope_bounds(betahat: FloatArray, sigma: FloatArray, level: float) -> tuple[float, float]:
+    """Return a lower and an upper one-sided bound on the largest change of slope before treatment.
 
-
-def upper_slope_bound(betahat: FloatArray, sigma: FloatArray, level: float) -> float:
-    """Return the largest upper end of one-sided intervals for the changes of slope before treatment.
+    The lower one is the smallest M that the conditional test, without nuisance parameters, does not reject; the upper
+    one is the largest upper end of intervals for each change, where HonestDiD's default grid of M ends.
 
     Parameters
     ----------
     betahat, sigma : ndarray, shapes (n_pre,), (n_pre, n_pre)
-        At least two event times before the reference.
+        At least two event times before the reference, which is included.
     level : float
 
     References
     ----------
-    HonestDiD, whose default grid of M ends there.
+    Andrews, Roth and Pakes (2023); Rambachan and Roth (2023).
     """
     changes = differences(len(betahat), 0, 2)
     deviation = np.sqrt(np.einsum("rk,kl,rl->r", changes, sigma, changes))
-    return float(np.max(np.abs(changes @ betahat) + quantile(level) * deviation))
-
-
-def lower_slope_bound(betahat: FloatArray, sigma: FloatArray, level: float) -> float:
-    """Return the smallest M that the conditional test does not reject from the periods before treatment.
-
-    Parameters are those of :func:`upper_slope_bound`.
-
-    References
-    ----------
-    Andrews, Roth and Pakes (2023), the conditional test without nuisance parameters.
-    """
-    changes = differences(len(betahat), 0, 2)
-    rows = np.vstack([changes, -changes])
-    scale = 1 / np.sqrt(np.einsum("rk,kl,rl->r", rows, sigma, rows))
-    forms = rows * scale[:, None]
+    sizes, scale = np.abs(changes @ betahat), np.tile(1 / deviation, 2)
+    forms = np.vstack([changes, -changes]) * scale[:, None]
     vertices = Moments((forms @ betahat)[None], -scale[None], forms[None], sigma[None])
 
     def keeps(m: FloatArray) -> BoolArray:
         return accepted(vertices, FirstStage.none(vertices), 1 - level, m[None])[0]
 
-    tried = np.linspace(0, largest_slope_change(betahat), 400)
+    tried = np.linspace(0, sizes.max(), 400)
     first = int(keeps(tried).argmax())
     outside, inside = tried[max(first - 1, 0)], tried[first]
     for _ in range(HALVINGS):
         middle = (outside + inside) / 2
         outside, inside = (outside, middle) if keeps(np.array([middle]))[0] else (middle, inside)
-    return float(inside)
+    return float(inside), float(np.max(sizes + quantile(level) * deviation))

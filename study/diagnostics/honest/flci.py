@@ -21,9 +21,6 @@ from scipy.special import ndtr
 from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics.honest.restrictions import Restriction
 
-SAME = 1e-10
-STEPS_A_COORDINATE = 50
-
 
 @dataclass(frozen=True, eq=False)
 class FixedLength:
@@ -138,7 +135,7 @@ def lasso_path(h: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:
     penalty = float(np.abs(g).max(initial=0.0))
     knots, solutions = [penalty], [np.zeros(len(g))]
     sign = np.zeros(len(g))
-    for _ in range(STEPS_A_COORDINATE * len(g)):
+    for _ in range(50 * len(g)):
         used = sign != 0
         base, move = np.zeros(len(g)), np.zeros(len(g))
         if used.any():
@@ -172,6 +169,6 @@ def _next_kink(
         else:
             kinks = [(side * pull[j] / (1 - side * turn[j]), -side) for side in (1, -1) if side * turn[j] < 1]
         for at, new in kinks:
-            if best[0] < at <= penalty * (1 + SAME):
+            if best[0] < at <= penalty * (1 + 1e-10):
                 best = (min(at, penalty), j, new)
     return best

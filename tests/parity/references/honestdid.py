@@ -21,9 +21,8 @@ from study.diagnostics.honest.conditional import (
     FirstStage,
     hulls,
     least_favourable,
-    lower_slope_bound,
     moments,
-    upper_slope_bound,
+    slope_bounds,
 )
 from study.diagnostics.honest.flci import folded_normal_quantile
 from study.diagnostics.honest.intervals import Problem
@@ -197,7 +196,7 @@ def _bounds(panel: str, run: dict[str, Any]) -> Comparison:
     """Return the bounds on M from the periods before treatment; the lower one, from a grid, may be beyond it."""
     betahat, sigma, n_pre, _ = event_study(panel)
     before = betahat[:n_pre], sigma[:n_pre, :n_pre]
-    upper, lower = (bound(*before, 0.95) for bound in (upper_slope_bound, lower_slope_bound))
+    lower, upper = slope_bounds(*before, 0.95)
     last = BOUND_GRID * np.sqrt(np.diag(before[1]).max())
     if run["lower"] is None:
         digits = {"lower": last / lower}

@@ -82,11 +82,9 @@ def goodman_bacon(sample: Sample) -> Finding:
     start = np.where(np.isfinite(dates), np.maximum(dates - anticipation - first, 0), n_periods)
     pairs = comparisons(mean, weight / weight.sum(), start.astype(np.int64))
     compared = dates[pairs["compared"]]
-    kind = np.select(
-        [np.isnan(compared), np.isinf(compared), start[pairs["compared"]] < start[pairs["treated"]]],
-        [Kind.NEVER.value, Kind.AFTER_WINDOW.value, Kind.ALREADY.value],
-        Kind.LATER.value,
-    )
+    is_later = start[pairs["compared"]] > start[pairs["treated"]]
+    conditions, kinds = [np.isnan(compared), np.isinf(compared), is_later], [each.value for each in Kind]
+    kind = np.select(conditions, kinds[:-1], kinds[-1])
     columns = {
         "treated": dates[pairs["treated"]].astype(np.int64),
         "compared": [f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
@@ -99,7 +97,7 @@ def goodman_bacon(sample: Sample) -> Finding:
     by_kind = of_kind["forbidden"].agg(forbidden="first", comparisons="size")
     by_kind["weight"] = of_kind["weight"].sum()
     by_kind["estimate"] = of_kind["product"].sum() / by_kind["weight"]
-    by_kind = by_kind.reindex([each.value for each in Kind if each.value in kind]).reset_index()
+    by_kind = by_kind.reindex([each for each in kinds if each in kind]).reset_index()
     allowed = frame[~frame["forbidden"]]
     details = {
         "coefficient": float(frame["weight"] @ frame["estimate"]),

@@ -147,10 +147,8 @@ def ml_sensitivity(
     find_design("dml_panel").refuse(sample)
     options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)
     model, elements = fitted(sample, options)
-    rows: list[ovb.Row] = [
-        ("none", "no confounder", 0.0, 0.0, "", ""),
-        ("given", "given strength", cf_d, cf_y, "", ""),
-    ]
+    rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
+    rows.append(("given", "given strength", cf_d, cf_y, "", ""))
     gained, impossible = [], []
     for group in benchmarks:
         gain = gain_statistics(model, fitted(ovb.without(sample, group), options)[0])

@@ -63,8 +63,12 @@ def _by_gauss(low: FloatArray, high: FloatArray, lower: FloatArray) -> float:
 
 def _by_lattice(low: FloatArray, high: FloatArray, lower: FloatArray, seed: int) -> float:
     """Average a standardised box's conditional probabilities over the points of a lattice."""
-    drawn, product = np.empty((0, LATTICE)), np.ones(LATTICE)
-    for points in _lattice(len(low) - 1, seed):
+    dimensions, drawn, product = len(low) - 1, np.empty((0, LATTICE)), np.ones(LATTICE)
+    # Richtmyer's lattice in the unit cube, moved at random and folded; the n-th prime is at most n^2 + 1.
+    primes = [k for k in range(2, dimensions**2 + 2) if all(k % d for d in range(2, k))][:dimensions]
+    steps = np.sqrt(np.array(primes, dtype=float))[:, None] * np.arange(1, LATTICE + 1)
+    shift = np.random.default_rng(seed).random(dimensions)
+    for points in np.abs(2 * ((steps + shift[:, None]) % 1) - 1):
         start, end = _limits(low, high, lower, drawn)
         width = _between(start, end)
         product *= width
@@ -86,15 +90,6 @@ def _between(start: FloatArray, end: FloatArray) -> FloatArray:
     """Return standard normal probabilities of intervals, with all digits in the upper tail too."""
     upper = start > 0
     return np.asarray(special.ndtr(np.where(upper, -start, end)) - special.ndtr(np.where(upper, -end, start)))
-
-
-def _lattice(dimensions: int, seed: int) -> FloatArray:
-    """Return the points of Richtmyer's lattice in the unit cube, moved at random and folded, (dimensions, m)."""
-    shift = np.random.default_rng(seed).random(dimensions)
-    # The n-th prime is at most n^2 + 1.
-    primes = [k for k in range(2, dimensions**2 + 2) if all(k % d for d in range(2, k))][:dimensions]
-    steps = np.sqrt(np.array(primes, dtype=float))[:, None] * np.arange(1, LATTICE + 1)
-    return np.asarray(np.abs(2 * ((steps + shift[:, None]) % 1) - 1))
 
 
 def box_pull(
@@ -122,16 +117,12 @@ def box_pull(
     pull = np.empty(len(low))
     for k in range(len(low)):
         others = np.arange(len(low)) != k
-        slope = covariance[others, k] / covariance[k, k]
+        variance, slope = covariance[k, k], covariance[others, k] / covariance[k, k]
         given = covariance[np.ix_(others, others)] - np.outer(slope, covariance[k, others])
-        edges = [
-            _density(edge, mean[k], covariance[k, k])
-            * box_probability(low[others], high[others], mean[others] + slope * (edge - mean[k]), given, seed)
-            for edge in (low[k], high[k])
-        ]
-        pull[k] = (edges[0] - edges[1]) / total
+        parts = []
+        for off in (low[k] - mean[k], high[k] - mean[k]):
+            density = np.exp(-(off**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+            inside = box_probability(low[others], high[others], mean[others] + slope * off, given, seed)
+            parts.append(density * inside)
+        pull[k] = (parts[0] - parts[1]) / total
     return pull
-
-
-def _density(x: float, mean: float, variance: float) -> float:
-    return float(np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance))

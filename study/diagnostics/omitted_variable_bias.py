@@ -236,17 +236,6 @@ def without(sample: Sample, group: Iterable[str]) -> Sample:
     )
 
 
-def check_range(q: float, level: float, multiples: Multiples) -> None:
-    """Refuse numbers out of their range."""
-    if not 0 < q <= 1:
-        raise QuestionError(f"sensitivity: q is {q}; it must be above 0 and at most 1.")
-    if not 0 < level < 1:
-        raise QuestionError(f"sensitivity: level is {level}; it must be between 0 and 1.")
-    for multiple in multiples:
-        if not all(k > 0 and math.isfinite(k) for k in pair(multiple)):
-            raise QuestionError(f"sensitivity: a multiple is {multiple}; multiples must be above 0.")
-
-
 def units_of(sample: Sample) -> str:
     """Return what effects are measured in."""
     return Scale(sample.question.scale, f"units of {sample.question.outcome}").unit

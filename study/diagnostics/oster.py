@@ -142,13 +142,11 @@ def oster(
         *(("other solution", other, limit, float(delta)) for other in solution.others),
         ("breakdown", float(beta), limit, breakdown),
     ]
-    others: tuple[str, ...] = ()
-    if solution.others:
-        others = (
-            f"Other solutions of the equation are {' and '.join(f'{b:.3g}' for b in solution.others)}; the one given "
-            "keeps the direction of selection on covariates (her Assumption 3) and among such is nearest to the "
-            "coefficient with covariates.",
-        )
+    others = " and ".join(f"{b:.3g}" for b in solution.others)
+    on_others = (
+        f"Other solutions of the equation are {others}; the one given keeps the direction of selection on covariates "
+        "(her Assumption 3) and among such is nearest to the coefficient with covariates."
+    )
     return Finding(
         verdict=f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
         f"{_on_breakdown(m, beta, breakdown)}.",
@@ -160,7 +158,7 @@ def oster(
             f"covariates, and all of them together explain {percent(limit)} of the outcome, the coefficient is "
             f"{solution.beta:.3g}; the set from {low:.3g} to {high:.3g} "
             f"{'includes' if low <= 0 <= high else 'does not include'} zero.",
-            *others,
+            *([on_others] if others else []),
             "These are point estimates; their sampling error is not in them.",
             *regression.notes,
         ),

@@ -97,23 +97,19 @@ class Partialled:
         """Return the partial R2 of covariates with treatment given the others, and with the outcome given both."""
         chosen = np.isin(self.names, benchmark)
         others = self.x[:, ~chosen]
-        targets = (self.d, others), (self.y, np.column_stack([others, self.d]))
-        of_treatment, of_outcome = (
-            share_explained(residual(target, given), residual(self.x[:, chosen], given))
-            for target, given in targets
-        )
-        return of_treatment, of_outcome
+
+        def share_explained(target: FloatArray, given: FloatArray) -> float:
+            left = residual(target, given)
+            explained = _basis(residual(self.x[:, chosen], given)).T @ left
+            return float(explained @ explained / (left @ left))
+
+        return share_explained(self.d, others), share_explained(self.y, np.column_stack([others, self.d]))
 
 
 def residual(target: FloatArray, x: FloatArray) -> FloatArray:
     """Return what least squares on columns, shape (N, p), leave of one target or several."""
     basis = _basis(x)
     return np.asarray(target - basis @ (basis.T @ target))
-
-
-def share_explained(target: FloatArray, x: FloatArray) -> float:
-    """Return the share of a target's sum of squares, shape (N,), that columns explain."""
-    return float(np.sum((_basis(x).T @ target) ** 2) / (target @ target))
 
 
 def _basis(x: FloatArray) -> FloatArray:

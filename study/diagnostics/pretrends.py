@@ -94,9 +94,10 @@ def pretrends(
     path = event_path(fit, WHO, before=before, after=after)
     n_pre, times, std_error = path.n_pre, path.event_time, np.sqrt(np.diag(path.covariance))
     critical = quantile((1 + level) / 2)
-    hypothesised = None if violation is None else _violation(violation, path)
     slopes = detectable_slopes(path, powers, critical)
-    if hypothesised is None:
+    if violation is not None:
+        hypothesised = _violation(violation, path)
+    else:
         sign = 1.0 if path.effect[n_pre:].mean() >= 0 else -1.0
         slope = sign * slopes[powers[0]] if slope is None else float(slope)
         hypothesised = slope * (times - path.reference)
@@ -320,14 +321,10 @@ def pretest(path: EventPath, violation: FloatArray, critical: float) -> Pretest:
     power = rejection_probability(mean, covariance, critical)
     size = rejection_probability(np.zeros(n), covariance, critical)
     level = 1 - 2 * float(special.ndtr(-critical))
+    wald_power = wald_rejection_probability(mean, covariance, level)
     log_ratio = float(np.linalg.solve(covariance, mean) @ (path.effect[:n] - mean / 2))
-    return Pretest(
-        power=power,
-        size=size,
-        wald_power=wald_rejection_probability(mean, covariance, level),
-        bayes_factor=(1 - power) / (1 - size),
-        likelihood_ratio=float(np.exp(np.clip(log_ratio, -700.0, 700.0))),
-    )
+    likelihood_ratio = float(np.exp(np.clip(log_ratio, -700.0, 700.0)))
+    return Pretest(power, size, wald_power, (1 - power) / (1 - size), likelihood_ratio)
 
 
 def mean_after_passing(path: EventPath, violation: FloatArray, critical: float) -> FloatArray | None:

@@ -95,7 +95,13 @@ def sensitivity(
     """
     chosen = find_design(design)
     chosen.check_options({k: v for k, v in options.items() if design != "dml_panel" or k not in STRENGTH})
-    ovb.check_range(q, level, multiples)
+    if not 0 < q <= 1:
+        raise QuestionError(f"sensitivity: q is {q}; it must be above 0 and at most 1.")
+    if not 0 < level < 1:
+        raise QuestionError(f"sensitivity: level is {level}; it must be between 0 and 1.")
+    for multiple in multiples:
+        if not all(0 < k < np.inf for k in ovb.pair(multiple)):
+            raise QuestionError(f"sensitivity: a multiple is {multiple}; multiples must be above 0.")
     groups = ovb.benchmark_groups(sample, benchmarks)
     if design == "dml_panel":
         if form is not None:
@@ -116,9 +122,8 @@ def sensitivity(
         bounds, too_strong = ovb.as_strong_as(name, multiples, partial(ovb.bound, *observed), "treatment")
         rows += bounds
         impossible += too_strong
-    table = pd.DataFrame(
-        rows, columns=["kind", "term", "r2_treatment", "r2_outcome", "benchmark", "multiple"]
-    )
+    columns = ["kind", "term", "r2_treatment", "r2_outcome", "benchmark", "multiple"]
+    table = pd.DataFrame(rows, columns=columns)
     strength, omitted = (table["r2_treatment"], table["r2_outcome"]), table["kind"] != "none"
     for ending, ratio, degrees in (("", 1.0, c.dof), ("_clustered", c.ratio, c.clusters - 1)):
         adjusted = ovb.adjusted(c.estimate, c.std_error, c.dof, *strength, level, ratio, degrees, omitted)
@@ -128,13 +133,11 @@ def sensitivity(
     plugged, interval = ovb.percent(values["robustness_value_plugged"]), f"{100 * level:g} % interval"
     goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding(
-        verdict=(
-            f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder that "
-            f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
-            f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
-            f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of "
-            f"the outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment."
-        ),
+        verdict=f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder "
+        f"that explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
+        f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
+        f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of the "
+        f"outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
         evidence=(
             f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "
             f"({unit}), with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
@@ -228,10 +231,8 @@ def _surface(
 
 def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, list[str]]:
     """Return a design's headline, without covariates that its unit effects absorb, and sentences on it."""
-    names, x = sample.question.covariates, sample.x_varying
-    fixed = tuple(
-        name for k, name in enumerate(names) if not np.any(x[:, :, k] != sample.x_baseline[:, None, k])
-    )
+    varies = np.any(sample.x_varying != sample.x_baseline[:, None], axis=(0, 1))
+    fixed = tuple(name for name, moves in zip(sample.question.covariates, varies, strict=True) if not moves)
     absorbed = []
     try:
         fit = design(sample, **options).headline

@@ -8,7 +8,7 @@ import goldens
 import numpy as np
 import pytest
 import simulated
-from references.honestdid import honestdid
+from references.honestdid import honestdid, inequalities
 from scipy.integrate import quad
 from scipy.linalg import null_space
 from scipy.optimize import linprog, minimize
@@ -62,7 +62,7 @@ def moment_program(
     asked: Problem, piece: int, m: float, theta: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return moments, nuisance matrix and covariance of one hypothesis, written out from A delta <= d."""
-    rows, bound = asked.restriction.inequalities(piece, m)
+    rows, bound = inequalities(asked.restriction, piece, m)
     after, weights = rows[:, asked.restriction.n_pre :], asked.weights
     y = rows @ asked.betahat - bound - after @ weights / (weights @ weights) * theta
     return y, after @ null_space(weights[None]), rows @ asked.sigma @ rows.T
@@ -150,7 +150,7 @@ def test_least_favourable_values_have_their_size(kind: str) -> None:
     made = moments(asked.betahat, asked.sigma, asked.weights, asked.restriction, np.array([0.7]))
     critical, rng = least_favourable(made, 0.005), np.random.default_rng(0)
     for piece in range(len(critical)):
-        rows, _ = asked.restriction.inequalities(piece, 0.7)
+        rows, _ = inequalities(asked.restriction, piece, 0.7)
         above, below = np.split(
             rng.multivariate_normal(np.zeros(7), asked.sigma, 200_000) @ rows.T, 2, axis=1
         )
@@ -203,7 +203,7 @@ def test_precise_estimates_give_the_identified_set(kind: str) -> None:
     n_pre = asked.restriction.n_pre
     ends = []
     for piece in range(len(asked.restriction.within)):
-        rows, bound = asked.restriction.inequalities(piece, m)
+        rows, bound = inequalities(asked.restriction, piece, m)
         fixed = np.eye(n_pre, len(asked.betahat))
         for sign in (1, -1):
             made = linprog(

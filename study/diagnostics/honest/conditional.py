@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_ndtr
@@ -53,8 +53,7 @@ def _reach(moments: Moments) -> FloatArray:
 N_VERTICES = 4
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
+class Moments(NamedTuple):
     """The vertices of Q problems: one for each value of M and each set of the union.
 
     Attributes
@@ -129,8 +128,7 @@ OFFSETS = np.geomspace(1e-5, 1e2, 60)
 HALVINGS = 50
 
 
-@dataclass(frozen=True, eq=False)
-class FirstStage:
+class FirstStage(NamedTuple):
     """What a hybrid test rejects at once, and conditions the rest of the test on.
 
     Attributes
@@ -181,12 +179,15 @@ def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray
 
     low, high = _range_of_vertex(eta, values, shared / variance[..., None])
     high = np.minimum(high, first.cap[:, None])
+    # The first stage's interval covers as long as its error, which moves with the statistic, is small enough.
     slope = np.take_along_axis(first.shared, best, axis=1) / variance
-    error = first.centre[:, None] - theta
-    low, high = _range_of_interval(low, high, eta, error, first.half[:, None], slope)
+    steep, half, error = np.abs(slope) > PARALLEL, first.half[:, None], first.centre[:, None] - theta
+    ends = np.stack([-half - error, half - error]) / np.where(steep, slope, 1.0)
+    low = np.maximum(low, eta + np.where(steep, ends.min(axis=0), -np.inf))
+    high = np.minimum(high, eta + np.where(steep, ends.max(axis=0), np.inf))
     deviation = np.sqrt(variance)
     p_value = np.where(moves, tail(eta / deviation, low / deviation, high / deviation), 0.0)
-    passes = (eta <= first.cap[:, None]) & (np.abs(error) <= first.half[:, None])
+    passes = (eta <= first.cap[:, None]) & (np.abs(error) <= half)
     return passes & ((eta <= 0) | (p_value >= size))
 
 
@@ -199,17 +200,6 @@ def _range_of_vertex(
     low = eta - np.where(turn > PARALLEL, ratio, np.inf).min(axis=2)
     high = eta + np.where(turn < -PARALLEL, -ratio, np.inf).min(axis=2)
     return low, high
-
-
-def _range_of_interval(
-    low: FloatArray, high: FloatArray, eta: FloatArray, error: FloatArray, half: FloatArray, slope: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Narrow the range to values at which the first stage's interval, whose error moves with them, covers."""
-    steep = np.abs(slope) > PARALLEL
-    per = np.where(steep, slope, 1.0)
-    ends = np.stack([(-half - error) / per, (half - error) / per])
-    below, above = np.where(steep, ends.min(axis=0), -np.inf), np.where(steep, ends.max(axis=0), np.inf)
-    return np.maximum(low, eta + below), np.minimum(high, eta + above)
 
 
 def tail(z: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:

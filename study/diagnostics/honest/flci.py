@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
@@ -22,8 +23,7 @@ from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics.honest.restrictions import Restriction
 
 
-@dataclass(frozen=True, eq=False)
-class FixedLength:
+class FixedLength(NamedTuple):
     """An affine estimator and its interval.
 
     Attributes

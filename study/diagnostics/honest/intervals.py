@@ -91,9 +91,8 @@ def conditional(problem: Problem, m: FloatArray) -> Ends:
 def least_favourable_hybrid(problem: Problem, m: FloatArray) -> Ends:
     """Return the hull of the hybrid set whose first stage has the least favourable critical value."""
     vertices, (size, first_size) = problem.moments(m), _sizes(problem.level)
-    return _united(
-        vertices, FirstStage.capped(vertices, least_favourable(vertices, first_size)), size, len(m)
-    )
+    first = FirstStage.capped(vertices, least_favourable(vertices, first_size))
+    return _united(vertices, first, size, len(m))
 
 
 def fixed_length_hybrid(problem: Problem, m: FloatArray) -> Ends:

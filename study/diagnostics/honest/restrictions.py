@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from study.core import FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class Restriction:
+class Restriction(NamedTuple):
     """A union of P sets of differential trends delta, which has K event times without the reference.
 
     Set p bounds all changes after treatment: ``|change @ delta| <= M * (constant + within[p] @ delta)``.
@@ -35,12 +34,6 @@ class Restriction:
     constant: float
     before: FloatArray
     n_pre: int
-
-    def inequalities(self, piece: int, m: float) -> tuple[FloatArray, FloatArray]:
-        """Return A and d with A delta <= d for one of the sets, shapes (2 n_post, K) and (2 n_post,)."""
-        bound = m * self.within[piece]
-        rows = np.vstack([self.change - bound, -self.change - bound])
-        return rows, np.full(len(rows), m * self.constant)
 
     def exposure(self, weights: FloatArray) -> FloatArray:
         """Return u with ``u @ change @ delta`` = weights @ delta after treatment + terms before, (n_post,).

@@ -26,7 +26,7 @@ from study.diagnostics.honest.conditional import (
 )
 from study.diagnostics.honest.flci import folded_normal_quantile
 from study.diagnostics.honest.intervals import Problem
-from study.diagnostics.honest.restrictions import RESTRICTIONS
+from study.diagnostics.honest.restrictions import RESTRICTIONS, Restriction
 
 Array = NDArray[np.float64]
 
@@ -68,6 +68,13 @@ def event_study(panel: str) -> tuple[Array, Array, int, int]:
         first["numPrePeriods"],
         first["numPostPeriods"],
     )
+
+
+def inequalities(restriction: Restriction, piece: int, m: float) -> tuple[Array, Array]:
+    """Return A and d with A delta <= d for one of the sets, shapes (2 n_post, K) and (2 n_post,)."""
+    bound = m * restriction.within[piece]
+    rows = np.vstack([restriction.change - bound, -restriction.change - bound])
+    return rows, np.full(len(rows), m * restriction.constant)
 
 
 def problem(panel: str, run: dict[str, Any], delta: str) -> Problem:
@@ -134,7 +141,7 @@ def _simulated_least_favourable(asked: Problem, m: Array) -> tuple[intervals.End
 
 def _statistics(asked: Problem, piece: int, m: float, forms: Array) -> Array:
     """Return the statistic at HonestDiD's draws of the moments, shape (1000,)."""
-    rows, _ = asked.restriction.inequalities(piece, m)
+    rows, _ = inequalities(asked.restriction, piece, m)
     drawn = r_draws.multivariate(LF_DRAWS, rows @ asked.sigma @ rows.T)
     above, below = drawn[:, : len(rows) // 2], drawn[:, len(rows) // 2 :]
     centre = (above - below) / 2 @ asked.exposure

@@ -168,6 +168,12 @@ class Design:
             return f"{self.name}: the question has no instrument; name one with Question(instrument=...)."
         return None
 
+    def refuse(self, sample: Sample) -> None:
+        """Raise the refusal of a question that the design cannot answer."""
+        refusal = self.refusal(sample)
+        if refusal is not None:
+            raise QuestionError(refusal)
+
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
         refuse_unknown("option", options, self.options or ["(none)"], self.name)
@@ -183,9 +189,7 @@ class Design:
         """Answer the sample's question."""
         check(self.name, {"sample": Sample}, {"sample": sample})
         self.check_options(options)
-        refusal = self.refusal(sample)
-        if refusal is not None:
-            raise QuestionError(refusal)
+        self.refuse(sample)
         used = self.options | options
         with one_thread():
             answer = self.function(sample, **options)

@@ -8,26 +8,22 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked, group_data, least_squares, one_thread
+from study.core import FloatArray, QuestionError, group_data, least_squares, one_thread
 from study.designs import find_design
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
-from study.diagnostics.registry import Section, diagnostic
 from study.figures import Axes, Figure, draw_heatmap, on_axes
 from study.panel import Question, Sample
 
-TITLE = "Weights on other event times"
 ZERO = 1e-9
 
 
 @diagnostic(
-    "contamination_weights",
-    title=TITLE,
+    title="Weights on other event times",
     question="Do coefficients of one event time carry effects of other event times?",
     section=Section.AGAINST,
     designs=("event_study",),
 )
-@checked
 def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Finding:
     """Return the weights of effects by cohort and event time in each coefficient of :func:`event_study`.
 
@@ -61,12 +57,12 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
     Sun, L. and Abraham, S. (2021). Estimating dynamic treatment effects in event studies with heterogeneous
     treatment effects. Journal of Econometrics 225(2), Proposition 3 and equation (13).
     """
-    who = "contamination_weights"
     if sample.question.covariates:
         raise QuestionError(
-            f"{who}: it has no weights for a regression with covariates; ask the question without covariates."
+            "contamination_weights: it has no weights for a regression with covariates; ask the question without "
+            "covariates."
         )
-    refuse_no_coefficients(who, sample, "event_study")
+    refuse_no_coefficients("contamination_weights", sample, "event_study")
     fit = find_design("event_study")(sample, bin_at=bin_at)
     times, anticipation = fit.event_time[~fit.reference], sample.question.anticipation
     cohorts, groups = sample.groups
@@ -91,26 +87,14 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
         }
     )
     others = ~frame["own"] & (frame["event_time"] >= -anticipation)
-    by_coefficient = frame["coefficient_time"]
-    coefficients = (
-        pd.DataFrame(
-            {
-                "estimate": pd.Series(fit.effect_level[~fit.reference], times.astype(np.int64)),
-                "from_other_effects": frame["weight"].abs().where(others, 0.0).groupby(by_coefficient).sum(),
-                "negative_own": frame["weight"]
-                .clip(upper=0)
-                .where(frame["own"], 0.0)
-                .groupby(by_coefficient)
-                .sum(),
-            }
-        )
-        .rename_axis("coefficient_time")
-        .reset_index()
+    parts = frame[["coefficient_time"]].assign(
+        from_other_effects=frame["weight"].abs().where(others, 0.0),
+        negative_own=frame["weight"].clip(upper=0).where(frame["own"], 0.0),
     )
+    coefficients = parts.groupby("coefficient_time").sum().reset_index()
+    coefficients.insert(1, "estimate", fit.effect_level[~fit.reference])
     verdict, *evidence = _sentences(sample.question, coefficients)
     return Finding(
-        name=who,
-        title=TITLE,
         verdict=verdict,
         evidence=tuple(evidence),
         frame=frame,
@@ -122,8 +106,7 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
 def _sentences(question: Question, coefficients: pd.DataFrame) -> Iterator[str]:
     before = coefficients["coefficient_time"] < -question.anticipation
     for which, when in ((before, "before"), (~before, "after")):
-        largest = coefficients[which].nlargest(1, "from_other_effects")
-        for most in largest.itertuples():
+        for most in coefficients[which].nlargest(1, "from_other_effects").itertuples():
             if most.from_other_effects <= ZERO:
                 yield f"No coefficient {when} treatment carries effects at other event times after treatment."
                 continue

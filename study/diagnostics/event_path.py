@@ -9,8 +9,6 @@ import numpy as np
 from study.core import FloatArray, Influence, QuestionError
 from study.estimates import Estimate
 
-SINGULAR = 1e-10
-
 
 @dataclass(frozen=True, eq=False)
 class EventPath:
@@ -105,7 +103,7 @@ def event_path(
     effect, influence = _on_one_mean(fit, chosen, who)
     cov = (influence.products(fit.sample.cluster) / fit.sample.n_units**2)[np.ix_(order, order)]
     scale = np.sqrt(np.diag(cov))
-    rank = int(np.sum(np.linalg.eigvalsh(cov / np.outer(scale, scale)) > SINGULAR * len(cov)))
+    rank = int(np.sum(np.linalg.eigvalsh(cov / np.outer(scale, scale)) > 1e-10 * len(cov)))
     if rank < len(cov):
         raise QuestionError(
             f"{who}: the covariance of the {len(cov)} event times has rank {rank}, because fewer treated clusters than "

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, checked
-from study.diagnostics.finding import Finding
+from study.core import FloatArray, IntArray, QuestionError
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
-from study.diagnostics.registry import Section, diagnostic
 from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, on_axes
 from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
@@ -28,14 +28,12 @@ class Kind(StrEnum):
 
 
 @diagnostic(
-    "goodman_bacon",
     title="Comparisons in the coefficient",
     question="Which comparisons of two groups does the coefficient add up, and which are with treated units?",
     section=Section.AGAINST,
     designs=("twfe",),
     shown=2,
 )
-@checked
 def goodman_bacon(sample: Sample) -> Finding:
     """Take the static two-way coefficient apart into comparisons of two groups and two periods.
 
@@ -72,7 +70,7 @@ def goodman_bacon(sample: Sample) -> Finding:
     Goodman-Bacon, A. (2021). Difference-in-differences with variation in treatment timing. Journal of
     Econometrics 225(2), Theorem 1 with equations (7)-(10).
     """
-    _refuse(sample)
+    _refuse(sample, "goodman_bacon")
     anticipation, (first, last) = sample.question.anticipation, sample.periods[[0, -1]]
     n_periods, first_treated = len(sample.periods), np.asarray(sample.first_treated, dtype=float)
     # Groups by first treated period: ascending, then those treated after the window as one, then the never-treated.
@@ -84,23 +82,22 @@ def goodman_bacon(sample: Sample) -> Finding:
     start = np.where(np.isfinite(dates), np.maximum(dates - anticipation - first, 0), n_periods)
     pairs = comparisons(mean, weight / weight.sum(), start.astype(np.int64))
     compared = dates[pairs["compared"]]
-    kind = np.select(
-        [np.isnan(compared), np.isinf(compared), start[pairs["compared"]] < start[pairs["treated"]]],
-        [Kind.NEVER.value, Kind.AFTER_WINDOW.value, Kind.ALREADY.value],
-        Kind.LATER.value,
-    )
-    frame = pairs.assign(
-        treated=dates[pairs["treated"]].astype(np.int64),
-        compared=[f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
-        kind=kind,
-        forbidden=kind == Kind.ALREADY.value,
-    ).sort_values("weight", ascending=False, kind="stable", ignore_index=True)
-    frame = frame[["treated", "compared", "kind", "forbidden", "estimate", "weight"]]
+    is_later = start[pairs["compared"]] > start[pairs["treated"]]
+    conditions, kinds = [np.isnan(compared), np.isinf(compared), is_later], [each.value for each in Kind]
+    kind = np.select(conditions, kinds[:-1], kinds[-1])
+    columns = {
+        "treated": dates[pairs["treated"]].astype(np.int64),
+        "compared": [f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
+        "kind": kind,
+        "forbidden": kind == Kind.ALREADY.value,
+    }
+    frame = pd.DataFrame(columns | {name: pairs[name] for name in ("estimate", "weight")})
+    frame = frame.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
     of_kind = frame.assign(product=frame["weight"] * frame["estimate"]).groupby("kind", sort=False)
     by_kind = of_kind["forbidden"].agg(forbidden="first", comparisons="size")
     by_kind["weight"] = of_kind["weight"].sum()
     by_kind["estimate"] = of_kind["product"].sum() / by_kind["weight"]
-    by_kind = by_kind.reindex([each.value for each in Kind if each.value in kind]).reset_index()
+    by_kind = by_kind.reindex([each for each in kinds if each in kind]).reset_index()
     allowed = frame[~frame["forbidden"]]
     details = {
         "coefficient": float(frame["weight"] @ frame["estimate"]),
@@ -109,8 +106,6 @@ def goodman_bacon(sample: Sample) -> Finding:
     }
     verdict, *evidence = _sentences(sample.question, len(frame), **details)
     return Finding(
-        name="goodman_bacon",
-        title="Comparisons in the coefficient",
         verdict=verdict,
         evidence=tuple(evidence),
         frame=frame,
@@ -158,30 +153,15 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
         for kind, (marker, face, edge) in marks.items():
             rows = frame[frame["kind"] == kind.value]
             if len(rows):
-                axis.plot(
-                    100 * rows["weight"],
-                    rows["estimate"],
-                    marker,
-                    markerfacecolor=face,
-                    markeredgecolor=edge,
-                    markersize=5.5 if len(frame) <= 60 else 3.5,
-                    markeredgewidth=0.8,
-                    alpha=0.85,
-                    label=f"{kind}{', forbidden' * (kind is Kind.ALREADY)}: {rows['weight'].sum():.0%}",
-                )
+                look: Any = {"mfc": face, "mec": edge, "ms": 5.5 if len(frame) <= 60 else 3.5, "mew": 0.8}
+                label = f"{kind}{', forbidden' * (kind is Kind.ALREADY)}: {rows['weight'].sum():.0%}"
+                axis.plot(100 * rows["weight"], rows["estimate"], marker, alpha=0.85, label=label, **look)
         axis.set_xlim(left=0)
         axis.set(xlabel="Weight in the coefficient, percent", ylabel=f"Difference in differences ({outcome})")
         if ax is None:
-            figure.legend(
-                title="Compared with units, and their share of the weight",
-                loc="outside upper center",
-                ncols=2,
-                frameon=False,
-                fontsize=8,
-                title_fontsize=8,
-                columnspacing=1.2,
-                handletextpad=0.4,
-            )
+            look = {"ncols": 2, "frameon": False, "fontsize": 8, "title_fontsize": 8, "columnspacing": 1.2}
+            title = "Compared with units, and their share of the weight"
+            figure.legend(title=title, loc="outside upper center", handletextpad=0.4, **look)
     return figure
 
 
@@ -202,10 +182,9 @@ def comparisons(mean: FloatArray, share: FloatArray, start: IntArray) -> pd.Data
     start : ndarray of int, shape (G,)
         Ascending number of the first treated period, T where there is none.
     """
-    n_groups, n_periods = mean.shape
-    early, late = np.triu_indices(n_groups, 1)
-    early, late = (side[start[early] < start[late]] for side in (early, late))
-    period, difference = np.arange(n_periods), mean[early] - mean[late]
+    early, late = np.nonzero(start[:, None] < start)
+    n_periods, difference = mean.shape[1], mean[early] - mean[late]
+    period = np.arange(n_periods)
     before, after = period < start[early, None], period >= start[late, None]
     before_mean, between_mean, after_mean = (
         (difference * cells).sum(axis=1) / np.maximum(cells.sum(axis=1), 1)
@@ -225,10 +204,9 @@ def comparisons(mean: FloatArray, share: FloatArray, start: IntArray) -> pd.Data
     return table[table["weight"] > 0]
 
 
-def _refuse(sample: Sample) -> None:
+def _refuse(sample: Sample, who: str) -> None:
     """Refuse a sample to which the theorem does not apply."""
-    who, question = "goodman_bacon", sample.question
-    if question.covariates:
+    if sample.question.covariates:
         raise QuestionError(
             f"{who}: with covariates the comparisons do not add up to the coefficient; ask the question without "
             "covariates, or use negative_weights, which takes account of them."
@@ -237,7 +215,7 @@ def _refuse(sample: Sample) -> None:
     gaps = ~sample.observed
     if gaps.any():
         raise QuestionError(
-            f"{who}: {question.outcome} is not observed in {gaps.sum()} unit-periods of {gaps.any(axis=1).sum()} "
-            'units, and the decomposition is of a balanced panel; ask the question with missing="balanced", which '
-            "leaves these units out, or use negative_weights."
+            f"{who}: {sample.question.outcome} is not observed in {gaps.sum()} unit-periods of "
+            f"{gaps.any(axis=1).sum()} units, and the decomposition is of a balanced panel; ask the question with "
+            'missing="balanced", which leaves these units out, or use negative_weights.'
         )

@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from textwrap import fill
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital, checked, quantile, refuse_unknown
+from study.core import FloatArray, QuestionError, capital, quantile, refuse_unknown
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.finding import Finding
-from study.diagnostics.honest import slopes
+from study.diagnostics.honest.conditional import slope_bounds
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.restrictions import (
-    Restriction,
-    relative_magnitudes,
-    smoothness,
-    smoothness_relative,
-)
-from study.diagnostics.registry import Needs, Section, diagnostic
+from study.diagnostics.honest.restrictions import RESTRICTIONS
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 
 WHO = "honest_did"
 
-Kind = Literal["relative_magnitudes", "smoothness", "smoothness_relative"]
-Method = Literal["auto", "FLCI", "conditional", "C-LF", "C-F"]
 Target = Literal["event_average"] | int | Sequence[float]
 
-RESTRICTIONS: dict[str, Callable[[int, int], Restriction]] = {
-    "relative_magnitudes": relative_magnitudes,
-    "smoothness": smoothness,
-    "smoothness_relative": smoothness_relative,
-}
 TITLES = {
     "relative_magnitudes": "Relative magnitudes (Rambachan and Roth)",
     "smoothness": "Bounded change of slope (smoothness)",
     "smoothness_relative": "Bounded change of slope, relative to those before",
 }
-OFFERED = {
-    "relative_magnitudes": ("C-LF", "conditional"),
-    "smoothness": ("FLCI", "conditional", "C-LF", "C-F"),
-    "smoothness_relative": ("C-LF", "conditional"),
-}
-MULTIPLES = (0.5, 1.0, 1.5, 2.0)
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+OFFERED: dict[str, tuple[str, ...]] = dict.fromkeys(RESTRICTIONS, ("C-LF", "conditional"))
+OFFERED["smoothness"] = tuple(METHODS)
 
-LINE = 40
 DIFFERENCE = "the difference between treated and comparison units"
 WITHIN = {
     "relative_magnitudes": " a period after treatment, without an effect, by at most {} times its largest change "
@@ -87,12 +68,11 @@ _bounding = partial(
     question="How much may the slope of the difference in trends change until the sign is not established?",
     given={"restriction": "smoothness"},
 )
-@checked
 def honest_did(
     fit: Estimate,
     *,
-    restriction: Kind = "relative_magnitudes",
-    method: Method = "auto",
+    restriction: Literal["relative_magnitudes", "smoothness", "smoothness_relative"] = "relative_magnitudes",
+    method: Literal["auto", "FLCI", "conditional", "C-LF", "C-F"] = "auto",
     M: Sequence[float] | None = None,
     target: Target = "event_average",
     before: int | None = None,
@@ -174,14 +154,14 @@ def honest_did(
         )
     bounds = None
     if restriction == "smoothness" and n_pre > 1:
-        leads = path.effect[:n_pre], path.covariance[:n_pre, :n_pre], level
-        bounds = slopes.lower_bound(*leads), slopes.upper_bound(*leads)
+        bounds = slope_bounds(path.effect[:n_pre], path.covariance[:n_pre, :n_pre], level)
     if M is not None:
         strengths = _strengths(M)
     elif restriction == "smoothness":
-        strengths = (np.sqrt(path.covariance[0, 0]) if bounds is None else bounds[1]) * np.array(SHARES)
+        largest = np.sqrt(path.covariance[0, 0]) if bounds is None else bounds[1]
+        strengths = largest * np.linspace(0, 1, 5)
     else:
-        strengths = np.array(MULTIPLES)
+        strengths = np.array([0.5, 1.0, 1.5, 2.0])
     estimate, half = problem.estimate, quantile((1 + level) / 2) * problem.std_error
     low, high = METHODS[chosen](problem, strengths)
     frame = pd.DataFrame(
@@ -197,7 +177,17 @@ def honest_did(
     value, scale = breakdown(problem, chosen), fit.sample.question.effect_scale
     share = "share " if scale.percent else ""
     outcome = scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
-    verdict, *evidence = _sentences(fit, problem, frame, value, bounds, f"{label} on {outcome}")
+    details = {
+        "estimate": estimate,
+        "std_error": problem.std_error,
+        "breakdown": value,
+        "sign_change": problem.overturning,
+        "restriction": restriction,
+        "n_pre": n_pre,
+        "n_post": path.n_post,
+        "bounds_before": bounds,
+    }
+    verdict, *evidence = _sentences(fit.design, problem, frame, f"{label} on {outcome}", details)
     against, objection = None, ""
     if restriction == "relative_magnitudes" and value is not None:
         against = value < 1
@@ -220,28 +210,15 @@ def honest_did(
         ),
         against=against,
         objection=objection,
-        details={
-            "estimate": estimate,
-            "std_error": problem.std_error,
-            "breakdown": value,
-            "sign_change": problem.overturning,
-            "restriction": restriction,
-            "n_pre": n_pre,
-            "n_post": path.n_post,
-            "bounds_before": bounds,
-        },
+        details=details,
     )
 
 
 def _sentences(
-    fit: Estimate,
-    problem: Problem,
-    frame: pd.DataFrame,
-    value: float | None,
-    bounds: tuple[float, float] | None,
-    effect: str,
+    design: str, problem: Problem, frame: pd.DataFrame, effect: str, details: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield the verdict on a breakdown value, and what it rests on."""
+    value, bounds = details["breakdown"], details["bounds_before"]
     limits, estimate, sure = problem.restriction, problem.estimate, f"{100 * problem.level:g}%"
     restriction, method = frame[["restriction", "method"]].iloc[-1]
     bounded = DIFFERENCE if restriction == "relative_magnitudes" else f"the slope of {DIFFERENCE}"
@@ -267,7 +244,7 @@ def _sentences(
     )
     parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())
     yield (
-        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({fit.design}, "
+        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({design}, "
         f"{limits.n_pre} event times before the reference and {len(problem.weights)} after)."
     )
     if len(limits.before):
@@ -305,7 +282,7 @@ def _chart(
             axis.axvline(breakdown, color=GREY, linestyle="--", linewidth=1.0, label=label)
         axis.set_xticks([left, *strengths], ["original", *(f"{m:.3g}" for m in strengths)])
         axis.set_xlim(left - step / 2, right)
-        axis.set_ylabel(fill(ylabel, LINE), fontsize=8)
+        axis.set_ylabel(fill(ylabel, 40), fontsize=8)
         axis.set_title(title)
         xlabel = figure.supxlabel if ax is None else axis.set_xlabel
         xlabel(AXIS[rows["restriction"].iloc[0]], fontsize=8)

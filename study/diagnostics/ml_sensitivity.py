@@ -12,17 +12,17 @@ from numpy.typing import ArrayLike
 
 from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
-from study.designs.dml_panel import Approach
+from study.designs.dml_panel import Approach, cross_fitted
+from study.diagnostics import Finding
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.finding import Finding
 from study.figures import contour_figure
 from study.learners import Learner
+from study.learners.nuisances import Learning
 from study.panel import Sample
 
 if TYPE_CHECKING:
     from doubleml import DoubleMLPLR
 
-WHO, TITLE = ovb.WHO, ovb.TITLE
 STRENGTH = ("cf_y", "cf_d", "rho")
 LARGEST = 1 - 1e-9
 
@@ -134,38 +134,32 @@ def ml_sensitivity(
     """
     from doubleml.utils.gain_statistics import gain_statistics
 
-    for name, strength in (("cf_y", cf_y), ("cf_d", cf_d)):
+    for name, strength in {"cf_y": cf_y, "cf_d": cf_d}.items():
         if not 0 <= strength < 1:
-            raise QuestionError(f"{WHO}: {name} is {strength}; it must be at least 0 and below 1.")
+            raise QuestionError(f"sensitivity: {name} is {strength}; it must be at least 0 and below 1.")
     if not 0 < abs(rho) <= 1:
-        raise QuestionError(f"{WHO}: rho is {rho}; it must be between -1 and 1 and not 0.")
+        raise QuestionError(f"sensitivity: rho is {rho}; it must be between -1 and 1 and not 0.")
     if sample.question.scale == "proportional":
         raise QuestionError(
-            f'{WHO}: scale="proportional" divides the linear coefficient of dml_panel by the untreated mean; ask the '
-            'question with scale="level" for the coefficient that is divided.'
+            'sensitivity: scale="proportional" divides the linear coefficient of dml_panel by the untreated mean; ask '
+            'the question with scale="level" for the coefficient that is divided.'
         )
-    refusal = find_design("dml_panel").refusal(sample)
-    if refusal is not None:
-        raise QuestionError(refusal)
+    find_design("dml_panel").refuse(sample)
     options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)
     model, elements = fitted(sample, options)
-    rows: list[ovb.Row] = [
-        ("none", "no confounder", 0.0, 0.0, "", ""),
-        ("given", "given strength", cf_d, cf_y, "", ""),
-    ]
+    rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
+    rows.append(("given", "given strength", cf_d, cf_y, "", ""))
     gained, impossible = [], []
     for group in benchmarks:
         gain = gain_statistics(model, fitted(ovb.without(sample, group), options)[0])
         values = (float(gain[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
-        benchmark = Benchmark(" with ".join(group), *values)
+        name, benchmark = " with ".join(group), Benchmark(" with ".join(group), *values)
         gained.append(benchmark)
         if progress is not None:
             progress()
         if benchmark.improves:
-            as_strong, too_strong = ovb.as_strong_as(
-                benchmark.name, multiples, benchmark.strength, "outcome or treatment"
-            )
-            rows += as_strong
+            bound, too_strong = ovb.as_strong_as(name, multiples, benchmark.strength, "outcome or treatment")
+            rows += bound
             impossible += too_strong
     table = pd.DataFrame(rows, columns=["kind", "term", "cf_d", "cf_y", "benchmark", "multiple"])
     at_bounds = bounds(elements, table["cf_y"], table["cf_d"], rho, level)
@@ -175,8 +169,6 @@ def ml_sensitivity(
     limit = limit_reached(elements, rho, level, goal)
     unit, in_words = ovb.units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding(
-        name=WHO,
-        title=TITLE,
         verdict=f"A confounder that explains {ovb.percent(value)} of the remaining variation of the changes of "
         f"treatment and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the "
         f"estimate to {in_words}.",
@@ -243,11 +235,8 @@ def _surface(
 
 def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elements]:
     """Return the design's model of a sample, and its elements."""
-    from study.designs.dml_panel import cross_fitted
-    from study.learners.nuisances import Learning
-
+    learning, others = Learning.split(options)
     with one_thread():
-        learning, others = Learning.split(options)
         rows, model = cross_fitted(sample, learning, **others)
     framework = model.framework
     both = framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
@@ -263,11 +252,9 @@ def bounds(elements: Elements, cf_y: ArrayLike, cf_d: ArrayLike, rho: float, lev
     cf_y, cf_d = np.asarray(cf_y, dtype=float), np.asarray(cf_d, dtype=float)
     strength = abs(rho) * np.sqrt(cf_y * cf_d / (1 - cf_d))
     (of_theta, shared), (_, of_bias) = elements.covariance
-    lower, upper = elements.estimate - strength * elements.bias, elements.estimate + strength * elements.bias
-    low, high = (
-        np.sqrt(np.maximum(of_theta + sign * 2 * strength * shared + strength**2 * of_bias, 0))
-        for sign in (-1, 1)
-    )
+    both = np.stack([-strength, strength])
+    lower, upper = elements.estimate + both * elements.bias
+    low, high = np.sqrt(np.maximum(of_theta + 2 * both * shared + strength**2 * of_bias, 0))
     critical = quantile(level)
     return Bounds(lower, upper, low, high, lower - critical * low, upper + critical * high)
 

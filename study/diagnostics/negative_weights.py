@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, Terms, checked, one_thread, period_effects, regress
+from study.core import FloatArray, Terms, one_thread, period_effects, regress
 from study.designs import find_design
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
-from study.diagnostics.registry import Section, diagnostic
 from study.estimates import outcome_with_covariates, treated_cells
 from study.figures import GREY, Axes, Figure, draw_heatmap, on_axes
 from study.learners.nuisances import outcome_in_words
@@ -22,13 +21,11 @@ ZERO = 1e-10
 
 
 @diagnostic(
-    "negative_weights",
     title="Negative weights",
     question="Does the coefficient put negative weights on the effects of some cohorts and periods?",
     section=Section.AGAINST,
     designs=("twfe",),
 )
-@checked
 def negative_weights(sample: Sample) -> Finding:
     """Return the weights of treated cells' effects in the static two-way coefficient.
 
@@ -77,16 +74,14 @@ def negative_weights(sample: Sample) -> Finding:
     weight[np.abs(weight) < ZERO] = 0.0
     cohort, period = cohorts[group].astype(np.int64), sample.periods[time].astype(np.int64)
     times = {"cohort": cohort, "period": period, "event_time": period - cohort}
-    details: dict[str, Any] = {
+    details = {
         "coefficient": coefficient,
         "sigma_zero": sigma_zero(coefficient, weight, share),
         "sigma_opposite": sigma_opposite(coefficient, weight, share),
     }
     alike = not sample.question.covariates and bool(seen.all())
-    verdict, *evidence = _sentences(sample.question, weight, alike, **details)
+    verdict, *evidence = _sentences(sample.question, weight, alike, details)
     return Finding(
-        name="negative_weights",
-        title="Negative weights",
         verdict=verdict,
         evidence=tuple(evidence),
         frame=pd.DataFrame(times | {"share": share, "weight": weight}),
@@ -96,14 +91,10 @@ def negative_weights(sample: Sample) -> Finding:
 
 
 def _sentences(
-    question: Question,
-    weight: FloatArray,
-    alike: bool,
-    coefficient: float,
-    sigma_zero: float | None,
-    sigma_opposite: float | None,
+    question: Question, weight: FloatArray, alike: bool, details: Mapping[str, Any]
 ) -> Iterator[str]:
     n, negative = len(weight), weight < 0
+    coefficient, spread, opposite = details.values()
     if negative.any():
         yield (
             f"{negative.sum()} of the {n} weights of effects are negative and sum to {weight[negative].sum():.4g}; the "
@@ -115,20 +106,19 @@ def _sentences(
         f"The static two-way fixed effects coefficient of {outcome_in_words(question)} is {coefficient:.4g}, under "
         f"parallel trends a weighted sum of the average effects in {n} treated cells of a cohort and a period."
     )
-    if sigma_zero is None:
+    if spread is None:
         yield (
             "All treated cells have the weight of their share, so the coefficient is their average effect however "
             "effects differ, and no spread of effects is compatible with another average."
         )
     else:
         yield (
-            f"The average effect can be zero if the effects' standard deviation across cells is {sigma_zero:.4g} or "
-            "more."
+            f"The average effect can be zero if the effects' standard deviation across cells is {spread:.4g} or more."
         )
-    if sigma_opposite is not None:
+    if opposite is not None:
         yield (
             f"The effects of all cells can have the opposite sign of the coefficient if their standard deviation is "
-            f"{sigma_opposite:.4g} or more."
+            f"{opposite:.4g} or more."
         )
     if not alike:
         yield (

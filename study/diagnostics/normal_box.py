@@ -12,7 +12,6 @@ from study.core import FloatArray
 GAUSS = ((1, 0.0), (80, 0.07), (60, 0.1), (40, 0.2), (20, 0.3))
 LATTICE = 50_000
 FAR = 8.5
-SMALLEST = 1e-100
 
 
 def box_probability(
@@ -64,8 +63,12 @@ def _by_gauss(low: FloatArray, high: FloatArray, lower: FloatArray) -> float:
 
 def _by_lattice(low: FloatArray, high: FloatArray, lower: FloatArray, seed: int) -> float:
     """Average a standardised box's conditional probabilities over the points of a lattice."""
-    drawn, product = np.empty((0, LATTICE)), np.ones(LATTICE)
-    for points in _lattice(len(low) - 1, seed):
+    dimensions, drawn, product = len(low) - 1, np.empty((0, LATTICE)), np.ones(LATTICE)
+    # Richtmyer's lattice in the unit cube, moved at random and folded; the n-th prime is at most n^2 + 1.
+    primes = [k for k in range(2, dimensions**2 + 2) if all(k % d for d in range(2, k))][:dimensions]
+    steps = np.sqrt(np.array(primes, dtype=float))[:, None] * np.arange(1, LATTICE + 1)
+    shift = np.random.default_rng(seed).random(dimensions)
+    for points in np.abs(2 * ((steps + shift[:, None]) % 1) - 1):
         start, end = _limits(low, high, lower, drawn)
         width = _between(start, end)
         product *= width
@@ -89,23 +92,6 @@ def _between(start: FloatArray, end: FloatArray) -> FloatArray:
     return np.asarray(special.ndtr(np.where(upper, -start, end)) - special.ndtr(np.where(upper, -end, start)))
 
 
-def _lattice(dimensions: int, seed: int) -> FloatArray:
-    """Return the points of Richtmyer's lattice in the unit cube, moved at random and folded, (dimensions, m)."""
-    shift = np.random.default_rng(seed).random(dimensions)
-    steps = np.sqrt(_primes(dimensions))[:, None] * np.arange(1, LATTICE + 1)
-    return np.asarray(np.abs(2 * ((steps + shift[:, None]) % 1) - 1))
-
-
-def _primes(count: int) -> FloatArray:
-    primes: list[int] = []
-    candidate = 2
-    while len(primes) < count:
-        if all(candidate % prime for prime in primes):
-            primes.append(candidate)
-        candidate += 1
-    return np.array(primes, dtype=float)
-
-
 def box_pull(
     low: FloatArray, high: FloatArray, mean: FloatArray, covariance: FloatArray, seed: int = 0
 ) -> FloatArray:
@@ -126,21 +112,17 @@ def box_pull(
     the Royal Statistical Society B 23(1).
     """
     total = box_probability(low, high, mean, covariance, seed)
-    if total < SMALLEST:
+    if total < 1e-100:
         raise ValueError("box_pull: the box has no probability, so no mean inside it can be computed")
     pull = np.empty(len(low))
     for k in range(len(low)):
         others = np.arange(len(low)) != k
-        slope = covariance[others, k] / covariance[k, k]
+        variance, slope = covariance[k, k], covariance[others, k] / covariance[k, k]
         given = covariance[np.ix_(others, others)] - np.outer(slope, covariance[k, others])
-        edges = [
-            _density(edge, mean[k], covariance[k, k])
-            * box_probability(low[others], high[others], mean[others] + slope * (edge - mean[k]), given, seed)
-            for edge in (low[k], high[k])
-        ]
-        pull[k] = (edges[0] - edges[1]) / total
+        parts = []
+        for off in (low[k] - mean[k], high[k] - mean[k]):
+            density = np.exp(-(off**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+            inside = box_probability(low[others], high[others], mean[others] + slope * off, given, seed)
+            parts.append(density * inside)
+        pull[k] = (parts[0] - parts[1]) / total
     return pull
-
-
-def _density(x: float, mean: float, variance: float) -> float:
-    return float(np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance))

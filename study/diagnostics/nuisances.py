@@ -19,7 +19,6 @@ from study.core import (
     IntArray,
     QuestionError,
     capital,
-    checked,
     current_settings,
     listed,
     one_thread,
@@ -27,19 +26,14 @@ from study.core import (
     telling,
 )
 from study.designs import Design, all_designs, find_design
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.overlap import Propensities
 from study.diagnostics.refits import Refits, check, headline
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
 from study.learners import Learner
 from study.learners.nuisances import Nuisances
 from study.panel import Sample, Scale
-
-# A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.
-CERTAIN = float(np.finfo(np.float64).eps)
-ROUNDED = 12  # decimals: what is equal up to rounding is a tie
 
 
 class Loss(NamedTuple):
@@ -78,9 +72,12 @@ def squared_errors(target: FloatArray, predicted: FloatArray) -> FloatArray:
 
 
 def log_losses(target: FloatArray, predicted: FloatArray) -> FloatArray:
-    """Return minus the log of the probability that was predicted for what happened, shape (N, R)."""
+    """Return minus the log of the probability that was predicted for what happened, shape (N, R).
+
+    A probability is not quite 0, where it is certain and wrong, for the loss would be infinite.
+    """
     happened = np.where(target[:, None] == 1, predicted, 1 - predicted)
-    return np.asarray(-np.log(np.clip(happened, CERTAIN, 1.0)))
+    return np.asarray(-np.log(np.clip(happened, np.finfo(np.float64).eps, 1.0)))
 
 
 def in_order(target: FloatArray, predicted: FloatArray) -> float:
@@ -91,31 +88,25 @@ def in_order(target: FloatArray, predicted: FloatArray) -> float:
     ones, zeros = int(np.sum(target == 1)), int(np.sum(target == 0))
     if not ones or ones + zeros < len(target) or not zeros:
         return np.nan
-    ranks = rankdata(np.round(predicted, ROUNDED), axis=0)[target == 1]
+    ranks = rankdata(np.round(predicted, 12), axis=0)[target == 1]  # equal up to rounding is a tie
     return float(np.mean((ranks.sum(axis=0) - ones * (ones + 1) / 2) / (ones * zeros)))
 
 
 WHO = "nuisances"
-TITLE = "Predictions of the learners"
 COMPARED: tuple[Learner, ...] = ("lasso", "forest", "lightgbm", "ensemble")
 STANDARD_ERRORS = 2.0
-BINS = 24
 BELOW_LEGEND = 0.72  # share of the height that is drawn on
-# Shares of rows at each end, which the first and last bins hold; of the treated there are few.
-OUTSIDE, OUTSIDE_TREATED = 0.001, 0.02
 NEAREST = 1e-4  # to 0 and 1 on the logit axis
 TICKS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 0.7, 0.9, 0.97, 0.99, 0.999)
 
 
 @diagnostic(
-    WHO,
-    title=TITLE,
+    title="Predictions of the learners",
     question="How well do the learners predict what the design adjusts for?",
     section=Section.AGAINST,
     needs=(Needs.LEARNERS,),
     shown=4,
 )
-@checked
 def nuisances(
     sample: Sample,
     design: str,
@@ -172,9 +163,7 @@ def nuisances(
     check(WHO, design, options, level)
     chosen = find_design(design)
     used = of_learners(chosen, learners, options)
-    refusal = chosen.refusal(sample)
-    if refusal is not None:
-        raise QuestionError(refusal)
+    chosen.refuse(sample)
     scores, propensities = [], []
     with one_thread(), learned_once():
         functions = {name: chosen.nuisances_of(sample, **given) for name, given in used.items()}
@@ -186,10 +175,9 @@ def nuisances(
         for learner, of_learner in functions.items():
             with telling(learner):
                 predicted = of_learner.predicted()
-            scores += [
-                {"learner": learner} | _score(first, words, predicted, known, sample.cluster)
-                for words in first.kinds
-            ]
+            for words in first.kinds:
+                score = _score(first, words, predicted, known, sample.cluster)
+                scores.append({"learner": learner} | score)
             rows = first.judged(treatment, predicted)
             propensities.append(Propensities(treatment, *rows, limits, learner))
         with settings(progress=None):  # what the design learns has been learned
@@ -200,24 +188,19 @@ def nuisances(
     frame = pd.DataFrame(scores)
     for name in ("estimate", "std_error"):
         frame[name] = frame["learner"].map({row.label: getattr(row, name) for row in refits.rows})
-    estimate_range = float(np.ptp([row.estimate for row in refits.rows])) / refits.rows[0].std_error
-    scale = sample.question.effect_scale
-    verdict, *evidence = _sentences(frame, first, refits, estimate_range, scale, propensities[0])
+    overlap = [predictions.summary(treated) for predictions in propensities for treated in (True, False)]
+    verdict, *evidence = _sentences(frame, first, refits, sample.question.effect_scale, propensities[0])
     return Finding(
-        name=WHO,
-        title=TITLE,
         verdict=verdict,
         evidence=tuple(evidence),
         frame=frame.dropna(axis="columns", how="all"),
         chart=partial(_chart, without=first.without, predictions=propensities[0]),
         details={
             "rows": refits.rows,
-            "estimate_range": estimate_range,
+            "estimate_range": float(np.ptp([row.estimate for row in refits.rows])) / refits.rows[0].std_error,
             "draw_errors": {learner: float(fit.draw_error[0]) for learner, fit in refits.fits.items()},
             "refused": refits.refused,
-            "overlap": pd.DataFrame(
-                [predictions.summary(treated) for predictions in propensities for treated in (True, False)]
-            ).dropna(axis="columns", how="all"),
+            "overlap": pd.DataFrame(overlap).dropna(axis="columns", how="all"),
         },
     )
 
@@ -267,57 +250,41 @@ def _score(
     functions: Nuisances, words: str, predictions: Predictions, plain: Predictions, cluster: IntArray
 ) -> dict[str, Any]:
     """Return how well a learner predicts what words stand for; ``plain`` is what is known without covariates."""
-    probability, ours = functions.kinds[words] == "probability", functions.judged(words, predictions)
+    kind, ours = functions.kinds[words], functions.judged(words, predictions)
     predicted, known = ours.predicted, functions.judged(words, plain).predicted
-    if probability and words == functions.said[functions.treatment]:
+    if kind == "probability" and words == functions.said[functions.treatment]:
         predicted, known = (np.clip(p, *functions.limits) for p in (predicted, known))
 
     def mean_loss(losses: Callable[[FloatArray, FloatArray], FloatArray]) -> Loss:
         return loss_of(losses(ours.target, predicted), losses(ours.target, known), cluster[ours.unit])
 
     squared = mean_loss(squared_errors)
-    score = {
-        "nuisance": words,
-        "kind": functions.kinds[words],
-        "r2": squared.saved,
-        "r2_std_error": squared.error,
-    }
-    if probability:
+    score = {"nuisance": words, "kind": kind, "r2": squared.saved, "r2_std_error": squared.error}
+    if kind == "probability":
         log = mean_loss(log_losses)
-        score |= {
-            "brier": squared.value,
-            "brier_of_share": squared.without,
-            "log_loss": log.value,
-            "log_loss_of_share": log.without,
-            "mcfadden_r2": log.saved,
-            "mcfadden_r2_std_error": log.error,
-        }
+        score |= {"brier": squared.value, "brier_of_share": squared.without}
+        score |= {"log_loss": log.value, "log_loss_of_share": log.without}
+        score |= {"mcfadden_r2": log.saved, "mcfadden_r2_std_error": log.error}
     return score | {"auc": in_order(ours.target, predicted - known)}
 
 
 @contextmanager
 def learned_once() -> Iterator[None]:
     """Keep what is learned inside, so that the design and an ensemble need not learn it again."""
-    if current_settings().cache is not None:
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="study-") as folder, settings(cache=Path(folder)):
+    cache = current_settings().cache
+    with tempfile.TemporaryDirectory(prefix="study-") as folder, settings(cache=cache or Path(folder)):
         yield
 
 
 def _sentences(
-    frame: pd.DataFrame,
-    functions: Nuisances,
-    refits: Refits,
-    spread: float,
-    scale: Scale,
-    overlap: Propensities,
+    frame: pd.DataFrame, functions: Nuisances, refits: Refits, scale: Scale, overlap: Propensities
 ) -> Iterator[str]:
     folds, draws = functions.parts[0].folds.number, functions.parts[0].folds.place.shape[1]
     first, *others = (rows for _, rows in frame.groupby("nuisance", sort=False))
     yield quality(first, functions.without, folds)
     if len(refits.rows) > 1:
         low, *_, high = sorted(refits.rows, key=lambda row: row.estimate)
+        spread = (high.estimate - low.estimate) / refits.rows[0].std_error
         yield (
             f"Between learners the estimate moves from {scale.text(low.estimate)} ({low.label}) to "
             f"{scale.text(high.estimate)} ({high.label}), by {spread:.2f} standard errors of that "
@@ -439,19 +406,18 @@ def _draw_groups(axis: Axes, predictions: Propensities) -> None:
         groups = {treated: _logit(values) for treated, values in groups.items()}
     elif predictions.binary:
         groups = {treated: 100 * values for treated, values in groups.items()}
-    beyond = ((True, OUTSIDE_TREATED), (False, OUTSIDE))
+    # Shares of rows at each end, which the first and last bins hold; of the treated there are few.
+    beyond = ((True, 0.02), (False, 0.001))
     ends = [np.quantile(groups[treated], (share, 1 - share)) for treated, share in beyond]
     low, high = np.min(ends), np.max(ends)
     low, high = (low, high) if high > low else (low - 1, high + 1)
-    edges = np.linspace(low, high, BINS + 1)
+    edges = np.linspace(low, high, 25)
     for treated, filled, colour in ((False, True, BAND), (True, False, SECOND)):
         values = np.clip(groups[treated], low, high)
         share = 100 * np.histogram(values, edges)[0] / len(values)
         label = f"{predictions.group(treated)} ({len(predictions.of(treated)):,} rows)"
         axis.stairs(share, edges, fill=filled, color=colour, linewidth=1.5, label=label)
-    clipped, dashed = "", ""
     if limits is not None:
-        clipped, dashed = ", logit axis", "; dashed: where clipped"
         for limit in limits:
             if 0 < limit < 1:
                 axis.axvline(_logit(limit), ymax=BELOW_LEGEND, color=GREY, linewidth=0.9, linestyle="--")
@@ -459,9 +425,9 @@ def _draw_groups(axis: Axes, predictions: Propensities) -> None:
         ticks = [tick for tick in TICKS if first <= _logit(tick) <= last]
         axis.set_xticks([_logit(tick) for tick in ticks], [f"{100 * tick:g}" for tick in ticks])
     axis.set_title(f"Prediction of {predictions.name} by {predictions.learner}", loc="left")
-    axis.set_xlabel(
-        f"Prediction of {predictions.name}{unit}{clipped}\n(end bins: all beyond{dashed})", fontsize=8
-    )
+    logit_axis, dashed = (", logit axis", "; dashed: where clipped") if limits is not None else ("", "")
+    below = f"Prediction of {predictions.name}{unit}{logit_axis}\n(end bins: all beyond{dashed})"
+    axis.set_xlabel(below, fontsize=8)
     axis.set_ylabel("Share of rows, %")
     axis.set_ylim(0, axis.dataLim.y1 / BELOW_LEGEND)
     axis.legend(loc="upper right", frameon=False, fontsize=7.5)

@@ -79,31 +79,6 @@ def extreme_robustness_value(f: float, q: float = 1.0, f_star: float = 0.0, r2_o
     return max(squared - f_star**2, 0.0) / (r2_outcome + squared)
 
 
-def bias(std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike) -> FloatArray:
-    """Return the absolute bias of an omitted variable (their section 3.2); arrays of any one shape."""
-    r2_d, r2_y = np.asarray(r2_treatment, dtype=float), np.asarray(r2_outcome, dtype=float)
-    return std_error * math.sqrt(dof) * np.sqrt(r2_y * r2_d / (1 - r2_d))
-
-
-def adjusted_estimate(
-    estimate: float, std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike
-) -> FloatArray:
-    """Return the estimate with the omitted variable, if omitting it made the estimate larger in absolute size."""
-    shift = bias(std_error, dof, r2_treatment, r2_outcome)
-    return np.asarray(estimate - math.copysign(1.0, estimate) * shift)
-
-
-def adjusted_std_error(
-    std_error: float, dof: float, r2_treatment: ArrayLike, r2_outcome: ArrayLike, omitted: ArrayLike = 1
-) -> FloatArray:
-    """Return the standard error with the omitted variable (their section 3.2); arrays of any one shape.
-
-    ``omitted`` is 0 where there is no such variable, which takes no degree of freedom then.
-    """
-    r2_d, r2_y = np.asarray(r2_treatment, dtype=float), np.asarray(r2_outcome, dtype=float)
-    return std_error * np.sqrt(dof / (dof - np.asarray(omitted))) * np.sqrt((1 - r2_y) / (1 - r2_d))
-
-
 def adjusted(
     estimate: float,
     std_error: float,
@@ -117,12 +92,18 @@ def adjusted(
 ) -> Adjusted:
     """Return the estimate with the omitted variable and its interval, classical or, with a ratio, clustered.
 
+    Their section 3.2, if omitting it made the estimate larger in absolute size; arrays of any one shape. ``omitted`` is
+    0 where there is no such variable, which takes no degree of freedom then.
+
     ``ratio`` and ``degrees`` are those of :func:`critical_f`: the clustered error is taken to change with the
     omitted variable by the factor by which the classical one does. The classical interval has dof degrees of
     freedom, as in sensemakr, though its robustness value has dof - 1.
     """
-    value = adjusted_estimate(estimate, std_error, dof, r2_treatment, r2_outcome)
-    error = ratio * adjusted_std_error(std_error, dof, r2_treatment, r2_outcome, omitted)
+    r2_d, r2_y = np.asarray(r2_treatment, dtype=float), np.asarray(r2_outcome, dtype=float)
+    bias = std_error * math.sqrt(dof) * np.sqrt(r2_y * r2_d / (1 - r2_d))
+    value = np.asarray(estimate - math.copysign(1.0, estimate) * bias)
+    freedom = np.sqrt(dof / (dof - np.asarray(omitted)))
+    error = ratio * (std_error * freedom * np.sqrt((1 - r2_y) / (1 - r2_d)))
     half = quantile((1 + level) / 2, dof if degrees is None else degrees) * error
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(error > 0, value / error, np.copysign(np.inf, value))
@@ -159,9 +140,6 @@ def bound(
     return r2_d, min(eta**2 * r2_outcome / (1 - r2_outcome), 1.0)
 
 
-WHO = "sensitivity"
-TITLE = "Unobserved confounding"
-
 Groups = tuple[tuple[str, ...], ...]
 Multiples = Sequence[float | tuple[float, float]]
 # Kind, term, strength with treatment and with the outcome, benchmark, multiple.
@@ -193,11 +171,11 @@ def as_strong_as(
     rows: list[Row] = []
     too_strong = []
     for k_treatment, k_outcome in map(pair, multiples):
-        limits = strength(k_treatment, k_outcome)
-        shown = f"{k_treatment:g}" if k_treatment == k_outcome else f"{k_treatment:g}/{k_outcome:g}"
-        times = "" if k_treatment == 1 else f"{k_treatment:g} times "
+        shown, times = f"{k_treatment:g}", "" if k_treatment == 1 else f"{k_treatment:g} times "
         if k_treatment != k_outcome:
+            shown = f"{k_treatment:g}/{k_outcome:g}"
             times = f"{k_treatment:g} times with treatment and {k_outcome:g} times with the outcome "
+        limits = strength(k_treatment, k_outcome)
         if limits is None:
             too_strong.append(shown)
         else:
@@ -226,23 +204,23 @@ def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]]
     known = sample.question.covariates
     if not known:
         raise QuestionError(
-            f"{WHO}: the question has no covariates to serve as benchmarks; name some in Question.covariates."
+            "sensitivity: the question has no covariates to serve as benchmarks; name some in Question.covariates."
         )
     if isinstance(benchmarks, str):
-        raise QuestionError(f'{WHO}: benchmarks is one text, "{benchmarks}"; give a tuple of names.')
+        raise QuestionError(f'sensitivity: benchmarks is one text, "{benchmarks}"; give a tuple of names.')
     if benchmarks is None:
         return (*((name,) for name in known), *((known,) if len(known) > 1 else ()))
     groups = tuple((b,) if isinstance(b, str) else tuple(b) for b in benchmarks)
     if not groups or not all(groups):
-        raise QuestionError(f"{WHO}: benchmarks is empty; name covariates, such as {known[0]}.")
+        raise QuestionError(f"sensitivity: benchmarks is empty; name covariates, such as {known[0]}.")
     names = [name for group in groups for name in group]
     for name in names:
         if name not in known and name in sample.panel.covariates:
             raise QuestionError(
-                f"{WHO}: {name} is a covariate of the panel but not of the question; add it to Question.covariates, "
-                "since a benchmark has to be in the regression."
+                f"sensitivity: {name} is a covariate of the panel but not of the question; add it to "
+                "Question.covariates, since a benchmark has to be in the regression."
             )
-    refuse_unknown("benchmark", names, known, WHO)
+    refuse_unknown("benchmark", names, known, "sensitivity")
     return groups
 
 
@@ -256,17 +234,6 @@ def without(sample: Sample, group: Iterable[str]) -> Sample:
         x_baseline=sample.x_baseline[:, others],
         x_by_period=tuple(sample.x_by_period[k] for k in others),
     )
-
-
-def check_range(q: float, level: float, multiples: Multiples) -> None:
-    """Refuse numbers out of their range."""
-    if not 0 < q <= 1:
-        raise QuestionError(f"{WHO}: q is {q}; it must be above 0 and at most 1.")
-    if not 0 < level < 1:
-        raise QuestionError(f"{WHO}: level is {level}; it must be between 0 and 1.")
-    for multiple in multiples:
-        if not all(k > 0 and math.isfinite(k) for k in pair(multiple)):
-            raise QuestionError(f"{WHO}: a multiple is {multiple}; multiples must be above 0.")
 
 
 def units_of(sample: Sample) -> str:

@@ -9,20 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked
+from study.core import FloatArray, QuestionError
 from study.designs import find_design
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.omitted_variable_bias import percent, units_of
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
 from study.panel import Sample
 
 WHO = "oster"
-TITLE = "Selection on unobservables (Oster)"
-R_MAX_FACTOR = 1.3  # her section 4.2: the value that 90 % of randomized results survive
 REAL = 1e-7
-STILL = 1e-9
 GRID = 200
 
 
@@ -60,14 +56,12 @@ class Adjusted(NamedTuple):
 
 
 @diagnostic(
-    WHO,
-    title=TITLE,
+    title="Selection on unobservables (Oster)",
     question="How much stronger than on covariates would selection on unobservables have to be?",
     section=Section.OVERTURNS,
     needs=(Needs.COVARIATES, Needs.LEVELS),
     reference="oster2019",
 )
-@checked
 def oster(
     sample: Sample,
     design: str = "twfe",
@@ -122,12 +116,13 @@ def oster(
         raise QuestionError(f"{WHO}: the question has no covariates; name some in Question.covariates.")
     regression = partialled(sample, design, form, WHO, options.get("family", "gaussian"))
     m = moments(regression)
-    if abs(m.moved) <= STILL * max(abs(m.beta), abs(m.beta_short)):
+    if abs(m.moved) <= 1e-9 * max(abs(m.beta), abs(m.beta_short)):
         raise QuestionError(
             f"{WHO}: {', '.join(regression.names)} do not move the coefficient, so selection on them says nothing "
             "about selection on unobservables."
         )
-    limit = min(1.0, R_MAX_FACTOR * m.r2) if r_max is None else float(r_max)
+    # The default is of her section 4.2: the value that 90 % of randomized results survive.
+    limit = min(1.0, 1.3 * m.r2) if r_max is None else float(r_max)
     if not m.r2 < limit <= 1:
         raise QuestionError(
             f"{WHO}: r_max is {limit:g}; it must be above the R2 with covariates, {m.r2:.3g}, and at most 1."
@@ -147,16 +142,12 @@ def oster(
         *(("other solution", other, limit, float(delta)) for other in solution.others),
         ("breakdown", float(beta), limit, breakdown),
     ]
-    others: tuple[str, ...] = ()
-    if solution.others:
-        others = (
-            f"Other solutions of the equation are {' and '.join(f'{b:.3g}' for b in solution.others)}; the one given "
-            "keeps the direction of selection on covariates (her Assumption 3) and among such is nearest to the "
-            "coefficient with covariates.",
-        )
+    others = " and ".join(f"{b:.3g}" for b in solution.others)
+    on_others = (
+        f"Other solutions of the equation are {others}; the one given keeps the direction of selection on covariates "
+        "(her Assumption 3) and among such is nearest to the coefficient with covariates."
+    )
     return Finding(
-        name=WHO,
-        title=TITLE,
         verdict=f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
         f"{_on_breakdown(m, beta, breakdown)}.",
         evidence=(
@@ -167,7 +158,7 @@ def oster(
             f"covariates, and all of them together explain {percent(limit)} of the outcome, the coefficient is "
             f"{solution.beta:.3g}; the set from {low:.3g} to {high:.3g} "
             f"{'includes' if low <= 0 <= high else 'does not include'} zero.",
-            *others,
+            *([on_others] if others else []),
             "These are point estimates; their sampling error is not in them.",
             *regression.notes,
         ),
@@ -220,16 +211,9 @@ def moments(form: Partialled) -> Moments:
     left = residual(d, form.x)
     beta_short, beta = float(d @ y / (d @ d)), float(left @ y / (left @ left))
     error = residual(y, np.column_stack([form.x, d]))
-    n, total = len(y), float(y @ y)
-    return Moments(
-        beta_short,
-        beta_short**2 * float(d @ d) / total,
-        beta,
-        1 - float(error @ error) / total,
-        total / n,
-        float(d @ d) / n,
-        float(left @ left) / n,
-    )
+    of_y, of_d, of_error, of_left = (float(column @ column) for column in (y, d, error, left))
+    variances = (of_y / len(y), of_d / len(y), of_left / len(y))
+    return Moments(beta_short, beta_short**2 * of_d / of_y, beta, 1 - of_error / of_y, *variances)
 
 
 def selection_terms(m: Moments, r_max: float) -> tuple[FloatArray, FloatArray]:

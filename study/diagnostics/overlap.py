@@ -160,9 +160,7 @@ class Propensities(NamedTuple):
 
     def clipped(self, treated: bool) -> float:
         """Return how many rows of a group are clipped, averaged over draws."""
-        assert self.limits is not None
-        low, high = self.limits
-        group = self.of(treated)
+        group, (low, high) = self.of(treated), self.limits or (0.0, 1.0)
         return float(((group < low) | (group > high)).sum(axis=0).mean())
 
     @property
@@ -171,8 +169,9 @@ class Propensities(NamedTuple):
 
         Units weigh the odds p / (1 - p) of their rows after clipping, as they do for an effect on the treated.
         """
-        assert self.limits is not None
-        inside = np.minimum(np.clip(self.of(False), *self.limits), 1 - np.finfo(np.float64).eps)
+        inside = np.minimum(
+            np.clip(self.of(False), *(self.limits or (0.0, 1.0))), 1 - np.finfo(np.float64).eps
+        )
         odds = inside / (1 - inside)
         weight = np.zeros((int(self.unit.max()) + 1, odds.shape[1]))
         np.add.at(weight, self.unit[~self.treated], odds)

@@ -16,10 +16,8 @@ from study.panel import Sample
 
 Form = Literal["within", "long_difference"]
 
-# A variable is absorbed if this share, or less, of its variation is left.
-ABSORBED = 1e-20
-COLLINEAR = 1e-7  # the same, of the root of its sum of squares, given other regressors
-TINY = float(np.finfo(float).tiny)
+# A variable is explained by others if this share, or less, of the root of its sum of squares is left.
+COLLINEAR = 1e-7
 
 
 class Coefficient(NamedTuple):
@@ -99,23 +97,19 @@ class Partialled:
         """Return the partial R2 of covariates with treatment given the others, and with the outcome given both."""
         chosen = np.isin(self.names, benchmark)
         others = self.x[:, ~chosen]
-        targets = (self.d, others), (self.y, np.column_stack([others, self.d]))
-        of_treatment, of_outcome = (
-            share_explained(residual(target, given), residual(self.x[:, chosen], given))
-            for target, given in targets
-        )
-        return of_treatment, of_outcome
+
+        def share_explained(target: FloatArray, given: FloatArray) -> float:
+            left = residual(target, given)
+            explained = _basis(residual(self.x[:, chosen], given)).T @ left
+            return float(explained @ explained / (left @ left))
+
+        return share_explained(self.d, others), share_explained(self.y, np.column_stack([others, self.d]))
 
 
 def residual(target: FloatArray, x: FloatArray) -> FloatArray:
     """Return what least squares on columns, shape (N, p), leave of one target or several."""
     basis = _basis(x)
     return np.asarray(target - basis @ (basis.T @ target))
-
-
-def share_explained(target: FloatArray, x: FloatArray) -> float:
-    """Return the share of a target's sum of squares, shape (N,), that columns explain."""
-    return float(np.sum((_basis(x).T @ target) ** 2) / (target @ target))
 
 
 def _basis(x: FloatArray) -> FloatArray:
@@ -236,19 +230,20 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     usable = sample.cohorts[sample.cohorts - question.anticipation > periods[0]]
     skipped = ", ".join(f"{g:g}" for g in sample.cohorts if g not in usable)
     is_treated, is_comparison = np.isin(first, usable), ~(first - question.anticipation <= periods[-1])
-    if not is_treated.any() or not is_comparison.any():
-        lacking = (
-            "a unit with a period before its event" if not is_treated.any() else "a unit without treatment"
-        )
-        raise QuestionError(
-            f'{who}: form="long_difference" needs {lacking} in the window, and there is none.'
-        )
+    needed = {"a unit with a period before its event": is_treated, "a unit without treatment": is_comparison}
+    for name, units in needed.items():
+        if not units.any():
+            raise QuestionError(
+                f'{who}: form="long_difference" needs {name} in the window, and there is none.'
+            )
     changes = np.column_stack([_change(sample, g) for g in usable])
     cohort = np.where(is_treated, np.searchsorted(usable, first), 0)
     change = changes[np.arange(sample.n_units), cohort]
     counted = sample.weights * (is_treated & ~np.isnan(change))
     shares = np.bincount(cohort, weights=counted, minlength=len(usable))
-    change[~is_treated] = changes[~is_treated][:, shares > 0] @ shares[shares > 0] / max(shares.sum(), TINY)
+    change[~is_treated] = (
+        changes[~is_treated][:, shares > 0] @ shares[shares > 0] / max(shares.sum(), np.finfo(float).tiny)
+    )
 
     used = is_treated | is_comparison
     complete = used & ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
@@ -261,13 +256,13 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     if question.horizon is not None:
         span, before = f"event times 0 to {question.horizon}", f"up to {question.horizon + 1} before it"
     given = "".join(f", {name}" for name in question.covariates)
-    n_lost = int(used.sum() - complete.sum())
-    notes = (
-        f"Cohorts without a period before their event are left out: {skipped}." if skipped else "",
-        f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
-        if n_lost
-        else "",
-    )
+    n_lost, notes = int(used.sum() - complete.sum()), []
+    if skipped:
+        notes.append(f"Cohorts without a period before their event are left out: {skipped}.")
+    if n_lost:
+        notes.append(
+            f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
+        )
     return _regression(
         sample,
         who,
@@ -279,14 +274,13 @@ def long_difference(sample: Sample, who: str) -> Partialled:
         np.flatnonzero(complete),
         "the same for all units; leave it out",
         n_fixed_effects=1,
-        notes=tuple(filter(None, notes)),
+        notes=tuple(notes),
     )
 
 
 def _change(sample: Sample, cohort: float) -> FloatArray:
     """Return all units' change of the mean outcome around the event of a cohort, NaN if not seen, shape (n,)."""
-    horizon = sample.question.horizon
-    horizon = len(sample.periods) if horizon is None else horizon
+    horizon = len(sample.periods) if sample.question.horizon is None else sample.question.horizon
     since, start = sample.periods - cohort, -sample.question.anticipation
     after = sample.y[:, (since >= 0) & (since <= horizon)]
     before = sample.y[:, (since < start) & (since >= start - horizon - 1)]
@@ -315,7 +309,7 @@ def _regression(
     """
     names = sample.question.covariates
     variables = zip(names, left[2:], columns[2:], strict=True)
-    gone = [name for name, rest, column in variables if rest @ rest <= ABSORBED * (column @ column)]
+    gone = [name for name, rest, column in variables if rest @ rest <= 1e-20 * (column @ column)]
     if gone:
         raise QuestionError(f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} {absorbed}.")
     y, d, *covariates = np.sqrt(sample.weights[unit]) * np.array(left)

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, QuestionError, checked, quantile
+from study.core import FloatArray, QuestionError, quantile
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.finding import Finding
 from study.diagnostics.normal_box import box_probability, box_pull
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, legend_above, on_axes
 
 WHO = "pretrends"
-TITLE = "Pre-trend test and its power (Roth)"
-HARDLY_EVER = 1e-6
-LARGEST_LOG = 700.0
 
 
 @diagnostic(
-    "pretrends",
-    title=TITLE,
+    title="Pre-trend test and its power (Roth)",
     question="Is any effect before the event significant, and which pre-existing trends would the test not detect?",
     section=Section.AGAINST,
     needs=(Needs.PATH,),
     reference="roth2022",
     shown=2,
 )
-@checked
 def pretrends(
     fit: Estimate,
     *,
@@ -100,9 +94,10 @@ def pretrends(
     path = event_path(fit, WHO, before=before, after=after)
     n_pre, times, std_error = path.n_pre, path.event_time, np.sqrt(np.diag(path.covariance))
     critical = quantile((1 + level) / 2)
-    hypothesised = None if violation is None else _violation(violation, path)
     slopes = detectable_slopes(path, powers, critical)
-    if hypothesised is None:
+    if violation is not None:
+        hypothesised = _violation(violation, path)
+    else:
         sign = 1.0 if path.effect[n_pre:].mean() >= 0 else -1.0
         slope = sign * slopes[powers[0]] if slope is None else float(slope)
         hypothesised = slope * (times - path.reference)
@@ -113,8 +108,6 @@ def pretrends(
     if after_passing is not None:
         frame["after_passing"] = after_passing
     rejected = np.abs(path.effect / std_error)[:n_pre] > critical
-    test = pretest(path, hypothesised, critical)
-
     scale = fit.sample.question.effect_scale
     factor, unit = float(scale.factor), "" if scale.name == "level" else scale.column
     space = " " if unit and not unit.startswith("%") else ""
@@ -132,12 +125,17 @@ def pretrends(
             f"{rejected.sum()} {'is' if rejected.sum() == 1 else 'are'}, so it does not pass, and what is expected "
             "after passing does not describe it."
         )
+    details = {
+        "reference": path.reference,
+        "rejected": rejected,
+        "slopes": slopes,
+        "slope": slope,
+        "pretest": pretest(path, hypothesised, critical),
+    }
     return Finding(
-        name=WHO,
-        title=TITLE,
         verdict=f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in "
         f"this estimate {answer}",
-        evidence=tuple(_evidence(path, frame, slopes, slope, test, amount)),
+        evidence=tuple(_evidence(path, frame, amount, details)),
         frame=frame,
         chart=partial(
             _chart,
@@ -150,26 +148,15 @@ def pretrends(
         against=bool(rejected.any()),
         objection=f"{rejected.sum()} of {n_pre} effects before treatment significant on their own at "
         f"{100 * (1 - level):.2g}%",
-        details={
-            "reference": path.reference,
-            "rejected": rejected,
-            "slopes": slopes,
-            "slope": slope,
-            "pretest": test,
-        },
+        details=details,
     )
 
 
 def _evidence(
-    path: EventPath,
-    frame: pd.DataFrame,
-    slopes: Mapping[float, float],
-    slope: float | None,
-    test: Pretest,
-    amount: Callable[[float], str],
+    path: EventPath, frame: pd.DataFrame, amount: Callable[[float], str], details: Mapping[str, Any]
 ) -> Iterator[str]:
-    times, last = path.event_time, path.effect[-1]
-    for power, detected in slopes.items():
+    times, last, slope, test = path.event_time, path.effect[-1], details["slope"], details["pretest"]
+    for power, detected in details["slopes"].items():
         by_last = detected * (times[-1] - path.reference)
         share = f", {abs(by_last / last):.0%} of the effect estimated there" if last else ""
         yield (
@@ -185,14 +172,10 @@ def _evidence(
         f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
         f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely."
     )
-    mean = frame[path.n_pre :].mean()
-    passing, rare = "", ""
+    mean, passing = frame[path.n_pre :].mean(), ""
+    rare = " Fewer than one sample in a million would pass the test, so no mean after passing is computed."
     if "after_passing" in frame:
-        passing = f", and of {amount(mean['after_passing'])} in samples that pass the test"
-    else:
-        rare = (
-            " Fewer than one sample in a million would pass the test, so no mean after passing is computed."
-        )
+        passing, rare = f", and of {amount(mean['after_passing'])} in samples that pass the test", ""
     yield (
         f"The violation alone would give the coefficients at event times {times[path.n_pre]:g} to {times[-1]:g} a mean "
         f"of {amount(mean['violation'])}{passing}; the mean estimate is {amount(mean['estimate'])}.{rare}"
@@ -211,16 +194,9 @@ def _chart(
     with on_axes(ax, height=3.3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
-        axis.errorbar(
-            times,
-            shown["estimate"],
-            yerr=quantile((1 + level) / 2) * shown["std_error"],
-            fmt="o",
-            markersize=3.5,
-            color=COLOUR,
-            linewidth=1.1,
-            label=f"estimate, {level:.0%} interval",
-        )
+        look: Any = {"fmt": "o", "markersize": 3.5, "color": COLOUR, "linewidth": 1.1}
+        half = quantile((1 + level) / 2) * shown["std_error"]
+        axis.errorbar(times, shown["estimate"], yerr=half, label=f"estimate, {level:.0%} interval", **look)
         paths = [("violation", label, "--", SECOND, 1.2)]
         if "after_passing" in shown:
             paths.append(("after_passing", "expected after passing, no effect", "-^", THIRD, 0.9))
@@ -345,14 +321,10 @@ def pretest(path: EventPath, violation: FloatArray, critical: float) -> Pretest:
     power = rejection_probability(mean, covariance, critical)
     size = rejection_probability(np.zeros(n), covariance, critical)
     level = 1 - 2 * float(special.ndtr(-critical))
+    wald_power = wald_rejection_probability(mean, covariance, level)
     log_ratio = float(np.linalg.solve(covariance, mean) @ (path.effect[:n] - mean / 2))
-    return Pretest(
-        power=power,
-        size=size,
-        wald_power=wald_rejection_probability(mean, covariance, level),
-        bayes_factor=(1 - power) / (1 - size),
-        likelihood_ratio=float(np.exp(np.clip(log_ratio, -LARGEST_LOG, LARGEST_LOG))),
-    )
+    likelihood_ratio = float(np.exp(np.clip(log_ratio, -700.0, 700.0)))
+    return Pretest(power, size, wald_power, (1 - power) / (1 - size), likelihood_ratio)
 
 
 def mean_after_passing(path: EventPath, violation: FloatArray, critical: float) -> FloatArray | None:
@@ -363,7 +335,7 @@ def mean_after_passing(path: EventPath, violation: FloatArray, critical: float) 
     """
     n = path.n_pre
     covariance, mean = path.covariance[:n, :n], violation[:n]
-    if 1 - rejection_probability(mean, covariance, critical) < HARDLY_EVER:
+    if 1 - rejection_probability(mean, covariance, critical) < 1e-6:
         return None
     edge = critical * np.sqrt(np.diag(covariance))
     return np.asarray(violation + path.covariance[:, :n] @ box_pull(-edge, edge, mean, covariance))

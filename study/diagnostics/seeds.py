@@ -70,9 +70,7 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
         raise QuestionError(f"{WHO}: {design} draws nothing at random, so it has no seed; {others} do.")
     if seeds < 2:
         raise QuestionError(f"{WHO}: seeds is {seeds!r}; it must be a whole number, at least 2.")
-    refusal = chosen.refusal(sample)
-    if refusal is not None:
-        raise QuestionError(refusal)
+    chosen.refuse(sample)
     used = chosen.options | options
 
     def under(seed: int) -> Estimate:

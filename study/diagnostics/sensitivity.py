@@ -9,28 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked, listed
+from study.core import FloatArray, QuestionError, listed
 from study.designs import Design, find_design
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.finding import Finding
 from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
 from study.diagnostics.partialled import Coefficient, Form, partialled
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import contour_figure
 from study.panel import Sample
 
-WHO, TITLE = ovb.WHO, ovb.TITLE
-
 
 @diagnostic(
-    WHO,
-    title=TITLE,
+    title="Unobserved confounding",
     question="How strong would an unobserved confounder have to be to take the estimate away?",
     section=Section.OVERTURNS,
     needs=(Needs.COVARIATES, Needs.LEVELS),
     reference="cinellihazlett2020",
 )
-@checked
 def sensitivity(
     sample: Sample,
     design: str = "twfe",
@@ -100,16 +95,22 @@ def sensitivity(
     """
     chosen = find_design(design)
     chosen.check_options({k: v for k, v in options.items() if design != "dml_panel" or k not in STRENGTH})
-    ovb.check_range(q, level, multiples)
+    if not 0 < q <= 1:
+        raise QuestionError(f"sensitivity: q is {q}; it must be above 0 and at most 1.")
+    if not 0 < level < 1:
+        raise QuestionError(f"sensitivity: level is {level}; it must be between 0 and 1.")
+    for multiple in multiples:
+        if not all(0 < k < np.inf for k in ovb.pair(multiple)):
+            raise QuestionError(f"sensitivity: a multiple is {multiple}; multiples must be above 0.")
     groups = ovb.benchmark_groups(sample, benchmarks)
     if design == "dml_panel":
         if form is not None:
-            raise QuestionError(f"{WHO}: dml_panel has no form; leave form={form!r} out.")
+            raise QuestionError(f"sensitivity: dml_panel has no form; leave form={form!r} out.")
         return ml_sensitivity(
             sample, benchmarks=groups, multiples=multiples, q=q, level=level, progress=progress, **options
         )
     family = options.get("family", "gaussian")
-    regression = partialled(sample, design, form, WHO, family, ("dml_panel",))
+    regression = partialled(sample, design, form, "sensitivity", family, ("dml_panel",))
     headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
     c, unit = regression.coefficient, ovb.units_of(sample)
     rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
@@ -121,38 +122,29 @@ def sensitivity(
         bounds, too_strong = ovb.as_strong_as(name, multiples, partial(ovb.bound, *observed), "treatment")
         rows += bounds
         impossible += too_strong
-    table = pd.DataFrame(
-        rows, columns=["kind", "term", "r2_treatment", "r2_outcome", "benchmark", "multiple"]
-    )
+    columns = ["kind", "term", "r2_treatment", "r2_outcome", "benchmark", "multiple"]
+    table = pd.DataFrame(rows, columns=columns)
     strength, omitted = (table["r2_treatment"], table["r2_outcome"]), table["kind"] != "none"
     for ending, ratio, degrees in (("", 1.0, c.dof), ("_clustered", c.ratio, c.clusters - 1)):
         adjusted = ovb.adjusted(c.estimate, c.std_error, c.dof, *strength, level, ratio, degrees, omitted)
         for name, column in adjusted._asdict().items():
             table[name + ending] = column
     values = robustness(c, q, level)
-    plugged = ovb.percent(values["robustness_value_plugged"])
+    plugged, interval = ovb.percent(values["robustness_value_plugged"]), f"{100 * level:g} % interval"
     goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding(
-        name=WHO,
-        title=TITLE,
-        verdict=(
-            f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder that "
-            f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
-            f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
-            f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of "
-            f"the outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment."
-        ),
+        verdict=f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder "
+        f"that explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
+        f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
+        f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of the "
+        f"outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
         evidence=(
             f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "
             f"({unit}), with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
             f"{c.clustered_error:.2g} clustered in {c.clusters} clusters.",
             *own_notes[:1],
-            *(
-                ovb.limit_includes(
-                    f"{errors} {100 * level:g} % interval", goal, values[f"robustness_value_{ending}"]
-                )
-                for errors, ending in (("clustered", "clustered"), ("classical", "significance"))
-            ),
+            ovb.limit_includes(f"clustered {interval}", goal, values["robustness_value_clustered"]),
+            ovb.limit_includes(f"classical {interval}", goal, values["robustness_value_significance"]),
             "Partial R2 rest on the classical t; with the clustered t in its place, as is often reported, the "
             f"robustness value would be {plugged}.",
             *_on_benchmarks(table, level),
@@ -239,10 +231,8 @@ def _surface(
 
 def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, list[str]]:
     """Return a design's headline, without covariates that its unit effects absorb, and sentences on it."""
-    names, x = sample.question.covariates, sample.x_varying
-    fixed = tuple(
-        name for k, name in enumerate(names) if not np.any(x[:, :, k] != sample.x_baseline[:, None, k])
-    )
+    varies = np.any(sample.x_varying != sample.x_baseline[:, None], axis=(0, 1))
+    fixed = tuple(name for name, moves in zip(sample.question.covariates, varies, strict=True) if not moves)
     absorbed = []
     try:
         fit = design(sample, **options).headline
@@ -251,8 +241,8 @@ def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple
             raise
         absorbed = [f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."]
         fit = design(ovb.without(sample, fixed), **options).headline
-    headline = float(fit.effect[0])
-    stands_for = (
-        f"It stands for {design.name}, whose own answer is {headline:.3g}; what follows holds for the linear "
-    )
-    return headline, [f"{stands_for}coefficient.", *absorbed]
+    own = float(fit.effect[0])
+    return own, [
+        f"It stands for {design.name}, whose own answer is {own:.3g}; what follows holds for the linear coefficient.",
+        *absorbed,
+    ]

@@ -8,7 +8,7 @@ import goldens
 import numpy as np
 import pytest
 import simulated
-from references.honestdid import honestdid
+from references.honestdid import honestdid, inequalities
 from scipy.integrate import quad
 from scipy.linalg import null_space
 from scipy.optimize import linprog, minimize
@@ -19,11 +19,12 @@ from study import Panel, Question, estimate
 from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
 from study.diagnostics.event_path import event_path
-from study.diagnostics.honest import conditional, slopes
+from study.diagnostics.honest import conditional
 from study.diagnostics.honest.conditional import FirstStage, accepted, least_favourable, moments
 from study.diagnostics.honest.flci import folded_normal_quantile, lasso_path
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest_did import OFFERED, RESTRICTIONS, honest_did
+from study.diagnostics.honest.restrictions import RESTRICTIONS
+from study.diagnostics.honest_did import OFFERED, honest_did
 from study.estimates.estimate import Estimate
 
 RUNS = [(panel, name) for panel in ("BCdata", "sim_small") for name in goldens.runs(panel, "honestdid")]
@@ -61,7 +62,7 @@ def moment_program(
     asked: Problem, piece: int, m: float, theta: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return moments, nuisance matrix and covariance of one hypothesis, written out from A delta <= d."""
-    rows, bound = asked.restriction.inequalities(piece, m)
+    rows, bound = inequalities(asked.restriction, piece, m)
     after, weights = rows[:, asked.restriction.n_pre :], asked.weights
     y = rows @ asked.betahat - bound - after @ weights / (weights @ weights) * theta
     return y, after @ null_space(weights[None]), rows @ asked.sigma @ rows.T
@@ -149,7 +150,7 @@ def test_least_favourable_values_have_their_size(kind: str) -> None:
     made = moments(asked.betahat, asked.sigma, asked.weights, asked.restriction, np.array([0.7]))
     critical, rng = least_favourable(made, 0.005), np.random.default_rng(0)
     for piece in range(len(critical)):
-        rows, _ = asked.restriction.inequalities(piece, 0.7)
+        rows, _ = inequalities(asked.restriction, piece, 0.7)
         above, below = np.split(
             rng.multivariate_normal(np.zeros(7), asked.sigma, 200_000) @ rows.T, 2, axis=1
         )
@@ -202,7 +203,7 @@ def test_precise_estimates_give_the_identified_set(kind: str) -> None:
     n_pre = asked.restriction.n_pre
     ends = []
     for piece in range(len(asked.restriction.within)):
-        rows, bound = asked.restriction.inequalities(piece, m)
+        rows, bound = inequalities(asked.restriction, piece, m)
         fixed = np.eye(n_pre, len(asked.betahat))
         for sign in (1, -1):
             made = linprog(
@@ -403,7 +404,7 @@ def test_no_set_is_empty_where_the_data_contradict_the_restriction() -> None:
 
 def test_the_lower_bound_on_changes_of_slope_is_where_the_test_stops_rejecting() -> None:
     betahat, sigma = np.array([1.0, -0.5, 0.8]), 0.02 * np.eye(3) + 0.01
-    bound = slopes.lower_bound(betahat, sigma, 0.95)
+    bound, upper = conditional.slope_bounds(betahat, sigma, 0.95)
     changes = np.array([[1, -2, 1], [0, 1, -2.0]])
     rows = np.vstack([changes, -changes])
     deviation = np.sqrt(np.diag(rows @ sigma @ rows.T))
@@ -414,7 +415,7 @@ def test_the_lower_bound_on_changes_of_slope_is_where_the_test_stops_rejecting()
     assert np.all(shared[others] < 1)
     low = np.max(((z - shared * z[best]) / np.where(others, 1 - shared, 1))[others])
     assert norm.sf(z[best]) / norm.sf(low) == pytest.approx(0.05, rel=1e-6)
-    assert bound < slopes.largest_slope_change(betahat) < slopes.upper_bound(betahat, sigma, 0.95)
+    assert bound < np.abs(changes @ betahat).max() < upper
 
 
 def fitted(

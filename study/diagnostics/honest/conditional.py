@@ -1,19 +1,16 @@
-"""Conditional and hybrid tests of an effect, and the hull of the effects that they do not reject."""
+"""Conditional and hybrid tests: the hull of the effects, and the least change of slope, that they do not reject."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from study.core import FloatArray, quantile
-from study.diagnostics.honest.restrictions import Restriction
+from study.core import BoolArray, FloatArray, quantile
+from study.diagnostics.honest.restrictions import Restriction, differences
 
 ANGLES = 1440
-ITERATIONS = 50
-TOLERANCE = 1e-12
 
 
 def least_favourable(moments: Moments, size: float) -> FloatArray:
@@ -32,12 +29,12 @@ def least_favourable(moments: Moments, size: float) -> FloatArray:
         inverse = np.where(psi > 0, 1 / np.maximum(psi, np.finfo(float).tiny) ** 2, np.inf)
     deviation = np.sqrt(np.einsum("qkk->qk", moments.covariance).max(axis=1))
     c = quantile(1 - size) * deviation
-    for _ in range(ITERATIONS):
+    for _ in range(50):
         tail = np.exp(-np.square(c)[:, None] * inverse / 2)
         slope = c * np.mean(tail * np.where(tail > 0, inverse, 0), axis=1) / tail.mean(axis=1)
         step = np.log(tail.mean(axis=1) / size) / slope
         c = c + step
-        if np.all(np.abs(step) <= TOLERANCE * c):
+        if np.all(np.abs(step) <= 1e-12 * c):
             break
     return c
 
@@ -56,8 +53,7 @@ def _reach(moments: Moments) -> FloatArray:
 N_VERTICES = 4
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
+class Moments(NamedTuple):
     """The vertices of Q problems: one for each value of M and each set of the union.
 
     Attributes
@@ -101,55 +97,38 @@ def moments(
     m : ndarray, shape (m,)
         Not negative.
     """
-    u = restriction.exposure(weights)
+    u, change, size = restriction.exposure(weights), restriction.change, restriction.within
     up, down = np.maximum(u, 0), np.maximum(-u, 0)
-    above, below = _deviations(sigma, restriction, m)
+    m, variance = m[:, None, None], np.einsum("pk,kj,pj->p", size, sigma, size)
+    # The standard deviations of change_j - M within_p and of -change_j - M within_p, shapes (m, P, n_post).
+    common = np.einsum("jk,kl,jl->j", change, sigma, change) + m**2 * variance[:, None]
+    above, below = (np.sqrt(common + sign * 2 * m * (size @ sigma @ change.T)) for sign in (-1, 1))
     first, second = above @ up + below @ down, above @ down + below @ up
-    pairs = 2 * m[:, None, None] / (above + below)
-    bound = m[:, None] * np.abs(u).sum()
+    pairs = 2 * m / (above + below)
+    bound = m[..., 0] * np.abs(u).sum()
 
     forms = np.zeros((len(m), len(restriction.within), N_VERTICES, 2))
     forms[..., 0, 0], forms[..., 1, 0] = 1 / first, -1 / second
     forms[..., 0, 1], forms[..., 1, 1] = -bound / first, -bound / second
     forms[..., 2, 1], forms[..., 3, 1] = -pairs.max(axis=2), -pairs.min(axis=2)
 
-    centre, size = u @ restriction.change, restriction.within
+    centre = u @ change
     means = np.stack(np.broadcast_arrays(centre @ betahat, size @ betahat + restriction.constant), axis=-1)
     spread = np.empty((len(size), 2, 2))
     spread[:, 0, 0] = centre @ sigma @ centre
     spread[:, 0, 1] = spread[:, 1, 0] = size @ sigma @ centre
-    spread[:, 1, 1] = np.einsum("pk,kj,pj->p", size, sigma, size)
+    spread[:, 1, 1] = variance
 
-    value = np.einsum("mpvf,pf->mpv", forms, means)
-    flat = (-1, N_VERTICES)
-    return Moments(
-        value=value.reshape(flat),
-        slope=-forms[..., 0].reshape(flat),
-        forms=forms.reshape(-1, N_VERTICES, 2),
-        spread=np.tile(spread, (len(m), 1, 1)),
-    )
-
-
-def _deviations(sigma: FloatArray, restriction: Restriction, m: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return sd(change_j - M within_p) and sd(-change_j - M within_p), shapes (m, P, n_post)."""
-    change, within, m = restriction.change, restriction.within, m[:, None, None]
-    of_change = np.einsum("jk,kl,jl->j", change, sigma, change)
-    of_within = np.einsum("pk,kl,pl->p", within, sigma, within)[:, None]
-    shared = within @ sigma @ change.T
-    common = of_change + m**2 * of_within
-    return np.sqrt(common - 2 * m * shared), np.sqrt(common + 2 * m * shared)
+    value, flat = np.einsum("mpvf,pf->mpv", forms, means), forms.reshape(-1, N_VERTICES, 2)
+    return Moments(value.reshape(-1, N_VERTICES), -flat[..., 0], flat, np.tile(spread, (len(m), 1, 1)))
 
 
 PARALLEL = 1e-10
-NO_VARIANCE = 1e-10
 OFFSETS = np.geomspace(1e-5, 1e2, 60)
-INSIDE = np.linspace(0, 1, 40)
-TOWARDS_ENDS = 1 - np.geomspace(1e-9, 1, 40)
 HALVINGS = 50
 
 
-@dataclass(frozen=True, eq=False)
-class FirstStage:
+class FirstStage(NamedTuple):
     """What a hybrid test rejects at once, and conditions the rest of the test on.
 
     Attributes
@@ -178,7 +157,7 @@ class FirstStage:
         return cls(cap, np.zeros(len(cap)), np.full(len(cap), np.inf), np.zeros_like(moments.value))
 
 
-def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray) -> NDArray[np.bool_]:
+def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray) -> BoolArray:
     """Say which effects the test does not reject, shape (Q, G) for theta of shape (Q, G).
 
     The statistic is rejected if it is positive and exceeds the 1 - size quantile of a normal that is truncated
@@ -195,17 +174,20 @@ def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray
     eta = np.take_along_axis(values, best[..., None], axis=2)[..., 0]
     shared = np.take_along_axis(moments.covariance, best[..., None], axis=1)
     variance = np.take_along_axis(shared, best[..., None], axis=2)[..., 0]
-    moves = variance > NO_VARIANCE**2
+    moves = variance > 1e-20
     variance = np.where(moves, variance, 1.0)
 
     low, high = _range_of_vertex(eta, values, shared / variance[..., None])
     high = np.minimum(high, first.cap[:, None])
+    # The first stage's interval covers as long as its error, which moves with the statistic, is small enough.
     slope = np.take_along_axis(first.shared, best, axis=1) / variance
-    error = first.centre[:, None] - theta
-    low, high = _range_of_interval(low, high, eta, error, first.half[:, None], slope)
+    steep, half, error = np.abs(slope) > PARALLEL, first.half[:, None], first.centre[:, None] - theta
+    ends = np.stack([-half - error, half - error]) / np.where(steep, slope, 1.0)
+    low = np.maximum(low, eta + np.where(steep, ends.min(axis=0), -np.inf))
+    high = np.minimum(high, eta + np.where(steep, ends.max(axis=0), np.inf))
     deviation = np.sqrt(variance)
     p_value = np.where(moves, tail(eta / deviation, low / deviation, high / deviation), 0.0)
-    passes = (eta <= first.cap[:, None]) & (np.abs(error) <= first.half[:, None])
+    passes = (eta <= first.cap[:, None]) & (np.abs(error) <= half)
     return passes & ((eta <= 0) | (p_value >= size))
 
 
@@ -218,17 +200,6 @@ def _range_of_vertex(
     low = eta - np.where(turn > PARALLEL, ratio, np.inf).min(axis=2)
     high = eta + np.where(turn < -PARALLEL, -ratio, np.inf).min(axis=2)
     return low, high
-
-
-def _range_of_interval(
-    low: FloatArray, high: FloatArray, eta: FloatArray, error: FloatArray, half: FloatArray, slope: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Narrow the range to values at which the first stage's interval, whose error moves with them, covers."""
-    steep = np.abs(slope) > PARALLEL
-    per = np.where(steep, slope, 1.0)
-    ends = np.stack([(-half - error) / per, (half - error) / per])
-    below, above = np.where(steep, ends.min(axis=0), -np.inf), np.where(steep, ends.max(axis=0), np.inf)
-    return np.maximum(low, eta + below), np.minimum(high, eta + above)
 
 
 def tail(z: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
@@ -249,19 +220,15 @@ def hulls(moments: Moments, first: FirstStage, size: float) -> tuple[FloatArray,
     """
     theta = _tried(moments, first)
     kept = accepted(moments, first, size, theta)
-    empty = ~kept.any(axis=1)
     last = theta.shape[1] - 1
-    at_low, at_high = kept.argmax(axis=1), last - kept[:, ::-1].argmax(axis=1)
-    rows = np.arange(len(theta))
-    inner = np.stack([theta[rows, at_low], theta[rows, at_high]], axis=1)
-    outer = np.stack(
-        [theta[rows, np.maximum(at_low - 1, 0)], theta[rows, np.minimum(at_high + 1, last)]], axis=1
-    )
+    ends = np.stack([kept.argmax(axis=1), last - kept[:, ::-1].argmax(axis=1)], axis=1)
+    inner = np.take_along_axis(theta, ends, axis=1)
+    outer = np.take_along_axis(theta, np.clip(np.add(ends, [-1, 1]), 0, last), axis=1)
     for _ in range(HALVINGS):
         middle = (inner + outer) / 2
         inside = accepted(moments, first, size, middle)
         inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
-    inner[empty] = np.nan
+    inner[~kept.any(axis=1)] = np.nan
     return inner[:, 0], inner[:, 1]
 
 
@@ -276,10 +243,44 @@ def _tried(moments: Moments, first: FirstStage) -> FloatArray:
     unit = 1 / np.minimum(-fall, rise)
     parts = [
         left[:, None] - unit[:, None] * OFFSETS[::-1],
-        left[:, None] + (right - left)[:, None] * INSIDE,
+        left[:, None] + (right - left)[:, None] * np.linspace(0, 1, 40),
         right[:, None] + unit[:, None] * OFFSETS,
     ]
     if np.isfinite(first.half).all():
-        within = np.append(-TOWARDS_ENDS, TOWARDS_ENDS)
+        within = np.outer([-1, 1], 1 - np.geomspace(1e-9, 1, 40)).ravel()
         parts.append(first.centre[:, None] + first.half[:, None] * within)
     return np.sort(np.hstack(parts), axis=1)
+
+
+def slope_bounds(betahat: FloatArray, sigma: FloatArray, level: float) -> tuple[float, float]:
+    """Return a lower and an upper one-sided bound on the largest change of slope before treatment.
+
+    The lower one is the smallest M that the conditional test, without nuisance parameters, does not reject; the upper
+    one is the largest upper end of intervals for each change, where HonestDiD's default grid of M ends.
+
+    Parameters
+    ----------
+    betahat, sigma : ndarray, shapes (n_pre,), (n_pre, n_pre)
+        At least two event times before the reference, which is included.
+    level : float
+
+    References
+    ----------
+    Andrews, Roth and Pakes (2023); Rambachan and Roth (2023).
+    """
+    changes = differences(len(betahat), 0, 2)
+    deviation = np.sqrt(np.einsum("rk,kl,rl->r", changes, sigma, changes))
+    sizes, scale = np.abs(changes @ betahat), np.tile(1 / deviation, 2)
+    forms = np.vstack([changes, -changes]) * scale[:, None]
+    vertices = Moments((forms @ betahat)[None], -scale[None], forms[None], sigma[None])
+
+    def keeps(m: FloatArray) -> BoolArray:
+        return accepted(vertices, FirstStage.none(vertices), 1 - level, m[None])[0]
+
+    tried = np.linspace(0, sizes.max(), 400)
+    first = int(keeps(tried).argmax())
+    outside, inside = tried[max(first - 1, 0)], tried[first]
+    for _ in range(HALVINGS):
+        middle = (outside + inside) / 2
+        outside, inside = (outside, middle) if keeps(np.array([middle]))[0] else (middle, inside)
+    return float(inside), float(np.max(sizes + quantile(level) * deviation))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
@@ -21,12 +22,8 @@ from scipy.special import ndtr
 from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics.honest.restrictions import Restriction
 
-SAME = 1e-10
-STEPS_A_COORDINATE = 50
 
-
-@dataclass(frozen=True, eq=False)
-class FixedLength:
+class FixedLength(NamedTuple):
     """An affine estimator and its interval.
 
     Attributes
@@ -75,9 +72,8 @@ class Frontier:
 
     def bias_and_deviation(self, kappa: FloatArray) -> tuple[float, float]:
         """Return the largest bias for M = 1 and the standard deviation."""
-        weights = self.weights(kappa)
-        bias = float(np.abs(self.exposure).sum() + np.abs(kappa).sum())
-        return bias, float(np.sqrt(weights @ self.sigma @ weights))
+        weights, exposed = self.weights(kappa), np.append(self.exposure, kappa)
+        return float(np.abs(exposed).sum()), float(np.sqrt(weights @ self.sigma @ weights))
 
     def shortest(self, betahat: FloatArray, m: float, level: float) -> FixedLength:
         """Return the shortest fixed-length interval.
@@ -100,8 +96,8 @@ class Frontier:
         penalty = 0.0
         if m > 0:
             penalty = highest if excess(highest) <= 0 else brentq(excess, 0.0, highest, xtol=1e-15 * highest)
-        weights = self.weights(self.kappa(penalty))
-        bias, deviation = self.bias_and_deviation(self.kappa(penalty))
+        kappa = self.kappa(penalty)
+        weights, (bias, deviation) = self.weights(kappa), self.bias_and_deviation(kappa)
         half = deviation * folded_normal_quantile(level, m * bias / deviation)
         return FixedLength(weights, float(weights @ betahat), half)
 
@@ -139,7 +135,7 @@ def lasso_path(h: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:
     penalty = float(np.abs(g).max(initial=0.0))
     knots, solutions = [penalty], [np.zeros(len(g))]
     sign = np.zeros(len(g))
-    for _ in range(STEPS_A_COORDINATE * len(g)):
+    for _ in range(50 * len(g)):
         used = sign != 0
         base, move = np.zeros(len(g)), np.zeros(len(g))
         if used.any():
@@ -173,6 +169,6 @@ def _next_kink(
         else:
             kinks = [(side * pull[j] / (1 - side * turn[j]), -side) for side in (1, -1) if side * turn[j] < 1]
         for at, new in kinks:
-            if best[0] < at <= penalty * (1 + SAME):
+            if best[0] < at <= penalty * (1 + 1e-10):
                 best = (min(at, penalty), j, new)
     return best

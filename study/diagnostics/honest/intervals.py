@@ -13,9 +13,6 @@ from study.diagnostics.honest.conditional import FirstStage, Moments, hulls, lea
 from study.diagnostics.honest.flci import FixedLength, Frontier
 from study.diagnostics.honest.restrictions import Restriction
 
-FIRST_STAGE = 0.1
-STRENGTHS = 48
-
 Ends = tuple[FloatArray, FloatArray]
 
 
@@ -94,9 +91,8 @@ def conditional(problem: Problem, m: FloatArray) -> Ends:
 def least_favourable_hybrid(problem: Problem, m: FloatArray) -> Ends:
     """Return the hull of the hybrid set whose first stage has the least favourable critical value."""
     vertices, (size, first_size) = problem.moments(m), _sizes(problem.level)
-    return _united(
-        vertices, FirstStage.capped(vertices, least_favourable(vertices, first_size)), size, len(m)
-    )
+    first = FirstStage.capped(vertices, least_favourable(vertices, first_size))
+    return _united(vertices, first, size, len(m))
 
 
 def fixed_length_hybrid(problem: Problem, m: FloatArray) -> Ends:
@@ -129,7 +125,7 @@ METHODS: dict[str, Callable[[Problem, FloatArray], Ends]] = {
 
 def _sizes(level: float) -> tuple[float, float]:
     """Return the size of the second stage given that the first does not reject, and that of the first."""
-    size, first = 1 - level, FIRST_STAGE * (1 - level)
+    size, first = 1 - level, 0.1 * (1 - level)
     return (size - first) / (1 - first), first
 
 
@@ -160,7 +156,7 @@ def breakdown(problem: Problem, method: str) -> float | None:
     most = problem.overturning
     if method in ("FLCI", "C-F"):
         most = max(most, np.abs(problem.restriction.before @ problem.betahat).max(initial=0.0))
-    strengths = most * np.append(np.linspace(0, 1, STRENGTHS), 1.01)
+    strengths = most * np.append(np.linspace(0, 1, 48), 1.01)
     outside = np.flatnonzero(distance(strengths) > 0)
     if not len(outside):
         return None

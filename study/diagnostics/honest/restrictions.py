@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from study.core import FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class Restriction:
+class Restriction(NamedTuple):
     """A union of P sets of differential trends delta, which has K event times without the reference.
 
     Set p bounds all changes after treatment: ``|change @ delta| <= M * (constant + within[p] @ delta)``.
@@ -34,12 +35,6 @@ class Restriction:
     before: FloatArray
     n_pre: int
 
-    def inequalities(self, piece: int, m: float) -> tuple[FloatArray, FloatArray]:
-        """Return A and d with A delta <= d for one of the sets, shapes (2 n_post, K) and (2 n_post,)."""
-        bound = m * self.within[piece]
-        rows = np.vstack([self.change - bound, -self.change - bound])
-        return rows, np.full(len(rows), m * self.constant)
-
     def exposure(self, weights: FloatArray) -> FloatArray:
         """Return u with ``u @ change @ delta`` = weights @ delta after treatment + terms before, (n_post,).
 
@@ -48,24 +43,19 @@ class Restriction:
         return np.asarray(np.linalg.solve(self.change[:, self.n_pre :].T, weights))
 
 
-def relative_magnitudes(n_pre: int, n_post: int) -> Restriction:
-    """Return Delta^RM: no change from one period to the next exceeds M times the largest one before treatment.
+def relative(n_pre: int, n_post: int, order: int) -> Restriction:
+    """Return Delta^RM or Delta^SDRM: no change exceeds M times the largest one before treatment.
+
+    Changes are first differences, from one period to the next, or second ones, of the slope. Those before treatment
+    include that into the reference.
 
     References
     ----------
-    Rambachan and Roth (2023), Delta^RM. The changes before treatment include that into the reference.
+    Rambachan and Roth (2023), Delta^RM (order 1) and Delta^SDRM (order 2).
     """
-    return _relative(differences(n_pre, n_post, 1), n_pre, n_post)
-
-
-def smoothness_relative(n_pre: int, n_post: int) -> Restriction:
-    """Return Delta^SDRM: no change of slope exceeds M times the largest one before treatment.
-
-    References
-    ----------
-    Rambachan and Roth (2023), Delta^SDRM.
-    """
-    return _relative(differences(n_pre, n_post, 2), n_pre, n_post)
+    changes = differences(n_pre, n_post, order)
+    before = changes[:-n_post]
+    return Restriction(changes[-n_post:], np.vstack([before, -before]), 0.0, before, n_pre)
 
 
 def smoothness(n_pre: int, n_post: int) -> Restriction:
@@ -80,9 +70,11 @@ def smoothness(n_pre: int, n_post: int) -> Restriction:
     return Restriction(changes[-n_post:], np.zeros((1, n_pre + n_post)), 1.0, changes[:-n_post], n_pre)
 
 
-def _relative(changes: FloatArray, n_pre: int, n_post: int) -> Restriction:
-    before = changes[:-n_post]
-    return Restriction(changes[-n_post:], np.vstack([before, -before]), 0.0, before, n_pre)
+RESTRICTIONS: Mapping[str, Callable[[int, int], Restriction]] = {
+    "relative_magnitudes": partial(relative, order=1),
+    "smoothness": smoothness,
+    "smoothness_relative": partial(relative, order=2),
+}
 
 
 def differences(n_pre: int, n_post: int, order: int) -> FloatArray:

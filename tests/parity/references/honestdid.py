@@ -16,24 +16,21 @@ from numpy.typing import NDArray
 
 from references import r_draws
 from references.comparison import Comparison, Row
-from study.diagnostics.honest import intervals, slopes
-from study.diagnostics.honest.conditional import FirstStage, hulls, least_favourable, moments
+from study.diagnostics.honest import intervals
+from study.diagnostics.honest.conditional import (
+    FirstStage,
+    hulls,
+    least_favourable,
+    moments,
+    slope_bounds,
+)
 from study.diagnostics.honest.flci import folded_normal_quantile
 from study.diagnostics.honest.intervals import Problem
-from study.diagnostics.honest.restrictions import (
-    Restriction,
-    relative_magnitudes,
-    smoothness,
-    smoothness_relative,
-)
+from study.diagnostics.honest.restrictions import RESTRICTIONS, Restriction
 
 Array = NDArray[np.float64]
 
-RESTRICTIONS = {
-    "DeltaRM": relative_magnitudes,
-    "DeltaSDRM": smoothness_relative,
-    "DeltaSD": smoothness,
-}
+NAMES = {"DeltaRM": "relative_magnitudes", "DeltaSDRM": "smoothness_relative", "DeltaSD": "smoothness"}
 FIRST = 0.005
 SECOND = (0.05 - FIRST) / (1 - FIRST)
 LF_DRAWS = 1000
@@ -73,11 +70,18 @@ def event_study(panel: str) -> tuple[Array, Array, int, int]:
     )
 
 
+def inequalities(restriction: Restriction, piece: int, m: float) -> tuple[Array, Array]:
+    """Return A and d with A delta <= d for one of the sets, shapes (2 n_post, K) and (2 n_post,)."""
+    bound = m * restriction.within[piece]
+    rows = np.vstack([restriction.change - bound, -restriction.change - bound])
+    return rows, np.full(len(rows), m * restriction.constant)
+
+
 def problem(panel: str, run: dict[str, Any], delta: str) -> Problem:
     """Return the run's effect and restriction."""
     betahat, sigma, n_pre, n_post = event_study(panel)
     weights = np.array(run["l_vec"])
-    restriction: Restriction = RESTRICTIONS[delta](n_pre, n_post)
+    restriction = RESTRICTIONS[NAMES[delta]](n_pre, n_post)
     return Problem(betahat, sigma, weights / weights.sum(), restriction)
 
 
@@ -137,7 +141,7 @@ def _simulated_least_favourable(asked: Problem, m: Array) -> tuple[intervals.End
 
 def _statistics(asked: Problem, piece: int, m: float, forms: Array) -> Array:
     """Return the statistic at HonestDiD's draws of the moments, shape (1000,)."""
-    rows, _ = asked.restriction.inequalities(piece, m)
+    rows, _ = inequalities(asked.restriction, piece, m)
     drawn = r_draws.multivariate(LF_DRAWS, rows @ asked.sigma @ rows.T)
     above, below = drawn[:, : len(rows) // 2], drawn[:, len(rows) // 2 :]
     centre = (above - below) / 2 @ asked.exposure
@@ -199,7 +203,7 @@ def _bounds(panel: str, run: dict[str, Any]) -> Comparison:
     """Return the bounds on M from the periods before treatment; the lower one, from a grid, may be beyond it."""
     betahat, sigma, n_pre, _ = event_study(panel)
     before = betahat[:n_pre], sigma[:n_pre, :n_pre]
-    upper, lower = slopes.upper_bound(*before, 0.95), slopes.lower_bound(*before, 0.95)
+    lower, upper = slope_bounds(*before, 0.95)
     last = BOUND_GRID * np.sqrt(np.diag(before[1]).max())
     if run["lower"] is None:
         digits = {"lower": last / lower}

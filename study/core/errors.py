@@ -32,4 +32,6 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str) -> QuestionE
     names = sorted(known)
     nearest = process.extractOne(name, names, score_cutoff=60)
     hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
-    return QuestionError(f'{where}: there is no {kind} "{name}".{hint} Known: {", ".join(names)}.')
+    return QuestionError(
+        f'{where}: there is no {kind} "{name}".{hint} Known: {", ".join(names) or "(none)"}.'
+    )

@@ -171,31 +171,19 @@ def regress(
     model = _Model(groups, terms, unit_effects, family)
     coefficient, sums, system = model.solved()
     residual = [part.residual for part in sums]
-    df_k = system.rank + int(unit_effects)
     seen = np.zeros(n, dtype=bool)
     for members, group in zip(rows, groups, strict=True):
         seen[members] = marks(group).any(axis=1)
-    n_fixed_effects = int(seen.sum()) if unit_effects else 0
+    sizes = (system.rank + int(unit_effects), int(seen.sum()) if unit_effects else 0, n_obs)
     equations = None
     if family == "gaussian":
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
-        equations = NormalEquations(
-            n, rows, left, *terms, unit_effects, coefficient, df_k, n_fixed_effects, n_obs
-        )
+        equations = NormalEquations(n, rows, left, *terms, unit_effects, coefficient, *sizes)
     values = tuple(scores(group, error) for group, error in zip(groups, residual, strict=True))
+    maps = n * (model.maps(system) @ system.inverse)
+    influence = Influence.by_group(n, Values(tuple(rows), values), maps)
     return Regression(
-        coefficient=coefficient,
-        influence=Influence.by_group(
-            n, Values(tuple(rows), values), n * (model.maps(system) @ system.inverse)
-        ),
-        identified=system.identified,
-        null=system.null,
-        residual=residual,
-        df_k=df_k,
-        n_fixed_effects=n_fixed_effects,
-        n_obs=n_obs,
-        seen=seen,
-        equations=equations,
+        coefficient, influence, system.identified, system.null, residual, *sizes, seen, equations
     )
 
 

@@ -176,7 +176,7 @@ class Design:
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
-        refuse_unknown("option", options, self.options or ["(none)"], self.name)
+        refuse_unknown("option", options, self.options, self.name)
         check(self.name, hints_of(self.function), options)
         for name, least in _LEAST.items():
             value = options.get(name)

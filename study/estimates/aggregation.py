@@ -199,12 +199,8 @@ def group_time_effects(
     # A term counts the group that it is of as treated; one that is of none, all cohorts of the window.
     dates = sample.groups[0][:, None]
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
-    fields |= {
-        "cohort": cohort,
-        "period": period,
-        "event_time": period - cohort,
-        "treated": treated.astype(float),
-    }
+    fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
+    fields["treated"] = treated.astype(float)
     return _estimate(Estimand.GROUP_TIME_ATT, sample, terms, effect_level, influence, **fields)
 
 

@@ -85,9 +85,8 @@ class LeftOut(NamedTuple):
         untreated = None if self.untreated is None else self.untreated @ weight
         used = weight != 0
         clusters = np.max(np.where(used, self.clusters[:, :, None], 0), axis=1, initial=0)
-        return LeftOut(
-            self.level @ weight, untreated, clusters, ~np.any(used & ~self.estimable[:, None], axis=0)
-        )
+        estimable = ~np.any(used & ~self.estimable[:, None], axis=0)
+        return LeftOut(self.level @ weight, untreated, clusters, estimable)
 
 
 class Estimand(StrEnum):
@@ -427,13 +426,9 @@ class Estimate:
         import pandas as pd
 
         half, statistic = self.critical_value(level) * self.std_error, self.effect / self.std_error
-        columns = {
-            "term": self.terms,
-            "estimate": self.effect,
-            "std_error": self.std_error,
-            "statistic": statistic,
-        }
-        columns |= {"p_value": two_sided_p(statistic, self.degrees_of_freedom)}
+        p_value = two_sided_p(statistic, self.degrees_of_freedom)
+        columns = {"term": self.terms, "estimate": self.effect, "std_error": self.std_error}
+        columns |= {"statistic": statistic, "p_value": p_value}
         table = pd.DataFrame(columns | {"conf_low": self.effect - half, "conf_high": self.effect + half})
         table.attrs["notes"] = list(self.notes)
         return table
@@ -473,12 +468,8 @@ class Estimate:
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
         half = np.where(used, widened * self.std_error, np.nan)
         columns = {"term": self.terms, "event_time": self.event_time, "estimate": self.effect}
-        columns |= {
-            "std_error": self.std_error,
-            "band_low": self.effect - half,
-            "band_high": self.effect + half,
-        }
-        return pd.DataFrame(columns)
+        limits = {"band_low": self.effect - half, "band_high": self.effect + half}
+        return pd.DataFrame(columns | {"std_error": self.std_error} | limits)
 
     @checked
     def test(self, which: BoolArray | None = None, convention: Convention | None = None) -> Wald:

@@ -65,9 +65,8 @@ class Joint:
 
     def combined(self, names: Sequence[str], weight: FloatArray) -> Joint:
         """Return linear combinations of the terms; weight has shape (K, M)."""
-        return replace(
-            self, names=tuple(names), effect=self.effect @ weight, influence=self.influence @ weight
-        )
+        influence = self.influence @ weight
+        return replace(self, names=tuple(names), effect=self.effect @ weight, influence=influence)
 
     def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""

@@ -154,9 +154,8 @@ def statistic_draws(
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
     if weights == "gaussian":
         with one_thread():
-            yield np.random.default_rng(seed).standard_normal((draws, scaled.shape[1])) @ _symmetric_root(
-                scaled.T @ scaled
-            )
+            normal = np.random.default_rng(seed).standard_normal((draws, scaled.shape[1]))
+            yield normal @ _symmetric_root(scaled.T @ scaled)
         return
     with_signs, values = weights == "rademacher", _DISTRIBUTIONS[weights][0]
     total, squared, n_clusters = scaled.sum(axis=0), scaled**2, len(scaled)
@@ -174,10 +173,8 @@ def weight_codes(
     weights: Weights, n_clusters: int, draws: int, seed: int, at_once: int
 ) -> Iterator[NDArray[np.integer]]:
     """Yield which of its values each cluster's weight has, a draw a row; they do not depend on the draws at once."""
-    rng, in_bytes = (
-        np.random.default_rng(seed),
-        4 * -(-n_clusters // 32),
-    )  # whole words of signs, a bit a sign
+    rng = np.random.default_rng(seed)
+    in_bytes = 4 * -(-n_clusters // 32)  # whole words of signs, a bit a sign
     for start in range(0, draws, at_once):
         size = min(at_once, draws - start)
         if weights == "rademacher":
@@ -191,7 +188,5 @@ def weight_codes(
 def _symmetric_root(square: FloatArray) -> FloatArray:
     """Return the symmetric root of a covariance, which does not depend on the choice of its eigenvectors."""
     values, vectors = np.linalg.eigh(square)
-    root = np.sqrt(
-        np.where(values > NO_VALUE * values[-1], values, 0.0)
-    )  # the root of rounding error is none
-    return np.asarray((vectors * root) @ vectors.T)
+    values = np.where(values > NO_VALUE * values[-1], values, 0.0)  # rounding error has no root
+    return np.asarray((vectors * np.sqrt(values)) @ vectors.T)

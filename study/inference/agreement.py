@@ -143,17 +143,9 @@ def agreement_of(
         p_adjusted[varies] = p_values = exceeded(largest, statistics)
         critical = float(np.quantile(largest, LEVEL))
         sup_t, wald = SupT(float(statistics.max()), critical, float(p_values.min()), draws), tested.test()
-    return Agreement(
-        labels=tuple(labels),
-        equal=equal,
-        pairs=tuple(pairs),
-        difference=np.where(same, 0.0, apart.effect),
-        std_error=np.where(varies, error, np.nan),
-        p_adjusted=p_adjusted,
-        sup_t=sup_t,
-        wald=wald,
-        notes=tuple(notes),
-    )
+    difference, error = np.where(same, 0.0, apart.effect), np.where(varies, error, np.nan)
+    tests = (p_adjusted, sup_t, wald)
+    return Agreement(tuple(labels), equal, tuple(pairs), difference, error, *tests, tuple(notes))
 
 
 def kind(fit: Estimate) -> Kind:

@@ -133,16 +133,7 @@ class Comparison:
         """Return one row an outcome and pair of compared designs: the first less the second."""
         import pandas as pd
 
-        columns = [
-            "outcome",
-            "first",
-            "second",
-            "difference",
-            "std_error",
-            "statistic",
-            "p_adjusted",
-            "equal",
-        ]
+        names = ("difference", "std_error", "statistic", "p_adjusted")
         rows = []
         for outcome, agreement in self.agreement.items():
             same = {pair for group in agreement.equal for pair in combinations(group, 2)}
@@ -150,7 +141,7 @@ class Comparison:
             numbers = (agreement.difference, agreement.std_error, statistic, agreement.p_adjusted)
             for pair, *values in zip(agreement.pairs, *numbers, strict=True):
                 rows.append((outcome, *pair, *values, pair in same))
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=["outcome", "first", "second", *names, "equal"])
 
     def tests(self) -> pd.DataFrame:
         """Return one row an outcome: the sup-t test that the designs agree, and the Wald test with its rank."""

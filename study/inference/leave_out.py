@@ -120,10 +120,9 @@ class LeaveOut:
         import pandas as pd
 
         table = pd.DataFrame({"cluster": self.clusters, "without": self.without})
-        known = self.leverage is not None
-        return (
-            table.assign(leverage=self.leverage, partial_leverage=self.partial_leverage) if known else table
-        )
+        if self.leverage is None:
+            return table
+        return table.assign(leverage=self.leverage, partial_leverage=self.partial_leverage)
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from itertools import chain, islice, product
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, one_thread, unknown
+from study.core import FloatArray, QuestionError, checked, one_thread, refuse_unknown
 from study.designs import find_design
-from study.estimates import least_as_large
+from study.estimates import Estimate, least_as_large
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ Statistic = Callable[[Order], float]
 Kind = Literal["t", "estimate"]
 
 AT_ONCE = 25
-BINS = 40
-TAIL = 0.005
+TAIL = 0.005  # of the draws, on a side, may lie beyond the figure
+UNITS = {
+    "level": "units of the outcome",
+    "log1p": "log(1 + outcome)",
+    "proportional": "share of the counterfactual mean",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,61 +88,42 @@ class Randomization:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was tested, what came out, and what it rests on."""
-        outcome, hypothesis = "", "no effect on any unit in any period"
+        statistic = "the t statistic" if self.kind == "t" else "the estimate"
+        opening, hypothesis = "With", "no effect on any unit in any period"
         if self.null:
-            outcome = f"On outcomes freed of an effect of {self.null:g} in every treated period: "
+            opening = f"On outcomes freed of an effect of {self.null:g} in every treated period: with"
             hypothesis = "this effect on every treated unit in every treated period"
-        found = (
-            f"{outcome}{'with' if outcome else 'With'} event dates permuted between {self.among}, {self._name} of "
-            f"{self.of} is at least as far from zero as the actual {self.statistic:.3g} in a share of "
-            f"{self.p_value:.3g}, the p-value of the hypothesis that the event has {hypothesis}."
-        )
-        return (found, self._basis, *self._not_defined, *self.caveats)
-
-    @property
-    def _name(self) -> str:
-        return "the t statistic" if self.kind == "t" else "the estimate"
-
-    @property
-    def _basis(self) -> str:
-        valid = "It needs no large sample, but that every assignment was as likely as the actual one"
         if self.exact:
-            return (
-                f"{valid}; there are {self.permutations:,} assignments and each was computed once, so that the "
-                f"smallest possible p-value is {1 / self.permutations:.2g}."
+            basis = (
+                f"there are {self.permutations:,} assignments and each was computed once, so that the smallest "
+                f"possible p-value is {1 / self.permutations:.2g}."
             )
-        error = math.sqrt(self.p_value * (1 - self.p_value) / self.permutations)
-        return (
-            f"{valid}; {self.permutations:,} assignments were drawn, so that another seed would move the p-value by "
-            f"about {max(error, 1 / (self.permutations + 1)):.2g}."
-        )
-
-    @property
-    def _not_defined(self) -> tuple[str, ...]:
-        if not self.undefined:
-            return ()
-        return (
-            f"In {self.undefined:,} of the {self.permutations:,} assignments {self._name} is not defined, because the "
-            "design refuses these dates, or the effect or its standard error does not exist; they count as at least as "
-            "far from zero, which can only make the p-value larger.",
-        )
+        else:
+            error = math.sqrt(self.p_value * (1 - self.p_value) / self.permutations)
+            basis = (
+                f"{self.permutations:,} assignments were drawn, so that another seed would move the p-value by about "
+                f"{max(error, 1 / (self.permutations + 1)):.2g}."
+            )
+        sentences = [
+            f"{opening} event dates permuted between {self.among}, {statistic} of {self.of} is at least as far from "
+            f"zero as the actual {self.statistic:.3g} in a share of {self.p_value:.3g}, the p-value of the hypothesis "
+            f"that the event has {hypothesis}.",
+            f"It needs no large sample, but that every assignment was as likely as the actual one; {basis}",
+        ]
+        if self.undefined:
+            sentences.append(
+                f"In {self.undefined:,} of the {self.permutations:,} assignments {statistic} is not defined, because "
+                "the design refuses these dates, or the effect or its standard error does not exist; they count as at "
+                "least as far from zero, which can only make the p-value larger."
+            )
+        return (*sentences, *self.caveats)
 
     def tidy(self) -> pd.DataFrame:
         """Return one row: what was tested, the statistic, its p-value and what it rests on."""
         import pandas as pd
 
-        return pd.DataFrame(
-            {
-                "term": [self.of],
-                "kind": [self.kind],
-                "null": [self.null],
-                "statistic": [self.statistic],
-                "p_value": [self.p_value],
-                "permutations": [self.permutations],
-                "exact": [self.exact],
-                "undefined": [self.undefined],
-            }
-        )
+        names = ("kind", "null", "statistic", "p_value", "permutations", "exact", "undefined")
+        return pd.DataFrame([{"term": self.of} | {name: getattr(self, name) for name in names}])
 
     def plot(self) -> Figure:
         """Draw the distribution of the statistic over assignments, with the actual one."""
@@ -146,23 +131,21 @@ class Randomization:
 
         drawn, size = self.drawn[~np.isnan(self.drawn)], abs(self.statistic)
         values = np.append(drawn, (-size, size))
-        low = min(float(np.quantile(values, TAIL, method="lower")), -size)
-        high = max(float(np.quantile(values, 1 - TAIL, method="higher")), size)
-        label = f"{self._name.removeprefix('the ')} with event dates permuted"
+        low, high = np.quantile(values, TAIL, method="lower"), np.quantile(values, 1 - TAIL, method="higher")
+        low, high = min(low, -size), max(high, size)
+        label = f"{'t statistic' if self.kind == 't' else 'estimate'} with event dates permuted"
         if self.units and self.kind == "estimate":
             label += f"\n({self.units})"
         if np.any((drawn < low) | (drawn > high)):
             label += "\n(the outermost bars hold all beyond them)"
+        bins = np.linspace(low, high or 1.0, 41).tolist()
         with canvas.canvas() as figure:
             axes = figure.subplots()
-            bins = list(np.linspace(low, high or 1.0, BINS + 1))
-            axes.hist(
-                np.clip(drawn, low, high), bins=bins, color=canvas.BAND, edgecolor="white", linewidth=0.4
-            )
+            bars: Any = {"color": canvas.BAND, "edgecolor": "white", "linewidth": 0.4}
+            axes.hist(np.clip(drawn, low, high), bins=bins, **bars)
             axes.axvline(self.statistic, color=canvas.SECOND, label=f"actual dates: {self.statistic:.3g}")
             axes.axvline(-self.statistic, color=canvas.SECOND, linestyle=":", label="the same, other sign")
-            axes.set_xlabel(label)
-            axes.set_ylabel("assignments" if self.exact else "draws")
+            axes.set(xlabel=label, ylabel="assignments" if self.exact else "draws")
             axes.set_title(f"{self.title}\np = {self.p_value:.3f}", loc="left")
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
@@ -224,7 +207,7 @@ def randomization_test(
         raise QuestionError("randomization: the statistic is not defined for the event dates as they are.")
     exact = assignments <= permutations
     orders = every_order(groups, dated) if exact else drawn_orders(groups, permutations, seed)
-    drawn = np.array(_statistics(statistic, orders, jobs, progress))
+    drawn = np.fromiter(_statistics(statistic, orders, jobs, progress), float)
     size = np.abs(drawn)
     typical = float(np.median(size[~np.isnan(size)])) if not np.isnan(size).all() else 0.0
     extreme = int(np.sum(~(size < least_as_large(abs(observed), typical))))
@@ -247,21 +230,11 @@ def number_of_assignments(dates: list[NDArray[Any]]) -> float:
 def every_order(groups: list[Order], dates: NDArray[np.int64]) -> Iterator[Order]:
     """Yield one order for each assignment; dates are numbers from 0 on, shape (n,)."""
     holder = np.unique(dates, return_index=True)[1]
-    for permuted in _together([dates[members] for members in groups]):
+    for permuted in product(*(_rearranged(dates[members]) for members in groups)):
         order = np.empty(len(dates), dtype=np.int64)
         for members, own in zip(groups, permuted, strict=True):
             order[members] = holder[list(own)]
         yield order
-
-
-def _together(strata: list[NDArray[np.int64]]) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """Yield each combination of arrangements of the numbers of each stratum."""
-    if not strata:
-        yield ()
-        return
-    for first in _rearranged(strata[0]):
-        for others in _together(strata[1:]):
-            yield first, *others
 
 
 def _rearranged(numbers: NDArray[np.int64]) -> Iterator[tuple[int, ...]]:
@@ -289,39 +262,24 @@ def drawn_orders(groups: list[Order], permutations: int, seed: int) -> Iterator[
 
 def _statistics(
     statistic: Statistic, orders: Iterator[Order], jobs: int, progress: Callable[[], None] | None
-) -> list[float]:
-    """Return the statistic of each order."""
+) -> Iterator[float]:
+    """Yield the statistic of each order."""
     if jobs == 1:
-        return _each(statistic, orders, progress)
-    from joblib import Parallel, delayed
+        parts = (_each(statistic, [order]) for order in orders)
+    else:
+        from joblib import Parallel, delayed
 
-    parts = iter(lambda: list(islice(orders, AT_ONCE)), [])
-    found: list[float] = []
-    for part in Parallel(n_jobs=jobs, return_as="generator")(delayed(_each)(statistic, p) for p in parts):
-        found += part
-        for _ in part if progress is not None else ():
-            assert progress is not None
+        blocks = iter(lambda: list(islice(orders, AT_ONCE)), [])
+        parts = Parallel(n_jobs=jobs, return_as="generator")(delayed(_each)(statistic, b) for b in blocks)
+    for value in chain.from_iterable(parts):
+        yield value
+        if progress is not None:
             progress()
-    return found
 
 
-def _each(
-    statistic: Statistic, orders: Iterable[Order], progress: Callable[[], None] | None = None
-) -> list[float]:
-    found = []
+def _each(statistic: Statistic, orders: Iterable[Order]) -> list[float]:
     with one_thread():  # processes have fewer threads, with which sums round in another order
-        for order in orders:
-            found.append(statistic(order))
-            if progress is not None:
-                progress()
-    return found
-
-
-UNITS = {
-    "level": "units of the outcome",
-    "log1p": "log(1 + outcome)",
-    "proportional": "share of the counterfactual mean",
-}
+        return [statistic(order) for order in orders]
 
 
 @checked
@@ -395,31 +353,39 @@ def randomization(
     Wu, J., and Ding, P. (2021). Randomization tests for weak null hypotheses in randomized experiments. Journal
     of the American Statistical Association 116(536).
     """
-    _check(sample, statistic, {"permutations": permutations, "seed": seed}, jobs, null, strata)
+    if permutations < 1:
+        raise QuestionError(
+            f"randomization: permutations is {permutations}; it must be a whole number from 1 on."
+        )
+    if sample.question.scale == "proportional" and null <= -1:
+        raise QuestionError(f"randomization: null is {null!r}; it must be a finite number above -1.")
+    if strata is not None:
+        refuse_unknown("attribute", strata, sample.attributes, "randomization, strata")
     chosen = find_design(design)
     options = chosen.seeded(options, seed)
     freed = replace(sample, y=without(sample, null)) if null else sample
     headline = chosen(freed, **options).headline
     of = f"{design}'s {headline.terms[0]}"
-    if np.isnan(_value(headline.effect, headline.std_error, statistic)):
+    if np.isnan(_value(headline, statistic)):
+        instead = '; use statistic="estimate"' if statistic == "t" and np.isfinite(headline.effect[0]) else ""
         raise QuestionError(
             f"randomization: {of} has no {'standard error' if statistic == 't' else 'value'} with the event dates as "
-            f"they are, so that there is nothing to compare{_instead(headline.effect, statistic)}."
+            f"they are, so that there is nothing to compare{instead}."
         )
     labels, caveats = _permuted_between(sample)
-    of_unit = np.unique(labels, return_index=True, return_inverse=True)
-    refit = _Refit(freed, design, options, statistic, of_unit[1], of_unit[2])
+    _, source, place = np.unique(labels, return_index=True, return_inverse=True)
+    refit = _Refit(freed, design, options, statistic, source, place)
     stratum = _strata(sample, strata, refit)
     test = randomization_test(
         refit,
         stratum,
         permutations=permutations,
         seed=seed,
-        dates=_dates(sample)[refit.source],
+        dates=_dates(sample)[source],
         jobs=jobs,
         progress=progress,
     )
-    among = f"{len(refit.source):,} {'units' if labels is sample.unit_ids else 'clusters'}"
+    among = f"{len(source):,} {'units' if labels is sample.unit_ids else 'clusters'}"
     if strata is not None:
         among += f" within {len(np.unique(stratum))} strata of {strata}"
     return replace(
@@ -449,12 +415,11 @@ class _Refit:
 
     def __call__(self, order: Order) -> float:
         """Return the statistic, NaN where the design refuses these dates."""
-        design, permuted = find_design(self.design), self.sample.permuted(self.source[order][self.place])
+        permuted = self.sample.permuted(self.source[order][self.place])
         try:
-            headline = design(permuted, **self.options).headline
+            return _value(find_design(self.design)(permuted, **self.options).headline, self.kind)
         except QuestionError:
             return np.nan
-        return _value(headline.effect, headline.std_error, self.kind)
 
 
 def without(sample: Sample, effect: float) -> FloatArray:
@@ -464,36 +429,8 @@ def without(sample: Sample, effect: float) -> FloatArray:
     return sample.y - effect * sample.treatment
 
 
-def _value(effect: FloatArray, std_error: FloatArray, kind: Kind) -> float:
-    return float(effect[0] / std_error[0]) if kind == "t" else float(effect[0])
-
-
-def _instead(effect: FloatArray, kind: Kind) -> str:
-    return '; use statistic="estimate"' if kind == "t" and np.isfinite(effect[0]) else ""
-
-
-def _check(
-    sample: Sample, statistic: str, numbers: dict[str, int], jobs: int, null: float, strata: str | None
-) -> None:
-    """Refuse arguments that have no meaning."""
-    if statistic not in get_args(Kind):
-        raise unknown("statistic", str(statistic), get_args(Kind), "randomization")
-    for name, value in numbers.items():
-        least = int(name == "permutations")
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise QuestionError(
-                f"randomization: {name} is {value!r}; it must be a whole number from {least} on."
-            )
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0:
-        raise QuestionError(
-            f"randomization: jobs is {jobs!r}; give a number of processes, or -1 for all cores."
-        )
-    lowest = -1.0 if sample.question.scale == "proportional" else -np.inf
-    if isinstance(null, bool) or not isinstance(null, (int, float)) or not lowest < null < np.inf:
-        bound = " above -1" if lowest == -1 else ""
-        raise QuestionError(f"randomization: null is {null!r}; it must be a finite number{bound}.")
-    if strata is not None and strata not in sample.attributes:
-        raise unknown("attribute", str(strata), sample.attributes or ["(none)"], "randomization, strata")
+def _value(headline: Estimate, kind: Kind) -> float:
+    return float(headline.effect[0] / headline.std_error[0] if kind == "t" else headline.effect[0])
 
 
 def _dates(sample: Sample) -> NDArray[np.int64]:
@@ -510,8 +447,7 @@ def _permuted_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
     if cluster is None:
         return sample.unit_ids, ()
     pairs = np.unique(np.column_stack([sample.cluster, _dates(sample)]), axis=0)
-    mixed = len(pairs) - len(np.unique(sample.cluster))
-    if mixed == 0:
+    if len(pairs) == len(np.unique(sample.cluster)):
         return sample.cluster_labels, (
             f"No cluster ({cluster}) has units with two event dates, so dates were permuted between whole clusters.",
         )

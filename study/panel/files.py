@@ -179,10 +179,7 @@ def _counted(number: int, what: str) -> str:
 
 
 COLUMNS = ["column", "rule", "unit", "time", "line", "value"]
-TABLE = "the table"
-FILLED = "must have rows"
 PRESENT = "must be a column of the table"
-SINGLE = "must be one column only"
 
 
 def violations(
@@ -224,11 +221,11 @@ def _broken(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> Iterat
     headings = [str(heading) for heading in rows.table.columns]
     doubled = [heading for heading in dict.fromkeys(headings) if headings.count(heading) > 1]
     if doubled:
-        yield from (_whole(column, SINGLE) for column in doubled)
+        yield from (_whole(column, "must be one column only") for column in doubled)
         return
     yield from (_whole(column, PRESENT) for column in columns if column not in headings)
     if not len(rows):
-        yield _whole(TABLE, FILLED)
+        yield _whole("the table", "must have rows")
         return
     for rule in rules:
         # A column that is not there has its own violation.

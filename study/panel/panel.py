@@ -93,9 +93,8 @@ class Panel:
         for block in (self.outcomes, self.covariates, self.first_treated, self.treatment):
             for key in sorted(block):
                 add(f"{key}\0")
-                digest.update(
-                    (np.where(np.isnan(block[key]), np.nan, block[key]) + 0.0).astype("<f8").tobytes()
-                )
+                values = np.where(np.isnan(block[key]), np.nan, block[key]) + 0.0
+                digest.update(values.astype("<f8").tobytes())
         for key in sorted(self.attributes):
             add("\0".join([key, *map(str, self.attributes[key])]))
         for key in sorted(self.ambiguous) if self.ambiguous_rule == "drop" else ():

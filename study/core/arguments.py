@@ -30,7 +30,9 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "folds": (1, LARGEST),
     "repetitions": (1, 10_000),
     "trees": (1, 1_000_000),
-    "seeds": (1, 10_000),
+    "seeds": (2, 10_000),
+    "most": (1, LARGEST),
+    "periods_late": (0, LARGEST),
     "budget": (1, LARGEST),
     "leads": (0, LARGEST),
     "factors": (0, LARGEST),
@@ -115,6 +117,8 @@ def _check_range(where: str, name: str, value: Any) -> None:
         raise QuestionError(f"{where}: jobs is 0; give a number of processes, or -1 for all cores.")
     if isinstance(value, float) and LARGEST_FLOAT < abs(value) < math.inf:
         raise QuestionError(f"{where}: {name} is {shown(value)}; it must be a number of ordinary size.")
+    if name == "level" and not 0 < value < 1:
+        raise QuestionError(f"{where}: level is {shown(value)}; it must lie between 0 and 1, for example 0.95.")
     least, most = RANGES.get(name, (-LARGEST, LARGEST))
     if isinstance(value, (int, np.integer)) and not least <= value <= most:
         bounds = f"at least {least}" if value < least else f"at most {most}"

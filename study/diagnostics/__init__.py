@@ -1,7 +1,7 @@
 """What the data say against an estimate's assumptions: one diagnostic a file.
 
 Each is a function of an Estimate, or of a Sample and a design where it refits, under the decorator
-:func:`study.diagnostics.registry.diagnostic`, and answers with a :class:`study.diagnostics.finding.Finding`: a verdict,
+:func:`study.diagnostics.finding.diagnostic`, and answers with a :class:`study.diagnostics.finding.Finding`: a verdict,
 its evidence, a table and a figure. A file of this folder that registers one is all it takes to add it.
 """
 
@@ -11,15 +11,22 @@ import pkgutil
 from importlib import import_module
 from typing import Any
 
-from study.diagnostics.finding import Finding
-from study.diagnostics.registry import Diagnostic, Needs, Section, all_diagnostics, diagnostic
+from study.diagnostics.finding import (
+    Diagnostic,
+    Finding,
+    Needs,
+    Section,
+    all_diagnostics,
+    diagnostic,
+    fitting,
+)
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 _functions = {each.function.__name__: each.function for each in all_diagnostics().values()}
 globals().update(_functions)
 
-__all__ = ["Diagnostic", "Finding", "Needs", "Section", "all_diagnostics", "diagnostic"]
+__all__ = ["Diagnostic", "Finding", "Needs", "Section", "all_diagnostics", "diagnostic", "fitting"]
 __all__ += sorted(_functions)
 
 

@@ -10,9 +10,8 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, group_data, least_squares, one_thread
 from study.designs import find_design
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
-from study.diagnostics.registry import Section, diagnostic
 from study.figures import Axes, Figure, draw_heatmap, on_axes
 from study.panel import Question, Sample
 

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError, checked
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
-from study.diagnostics.registry import Section, diagnostic
 from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, on_axes
 from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, capital, checked, quantile, refuse_unknown
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.finding import Finding
 from study.diagnostics.honest import slopes
 from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
 from study.diagnostics.honest.restrictions import (
@@ -21,7 +21,6 @@ from study.diagnostics.honest.restrictions import (
     smoothness,
     smoothness_relative,
 )
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, check, dots, event_dates, headline, refit, treated
+from study.diagnostics.refits import Progress, dots, event_dates, headline, refit, treated
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Units = Literal["treated", "all"]
 
@@ -60,7 +58,6 @@ def leave_one_cohort_out(
         If the event is not absorbing, there is one cohort, or the design refuses the sample. A refit that it refuses
         is listed.
     """
-    check("leave_one_cohort_out", design, options, level)
     first = event_dates(sample, "leave_one_cohort_out")
     if len(sample.cohorts) < 2:
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
@@ -118,10 +115,7 @@ def leave_one_unit_out(
     ----------
     Belsley, D. A., Kuh, E., and Welsch, R. E. (1980). Regression Diagnostics. Wiley, Section 2.1.
     """
-    check("leave_one_unit_out", design, options, level)
     refuse_unknown("choice of units", units, get_args(Units), "leave_one_unit_out")
-    if most < 1:
-        raise QuestionError(f"leave_one_unit_out: most is {most!r}; it must be a whole number from 1 on.")
     fit = headline(sample, design, options)
     chosen = np.flatnonzero(treated(sample)) if units == "treated" else np.arange(sample.n_units)
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}
@@ -142,8 +136,6 @@ def _finding(
     progress: Progress,
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
-    import pandas as pd
-
     scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
     samples = {
         name: partial(sample.only, ~np.isin(everyone, outs[name]), f"leaving out {name}") for name in refitted
@@ -160,23 +152,15 @@ def _finding(
     size = frame["change"].fillna(frame["influence"]).abs()
     order = np.lexsort([-size.to_numpy(), frame["change"].isna().to_numpy()])
     frame = frame.astype({"n_units": "Int64", "n_treated": "Int64"}).iloc[order].reset_index(drop=True)
-    verdict, *evidence = _sentences(kind, scale, level, full, frame, rows, len(samples))
     # Cohorts are drawn in the order of their dates, units by what they change.
     drawn = frame.iloc[np.argsort(order)] if kind == "cohort" else frame.head(DRAWN)
     drawn = drawn.dropna(subset="change")
     zero = f"same, interval {'includes' if full.excludes_zero else 'excludes'} zero"
-    return Finding(
-        verdict=verdict,
-        evidence=(*evidence, *refits.refusals),
-        frame=frame.rename(columns={"label": f"without_{kind}"}),
-        chart=dots(
-            scale,
-            level,
-            drawn["label"],
-            behind=full,
-            marked=drawn["significance_changes"].tolist(),
-            names=(f"without the {kind}", zero),
-        ),
+    names, marked = (f"without the {kind}", zero), drawn["significance_changes"].tolist()
+    return Finding.of(
+        [*_sentences(kind, scale, level, full, frame, rows, len(samples)), *refits.refusals],
+        frame.rename(columns={"label": f"without_{kind}"}),
+        dots(scale, level, drawn["label"], behind=full, marked=marked, names=names),
         details={"full_sample": full, "rows": refits.rows, "refused": refits.refused},
     )
 

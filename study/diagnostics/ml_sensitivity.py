@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from study.core import FloatArray, QuestionError, one_thread, quantile
 from study.designs import find_design
 from study.designs.dml_panel import Approach
+from study.diagnostics import Finding
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.finding import Finding
 from study.figures import contour_figure
 from study.learners import Learner
 from study.panel import Sample

@@ -10,9 +10,8 @@ import pandas as pd
 
 from study.core import FloatArray, Terms, checked, one_thread, period_effects, regress
 from study.designs import find_design
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
-from study.diagnostics.registry import Section, diagnostic
 from study.estimates import outcome_with_covariates, treated_cells
 from study.figures import GREY, Axes, Figure, draw_heatmap, on_axes
 from study.learners.nuisances import outcome_in_words

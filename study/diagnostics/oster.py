@@ -11,10 +11,9 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
 from study.designs import find_design
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.omitted_variable_bias import percent, units_of
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
 from study.panel import Sample
 

@@ -11,10 +11,9 @@ import pandas as pd
 from scipy import special
 
 from study.core import FloatArray, QuestionError, checked, quantile
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.finding import Finding
 from study.diagnostics.normal_box import box_probability, box_pull
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, legend_above, on_axes
 

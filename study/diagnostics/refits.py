@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, quantile, two_sided_p
 from study.designs import find_design
 from study.estimates import Effect, Estimate
-from study.figures import dot_figure
+from study.figures import Axes, Figure, dot_figure
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Progress = Callable[[], None] | None
 Headlines = Mapping[str, Callable[[], Estimate]]
@@ -163,13 +159,6 @@ def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
         raise QuestionError(
             f"{who}: there is no coefficient of {design} to take apart; change what it cannot answer. {refusal}"
         )
-
-
-def check(who: str, design: str, options: Options, level: float) -> None:
-    """Refuse an unknown design, an option it does not have, or a level outside (0, 1), before any work."""
-    find_design(design).check_options(dict(options))
-    if not 0 < level < 1:
-        raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
 
 
 def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:

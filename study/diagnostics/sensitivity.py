@@ -11,11 +11,10 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, listed
 from study.designs import Design, find_design
+from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.finding import Finding
 from study.diagnostics.ml_sensitivity import STRENGTH, ml_sensitivity
 from study.diagnostics.partialled import Coefficient, Form, partialled
-from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import contour_figure
 from study.panel import Sample
 

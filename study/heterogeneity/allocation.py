@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import all_pairs, prior
-from study.heterogeneity.scored import Scores, check_level, seed_of, weighted_means
+from study.heterogeneity.scored import Scores, seed_of, weighted_means
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is
@@ -61,9 +61,8 @@ def policy_tree(x: FloatArray, effects: FloatArray, seed: int) -> Any:
     from econml.policy import PolicyTree
 
     least = least_leaf(len(x))
-    tree = PolicyTree(
-        max_depth=DEPTH, min_samples_leaf=least, min_samples_split=2 * least, honest=True, random_state=seed
-    )
+    sizes = {"max_depth": DEPTH, "min_samples_leaf": least, "min_samples_split": 2 * least}
+    tree = PolicyTree(honest=True, random_state=seed, **sizes)
     return tree.fit(x, np.column_stack([np.zeros(len(x)), effects - effects.mean()]))
 
 
@@ -148,7 +147,6 @@ def policy(
     ----------
     Athey, S. and S. Wager (2021). Policy learning with observational data. Econometrica 89(1).
     """
-    check_level("policy", level)
     question, rows = scores.sample.question, scores.rows
     if question.scale != "level":
         raise QuestionError(
@@ -194,20 +192,20 @@ def policy(
     columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
     x, names = scores.x[:, columns], [scores.names[k] for k in columns]
     tree = tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
-    return Finding(
-        name="policy",
-        title="The allocation of grants",
-        verdict=_verdict(table, differs, pairs.p_value, f"{budget:,}", outcome),
-        evidence=(
+    return Finding.of(
+        [
+            _verdict(table, differs, pairs.p_value, f"{budget:,}", outcome),
             f"What a grant adds to {outcome} by the end of the window, with pointwise {level:.0%} intervals: {added}.",
             f"There are {budget:,} grants for {n:,} units, none of which had one at the window's start; largest and "
             f"smallest go by {name}.",
             f"A tree of depth {DEPTH} grown on all units, to look at (the rule follows trees that have not seen the "
             f"unit, and its value is none of these): {'; '.join(tree)}.",
             *fit.notes,
-        ),
-        frame=table,
-        chart=partial(_chart, outcome=outcome, level=level),
+        ],
+        table,
+        partial(_chart, outcome=outcome, level=level),
+        name="policy",
+        title="The allocation of grants",
         details={
             "budget": budget,
             "candidates": n,

@@ -11,22 +11,14 @@ import pkgutil
 from importlib import import_module
 from typing import Any
 
-from study.diagnostics.finding import (
-    Diagnostic,
-    Finding,
-    Needs,
-    Section,
-    all_diagnostics,
-    diagnostic,
-    fitting,
-)
+from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, all_diagnostics, diagnostic
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 _functions = {each.function.__name__: each.function for each in all_diagnostics().values()}
 globals().update(_functions)
 
-__all__ = ["Diagnostic", "Finding", "Needs", "Section", "all_diagnostics", "diagnostic", "fitting"]
+__all__ = ["Diagnostic", "Finding", "Needs", "Section", "all_diagnostics", "diagnostic"]
 __all__ += sorted(_functions)
 
 

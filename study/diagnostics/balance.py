@@ -81,9 +81,8 @@ def contrast(units: pd.DataFrame, weight: str = "weight") -> dict[str, Any]:
         notes = ["one unit in each group: no standard deviation"]
     elif alone or other_alone:
         single, other = ("treated", "comparison") if alone else ("comparison", "treated")
-        notes = [
-            f"one {single} unit: standardised by the {other} units' standard deviation, no variance ratio"
-        ]
+        by_other = f"standardised by the {other} units' standard deviation, no variance ratio"
+        notes = [f"one {single} unit: {by_other}"]
     if spread == 0:
         notes.append(f"it does not vary{'' if same else ' within the groups: no standardised difference'}")
     elif theirs == 0:
@@ -110,9 +109,7 @@ class Group(NamedTuple):
 
 
 @diagnostic(
-    title="Balance before treatment",
-    question="Were treated and comparison units alike before treatment?",
-    section=Section.AGAINST,
+    "Balance before treatment", "Were treated and comparison units alike before treatment?", Section.AGAINST
 )
 def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Finding:
     """Compare each cohort with its comparison units in the covariates and in the outcome before treatment.
@@ -169,9 +166,8 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
             parts.append((g.cohort, name, units))
             of_name[name].append(units)
         else:
-            notes.append(
-                f"in cohort {g.cohort}, {name} is not compared: one of the groups has no value of it"
-            )
+            why = "is not compared: one of the groups has no value of it"
+            notes.append(f"in cohort {g.cohort}, {name} {why}")
     none = "has one period before treatment, so no growth is compared"
     notes += [f"cohort {g.cohort} {none}" for g in groups if g.base == 0]
     parts += [(POOLED, name, pd.concat(units)) for name, units in of_name.items()]

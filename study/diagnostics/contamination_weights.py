@@ -20,7 +20,6 @@ ZERO = 1e-9
 
 
 @diagnostic(
-    "contamination_weights",
     title=TITLE,
     question="Do coefficients of one event time carry effects of other event times?",
     section=Section.AGAINST,

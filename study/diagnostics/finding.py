@@ -164,7 +164,7 @@ _REGISTERED: dict[str, Diagnostic] = {}
 
 
 def diagnostic(
-    name: str = "", *, title: str, question: str, section: Section, **more: Any
+    title: str, question: str, section: Section, *, name: str = "", **more: Any
 ) -> Callable[[Function], Function]:
     """Register a function as a diagnostic, which checks its arguments and whose findings have its name and title.
 

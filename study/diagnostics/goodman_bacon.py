@@ -27,7 +27,6 @@ class Kind(StrEnum):
 
 
 @diagnostic(
-    "goodman_bacon",
     title="Comparisons in the coefficient",
     question="Which comparisons of two groups does the coefficient add up, and which are with treated units?",
     section=Section.AGAINST,

@@ -9,9 +9,9 @@ from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
 
 @diagnostic(
-    title="Joint test of effects before the event",
-    question="Are all effects before the event zero?",
-    section=Section.AGAINST,
+    "Joint test of effects before the event",
+    "Are all effects before the event zero?",
+    Section.AGAINST,
     needs=(Needs.PATH,),
 )
 def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 0) -> Finding:

@@ -8,25 +8,21 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, refuse_unknown
+from study.core import FloatArray, IntArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, refit, treated
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
 
 Units = Literal["treated", "all"]
+Outs = Mapping[str, IntArray]  # numbers of the units of each set that is left out, by its name
 
 NAMED = 3
 DRAWN = 60
 
 
-@diagnostic(
-    title="Leaving out one cohort",
-    question="Does the estimate rest on one cohort?",
-    section=Section.OVERTURNS,
-)
+@diagnostic("Leaving out one cohort", "Does the estimate rest on one cohort?", Section.OVERTURNS)
 def leave_one_cohort_out(
     sample: Sample, design: str, *, level: float = 0.95, progress: Progress = None, **options: Any
 ) -> Finding:
@@ -67,11 +63,7 @@ def leave_one_cohort_out(
     return _finding("cohort", sample, fit, outs, list(outs), level, progress)
 
 
-@diagnostic(
-    title="Leaving out one unit",
-    question="Does the estimate rest on one unit?",
-    section=Section.OVERTURNS,
-)
+@diagnostic("Leaving out one unit", "Does the estimate rest on one unit?", Section.OVERTURNS)
 def leave_one_unit_out(
     sample: Sample,
     design: str,
@@ -130,16 +122,15 @@ def _finding(
     kind: str,
     sample: Sample,
     fit: Estimate,
-    outs: Mapping[str, NDArray[np.int64]],
-    refitted: Sequence[str],
+    outs: Outs,
+    refitted: list[str],
     level: float,
     progress: Progress,
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
     scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
-    samples = {
-        name: partial(sample.only, ~np.isin(everyone, outs[name]), f"leaving out {name}") for name in refitted
-    }
+    keep = {name: ~np.isin(everyone, outs[name]) for name in refitted}
+    samples = {name: partial(sample.only, units, f"leaving out {name}") for name, units in keep.items()}
     refits = refit(samples, fit.design, fit.options, level, progress)
     refits.refuse_none(f"leave_one_{kind}_out")
     full, rows = Effect.of("all units", fit, level), effects_frame(refits.rows)
@@ -174,30 +165,26 @@ def _sentences(
         f"without one {kind} it lies between {scale.text(low['estimate'])} (without {low['label']}) and "
         f"{scale.text(high['estimate'])} (without {high['label']})."
     )
-    n = len(frame)
-    yield (
-        f"The estimate was refitted without each of {n} {kind}s."
-        if tried == n
-        else f"The estimate was refitted without each of the {len(rows)} most influential of {n} {kind}s; the others "
-        "have the first-order change only."
-    )
-    most = [
-        f"{row.label} ({row.dfbeta:+.2f})" for row in frame.dropna(subset="change").head(NAMED).itertuples()
-    ]
+    n, refitted = len(frame), "The estimate was refitted without each of"
+    if tried == n:
+        yield f"{refitted} {n} {kind}s."
+    else:
+        others = "the others have the first-order change only"
+        yield f"{refitted} the {len(rows)} most influential of {n} {kind}s; {others}."
+    named = frame.dropna(subset="change").head(NAMED)
+    most = (f"{row.label} ({row.dfbeta:+.2f})" for row in named.itertuples())
     yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."
     signs = rows["label"][rows["sign_changes"]]
-    yield (
-        f"Leaving out one {kind} changes the sign: {_listed(signs)}."
-        if len(signs)
-        else f"Leaving out any one of these {kind}s keeps the sign."
-    )
+    if len(signs):
+        yield f"Leaving out one {kind} changes the sign: {_listed(signs)}."
+    else:
+        yield f"Leaving out any one of these {kind}s keeps the sign."
     zero = f"Zero is {'outside' if full.excludes_zero else 'inside'} the {100 * level:g}% interval"
     changed = rows["label"][rows["significance_changes"]]
-    yield (
-        f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {_listed(changed)}."
-        if len(changed)
-        else f"{zero}, whichever one of these {kind}s is left out."
-    )
+    if len(changed):
+        yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {_listed(changed)}."
+    else:
+        yield f"{zero}, whichever one of these {kind}s is left out."
 
 
 def _listed(labels: pd.Series, most: int = 10) -> str:
@@ -205,7 +192,7 @@ def _listed(labels: pd.Series, most: int = 10) -> str:
     return ", ".join(labels[:most]) + more
 
 
-def first_order_changes(influence: FloatArray, outs: Sequence[NDArray[np.int64]]) -> FloatArray:
+def first_order_changes(influence: FloatArray, outs: Sequence[IntArray]) -> FloatArray:
     """Return the changes of an estimate without sets of units, to first order in the influence function.
 
     Parameters

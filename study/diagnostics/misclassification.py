@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special
 
-from study.core import FloatArray, QuestionError, quantile
+from study.core import FloatArray, IntArray, QuestionError, quantile
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, effects_frame
@@ -68,7 +67,7 @@ class Trimming:
 
     sample: Sample
     fit: Estimate
-    suspects: NDArray[np.int64]
+    suspects: IntArray
     progress: Progress = None
     _known: dict[tuple[int, bool], End | QuestionError] = field(default_factory=dict)
 
@@ -79,7 +78,7 @@ class Trimming:
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
         return cls(sample, fit, never[np.argsort(influence, kind="stable")], progress)
 
-    def ordered(self, lower: bool) -> NDArray[np.int64]:
+    def ordered(self, lower: bool) -> IntArray:
         """Return the suspects in the order in which they are trimmed for the lower or upper end."""
         return self.suspects[::-1] if lower else self.suspects
 
@@ -129,7 +128,7 @@ class Trimming:
 
 
 def threshold_influence(
-    influence: FloatArray, weights: FloatArray, ordered: NDArray[np.int64], trimmed: int, share: float
+    influence: FloatArray, weights: FloatArray, ordered: IntArray, trimmed: int, share: float
 ) -> FloatArray:
     """Return what the estimation of the trimming quantile adds to the influence by unit, shape (n,).
 
@@ -227,9 +226,9 @@ def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], bool]) -> 
 
 
 @diagnostic(
-    title="Hidden or late treatment",
-    question="What if some never-treated units were treated, or treated units earlier than recorded?",
-    section=Section.OVERTURNS,
+    "Hidden or late treatment",
+    "What if some never-treated units were treated, or treated units earlier than recorded?",
+    Section.OVERTURNS,
 )
 def misclassification(
     sample: Sample,
@@ -318,13 +317,11 @@ def misclassification(
             reason = "no effect that the comparison group shares is seen as one so large."
             refused.append((f"the same effect with {100 * share:g}% hidden", reason))
     worst, not_bounded = worst_cases(trimming, grid, level)
-    moved = {
-        f"{k} period{'s' if k > 1 else ''} earlier": partial(redated, sample, first - k)
-        for k in range(1, periods_late + 1)
-    }
+    shifts = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in range(1, periods_late + 1)}
+    moved = {label: partial(redated, sample, first - k) for label, k in shifts.items()}
     dates = refit(moved, design, options, level, progress)
     refits = Refits(dates.rows, (*refused, *not_bounded, *dates.refused))
-    earlier = [("earlier dates", int(row.label.split()[0]), 0.0, 0, *_ends(row)) for row in dates.rows]
+    earlier = [("earlier dates", shifts[row.label], 0.0, 0, *_ends(row)) for row in dates.rows]
     lower = full.estimate > 0
     sign = 1 if lower else -1
 
@@ -431,8 +428,8 @@ def _draw_bounds(axis: Axes, frame: pd.DataFrame, scale: Scale, level: float) ->
     shown = scale.factor * frame.assign(share=100 * frame["share"]).set_index(["kind", "share"])
     worst, same = shown.loc["worst case"], shown.loc["same effect"]
     axis.axhline(0, color=GREY, linewidth=0.8)
-    label, ends = f"{100 * level:g}% interval", (worst["conf_low"], worst["conf_high"])
-    axis.fill_between(worst.index, *ends, color=BAND, alpha=0.5, linewidth=0, label=label)
+    interval: Any = {"label": f"{100 * level:g}% interval", "color": BAND, "alpha": 0.5, "linewidth": 0}
+    axis.fill_between(worst.index, worst["conf_low"], worst["conf_high"], **interval)
     for end, label in (("low", "worst-case bounds"), ("high", None)):
         axis.plot(worst[end], "o-", color=COLOUR, markersize=3, label=label)
     axis.plot(same["low"], "s--", color=SECOND, markersize=3, label="same effect")

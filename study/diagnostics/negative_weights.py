@@ -21,7 +21,6 @@ ZERO = 1e-10
 
 
 @diagnostic(
-    "negative_weights",
     title="Negative weights",
     question="Does the coefficient put negative weights on the effects of some cohorts and periods?",
     section=Section.AGAINST,

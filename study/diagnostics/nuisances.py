@@ -107,7 +107,6 @@ TICKS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 0.7, 0.9, 0.97, 0.99, 0.999)
 
 
 @diagnostic(
-    WHO,
     title=TITLE,
     question="How well do the learners predict what the design adjusts for?",
     section=Section.AGAINST,

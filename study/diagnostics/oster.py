@@ -59,7 +59,6 @@ class Adjusted(NamedTuple):
 
 
 @diagnostic(
-    WHO,
     title=TITLE,
     question="How much stronger than on covariates would selection on unobservables have to be?",
     section=Section.OVERTURNS,

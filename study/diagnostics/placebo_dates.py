@@ -20,11 +20,7 @@ WHO = "placebo_dates"
 MOST_SHIFTS = 5
 
 
-@diagnostic(
-    title="Placebo adoption dates",
-    question="Is there an effect before there should be one?",
-    section=Section.AGAINST,
-)
+@diagnostic("Placebo adoption dates", "Is there an effect before there should be one?", Section.AGAINST)
 def placebo_dates(
     sample: Sample,
     design: str,
@@ -109,11 +105,11 @@ def placebo_dates(
         )
     if lost:
         sentences.append(f"Left out, without a period before the moved date: {left_out}.")
-    names, marked = ("true dates", "placebo dates"), list(frame["shift"] > 0)
+    legend, marked = ("true dates", "placebo dates"), list(frame["shift"] > 0)
     return Finding.of(
         [*sentences, *refits.refusals],
         frame,
-        dots(scale, level, labelled["label"], marked=marked, names=names),
+        dots(scale, level, labelled["label"], marked=marked, names=legend),
         against=against,
         objection=f"the joint test of the placebo dates (p = {p_joint:.2g})",
         details={"full_sample": full, "rows": refits.rows, "p_joint": p_joint},

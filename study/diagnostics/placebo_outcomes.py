@@ -22,9 +22,9 @@ WHO = "placebo_outcomes"
 
 
 @diagnostic(
-    title="Placebo outcomes",
-    question="Does the treatment move outcomes that it should not move?",
-    section=Section.AGAINST,
+    "Placebo outcomes",
+    "Does the treatment move outcomes that it should not move?",
+    Section.AGAINST,
     needs=(Needs.PLACEBO_PANELS,),
 )
 def placebo_outcomes(
@@ -78,8 +78,7 @@ def placebo_outcomes(
     fit = headline(question.sample(panel), design, options)
     full = Effect.of(question.outcome, fit, level)
     samples = {
-        label: partial(question.replace(outcome=name).sample, where)
-        for label, (where, name) in placebos.items()
+        k: partial(question.replace(outcome=name).sample, where) for k, (where, name) in placebos.items()
     }
     refits = refit(samples, design, options, level, progress, keep=True)
     refits.refuse_none(WHO)

@@ -24,7 +24,6 @@ LARGEST_LOG = 700.0
 
 
 @diagnostic(
-    "pretrends",
     title=TITLE,
     question="Is any effect before the event significant, and which pre-existing trends would the test not detect?",
     section=Section.AGAINST,

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, quantile, two_sided_p
+from study.core import BoolArray, FloatArray, QuestionError, quantile, two_sided_p
 from study.designs import find_design
 from study.estimates import Effect, Estimate
 from study.figures import Axes, Figure, dot_figure
@@ -84,9 +83,8 @@ def refit(
     def on(make: Callable[[], Sample]) -> Estimate:
         return headline(make(), design, options)
 
-    return Refits.of(
-        {label: partial(on, make) for label, make in samples.items()}, level, progress, keep=keep
-    )
+    headlines = {label: partial(on, make) for label, make in samples.items()}
+    return Refits.of(headlines, level, progress, keep=keep)
 
 
 def headline(sample: Sample, design: str, options: Options) -> Estimate:
@@ -136,7 +134,7 @@ def _dots(frame: pd.DataFrame, ax: Axes | None, labels: pd.Series, **drawing: An
     return dot_figure(frame.loc[labels.index].assign(label=labels), ax, **drawing)
 
 
-def treated(sample: Sample) -> NDArray[np.bool_]:
+def treated(sample: Sample) -> BoolArray:
     """Return which units are treated inside the sample's periods, shape (n,)."""
     return np.any(np.nan_to_num(sample.treatment) > 0, axis=1)
 
@@ -189,5 +187,5 @@ def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:
     return _without(moved, np.isin(dates, small), "in a cohort below min_cohort_size after dates moved")
 
 
-def _without(sample: Sample, out: NDArray[np.bool_], reason: str) -> Sample:
+def _without(sample: Sample, out: BoolArray, reason: str) -> Sample:
     return sample.only(~out, reason) if out.any() else sample

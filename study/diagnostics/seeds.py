@@ -20,9 +20,9 @@ SMALL = 0.1  # of the standard error
 
 
 @diagnostic(
-    title="Sensitivity to the seed",
-    question="How far does the estimate move with the seed of its random draws?",
-    section=Section.UNCERTAINTY,
+    "Sensitivity to the seed",
+    "How far does the estimate move with the seed of its random draws?",
+    Section.UNCERTAINTY,
     needs=(Needs.DRAWS,),
     shown=2,
 )
@@ -104,6 +104,7 @@ def finding_of(
     excluding, positive = sum(row.excludes_zero for row in refits.rows), int((estimates > 0).sum())
     agree = excluding == 0 or (excluding == count and positive in (0, count))
     spread = float(estimates.std() / frame["std_error"].mean())
+    counts = {"excluding": excluding, "positive": positive, "agree": agree}
     sentences = [
         f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error "
         f"(from {scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
@@ -126,14 +127,7 @@ def finding_of(
         dots(scale, level, labels, behind=mean),
         against=refits.rows[0].excludes_zero and not agree,
         objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
-        details={
-            "rows": refits.rows,
-            "average": mean,
-            "spread": spread,
-            "excluding": excluding,
-            "positive": positive,
-            "agree": agree,
-        },
+        details={"rows": refits.rows, "average": mean, "spread": spread} | counts,
     )
 
 

@@ -22,7 +22,6 @@ WHO, TITLE = ovb.WHO, ovb.TITLE
 
 
 @diagnostic(
-    WHO,
     title=TITLE,
     question="How strong would an unobserved confounder have to be to take the estimate away?",
     section=Section.OVERTURNS,

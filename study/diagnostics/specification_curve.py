@@ -17,21 +17,7 @@ from study.estimates import FEW, Estimate, Joint, Weights, distribution, effecti
 from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.figures.dots import shortened
-from study.inference import (
-    EQUAL,
-    LEVEL,
-    Largest,
-    Share,
-    answered,
-    first_equal,
-    joined_headlines,
-    kind,
-    largest_test,
-    median_test,
-    null_statistics,
-    share_test,
-    variants_of,
-)
+from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName
 from study.panel.population import population
 
@@ -68,12 +54,7 @@ class Specification(NamedTuple):
     covariates: str
 
 
-@diagnostic(
-    title="All specifications",
-    question="What do all specifications say together?",
-    section=Section.OVERTURNS,
-    shown=3,
-)
+@diagnostic("All specifications", "What do all specifications say together?", Section.OVERTURNS, shown=3)
 def specification_curve(
     panel: Panel,
     question: Question,
@@ -143,9 +124,7 @@ def specification_curve(
     on_scales = _labelled("scales", scales, question.scale)
     groups = _labelled("comparisons", comparisons, question.comparison)
     rules = _labelled("populations", populations, question.population)
-    sets = _labelled(
-        "covariate_sets", covariate_sets, question.covariates, lambda names: ", ".join(names) or "none"
-    )
+    sets = _labelled("covariate_sets", covariate_sets, question.covariates)
     refuse_unknown("scale", on_scales, get_args(ScaleName), WHO)
     refuse_unknown("comparison", groups, get_args(Comparison), WHO)
     for rule in rules.values():
@@ -184,6 +163,7 @@ def specification_curve(
         for labels, choice in zip(of_choices, CHOICES.values(), strict=True)
     ]
     verdict_by_scale = {scale: _scale_sentence(scale, row, question) for scale, row in by_scale.iterrows()}
+    tests = {"by_scale": by_scale, "largest": largest, "share": share, "joint": joint}
     return Finding.of(
         [
             f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome} "
@@ -204,18 +184,11 @@ def specification_curve(
         ],
         frame,
         partial(_chart, outcome=question.outcome, choices=choices, medians=by_scale["median"]),
-        details={
-            "by_scale": by_scale,
-            "largest": largest,
-            "share": share,
-            "joint": joint,
-            "choices": choices,
-            "verdict_by_scale": verdict_by_scale,
-        },
+        details=tests | {"choices": choices, "verdict_by_scale": verdict_by_scale},
     )
 
 
-def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str] = str) -> dict[str, Any]:
+def _labelled(name: str, given: Any, default: Any) -> dict[str, Any]:
     """Return what was given, a list or a mapping, by label; the question's own choice where nothing was."""
     values = (default,) if given is None else given
     if isinstance(values, str) or not len(values):
@@ -225,10 +198,14 @@ def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str] =
             raise QuestionError(
                 f"{WHO}: {name} has {value!r}; each has to be a {type(default).__name__}, such as {default!r}."
             )
-    by_label = dict(values) if isinstance(values, Mapping) else {label(value): value for value in values}
+    by_label = dict(values) if isinstance(values, Mapping) else {_label(value): value for value in values}
     if len(set(by_label.values())) < len(values):
         raise QuestionError(f"{WHO}: {name} is {given!r}; give different ones.")
     return by_label
+
+
+def _label(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"
 
 
 def _varying(headline: Estimate) -> Estimate:
@@ -242,7 +219,7 @@ def _varying(headline: Estimate) -> Estimate:
 
 def _tested(
     fits: Mapping[Specification, Estimate], refused: Mapping[Specification, str], joint: Joint, **drawn: Any
-) -> tuple[pd.DataFrame, pd.DataFrame, Largest, Share]:
+) -> tuple[pd.DataFrame, pd.DataFrame, families.Largest, families.Share]:
     """Test all specifications at once by draws of their joint influence, over all scales and by scale.
 
     Returns
@@ -262,12 +239,12 @@ def _tested(
     effect, error, statistic = (table[name].to_numpy() for name in numbers[:3])
     scale = table["scale"].to_numpy()
     pointwise = np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()])
-    first = first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
+    first = families.first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
     distinct = np.flatnonzero(first == np.arange(len(table)))
     # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample convention.
-    null = null_statistics(joint.sums[:, distinct], **drawn)
+    null = families.null_statistics(joint.sums[:, distinct], **drawn)
     null *= (joint.std_error / error)[distinct]
-    largest = largest_test(statistic[distinct], null, LEVEL)
+    largest = families.largest_test(statistic[distinct], null, LEVEL)
     half = np.maximum(largest.critical_value, pointwise) * error
     table = table.assign(
         band_low=effect - half,
@@ -282,8 +259,8 @@ def _tested(
     for name, shown in table.groupby("scale", sort=False):
         on_scale = scale[distinct] == name
         which, drawn_here = distinct[on_scale], null[:, on_scale]
-        alone = share_test(statistic[which], pointwise[which], drawn_here)
-        median = median_test(effect[which], error[which], drawn_here)
+        alone = families.share_test(statistic[which], pointwise[which], drawn_here)
+        median = families.median_test(effect[which], error[which], drawn_here)
         rows[name] = {
             "count": len(shown),
             "distinct": alone.distinct,
@@ -300,7 +277,7 @@ def _tested(
     others = (specification._asdict() | {"refusal": reason} for specification, reason in refused.items())
     frame = pd.DataFrame([*table.to_dict("records"), *others], columns=table.columns)
     frame = frame.astype(dict.fromkeys(["n_units", "treated_clusters", "equal_to"], "Int64"))
-    share = share_test(statistic[distinct], pointwise[distinct], null)
+    share = families.share_test(statistic[distinct], pointwise[distinct], null)
     return frame, pd.DataFrame.from_dict(rows, orient="index"), largest, share
 
 
@@ -331,9 +308,8 @@ def _qualifications(
     if len(by_kind) > 1:
         listed = "; ".join(f"{of} ({', '.join(designs)})" for of, designs in by_kind.items())
         yield f"The estimates are of different kinds, and none is left out: {listed}."
-    unlike = dict.fromkeys(
-        s.design for s, fit in fits.items() if fit.options.get("variance", "sampling") != "sampling"
-    )
+    sampling = "sampling"
+    unlike = {s.design: s for s, fit in fits.items() if fit.options.get("variance", sampling) != sampling}
     if unlike:
         yield f"The standard errors of {', '.join(unlike)} are not those of sampling, as its option variance says."
     treated, effective = shown["treated_clusters"], shown["effective_clusters"]
@@ -401,10 +377,8 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
         (significant, COLOUR, "o", COLOUR, "significant alone, 95% interval"),
         (~significant, GREY, "s", "white", "not significant"),
     ):
-        look: Any = {"fmt": marker, "markersize": size, "markerfacecolor": inside, "color": colour}
-        axis.errorbar(
-            place[which], estimate[which], yerr=halves[:, which], linewidth=0.7, label=label, **look
-        )
+        look: Any = {"fmt": marker, "ms": size, "mfc": inside, "color": colour, "label": label}
+        axis.errorbar(place[which], estimate[which], yerr=halves[:, which], linewidth=0.7, **look)
     axis.axhline(factor * median, color=SECOND, linewidth=0.9, linestyle="--", label="median")
     # All estimates and zero are shown, and all but the most extreme ends of the band.
     ends = np.concatenate([band_low, band_high])

@@ -10,9 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, refuse_unknown
+from study.core import BoolArray, FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import (
     Progress,
@@ -146,9 +145,9 @@ def great_circle_km(here: FloatArray, there: FloatArray) -> FloatArray:
 
 
 @diagnostic(
-    title="Spillovers to untreated neighbours",
-    question="Does treatment of a unit reach its untreated neighbours?",
-    section=Section.AGAINST,
+    "Spillovers to untreated neighbours",
+    "Does treatment of a unit reach its untreated neighbours?",
+    Section.AGAINST,
     needs=(Needs.NEIGHBOURS,),
 )
 def spillovers(
@@ -259,10 +258,8 @@ def spillovers(
     different = ", ".join(row.label for row in tests if row.excludes_zero)
     by_cluster = sample.question.cluster or attribute or "unit"
     sentences = _sentences(scale, level, details, by_cluster, different)
-    names, marked = (
-        ("effect on the treated", "effect on untreated neighbours"),
-        list(frame["kind"] == kinds[2]),
-    )
+    marked = list(frame["kind"] == kinds[2])
+    names = ("effect on the treated", "effect on untreated neighbours")
     return Finding.of(
         [*sentences, *comparisons.refusals, *neighbours.refusals],
         frame,
@@ -316,9 +313,7 @@ def _sentences(
         )
 
 
-def neighbour_sample(
-    sample: Sample, dates: FloatArray, unexposed: NDArray[np.bool_], cluster: str | None
-) -> Sample:
+def neighbour_sample(sample: Sample, dates: FloatArray, unexposed: BoolArray, cluster: str | None) -> Sample:
     """Return the untreated units that are unexposed or in a ring, the latter treated from the first event near them."""
     kept = _clustered(replace(sample, first_treated=dates), cluster).only(
         unexposed | (~treated(sample) & np.isfinite(dates)), "treated, or in another ring"

@@ -37,9 +37,9 @@ RANDOMIZATION = "randomization of event dates"
 
 
 @diagnostic(
-    title="Alternative inference",
-    question="Do other methods of inference give the same interval?",
-    section=Section.UNCERTAINTY,
+    "Alternative inference",
+    "Do other methods of inference give the same interval?",
+    Section.UNCERTAINTY,
     shown=3,
 )
 def uncertainty(
@@ -111,15 +111,14 @@ def uncertainty(
     if randomization is None and permutations and chosen.draws:
         refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
     elif randomization is None and permutations:
-        randomization = permuted(
-            sample, design, strata=strata, permutations=permutations, seed=seed, progress=progress, **options
-        )
+        drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
+        randomization = permuted(sample, design, progress=progress, **drawn, **options)
     own, tests, p_value, objection, sentences = rows[0], [], None, "", []
     if randomization is not None:
         p_value, sentences = randomization.p_value, [randomization.sentences[0]]
         objection = f"the randomization test, which does not reject no effect (p = {p_value:.2g})"
-        sizes = {"n_units": own.n_units, "n_treated": own.n_treated}
-        tests = [Effect(RANDOMIZATION, own.estimate, p_value=p_value, **sizes)]
+        test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
+        tests = [replace(test, n_units=own.n_units, n_treated=own.n_treated)]
     excluding = [row.label for row in rows if row.excludes_zero]
     conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
         len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"

@@ -39,7 +39,8 @@ def tree_chances(scores: Scores, budget: float, seed: int) -> FloatArray:
     x = scores.x[:, distinct(scores.x)]
     given = np.zeros(scores.folds.place.shape)
     for r, k, inside in scores.held_out():
-        tree = policy_tree(x[~inside], scores.effects_outside(r, k), seed_of(seed, r, k))
+        effects = scores.outside[r, k].effects(scores.rows.change[~inside], scores.rows.treated[~inside])
+        tree = policy_tree(x[~inside], effects, seed_of(seed, r, k))
         value = np.asarray(tree.predict_value(x[inside]))[:, 1]
         given[inside, r] = chances(value, budget * inside.sum() / len(x))
     return given
@@ -168,27 +169,27 @@ def policy(
         )
     by_tree = tree_chances(scores, budget, seed)
     priorities = {RANDOM: np.zeros(n), LARGEST: size, SMALLEST: -size}
-    given = {
-        rule: np.broadcast_to(chances(priority, budget)[:, None], by_tree.shape)
-        for rule, priority in priorities.items()
-    } | {TREE: by_tree}
+    one_draw = {rule: chances(priority, budget)[:, None] for rule, priority in priorities.items()}
+    given = {rule: np.broadcast_to(chance, by_tree.shape) for rule, chance in one_draw.items()}
+    given[TREE] = by_tree
     fit = weighted_means(scores, given, "policy")
     pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
     table = fit.tidy(level).rename(columns={"term": "rule", "estimate": "value"})
-    for column, values in (
+    for column, numbers in (
         ("less_random", -pairs.difference),
         ("std_error_less_random", pairs.std_error),
         ("half_width_less_random", pairs.critical * pairs.std_error),
         ("p_adjusted_less_random", pairs.p_adjusted),
         ("detectable_difference", pairs.detectable),
     ):
-        table[column] = [np.nan, *values[: len(given) - 1]]  # the first pairs are random less each other rule
+        table[column] = [
+            np.nan,
+            *numbers[: len(given) - 1],
+        ]  # the first pairs are random less each other rule
     differs = table["p_adjusted_less_random"] <= 1 - level + 1e-12
     outcome, scale = question.outcome, question.effect_scale
-    added = "; ".join(
-        f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
-        for row in table.itertuples()
-    )
+    values = zip(given, table["value"], table["conf_low"], table["conf_high"], strict=True)
+    added = "; ".join(f"{rule} {scale.text(value)} {scale.interval(*ends)}" for rule, value, *ends in values)
     columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
     x, names = scores.x[:, columns], [scores.names[k] for k in columns]
     tree = tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
@@ -220,18 +221,16 @@ def policy(
 
 def _verdict(table: pd.DataFrame, differs: pd.Series, p_value: float, budget: str, outcome: str) -> str:
     if differs.any():
-        rules = "; ".join(
-            f"{row.rule} {row.less_random:+.3g} (p = {row.p_adjusted_less_random:.2g})"
-            for row in table[differs].itertuples()
+        numbers = table.loc[differs, ["rule", "less_random", "p_adjusted_less_random"]].itertuples(
+            index=False
         )
+        rules = "; ".join(f"{rule} {less:+.3g} (p = {p:.2g})" for rule, less, p in numbers)
         return (
             f"Significantly different from {budget} grants given at random, in {outcome} a grant, by the test of all "
             f"pairs of rules: {rules}."
         )
-    detectable = ", ".join(
-        f"{row.detectable_difference:.3g} for {row.rule}"
-        for row in table.dropna(subset="detectable_difference").itertuples()
-    )
+    differences = table.set_index("rule")["detectable_difference"].dropna()
+    detectable = ", ".join(f"{difference:.3g} for {rule}" for rule, difference in differences.items())
     return (
         f"No rule for {budget} grants differs significantly from giving them at random (all pairs together, "
         f"p = {p_value:.2g}); the minimum detectable difference in {outcome} a grant is {detectable or 'not finite'}."

@@ -13,7 +13,7 @@ from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics import Finding
 from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
 from study.figures.canvas import canvas
-from study.heterogeneity.grouping import Grouping, prior
+from study.heterogeneity.grouping import NOBODY, Grouping, prior
 from study.heterogeneity.scored import Predicted, Scores
 from study.panel import Question, Sample, Scale
 
@@ -169,11 +169,10 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
 
 def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
     means = table[["forest", "linear"]].groupby(groups.member).mean()
-    texts = [
+    texts = (
         f"{groups.labels[g]} {scale.text(forest)} and {scale.text(linear)}"
-        for g, forest, linear in means.itertuples()
-        if g >= 0
-    ]
+        for g, forest, linear in means.drop(NOBODY, errors="ignore").itertuples()
+    )
     return f"Mean effects of forest and linear learner by {groups.by}: {'; '.join(texts)}."
 
 

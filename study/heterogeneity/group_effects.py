@@ -167,9 +167,8 @@ def _each_group(table: pd.DataFrame, whom: str, level: float, scale: Scale) -> I
         f"The band excludes zero for {nonzero}."
     )
     if len(rest):
-        named = ", ".join(
-            f"{row.group} ({row.n_treated} treated of {row.n_units:,})" for row in rest.itertuples()
-        )
+        sizes = zip(rest["group"], rest["n_treated"], rest["n_units"], strict=True)
+        named = ", ".join(f"{group} ({treated} treated of {n:,})" for group, treated, n in sizes)
         yield f"Not estimated, with fewer than {LEAST_IN_GROUP} treated or {LEAST_IN_GROUP} other units: {named}."
 
 
@@ -182,9 +181,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> 
     """Draw the groups that have an effect with simultaneous bands and pointwise intervals."""
     known = frame[frame["estimate"].notna()]
     by = known["by"].iloc[0]
-    labels = [
-        f"{short_label(by, row.group)} ({row.n_treated} of {row.n_units:,})" for row in known.itertuples()
-    ]
+    sizes = zip(known["group"], known["n_treated"], known["n_units"], strict=True)
+    labels = [f"{short_label(by, group)} ({treated} of {n:,})" for group, treated, n in sizes]
     low, high = (scale.factor * known[side].to_numpy() for side in ("band_low", "band_high"))
     with on_axes(ax, height=_height([known])) as (figure, axis):
         axis.use_sticky_edges = False

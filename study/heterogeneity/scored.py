@@ -127,11 +127,6 @@ class Scores:
             for k in range(self.folds.number):
                 yield r, k, fold == k
 
-    def effects_outside(self, draw: int, fold: int) -> FloatArray:
-        """Return the scores of the rows outside a fold that have seen nothing of it, in the order of the rows."""
-        rows = self.folds.fold[:, draw] != fold
-        return self.outside[draw, fold].effects(self.rows.change[rows], self.rows.treated[rows])
-
     def to_units(self, values: FloatArray) -> FloatArray:
         """Return an array by row, shape (N, K), as one by unit of the sample, shape (n, K), zero without a row."""
         out = np.zeros((self.sample.n_units, values.shape[1]))

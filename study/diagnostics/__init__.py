@@ -1,7 +1,7 @@
 """What the data say against an estimate's assumptions: one diagnostic a file.
 
 Each is a function of an Estimate, or of a Sample and a design where it refits, under the decorator
-:func:`study.diagnostics.registry.diagnostic`, and answers with a :class:`study.diagnostics.finding.Finding`: a verdict,
+:func:`study.diagnostics.finding.diagnostic`, and answers with a :class:`study.diagnostics.finding.Finding`: a verdict,
 its evidence, a table and a figure. A file of this folder that registers one is all it takes to add it.
 """
 
@@ -11,8 +11,7 @@ import pkgutil
 from importlib import import_module
 from typing import Any
 
-from study.diagnostics.finding import Finding
-from study.diagnostics.registry import Diagnostic, Needs, Section, all_diagnostics, diagnostic
+from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, all_diagnostics, diagnostic
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

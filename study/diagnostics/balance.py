@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital, refuse_unknown
+from study.core import FloatArray, IntArray, QuestionError, capital, refuse_unknown
 from study.designs.covariates import baseline_matrix
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.overlap import Overlap, overlap
 from study.diagnostics.refits import event_dates
 from study.estimates import cohorts_with_base
-from study.figures import BAND, COLOUR, GREY, SECOND, legend_above, on_axes
+from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.learners.nuisances import outcome_in_words
 from study.panel import Sample, first_observed
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 WHO = "balance"
 ROUNDING = 1e-12
@@ -77,21 +72,19 @@ def contrast(units: pd.DataFrame, weight: str = "weight") -> dict[str, Any]:
     """
     treated, x, weights = (units[name].to_numpy() for name in ("treated", "x", weight))
     (mean, ours), (other_mean, theirs) = (moments(x[side], weights[side]) for side in (treated, ~treated))
-    alone = [name for name, variance in (("treated", ours), ("comparison", theirs)) if np.isnan(variance)]
-    spread = np.nan if len(alone) == 2 else float(np.sqrt(np.nanmean([ours, theirs])))
+    alone, other_alone = np.isnan(ours), np.isnan(theirs)
+    spread = np.nan if alone and other_alone else float(np.sqrt(np.nanmean([ours, theirs])))
     difference = mean - other_mean
     same = abs(difference) <= ROUNDING * max(abs(mean), abs(other_mean))
     notes = []
-    if len(alone) == 2:
+    if alone and other_alone:
         notes = ["one unit in each group: no standard deviation"]
-    elif alone:
-        other = "comparison" if alone == ["treated"] else "treated"
-        notes = [
-            f"one {alone[0]} unit: standardised by the {other} units' standard deviation, no variance ratio"
-        ]
+    elif alone or other_alone:
+        single, other = ("treated", "comparison") if alone else ("comparison", "treated")
+        by_other = f"standardised by the {other} units' standard deviation, no variance ratio"
+        notes = [f"one {single} unit: {by_other}"]
     if spread == 0:
-        within = "" if same else " within the groups: no standardised difference"
-        notes.append(f"it does not vary{within}")
+        notes.append(f"it does not vary{'' if same else ' within the groups: no standardised difference'}")
     elif theirs == 0:
         notes.append("it does not vary among comparison units: no variance ratio")
     return {
@@ -110,15 +103,13 @@ class Group(NamedTuple):
     """A cohort and its comparison units, by number, and the number of its base period."""
 
     cohort: str
-    treated: NDArray[np.int64]
-    compared: NDArray[np.int64]
+    treated: IntArray
+    compared: IntArray
     base: int
 
 
 @diagnostic(
-    title="Balance before treatment",
-    question="Were treated and comparison units alike before treatment?",
-    section=Section.AGAINST,
+    "Balance before treatment", "Were treated and comparison units alike before treatment?", Section.AGAINST
 )
 def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Finding:
     """Compare each cohort with its comparison units in the covariates and in the outcome before treatment.
@@ -160,8 +151,6 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
     Imbens, G. W., and Rubin, D. B. (2015). Causal Inference for Statistics, Social, and Biomedical Sciences,
     chapter 14.
     """
-    import pandas as pd
-
     if isinstance(covariates, str):
         raise QuestionError(f'{WHO}: covariates is one text, "{covariates}"; give a sequence of names.')
     groups, notes = cohort_groups(sample)
@@ -169,36 +158,30 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
     if sample.question.covariates:
         x = baseline_matrix(sample, WHO)
         overlaps = {g.cohort: overlap(x, sample.weights, g.treated, g.compared) for g in groups}
-    parts = []
+    parts, of_name = [], defaultdict(list)
     names = sample.question.covariates if covariates is None else covariates
-    for group, name, values in compared_variables(sample, groups, names):
-        units = _units(sample, group, values, overlaps.get(group.cohort))
+    for g, name, values in compared_variables(sample, groups, names):
+        units = _units(sample, g, values, overlaps.get(g.cohort))
         if units["treated"].nunique() == 2:
-            parts.append((group.cohort, name, units))
+            parts.append((g.cohort, name, units))
+            of_name[name].append(units)
         else:
-            notes.append(
-                f"in cohort {group.cohort}, {name} is not compared: one of the groups has no value of it"
-            )
-    notes += [
-        f"cohort {group.cohort} has one period before treatment, so no growth is compared"
-        for group in groups
-        if group.base == 0
-    ]
-    for name in dict.fromkeys(name for _, name, _ in parts):
-        parts.append((POOLED, name, pd.concat([units for _, each, units in parts if each == name])))
+            why = "is not compared: one of the groups has no value of it"
+            notes.append(f"in cohort {g.cohort}, {name} {why}")
+    none = "has one period before treatment, so no growth is compared"
+    notes += [f"cohort {g.cohort} {none}" for g in groups if g.base == 0]
+    parts += [(POOLED, name, pd.concat(units)) for name, units in of_name.items()]
     frame = pd.DataFrame([_row(*part, overlaps) for part in parts], columns=COLUMNS)
-    never = sample.question.comparison == "never_treated"
     details: dict[str, Any] = {
         "overlaps": overlaps,
         "sizes": {g.cohort: (len(g.treated), len(g.compared)) for g in groups},
-        "comparison": "never treated" if never else "not yet treated",
+        "comparison": sample.question.comparison.replace("_", " "),
     }
-    verdict, *evidence = _sentences(frame[frame["cohort"] == POOLED], **details)
-    return Finding(
-        verdict=verdict,
-        evidence=(*evidence, *(f"{capital(note)}." for note in notes)),
-        frame=frame,
-        chart=partial(_chart, scores=estimated(overlaps)),
+    sentences = _sentences(frame[frame["cohort"] == POOLED], **details)
+    return Finding.of(
+        [*sentences, *(f"{capital(note)}." for note in notes)],
+        frame,
+        partial(_chart, scores=estimated(overlaps)),
         details=details,
     )
 
@@ -247,8 +230,6 @@ def compared_variables(
     QuestionError
         If a name is neither a covariate nor an attribute of the panel, or an attribute has too many labels.
     """
-    import pandas as pd
-
     panel, fixed = sample.panel, {}
     rows = pd.Index(panel.units).get_indexer(sample.unit_ids)
     for name in names:
@@ -281,8 +262,8 @@ def outcome_variables(sample: Sample, base: int) -> dict[str, FloatArray]:
     apart = np.where(count > 1, end - start, 1)
     growth = np.where(count > 1, (y[every, end] - y[every, start]) / apart, np.nan)
     outcome = outcome_in_words(sample.question)
-    columns = {f"mean {outcome} before": mean}
-    return columns | {f"{GROWTH} {outcome} before": growth} if base > 0 else columns
+    columns = {f"mean {outcome} before": mean, f"{GROWTH} {outcome} before": growth}
+    return columns if base > 0 else {f"mean {outcome} before": mean}
 
 
 def _units(sample: Sample, group: Group, values: FloatArray, scores: Overlap | str | None) -> pd.DataFrame:
@@ -291,15 +272,10 @@ def _units(sample: Sample, group: Group, values: FloatArray, scores: Overlap | s
     Weights of comparison units, and their weights by the odds, add up to those of the treated; odds are NaN without a
     propensity score.
     """
-    import pandas as pd
-
     rows = np.concatenate([group.treated, group.compared])
-    treated = np.arange(len(rows)) < len(group.treated)
-    units = pd.DataFrame(
-        {"treated": treated, "x": values[rows], "weight": sample.weights[rows], "odds": np.nan}
-    )
-    if isinstance(scores, Overlap):
-        units["odds"] = np.concatenate([sample.weights[group.treated], scores.weight])
+    treated, weight = np.arange(len(rows)) < len(group.treated), sample.weights[rows]
+    odds = np.append(weight[treated], scores.weight) if isinstance(scores, Overlap) else np.nan
+    units = pd.DataFrame({"treated": treated, "x": values[rows], "weight": weight, "odds": odds})
     units = units.dropna(subset="x")
     total, compared = units.loc[units["treated"], "weight"].sum(), ~units["treated"]
     for column in ("weight", "odds"):
@@ -350,15 +326,15 @@ def _sentences(
         f"are {comparison}, up to the cohort's base period, in: {', '.join(pooled['covariate'])}."
     )
     for row in pooled[pooled["covariate"].str.startswith(GROWTH)].itertuples():
-        apart = (
-            "" if np.isnan(row.difference) else f", a difference of {row.difference:.2f} standard deviations"
-        )
-        if not np.isnan(row.weighted_difference):
-            apart += f" and of {row.weighted_difference:.2f} after weighting"
-        yield (
+        text = (
             f"Up to the base period the treated units' outcome grew by {row.mean_treated:.3g} a period and that of the "
-            f"comparison units by {row.mean_comparison:.3g}{apart}."
+            f"comparison units by {row.mean_comparison:.3g}"
         )
+        if not np.isnan(row.difference):
+            text += f", a difference of {row.difference:.2f} standard deviations"
+        if not np.isnan(row.weighted_difference):
+            text += f" and of {row.weighted_difference:.2f} after weighting"
+        yield f"{text}."
     yield from _propensity(overlaps, sizes)
 
 
@@ -367,15 +343,14 @@ def _propensity(overlaps: Overlaps, sizes: Mapping[str, tuple[int, int]]) -> Ite
         yield f"No propensity score is estimated, since {NO_COVARIATES}."
     scores = estimated(overlaps)
     if scores:
-        fewest = min(scores, key=lambda cohort: scores[cohort].effective)
-        most = max(o.effective for o in scores.values())
-        heaviest = max(scores, key=lambda cohort: scores[cohort].largest_share)
+        worth = pd.Series({cohort: o.effective for cohort, o in scores.items()})
+        share = pd.Series({cohort: o.largest_share for cohort, o in scores.items()})
         outside = sum(int(o.outside.sum()) for o in scores.values())
         treated = sum(len(o.treated) for o in scores.values())
         yield (
-            f"Weighted by the odds, the comparison units are worth between {scores[fewest].effective:,.0f} (cohort "
-            f"{fewest}) and {most:,.0f} equally weighted ones; one unit has up to "
-            f"{scores[heaviest].largest_share:.0%} of the weight (cohort {heaviest})."
+            f"Weighted by the odds, the comparison units are worth between {worth.min():,.0f} (cohort "
+            f"{worth.idxmin()}) and {worth.max():,.0f} equally weighted ones; one unit has up to "
+            f"{share.max():.0%} of the weight (cohort {share.idxmax()})."
         )
         yield (
             f"{outside} of {_counted(treated, 'treated unit')} ({outside / treated:.0%}) "
@@ -383,8 +358,8 @@ def _propensity(overlaps: Overlaps, sizes: Mapping[str, tuple[int, int]]) -> Ite
         )
     for cohort, why in overlaps.items():
         if isinstance(why, str):
-            treated_units = _counted(sizes[cohort][0], "unit")
-            yield f"The propensity score of cohort {cohort} ({treated_units}) cannot be estimated: {why}."
+            units = _counted(sizes[cohort][0], "unit")
+            yield f"The propensity score of cohort {cohort} ({units}) cannot be estimated: {why}."
     for cohort, o in scores.items():
         if o.unlike:
             yield (
@@ -426,17 +401,17 @@ def _love_plot(axis: Axes, frame: pd.DataFrame, weighted: bool) -> None:
 
     for at, style in ((SMALL, ":"), (LARGE, "--")):
         axis.axvline(at, color=GREY, linewidth=0.8, linestyle=style)
-    size, far = each["difference"].abs().clip(upper=FARTHEST), each["difference"].abs() > FARTHEST
+    size, far = each["difference"].abs(), each["difference"].abs() > FARTHEST
     points(each[~far], size[~far], "|", "each cohort", color="0.6", markersize=6)
     if far.any():
-        points(each[far], size[far], ">", f"cohort beyond {FARTHEST}", color="0.6", markersize=4)
+        beyond = size[far].clip(upper=FARTHEST)
+        points(each[far], beyond, ">", f"cohort beyond {FARTHEST}", color="0.6", markersize=4)
     points(pooled, pooled["difference"].abs(), "o", "pooled", color=COLOUR, markersize=5)
     if weighted:
         hollow = {"markerfacecolor": "white", "color": SECOND, "markersize": 5}
         points(pooled, pooled["weighted_difference"].abs(), "^", "pooled, weighted by the odds", **hollow)
     axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set_xlim(left=0)
+    axis.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, None))
 
 
 def _draw_scores(axis: Axes, scores: Sequence[tuple[FloatArray, FloatArray]]) -> None:
@@ -450,6 +425,5 @@ def _draw_scores(axis: Axes, scores: Sequence[tuple[FloatArray, FloatArray]]) ->
     axis.hist(inside, bins=edges, weights=share, color=BAND, label="comparison")
     own = np.full(len(treated), each)
     axis.hist(treated, bins=edges, weights=own, histtype="step", color=SECOND, linewidth=1.2, label="treated")
-    axis.set_xlabel("Log odds of treatment, less the cohort's average")
-    axis.set_ylabel("Share of units, %")
+    axis.set(xlabel="Log odds of treatment, less the cohort's average", ylabel="Share of units, %")
     axis.legend(frameon=False, fontsize=8)

@@ -1,18 +1,21 @@
-"""What a diagnostic, an analysis of heterogeneity or a fact found: a verdict, its evidence, a frame and a chart."""
+"""What diagnostics find, in sentences, as a table and as a figure, and their register: what each asks, and when."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any, TypeVar, cast
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+import pandas as pd
 
-    Chart = Callable[[pd.DataFrame, Axes | None], Figure]
+from study.core import checked
+from study.figures import Axes, Figure
+
+Chart = Callable[[pd.DataFrame, Axes | None], Figure]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,6 +55,12 @@ class Finding:
     objection: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, sentences: Iterable[str], frame: pd.DataFrame, chart: Chart, **more: Any) -> Finding:
+        """Return the finding whose first sentence is the verdict and whose others are the evidence."""
+        verdict, *evidence = sentences
+        return cls(verdict=verdict, evidence=tuple(evidence), frame=frame, chart=chart, **more)
+
     def __getitem__(self, name: str) -> Any:
         """Return a detail by its name."""
         if name not in self.details:
@@ -79,3 +88,112 @@ class Finding:
         paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.sentences)
         table = self.frame.to_html(index=False, na_rep="", float_format="%.4g", border=0)
         return f"<h4>{html.escape(self.title)}</h4>{paragraphs}{table}"
+
+
+Function = TypeVar("Function", bound=Callable[..., Finding])
+
+
+class Section(StrEnum):
+    """Where a diagnostic stands on the page of ``study diagnose``."""
+
+    AGAINST = "What the data say against it"
+    OVERTURNS = "How strong a violation would overturn the sign"
+    UNCERTAINTY = "Whether the uncertainty can be trusted"
+
+
+class Needs(StrEnum):
+    """What a diagnostic needs of the question, the design or the plan."""
+
+    PATH = "effects by event time"
+    COVARIATES = "covariates"
+    LEARNERS = "a design that fits learners"
+    DRAWS = "a design that draws"
+    PLACEBO_PANELS = "panels on whose outcome the event should have no effect"
+    NEIGHBOURS = "what makes units neighbours"
+    LEVELS = "the question in levels where it is asked in proportion"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One diagnostic.
+
+    Attributes
+    ----------
+    name : str
+        Of its file and its files on disk.
+    title : str
+        What it looks at.
+    question : str
+        What it answers, as a question.
+    section : Section
+    needs : tuple of Needs
+    designs : tuple of str
+        The designs that it is about; all where there are none.
+    reference : str
+        Key in paper/references.bib, if any.
+    shown : int
+        How many of its sentences stand on the page.
+    function : callable
+        Its parameters are filled by name from what is known of the answer.
+    given : mapping
+        Arguments that tell it from another diagnostic with the same function.
+    """
+
+    name: str
+    title: str
+    question: str
+    section: Section
+    function: Callable[..., Finding]
+    needs: tuple[Needs, ...] = ()
+    designs: tuple[str, ...] = ()
+    reference: str = ""
+    shown: int = 1
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, known: Mapping[str, Any], options: Mapping[str, Any]) -> Finding:
+        """Make the finding from what is known: those arguments that the function takes, and the design's options."""
+        taken = signature(self.function).parameters
+        takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in taken.values())
+        arguments = {name: value for name, value in known.items() if name in taken} | dict(self.given)
+        # A diagnostic of one design names that design's options as its own.
+        own = taken if self.designs else {}
+        return self.function(**arguments | {k: v for k, v in options.items() if takes_any or k in own})
+
+
+_REGISTERED: dict[str, Diagnostic] = {}
+
+
+def diagnostic(
+    title: str, question: str, section: Section, *, name: str = "", **more: Any
+) -> Callable[[Function], Function]:
+    """Register a function as a diagnostic, which checks its arguments and whose findings have its name and title.
+
+    See :class:`Diagnostic` for the arguments; without a name it has the function's.
+    """
+
+    def register(function: Function) -> Function:
+        own = name or function.__name__
+        find = checked(function)
+
+        @wraps(function)
+        def titled(*args: Any, **kwargs: Any) -> Finding:
+            finding = find(*args, **kwargs)
+            return finding if finding.name else replace(finding, name=own, title=title)
+
+        _REGISTERED[own] = Diagnostic(own, title, question, section, titled, **more)
+        return cast(Function, titled)
+
+    return register
+
+
+def all_diagnostics() -> dict[str, Diagnostic]:
+    """Return every diagnostic by name, section by section, in the order of their names."""
+    order = list(Section)
+    return dict(sorted(_REGISTERED.items(), key=lambda item: (order.index(item[1].section), item[0])))
+
+
+def fitting(design: str, has: Collection[Needs]) -> Iterator[Diagnostic]:
+    """Yield the diagnostics that are about a design, and have what they need."""
+    for each in all_diagnostics().values():
+        if set(each.needs) <= {*has, Needs.LEVELS} and (not each.designs or design in each.designs):
+            yield each

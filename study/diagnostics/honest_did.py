@@ -57,13 +57,13 @@ _bounding = partial(
 
 
 @_bounding(
-    "honest_relative_magnitudes",
+    name="honest_relative_magnitudes",
     title=TITLES["relative_magnitudes"],
     question="How much may trends differ after treatment, relative to before, until the sign is not established?",
     given={"restriction": "relative_magnitudes"},
 )
 @_bounding(
-    "honest_smoothness",
+    name="honest_smoothness",
     title=TITLES["smoothness"],
     question="How much may the slope of the difference in trends change until the sign is not established?",
     given={"restriction": "smoothness"},

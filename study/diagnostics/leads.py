@@ -9,9 +9,9 @@ from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
 
 @diagnostic(
-    title="Joint test of effects before the event",
-    question="Are all effects before the event zero?",
-    section=Section.AGAINST,
+    "Joint test of effects before the event",
+    "Are all effects before the event zero?",
+    Section.AGAINST,
     needs=(Needs.PATH,),
 )
 def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 0) -> Finding:
@@ -43,17 +43,19 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
     test = pre_test(path, draws=draws, seed=seed)
     if not test.rank:
         raise QuestionError(f"leads: {fit.design} has no effect before treatment that varies.")
-    against = test.p_largest < SIZE
+    against, p_largest, p_wald = test.p_largest < SIZE, _p_is(test.p_largest), _p_is(test.p_value)
     before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
     table.insert(0, "event_time", [row.event_time for row in before])
-    return Finding(
-        verdict=f"The joint test that all effects before the event are zero, by the largest t, "
-        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} (p {p_is(test.p_largest)}); a Wald test has p "
-        f"{p_is(test.p_value)}, rank {test.rank}.",
-        evidence=(),
-        frame=table,
-        chart=dots(fit.sample.question.effect_scale, level, table["event_time"].map("{:g}".format)),
+    verdict = (
+        f"The joint test that all effects before the event are zero, by the largest t, "
+        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} (p {p_largest}); a Wald test has p {p_wald}, "
+        f"rank {test.rank}."
+    )
+    return Finding.of(
+        [verdict],
+        table,
+        dots(fit.sample.question.effect_scale, level, table["event_time"].map("{:g}".format)),
         against=against,
         objection=f"the joint test of all effects before treatment (largest t: p = {test.p_largest:.2g}; Wald: p = "
         f"{test.p_value:.2g}, rank {test.rank})",
@@ -61,6 +63,6 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
     )
 
 
-def p_is(p_value: float) -> str:
+def _p_is(p_value: float) -> str:
     """Write a p-value after the letter p."""
     return "below 0.001" if p_value < 0.001 else f"= {p_value:.3f}"

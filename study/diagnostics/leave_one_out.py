@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from study.core import FloatArray, QuestionError, refuse_unknown
+from study.core import FloatArray, IntArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, check, dots, event_dates, headline, refit, treated
+from study.diagnostics.refits import Progress, dots, event_dates, headline, refit, treated
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Units = Literal["treated", "all"]
+Outs = Mapping[str, IntArray]  # numbers of the units of each set that is left out, by its name
 
 NAMED = 3
 DRAWN = 60
 
 
-@diagnostic(
-    title="Leaving out one cohort",
-    question="Does the estimate rest on one cohort?",
-    section=Section.OVERTURNS,
-)
+@diagnostic("Leaving out one cohort", "Does the estimate rest on one cohort?", Section.OVERTURNS)
 def leave_one_cohort_out(
     sample: Sample, design: str, *, level: float = 0.95, progress: Progress = None, **options: Any
 ) -> Finding:
@@ -60,7 +54,6 @@ def leave_one_cohort_out(
         If the event is not absorbing, there is one cohort, or the design refuses the sample. A refit that it refuses
         is listed.
     """
-    check("leave_one_cohort_out", design, options, level)
     first = event_dates(sample, "leave_one_cohort_out")
     if len(sample.cohorts) < 2:
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
@@ -70,11 +63,7 @@ def leave_one_cohort_out(
     return _finding("cohort", sample, fit, outs, list(outs), level, progress)
 
 
-@diagnostic(
-    title="Leaving out one unit",
-    question="Does the estimate rest on one unit?",
-    section=Section.OVERTURNS,
-)
+@diagnostic("Leaving out one unit", "Does the estimate rest on one unit?", Section.OVERTURNS)
 def leave_one_unit_out(
     sample: Sample,
     design: str,
@@ -118,10 +107,7 @@ def leave_one_unit_out(
     ----------
     Belsley, D. A., Kuh, E., and Welsch, R. E. (1980). Regression Diagnostics. Wiley, Section 2.1.
     """
-    check("leave_one_unit_out", design, options, level)
     refuse_unknown("choice of units", units, get_args(Units), "leave_one_unit_out")
-    if most < 1:
-        raise QuestionError(f"leave_one_unit_out: most is {most!r}; it must be a whole number from 1 on.")
     fit = headline(sample, design, options)
     chosen = np.flatnonzero(treated(sample)) if units == "treated" else np.arange(sample.n_units)
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}
@@ -136,18 +122,15 @@ def _finding(
     kind: str,
     sample: Sample,
     fit: Estimate,
-    outs: Mapping[str, NDArray[np.int64]],
-    refitted: Sequence[str],
+    outs: Outs,
+    refitted: list[str],
     level: float,
     progress: Progress,
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
-    import pandas as pd
-
     scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
-    samples = {
-        name: partial(sample.only, ~np.isin(everyone, outs[name]), f"leaving out {name}") for name in refitted
-    }
+    keep = {name: ~np.isin(everyone, outs[name]) for name in refitted}
+    samples = {name: partial(sample.only, units, f"leaving out {name}") for name, units in keep.items()}
     refits = refit(samples, fit.design, fit.options, level, progress)
     refits.refuse_none(f"leave_one_{kind}_out")
     full, rows = Effect.of("all units", fit, level), effects_frame(refits.rows)
@@ -160,23 +143,15 @@ def _finding(
     size = frame["change"].fillna(frame["influence"]).abs()
     order = np.lexsort([-size.to_numpy(), frame["change"].isna().to_numpy()])
     frame = frame.astype({"n_units": "Int64", "n_treated": "Int64"}).iloc[order].reset_index(drop=True)
-    verdict, *evidence = _sentences(kind, scale, level, full, frame, rows, len(samples))
     # Cohorts are drawn in the order of their dates, units by what they change.
     drawn = frame.iloc[np.argsort(order)] if kind == "cohort" else frame.head(DRAWN)
     drawn = drawn.dropna(subset="change")
     zero = f"same, interval {'includes' if full.excludes_zero else 'excludes'} zero"
-    return Finding(
-        verdict=verdict,
-        evidence=(*evidence, *refits.refusals),
-        frame=frame.rename(columns={"label": f"without_{kind}"}),
-        chart=dots(
-            scale,
-            level,
-            drawn["label"],
-            behind=full,
-            marked=drawn["significance_changes"].tolist(),
-            names=(f"without the {kind}", zero),
-        ),
+    names, marked = (f"without the {kind}", zero), drawn["significance_changes"].tolist()
+    return Finding.of(
+        [*_sentences(kind, scale, level, full, frame, rows, len(samples)), *refits.refusals],
+        frame.rename(columns={"label": f"without_{kind}"}),
+        dots(scale, level, drawn["label"], behind=full, marked=marked, names=names),
         details={"full_sample": full, "rows": refits.rows, "refused": refits.refused},
     )
 
@@ -190,30 +165,26 @@ def _sentences(
         f"without one {kind} it lies between {scale.text(low['estimate'])} (without {low['label']}) and "
         f"{scale.text(high['estimate'])} (without {high['label']})."
     )
-    n = len(frame)
-    yield (
-        f"The estimate was refitted without each of {n} {kind}s."
-        if tried == n
-        else f"The estimate was refitted without each of the {len(rows)} most influential of {n} {kind}s; the others "
-        "have the first-order change only."
-    )
-    most = [
-        f"{row.label} ({row.dfbeta:+.2f})" for row in frame.dropna(subset="change").head(NAMED).itertuples()
-    ]
+    n, refitted = len(frame), "The estimate was refitted without each of"
+    if tried == n:
+        yield f"{refitted} {n} {kind}s."
+    else:
+        others = "the others have the first-order change only"
+        yield f"{refitted} the {len(rows)} most influential of {n} {kind}s; {others}."
+    named = frame.dropna(subset="change").head(NAMED)
+    most = (f"{row.label} ({row.dfbeta:+.2f})" for row in named.itertuples())
     yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."
     signs = rows["label"][rows["sign_changes"]]
-    yield (
-        f"Leaving out one {kind} changes the sign: {_listed(signs)}."
-        if len(signs)
-        else f"Leaving out any one of these {kind}s keeps the sign."
-    )
+    if len(signs):
+        yield f"Leaving out one {kind} changes the sign: {_listed(signs)}."
+    else:
+        yield f"Leaving out any one of these {kind}s keeps the sign."
     zero = f"Zero is {'outside' if full.excludes_zero else 'inside'} the {100 * level:g}% interval"
     changed = rows["label"][rows["significance_changes"]]
-    yield (
-        f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {_listed(changed)}."
-        if len(changed)
-        else f"{zero}, whichever one of these {kind}s is left out."
-    )
+    if len(changed):
+        yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {_listed(changed)}."
+    else:
+        yield f"{zero}, whichever one of these {kind}s is left out."
 
 
 def _listed(labels: pd.Series, most: int = 10) -> str:
@@ -221,7 +192,7 @@ def _listed(labels: pd.Series, most: int = 10) -> str:
     return ", ".join(labels[:most]) + more
 
 
-def first_order_changes(influence: FloatArray, outs: Sequence[NDArray[np.int64]]) -> FloatArray:
+def first_order_changes(influence: FloatArray, outs: Sequence[IntArray]) -> FloatArray:
     """Return the changes of an estimate without sets of units, to first order in the influence function.
 
     Parameters

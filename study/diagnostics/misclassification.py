@@ -6,25 +6,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, QuestionError, quantile
+from study.core import FloatArray, IntArray, QuestionError, quantile
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, Refits, check, event_dates, headline, redated, refit
+from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
-from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, WIDTH, draw_dots, legend_above, on_axes
+from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, Axes, Figure, draw_dots, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Row = tuple[str, int, float, int, float, float, float, float]
 Refusal = tuple[str, str]
@@ -72,7 +67,7 @@ class Trimming:
 
     sample: Sample
     fit: Estimate
-    suspects: NDArray[np.int64]
+    suspects: IntArray
     progress: Progress = None
     _known: dict[tuple[int, bool], End | QuestionError] = field(default_factory=dict)
 
@@ -83,7 +78,7 @@ class Trimming:
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
         return cls(sample, fit, never[np.argsort(influence, kind="stable")], progress)
 
-    def ordered(self, lower: bool) -> NDArray[np.int64]:
+    def ordered(self, lower: bool) -> IntArray:
         """Return the suspects in the order in which they are trimmed for the lower or upper end."""
         return self.suspects[::-1] if lower else self.suspects
 
@@ -104,14 +99,15 @@ class Trimming:
         QuestionError
             If the design refuses the sample without them.
         """
-        if (trimmed, lower) not in self._known:
+        end = self._known.get((trimmed, lower))
+        if end is None:
             try:
-                self._known[trimmed, lower] = self._refit(trimmed, lower)
+                end = self._refit(trimmed, lower)
             except QuestionError as refusal:
-                self._known[trimmed, lower] = refusal
+                end = refusal
+            self._known[trimmed, lower] = end
             if self.progress is not None:
                 self.progress()
-        end = self._known[trimmed, lower]
         if isinstance(end, QuestionError):
             raise end
         return end
@@ -132,7 +128,7 @@ class Trimming:
 
 
 def threshold_influence(
-    influence: FloatArray, weights: FloatArray, ordered: NDArray[np.int64], trimmed: int, share: float
+    influence: FloatArray, weights: FloatArray, ordered: IntArray, trimmed: int, share: float
 ) -> FloatArray:
     """Return what the estimation of the trimming quantile adds to the influence by unit, shape (n,).
 
@@ -230,9 +226,9 @@ def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], bool]) -> 
 
 
 @diagnostic(
-    title="Hidden or late treatment",
-    question="What if some never-treated units were treated, or treated units earlier than recorded?",
-    section=Section.OVERTURNS,
+    "Hidden or late treatment",
+    "What if some never-treated units were treated, or treated units earlier than recorded?",
+    Section.OVERTURNS,
 )
 def misclassification(
     sample: Sample,
@@ -302,15 +298,10 @@ def misclassification(
     Lee, D. S. (2009). Training, wages, and sample selection: estimating sharp bounds on treatment effects. Review
     of Economic Studies 76(3).
     """
-    import pandas as pd
-
-    check(WHO, design, options, level)
     first = event_dates(sample, WHO)
     grid = sorted({0.0, *map(float, shares)})
     if not all(0 <= share < 1 for share in grid):
         raise QuestionError(f"{WHO}: shares is {shares!r}; each must lie in [0, 1), 0.05 for 5%.")
-    if periods_late < 0:
-        raise QuestionError(f"{WHO}: periods_late is {periods_late!r}; it must be a whole number from 0 on.")
     if not np.isnan(first).any():
         raise QuestionError(
             f"{WHO}: every unit is treated by {sample.question.event} at some time, so no unit can hide its treatment."
@@ -326,22 +317,20 @@ def misclassification(
             reason = "no effect that the comparison group shares is seen as one so large."
             refused.append((f"the same effect with {100 * share:g}% hidden", reason))
     worst, not_bounded = worst_cases(trimming, grid, level)
-    moved = {
-        f"{k} period{'s' if k > 1 else ''} earlier": partial(redated, sample, first - k)
-        for k in range(1, periods_late + 1)
-    }
+    shifts = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in range(1, periods_late + 1)}
+    moved = {label: partial(redated, sample, first - k) for label, k in shifts.items()}
     dates = refit(moved, design, options, level, progress)
     refits = Refits(dates.rows, (*refused, *not_bounded, *dates.refused))
-    earlier = [("earlier dates", int(row.label.split()[0]), 0.0, 0, *_ends(row)) for row in dates.rows]
+    earlier = [("earlier dates", shifts[row.label], 0.0, 0, *_ends(row)) for row in dates.rows]
     lower = full.estimate > 0
+    sign = 1 if lower else -1
 
     def keeps_sign(trimmed: int) -> bool:
-        estimate = trimming.end(trimmed, lower).estimate
-        return estimate > 0 if lower else estimate < 0
+        return sign * trimming.end(trimmed, lower).estimate > 0
 
     def excludes_zero(trimmed: int) -> bool:
-        low, high = confidence(trimming.end(trimmed, True), trimming.end(trimmed, False), level)
-        return low > 0 if lower else high < 0
+        ends = confidence(trimming.end(trimmed, True), trimming.end(trimmed, False), level)
+        return min(sign * end for end in ends) > 0
 
     details = {
         "full_sample": full,
@@ -352,12 +341,10 @@ def misclassification(
         "refused": refits.refused,
     }
     frame = pd.DataFrame([*same, *worst, *earlier], columns=COLUMNS)
-    verdict, *evidence = _sentences(scale, level, frame, details)
-    return Finding(
-        verdict=verdict,
-        evidence=(*evidence, *refits.refusals),
-        frame=frame,
-        chart=partial(_chart, dates=(full, *dates.rows), scale=scale, level=level),
+    return Finding.of(
+        [*_sentences(scale, level, frame, details), *refits.refusals],
+        frame,
+        partial(_chart, dates=(full, *dates.rows), scale=scale, level=level),
         details=details,
     )
 
@@ -396,12 +383,11 @@ def _sentences(scale: Scale, level: float, frame: pd.DataFrame, details: Mapping
         f"and {scale.text(middle['high'])}, and the {percent} interval for it is "
         f"{scale.interval(middle['conf_low'], middle['conf_high'])}."
     )
-    significance, conclusion = details["breakdown_significance"], "the exclusion of zero from the interval"
-    yield (
-        f"The {percent} interval includes zero without any hidden treatment."
-        if significance is None
-        else _breakdown_sentence(conclusion, significance, n)
-    )
+    significance = details["breakdown_significance"]
+    if significance is None:
+        yield f"The {percent} interval includes zero without any hidden treatment."
+    else:
+        yield _breakdown_sentence("the exclusion of zero from the interval", significance, n)
     for row in details["rows"]:
         yield (
             f"If all events were {row.label} than recorded, the effect is {scale.text(row.estimate)}, interval "
@@ -429,7 +415,7 @@ def _chart(
         with on_axes(ax) as (figure, axis):
             _draw_bounds(axis, frame, scale, level)
         return figure
-    with canvas(WIDTH, HEIGHT + 0.75 + 0.2 * len(dates)) as figure:
+    with canvas(height=HEIGHT + 0.75 + 0.2 * len(dates)) as figure:
         above, below = figure.subplots(2, 1, height_ratios=(HEIGHT - 0.6, 0.35 + 0.2 * len(dates)))
         _draw_bounds(above, frame, scale, level)
         draw_dots(below, effects_frame(dates), percent=scale.percent)
@@ -442,12 +428,9 @@ def _draw_bounds(axis: Axes, frame: pd.DataFrame, scale: Scale, level: float) ->
     shown = scale.factor * frame.assign(share=100 * frame["share"]).set_index(["kind", "share"])
     worst, same = shown.loc["worst case"], shown.loc["same effect"]
     axis.axhline(0, color=GREY, linewidth=0.8)
-    band = axis.fill_between(
-        worst.index, worst["conf_low"], worst["conf_high"], color=BAND, alpha=0.5, linewidth=0
-    )
-    band.set_label(f"{100 * level:g}% interval")
+    interval: Any = {"label": f"{100 * level:g}% interval", "color": BAND, "alpha": 0.5, "linewidth": 0}
+    axis.fill_between(worst.index, worst["conf_low"], worst["conf_high"], **interval)
     for end, label in (("low", "worst-case bounds"), ("high", None)):
         axis.plot(worst[end], "o-", color=COLOUR, markersize=3, label=label)
     axis.plot(same["low"], "s--", color=SECOND, markersize=3, label="same effect")
-    axis.set_xlabel("Hidden treatment, % of the never-treated")
-    axis.set_ylabel(scale.axis())
+    axis.set(xlabel="Hidden treatment, % of the never-treated", ylabel=scale.axis())

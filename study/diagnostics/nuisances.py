@@ -28,7 +28,7 @@ from study.core import (
 from study.designs import Design, all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.overlap import Propensities
-from study.diagnostics.refits import Refits, check, headline
+from study.diagnostics.refits import Refits, headline
 from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
 from study.learners import Learner
@@ -160,8 +160,8 @@ def nuisances(
     Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural
     parameters. Econometrics Journal 21(1).
     """
-    check(WHO, design, options, level)
     chosen = find_design(design)
+    chosen.check_options(options)
     used = of_learners(chosen, learners, options)
     chosen.refuse(sample)
     scores, propensities = [], []

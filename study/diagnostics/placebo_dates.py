@@ -11,7 +11,7 @@ import numpy as np
 from study.core import FloatArray, QuestionError
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, check, dots, event_dates, headline, redated, refit, treated
+from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, treated
 from study.estimates import Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample
@@ -20,11 +20,7 @@ WHO = "placebo_dates"
 MOST_SHIFTS = 5
 
 
-@diagnostic(
-    title="Placebo adoption dates",
-    question="Is there an effect before there should be one?",
-    section=Section.AGAINST,
-)
+@diagnostic("Placebo adoption dates", "Is there an effect before there should be one?", Section.AGAINST)
 def placebo_dates(
     sample: Sample,
     design: str,
@@ -73,7 +69,6 @@ def placebo_dates(
         If the event is not absorbing, the design takes no gaps, a shift is not a positive whole number, no event
         can be moved, or the design refuses every shift. A shift that it refuses is listed.
     """
-    check(WHO, design, options, level)
     first, chosen, scale = event_dates(sample, WHO), find_design(design), sample.question.effect_scale
     if Supports.MISSING_CELLS not in chosen.supports:
         able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
@@ -95,30 +90,26 @@ def placebo_dates(
     frame = labelled.drop(columns="label").assign(lost=[lost.get(each, "") for each in labelled["label"]])
     frame.insert(0, "shift", [shift_of.get(each, 0) for each in labelled["label"]])
     left_out = "; ".join(f"{label}, {names}" for label, names in lost.items())
-    return Finding(
-        verdict=f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
+    sentences = [
+        f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
         f"all of them are zero has p-value {p_joint:.2g}, so the treated and the comparison units "
         f"{'did not move in parallel' if against else 'are not seen to move apart'} before the event.",
-        evidence=(
-            "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
-            f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
-            f"{full.interval(scale)}.",
-            *(
-                f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
-                f"{row.interval(scale)}, {row.n_treated} treated units)."
-                for row in refits.rows
-            ),
-            *([f"Left out, without a period before the moved date: {left_out}."] if lost else []),
-            *refits.refusals,
-        ),
-        frame=frame,
-        chart=dots(
-            scale,
-            level,
-            labelled["label"],
-            marked=list(frame["shift"] > 0),
-            names=("true dates", "placebo dates"),
-        ),
+        "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
+        f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
+        f"{full.interval(scale)}.",
+    ]
+    for row in refits.rows:
+        sentences.append(
+            f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
+            f"{row.interval(scale)}, {row.n_treated} treated units)."
+        )
+    if lost:
+        sentences.append(f"Left out, without a period before the moved date: {left_out}.")
+    legend, marked = ("true dates", "placebo dates"), list(frame["shift"] > 0)
+    return Finding.of(
+        [*sentences, *refits.refusals],
+        frame,
+        dots(scale, level, labelled["label"], marked=marked, names=legend),
         against=against,
         objection=f"the joint test of the placebo dates (p = {p_joint:.2g})",
         details={"full_sample": full, "rows": refits.rows, "p_joint": p_joint},

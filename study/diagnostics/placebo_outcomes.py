@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from study.core import QuestionError, refuse_unknown, two_sided_p
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import Progress, check, dots, headline, refit
+from study.diagnostics.refits import Progress, dots, headline, refit
 from study.estimates import Effect, effects_frame
 from study.inference import holm, joint
 from study.panel import Panel, Question, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Outcomes = Sequence[str] | Mapping[str, str | tuple[Panel, str]]
 
@@ -24,9 +22,9 @@ WHO = "placebo_outcomes"
 
 
 @diagnostic(
-    title="Placebo outcomes",
-    question="Does the treatment move outcomes that it should not move?",
-    section=Section.AGAINST,
+    "Placebo outcomes",
+    "Does the treatment move outcomes that it should not move?",
+    Section.AGAINST,
     needs=(Needs.PLACEBO_PANELS,),
 )
 def placebo_outcomes(
@@ -76,15 +74,13 @@ def placebo_outcomes(
     Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of
     Statistics 6(2).
     """
-    check(WHO, design, options, level)
     placebos = _placebos(panel, question, outcomes)
     fit = headline(question.sample(panel), design, options)
     full = Effect.of(question.outcome, fit, level)
-    asked = {
-        label: partial(question.replace(outcome=name).sample, where)
-        for label, (where, name) in placebos.items()
+    samples = {
+        k: partial(question.replace(outcome=name).sample, where) for k, (where, name) in placebos.items()
     }
-    refits = refit(asked, design, options, level, progress, keep=True)
+    refits = refit(samples, design, options, level, progress, keep=True)
     refits.refuse_none(WHO)
     frame = effects_frame((full, *refits.rows)).rename(columns={"label": "outcome"})
     frame.insert(1, "role", ["outcome", *["placebo"] * len(refits.rows)])
@@ -93,27 +89,16 @@ def placebo_outcomes(
     difference, error = np.array([(each.effect[0], each.std_error[0]) for each in differences]).T
     if not (error > 0).all():
         raise QuestionError(f"{WHO}: a placebo outcome moves exactly as the outcome; leave it out.")
-    of_placebos = {
-        "p_holm": holm(np.array([row.p_value for row in refits.rows])),
-        "difference": difference,
-        "difference_std_error": error,
-        "difference_p": two_sided_p(difference / error),
-    }
-    frame = frame.assign(**{name: [np.nan, *values] for name, values in of_placebos.items()})
-    moved = list(frame["outcome"][frame["p_holm"] < 1 - level])
-    verdict, *evidence = _sentences(question.effect_scale, level, frame, moved)
-    return Finding(
-        verdict=verdict,
-        evidence=(*evidence, *refits.refusals),
-        frame=frame,
-        chart=dots(
-            question.effect_scale,
-            level,
-            frame["outcome"],
-            xlabel=question.effect_scale.axis("the outcome"),
-            marked=list(frame["role"] == "placebo"),
-            names=("outcome", "placebo outcome"),
-        ),
+    p_holm = holm(np.array([row.p_value for row in refits.rows]))
+    columns = ["p_holm", "difference", "difference_std_error", "difference_p"]
+    values = np.column_stack([p_holm, difference, error, two_sided_p(difference / error)])
+    frame[columns] = np.vstack([np.full(len(columns), np.nan), values])
+    moved, scale = list(frame["outcome"][frame["p_holm"] < 1 - level]), question.effect_scale
+    look = {"marked": list(frame["role"] == "placebo"), "names": ("outcome", "placebo outcome")}
+    return Finding.of(
+        [*_sentences(scale, level, frame, moved), *refits.refusals],
+        frame,
+        dots(scale, level, frame["outcome"], xlabel=scale.axis("the outcome"), **look),
         against=bool(moved),
         objection=f"effects on outcomes that should have none ({', '.join(moved)})",
         details={"full_sample": full, "rows": refits.rows, "moved": moved},

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
-from study.core import FloatArray, QuestionError, quantile, two_sided_p
+from study.core import BoolArray, FloatArray, QuestionError, quantile, two_sided_p
 from study.designs import find_design
 from study.estimates import Effect, Estimate
-from study.figures import dot_figure
+from study.figures import Axes, Figure, dot_figure
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Progress = Callable[[], None] | None
 Headlines = Mapping[str, Callable[[], Estimate]]
@@ -88,9 +83,8 @@ def refit(
     def on(make: Callable[[], Sample]) -> Estimate:
         return headline(make(), design, options)
 
-    return Refits.of(
-        {label: partial(on, make) for label, make in samples.items()}, level, progress, keep=keep
-    )
+    headlines = {label: partial(on, make) for label, make in samples.items()}
+    return Refits.of(headlines, level, progress, keep=keep)
 
 
 def headline(sample: Sample, design: str, options: Options) -> Estimate:
@@ -140,7 +134,7 @@ def _dots(frame: pd.DataFrame, ax: Axes | None, labels: pd.Series, **drawing: An
     return dot_figure(frame.loc[labels.index].assign(label=labels), ax, **drawing)
 
 
-def treated(sample: Sample) -> NDArray[np.bool_]:
+def treated(sample: Sample) -> BoolArray:
     """Return which units are treated inside the sample's periods, shape (n,)."""
     return np.any(np.nan_to_num(sample.treatment) > 0, axis=1)
 
@@ -163,13 +157,6 @@ def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
         raise QuestionError(
             f"{who}: there is no coefficient of {design} to take apart; change what it cannot answer. {refusal}"
         )
-
-
-def check(who: str, design: str, options: Options, level: float) -> None:
-    """Refuse an unknown design, an option it does not have, or a level outside (0, 1), before any work."""
-    find_design(design).check_options(dict(options))
-    if not 0 < level < 1:
-        raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
 
 
 def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:
@@ -200,5 +187,5 @@ def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:
     return _without(moved, np.isin(dates, small), "in a cohort below min_cohort_size after dates moved")
 
 
-def _without(sample: Sample, out: NDArray[np.bool_], reason: str) -> Sample:
+def _without(sample: Sample, out: BoolArray, reason: str) -> Sample:
     return sample.only(~out, reason) if out.any() else sample

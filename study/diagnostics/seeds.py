@@ -10,7 +10,7 @@ import numpy as np
 from study.core import QuestionError, telling
 from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import Refits, check, dots, headline, with_error
+from study.diagnostics.refits import Refits, dots, headline, with_error
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
 from study.panel import Sample, Scale
@@ -20,9 +20,9 @@ SMALL = 0.1  # of the standard error
 
 
 @diagnostic(
-    title="Sensitivity to the seed",
-    question="How far does the estimate move with the seed of its random draws?",
-    section=Section.UNCERTAINTY,
+    "Sensitivity to the seed",
+    "How far does the estimate move with the seed of its random draws?",
+    Section.UNCERTAINTY,
     needs=(Needs.DRAWS,),
     shown=2,
 )
@@ -63,13 +63,11 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural parameters.
     Econometrics Journal 21(1), section 3.4.
     """
-    check(WHO, design, options, level)
     chosen = find_design(design)
+    chosen.check_options(options)
     if not chosen.draws:
         others = ", ".join(d.name for d in all_designs().values() if d.draws)
         raise QuestionError(f"{WHO}: {design} draws nothing at random, so it has no seed; {others} do.")
-    if seeds < 2:
-        raise QuestionError(f"{WHO}: seeds is {seeds!r}; it must be a whole number, at least 2.")
     chosen.refuse(sample)
     used = chosen.options | options
 
@@ -104,7 +102,11 @@ def finding_of(
     excluding, positive = sum(row.excludes_zero for row in refits.rows), int((estimates > 0).sum())
     agree = excluding == 0 or (excluding == count and positive in (0, count))
     spread = float(estimates.std() / frame["std_error"].mean())
-    evidence = [
+    counts = {"excluding": excluding, "positive": positive, "agree": agree}
+    sentences = [
+        f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error "
+        f"(from {scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
+        f"{_counted(excluding, count)} of them.",
         f"It is positive under {_counted(positive, count)} of the seeds; its average over them is "
         f"{scale.text(mean.estimate)}, with the interval {mean.interval(scale)}.",
         "The standard error does not count what the seed adds: with it, that of one seed would be "
@@ -112,29 +114,18 @@ def finding_of(
     ]
     if repetitions is not None and spread > SMALL:
         needed = int(np.ceil(repetitions * (spread / SMALL) ** 2))
-        evidence.append(
+        sentences.append(
             f"Each seed averages {repetitions} {'draw' if repetitions == 1 else 'draws'} of the folds; about "
             f"{needed:,} would bring the standard deviation to {SMALL:g} of the standard error."
         )
-    return Finding(
-        verdict=f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error "
-        f"(from {scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
-        f"{_counted(excluding, count)} of them.",
-        evidence=(*evidence, *refits.refusals),
-        frame=frame.rename(columns={"label": "seed"}).assign(
-            seed=labels.str.removeprefix("seed ").astype(int)
-        ),
-        chart=dots(scale, level, labels, behind=mean),
+    numbers = labels.str.removeprefix("seed ").astype(int)
+    return Finding.of(
+        [*sentences, *refits.refusals],
+        frame.rename(columns={"label": "seed"}).assign(seed=numbers),
+        dots(scale, level, labels, behind=mean),
         against=refits.rows[0].excludes_zero and not agree,
         objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
-        details={
-            "rows": refits.rows,
-            "average": mean,
-            "spread": spread,
-            "excluding": excluding,
-            "positive": positive,
-            "agree": agree,
-        },
+        details={"rows": refits.rows, "average": mean, "spread": spread} | counts,
     )
 
 

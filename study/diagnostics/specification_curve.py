@@ -5,39 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
+import pandas as pd
 
 from study.core import QuestionError, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
-from study.figures import BAND, COLOUR, FULL, GREY, SECOND, legend_above, on_axes
+from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.figures.dots import shortened
-from study.inference import (
-    EQUAL,
-    LEVEL,
-    Largest,
-    Share,
-    answered,
-    first_equal,
-    joined_headlines,
-    kind,
-    largest_test,
-    median_test,
-    null_statistics,
-    share_test,
-    variants_of,
-)
+from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName
 from study.panel.population import population
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WHO = "specification_curve"
 SMALL = 7.5
@@ -72,12 +54,7 @@ class Specification(NamedTuple):
     covariates: str
 
 
-@diagnostic(
-    title="All specifications",
-    question="What do all specifications say together?",
-    section=Section.OVERTURNS,
-    shown=3,
-)
+@diagnostic("All specifications", "What do all specifications say together?", Section.OVERTURNS, shown=3)
 def specification_curve(
     panel: Panel,
     question: Question,
@@ -147,9 +124,7 @@ def specification_curve(
     on_scales = _labelled("scales", scales, question.scale)
     groups = _labelled("comparisons", comparisons, question.comparison)
     rules = _labelled("populations", populations, question.population)
-    sets = _labelled(
-        "covariate_sets", covariate_sets, question.covariates, lambda names: ", ".join(names) or "none"
-    )
+    sets = _labelled("covariate_sets", covariate_sets, question.covariates)
     refuse_unknown("scale", on_scales, get_args(ScaleName), WHO)
     refuse_unknown("comparison", groups, get_args(Comparison), WHO)
     for rule in rules.values():
@@ -161,12 +136,11 @@ def specification_curve(
     kinds: dict[Specification, str] = {}
     sample_of = cache(partial(Question.sample, panel=panel))
     for scale, place, comparison, added, variant in product(on_scales, rules, groups, sets, variants):
-        changed = {"population": rules[place], "comparison": comparison, "covariates": sets[added]}
+        shared = {"comparison": comparison, "population": rules[place], "covariates": sets[added]}
         specification = Specification(scale, variant.label, place, comparison, added)
         try:
-            fit = find_design(variant.name)(
-                sample_of(question.replace(scale=scale, **changed)), **variant.options
-            )
+            sample = sample_of(question.replace(scale=scale, **shared))
+            fit = find_design(variant.name)(sample, **variant.options)
             fits[specification] = _varying(answered(fit.headline))
             kinds[specification] = str(kind(fit)._replace(scale="")).removesuffix(", scale ")
         except QuestionError as refusal:
@@ -182,22 +156,18 @@ def specification_curve(
     fits = dict(sorted(fits.items(), key=lambda item: (place_of[item[0].scale], item[1].effect[0])))
     joint = joined_headlines({" | ".join(specification): fit for specification, fit in fits.items()}, WHO)
     frame, by_scale, largest, share = _tested(fits, refused, joint, draws=draws, seed=seed, weights=weights)
-    choices = {
-        "scale": tuple(on_scales),
-        "design": tuple(variant.label for variant in variants),
-        "population": tuple(rules),
-        "comparison": tuple(groups),
-        "covariates": tuple(sets),
-    }
+    of_choices = (on_scales, [variant.label for variant in variants], rules, groups, sets)
+    choices = {name: tuple(labels) for name, labels in zip(CHOICES, of_choices, strict=True)}
     counts = [
-        f"{len(labels)} {CHOICES[name].several if len(labels) > 1 else CHOICES[name].one}"
-        for name, labels in choices.items()
+        f"{len(labels)} {choice.several if len(labels) > 1 else choice.one}"
+        for labels, choice in zip(of_choices, CHOICES.values(), strict=True)
     ]
     verdict_by_scale = {scale: _scale_sentence(scale, row, question) for scale, row in by_scale.iterrows()}
-    return Finding(
-        verdict=f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome} "
-        f"({', '.join(counts)}), {len(fits)} have an estimate and {len(refused)} are refused.",
-        evidence=(
+    tests = {"by_scale": by_scale, "largest": largest, "share": share, "joint": joint}
+    return Finding.of(
+        [
+            f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome} "
+            f"({', '.join(counts)}), {len(fits)} have an estimate and {len(refused)} are refused.",
             *verdict_by_scale.values(),
             f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
             f"{largest.critical_value:.2f} for all {share.distinct} at once (p = {largest.p_value:.4f} if no "
@@ -211,21 +181,14 @@ def specification_curve(
                 f"Refused, {len(designs)} specifications of {', '.join(designs.unique())}: {reason}"
                 for reason, designs in frame[len(fits) :].groupby("refusal", sort=False)["design"]
             ),
-        ),
-        frame=frame,
-        chart=partial(_chart, outcome=question.outcome, choices=choices, medians=by_scale["median"]),
-        details={
-            "by_scale": by_scale,
-            "largest": largest,
-            "share": share,
-            "joint": joint,
-            "choices": choices,
-            "verdict_by_scale": verdict_by_scale,
-        },
+        ],
+        frame,
+        partial(_chart, outcome=question.outcome, choices=choices, medians=by_scale["median"]),
+        details=tests | {"choices": choices, "verdict_by_scale": verdict_by_scale},
     )
 
 
-def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str] = str) -> dict[str, Any]:
+def _labelled(name: str, given: Any, default: Any) -> dict[str, Any]:
     """Return what was given, a list or a mapping, by label; the question's own choice where nothing was."""
     values = (default,) if given is None else given
     if isinstance(values, str) or not len(values):
@@ -235,10 +198,14 @@ def _labelled(name: str, given: Any, default: Any, label: Callable[[Any], str] =
             raise QuestionError(
                 f"{WHO}: {name} has {value!r}; each has to be a {type(default).__name__}, such as {default!r}."
             )
-    by_label = dict(values) if isinstance(values, Mapping) else {label(value): value for value in values}
+    by_label = dict(values) if isinstance(values, Mapping) else {_label(value): value for value in values}
     if len(set(by_label.values())) < len(values):
         raise QuestionError(f"{WHO}: {name} is {given!r}; give different ones.")
     return by_label
+
+
+def _label(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"
 
 
 def _varying(headline: Estimate) -> Estimate:
@@ -252,7 +219,7 @@ def _varying(headline: Estimate) -> Estimate:
 
 def _tested(
     fits: Mapping[Specification, Estimate], refused: Mapping[Specification, str], joint: Joint, **drawn: Any
-) -> tuple[pd.DataFrame, pd.DataFrame, Largest, Share]:
+) -> tuple[pd.DataFrame, pd.DataFrame, families.Largest, families.Share]:
     """Test all specifications at once by draws of their joint influence, over all scales and by scale.
 
     Returns
@@ -266,22 +233,18 @@ def _tested(
     largest : Largest
     share : Share
     """
-    import pandas as pd
-
     numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
     answers = pd.concat([fit.tidy(LEVEL)[numbers] for fit in fits.values()], ignore_index=True)
     table = pd.DataFrame(list(fits), columns=Specification._fields).join(answers)
     effect, error, statistic = (table[name].to_numpy() for name in numbers[:3])
-    scale, pointwise = (
-        table["scale"].to_numpy(),
-        np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()]),
-    )
-    first = first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
+    scale = table["scale"].to_numpy()
+    pointwise = np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()])
+    first = families.first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
     distinct = np.flatnonzero(first == np.arange(len(table)))
     # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample convention.
-    null = null_statistics(joint.sums[:, distinct], **drawn)
+    null = families.null_statistics(joint.sums[:, distinct], **drawn)
     null *= (joint.std_error / error)[distinct]
-    largest = largest_test(statistic[distinct], null, LEVEL)
+    largest = families.largest_test(statistic[distinct], null, LEVEL)
     half = np.maximum(largest.critical_value, pointwise) * error
     table = table.assign(
         band_low=effect - half,
@@ -296,8 +259,8 @@ def _tested(
     for name, shown in table.groupby("scale", sort=False):
         on_scale = scale[distinct] == name
         which, drawn_here = distinct[on_scale], null[:, on_scale]
-        alone = share_test(statistic[which], pointwise[which], drawn_here)
-        median = median_test(effect[which], error[which], drawn_here)
+        alone = families.share_test(statistic[which], pointwise[which], drawn_here)
+        median = families.median_test(effect[which], error[which], drawn_here)
         rows[name] = {
             "count": len(shown),
             "distinct": alone.distinct,
@@ -314,7 +277,7 @@ def _tested(
     others = (specification._asdict() | {"refusal": reason} for specification, reason in refused.items())
     frame = pd.DataFrame([*table.to_dict("records"), *others], columns=table.columns)
     frame = frame.astype(dict.fromkeys(["n_units", "treated_clusters", "equal_to"], "Int64"))
-    share = share_test(statistic[distinct], pointwise[distinct], null)
+    share = families.share_test(statistic[distinct], pointwise[distinct], null)
     return frame, pd.DataFrame.from_dict(rows, orient="index"), largest, share
 
 
@@ -345,9 +308,8 @@ def _qualifications(
     if len(by_kind) > 1:
         listed = "; ".join(f"{of} ({', '.join(designs)})" for of, designs in by_kind.items())
         yield f"The estimates are of different kinds, and none is left out: {listed}."
-    unlike = dict.fromkeys(
-        s.design for s, fit in fits.items() if fit.options.get("variance", "sampling") != "sampling"
-    )
+    sampling = "sampling"
+    unlike = {s.design: s for s, fit in fits.items() if fit.options.get("variance", sampling) != sampling}
     if unlike:
         yield f"The standard errors of {', '.join(unlike)} are not those of sampling, as its option variance says."
     treated, effective = shown["treated_clusters"], shown["effective_clusters"]
@@ -365,28 +327,30 @@ def _chart(
     ax: Axes | None,
     outcome: str,
     choices: Mapping[str, Sequence[str]],
-    medians: Mapping[str, float],
+    medians: pd.Series,
 ) -> Figure:
     """Draw a column for each scale: estimates with intervals and band above, the choices made below.
 
     On given axes there are the estimates on the first scale alone.
     """
-    shown, scales = frame[frame["refusal"] == ""], list(medians.keys())
+    shown, scales = frame[frame["refusal"] == ""], list(medians.index)
     rows = {scale: shown[shown["scale"] == scale] for scale in scales}
     if ax is not None:
         with on_axes(ax) as (figure, axis):
             _draw_estimates(axis, rows[scales[0]], scales[0], outcome, medians[scales[0]])
         return figure
-    lines = _lines(choices)
+    varied = [name for name, choice in CHOICES.items() if choice.heading and len(choices[name]) > 1]
+    lines: list[tuple[str, str]] = []  # field and label of those below; headings are without a field
+    for name in varied or ["design"]:
+        lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
     with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
         ratios = [2.4, 0.14 * len(lines)]
         axes = figure.subplots(2, len(scales), squeeze=False, sharex="col", height_ratios=ratios)
         cut = False
-        for column, scale in enumerate(scales):
-            cut |= _draw_estimates(axes[0, column], rows[scale], scale, outcome, medians[scale])
-            _draw_choices(axes[1, column], rows[scale], lines)
-            if column:
-                axes[1, column].tick_params(labelleft=False)
+        for scale, above, below in zip(scales, *axes, strict=True):
+            cut |= _draw_estimates(above, rows[scale], scale, outcome, medians[scale])
+            _draw_choices(below, rows[scale], lines)
+            below.tick_params(labelleft=scale == scales[0])
         labels = [shortened(label.replace("_", " "), LONGEST) for _, label in lines]
         axes[1, 0].set_yticks(range(len(lines)), labels, fontsize=SMALL)
         for tick, (name, _) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
@@ -395,20 +359,9 @@ def _chart(
         n_refused = len(frame) - len(shown)
         refused = f"; {n_refused} refused are not shown" if n_refused else ""
         too_long = "; intervals that leave the axis are cut" if cut else ""
-        figure.supxlabel(
-            f"Specifications, by size of the estimate{refused}{too_long}", fontsize=8, color=GREY
-        )
+        words = f"Specifications, by size of the estimate{refused}{too_long}"
+        figure.supxlabel(words, fontsize=8, color=GREY)
     return figure
-
-
-def _lines(choices: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """Return field and label of the lower part's lines, headings without a field; one choice has no line."""
-    headings = {name: choice.heading for name, choice in CHOICES.items() if choice.heading}
-    varied = [name for name in headings if len(choices[name]) > 1] or ["design"]
-    lines = []
-    for name in varied:
-        lines += [("", headings[name]), *((name, label) for label in choices[name])]
-    return lines
 
 
 def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, median: float) -> bool:
@@ -419,32 +372,22 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
     axis.bar(place, band_high - band_low, 1.0, band_low, color=BAND, alpha=0.45, label="simultaneous band")
     axis.axhline(0, color=GREY, linewidth=0.8)
     significant = (low > 0) | (high < 0)
+    size, halves = float(np.clip(150 / len(rows), 1.2, 3.5)), np.array([estimate - low, high - estimate])
     for which, colour, marker, inside, label in (
         (significant, COLOUR, "o", COLOUR, "significant alone, 95% interval"),
         (~significant, GREY, "s", "white", "not significant"),
     ):
-        axis.errorbar(
-            place[which],
-            estimate[which],
-            yerr=[estimate[which] - low[which], high[which] - estimate[which]],
-            fmt=marker,
-            markersize=float(np.clip(150 / len(rows), 1.2, 3.5)),
-            markerfacecolor=inside,
-            color=colour,
-            linewidth=0.7,
-            label=label,
-        )
+        look: Any = {"fmt": marker, "ms": size, "mfc": inside, "color": colour, "label": label}
+        axis.errorbar(place[which], estimate[which], yerr=halves[:, which], linewidth=0.7, **look)
     axis.axhline(factor * median, color=SECOND, linewidth=0.9, linestyle="--", label="median")
     # All estimates and zero are shown, and all but the most extreme ends of the band.
     ends = np.concatenate([band_low, band_high])
-    bottom, top = np.quantile(ends, [0.02, 0.98])
-    bottom, top = min(bottom, estimate.min(), 0.0), max(top, estimate.max(), 0.0)
-    room = 0.04 * (top - bottom)
-    bottom, top = float(bottom - room), float(top + room)
-    axis.set_ylim(bottom, top)
+    shown = np.concatenate([np.quantile(ends, [0.02, 0.98]), estimate, [0.0]])
+    room = 0.04 * np.ptp(shown)
+    bottom, top = float(shown.min() - room), float(shown.max() + room)
+    axis.set(ylim=(bottom, top), xlim=(0, len(rows) + 1))
     axis.set_title(Scale(scale, outcome.replace("_", " ")).short_axis(), fontsize=8)
     axis.tick_params(labelsize=SMALL)
-    axis.set_xlim(0, len(rows) + 1)
     return bool(ends.min() < bottom or ends.max() > top)
 
 

@@ -10,13 +10,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, refuse_unknown
+from study.core import BoolArray, FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import (
     Progress,
-    check,
     dots,
     event_dates,
     headline,
@@ -93,6 +91,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
         If a unit of the sample has no coordinates, or one is out of range.
     """
     n, units = sample.n_units, sample.panel.units
+    sources = here_among = np.searchsorted(units, sample.unit_ids)
     if isinstance(coordinates, Mapping):
         absent = [str(unit) for unit in sample.unit_ids if str(unit) not in coordinates]
         if absent:
@@ -100,26 +99,21 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
                 f"{WHO}: {len(absent)} units have no coordinates, first {absent[0]}; leave them out with the "
                 "question's population, or add them."
             )
-        sources = np.array([str(unit) in coordinates for unit in units])
-        here, there = (
-            np.array([coordinates[str(unit)] for unit in each], dtype=float)
-            for each in (sample.unit_ids, units[sources])
-        )
-    else:
-        sources = np.searchsorted(units, sample.unit_ids)
-        here = there = np.asarray(coordinates, dtype=float)
-    if here.shape != (n, 2):
+        sources = np.flatnonzero([str(unit) in coordinates for unit in units])
+        coordinates = np.array([coordinates[str(unit)] for unit in units[sources]], dtype=float)
+    there = np.asarray(coordinates, dtype=float)
+    if there.shape != (len(sources), 2):
         raise QuestionError(
-            f"{WHO}: coordinates have shape {here.shape}; give latitude and longitude of each of the {n} units."
+            f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each of the {n} units."
         )
-    for names, points in ((sample.unit_ids, here), (units[sources], there)):
-        outside = ~((np.abs(points[:, 0]) <= 90) & (np.abs(points[:, 1]) <= 180))
-        if outside.any():
-            latitude, longitude = points[outside][0]
-            raise QuestionError(
-                f"{WHO}: the coordinates of {names[outside][0]} are ({latitude:g}, {longitude:g}); give degrees of "
-                "latitude in [-90, 90] and of longitude in [-180, 180]."
-            )
+    here = there[np.searchsorted(sources, here_among)]
+    outside = ~((np.abs(there[:, 0]) <= 90) & (np.abs(there[:, 1]) <= 180))
+    if outside.any():
+        latitude, longitude = there[outside][0]
+        raise QuestionError(
+            f"{WHO}: the coordinates of {units[sources][outside][0]} are ({latitude:g}, {longitude:g}); give degrees "
+            "of latitude in [-90, 90] and of longitude in [-180, 180]."
+        )
     dates, limits = source_dates(sample)[sources], np.array(rings)[:, None]
     since = np.full((len(rings), n), np.inf)
     for k in np.flatnonzero(np.isfinite(dates)):
@@ -151,9 +145,9 @@ def great_circle_km(here: FloatArray, there: FloatArray) -> FloatArray:
 
 
 @diagnostic(
-    title="Spillovers to untreated neighbours",
-    question="Does treatment of a unit reach its untreated neighbours?",
-    section=Section.AGAINST,
+    "Spillovers to untreated neighbours",
+    "Does treatment of a unit reach its untreated neighbours?",
+    Section.AGAINST,
     needs=(Needs.NEIGHBOURS,),
 )
 def spillovers(
@@ -213,19 +207,15 @@ def spillovers(
     ----------
     Butts, K. (2023). Difference-in-differences estimation with spatial spillovers. arXiv:2105.03737.
     """
-    check(WHO, design, options, level)
     event_dates(sample, WHO)
-    if isinstance(by, str):
-        if rings is not None:
-            raise QuestionError(f'{WHO}: rings are for coordinates; by="{by}" has none.')
-        exposure = by_label(sample, by)
-    else:
-        limits = [] if rings is None else [float(limit) for limit in rings]
-        if not limits or not all(limit > 0 for limit in limits) or any(np.diff(limits) <= 0):
-            raise QuestionError(
-                f"{WHO}: rings is {rings!r}; with coordinates give ascending limits in km, such as (50, 200)."
-            )
-        exposure = by_distance(sample, by, limits)
+    attribute, limits = by if isinstance(by, str) else None, list(map(float, rings or ()))
+    if attribute and rings is not None:
+        raise QuestionError(f'{WHO}: rings are for coordinates; by="{by}" has none.')
+    if not attribute and (not limits or min(limits) <= 0 or any(np.diff(limits) <= 0)):
+        raise QuestionError(
+            f"{WHO}: rings is {rings!r}; with coordinates give ascending limits in km, such as (50, 200)."
+        )
+    exposure = by_label(sample, by) if isinstance(by, str) else by_distance(sample, by, limits)
     untreated = ~treated(sample)
     since = np.fmin.reduce(list(exposure.values()))
     members = {name: untreated & np.isfinite(dates) for name, dates in exposure.items()}
@@ -237,51 +227,43 @@ def spillovers(
             "or other rings."
         )
     full = Effect.of("all comparison units", headline(sample, design, options), level)
-    inhabited = {name: units for name, units in members.items() if units.any()}
-    groups = {UNEXPOSED: unexposed} | {f"units {name} only": units for name, units in inhabited.items()}
+    inhabited = [name for name, units in members.items() if units.any()]
+    groups = {UNEXPOSED: unexposed} | {f"units {name} only": members[name] for name in inhabited}
     compared = {
         label: partial(sample.only, ~untreated | units, f"not among the {label}")
         for label, units in groups.items()
     }
     comparisons = refit(compared, design, options, level, progress, keep=True)
-    attribute = by if isinstance(by, str) else None
     cluster = None if sample.question.cluster else attribute
     around = {
         f"neighbours {name}": partial(neighbour_sample, sample, exposure[name], unexposed, cluster)
         for name in inhabited
     }
     neighbours = refit(around, design, options, level, progress)
-    kinds = {
-        "effect by comparison": (full, *comparisons.rows),
-        "difference": tuple(_differences(comparisons.fits, cluster, level)),
-        "effect on neighbours": neighbours.rows,
-    }
-    frame = effects_frame([row for rows in kinds.values() for row in rows])
-    frame.insert(0, "kind", [kind for kind, rows in kinds.items() for _ in rows])
+    differences = tuple(_differences(comparisons.fits, cluster, level))
+    tests, scale = (*differences, *neighbours.rows), sample.question.effect_scale
+    frame = effects_frame([full, *comparisons.rows, *tests])
+    kinds = ("effect by comparison", "difference", "effect on neighbours")
+    times = (1 + len(comparisons.rows), len(differences), len(neighbours.rows))
+    frame.insert(0, "kind", np.repeat(kinds, times))
     early = since - sample.question.anticipation <= sample.periods[0]
     details = {
         "full_sample": full,
         "comparisons": comparisons.rows,
-        "differences": kinds["difference"],
+        "differences": differences,
         "neighbours": neighbours.rows,
         "counts": {name: int(units.sum()) for name, units in (members | {"unexposed": unexposed}).items()},
         "exposed_from_start": int(np.sum(untreated & early)),
     }
-    tests, scale = (*kinds["difference"], *neighbours.rows), sample.question.effect_scale
     different = ", ".join(row.label for row in tests if row.excludes_zero)
     by_cluster = sample.question.cluster or attribute or "unit"
-    verdict, *evidence = _sentences(scale, level, details, by_cluster, different)
-    return Finding(
-        verdict=verdict,
-        evidence=(*evidence, *comparisons.refusals, *neighbours.refusals),
-        frame=frame,
-        chart=dots(
-            scale,
-            level,
-            frame["label"],
-            marked=list(frame["kind"] == "effect on neighbours"),
-            names=("effect on the treated", "effect on untreated neighbours"),
-        ),
+    sentences = _sentences(scale, level, details, by_cluster, different)
+    marked = list(frame["kind"] == kinds[2])
+    names = ("effect on the treated", "effect on untreated neighbours")
+    return Finding.of(
+        [*sentences, *comparisons.refusals, *neighbours.refusals],
+        frame,
+        dots(scale, level, frame["label"], marked=marked, names=names),
         against=bool(different) if tests else None,
         objection=f"changes of untreated neighbours ({different})",
         details=details,
@@ -331,9 +313,7 @@ def _sentences(
         )
 
 
-def neighbour_sample(
-    sample: Sample, dates: FloatArray, unexposed: NDArray[np.bool_], cluster: str | None
-) -> Sample:
+def neighbour_sample(sample: Sample, dates: FloatArray, unexposed: BoolArray, cluster: str | None) -> Sample:
     """Return the untreated units that are unexposed or in a ring, the latter treated from the first event near them."""
     kept = _clustered(replace(sample, first_treated=dates), cluster).only(
         unexposed | (~treated(sample) & np.isfinite(dates)), "treated, or in another ring"
@@ -351,22 +331,20 @@ def _clustered(sample: Sample, attribute: str | None) -> Sample:
 
 def _differences(fits: Mapping[str, Estimate], cluster: str | None, level: float) -> Iterator[Effect]:
     """Yield the headline with unexposed comparison units less that with those of each ring, where it varies."""
+    if UNEXPOSED not in fits:
+        return
     if cluster is not None:
         fits = {
             label: replace(fit, sample=_clustered(fit.sample, cluster), left_out=None)
             for label, fit in fits.items()
         }
-    unexposed = fits.get(UNEXPOSED)
-    for label, fit in fits.items():
-        if unexposed is None or fit is unexposed:
-            continue
+    unexposed, *rings = fits.values()
+    n_treated = int(treated(unexposed.sample).sum())
+    for label, fit in zip(list(fits)[1:], rings, strict=True):
         difference = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
         error = float(difference.std_error[0])
         if fit.varies[0] and unexposed.varies[0] and math.isfinite(error):
-            units = Effect(
-                f"unexposed less {label.removeprefix('units ').removesuffix(' only')}",
-                n_units=len(difference.influence),
-                n_treated=int(treated(unexposed.sample).sum()),
-            )
+            ring = label.removeprefix("units ").removesuffix(" only")
+            units = Effect(f"unexposed less {ring}", n_units=len(difference.influence), n_treated=n_treated)
             degrees = float(difference.degrees_of_freedom[0])
             yield with_error(units, float(difference.effect[0]), error, degrees, level)

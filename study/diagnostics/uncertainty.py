@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, check, dots, headline, with_error
+from study.diagnostics.refits import Progress, dots, headline, with_error
 from study.estimates import (
     SIZE,
     Convention,
@@ -26,24 +27,19 @@ from study.estimates import (
     treated_clusters,
 )
 from study.estimates.covariance import covariance
+from study.figures import Axes, Figure
 from study.inference import Randomization, cr3, wild_bootstrap
 from study.inference.randomization import randomization as permuted
 from study.panel import Sample, Scale
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 CONVENTIONS: tuple[Convention, ...] = ("CR0", "CR1", "CR1_fixest", "CR1_areg")
-WHO = "uncertainty"
 RANDOMIZATION = "randomization of event dates"
 
 
 @diagnostic(
-    title="Alternative inference",
-    question="Do other methods of inference give the same interval?",
-    section=Section.UNCERTAINTY,
+    "Alternative inference",
+    "Do other methods of inference give the same interval?",
+    Section.UNCERTAINTY,
     shown=3,
 )
 def uncertainty(
@@ -96,7 +92,6 @@ def uncertainty(
     QuestionError
         If the design refuses the question, or the headline has no sampling variance.
     """
-    check(WHO, design, options, level)
     chosen, scale = find_design(design), sample.question.effect_scale
     options = chosen.seeded(options, seed)
     fit = headline(sample, design, options)
@@ -109,27 +104,21 @@ def uncertainty(
         like = replace(rows[0], label="CR3, t(G-1)")
         rows.append(with_error(like, like.estimate, without.std_error, without.n_clusters - 1, level))
         wild = wild_bootstrap(sample, design, draws=draws, level=level, seed=seed, **options)
-        low, high = wild.interval
-        like = replace(
-            rows[0], label="wild cluster bootstrap", std_error=wild.std_error, p_value=wild.p_value
-        )
-        rows.append(replace(like, conf_low=low, conf_high=high))
+        like = replace(like, label="wild cluster bootstrap", std_error=wild.std_error, p_value=wild.p_value)
+        rows.append(replace(like, conf_low=wild.interval[0], conf_high=wild.interval[1]))
     except QuestionError as reason:
         refused.append(("CR3 and the wild cluster bootstrap", str(reason)))
     if randomization is None and permutations and chosen.draws:
         refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
     elif randomization is None and permutations:
-        randomization = permuted(
-            sample, design, strata=strata, permutations=permutations, seed=seed, progress=progress, **options
-        )
-    own, tests, p_value, objection = rows[0], [], None, ""
+        drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
+        randomization = permuted(sample, design, progress=progress, **drawn, **options)
+    own, tests, p_value, objection, sentences = rows[0], [], None, "", []
     if randomization is not None:
-        p_value = randomization.p_value
+        p_value, sentences = randomization.p_value, [randomization.sentences[0]]
         objection = f"the randomization test, which does not reject no effect (p = {p_value:.2g})"
-        none = math.nan
-        tests = [
-            replace(own, label=RANDOMIZATION, std_error=none, p_value=p_value, conf_low=none, conf_high=none)
-        ]
+        test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
+        tests = [replace(test, n_units=own.n_units, n_treated=own.n_treated)]
     excluding = [row.label for row in rows if row.excludes_zero]
     conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
         len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"
@@ -137,18 +126,18 @@ def uncertainty(
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
     warning, of_treated = few_clusters_warning(fit), treated_clusters(fit)
     effective = float(effective_clusters(fit)[0])
-    return Finding(
-        verdict=f"{conclusion}; {own.label} gives {own.interval(scale)}, and the widest, {widest.label}, "
-        f"{widest.interval(scale)}.",
-        evidence=(
-            *([] if randomization is None else randomization.sentences[:1]),
+    return Finding.of(
+        [
+            f"{conclusion}; {own.label} gives {own.interval(scale)}, and the widest, {widest.label}, "
+            f"{widest.interval(scale)}.",
+            *sentences,
             warning
             or f"Of {fit.n_clusters} clusters {of_treated} have treated units; the variance rests on about "
             f"{effective:.0f}.",
             *(f"Not offered: {label}, because {reason}" for label, reason in refused),
-        ),
-        frame=effects_frame([*rows, *tests]).rename(columns={"label": "inference"}),
-        chart=partial(_chart, scale=scale, level=level, p_value=p_value),
+        ],
+        effects_frame([*rows, *tests]).rename(columns={"label": "inference"}),
+        partial(_chart, scale=scale, level=level, p_value=p_value),
         against=None if p_value is None else own.excludes_zero and p_value >= SIZE,
         objection=objection,
         details={

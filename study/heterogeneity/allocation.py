@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import all_pairs, prior
-from study.heterogeneity.scored import Scores, check_level, seed_of, weighted_means
+from study.heterogeneity.scored import Scores, seed_of, weighted_means
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is
@@ -39,7 +39,8 @@ def tree_chances(scores: Scores, budget: float, seed: int) -> FloatArray:
     x = scores.x[:, distinct(scores.x)]
     given = np.zeros(scores.folds.place.shape)
     for r, k, inside in scores.held_out():
-        tree = policy_tree(x[~inside], scores.effects_outside(r, k), seed_of(seed, r, k))
+        effects = scores.outside[r, k].effects(scores.rows.change[~inside], scores.rows.treated[~inside])
+        tree = policy_tree(x[~inside], effects, seed_of(seed, r, k))
         value = np.asarray(tree.predict_value(x[inside]))[:, 1]
         given[inside, r] = chances(value, budget * inside.sum() / len(x))
     return given
@@ -61,9 +62,8 @@ def policy_tree(x: FloatArray, effects: FloatArray, seed: int) -> Any:
     from econml.policy import PolicyTree
 
     least = least_leaf(len(x))
-    tree = PolicyTree(
-        max_depth=DEPTH, min_samples_leaf=least, min_samples_split=2 * least, honest=True, random_state=seed
-    )
+    sizes = {"max_depth": DEPTH, "min_samples_leaf": least, "min_samples_split": 2 * least}
+    tree = PolicyTree(honest=True, random_state=seed, **sizes)
     return tree.fit(x, np.column_stack([np.zeros(len(x)), effects - effects.mean()]))
 
 
@@ -148,7 +148,6 @@ def policy(
     ----------
     Athey, S. and S. Wager (2021). Policy learning with observational data. Econometrica 89(1).
     """
-    check_level("policy", level)
     question, rows = scores.sample.question, scores.rows
     if question.scale != "level":
         raise QuestionError(
@@ -170,44 +169,44 @@ def policy(
         )
     by_tree = tree_chances(scores, budget, seed)
     priorities = {RANDOM: np.zeros(n), LARGEST: size, SMALLEST: -size}
-    given = {
-        rule: np.broadcast_to(chances(priority, budget)[:, None], by_tree.shape)
-        for rule, priority in priorities.items()
-    } | {TREE: by_tree}
+    one_draw = {rule: chances(priority, budget)[:, None] for rule, priority in priorities.items()}
+    given = {rule: np.broadcast_to(chance, by_tree.shape) for rule, chance in one_draw.items()}
+    given[TREE] = by_tree
     fit = weighted_means(scores, given, "policy")
     pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
     table = fit.tidy(level).rename(columns={"term": "rule", "estimate": "value"})
-    for column, values in (
+    for column, numbers in (
         ("less_random", -pairs.difference),
         ("std_error_less_random", pairs.std_error),
         ("half_width_less_random", pairs.critical * pairs.std_error),
         ("p_adjusted_less_random", pairs.p_adjusted),
         ("detectable_difference", pairs.detectable),
     ):
-        table[column] = [np.nan, *values[: len(given) - 1]]  # the first pairs are random less each other rule
+        table[column] = [
+            np.nan,
+            *numbers[: len(given) - 1],
+        ]  # the first pairs are random less each other rule
     differs = table["p_adjusted_less_random"] <= 1 - level + 1e-12
     outcome, scale = question.outcome, question.effect_scale
-    added = "; ".join(
-        f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
-        for row in table.itertuples()
-    )
+    values = zip(given, table["value"], table["conf_low"], table["conf_high"], strict=True)
+    added = "; ".join(f"{rule} {scale.text(value)} {scale.interval(*ends)}" for rule, value, *ends in values)
     columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
     x, names = scores.x[:, columns], [scores.names[k] for k in columns]
     tree = tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
-    return Finding(
-        name="policy",
-        title="The allocation of grants",
-        verdict=_verdict(table, differs, pairs.p_value, f"{budget:,}", outcome),
-        evidence=(
+    return Finding.of(
+        [
+            _verdict(table, differs, pairs.p_value, f"{budget:,}", outcome),
             f"What a grant adds to {outcome} by the end of the window, with pointwise {level:.0%} intervals: {added}.",
             f"There are {budget:,} grants for {n:,} units, none of which had one at the window's start; largest and "
             f"smallest go by {name}.",
             f"A tree of depth {DEPTH} grown on all units, to look at (the rule follows trees that have not seen the "
             f"unit, and its value is none of these): {'; '.join(tree)}.",
             *fit.notes,
-        ),
-        frame=table,
-        chart=partial(_chart, outcome=outcome, level=level),
+        ],
+        table,
+        partial(_chart, outcome=outcome, level=level),
+        name="policy",
+        title="The allocation of grants",
         details={
             "budget": budget,
             "candidates": n,
@@ -222,18 +221,16 @@ def policy(
 
 def _verdict(table: pd.DataFrame, differs: pd.Series, p_value: float, budget: str, outcome: str) -> str:
     if differs.any():
-        rules = "; ".join(
-            f"{row.rule} {row.less_random:+.3g} (p = {row.p_adjusted_less_random:.2g})"
-            for row in table[differs].itertuples()
+        numbers = table.loc[differs, ["rule", "less_random", "p_adjusted_less_random"]].itertuples(
+            index=False
         )
+        rules = "; ".join(f"{rule} {less:+.3g} (p = {p:.2g})" for rule, less, p in numbers)
         return (
             f"Significantly different from {budget} grants given at random, in {outcome} a grant, by the test of all "
             f"pairs of rules: {rules}."
         )
-    detectable = ", ".join(
-        f"{row.detectable_difference:.3g} for {row.rule}"
-        for row in table.dropna(subset="detectable_difference").itertuples()
-    )
+    differences = table.set_index("rule")["detectable_difference"].dropna()
+    detectable = ", ".join(f"{difference:.3g} for {rule}" for rule, difference in differences.items())
     return (
         f"No rule for {budget} grants differs significantly from giving them at random (all pairs together, "
         f"p = {p_value:.2g}); the minimum detectable difference in {outcome} a grant is {detectable or 'not finite'}."

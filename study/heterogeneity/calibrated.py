@@ -11,11 +11,11 @@ from scipy.stats import rankdata
 
 from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding
 from study.figures import COLOUR, GREY, Axes, Figure, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.grouping import EQUAL
-from study.heterogeneity.scored import Scores, averaged, check_level, score, seed_of, weighted_means
+from study.heterogeneity.scored import Scores, averaged, score, seed_of, weighted_means
 from study.learners import Learner
 from study.panel import Sample, Scale
 
@@ -74,7 +74,6 @@ def calibration(
     Chernozhukov, V., M. Demirer, E. Duflo and I. Fernandez-Val (2025). Fisher-Schultz lecture: Generic machine learning
     inference on heterogeneous treatment effects in randomized experiments. Econometrica 93(4).
     """
-    check_level("calibration", level)
     refuse_proportional("calibration", sample)
     treated = long_change(sample, before, after, "heterogeneity").treated
     fewer = int(min(treated.sum(), (1 - treated).sum()))
@@ -109,31 +108,26 @@ def calibration(
     p_value = float(two_sided_p(slope.effect / slope.std_error)[0])
     rejects = bool(p_value < 1 - level and slope.effect[0] > 0)
     r_squared, scale, on_all = float(np.mean(explained)), sample.question.effect_scale, table.iloc[0]
+    estimates = {"slope": slope, "quarters": quarters}
     by_quarter = "; ".join(
         f"{row.term} {scale.text(row.estimate)} (predicted {scale.text(row.predicted)})"
         for row in table.iloc[1:].itertuples()
     )
-    return Finding(
-        name="calibration",
-        title="Calibration of predicted effects",
-        verdict=f"Differences between units in the effect, as a forest of one half of them predicts, "
-        f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
-        f"{on_all.estimate:.2g} on the predictions, {level:.0%} interval [{on_all.conf_low:.2g}, "
-        f"{on_all.conf_high:.2g}], p = {p_value:.2g}; it is 1 where predictions are right.",
-        evidence=(
+    return Finding.of(
+        [
+            f"Differences between units in the effect, as a forest of one half of them predicts, "
+            f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
+            f"{on_all.estimate:.2g} on the predictions, {level:.0%} interval [{on_all.conf_low:.2g}, "
+            f"{on_all.conf_high:.2g}], p = {p_value:.2g}; it is 1 where predictions are right.",
             f"Mean scores by quarter of the prediction, {scale.unit}: {by_quarter}; calibration R squared "
             f"{r_squared:.2f}.",
             *slope.notes,
-        ),
-        frame=table,
-        chart=partial(_chart, scale=scale, level=level),
-        details={
-            "slope": slope,
-            "quarters": quarters,
-            "p_value": p_value,
-            "rejects": rejects,
-            "r_squared": r_squared,
-        },
+        ],
+        table,
+        partial(_chart, scale=scale, level=level),
+        name="calibration",
+        title="Calibration of predicted effects",
+        details=estimates | {"p_value": p_value, "rejects": rejects, "r_squared": r_squared},
     )
 
 
@@ -187,16 +181,10 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> 
         ends = np.array([predicted.min(), predicted.max()])
         axis.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--", label="prediction is right")
         axis.axhline(0, color=GREY, linewidth=0.8)
-        axis.errorbar(
-            predicted,
-            quarters["estimate"],
-            yerr=np.abs(quarters[["conf_low", "conf_high"]].sub(quarters["estimate"], axis=0)).to_numpy().T,
-            fmt="o",
-            color=COLOUR,
-            markersize=3.5,
-            linewidth=1.0,
-            label=f"mean score, {level:.0%} interval",
-        )
+        halves = np.abs(quarters[["conf_low", "conf_high"]].sub(quarters["estimate"], axis=0)).to_numpy().T
+        look: Any = {"color": COLOUR, "markersize": 3.5, "linewidth": 1.0}
+        label = f"mean score, {level:.0%} interval"
+        axis.errorbar(predicted, quarters["estimate"], yerr=halves, fmt="o", label=label, **look)
         axis.set(xlabel="Mean predicted effect in a quarter of the units", ylabel=scale.axis())
         if ax is None:
             legend_above(figure, axis)

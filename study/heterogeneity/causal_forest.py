@@ -10,22 +10,13 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, quantile
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding
 from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
 from study.figures.canvas import canvas
-from study.heterogeneity.grouping import Grouping, prior
-from study.heterogeneity.scored import Predicted, Scores, check_level
+from study.heterogeneity.grouping import NOBODY, Grouping, prior
+from study.heterogeneity.scored import Predicted, Scores
 from study.panel import Question, Sample, Scale
 
-UNTREATED: Any = {"marker": "o", "color": COLOUR, "ms": 2, "label": "untreated unit"}
-TREATED: Any = {
-    "marker": "s",
-    "color": SECOND,
-    "mec": "black",
-    "mew": 0.4,
-    "ms": 3.6,
-    "label": "treated unit",
-}
 LEARNERS = {"forest": "Causal forest", "linear": "Linear doubly robust learner"}
 LEAST_LEAF = 5
 IN_A_BAG = 4  # trees of one half sample, whose spread tells the error of the trees from that of sampling
@@ -77,7 +68,6 @@ def forest(
     ----------
     Athey, S., J. Tibshirani and S. Wager (2019). Generalized random forests. Annals of Statistics 47(2).
     """
-    check_level("forest", level)
     refuse_proportional("forest", scores.sample)
     if trees % IN_A_BAG:
         raise QuestionError(f"forest: trees is {trees!r}; it must be a whole multiple of {IN_A_BAG}.")
@@ -85,14 +75,11 @@ def forest(
     name = prior_name or question.covariates[-1]
     size, groupings = prior(scores.sample, name)[rows.unit], [scores.groups(each) for each in by]
     x, predicted = standardised(scores.x), scores.predicted.mean()
-    table = pd.DataFrame(
-        {"unit": scores.sample.unit_ids[rows.unit], "treated": rows.treated.astype(int), name: size}
-    )
+    units = scores.sample.unit_ids[rows.unit]
+    table = pd.DataFrame({"unit": units, "treated": rows.treated.astype(int), name: size})
     model = causal_forest(x, rows.change, rows.treated, predicted, trees, seed)
-    table["forest"] = model.predict(x)[:, 0]
-    table["forest_low"], table["forest_high"] = (
-        ends[:, 0] for ends in model.predict_interval(x, alpha=1 - level)
-    )
+    low, high = model.predict_interval(x, alpha=1 - level)
+    table["forest"], table["forest_low"], table["forest_high"] = model.predict(x)[:, 0], low[:, 0], high[:, 0]
     effect, error = linear_effects(x, predicted.effects(rows.change, rows.treated))
     half = quantile((1 + level) / 2) * error
     table["linear"], table["linear_low"], table["linear_high"] = effect, effect - half, effect + half
@@ -100,14 +87,13 @@ def forest(
         if groups.by != name:
             table[groups.by] = np.array([*groups.labels, ""])[groups.member]
     n_off_mean = _excluding(table, table["forest"].mean())
-    verdict, *evidence = _sentences(table, n_off_mean, question, level)
-    return Finding(
+    by_group = (_by_group(table, groups, question.effect_scale) for groups in groupings)
+    return Finding.of(
+        [*_sentences(table, n_off_mean, question, level), *by_group],
+        table,
+        partial(_chart, prior_name=name, scale=question.effect_scale, level=level),
         name="forest",
         title="Effects by unit, causal forest and doubly robust learner",
-        verdict=verdict,
-        evidence=(*evidence, *(_by_group(table, groups, question.effect_scale) for groups in groupings)),
-        frame=table,
-        chart=partial(_chart, prior_name=name, scale=question.effect_scale, level=level),
         details={"n_off_mean": n_off_mean},
     )
 
@@ -119,14 +105,8 @@ def causal_forest(
     from econml.grf import CausalForest
 
     mean = predicted.untreated + predicted.propensity * (predicted.treated - predicted.untreated)
-    model = CausalForest(
-        n_estimators=trees,
-        min_samples_leaf=leaf(treated),
-        subforest_size=IN_A_BAG,
-        honest=True,
-        n_jobs=1,
-        random_state=seed,
-    )
+    options = {"min_samples_leaf": leaf(treated), "subforest_size": IN_A_BAG, "honest": True, "n_jobs": 1}
+    model = CausalForest(n_estimators=trees, random_state=seed, **options)
     return model.fit(x, treated - predicted.propensity, change - mean)
 
 
@@ -171,9 +151,8 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
     low, high, linear_low, linear_high = (
         scale.text(table[learner].quantile(share)) for learner in LEARNERS for share in (0.05, 0.95)
     )
-    clusters = ""
-    if question.cluster is not None:
-        clusters = f" The intervals take each unit for its own and not its cluster ({question.cluster})."
+    of_units = "The intervals take each unit for its own and not its cluster"
+    clusters = f" {of_units} ({question.cluster})." if question.cluster is not None else ""
     yield (
         f"The causal forest's effects run from {low} to {high} {scale.unit} (5th to 95th percentile) around a mean of "
         f"{scale.text(effect.mean())}; {n_off_mean:,} of {len(effect):,} pointwise {level:.0%} intervals exclude that "
@@ -190,11 +169,10 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
 
 def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
     means = table[["forest", "linear"]].groupby(groups.member).mean()
-    texts = [
+    texts = (
         f"{groups.labels[g]} {scale.text(forest)} and {scale.text(linear)}"
-        for g, forest, linear in means.itertuples()
-        if g >= 0
-    ]
+        for g, forest, linear in means.drop(NOBODY, errors="ignore").itertuples()
+    )
     return f"Mean effects of forest and linear learner by {groups.by}: {'; '.join(texts)}."
 
 
@@ -221,8 +199,9 @@ def _draw_learner(axis: Axes, frame: pd.DataFrame, learner: str, prior_name: str
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.vlines(x, frame[f"{learner}_low"], frame[f"{learner}_high"], color=BAND, linewidth=0.6, alpha=0.5)
     axis.plot([], [], color=BAND, linewidth=3, label=f"{level:.0%} interval, pointwise")
-    for which, look in ((treated == 0, UNTREATED), (treated == 1, TREATED)):
-        axis.plot(x[which], effect[which], linestyle="none", **look)
+    square: Any = {"color": SECOND, "mec": "black", "mew": 0.4, "ms": 3.6, "label": "treated unit"}
+    axis.plot(x[treated == 0], effect[treated == 0], "o", color=COLOUR, ms=2, label="untreated unit")
+    axis.plot(x[treated == 1], effect[treated == 1], "s", **square)
     if np.nanmin(x) > 0:
         axis.set_xscale("log")
     axis.set_title(LEARNERS[learner])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, Influence, IntArray, QuestionError, checked, refuse_unknown
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding
 from study.estimates import Estimate, Wald
 from study.figures import BAND, ROW_HEIGHT, Axes, Figure, draw_dots, legend_above, on_axes
 from study.figures.canvas import canvas
 from study.heterogeneity.grouping import Grouping, Pairs, all_pairs, plain
-from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged, check_level
+from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged
 from study.inference import joint
 from study.panel import Scale
 
@@ -66,7 +66,6 @@ def effects_by_group(
     Econometrics Journal 21(1).
     """
     refuse_unknown("average", of, get_args(Of), "effects_by_group")
-    check_level("effects_by_group", level)
     question = scores.sample.question
     if question.scale == "proportional" and of == "all":
         raise QuestionError(
@@ -95,13 +94,13 @@ def effects_by_group(
     table.insert(1, "group", [groups.labels[g] for g in order])
     table["n_units"], table["n_treated"] = n_units[order], n_treated[order]
     whom = "the treated" if of == "treated" else "all units"
-    return Finding(
+    each_group = _each_group(table, whom, level, question.effect_scale)
+    return Finding.of(
+        [_verdict(by, fit, pairs, equal), *each_group, scores.overlap, *fit.notes],
+        table,
+        partial(_chart, scale=question.effect_scale, level=level),
         name="effects_by_group",
         title=f"Effects on {whom} by {by}",
-        verdict=_verdict(by, fit, pairs, equal),
-        evidence=(*_each_group(table, whom, level, question.effect_scale), scores.overlap, *fit.notes),
-        frame=table,
-        chart=partial(_chart, scale=question.effect_scale, level=level),
         details={
             "by": by,
             "fit": fit,
@@ -122,14 +121,12 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
     of_draw = member.T @ values / total[:, None]
     effects = of_draw.mean(axis=1)
     influence = n / total * (member * values.mean(axis=1, keepdims=True) - counted * effects)
-    untreated = {}
+    untreated: dict[str, Any] = {}
     if of == "treated":
         mean = counted.T @ rows.at_end / total
         of_mean = n / total * counted * (rows.at_end[:, None] - mean)
-        untreated = {
-            "untreated_mean": mean - effects,
-            "untreated_influence": Influence.of(scores.to_units(of_mean - influence)),
-        }
+        untreated["untreated_mean"] = mean - effects
+        untreated["untreated_influence"] = Influence.of(scores.to_units(of_mean - influence))
     labels = tuple(groups.labels[g] for g in chosen)
     return averaged(scores, labels, of_draw, influence, design="effects_by_group", **untreated)
 
@@ -170,9 +167,8 @@ def _each_group(table: pd.DataFrame, whom: str, level: float, scale: Scale) -> I
         f"The band excludes zero for {nonzero}."
     )
     if len(rest):
-        named = ", ".join(
-            f"{row.group} ({row.n_treated} treated of {row.n_units:,})" for row in rest.itertuples()
-        )
+        sizes = zip(rest["group"], rest["n_treated"], rest["n_units"], strict=True)
+        named = ", ".join(f"{group} ({treated} treated of {n:,})" for group, treated, n in sizes)
         yield f"Not estimated, with fewer than {LEAST_IN_GROUP} treated or {LEAST_IN_GROUP} other units: {named}."
 
 
@@ -184,17 +180,17 @@ def short_label(by: str, group: str) -> str:
 def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> Figure:
     """Draw the groups that have an effect with simultaneous bands and pointwise intervals."""
     known = frame[frame["estimate"].notna()]
-    by, rows = known["by"].iloc[0], zip(known["group"], known["n_treated"], known["n_units"], strict=True)
-    dots = known.assign(
-        label=[f"{short_label(by, group)} ({treated} of {n:,})" for group, treated, n in rows]
-    )
+    by = known["by"].iloc[0]
+    sizes = zip(known["group"], known["n_treated"], known["n_units"], strict=True)
+    labels = [f"{short_label(by, group)} ({treated} of {n:,})" for group, treated, n in sizes]
     low, high = (scale.factor * known[side].to_numpy() for side in ("band_low", "band_high"))
     with on_axes(ax, height=_height([known])) as (figure, axis):
         axis.use_sticky_edges = False
-        axis.barh(
-            np.arange(len(known)), high - low, left=low, height=0.5, color=BAND, label="simultaneous band"
+        band: Any = {"height": 0.5, "color": BAND, "label": "simultaneous band"}
+        axis.barh(np.arange(len(known)), high - low, left=low, **band)
+        draw_dots(
+            axis, known.assign(label=labels), names=("effect, pointwise interval", ""), percent=scale.percent
         )
-        draw_dots(axis, dots, names=("effect, pointwise interval", ""), percent=scale.percent)
         axis.set_title(f"By {plain(by)}", loc="left")
         axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in brackets treated of all)")
         if ax is None:

@@ -106,10 +106,9 @@ def _thirds(by: str, value: FloatArray) -> Grouping:
     member = np.full(len(value), NOBODY, dtype=np.int64)
     member[seen] = np.unique(third, return_inverse=True)[1]
     ends = pd.Series(value[seen]).groupby(member[seen]).agg(["min", "max"])
-    labels = [
-        f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}" for _, low, high in ends.itertuples()
-    ]
-    return Grouping(by, tuple(f"{by} {label}" for label in labels), member)
+    to = (f" to {high:.4g}" if low < high else "" for _, low, high in ends.itertuples())
+    labels = tuple(f"{by} {low:.4g}{end}" for low, end in zip(ends["min"], to, strict=True))
+    return Grouping(by, labels, member)
 
 
 def plain(by: str) -> str:
@@ -169,17 +168,13 @@ class Pairs:
     def tidy(self) -> pd.DataFrame:
         """Return one row a pair, with the simultaneous interval of its difference."""
         half = self.critical * self.std_error
-        return pd.DataFrame(
-            {
-                "first": [first for first, _ in self.pairs],
-                "second": [second for _, second in self.pairs],
-                "difference": self.difference,
-                "std_error": self.std_error,
-                "p_adjusted": self.p_adjusted,
-                "band_low": self.difference - half,
-                "band_high": self.difference + half,
-                "detectable_difference": self.detectable,
-            }
+        return pd.DataFrame(self.pairs, columns=["first", "second"]).assign(
+            difference=self.difference,
+            std_error=self.std_error,
+            p_adjusted=self.p_adjusted,
+            band_low=self.difference - half,
+            band_high=self.difference + half,
+            detectable_difference=self.detectable,
         )
 
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from study.core import QuestionError, capital, checked, one_thread, paragraph, refuse_unknown, section
-from study.diagnostics.finding import Finding
+from study.diagnostics import Finding
+from study.figures import Figure
 from study.heterogeneity.allocation import policy
 from study.heterogeneity.calibrated import calibration
 from study.heterogeneity.causal_forest import forest
@@ -20,10 +22,6 @@ from study.heterogeneity.grouping import grouping, prior
 from study.heterogeneity.scored import score
 from study.learners import Learner
 from study.panel import Sample
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 ANALYSES = ("groups", "forest", "calibration", "policy")
 
@@ -57,10 +55,8 @@ class Report:
     def sentences(self) -> tuple[str, ...]:
         """The verdict, and what has to hold for it to be about effects."""
         groups, rules = self.groups, self.findings.get("policy")
-        differ = [finding["by"] for finding in groups if finding["differ"]]
-        others = [
-            finding["by"] for finding in groups if finding["pairs"] is not None and not finding["differ"]
-        ]
+        compared = [finding for finding in groups if finding["pairs"] is not None]
+        differ, others = ([each["by"] for each in compared if each["differ"] == it] for it in (True, False))
         nonzero = [
             f"{group} (by {finding['by']})"
             for finding in groups
@@ -70,9 +66,8 @@ class Report:
         if differ:
             parts.append(f"effects differ between groups by {' and by '.join(differ)}")
         if others:
-            parts.append(
-                f"between groups by {', '.join(others)} no difference is statistically different from zero"
-            )
+            no_difference = "no difference is statistically different from zero"
+            parts.append(f"between groups by {', '.join(others)} {no_difference}")
         if groups:
             named = ", ".join(nonzero) or "no group"
             parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
@@ -82,9 +77,8 @@ class Report:
             parts.append(f"for {rules['budget']:,} grants {verb} significantly from giving them at random")
         if "calibration" in self.findings:
             there = "are there" if self.findings["calibration"]["rejects"] else "cannot be found"
-            parts.append(
-                f"predicted differences between units {there} in units that were not used to predict them"
-            )
+            others_are = "in units that were not used to predict them"
+            parts.append(f"predicted differences between units {there} {others_are}")
         verdict = capital("; ".join(parts) or "nothing can be said of heterogeneity")
         return (f"{verdict}.", *caveats(self.sample, self.event))
 
@@ -103,18 +97,16 @@ class Report:
     def text(self) -> str:
         """Return the page."""
         question = self.sample.question
-        sections = {
-            "Verdict": self.sentences[:1],
-            "What has to hold for these to be effects": self.sentences[1:],
-        }
+        verdict, *conditions = self.sentences
         page = [
             paragraph(
                 f"Question: heterogeneity of the effect of the {self.event} on {question.outcome} ({question.scale}), "
                 f"panel {self.sample.panel.name}, checksum {self.sample.panel_checksum}."
             ),
-            *(section(title, sentences) for title, sentences in sections.items()),
+            section("Verdict", [verdict]),
+            section("What has to hold for these to be effects", conditions),
         ]
-        printed = set(self.sentences)
+        printed = {verdict, *conditions}
         for finding in self.findings.values():
             page.append(section(finding.title, [s for s in finding.sentences if s not in printed]))
             printed.update(finding.sentences)
@@ -130,9 +122,9 @@ class Report:
         files = {"page.txt": f"{self.text()}\n".encode()}
         for name, figure in self.figures().items():
             files |= figure_files(name, figure)
-        return files | {
-            f"{name}.csv": table.to_csv(index=False).encode() for name, table in self.tables().items()
-        }
+        for name, table in self.tables().items():
+            files[f"{name}.csv"] = table.to_csv(index=False).encode()
+        return files
 
 
 @checked
@@ -191,13 +183,8 @@ def report(
         grouping(sample, name)
     if prior_name is not None:
         prior(sample, prior_name)
-    ends: dict[str, Any] = {
-        "before": before,
-        "after": after,
-        "learner": learner,
-        "propensity": propensity,
-        "groups": tuple(name for name in by if name not in sample.panel.covariates),
-    }
+    ends: dict[str, Any] = {"before": before, "after": after, "learner": learner, "propensity": propensity}
+    ends["groups"] = tuple(name for name in by if name not in sample.panel.covariates)
     shown: dict[str, Any] = {"prior_name": prior_name, "level": level, "seed": seed}
     findings: dict[str, Finding] = {}
     refused: dict[str, str] = {}
@@ -209,19 +196,16 @@ def report(
             "calibration": partial(calibration, sample, level=level, seed=seed, **ends),
             "policy": partial(policy, scores, budget, draws=draws, **shown),
         }
-        parts: list[tuple[str, str, str, Callable[[], Finding]]] = [
-            ("groups", "groups_" + re.sub(r"\W", "_", name), f"groups by {name}", partial(of_groups, by=name))
-            for name in by
-        ]
-        parts += [(name, name, name, make) for name, make in rest.items()]
-        for analysis, name, part, make in parts:
-            if analysis in analyses:
-                try:
-                    findings[name] = make()
-                except QuestionError as reason:
-                    refused[name] = str(reason)
-                if progress is not None:
-                    progress(part)
+        parts = {f"groups by {name}": partial(of_groups, by=name) for name in by if "groups" in analyses}
+        parts |= {name: make for name, make in rest.items() if name in analyses}
+        for part, make in parts.items():
+            name = re.sub(r"\W", "_", part.replace("groups by ", "groups_", 1))
+            try:
+                findings[name] = make()
+            except QuestionError as reason:
+                refused[name] = str(reason)
+            if progress is not None:
+                progress(part)
     return Report(sample, event or sample.question.event, findings, refused)
 
 

@@ -125,7 +125,7 @@ class Scores:
             treated = self.rows.treated[rows]
             folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
             raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learning, seed)
-            predicted[r, k] = Predicted(*(block[:, 0] for block in _limited(raw)))
+            predicted[r, k] = _limited(raw).mean()
         return predicted
 
     def held_out(self) -> Iterator[tuple[int, int, BoolArray]]:
@@ -133,11 +133,6 @@ class Scores:
         for r, fold in enumerate(self.folds.fold.T):
             for k in range(self.folds.number):
                 yield r, k, fold == k
-
-    def effects_outside(self, draw: int, fold: int) -> FloatArray:
-        """Return the scores of the rows outside a fold that have seen nothing of it, in the order of the rows."""
-        rows = self.folds.fold[:, draw] != fold
-        return self.outside[draw, fold].effects(self.rows.change[rows], self.rows.treated[rows])
 
     def to_units(self, values: FloatArray) -> FloatArray:
         """Return an array by row, shape (N, K), as one by unit of the sample, shape (n, K), zero without a row."""
@@ -238,12 +233,6 @@ def score(
     predicted = _limited(raw)
     at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
     return Scores(sample, rows, x, names, assigned, predicted, at_limit, learning)
-
-
-def check_level(who: str, level: float) -> None:
-    """Refuse a level outside (0, 1)."""
-    if not 0 < level < 1:
-        raise QuestionError(f"{who}: level is {level!r}; it must lie between 0 and 1, for example 0.95.")
 
 
 def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: str) -> Estimate:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 from study.core import QuestionError, one_thread, paragraph, section
 from study.designs import Assumes, Design, find_design
-from study.diagnostics import Diagnostic, Finding, Needs, Section
-from study.diagnostics.registry import fitting
+from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
 from study.estimates import Effect, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName

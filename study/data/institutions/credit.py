@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.core import DataError
 from study.data.institutions import UNIVERSITY, Entity, Gazetteer, Hit, Matcher, universities
-from study.data.institutions.names import clean, words
+from study.data.institutions.names import clean, word_set
 from study.data.sources import RESTORE, csv_rows
 
 # Name of a site and ISO2 code of its country.
@@ -21,7 +21,7 @@ Sites = Mapping[Site, tuple[Hit, ...]]
 
 # Venues all of whose files have mail domains. In the others a rule that could use them in some years only would
 # break the outcome where they end (CVPR and ICCV have none from 2020 on).
-WITH_DOMAINS = words(
+WITH_DOMAINS = word_set(
     "3dv acl acml acmmm ai4x aistats alt coling colm colt corl emnlp icml ijcai naacl rss wacv www"
 )
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from rapidfuzz import fuzz
 
 from study.data.institutions.gazetteer import CODES, GENERIC, SYSTEMS, UNIVERSITY, Entity, Gazetteer
-from study.data.institutions.names import UNIVERSITY_WORDS, pieces, squeeze
-from study.data.institutions.names import words as word_set
+from study.data.institutions.names import UNIVERSITY_WORDS, by_spelling, pieces, squeeze, word_set
 from study.data.sources import RESTORE, csv_rows
 
 FUZZY_NAME = 88.0
@@ -369,22 +368,17 @@ def _near(country: str, countries: Sequence[str]) -> bool:
     return country in countries or (country in ("HK", "MO", "TW") and "CN" in countries)
 
 
-LEGAL_FORMS = word_set(
-    "inc incorporated ltd limited gmbh corp corporation llc llp co company plc pte ag kk bv oy ab spa srl sas"
-)
 # The legal forms that may stand alone after a comma; the others are also places ("Denver, CO").
 ALONE = word_set("inc incorporated ltd limited gmbh corp corporation llc")
+LEGAL_FORMS = ALONE | word_set("llp co company plc pte ag kk bv oy ab spa srl sas")
 # Names with campuses, some of which are the everyday name of the first campus.
-WITH_CAMPUS = (
-    SYSTEMS
-    | frozenset(
-        f"university of {state}"
-        for state in word_set(
-            "illinois maryland massachusetts michigan minnesota wisconsin colorado tennessee nebraska houston "
-            "missouri alaska alabama arkansas hawaii"
-        )
-    )
-    | {"university of north carolina", "rutgers university", "indiana university", "insa", "inp"}
+WITH_CAMPUS = SYSTEMS | word_set(
+    "university of illinois, university of maryland, university of massachusetts, university of michigan, "
+    "university of minnesota, university of wisconsin, university of colorado, university of tennessee, "
+    "university of nebraska, university of houston, university of missouri, university of alaska, "
+    "university of alabama, university of arkansas, university of hawaii, university of north carolina, "
+    "rutgers university, indiana university, insa, inp",
+    ", ",
 )
 # First words of the names of their other campuses and schools that are universities of their own.
 OTHER_CAMPUS = word_set(
@@ -424,25 +418,22 @@ LIKE_UNIVERSITY = ("univ", "instit", "college", "polytec", "ecole", "school of",
 CONTINUES = word_set("of for de di da do del della degli du des fur y university college universitat")
 
 # Where two curated universities share a name, the country of the one that is meant if none stands beside it.
-DEFAULTS = {
-    name: code
-    for code, names in {
-        "CN": "tsing hua university, tsinghua university, hit, hust, soochow university",
-        "DK": "aau, sdu",
-        "DE": "fau",
-        "FR": "isir",
-        "AU": "monash university, university of newcastle",
-        "NO": "ntnu",
-        "SG": "ntu, smu",
-        "GB": "open university, ucl",
-        "US": "uab, uah, uga, unl, northeastern university",
-        "ES": "upm",
-        "CA": "york university, queens university",
-        "CO": "universidad de los andes, university of los andes, los andes university",
-        "TW": "national defense university",
-    }.items()
-    for name in names.split(", ")
-}
+DEFAULTS = by_spelling(
+    ", ",
+    CN="tsing hua university, tsinghua university, hit, hust, soochow university",
+    DK="aau, sdu",
+    DE="fau",
+    FR="isir",
+    AU="monash university, university of newcastle",
+    NO="ntnu",
+    SG="ntu, smu",
+    GB="open university, ucl",
+    US="uab, uah, uga, unl, northeastern university",
+    ES="upm",
+    CA="york university, queens university",
+    CO="universidad de los andes, university of los andes, los andes university",
+    TW="national defense university",
+)
 
 
 # What is overridden -> (name, country) of the university; an empty name where it is none.

@@ -89,13 +89,13 @@ def _written(*rows: tuple[str, int, tuple[Entity, ...], bool, bool, bool]) -> tu
     )
     each = pd.DataFrame(
         [
-            (place, (OLD, NEW).index(name), ordered and name == names[0], ordered and name == names[-1])
+            (place, name.name, name.country, ordered and name == names[0], ordered and name == names[-1])
             for place, (_, _, names, _, _, ordered) in enumerate(rows)
             for name in names
         ],
-        columns=["paper", "university", "first", "last"],
+        columns=["paper", "university", "country", "first", "last"],
     )
-    return table, Signed(known, each, (OLD, NEW), Counter())
+    return table, Signed(known, each, Counter())
 
 
 def _every_year(

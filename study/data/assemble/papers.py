@@ -39,19 +39,17 @@ def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
     """
     each = signed.signatures
     of_paper = papers[["venue", "year", "compute_heavy"]].assign(company=signed.papers["company"].to_numpy())
-    of_paper = of_paper.iloc[each["paper"]].reset_index(drop=True)
-    names = [(entity.name, entity.country) for entity in signed.universities]
-    universities = pd.DataFrame(names, columns=["university", "country"]).iloc[each["university"]]
-    table = pd.concat([of_paper, universities.reset_index(drop=True)], axis=1)
-    return table.assign(
+    table = of_paper.iloc[each["paper"]].reset_index(drop=True).join(each)
+    table = table.assign(
         papers=1,
-        papers_academic_only=(~table["company"]).astype(int),
-        papers_with_industry=table["company"].astype(int),
-        papers_compute_heavy=table["compute_heavy"].astype(int),
-        papers_other_topics=(~table["compute_heavy"]).astype(int),
-        papers_first_author=each["first"].astype(int).to_numpy(),
-        papers_last_author=each["last"].astype(int).to_numpy(),
-    ).drop(columns=["company", "compute_heavy"])
+        papers_academic_only=~table["company"],
+        papers_with_industry=table["company"],
+        papers_compute_heavy=table["compute_heavy"],
+        papers_other_topics=~table["compute_heavy"],
+        papers_first_author=table["first"],
+        papers_last_author=table["last"],
+    ).astype(dict.fromkeys(COUNTS, int))
+    return table[["venue", "year", "university", "country", *COUNTS]]
 
 
 def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 from .credit import Signed as Signed
 from .credit import Sites as Sites
+from .credit import by_university as by_university
 from .credit import decisions as decisions
 from .credit import match_papers as match_papers
 from .credit import match_sites as match_sites

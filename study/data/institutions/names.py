@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from rapidfuzz import fuzz
 
@@ -151,7 +151,7 @@ def pieces(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-@cache
+@lru_cache(100_000)
 def squeeze(form: str) -> str:
     """Return the letters of a lookup form in one word, small words left out, "university" in English.
 

@@ -79,12 +79,10 @@ def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
         share_compute_heavy=("compute_heavy", "mean"),
         compute_heavy=("compute_heavy", "sum"),
     )
-    result = everything.join(shares).reset_index()
-    result.insert(
-        4, "partial", [int((v, y) in PARTIAL) for v, y in zip(result["venue"], result["year"], strict=True)]
-    )
-    result.insert(6, "coverage", result["with_affiliation"] / result["papers"])
-    return result
+    result = everything.join(shares)
+    result.insert(2, "partial", result.index.isin(PARTIAL).astype(int))
+    result.insert(4, "coverage", result["with_affiliation"] / result["papers"])
+    return result.reset_index()
 
 
 def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:

@@ -15,5 +15,6 @@ from .match import Overrides as Overrides
 from .match import overridden as overridden
 from .match import read_overrides as read_overrides
 from .match import universities as universities
+from .names import by_spelling as by_spelling
 from .names import key as key
 from .names import pieces as pieces

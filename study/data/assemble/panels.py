@@ -70,6 +70,7 @@ def attach(
     lists: pd.DataFrame,
     months: Iterable[str],
     spending: pd.DataFrame,
+    roles: pd.DataFrame,
 ) -> pd.DataFrame:
     """Join everything that is known of a panel's universities and years to its outcomes.
 
@@ -88,6 +89,8 @@ def attach(
         As in :func:`lists_by_year`.
     spending : DataFrame
         university, country, year and :data:`SPENDING` in thousand dollars.
+    roles : DataFrame
+        university, country and columns whose names end in ``_role``; "none" where a university has no role.
 
     Returns
     -------
@@ -110,6 +113,9 @@ def attach(
         log_baseline_papers=np.log(units["baseline_papers"]),
         tier=units["baseline_papers"].map(tier),
     ).merge(first_periods(events, spec, names), on=UNIT, how="left")
+    fixed = fixed.merge(roles, on=UNIT, how="left")
+    role_names = list(roles.columns.drop(UNIT))
+    fixed[role_names] = fixed[role_names].fillna("none")
     table = outcomes.merge(fixed, on=UNIT, how="left", validate="many_to_one")
     table = table.merge(lists_by_year(lists, months, spec), on=[*UNIT, "year"], how="left")
     before_lists = table["year"] < spec.first_period(months[0])
@@ -124,7 +130,7 @@ def attach(
     columns = [
         *first, *(name for name in outcomes if name not in {*first, *last}), *names, *DOSES,
         "baseline_papers", "log_baseline_papers", "baseline_venue_papers", "first_paper_year", "tier",
-        *(name for name in table if name.endswith("_role")), *(f"herd_{source}" for source in SPENDING), *last,
+        *role_names, *(f"herd_{source}" for source in SPENDING), *last,
     ]  # fmt: skip
     table = table[[name for name in columns if name in table]]
     return table.sort_values(

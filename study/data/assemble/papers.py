@@ -119,7 +119,17 @@ def counts(
     keys = ["university", "country", "group", "year"]
     summed = here.assign(group=here["venue"].map(group_of)).groupby(keys, as_index=False)[list(COUNTS)].sum()
     table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(COUNTS, 0))
-    table = table.merge(_group_years(years, spec, group_of), on=["group", "year"], how="left")
+    # What is known of each observed group and year: papers, and coverage over its venues together.
+    held = years[years["venue"].isin(group_of)].assign(group=lambda rows: rows["venue"].map(group_of))
+    held = held[[spec.observed(year, group) for year, group in zip(held["year"], held["group"], strict=True)]]
+    held = held.assign(ordered=held["author_order_coverage"] * held["with_affiliation"])
+    sums = ["papers", "with_affiliation", "ordered", "compute_heavy"]
+    held = (
+        held.groupby(["group", "year"], as_index=False)[sums].sum().rename(columns={"papers": "venue_papers"})
+    )
+    held["coverage"] = held["with_affiliation"] / held["venue_papers"]
+    held["author_order_coverage"] = held.pop("ordered") / held["with_affiliation"]
+    table = table.merge(held, on=["group", "year"], how="left")
     table["share_of_venue"] = table["papers"] / table["with_affiliation"]
     table["share_compute_heavy_of_venue"] = table["papers_compute_heavy"] / table["compute_heavy"]
     absent = table["venue_papers"].isna()
@@ -127,17 +137,3 @@ def counts(
     unordered = ~(table["author_order_coverage"] >= ORDER_NEEDED)
     table.loc[unordered, ["papers_first_author", "papers_last_author"]] = np.nan
     return table.drop(columns=["with_affiliation", "compute_heavy"])
-
-
-def _group_years(years: pd.DataFrame, spec: PanelSpec, group_of: dict[str, str]) -> pd.DataFrame:
-    """Return what is known of each observed group and year: papers, and coverage over its venues together."""
-    rows = years[years["venue"].isin(group_of)].assign(group=lambda table: table["venue"].map(group_of))
-    observed = [spec.observed(year, group) for year, group in zip(rows["year"], rows["group"], strict=True)]
-    rows = rows[observed].assign(ordered=rows["author_order_coverage"] * rows["with_affiliation"])
-    sums = ["papers", "with_affiliation", "ordered", "compute_heavy"]
-    summed = rows.groupby(["group", "year"], as_index=False)[sums].sum()
-    return summed.assign(
-        venue_papers=summed["papers"],
-        coverage=summed["with_affiliation"] / summed["papers"],
-        author_order_coverage=summed["ordered"] / summed["with_affiliation"],
-    ).drop(columns=["papers", "ordered"])

@@ -22,7 +22,6 @@ _HEADING = (
     "checked,check_note,check_url,source_url,source_title,origin"
 )
 COLUMNS = tuple(_HEADING.split(","))
-NO_ROLE = "none"
 UNIT = ["university", "country"]
 _DATE: Rule = (re.compile(r"((19[89]|20[0-3])\d(-(0[1-9]|1[0-2]))?)?"), "YYYY-MM, YYYY or nothing")
 RULES = {
@@ -194,11 +193,10 @@ def event_names(groups: Mapping[str, Family], found: Iterable[str]) -> list[str]
     return [name for name in names if name in occurring]
 
 
-def role_attributes(table: pd.DataFrame, groups: Mapping[str, Family], units: pd.DataFrame) -> pd.DataFrame:
-    """Return each unit's (university, country) role in each family as ``<family>_role``, "none" where it has none."""
-    wide = table.pivot(index=UNIT, columns="family", values="role")
-    wide = wide.reindex(pd.MultiIndex.from_frame(units[UNIT]), columns=list(groups))
-    return wide.fillna(NO_ROLE).add_suffix("_role").rename_axis(columns=None).reset_index()
+def role_attributes(table: pd.DataFrame, groups: Mapping[str, Family]) -> pd.DataFrame:
+    """Return the role in each family as ``<family>_role``, one row a university (university, country)."""
+    wide = table.pivot(index=UNIT, columns="family", values="role").reindex(columns=list(groups))
+    return wide.add_suffix("_role").rename_axis(columns=None).reset_index()
 
 
 def _credited(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -> pd.DataFrame:

@@ -97,7 +97,6 @@ def panel(
         compute_field=compute.fillna("all"),
     )
     known = growth.rename(columns={"field": "compute_field", "growth": "compute_growth"})
-    known = known[["compute_field", "year", "compute_growth"]]
     result = result.merge(known, on=["compute_field", "year"], how="left")
     result = result.merge(years[["venue", "year", "coverage"]], on=["venue", "year"], how="left")
     counted = ["papers", *TEAMS, *(f"share_{team}" for team in TEAMS)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import NOBODY, UNIVERSITY, Hit, Matcher, Overrides, by_spelling, overridden
+from study.data.institutions import NOBODY, UNIVERSITY, Matcher, Overrides, by_spelling, overridden
 
 # The fields of the panels, and Epoch's domains in each. A model of several domains counts in each of its fields.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -45,13 +45,11 @@ def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> p
     academic = (pairs["kinds"] == "academia").groupby(pairs["organisations"]).agg(["size", "sum"])
     records = []
     for name, count, count_academic in academic.itertuples(name=None):
-        hits = {hit.entity: hit for hit in matcher.match(name) if hit.entity is not None}
-        chosen = list(hits.values()) or [Hit(name, None, "unmatched")]
+        methods = {hit.entity: hit.method for hit in matcher.match(name) if hit.entity is not None}
         if name in known:
-            chosen = [Hit(name, overridden(matcher, *known[name]), "decision")]
-        for hit in chosen:
-            entity = hit.entity or NOBODY
-            of_institution = (entity.name, entity.country, entity.kind, hit.method)
+            methods = {overridden(matcher, *known[name]) or NOBODY: "decision"}
+        for entity, method in (methods or {NOBODY: "unmatched"}).items():
+            of_institution = (entity.name, entity.country, entity.kind, method)
             records.append((name, *of_institution, count, count_academic))
     columns = ["organisation", "institution", "country", "kind", "method", "models", "academic_models"]
     return pd.DataFrame(records, columns=columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Matcher:
                 for letters in {squeeze(form), form.replace(" ", "")}:
                     if len(letters) >= 9:
                         self._squeezed[letters].update(dict.fromkeys(entities))
-            if any(entity.kind == UNIVERSITY for entity in entities) and _like_university(form):
+            if any(entity.kind == UNIVERSITY for entity in entities) and LIKE_UNIVERSITY.search(form):
                 self._by_initials[_initials(words)].append(form)
             for length in range(2, len(words)):
                 start, tail = " ".join(words[:length]), "".join(words[length:])
@@ -190,10 +191,9 @@ class Matcher:
             return within
         if words[-1] in LEGAL_FORMS or incorporated:
             return [Hit(form, Entity(form, "company", ""), "legal_form")]
-        close = self._closest(form, countries) if _like_university(form) else None
-        if close is not None:
-            return [Hit(form, close[0], "fuzzy", close[1])]
-        return [Hit(form, None, "unit" if set(words) & UNITS and "university" not in words else "unmatched")]
+        close = self._closest(form, countries) if LIKE_UNIVERSITY.search(form) else None
+        method = "unit" if set(words) & UNITS and "university" not in words else "unmatched"
+        return [close or Hit(form, None, method)]
 
     def _named(self, name: str, countries: Sequence[str]) -> Entity | None:
         return self._choose(self._exact.get(name, ()), name, countries)
@@ -216,7 +216,7 @@ class Matcher:
         """Return the institution whose name has the letters of ``form`` (``squeeze``)."""
         if form in WITH_CAMPUS:
             return None
-        known = self._squeezed.get(squeeze(form)) or self._squeezed.get(form.replace(" ", ""), ())
+        known = self._squeezed.get(squeeze(form)) or self._squeezed.get(form.replace(" ", ""), {})
         return self._choose(list(known), form, countries)
 
     def _campus(self, system: str, others: Sequence[str], countries: Sequence[str]) -> Hit | None:
@@ -306,8 +306,8 @@ class Matcher:
         longest = min(len(words), end + self._longest.get(words[end], 0))
         return any(self._begun(words[end:last], (), words[last:]) for last in range(end + 2, longest + 1))
 
-    def _closest(self, form: str, countries: Sequence[str]) -> tuple[Entity, float] | None:
-        """Return the university of which ``form`` is a name misspelt, word by word, and the similarity."""
+    def _closest(self, form: str, countries: Sequence[str]) -> Hit | None:
+        """Return the university of which ``form`` is a name misspelt, word by word."""
         words = form.split()
         scores: dict[Entity, float] = {}
         for name in self._by_initials.get(_initials(words), ()):
@@ -318,7 +318,7 @@ class Matcher:
                     scores[entity] = max(score, scores.get(entity, 0.0))
         best = max(scores.values(), default=0.0)
         close = [entity for entity, score in scores.items() if score == best]
-        return (close[0], best) if len(close) == 1 else None
+        return Hit(form, close[0], "fuzzy", best) if len(close) == 1 else None
 
     def _same_word(self, word: str, known: str) -> bool:
         """Tell whether a word is a known one misspelt; a word of some other name is not ("Henan", "Hunan")."""
@@ -341,10 +341,6 @@ def _system(form: str) -> str:
 
 def _initials(words: Sequence[str]) -> str:
     return "".join(word[0] for word in words)
-
-
-def _like_university(form: str) -> bool:
-    return any(word in form for word in LIKE_UNIVERSITY)
 
 
 def _near(country: str, countries: Sequence[str]) -> bool:
@@ -398,7 +394,7 @@ SUBJECTS = word_set(
 )
 JOINS = word_set("and with from to formerly done")
 BEFORE_NAME = UNITS | SUBJECTS | JOINS | word_set("of da de di della der del do")
-LIKE_UNIVERSITY = ("univ", "instit", "college", "polytec", "ecole", "school of", "hochschule", "academy")
+LIKE_UNIVERSITY = re.compile("univ|instit|college|polytec|ecole|school of|hochschule|academy")
 CONTINUES = word_set("of for de di da do del della degli du des fur y university college universitat")
 
 # Where two curated universities share a name, the country of the one that is meant if none stands beside it.

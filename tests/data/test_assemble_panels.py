@@ -89,13 +89,13 @@ def _written(*rows: tuple[str, int, tuple[Entity, ...], bool, bool, bool]) -> tu
     )
     each = pd.DataFrame(
         [
-            (place, (OLD, NEW).index(name), ordered and name == names[0], ordered and name == names[-1])
+            (place, name.name, name.country, ordered and name == names[0], ordered and name == names[-1])
             for place, (_, _, names, _, _, ordered) in enumerate(rows)
             for name in names
         ],
-        columns=["paper", "university", "first", "last"],
+        columns=["paper", "university", "country", "first", "last"],
     )
-    return table, Signed(known, each, (OLD, NEW), Counter())
+    return table, Signed(known, each, Counter())
 
 
 def _every_year(
@@ -246,7 +246,7 @@ def _attached(outcomes: pd.DataFrame, spec: PanelSpec, events: pd.DataFrame) -> 
     )
     return panels.attach(
         outcomes, UNITS, spec, events=events, names=["first_top500"], lists=lists, months=["2012-06", "2023-11"],
-        spending=spending,
+        spending=spending, roles=UNITS[["university", "country"]].assign(nsf_role=["cluster", None]),
     )  # fmt: skip
 
 
@@ -266,7 +266,7 @@ def test_everything_known_is_joined_and_iccv_counts_in_editions() -> None:
         2,
         7,
     )
-    assert (row["tier"], row["region"]) == ("50+ papers", "Americas")
+    assert (row["tier"], row["region"], row["nsf_role"]) == ("50+ papers", "Americas", "none")
     other = table.loc[("New University", 2015)]
     assert (other["listed"], other["systems"]) == (0, 0)
     assert pd.isna(other["first_top500"])
@@ -279,7 +279,7 @@ def test_two_universities_of_one_name_are_told_apart_or_refused() -> None:
     with pytest.raises(DataError, match="Los Andes is the name of universities of two countries"):
         panels.attach(
             pd.DataFrame(), twins, ICCV, events=pd.DataFrame(), names=[], lists=pd.DataFrame(), months=[],
-            spending=pd.DataFrame(),
+            spending=pd.DataFrame(), roles=pd.DataFrame(),
         )  # fmt: skip
 
 

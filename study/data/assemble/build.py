@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from study.core import DataError, write_all
 from study.data import topics
-from study.data.assemble import ccstar, fields, models, panels
-from study.data.assemble import papers as counting
-from study.data.assemble import programmes as access
+from study.data.assemble import ccstar, fields, models, panels, papers, programmes
 from study.data.assemble import top500 as machines
 from study.data.codebook import codebook
 from study.data.grants import classify, concerned, winners
@@ -39,7 +38,6 @@ EVENTS = (
     "first_other_instrument",
     "first_ccstar",
 )
-SIGNIFICANT_DIGITS = "%.6g"
 
 Tables = dict[str, pd.DataFrame]
 # Where a table is that is decided or compiled by hand.
@@ -100,14 +98,14 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     awardees = winners.crosswalk(by_hand("awardees.csv"), matcher)
     awards = winners.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), "facility")
-    programmes = access.checked(by_hand("programmes.csv"))
-    families = access.families(by_hand("programmes.toml"))
+    access = programmes.checked(by_hand("programmes.csv"))
+    families = programmes.families(by_hand("programmes.toml"))
     return {
         "events/top500.csv": machines.events(hosted),
         "events/nsf.csv": winners.events(awards),
         "events/ccstar.csv": ccstar.events(osg.read(raw / "osg"), matcher, facilities),
-        "events/programmes.csv": access.events(programmes, families, matcher),
-        "events/programme_roles.csv": access.roles(programmes, families, matcher),
+        "events/programmes.csv": programmes.events(access, families, matcher),
+        "events/programme_roles.csv": programmes.roles(access, families, matcher),
         "events/top500_lists.csv": machines.lists(hosted),
         "events/nsf_awards.csv": awards,
         "crosswalks/sites.csv": sites_crosswalk(sites),
@@ -125,47 +123,42 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     notable, earlier = epoch.read(raw / "epoch"), epoch.read(raw / "epoch", "december_2023")
     known = read_overrides(by_hand("epoch_organisations.csv"), "organisation")
     organisations = models.organisations(notable, matcher, known)
-    families = access.families(by_hand("programmes.toml"))
     names = ("events/top500.csv", "events/nsf.csv", "events/ccstar.csv", "events/programmes.csv")
     every_event = pd.concat([events[name] for name in names], ignore_index=True)
 
-    def attach(outcomes: pd.DataFrame, units: pd.DataFrame, spec: panels.PanelSpec) -> pd.DataFrame:
-        of_programmes = access.role_attributes(events["events/programme_roles.csv"], families, units)
-        units = units.merge(of_programmes, on=panels.UNIT)
-        units = units.merge(winners.roles(every_event), on=panels.UNIT, how="left")
-        return panels.attach(
-            outcomes,
-            units.fillna({"nsf_role": access.NO_ROLE}),
-            spec,
-            events=every_event,
-            names=[*EVENTS, *access.event_names(families, every_event["event"])],
-            lists=events["events/top500_lists.csv"],
-            months=top500.lists(raw / "top500"),
-            spending=by_year,
-        )
-
+    families = programmes.families(by_hand("programmes.toml"))
+    of_programmes = programmes.role_attributes(events["events/programme_roles.csv"], families)
+    attach = partial(
+        panels.attach,
+        events=every_event,
+        names=[*EVENTS, *programmes.event_names(families, every_event["event"])],
+        lists=events["events/top500_lists.csv"],
+        months=top500.lists(raw / "top500"),
+        spending=by_year,
+        roles=of_programmes.merge(winners.roles(every_event), on=panels.UNIT, how="outer"),
+    )
     submitted = paperlists.read(raw / "paperlists", paperlists.known_files(), progress)
     published = paperlists.published(submitted)
     progress("topics of papers")
-    papers = published[["venue", "year", "row", "repeats"]].join(topics.topics(published["title"]))
+    classified = published[["venue", "year", "row", "repeats"]].join(topics.topics(published["title"]))
     progress("affiliations of papers")
     signed = match_papers(published, matcher)
     progress("panels")
-    years = counting.venue_years(papers, signed)
-    signatures = counting.signatures(papers, signed)
+    years = papers.venue_years(classified, signed)
+    signatures = papers.signatures(classified, signed)
     tables = {}
     for spec in panels.PANELS:
-        units = counting.baseline(signatures, spec)
-        table = attach(counting.counts(signatures, years, units, spec), units, spec)
+        units = papers.baseline(signatures, spec)
+        table = attach(papers.counts(signatures, years, units, spec), units, spec)
         if len(spec.groups) == 1:
             table = table.drop(columns="group")
         else:
             table.insert(0, "unit", table["university"] + ": " + table["group"])
         tables[f"panels/{spec.name}.csv"] = table
-    units = counting.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
+    units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
-    teams, growth = fields.teams(papers, signed), models.compute_growth(notable)
+    teams, growth = fields.teams(classified, signed), models.compute_growth(notable)
     return {
         **tables,
         "panels/fields.csv": fields.panel(teams, years, growth, "topic"),
@@ -183,12 +176,10 @@ def _csv(table: pd.DataFrame) -> str:
     """Return a table as CSV; whole numbers without a decimal point, others with six significant digits."""
     whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
     return table.astype(dict.fromkeys(whole, "Int64")).to_csv(
-        index=False, lineterminator="\n", float_format=SIGNIFICANT_DIGITS
+        index=False, lineterminator="\n", float_format="%.6g"
     )
 
 
-# Pieces that stayed unmatched are listed from this many papers on: below it most name a person's own unit or street.
-MINIMUM_UNMATCHED = 3
 _OF_HIT = ["institution", "country_of_institution", "kind", "method", "score"]
 
 
@@ -204,10 +195,11 @@ def sites_crosswalk(matched: Sites) -> pd.DataFrame:
 
 def affiliations_crosswalk(pieces: Mapping[Hit, int]) -> pd.DataFrame:
     """Return every piece of an affiliation that was matched, and what stayed unmatched in several papers."""
+    # Below three papers most unmatched pieces name a person's own unit or street.
     records = [
         (hit.piece, *_of_hit(hit), count)
         for hit, count in pieces.items()
-        if hit.entity is not None or (hit.method in ("ambiguous", "unmatched") and count >= MINIMUM_UNMATCHED)
+        if hit.entity is not None or (hit.method in ("ambiguous", "unmatched") and count >= 3)
     ]
     table = pd.DataFrame(records, columns=["segment", *_OF_HIT, "papers"])
     return table.sort_values(["segment", "institution", "country_of_institution"], ignore_index=True)

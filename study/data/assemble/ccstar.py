@@ -6,10 +6,7 @@ import re
 
 import pandas as pd
 
-from study.data.institutions import Entity, Matcher, Overrides, overridden, universities
-
-EVENT = "first_ccstar"
-EVENT_COLUMNS = ("university", "country", "event", "date", "left_censored", "detail")
+from study.data.institutions import Entity, Matcher, Overrides, by_university, overridden, universities
 
 # Facilities of several universities: only the site says which of them it is.
 _SEVERAL = re.compile(r"\b(system|network)\b", re.IGNORECASE)
@@ -40,18 +37,15 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.Da
         of the newest registration of the whole table where none is dated.
     """
     tagged = resources[resources["ccstar_resources"] > 0]
-    newest = tagged["first_registered"].max()
-    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    columns = ("facility", "site", "group", "first_registered")
-    for facility, site, group, day in zip(*(tagged[name] for name in columns), strict=True):
-        for entity in _universities(facility, site, matcher, known):
-            groups.setdefault((entity.name, entity.country), []).append((day, group))
-    records = []
-    for university, registered in sorted(groups.items()):
-        dated = sorted(pair for pair in registered if pair[0])
-        day, group = dated[0] if dated else (newest, registered[0][1])
-        records.append((*university, EVENT, day[:7], int(len(dated) < len(registered)), group))
-    return pd.DataFrame(records, columns=EVENT_COLUMNS)
+    places = zip(tagged["facility"], tagged["site"], strict=True)
+    rows = by_university(tagged, [_universities(*place, matcher, known) for place in places])
+    unit = ["university", "country"]
+    rows["undated"] = rows["first_registered"] == ""
+    rows["left_censored"] = rows.groupby(unit)["undated"].transform("any").astype(int)
+    rows = rows.sort_values(["undated", "first_registered"], kind="stable").drop_duplicates(unit)
+    day = rows["first_registered"].mask(rows["undated"], tagged["first_registered"].max())
+    rows = rows.assign(event="first_ccstar", date=day.str[:7], detail=rows["group"])
+    return rows[[*unit, "event", "date", "left_censored", "detail"]].sort_values(unit, ignore_index=True)
 
 
 def _universities(facility: str, site: str, matcher: Matcher, known: Overrides) -> list[Entity]:

@@ -8,17 +8,13 @@ import numpy as np
 import pandas as pd
 
 from study.data.assemble.panels import DEADLINES, PARTIAL, first_year
-from study.data.institutions import Signed
+from study.data.institutions import Signed, by_spelling
 
 YEARS = tuple(range(2000, 2025))
 VENUES = ("acml", "aistats", "colt", "cvpr", "iccv", "icml", "icra", "iros", "nips", "rss")
-NAMES = {"nips": "NeurIPS"}
-TEAMS = ("academic_only", "collaborative", "industry_only", "other_teams")
+TEAMS = ["academic_only", "collaborative", "industry_only", "other_teams"]
 # The field of Epoch's models whose training compute a field of papers is compared with; all models elsewhere.
-COMPUTE_OF_VENUE = {
-    **dict.fromkeys(("cvpr", "iccv"), "vision"),
-    **dict.fromkeys(("icra", "iros", "rss"), "robotics"),
-}
+COMPUTE_OF_VENUE = by_spelling(vision="cvpr iccv", robotics="icra iros rss")
 COMPUTE_OF_AREA = {
     **{area: area for area in ("language", "robotics", "speech", "vision")},
     "reinforcement learning": "games",
@@ -75,11 +71,11 @@ def panel(
         their shares (empty in years without papers), gpu_shock (first year whose papers could respond, for
         the fields that it concerns), compute_growth, coverage. Editions known in part only are left out.
     """
-    partial = np.array([pair in PARTIAL for pair in zip(table["venue"], table["year"], strict=True)])
+    partial = pd.MultiIndex.from_frame(table[["venue", "year"]]).isin(PARTIAL)
     kept = table[table["venue"].isin(VENUES) & table["year"].isin(YEARS) & ~partial]
     kept = kept.assign(topic=np.where(kept["compute_heavy"], "compute_heavy", "other"))
     keys = ["venue", by]
-    summed = kept.groupby([*keys, "year"], as_index=False)[list(TEAMS)].sum()
+    summed = kept.groupby([*keys, "year"], as_index=False)[TEAMS].sum()
     fields = kept[keys].drop_duplicates().sort_values(keys)
     result = fields.merge(pd.DataFrame({"year": YEARS}), how="cross").merge(
         summed, on=[*keys, "year"], how="left"
@@ -87,23 +83,20 @@ def panel(
     # A held edition without a paper of the field is a zero; an edition that is not known is empty.
     held = kept[["venue", "year"]].drop_duplicates().assign(held=True)
     result = result.merge(held, on=["venue", "year"], how="left")
-    result[list(TEAMS)] = result[list(TEAMS)].mask(result["held"].notna() & result[TEAMS[0]].isna(), 0)
-    papers = result[list(TEAMS)].sum(axis=1, skipna=False)
+    result[TEAMS] = result[TEAMS].mask(result["held"].notna() & result[TEAMS[0]].isna(), 0)
+    papers = result[TEAMS].sum(axis=1, skipna=False)
     for team in TEAMS:
         result[f"share_{team}"] = (result[team] / papers).where(papers > 0)
     shock = {venue: first_year(GPU_SHOCK, *DEADLINES[venue]) for venue in VENUES}
     compute = result[by].map(COMPUTE_OF_AREA) if by == "area" else result["venue"].map(COMPUTE_OF_VENUE)
-    venues = [NAMES.get(venue, venue.upper()) for venue in result["venue"]]
+    names = result["venue"].str.upper().replace("NIPS", "NeurIPS")
     result = result.assign(
-        field=[
-            f"{venue}, {label}".replace("_", "-") for venue, label in zip(venues, result[by], strict=True)
-        ],
+        field=names + ", " + result[by].str.replace("_", "-"),
         papers=papers,
         gpu_shock=result["venue"].map(shock).where(result[by].isin(SHOCKED)).astype("Int64"),
         compute_field=compute.fillna("all"),
     )
     known = growth.rename(columns={"field": "compute_field", "growth": "compute_growth"})
-    known = known[["compute_field", "year", "compute_growth"]]
     result = result.merge(known, on=["compute_field", "year"], how="left")
     result = result.merge(years[["venue", "year", "coverage"]], on=["venue", "year"], how="left")
     counted = ["papers", *TEAMS, *(f"share_{team}" for team in TEAMS)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import NOBODY, UNIVERSITY, Hit, Matcher, Overrides, overridden
+from study.data.institutions import NOBODY, UNIVERSITY, Matcher, Overrides, by_spelling, overridden
 
 # The fields of the panels, and Epoch's domains in each. A model of several domains counts in each of its fields.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -21,11 +21,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 OTHER, ALL = "other", "all"
 OUTCOMES = ("models", "models_academic_only", "models_with_industry", "models_with_known_compute")
-# The years up to and including the one asked for over which a slope is fitted, and what it takes at least.
-WINDOW = 5
-FEWEST_MODELS = 5
-FEWEST_YEARS = 3
-UPPER = 80
 
 
 def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
@@ -50,13 +45,11 @@ def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> p
     academic = (pairs["kinds"] == "academia").groupby(pairs["organisations"]).agg(["size", "sum"])
     records = []
     for name, count, count_academic in academic.itertuples(name=None):
-        hits = {hit.entity: hit for hit in matcher.match(name) if hit.entity is not None}
-        chosen = list(hits.values()) or [Hit(name, None, "unmatched")]
+        methods = {hit.entity: hit.method for hit in matcher.match(name) if hit.entity is not None}
         if name in known:
-            chosen = [Hit(name, overridden(matcher, *known[name]), "decision")]
-        for hit in chosen:
-            entity = hit.entity or NOBODY
-            of_institution = (entity.name, entity.country, entity.kind, hit.method)
+            methods = {overridden(matcher, *known[name]) or NOBODY: "decision"}
+        for entity, method in (methods or {NOBODY: "unmatched"}).items():
+            of_institution = (entity.name, entity.country, entity.kind, method)
             records.append((name, *of_institution, count, count_academic))
     columns = ["organisation", "institution", "country", "kind", "method", "models", "academic_models"]
     return pd.DataFrame(records, columns=columns)
@@ -156,14 +149,14 @@ def compute_growth(
         member = np.array([field in fields for fields in memberships], dtype=bool)
         for year in range(first_year, last_year + 1):
             before = member & (years <= year)
-            window = before & (years > year - WINDOW)
+            window = before & (years > year - 5)
             records.append(
                 {
                     "field": field,
                     "year": year,
                     "models": int((member & (years == year)).sum()),
                     "window_models": int(window.sum()),
-                    "log10_upper_compute": pd.Series(log_compute[window]).quantile(UPPER / 100),
+                    "log10_upper_compute": pd.Series(log_compute[window]).quantile(0.8),
                     "log10_largest_compute": pd.Series(log_compute[before]).max(),
                     "growth": _slope(dates[window], log_compute[window], years[window]),
                 }
@@ -186,7 +179,7 @@ def _decimal(date: str) -> float:
 
 
 def _slope(dates: np.ndarray, values: np.ndarray, years: np.ndarray) -> float:
-    if len(values) < FEWEST_MODELS or len(set(years)) < FEWEST_YEARS:
+    if len(values) < 5 or len(set(years)) < 3:
         return np.nan
     centred = dates - dates.mean()
     return float(centred @ values / (centred @ centred))
@@ -195,18 +188,13 @@ def _slope(dates: np.ndarray, values: np.ndarray, years: np.ndarray) -> float:
 # The seed paper leaves out models that are notable for their use alone, since companies have the users (its
 # supplementary material, on data). "Highly cited" is here what the table calls so, which need not be that paper's rule.
 SEED_CRITERIA = frozenset({"highly cited", "sota improvement", "historical significance"})
-WEIGHTS = {
-    "open weights (unrestricted)": "unrestricted",
-    "fully open-source": "unrestricted",
-    "permissive license": "unrestricted",
-    "open weights (restricted use)": "restricted",
-    "open weights (non-commercial)": "restricted",
-    "api access": "hosted",
-    "api accessible": "hosted",
-    "hosted access (no api)": "hosted",
-    "unreleased": "unreleased",
-    "": "",
-}
+WEIGHTS = by_spelling(
+    ", ",
+    unrestricted="open weights (unrestricted), fully open-source, permissive license",
+    restricted="open weights (restricted use), open weights (non-commercial)",
+    hosted="api access, api accessible, hosted access (no api)",
+    unreleased="unreleased",
+) | {"": ""}
 
 
 def fact_models(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -13,16 +13,15 @@ from study.data.institutions import NOBODY, Hit, Matcher, Overrides, overridden
 from study.data.sources import herd, paperlists
 from study.panel import region
 
-TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"))
-TOP_TIER = "50+ papers"
-DOSES = ("listed", "systems", "rmax_share")
-SPENDING = ("total", "federal", "state_local", "institutional", "business", "nonprofit", "other")
+TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"), (np.inf, "50+ papers"))
+DOSES = ["listed", "systems", "rmax_share"]
+SPENDING = ("total", *herd.SOURCES)
 UNIT = ["university", "country"]
 
 
 def tier(papers: int) -> str:
     """Return the label of a university's baseline size."""
-    return next((label for highest, label in TIERS if papers <= highest), TOP_TIER)
+    return next(label for highest, label in TIERS if papers <= highest)
 
 
 def first_periods(events: pd.DataFrame, spec: PanelSpec, names: Iterable[str]) -> pd.DataFrame:
@@ -55,13 +54,10 @@ def lists_by_year(lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec) -
     DataFrame
         university, country, year, and :data:`DOSES`; universities with a system on that list only.
     """
-    frames = []
-    for year in spec.years:
-        known = [month for month in months if spec.first_period(month) <= year]
-        if known:
-            frames.append(lists[lists["list"] == max(known)].assign(year=year, listed=1))
-    table = pd.concat(frames, ignore_index=True) if frames else lists.iloc[:0].assign(year=0, listed=1)
-    return table[[*UNIT, "year", *DOSES]]
+    months = sorted(months)
+    known = pd.DataFrame({"list": months, "year": [spec.first_period(month) for month in months]})
+    newest = pd.merge_asof(pd.DataFrame({"year": spec.years}), known, on="year")
+    return newest.merge(lists.assign(listed=1), on="list")[[*UNIT, "year", *DOSES]]
 
 
 def attach(
@@ -74,6 +70,7 @@ def attach(
     lists: pd.DataFrame,
     months: Iterable[str],
     spending: pd.DataFrame,
+    roles: pd.DataFrame,
 ) -> pd.DataFrame:
     """Join everything that is known of a panel's universities and years to its outcomes.
 
@@ -92,6 +89,8 @@ def attach(
         As in :func:`lists_by_year`.
     spending : DataFrame
         university, country, year and :data:`SPENDING` in thousand dollars.
+    roles : DataFrame
+        university, country and columns whose names end in ``_role``; "none" where a university has no role.
 
     Returns
     -------
@@ -114,39 +113,33 @@ def attach(
         log_baseline_papers=np.log(units["baseline_papers"]),
         tier=units["baseline_papers"].map(tier),
     ).merge(first_periods(events, spec, names), on=UNIT, how="left")
+    fixed = fixed.merge(roles, on=UNIT, how="left")
+    role_names = list(roles.columns.drop(UNIT))
+    fixed[role_names] = fixed[role_names].fillna("none")
     table = outcomes.merge(fixed, on=UNIT, how="left", validate="many_to_one")
     table = table.merge(lists_by_year(lists, months, spec), on=[*UNIT, "year"], how="left")
     before_lists = table["year"] < spec.first_period(months[0])
-    for dose in DOSES:
-        table[dose] = table[dose].astype(float).fillna(0).mask(before_lists)
+    table[DOSES] = table[DOSES].astype(float).fillna(0).mask(before_lists)
     renamed = spending.rename(columns={source: f"herd_{source}" for source in SPENDING})
     table = table.merge(renamed, on=[*UNIT, "year"], how="left")
     if spec.years[1] - spec.years[0] == 2:
         # A venue that is held every second year: its years and events are numbers of its editions.
-        for event in names:
-            table[event] = table[event].map(edition, na_action="ignore").astype("Int64")
-        table["edition"] = table["year"].map(edition)
-    order = [column for column in ("university", "group", "year") if column in table]
-    return table[_columns(table, outcomes, names)].sort_values(order, ignore_index=True)
-
-
-def _columns(table: pd.DataFrame, outcomes: pd.DataFrame, events: list[str]) -> list[str]:
-    about_years = [name for name in ("venue_papers", "coverage", "author_order_coverage") if name in outcomes]
-    labels = [name for name in ("group", "year", "edition") if name in table]
-    counted = [name for name in outcomes if name not in {*UNIT, *labels, *about_years}]
-    return [
-        "university", "country", "region", *labels, *counted, *events, *DOSES,
-        "baseline_papers", "log_baseline_papers",
-        *(name for name in ("baseline_venue_papers",) if name in table),
-        "first_paper_year", "tier", *(name for name in table if name.endswith("_role")),
-        *(f"herd_{source}" for source in SPENDING), *about_years,
+        table[names], table["edition"] = edition(table[names]), edition(table["year"])
+    first = ["university", "country", "region", "group", "year", "edition"]
+    last = ["venue_papers", "coverage", "author_order_coverage"]
+    columns = [
+        *first, *(name for name in outcomes if name not in {*first, *last}), *names, *DOSES,
+        "baseline_papers", "log_baseline_papers", "baseline_venue_papers", "first_paper_year", "tier",
+        *role_names, *(f"herd_{source}" for source in SPENDING), *last,
     ]  # fmt: skip
+    table = table[[name for name in columns if name in table]]
+    return table.sort_values(
+        [name for name in ("university", "group", "year") if name in table], ignore_index=True
+    )
 
 
 # Territories whose universities the list of universities has under codes of their own.
 TERRITORIES = ("AS", "GU", "PR", "VI")
-# A name inside a longer one is mostly that of a branch or a medical school with a number of its own.
-_WHOLE = ("exact", "campus")
 
 
 def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
@@ -177,8 +170,10 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         name, state = rows["name"].iloc[0], rows["state"].iloc[0]
         country = state if state in TERRITORIES else "US"
         hits = (hit for each in rows["name"].unique() for hit in matcher.match(each, country))
-        at_home = (hit for hit in hits if (hit.university or NOBODY).country == country)
-        hit = next((hit for hit in at_home if hit.method in _WHOLE), Hit(name, None, "unmatched"))
+        # A name inside a longer one is mostly that of a branch or a medical school with a number of its own.
+        whole = (hit for hit in hits if hit.method in ("exact", "campus"))
+        at_home = (hit for hit in whole if (hit.university or NOBODY).country == country)
+        hit = next(at_home, Hit(name, None, "unmatched"))
         if inst_id in known:
             hit = Hit(name, overridden(matcher, *known[inst_id]), "decision")
         entity = hit.entity or NOBODY
@@ -210,8 +205,8 @@ def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.D
         business, nonprofit, other (thousand current dollars).
     """
     keys = [*UNIT, "fiscal_year"]
-    chosen = _largest(table, crosswalk).sort_values(keys, ignore_index=True)
-    return chosen[[*keys, "inst_id", "total", *herd.SOURCES]]
+    largest = _largest(table, crosswalk).sort_values(keys, ignore_index=True)
+    return largest[[*keys, "inst_id", *SPENDING]]
 
 
 def _largest(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
@@ -240,9 +235,7 @@ DEADLINES: dict[str, tuple[int, int]] = {
 }
 
 # Editions of which the publisher has a small part only.
-PARTIAL = frozenset(
-    {(venue, year) for venue in ("icra", "iros") for year in range(2000, 2005)} | {("icra", 2016)}
-)
+PARTIAL = [("icra", 2016), *((venue, year) for venue in ("icra", "iros") for year in range(2000, 2005))]
 
 
 @dataclass(frozen=True)

@@ -39,19 +39,17 @@ def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
     """
     each = signed.signatures
     of_paper = papers[["venue", "year", "compute_heavy"]].assign(company=signed.papers["company"].to_numpy())
-    of_paper = of_paper.iloc[each["paper"]].reset_index(drop=True)
-    names = [(entity.name, entity.country) for entity in signed.universities]
-    universities = pd.DataFrame(names, columns=["university", "country"]).iloc[each["university"]]
-    table = pd.concat([of_paper, universities.reset_index(drop=True)], axis=1)
-    return table.assign(
+    table = of_paper.iloc[each["paper"]].reset_index(drop=True).join(each)
+    table = table.assign(
         papers=1,
-        papers_academic_only=(~table["company"]).astype(int),
-        papers_with_industry=table["company"].astype(int),
-        papers_compute_heavy=table["compute_heavy"].astype(int),
-        papers_other_topics=(~table["compute_heavy"]).astype(int),
-        papers_first_author=each["first"].astype(int).to_numpy(),
-        papers_last_author=each["last"].astype(int).to_numpy(),
-    ).drop(columns=["company", "compute_heavy"])
+        papers_academic_only=~table["company"],
+        papers_with_industry=table["company"],
+        papers_compute_heavy=table["compute_heavy"],
+        papers_other_topics=~table["compute_heavy"],
+        papers_first_author=table["first"],
+        papers_last_author=table["last"],
+    ).astype(dict.fromkeys(COUNTS, int))
+    return table[["venue", "year", "university", "country", *COUNTS]]
 
 
 def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
@@ -81,12 +79,10 @@ def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
         share_compute_heavy=("compute_heavy", "mean"),
         compute_heavy=("compute_heavy", "sum"),
     )
-    result = everything.join(shares).reset_index()
-    result.insert(
-        4, "partial", [int((v, y) in PARTIAL) for v, y in zip(result["venue"], result["year"], strict=True)]
-    )
-    result.insert(6, "coverage", result["with_affiliation"] / result["papers"])
-    return result
+    result = everything.join(shares)
+    result.insert(2, "partial", result.index.isin(PARTIAL).astype(int))
+    result.insert(4, "coverage", result["with_affiliation"] / result["papers"])
+    return result.reset_index()
 
 
 def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
@@ -123,7 +119,17 @@ def counts(
     keys = ["university", "country", "group", "year"]
     summed = here.assign(group=here["venue"].map(group_of)).groupby(keys, as_index=False)[list(COUNTS)].sum()
     table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(COUNTS, 0))
-    table = table.merge(_group_years(years, spec, group_of), on=["group", "year"], how="left")
+    # What is known of each observed group and year: papers, and coverage over its venues together.
+    held = years[years["venue"].isin(group_of)].assign(group=lambda rows: rows["venue"].map(group_of))
+    held = held[[spec.observed(year, group) for year, group in zip(held["year"], held["group"], strict=True)]]
+    held = held.assign(ordered=held["author_order_coverage"] * held["with_affiliation"])
+    sums = ["papers", "with_affiliation", "ordered", "compute_heavy"]
+    held = (
+        held.groupby(["group", "year"], as_index=False)[sums].sum().rename(columns={"papers": "venue_papers"})
+    )
+    held["coverage"] = held["with_affiliation"] / held["venue_papers"]
+    held["author_order_coverage"] = held.pop("ordered") / held["with_affiliation"]
+    table = table.merge(held, on=["group", "year"], how="left")
     table["share_of_venue"] = table["papers"] / table["with_affiliation"]
     table["share_compute_heavy_of_venue"] = table["papers_compute_heavy"] / table["compute_heavy"]
     absent = table["venue_papers"].isna()
@@ -131,17 +137,3 @@ def counts(
     unordered = ~(table["author_order_coverage"] >= ORDER_NEEDED)
     table.loc[unordered, ["papers_first_author", "papers_last_author"]] = np.nan
     return table.drop(columns=["with_affiliation", "compute_heavy"])
-
-
-def _group_years(years: pd.DataFrame, spec: PanelSpec, group_of: dict[str, str]) -> pd.DataFrame:
-    """Return what is known of each observed group and year: papers, and coverage over its venues together."""
-    rows = years[years["venue"].isin(group_of)].assign(group=lambda table: table["venue"].map(group_of))
-    observed = [spec.observed(year, group) for year, group in zip(rows["year"], rows["group"], strict=True)]
-    rows = rows[observed].assign(ordered=rows["author_order_coverage"] * rows["with_affiliation"])
-    sums = ["papers", "with_affiliation", "ordered", "compute_heavy"]
-    summed = rows.groupby(["group", "year"], as_index=False)[sums].sum()
-    return summed.assign(
-        venue_papers=summed["papers"],
-        coverage=summed["with_affiliation"] / summed["papers"],
-        author_order_coverage=summed["ordered"] / summed["with_affiliation"],
-    ).drop(columns=["papers", "ordered"])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, must_be, read_toml
-from study.data.institutions import Entity, Matcher, universities
+from study.data.institutions import Entity, Matcher, by_university, universities
 from study.data.sources import RESTORE, Rule, csv_rows, one_of
 
 # The heading of the table.
@@ -21,7 +22,7 @@ _HEADING = (
     "checked,check_note,check_url,source_url,source_title,origin"
 )
 COLUMNS = tuple(_HEADING.split(","))
-NO_ROLE = "none"
+UNIT = ["university", "country"]
 _DATE: Rule = (re.compile(r"((19[89]|20[0-3])\d(-(0[1-9]|1[0-2]))?)?"), "YYYY-MM, YYYY or nothing")
 RULES = {
     "role": one_of(("winner", "later_winner", "loser")),
@@ -146,44 +147,31 @@ def events(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) 
     DataError
         If a treatment row has no month, or a credited name is not exactly one university.
     """
-    records = []
-    for family in groups.values():
-        for line, row in _rows(table, family):
-            own, lost = row["programme"] in family.programmes, row["role"] == "loser"
-            treated = own and row["status"] == "treatment"
-            basis = "announced" if lost else family.date
-            date = row[basis]
-            if treated and len(date) != 7:
-                raise DataError(
-                    f"programmes.csv, line {line}: a treatment needs a month in the column {family.date}; "
-                    "add it, or change the status to robustness."
-                )
-            suffixes = ("_loser",) if lost else ("", "_any") if treated else ("_any",)
-            records += [
-                {
-                    "university": university.name,
-                    "country": university.country,
-                    "event": f"{family.event}{suffix}",
-                    "date": date,
-                    "left_censored": 0,
-                    "detail": f"{row['programme']}: {row['institution']}",
-                    "family": family.name,
-                    "role": "related" if row["programme"] in family.related else row["role"],
-                    "status": row["status"] if own else "robustness",
-                    "date_precision": "month" if len(date) == 7 else "year",
-                    "date_basis": basis,
-                    "programme": row["programme"],
-                    "source_url": row["source_url"],
-                    "last_month": date if len(date) == 7 else f"{date}-12",
-                }
-                for university in (_universities(row, line, matcher) if date else ())
-                for suffix in suffixes
-            ]
-    dated = pd.DataFrame(records, columns=[*EVENT_COLUMNS, "last_month"]).sort_values(
-        "last_month", kind="stable"
+    rows = _credited(table, groups, matcher)
+    lost, treated = rows["role"] == "loser", rows["own"] & (rows["status"] == "treatment")
+    basis = rows["date_basis"].mask(lost, "announced")
+    date = rows["operational"].where(basis == "operational", rows["announced"])
+    monthly = date.str.len() == 7
+    for line, column in zip(rows.loc[treated & ~monthly, "line"], basis[treated & ~monthly], strict=True):
+        raise DataError(
+            f"programmes.csv, line {line}: a treatment needs a month in the column {column}; "
+            "add it, or change the status to robustness."
+        )
+    rows = rows.assign(
+        date=date,
+        left_censored=0,
+        detail=rows["programme"] + ": " + rows["institution"],
+        role=rows["role"].mask(rows["related"], "related"),
+        status=rows["status"].where(rows["own"], "robustness"),
+        date_precision=np.where(monthly, "month", "year"),
+        date_basis=basis,
+        last_month=date.where(monthly, date + "-12"),
     )
-    first = dated.drop_duplicates(["family", "event", "university", "country"])[EVENT_COLUMNS]
-    return first.sort_values(["event", "university", "country"], ignore_index=True)
+    kinds = (("", treated & ~lost), ("_any", ~lost), ("_loser", lost))
+    dated = pd.concat([rows[kind & (date != "")].assign(suffix=suffix) for suffix, kind in kinds])
+    dated["event"] += dated["suffix"]
+    first = dated.sort_values("last_month", kind="stable").drop_duplicates(["family", "event", *UNIT])
+    return first[EVENT_COLUMNS].sort_values(["event", *UNIT], ignore_index=True)
 
 
 def roles(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -> pd.DataFrame:
@@ -194,17 +182,8 @@ def roles(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -
     DataFrame
         university, country, family, role; a university that is in none of a family's rows has none.
     """
-    records = []
-    for family in groups.values():
-        rows: dict[Entity, list[Mapping[str, str]]] = {}
-        for line, row in _rows(table, family):
-            for university in _universities(row, line, matcher):
-                rows.setdefault(university, []).append(row)
-        records += [
-            (each.name, each.country, family.name, _role(of_it, family)) for each, of_it in rows.items()
-        ]
-    found = pd.DataFrame(records, columns=["university", "country", "family", "role"])
-    return found.sort_values(["family", "university", "country"], ignore_index=True)
+    by_unit = _credited(table, groups, matcher).groupby(["family", *UNIT])
+    return by_unit.apply(_role).rename("role").reset_index()[[*UNIT, "family", "role"]]
 
 
 def event_names(groups: Mapping[str, Family], found: Iterable[str]) -> list[str]:
@@ -214,26 +193,37 @@ def event_names(groups: Mapping[str, Family], found: Iterable[str]) -> list[str]
     return [name for name in names if name in occurring]
 
 
-def role_attributes(table: pd.DataFrame, groups: Mapping[str, Family], units: pd.DataFrame) -> pd.DataFrame:
-    """Return each unit's (university, country) role in each family as ``<family>_role``, "none" where it has none."""
-    wide = table.pivot(index=["university", "country"], columns="family", values="role")
-    wide = wide.reindex(pd.MultiIndex.from_frame(units[["university", "country"]]), columns=list(groups))
-    return wide.fillna(NO_ROLE).add_suffix("_role").rename_axis(columns=None).reset_index()
+def role_attributes(table: pd.DataFrame, groups: Mapping[str, Family]) -> pd.DataFrame:
+    """Return the role in each family as ``<family>_role``, one row a university (university, country)."""
+    wide = table.pivot(index=UNIT, columns="family", values="role").reindex(columns=list(groups))
+    return wide.add_suffix("_role").rename_axis(columns=None).reset_index()
 
 
-def _rows(table: pd.DataFrame, group: Family) -> Iterable[tuple[int, Mapping[str, str]]]:
-    names = (*group.programmes, *group.related, *group.later)
-    for name in names:
-        if name not in set(table["programme"]):
-            raise DataError(f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct it.')
-    chosen = table[table["programme"].isin(names)]
-    return zip(chosen.index, chosen.to_dict("records"), strict=True)
+def _credited(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -> pd.DataFrame:
+    """Return the rows of each family, once for each university that they credit, whose country they get."""
+    families = []
+    for group in groups.values():
+        names = (*group.programmes, *group.related, *group.later)
+        for name in names:
+            if name not in set(table["programme"]):
+                raise DataError(
+                    f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct it.'
+                )
+        rows = table[table["programme"].isin(names)]
+        own, related = (
+            rows["programme"].isin(programmes) for programmes in (group.programmes, group.related)
+        )
+        of_family = {"family": group.name, "event": group.event, "date_basis": group.date}
+        families.append(rows.assign(own=own, related=related, **of_family))
+    rows = pd.concat(families).rename_axis("line").reset_index()
+    named = zip(rows["line"], rows["credited"], rows["country"], strict=True)
+    return by_university(rows, [_universities(*row, matcher) for row in named])
 
 
-def _universities(row: Mapping[str, str], line: int, matcher: Matcher) -> list[Entity]:
+def _universities(line: int, names: str, country: str, matcher: Matcher) -> list[Entity]:
     credited: list[Entity] = []
-    for text in filter(None, row["credited"].split("|")):
-        named = universities(matcher.match(text, row["country"]))
+    for text in filter(None, names.split("|")):
+        named = universities(matcher.match(text, country))
         if len(named) != 1:
             raise DataError(
                 f'programmes.csv, line {line}: credited "{text}" is {len(named)} universities; name just one.'
@@ -242,12 +232,12 @@ def _universities(row: Mapping[str, str], line: int, matcher: Matcher) -> list[E
     return credited
 
 
-def _role(rows: Sequence[Mapping[str, str]], family: Family) -> str:
-    own = [row for row in rows if row["programme"] in family.programmes]
-    every = {row["role"] for row in rows}
-    treated = {row["role"] for row in own if row["status"] == "treatment"}
+def _role(rows: pd.DataFrame) -> str:
+    """Return what a university is in a family, from the family's rows that credit it."""
+    own, every = rows[rows["own"]], set(rows["role"])
+    treated = set(own.loc[own["status"] == "treatment", "role"])
     if treated:
         return "winner" if "winner" in treated else "later_winner"
     if not every.isdisjoint({"winner", "later_winner"}):
         return "unclear" if "winner" in every else "later_winner"
-    return "loser" if any(row["status"] == "comparison" for row in own) else "unclear"
+    return "loser" if (own["status"] == "comparison").any() else "unclear"

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import Gazetteer, Sites, universities
+from study.data.institutions import Gazetteer, Sites, by_university, universities
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
@@ -32,11 +32,7 @@ def credited(systems: pd.DataFrame, sites: Sites, gazetteer: Gazetteer) -> pd.Da
         universities(sites[site, gazetteer.country(country, f"TOP500 {month}")])
         for site, country, month in zip(table["site"], table["country"], table["list"], strict=True)
     ]
-    table = table.assign(university=holders).explode("university").dropna(subset="university")
-    return table.assign(
-        country=[entity.country for entity in table["university"]],
-        university=[entity.name for entity in table["university"]],
-    ).reset_index(drop=True)
+    return by_university(table, holders)
 
 
 def events(table: pd.DataFrame) -> pd.DataFrame:

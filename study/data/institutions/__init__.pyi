@@ -1,5 +1,6 @@
 from .credit import Signed as Signed
 from .credit import Sites as Sites
+from .credit import by_university as by_university
 from .credit import decisions as decisions
 from .credit import match_papers as match_papers
 from .credit import match_sites as match_sites
@@ -14,5 +15,6 @@ from .match import Overrides as Overrides
 from .match import overridden as overridden
 from .match import read_overrides as read_overrides
 from .match import universities as universities
+from .names import by_spelling as by_spelling
 from .names import key as key
 from .names import pieces as pieces

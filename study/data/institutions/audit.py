@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 
 import pandas as pd
+from sklearn.metrics import cohen_kappa_score
 
 from study.core import DataError
 from study.data.audit import Estimate, Share, agreement, weighted
 
 CREDITED, NONE = "credited", "none"
 VERDICTS = {CREDITED: ("correct", "wrong", "incomplete"), NONE: ("correctly_none", "missed")}
-_READ = ("id", "stratum", "verdict", "second_verdict")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ def summary(verdicts: pd.DataFrame, population: pd.DataFrame) -> Summary:
         If a verdict is none of its stratum's, or a stratum is missing.
     """
     known = ", ".join(VERDICTS)
-    for number, stratum, verdict, second in zip(*(verdicts[name] for name in _READ), strict=True):
+    columns = ["id", "stratum", "verdict", "second_verdict"]
+    for number, stratum, verdict, second in verdicts[columns].itertuples(index=False, name=None):
         if stratum not in VERDICTS:
             raise DataError(f'matching audit, id {number}: stratum "{stratum}" is none of {known}.')
         if verdict not in VERDICTS[stratum] or second not in (*VERDICTS[stratum], ""):
@@ -98,13 +98,8 @@ def summary(verdicts: pd.DataFrame, population: pd.DataFrame) -> Summary:
 
 def cohens_kappa(first: list[str], second: list[str]) -> float:
     """Return Cohen's kappa (p_o - p_e) / (1 - p_e) of two lists of verdicts on the same items."""
-    total = len(first)
-    if not total:
-        return math.nan
-    observed = sum(one == other for one, other in zip(first, second, strict=True)) / total
-    ones, others = Counter(first), Counter(second)
-    expected = sum(ones[verdict] * others[verdict] for verdict in ones) / total**2
-    return (observed - expected) / (1 - expected) if expected < 1 else math.nan
+    # Without two different verdicts chance alone would agree always.
+    return float(cohen_kappa_score(first, second)) if len({*first, *second}) > 1 else math.nan
 
 
 def _recall(complete: Share | Estimate, missed: Share | Estimate, size: pd.Series) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.core import DataError
 from study.data.institutions import UNIVERSITY, Entity, Gazetteer, Hit, Matcher, universities
-from study.data.institutions.names import clean, words
+from study.data.institutions.names import clean, word_set
 from study.data.sources import RESTORE, csv_rows
 
 # Name of a site and ISO2 code of its country.
@@ -21,7 +21,7 @@ Sites = Mapping[Site, tuple[Hit, ...]]
 
 # Venues all of whose files have mail domains. In the others a rule that could use them in some years only would
 # break the outcome where they end (CVPR and ICCV have none from 2020 on).
-WITH_DOMAINS = words(
+WITH_DOMAINS = word_set(
     "3dv acl acml acmmm ai4x aistats alt coling colm colt corl emnlp icml ijcai naacl rss wacv www"
 )
 
@@ -36,24 +36,21 @@ class Signed:
         One row a paper, in the order given: affiliated (an author has an affiliation), ordered (each affiliation
         can be told to its author), university, institute (a research institute or national centre), company.
     signatures : DataFrame
-        One row a paper and university: paper (row number in ``papers``), university (place in ``universities``),
-        first, last (whether the first, the last author is there; only where ordered).
-    universities : tuple of Entity
+        One row a paper and university: paper (row number in ``papers``), university, country, first, last (whether
+        the first, the last author is there; only where ordered).
     pieces : Counter of Hit
         In how many papers each piece of an affiliation stands.
     """
 
     papers: pd.DataFrame
     signatures: pd.DataFrame
-    universities: tuple[Entity, ...]
     pieces: Counter[Hit]
 
 
 def match_papers(papers: pd.DataFrame, matcher: Matcher) -> Signed:
     """Match the affiliations of all papers (columns venue, author, aff, aff_domain of ``sources.paperlists``)."""
-    rows: list[tuple[bool, ...]] = []
-    signatures: list[tuple[int, int, bool, bool]] = []
-    places: dict[Entity, int] = {}
+    rows = []
+    signatures: list[tuple[int, str, str, bool, bool]] = []
     pieces: Counter[Hit] = Counter()
     columns = ("venue", "author", "aff", "aff_domain")
     for paper, (venue, author, aff, mail) in enumerate(zip(*(papers[name] for name in columns), strict=True)):
@@ -64,14 +61,13 @@ def match_papers(papers: pd.DataFrame, matcher: Matcher) -> Signed:
         ordered = len(by_author) in (1, count_authors(author))
         rows.append((any(by_author), ordered, UNIVERSITY in kinds, institute, "company" in kinds))
         first, last = (universities(by_author[end]) if ordered else [] for end in (0, -1))
-        for university in sorted(universities(hits), key=lambda entity: (entity.name, entity.country)):
-            place = places.setdefault(university, len(places))
-            signatures.append((paper, place, university in first, university in last))
+        for university in universities(hits):
+            position = (university in first, university in last)
+            signatures.append((paper, university.name, university.country, *position))
         pieces.update(hits.keys())
     return Signed(
         pd.DataFrame(rows, columns=["affiliated", "ordered", "university", "institute", "company"]),
-        pd.DataFrame(signatures, columns=["paper", "university", "first", "last"]),
-        tuple(places),
+        pd.DataFrame(signatures, columns=["paper", "university", "country", "first", "last"]),
         pieces,
     )
 
@@ -121,6 +117,16 @@ def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:
     # A national centre serves a country, also where its host stands beside it.
     chosen = national or universities or others
     return tuple(known[entity] for entity in sorted(chosen, key=lambda entity: entity.name))
+
+
+def by_university(table: pd.DataFrame, credited: Sequence[Sequence[Entity]]) -> pd.DataFrame:
+    """Return each row of a table once for each university credited with it, whose university and country it gets."""
+    rows = table.assign(university=credited).explode("university", ignore_index=True)
+    rows = rows.dropna(subset="university", ignore_index=True)
+    entities = list(rows["university"])
+    return rows.assign(
+        university=[entity.name for entity in entities], country=[entity.country for entity in entities]
+    )
 
 
 def decisions(path: Path, gazetteer: Gazetteer) -> dict[Site, tuple[Hit, ...]]:

@@ -19,15 +19,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions.names import key
-from study.data.institutions.names import words as word_set
+from study.data.institutions.names import by_spelling, key, word_set
 from study.data.sources import RESTORE, Rule, csv_rows, one_of
 
 UNIVERSITY = "university"
@@ -60,48 +59,49 @@ SYSTEMS = word_set(
     ", ",
 )
 
-# Native forms for which the list of universities has no English name.
-_NATIVE = {
-    f"{native} ": english
-    for english, forms in {
-        "university of ": "universitat, universite de, universita degli studi di, universita di, universidad de, "
-        "universidade de, universidade do, universiteit van",
-        "federal university of ": "universidade federal do, universidade federal de",
-        "national university of ": "universidad nacional de",
-        "technical university of ": "technische universitat",
-    }.items()
-    for native in forms.split(", ")
-}
+# A name in its own language for which the list of universities has no English one, and that name.
+_TRANSLATED = (
+    (re.compile("(?:universitat|universite de|universita(?: degli studi)? di) (.*)"), r"university of \1"),
+    (re.compile("(?:universidad de|universidade d[eo]|universiteit van) (.*)"), r"university of \1"),
+    (re.compile("universidade federal d[eo] (.*)"), r"federal university of \1"),
+    (re.compile("universidad nacional de (.*)"), r"national university of \1"),
+    (re.compile("technische universitat (.*)"), r"technical university of \1"),
+)
+_KIND = "university of (?:technology|applied sciences|science and technology)|institute of technology"
+# A name, and the other order of its words; the first form that fits decides.
+_TURNED = (
+    (re.compile(r"(\S+) university"), r"university of \1"),
+    (re.compile(r"university of (\S+)"), r"\1 university"),
+    (re.compile(rf"(.+) ({_KIND})"), r"\2 \1"),
+    (re.compile(r"technical university of (\S+)"), r"\1 technical university"),
+)
 
 # Names that the publisher of the supercomputer lists spells in other ways than the list of universities.
-_COUNTRIES = {
-    name: code
-    for code, names in {
-        "KR": "korea south, south korea, korea, republic of korea, s korea, rep of korea, rok",
-        "RU": "russia, russian federation",
-        "SA": "saudia arabia, saudi arabia",
-        "SK": "slovak republic",
-        "CZ": "czechia",
-        "TW": "taiwan, r o c",
-        "TR": "turkey, turkiye",
-        "VE": "venezuela",
-        "US": "usa, us, united states of america, u s a, u s",
-        "GB": "uk, england, scotland, great britain, northern ireland, wales, u k",
-        "AE": "uae, united arab emirates",
-        "CN": "pr china, p r china, prc, peoples republic of china, pr of china, p r c",
-        "NL": "netherlands, the netherlands, holland",
-        "DE": "deutschland, germania",
-        "VN": "vietnam, viet nam",
-        "IR": "iran",
-        "HK": "hongkong, hong kong sar, hksar, hong kong",
-        "MO": "macau, macao",
-        "SG": "republic of singapore",
-        "ES": "espana",
-        "BR": "brasil",
-        "IT": "italia",
-    }.items()
-    for name in names.split(", ")
-}
+_COUNTRIES = by_spelling(
+    ", ",
+    KR="korea south, south korea, korea, republic of korea, s korea, rep of korea, rok",
+    RU="russia, russian federation",
+    SA="saudia arabia, saudi arabia",
+    SK="slovak republic",
+    CZ="czechia",
+    TW="taiwan, r o c",
+    TR="turkey, turkiye",
+    VE="venezuela",
+    US="usa, us, united states of america, u s a, u s",
+    GB="uk, england, scotland, great britain, northern ireland, wales, u k",
+    AE="uae, united arab emirates",
+    CN="pr china, p r china, prc, peoples republic of china, pr of china, p r c",
+    NL="netherlands, the netherlands, holland",
+    DE="deutschland, germania",
+    VN="vietnam, viet nam",
+    IR="iran",
+    HK="hongkong, hong kong sar, hksar, hong kong",
+    MO="macau, macao",
+    SG="republic of singapore",
+    ES="espana",
+    BR="brasil",
+    IT="italia",
+)
 
 # Codes that close an affiliation: of countries, and of states of the US; those that stand for one of each are left out.
 CODES = {
@@ -204,19 +204,17 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     add(institutions, ("name", "country", "ror"), {"country": _ISO2, "ror": _ROR})
     add(organisations, ("name", "kind"), {"kind": one_of(KINDS[1:])})
     curated = frozenset(entity for entities in exact.values() for entity in entities)
-    countries = {
-        key(name): code for name, code in zip(universities["country"], universities["iso2"], strict=True)
-    }
-    countries.update(_COUNTRIES)
+    listed = dict(zip(map(key, universities["country"]), universities["iso2"], strict=True))
+    countries = listed | _COUNTRIES
     # In an affiliation it is the state of the US.
     countries.pop("georgia", None)
     domains = _add_universities(exact, universities, set(countries))
     names = {form: tuple(entities) for form, entities in exact.items() if entities}
     units = frozenset(marked["~"])
-    return Gazetteer(names, curated, units | marked["="], units, domains, _words(exact), countries)
+    return Gazetteer(names, curated, units | marked["="], units, domains, _words(names), countries)
 
 
-def _words(exact: dict[str, list[Entity]]) -> frozenset[str]:
+def _words(exact: Mapping[str, Iterable[Entity]]) -> frozenset[str]:
     """Return the words of names; one in other names of a single institution may be a misspelling or a unit."""
     holders: dict[str, set[Entity]] = defaultdict(set)
     names = {entity.name for entities in exact.values() for entity in entities}
@@ -233,32 +231,28 @@ def _add_universities(
 ) -> dict[str, Entity]:
     """Add the list behind the curated names, and return the domains; same name or domain, same university."""
     domains: dict[str, Entity] = {}
+    nobodys = places | SYSTEMS
     later = []
-    for name, iso2, names in zip(
-        *(universities[column] for column in ("name", "iso2", "domains")), strict=True
-    ):
+    for name, iso2, own in universities[["name", "iso2", "domains"]].itertuples(index=False, name=None):
         # A listed name as it is, and without what stands in brackets.
         forms = [form for form in dict.fromkeys((key(name), key(name.split("(")[0]))) if form]
         entity = _holder(exact, forms, iso2)
         if entity is None:
-            later.append((name, iso2, names, forms))
-            continue
-        for domain in names:
-            domains.setdefault(domain, entity)
-    nobodys = places | SYSTEMS
-    for name, iso2, names, forms in later:
-        forms = [form for form in forms if not set(form.split()) <= GENERIC and form not in nobodys]
-        entity = next((domains[domain] for domain in names if domain in domains), None)
-        entity = entity if entity is not None and entity.country == iso2 else _holder(exact, forms, iso2)
-        entity = entity or Entity(name, UNIVERSITY, iso2)
-        for domain in names:
-            domains.setdefault(domain, entity)
+            forms = [form for form in forms if not set(form.split()) <= GENERIC and form not in nobodys]
+            later.append((Entity(name, UNIVERSITY, iso2), own, forms))
+        else:
+            domains.update((domain, entity) for domain in own if domain not in domains)
+    for listed, own, forms in later:
+        entity = next((domains[domain] for domain in own if domain in domains), None)
+        if entity is None or entity.country != listed.country:
+            entity = _holder(exact, forms, listed.country) or listed
+        domains.update((domain, entity) for domain in own if domain not in domains)
         for form in forms:
             # An organisation of that name was curated as no university, and stays so.
             if entity not in exact[form] and all(other.kind == UNIVERSITY for other in exact[form]):
                 exact[form].append(entity)
-    _add_translated(exact)
-    _add_turned(exact)
+    _add_forms(exact, _TRANSLATED)
+    _add_forms(exact, _TURNED)
     for domain, (name, iso2) in _DOMAINS.items():
         entity = _holder(exact, [key(name)], iso2)
         if entity is not None:
@@ -266,36 +260,15 @@ def _add_universities(
     return domains
 
 
-def _add_translated(exact: dict[str, list[Entity]]) -> None:
-    """Add the English form of a native name, where it is nobody's own."""
-    translated: dict[str, list[Entity]] = defaultdict(list)
-    for form, entities in exact.items():
-        for native, english in _NATIVE.items():
-            if form.startswith(native):
-                universities = [entity for entity in entities if entity.kind == UNIVERSITY]
-                translated[english + form.removeprefix(native)].extend(universities)
-    exact.update((form, entities) for form, entities in translated.items() if form not in exact)
-
-
-_KIND = "university of (?:technology|applied sciences|science and technology)|institute of technology"
-# A name, and the other order of its words; the first form that fits decides.
-_TURNED = (
-    (re.compile(r"(\S+) university"), r"university of \1"),
-    (re.compile(r"university of (\S+)"), r"\1 university"),
-    (re.compile(rf"(.+) ({_KIND})"), r"\2 \1"),
-    (re.compile(r"technical university of (\S+)"), r"\1 technical university"),
-)
-
-
-def _add_turned(exact: dict[str, list[Entity]]) -> None:
-    """Add "university of X" for "X university" and the reverse, where the turned name is nobody's own."""
-    turned: dict[str, list[Entity]] = {}
-    for form, entities in exact.items():
-        matches = ((pattern.fullmatch(form), other) for pattern, other in _TURNED)
-        other = next((match.expand(other) for match, other in matches if match), form)
-        if other not in exact and not set(form.split()) <= GENERIC:
-            turned[other] = [entity for entity in entities if entity.kind == UNIVERSITY]
-    exact.update(turned)
+def _add_forms(exact: dict[str, list[Entity]], forms: Sequence[tuple[re.Pattern[str], str]]) -> None:
+    """Add other forms of the names of universities, where they are nobody's own and no generic words."""
+    added: dict[str, list[Entity]] = defaultdict(list)
+    for name, entities in exact.items():
+        matches = ((pattern.fullmatch(name), form) for pattern, form in forms)
+        other = next((match.expand(form) for match, form in matches if match), name)
+        if other not in exact and not set(other.split()) <= GENERIC:
+            added[other] += [entity for entity in entities if entity.kind == UNIVERSITY]
+    exact.update(added)
 
 
 def _holder(exact: dict[str, list[Entity]], forms: list[str], iso2: str) -> Entity | None:

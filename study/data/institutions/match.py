@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rapidfuzz import fuzz
 
 from study.data.institutions.gazetteer import CODES, GENERIC, SYSTEMS, UNIVERSITY, Entity, Gazetteer
-from study.data.institutions.names import UNIVERSITY_WORDS, pieces, squeeze
-from study.data.institutions.names import words as word_set
+from study.data.institutions.names import UNIVERSITY_WORDS, by_spelling, pieces, squeeze, word_set
 from study.data.sources import RESTORE, csv_rows
 
 FUZZY_NAME = 88.0
-FUZZY_WORD = 85.0
-FUZZY_LETTERS = 8
-SQUEEZED_LETTERS = 9
-SHORTEST_TAIL = 6
-LONGEST_ACRONYMS = 2
 LONGEST_JOIN = 4
-LONGEST_COUNTRY = 4
 
 
 @dataclass(frozen=True)
@@ -62,8 +57,8 @@ class Matcher:
 
     def __init__(self, gazetteer: Gazetteer) -> None:
         self.gazetteer = gazetteer
-        self._texts: dict[tuple[str, str], tuple[Hit, ...]] = {}
-        self._singles: dict[tuple[str, bool, tuple[str, ...]], list[Hit]] = {}
+        self._matched = cache(self._match)
+        self._what_is = cache(self._single)
         self._exact = gazetteer.exact
         # Length in words of the longest name that begins with a word.
         self._longest: dict[str, int] = defaultdict(int)
@@ -71,21 +66,21 @@ class Matcher:
         self._by_initials: dict[str, list[str]] = defaultdict(list)
         # Name -> the letters with which it goes on in names of other institutions.
         self._tails: dict[str, list[str]] = defaultdict(list)
-        squeezed: dict[str, dict[Entity, None]] = defaultdict(dict)
+        # Letters of a name -> the institutions of that name, in order.
+        self._squeezed: dict[str, dict[Entity, None]] = defaultdict(dict)
         for form, entities in sorted(self._exact.items()):
             words = form.split()
             self._longest[words[0]] = max(self._longest[words[0]], len(words))
             if form not in gazetteer.whole:
                 for letters in {squeeze(form), form.replace(" ", "")}:
-                    if len(letters) >= SQUEEZED_LETTERS:
-                        squeezed[letters].update(dict.fromkeys(entities))
-            if any(entity.kind == UNIVERSITY for entity in entities) and _like_university(form):
+                    if len(letters) >= 9:
+                        self._squeezed[letters].update(dict.fromkeys(entities))
+            if any(entity.kind == UNIVERSITY for entity in entities) and LIKE_UNIVERSITY.search(form):
                 self._by_initials[_initials(words)].append(form)
             for length in range(2, len(words)):
                 start, tail = " ".join(words[:length]), "".join(words[length:])
-                if len(tail) >= SHORTEST_TAIL and not set(entities) & set(self._exact.get(start, entities)):
+                if len(tail) >= 6 and not set(entities) & set(self._exact.get(start, entities)):
                     self._tails[start].append(tail)
-        self._squeezed = {letters: tuple(entities) for letters, entities in squeezed.items()}
 
     def match(self, text: str, country: str = "") -> tuple[Hit, ...]:
         """Return what each piece of one author's affiliation (or of a site's name) is.
@@ -97,9 +92,7 @@ class Matcher:
         country : str, optional
             ISO2 code where it is known apart from the text.
         """
-        if (text, country) not in self._texts:
-            self._texts[text, country] = tuple(self._match(text, country))
-        return self._texts[text, country]
+        return self._matched(text, country)
 
     def domain(self, domain: str) -> Entity | None:
         """Return the university of a mail domain, or of the longest known domain that it ends in."""
@@ -107,7 +100,8 @@ class Matcher:
         endings = (".".join(labels[start:]) for start in range(len(labels) - 1))
         return next(filter(None, map(self.gazetteer.domains.get, endings)), None)
 
-    def _match(self, text: str, country: str) -> Iterator[Hit]:
+    def _match(self, text: str, country: str) -> tuple[Hit, ...]:
+        matched: list[Hit] = []
         # The lists of papers part several affiliations of one author by "+".
         for affiliation in text.split("+"):
             parts = pieces(affiliation)
@@ -120,7 +114,8 @@ class Matcher:
                 place += length
             units = self.gazetteer.units
             named = any(hit.university is not None and hit.piece not in units for hit in hits)
-            yield from (hit for hit in hits if not (named and hit.piece in units))
+            matched += (hit for hit in hits if not (named and hit.piece in units))
+        return tuple(matched)
 
     def _countries(self, parts: Sequence[str]) -> tuple[str, ...]:
         """Return the countries that a text names: a piece, the end of a piece, or a code as the last piece."""
@@ -129,7 +124,7 @@ class Matcher:
             words = [] if part in self._exact else part.split()
             while len(words) > 1 and words[-1].isdigit():
                 words.pop()
-            for length in range(min(LONGEST_COUNTRY, len(words)), 0, -1):
+            for length in range(min(4, len(words)), 0, -1):
                 code = self.gazetteer.countries.get(" ".join(words[-length:]))
                 # "American University of Armenia" and "New Mexico" name no country.
                 before = words[-length - 1] if length < len(words) else ""
@@ -152,17 +147,14 @@ class Matcher:
             if form in self._exact:
                 return length, [self._whole(form, form, countries)]
             if length > 1 and parts[place + length - 1] not in self.gazetteer.countries:
-                entity = self._respelt("".join(map(squeeze, parts[place : place + length])), form, countries)
+                entity = self._respelt(form, countries)
                 if entity is not None:
                     return length, [Hit(form, entity, "letters")]
         following = parts[place + 1] if place + 1 < len(parts) else ""
         across = self._across(parts[place], following, countries)
         if across is not None:
             return 2, [across]
-        known = (parts[place], following in ALONE, countries)
-        if known not in self._singles:
-            self._singles[known] = self._single(*known)
-        return 1, self._singles[known]
+        return 1, self._what_is(parts[place], following in ALONE, countries)
 
     def _whole(self, piece: str, name: str, countries: Sequence[str]) -> Hit:
         """Return what a piece is that is a known name as a whole."""
@@ -191,7 +183,7 @@ class Matcher:
         # The number of a footnote that a space parts from the name.
         if len(words) > 2 and words[0].isdigit() and " ".join(words[1:]) in self._exact:
             return [self._whole(form, " ".join(words[1:]), countries)]
-        entity = self._respelt(squeeze(form), form, countries)
+        entity = self._respelt(form, countries)
         if entity is not None:
             return [Hit(form, entity, "letters")]
         within = self._within(form, countries)
@@ -199,10 +191,9 @@ class Matcher:
             return within
         if words[-1] in LEGAL_FORMS or incorporated:
             return [Hit(form, Entity(form, "company", ""), "legal_form")]
-        close = self._closest(form, countries) if _like_university(form) else None
-        if close is not None:
-            return [Hit(form, close[0], "fuzzy", close[1])]
-        return [Hit(form, None, "unit" if set(words) & UNITS and "university" not in words else "unmatched")]
+        close = self._closest(form, countries) if LIKE_UNIVERSITY.search(form) else None
+        method = "unit" if set(words) & UNITS and "university" not in words else "unmatched"
+        return [close or Hit(form, None, method)]
 
     def _named(self, name: str, countries: Sequence[str]) -> Entity | None:
         return self._choose(self._exact.get(name, ()), name, countries)
@@ -221,21 +212,18 @@ class Matcher:
                 return alone[0]
         return next((entity for entity in curated if entity.country == DEFAULTS.get(form)), None)
 
-    def _respelt(self, letters: str, form: str, countries: Sequence[str]) -> Entity | None:
+    def _respelt(self, form: str, countries: Sequence[str]) -> Entity | None:
         """Return the institution whose name has the letters of ``form`` (``squeeze``)."""
         if form in WITH_CAMPUS:
             return None
-        known = self._squeezed.get(letters) or self._squeezed.get(form.replace(" ", ""), ())
-        return self._choose(known, form, countries)
+        known = self._squeezed.get(squeeze(form)) or self._squeezed.get(form.replace(" ", ""), {})
+        return self._choose(list(known), form, countries)
 
     def _campus(self, system: str, others: Sequence[str], countries: Sequence[str]) -> Hit | None:
-        for words in map(str.split, others):
-            for length in range(min(3, len(words)), 0, -1):
-                form = f"{system} {' '.join(words[:length])}"
-                entity = self._named(form, countries)
-                if entity is not None:
-                    return Hit(form, entity, "campus")
-        return None
+        places = (" ".join(words[:length]) for words in map(str.split, others) for length in (3, 2, 1))
+        forms = (f"{system} {place}" for place in places)
+        hits = (Hit(form, self._named(form, countries), "campus") for form in forms)
+        return next((hit for hit in hits if hit.entity is not None), None)
 
     def _within(self, form: str, countries: Sequence[str]) -> list[Hit]:
         """Return the institutions named inside one piece, where what surrounds them is no part of another name."""
@@ -255,13 +243,9 @@ class Matcher:
         if spans:
             return [Hit(form, entity, "within") for entity in dict.fromkeys(entity for _, _, entity in spans)]
         # A name that is spelt otherwise may end the piece, after the name of a unit.
-        for start in range(1, len(words) - 1):
-            if words[start - 1] in BEFORE_NAME:
-                ending = " ".join(words[start:])
-                hit = Hit(form, self._respelt(squeeze(ending), ending, countries), "letters")
-                if hit.university is not None:
-                    return [hit]
-        return []
+        starts = (start for start in range(1, len(words) - 1) if words[start - 1] in BEFORE_NAME)
+        hits = (Hit(form, self._respelt(" ".join(words[start:]), countries), "letters") for start in starts)
+        return [hit for hit in hits if hit.university is not None][:1]
 
     def _begun(self, words: list[str], countries: Sequence[str], rest: list[str]) -> Entity | None:
         """Return the institution of a name; one that begins with "university" may be in another language."""
@@ -273,7 +257,7 @@ class Matcher:
         # Where another name goes on ("Université Paris Descartes Biomédicale") its beginning names nobody.
         if rest and not rest[0].isdigit() and rest[0] not in UNITS | JOINS and rest[0] not in self._longest:
             return None
-        return Hit(name, self._respelt(squeeze(name), name, countries), "letters").university
+        return Hit(name, self._respelt(name, countries), "letters").university
 
     def _stands(
         self, words: list[str], start: int, end: int, entity: Entity, spans: list[tuple[int, int, Entity]]
@@ -295,9 +279,9 @@ class Matcher:
         if following in OTHER_CAMPUS and name in WITH_CAMPUS:
             return False
         # The name goes on as another one misspelt ("... University of Agriculture and Tecknology").
-        for tail in self._tails.get(name, ()):
-            if rest and fuzz.ratio(tail, rest[: len(tail) + 1]) >= FUZZY_NAME:
-                return False
+        tails = self._tails.get(name, ()) if rest else ()
+        if any(fuzz.ratio(tail, rest[: len(tail) + 1]) >= FUZZY_NAME for tail in tails):
+            return False
         left = [word for word in words[spans[-1][1] if spans else 0 : start] if not word.isdigit()]
         if not left or left[-1] in SUBJECTS or left[-1] in JOINS or (spans and left[-1] == "of"):
             return True
@@ -317,13 +301,13 @@ class Matcher:
         and "CNRS University of Nice" are two names, "Yonsei University College of Medicine" is a name and a unit.
         """
         before = words[:end]
-        if words[end : end + 2] == ["college", "of"] and ("university" in before or end <= LONGEST_ACRONYMS):
+        if words[end : end + 2] == ["college", "of"] and ("university" in before or end <= 2):
             return True
         longest = min(len(words), end + self._longest.get(words[end], 0))
         return any(self._begun(words[end:last], (), words[last:]) for last in range(end + 2, longest + 1))
 
-    def _closest(self, form: str, countries: Sequence[str]) -> tuple[Entity, float] | None:
-        """Return the university of which ``form`` is a name misspelt, word by word, and the similarity."""
+    def _closest(self, form: str, countries: Sequence[str]) -> Hit | None:
+        """Return the university of which ``form`` is a name misspelt, word by word."""
         words = form.split()
         scores: dict[Entity, float] = {}
         for name in self._by_initials.get(_initials(words), ()):
@@ -334,7 +318,7 @@ class Matcher:
                     scores[entity] = max(score, scores.get(entity, 0.0))
         best = max(scores.values(), default=0.0)
         close = [entity for entity, score in scores.items() if score == best]
-        return (close[0], best) if len(close) == 1 else None
+        return Hit(form, close[0], "fuzzy", best) if len(close) == 1 else None
 
     def _same_word(self, word: str, known: str) -> bool:
         """Tell whether a word is a known one misspelt; a word of some other name is not ("Henan", "Hunan")."""
@@ -343,8 +327,7 @@ class Matcher:
         if word in self.gazetteer.words or word in GENERIC or word[0] != known[0]:
             return False
         # Short names one letter apart are names of two places as often as a misspelling.
-        long = known in GENERIC or len(known) >= FUZZY_LETTERS
-        return long and fuzz.ratio(word, known) >= FUZZY_WORD
+        return (known in GENERIC or len(known) >= 8) and fuzz.ratio(word, known) >= 85
 
 
 def _system(form: str) -> str:
@@ -360,31 +343,22 @@ def _initials(words: Sequence[str]) -> str:
     return "".join(word[0] for word in words)
 
 
-def _like_university(form: str) -> bool:
-    return any(word in form for word in LIKE_UNIVERSITY)
-
-
 def _near(country: str, countries: Sequence[str]) -> bool:
     """Tell whether a country is named, where Hong Kong, Macau and Taiwan may be named as China."""
     return country in countries or (country in ("HK", "MO", "TW") and "CN" in countries)
 
 
-LEGAL_FORMS = word_set(
-    "inc incorporated ltd limited gmbh corp corporation llc llp co company plc pte ag kk bv oy ab spa srl sas"
-)
 # The legal forms that may stand alone after a comma; the others are also places ("Denver, CO").
 ALONE = word_set("inc incorporated ltd limited gmbh corp corporation llc")
+LEGAL_FORMS = ALONE | word_set("llp co company plc pte ag kk bv oy ab spa srl sas")
 # Names with campuses, some of which are the everyday name of the first campus.
-WITH_CAMPUS = (
-    SYSTEMS
-    | frozenset(
-        f"university of {state}"
-        for state in word_set(
-            "illinois maryland massachusetts michigan minnesota wisconsin colorado tennessee nebraska houston "
-            "missouri alaska alabama arkansas hawaii"
-        )
-    )
-    | {"university of north carolina", "rutgers university", "indiana university", "insa", "inp"}
+WITH_CAMPUS = SYSTEMS | word_set(
+    "university of illinois, university of maryland, university of massachusetts, university of michigan, "
+    "university of minnesota, university of wisconsin, university of colorado, university of tennessee, "
+    "university of nebraska, university of houston, university of missouri, university of alaska, "
+    "university of alabama, university of arkansas, university of hawaii, university of north carolina, "
+    "rutgers university, indiana university, insa, inp",
+    ", ",
 )
 # First words of the names of their other campuses and schools that are universities of their own.
 OTHER_CAMPUS = word_set(
@@ -420,29 +394,26 @@ SUBJECTS = word_set(
 )
 JOINS = word_set("and with from to formerly done")
 BEFORE_NAME = UNITS | SUBJECTS | JOINS | word_set("of da de di della der del do")
-LIKE_UNIVERSITY = ("univ", "instit", "college", "polytec", "ecole", "school of", "hochschule", "academy")
+LIKE_UNIVERSITY = re.compile("univ|instit|college|polytec|ecole|school of|hochschule|academy")
 CONTINUES = word_set("of for de di da do del della degli du des fur y university college universitat")
 
 # Where two curated universities share a name, the country of the one that is meant if none stands beside it.
-DEFAULTS = {
-    name: code
-    for code, names in {
-        "CN": "tsing hua university, tsinghua university, hit, hust, soochow university",
-        "DK": "aau, sdu",
-        "DE": "fau",
-        "FR": "isir",
-        "AU": "monash university, university of newcastle",
-        "NO": "ntnu",
-        "SG": "ntu, smu",
-        "GB": "open university, ucl",
-        "US": "uab, uah, uga, unl, northeastern university",
-        "ES": "upm",
-        "CA": "york university, queens university",
-        "CO": "universidad de los andes, university of los andes, los andes university",
-        "TW": "national defense university",
-    }.items()
-    for name in names.split(", ")
-}
+DEFAULTS = by_spelling(
+    ", ",
+    CN="tsing hua university, tsinghua university, hit, hust, soochow university",
+    DK="aau, sdu",
+    DE="fau",
+    FR="isir",
+    AU="monash university, university of newcastle",
+    NO="ntnu",
+    SG="ntu, smu",
+    GB="open university, ucl",
+    US="uab, uah, uga, unl, northeastern university",
+    ES="upm",
+    CA="york university, queens university",
+    CO="universidad de los andes, university of los andes, los andes university",
+    TW="national defense university",
+)
 
 
 # What is overridden -> (name, country) of the university; an empty name where it is none.

@@ -5,110 +5,108 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from rapidfuzz import fuzz
 
 
-def words(text: str, between: str | None = None) -> frozenset[str]:
+def word_set(text: str, between: str | None = None) -> frozenset[str]:
     """Return the set of the words of ``text``, or of the names in it: long lists read better as text."""
     return frozenset(text.split(between))
 
 
-# PDF text has accents beside their letters ("Z ¨urich", "T´el´ecom"): the accent goes, the letters close up.
-_LOOSE_ACCENT = re.compile(r"(?<=\w)\s?[¨´`ˆ˜˚¸ˇ]\s?(?=[a-zıøåæß])|[¨´`ˆ˜˚¸ˇ]\s?")
+def by_spelling(between: str | None = None, /, **spellings: str) -> dict[str, str]:
+    """Return the word or code that each of its spellings stands for."""
+    return {spelling: word for word, listed in spellings.items() for spelling in listed.split(between)}
+
+
 _APOSTROPHES = re.compile(r"['’‘ʼ`´]")
-_INITIALS = re.compile(r"\b(\w)\.(?=\w\b)")
 _NOT_WORD = re.compile(r"[^\w]+|_+")
 # Commas and the like, the marks of footnotes, and dashes with space around them.
 _SPLIT = re.compile(r"[,;+/|@:()\[\]{}•·†‡∗§¶♠♣♥♦♡♢♤♧♮★☆⋆◇◆△▲○●、\n\t]|\s[-–—]+\s|[–—]")
-_FOOTNOTE = re.compile(r"\b\d(?=[^\W\d]{3,}|(?:tu|uc)\b)|(?<=[^\W\d]{4})(?<!lyon)(?<!paris)(?<!lille)\d\b")
 # A footnote's number, a laboratory's or a post code without space on either side parts two names
 # ("Princeton University1POSTECH2", "UMR6596ENSMM").
 _GLUED = re.compile(r"\d(?=[^\W\d]{4})(?:(?<=[^\W\d]{3}\d)|(?<=\d{4}))")
-# Two words of which the second's capital tells where it begins.
-_NO_SPACE = re.compile(r"([UI])(?<=[a-zé][UI])(?=(?:niversity|niversit[éàä]t?|nstitute)\b)")
-_NO_SPACE_OF = re.compile(r"niversityof(?=[A-Z])")
-# A syllable at the end of a line that is an abbreviation too, or a vowel parted from its word ("Universit à").
-_PARTED = re.compile(
-    r"[- ](?:(?<=\buni-) ?(?=v[ec]r)|(?<=\buniv-) ?(?=er)|(?<=\btech-) ?(?=nol|nic)"
-    r"|(?<=\binst-) ?(?=itu)|(?<=\bin-) ?(?=stitu)"
-    r"|(?<=niversit )(?=[aeàáâäéè]t?\b)|(?<=niversit[aä] )(?=t\b))",
-    re.IGNORECASE,
+# What is mended, in this order, before accents and capitals go.
+_MENDED = (
+    # Two words of which the second's capital tells where it begins.
+    (re.compile(r"niversityof(?=[A-Z])"), "niversity of "),
+    (re.compile(r"([UI])(?<=[a-zé][UI])(?=(?:niversity|niversit[éàä]t?|nstitute)\b)"), r" \1"),
+    # A syllable at the end of a line that is an abbreviation too, or a vowel parted from its word ("Universit à").
+    (re.compile(r"(?i)-(?:(?<=\buni-) ?(?=v[ec]r)|(?<=\buniv-) ?(?=er)|(?<=\btech-) ?(?=nol|nic))"), ""),
+    (re.compile(r"(?i)-(?:(?<=\binst-) ?(?=itu)|(?<=\bin-) ?(?=stitu))"), ""),
+    (re.compile(r"(?i) (?:(?<=niversit )(?=[aeàáâäéè]t?\b)|(?<=niversit[aä] )(?=t\b))"), ""),
+    (re.compile(r"(?i)\b[dl]['’‘ʼ]{1,2}´?\s?(?=univ|[eé]cole|inst|insa)"), " "),
+    # PDF text has accents beside their letters ("Z ¨urich", "T´el´ecom"): the accent goes, the letters close up.
+    (re.compile(r"(?<=\w)\s?[¨´`ˆ˜˚¸ˇ]\s?(?=[a-zıøåæß])|[¨´`ˆ˜˚¸ˇ]\s?"), ""),
+    # Letters of other alphabets that serve as marks of footnotes.
+    (re.compile(r"\b[α-ωℜℑ](?=[A-Z][a-z])|(?<=[a-z]{3})[α-ωℜℑ]\b"), ""),
 )
-_ELIDED = re.compile(r"\b[dl]['’‘ʼ]{1,2}´?\s?(?=univ|[eé]cole|inst|insa)", re.IGNORECASE)
-# Letters of other alphabets that serve as marks of footnotes.
-_MARK = re.compile(r"\b[α-ωℜℑ](?=[A-Z][a-z])|(?<=[a-z]{3})[α-ωℜℑ]\b")
-_UNIVERSITY_OF = re.compile(r"\bu\.? of \b|(?<!k )(?<!k\.)(?<!k\. )\bu\.? (?=[a-z]{4})")
-_CALIFORNIA = re.compile(r"of cal(?:if)?\b\.?")
-_TECHNICAL = re.compile(r"\btechn?\.? (?=univ)")
+# What is put right, in this order, in plain small letters; first the numbers of footnotes.
+_SPELT_OUT = (
+    (re.compile(r"\b\d(?=[^\W\d]{3,}|(?:tu|uc)\b)"), ""),
+    (re.compile(r"\d\b(?<=[^\W\d]{4}\d)(?<!lyon\d)(?<!paris\d)(?<!lille\d)"), ""),
+    (re.compile(r"\bu\.? of \b|(?<!k )(?<!k\.)(?<!k\. )\bu\.? (?=[a-z]{4})"), "university of "),
+    (re.compile(r"\btechn?\.? (?=univ)"), "technical "),
+    (re.compile(r"of cal(?:if)?\b\.?"), "of california"),
+    (re.compile(r"&"), " and "),
+    (re.compile(r"\b(\w)\.(?=\w\b)"), r"\1"),
+)
 # UTF-8 read as Latin-1: "Ã" and its like, and the continuation bytes after it.
 _MISREAD = re.compile(r"(?:[\xc2-\xc5][\x80-\xbf])+")
 # The same bytes as hexadecimal numbers, or the letter's number in escapes that were not undone.
 _HEX = re.compile(r"E2(8[0-9A-F])([89AB][0-9A-F])")
 _ESCAPE = re.compile(r"(?<=\w)\\?u00([c-f][0-9a-f])|#x00([C-F][0-9A-F]);?")
 _TEX_ACCENT = re.compile(r"\\[\"'`^~.=]\{?([A-Za-z])\}?")
-# A space that cannot break, in the wrong encoding.
-_BROKEN_SPACE = "\uc2a0"
 
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "ð": "d"})
 
-_WORDS = {
-    spelling: word
-    for word, spellings in {
-        "university": "univ uni uinv universit",
-        "university of applied sciences": "uoas",
-        "institute": "inst",
-        "technology": "tech technol techn",
-        "science": "sci",
-        "information": "info",
-        "politecnico": "politec",
-        "ciudad": "cd",
-        "college": "coll",
-        "engineering": "eng",
-        "department": "dept dep",
-        "national": "natl nat",
-        "academy": "acad",
-        "laboratory": "lab",
-        "laboratories": "labs",
-        "center": "ctr centre",
-        "st": "saint",
-        "universitat": "universitaet",
-        "munchen": "muenchen miinchen",
-        "zurich": "zuerich",
-        "koln": "koeln",
-        "tubingen": "tuebingen tiibingen",
-        "gottingen": "goettingen",
-        "wurzburg": "wuerzburg wiirzburg",
-        "nurnberg": "nuernberg niirnberg",
-        "saarbrucken": "saarbruecken",
-        "fur": "fuer fiir",
-        "hong kong": "hongkong",
-    }.items()
-    for spelling in spellings.split()
-}
+_WORDS = {"uoas": "university of applied sciences", "hongkong": "hong kong"} | by_spelling(
+    university="univ uni uinv universit",
+    institute="inst",
+    technology="tech technol techn",
+    science="sci",
+    information="info",
+    politecnico="politec",
+    ciudad="cd",
+    college="coll",
+    engineering="eng",
+    department="dept dep",
+    national="natl nat",
+    academy="acad",
+    laboratory="lab",
+    laboratories="labs",
+    center="ctr centre",
+    st="saint",
+    universitat="universitaet",
+    munchen="muenchen miinchen",
+    zurich="zuerich",
+    koln="koeln",
+    tubingen="tuebingen tiibingen",
+    gottingen="goettingen",
+    wurzburg="wuerzburg wiirzburg",
+    nurnberg="nuernberg niirnberg",
+    saarbrucken="saarbruecken",
+    fur="fuer fiir",
+)
 _STOP = {"the", "at", "in"}
 
 # What languages and haste change in a name without changing whose name it is.
-_SMALL = words("of and for de di da do dos del della dell degli studi du des la le les y et e und zu fur")
-_ENGLISH = {
-    spelling: word
-    for word, spellings in {
-        "university": "universite universita universitat universidad universidade universiteit universitet "
-        "universitetet universiti universitas universitate universitatea universitesi univerzita univerza uniwersytet "
-        "universitaria daigaku",
-        "institute": "institut instituto istituto institutes institution",
-        "technical": "technische technischen tecnica technique teknik",
-        "polytechnic": "politecnica polytechnique politecnico polytechnical polytechnics politechnico politechnical "
-        "politechnic",
-        "national": "nacional",
-        "autonomous": "autonoma",
-        "science": "sciences",
-        "technology": "technological",
-        "telecommunications": "telecommunication",
-    }.items()
-    for spelling in spellings.split()
-}
+_SMALL = word_set("of and for de di da do dos del della dell degli studi du des la le les y et e und zu fur")
+_ENGLISH = by_spelling(
+    university="universite universita universitat universidad universidade universiteit universitet "
+    "universitetet universiti universitas universitate universitatea universitesi univerzita univerza uniwersytet "
+    "universitaria daigaku",
+    institute="institut instituto istituto institutes institution",
+    technical="technische technischen tecnica technique teknik",
+    polytechnic="politecnica polytechnique politecnico polytechnical polytechnics politechnico politechnical "
+    "politechnic",
+    national="nacional",
+    autonomous="autonoma",
+    science="sciences",
+    technology="technological",
+    telecommunications="telecommunication",
+)
 UNIVERSITY_WORDS = frozenset({"university", *(word for word in _ENGLISH if _ENGLISH[word] == "university")})
 
 
@@ -116,38 +114,25 @@ def clean(text: str) -> str:
     """Return ``text`` without what scraping left in it: character references, broken spaces, misread UTF-8."""
     if "&" in text:
         text = html.unescape(html.unescape(text))
-    text = _MISREAD.sub(_read_again, text.replace(_BROKEN_SPACE, " "))
+    # A space that cannot break, in the wrong encoding.
+    text = text.replace("\uc2a0", " ")
+    text = _MISREAD.sub(lambda code: code[0].encode("latin-1").decode("utf-8"), text)
     text = _HEX.sub(lambda code: bytes.fromhex(code[0]).decode("utf-8"), text)
     text = _ESCAPE.sub(lambda code: chr(int(code[1] or code[2], 16)), text)
     return _TEX_ACCENT.sub(r"\1", text)
 
 
-def _read_again(misread: re.Match[str]) -> str:
-    return misread[0].encode("latin-1").decode("utf-8")
-
-
-def _mend(text: str) -> str:
-    """Return ``text`` with spaces where they were lost, and without those that part a word."""
-    # A look for a letter or two is faster than a search on every text.
-    if "niversityof" in text:
-        text = _NO_SPACE_OF.sub("niversity of ", text)
-    text = _NO_SPACE.sub(r" \1", text)
-    if "-" in text or "niversit " in text or "niversita " in text or "niversitä " in text:
-        text = _PARTED.sub("", text)
-    return _ELIDED.sub(" ", text) if _APOSTROPHES.search(text) else text
-
-
 def fold(text: str) -> str:
     """Return ``text`` in plain small letters: accents, ligatures and apostrophes gone, "&" spelt out."""
-    text = _mend(text)
-    text = _LOOSE_ACCENT.sub("", text) if not text.isascii() or "`" in text else text
+    for pattern, replacement in _MENDED:
+        text = pattern.sub(replacement, text)
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", _MARK.sub("", text))
-        text = "".join(letter for letter in text if not unicodedata.combining(letter))
+        decomposed = unicodedata.normalize("NFKD", text)
+        text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     text = _APOSTROPHES.sub("", text.casefold().translate(_LETTERS))
-    text = _TECHNICAL.sub("technical ", _UNIVERSITY_OF.sub("university of ", _FOOTNOTE.sub("", text)))
-    text = _CALIFORNIA.sub("of california", text) if "of cal" in text else text
-    return _INITIALS.sub(r"\1", text.replace("&", " and "))
+    for pattern, replacement in _SPELT_OUT:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def key(text: str) -> str:
@@ -166,7 +151,7 @@ def pieces(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-@cache
+@lru_cache(100_000)
 def squeeze(form: str) -> str:
     """Return the letters of a lookup form in one word, small words left out, "university" in English.
 
@@ -181,8 +166,6 @@ def _spelt(folded: str) -> str:
     return " ".join([word for word in spelt if word not in _STOP and not (len(word) > 3 and word.isdigit())])
 
 
-LETTERS_OFF = 2
-
 # First letter -> the words that are put right, and from which similarity on.
 _COMMON = {
     "u": ("university universite universitat universita universidad universidade universiteit", 82.0),
@@ -190,11 +173,10 @@ _COMMON = {
     "i": ("institute institut instituto istituto", 82.0),
     "p": ("polytechnic polytechnique polytechnical politecnico politecnica", 84.0),
 }
-_TARGETS = {first: (text.split(), least) for first, (text, least) in _COMMON.items()}
 # The first letter lost, or misread.
-_TARGETS |= dict.fromkeys("nvw", _TARGETS["u"])
+_COMMON |= dict.fromkeys("nvw", _COMMON["u"])
 # Words of their own that are as close.
-_OTHERS = words(
+_OTHERS = word_set(
     "universities universites universitaire universitaires universitair universitari universitario universitaria "
     "universitatea universitate universitas universitats universitet universitetet universiteti universitesi "
     "universiti universal universum univerzita univerza uniwersytet technologies technologie technologia "
@@ -203,7 +185,6 @@ _OTHERS = words(
     "institucio instituttet instituut institutional istituti polytech polytechnics politehnica politechnika "
     "politehnic terminology technicolor technicians techniques technique techniken technically"
 )
-_LONGEST = 16
 
 
 @cache
@@ -213,9 +194,10 @@ def put_right(word: str) -> str:
     >>> put_right("technolozy"), put_right("univcrsite"), put_right("biodiversity")
     ('technology', 'universite', 'biodiversity')
     """
-    targets, least = _TARGETS.get(word[:1], ((), 0.0))
-    if not targets or word in targets or word in _OTHERS or not 7 <= len(word) <= _LONGEST:
+    common, least = _COMMON.get(word[:1], ("", 0.0))
+    targets = common.split()
+    if word in targets or word in _OTHERS or not 7 <= len(word) <= 16:
         return word
-    near = [target for target in targets if abs(len(target) - len(word)) <= LETTERS_OFF]
+    near = [target for target in targets if abs(len(target) - len(word)) <= 2]
     best = max(near, key=lambda target: fuzz.ratio(word, target), default=word)
     return best if fuzz.ratio(word, best) >= least else word

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.designs import find_design
+from study.figures import Figure
 from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
@@ -17,9 +17,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, re
 from study.paper.plan import Event, Plan
 from study.paper.results import Results, comparison
 from study.report import LETTERS, Answers, Column, Line, Number, Words, effects_table, p_cell, power_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # By scale and outcome.
 Agreements = Mapping[str, Mapping[str, Agreement]]

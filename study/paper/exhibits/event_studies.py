@@ -6,21 +6,18 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.designs import find_design
 from study.estimates import NONE, Effect, pre_test
+from study.figures import Figure
 from study.figures import paths as figures
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Plan, Row
 from study.paper.results import Result, answer
-from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Span, Table, lettered, refused_notes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered, refused_notes
 
 EXHIBIT = "event_studies"
 LINE = 22
@@ -173,12 +170,7 @@ def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str])
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {setting.event.title}, by design",
         headings=HEADINGS,
-        spans=[
-            Span("p, all before", 2),
-            Span("p, window", 2),
-            Span("Largest before the event", 4),
-            Span("After it", 2),
-        ],
+        spans=[("p, all before", 2), ("p, window", 2), ("Largest before the event", 4), ("After it", 2)],
         blocks=lettered(lines),
         notes=[
             f"{setting.about}; event: {setting.event.title}. Tests are of the hypothesis that all effects before the "

@@ -24,7 +24,6 @@ from study.report import (
     Column,
     Line,
     Number,
-    Span,
     Table,
     effects_between,
     lettered,
@@ -84,7 +83,7 @@ def families(setting: Setting) -> Iterator[Piece]:
 
 def _table(setting: Setting, scale: str, differences: Differences) -> Table:
     """Return one scale's table: families as lines with their contrasts, outcomes as columns."""
-    plan, text = setting.plan, setting.plan.text
+    plan = setting.plan
     lines: dict[str, list[Line]] = {}
     for event in plan.families:
         lines.setdefault(event.group, []).extend(_lines(setting, event, scale, differences))
@@ -93,9 +92,9 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
         caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
         headings=["Treated", "All", *plan.outcomes.values(), "Randomization p", "MDE"],
         spans=[
-            Span(text.units.capitalize(), 2),
-            Span(f"Effect on {text.outcome}", len(plan.outcomes)),
-            Span(plan.outcomes[setting.outcome], 2),
+            (plan.text.units.capitalize(), 2),
+            (f"Effect on {plan.text.outcome}", len(plan.outcomes)),
+            (plan.outcomes[setting.outcome], 2),
         ],
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
 from study.data import topics_audit
-from study.figures.canvas import COLOUR, GREY, SECOND, canvas
+from study.figures.canvas import COLOUR, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
@@ -19,10 +19,6 @@ from study.paper.fields.finding import SMALL, WIDE, fields_finding
 from study.paper.fields.plan import FieldsPlan
 from study.paper.fields.tables import COLUMNS_HERE, results_table, units_table
 from study.report import Column
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 EXHIBIT = "fields"
 FEW = 20

@@ -13,8 +13,7 @@ from study.heterogeneity.group_effects import group_figure, short_label
 from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
-from study.paper.exhibits.exhibit import Part, Setting, Traced, address, draw, exhibit
-from study.paper.exhibits.verdicts import Piece, gathered, numbers_of
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.plan import Task
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
 
@@ -44,7 +43,6 @@ OF_PAIRS = ("", "", "", "", "p_pairs")
 
 
 @exhibit("Heterogeneity of the effect", Part.EFFECTS)
-@gathered
 def heterogeneity(setting: Setting) -> Iterator[Piece]:
     """Yield the table and figure of effects by group, or why there is none."""
     plan = setting.plan
@@ -153,7 +151,8 @@ def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]
     command = f"study gains {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
     def numbers(quantity: str, values: Mapping[str, Any], *parts: str) -> Iterator[Traced]:
-        return numbers_of(setting, task, address(EXHIBIT, *parts), values, COLUMNS_HERE, quantity, command)
+        at = (EXHIBIT, *parts)
+        return setting.numbers(at, values, COLUMNS_HERE, task, quantity=quantity, command=command)
 
     for finding in analyses.groups:
         by, pairs = finding["by"], finding["pairs"]

@@ -12,9 +12,9 @@ from study.designs import find_design
 from study.diagnostics import Finding, refits
 from study.diagnostics.uncertainty import RANDOMIZATION
 from study.estimates import Effect, effective_clusters, effects_frame, treated_clusters
-from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, Piece, findings_of, gathered, main_row, scale_title
-from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Span, Table
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, findings_of, main_row, scale_title
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table
 
 EXHIBIT = "inference"
 OWN = " (own)"
@@ -55,7 +55,6 @@ class Inferred(NamedTuple):
 
 
 @exhibit("Inference", Part.OBJECTIONS)
-@gathered
 def inference(setting: Setting) -> Iterator[Piece]:
     """Yield the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
     labels, main, methods = shown_labels(setting), main_row(setting.plan).label, methods_of(setting)
@@ -141,7 +140,7 @@ def _table(setting: Setting, answers: list[Inferred], refusals: list[str]) -> Ta
         name=EXHIBIT,
         caption=f"Inference on the effect of the {setting.plan.events[0].title}",
         headings=["SE", "Low", "High", "p"] * len(scales),
-        spans=[Span(scale_title(scale), len(CELLS)) for scale in scales],
+        spans=[(scale_title(scale), len(CELLS)) for scale in scales],
         blocks=[Block(label, list(lines(label))) for label in labels],
         notes=_notes(setting, answers, refusals),
     )

@@ -12,9 +12,9 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
-from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, Piece, gathered, task_of
-from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Span, Table, refused_notes
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, task_of
+from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Table, refused_notes
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
@@ -33,7 +33,6 @@ OF_LEARNERS = {
 
 
 @exhibit("Double machine learning, by learner", Part.EFFECTS)
-@gathered
 def learners(setting: Setting) -> Iterator[Piece]:
     """Yield the table of learners for each design of the plan that says what it learns."""
     labels = shown_labels(setting)
@@ -113,7 +112,7 @@ def _table(every: Sequence[Findings]) -> Table:
         name=EXHIBIT,
         caption=f"Double machine learning of the effect of the {plan.events[0].title}, by learner",
         headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Log loss", "Of share"],
-        spans=[Span("", 3), Span("Out-of-fold R2", 2), Span("Adoption", 2)],
+        spans=[("", 3), ("Out-of-fold R2", 2), ("Adoption", 2)],
         blocks=blocks,
         notes=[
             f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}, given "

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.core import capital
-from study.figures import draw_dots
-from study.paper.exhibits.exhibit import Drawn, Part, Setting, draw, exhibit, panel_title
-from study.paper.exhibits.verdicts import Findings, Piece, axes_by_scale, findings_of, gathered, panels
-from study.report import COLUMNS, Column, Line, Span, Table, effect_values
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from study.figures import Axes, draw_dots
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, exhibit, panel_title
+from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, panels
+from study.report import COLUMNS, Column, Line, Table, effect_values
 
 EXHIBIT = "placebos"
 DIFFERENCE = " less that on "
@@ -40,7 +36,6 @@ Rows = dict[str, dict[str, float]]
 
 
 @exhibit("Placebo fields and dates", Part.OBJECTIONS)
-@gathered
 def placebos(setting: Setting) -> Iterator[Piece]:
     """Yield the table and figure of placebo outcomes and placebo dates, on each scale."""
     every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
@@ -84,7 +79,7 @@ def _table(shown: Sequence[Findings]) -> Table:
     notes = [
         f"Effects of the {task.event.title}, {task.row.label}, averaged over event times 0 to the horizon; standard "
         f"errors in parentheses, clustered by {task.question.cluster or plan.text.unit}. MDE: the minimum detectable "
-        f"effect, which a test at {1 - task.level:.0%} finds with 80% power. Treated of all {plan.text.units}.",
+        f"effect, which a test at {1 - task.level:.0%} finds with 80% power. Treated of all {plan.text.units}."
     ]
     if "placebo_outcomes" in names:
         notes.append(
@@ -103,7 +98,7 @@ def _table(shown: Sequence[Findings]) -> Table:
         name=EXHIBIT,
         caption=f"Placebos: effects of the {task.event.title} where or when there should be none",
         headings=["Effect", "(SE)", "p", "Difference", "(SE)", "p", "MDE", "Treated", "All"],
-        spans=[Span("Effect on it", 3), Span("Outcome less placebo", 3), Span("", 3)],
+        spans=[("Effect on it", 3), ("Outcome less placebo", 3), ("", 3)],
         blocks=panels(shown, _lines),
         notes=notes,
     )

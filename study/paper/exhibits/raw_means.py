@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray
-from study.figures.canvas import FULL, SERIES, Series, canvas
+from study.figures.canvas import FULL, SERIES, Axes, Figure, Series, canvas
 from study.panel import Sample
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 EXHIBIT = "raw_means"
 FEWEST = 5

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
-from study.paper.exhibits.exhibit import Part, Piece, Setting, address, draw, exhibit
-from study.paper.exhibits.verdicts import diagnosed, found, scale_title
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.verdicts import command_of, found, scale_title, task_of
 from study.report import Block, Column, Line, Table, p_text
 
 EXHIBIT = "specifications"
@@ -61,10 +61,14 @@ def specifications(setting: Setting) -> Iterator[Piece]:
     )
     for scale, row in curve["by_scale"].iterrows():
         values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
-        yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_SCALE | IN_PERCENT)
+        task = task_of(setting, scale)
+        command = command_of(setting, task)
+        yield from setting.numbers((EXHIBIT, scale), values, OF_SCALE | IN_PERCENT, task, command=command)
     largest, refused = curve["largest"], int((curve.frame["refusal"] != "").sum())
     values = {"largest_t": largest.statistic, "p_largest_t": largest.p_value, "refused": refused}
-    yield from diagnosed(setting, setting.scale, address(EXHIBIT, "all_scales"), values, OF_ALL)
+    task = task_of(setting, setting.scale)
+    command = command_of(setting, task)
+    yield from setting.numbers((EXHIBIT, "all_scales"), values, OF_ALL, task, command=command)
     yield _table(setting, curve, refused)
     yield from curve.sentences
 

@@ -7,20 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from study.core import capital
-from study.figures import COLOUR, FULL, GREY, SECOND, luminance, on_axes
+from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
 from study.panel import Panel
 from study.panel.population import population
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Event, Plan
 from study.report import REFUSED, Block, Column, Line, Number, Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 EXHIBIT = "timing"
 MAIN = "Main events"

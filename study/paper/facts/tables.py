@@ -15,7 +15,7 @@ from study.paper.facts import recomputed as facts
 from study.paper.facts.fields import by_period
 from study.paper.facts.models import EARLY, GROWTH, LATE, YEAR, Definition, Years, definition, large_scale
 from study.paper.facts.recomputed import Data, beside, counts_text, month
-from study.report import LETTERS, Block, Cell, Format, Line, Number, Span, Table, error
+from study.report import Block, Cell, Format, Line, Number, Table, error, lettered
 
 TEXT = "text"
 THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21", "1e23")
@@ -97,7 +97,7 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
         name="facts",
         caption="Facts of the seed paper, published and recomputed",
         headings=["Published", "Here", "Low", "High", "Of", beside(chosen).label],
-        spans=[Span("", 2), Span("95% interval", 2), Span("", 2)],
+        spans=[("", 2), ("95% interval", 2), ("", 2)],
         blocks=[Block(*block) for block in lines.items()],
         notes=[
             f"Shares in percent, differences and growth in percentage points, doubling time in months. {READ}",
@@ -134,11 +134,10 @@ def vintage_table(data: Data) -> Table:
     """Return how the published figures move with the definition of large-scale models and with the vintage."""
     rows = [(definition(text).label, definition(text), (EARLY, LATE, YEAR, GROWTH)) for text in THRESHOLDS]
     rows.append(("Seed paper's, other years", definition("seed"), OTHER_WINDOWS))
-    blocks = []
-    for letter, vintage in zip(LETTERS, epoch.vintages(data.models), strict=False):
+    lines: dict[str, list[Line]] = {}
+    for vintage in epoch.vintages(data.models):
         models = epoch.of_vintage(data.models, vintage)
-        lines = [line for row in rows for line in _moved(models, *row)]
-        blocks.append(Block(f"Panel {letter}. Table of {month(vintage)}", lines))
+        lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
     *shares, doubling = facts.PUBLISHED.values()
     published = [cell for share in shares for cell in (Number(100 * share, 0), "")]
     return Table(
@@ -146,12 +145,12 @@ def vintage_table(data: Data) -> Table:
         caption="How the facts move with the definition of large-scale models and the vintage",
         headings=["%", "Of", "%", "Of", "%", "Of", "Months"],
         spans=[
-            Span(f"Academia, {EARLY}", 2),
-            Span(f"Academia, {LATE}", 2),
-            Span(f"Industry, {YEAR}", 2),
-            Span("Doubling", 1),
+            (f"Academia, {EARLY}", 2),
+            (f"Academia, {LATE}", 2),
+            (f"Industry, {YEAR}", 2),
+            ("Doubling", 1),
         ],
-        blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *blocks],
+        blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *lettered(lines)],
         notes=[
             "Models by academia only, and by industry only. Below each share its 95% Wilson interval, below each "
             f"doubling time its standard error (HC1). {SECTOR_RULE} Doubling times are of {GROWTH} and of all sectors; "
@@ -170,8 +169,8 @@ def vintage_table(data: Data) -> Table:
 def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequence[Years]) -> Iterator[Line]:
     early, late, year, growth = windows
     used = large_scale(models, chosen)
-    sectors = ((early, "academia"), (late, "academia"), (year, "industry"))
-    shares = [epoch.shares(used, years)[sector] for years, sector in sectors]
+    shares = [epoch.shares(used, years)["academia"] for years in (early, late)]
+    shares.append(epoch.shares(used, year)["industry"])
     doubling = epoch.NO_DOUBLING if chosen.selects_on_compute else epoch.doubling_time(used, growth)
     months = facts.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
     yield Line(label, [*(cell for share in shares for cell in _share_cells(share)), months])
@@ -187,20 +186,22 @@ def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Ta
     for venue, topics in academic.items():
         lines = []
         for own, team in zip(topics, joint[venue], strict=True):
-            ends = (Number(100 * end, 1) for end in own.difference.interval)
-            difference = [_percent(own.difference.value), *ends]
-            shares = [*_share_cells(own.heavy), *_share_cells(own.other)]
-            lines.append(Line(own.seen, [*shares, *difference, *_share_cells(team.both)]))
+            difference = [
+                _percent(own.difference.value),
+                *(Number(100 * end, 1) for end in own.difference.interval),
+            ]
+            heavy, other, both = map(_share_cells, (own.heavy, own.other, team.both))
+            lines.append(Line(own.seen, [*heavy, *other, *difference, *both]))
         blocks.append(Block(topics[0].venue, lines))
     return Table(
         name=name,
         caption=f"Academic-only teams in compute-heavy and other papers, by {by}",
         headings=["%", "Of", "%", "Of", "Points", "Low", "High", "%", "Of"],
         spans=[
-            Span("Compute-heavy", 2),
-            Span("Other topics", 2),
-            Span("Difference, 95% interval", 3),
-            Span("With industry, all", 2),
+            ("Compute-heavy", 2),
+            ("Other topics", 2),
+            ("Difference, 95% interval", 3),
+            ("With industry, all", 2),
         ],
         blocks=blocks,
         notes=[
@@ -225,21 +226,16 @@ def weights_table(data: Data) -> Table:
     for vintage, years in windows:
         lines = []
         for sector, each in epoch.releases(epoch.of_vintage(data.models, vintage), years).items():
-            counts = [each.models, each.open.total, each.open.successes]
-            others = [each.unrestricted, each.hosted, each.unreleased]
-            cells = [
-                *map(_count, counts),
-                _percent(each.open.value),
-                _ends(each.open, 1),
-                *map(_count, others),
-            ]
+            known = _counts(each.models, each.open.total, each.open.successes)
+            closed = _counts(each.unrestricted, each.hosted, each.unreleased)
+            cells = [*known, _percent(each.open.value), _ends(each.open, 1), *closed]
             lines.append(Line(epoch.SECTORS[sector], cells))
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
         name="facts_weights",
         caption="Release of model weights, by sector",
         headings=["Models", "Known", "Open", "%", "95% interval", "Any use", "Hosted", "None"],
-        spans=[Span("", 2), Span("Open weights", 4), Span("Not open", 2)],
+        spans=[("", 2), ("Open weights", 4), ("Not open", 2)],
         blocks=blocks,
         notes=[
             "Notable models, of known training compute or not. Known: the table says how the model can be had; percent "
@@ -271,7 +267,7 @@ def shares_table(data: Data, chosen: Definition) -> Table:
         name="facts_shares",
         caption="Who made large-scale models, by year and by compute class",
         headings=["Acad.", "Both", "Ind.", "All", "Acad., %"] * len(used),
-        spans=[Span(f"Table of {month(vintage)}", 5) for vintage, _ in used],
+        spans=[(f"Table of {month(vintage)}", 5) for vintage, _ in used],
         blocks=blocks,
         notes=[
             f"Numbers of models of known training compute, {chosen.in_sentence}: academia only, both academia and "
@@ -286,8 +282,8 @@ def shares_table(data: Data, chosen: Definition) -> Table:
 
 def _sectors(by_sector: dict[str, Share]) -> list[Cell]:
     academia = by_sector["academia"]
-    counts = [*(share.successes for share in by_sector.values()), academia.total]
-    return [*map(_count, counts), _percent(academia.value)]
+    counts = _counts(*(share.successes for share in by_sector.values()), academia.total)
+    return [*counts, _percent(academia.value)]
 
 
 def _share_cells(share: Share) -> list[Cell]:
@@ -298,8 +294,8 @@ def _percent(value: float) -> Cell:
     return facts.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
 
 
-def _count(value: int) -> Cell:
-    return Number(value, 0)
+def _counts(*values: int) -> list[Number]:
+    return [Number(value, 0) for value in values]
 
 
 def _ends(share: Share, digits: int = 0) -> str:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
 from study.diagnostics import Finding
-from study.figures import GREY, SECOND, legend_above, on_axes
+from study.figures import GREY, SECOND, Axes, Figure, legend_above, on_axes
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.exact import Interval
 from study.paper.fields.plan import FieldsPlan
 from study.report import p_text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Inches and points of figures.
 WIDE, SMALL = 6.3, 8

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from study.core import BoolArray
 from study.panel import Panel
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.plan import FieldsPlan
-from study.report import Cell, Column, Line, Number, Span, Table, lettered
-
-if TYPE_CHECKING:
-    import pandas as pd
+from study.report import Cell, Column, Line, Number, Table, lettered
 
 NO_EFFECT, NO_END = "none", "any"
 COLUMNS_HERE = {
@@ -50,7 +47,7 @@ def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
         name="fields",
         caption="Kinds of teams in fields treated by the GPU result of 2012, against other fields",
         headings=["Points", "p", "low", "high", "MDE", "Assignments", "treated", "other"],
-        spans=[Span("", 2), Span(f"{100 * plan.level:g}% set", 2), Span("", 2), Span("Fields", 2)],
+        spans=[("", 2), (f"{100 * plan.level:g}% set", 2), ("", 2), ("Fields", 2)],
         blocks=lettered(lines),
         notes=[
             "Change of the share of the field's papers after the base, less that of the comparison, in percentage "
@@ -100,7 +97,7 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
         name="fields_units",
         caption="Which fields are compared",
         headings=["Years", "before", "after", "before", "after", "Coverage", "Weight"],
-        spans=[Span("", 1), Span("Papers", 2), Span(f"{outcome}, %", 2), Span("", 2)],
+        spans=[("", 1), ("Papers", 2), (f"{outcome}, %", 2), ("", 2)],
         blocks=lettered(blocks),
         notes=[
             "Years that are known with papers of the field, and whose venue has affiliations for "

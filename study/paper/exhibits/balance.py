@@ -114,11 +114,8 @@ def adjusted_differences(sample: Sample, finding: Finding, names: Sequence[str])
             slopes = np.linalg.lstsq(x[theirs] * root[:, None], values[theirs] * root, rcond=None)[0]
             sums[name] += weights @ (values[ours] - x[ours] @ slopes), weights.sum()
     pooled = finding.frame[finding.frame["cohort"] == POOLED].set_index("covariate")
-    return {
-        name: float(sums[name][0] / sums[name][1] / spread)
-        for name, spread in pooled["std_deviation"].items()
-        if name in sums and spread > 0
-    }
+    known = pooled["std_deviation"][lambda spread: spread > 0].items()
+    return {name: float(sums[name][0] / sums[name][1] / spread) for name, spread in known if name in sums}
 
 
 def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFrame) -> Table:

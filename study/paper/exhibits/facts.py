@@ -119,12 +119,8 @@ def shares_figure(used: pd.DataFrame) -> Figure:
     with canvas(FULL, 3.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
         handles: list[Any] = list(zip(_by_year(left, used), _by_class(right, used), strict=True))
-        how: Any = {
-            "handler_map": {tuple: HandlerTuple(None, pad=0.6)},
-            "handlelength": 4.5,
-            "frameon": False,
-        }
-        figure.legend(handles, list(SECTORS.values()), loc="outside lower center", ncols=3, **how)
+        how: Any = {"handler_map": {tuple: HandlerTuple(None, pad=0.6)}, "handlelength": 4.5, "ncols": 3}
+        figure.legend(handles, list(SECTORS.values()), loc="outside lower center", frameon=False, **how)
     return figure
 
 

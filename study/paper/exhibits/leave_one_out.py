@@ -77,8 +77,8 @@ def _table(shown: Sequence[Findings]) -> Table:
         headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
         blocks=panels(shown, lines),
         notes=[
-            f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; {task.row.label}, fitted anew "
-            f"without each cohort, and without each treated {plan.text.unit}. Estimate: with all of them. Smallest, "
+            f"{shown[0].setting.about}; {task.row.label}, fitted anew without each cohort, and without each treated "
+            f"{plan.text.unit}. Estimate: with all of them. Smallest, "
             "Largest: of the refits, and what is left out. Changes of sign: refits with the other sign. Changes "
             f"of significance: refits whose interval at {task.level:.0%} has zero in it where that of all has not, or "
             "the other way round. Intervals of refits are looked at all together, and are no tests."

@@ -14,7 +14,6 @@ from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, 
 from study.report import COLUMNS, Column, Line, Table, effect_values
 
 EXHIBIT = "placebos"
-DIFFERENCE = " less that on "
 EARLIER = "Events "
 ALL_DATES = "All placebo dates"
 OF_PLACEBOS = {
@@ -31,8 +30,6 @@ CELLS = (
     "estimate", "std_error", "p_value", "difference", "difference_std_error", "difference_p", "mde", "n_treated",
     "n_units",
 )  # fmt: skip
-
-Rows = dict[str, dict[str, float]]
 
 
 @exhibit("Placebo fields and dates", Part.OBJECTIONS)
@@ -54,11 +51,11 @@ def placebos(setting: Setting) -> Iterator[Piece]:
     for findings in every:
         yield from findings.verdicts()
         evidence = (sentence for finding in findings.made.values() for sentence in finding.evidence)
-        yield from (findings.says(sentence) for sentence in evidence if DIFFERENCE in sentence)
+        yield from (findings.says(sentence) for sentence in evidence if " less that on " in sentence)
         yield from findings.refusals()
 
 
-def rows_of(findings: Findings) -> Rows:
+def rows_of(findings: Findings) -> dict[str, dict[str, float]]:
     """Return what there is on one scale by row: the outcome, placebo outcomes, placebo dates and their joint test."""
     outcomes, dates = (findings.made.get(name) for name in ("placebo_outcomes", "placebo_dates"))
     full_sample = next(iter(findings.made.values()))["full_sample"]
@@ -118,11 +115,11 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
     labels = [name.removeprefix(EARLIER) for name in names]
 
     def draw_rows(axis: Axes, findings: Findings) -> None:
-        frame = pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names)
-        percent = findings.task.question.effect_scale.percent
-        draw_dots(
-            axis, frame.assign(label=labels), marked=[name != names[0] for name in names], percent=percent
+        frame = (
+            pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names).assign(label=labels)
         )
+        percent, marked = findings.task.question.effect_scale.percent, [name != names[0] for name in names]
+        draw_dots(axis, frame, marked=marked, percent=percent)
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
 
     return draw(

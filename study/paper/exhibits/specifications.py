@@ -23,17 +23,7 @@ OF_SCALE = {
     "p_median": Column("p-value of the median if no specification had an effect", "p"),
     "p_share": Column("p-value of the number of significant specifications", "p"),
 }
-HEADINGS = (
-    "All",
-    "Distinct",
-    "Smallest",
-    "Median",
-    "Largest",
-    "Positive",
-    "Excl. 0",
-    "p, median",
-    "p, share",
-)
+HEADINGS = ("All", "Distinct", "Smallest", "Median", "Largest", "Positive", "Excl. 0")
 SHARES = ("positive", "excluding_zero")
 IN_PERCENT = {name: Column(f"{OF_SCALE[name].words}, percent", "number", 0) for name in SHARES}
 OF_ALL = {
@@ -75,9 +65,9 @@ def specifications(setting: Setting) -> Iterator[Piece]:
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     largest, p_largest = curve["largest"], p_text(curve["largest"].p_value)
+    by_scale = curve["by_scale"].iterrows()
     lines = [
-        Line(scale_title(scale), [column.cell(row[name]) for name, column in OF_SCALE.items()])
-        for scale, row in curve["by_scale"].iterrows()
+        Line(scale_title(s), [OF_SCALE[name].cell(row[name]) for name in OF_SCALE]) for s, row in by_scale
     ]
     varied = [
         f"{choice.heading.lower()} ({len(curve['choices'][name])})"
@@ -87,7 +77,7 @@ def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     return Table(
         name=EXHIBIT,
         caption=f"All specifications of the effect of the {setting.event.title}",
-        headings=HEADINGS,
+        headings=[*HEADINGS, "p, median", "p, share"],
         blocks=[Block("", lines)],
         notes=[
             f"{setting.about}. Every combination of {', '.join(varied) or 'one choice each'} on each scale."

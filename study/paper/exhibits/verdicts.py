@@ -16,7 +16,7 @@ from study.figures.canvas import FULL, Axes, Figure, canvas
 from study.paper.diagnose import Check, Verdict, answered, assumptions, conclusion
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Plan, Row, Task
-from study.report import LETTERS, Block, Column, Line, Table, effect_values
+from study.report import LETTERS, Block, Column, Line, Table, effect_values, lettered
 
 EXHIBIT = "verdicts"
 ANSWERS = {True: "yes", False: "no", None: "no test"}
@@ -90,12 +90,8 @@ def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]
     """Return a panel of a table for each scale, with the lines of its rows."""
     by_scale: dict[str, list[Line]] = {}
     for row in rows:
-        by_scale.setdefault(row.scale, []).extend(lines(row))
-        titles = row.setting.plan.scales
-    return [
-        Block(f"Panel {letter}. {titles[scale]}", of_scale)
-        for letter, (scale, of_scale) in zip(LETTERS, by_scale.items(), strict=False)
-    ]
+        by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
+    return lettered(by_scale)
 
 
 def axes_by_scale(
@@ -218,12 +214,8 @@ def verdicts(setting: Setting) -> Iterator[Piece]:
         yield from (f"{scale_title(scale)}: {sentence}" for sentence in conclusion(verdict))
         numbers = partial(setting.numbers, task=verdict.task, command=command_of(setting, verdict.task))
         against = [check.finding.against for check in verdict.checks if check.finding is not None]
-        counts = {
-            "against": against.count(True),
-            "not_against": against.count(False),
-            "diagnostics": len(against),
-        }
-        yield from numbers((EXHIBIT, scale), counts, OF_VERDICTS)
+        counts = (against.count(True), against.count(False), len(against))
+        yield from numbers((EXHIBIT, scale), dict(zip(OF_VERDICTS, counts, strict=True)), OF_VERDICTS)
         spillovers = verdict.finding("spillovers")
         if spillovers is not None and spillovers["neighbours"]:
             row = spillovers["neighbours"][0]

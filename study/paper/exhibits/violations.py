@@ -183,7 +183,8 @@ def _draw_intervals(axis: Axes, finding: Finding, right: float, look: Series, fa
     at = (frame["M"] / most).fillna(-0.25) if smooth else frame["M"].fillna(0.0)
     ends = factor * frame[["conf_low", "conf_high"]].to_numpy()
     at += right * (0.042 if smooth else 0.0644)
-    half, how = np.diff(ends)[:, 0] / 2, {"markersize": 3, "linewidth": 1.2, "color": look.colour}
+    half = np.diff(ends)[:, 0] / 2
+    how: Any = {"markersize": 3, "linewidth": 1.2, "color": look.colour}
     handle = axis.errorbar(at, ends.mean(axis=1), yerr=half, fmt=look.marker, **how)
     if value is not None and value <= most:
         line = value / most if smooth else value

@@ -234,11 +234,8 @@ def recomputed(
         If there is no such vintage.
     """
     chosen = chosen or epoch.definition(DEFAULT_THRESHOLD)
-    return (
-        *of_models(epoch.of_vintage(data.models, vintage), chosen, month(vintage)),
-        *_of_releases(data.models),
-        *_of_fields(data.fields),
-    )
+    facts = of_models(epoch.of_vintage(data.models, vintage), chosen, month(vintage))
+    return *facts, *_of_releases(data.models), *_of_fields(data.fields)
 
 
 def beside(chosen: Definition) -> Definition:
@@ -284,45 +281,30 @@ def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vint
 
 
 def _of_releases(models: pd.DataFrame) -> list[Fact]:
-    newest = epoch.vintages(models)[-1]
-    return [
-        Fact(
-            f"open_{sector}",
-            f"{SECTORS[sector]}, models released with open weights, {RELEASED}",
-            values_of(each.open),
-            "Weights to download, freely or under restrictions; of notable models of which it is known.",
-            month(newest),
-            f"It is known of {each.open.total} of {each.models} models.",
-        )
-        for sector, each in epoch.releases(epoch.of_vintage(models, newest), RELEASED).items()
-    ]
+    newest, facts = epoch.vintages(models)[-1], []
+    words = "Weights to download, freely or under restrictions; of notable models of which it is known."
+    for sector, each in epoch.releases(epoch.of_vintage(models, newest), RELEASED).items():
+        claim = f"{SECTORS[sector]}, models released with open weights, {RELEASED}"
+        note = f"It is known of {each.open.total} of {each.models} models."
+        facts.append(Fact(f"open_{sector}", claim, values_of(each.open), words, month(newest), note))
+    return facts
 
 
 def _of_fields(fields: pd.DataFrame) -> list[Fact]:
-    topics = [
-        Fact(
-            f"topics_{venue}",
-            f"{last.venue}, academic-only teams by topic, {last.seen}",
-            values_of(last.difference),
-            "Papers with an affiliation; academic-only share on compute-heavy less that on other topics.",
-            PAPERS,
-            f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others.",
-        )
-        for venue, (*_, last) in by_period(fields, PERIODS).items()
-    ]
-    growth = [
-        Fact(
-            f"collaboration_{venue}",
-            f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
-            values_of(Difference(last.both, first.both)),
-            "Papers with an affiliation; share of teams of academia with a company, last less first period.",
-            PAPERS,
-            f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}",
-        )
-        for venue, periods in by_period(fields, PERIODS, "collaborative").items()
-        for first, last in [(periods[0], periods[-1])]
-    ]
-    return topics + growth
+    facts = []
+    words = "Papers with an affiliation; academic-only share on compute-heavy less that on other topics."
+    for venue, (*_, last) in by_period(fields, PERIODS).items():
+        claim = f"{last.venue}, academic-only teams by topic, {last.seen}"
+        note = f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others."
+        facts.append(Fact(f"topics_{venue}", claim, values_of(last.difference), words, PAPERS, note))
+    words = "Papers with an affiliation; share of teams of academia with a company, last less first period."
+    for venue, periods in by_period(fields, PERIODS, "collaborative").items():
+        first, last = periods[0], periods[-1]
+        claim = f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}"
+        values = values_of(Difference(last.both, first.both))
+        note = f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}"
+        facts.append(Fact(f"collaboration_{venue}", claim, values, words, PAPERS, note))
+    return facts
 
 
 def _text(share: Share) -> str:

@@ -89,9 +89,9 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
     for fact in facts.recomputed(data, vintage, chosen):
-        column, (count, denominator) = facts.UNITS[fact.unit], fact.counts
-        numbers = [column.cell(value) for value in (fact.value, *fact.interval)]
-        cells = [Number(fact.factor * fact.published, 0), *numbers, f"{count}/{denominator}", fact.beside]
+        numbers = map(facts.UNITS[fact.unit].cell, (fact.value, *fact.interval))
+        counts = "/".join(map(str, fact.counts))
+        cells = [Number(fact.factor * fact.published, 0), *numbers, counts, fact.beside]
         lines[titles[fact.name not in facts.PUBLISHED]].append(Line(fact.claim, cells))
     return Table(
         name="facts",
@@ -140,16 +140,12 @@ def vintage_table(data: Data) -> Table:
         lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
     *shares, doubling = facts.PUBLISHED.values()
     published = [cell for share in shares for cell in (Number(100 * share, 0), "")]
+    over = [f"Academia, {EARLY}", f"Academia, {LATE}", f"Industry, {YEAR}"]
     return Table(
         name="facts_vintage",
         caption="How the facts move with the definition of large-scale models and the vintage",
         headings=["%", "Of", "%", "Of", "%", "Of", "Months"],
-        spans=[
-            (f"Academia, {EARLY}", 2),
-            (f"Academia, {LATE}", 2),
-            (f"Industry, {YEAR}", 2),
-            ("Doubling", 1),
-        ],
+        spans=[*((title, 2) for title in over), ("Doubling", 1)],
         blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *lettered(lines)],
         notes=[
             "Models by academia only, and by industry only. Below each share its 95% Wilson interval, below each "
@@ -180,29 +176,20 @@ def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequen
 
 def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Table:
     """Return the academic-only share in compute-heavy and other papers by venue, and by period or year."""
-    academic = by_period(data.fields, periods)
-    joint = by_period(data.fields, periods, "collaborative")
-    blocks = []
-    for venue, topics in academic.items():
+    joint, blocks = by_period(data.fields, periods, "collaborative"), []
+    for venue, topics in by_period(data.fields, periods).items():
         lines = []
         for own, team in zip(topics, joint[venue], strict=True):
-            difference = [
-                _percent(own.difference.value),
-                *(Number(100 * end, 1) for end in own.difference.interval),
-            ]
+            ends = (Number(100 * end, 1) for end in own.difference.interval)
             heavy, other, both = map(_share_cells, (own.heavy, own.other, team.both))
-            lines.append(Line(own.seen, [*heavy, *other, *difference, *both]))
+            lines.append(Line(own.seen, [*heavy, *other, _percent(own.difference.value), *ends, *both]))
         blocks.append(Block(topics[0].venue, lines))
+    over = {"Compute-heavy": 2, "Other topics": 2, "Difference, 95% interval": 3, "With industry, all": 2}
     return Table(
         name=name,
         caption=f"Academic-only teams in compute-heavy and other papers, by {by}",
         headings=["%", "Of", "%", "Of", "Points", "Low", "High", "%", "Of"],
-        spans=[
-            ("Compute-heavy", 2),
-            ("Other topics", 2),
-            ("Difference, 95% interval", 3),
-            ("With industry, all", 2),
-        ],
+        spans=list(over.items()),
         blocks=blocks,
         notes=[
             "Of papers with an affiliation. Academic only: a university, institute or national centre and no company; "
@@ -219,9 +206,9 @@ def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Ta
 
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    newest = epoch.vintages(data.models)[-1]
+    *earlier, newest = epoch.vintages(data.models)
     windows = [(newest, BEFORE_RELEASED), (newest, epoch.RELEASED)]
-    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in epoch.vintages(data.models)[:-1]]
+    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in earlier]
     blocks = []
     for vintage, years in windows:
         lines = []
@@ -250,24 +237,24 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = [(v, large_scale(epoch.of_vintage(data.models, v), chosen)) for v in epoch.vintages(data.models)]
-    by_year = []
-    for year in epoch.spanned(data.models, EARLY.first):
-        cells: list[Cell] = []
-        for vintage, models in used:
-            known = year <= int(vintage[:4])
-            cells += _sectors(epoch.shares(models, Years(year, year))) if known else [facts.NOT_KNOWN] * 5
-        by_year.append(Line(str(year), cells))
-    blocks = [Block("By year", by_year)]
+    used = {v: large_scale(epoch.of_vintage(data.models, v), chosen) for v in epoch.vintages(data.models)}
+
+    def cells(year: int, vintage: str) -> list[Cell]:
+        known = year <= int(vintage[:4])
+        return _sectors(epoch.shares(used[vintage], Years(year, year))) if known else [facts.NOT_KNOWN] * 5
+
+    years = epoch.spanned(data.models, EARLY.first)
+    lines = [Line(str(year), [cell for vintage in used for cell in cells(year, vintage)]) for year in years]
+    blocks = [Block("By year", lines)]
     for window in (EARLY, LATE):
-        thirds = [epoch.by_class(models, window) for _, models in used]
+        thirds = [epoch.by_class(models, window) for models in used.values()]
         lines = [Line(name, [c for each in thirds for c in _sectors(each[name])]) for name in epoch.CLASSES]
         blocks.append(Block(f"By training compute among the models of the same year, {window}", lines))
     return Table(
         name="facts_shares",
         caption="Who made large-scale models, by year and by compute class",
         headings=["Acad.", "Both", "Ind.", "All", "Acad., %"] * len(used),
-        spans=[(f"Table of {month(vintage)}", 5) for vintage, _ in used],
+        spans=[(f"Table of {month(vintage)}", 5) for vintage in used],
         blocks=blocks,
         notes=[
             f"Numbers of models of known training compute, {chosen.in_sentence}: academia only, both academia and "

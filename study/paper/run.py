@@ -23,14 +23,14 @@ from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Trac
 from study.paper.plan import Event, Plan, Row, Task
 from study.paper.plan_keys import PanelEntry
 from study.paper.results import Result, Results, answer
-from study.report import Block, Line, Number, Span, Table
+from study.report import Block, Line, Number, Table
 
 Step = Callable[[str], None]
 Made = TypeVar("Made")
 
 # What is kept on disk, and the types that may be in it.
 ANSWER = (Result, Task, Event, Row, Question, Effect, Power, PreTest, Randomization, FlowStep)
-EXHIBITED = (Exhibited, Table, Block, Line, Span, Number, Drawn, Traced, Source)
+EXHIBITED = (Exhibited, Table, Block, Line, Number, Drawn, Traced, Source)
 
 # Exhibits whose first sentences begin the report page.
 SUMMARY = ("designs", "families", "fields")

@@ -32,6 +32,5 @@ from .table import Cell as Cell
 from .table import Format as Format
 from .table import Line as Line
 from .table import Number as Number
-from .table import Span as Span
 from .table import Table as Table
 from .table import error as error

@@ -22,7 +22,7 @@ from study.report.columns import (
     refused_notes,
 )
 from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, span_of, title_of
-from study.report.table import Block, Cell, Format, Line, Number, Span, Table, error
+from study.report.table import Block, Cell, Format, Line, Number, Table, error
 
 COLUMNS = 4  # of a table of outcomes; more are on tables of their own
 EQUAL = "equal"
@@ -118,7 +118,7 @@ def power_table(words: Words, answers: Sequence[Answers], digits: int = 3) -> Ta
         name=_in_letters(f"{words.name}-power"),
         caption=words.caption,
         headings=[words.heading, "%"] * len(words.outcomes),
-        spans=[Span(title, 2) for title in words.outcomes.values()],
+        spans=[(title, 2) for title in words.outcomes.values()],
         blocks=_panels(words, answers, lines),
         notes=[
             "The smallest effect that a two-sided 5% test finds with 80% power, by design, in "

@@ -71,13 +71,6 @@ class Block(NamedTuple):
     lines: Sequence[Line]
 
 
-class Span(NamedTuple):
-    """A heading over several columns; an empty title leaves them without."""
-
-    title: str
-    columns: int
-
-
 @dataclass(frozen=True)
 class Table:
     """A table.
@@ -93,8 +86,8 @@ class Table:
         Its panels; a block without a title has no title line.
     notes : sequence of str
         Sentences: estimand, sample, clusters, what parentheses mean.
-    spans : sequence of Span
-        Headings over the headings.
+    spans : sequence of tuple of str and int
+        Headings over the headings, each with its number of columns; an empty one leaves them without.
     prose : collection of int
         Columns of sentences, that of the labels is 0: they share the width that the others leave. HTML and Markdown
         break lines by themselves.
@@ -105,7 +98,7 @@ class Table:
     headings: Sequence[str]
     blocks: Sequence[Block]
     notes: Sequence[str]
-    spans: Sequence[Span] = ()
+    spans: Sequence[tuple[str, int]] = ()
     prose: Collection[int] = ()
 
     def __post_init__(self) -> None:
@@ -115,7 +108,7 @@ class Table:
                 raise ValueError(
                     f"{self.name}: {line.label!r} has {len(line.cells)} of {len(self.headings)} cells."
                 )
-        if self.spans and sum(span.columns for span in self.spans) != len(self.headings):
+        if self.spans and sum(columns for _, columns in self.spans) != len(self.headings):
             raise ValueError(f"{self.name}: the spans do not cover the {len(self.headings)} columns.")
 
     @property
@@ -160,7 +153,7 @@ class Table:
 
     def markdown(self) -> bytes:
         """Return the table as a Markdown pipe table with its caption and notes."""
-        over = [span.title for span in self.spans for _ in range(span.columns)] or [""] * len(self.headings)
+        over = [title for title, columns in self.spans for _ in range(columns)] or [""] * len(self.headings)
         titles = [": ".join(filter(None, pair)) for pair in zip(over, self.headings, strict=True)]
         numbers = [bool(self._numbers(column)) for column in range(len(self.headings))]
         return render("table.md", table=self, shown=_typeset, numbers=numbers, titles=titles)
@@ -225,7 +218,7 @@ def _latex(cell: Cell) -> str:
     return cell.text
 
 
-def _rules(spans: Sequence[Span]) -> list[tuple[str, int, str]]:
+def _rules(spans: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:
     """Return each span's title on its lines, its columns and the rule below it."""
     rules, last = [], 1
     for title, columns in spans:

@@ -176,7 +176,7 @@ def test_many_outcomes_are_several_tables(panel: Panel) -> None:
         assert "(outcomes 1 to " in tables[0].caption
         assert "of 10)" in tables[-1].caption
     assert [heading for table in estimates for heading in table.headings] == SNAKES
-    assert [span.title for table in powers for span in table.spans] == SNAKES
+    assert [title for table in powers for title, _ in table.spans] == SNAKES
     assert [heading for table in averages for heading in table.headings] == SNAKES
     assert "its averages for 10 outcomes" in " ".join(averages[0].notes)
     assert SNAKES[-1] not in averages[0].caption

@@ -70,9 +70,9 @@ def planned(folder: Path, text: str) -> Plan:
 
 def setting_of(plan: Plan, *, answered: bool = True) -> Setting:
     panel = load(plan)
-    tasks = [shared.plan_task(plan, scale) for scale in plan.scales] if answered else []
-    results = {task.key: answer(task, panel) for task in tasks}
-    return Setting(plan, panel, results, other_panels(plan.placebos))
+    asked = Setting(plan, panel, {}, other_panels(plan.placebos))
+    tasks = [shared.task_of(asked, scale) for scale in plan.scales] if answered else []
+    return replace(asked, results={task.key: answer(task, panel) for task in tasks})
 
 
 @pytest.fixture(scope="module")
@@ -438,7 +438,7 @@ def test_the_papers_placebo_fields_are_compared_with_its_outcome_university_by_u
     panels = other_panels(plan.placebos)
     setting = Setting(plan, study.load_panel(plan.panel), {}, panels)
     numbers = {traced.address: traced for traced in placebos(setting).numbers}
-    task = shared.plan_task(plan, "log1p")
+    task = shared.task_of(setting, "log1p")
     ours, theirs = (
         find_design(task.row.name)(task.question.sample(panel), **task.options).headline
         for panel in (setting.panel, panels["robotics"])

@@ -25,7 +25,7 @@ STUDY = read_plan(ROOT / "paper/study.toml")
 PLAN = STUDY.fields
 PANELS = {name: load_panel(name) for name in ("fields", "areas")}
 REGRESSIONS = [line for line in PLAN.lines if line.method == "regression"]
-MAIN, OUTCOME = PLAN.main_line, "share_academic_only"
+MAIN, OUTCOME = next(line for line in PLAN.lines if line.label == PLAN.main), "share_academic_only"
 
 
 def line(label: str) -> Line:

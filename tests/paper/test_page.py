@@ -18,7 +18,7 @@ from study.panel.panel import load_panel
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
 from study.paper.page import anchor, origins, page, picture, provenance_of
 from study.paper.plan import read_plan
-from study.report.table import MINUS, Block, Line, Number, Span, Table, error
+from study.report.table import MINUS, Block, Line, Number, Table, error
 
 
 def hostile(place: str) -> str:
@@ -52,7 +52,7 @@ def table(name: str, columns: int, caption: str, place: Callable[[str], str] = s
             Block(place("block"), [Line(place("label"), [*numbers, place("cell")])]),
         ],
         notes=["Standard errors in parentheses.", place("note")],
-        spans=[Span(place("span"), columns - 1), Span("", 1)],
+        spans=[(place("span"), columns - 1), ("", 1)],
     )
 
 

@@ -17,7 +17,7 @@ from tex import (
 
 from study.core.errors import QuestionError
 from study.report import latex
-from study.report.table import HEADING, PAGE_LINES, Block, Line, Number, Span, Table, error
+from study.report.table import HEADING, PAGE_LINES, Block, Line, Number, Table, error
 
 CYRILLIC = "\N{CYRILLIC SMALL LETTER ZHE}\N{CYRILLIC SMALL LETTER YA}"
 AWKWARD = r"""a_b & 50% #1 {x} <y> ~ ^ \ $ | * `c` "q" [z]"""
@@ -25,7 +25,7 @@ TABLE = Table(
     name="awkward",
     caption=f"Caption {AWKWARD}",
     headings=["Effect of something long", AWKWARD, "Words"],
-    spans=[Span("Both", 2), Span("", 1)],
+    spans=[("Both", 2), ("", 1)],
     blocks=[
         Block(
             f"Panel A. {AWKWARD}",
@@ -105,7 +105,7 @@ def test_a_line_with_too_few_cells_or_spans_that_do_not_cover_are_refused():
     with pytest.raises(ValueError, match="has 1 of 2 cells"):
         Table("x", "x", ["a", "b"], [Block("", [Line("short", ["1"])])], [])
     with pytest.raises(ValueError, match="do not cover"):
-        Table("x", "x", ["a", "b"], [], [], spans=[Span("one", 1)])
+        Table("x", "x", ["a", "b"], [], [], spans=[("one", 1)])
 
 
 def test_decimals_are_aligned_with_room_for_sign_and_parentheses():
@@ -121,7 +121,7 @@ def test_it_compiles_alone_without_overfull_boxes(tmp_path):
 
 
 def table_of(label="a", heading="y", spans=(), lines=(), notes=(), **more):
-    cells = lines or [Line(label, [Number(0.5)] * max(1, sum(s.columns for s in spans)))]
+    cells = lines or [Line(label, [Number(0.5)] * max(1, sum(columns for _, columns in spans)))]
     headings = [heading] * len(cells[0].cells)
     return Table("x", "A table", headings, [Block("", cells)], notes, spans, **more)
 
@@ -142,9 +142,9 @@ def test_a_heading_breaks_between_words_then_in_names_and_at_last_anywhere(text,
 
 
 def test_titles_over_columns_fold_to_their_columns():
-    text = table_of(spans=[Span("Teams with industry and with others", 2)]).latex().decode()
+    text = table_of(spans=[("Teams with industry and with others", 2)]).latex().decode()
     assert r"\multicolumn{2}{c}{\makecell[b]{Teams with industry and with \\ others}}" in text
-    text = table_of(spans=[Span("Teams with industry", 2)]).latex().decode()
+    text = table_of(spans=[("Teams with industry", 2)]).latex().decode()
     assert r"\multicolumn{2}{c}{Teams with industry}" in text
     assert len("Teams with industry") <= 2 * HEADING
 

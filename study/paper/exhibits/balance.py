@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,12 @@ from study.diagnostics import Finding
 from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
 from study.diagnostics.balance import balance as balance_of
 from study.panel import Sample
-from study.paper.exhibits.exhibit import RUN, Part, Setting, address, addressed, draw, exhibit, source_of
-from study.paper.exhibits.verdicts import Piece, gathered
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.report import Block, Column, Line, Table
 
 EXHIBIT = "balance"
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.
 FIXED = ("baseline_venue_papers", "first_paper_year")
-ATTRIBUTES = ("region",)
 OF_BALANCE = {
     "mean_treated": Column("mean of the treated", digits=2),
     "mean_comparison": Column("mean of the comparison units", digits=2),
@@ -42,11 +39,10 @@ OF_SUMMARY = {
 
 
 @exhibit("Treated and comparison units before treatment", Part.QUESTION)
-@gathered
 def balance(setting: Setting) -> Iterator[Piece]:
     """Yield the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
     plan = setting.plan
-    task = plan.task(plan.events[0], next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline)
+    task = plan.task(setting.event, setting.outcome, setting.scale, plan.headline)
     sample = task.question.sample(setting.panel)
     names = compared(setting, sample)
     try:
@@ -66,12 +62,11 @@ def balance(setting: Setting) -> Iterator[Piece]:
         "Absolute standardised differences by covariate as dots on lines, with limits at 0.1 and 0.25.",
     )
     yield table(setting, sample, finding, pooled)
-    source = replace(source_of(EXHIBIT, "", task, setting.panel, RUN), seed="")
     for row in pooled.to_dict("records"):
-        values = {name: row[name] for name in OF_BALANCE}
-        of_row = replace(source, quantity=_in_words(row["covariate"]))
-        yield from addressed(address(EXHIBIT, row["covariate"]), values, of_row, columns=_columns(row))
-    yield from addressed(address(EXHIBIT, "summary"), summary(pooled), source, columns=OF_SUMMARY)
+        values, name = {column: row[column] for column in OF_BALANCE}, row["covariate"]
+        about = _in_words(name)
+        yield from setting.numbers((EXHIBIT, name), values, _columns(row), task, quantity=about, seed="")
+    yield from setting.numbers((EXHIBIT, "summary"), summary(pooled), OF_SUMMARY, task, seed="")
     both = pooled.dropna(subset=["difference", "adjusted_difference"])
     if len(both):
         values = summary(both)
@@ -88,7 +83,7 @@ def compared(setting: Setting, sample: Sample) -> tuple[str, ...]:
     """Return what is compared: the question's covariates, and what the panel has that does not change over time."""
     panel = setting.panel
     names = [*sample.question.covariates, *(name for name in FIXED if name in panel.covariates)]
-    for name in (setting.plan.strata, *ATTRIBUTES):
+    for name in (setting.plan.strata, "region"):
         if name in sample.attributes and len(np.unique(sample.attributes[name].astype(str))) <= MOST_LABELS:
             names.append(name)
     return tuple(dict.fromkeys(names))
@@ -119,11 +114,8 @@ def adjusted_differences(sample: Sample, finding: Finding, names: Sequence[str])
             slopes = np.linalg.lstsq(x[theirs] * root[:, None], values[theirs] * root, rcond=None)[0]
             sums[name] += weights @ (values[ours] - x[ours] @ slopes), weights.sum()
     pooled = finding.frame[finding.frame["cohort"] == POOLED].set_index("covariate")
-    return {
-        name: float(sums[name][0] / sums[name][1] / spread)
-        for name, spread in pooled["std_deviation"].items()
-        if name in sums and spread > 0
-    }
+    known = pooled["std_deviation"][lambda spread: spread > 0].items()
+    return {name: float(sums[name][0] / sums[name][1] / spread) for name, spread in known if name in sums}
 
 
 def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFrame) -> Table:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.designs import find_design
+from study.figures import Figure
 from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
@@ -17,9 +17,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, re
 from study.paper.plan import Event, Plan
 from study.paper.results import Results, comparison
 from study.report import LETTERS, Answers, Column, Line, Number, Words, effects_table, p_cell, power_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # By scale and outcome.
 Agreements = Mapping[str, Mapping[str, Agreement]]
@@ -36,22 +33,14 @@ def designs(setting: Setting) -> Iterator[Piece]:
     Tests that designs agree are at addresses like those of :mod:`study.paper.answer_numbers`; unlike averages
     (coefficients, the change in one year) are left out of them.
     """
-    plan, outcomes = setting.plan, list(setting.plan.outcomes)
+    plan, panel, outcomes = setting.plan, setting.panel, list(setting.plan.outcomes)
     alike = [row for row in plan.rows if find_design(row.name).estimand.has_path]
     for event in plan.events:
-        agreements = {
-            scale: comparison(plan, setting.panel, event, scale, outcomes, alike).agreement
-            for scale in plan.scales
-        }
+        agreements = {s: comparison(plan, panel, event, s, outcomes, alike).agreement for s in plan.scales}
         answers = [_answers(setting, event, scale, agreements[scale]) for scale in plan.scales]
-        words = Words(
-            name=event.label,
-            caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
-            outcomes=plan.outcomes,
-            scales=plan.scales,
-            outcome_units=plan.text.outcomes_with_units,
-            heading="Papers",
-        )
+        caption = f"Effect of the {event.title} on {plan.text.outcome}, by design"
+        units = {"outcome_units": plan.text.outcomes_with_units, "heading": "Papers"}
+        words = Words(event.label, caption, plan.outcomes, plan.scales, **units)
         of_power = f"What each design could have found: minimum detectable effects of the {event.title}"
         yield effects_table(words, answers, list(_notes(setting, event, agreements)))
         yield power_table(replace(words, caption=of_power), answers, digits=2)
@@ -65,16 +54,12 @@ def designs(setting: Setting) -> Iterator[Piece]:
                 "event.",
             )
             for outcome, agreement in agreements[scale].items():
-                test = agreement.sup_t
-                yield from setting.numbers(
-                    (event.label, outcome, scale, "designs"),
-                    {"agree_p": test.p_value if test else math.nan, "agree_designs": len(agreement.labels)},
-                    OF_AGREEMENT,
-                    plan.task(event, outcome, scale, plan.headline),
-                    exhibit="designs",
-                    quantity=f"that the averages of {'; '.join(agreement.labels)} agree",
-                    command=f"study table {event.label}/{outcome}/{scale}",
-                )
+                p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
+                values = {"agree_p": p_value, "agree_designs": len(agreement.labels)}
+                at, task = (event.label, outcome, scale), plan.task(event, outcome, scale, plan.headline)
+                source = {"exhibit": "designs", "command": f"study table {'/'.join(at)}"}
+                source["quantity"] = f"that the averages of {'; '.join(agreement.labels)} agree"
+                yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **source)
         yield _sentence(setting, event, agreements[setting.scale][setting.outcome])
 
 
@@ -120,10 +105,8 @@ def _notes(setting: Setting, event: Event, agreements: Agreements) -> Iterator[s
             "power."
         )
     if len(plan.scales) > 1:
-        trends = [
-            f"Panel {letter} of {'log(1 + outcome)' if scale == 'log1p' else 'the outcome itself'}"
-            for letter, scale in zip(LETTERS, plan.scales, strict=False)
-        ]
+        of = ("log(1 + outcome)" if scale == "log1p" else "the outcome itself" for scale in plan.scales)
+        trends = (f"Panel {letter} of {y}" for letter, y in zip(LETTERS, of, strict=False))
         yield f"Parallel trends are assumed: {', '.join(trends)}."
     if first.randomization:
         yield (
@@ -169,9 +152,8 @@ def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figur
         title: figures.shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
         for outcome, title in plan.outcomes.items()
     }
-    return figures.event_study(
-        paths, ylabel=Scale(scale, "papers").short_axis(), percent=Scale(scale).percent
-    )
+    unit = Scale(scale, "papers")
+    return figures.event_study(paths, ylabel=unit.short_axis(), percent=unit.percent)
 
 
 def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
@@ -182,20 +164,18 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
         return f"{event.short}: every design refuses the question."
     headline = setting.answers(event, scale.name)[0]
     effect, number = headline.headline, scale.number
-    finding = (
-        "refuses the question"
-        if effect is None
-        else (
+    answer = "refuses the question"
+    if effect is not None:
+        answer = (
             f"puts the effect at {number(effect.estimate)} ({plan.level:.0%} interval {number(effect.conf_low)} to "
             f"{number(effect.conf_high)}; minimum detectable effect {number(headline.power.effect)}), {scale.printed}"
         )
-    )
     smallest, largest = (number(end(effect.estimate for effect in effects)) for end in (min, max))
     excluding = sum(effect.excludes_zero for effect in effects)
     p_value = OF_AGREEMENT["agree_p"].text(test.p_value if test else math.nan, scale)
     agree = f" The test that averages of one kind agree has a p-value of {p_value}." if test else ""
     return (
-        f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {finding}. Over "
+        f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer}. Over "
         f"{len(effects)} designs estimates run from {smallest} to {largest}; zero is outside of {excluding} of their "
         f"{len(effects)} intervals.{agree}"
     )

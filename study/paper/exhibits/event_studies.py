@@ -6,21 +6,18 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.designs import find_design
 from study.estimates import NONE, Effect, pre_test
+from study.figures import Figure
 from study.figures import paths as figures
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Plan, Row
 from study.paper.results import Result, answer
-from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Span, Table, lettered, refused_notes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered, refused_notes
 
 EXHIBIT = "event_studies"
 LINE = 22
@@ -38,7 +35,6 @@ BASES = {
     "imputation": "all periods before the event for effects after it, the last of them for those before it",
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }
-UNKNOWN_BASE = "as the design says"
 TWO_BASES = (
     "effects before and after the event are against different bases, so that their sizes cannot be compared with each "
     "other (Roth 2024)."
@@ -55,9 +51,9 @@ OF_LEADS = COLUMNS | {
     "rejecting_wald": Column("of them, those whose Wald test rejects", "count"),
     "rejecting_largest": Column("of them, those whose largest absolute t rejects", "count"),
 }
-BAND = ("band_low", "band_high")
 TESTS = ("leads_p_wald", "leads_rank", "leads_p_largest", "window_p_wald", "window_p_largest")
 HEADINGS = (*("Largest t", "Wald") * 2, "Size", "At", "Low", "High", "Average", "(s.e.)")
+LARGEST = ("estimate", "event_time", "band_low", "band_high")
 RANKS = ("leads_rank", "window_rank")
 # By scale and the label of a row.
 Answers = Mapping[tuple[str, str], Result]
@@ -76,7 +72,9 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     if not drawn:
         return
     leads = {key: leads_of(setting, result) for key, result in drawn.items()}
-    bases = {label: BASES.get(result.task.row.name, UNKNOWN_BASE) for (_, label), result in drawn.items()}
+    bases = {
+        label: BASES.get(result.task.row.name, "as the design says") for (_, label), result in drawn.items()
+    }
     labels = {base: [label for label, own in bases.items() if own == base] for base in bases.values()}
     against = "; ".join(f"{base} ({', '.join(own)})" for base, own in labels.items())
     yield _table(setting, answers, leads, refused)
@@ -126,13 +124,11 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
         "leads_p_wald": every.p_value,
         "window_p_largest": window.p_largest,
         "window_p_wald": window.p_value,
-        "estimate": largest.estimate,
-        "event_time": largest.event_time,
-        "band_low": largest.band_low,
-        "band_high": largest.band_high,
+        **{name: getattr(largest, name) for name in LARGEST},
         "average": average.estimate,
         "average_std_error": average.std_error,
-        **dict(zip(RANKS, (every.rank, window.rank), strict=True)),
+        "leads_rank": every.rank,
+        "window_rank": window.rank,
     }
 
 
@@ -161,24 +157,16 @@ def figure(setting: Setting, answers: Answers) -> Figure:
 def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str]) -> Table:
     plan, apart = setting.plan, _apart(answers)
     dash: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
-    cells = {
-        key: [OF_LEADS[name].cell(value) for name, value in row.items() if name not in RANKS]
-        for key, row in leads.items()
-    }
-    lines = {
-        title: [Line(label, cells.get((own, label), dash)) for own, label in answers if own == scale]
-        for scale, title in plan.scales.items()
-    }
+    lines: dict[str, list[Line]] = {title: [] for title in plan.scales.values()}
+    for scale, label in answers:
+        row = leads.get((scale, label), {})
+        cells = [OF_LEADS[name].cell(value) for name, value in row.items() if name not in RANKS]
+        lines[plan.scales[scale]].append(Line(label, cells or dash))
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {setting.event.title}, by design",
         headings=HEADINGS,
-        spans=[
-            Span("p, all before", 2),
-            Span("p, window", 2),
-            Span("Largest before the event", 4),
-            Span("After it", 2),
-        ],
+        spans=[("p, all before", 2), ("p, window", 2), ("Largest before the event", 4), ("After it", 2)],
         blocks=lettered(lines),
         notes=[
             f"{setting.about}; event: {setting.event.title}. Tests are of the hypothesis that all effects before the "
@@ -201,18 +189,16 @@ def _numbers(setting: Setting, answers: Answers, leads: Leads) -> Iterator[Piece
         at, task, row = (EXHIBIT, scale, label), result.task, leads[scale, label]
         yield from setting.numbers(at, {name: row[name] for name in TESTS}, OF_LEADS, task)
         path, largest = setting.shown(task, path=True), "largest effect before the event in the window"
-        alone, band = ({name: row[name] for name in names} for names in (("estimate", "event_time"), BAND))
+        alone, band = ({name: row[name] for name in names} for names in (LARGEST[:2], LARGEST[2:]))
         yield from setting.numbers((*at, "largest"), alone, OF_LEADS, task, quantity=largest, command=path)
         yield from setting.numbers((*at, "largest"), band, OF_LEADS, task, quantity=largest)
     # How many of the joint tests of all effects before the event reject.
     size, tested = 1 - setting.plan.level, {key: row for key, row in leads.items() if row["leads_rank"]}
+    by_wald = sum(row["leads_p_wald"] < size for row in tested.values())
+    by_largest = sum(row["leads_p_largest"] < size for row in tested.values())
     yield from setting.numbers(
         (EXHIBIT, "summary"),
-        {
-            "tested": len(tested),
-            "rejecting_wald": sum(row["leads_p_wald"] < size for row in tested.values()),
-            "rejecting_largest": sum(row["leads_p_largest"] < size for row in tested.values()),
-        },
+        {"tested": len(tested), "rejecting_wald": by_wald, "rejecting_largest": by_largest},
         OF_LEADS,
         quantity=f"tests at {size:.0%}",
         question=f"event={setting.event.name}, outcome={setting.outcome}, scales {' and '.join(setting.plan.scales)}",
@@ -225,10 +211,8 @@ def _sentences(setting: Setting, leads: Leads) -> Iterator[str]:
     size = 1 - setting.plan.level
     for scale in setting.plan.scales:
         tested = {label: row for (own, label), row in leads.items() if own == scale and row["leads_rank"]}
-        rejecting, inside = (
-            [label for label, row in tested.items() if row[name] < size]
-            for name in ("leads_p_largest", "window_p_largest")
-        )
+        rejecting = [label for label, row in tested.items() if row["leads_p_largest"] < size]
+        inside = [label for label, row in tested.items() if row["window_p_largest"] < size]
         named, named_inside = (f" ({', '.join(labels)})" if labels else "" for labels in (rejecting, inside))
         by_wald = sum(row["leads_p_wald"] < size for row in tested.values())
         tests = sum(row["window_rank"] > 0 for row in tested.values())

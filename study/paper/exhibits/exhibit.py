@@ -7,18 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from study.designs import find_design
-from study.figures import drawn
+from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
 from study.paper.plan import Event, Plan, Task
 from study.paper.results import Result, Results
 from study.report import COLUMNS, CONVENTIONS, Column, Table, address_part, refused_notes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
@@ -249,7 +245,7 @@ class Setting:
 
     def numbers(
         self,
-        at: Sequence[str],
+        at: Sequence[str | float],
         values: Mapping[str, Any],
         columns: Mapping[str, Column] | None = None,
         task: Task | None = None,
@@ -259,7 +255,7 @@ class Setting:
 
         Parameters
         ----------
-        at : sequence of str
+        at : sequence of str or float
             Parts of the row's address; the first is the exhibit where the source names none.
         values, columns : mapping
             By column.
@@ -270,12 +266,11 @@ class Setting:
         """
         panel = self.panel
         base = source_of("", "", task, panel, RUN) if task else Source("", "", panel.name, panel.checksum)
-        origin = replace(base, **{"exhibit": at[0]} | source)
+        origin = replace(base, **{"exhibit": str(at[0])} | source)
         return addressed(address(*at), values, origin, task.question.scale if task else "level", columns)
 
 
 Makes = Callable[[Setting], Exhibited]
-Yields = Callable[[Setting], Exhibited | Iterator[Piece]]
 
 
 class Part(StrEnum):
@@ -300,22 +295,15 @@ class Exhibit(NamedTuple):
 REGISTERED: dict[str, Exhibit] = {}
 
 
-def exhibit(title: str, section: Part) -> Callable[[Yields], Makes]:
-    """Register a function, which has the name of its file, as an exhibit; it yields its pieces, or returns all."""
+def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
+    """Register a function, which has the name of its file, as an exhibit; its pieces are gathered by kind."""
 
-    def register(make: Yields) -> Makes:
+    def register(make: Callable[[Setting], Iterator[Piece]]) -> Makes:
         @wraps(make)
         def gathered(setting: Setting) -> Exhibited:
-            parts = make(setting)
-            if isinstance(parts, Exhibited):
-                return parts
-            pieces = list(parts)
-            return Exhibited(
-                tables=tuple(piece for piece in pieces if isinstance(piece, Table)),
-                figures=tuple(piece for piece in pieces if isinstance(piece, Drawn)),
-                numbers=tuple(piece for piece in pieces if isinstance(piece, Traced)),
-                sentences=tuple(piece for piece in pieces if isinstance(piece, str)),
-            )
+            pieces: list[Any] = list(make(setting))
+            kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
+            return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
 
         REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
         return gathered

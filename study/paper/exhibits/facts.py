@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from study.figures import FULL, SERIES
-from study.figures.canvas import canvas
+from study.figures.canvas import FULL, SERIES, Axes, Figure, canvas
 from study.panel import checksum
-from study.paper.exhibits.exhibit import Part, Setting, Source, Traced, address, addressed, draw, exhibit
-from study.paper.exhibits.verdicts import Piece, gathered
-from study.paper.facts import fields as papers
+from study.paper.exhibits.exhibit import (
+    Part,
+    Piece,
+    Setting,
+    Source,
+    Traced,
+    address,
+    addressed,
+    draw,
+    exhibit,
+)
+from study.paper.facts import fields, recomputed, tables
 from study.paper.facts import models as epoch
-from study.paper.facts import recomputed as recomputing
-from study.paper.facts import tables
 from study.paper.facts.models import EARLY, LATE, SECTORS, Years, definition, of_vintage, vintages
-from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, Data, Fact, values_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.paper.facts.recomputed import DEFAULT_THRESHOLD, DEFAULT_VINTAGE, Data, Fact, month, values_of
 
 EXHIBIT, COMMAND = "facts", "study facts"
 GAP = 3.8
@@ -31,15 +33,14 @@ STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
 
 
 @exhibit("Facts of the seed paper, recomputed", Part.FACTS)
-@gathered
 def facts(setting: Setting) -> Iterator[Piece]:
     """Yield the recomputed facts; they are the same for every plan, since the tables that they read are."""
-    data, chosen = recomputing.load(), definition(DEFAULT_THRESHOLD)
-    every_fact = recomputing.recomputed(data, DEFAULT_VINTAGE, chosen)
+    data, chosen = recomputed.load(), definition(DEFAULT_THRESHOLD)
+    every_fact = recomputed.recomputed(data, DEFAULT_VINTAGE, chosen)
     percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
     yield draw(
         "facts_shares",
-        f"Who makes large-scale models, table of {recomputing.month(DEFAULT_VINTAGE)}: models of known training "
+        f"Who makes large-scale models, table of {month(DEFAULT_VINTAGE)}: models of known training "
         f"compute, {chosen.in_sentence}. Left: by year, with the number of models above; the last year is not "
         "complete. Right: thirds by training compute among the models of the same year, with the numbers of models by "
         "academia only, academia with industry and industry only.",
@@ -56,33 +57,32 @@ def facts(setting: Setting) -> Iterator[Piece]:
 
 def numbers(data: Data) -> Iterator[Traced]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
-    for fact in recomputing.recomputed(data):
+    for fact in recomputed.recomputed(data):
         yield from _of_fact(fact, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
     for vintage in vintages(data.models):
         models = of_vintage(data.models, vintage)
         for threshold in tables.THRESHOLDS:
-            for fact in recomputing.of_models(models, definition(threshold), recomputing.month(vintage)):
+            for fact in recomputed.of_models(models, definition(threshold), month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
-    for venue, periods in papers.by_period(data.fields, recomputing.PERIODS).items():
+    for venue, periods in fields.by_period(data.fields, recomputed.PERIODS).items():
         for topics in periods:
             claim = f"academic-only teams at {topics.venue}, {topics.seen}"
             kinds = {"heavy": "compute-heavy papers", "other": "other papers"}
             for topic, words in kinds.items():
-                values, source = values_of(getattr(topics, topic)), _source(papers.FILE, f"{claim}, {words}")
-                yield from _of_values(values, source, venue, str(topics.period), topic)
-            source = _source(papers.FILE, f"{claim}, compute-heavy less other papers")
-            yield from _of_values(values_of(topics.difference), source, venue, str(topics.period))
+                values, source = values_of(getattr(topics, topic)), _source(fields.FILE, f"{claim}, {words}")
+                yield from _of_values(values, source, venue, topics.period, topic)
+            source = _source(fields.FILE, f"{claim}, compute-heavy less other papers")
+            yield from _of_values(values_of(topics.difference), source, venue, topics.period)
     newest = of_vintage(data.models, vintages(data.models)[-1])
     for years in (tables.BEFORE_RELEASED, epoch.RELEASED):
         for sector, each in epoch.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
-            yield from _of_values(
-                values_of(each.open), _source(epoch.FILE, claim), "weights", str(years), sector
-            )
+            source = _source(epoch.FILE, claim)
+            yield from _of_values(values_of(each.open), source, "weights", years, sector)
 
 
 def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Traced]:
-    file = papers.FILE if fact.unit == "difference" else epoch.FILE
+    file = fields.FILE if fact.unit == "difference" else epoch.FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
     yield from _of_values(fact.values, _source(file, words, vintage, threshold), *parts)
     if fact.source:
@@ -90,8 +90,8 @@ def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[
         yield from _of_values({"published": fact.published}, source, *parts, unit=fact.unit)
 
 
-def _of_values(values: Mapping[str, float], source: Source, *parts: str, unit: str = "") -> Iterator[Traced]:
-    columns = recomputing.columns_of(unit or next(iter(values)))
+def _of_values(values: Mapping[str, float], source: Source, *parts: Any, unit: str = "") -> Iterator[Traced]:
+    columns = recomputed.columns_of(unit or next(iter(values)))
     return addressed(address(EXHIBIT, *parts), values, source, columns=columns)
 
 
@@ -119,10 +119,8 @@ def shares_figure(used: pd.DataFrame) -> Figure:
     with canvas(FULL, 3.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
         handles: list[Any] = list(zip(_by_year(left, used), _by_class(right, used), strict=True))
-        figure.legend(
-            handles, list(SECTORS.values()), loc="outside lower center", ncols=3, frameon=False,
-            handler_map={tuple: HandlerTuple(None, pad=0.6)}, handlelength=4.5,
-        )  # fmt: skip
+        how: Any = {"handler_map": {tuple: HandlerTuple(None, pad=0.6)}, "handlelength": 4.5, "ncols": 3}
+        figure.legend(handles, list(SECTORS.values()), loc="outside lower center", frameon=False, **how)
     return figure
 
 

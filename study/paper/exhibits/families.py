@@ -24,7 +24,6 @@ from study.report import (
     Column,
     Line,
     Number,
-    Span,
     Table,
     effects_between,
     lettered,
@@ -53,28 +52,22 @@ Moved = Mapping[str, Sequence[Effect]]
 @exhibit("Families of compute-access events", Part.EFFECTS)
 def families(setting: Setting) -> Iterator[Piece]:
     """Yield the table of families on each scale, that of their dates moved, a figure, and all numbers."""
-    plan, scale, title = (
-        setting.plan,
-        Scale(setting.scale, setting.outcome),
-        setting.plan.outcomes[setting.outcome],
-    )
+    plan, scale = setting.plan, Scale(setting.scale, setting.outcome)
     if not plan.families:
         return
     differences = dict(_differences(setting))
     moved = {event.label: _moved(setting, event) for event in (setting.event, *plan.families)}
-    answers = [(event, setting.answers(event, scale.name)[0]) for event in (*plan.events, *plan.families)]
+    answers = [(event, setting.answers(event, scale.name)[0]) for event in plan.every_event]
     rows = [replace(r.headline, label=f"{e.short} ({r.n_treated})") for e, r in answers if r.headline]
-    dots = dot_figure(
-        effects_frame(rows), xlabel=f"Effect, {scale.column}", percent=scale.percent, level=plan.level
-    )
+    how: Any = {"xlabel": f"Effect, {scale.column}", "percent": scale.percent, "level": plan.level}
     for name in plan.scales:
         yield _table(setting, name, differences)
     yield _dates_table(setting, moved)
     yield draw(
         EXHIBIT,
-        f"Families of compute-access events, {plan.headline.label}, {title.lower()}; treated {plan.text.units} in "
-        "parentheses.",
-        dots,
+        f"Families of compute-access events, {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}; treated "
+        f"{plan.text.units} in parentheses.",
+        dot_figure(effects_frame(rows), **how),
         "One estimate with its interval a family of events, around a line at zero.",
     )
     yield from _numbers(setting, differences, moved)
@@ -84,7 +77,7 @@ def families(setting: Setting) -> Iterator[Piece]:
 
 def _table(setting: Setting, scale: str, differences: Differences) -> Table:
     """Return one scale's table: families as lines with their contrasts, outcomes as columns."""
-    plan, text = setting.plan, setting.plan.text
+    plan = setting.plan
     lines: dict[str, list[Line]] = {}
     for event in plan.families:
         lines.setdefault(event.group, []).extend(_lines(setting, event, scale, differences))
@@ -93,9 +86,9 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
         caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
         headings=["Treated", "All", *plan.outcomes.values(), "Randomization p", "MDE"],
         spans=[
-            Span(text.units.capitalize(), 2),
-            Span(f"Effect on {text.outcome}", len(plan.outcomes)),
-            Span(plan.outcomes[setting.outcome], 2),
+            (plan.text.units.capitalize(), 2),
+            (f"Effect on {plan.text.outcome}", len(plan.outcomes)),
+            (plan.outcomes[setting.outcome], 2),
         ],
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),
@@ -107,12 +100,9 @@ def _lines(setting: Setting, event: Event, scale: str, differences: Differences)
     plan, answers = setting.plan, setting.answers(event, scale)
     first = answers[0]
     p_value = first.randomization.p_value if first.randomization else math.nan
-    lines = effects_between(
-        event.short,
-        [result.headline for result in answers],
-        [Number(first.n_treated, 0), Number(first.n_units, 0)],
-        [p_cell(p_value), Number(first.power.effect)],
-    )
+    counts = [Number(n, 0) for n in (first.n_treated, first.n_units)]
+    tests = [p_cell(p_value), Number(first.power.effect)]
+    lines = effects_between(event.short, [result.headline for result in answers], counts, tests)
     less = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
     if any(less):
         contrast = next(e.short for e in plan.families if e.label == event.contrast)
@@ -177,27 +167,18 @@ def _differences(setting: Setting) -> Iterator[tuple[tuple[str, str, str], Effec
         fits = {label: estimate for label, estimate in pair.items() if estimate is not None}
         agreement = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
         if agreement.pairs:
-            yield (
-                (event.label, scale, outcome),
-                Effect(
-                    label=f"difference from {event.contrast}",
-                    estimate=float(agreement.difference[0]),
-                    std_error=float(agreement.std_error[0]),
-                    p_value=agreement.sup_t.p_value if agreement.sup_t else math.nan,
-                ),
-            )
+            estimate, error = float(agreement.difference[0]), float(agreement.std_error[0])
+            p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
+            label = f"difference from {event.contrast}"
+            yield (event.label, scale, outcome), Effect(label, estimate, error, p_value=p_value)
 
 
 def _moved(setting: Setting, event: Event) -> list[Effect]:
     """Return the first outcome's effects with an event's dates a period earlier, as dated, and a period later."""
     result = setting.answers(event, setting.scale)[0]
     question = result.task.question
-    earlier, later = (
-        headline_effect(
-            replace(result.task, question=question.replace(lag=question.lag + move)), setting.panel
-        )
-        for move in (-1, 1)
-    )
+    questions = (question.replace(lag=question.lag + move) for move in (-1, 1))
+    earlier, later = (headline_effect(replace(result.task, question=q), setting.panel) for q in questions)
     return [earlier, result.headline or Effect(event.label), later]
 
 
@@ -221,22 +202,19 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
 
 def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterator[Piece]:
     """Yield what is no answer of the plan: differences from the contrasts, the smallest p-values, and counts."""
-    plan = setting.plan
+    plan, row = setting.plan, setting.plan.headline.label
     for (label, scale, outcome), effect in differences.items():
-        yield from setting.numbers(
-            (label, outcome, scale, "difference"),
-            {name: getattr(effect, name) for name in ("estimate", "std_error", "p_value")},
-            task=setting.results[label, scale, outcome, plan.headline.label].task,
-            exhibit=EXHIBIT,
-            quantity=effect.label,
-        )
+        values = {"estimate": effect.estimate, "std_error": effect.std_error, "p_value": effect.p_value}
+        task = setting.results[label, scale, outcome, row].task
+        at = (label, outcome, scale, "difference")
+        yield from setting.numbers(at, values, task=task, exhibit=EXHIBIT, quantity=effect.label)
     for scale in plan.scales:
         smallest = _smallest(setting, scale)
         if smallest:
             values = {name: smallest[name] for name in ("family", "p_value", "p_holm")}
             about = f"smallest randomization p-value of {smallest['tested']} families"
-            at = (EXHIBIT, scale, "smallest")
-            yield from setting.numbers(at, values, COLUMNS, smallest["task"], quantity=about)
+            where = (EXHIBIT, scale, "smallest")
+            yield from setting.numbers(where, values, COLUMNS, smallest["task"], quantity=about)
     first = _first(setting)
     others = [effect for event in plan.families for effect in moved[event.label][::2] if effect.exists]
     counts = {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
 from study.data import topics_audit
-from study.figures.canvas import COLOUR, GREY, SECOND, canvas
+from study.figures.canvas import COLOUR, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
@@ -19,10 +20,6 @@ from study.paper.fields.finding import SMALL, WIDE, fields_finding
 from study.paper.fields.plan import FieldsPlan
 from study.paper.fields.tables import COLUMNS_HERE, results_table, units_table
 from study.report import Column
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 EXHIBIT = "fields"
 FEW = 20
@@ -51,12 +48,8 @@ def fields(setting: Setting) -> Iterator[Piece]:
         return
     panels = {name: load_panel(name) for name in dict.fromkeys(line.panel for line in plan.lines)}
     results = answers(panels, plan)
-    finding, by_line, title = (
-        fields_finding(plan, results),
-        of_outcome(plan, results),
-        plan.outcomes[plan.outcome],
-    )
-    estimate = by_line[plan.main].estimate
+    finding, by_line = fields_finding(plan, results), of_outcome(plan, results)
+    title, estimate = plan.outcomes[plan.outcome], by_line[plan.main].estimate
     summary = {
         "lines": len(plan.lines),
         "tests": len(results),
@@ -84,20 +77,18 @@ def fields(setting: Setting) -> Iterator[Piece]:
         f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated fields, and "
         f"a diamond at the actual estimate, which is extreme at 5% in {summary['rejecting']} of them.",
     )
+    source_of = partial(_source, plan, panels)
     for (label, outcome), result in results.items():
         words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
         infinite = [name for name, value in result.values.items() if np.isinf(value)]
         values = result.values | dict.fromkeys(infinite, "(unbounded)")
         columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
-        at, source = (
-            address(EXHIBIT, label, outcome.removeprefix("share_")),
-            _source(plan, result, panels, words),
-        )
+        at, source = address(EXHIBIT, label, outcome.removeprefix("share_")), source_of(result, words)
         yield from addressed(at, values, source, columns=columns)
     for label, result in by_line.items():
-        source = _source(plan, result, panels, result.line.title)
+        source = source_of(result, result.line.title)
         yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
-    source = _source(plan, by_line[plan.main], panels, "")
+    source = source_of(by_line[plan.main], "")
     yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
     yield from _recall()
     yield from finding.sentences
@@ -113,20 +104,17 @@ def _recall() -> Iterator[Piece]:
     return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 
 
-def _source(plan: FieldsPlan, result: Answer, panels: Mapping[str, Panel], quantity: str) -> Source:
+def _source(plan: FieldsPlan, panels: Mapping[str, Panel], result: Answer, quantity: str) -> Source:
     panel, line = panels[result.line.panel], result.line
     base = f"base to {line.last_before}" if line.last_before else "base to the event at each venue"
     years = f", years {'+'.join(map(str, line.years))}" if line.years else ""
     least = plan.papers if line.papers is None else line.papers
-    return Source(
-        EXHIBIT,
-        quantity,
-        panel.name,
-        panel.checksum,
-        question=f"outcome={result.outcome}, event=gpu_shock, {base}{years}",
-        design=f"{line.method}, permuted {line.permuted}",
-        options=f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
-    )
+    how = {
+        "question": f"outcome={result.outcome}, event=gpu_shock, {base}{years}",
+        "design": f"{line.method}, permuted {line.permuted}",
+        "options": f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
+    }
+    return Source(EXHIBIT, quantity, panel.name, panel.checksum, **how)
 
 
 def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Figure:
@@ -140,9 +128,8 @@ def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel
         axes = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
         for axis, result in zip(axes, [by_line[plan.main], *blocks], strict=True):
             line, cells = result.line, result.cells
-            (_draw_raw if axis is axes[0] else _draw_block)(
-                axis, result, outcomes_of(panels[line.panel], cells, plan.outcome)
-            )
+            y = outcomes_of(panels[line.panel], cells, plan.outcome)
+            (_draw_raw if axis is axes[0] else _draw_block)(axis, result, y)
             end = 0.5 + (line.last_before or cells.years[~cells.after[0]].max())
             axis.axvline(end, color=GREY, linewidth=0.8, linestyle=":")
             axis.set_ylim(0, 104)

@@ -13,8 +13,7 @@ from study.heterogeneity.group_effects import group_figure, short_label
 from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
-from study.paper.exhibits.exhibit import Part, Setting, Traced, address, draw, exhibit
-from study.paper.exhibits.verdicts import Piece, gathered, numbers_of
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.plan import Task
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
 
@@ -22,7 +21,6 @@ EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
 # Half as many draws of the folds as `study gains` makes, and no causal forest, so that it takes a minute or two.
 REPETITIONS = 5
-ANALYSES = ("groups", "policy")
 COLUMNS_HERE = {
     name: column._replace(digits=2) for name, column in COLUMNS.items() if column.kind in ("effect", "error")
 } | {
@@ -44,25 +42,16 @@ OF_PAIRS = ("", "", "", "", "p_pairs")
 
 
 @exhibit("Heterogeneity of the effect", Part.EFFECTS)
-@gathered
 def heterogeneity(setting: Setting) -> Iterator[Piece]:
     """Yield the table and figure of effects by group, or why there is none."""
     plan = setting.plan
     # In the outcome's own units, which grants are counted in.
-    task = plan.with_level().ask(f"{plan.events[0].label}/{next(iter(plan.outcomes))}")
+    task = plan.with_level().ask(f"{setting.event.label}/{setting.outcome}")
+    how: Any = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed, "event": task.event.title}
     try:
         sample = task.question.sample(setting.panel)
-        analyses = report(
-            sample,
-            by=usual_groupings(sample, task.strata),
-            learner=LEARNER,
-            repetitions=REPETITIONS,
-            level=plan.level,
-            draws=plan.band_draws,
-            seed=plan.seed,
-            event=task.event.title,
-            analyses=ANALYSES,
-        )
+        how |= {"by": usual_groupings(sample, task.strata), "analyses": ("groups", "policy")}
+        analyses = report(sample, learner=LEARNER, repetitions=REPETITIONS, **how)
     except QuestionError as refusal:
         yield f"Not made: {refusal}"
         return
@@ -153,25 +142,24 @@ def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]
     command = f"study gains {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
     def numbers(quantity: str, values: Mapping[str, Any], *parts: str) -> Iterator[Traced]:
-        return numbers_of(setting, task, address(EXHIBIT, *parts), values, COLUMNS_HERE, quantity, command)
+        at = (EXHIBIT, *parts)
+        return setting.numbers(at, values, COLUMNS_HERE, task, quantity=quantity, command=command)
 
     for finding in analyses.groups:
         by, pairs = finding["by"], finding["pairs"]
         for label, values in _groups(finding):
             yield from numbers(f"effect on the treated by {by}: {label}", values, by, label)
         if _is_tested(finding):
-            largest = pairs.detectable[pairs.largest]
-            tests = (pairs.p_value, finding["p_equal"], largest)
-            values = dict(zip(("p_pairs", "p_equal", "detectable_difference"), tests, strict=True))
+            values = {"p_pairs": pairs.p_value, "p_equal": finding["p_equal"]}
+            values["detectable_difference"] = pairs.detectable[pairs.largest]
             yield from numbers(f"groups by {by}", values, by)
     differ = sum(finding["differ"] for finding in analyses.groups)
     yield from numbers("groupings whose effects differ", {"differ": differ}, "summary")
     rules = analyses.findings.get("policy")
     if rules is not None:
         for row in rules.frame.to_dict("records"):
-            yield from numbers(
-                f"grants {row['rule']}", {name: row[name] for name in OF_RULE}, "policy", row["rule"]
-            )
-        tests = (rules["pairs"].p_value, rules["budget"], len(rules["differ_from_random"]))
-        values = dict(zip(("p_pairs", "budget", "differ"), tests, strict=True))
+            values, rule = {name: row[name] for name in OF_RULE}, row["rule"]
+            yield from numbers(f"grants {rule}", values, "policy", rule)
+        values = {"p_pairs": rules["pairs"].p_value, "budget": rules["budget"]}
+        values["differ"] = len(rules["differ_from_random"])
         yield from numbers("rules for giving grants, against giving them at random", values, "policy")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from study.core import QuestionError
 from study.designs import find_design
-from study.diagnostics import Finding, refits
+from study.diagnostics import refits
 from study.diagnostics.uncertainty import RANDOMIZATION
 from study.estimates import Effect, effective_clusters, effects_frame, treated_clusters
-from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, Piece, findings_of, gathered, main_row, scale_title
-from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Span, Table
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, findings_of, main_row, scale_title
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table
 
 EXHIBIT = "inference"
-OWN = " (own)"
 CLUSTERED = "clustered by {}"
 # Methods of study.diagnostics.uncertainty in the order of the table, in words.
 METHODS = {
@@ -41,41 +40,37 @@ OF_INFERENCE = {
 }
 
 
-class Inferred(NamedTuple):
-    """One design's answer on one scale by method of inference, the design's own first, and the methods refused.
-
-    The frame has estimate, std_error, conf_low, conf_high and p_value, and where clusters are counted n_clusters,
-    treated_clusters and effective_clusters.
-    """
-
-    findings: Findings
-    finding: Finding
-    frame: pd.DataFrame
-    refused: list[str]
+# By the label of a row and the scale; see :func:`inferred`.
+Frames = Mapping[tuple[str, str], pd.DataFrame]
 
 
 @exhibit("Inference", Part.OBJECTIONS)
-@gathered
 def inference(setting: Setting) -> Iterator[Piece]:
     """Yield the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
     labels, main, methods = shown_labels(setting), main_row(setting.plan).label, methods_of(setting)
     every = findings_of(setting, ["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
-    answers = [inferred(findings) for findings in every if findings.made]
+    shown = [findings for findings in every if findings.made]
     refusals = [f"{row.label}, {row.scale}: {why}" for row in every for why in row.refused]
-    if not answers:
+    if not shown:
         return
-    yield _table(setting, answers, refusals)
+    frames: dict[tuple[str, str], pd.DataFrame] = {}
+    reasons: list[str] = []
+    for findings in shown:
+        frames[findings.label, findings.scale], refused = inferred(findings)
+        reasons += map(_reason, refused)
+    yield _table(shown, frames, [*dict.fromkeys(reasons), *refusals])
     # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
     how: dict[str, Any] = {"columns": OF_INFERENCE, "command": RUN}
-    for findings, _, frame, _ in answers:
+    for findings, frame in zip(shown, frames.values(), strict=True):
         for name, row in frame.iterrows():
             values, quantity = row.dropna().to_dict(), methods[name]
             yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
     # The main row is the first.
-    for findings, finding, *_ in answers:
+    for findings in shown:
+        finding = findings.made["uncertainty"]
         if findings.label == main:
-            yield from (findings.says(sentence) for sentence in finding.sentences[:3])
+            yield from map(findings.says, finding.sentences[:3])
         else:
             yield findings.says(f"{findings.label}: {finding.verdict}")
     yield from (f"Not made, {refusal}" for refusal in refusals)
@@ -90,8 +85,12 @@ def shown_labels(setting: Setting) -> list[str]:
     return list(labels.values())
 
 
-def inferred(findings: Findings) -> Inferred:
-    """Return a row's answer on a scale under several methods of inference."""
+def inferred(findings: Findings) -> tuple[pd.DataFrame, list[str]]:
+    """Return a row's answer on a scale by method of inference, the design's own first, and the methods refused.
+
+    The frame has estimate, std_error, conf_low, conf_high and p_value, and where clusters are counted n_clusters,
+    treated_clusters and effective_clusters.
+    """
     task, plan, finding = findings.task, findings.setting.plan, findings.made["uncertainty"]
     effects, clustered = list(finding["rows"]), CLUSTERED.format(plan.neighbours)
     clusters = {effects[0].label: [finding[name] for name in CLUSTERS]}
@@ -108,8 +107,7 @@ def inferred(findings: Findings) -> Inferred:
     if finding["randomization"] is not None:
         effects.append(Effect(RANDOMIZATION, p_value=finding["randomization"].p_value))
     frame = effects_frame(effects).set_index("label")[["estimate", *CELLS]]
-    frame = frame.join(pd.DataFrame.from_dict(clusters, orient="index", columns=CLUSTERS))
-    return Inferred(findings, finding, frame, refused)
+    return frame.join(pd.DataFrame.from_dict(clusters, orient="index", columns=CLUSTERS)), refused
 
 
 def methods_of(setting: Setting) -> dict[str, str]:
@@ -118,10 +116,9 @@ def methods_of(setting: Setting) -> dict[str, str]:
     return {name.format(neighbours): words.format(neighbours) for name, words in METHODS.items()}
 
 
-def _table(setting: Setting, answers: list[Inferred], refusals: list[str]) -> Table:
-    frames = {(answer.findings.label, answer.findings.scale): answer.frame for answer in answers}
+def _table(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> Table:
     labels, scales = (list(dict.fromkeys(names)) for names in zip(*frames, strict=True))
-    columns = COLUMNS | OF_INFERENCE
+    columns, setting = COLUMNS | OF_INFERENCE, shown[0].setting
 
     def cells(frame: pd.DataFrame | None, method: str) -> list[Cell]:
         if frame is None or method not in frame.index:
@@ -135,27 +132,29 @@ def _table(setting: Setting, answers: list[Inferred], refusals: list[str]) -> Ta
         for name, words in methods_of(setting).items():
             if name == RANDOMIZATION or any(name in frame.index for frame in frames.values()):
                 own = any(frame is not None and frame.index[0] == name for frame in of_scales)
-                yield Line(words + OWN * own, [cell for frame in of_scales for cell in cells(frame, name)])
+                yield Line(
+                    words + " (own)" * own, [cell for frame in of_scales for cell in cells(frame, name)]
+                )
 
     return Table(
         name=EXHIBIT,
-        caption=f"Inference on the effect of the {setting.plan.events[0].title}",
+        caption=f"Inference on the effect of the {setting.event.title}",
         headings=["SE", "Low", "High", "p"] * len(scales),
-        spans=[Span(scale_title(scale), len(CELLS)) for scale in scales],
+        spans=[(scale_title(scale), len(CELLS)) for scale in scales],
         blocks=[Block(label, list(lines(label))) for label in labels],
-        notes=_notes(setting, answers, refusals),
+        notes=_notes(shown, frames, refusals),
     )
 
 
-def _notes(setting: Setting, answers: list[Inferred], refusals: list[str]) -> list[str]:
-    plan, first = setting.plan, answers[0].finding
-    tests = [answer.finding["randomization"] for answer in answers if answer.finding["randomization"]]
+def _notes(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> list[str]:
+    plan, made = shown[0].setting.plan, [findings.made["uncertainty"] for findings in shown]
+    first, tests = made[0], [finding["randomization"] for finding in made if finding["randomization"]]
     name = CLUSTERED.format(plan.neighbours)
-    clusters = pd.DataFrame([a.frame.loc[name, CLUSTERS] for a in answers if name in a.frame.index])
+    clusters = pd.DataFrame([f.loc[name, CLUSTERS] for f in frames.values() if name in f.index])
     notes = [
-        f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}; averages over event times 0 to "
-        f"the horizon, or a coefficient for a design without event times. SE, Low and High: standard error and "
-        f"{plan.level:.0%} interval; p: two-sided. {OWN.strip()[1:-1].capitalize()}: what the other tables print.",
+        f"{shown[0].setting.about}; averages over event times 0 to the horizon, or a coefficient for a design without "
+        f"event times. SE, Low and High: standard error and {plan.level:.0%} interval; p: two-sided. Own: what the "
+        "other tables print.",
         f"Clusters are {first['n_clusters']} {plan.text.units} unless said otherwise; those with treated units: "
         f"{first['treated_clusters']}. The first line leaves each cluster out and "
         "has the degrees of freedom that the clusters on both sides of the comparison leave; the next ones, among them "
@@ -174,9 +173,8 @@ def _notes(setting: Setting, answers: list[Inferred], refusals: list[str]) -> li
             f"Randomization: the share of {tests[0].permutations} assignments of event dates within "
             f"{plan.strata} whose t statistic is as large; it tests that no unit has an effect, and has no interval."
         )
-    reasons = dict.fromkeys(_reason(why) for answer in answers for why in answer.refused)
-    if reasons or refusals:
-        notes.append(f"{REFUSED} : not offered. {' '.join((*reasons, *refusals))}")
+    if refusals:
+        notes.append(f"{REFUSED} : not offered. {' '.join(refusals)}")
     return notes
 
 

@@ -12,9 +12,9 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
-from study.paper.exhibits.exhibit import RUN, Part, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, Piece, gathered, task_of
-from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Span, Table, refused_notes
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, task_of
+from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Table, refused_notes
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
@@ -33,7 +33,6 @@ OF_LEARNERS = {
 
 
 @exhibit("Double machine learning, by learner", Part.EFFECTS)
-@gathered
 def learners(setting: Setting) -> Iterator[Piece]:
     """Yield the table of learners for each design of the plan that says what it learns."""
     labels = shown_labels(setting)
@@ -73,11 +72,10 @@ def learned(setting: Setting, scale: str, label: str) -> Findings:
     """Return what learners make of a row's question, its own first, or why there is nothing."""
     task = task_of(setting, scale, label)
     design = find_design(task.row.name)
-    own = {name: design.options[name] for name in design.learners} | task.options
-    options: dict[str, Any] = own | {"repetitions": REPETITIONS}
+    options: Any = {name: design.options[name] for name in design.learners} | task.options
+    options |= {"repetitions": REPETITIONS, "learners": COMPARED, "level": task.level}
     try:
-        sample = task.question.sample(setting.panel)
-        finding = nuisances(sample, design.name, learners=COMPARED, level=task.level, **options)
+        finding = nuisances(task.question.sample(setting.panel), design.name, **options)
     except QuestionError as refusal:
         return Findings(setting, scale, label, {}, (str(refusal),))
     return Findings(setting, scale, label, {EXHIBIT: finding}, ())
@@ -96,31 +94,28 @@ def by_learner(finding: Finding) -> pd.DataFrame:
 
 def _table(every: Sequence[Findings]) -> Table:
     plan, first = every[0].setting.plan, every[0].task
-    blocks = []
+    blocks: list[Block] = []
+    refused: list[str] = []
     for letter, row in zip(LETTERS, every, strict=False):
         lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
+        refused += row.refused
         for finding in row.made.values():
             table = by_learner(finding).iterrows()
             lines += [Line(words_of(str(name)), _cells(values)) for name, values in table]
+            refused += [why for _, why in finding["refused"]]
         title = find_design(row.task.row.name).title
         blocks.append(Block(f"Panel {letter}. {plan.scales[row.scale]}: {title}", lines))
-    refused = [
-        why
-        for row in every
-        for why in (*row.refused, *(why for made in row.made.values() for _, why in made["refused"]))
-    ]
     return Table(
         name=EXHIBIT,
-        caption=f"Double machine learning of the effect of the {plan.events[0].title}, by learner",
+        caption=f"Double machine learning of the effect of the {first.event.title}, by learner",
         headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Log loss", "Of share"],
-        spans=[Span("", 3), Span("Out-of-fold R2", 2), Span("Adoption", 2)],
+        spans=[("", 3), ("Out-of-fold R2", 2), ("Adoption", 2)],
         blocks=blocks,
         notes=[
-            f"Outcome: {plan.text.outcome}, {next(iter(plan.outcomes.values())).lower()}, given "
-            f"{', '.join(first.question.covariates) or 'nothing'}. Each design learns with {REPETITIONS} draws of the "
-            f"folds, by {first.question.cluster or plan.text.unit}; standard errors in parentheses. Noise: the "
-            "standard deviation that other draws of the folds and other seeds of the learners would give the "
-            "estimate, in its standard errors, which do not count it.",
+            f"{every[0].setting.about}, given {', '.join(first.question.covariates) or 'nothing'}. Each design learns "
+            f"with {REPETITIONS} draws of the folds, by {first.question.cluster or plan.text.unit}; standard errors in "
+            "parentheses. Noise: the standard deviation that other draws of the folds and other seeds of the learners "
+            "would give the estimate, in its standard errors, which do not count it.",
             "Out-of-fold R2 is against what is known without covariates, and negative where a learner does worse than "
             "that. The propensity is judged by its log loss, beside that of the share of adopters; designs that learn "
             "adoption as a mean have none. The learner named first is the plan's first.",
@@ -136,11 +131,9 @@ def _cells(row: pd.Series) -> list[Cell]:
 
 
 def words_of(name: str) -> str:
-    """Return what a learner is called in a table."""
-    outcome, both, propensity = name.partition(" and ")
-    if both:
-        return f"{WORDS.get(outcome, outcome)}; propensity {WORDS.get(propensity, propensity).lower()}"
-    return WORDS.get(name, name)
+    """Return what a learner, or one of the outcome and one of the propensity, is called in a table."""
+    outcome, *propensity = (WORDS.get(learner, learner) for learner in name.split(" and "))
+    return f"{outcome}; propensity {propensity[0].lower()}" if propensity else outcome
 
 
 def _range(findings: Findings, finding: Finding) -> str:

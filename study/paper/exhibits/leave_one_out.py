@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from study.diagnostics import Finding
-from study.figures import GREY, draw_dots
-from study.figures.dots import shortened
-from study.paper.exhibits.exhibit import Drawn, Part, Setting, draw, exhibit
-from study.paper.exhibits.verdicts import Findings, Piece, axes_by_scale, findings_of, gathered, panels
-from study.report import Column, Line, Span, Table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from study.figures import GREY, Axes
+from study.figures.dots import draw_dots, shortened
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, panels
+from study.report import Column, Line, Table
 
 EXHIBIT = "leave_one_out"
 KINDS = {"leave_one_cohort_out": "cohort", "leave_one_unit_out": "unit"}
@@ -34,7 +31,6 @@ OF_REFITS = {
 
 
 @exhibit("Leaving out one cohort or unit", Part.OBJECTIONS)
-@gathered
 def leave_one_out(setting: Setting) -> Iterator[Piece]:
     """Yield the figure and table of the estimate without each cohort and without each treated unit."""
     every = findings_of(setting, KINDS)
@@ -81,13 +77,13 @@ def _table(shown: Sequence[Findings]) -> Table:
         headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
         blocks=panels(shown, lines),
         notes=[
-            f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; {task.row.label}, fitted anew "
-            f"without each cohort, and without each treated {plan.text.unit}. Estimate: with all of them. Smallest, "
+            f"{shown[0].setting.about}; {task.row.label}, fitted anew without each cohort, and without each treated "
+            f"{plan.text.unit}. Estimate: with all of them. Smallest, "
             "Largest: of the refits, and what is left out. Changes of sign: refits with the other sign. Changes "
             f"of significance: refits whose interval at {task.level:.0%} has zero in it where that of all has not, or "
-            "the other way round. Intervals of refits are looked at all together, and are no tests.",
+            "the other way round. Intervals of refits are looked at all together, and are no tests."
         ],
-        spans=[Span("", 6), Span("Changes of", 2)],
+        spans=[("", 6), ("Changes of", 2)],
         prose=(4, 6),
     )
 

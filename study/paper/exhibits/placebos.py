@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from study.core import capital
-from study.figures import draw_dots
-from study.paper.exhibits.exhibit import Drawn, Part, Setting, draw, exhibit, panel_title
-from study.paper.exhibits.verdicts import Findings, Piece, axes_by_scale, findings_of, gathered, panels
-from study.report import COLUMNS, Column, Line, Span, Table, effect_values
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from study.figures import Axes, draw_dots
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, exhibit, panel_title
+from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, panels
+from study.report import COLUMNS, Column, Line, Table, effect_values
 
 EXHIBIT = "placebos"
-DIFFERENCE = " less that on "
 EARLIER = "Events "
 ALL_DATES = "All placebo dates"
 OF_PLACEBOS = {
@@ -36,11 +31,8 @@ CELLS = (
     "n_units",
 )  # fmt: skip
 
-Rows = dict[str, dict[str, float]]
-
 
 @exhibit("Placebo fields and dates", Part.OBJECTIONS)
-@gathered
 def placebos(setting: Setting) -> Iterator[Piece]:
     """Yield the table and figure of placebo outcomes and placebo dates, on each scale."""
     every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
@@ -59,11 +51,11 @@ def placebos(setting: Setting) -> Iterator[Piece]:
     for findings in every:
         yield from findings.verdicts()
         evidence = (sentence for finding in findings.made.values() for sentence in finding.evidence)
-        yield from (findings.says(sentence) for sentence in evidence if DIFFERENCE in sentence)
+        yield from (findings.says(sentence) for sentence in evidence if " less that on " in sentence)
         yield from findings.refusals()
 
 
-def rows_of(findings: Findings) -> Rows:
+def rows_of(findings: Findings) -> dict[str, dict[str, float]]:
     """Return what there is on one scale by row: the outcome, placebo outcomes, placebo dates and their joint test."""
     outcomes, dates = (findings.made.get(name) for name in ("placebo_outcomes", "placebo_dates"))
     full_sample = next(iter(findings.made.values()))["full_sample"]
@@ -84,7 +76,7 @@ def _table(shown: Sequence[Findings]) -> Table:
     notes = [
         f"Effects of the {task.event.title}, {task.row.label}, averaged over event times 0 to the horizon; standard "
         f"errors in parentheses, clustered by {task.question.cluster or plan.text.unit}. MDE: the minimum detectable "
-        f"effect, which a test at {1 - task.level:.0%} finds with 80% power. Treated of all {plan.text.units}.",
+        f"effect, which a test at {1 - task.level:.0%} finds with 80% power. Treated of all {plan.text.units}."
     ]
     if "placebo_outcomes" in names:
         notes.append(
@@ -103,7 +95,7 @@ def _table(shown: Sequence[Findings]) -> Table:
         name=EXHIBIT,
         caption=f"Placebos: effects of the {task.event.title} where or when there should be none",
         headings=["Effect", "(SE)", "p", "Difference", "(SE)", "p", "MDE", "Treated", "All"],
-        spans=[Span("Effect on it", 3), Span("Outcome less placebo", 3), Span("", 3)],
+        spans=[("Effect on it", 3), ("Outcome less placebo", 3), ("", 3)],
         blocks=panels(shown, _lines),
         notes=notes,
     )
@@ -123,11 +115,11 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
     labels = [name.removeprefix(EARLIER) for name in names]
 
     def draw_rows(axis: Axes, findings: Findings) -> None:
-        frame = pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names)
-        percent = findings.task.question.effect_scale.percent
-        draw_dots(
-            axis, frame.assign(label=labels), marked=[name != names[0] for name in names], percent=percent
+        frame = (
+            pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names).assign(label=labels)
         )
+        percent, marked = findings.task.question.effect_scale.percent, [name != names[0] for name in names]
+        draw_dots(axis, frame, marked=marked, percent=percent)
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
 
     return draw(

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray
-from study.figures.canvas import FULL, SERIES, Series, canvas
+from study.figures.canvas import FULL, SERIES, Axes, Figure, Series, canvas
 from study.panel import Sample
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 EXHIBIT = "raw_means"
 FEWEST = 5
 MOST_WINDOWS = 4
 MOST_LABELS = 4
-SHOWN = 2
 COLUMNS = {
     "first": Column("mean in the first period", "number", 2),
     "last": Column("mean in the last period", "number", 2),
@@ -73,23 +68,18 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
     )
     for (outcome, title), sample in zip(plan.outcomes.items(), samples.values(), strict=False):
         dates = _dates(sample)
-        for label, who, member in (
-            ("Treated", "first treated inside the window", dates <= sample.periods[-1]),
-            ("Never", "never treated", np.isnan(dates)),
-        ):
-            by_period = means(sample, Group(label, member))
-            start, end = float(by_period[0]), float(by_period[-1])
+        treated, question = dates <= sample.periods[-1], question_text(sample.question)
+        groups = {"first treated inside the window": Group("Treated", treated)}
+        groups["never treated"] = Group("Never", np.isnan(dates))
+        for who, group in groups.items():
+            start, *_, end = means(sample, group).tolist()
             growth = end / start if start > 0 else np.nan
-            yield from setting.numbers(
-                (EXHIBIT, outcome, label),
-                {"first": start, "last": end, "growth": growth},
-                COLUMNS,
-                quantity=f"of {text.units} {who}, {outcome}",
-                question=question_text(sample.question),
-            )
+            values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
+            about = f"of {text.units} {who}, {outcome}"
+            yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
             times = "" if np.isnan(growth) else f", {growth:.1f} times as many"
             yield (
-                f"{title}: the mean of {member.sum():,} {text.units} {who} went from {start:.2f} in the first period "
+                f"{title}: the mean of {group.size:,} {text.units} {who} went from {start:.2f} in the first period "
                 f"to {end:.2f} in the last{times}."
             )
     yield "Groups that adopt differ from others before they do, so that their later distance is no effect."
@@ -99,7 +89,7 @@ def _samples(setting: Setting) -> dict[str, Sample]:
     """Return the headline question's sample of each outcome in levels, by the outcome's title."""
     plan = setting.plan
     samples = {}
-    for outcome, title in list(plan.outcomes.items())[:SHOWN]:
+    for outcome, title in list(plan.outcomes.items())[:2]:
         question = plan.task(setting.event, outcome, setting.scale, plan.headline).question
         samples[title] = question.replace(scale="level").sample(setting.panel)
     return samples
@@ -173,10 +163,9 @@ def by_label(sample: Sample, attribute: str) -> list[Group]:
     adopts, hollow = first <= sample.periods[-1], {"linestyle": (0, (2.5, 1.2)), "markerfacecolor": "white"}
     groups = []
     for name, series in zip(order, SERIES, strict=False):
-        groups += [
-            Group(f"{name}, adopt", (labels == name) & adopts, _look(series, linestyle="-")),
-            Group(f"{name}, never", (labels == name) & np.isnan(first), _look(series, **hollow)),
-        ]
+        own, never = labels == name, np.isnan(first)
+        groups.append(Group(f"{name}, adopt", own & adopts, _look(series, linestyle="-")))
+        groups.append(Group(f"{name}, never", own & never, _look(series, **hollow)))
     return [group for group in groups if group.size >= FEWEST]
 
 
@@ -205,22 +194,19 @@ def figure(
                     _logarithmic(axis)
             row[0].set_ylabel(f"{title},\nmean {plan.text.outcomes_with_units}", fontsize=8)
         drawing.set_layout_engine("constrained", rect=(0, legend / height, 1, 1 - legend / height))
-        spacing = {"handlelength": 2.1, "handletextpad": 0.4, "columnspacing": 0.6}
+        spacing = {"handlelength": 2.1, "handletextpad": 0.4, "columnspacing": 0.6, "fontsize": 7, "ncols": 2}
         for top, bottom, title in zip(axes[0], axes[-1], sides, strict=True):
             top.set_title(title)
-            below = bottom.legend(
-                loc="upper left", bbox_to_anchor=(-0.15, -0.13), ncols=2, frameon=False, fontsize=7, **spacing
-            )
+            below = bottom.legend(loc="upper left", bbox_to_anchor=(-0.15, -0.13), frameon=False, **spacing)
             below.set_in_layout(False)
     return drawing
 
 
 def _draw_line(axis: Axes, sample: Sample, group: Group) -> None:
     """Draw a group's mean by period; until it adopts, its markers are hollow."""
-    values = means(sample, group)
+    values, before = means(sample, group), sample.periods < group.since
     axis.plot(sample.periods, values, label=f"{group.label} ({group.size:,})", **group.look)
-    if not np.isnan(group.since):
-        before = sample.periods < group.since
+    if before.any():
         hollow = group.look | {"linestyle": "none", "markerfacecolor": "white"}
         axis.plot(sample.periods[before], values[before], **hollow)
 

@@ -70,16 +70,13 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
         for t, year in enumerate(panel.periods)
     ]
     also = "; the venue's papers and the share with an affiliation" if covered else ""
+    lines = {f"{units}, by rule": [Line(label, [*cells, *blank]) for label, cells in by_rule.items()]}
+    lines[f"{units} first treated{also}, by year"] = by_year
     return Table(
         name=EXHIBIT,
         caption=f"The sample: {plan.text.units} by treatment, and coverage by year",
         headings=[*(event.short for event in plan.events), *covered],
-        blocks=lettered(
-            {
-                f"{units}, by rule": [Line(label, [*cells, *blank]) for label, cells in by_rule.items()],
-                f"{units} first treated{also}, by year": by_year,
-            }
-        ),
+        blocks=lettered(lines),
         notes=list(plan.text.sample_notes),
     )
 

@@ -38,14 +38,14 @@ class Asked(NamedTuple):
 @exhibit("Proportional effects beside log(1 + y)", Part.EFFECTS)
 def scales(setting: Setting) -> Iterator[Piece]:
     """Yield the table of effects by unit of the outcome, for each outcome of the plan, and its numbers."""
-    effects: dict[str, dict[str, Effect]] = {}
+    effects: dict[str, dict[str, Effect]] = {outcome: {} for outcome in setting.plan.outcomes}
     zeros: dict[str, float] = {}
-    for outcome in setting.plan.outcomes:
+    for outcome, of_outcome in effects.items():
         rows = questions(setting, outcome)
-        effects[outcome] = {name: headline_effect(row.task, row.panel) for name, row in rows.items()}
         zeros[outcome] = _zeros(rows["any"].task, setting.panel)
-        for name, (task, _, quantity, command) in rows.items():
-            values = {column: getattr(effects[outcome][name], column) for column in ("estimate", "std_error")}
+        for name, (task, panel, quantity, command) in rows.items():
+            effect = of_outcome[name] = headline_effect(task, panel)
+            values = {"estimate": effect.estimate, "std_error": effect.std_error}
             at = (EXHIBIT, outcome, name)
             yield from setting.numbers(at, values, task=task, quantity=quantity, command=command)
         share, about = {"zeros": 100 * zeros[outcome]}, "among the treated before"
@@ -57,9 +57,8 @@ def scales(setting: Setting) -> Iterator[Piece]:
 def questions(setting: Setting, outcome: str) -> dict[str, Asked]:
     """Return what is asked about an outcome: in several units, in proportion, by Poisson, and whether there is any."""
     plan, panel = setting.plan, setting.panel
-    log, proportional = (
-        plan.task(setting.event, outcome, scale, plan.headline) for scale in ("log1p", "proportional")
-    )
+    log = plan.task(setting.event, outcome, "log1p", plan.headline)
+    proportional = plan.task(setting.event, outcome, "proportional", plan.headline)
     poisson = plan.task(setting.event, outcome, "proportional", POISSON)
     has_any = replace(log, question=log.question.replace(scale="level"))
     y = panel.outcomes[outcome]
@@ -94,14 +93,14 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
     """Return effects on log(1 + y) by unit, and in proportion, with outcomes as columns."""
     plan = setting.plan
 
-    def lines(labels: Mapping[str, str]) -> list[Line]:
-        return [
-            line
-            for name, label in labels.items()
-            for line in effects_between(label, [of_outcome[name] for of_outcome in effects.values()])
-        ]
+    def lines(name: str, label: str) -> list[Line]:
+        return effects_between(label, [of_outcome[name] for of_outcome in effects.values()])
 
     zeros_line = Line("Zeros among the treated before, share", [Number(share, 2) for share in zeros.values()])
+    counted = [line for name in UNITS for line in lines(f"log_{name}", f"Counted in {name}s")]
+    in_proportion = lines("proportional", f"{plan.headline.label}, in any unit") + lines(
+        "poisson", POISSON.label
+    )
     refused = sorted(effect.note for of_outcome in effects.values() for effect in of_outcome.values())
     return Table(
         name=EXHIBIT,
@@ -109,13 +108,9 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
         headings=list(plan.outcomes.values()),
         blocks=lettered(
             {
-                "Effect on log(1 + y), y counted in different units": lines(
-                    {f"log_{name}": f"Counted in {name}s" for name in UNITS}
-                ),
-                "Effect as a share of the counterfactual mean": lines(
-                    {"proportional": f"{plan.headline.label}, in any unit", "poisson": POISSON.label}
-                ),
-                "Why the unit matters": [*lines({"any": "Effect on having any"}), zeros_line],
+                "Effect on log(1 + y), y counted in different units": counted,
+                "Effect as a share of the counterfactual mean": in_proportion,
+                "Why the unit matters": [*lines("any", "Effect on having any"), zeros_line],
             }
         ),
         notes=[

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
-from study.paper.exhibits.exhibit import Part, Piece, Setting, address, draw, exhibit
-from study.paper.exhibits.verdicts import diagnosed, found, scale_title
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.verdicts import command_of, found, scale_title, task_of
 from study.report import Block, Column, Line, Table, p_text
 
 EXHIBIT = "specifications"
@@ -23,17 +23,7 @@ OF_SCALE = {
     "p_median": Column("p-value of the median if no specification had an effect", "p"),
     "p_share": Column("p-value of the number of significant specifications", "p"),
 }
-HEADINGS = (
-    "All",
-    "Distinct",
-    "Smallest",
-    "Median",
-    "Largest",
-    "Positive",
-    "Excl. 0",
-    "p, median",
-    "p, share",
-)
+HEADINGS = ("All", "Distinct", "Smallest", "Median", "Largest", "Positive", "Excl. 0")
 SHARES = ("positive", "excluding_zero")
 IN_PERCENT = {name: Column(f"{OF_SCALE[name].words}, percent", "number", 0) for name in SHARES}
 OF_ALL = {
@@ -61,19 +51,23 @@ def specifications(setting: Setting) -> Iterator[Piece]:
     )
     for scale, row in curve["by_scale"].iterrows():
         values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
-        yield from diagnosed(setting, scale, address(EXHIBIT, scale), values, OF_SCALE | IN_PERCENT)
+        task = task_of(setting, scale)
+        command = command_of(setting, task)
+        yield from setting.numbers((EXHIBIT, scale), values, OF_SCALE | IN_PERCENT, task, command=command)
     largest, refused = curve["largest"], int((curve.frame["refusal"] != "").sum())
     values = {"largest_t": largest.statistic, "p_largest_t": largest.p_value, "refused": refused}
-    yield from diagnosed(setting, setting.scale, address(EXHIBIT, "all_scales"), values, OF_ALL)
+    task = task_of(setting, setting.scale)
+    command = command_of(setting, task)
+    yield from setting.numbers((EXHIBIT, "all_scales"), values, OF_ALL, task, command=command)
     yield _table(setting, curve, refused)
     yield from curve.sentences
 
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     largest, p_largest = curve["largest"], p_text(curve["largest"].p_value)
+    by_scale = curve["by_scale"].iterrows()
     lines = [
-        Line(scale_title(scale), [column.cell(row[name]) for name, column in OF_SCALE.items()])
-        for scale, row in curve["by_scale"].iterrows()
+        Line(scale_title(s), [OF_SCALE[name].cell(row[name]) for name in OF_SCALE]) for s, row in by_scale
     ]
     varied = [
         f"{choice.heading.lower()} ({len(curve['choices'][name])})"
@@ -83,7 +77,7 @@ def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     return Table(
         name=EXHIBIT,
         caption=f"All specifications of the effect of the {setting.event.title}",
-        headings=HEADINGS,
+        headings=[*HEADINGS, "p, median", "p, share"],
         blocks=[Block("", lines)],
         notes=[
             f"{setting.about}. Every combination of {', '.join(varied) or 'one choice each'} on each scale."

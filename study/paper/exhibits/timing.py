@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from study.core import capital
-from study.figures import COLOUR, FULL, GREY, SECOND, luminance, on_axes
+from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
 from study.panel import Panel
 from study.panel.population import population
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Event, Plan
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 EXHIBIT = "timing"
-MAIN = "Main events"
-LOSERS = "_loser"
-CONTRAST = "contrast"
 FEW = 5
-APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
-HEADING = {"ha": "left", "fontweight": "bold"}
 COLUMNS = {
     "population": Column("in the population of the event", "count"),
     "already_treated": Column("already treated at the window's start", "count"),
@@ -79,8 +71,10 @@ class Timed:
     Attributes
     ----------
     event : Event
-    question : mapping of str to object
-        What the plan and the event ask: the population, and the lag by which the event is moved.
+    rule : str
+        Of the population.
+    lag : int
+        Periods by which the question moves the event.
     by_period : dict of int to int
         Units first treated in each period that has some, inside the panel's window.
     counts : dict of str to int
@@ -91,29 +85,20 @@ class Timed:
     """
 
     event: Event
-    question: Mapping[str, Any]
+    rule: str
+    lag: int
     by_period: dict[int, int]
     counts: dict[str, float]
 
     @property
     def group(self) -> str:
         """The heading that the event stands under."""
-        return self.event.group or MAIN
-
-    @property
-    def rule(self) -> str:
-        """The rule of the population."""
-        return str(self.question.get("population", "all"))
-
-    @property
-    def lag(self) -> int:
-        """Periods by which the question moves the event."""
-        return int(self.question.get("lag", 0))
+        return self.event.group or "Main events"
 
     @property
     def is_contrast(self) -> bool:
         """Whether the event brings no machine; its group or short name says so."""
-        return CONTRAST in f"{self.event.group} {self.event.short}".lower()
+        return "contrast" in f"{self.event.group} {self.event.short}".lower()
 
 
 @exhibit("When compute arrives, by family of events", Part.QUESTION)
@@ -135,17 +120,16 @@ def timing(setting: Setting) -> Iterator[Piece]:
     )
     for row in events:
         question = f"event={row.event.name}, population={row.rule}, lag={row.lag}"
-        yield from setting.numbers(
-            (EXHIBIT, row.event.label), row.counts, COLUMNS, quantity=units, question=question
-        )
+        at = (EXHIBIT, row.event.label)
+        yield from setting.numbers(at, row.counts, COLUMNS, quantity=units, question=question)
     yield from _sentences(units, events, absent)
 
 
 def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
     """Return when units are first treated by each event, grouped by family, and the events the panel does not date."""
-    names = [event.name for event in (*plan.events, *plan.families)]
+    names = [event.name for event in plan.every_event]
     early = [event for event in EARLIER if event.name not in names]
-    every = [*plan.events, *plan.families, *early]
+    every = [*plan.every_event, *early]
     known = [e for e in every if e not in early or e.question["population"] in panel.populations]
     dated = [event for event in known if event.name in panel.first_treated]
     rows = [timed_event(plan, panel, event) for event in dated]
@@ -156,14 +140,14 @@ def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
 def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
     """Count an event's dates as a question about it would treat them, by the rules of ``study.panel.question``."""
     question = plan.question | event.question
-    lag = question.get("lag", 0)
-    member = population(question.get("population", "all"), panel)
+    lag, rule = question.get("lag", 0), question.get("population", "all")
+    member = population(rule, panel)
     dates = panel.first_treated[event.name][member]
     first, last = panel.periods[0], panel.periods[-1]
     # A date in the first period may be a censored one, so no lag makes an event of it (study.panel.question).
     start = np.where(dates <= first, dates, dates + lag - question.get("anticipation", 0))
     inside, never = (start > first) & (start <= last), np.isnan(dates)
-    lost = panel.first_treated.get(event.name + LOSERS)
+    lost = panel.first_treated.get(f"{event.name}_loser")
     by_period = dict(sorted(Counter((dates[inside] + lag).astype(int).tolist()).items()))
     counts = {
         "population": int(member.sum()),
@@ -174,7 +158,7 @@ def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
         "never_treated": int(never.sum()),
         "losers": math.nan if lost is None else int((never & ~np.isnan(lost[member])).sum()),
     }
-    return Timed(event, question, by_period, counts)
+    return Timed(event, rule, lag, by_period, counts)
 
 
 def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
@@ -183,41 +167,39 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
 
     periods = setting.panel.periods.tolist()
     n = len(periods) - 1
-    places: dict[Any, float] = {"already_treated": 0.0}
-    places |= {year: 1.4 + k for k, year in enumerate(periods[1:])}
-    places |= {"later": n + 1.9, "never_treated": n + 3.4}
+    outside = {"already_treated": 0.0, "later": n + 1.9, "never_treated": n + 3.4}
+    places = {year: 1.4 + k for k, year in enumerate(periods[1:])}
     rows = [row for group, members in groupby(events, lambda row: row.group) for row in (group, *members)]
     most = max(max(row.by_period.values(), default=1) for row in events)
     middle: Any = {"ha": "center", "va": "center", "fontsize": 8}
     with on_axes(None, FULL, 0.55 + 0.215 * len(rows)) as (drawing, axis):
         across = blended_transform_factory(drawing.transFigure, axis.transData)
-        labels = {}
+        titles = {}
         for y, row in enumerate(rows):
             if isinstance(row, str):
-                heading = axis.text(0.008, y, row, transform=across, **middle | HEADING)
+                heading = axis.text(0.008, y, row, transform=across, weight="bold", **middle | {"ha": "left"})
                 heading.set_in_layout(False)
                 continue
-            labels[y] = f"{row.event.short} ({row.counts['population']:,})"
+            titles[y] = f"{row.event.short} ({row.counts['population']:,})"
             for year, count in row.by_period.items():
                 shade = _shade(count / most, row.is_contrast)
-                edge: Any = (
-                    {"linestyle": "--", "edgecolor": SECOND} if row.is_contrast else {"edgecolor": shade}
-                )
-                axis.bar(places[year], 0.84, 0.9, y - 0.42, color=shade, linewidth=0.9, **edge)
+                line, edge = ("--", SECOND) if row.is_contrast else ("-", shade)
+                how: Any = {"color": shade, "linewidth": 0.9, "linestyle": line, "edgecolor": edge}
+                axis.bar(places[year], 0.84, 0.9, y - 0.42, **how)
                 ink = "white" if luminance(shade) < 0.55 else "black"
                 axis.text(places[year], y, f"{count}", color=ink, **middle)
-            for name in ("already_treated", "later", "never_treated"):
-                axis.text(places[name], y, f"{row.counts[name]:,}", color=GREY, **middle)
+            for name, place in outside.items():
+                axis.text(place, y, f"{row.counts[name]:,}", color=GREY, **middle)
             axis.vlines((0.7, n + 1.1), y - 0.5, y + 0.5, color=GREY, linewidth=0.8)
-        axis.set_xlim(-0.7, places["never_treated"] + 0.7)
+        axis.set_xlim(-0.7, n + 4.1)
         axis.set_ylim(len(rows) - 0.4, -0.6)
-        axis.set_yticks(list(labels), list(labels.values()))
-        years = [f"{APOSTROPHE}{t % 100:02d}" if t >= 1000 else str(t) for t in periods[1:]]
-        axis.set_xticks(list(places.values()), [f"to\n{periods[0]}", *years, "later", "never"])
+        axis.set_yticks(list(titles), list(titles.values()))
+        years = [f"\u2019{t % 100:02d}" if t >= 1000 else str(t) for t in periods[1:]]
+        labels = [*years, f"to\n{periods[0]}", "later", "never"]
+        axis.set_xticks([*places.values(), *outside.values()], labels)
         axis.xaxis.tick_top()
         axis.tick_params(length=0, pad=2)
-        for side in axis.spines.values():
-            side.set_visible(False)
+        axis.spines[:].set_visible(False)
     return drawing
 
 
@@ -239,10 +221,7 @@ def _table(setting: Setting, events: Sequence[Timed]) -> Table:
         name=EXHIBIT,
         caption=f"Families of events: who is compared, and when {units} are first treated",
         headings=["Among", "All", "Already", "Treated", "Cohorts", "Later", "Never", "Losers"],
-        blocks=[
-            Block(group, [_line(row) for row in members])
-            for group, members in groupby(events, lambda row: row.group)
-        ],
+        blocks=[Block(group, [*map(_line, rows)]) for group, rows in groupby(events, lambda row: row.group)],
         notes=[
             f"Counts of {units}. Already: first treated in {periods[0]} or before, or at a date that may stand for an "
             "earlier one because the record begins there; they are dropped. Treated: first treated in "
@@ -262,23 +241,21 @@ def _line(row: Timed) -> Line:
 
 
 def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> Iterator[str]:
-    treated = {row.event.short: row.counts["n_treated"] for row in events}
-    most, least = max(treated, key=treated.__getitem__), min(treated, key=treated.__getitem__)
+    least, most = (end(events, key=lambda row: row.counts["n_treated"]) for end in (min, max))
     yield (
-        f"{len(events)} events are dated in this panel; inside its window they treat between {treated[least]} "
-        f"({least}) and {treated[most]} {units} ({most})."
+        f"{len(events)} events are dated in this panel; inside its window they treat between "
+        f"{least.counts['n_treated']} ({least.event.short}) and {most.counts['n_treated']} {units} "
+        f"({most.event.short})."
     )
-    untreated = {
-        row.event.short: row.counts["never_treated"] + row.counts["later"] for row in events if row.by_period
-    }
+    dated = [row for row in events if row.by_period]
+    early = [row.event.short for row in events if not row.by_period]
+    untreated = {row.event.short: row.counts["never_treated"] + row.counts["later"] for row in dated}
     named = {
         "First treated in a single year, so that an effect cannot be told from other news of that year that reached "
         f"the same {units}": [row.event.short for row in events if len(row.by_period) == 1],
         f"Fewer than {FEW} {units} are untreated throughout the window, so that the last to be treated are the "
         "comparison": [f"{event} ({count})" for event, count in untreated.items() if count < FEW],
-        "Too early for this panel, since nobody is first treated inside it": [
-            row.event.short for row in events if not row.by_period
-        ],
+        "Too early for this panel, since nobody is first treated inside it": early,
         "Not dated in this panel and left out": [event.short for event in absent],
     }
     yield from (f"{about}: {'; '.join(names)}." for about, names in named.items() if names)

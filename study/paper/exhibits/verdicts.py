@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, wraps
+from functools import lru_cache, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding, Section
 from study.estimates import SIZE
-from study.figures import FULL
-from study.figures.canvas import canvas
+from study.figures.canvas import FULL, Axes, Figure, canvas
 from study.paper.diagnose import Check, Verdict, answered, assumptions, conclusion
-from study.paper.exhibits.exhibit import (
-    RUN,
-    Drawn,
-    Exhibited,
-    Part,
-    Setting,
-    Traced,
-    address,
-    addressed,
-    exhibit,
-    source_of,
-)
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Plan, Row, Task
-from study.report import LETTERS, Block, Column, Line, Table, effect_values
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.report import LETTERS, Block, Column, Line, Table, effect_values, lettered
 
 EXHIBIT = "verdicts"
 ANSWERS = {True: "yes", False: "no", None: "no test"}
@@ -41,21 +25,6 @@ OF_VERDICTS = {
     "not_against": Column("tests that do not speak against the assumptions", "count"),
     "diagnostics": Column("diagnostics that were made", "count"),
 }
-
-
-Piece = Table | Drawn | Traced | str
-
-
-def gathered(make: Callable[[Setting], Iterator[Piece]]) -> Callable[[Setting], Exhibited]:
-    """Gather what an exhibit yields, in any order, by kind: its tables, figures, numbers and sentences."""
-
-    @wraps(make)
-    def by_kind(setting: Setting) -> Exhibited:
-        pieces: list[Any] = list(make(setting))
-        kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
-        return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
-
-    return by_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +68,9 @@ class Findings:
     def numbers(
         self, exhibit: str, values: Mapping[str, Any], *parts: str | float, **how: Any
     ) -> Iterator[Traced]:
-        """Yield values by column as numbers at the exhibit, the scale and further parts; see :func:`numbers_of`."""
-        return numbers_of(self.setting, self.task, address(exhibit, self.scale, *parts), values, **how)
+        """Yield values by column as numbers at the exhibit, the scale and further parts; see :class:`Setting`."""
+        how = {"command": command_of(self.setting, self.task)} | how
+        return self.setting.numbers((exhibit, self.scale, *parts), values, task=self.task, **how)
 
 
 def findings_of(
@@ -120,12 +90,8 @@ def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]
     """Return a panel of a table for each scale, with the lines of its rows."""
     by_scale: dict[str, list[Line]] = {}
     for row in rows:
-        by_scale.setdefault(row.scale, []).extend(lines(row))
-        titles = row.setting.plan.scales
-    return [
-        Block(f"Panel {letter}. {titles[scale]}", of_scale)
-        for letter, (scale, of_scale) in zip(LETTERS, by_scale.items(), strict=False)
-    ]
+        by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
+    return lettered(by_scale)
 
 
 def axes_by_scale(
@@ -157,13 +123,9 @@ def main_row(plan: Plan) -> Row:
 
 def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
     """Return the main question on a scale, under a row of the plan by its label; the main one where none is given."""
-    rows = {row.label: row for row in (setting.plan.headline, *setting.plan.rows)}
-    return plan_task(setting.plan, scale, rows[label] if label else None)
-
-
-def plan_task(plan: Plan, scale: str, row: Row | None = None) -> Task:
-    """Return the main question of a plan on a scale: its first event and outcome, under a row or the main one."""
-    return plan.task(plan.events[0], next(iter(plan.outcomes)), scale, row or main_row(plan))
+    plan, main = setting.plan, main_row(setting.plan)
+    rows = {row.label: row for row in (plan.headline, *plan.rows)}
+    return plan.task(setting.event, setting.outcome, scale, rows[label] if label else main)
 
 
 def found(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
@@ -229,55 +191,12 @@ def command_of(setting: Setting, task: Task) -> str:
     return f"study diagnose {task.event.label}/{task.outcome}/{task.scale} --design {task.row.name}"
 
 
-def diagnosed(
-    setting: Setting,
-    scale: str,
-    at: str,
-    values: Mapping[str, Any],
-    columns: Mapping[str, Column] | None = None,
-) -> Iterator[Traced]:
-    """Yield numbers about the main question on a scale that its diagnostics show; see :func:`numbers_of`."""
-    return numbers_of(setting, task_of(setting, scale), at, values, columns)
-
-
-def numbers_of(
-    setting: Setting,
-    task: Task,
-    at: str,
-    values: Mapping[str, Any],
-    columns: Mapping[str, Column] | None = None,
-    quantity: str = "",
-    command: str = "",
-) -> Iterator[Traced]:
-    """Yield numbers that are made from the answer of a task.
-
-    Parameters
-    ----------
-    setting : Setting
-    task : Task
-    at : str
-        Address of the row that the values are of; its first part is the exhibit.
-    values : mapping of str to object
-        By column.
-    columns : mapping of str to Column, optional
-        Those that :data:`study.report.COLUMNS` lacks.
-    quantity : str
-        What the row is about.
-    command : str
-        What shows the row; that of the diagnostics of the question where none is given.
-    """
-    command = command or command_of(setting, task)
-    source = source_of(at.split("/")[0], quantity, task, setting.panel, command)
-    return addressed(at, values, source, task.scale, columns)
-
-
 def scale_title(scale: str) -> str:
     """Return what a scale is called over a panel of a figure."""
     return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(scale, "In the outcome's units")
 
 
 @exhibit("The verdict of each diagnostic", Part.OBJECTIONS)
-@gathered
 def verdicts(setting: Setting) -> Iterator[Piece]:
     """Yield a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
     plan, main = setting.plan, main_row(setting.plan).label
@@ -293,15 +212,15 @@ def verdicts(setting: Setting) -> Iterator[Piece]:
             continue
         yield _table(setting, EXHIBIT if scale == answered_on[0] else f"{EXHIBIT}-{scale}", verdict)
         yield from (f"{scale_title(scale)}: {sentence}" for sentence in conclusion(verdict))
-        task, at = verdict.task, address(EXHIBIT, scale)
+        numbers = partial(setting.numbers, task=verdict.task, command=command_of(setting, verdict.task))
         against = [check.finding.against for check in verdict.checks if check.finding is not None]
         counts = (against.count(True), against.count(False), len(against))
-        yield from numbers_of(setting, task, at, dict(zip(OF_VERDICTS, counts, strict=True)), OF_VERDICTS)
+        yield from numbers((EXHIBIT, scale), dict(zip(OF_VERDICTS, counts, strict=True)), OF_VERDICTS)
         spillovers = verdict.finding("spillovers")
         if spillovers is not None and spillovers["neighbours"]:
             row = spillovers["neighbours"][0]
-            quantity = f"change of untreated units {row.label}"
-            yield from numbers_of(setting, task, f"{at}/spillovers", effect_values(row), quantity=quantity)
+            about = f"change of untreated units {row.label}"
+            yield from numbers((EXHIBIT, scale, "spillovers"), effect_values(row), quantity=about)
 
 
 def lines_of(verdict: Verdict) -> dict[str, list[Line]]:

@@ -5,37 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from study.designs import find_design
 from study.diagnostics import Finding
-from study.figures import FULL, GREY, SERIES
-from study.figures.canvas import Series, canvas
+from study.figures.canvas import FULL, GREY, SERIES, Axes, Figure, Series, canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Part, Setting, Traced, draw, exhibit
-from study.paper.exhibits.verdicts import (
-    Findings,
-    Piece,
-    findings_of,
-    gathered,
-    main_row,
-    panels,
-    scale_title,
-)
-from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Span, Table, refused_notes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, Traced, draw, exhibit
+from study.paper.exhibits.verdicts import Findings, findings_of, main_row, panels, scale_title
+from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Table, refused_notes
 
 EXHIBIT = "violations"
-FIGURE = "honest"
 RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}
 NONE = "none"
-LOW, HIGH = 0.5, 0.8
-APART = 0.028
 OF_RESTRICTIONS = {
     "honest_relative_magnitudes": {
         "breakdown": Column("breakdown value, times the largest change before the event", digits=2),
@@ -55,7 +39,6 @@ OF_TRENDS = {
 
 
 @exhibit("Violations of parallel trends", Part.OBJECTIONS)
-@gathered
 def violations(setting: Setting) -> Iterator[Piece]:
     """Yield the table of breakdown values and detectable trends, and the figure of intervals by violation."""
     every = findings_of(setting, (*RESTRICTIONS, "pretrends"), shown_labels(setting))
@@ -79,12 +62,11 @@ def shown_labels(setting: Setting) -> list[str]:
 
 
 def _table(shown: Sequence[Findings]) -> Table:
-    plan, task = shown[0].setting.plan, shown[0].task
+    task = shown[0].task
     notes = [
-        f"Outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; event: {task.event.title}. Breakdown "
-        f"(Rambachan and Roth 2023): the largest M for which the {task.level:.0%} interval of the average effect "
-        f"excludes zero; {NONE}: it includes zero even if M is 0. Sign changes: the least M at which zero is between "
-        "the bounds, sampling error set aside.",
+        f"{shown[0].setting.about}; event: {task.event.title}. Breakdown (Rambachan and Roth 2023): the largest M for "
+        f"which the {task.level:.0%} interval of the average effect excludes zero; {NONE}: it includes zero even if M "
+        "is 0. Sign changes: the least M at which zero is between the bounds, sampling error set aside.",
         "Relative magnitudes: after the event the difference to the comparison group changes, without an effect, by at "
         "most M times as much a year as its largest change before. Smoothness: its slope changes by at most M a year, "
         "in units of the effect; at M = 0 it goes on in a line, and the sign is that of the effect beside the line of "
@@ -102,12 +84,7 @@ def _table(shown: Sequence[Findings]) -> Table:
         name=EXHIBIT,
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
         headings=[*("Break.", "Sign changes") * 2, "Trend", "Bias", "If passed", "Trend", "Bias"],
-        spans=[
-            Span("Rel. magnitudes", 2),
-            Span("Smoothness", 2),
-            Span("Found with 50% power", 3),
-            Span("With 80%", 2),
-        ],
+        spans=[("Rel. magnitudes", 2), ("Smoothness", 2), ("Found with 50% power", 3), ("With 80%", 2)],
         blocks=panels(shown, lambda row: [Line(row.label, _cells(row.made))]),
         notes=[*notes, *refused_notes(why for row in shown for why in row.refused)],
     )
@@ -124,7 +101,7 @@ def _cells(made: dict[str, Finding]) -> list[Cell]:
     if "pretrends" not in made:
         return [*cells, REFUSED, "", "", "", ""]
     trends = made["pretrends"]
-    low, high = trends["slopes"][LOW], trends["slopes"][HIGH]
+    low, high = trends["slopes"][0.5], trends["slopes"][0.8]
     values = (low, bias(trends, low), bias_if_passed(trends), high, bias(trends, high))
     return [*cells, *map(Number, values)]
 
@@ -150,21 +127,20 @@ def _turned(shown: Sequence[Findings]) -> list[str]:
     """Say which intervals lie on the other side of zero than the estimate once trends go on in a line."""
     turned = []
     for row in shown:
-        if "honest_smoothness" in row.made:
-            finding = row.made["honest_smoothness"]
+        if finding := row.made.get("honest_smoothness"):
             estimate, line = finding["estimate"], finding.frame.iloc[1]
             if line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate):
                 turned.append(f"{row.label} ({row.scale})")
-    return [
-        "If the trend before the event goes on in a line, the interval excludes zero on the other side than the "
-        f"estimate: {'; '.join(turned)}."
-    ] * bool(turned)
+    other_side = (
+        "If the trend before the event goes on in a line, the interval excludes zero on the other side than"
+    )
+    return [f"{other_side} the estimate: {'; '.join(turned)}."] if turned else []
 
 
 def _drawn(bounded: Sequence[Findings]) -> Drawn:
     task = bounded[0].task
     return draw(
-        FIGURE,
+        "honest",
         f"Intervals ({task.level:.0%}) for the average effect of the {task.event.title} if parallel trends fail by a "
         "bounded amount (Rambachan and Roth 2023), by design. Left: after the event trends differ by at most M times "
         "their largest change before it; M = 0 is parallel trends. Right: the slope of the difference changes by at "
@@ -184,13 +160,11 @@ def figure(bounded: Sequence[Findings]) -> Figure:
     handles: dict[str, Any] = {}
     with canvas(FULL, 0.8 + 2.15 * len(scales)) as drawing:
         axes = drawing.subplots(len(scales), 2, sharex="col", squeeze=False)
-        for axis, letter, (scale, name) in zip(
-            axes.ravel(), LETTERS, product(scales, RESTRICTIONS), strict=False
-        ):
+        panes = zip(axes.ravel(), LETTERS, product(scales, RESTRICTIONS), strict=False)
+        for axis, letter, (scale, name) in panes:
             axis.axhline(0, color=GREY, linewidth=0.8)
             for place, (label, look) in enumerate(zip(labels, SERIES, strict=False)):
-                finding = rows.get((scale, label), {}).get(name)
-                if finding is not None:
+                if finding := rows.get((scale, label), {}).get(name):
                     right = place - (len(labels) - 1) / 2
                     handles[label] = _draw_intervals(axis, finding, right, look, Scale(scale).factor)
             axis.set_title(f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}", loc="left")
@@ -198,9 +172,7 @@ def figure(bounded: Sequence[Findings]) -> Figure:
             axis.set_ylabel(Scale(scale, "papers").short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
-        drawing.legend(
-            list(handles.values()), list(handles), loc="outside upper center", ncols=3, frameon=False
-        )
+        drawing.legend(handles.values(), handles, loc="outside upper center", ncols=3, frameon=False)
     return drawing
 
 
@@ -208,17 +180,12 @@ def _draw_intervals(axis: Axes, finding: Finding, right: float, look: Series, fa
     """Draw a design's intervals by M, some places to the right, and return what stands for them in the legend."""
     smooth = finding["restriction"] == "smoothness"
     frame, most, value = finding.frame, finding.frame["M"].max(), finding["breakdown"]
-    at = (frame["M"] / most if smooth else frame["M"]).fillna(-0.25 if smooth else 0.0).to_numpy()
+    at = (frame["M"] / most).fillna(-0.25) if smooth else frame["M"].fillna(0.0)
     ends = factor * frame[["conf_low", "conf_high"]].to_numpy()
-    handle = axis.errorbar(
-        at + right * APART * (1.5 if smooth else 2.3),
-        ends.mean(axis=1),
-        yerr=np.diff(ends)[:, 0] / 2,
-        fmt=look.marker,
-        markersize=3,
-        linewidth=1.2,
-        color=look.colour,
-    )
+    at += right * (0.042 if smooth else 0.0644)
+    half = np.diff(ends)[:, 0] / 2
+    how: Any = {"markersize": 3, "linewidth": 1.2, "color": look.colour}
+    handle = axis.errorbar(at, ends.mean(axis=1), yerr=half, fmt=look.marker, **how)
     if value is not None and value <= most:
         line = value / most if smooth else value
         axis.axvline(line, color=look.colour, linestyle=look.dashes, linewidth=0.9)
@@ -254,8 +221,7 @@ def _sentences(shown: Sequence[Findings], headline: str) -> Iterator[str]:
     for row in shown:
         for name, finding in row.made.items():
             if row.label == headline:
-                sentences = finding.sentences[: 2 if name == "pretrends" else 1]
-                yield from (row.says(sentence) for sentence in sentences)
+                yield from map(row.says, finding.sentences[: 2 if name == "pretrends" else 1])
             elif name == "honest_relative_magnitudes":
                 value = NONE if finding["breakdown"] is None else f"{finding['breakdown']:.2f}"
                 breakdowns.setdefault(row.label, []).append(f"{row.scale} {value}")

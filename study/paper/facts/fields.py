@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -110,14 +110,12 @@ def topics(fields: pd.DataFrame, venue: str, years: Years, team: str = "academic
     used = fields[(fields["venue"] == venue) & fields["year"].between(*years) & fields["papers"].notna()]
     counts = used.groupby("topic")[[team, "papers"]].sum().reindex(["compute_heavy", "other"], fill_value=0)
     heavy, other = (Share(int(count), int(total)) for count, total in counts.to_numpy())
-    known = tuple(int(year) for year in sorted(used["year"].unique()))
-    return Topics(VENUES[venue], years, known, heavy, other)
+    return Topics(VENUES[venue], years, tuple(sorted(used["year"].unique().tolist())), heavy, other)
 
 
 def by_period(
-    fields: pd.DataFrame, periods: Iterable[Years], team: str = "academic_only"
+    fields: pd.DataFrame, periods: Sequence[Years], team: str = "academic_only"
 ) -> dict[str, list[Topics]]:
     """Return :func:`topics` of every venue and period of which a year is known, by venue."""
-    windows = list(periods)
-    every = {venue: [topics(fields, venue, years, team) for years in windows] for venue in VENUES}
+    every = {venue: [topics(fields, venue, years, team) for years in periods] for venue in VENUES}
     return {venue: [each for each in by_window if each.known] for venue, by_window in every.items()}

@@ -197,14 +197,13 @@ def shares(models: pd.DataFrame, years: Years) -> dict[str, Share]:
         By the keys of :data:`SECTORS`. Models of which neither an academic organisation nor a company is known are in
         no count and in no denominator, so that the three counts add up to the denominator.
     """
-    counts = within(models, years)["sector"].value_counts()
-    total = sum(int(counts.get(sector, 0)) for sector in SECTORS)
-    return {sector: Share(int(counts.get(sector, 0)), total) for sector in SECTORS}
+    counts = within(models, years)["sector"].value_counts().reindex(list(SECTORS), fill_value=0)
+    return {sector: Share(int(count), int(counts.sum())) for sector, count in counts.items()}
 
 
 def left_out(models: pd.DataFrame, years: Years) -> int:
     """Return how many models of some years are in no denominator of :func:`shares`."""
-    return int((~within(models, years)["sector"].isin(list(SECTORS))).sum())
+    return int((~within(models, years)["sector"].isin(SECTORS)).sum())
 
 
 def by_class(models: pd.DataFrame, years: Years) -> dict[str, dict[str, Share]]:
@@ -222,8 +221,7 @@ def by_class(models: pd.DataFrame, years: Years) -> dict[str, dict[str, Share]]:
         By the thirds of :data:`CLASSES`, then by sector. Models are ranked among those of their calendar year, so
         that a third is one of what was large at its time; thirds of years of few models are of unlike size.
     """
-    used = within(models, years)
-    used = used[used["sector"].isin(list(SECTORS))]
+    used = within(models[models["sector"].isin(SECTORS)], years)
     ranks = used.groupby("year")["log10_training_compute"].rank(method="average")
     sizes = used.groupby("year")["log10_training_compute"].transform("size")
     thirds = np.minimum(np.floor(3 * (ranks - 0.5) / sizes), 2)

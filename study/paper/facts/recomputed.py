@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from calendar import month_name
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -31,24 +30,16 @@ _SUMMARY = f"{SEED_PAPER}, key findings as a public summary of the paper gives t
 _SUPPLEMENT = f"{SEED_PAPER}, supplementary material"
 
 
-class NotRecomputed(NamedTuple):
-    """A published finding that cannot be recomputed from public data: what was found, why not, where it was read."""
-
-    claim: str
-    published: str
-    reason: str
-    source: str
-
-
 # As shares and in months.
 PUBLISHED = {
     "academic_only_early": 0.65,
-    "academic_only_late": 0.10,
+    "academic_only_late": 0.1,
     "industry_only": 0.81,
     "doubling_time": 6.0,
 }
+# Published, and not to be recomputed from public data: what was found, its value, why not, where it was read.
 NOT_RECOMPUTED = (
-    NotRecomputed(
+    (
         "Compute of NeurIPS 2021 papers, academic against industry",
         "hand annotation",
         "The authors drew 519 papers at random and found the compute of 109 of them by reading. The supplement says "
@@ -56,20 +47,20 @@ NOT_RECOMPUTED = (
         "measurement.",
         _SUPPLEMENT,
     ),
-    NotRecomputed(
+    (
         "Power of the hardware that groups with and without industry report",
         "5 times",
         "It rests, as we understand it, on what papers say of their hardware; the lists of proceedings that are public "
         "have titles and affiliations alone.",
         _SUMMARY,
     ),
-    NotRecomputed(
+    (
         "Engineering topics in language research, academic against industry",
         "not known to us",
         "Its method is not known to us in full, and the venues of language research are public for single years only.",
         _SUPPLEMENT,
     ),
-    NotRecomputed(
+    (
         "Use of open pre-trained models of companies in academic papers",
         "not known to us",
         "What a paper builds on is in its text and not in its title. Rates at which weights are released are given "
@@ -114,14 +105,9 @@ def values_of(measure: Share | Difference) -> dict[str, float]:
     The ends of the interval are NaN if it is of nothing.
     """
     unit, counted = ("share", measure) if isinstance(measure, Share) else ("difference", measure.first)
-    low, high = measure.interval if math.isfinite(measure.value) else (math.nan, math.nan)
-    return {
-        unit: measure.value,
-        "conf_low": low,
-        "conf_high": high,
-        "count": counted.successes,
-        "denominator": counted.total,
-    }
+    ends = measure.interval if math.isfinite(measure.value) else (math.nan, math.nan)
+    counts = {"count": counted.successes, "denominator": counted.total}
+    return {unit: measure.value} | dict(zip(("conf_low", "conf_high"), ends, strict=True)) | counts
 
 
 @dataclass(frozen=True)
@@ -248,11 +234,8 @@ def recomputed(
         If there is no such vintage.
     """
     chosen = chosen or epoch.definition(DEFAULT_THRESHOLD)
-    return (
-        *of_models(epoch.of_vintage(data.models, vintage), chosen, month(vintage)),
-        *_of_releases(data.models),
-        *_of_fields(data.fields),
-    )
+    facts = of_models(epoch.of_vintage(data.models, vintage), chosen, month(vintage))
+    return *facts, *_of_releases(data.models), *_of_fields(data.fields)
 
 
 def beside(chosen: Definition) -> Definition:
@@ -263,21 +246,15 @@ def beside(chosen: Definition) -> Definition:
 def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fact]:
     """Return the facts about large-scale models, of the models of one vintage."""
     used, other = epoch.large_scale(models, chosen), epoch.large_scale(models, beside(chosen))
-    facts = []
+    facts, words = [], f"{_counted(chosen)}; of those by an academic organisation or a company."
     for name, sector, years in OF_MODELS:
         share, share_beside = (epoch.shares(each, years)[sector] for each in (used, other))
-        facts.append(
-            Fact(
-                name,
-                f"{SECTORS[sector]}, share of large-scale models, {years}",
-                values_of(share),
-                f"{_counted(chosen)}; of those by an academic organisation or a company.",
-                vintage,
-                f"{beside(chosen).label}: {share_beside.successes} of {share_beside.total}. Left out: "
-                f"{epoch.left_out(used, years)} models of which neither is known.",
-                counts_text(share_beside),
-            )
+        claim = f"{SECTORS[sector]}, share of large-scale models, {years}"
+        note = (
+            f"{beside(chosen).label}: {share_beside.successes} of {share_beside.total}. Left out: "
+            f"{epoch.left_out(used, years)} models of which neither is known."
         )
+        facts.append(Fact(name, claim, values_of(share), words, vintage, note, counts_text(share_beside)))
     return [*facts, _doubling(models, used, chosen, vintage)]
 
 
@@ -296,57 +273,38 @@ def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vint
         note = f"Standard error {doubling.std_error:.2f} months (HC1)."
         if math.isnan(doubling.months):
             note = "Not given: fewer than ten models, or no growth."
-    values = {
-        "months": doubling.months,
-        "conf_low": doubling.low,
-        "conf_high": doubling.high,
-        "count": doubling.models,
-        "denominator": len(epoch.within(models[models[chosen.column]] if chosen.column else models, GROWTH)),
-    }
+    months, _, low, high, count = doubling
+    total = len(epoch.within(models[models[chosen.column]] if chosen.column else models, GROWTH))
+    values = {"months": months, "conf_low": low, "conf_high": high, "count": count, "denominator": total}
     words = f"{_counted(chosen)}, of all sectors; least-squares slope of log2 compute on the date."
     return Fact("doubling_time", f"Doubling time of training compute, {GROWTH}", values, words, vintage, note)
 
 
 def _of_releases(models: pd.DataFrame) -> list[Fact]:
-    newest = epoch.vintages(models)[-1]
-    return [
-        Fact(
-            f"open_{sector}",
-            f"{SECTORS[sector]}, models released with open weights, {RELEASED}",
-            values_of(each.open),
-            "Weights to download, freely or under restrictions; of notable models of which it is known.",
-            month(newest),
-            f"It is known of {each.open.total} of {each.models} models.",
-        )
-        for sector, each in epoch.releases(epoch.of_vintage(models, newest), RELEASED).items()
-    ]
+    newest, facts = epoch.vintages(models)[-1], []
+    words = "Weights to download, freely or under restrictions; of notable models of which it is known."
+    for sector, each in epoch.releases(epoch.of_vintage(models, newest), RELEASED).items():
+        claim = f"{SECTORS[sector]}, models released with open weights, {RELEASED}"
+        note = f"It is known of {each.open.total} of {each.models} models."
+        facts.append(Fact(f"open_{sector}", claim, values_of(each.open), words, month(newest), note))
+    return facts
 
 
 def _of_fields(fields: pd.DataFrame) -> list[Fact]:
-    topics = [
-        Fact(
-            f"topics_{venue}",
-            f"{last.venue}, academic-only teams by topic, {last.seen}",
-            values_of(last.difference),
-            "Papers with an affiliation; academic-only share on compute-heavy less that on other topics.",
-            PAPERS,
-            f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others.",
-        )
-        for venue, (*_, last) in by_period(fields, PERIODS).items()
-    ]
-    growth = [
-        Fact(
-            f"collaboration_{venue}",
-            f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}",
-            values_of(Difference(last.both, first.both)),
-            "Papers with an affiliation; share of teams of academia with a company, last less first period.",
-            PAPERS,
-            f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}",
-        )
-        for venue, periods in by_period(fields, PERIODS, "collaborative").items()
-        for first, last in [(periods[0], periods[-1])]
-    ]
-    return topics + growth
+    facts = []
+    words = "Papers with an affiliation; academic-only share on compute-heavy less that on other topics."
+    for venue, (*_, last) in by_period(fields, PERIODS).items():
+        claim = f"{last.venue}, academic-only teams by topic, {last.seen}"
+        note = f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others."
+        facts.append(Fact(f"topics_{venue}", claim, values_of(last.difference), words, PAPERS, note))
+    words = "Papers with an affiliation; share of teams of academia with a company, last less first period."
+    for venue, periods in by_period(fields, PERIODS, "collaborative").items():
+        first, last = periods[0], periods[-1]
+        claim = f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}"
+        values = values_of(Difference(last.both, first.both))
+        note = f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}"
+        facts.append(Fact(f"collaboration_{venue}", claim, values, words, PAPERS, note))
+    return facts
 
 
 def _text(share: Share) -> str:

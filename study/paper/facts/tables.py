@@ -15,7 +15,7 @@ from study.paper.facts import recomputed as facts
 from study.paper.facts.fields import by_period
 from study.paper.facts.models import EARLY, GROWTH, LATE, YEAR, Definition, Years, definition, large_scale
 from study.paper.facts.recomputed import Data, beside, counts_text, month
-from study.report import LETTERS, Block, Cell, Format, Line, Number, Span, Table, error
+from study.report import Block, Cell, Format, Line, Number, Table, error, lettered
 
 TEXT = "text"
 THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21", "1e23")
@@ -89,15 +89,15 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
     for fact in facts.recomputed(data, vintage, chosen):
-        column, (count, denominator) = facts.UNITS[fact.unit], fact.counts
-        numbers = [column.cell(value) for value in (fact.value, *fact.interval)]
-        cells = [Number(fact.factor * fact.published, 0), *numbers, f"{count}/{denominator}", fact.beside]
+        numbers = map(facts.UNITS[fact.unit].cell, (fact.value, *fact.interval))
+        counts = "/".join(map(str, fact.counts))
+        cells = [Number(fact.factor * fact.published, 0), *numbers, counts, fact.beside]
         lines[titles[fact.name not in facts.PUBLISHED]].append(Line(fact.claim, cells))
     return Table(
         name="facts",
         caption="Facts of the seed paper, published and recomputed",
         headings=["Published", "Here", "Low", "High", "Of", beside(chosen).label],
-        spans=[Span("", 2), Span("95% interval", 2), Span("", 2)],
+        spans=[("", 2), ("95% interval", 2), ("", 2)],
         blocks=[Block(*block) for block in lines.items()],
         notes=[
             f"Shares in percent, differences and growth in percentage points, doubling time in months. {READ}",
@@ -134,24 +134,19 @@ def vintage_table(data: Data) -> Table:
     """Return how the published figures move with the definition of large-scale models and with the vintage."""
     rows = [(definition(text).label, definition(text), (EARLY, LATE, YEAR, GROWTH)) for text in THRESHOLDS]
     rows.append(("Seed paper's, other years", definition("seed"), OTHER_WINDOWS))
-    blocks = []
-    for letter, vintage in zip(LETTERS, epoch.vintages(data.models), strict=False):
+    lines: dict[str, list[Line]] = {}
+    for vintage in epoch.vintages(data.models):
         models = epoch.of_vintage(data.models, vintage)
-        lines = [line for row in rows for line in _moved(models, *row)]
-        blocks.append(Block(f"Panel {letter}. Table of {month(vintage)}", lines))
+        lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
     *shares, doubling = facts.PUBLISHED.values()
     published = [cell for share in shares for cell in (Number(100 * share, 0), "")]
+    over = [f"Academia, {EARLY}", f"Academia, {LATE}", f"Industry, {YEAR}"]
     return Table(
         name="facts_vintage",
         caption="How the facts move with the definition of large-scale models and the vintage",
         headings=["%", "Of", "%", "Of", "%", "Of", "Months"],
-        spans=[
-            Span(f"Academia, {EARLY}", 2),
-            Span(f"Academia, {LATE}", 2),
-            Span(f"Industry, {YEAR}", 2),
-            Span("Doubling", 1),
-        ],
-        blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *blocks],
+        spans=[*((title, 2) for title in over), ("Doubling", 1)],
+        blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *lettered(lines)],
         notes=[
             "Models by academia only, and by industry only. Below each share its 95% Wilson interval, below each "
             f"doubling time its standard error (HC1). {SECTOR_RULE} Doubling times are of {GROWTH} and of all sectors; "
@@ -170,8 +165,8 @@ def vintage_table(data: Data) -> Table:
 def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequence[Years]) -> Iterator[Line]:
     early, late, year, growth = windows
     used = large_scale(models, chosen)
-    sectors = ((early, "academia"), (late, "academia"), (year, "industry"))
-    shares = [epoch.shares(used, years)[sector] for years, sector in sectors]
+    shares = [epoch.shares(used, years)["academia"] for years in (early, late)]
+    shares.append(epoch.shares(used, year)["industry"])
     doubling = epoch.NO_DOUBLING if chosen.selects_on_compute else epoch.doubling_time(used, growth)
     months = facts.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
     yield Line(label, [*(cell for share in shares for cell in _share_cells(share)), months])
@@ -181,27 +176,20 @@ def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequen
 
 def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Table:
     """Return the academic-only share in compute-heavy and other papers by venue, and by period or year."""
-    academic = by_period(data.fields, periods)
-    joint = by_period(data.fields, periods, "collaborative")
-    blocks = []
-    for venue, topics in academic.items():
+    joint, blocks = by_period(data.fields, periods, "collaborative"), []
+    for venue, topics in by_period(data.fields, periods).items():
         lines = []
         for own, team in zip(topics, joint[venue], strict=True):
             ends = (Number(100 * end, 1) for end in own.difference.interval)
-            difference = [_percent(own.difference.value), *ends]
-            shares = [*_share_cells(own.heavy), *_share_cells(own.other)]
-            lines.append(Line(own.seen, [*shares, *difference, *_share_cells(team.both)]))
+            heavy, other, both = map(_share_cells, (own.heavy, own.other, team.both))
+            lines.append(Line(own.seen, [*heavy, *other, _percent(own.difference.value), *ends, *both]))
         blocks.append(Block(topics[0].venue, lines))
+    over = {"Compute-heavy": 2, "Other topics": 2, "Difference, 95% interval": 3, "With industry, all": 2}
     return Table(
         name=name,
         caption=f"Academic-only teams in compute-heavy and other papers, by {by}",
         headings=["%", "Of", "%", "Of", "Points", "Low", "High", "%", "Of"],
-        spans=[
-            Span("Compute-heavy", 2),
-            Span("Other topics", 2),
-            Span("Difference, 95% interval", 3),
-            Span("With industry, all", 2),
-        ],
+        spans=list(over.items()),
         blocks=blocks,
         notes=[
             "Of papers with an affiliation. Academic only: a university, institute or national centre and no company; "
@@ -218,28 +206,23 @@ def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Ta
 
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    newest = epoch.vintages(data.models)[-1]
+    *earlier, newest = epoch.vintages(data.models)
     windows = [(newest, BEFORE_RELEASED), (newest, epoch.RELEASED)]
-    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in epoch.vintages(data.models)[:-1]]
+    windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in earlier]
     blocks = []
     for vintage, years in windows:
         lines = []
         for sector, each in epoch.releases(epoch.of_vintage(data.models, vintage), years).items():
-            counts = [each.models, each.open.total, each.open.successes]
-            others = [each.unrestricted, each.hosted, each.unreleased]
-            cells = [
-                *map(_count, counts),
-                _percent(each.open.value),
-                _ends(each.open, 1),
-                *map(_count, others),
-            ]
+            known = _counts(each.models, each.open.total, each.open.successes)
+            closed = _counts(each.unrestricted, each.hosted, each.unreleased)
+            cells = [*known, _percent(each.open.value), _ends(each.open, 1), *closed]
             lines.append(Line(epoch.SECTORS[sector], cells))
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
         name="facts_weights",
         caption="Release of model weights, by sector",
         headings=["Models", "Known", "Open", "%", "95% interval", "Any use", "Hosted", "None"],
-        spans=[Span("", 2), Span("Open weights", 4), Span("Not open", 2)],
+        spans=[("", 2), ("Open weights", 4), ("Not open", 2)],
         blocks=blocks,
         notes=[
             "Notable models, of known training compute or not. Known: the table says how the model can be had; percent "
@@ -254,24 +237,24 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = [(v, large_scale(epoch.of_vintage(data.models, v), chosen)) for v in epoch.vintages(data.models)]
-    by_year = []
-    for year in epoch.spanned(data.models, EARLY.first):
-        cells: list[Cell] = []
-        for vintage, models in used:
-            known = year <= int(vintage[:4])
-            cells += _sectors(epoch.shares(models, Years(year, year))) if known else [facts.NOT_KNOWN] * 5
-        by_year.append(Line(str(year), cells))
-    blocks = [Block("By year", by_year)]
+    used = {v: large_scale(epoch.of_vintage(data.models, v), chosen) for v in epoch.vintages(data.models)}
+
+    def cells(year: int, vintage: str) -> list[Cell]:
+        known = year <= int(vintage[:4])
+        return _sectors(epoch.shares(used[vintage], Years(year, year))) if known else [facts.NOT_KNOWN] * 5
+
+    years = epoch.spanned(data.models, EARLY.first)
+    lines = [Line(str(year), [cell for vintage in used for cell in cells(year, vintage)]) for year in years]
+    blocks = [Block("By year", lines)]
     for window in (EARLY, LATE):
-        thirds = [epoch.by_class(models, window) for _, models in used]
+        thirds = [epoch.by_class(models, window) for models in used.values()]
         lines = [Line(name, [c for each in thirds for c in _sectors(each[name])]) for name in epoch.CLASSES]
         blocks.append(Block(f"By training compute among the models of the same year, {window}", lines))
     return Table(
         name="facts_shares",
         caption="Who made large-scale models, by year and by compute class",
         headings=["Acad.", "Both", "Ind.", "All", "Acad., %"] * len(used),
-        spans=[Span(f"Table of {month(vintage)}", 5) for vintage, _ in used],
+        spans=[(f"Table of {month(vintage)}", 5) for vintage in used],
         blocks=blocks,
         notes=[
             f"Numbers of models of known training compute, {chosen.in_sentence}: academia only, both academia and "
@@ -286,8 +269,8 @@ def shares_table(data: Data, chosen: Definition) -> Table:
 
 def _sectors(by_sector: dict[str, Share]) -> list[Cell]:
     academia = by_sector["academia"]
-    counts = [*(share.successes for share in by_sector.values()), academia.total]
-    return [*map(_count, counts), _percent(academia.value)]
+    counts = _counts(*(share.successes for share in by_sector.values()), academia.total)
+    return [*counts, _percent(academia.value)]
 
 
 def _share_cells(share: Share) -> list[Cell]:
@@ -298,8 +281,8 @@ def _percent(value: float) -> Cell:
     return facts.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
 
 
-def _count(value: int) -> Cell:
-    return Number(value, 0)
+def _counts(*values: int) -> list[Number]:
+    return [Number(value, 0) for value in values]
 
 
 def _ends(share: Share, digits: int = 0) -> str:

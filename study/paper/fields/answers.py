@@ -134,9 +134,8 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
         else:  # weights of synthetic control rest on the base years, in which there is no effect
             freed, interval = observed, exact.linear_set(estimates, _sums(observed, actual), plan.level)
         mde = exact.detectable(_sums(freed, y - estimate * actual), _sums(freed, cells.treatment(permuted)))
-    return Answer(
-        line, outcome, cells, estimates, float(exact.p_value(estimates)), interval, mde, observed[0]
-    )
+    p_value = float(exact.p_value(estimates))
+    return Answer(line, outcome, cells, estimates, p_value, interval, mde, observed[0])
 
 
 def of_outcome(plan: FieldsPlan, results: Answers) -> dict[str, Answer]:

@@ -63,7 +63,6 @@ def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
 
 # No effect on a share in percentage points is larger.
 LARGEST = 100.0
-_GRID = 400
 
 
 class Interval(NamedTuple):
@@ -172,7 +171,7 @@ def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST
     """
     if not power(null, response, most) >= POWER:
         return float("nan")
-    grid = np.geomspace(most / 1000, most, _GRID)
+    grid = np.geomspace(most / 1000, most, 400)
     first = next(k for k, effect in enumerate(grid) if power(null, response, effect) >= POWER)
     low, high = (float(grid[first - 1]) if first else 0.0), float(grid[first])
     while high - low > 0.01:

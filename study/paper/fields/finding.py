@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
 from study.diagnostics import Finding
-from study.figures import GREY, SECOND, legend_above, on_axes
+from study.figures import GREY, SECOND, Axes, Figure, legend_above, on_axes
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.exact import Interval
 from study.paper.fields.plan import FieldsPlan
 from study.report import p_text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Inches and points of figures.
 WIDE, SMALL = 6.3, 8
@@ -41,19 +37,19 @@ def fields_finding(plan: FieldsPlan, results: Answers) -> Finding:
         p_value, conf_low, conf_high, mde, assignments, smallest_p, n_venues, n_treated, n_comparison, papers,
         papers_before, first_year, last_year. The figure is of the first outcome.
     """
-    rows = [
-        (label, result.line.title, outcome, result.unit, *result.values.values(), *result.counts.values())
-        for (label, outcome), result in results.items()
-    ]
     by_line = of_outcome(plan, results)
     main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
     estimates = {label: result.estimates for label, result in by_line.items()}
+    rows = [
+        {"line": label, "title": r.line.title, "outcome": outcome, "unit": r.unit, **r.values, **r.counts}
+        for (label, outcome), r in results.items()
+    ]
     return Finding(
         name="fields",
         title="Fields whose compute grows",
         verdict=_verdict(plan, main, others),
         evidence=tuple(_evidence(plan, results, main, others)),
-        frame=pd.DataFrame(rows, columns=["line", "title", "outcome", "unit", *main.values, *main.counts]),
+        frame=pd.DataFrame(rows),
         chart=partial(_chart, estimates=estimates, plan=plan),
     )
 
@@ -103,11 +99,9 @@ def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> str:
 def _estimate(result: Answer) -> str:
     """Say an estimate with its set, p-value and minimum detectable effect."""
     unit = " for an order of magnitude a year" if result.line.permuted == "doses" else ""
-    least = (
-        "no effect would be found with a power of 80%"
-        if np.isnan(result.detectable)
-        else f"minimum detectable effect {result.detectable:.1f}"
-    )
+    least = f"minimum detectable effect {result.detectable:.1f}"
+    if np.isnan(result.detectable):
+        least = "no effect would be found with a power of 80%"
     return (
         f"{result.estimate:.1f} percentage points{unit} (confidence set {interval_text(result.interval)}; "
         f"randomization p-value {p_text(result.p_value)}, {len(result.estimates)} assignments; {least})"
@@ -169,10 +163,8 @@ def _chart(
         axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(rows)), list(rows["title"]), fontsize=SMALL)
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_xlabel(
-            f"{plan.outcomes[plan.outcome]}: estimate, percentage points\n(dose: points for each order of magnitude a "
-            "year)"
-        )
+        points = "percentage points\n(dose: points for each order of magnitude a year)"
+        axis.set_xlabel(f"{plan.outcomes[plan.outcome]}: estimate, {points}")
         if ax is None:
             legend_above(figure, axis, size=SMALL)
     return figure

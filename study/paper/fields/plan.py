@@ -102,8 +102,3 @@ class FieldsPlan:
     def outcome(self) -> str:
         """The first outcome, of the verdict."""
         return next(iter(self.outcomes))
-
-    @property
-    def main_line(self) -> Line:
-        """The line that gives the verdict."""
-        return next(line for line in self.lines if line.label == self.main)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from study.core import BoolArray
 from study.panel import Panel
-from study.paper.fields.answers import Answer, Answers, of_outcome
+from study.paper.fields.answers import Answer, Answers, of_outcome, outcomes_of
 from study.paper.fields.plan import FieldsPlan
-from study.report import Cell, Column, Line, Number, Span, Table, lettered
-
-if TYPE_CHECKING:
-    import pandas as pd
+from study.report import Cell, Column, Line, Number, Table, lettered
 
 NO_EFFECT, NO_END = "none", "any"
 COLUMNS_HERE = {
@@ -43,6 +40,7 @@ def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
     for row in frame.to_dict("records"):
         cells = [_cell(name, row[name]) for name in SHOWN]
         lines[plan.outcomes[row["outcome"]]].append(Line(row["title"], cells))
+    main = next(line for line in plan.lines if line.label == plan.main)
     years = sorted({year for line in plan.lines for year in line.years})
     absent = ", ".join(str(year) for year in range(years[0], years[-1]) if year not in years) if years else ""
     block = f", {years[0]}-{years[-1]}{f' without {absent}' if absent else ''}" if years else ""
@@ -50,12 +48,12 @@ def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
         name="fields",
         caption="Kinds of teams in fields treated by the GPU result of 2012, against other fields",
         headings=["Points", "p", "low", "high", "MDE", "Assignments", "treated", "other"],
-        spans=[Span("", 2), Span(f"{100 * plan.level:g}% set", 2), Span("", 2), Span("Fields", 2)],
+        spans=[("", 2), (f"{100 * plan.level:g}% set", 2), ("", 2), ("Fields", 2)],
         blocks=lettered(lines),
         notes=[
             "Change of the share of the field's papers after the base, less that of the comparison, in percentage "
             "points; for the dose, points for each order of magnitude a year. Base years end in "
-            f"{plan.main_line.last_before or 'the year before the event'} unless the line says otherwise. Within "
+            f"{main.last_before or 'the year before the event'} unless the line says otherwise. Within "
             "venues: regression weighted by papers, with effects of each field and of each venue and year. "
             f"Synthetic comparisons: blocks of fields without gaps{block}.",
             "p: share of all assignments of the treated fields with an estimate at least as large in absolute "
@@ -100,7 +98,7 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
         name="fields_units",
         caption="Which fields are compared",
         headings=["Years", "before", "after", "before", "after", "Coverage", "Weight"],
-        spans=[Span("", 1), Span("Papers", 2), Span(f"{outcome}, %", 2), Span("", 2)],
+        spans=[("", 1), ("Papers", 2), (f"{outcome}, %", 2), ("", 2)],
         blocks=lettered(blocks),
         notes=[
             "Years that are known with papers of the field, and whose venue has affiliations for "
@@ -117,20 +115,12 @@ def _line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArr
     """Return the line of some of the fields that are compared."""
     cells, panel, weight = result.cells, panels[result.line.panel], float(result.weight[rows].sum())
     papers, after, used = cells.papers[rows], cells.after[rows], cells.used[rows]
-    place = np.ix_(
-        np.searchsorted(panel.units, cells.fields[rows]), np.searchsorted(panel.periods, cells.years)
-    )
-    written = np.where(used, papers * panel.outcomes[result.outcome][place], 0.0)
-    coverage = panel.covariates["coverage"][place][used]
+    written = papers * outcomes_of(panel, cells, result.outcome)[rows]
+    place = np.searchsorted(panel.units, cells.fields[rows]), np.searchsorted(panel.periods, cells.years)
+    coverage = panel.covariates["coverage"][np.ix_(*place)][used]
     years = cells.years[used.any(axis=0)]
-    sums = [(float(papers[when].sum()), float(100 * written[when].sum())) for when in (~after, after)]
-    return Line(
-        label,
-        [
-            f"{years[0]}-{years[-1]} ({len(years)})",
-            *(Number(total, 0) for total, _ in sums),
-            *(Number(share / total, 1) for total, share in sums),
-            f"{coverage.min():.2f}-{coverage.max():.2f}",
-            Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0),
-        ],
-    )
+    sums = [(float(papers[when].sum()), float(written[when].sum())) for when in (~after, after)]
+    totals, shares = [Number(n, 0) for n, _ in sums], [Number(share / n, 1) for n, share in sums]
+    seen, covered = f"{years[0]}-{years[-1]} ({len(years)})", f"{coverage.min():.2f}-{coverage.max():.2f}"
+    carried = Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0)
+    return Line(label, [seen, *totals, *shares, covered, carried])

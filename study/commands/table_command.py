@@ -30,40 +30,23 @@ EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "job
 
 
 def table(
-    *,
     context: typer.Context,
-    question: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is "
-            "left out is the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event "
-            "is a table."
-        ),
-    ] = None,
-    plan: Annotated[
-        Path | None, typer.Option(help="The plan of the questions; paper/study.toml if not given.")
-    ] = None,
-    designs: Annotated[
-        str | None,
-        typer.Option(
-            help="Names of designs with commas between them. If not given, the plan's; for a panel, all that draw "
-            "nothing at random."
-        ),
-    ] = None,
+    question: list[str] | None = None,
+    *,
+    plan: Path | None = None,
+    designs: str | None = None,
     outcome: options.Outcomes = None,
     event: Annotated[str | None, options.EVENT] = None,
     source: options.OfPanel,
-    scale: Annotated[
-        list[str] | None, typer.Option(help="level, log1p or proportional; may be repeated.")
-    ] = None,
+    scale: list[str] | None = None,
     asked: options.OfQuestion,
-    draws: Annotated[int | None, typer.Option(help="Draws of the test that the designs agree.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of these draws, and of designs that draw.")] = None,
+    draws: int | None = None,
+    seed: int | None = None,
     kind: Annotated[
         str | None,
         typer.Option("--format", help="latex, html or md; if not given, what the ending of --output says."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="File to write, instead of printing.")] = None,
+    output: Path | None = None,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,
 ) -> None:
@@ -71,6 +54,25 @@ def table(
 
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
+
+    Parameters
+    ----------
+    question : list of str, optional
+        Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is left out is
+        the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
+    plan : Path, optional
+        The plan of the questions; paper/study.toml if not given.
+    designs : str, optional
+        Names of designs with commas between them. If not given, the plan's; for a panel, all that draw nothing at
+        random.
+    scale : list of str, optional
+        level, log1p or proportional; may be repeated.
+    draws : int, optional
+        Draws of the test that the designs agree.
+    seed : int, optional
+        Seed of these draws, and of designs that draw.
+    output : Path, optional
+        File to write, instead of printing.
     """
     from study.core import as_typed, fits_of, refuse_unknown, settings, write_all
 

@@ -100,12 +100,7 @@ def draw_intervals(
     The look of them is that of matplotlib's ``errorbar`` where it is not the usual one.
     """
     errors = np.abs(np.asarray(ends) - np.asarray(estimate))
-    usual: dict[str, Any] = {
-        "fmt": "o",
-        "color": COLOUR,
-        "markersize": 3.5 if upright else 3.2,
-        "linewidth": 1.0,
-    }
+    usual: Any = {"fmt": "o", "color": COLOUR, "markersize": 3.5 if upright else 3.2, "linewidth": 1.0}
     if upright:
         axis.errorbar(places, estimate, yerr=errors, **usual | look)
     else:

@@ -121,14 +121,8 @@ def draw_path(axis: Axes, path: pd.DataFrame, *, percent: bool = False, apart: b
         looks["the same, on another base than those after"] = (other, "D", SECOND, "white")
     for label, (which, marker, colour, face) in looks.items():
         values = estimate[which], times[which], np.array(ends)[:, which]
-        look: Any = {
-            "label": label,
-            "fmt": marker,
-            "color": colour,
-            "markerfacecolor": face,
-            "linewidth": 1.1,
-        }
-        draw_intervals(axis, *values, upright=True, **look)
+        look: Any = {"fmt": marker, "color": colour, "markerfacecolor": face, "linewidth": 1.1}
+        draw_intervals(axis, *values, upright=True, label=label, **look)
     axis.plot(times[reference], estimate[reference], "o", mfc="white", mec=COLOUR, ms=4, label="reference")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 

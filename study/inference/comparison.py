@@ -80,7 +80,7 @@ class Comparison:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was not compared or is equal, each sentence once, with the outcomes that it holds for."""
-        return self._once({outcome: self.agreement[outcome].notes for outcome in self.outcomes})
+        return self.each_once({outcome: self.agreement[outcome].notes for outcome in self.outcomes})
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -92,9 +92,10 @@ class Comparison:
                 if (outcome, label) in self.refusals:
                     by_reason.setdefault(self.refusals[outcome, label], []).append(label)
             said[outcome] = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
-        return self._once(said)
+        return self.each_once(said)
 
-    def _once(self, said: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    def each_once(self, said: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        """Return sentences on outcomes, each once, with the outcomes that it holds for where these are not all."""
         sentences = dict.fromkeys(sentence for outcome in self.outcomes for sentence in said[outcome])
         holds = {s: [outcome for outcome in self.outcomes if s in said[outcome]] for s in sentences}
         return tuple(

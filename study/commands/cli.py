@@ -150,17 +150,16 @@ def diagnose(
         Folder of figures and tables, instead of build/diagnose.
     """
     from study.core import fits_of, settings
+    from study.paper import details, read_plan, run, verdict_text
     from study.paper import diagnose as diagnosing
-    from study.paper import run as running
-    from study.paper.plan import read_plan
 
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
-    panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
+    panel, placebos = run.load(chosen), run.other_panels(chosen.placebos)
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
         verdict = diagnosing.diagnose(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
-    page = diagnosing.verdict_text(verdict)
-    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{diagnosing.details(verdict)}\n".encode()}
+    page = verdict_text(verdict)
+    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(verdict)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), verdict.design.name)
     _write(folder, texts | verdict.files(), page, "figures, tables, and all that was found")
 
@@ -202,12 +201,11 @@ def gains(
     from study import heterogeneity
     from study.core import fits_of, settings
     from study.heterogeneity.page import usual_groupings
-    from study.paper import run as running
-    from study.paper.plan import read_plan
+    from study.paper import read_plan, run
 
     chosen = read_plan(plan)
     task = chosen.with_level().ask(question)
-    sample = task.question.sample(running.load(chosen))
+    sample = task.question.sample(run.load(chosen))
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
         report = heterogeneity.report(
             sample,

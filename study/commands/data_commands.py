@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
@@ -35,12 +35,7 @@ def audit() -> None:
     typer.echo(results())
 
 
-def facts(
-    *,
-    vintage: str = "2023-12",
-    threshold: str = "seed",
-    kind: Annotated[str, typer.Option("--format", help="text, latex, html or md.")] = "text",
-) -> None:
+def facts(*, vintage: str = "2023-12", threshold: str = "seed", format: str = "text") -> None:
     """Print the seed paper's facts, recomputed beside the published values, and what cannot be recomputed.
 
     Parameters
@@ -50,10 +45,12 @@ def facts(
     threshold : str
         Which models of known compute are large-scale: seed (the seed paper's criteria), known (any criterion), all,
         topN (the N percent of most compute of each year), 1eN (at least 1eN FLOP).
+    format : str
+        text, latex, html or md.
     """
     from study.paper.facts.tables import printed
 
-    typer.echo(printed(vintage, threshold, kind), nl=False)
+    typer.echo(printed(vintage, threshold, format), nl=False)
 
 
 def validate(
@@ -88,15 +85,9 @@ def validate(
     """
     from study.panel import verdict
 
-    columns = {
-        "unit": unit,
-        "time": time,
-        "outcomes": outcome,
-        "first_treated": first_treated,
-        "treatment": treatment,
-        "covariates": covariate,
-        "attributes": attribute,
-    }
+    columns: dict[str, Any] = {"unit": unit, "time": time, "outcomes": outcome}
+    columns |= {"first_treated": first_treated, "treatment": treatment}
+    columns |= {"covariates": covariate, "attributes": attribute}
     text, fit = verdict(file, {role: names for role, names in columns.items() if names})
     typer.echo(text)
     if not fit:

@@ -26,7 +26,7 @@ SCALES = {
     "proportional": "Effect as a share of the counterfactual mean",
 }
 DRAWS, SEED = 9999, 0
-EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "jobs", "cache")
+EITHER = ("question", "plan", "designs", "draws", "seed", "format", "output", "jobs", "cache")
 
 
 def table(
@@ -42,10 +42,7 @@ def table(
     asked: options.OfQuestion,
     draws: int | None = None,
     seed: int | None = None,
-    kind: Annotated[
-        str | None,
-        typer.Option("--format", help="latex, html or md; if not given, what the ending of --output says."),
-    ] = None,
+    format: str | None = None,
     output: Path | None = None,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,
@@ -71,14 +68,16 @@ def table(
         Draws of the test that the designs agree.
     seed : int, optional
         Seed of these draws, and of designs that draw.
+    format : str, optional
+        latex, html or md; if not given, what the ending of --output says.
     output : Path, optional
         File to write, instead of printing.
     """
     from study.core import as_typed, fits_of, refuse_unknown, settings, write_all
 
-    if kind is None:
-        kind = OF_ENDING.get(output.suffix.lower(), "latex") if output else "latex"
-    refuse_unknown("format", kind, FORMATS, WHO)
+    ending = output.suffix.lower() if output else ""
+    format = OF_ENDING.get(ending, "latex") if format is None else format
+    refuse_unknown("format", format, FORMATS, WHO)
     names = _names(designs)
     if question:
         for name in context.params:
@@ -103,7 +102,7 @@ def table(
         drawn = DRAWS if draws is None else draws
         with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
             tables = of_panel(panel, questions, outcome, names, drawn, SEED if seed is None else seed)
-    text = b"\n".join(table.formatted(kind) for table in tables)
+    text = b"\n".join(table.formatted(format) for table in tables)
     if output is None:
         typer.echo(text.decode(), nl=False)
     else:
@@ -208,9 +207,7 @@ def of_plan(
         If the plan cannot be read or does not have a question.
     """
     from study.core import check
-    from study.paper import run as running
-    from study.paper.plan import Task, read_plan
-    from study.paper.results import comparison
+    from study.paper import Task, comparison, read_plan, run
     from study.report import Words, design_tables
 
     check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
@@ -220,7 +217,7 @@ def of_plan(
     for task in map(plan.ask, questions):
         asked.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
-    panel = running.load(plan)
+    panel = run.load(plan)
     tables: list[Table] = []
     for label, tasks in asked.items():
         event = tasks[0].event

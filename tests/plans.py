@@ -59,7 +59,5 @@ window = [-3, 4]
 
 def files_of(plan, panel, results):
     """Return the paper's files from a plan's answers, and every number that a text could cite."""
-    exhibited = running.exhibit(plan, panel, results, jobs=1)
-    every = running.every_number(plan, panel, results, exhibited)
-    files = running.files(plan, Path(), panel, results, exhibited)
-    return files | {"every.csv": numbers.sources_file(every)}
+    paper = running.exhibit(plan, panel, results, jobs=1)
+    return paper.files(Path()) | {"every.csv": numbers.sources_file(paper.every_number())}

@@ -48,24 +48,33 @@ def diagnostics() -> None:
 
 def estimate(
     *,
-    outcome: Annotated[str, typer.Option(help="Outcome column.")],
+    outcome: str,
     event: Annotated[str, options.EVENT],
     source: options.OfPanel,
-    design: Annotated[str, typer.Option(help="Name of a design; see `study designs`.")] = "callaway_santanna",
+    design: str = "callaway_santanna",
     scale: options.Scale = "level",
     asked: options.OfQuestion,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="Option of the design as NAME=VALUE, for example learner=forest; may be repeated."),
-    ] = None,
-    convention: Annotated[
-        str, typer.Option(help="Of standard errors: jackknife, CR0, CR1, CR1_fixest or CR1_areg.")
-    ] = "jackknife",
-    by_event_time: Annotated[bool, typer.Option("--by-event-time", help="Show the path of effects.")] = False,
+    option: list[str] | None = None,
+    convention: str = "jackknife",
+    by_event_time: bool = False,
     jobs: options.Jobs = -1,
     latex: options.Latex = False,
 ) -> None:
-    """Estimate one effect on a shipped panel or on your own long CSV file."""
+    """Estimate one effect on a shipped panel or on your own long CSV file.
+
+    Parameters
+    ----------
+    outcome : str
+        Outcome column.
+    design : str
+        Name of a design; see `study designs`.
+    option : list of str, optional
+        Option of the design as NAME=VALUE, for example learner=forest; may be repeated.
+    convention : str
+        Of standard errors: jackknife, CR0, CR1, CR1_fixest or CR1_areg.
+    by_event_time : bool
+        Show the path of effects.
+    """
     from study.core import settings
     from study.designs import estimate as run_design
     from study.designs import find_design
@@ -84,23 +93,32 @@ def estimate(
 
 def compare(
     *,
-    outcome: Annotated[list[str], typer.Option(help="Outcome column; may be repeated.")],
+    outcome: list[str],
     event: Annotated[str, options.EVENT],
     source: options.OfPanel,
-    design: Annotated[
-        list[str] | None,
-        typer.Option(help="Name of a design; may be repeated. All that draw nothing where none is named."),
-    ] = None,
+    design: list[str] | None = None,
     scale: options.Scale = "level",
     asked: options.OfQuestion,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compare also estimates of unlike estimand, scale or window.")
-    ] = False,
-    draws: Annotated[int, typer.Option(help="Draws of the multiplier bootstrap.")] = 9999,
-    seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 0,
+    force: bool = False,
+    draws: int = 9999,
+    seed: int = 0,
     latex: options.Latex = False,
 ) -> None:
-    """Set designs beside one another on the same question, and test whether they agree."""
+    """Set designs beside one another on the same question, and test whether they agree.
+
+    Parameters
+    ----------
+    outcome : list of str
+        Outcome column; may be repeated.
+    design : list of str, optional
+        Name of a design; may be repeated. All that draw nothing where none is named.
+    force : bool
+        Compare also estimates of unlike estimand, scale or window.
+    draws : int
+        Draws of the multiplier bootstrap.
+    seed : int
+        Seed of these draws.
+    """
     from study.designs import find_design
     from study.inference import compare as run_designs
     from study.report import comparison_tables, comparison_text
@@ -114,79 +132,80 @@ def compare(
 
 
 def diagnose(
-    question: Annotated[
-        str,
-        typer.Argument(
-            help="EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan."
-        ),
-    ],
+    question: str,
+    *,
     design: options.Design = None,
     plan: options.Plan = options.DEFAULT_PLAN,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder of figures and tables, instead of build/diagnose.")
-    ] = None,
+    output: Path | None = None,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,
 ) -> None:
-    """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures."""
+    """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures.
+
+    Parameters
+    ----------
+    question : str
+        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan.
+    output : Path, optional
+        Folder of figures and tables, instead of build/diagnose.
+    """
     from study.core import fits_of, settings
+    from study.paper import details, read_plan, run, verdict_text
     from study.paper import diagnose as diagnosing
-    from study.paper import run as running
-    from study.paper.plan import read_plan
 
     chosen = read_plan(plan)
     task = chosen.ask(question, design)
-    panel, placebos = running.load(chosen), running.other_panels(chosen.placebos)
+    panel, placebos = run.load(chosen), run.other_panels(chosen.placebos)
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
         verdict = diagnosing.diagnose(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
-    page = diagnosing.verdict_text(verdict)
-    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{diagnosing.details(verdict)}\n".encode()}
+    page = verdict_text(verdict)
+    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(verdict)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), verdict.design.name)
     _write(folder, texts | verdict.files(), page, "figures, tables, and all that was found")
 
 
 def gains(
-    question: Annotated[
-        str,
-        typer.Argument(
-            help="EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level "
-            "where none is named, for papers are what grants are counted in."
-        ),
-    ],
+    question: str,
+    *,
     plan: options.Plan = options.DEFAULT_PLAN,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Attribute, covariate (in thirds) or rule such as country=US that makes groups; may be repeated. The "
-            "plan's strata, the region, the country with most treated units and the question's last covariate where "
-            "none is named."
-        ),
-    ] = None,
-    prior: Annotated[
-        str | None,
-        typer.Option(help="Covariate that says how large a unit was; the question's last if none is named."),
-    ] = None,
-    grants: Annotated[
-        int | None, typer.Option(help="Grants to allocate; as many as units were treated if none is given.")
-    ] = None,
-    learner: Annotated[str, typer.Option(help="Learner of changes and propensities.")] = "forest",
-    repetitions: Annotated[int, typer.Option(help="Times the folds are drawn.")] = 10,
+    by: list[str] | None = None,
+    prior: str | None = None,
+    grants: int | None = None,
+    learner: str = "forest",
+    repetitions: int = 10,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder of figures and tables, instead of build/gains.")
-    ] = None,
+    output: Path | None = None,
 ) -> None:
-    """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures."""
+    """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures.
+
+    Parameters
+    ----------
+    question : str
+        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level where none
+        is named, for papers are what grants are counted in.
+    by : list of str, optional
+        Attribute, covariate (in thirds) or rule such as country=US that makes groups; may be repeated. The plan's
+        strata, the region, the country with most treated units and the question's last covariate where none is named.
+    prior : str, optional
+        Covariate that says how large a unit was; the question's last if none is named.
+    grants : int, optional
+        Grants to allocate; as many as units were treated if none is given.
+    learner : str
+        Learner of changes and propensities.
+    repetitions : int
+        Times the folds are drawn.
+    output : Path, optional
+        Folder of figures and tables, instead of build/gains.
+    """
     from study import heterogeneity
     from study.core import fits_of, settings
     from study.heterogeneity.page import usual_groupings
-    from study.paper import run as running
-    from study.paper.plan import read_plan
+    from study.paper import read_plan, run
 
     chosen = read_plan(plan)
     task = chosen.with_level().ask(question)
-    sample = task.question.sample(running.load(chosen))
+    sample = task.question.sample(run.load(chosen))
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
         report = heterogeneity.report(
             sample,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
@@ -11,11 +11,16 @@ from study.commands.options import Covariates, Outcomes, list_written
 from study.core import arrived, as_typed, progress_bar, steps
 
 
-def assemble(
-    raw: Annotated[Path, typer.Option(help="Folder with the originals; see data/README.md.")],
-    output: Annotated[Path, typer.Option(help="Folder to write the panels into.")] = Path("data"),
-) -> None:
-    """Make the panels, events and crosswalks from the published originals."""
+def assemble(*, raw: Path, output: Path = Path("data")) -> None:
+    """Make the panels, events and crosswalks from the published originals.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder with the originals; see data/README.md.
+    output : Path
+        Folder to write the panels into.
+    """
     from study.data.assemble.build import assemble as make
 
     with progress_bar() as progress:
@@ -30,70 +35,75 @@ def audit() -> None:
     typer.echo(results())
 
 
-def facts(
-    vintage: Annotated[
-        str, typer.Option(help="Month of Epoch's table of models: 2023-12 or 2025-11.")
-    ] = "2023-12",
-    threshold: Annotated[
-        str,
-        typer.Option(
-            help="Which models of known compute are large-scale: seed (the seed paper's criteria), known (any "
-            "criterion), all, topN (the N percent of most compute of each year), 1eN (at least 1eN FLOP)."
-        ),
-    ] = "seed",
-    kind: Annotated[str, typer.Option("--format", help="text, latex, html or md.")] = "text",
-) -> None:
-    """Print the seed paper's facts, recomputed beside the published values, and what cannot be recomputed."""
+def facts(*, vintage: str = "2023-12", threshold: str = "seed", format: str = "text") -> None:
+    """Print the seed paper's facts, recomputed beside the published values, and what cannot be recomputed.
+
+    Parameters
+    ----------
+    vintage : str
+        Month of Epoch's table of models: 2023-12 or 2025-11.
+    threshold : str
+        Which models of known compute are large-scale: seed (the seed paper's criteria), known (any criterion), all,
+        topN (the N percent of most compute of each year), 1eN (at least 1eN FLOP).
+    format : str
+        text, latex, html or md.
+    """
     from study.paper.facts.tables import printed
 
-    typer.echo(printed(vintage, threshold, kind), nl=False)
+    typer.echo(printed(vintage, threshold, format), nl=False)
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="A long CSV file, one row a unit and period.")],
-    unit: Annotated[str, typer.Option(help="Unit column.")] = "",
-    time: Annotated[str, typer.Option(help="Period column.")] = "",
+    file: Path,
+    *,
+    unit: str = "",
+    time: str = "",
     outcome: Outcomes = None,
-    first_treated: Annotated[
-        list[str] | None, typer.Option(help="Column of first treated periods; may be repeated.")
-    ] = None,
-    treatment: Annotated[
-        list[str] | None, typer.Option(help="Column of 0/1 treatment; may be repeated.")
-    ] = None,
+    first_treated: list[str] | None = None,
+    treatment: list[str] | None = None,
     covariate: Covariates = None,
-    attribute: Annotated[list[str] | None, typer.Option(help="Label column; may be repeated.")] = None,
+    attribute: list[str] | None = None,
 ) -> None:
     """Say whether a file is fit to be a panel, and print every row that breaks a rule; exit with 1 if it is not.
 
     Columns that are not named are taken from their own names as far as these are certain.
+
+    Parameters
+    ----------
+    file : Path
+        A long CSV file, one row a unit and period.
+    unit : str
+        Unit column.
+    time : str
+        Period column.
+    first_treated : list of str, optional
+        Column of first treated periods; may be repeated.
+    treatment : list of str, optional
+        Column of 0/1 treatment; may be repeated.
+    attribute : list of str, optional
+        Label column; may be repeated.
     """
     from study.panel import verdict
 
-    columns = {
-        "unit": unit,
-        "time": time,
-        "outcomes": outcome,
-        "first_treated": first_treated,
-        "treatment": treatment,
-        "covariates": covariate,
-        "attributes": attribute,
-    }
+    columns: dict[str, Any] = {"unit": unit, "time": time, "outcomes": outcome}
+    columns |= {"first_treated": first_treated, "treatment": treatment}
+    columns |= {"covariates": covariate, "attributes": attribute}
     text, fit = verdict(file, {role: names for role, names in columns.items() if names})
     typer.echo(text)
     if not fit:
         raise typer.Exit(1)
 
 
-def fetch(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(help="Names of sources; those that assemble reads where none are named."),
-    ] = None,
-    raw: Annotated[
-        Path | None, typer.Option(help="Folder of originals; a folder of the user's cache if not given.")
-    ] = None,
-) -> None:
-    """Download the published originals; what is there is kept, and an interrupted download goes on."""
+def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
+    """Download the published originals; what is there is kept, and an interrupted download goes on.
+
+    Parameters
+    ----------
+    sources : list of str, optional
+        Names of sources; those that assemble reads where none are named.
+    raw : Path, optional
+        Folder of originals; a folder of the user's cache if not given.
+    """
     from study.core import cache_folder
     from study.data import sources as published
     from study.data.sources.fetching import Fetcher

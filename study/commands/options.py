@@ -1,10 +1,11 @@
-"""Options that commands share, as what they ask of which panel."""
+"""Options that commands share, as what they ask of which panel, and the help of those that are a command's own."""
 
 from __future__ import annotations
 
 import inspect
+import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -48,26 +49,35 @@ Cache = Annotated[
 
 @dataclass(frozen=True)
 class OfPanel:
-    """Which panel a command reads, and which of its columns."""
+    """Which panel a command reads, and which of its columns.
 
-    panel: Annotated[str, typer.Option(help="A shipped panel's name, or a long CSV file.")] = "cvpr"
-    unit: Annotated[str, typer.Option(help="Unit column of a CSV file.")] = "unit"
-    time: Annotated[str, typer.Option(help="Period column of a CSV file.")] = "time"
-    treatment: Annotated[bool, typer.Option("--treatment", help="The event column is 0/1 by period.")] = False
-    ambiguous: Annotated[
-        str,
-        typer.Option(
-            help="With --treatment, units whose treatment is not observed when it may have started: drop, or date them "
-            "by the earliest or latest possible period."
-        ),
-    ] = "drop"
+    Attributes
+    ----------
+    panel : str
+        A shipped panel's name, or a long CSV file.
+    unit : str
+        Unit column of a CSV file.
+    time : str
+        Period column of a CSV file.
+    treatment : bool
+        The event column is 0/1 by period.
+    ambiguous : str
+        With --treatment, units whose treatment is not observed when it may have started: drop, or date them by the
+        earliest or latest possible period.
+    cluster : str, optional
+        Column to cluster by; the unit where none is given.
+    instrument : str, optional
+        Covariate column that moves units into treatment.
+    """
+
+    panel: str = "cvpr"
+    unit: str = "unit"
+    time: str = "time"
+    treatment: bool = False
+    ambiguous: str = "drop"
     covariate: Covariates = None
-    cluster: Annotated[
-        str | None, typer.Option(help="Column to cluster by; the unit where none is given.")
-    ] = None
-    instrument: Annotated[
-        str | None, typer.Option(help="Covariate column that moves units into treatment.")
-    ] = None
+    cluster: str | None = None
+    instrument: str | None = None
 
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a CSV file that the question needs."""
@@ -98,48 +108,66 @@ class OfPanel:
 
 @dataclass(frozen=True)
 class OfQuestion:
-    """What a command asks of a panel, beside outcome, event and scale."""
+    """What a command asks of a panel, beside outcome, event and scale.
 
-    population: Annotated[
-        str,
-        typer.Option(help="all, a population of the panel, or a rule such as country=US and tier!=1 paper."),
-    ] = "all"
-    comparison: Annotated[str, typer.Option(help="not_yet_treated or never_treated.")] = "not_yet_treated"
-    base: Annotated[str, typer.Option(help="universal or varying.")] = "universal"
-    missing: Annotated[str, typer.Option(help="pairs, balanced or cells.")] = "pairs"
-    anticipation: Annotated[int, typer.Option(help="Periods of anticipation.")] = 0
-    lag: Annotated[int, typer.Option(help="Periods by which the event is moved later.")] = 0
-    horizon: Annotated[int | None, typer.Option(help="Last event time in the average.")] = None
-    min_cohort_size: Annotated[int | None, typer.Option(help="Smaller cohorts are dropped and counted.")] = (
-        None
-    )
+    Attributes
+    ----------
+    population : str
+        all, a population of the panel, or a rule such as country=US and tier!=1 paper.
+    comparison : str
+        not_yet_treated or never_treated.
+    base : str
+        universal or varying.
+    missing : str
+        pairs, balanced or cells.
+    anticipation : int
+        Periods of anticipation.
+    lag : int
+        Periods by which the event is moved later.
+    horizon : int, optional
+        Last event time in the average.
+    min_cohort_size : int, optional
+        Smaller cohorts are dropped and counted.
+    """
+
+    population: str = "all"
+    comparison: str = "not_yet_treated"
+    base: str = "universal"
+    missing: str = "pairs"
+    anticipation: int = 0
+    lag: int = 0
+    horizon: int | None = None
+    min_cohort_size: int | None = None
 
     def read(self, command: str, outcome: str, event: str, scale: str, source: OfPanel) -> Question:
         """Return the question that the options of a command ask."""
         from study.panel import Question
 
-        columns = {"cluster": source.cluster, "instrument": source.instrument}
-        named = {
-            "outcome": outcome,
-            "event": event,
-            "scale": scale,
-            "covariates": tuple(source.covariate or ()),
-        }
-        return Question.from_dict(named | columns | vars(self), command)
+        named = {"outcome": outcome, "event": event, "scale": scale, "cluster": source.cluster}
+        moved = {"covariates": tuple(source.covariate or ()), "instrument": source.instrument}
+        return Question.from_dict(named | moved | vars(self), command)
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """Make each field of a command's dataclasses of options an option of the command."""
+    """Make a function a command, whose options' help is what its docstring says of them.
+
+    Each field of its dataclasses of options is an option of it. Parameters by keyword alone are options, others are
+    arguments; one that commands share brings its help with its type.
+    """
     own = inspect.signature(command, eval_str=True)
+    beginning, help_of = _described(command)
     groups: dict[str, Any] = {
         name: p.annotation for name, p in own.parameters.items() if is_dataclass(p.annotation)
     }
     inside = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
-    parameters = [
-        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in own.parameters.items()
-        for option in (inside[name].values() if name in inside else [parameter])
-    ]
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in own.parameters.items():
+        if name in groups:
+            texts = _described(groups[name])[1]
+            fields = [field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in inside[name].values()]
+            parameters += [_with_help(field, texts) for field in fields]
+        else:
+            parameters.append(_with_help(parameter, help_of))
 
     @wraps(command)
     def called(**given: Any) -> None:
@@ -147,8 +175,28 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
             given[name] = group(**{option: given.pop(option) for option in inside[name]})
         command(**given)
 
+    called.__doc__ = beginning
     called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # which typer reads
     return called
+
+
+def _described(documented: Any) -> tuple[str, dict[str, str]]:
+    """Return what a docstring says before its list of parameters or attributes, and of each of these."""
+    beginning, *entries = re.split(
+        r"\n\n(?:Parameters|Attributes)\n-+\n", inspect.getdoc(documented) or "", maxsplit=1
+    )
+    texts = re.findall(r"^(\w+) : .*\n((?: +.*\n?)+)", "".join(entries), re.MULTILINE)
+    return beginning, {name: " ".join(text.split()) for name, text in texts}
+
+
+def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspect.Parameter:
+    """Return a parameter as typer reads it, with its text as its help where there is one."""
+    name, kind = parameter.name, parameter.annotation
+    if name not in texts:
+        return parameter
+    make: Any = typer.Option if parameter.kind is inspect.Parameter.KEYWORD_ONLY else typer.Argument
+    flags = [f"--{name.replace('_', '-')}"] if kind is bool else []
+    return parameter.replace(annotation=Annotated[kind, make(*flags, help=texts[name])])
 
 
 def list_written(paths: Sequence[Path]) -> None:

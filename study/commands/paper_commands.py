@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -18,19 +17,23 @@ OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose"
 
 
 def run(
+    *,
     plan: Plan = DEFAULT_PLAN,
     design: Design = None,
     jobs: Jobs = -1,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder to write everything into, instead of the plan's own and build."),
-    ] = None,
+    output: Path | None = None,
     cache: Cache = None,
 ) -> None:
-    """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html."""
+    """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html.
+
+    Parameters
+    ----------
+    output : Path, optional
+        Folder to write everything into, instead of the plan's own and build.
+    """
     from study.core import folder_of, write_all
+    from study.paper import read_plan
     from study.paper import run as running
-    from study.paper.plan import read_plan
 
     chosen = read_plan(plan).under(design)
     beside = plan.resolve().parent
@@ -40,14 +43,13 @@ def run(
     with progress_bar() as progress:
         told = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
         results = running.run(chosen, panel, jobs=jobs, progress=told, cache=folder)
-        exhibited = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=folder)
+        made = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
-    page = running.report(chosen, panel, exhibited, plan.read_text(encoding="utf-8"))
-    written = write_all(output or beside, running.files(chosen, beside, panel, results, exhibited))
-    written += write_all(report.parent, {report.name: page})
+    page = made.page(plan.read_text(encoding="utf-8"))
+    written = write_all(output or beside, made.files(beside)) + write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
     list_written(written)
-    for lacking in running.unresolved(chosen, beside, panel, results, exhibited):
+    for lacking in made.unresolved(beside):
         typer.echo(f"study: {lacking}", err=True)
 
 
@@ -57,9 +59,8 @@ def check(plan: Plan = DEFAULT_PLAN, design: Design = None, jobs: Jobs = -1) -> 
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
     in a million of the larger of an estimate and its standard error.
     """
-    from study.paper import record
+    from study.paper import read_plan, record
     from study.paper import run as running
-    from study.paper.plan import read_plan
 
     chosen = read_plan(plan).under(design)
     recorded = record.read_record(plan.resolve().parent / "estimates.csv")
@@ -77,24 +78,24 @@ def check(plan: Plan = DEFAULT_PLAN, design: Design = None, jobs: Jobs = -1) -> 
 
 def paper(plan: Plan = DEFAULT_PLAN) -> None:
     """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
-    from study.paper.plan import check_exists
+    from study.paper import check_exists
     from study.report import compile_paper
 
     check_exists(plan)
     typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")
 
 
-def trace(
-    address: Annotated[
-        str, typer.Argument(help="As the text cites it: main/papers/proportional/headline/estimate.")
-    ],
-    plan: Plan = DEFAULT_PLAN,
-) -> None:
-    """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command."""
+def trace(address: str, *, plan: Plan = DEFAULT_PLAN) -> None:
+    """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command.
+
+    Parameters
+    ----------
+    address : str
+        As the text cites it: main/papers/proportional/headline/estimate.
+    """
     from dataclasses import replace
 
-    from study.paper import numbers
-    from study.paper.plan import check_exists
+    from study.paper import check_exists, numbers
 
     check_exists(plan)
     traced = numbers.find(numbers.read_sources(plan.resolve().parent), address)

@@ -26,44 +26,24 @@ SCALES = {
     "proportional": "Effect as a share of the counterfactual mean",
 }
 DRAWS, SEED = 9999, 0
-EITHER = ("question", "plan", "designs", "draws", "seed", "kind", "output", "jobs", "cache")
+EITHER = ("question", "plan", "designs", "draws", "seed", "format", "output", "jobs", "cache")
 
 
 def table(
-    *,
     context: typer.Context,
-    question: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is "
-            "left out is the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event "
-            "is a table."
-        ),
-    ] = None,
-    plan: Annotated[
-        Path | None, typer.Option(help="The plan of the questions; paper/study.toml if not given.")
-    ] = None,
-    designs: Annotated[
-        str | None,
-        typer.Option(
-            help="Names of designs with commas between them. If not given, the plan's; for a panel, all that draw "
-            "nothing at random."
-        ),
-    ] = None,
+    question: list[str] | None = None,
+    *,
+    plan: Path | None = None,
+    designs: str | None = None,
     outcome: options.Outcomes = None,
     event: Annotated[str | None, options.EVENT] = None,
     source: options.OfPanel,
-    scale: Annotated[
-        list[str] | None, typer.Option(help="level, log1p or proportional; may be repeated.")
-    ] = None,
+    scale: list[str] | None = None,
     asked: options.OfQuestion,
-    draws: Annotated[int | None, typer.Option(help="Draws of the test that the designs agree.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of these draws, and of designs that draw.")] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option("--format", help="latex, html or md; if not given, what the ending of --output says."),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="File to write, instead of printing.")] = None,
+    draws: int | None = None,
+    seed: int | None = None,
+    format: str | None = None,
+    output: Path | None = None,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,
 ) -> None:
@@ -71,12 +51,33 @@ def table(
 
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
+
+    Parameters
+    ----------
+    question : list of str, optional
+        Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is left out is
+        the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
+    plan : Path, optional
+        The plan of the questions; paper/study.toml if not given.
+    designs : str, optional
+        Names of designs with commas between them. If not given, the plan's; for a panel, all that draw nothing at
+        random.
+    scale : list of str, optional
+        level, log1p or proportional; may be repeated.
+    draws : int, optional
+        Draws of the test that the designs agree.
+    seed : int, optional
+        Seed of these draws, and of designs that draw.
+    format : str, optional
+        latex, html or md; if not given, what the ending of --output says.
+    output : Path, optional
+        File to write, instead of printing.
     """
     from study.core import as_typed, fits_of, refuse_unknown, settings, write_all
 
-    if kind is None:
-        kind = OF_ENDING.get(output.suffix.lower(), "latex") if output else "latex"
-    refuse_unknown("format", kind, FORMATS, WHO)
+    ending = output.suffix.lower() if output else ""
+    format = OF_ENDING.get(ending, "latex") if format is None else format
+    refuse_unknown("format", format, FORMATS, WHO)
     names = _names(designs)
     if question:
         for name in context.params:
@@ -101,7 +102,7 @@ def table(
         drawn = DRAWS if draws is None else draws
         with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
             tables = of_panel(panel, questions, outcome, names, drawn, SEED if seed is None else seed)
-    text = b"\n".join(table.formatted(kind) for table in tables)
+    text = b"\n".join(table.formatted(format) for table in tables)
     if output is None:
         typer.echo(text.decode(), nl=False)
     else:
@@ -206,9 +207,7 @@ def of_plan(
         If the plan cannot be read or does not have a question.
     """
     from study.core import check
-    from study.paper import run as running
-    from study.paper.plan import Task, read_plan
-    from study.paper.results import comparison
+    from study.paper import Task, comparison, read_plan, run
     from study.report import Words, design_tables
 
     check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
@@ -218,7 +217,7 @@ def of_plan(
     for task in map(plan.ask, questions):
         asked.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
-    panel = running.load(plan)
+    panel = run.load(plan)
     tables: list[Table] = []
     for label, tasks in asked.items():
         event = tasks[0].event

@@ -63,6 +63,7 @@ from .progress import arrived as arrived
 from .progress import learning as learning
 from .progress import progress_bar as progress_bar
 from .progress import steps as steps
+from .settings import Progress as Progress
 from .settings import current_settings as current_settings
 from .settings import settings as settings
 from .settings import telling as telling

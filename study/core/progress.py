@@ -35,17 +35,13 @@ def steps(progress: Progress, total: int | None, first: str = "Reading") -> Any:
     """Return a function that moves a progress bar by one step with a description."""
     bar = progress.add_task("Estimating" if total else first, total=total)
 
-    def step(description: str) -> None:
-        progress.update(bar, advance=1, description=description)
-
-    return step
+    return lambda description: progress.update(bar, advance=1, description=description)
 
 
 def arrived(progress: Progress) -> Any:
     """Return a function that shows how much of a file has arrived."""
     bar = progress.add_task("Downloading", total=None)
 
-    def step(url: str, done: int, total: int | None) -> None:
-        progress.update(bar, completed=done, total=total, description=url.rsplit("/", 1)[-1])
-
-    return step
+    return lambda url, done, total: progress.update(
+        bar, completed=done, total=total, description=url.rsplit("/", 1)[-1]
+    )

@@ -142,7 +142,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
     with on_axes(ax, height=3.6) as (figure, axis):
         ends, label = (times[0], times[-1], rows[0], rows[-1]), "Sum over cohorts of |weight|"
         grid = sums.reindex(index=rows, columns=times).to_numpy()
-        draw_heatmap(figure, axis, grid, ends, label=label, ticks=8, background="0.8")
+        draw_heatmap(axis, grid, ends, label=label, ticks=8)
         axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
         axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
         axis.set(xlabel="Event time of the effect", ylabel="Event time of the coefficient")

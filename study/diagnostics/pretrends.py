@@ -15,7 +15,7 @@ from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.normal_box import box_probability, box_pull
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, legend_above, on_axes
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_intervals, legend_above, on_axes
 
 WHO = "pretrends"
 
@@ -194,9 +194,9 @@ def _chart(
     with on_axes(ax, height=3.3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
-        look: Any = {"fmt": "o", "markersize": 3.5, "color": COLOUR, "linewidth": 1.1}
-        half = quantile((1 + level) / 2) * shown["std_error"]
-        axis.errorbar(times, shown["estimate"], yerr=half, label=f"estimate, {level:.0%} interval", **look)
+        estimate, error = shown["estimate"], quantile((1 + level) / 2) * shown["std_error"]
+        ends, words = [estimate - error, estimate + error], f"estimate, {level:.0%} interval"
+        draw_intervals(axis, estimate, times, ends, upright=True, linewidth=1.1, label=words)
         paths = [("violation", label, "--", SECOND, 1.2)]
         if "after_passing" in shown:
             paths.append(("after_passing", "expected after passing, no effect", "-^", THIRD, 0.9))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from study.core import FloatArray
-from study.figures.canvas import BAND, COLOUR, GREY, SECOND, THIRD, on_axes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.figures.canvas import BAND, COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
 
 Surface = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
@@ -64,15 +60,15 @@ def contour_figure(
     across, up = np.meshgrid(*np.linspace(0, np.minimum(furthest, [0.99, 1.0]), GRID).T)
     with on_axes(ax, height=3.6) as (figure, axis):
         _draw_contours(axis, across, up, surface(across, up), goal, names)
-        dots: Any = {"clip_on": False, "color": GREY, "markersize": 5, "zorder": 5}
-        axis.plot(0, 0, "D", label=f"no confounder: {estimate:.3g}", **dots)
+        label = f"no confounder: {estimate:.3g}"
+        axis.plot(0, 0, "D", clip_on=False, color=GREY, markersize=5, zorder=5, label=label)
+        dots: Any = {"clip_on": False, "color": COLOUR, "markersize": 4.5, "zorder": 4}
         rows = bounds.assign(
             name=[name for name, _ in benchmarks], times=[f"{times}×" for _, times in benchmarks]
         )
         for k, (name, benchmark) in enumerate(rows.groupby("name", sort=False)):
             marker, face = MARKERS[k % len(MARKERS)], "white" if k % 2 else COLOUR
             label = f"{', '.join(benchmark['times'])} {name}"
-            dots = {"clip_on": False, "color": COLOUR, "markersize": 4.5, "zorder": 4}
             axis.plot(benchmark[x], benchmark[y], marker, markerfacecolor=face, label=label, **dots)
             for times, *place in benchmark[["times", x, y]].itertuples(index=False):
                 axis.annotate(times, place, xytext=(4, 4), textcoords="offset points", fontsize=7)

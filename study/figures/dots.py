@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
-from study.core import FloatArray
 from study.estimates import Effect
-from study.figures.canvas import BAND, COLOUR, GREY, SECOND, WIDTH, legend_above, on_axes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+from study.figures.canvas import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
 
 LONGEST = 34
 MANY = 30
@@ -93,25 +87,24 @@ def draw_dots(
     rows = factor * frame[["estimate", "conf_low", "conf_high"]].to_numpy().T
     for which, colour, marker, name in ((~second, COLOUR, "o", names[0]), (second, SECOND, "s", names[1])):
         if which.any():
-            estimates, *ends = rows[:, which]
-            look = {"colour": colour, "marker": marker}
-            draw_intervals(axis, estimates, np.flatnonzero(which), np.array(ends), name or None, **look)
+            look: Any = {"label": name or None, "color": colour, "fmt": marker}
+            draw_intervals(axis, rows[0, which], np.flatnonzero(which), rows[1:, which], **look)
     label_rows(axis, [shortened(label) for label in frame["label"]], size=7.5 if len(frame) <= MANY else 6)
 
 
 def draw_intervals(
-    axis: Axes,
-    estimate: FloatArray,
-    places: ArrayLike,
-    ends: FloatArray,
-    label: str | None = None,
-    *,
-    colour: str = COLOUR,
-    marker: str = "o",
+    axis: Axes, estimate: ArrayLike, places: ArrayLike, ends: ArrayLike, *, upright: bool = False, **look: Any
 ) -> None:
-    """Draw dots with their intervals, one a row; the ends have shape (2, K)."""
-    look: Any = {"fmt": marker, "color": colour, "markersize": 3.2, "linewidth": 1.0}
-    axis.errorbar(estimate, places, xerr=np.abs(ends - estimate), label=label, **look)
+    """Draw dots with their intervals, one a row, or one a column where they stand upright; ends are of shape (2, K).
+
+    The look of them is that of matplotlib's ``errorbar`` where it is not the usual one.
+    """
+    errors = np.abs(np.asarray(ends) - np.asarray(estimate))
+    usual: Any = {"fmt": "o", "color": COLOUR, "markersize": 3.5 if upright else 3.2, "linewidth": 1.0}
+    if upright:
+        axis.errorbar(places, estimate, yerr=errors, **usual | look)
+    else:
+        axis.errorbar(estimate, places, xerr=errors, **usual | look)
 
 
 def label_rows(axis: Axes, labels: Sequence[str], size: float = 7.5) -> None:

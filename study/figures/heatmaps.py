@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from study.core import FloatArray
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.figures.canvas import Axes
 
 
 def draw_heatmap(
-    figure: Figure,
-    axis: Axes,
-    grid: FloatArray,
-    ends: Sequence[float],
-    *,
-    label: str,
-    ticks: int,
-    signed: bool = False,
-    background: str = "0.93",
+    axis: Axes, grid: FloatArray, ends: Sequence[float], label: str, ticks: int, signed: bool = False
 ) -> None:
     """Draw a grid, its first row on top, with the scale of its shades beside it.
 
     Parameters
     ----------
-    figure : Figure
     axis : Axes
     grid : ndarray
-        NaN cells have the background's shade.
+        NaN cells are grey.
     ends : sequence of float
         First and last column, first and last row.
     label : str
@@ -41,16 +28,16 @@ def draw_heatmap(
         How many at most, at whole numbers.
     signed : bool
         Shades run in two directions from zero, and in one otherwise.
-    background : str
     """
     from matplotlib.ticker import MaxNLocator
 
     most = float(np.nanmax(np.abs(grid)))
     first, last, top, bottom = ends
     extent = (first - 0.5, last + 0.5, bottom + 0.5, top - 0.5)
-    least, shades = (-most, "PuOr_r") if signed else (0, "Blues")
+    # Grey that cannot be taken for a shade of zero, which is white of signed values.
+    least, shades, background = (-most, "PuOr_r", "0.93") if signed else (0, "Blues", "0.8")
     image = axis.imshow(grid, cmap=shades, vmin=least, vmax=most, aspect="auto", extent=extent)
     axis.set_facecolor(background)
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
-    figure.colorbar(image, ax=axis, label=label)
+    axis.figure.colorbar(image, ax=axis, label=label)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from study.core import QuestionError
 from study.estimates import Estimate
-from study.figures.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, canvas, legend_above
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from study.figures.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above
+from study.figures.dots import draw_intervals
 
 COLUMNS = 4
 Paths = Mapping[str, pd.DataFrame]
@@ -113,34 +110,20 @@ def draw_path(axis: Axes, path: pd.DataFrame, *, percent: bool = False, apart: b
     times = path["event_time"].to_numpy()
     columns = ["estimate", "conf_low", "conf_high", "band_low", "band_high"]
     estimate, *ends, low, high = factor * path[columns].to_numpy().T
-    errors = np.abs(ends - estimate)
     axis.use_sticky_edges = False
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.axvline(-0.5, color=GREY, linewidth=0.8, linestyle=":")
     axis.bar(times, high - low, bottom=low, width=0.62, color=BAND, label="simultaneous band")
     reference = np.isnan(low)
     other = apart & (times < 0) & ~reference
-    looks: list[tuple[Any, ...]] = [
-        (~reference & ~other, "o", COLOUR, COLOUR, "estimate, pointwise interval")
-    ]
+    looks = {"estimate, pointwise interval": (~reference & ~other, "o", COLOUR, COLOUR)}
     if other.any():
-        looks.append((other, "D", SECOND, "white", "the same, on another base than those after"))
-    for which, marker, colour, face, label in looks:
-        look: Any = {
-            "fmt": marker,
-            "color": colour,
-            "markerfacecolor": face,
-            "markersize": 3.5,
-            "linewidth": 1.1,
-        }
-        axis.errorbar(times[which], estimate[which], yerr=errors[:, which], label=label, **look)
-    hollow: Any = {
-        "markerfacecolor": "white",
-        "markeredgecolor": COLOUR,
-        "markersize": 4,
-        "linestyle": "none",
-    }
-    axis.plot(times[reference], estimate[reference], "o", label="reference", **hollow)
+        looks["the same, on another base than those after"] = (other, "D", SECOND, "white")
+    for label, (which, marker, colour, face) in looks.items():
+        values = estimate[which], times[which], np.array(ends)[:, which]
+        look: Any = {"fmt": marker, "color": colour, "markerfacecolor": face, "linewidth": 1.1}
+        draw_intervals(axis, *values, upright=True, label=label, **look)
+    axis.plot(times[reference], estimate[reference], "o", mfc="white", mec=COLOUR, ms=4, label="reference")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

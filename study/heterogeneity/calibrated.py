@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
 from study.diagnostics import Finding
-from study.figures import COLOUR, GREY, Axes, Figure, legend_above, on_axes
+from study.figures import GREY, Axes, Figure, draw_intervals, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.grouping import EQUAL
 from study.heterogeneity.scored import Scores, averaged, score, seed_of, weighted_means
@@ -181,10 +181,9 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> 
         ends = np.array([predicted.min(), predicted.max()])
         axis.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--", label="prediction is right")
         axis.axhline(0, color=GREY, linewidth=0.8)
-        halves = np.abs(quarters[["conf_low", "conf_high"]].sub(quarters["estimate"], axis=0)).to_numpy().T
-        look: Any = {"color": COLOUR, "markersize": 3.5, "linewidth": 1.0}
+        estimate, *ends = quarters[["estimate", "conf_low", "conf_high"]].to_numpy().T
         label = f"mean score, {level:.0%} interval"
-        axis.errorbar(predicted, quarters["estimate"], yerr=halves, fmt="o", label=label, **look)
+        draw_intervals(axis, estimate, predicted, ends, upright=True, label=label)
         axis.set(xlabel="Mean predicted effect in a quarter of the units", ylabel=scale.axis())
         if ax is None:
             legend_above(figure, axis)

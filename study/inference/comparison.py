@@ -78,28 +78,28 @@ class Comparison:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was not compared or is equal, each sentence once, with the outcomes that it holds for."""
-        return self._once({outcome: self.agreement[outcome].notes for outcome in self.outcomes})
+        return self.each_once({outcome: self.agreement[outcome].notes for outcome in self.outcomes})
 
     @property
     def refused(self) -> tuple[str, ...]:
         """The refusals, each once, with the designs and the outcomes that it holds for."""
-        refused = {}
+        by_outcome = {}
         for outcome in self.outcomes:
             by_reason: dict[str, list[str]] = {}
             for label in self.labels:
                 if (outcome, label) in self.refusals:
                     by_reason.setdefault(self.refusals[outcome, label], []).append(label)
-            refused[outcome] = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
-        return self._once(refused)
+            by_outcome[outcome] = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
+        return self.each_once(by_outcome)
 
-    def _once(self, by_outcome: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-        """Return the sentences about outcomes, each once, with the outcomes that it holds for."""
-        outcomes: dict[str, list[str]] = {}
-        for outcome in self.outcomes:
-            for sentence in dict.fromkeys(by_outcome[outcome]):
-                outcomes.setdefault(sentence, []).append(outcome)
-        everywhere = list(self.outcomes)
-        return tuple(s if of == everywhere else f"{', '.join(of)}: {s}" for s, of in outcomes.items())
+    def each_once(self, by_outcome: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        """Return sentences on outcomes, each once, with the outcomes that it holds for where these are not all."""
+        sentences = dict.fromkeys(sentence for outcome in self.outcomes for sentence in by_outcome[outcome])
+        holds = {s: [outcome for outcome in self.outcomes if s in by_outcome[outcome]] for s in sentences}
+        return tuple(
+            s if len(outcomes) == len(self.outcomes) else f"{', '.join(outcomes)}: {s}"
+            for s, outcomes in holds.items()
+        )
 
     def tidy(self, level: float = LEVEL) -> pd.DataFrame:
         """Return one row an outcome and design: the average with its uncertainty, or the refusal.

@@ -1,1 +1,5 @@
 """Everything that builds ``paper/``: the plan, its answers, exhibits, facts and the report page."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,9 +8,8 @@ from typing import Any
 
 from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel
+from study.paper import Event, Plan, Result, Results, Task
 from study.paper.exhibits.exhibit import RUN, Source, Traced, address, addressed, estimate_command, source_of
-from study.paper.plan import Event, Plan, Task
-from study.paper.results import Result, Results
 from study.report import Column, effect_values
 
 # What `study estimate` prints of an answer, by column.

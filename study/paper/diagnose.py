@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
-from study.core import QuestionError, one_thread, paragraph, section
+from study.core import Progress, QuestionError, one_thread, paragraph, section
 from study.designs import Assumes, Design, find_design
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
 from study.estimates import Effect, Estimate, smallest_effect
@@ -108,11 +108,7 @@ class Verdict:
 
 
 def answered(
-    plan: Plan,
-    task: Task,
-    panel: Panel,
-    placebos: Mapping[str, Panel],
-    randomization: Randomization | None = None,
+    plan: Plan, task: Task, panel: Panel, placebos: Mapping[str, Panel], test: Randomization | None = None
 ) -> Verdict:
     """Answer a task, and gather what its diagnostics may ask for; none of them is made yet.
 
@@ -123,7 +119,7 @@ def answered(
     panel : Panel
     placebos : mapping of str to Panel
         By label, panels on whose outcome the event should have no effect.
-    randomization : Randomization, optional
+    test : Randomization, optional
         The task's randomization test, where it was made already.
 
     Raises
@@ -143,7 +139,7 @@ def answered(
         "question": task.question,
         "design": task.row.name,
         "draws": plan.band_draws,
-        "randomization": randomization,
+        "randomization": test,
         "outcomes": {label: (other, task.outcome) for label, other in placebos.items()},
         "by": plan.neighbours,
         # What a specification curve runs over.
@@ -165,11 +161,7 @@ def answered(
 
 
 def diagnose(
-    plan: Plan,
-    task: Task,
-    panel: Panel,
-    placebos: Mapping[str, Panel],
-    progress: Callable[[str], None] | None = None,
+    plan: Plan, task: Task, panel: Panel, placebos: Mapping[str, Panel], progress: Progress | None = None
 ) -> Verdict:
     """Make every diagnostic that a task's design allows.
 
@@ -233,7 +225,7 @@ def assumptions(verdict: Verdict) -> list[str]:
     sentences = [ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed]
     if Assumes.EXCLUSION in assumed:
         return sentences
-    scale = {"log1p": "log(1 + outcome)"}.get(question.scale, "the outcome itself")
+    scale = "log(1 + outcome)" if question.scale == "log1p" else "the outcome itself"
     given = f", given {', '.join(question.covariates)}" if question.covariates else ""
     group = question.comparison.replace("_", " ")
     return [*sentences, f"Trends are those of {scale}{given}; the comparison group is {group}."]

@@ -13,9 +13,8 @@ from typing import Any
 
 from study.core import NUMERICS, __version__
 from study.panel import Panel
-from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Traced
+from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced
 from study.paper.numbers import LABELS
-from study.paper.plan import Plan
 from study.report import MINUS, render
 
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
@@ -90,15 +89,8 @@ def page(exhibits: Sequence[tuple[Exhibit, Exhibited]], provenance: Mapping[str,
     sections: dict[str, list[tuple[Exhibit, Exhibited]]] = {}
     for made, shown in exhibits:
         sections.setdefault(made.section, []).append((made, shown))
-    return render(
-        "page.html",
-        sections=sections,
-        provenance=provenance,
-        anchor=anchor,
-        picture=picture,
-        origins=origins,
-        minus=minus,
-    )
+    functions: Any = {"anchor": anchor, "picture": picture, "origins": origins, "minus": minus}
+    return render("page.html", sections=sections, provenance=provenance, **functions)
 
 
 def anchor(section: str) -> str:

@@ -245,18 +245,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         """Return one cell."""
         named = {"outcome": outcome, "event": event.name, "scale": scale}
         values = self.question | named | event.question | row.question
-        return Task(
-            event=event,
-            outcome=outcome,
-            scale=scale,
-            row=row,
-            question=Question.from_dict(values, f"study.toml, {row.label}"),
-            seed=self.seed,
-            level=self.level,
-            band_draws=self.band_draws,
-            permutations=self.permutations if row == self.headline and not find_design(row.name).draws else 0,
-            strata=self.strata,
-        )
+        question = Question.from_dict(values, f"study.toml, {row.label}")
+        tested = row == self.headline and not find_design(row.name).draws
+        shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
+        permutations = self.permutations if tested else 0
+        return Task(event, outcome, scale, row, question, permutations=permutations, **shared)
 
     def under(self, design: str | None) -> Plan:
         """Return the plan with another headline design, if one is named, which becomes the first row."""

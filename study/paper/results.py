@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,21 +89,8 @@ class Result:
 Results = dict[tuple[str, str, str, str], Result]
 
 
-def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None) -> Result:
-    """Answer one task.
-
-    Parameters
-    ----------
-    task : Task
-    panel : Panel
-    progress : callable, optional
-        Called once an estimate or permutation is done.
-
-    Returns
-    -------
-    Result
-        With the refusal in its notes where the design cannot answer the question.
-    """
+def answer(task: Task, panel: Panel) -> Result:
+    """Answer one task; the result has the refusal in its notes where the design cannot answer the question."""
     design, sample = find_design(task.row.name), task.question.sample(panel)
     refused = Result(
         task=task,
@@ -129,14 +116,8 @@ def answer(task: Task, panel: Panel, progress: Callable[[], None] | None = None)
     why = f"No proportional effect at event times {', '.join(undefined)}: the counterfactual mean is not positive"
     test = None
     if task.permutations:
-        test = randomization(
-            sample,
-            design.name,
-            strata=task.strata,
-            permutations=task.permutations,
-            progress=progress,
-            **task.options | {"seed": task.seed},
-        )
+        permuting = {"strata": task.strata, "permutations": task.permutations, "seed": task.seed}
+        test = randomization(sample, design.name, **task.options | permuting)
     return replace(
         refused,
         headline=effects(headline, task.level)[0],

@@ -7,25 +7,21 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from study.core import Progress, checksum, code_of, key_of, one_thread, root_of, settings, versions
 from study.core import cache as disk
-from study.core import checksum, code_of, key_of, one_thread, root_of, settings, versions
 from study.designs import all_designs, entries
 from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
 from study.panel import FlowStep, Panel, Question, load_panel
 from study.panel.shipped import shipped
-from study.paper import numbers, record
+from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
 from study.paper.answer_numbers import answer_numbers
-from study.paper.exhibits import find_exhibit
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
-from study.paper.plan_keys import PanelEntry
-from study.paper.results import Result, Results, answer
 from study.report import Block, Line, Number, Table
 
-Step = Callable[[str], None]
 Made = TypeVar("Made")
 
 # What is kept on disk, and the types that may be in it.
@@ -58,7 +54,7 @@ def _read(entry: str | PanelEntry) -> Panel:
 
 
 def run(
-    plan: Plan, panel: Panel, *, jobs: int = -1, progress: Step | None = None, cache: Path | None = None
+    plan: Plan, panel: Panel, *, jobs: int = -1, progress: Progress | None = None, cache: Path | None = None
 ) -> Results:
     """Answer every task of a plan.
 
@@ -79,19 +75,13 @@ def run(
         Results by event label, scale, outcome and row label, in the order of the tables.
     """
     tasks = {task.key: task for task in plan.tasks()}
-
-    def asked(key: Any) -> tuple[object, ...]:
-        return tasks[key], panel_state(panel)
-
-    def done(key: Any) -> None:
-        if progress:
-            task = tasks[key]
-            progress(f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}")
-
     # The longest tasks first, so that no process waits for one at the end.
-    first = sorted(tasks, key=lambda key: -tasks[key].permutations)
-    makers = {key: partial(answer, tasks[key], panel) for key in first}
-    results = _in_parallel(makers, asked, ANSWER, cache, jobs, done)
+    first = sorted(tasks.values(), key=lambda task: -task.permutations)
+    names = {task.key: f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}" for task in first}
+    makers = {task.key: partial(answer, task, panel) for task in first}
+    results = _in_parallel(
+        makers, names, lambda key: (tasks[key], panel_state(panel)), ANSWER, jobs, progress, cache
+    )
     return {key: results[key] for key in tasks}
 
 
@@ -101,9 +91,9 @@ def exhibit(
     results: Results,
     *,
     jobs: int = -1,
-    progress: Step | None = None,
+    progress: Progress | None = None,
     cache: Path | None = None,
-) -> dict[str, Exhibited]:
+) -> Paper:
     """Make every exhibit of a plan from its answers.
 
     Parameters
@@ -117,61 +107,59 @@ def exhibit(
 
     Returns
     -------
-    dict
-        Exhibits by name, in the plan's order.
+    Paper
+        Its exhibits are in the plan's order.
     """
     setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
     panels = [panel_state(each) for each in (panel, *setting.placebos.values(), *setting.venues.values())]
 
-    def asked(name: str) -> tuple[object, ...]:
-        return name, plan, panels, _shipped_data()
-
-    def done(name: str) -> None:
-        if progress:
-            progress(f"Exhibit: {name.replace('_', ' ')}")
-
     first = plan.exhibits[::-1]  # diagnostics, which take longest, stand last
+    names = {name: f"Exhibit: {name.replace('_', ' ')}" for name in first}
     makers = {name: partial(find_exhibit(name).make, setting) for name in first}
-    exhibits = _in_parallel(makers, asked, EXHIBITED, cache, jobs, done)
-    return {name: exhibits[name] for name in plan.exhibits}
+    exhibits = _in_parallel(
+        makers, names, lambda name: (name, plan, panels, _shipped_data()), EXHIBITED, jobs, progress, cache
+    )
+    return Paper(setting, {name: exhibits[name] for name in plan.exhibits})
 
 
 def _in_parallel(
     makers: Mapping[Any, Callable[[], Made]],
+    names: Mapping[Any, str],
     asked: Callable[[Any], tuple[object, ...]],
     kinds: Sequence[type[Any]],
-    cache: Path | None,
     jobs: int,
-    done: Callable[[Any], object],
+    progress: Progress | None,
+    cache: Path | None,
 ) -> dict[Any, Made]:
-    """Make what is not kept on disk, in processes, and keep it; tell of each as it is done.
+    """Make what is not kept on disk, in processes, and keep it; tell the name of each as it is done.
 
     The key of an answer is what it is asked, which is looked up only where there is a cache.
     """
     from joblib import Parallel, delayed
 
+    progress = progress or (lambda _: None)
     answers: dict[Any, Made] = {}
-    keys: dict[Any, str | None] = {}
+    keys: dict[Any, str] = {}
     fits = None
     if cache is not None:
         fits = cache / disk.FITS
         disk.prepare(cache)
         disk.prepare(fits)
-        keys = {name: answer_key(*asked(name)) for name in makers}
+        keys = {name: key for name in makers if (key := answer_key(*asked(name))) is not None}
         for name, key in keys.items():
-            known = None if key is None else disk.stored(cache, key, kinds)
+            known = disk.stored(cache, key, kinds)
             if known is not None:
                 answers[name] = known
-                done(name)
+                progress(names[name])
     work = (delayed(_named)(name, make, fits) for name, make in makers.items() if name not in answers)
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         for name, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
             answers[name] = value
-            if cache is not None and (key := keys[name]) is not None:
-                disk.keep(cache, key, value)
-            done(name)
+            if cache is not None and name in keys:
+                disk.keep(cache, keys[name], value)
+            progress(names[name])
     return answers
 
 
@@ -207,82 +195,63 @@ def _shipped_data() -> str:
     return checksum(shipped("data"))
 
 
-def files(
-    plan: Plan, folder: Path, panel: Panel, results: Results, exhibited: Mapping[str, Exhibited]
-) -> dict[str, bytes]:
-    """Return every file of the paper that is generated, by its path below ``paper/``.
-
-    Parameters
-    ----------
-    plan : Plan
-    folder : Path
-        Where the plan's texts are; the results that they cite are written.
-    panel : Panel
-    results : dict
-        As :func:`run` returns them.
-    exhibited : mapping of str to Exhibited
-        As :func:`exhibit` returns them.
-    """
-    written = {"estimates.csv": record.record_file(record.record(results))}
-    for shown in exhibited.values():
-        for table in shown.tables:
-            for kind, content in (("tex", table.latex()), ("html", table.html()), ("md", table.markdown())):
-                written[f"tables/{table.name}.{kind}"] = content
-        for figure in shown.figures:
-            written |= {f"figures/{figure.name}.pdf": figure.pdf, f"figures/{figure.name}.png": figure.png}
-    places = cited(plan, folder)
-    traced = numbers.select(every_number(plan, panel, results, exhibited, places), places).values()
-    written["numbers.tex"] = numbers.numbers_file(traced)
-    written[numbers.FILE] = numbers.sources_file(traced)
-    return written
-
-
 def cited(plan: Plan, folder: Path) -> dict[str, numbers.Place]:
     """Return the addresses that the plan's texts cite, or ``main.tex`` where there is one and the plan names none."""
     texts = [folder / text for text in plan.texts] or [*folder.glob("main.tex")]
     return numbers.cited_in(texts)
 
 
-def every_number(
-    plan: Plan,
-    panel: Panel,
-    results: Results,
-    exhibited: Mapping[str, Exhibited],
-    addresses: Collection[str] | None = None,
-) -> Iterator[Traced]:
-    """Yield the numbers that a text can cite: of the plan's answers those cited, of exhibits all."""
-    yield from answer_numbers(plan, panel, results, addresses)
-    for shown in exhibited.values():
-        yield from shown.numbers
+class Paper(NamedTuple):
+    """A plan with its answers and the exhibits that are made of them.
 
-
-def unresolved(
-    plan: Plan, folder: Path, panel: Panel, results: Results, exhibited: Mapping[str, Exhibited]
-) -> list[str]:
-    """Say which results the texts cite that there are not."""
-    places = cited(plan, folder)
-    if places.keys() <= {traced.address for traced in every_number(plan, panel, results, exhibited, places)}:
-        return []
-    return numbers.missing(places, [t.address for t in every_number(plan, panel, results, exhibited)])
-
-
-def report(plan: Plan, panel: Panel, exhibited: Mapping[str, Exhibited], text: str) -> bytes:
-    """Return the report page.
-
-    Parameters
+    Attributes
     ----------
-    plan : Plan
-    panel : Panel
-    exhibited : mapping of str to Exhibited
-        As :func:`exhibit` returns them.
-    text : str
-        The plan as it is written in its file.
+    setting : Setting
+    exhibited : dict of str to Exhibited
+        By the exhibit's name.
     """
-    from study.paper.page import page, provenance_of
 
-    summary = [
-        sentence for name in SUMMARY if name in exhibited for sentence in exhibited[name].sentences[:1]
-    ]
-    panels = (panel, *other_panels(plan.placebos).values(), *other_panels(plan.venues).values())
-    provenance = provenance_of(plan.title or f"Effects on {plan.text.outcome}", summary, plan, text, panels)
-    return page([(find_exhibit(name), shown) for name, shown in exhibited.items()], provenance)
+    setting: Setting
+    exhibited: dict[str, Exhibited]
+
+    def files(self, folder: Path) -> dict[str, bytes]:
+        """Return every file that is generated, by its path below ``paper/``; the plan's texts are in a folder."""
+        written = {"estimates.csv": record.record_file(record.record(self.setting.results))}
+        for shown in self.exhibited.values():
+            for table in shown.tables:
+                kinds = {"tex": table.latex(), "html": table.html(), "md": table.markdown()}
+                written |= {f"tables/{table.name}.{kind}": content for kind, content in kinds.items()}
+            for figure in shown.figures:
+                kinds = {"pdf": figure.pdf, "png": figure.png}
+                written |= {f"figures/{figure.name}.{kind}": content for kind, content in kinds.items()}
+        places = cited(self.setting.plan, folder)
+        traced = numbers.select(self.every_number(places), places).values()
+        written["numbers.tex"] = numbers.numbers_file(traced)
+        written[numbers.FILE] = numbers.sources_file(traced)
+        return written
+
+    def every_number(self, addresses: Collection[str] | None = None) -> Iterator[Traced]:
+        """Yield the numbers that a text can cite: of the plan's answers those at some addresses, of exhibits all."""
+        setting = self.setting
+        yield from answer_numbers(setting.plan, setting.panel, setting.results, addresses)
+        for shown in self.exhibited.values():
+            yield from shown.numbers
+
+    def unresolved(self, folder: Path) -> list[str]:
+        """Say which results the texts in a folder cite that there are not."""
+        places = cited(self.setting.plan, folder)
+        if places.keys() <= {traced.address for traced in self.every_number(places)}:
+            return []
+        return numbers.missing(places, [traced.address for traced in self.every_number()])
+
+    def page(self, text: str) -> bytes:
+        """Return the report page, with the plan as it is written in its file."""
+        from study.paper.page import page, provenance_of
+
+        setting, plan = self.setting, self.setting.plan
+        shown = [self.exhibited[name] for name in SUMMARY if name in self.exhibited]
+        summary = [sentence for each in shown for sentence in each.sentences[:1]]
+        panels = (setting.panel, *setting.placebos.values(), *setting.venues.values())
+        title = plan.title or f"Effects on {plan.text.outcome}"
+        provenance = provenance_of(title, summary, plan, text, panels)
+        return page([(find_exhibit(name), each) for name, each in self.exhibited.items()], provenance)

@@ -35,10 +35,12 @@ def refused_notes(reasons: Iterable[str]) -> list[str]:
     return [f"{REFUSED} : refused. {once}"] if once else []
 
 
-def lettered(lines: Mapping[str, Sequence[Line]]) -> list[Block]:
+def lettered(lines: Mapping[str, Sequence[Line]] | Iterable[tuple[str, Sequence[Line]]]) -> list[Block]:
     """Return lines by title as the panels of a table, each with its letter."""
-    panels = zip(LETTERS, lines.items(), strict=False)
-    return [Block(f"Panel {letter}. {title}", own) for letter, (title, own) in panels]
+    panels = lines.items() if isinstance(lines, Mapping) else lines
+    return [
+        Block(f"Panel {letter}. {title}", own) for letter, (title, own) in zip(LETTERS, panels, strict=False)
+    ]
 
 
 def p_cell(value: float) -> Cell:

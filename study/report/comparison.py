@@ -85,16 +85,17 @@ def sentences_of(comparison: Comparison, family: Comparison) -> list[str]:
     fits = list(comparison.estimates.values())
     sentences = []
     if fits:
-        designs_of: dict[str, dict[str, None]] = {}
-        for fit in fits:
-            designs_of.setdefault(fit.convention, {})[fit.design] = None
+        pairs = dict.fromkeys((fit.convention, fit.design) for fit in fits)
+        designs_of = {name: [design for of, design in pairs if of == name] for name, _ in pairs}
         conventions = [f"{', '.join(designs)}: {CONVENTIONS[name]}" for name, designs in designs_of.items()]
         sentences += [
             f"{span_of([fit.sample.n_units for fit in fits])} units, "
             f"{span_of([fit.sample.n_treated for fit in fits])} of them treated; clustered by "
             f"{comparison.question.cluster or 'unit'}. {'; '.join(conventions)}.",
             *(_power(comparison, outcome) for outcome in comparison.outcomes),
-            *_few_clusters(comparison),
+            *comparison.each_once(
+                {outcome: _few_clusters(comparison, outcome) for outcome in comparison.outcomes}
+            ),
         ]
     if any(agreement.sup_t for agreement in comparison.agreement.values()):
         sentences.append(JOINT)
@@ -122,17 +123,10 @@ def _power(comparison: Comparison, outcome: str) -> str:
     )
 
 
-def _few_clusters(comparison: Comparison) -> list[str]:
-    """Say for which designs few clusters carry the variance, with the outcomes where these are not all."""
-    outcomes_of: dict[str, dict[str, None]] = {}
-    for (outcome, _), fit in comparison.estimates.items():
-        warning = few_clusters_warning(fit)
-        if warning is not None:
-            outcomes_of.setdefault(warning, {})[outcome] = None
-    return [
-        warning if len(outcomes) == len(comparison.outcomes) else f"{', '.join(outcomes)}: {warning}"
-        for warning, outcomes in outcomes_of.items()
-    ]
+def _few_clusters(comparison: Comparison, outcome: str) -> list[str]:
+    """Say for which designs few clusters carry the variance of an outcome's average."""
+    fits = [fit for (of, _), fit in comparison.estimates.items() if of == outcome]
+    return list(filter(None, map(few_clusters_warning, fits)))
 
 
 def span_of(values: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from study.report.columns import (
     Column,
     Kind,
     effect_lines,
+    lettered,
     p_cell,
     refused_notes,
 )
@@ -26,7 +27,7 @@ from study.report.table import Block, Cell, Format, Line, Number, Table, error
 
 COLUMNS = 4  # of a table of outcomes; more are on tables of their own
 EQUAL = "equal"
-AVERAGES: dict[str, str] = {
+AVERAGES = {
     "event_average": "the average over {times}, with equal weights",
     "treated_average": "the average over all treated units and periods",
     "cohort_average": "the average over cohorts, weighted by their size",
@@ -81,15 +82,19 @@ class Answers(NamedTuple):
     tests: Sequence[Line] = ()
 
 
-def effects_table(words: Words, answers: Sequence[Answers], notes: Sequence[str]) -> Table:
-    """Return the table of designs by outcomes: estimates over their standard errors, a panel a scale."""
-
-    def lines(of: Answers) -> list[Line]:
+def effects_table(
+    words: Words,
+    answers: Sequence[Answers],
+    notes: Sequence[str],
+    more: Sequence[tuple[str, list[Line]]] = (),
+) -> Table:
+    """Return the table of designs by outcomes: estimates over their standard errors, a panel a scale and some more."""
+    panels = []
+    for of in answers:
         estimates = [line for label, effects in of.effects.items() for line in effect_lines(label, effects)]
-        return [*estimates, *of.tests]
-
-    headings = list(words.outcomes.values())
-    return Table(_in_letters(words.name), words.caption, headings, _panels(words, answers, lines), notes)
+        panels.append((words.scales[of.scale], [*estimates, *of.tests]))
+    blocks = lettered([*panels, *more])
+    return Table(_in_letters(words.name), words.caption, list(words.outcomes.values()), blocks, notes)
 
 
 def effects_between(
@@ -104,35 +109,26 @@ def effects_between(
 
 def power_table(words: Words, answers: Sequence[Answers], digits: int = 3) -> Table:
     """Return the table of what each design could have found: in the outcome's units, and in percent."""
-
-    def lines(of: Answers) -> list[Line]:
-        return [
+    panels, percent = [], []
+    for letter, of in zip(LETTERS, answers, strict=False):
+        percent.append(f"of {POWER_OF[of.scale]} (Panel {letter})")
+        lines = [
             Line(label, [cell for p in powers for cell in (Number(p.units, digits), Number(p.percent, 1))])
             for label, powers in of.powers.items()
         ]
-
-    percent = " and ".join(
-        f"of {POWER_OF[of.scale]} (Panel {letter})" for letter, of in zip(LETTERS, answers, strict=False)
-    )
+        panels.append((words.scales[of.scale], lines))
     return Table(
         name=_in_letters(f"{words.name}-power"),
         caption=words.caption,
         headings=[words.heading, "%"] * len(words.outcomes),
         spans=[(title, 2) for title in words.outcomes.values()],
-        blocks=_panels(words, answers, lines),
+        blocks=lettered(panels),
         notes=[
             "The smallest effect that a two-sided 5% test finds with 80% power, by design, in "
-            f"{words.outcome_units} and in percent {percent}.",
+            f"{words.outcome_units} and in percent {' and '.join(percent)}.",
             "An empty cell is a mean that is not positive or not implied, or a design that refuses the question.",
         ],
     )
-
-
-def _panels(words: Words, answers: Sequence[Answers], lines: Callable[[Answers], list[Line]]) -> list[Block]:
-    return [
-        Block(f"Panel {letter}. {words.scales[of.scale]}", lines(of))
-        for letter, of in zip(LETTERS, answers, strict=False)
-    ]
 
 
 def _in_letters(name: str) -> str:
@@ -178,10 +174,7 @@ def as_tables(comparison: Comparison) -> tuple[Table, ...]:
 
 
 def _pages(
-    words: Words,
-    comparisons: Sequence[Comparison],
-    table: Callable[[Words, Sequence[Comparison]], Table],
-    most: int = COLUMNS,
+    words: Words, comparisons: Sequence[Comparison], table: Callable[..., Table], most: int = COLUMNS
 ) -> list[Table]:
     """Return the table of comparisons of the same outcomes, or several with at most so many of them each."""
     outcomes, tables = comparisons[0].outcomes, []
@@ -200,22 +193,15 @@ def _pages(
 
 def _estimates(words: Words, comparisons: Sequence[Comparison]) -> Table:
     """Return designs by outcomes for a question, with the tests that designs agree and the sizes of samples."""
-    table = effects_table(words, [_answers(c, _tests(c)) for c in comparisons], _notes(words, comparisons))
-    if not _fits(comparisons):
-        return table
-    units = words.units.capitalize()
-    sizes: dict[str, Callable[[Estimate], int]] = {
-        units: lambda fit: fit.sample.n_units,
-        f"{units} treated": lambda fit: fit.sample.n_treated,
-        "Clusters": lambda fit: fit.n_clusters,
-    }
+    units, by_outcome = words.units.capitalize(), [_fits(comparisons, outcome) for outcome in words.outcomes]
     lines = [
-        Line(
-            label, [_range([size(fit) for fit in _fits(comparisons, outcome)]) for outcome in words.outcomes]
-        )
-        for label, size in sizes.items()
+        Line(units, [_range([fit.sample.n_units for fit in fits]) for fits in by_outcome]),
+        Line(f"{units} treated", [_range([fit.sample.n_treated for fit in fits]) for fits in by_outcome]),
+        Line("Clusters", [_range([fit.n_clusters for fit in fits]) for fits in by_outcome]),
     ]
-    return replace(table, blocks=[*table.blocks, Block(f"Panel {LETTERS[len(comparisons)]}. Sample", lines)])
+    answers = [_answers(comparison, _tests(comparison)) for comparison in comparisons]
+    more = [("Sample", lines)] if _fits(comparisons) else []
+    return effects_table(words, answers, _notes(words, comparisons), more)
 
 
 def _powers(words: Words, comparisons: Sequence[Comparison]) -> Table:
@@ -227,9 +213,7 @@ def _averages(words: Words, comparison: Comparison, family: Comparison) -> Table
     """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
     words = replace(words, caption=title_of(comparison) + words.caption)
     notes = ["Standard errors in parentheses.", *sentences_of(comparison, family)]
-    table = effects_table(words, [_answers(comparison)], notes)
-    agreements = list(comparison.agreement.values())
-    blocks = list(table.blocks)
+    agreements, more = list(comparison.agreement.values()), []
     if any(agreement.sup_t for agreement in agreements):
         lines = [
             Line("Differences tested", [Number(agreement.tested, 0) for agreement in agreements]),
@@ -240,7 +224,7 @@ def _averages(words: Words, comparison: Comparison, family: Comparison) -> Table
             _test_line("Rank", comparison, "wald_rank", "count"),
             _test_line("p-value (Wald)", comparison, "wald_p_value", "p"),
         ]
-        blocks.append(Block("Panel B. Tests that the designs agree", lines))
+        more.append(("Tests that the designs agree", lines))
     if comparison.adjusted:
         lines = []
         for label in comparison.labels:
@@ -249,8 +233,8 @@ def _averages(words: Words, comparison: Comparison, family: Comparison) -> Table
                 if any(adjusted):
                     cells = [p_cell(getattr(p_values, name)) if p_values else "" for p_values in adjusted]
                     lines.append(Line(f"{_number(comparison, label)}, {method}", cells))
-        blocks.append(Block(f"Panel {LETTERS[len(blocks)]}. p-values adjusted for the outcomes", lines))
-    return replace(table, blocks=blocks)
+        more.append(("p-values adjusted for the outcomes", lines))
+    return effects_table(words, [_answers(comparison)], notes, more)
 
 
 def _differences(comparison: Comparison, outcome: str) -> Table:
@@ -304,10 +288,7 @@ def _tests(comparison: Comparison) -> list[Line]:
 def _test_line(label: str, comparison: Comparison, column: str, kind: Kind = "number") -> Line:
     """Return the line of a column of the tests that designs agree, empty where there is no test."""
     values, written = comparison.tests()[column], Column("", kind)
-    cells = [
-        written.cell(value) if known else "" for value, known in zip(values, values.notna(), strict=True)
-    ]
-    return Line(label, cells)
+    return Line(label, ["" if math.isnan(value) else written.cell(value) for value in values.astype(float)])
 
 
 def _number(comparison: Comparison, label: str) -> str:
@@ -343,7 +324,6 @@ def _notes(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
         f"level says. {JOINT}"
     )
     panel, dropped = fits[0].sample.panel, left_out(fits[0].sample)
-    few = [warning for c in comparisons for warning in _few_clusters(words, c)]
     return [
         f"Estimand: {_by_design(_numbered(comparisons, _estimand))}.",
         f"Standard errors in parentheses, clustered by {' or '.join(clusters)}: {conventions}.",
@@ -353,7 +333,7 @@ def _notes(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
         "The detectable effect is what a two-sided 5% test finds with 80% power.",
         f"Panel of {panel.n_units} {words.units}: {panel.name}, checksum {panel.checksum}."
         + (f" Left out: {'; '.join(dropped)}." if dropped else ""),
-        *few[:1],
+        *_few_clusters(words, comparisons)[:1],
         *refused,
     ]
 
@@ -406,10 +386,12 @@ def assumed(fit: Estimate) -> list[str]:
     return [a for a in dict.fromkeys(own) if has or a is not Assumes.OVERLAP]
 
 
-def _few_clusters(words: Words, comparison: Comparison) -> Iterator[str]:
-    """Yield the warnings of designs for which few clusters carry the variance, with their outcomes."""
-    for (outcome, label), fit in comparison.estimates.items():
-        warning = few_clusters_warning(fit)
-        if warning is not None:
-            alone = "" if len(comparison.outcomes) == 1 else f", {words.outcomes[outcome]}"
-            yield warning.replace(f"{fit.design}:", f"{_number(comparison, label)}{alone}:", 1)
+def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the warnings of designs for which few clusters carry the variance, with their outcomes."""
+    several = len(words.outcomes) > 1
+    return [
+        warning.replace(f"{fit.design}:", f"{_number(c, label)}{f', {words.outcomes[of]}' * several}:", 1)
+        for c in comparisons
+        for (of, label), fit in c.estimates.items()
+        if (warning := few_clusters_warning(fit)) is not None
+    ]

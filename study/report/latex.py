@@ -10,24 +10,11 @@ from typing import Any
 import jinja2
 
 _ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        # At the start of a line of a table these would belong to the command that ended the line before.
-        "[": "{[}",
-        "]": "{]}",
-        "*": "{*}",
-    }
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    # At the start of a line of a table these would belong to the command that ended the line before.
+    | {sign: f"{{{sign}}}" for sign in "[]*"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}"}
 )
 # What pdfLaTeX has in its usual fonts: Latin letters up to here but some, and some signs. The minus sign is left to
 # whoever prints: the paper declares it, for the numbers in its text.
@@ -155,8 +142,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         autoescape=False,
     )
-    environment.filters["escape"] = escape
-    environment.filters["pipe"] = pipe
+    environment.filters |= {"escape": escape, "pipe": pipe}
     return environment
 
 

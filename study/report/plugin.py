@@ -7,13 +7,11 @@ covariates that have some, give ``ETable`` its ``labels``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from study.designs import find_design
 from study.estimates import Estimate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def _detectable(fit: Estimate) -> float | None:

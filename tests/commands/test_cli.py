@@ -366,6 +366,13 @@ def test_trace_prints_commands_with_the_plan_that_they_are_about(tmp_path, told,
         assert done.stdout.endswith(f"  Command: {told}\n"), done.stdout + done.stderr
 
 
+def test_every_argument_and_option_says_what_it_is():
+    from typer.main import get_command
+
+    for name, command in get_command(app).commands.items():
+        assert not [option.name for option in command.params if not option.help], name
+
+
 def test_commands_that_are_said_to_take_the_plan_take_it():
     from typer.main import get_command
 

@@ -142,7 +142,7 @@ def answers(asked, tmp_path_factory):
     """Return answers and exhibits, and the folder in which they are kept."""
     folder = tmp_path_factory.mktemp("kept")
     results = running.run(*asked, jobs=1, cache=folder)
-    return results, running.exhibit(*asked, results, jobs=1, cache=folder), folder
+    return results, running.exhibit(*asked, results, jobs=1, cache=folder).exhibited, folder
 
 
 def df_k(monkeypatch):
@@ -162,7 +162,7 @@ def test_answers_and_exhibits_come_back_as_they_were(asked, answers, monkeypatch
     results, exhibited, folder = answers
     made = df_k(monkeypatch)
     assert same(running.run(*asked, jobs=1, cache=folder), results)
-    assert same(running.exhibit(*asked, results, jobs=1, cache=folder), exhibited)
+    assert same(running.exhibit(*asked, results, jobs=1, cache=folder).exhibited, exhibited)
     assert made == []
 
 
@@ -578,7 +578,8 @@ def test_other_shipped_data_are_other_exhibits(tmp_path, asked, answers, monkeyp
     made = df_k(monkeypatch)
     monkeypatch.setattr(running, "_shipped_data", lambda: "another checksum")
     shutil.copytree(folder, tmp_path / "copy")
-    assert same(running.exhibit(*asked, results, jobs=1, cache=tmp_path / "copy"), exhibited)
+    again = running.exhibit(*asked, results, jobs=1, cache=tmp_path / "copy")
+    assert same(again.exhibited, exhibited)
     assert sorted(made) == sorted(exhibited)
 
 

@@ -18,12 +18,7 @@ from study.learners import (
     Nuisances,
     Part,
     averaged,
-    check_number,
-    clipped,
-    clipping_note,
-    kind_of_cluster,
     of_predictions,
-    outcome_in_words,
     spread_of_draws,
 )
 from study.panel import Sample
@@ -68,27 +63,30 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     """
     learning.check("dml_did")
     assert sample.first_treated is not None
-    check_number("dml_did", sample, sample.cluster, learning.folds, "in the sample")
+    stratum = np.unique(sample.first_treated, return_inverse=True)[1]
+    folds = learning.draw("dml_did", sample, np.arange(sample.n_units), stratum, "in the sample")
     cohorts, notes = cohorts_with_base(sample)
     _refuse_small_cohorts(sample, cohorts, learning.folds)
-    folds = learning.draw(sample.cluster, np.unique(sample.first_treated, return_inverse=True)[1])
 
     cells, n = cells_of(sample, cohorts), sample.n_units
     y, used = np.nan_to_num(sample.y).T, np.zeros(sample.y.T.shape, dtype=bool)
     mean, mean_influence = np.zeros(len(cells.cohort)), np.zeros((n, len(cells.cohort)))
     size, reasons = np.zeros(len(mean), dtype=np.int64), np.full(len(mean), "", dtype=object)
-    few = (
-        f"too few {kind_of_cluster(sample)} are seen to learn from outside each of the {learning.folds} folds"
-    )
+    clusters, outcome = sample.question.clusters_in_words, sample.question.outcome_in_words
+    few = f"too few {clusters} are seen to learn from outside each of the {learning.folds} folds"
+    words = f"the change of {outcome} among comparison units"
     parts, of_part = list[Part](), list[IntArray]()
 
     def part(rows: IntArray, treated: BoolArray) -> Part:
         """Return what is learned in the last cells; learners that draw take their seed from names and numbers."""
         y, own = sample.y[rows], cells.select(of_part[-1])
-        functions = {"treatment": Nuisance(treated.astype(float), learning.propensity, "probability")}
+        propensity = Nuisance(treated.astype(float), learning.propensity, "probability", words="adoption")
+        functions = {"treatment": propensity}
         changes = (y[:, own.now] - y[:, own.base]).T
         for event, change in zip(own.period - own.cohort, changes, strict=True):
-            functions[f"event time {event:g}"] = Nuisance(change, learning.learner, among=~treated)
+            functions[f"event time {event:g}"] = Nuisance(
+                change, learning.learner, among=~treated, words=words
+            )
         seed = np.random.SeedSequence(learning.seed, spawn_key=(len(parts),)).generate_state(1)
         period = np.zeros(len(rows), dtype=np.int64)
         return Part(rows, sample.x_baseline[rows], period, functions, folds.of(rows), int(seed[0]))
@@ -110,11 +108,8 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
     known = known_cells("dml_did", cells, reasons, size, notes)
     layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
-    change = f"the change of {outcome_in_words(sample.question)} among comparison units"
-    names = sorted({name for part in parts for name in part.functions} - {"treatment"})
-    said = dict.fromkeys(names, change) | {"treatment": "adoption"}
     limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), learning.seed, said, layout=layout, without="the mean", limits=limits)
+    return Nuisances(tuple(parts), learning.seed, layout=layout, without="the mean", limits=limits)
 
 
 def _refuse_small_cohorts(sample: Sample, cohorts: FloatArray, folds: int) -> None:
@@ -124,8 +119,8 @@ def _refuse_small_cohorts(sample: Sample, cohorts: FloatArray, folds: int) -> No
     if small:
         drop = f"set min_cohort_size={folds}, " if sample.question.cluster is None else ""
         raise QuestionError(
-            f"dml_did: {folds} folds need as many {kind_of_cluster(sample)} in each cohort, but there are fewer in "
-            f"{', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
+            f"dml_did: {folds} folds need as many {sample.question.clusters_in_words} in each cohort, but there are "
+            f"fewer in {', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
         )
 
 
@@ -233,7 +228,7 @@ def dml_did(
     for numbers, part, predictions in zip(layout.of_part, asked.parts, predicted, strict=True):
         changes = {name: of.target for name, of in part.functions.items() if name != "treatment"}
         treated = part.functions["treatment"].target
-        m_hat = clipped(predictions["treatment"], asked.limits)
+        m_hat = asked.clipped(predictions["treatment"])
         for k, (name, change) in zip(numbers, changes.items(), strict=True):
             model = doubly_robust(change, treated, predictions[name], m_hat, part.folds)
             average = averaged(model, part.unit, n)
@@ -242,7 +237,7 @@ def dml_did(
     compared = [part.functions["treatment"].target == 0 for part in asked.parts]
     scores = np.concatenate([of["treatment"][rows] for of, rows in zip(predicted, compared, strict=True)])
     rows = f"in {len(asked.parts)} comparisons of a cohort"
-    notes = [*layout.notes, clipping_note(scores, asked.limits, "propensities of comparison units", rows)]
+    notes = [*layout.notes, asked.clipping_note(scores, "propensities of comparison units", rows)]
     if repetitions > 1:
         learned = known & ~cells.reference
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))
@@ -302,9 +297,9 @@ def doubly_robust(
     return of_predictions(
         DoubleMLDIDBinary,
         DoubleMLPanelData(table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"),
-        {"ml_g": "mean", "ml_m": "probability"},
         folds,
-        {"ml_g0": g_hat - centre, "ml_g1": unused, "ml_m": m_hat},
+        {"g0": g_hat - centre, "g1": unused, "m": m_hat},
+        "m",
         treatment="first_treated",
         g_value=1,
         t_value_pre=0,

@@ -10,19 +10,7 @@ from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one, left_out
-from study.learners import (
-    Folds,
-    Learner,
-    Learning,
-    Nuisance,
-    Nuisances,
-    Part,
-    check_both,
-    check_number,
-    clipping_note,
-    outcome_in_words,
-    spread_of_draws,
-)
+from study.learners import Folds, Learner, Learning, Nuisance, Nuisances, Part, spread_of_draws
 from study.panel import Sample
 
 
@@ -34,35 +22,26 @@ def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: 
     learning.check("dml_stacked", least_folds=1)
     layout = stacks(sample, before, after, least=1 if learning.folds == 1 else 2)
     base = layout.at_base
-    cluster = sample.cluster[base.unit]
-    check_number("dml_stacked", sample, cluster, learning.folds, "in a stack")
-    drawn = learning.draw(cluster, np.where(layout.own < 0, base.number, layout.own)[base.unit])
-    check_both("dml_stacked", sample, base.treated, cluster, drawn, "treated")
+    cohort = np.where(layout.own < 0, base.number, layout.own)[base.unit]
+    drawn = learning.draw("dml_stacked", sample, base.unit, cohort, "in a stack")
+    drawn.check_both("dml_stacked", sample, base.unit, base.treated, "treated")
     place = np.zeros((sample.n_units, learning.repetitions), dtype=np.int64)
     place[base.unit] = drawn.place
-    folds = Folds(place, learning.folds)
+    folds = drawn._replace(place=place)
 
     def part(rows: StackRows, period: IntArray, name: str, function: Nuisance) -> Part:
         x = sample.x_baseline[rows.unit]
         return Part(rows.unit, x, period, {name: function}, folds.of(rows.unit))
 
-    treatment = Nuisance(base.treated.astype(float), learning.propensity, "probability")
+    treatment = Nuisance(base.treated.astype(float), learning.propensity, "probability", words="adoption")
     parts = [part(base, np.zeros_like(base.stack), "treatment", treatment)]
+    words, limits = f"the change of {sample.question.outcome_in_words}", (0.0, 1 - learning.trim)
     for at in layout.compared:
         if learning.folds > 1:
             _check_compared(layout, at, folds)
-        outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated)
+        outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated, words=words)
         parts.append(part(at, at.stack, at.name, outcome))
-    change = f"the change of {outcome_in_words(sample.question)}"
-    said = {"treatment": "adoption"} | {at.name: change for at in layout.compared}
-    return Nuisances(
-        tuple(parts),
-        learning.seed,
-        said,
-        layout=layout,
-        without="its stack's mean",
-        limits=(0.0, 1 - learning.trim),
-    )
+    return Nuisances(tuple(parts), learning.seed, layout=layout, without="its stack's mean", limits=limits)
 
 
 @design(
@@ -155,9 +134,8 @@ def dml_stacked(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    asked = nuisances(
-        sample, Learning(learner, folds, repetitions, seed, propensity, trim), before=before, after=after
-    )
+    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
+    asked = nuisances(sample, learning, before=before, after=after)
     layout, n = asked.layout, sample.n_units
     of_treatment, *of_outcomes = asked.predicted()
     predicted = {name: values for of_event in of_outcomes for name, values in of_event.items()}
@@ -192,7 +170,7 @@ def dml_stacked(
         *_units_pooled(sample, layout, odds),
         *layout.notes,
         *events_on_one(times[~reference], size[~reference]),
-        clipping_note(score[compared], asked.limits, "predictions of adoption among comparison units"),
+        asked.clipping_note(score[compared], "predictions of adoption among comparison units"),
     ]
     if repetitions > 1:
         spread = spread_of_draws(sample, of_draw, influence)

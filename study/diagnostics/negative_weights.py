@@ -15,7 +15,6 @@ from study.diagnostics.refits import refuse_no_coefficients
 from study.diagnostics.registry import Section, diagnostic
 from study.estimates import outcome_with_covariates, treated_cells
 from study.figures import GREY, Axes, Figure, draw_heatmap, on_axes
-from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
 
 ZERO = 1e-10
@@ -112,7 +111,7 @@ def _sentences(
     else:
         yield "No weight is negative, so effects of one sign give a coefficient of that sign."
     yield (
-        f"The static two-way fixed effects coefficient of {outcome_in_words(question)} is {coefficient:.4g}, under "
+        f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, under "
         f"parallel trends a weighted sum of the average effects in {n} treated cells of a cohort and a period."
     )
     if sigma_zero is None:

@@ -33,8 +33,7 @@ from study.diagnostics.refits import Refits, check, headline
 from study.diagnostics.registry import Needs, Section, diagnostic
 from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
-from study.learners import Learner
-from study.learners.nuisances import Nuisances
+from study.learners import Learner, Nuisances
 from study.panel import Sample, Scale
 
 # A probability is this far from 0 and 1 at least in a log loss, which is infinite where it is certain and wrong.

@@ -139,6 +139,16 @@ class Question:
         """What effects are measured in."""
         return Scale(self.scale, self.outcome)
 
+    @property
+    def outcome_in_words(self) -> str:
+        """What the outcome is called on its scale."""
+        return f"log(1 + {self.outcome})" if self.scale == "log1p" else self.outcome
+
+    @property
+    def clusters_in_words(self) -> str:
+        """What errors are clustered and folds assigned by, in the plural."""
+        return "units" if self.cluster is None else f"clusters ({self.cluster})"
+
     def sample(self, panel: Panel) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
-from study.designs.did_cells import Cells, cells_of, comparisons, known_cells
-from study.estimates import Estimate, cohorts_with_base, group_time_effects, weights_in_cohorts
+from study.designs.did_cells import Cells, cells_of, comparisons, effects_in_cells, known_cells
+from study.estimates import Estimate, cohorts_with_base, weights_in_cohorts
 from study.learners import (
     Folds,
     Learner,
@@ -120,7 +120,8 @@ def _refuse_small_cohorts(sample: Sample, cohorts: FloatArray, folds: int) -> No
         drop = f"set min_cohort_size={folds}, " if sample.question.cluster is None else ""
         raise QuestionError(
             f"dml_did: {folds} folds need as many {sample.question.clusters_in_words} in each cohort, but there are "
-            f"fewer in {', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
+            f"fewer in {', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use "
+            "dml_stacked."
         )
 
 
@@ -133,7 +134,6 @@ def can_learn(cluster: IntArray, treated: BoolArray, folds: Folds) -> bool:
 
 
 @design(
-    name="dml_did",
     title="Double machine learning, group-time difference-in-differences",
     reference="chang2020",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -246,17 +246,13 @@ def dml_did(
             f"{np.median(spread):.2f} standard errors in the median cell, of {spread.max():.2f} in the one that moves "
             "most."
         )
-    cohort, influence = cells.cohort[known], influence[:, known]
-    return group_time_effects(
+    return effects_in_cells(
         sample,
-        cohort,
-        cells.period[known],
-        linear[known],
-        Influence.of(influence),
-        reference=cells.reference[known],
-        untreated_mean=(layout.mean - linear)[known],
-        untreated_influence=Influence.of(layout.mean_influence[:, known] - influence),
-        cohort_weights=weights_in_cohorts(sample, cohort),
+        cells,
+        known,
+        (linear, Influence.of(influence)),
+        (layout.mean - linear, Influence.of(layout.mean_influence - influence)),
+        cohort_weights=weights_in_cohorts(sample, cells.cohort[known]),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=layout.n_obs,
         of_draw=of_draw[known],

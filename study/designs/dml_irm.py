@@ -42,7 +42,6 @@ def nuisances(sample: Sample, learning: Learning, *, effect: Effect, before: int
 
 
 @design(
-    name="dml_irm",
     title="Double machine learning, effect on the change over the window",
     reference="chernozhukov2018",
     estimand=Estimand.LONG_CHANGE,

@@ -65,7 +65,6 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
 
 
 @design(
-    name="dml_iv",
     title="Double machine learning with an instrument, effect on the change over the window",
     reference="chernozhukov2018",
     estimand=Estimand.LONG_CHANGE,

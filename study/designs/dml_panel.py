@@ -61,7 +61,6 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
 
 
 @design(
-    name="dml_panel",
     title="Double machine learning, partially linear panel model",
     reference="clarkepolselli2025",
     estimand=Estimand.COEFFICIENT,

@@ -19,7 +19,6 @@ from study.panel import Sample
 
 
 @design(
-    name="event_study",
     title="Two-way fixed effects, dynamic",
     reference="sunabraham2021",
     estimand=Estimand.EVENT_TIME_ATT,

@@ -36,7 +36,6 @@ from study.panel import Sample, first_observed
 
 
 @design(
-    name="imputation",
     title="Imputation (Borusyak, Jaravel and Spiess)",
     reference="borusyak2024",
     estimand=Estimand.GROUP_TIME_ATT,

@@ -28,7 +28,6 @@ Weighting = Literal["variance", "equal"]
 
 
 @design(
-    name="lp_did",
     title="Local projections (Dube, Girardi, Jordà and Taylor)",
     reference="dube2025",
     estimand=Estimand.EVENT_TIME_ATT,

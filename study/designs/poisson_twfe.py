@@ -27,7 +27,6 @@ Terms = Literal["treatment", "event_time"]
 
 
 @design(
-    name="poisson_twfe",
     title="Poisson with two-way fixed effects",
     reference="wooldridge1999",
     estimand=Estimand.COEFFICIENT,

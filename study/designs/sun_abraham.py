@@ -21,7 +21,6 @@ from study.panel import Sample
 
 
 @design(
-    name="sun_abraham",
     title="Interaction-weighted event study (Sun and Abraham)",
     reference="sunabraham2021",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -87,12 +86,14 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
 
     place = placed(fit, treated)
+    linear, influence = fit.coefficient @ place, fit.influence @ place
+    mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
     return effects_in_cells(
         sample,
         cells,
         known,
-        (fit.coefficient @ place, fit.influence @ place),
-        means.pooled(means.cells(cells.cohort, cells.now)),
+        (linear, influence),
+        (mean - linear, mean_influence - influence),
         cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
         shares="estimated" if variance == "sampling" else "fixed",
         form=linear_form(fit.equations, place[:, known]),

@@ -32,7 +32,6 @@ from study.panel import Sample
 
 
 @design(
-    name="twfe",
     title="Two-way fixed effects, static",
     reference="goodmanbacon2021",
     estimand=Estimand.COEFFICIENT,

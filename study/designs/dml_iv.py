@@ -21,6 +21,7 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
     learning.check("dml_iv")
     long = long_change(sample, before, after, "dml_iv")
     treated, unit, name = long.treated == 1, long.unit, sample.question.instrument
+    learning.check_number("dml_iv", sample, unit)
     if not np.ptp(long.change) > 0:
         raise QuestionError(
             f"dml_iv: {sample.question.outcome} changes alike for all {len(unit)} units that are seen at both "

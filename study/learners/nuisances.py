@@ -17,6 +17,7 @@ from study.panel import Sample
 
 # doubleml clips to bounds above zero, and warns of what is beyond these.
 LEAST = 1e-12
+BOTH_ENDS = "seen at both ends of the window"
 
 
 class Part(NamedTuple):
@@ -183,37 +184,30 @@ class Learning:
             raise QuestionError(f"{who}: trim is {self.trim!r}; it must be a number above 0 and below 0.5.")
 
     def draw(
-        self,
-        who: str,
-        sample: Sample,
-        unit: IntArray,
-        stratum: IntArray,
-        where: str = "seen at both ends of the window",
+        self, who: str, sample: Sample, unit: IntArray, stratum: IntArray, where: str = BOTH_ENDS
     ) -> Folds:
-        """Deal the clusters of rows into folds, spreading each stratum over them.
+        """Deal the clusters of rows into folds, spreading each stratum over them; else as below."""
+        self.check_number(who, sample, unit, where)
+        return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
+
+    def check_number(self, who: str, sample: Sample, unit: IntArray, where: str = BOTH_ENDS) -> None:
+        """Refuse more folds than there are pairs of clusters.
 
         Parameters
         ----------
         who : str
         sample : Sample
-        unit, stratum : ndarray of int, shape (N,)
-            Of each row.
+        unit : ndarray of int, shape (N,)
+            The sample's unit of each row.
         where : str
             Where the clusters are, in words.
-
-        Raises
-        ------
-        QuestionError
-            If there are more folds than pairs of clusters.
         """
-        cluster = sample.cluster[unit]
-        n_clusters, needed = len(np.unique(cluster)), 2 * self.folds
+        n_clusters, needed = len(np.unique(sample.cluster[unit])), 2 * self.folds
         if n_clusters < needed:
             raise QuestionError(
                 f"{who}: {self.folds} folds of at least two {sample.question.clusters_in_words} need {needed}, but "
                 f"{n_clusters} are {where}; use fewer folds or another design."
             )
-        return draw_folds(cluster, stratum, self.folds, self.repetitions, self.seed)
 
 
 class Averaged(NamedTuple):

@@ -99,7 +99,12 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             treated = np.zeros(n, dtype=bool)
             treated[c.members] = c.treated_now[alike[0]]
             rows = np.flatnonzero(treated | c.compared_now[alike[0]])
-            if not can_learn(sample.cluster[rows], treated[rows], folds.of(rows)):
+            cluster, sides = sample.cluster[rows], (treated[rows], ~treated[rows])
+            # Each fold has a row, and leaves two clusters with treated rows and two with others.
+            if any(
+                train.all() or any(len(np.unique(cluster[train & side])) < 2 for side in sides)
+                for train in folds.of(rows).training()
+            ):
                 why[alike] = few
                 continue
             used |= c.used(alike, len(used))
@@ -123,14 +128,6 @@ def _refuse_small_cohorts(sample: Sample, cohorts: FloatArray, folds: int) -> No
             f"fewer in {', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use "
             "dml_stacked."
         )
-
-
-def can_learn(cluster: IntArray, treated: BoolArray, folds: Folds) -> bool:
-    """Say whether each fold has a row and leaves two clusters with treated rows and two with others."""
-    return not any(
-        train.all() or any(len(np.unique(cluster[train & side])) < 2 for side in (treated, ~treated))
-        for train in folds.training()
-    )
 
 
 @design(

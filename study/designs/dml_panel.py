@@ -11,18 +11,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
-from study.learners import (
-    Centre,
-    Folds,
-    Learner,
-    Learning,
-    Nuisance,
-    Nuisances,
-    Part,
-    averaged,
-    by_period,
-    of_predictions,
-)
+from study.learners import Learner, Learning, Nuisance, Nuisances, Part, averaged, by_period, of_predictions
 from study.panel import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
@@ -44,7 +33,22 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
             f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
         )
     folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
-    _check_folds(sample, layout, folds)
+    cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
+    first = len(sample.periods) - 1 - int(rows.period.max())
+    for train in folds.training():
+        unseen = np.setdiff1d(rows.period, rows.period[train])
+        if unseen.size:
+            raise QuestionError(
+                f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
+                "only, so its period effect cannot be learned from the others; use a shorter window."
+            )
+        within = rows.treatment - layout.within(rows.treatment, rows.period, train)
+        if not np.any(np.abs(within[train]) > 1e-10):
+            raise QuestionError(
+                f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all {kind} of a "
+                f"period; it happens in {len(np.unique(cluster[rows.moves]))} {kind} of {len(np.unique(cluster))}, too "
+                "few or too many for cross-fitting."
+            )
     outcome, treatment, without = sample.question.outcome_in_words, "treatment", "its period's mean"
     if approach == "first_differences":
         outcome = f"the change of {outcome}"
@@ -193,27 +197,6 @@ def treated_at_change(sample: Sample, rows: PanelRows) -> BoolArray:
     return cells
 
 
-def _check_folds(sample: Sample, layout: Transformed, folds: Folds) -> None:
-    """Refuse folds from which the nuisance functions or the coefficient could not be learned."""
-    rows, kind = layout.rows, sample.question.clusters_in_words
-    cluster = sample.cluster[rows.unit]
-    first = len(sample.periods) - 1 - int(rows.period.max())
-    for train in folds.training():
-        unseen = np.setdiff1d(rows.period, rows.period[train])
-        if unseen.size:
-            raise QuestionError(
-                f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
-                "only, so its period effect cannot be learned from the others; use a shorter window."
-            )
-        within = rows.treatment - layout.within(rows.treatment, rows.period, train)
-        if not np.any(np.abs(within[train]) > 1e-10):
-            raise QuestionError(
-                f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all {kind} of a "
-                f"period; it happens in {len(np.unique(cluster[rows.moves]))} {kind} of {len(np.unique(cluster))}, too "
-                "few or too many for cross-fitting."
-            )
-
-
 class PanelRows(NamedTuple):
     """One row a unit and period that is used.
 
@@ -239,8 +222,8 @@ class Transformed(NamedTuple):
     """
 
     rows: PanelRows
-    outcome_centre: Centre
-    within: Centre
+    outcome_centre: Callable[..., FloatArray]
+    within: Callable[..., FloatArray]
     adjusted: Callable[[FloatArray], FloatArray]
 
 

@@ -29,14 +29,7 @@ from study.designs.covariates import baseline_matrix
 from study.designs.did_cells import Cells, cells_of, effects_in_cells, known_cells
 from study.designs.poisson import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import counted
-from study.estimates import (
-    CohortMeans,
-    Estimate,
-    cohort_means,
-    cohorts_with_base,
-    refuse_single_units,
-    told,
-)
+from study.estimates import CohortMeans, Estimate, cohort_means, cohorts_with_base, refuse_single_units, told
 from study.panel import Sample
 
 

@@ -149,11 +149,8 @@ def _projection(sample: Sample, means: CohortMeans, h: int, weighting: Weighting
     if not kept.any():
         return None
     dropped = start[treated.any(axis=0) & ~kept]
-    change, of_treated, of_clean = (
-        np.where(seen, change, 0.0)[:, kept],
-        of_treated[:, kept],
-        of_clean[:, kept],
-    )
+    of_treated, of_clean = of_treated[:, kept], of_clean[:, kept]
+    change = np.where(seen, change, 0.0)[:, kept]
     n_treated, n_clean = of_treated.sum(axis=0), of_clean.sum(axis=0)
     ours = (of_treated * change).sum(axis=0) / n_treated
     theirs = (of_clean * change).sum(axis=0) / n_clean
@@ -214,13 +211,8 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
         inside = np.concatenate([np.isin(sample.periods, start) for _, start in used])
         treated = (treated[:, :, :, None] * by_period).reshape(len(rows), n_periods, -1)[:, :, inside]
     nuisance = (of_event[:, :, :, None] * by_period).reshape(len(rows), n_periods, -1)
-    fit = regress(
-        changes.reshape(-1, n_periods),
-        rows,
-        Terms(treated, nuisance),
-        np.tile(sample.weights, len(used)),
-        unit_effects=False,
-    )
+    outcome, weights = changes.reshape(-1, n_periods), np.tile(sample.weights, len(used))
+    fit = regress(outcome, rows, Terms(treated, nuisance), weights, unit_effects=False)
     assert fit.equations is not None
     return Rows(fit.equations, np.tile(np.arange(n), len(used)))
 
@@ -228,13 +220,10 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
 def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> Influence:
     """Return the influence by unit: where rows are groups, of its group's change and of what it deviates from it."""
     if not means.whole:
-        columns = [
-            sample.n_units
-            / fit.sizes.sum()
-            * sample.weights
-            * np.einsum("ij,ij->i", fit.regressor, fit.error)
-            for fit in fits
-        ]
+        columns = []
+        for fit in fits:
+            scale = sample.n_units / fit.sizes.sum() * sample.weights
+            columns.append(scale * np.einsum("ij,ij->i", fit.regressor, fit.error))
         return Influence.of(np.column_stack(columns))
     of_deviation, of_weight = np.zeros((2, *means.mean.shape, len(fits)))
     for k, fit in enumerate(fits):

@@ -253,6 +253,17 @@ class Sample:
         return ~np.isnan(self.y)
 
     @property
+    def outcome_with_covariates(self) -> FloatArray:
+        """The outcome where covariates by period are observed too, shape (n, T)."""
+        missing = [np.isnan(block) for block in self.x_by_period]
+        return np.where(np.any(missing, axis=0), np.nan, self.y) if np.any(missing) else self.y
+
+    @property
+    def treated_cells(self) -> NDArray[np.bool_]:
+        """Which groups are treated, less the anticipation, in which periods, shape (G, T)."""
+        return self.periods >= self.groups[0][:, None] - self.question.anticipation
+
+    @property
     def cluster_labels(self) -> NDArray[Any]:
         """Label of each unit's cluster, shape (n,), the same in every sample of the panel."""
         cluster = self.question.cluster

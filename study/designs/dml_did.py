@@ -66,13 +66,20 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     stratum = np.unique(sample.first_treated, return_inverse=True)[1]
     folds = learning.draw("dml_did", sample, np.arange(sample.n_units), stratum, "in the sample")
     cohorts, notes = cohorts_with_base(sample)
-    _refuse_small_cohorts(sample, cohorts, learning.folds)
+    in_cohort = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts}
+    small = [f"{g:g} ({number})" for g, number in in_cohort.items() if number < learning.folds]
+    clusters, outcome = sample.question.clusters_in_words, sample.question.outcome_in_words
+    if small:
+        drop = f"set min_cohort_size={learning.folds}, " if sample.question.cluster is None else ""
+        raise QuestionError(
+            f"dml_did: {learning.folds} folds need as many {clusters} in each cohort, but there are fewer in "
+            f"{', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
+        )
 
     cells, n = cells_of(sample, cohorts), sample.n_units
     y, used = np.nan_to_num(sample.y).T, np.zeros(sample.y.T.shape, dtype=bool)
     mean, mean_influence = np.zeros(len(cells.cohort)), np.zeros((n, len(cells.cohort)))
     size, reasons = np.zeros(len(mean), dtype=np.int64), np.full(len(mean), "", dtype=object)
-    clusters, outcome = sample.question.clusters_in_words, sample.question.outcome_in_words
     few = f"too few {clusters} are seen to learn from outside each of the {learning.folds} folds"
     words = f"the change of {outcome} among comparison units"
     parts, of_part = list[Part](), list[IntArray]()
@@ -80,13 +87,12 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     def part(rows: IntArray, treated: BoolArray) -> Part:
         """Return what is learned in the last cells; learners that draw take their seed from names and numbers."""
         y, own = sample.y[rows], cells.select(of_part[-1])
-        propensity = Nuisance(treated.astype(float), learning.propensity, "probability", words="adoption")
-        functions = {"treatment": propensity}
+        adoption = Nuisance(treated.astype(float), learning.propensity, "probability", words="adoption")
+        functions = {"treatment": adoption}
         changes = (y[:, own.now] - y[:, own.base]).T
         for event, change in zip(own.period - own.cohort, changes, strict=True):
-            functions[f"event time {event:g}"] = Nuisance(
-                change, learning.learner, among=~treated, words=words
-            )
+            of_event = Nuisance(change, learning.learner, among=~treated, words=words)
+            functions[f"event time {event:g}"] = of_event
         seed = np.random.SeedSequence(learning.seed, spawn_key=(len(parts),)).generate_state(1)
         period = np.zeros(len(rows), dtype=np.int64)
         return Part(rows, sample.x_baseline[rows], period, functions, folds.of(rows), int(seed[0]))
@@ -115,19 +121,6 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
     limits = (0.0, 1 - learning.trim)
     return Nuisances(tuple(parts), learning.seed, layout=layout, without="the mean", limits=limits)
-
-
-def _refuse_small_cohorts(sample: Sample, cohorts: FloatArray, folds: int) -> None:
-    """Refuse cohorts that cannot be spread over the folds, by name."""
-    clusters = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts}
-    small = [f"{g:g} ({size})" for g, size in clusters.items() if size < folds]
-    if small:
-        drop = f"set min_cohort_size={folds}, " if sample.question.cluster is None else ""
-        raise QuestionError(
-            f"dml_did: {folds} folds need as many {sample.question.clusters_in_words} in each cohort, but there are "
-            f"fewer in {', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use "
-            "dml_stacked."
-        )
 
 
 @design(

@@ -92,6 +92,13 @@ def lp_did(
     if reference.all():
         raise QuestionError(f"lp_did: no effect can be estimated: {'; '.join(notes)}.")
     mean, mean_influence, size = _of_treated(sample, means, fits)
+    # Terms are coefficients, or with equal weighting averages of them, of one regression.
+    used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
+    place = np.eye(len(fits))[~reference]
+    if weighting == "equal":
+        shares = [fit.sizes / fit.sizes.sum() for fit in used]
+        place = np.repeat(place, [len(share) for share in shares], axis=0) * np.concatenate(shares)[:, None]
+    regression = partial(_regression, sample, [(fit.event_time, fit.start) for fit in used], weighting)
     return event_time_effects(
         sample,
         times,
@@ -102,7 +109,7 @@ def lp_did(
         reference=reference,
         n_obs=int(sample.observed.sum()),
         published="CR0",
-        form=_form(sample, fits, ~reference, weighting),
+        form=LinearForm(regression, place),
         notes=(*notes, *events_on_one(times[~reference], size[~reference])),
     )
 
@@ -174,17 +181,6 @@ def _enters(sample: Sample, first: FloatArray, start: IntArray, h: int) -> tuple
     if sample.question.comparison == "not_yet_treated":
         clean = clean | (first - sample.question.anticipation > np.maximum(start, start + h))
     return treated, np.broadcast_to(clean, treated.shape)
-
-
-def _form(sample: Sample, fits: list[_Projection], varies: BoolArray, weighting: Weighting) -> LinearForm:
-    """Return the terms as coefficients, or with equal weighting as averages of them, of one regression."""
-    used = [fit for fit, v in zip(fits, varies, strict=True) if v]
-    place = np.eye(len(fits))[varies]
-    if weighting == "equal":
-        shares = [fit.sizes / fit.sizes.sum() for fit in used]
-        place = np.repeat(place, [len(share) for share in shares], axis=0) * np.concatenate(shares)[:, None]
-    starts = [(fit.event_time, fit.start) for fit in used]
-    return LinearForm(partial(_regression, sample, starts, weighting), place)
 
 
 def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Weighting) -> Rows:

@@ -27,7 +27,7 @@ import pandas as pd
 
 import study
 from study import Panel, Question, settings
-from study.learners.trees import ONE_THREAD, TREES
+from study.learners.named import ONE_THREAD, TREES
 from study.paper.plan import read_plan
 
 PLAN = Path(__file__).resolve().parent.parent / "paper" / "study.toml"

@@ -201,7 +201,7 @@ _registered: dict[str, Design] = {}
 
 def design(
     *,
-    name: str,
+    name: str | None = None,
     title: str,
     reference: str,
     estimand: Estimand,
@@ -209,13 +209,12 @@ def design(
     supports: Collection[Supports] = (),
     nuisances: Callable[..., Nuisances] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Design]:
-    """Make a function a design of the catalogue; see :class:`Design` for the arguments."""
+    """Make a function a design of the catalogue, by default of its own name; see :class:`Design` for the arguments."""
 
     def register(function: Callable[..., Estimate]) -> Design:
-        in_order = tuple(trait for trait in Supports if trait in supports)
-        made = Design(name, title, reference, estimand, assumes, in_order, function, nuisances)
-        _registered[name] = made
-        return made
+        own, in_order = name or function.__name__, tuple(trait for trait in Supports if trait in supports)
+        _registered[own] = Design(own, title, reference, estimand, assumes, in_order, function, nuisances)
+        return _registered[own]
 
     return register
 

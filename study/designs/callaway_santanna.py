@@ -37,7 +37,6 @@ COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' reg
 
 
 @design(
-    name="callaway_santanna",
     title="Group-time ATT (Callaway and Sant'Anna)",
     reference="callaway2021",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -111,7 +110,7 @@ def callaway_santanna(
         cells,
         known,
         (effects.estimate, effects.influence),
-        (effects.mean, effects.mean_influence),
+        (effects.mean - effects.estimate, effects.mean_influence - effects.influence),
         cohort_weights=cohort_weights,
         n_obs=effects.n_obs,
         published="CR0",

@@ -260,22 +260,21 @@ def effects_in_cells(
     cells: Cells,
     known: BoolArray,
     effects: tuple[FloatArray, Influence],
-    means: tuple[FloatArray, Influence],
+    untreated: tuple[FloatArray, Influence],
     **fields: Any,
 ) -> Estimate:
-    """Return the effects in those cells that are known, from these and the treated units' mean outcomes.
+    """Return the effects in those cells that are known, from these and the counterfactual means.
 
     Both have shape (K,) and (n, K); fields are those of :class:`Estimate`.
     """
-    linear, influence = effects[0][known], effects[1].select(known)
     return group_time_effects(
         sample,
         cells.cohort[known],
         cells.period[known],
-        linear,
-        influence,
+        effects[0][known],
+        effects[1].select(known),
         reference=cells.reference[known],
-        untreated_mean=means[0][known] - linear,
-        untreated_influence=means[1].select(known) - influence,
+        untreated_mean=untreated[0][known],
+        untreated_influence=untreated[1].select(known),
         **fields,
     )

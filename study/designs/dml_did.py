@@ -8,8 +8,8 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
-from study.designs.did_cells import Cells, cells_of, comparisons, known_cells
-from study.estimates import Estimate, cohorts_with_base, group_time_effects, weights_in_cohorts
+from study.designs.did_cells import Cells, cells_of, comparisons, effects_in_cells, known_cells
+from study.estimates import Estimate, cohorts_with_base, weights_in_cohorts
 from study.learners import (
     Folds,
     Learner,
@@ -18,12 +18,7 @@ from study.learners import (
     Nuisances,
     Part,
     averaged,
-    check_number,
-    clipped,
-    clipping_note,
-    kind_of_cluster,
     of_predictions,
-    outcome_in_words,
     spread_of_draws,
 )
 from study.panel import Sample
@@ -68,27 +63,36 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     """
     learning.check("dml_did")
     assert sample.first_treated is not None
-    check_number("dml_did", sample, sample.cluster, learning.folds, "in the sample")
+    stratum = np.unique(sample.first_treated, return_inverse=True)[1]
+    folds = learning.draw("dml_did", sample, np.arange(sample.n_units), stratum, "in the sample")
     cohorts, notes = cohorts_with_base(sample)
-    _refuse_small_cohorts(sample, cohorts, learning.folds)
-    folds = learning.draw(sample.cluster, np.unique(sample.first_treated, return_inverse=True)[1])
+    in_cohort = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts}
+    small = [f"{g:g} ({number})" for g, number in in_cohort.items() if number < learning.folds]
+    clusters, outcome = sample.question.clusters_in_words, sample.question.outcome_in_words
+    if small:
+        drop = f"set min_cohort_size={learning.folds}, " if sample.question.cluster is None else ""
+        raise QuestionError(
+            f"dml_did: {learning.folds} folds need as many {clusters} in each cohort, but there are fewer in "
+            f"{', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
+        )
 
     cells, n = cells_of(sample, cohorts), sample.n_units
     y, used = np.nan_to_num(sample.y).T, np.zeros(sample.y.T.shape, dtype=bool)
     mean, mean_influence = np.zeros(len(cells.cohort)), np.zeros((n, len(cells.cohort)))
     size, reasons = np.zeros(len(mean), dtype=np.int64), np.full(len(mean), "", dtype=object)
-    few = (
-        f"too few {kind_of_cluster(sample)} are seen to learn from outside each of the {learning.folds} folds"
-    )
+    few = f"too few {clusters} are seen to learn from outside each of the {learning.folds} folds"
+    words = f"the change of {outcome} among comparison units"
     parts, of_part = list[Part](), list[IntArray]()
 
     def part(rows: IntArray, treated: BoolArray) -> Part:
         """Return what is learned in the last cells; learners that draw take their seed from names and numbers."""
         y, own = sample.y[rows], cells.select(of_part[-1])
-        functions = {"treatment": Nuisance(treated.astype(float), learning.propensity, "probability")}
+        adoption = Nuisance(treated.astype(float), learning.propensity, "probability", words="adoption")
+        functions = {"treatment": adoption}
         changes = (y[:, own.now] - y[:, own.base]).T
         for event, change in zip(own.period - own.cohort, changes, strict=True):
-            functions[f"event time {event:g}"] = Nuisance(change, learning.learner, among=~treated)
+            of_event = Nuisance(change, learning.learner, among=~treated, words=words)
+            functions[f"event time {event:g}"] = of_event
         seed = np.random.SeedSequence(learning.seed, spawn_key=(len(parts),)).generate_state(1)
         period = np.zeros(len(rows), dtype=np.int64)
         return Part(rows, sample.x_baseline[rows], period, functions, folds.of(rows), int(seed[0]))
@@ -101,7 +105,12 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             treated = np.zeros(n, dtype=bool)
             treated[c.members] = c.treated_now[alike[0]]
             rows = np.flatnonzero(treated | c.compared_now[alike[0]])
-            if not can_learn(sample.cluster[rows], treated[rows], folds.of(rows)):
+            cluster, sides = sample.cluster[rows], (treated[rows], ~treated[rows])
+            # Each fold has a row, and leaves two clusters with treated rows and two with others.
+            if any(
+                train.all() or any(len(np.unique(cluster[train & side])) < 2 for side in sides)
+                for train in folds.of(rows).training()
+            ):
                 why[alike] = few
                 continue
             used |= c.used(alike, len(used))
@@ -110,35 +119,11 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
     known = known_cells("dml_did", cells, reasons, size, notes)
     layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
-    change = f"the change of {outcome_in_words(sample.question)} among comparison units"
-    names = sorted({name for part in parts for name in part.functions} - {"treatment"})
-    said = dict.fromkeys(names, change) | {"treatment": "adoption"}
     limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), learning.seed, said, layout=layout, without="the mean", limits=limits)
-
-
-def _refuse_small_cohorts(sample: Sample, cohorts: FloatArray, folds: int) -> None:
-    """Refuse cohorts that cannot be spread over the folds, by name."""
-    clusters = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts}
-    small = [f"{g:g} ({size})" for g, size in clusters.items() if size < folds]
-    if small:
-        drop = f"set min_cohort_size={folds}, " if sample.question.cluster is None else ""
-        raise QuestionError(
-            f"dml_did: {folds} folds need as many {kind_of_cluster(sample)} in each cohort, but there are fewer in "
-            f"{', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
-        )
-
-
-def can_learn(cluster: IntArray, treated: BoolArray, folds: Folds) -> bool:
-    """Say whether each fold has a row and leaves two clusters with treated rows and two with others."""
-    return not any(
-        train.all() or any(len(np.unique(cluster[train & side])) < 2 for side in (treated, ~treated))
-        for train in folds.training()
-    )
+    return Nuisances(tuple(parts), learning.seed, layout=layout, without="the mean", limits=limits)
 
 
 @design(
-    name="dml_did",
     title="Double machine learning, group-time difference-in-differences",
     reference="chang2020",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -233,7 +218,7 @@ def dml_did(
     for numbers, part, predictions in zip(layout.of_part, asked.parts, predicted, strict=True):
         changes = {name: of.target for name, of in part.functions.items() if name != "treatment"}
         treated = part.functions["treatment"].target
-        m_hat = clipped(predictions["treatment"], asked.limits)
+        m_hat = asked.clipped(predictions["treatment"])
         for k, (name, change) in zip(numbers, changes.items(), strict=True):
             model = doubly_robust(change, treated, predictions[name], m_hat, part.folds)
             average = averaged(model, part.unit, n)
@@ -242,7 +227,7 @@ def dml_did(
     compared = [part.functions["treatment"].target == 0 for part in asked.parts]
     scores = np.concatenate([of["treatment"][rows] for of, rows in zip(predicted, compared, strict=True)])
     rows = f"in {len(asked.parts)} comparisons of a cohort"
-    notes = [*layout.notes, clipping_note(scores, asked.limits, "propensities of comparison units", rows)]
+    notes = [*layout.notes, asked.clipping_note(scores, "propensities of comparison units", rows)]
     if repetitions > 1:
         learned = known & ~cells.reference
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))
@@ -251,17 +236,13 @@ def dml_did(
             f"{np.median(spread):.2f} standard errors in the median cell, of {spread.max():.2f} in the one that moves "
             "most."
         )
-    cohort, influence = cells.cohort[known], influence[:, known]
-    return group_time_effects(
+    return effects_in_cells(
         sample,
-        cohort,
-        cells.period[known],
-        linear[known],
-        Influence.of(influence),
-        reference=cells.reference[known],
-        untreated_mean=(layout.mean - linear)[known],
-        untreated_influence=Influence.of(layout.mean_influence[:, known] - influence),
-        cohort_weights=weights_in_cohorts(sample, cohort),
+        cells,
+        known,
+        (linear, Influence.of(influence)),
+        (layout.mean - linear, Influence.of(layout.mean_influence - influence)),
+        cohort_weights=weights_in_cohorts(sample, cells.cohort[known]),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=layout.n_obs,
         of_draw=of_draw[known],
@@ -302,9 +283,9 @@ def doubly_robust(
     return of_predictions(
         DoubleMLDIDBinary,
         DoubleMLPanelData(table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"),
-        {"ml_g": "mean", "ml_m": "probability"},
         folds,
-        {"ml_g0": g_hat - centre, "ml_g1": unused, "ml_m": m_hat},
+        {"g0": g_hat - centre, "g1": unused, "m": m_hat},
+        "m",
         treatment="first_treated",
         g_value=1,
         t_value_pre=0,

@@ -10,19 +10,7 @@ from study.core import FloatArray, Influence, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
-from study.learners import (
-    Learner,
-    Learning,
-    Nuisance,
-    Nuisances,
-    averaged,
-    check_both,
-    check_number,
-    clipped,
-    clipping_note,
-    of_predictions,
-    outcome_in_words,
-)
+from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, of_predictions
 from study.panel import Sample
 
 Effect = Literal["att", "ate"]
@@ -37,26 +25,23 @@ def nuisances(sample: Sample, learning: Learning, *, effect: Effect, before: int
             'has nothing to divide by; use effect="att" or another scale.'
         )
     long = long_change(sample, before, after, "dml_irm")
-    treated, cluster = long.treated == 1, sample.cluster[long.unit]
-    check_number("dml_irm", sample, cluster, learning.folds, "seen at both ends of the window")
-    folds = learning.draw(cluster, np.where(treated, 0, 1))
-    check_both("dml_irm", sample, treated, cluster, folds, "treated")
-    change = f"the change of {outcome_in_words(sample.question)}"
+    treated, change = long.treated == 1, f"the change of {sample.question.outcome_in_words}"
+    folds = learning.draw("dml_irm", sample, long.unit, np.where(treated, 0, 1))
+    folds.check_both("dml_irm", sample, long.unit, treated, "treated")
     functions = {
-        "g0": Nuisance(long.change, learning.learner, among=~treated),
-        "m": Nuisance(long.treated, learning.propensity, "probability"),
-        "g1": Nuisance(long.change, learning.learner, among=treated),
+        "g0": Nuisance(
+            long.change, learning.learner, among=~treated, words=f"{change} among untreated units"
+        ),
+        "m": Nuisance(long.treated, learning.propensity, "probability", words="treatment"),
     }
-    said = {"g0": f"{change} among untreated units", "m": "treatment", "g1": f"{change} among treated units"}
-    if effect == "att":
-        del functions["g1"], said["g1"]
+    if effect == "ate":
+        words = f"{change} among treated units"
+        functions["g1"] = Nuisance(long.change, learning.learner, among=treated, words=words)
     limits = (learning.trim if effect == "ate" else 0.0, 1 - learning.trim)
-    part = long.part(functions, folds)
-    return Nuisances((part,), learning.seed, said, "m", layout=long, without="the mean", limits=limits)
+    return long.nuisances(functions, folds, learning.seed, limits)
 
 
 @design(
-    name="dml_irm",
     title="Double machine learning, effect on the change over the window",
     reference="chernozhukov2018",
     estimand=Estimand.LONG_CHANGE,
@@ -139,19 +124,13 @@ def dml_irm(
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
     asked = nuisances(sample, learning, effect=effect, before=before, after=after)
     (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
-    m_hat = clipped(predicted["m"], asked.limits)
+    m_hat = asked.clipped(predicted["m"])
     # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
     g0, g1 = (predicted.get(name, predicted["g0"]) - long.change.mean() for name in ("g0", "g1"))
-    model = of_predictions(
-        DoubleMLIRM,
-        long.data(),
-        {"ml_g": "mean", "ml_m": "probability"},
-        part.folds,
-        {"ml_g0": g0, "ml_g1": g1, "ml_m": m_hat},
-        score="ATTE" if effect == "att" else "ATE",
-    )
+    given, score = {"g0": g0, "g1": g1, "m": m_hat}, "ATTE" if effect == "att" else "ATE"
+    model = of_predictions(DoubleMLIRM, long.data(), part.folds, given, "m", score=score)
     average = averaged(model, long.unit, sample.n_units)
-    clipping = clipping_note(predicted["m"], asked.limits, "predictions of treatment")
+    clipping = asked.clipping_note(predicted["m"], "predictions of treatment")
     if effect == "ate":
         return long.effect(sample, "ATE", average, (clipping,))
     mean = long.at_end[long.treated == 1].mean()

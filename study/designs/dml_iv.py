@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError
+from study.core import QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.long_change import LongChange, long_change
+from study.designs.long_change import long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words
-from study.learners import (
-    Folds,
-    Learner,
-    Learning,
-    Nuisance,
-    Nuisances,
-    averaged,
-    check_both,
-    check_number,
-    clipped,
-    clipping_note,
-    of_predictions,
-    outcome_in_words,
-)
+from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, of_predictions
 from study.panel import Sample
 
 Model = Literal["iivm", "pliv"]
@@ -33,41 +20,52 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
     """Return the nuisance functions of the model; arguments and errors are those of the design."""
     learning.check("dml_iv")
     long = long_change(sample, before, after, "dml_iv")
-    cluster, treated = sample.cluster[long.unit], long.treated == 1
-    check_number("dml_iv", sample, cluster, learning.folds, "seen at both ends of the window")
+    treated, unit, name = long.treated == 1, long.unit, sample.question.instrument
+    learning.check_number("dml_iv", sample, unit)
     if not np.ptp(long.change) > 0:
         raise QuestionError(
-            f"dml_iv: {sample.question.outcome} changes alike for all {len(long.unit)} units that are seen at both "
+            f"dml_iv: {sample.question.outcome} changes alike for all {len(unit)} units that are seen at both "
             "ends of the window, so there is nothing to explain; name another outcome or window."
         )
-    z, name = check_instrument(sample, long, model), sample.question.instrument
+    assert sample.instrument is not None
+    z = sample.instrument[unit]
+    if not np.ptp(z) > 0:
+        raise QuestionError(
+            f"dml_iv: the instrument {name} is {z[0]:g} for all {len(z)} units that are seen at both ends of the "
+            "window, so it moves nobody; name another."
+        )
+    other = np.flatnonzero((z != 0) & (z != 1))
+    if model == "iivm" and other.size:
+        raise QuestionError(
+            f'dml_iv: model="iivm" takes an instrument of 0 and 1, but {name} is {z[other[0]]:g} for '
+            f'{sample.unit_ids[unit[other[0]]]}; use model="pliv".'
+        )
     stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
-    folds = learning.draw(cluster, stratum.astype(np.int64))
-    check_both("dml_iv", sample, treated, cluster, folds, "treated")
-    change = f"the change of {outcome_in_words(sample.question)}"
+    folds = learning.draw("dml_iv", sample, unit, stratum.astype(np.int64))
+    folds.check_both("dml_iv", sample, unit, treated, "treated")
+    change = f"the change of {sample.question.outcome_in_words}"
     if model == "pliv":
-        targets = {"l": long.change, "m": z, "r": long.treated}
-        functions = {key: Nuisance(target, learning.learner) for key, target in targets.items()}
-        said, limits = {"l": change, "m": f"the instrument {name}", "r": "treatment"}, (0.0, 1.0)
-    else:
-        functions = {"m": Nuisance(z, learning.propensity, "probability")}
-        said, limits = {"m": f"the instrument {name}"}, (learning.trim, 1 - learning.trim)
-        check_both("dml_iv", sample, z == 1, cluster, folds, f"of {name} 1")
-        for value in (0, 1):
-            arm, where = z == value, f"where {name} is {value}"
-            functions[f"g{value}"] = Nuisance(long.change, learning.learner, among=arm)
-            said[f"g{value}"] = f"{change} {where}"
-            if np.any(long.treated[arm] != value):
-                words = f"treated among those of {name} {value}"
-                check_both("dml_iv", sample, treated[arm], cluster[arm], folds.of(arm), words)
-                functions[f"r{value}"] = Nuisance(long.treated, learning.propensity, "probability", among=arm)
-                said[f"r{value}"] = f"treatment {where}"
-    part = long.part(functions, folds)
-    return Nuisances((part,), learning.seed, said, "m", layout=long, without="the mean", limits=limits)
+        means = {
+            "l": (long.change, change),
+            "m": (z, f"the instrument {name}"),
+            "r": (long.treated, "treatment"),
+        }
+        functions = {key: Nuisance(y, learning.learner, words=words) for key, (y, words) in means.items()}
+        return long.nuisances(functions, folds, learning.seed, (0.0, 1.0))
+    folds.check_both("dml_iv", sample, unit, z == 1, f"of {name} 1")
+    functions = {"m": Nuisance(z, learning.propensity, "probability", words=f"the instrument {name}")}
+    for value in (0, 1):
+        arm, where = z == value, f"where {name} is {value}"
+        functions[f"g{value}"] = Nuisance(long.change, learning.learner, among=arm, words=f"{change} {where}")
+        if np.any(long.treated[arm] != value):
+            among = f"treated among those of {name} {value}"
+            folds.of(arm).check_both("dml_iv", sample, unit[arm], treated[arm], among)
+            probability = Nuisance(long.treated, learning.propensity, "probability", arm)
+            functions[f"r{value}"] = probability._replace(words=f"treatment {where}")
+    return long.nuisances(functions, folds, learning.seed, (learning.trim, 1 - learning.trim))
 
 
 @design(
-    name="dml_iv",
     title="Double machine learning with an instrument, effect on the change over the window",
     reference="chernozhukov2018",
     estimand=Estimand.LONG_CHANGE,
@@ -152,85 +150,36 @@ def dml_iv(
     Imbens, G. W. and J. D. Angrist (1994). Identification and estimation of local average treatment effects.
     Econometrica 62(2).
     """
+    from doubleml import DoubleMLIIVM, DoubleMLPLIV
+
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
     asked = nuisances(sample, learning, model=model, before=before, after=after)
     (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
-    z, name, cluster = (
-        check_instrument(sample, long, model),
-        sample.question.instrument,
-        sample.cluster[long.unit],
-    )
+    z, name, notes = part.functions["m"].target, sample.question.instrument, []
+    # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
+    of_change = {key: predicted[key] - long.change.mean() for key in ("l", "g0", "g1") if key in predicted}
     if model == "pliv":
-        term, notes = "IV coefficient", []
-        fitted = partialled(long, z, predicted, part.folds)
+        fitted = of_predictions(DoubleMLPLIV, long.data(z), part.folds, predicted | of_change)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
-        term, notes = (
-            "LATE",
-            [clipping_note(predicted["m"], asked.limits, f"predictions of the instrument {name}")],
-        )
+        notes.append(asked.clipping_note(predicted["m"], f"predictions of the instrument {name}"))
         if "r0" not in predicted:
             notes.append(f"Nobody is treated where {name} is 0, so there are no always-takers.")
         if "r1" not in predicted:
             notes.append(f"Everybody is treated where {name} is 1, so there are no never-takers.")
-        m_hat = clipped(predicted["m"], asked.limits)
-        fitted = interactive(long, z, predicted | {"m": m_hat}, part.folds)
-        size = np.ones_like(m_hat)
+        size = np.ones_like(predicted["m"])
+        known = {"r0": np.zeros_like(size), "r1": size}
+        given = known | predicted | of_change | {"m": asked.clipped(predicted["m"])}
+        subgroups = {"always_takers": "r0" in predicted, "never_takers": "r1" in predicted}
+        fitted = of_predictions(DoubleMLIIVM, long.data(z), part.folds, given, "mr", subgroups=subgroups)
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
+    cluster = sample.cluster[long.unit]
     notes += [
         first_stage(-psi_a, size, cluster, f"one more of {name}"),
         in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster)),
     ]
-    return long.effect(sample, term, averaged(fitted, long.unit, sample.n_units), tuple(notes))
-
-
-def check_instrument(sample: Sample, long: LongChange, model: Model) -> FloatArray:
-    """Return the instrument of each row, shape (N,); refuse one that is constant or that the model cannot take."""
-    assert sample.instrument is not None
-    z, name = sample.instrument[long.unit], sample.question.instrument
-    if not np.ptp(z) > 0:
-        raise QuestionError(
-            f"dml_iv: the instrument {name} is {z[0]:g} for all {len(z)} units that are seen at both ends of the "
-            "window, so it moves nobody; name another."
-        )
-    other = np.flatnonzero((z != 0) & (z != 1))
-    if model == "iivm" and other.size:
-        raise QuestionError(
-            f'dml_iv: model="iivm" takes an instrument of 0 and 1, but {name} is {z[other[0]]:g} for '
-            f'{sample.unit_ids[long.unit[other[0]]]}; use model="pliv".'
-        )
-    return z
-
-
-def interactive(long: LongChange, z: FloatArray, predicted: dict[str, FloatArray], folds: Folds) -> Any:
-    """Return doubleml's interactive IV model, with its coefficients and scores by draw of the folds.
-
-    Parameters
-    ----------
-    long : LongChange
-    z : ndarray, shape (N,)
-    predicted : dict of str to ndarray, shape (N, R)
-        Cross-fitted predictions m, g0, g1, and r0 and r1 as far as they are not known.
-    folds : Folds
-    """
-    from doubleml import DoubleMLIIVM
-
-    known = {"r0": np.zeros_like(predicted["m"]), "r1": np.ones_like(predicted["m"])}
-    less_mean = {name: predicted[name] - long.change.mean() for name in ("g0", "g1")}
-    return of_predictions(
-        DoubleMLIIVM,
-        long.data(z),
-        {"ml_g": "mean", "ml_m": "probability", "ml_r": "probability"},
-        folds,
-        {f"ml_{name}": values for name, values in (known | predicted | less_mean).items()},
-        subgroups={"always_takers": "r0" in predicted, "never_takers": "r1" in predicted},
+    term, average = (
+        "IV coefficient" if model == "pliv" else "LATE",
+        averaged(fitted, long.unit, sample.n_units),
     )
-
-
-def partialled(long: LongChange, z: FloatArray, predicted: dict[str, FloatArray], folds: Folds) -> Any:
-    """Return doubleml's partially linear IV model; ``predicted`` holds l, m and r, else as above."""
-    from doubleml import DoubleMLPLIV
-
-    less_mean = {"l": predicted["l"] - long.change.mean()}
-    given = {f"ml_{name}": values for name, values in (predicted | less_mean).items()}
-    return of_predictions(DoubleMLPLIV, long.data(z), dict.fromkeys(given, "mean"), folds, given)
+    return long.effect(sample, term, average, tuple(notes))

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
-from study.learners import (
-    Centre,
-    Folds,
-    Learner,
-    Learning,
-    Nuisance,
-    Nuisances,
-    Part,
-    averaged,
-    by_period,
-    check_number,
-    kind_of_cluster,
-    of_predictions,
-    outcome_in_words,
-)
+from study.learners import Learner, Learning, Nuisance, Nuisances, Part, averaged, by_period, of_predictions
 from study.panel import Sample
-
-if TYPE_CHECKING:
-    from doubleml import DoubleMLPLR
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
 
@@ -49,30 +32,39 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
             f"dml_panel: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
             f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
         )
-    cluster = sample.cluster[rows.unit]
-    folds = learning.draw(cluster, np.where(rows.moves, 0, 1))
-    check_folds(sample, layout, cluster, folds)
-    functions = {
-        "outcome": Nuisance(rows.outcome, learning.learner, centre=layout.outcome_centre),
-        "treatment": Nuisance(rows.treatment, learning.learner, centre=layout.outcome_centre),
-    }
-    said, without = in_words(sample, approach)
-    part = Part(rows.unit, rows.covariates, rows.period, functions, folds)
-    return Nuisances((part,), learning.seed, said, layout=layout, without=without)
-
-
-def in_words(sample: Sample, approach: Approach) -> tuple[dict[str, str], str]:
-    """Return what outcome and treatment are called in an approach, and what is known of them without covariates."""
-    outcome = outcome_in_words(sample.question)
+    folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
+    cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
+    first = len(sample.periods) - 1 - int(rows.period.max())
+    for train in folds.training():
+        unseen = np.setdiff1d(rows.period, rows.period[train])
+        if unseen.size:
+            raise QuestionError(
+                f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
+                "only, so its period effect cannot be learned from the others; use a shorter window."
+            )
+        within = rows.treatment - layout.within(rows.treatment, rows.period, train)
+        if not np.any(np.abs(within[train]) > 1e-10):
+            raise QuestionError(
+                f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all {kind} of a "
+                f"period; it happens in {len(np.unique(cluster[rows.moves]))} {kind} of {len(np.unique(cluster))}, too "
+                "few or too many for cross-fitting."
+            )
+    outcome, treatment, without = sample.question.outcome_in_words, "treatment", "its period's mean"
     if approach == "first_differences":
-        start = "adoption" if sample.first_treated is not None else "the change of treatment"
-        return {"outcome": f"the change of {outcome}", "treatment": start}, "its period's mean"
-    known = "unit and period effects" if approach == "within" else "its period's effect"
-    return {"outcome": outcome, "treatment": "treatment"}, known
+        outcome = f"the change of {outcome}"
+        treatment = "adoption" if sample.first_treated is not None else "the change of treatment"
+    else:
+        without = "unit and period effects" if approach == "within" else "its period's effect"
+    targets = {"outcome": (rows.outcome, outcome), "treatment": (rows.treatment, treatment)}
+    functions = {
+        name: Nuisance(target, learning.learner, centre=layout.outcome_centre, words=words)
+        for name, (target, words) in targets.items()
+    }
+    part = Part(rows.unit, rows.covariates, rows.period, functions, folds)
+    return Nuisances((part,), learning.seed, layout=layout, without=without)
 
 
 @design(
-    name="dml_panel",
     title="Double machine learning, partially linear panel model",
     reference="clarkepolselli2025",
     estimand=Estimand.COEFFICIENT,
@@ -185,7 +177,7 @@ def dml_panel(
 
 def cross_fitted(
     sample: Sample, learning: Learning, approach: Approach = "first_differences"
-) -> tuple[PanelRows, DoubleMLPLR]:
+) -> tuple[PanelRows, Any]:
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
     from doubleml import DoubleMLData, DoubleMLPLR
 
@@ -193,8 +185,8 @@ def cross_fitted(
     (part,), (predicted,), rows = asked.parts, asked.predicted(), asked.layout.rows
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
-    given = {"ml_l": predicted["outcome"], "ml_m": asked.layout.adjusted(predicted["treatment"])}
-    return rows, of_predictions(DoubleMLPLR, data, dict.fromkeys(given, "mean"), part.folds, given)
+    given = {"l": predicted["outcome"], "m": asked.layout.adjusted(predicted["treatment"])}
+    return rows, of_predictions(DoubleMLPLR, data, part.folds, given)
 
 
 def treated_at_change(sample: Sample, rows: PanelRows) -> BoolArray:
@@ -203,27 +195,6 @@ def treated_at_change(sample: Sample, rows: PanelRows) -> BoolArray:
     changed = rows.treatment != 0
     cells[rows.unit[changed], (rows.period + (rows.treatment > 0))[changed]] = True
     return cells
-
-
-def check_folds(sample: Sample, layout: Transformed, cluster: IntArray, folds: Folds) -> None:
-    """Refuse folds from which the nuisance functions or the coefficient could not be learned."""
-    rows, kind = layout.rows, kind_of_cluster(sample)
-    check_number("dml_panel", sample, cluster, folds.number, "seen in two periods")
-    first = len(sample.periods) - 1 - int(rows.period.max())
-    for train in folds.training():
-        unseen = np.setdiff1d(rows.period, rows.period[train])
-        if unseen.size:
-            raise QuestionError(
-                f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
-                "only, so its period effect cannot be learned from the others; use a shorter window."
-            )
-        within = rows.treatment - layout.within(rows.treatment, rows.period, train)
-        if not np.any(np.abs(within[train]) > 1e-10):
-            raise QuestionError(
-                f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all {kind} of a "
-                f"period; it happens in {len(np.unique(cluster[rows.moves]))} {kind} of {len(np.unique(cluster))}, too "
-                "few or too many for cross-fitting."
-            )
 
 
 class PanelRows(NamedTuple):
@@ -251,8 +222,8 @@ class Transformed(NamedTuple):
     """
 
     rows: PanelRows
-    outcome_centre: Centre
-    within: Centre
+    outcome_centre: Callable[..., FloatArray]
+    within: Callable[..., FloatArray]
     adjusted: Callable[[FloatArray], FloatArray]
 
 

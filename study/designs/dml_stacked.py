@@ -10,19 +10,7 @@ from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one, left_out
-from study.learners import (
-    Folds,
-    Learner,
-    Learning,
-    Nuisance,
-    Nuisances,
-    Part,
-    check_both,
-    check_number,
-    clipping_note,
-    outcome_in_words,
-    spread_of_draws,
-)
+from study.learners import Folds, Learner, Learning, Nuisance, Nuisances, Part, spread_of_draws
 from study.panel import Sample
 
 
@@ -34,39 +22,29 @@ def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: 
     learning.check("dml_stacked", least_folds=1)
     layout = stacks(sample, before, after, least=1 if learning.folds == 1 else 2)
     base = layout.at_base
-    cluster = sample.cluster[base.unit]
-    check_number("dml_stacked", sample, cluster, learning.folds, "in a stack")
-    drawn = learning.draw(cluster, np.where(layout.own < 0, base.number, layout.own)[base.unit])
-    check_both("dml_stacked", sample, base.treated, cluster, drawn, "treated")
+    cohort = np.where(layout.own < 0, base.number, layout.own)[base.unit]
+    drawn = learning.draw("dml_stacked", sample, base.unit, cohort, "in a stack")
+    drawn.check_both("dml_stacked", sample, base.unit, base.treated, "treated")
     place = np.zeros((sample.n_units, learning.repetitions), dtype=np.int64)
     place[base.unit] = drawn.place
-    folds = Folds(place, learning.folds)
+    folds = drawn._replace(place=place)
 
     def part(rows: StackRows, period: IntArray, name: str, function: Nuisance) -> Part:
         x = sample.x_baseline[rows.unit]
         return Part(rows.unit, x, period, {name: function}, folds.of(rows.unit))
 
-    treatment = Nuisance(base.treated.astype(float), learning.propensity, "probability")
+    treatment = Nuisance(base.treated.astype(float), learning.propensity, "probability", words="adoption")
     parts = [part(base, np.zeros_like(base.stack), "treatment", treatment)]
+    words, limits = f"the change of {sample.question.outcome_in_words}", (0.0, 1 - learning.trim)
     for at in layout.compared:
         if learning.folds > 1:
             _check_compared(layout, at, folds)
-        outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated)
+        outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated, words=words)
         parts.append(part(at, at.stack, at.name, outcome))
-    change = f"the change of {outcome_in_words(sample.question)}"
-    said = {"treatment": "adoption"} | {at.name: change for at in layout.compared}
-    return Nuisances(
-        tuple(parts),
-        learning.seed,
-        said,
-        layout=layout,
-        without="its stack's mean",
-        limits=(0.0, 1 - learning.trim),
-    )
+    return Nuisances(tuple(parts), learning.seed, layout=layout, without="its stack's mean", limits=limits)
 
 
 @design(
-    name="dml_stacked",
     title="Double machine learning, cohorts pooled by event time",
     reference="chang2020",
     estimand=Estimand.EVENT_TIME_ATT,
@@ -155,9 +133,8 @@ def dml_stacked(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    asked = nuisances(
-        sample, Learning(learner, folds, repetitions, seed, propensity, trim), before=before, after=after
-    )
+    learning = Learning(learner, folds, repetitions, seed, propensity, trim)
+    asked = nuisances(sample, learning, before=before, after=after)
     layout, n = asked.layout, sample.n_units
     of_treatment, *of_outcomes = asked.predicted()
     predicted = {name: values for of_event in of_outcomes for name, values in of_event.items()}
@@ -192,7 +169,7 @@ def dml_stacked(
         *_units_pooled(sample, layout, odds),
         *layout.notes,
         *events_on_one(times[~reference], size[~reference]),
-        clipping_note(score[compared], asked.limits, "predictions of adoption among comparison units"),
+        asked.clipping_note(score[compared], "predictions of adoption among comparison units"),
     ]
     if repetitions > 1:
         spread = spread_of_draws(sample, of_draw, influence)
@@ -246,19 +223,16 @@ def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]
     """Say how many units are pooled, and how many units of equal weight the comparison is worth."""
     rows = layout.at_base
     notes = [f"{rows.treated.sum()} treated units of {rows.present.sum()} cohorts are pooled"]
-    for at in layout.compared:
-        if at.event == 0:
-            share = cohort_shares(layout, at)[at.stack, None]
-            weight = share * at.normalised(_comparison_odds(at, odds))
-            of_unit = of_units(at, weight, sample.n_units)
-            worth = 1 / (of_unit**2).sum(axis=0)
-            lowest, highest = f"{worth.min():.0f}", f"{worth.max():.0f}"
-            heaviest = of_unit.max(axis=1).argmax()
-            notes.append(
-                f"at event 0 the {len(np.unique(at.unit[~at.treated]))} comparison units are worth "
-                f"{lowest if lowest == highest else f'{lowest} to {highest}, by draw of the folds,'} of equal weight; "
-                f"the heaviest, {sample.unit_ids[heaviest]}, has up to {of_unit.max():.0%} of it"
-            )
+    for at in (at for at in layout.compared if at.event == 0):
+        weight = cohort_shares(layout, at)[at.stack, None] * at.normalised(_comparison_odds(at, odds))
+        of_unit = of_units(at, weight, sample.n_units)
+        worth = 1 / (of_unit**2).sum(axis=0)
+        lowest, highest = f"{worth.min():.0f}", f"{worth.max():.0f}"
+        notes.append(
+            f"at event 0 the {len(np.unique(at.unit[~at.treated]))} comparison units are worth "
+            f"{lowest if lowest == highest else f'{lowest} to {highest}, by draw of the folds,'} of equal weight; "
+            f"the heaviest, {sample.unit_ids[of_unit.max(axis=1).argmax()]}, has up to {of_unit.max():.0%} of it"
+        )
     return notes
 
 
@@ -354,16 +328,41 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
         If no cohort can be compared.
     """
     assert sample.first_treated is not None
+    first, last = sample.first_treated, -1 - sample.question.anticipation
     cohorts, notes = cohorts_with_base(sample)
     times = event_times(sample, cohorts, before, after) if len(cohorts) else range(0)
-    place = np.searchsorted(cohorts, sample.first_treated)
-    inside = np.append(cohorts, np.nan)[place] == sample.first_treated
-    base = (cohorts - 1 - sample.question.anticipation - sample.periods[0]).astype(np.int64)
-    events: list[StackRows] = []
-    missing: dict[tuple[float, float], str] = {}
+    place = np.searchsorted(cohorts, first)
+    own = np.where(np.append(cohorts, np.nan)[place] == first, place, -1)
+    base = (cohorts + last - sample.periods[0]).astype(np.int64)
+    treated = first[:, None] == cohorts
+
+    def comparison(now: IntArray) -> BoolArray:
+        """Return who each cohort is compared with between its base and a period, shape (n, G)."""
+        return compared_with(sample, Cells(cohorts, sample.periods[now].astype(float), now, base), first)
+
+    def rows(event: int, now: IntArray, compared: BoolArray, used: BoolArray) -> StackRows:
+        unit, stack = np.nonzero((treated | compared) & used)
+        return StackRows(unit, stack, treated[unit, stack], len(cohorts), event, now[stack], base[stack])
+
+    kind = "unit" if sample.question.cluster is None else f"cluster ({sample.question.cluster})"
+    reasons = [
+        "no treated unit is observed",
+        "no comparison unit is observed",
+        f"it is compared with one {kind} only, which cannot be in more than one fold",
+    ]
+    events, missing = list[StackRows](), dict[tuple[float, float], str]()
     for event in times:
-        at, reasons = _event_rows(sample, cohorts, base, event, least)
-        missing |= {(g, g + event): why for g, why in reasons.items()}
+        now = base - last + event
+        inside = (now >= 0) & (now < len(sample.periods))
+        now = np.where(inside, now, base)
+        seen = sample.observed[:, now] & sample.observed[:, base] & inside
+        # At the base nobody is compared.
+        compared, needed = (comparison(now), least) if event != last else (np.zeros_like(treated), 0)
+        n_clusters = np.array([len(np.unique(sample.cluster[who])) for who in (compared & seen).T])
+        lacks = [~np.any(treated & seen, axis=0), n_clusters < min(needed, 1), n_clusters < needed]
+        why = np.select(lacks, reasons, "")
+        missing |= {(cohorts[g], cohorts[g] + event): why[g] for g in np.flatnonzero(inside & (why != ""))}
+        at = rows(event, now, compared, seen & (why == ""))
         if len(at.now):
             events.append(at)
     cohort, period = np.array(list(missing), dtype=float).reshape(-1, 2).T
@@ -371,48 +370,8 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
     if all(at.is_reference for at in events):
         raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
     compared_at_all = np.any([at.present & (not at.is_reference) for at in events], axis=0)
-    sides, used = _sides(sample, cohorts, base, base), sample.observed[:, base] & compared_at_all
-    own, last = np.where(inside, place, -1), -1 - sample.question.anticipation
-    return Stacks(cohorts, own, _rows(*sides, used, last, base, base), tuple(events), tuple(notes))
-
-
-def _event_rows(
-    sample: Sample, cohorts: FloatArray, base: IntArray, event: int, least: int
-) -> tuple[StackRows, dict[float, str]]:
-    """Return the rows of an event time, and why some cohorts have none; at the base nobody is compared."""
-    now = base + 1 + sample.question.anticipation + event
-    inside = (now >= 0) & (now < len(sample.periods))
-    now = np.where(inside, now, base)
-    seen = sample.observed[:, now] & sample.observed[:, base] & inside
-    treated, compared = _sides(sample, cohorts, now, base)
-    if event == -1 - sample.question.anticipation:
-        compared, least = np.zeros_like(compared), 0
-    n_treated = np.sum(treated & seen, axis=0)
-    n_clusters = np.array([len(np.unique(sample.cluster[who])) for who in (compared & seen).T])
-    kind = "unit" if sample.question.cluster is None else f"cluster ({sample.question.cluster})"
-    missing = [
-        "no treated unit is observed",
-        "no comparison unit is observed",
-        f"it is compared with one {kind} only, which cannot be in more than one fold",
-    ]
-    lacks = [n_treated == 0, n_clusters < min(least, 1), n_clusters < least]
-    why = np.select(lacks, missing, "")
-    reasons = {float(cohorts[g]): str(why[g]) for g in np.flatnonzero(inside & (why != ""))}
-    return _rows(treated, compared, seen & (why == ""), event, now, base), reasons
-
-
-def _sides(sample: Sample, cohorts: FloatArray, now: IntArray, base: IntArray) -> tuple[BoolArray, BoolArray]:
-    """Return who is of each stack's cohort, and who it is compared with between two periods, shapes (n, G)."""
-    assert sample.first_treated is not None
-    cells = Cells(cohorts, sample.periods[now].astype(float), now, base)
-    return sample.first_treated[:, None] == cohorts, compared_with(sample, cells, sample.first_treated)
-
-
-def _rows(
-    treated: BoolArray, compared: BoolArray, used: BoolArray, event: int, now: IntArray, base: IntArray
-) -> StackRows:
-    unit, stack = np.nonzero((treated | compared) & used)
-    return StackRows(unit, stack, treated[unit, stack], len(now), event, now[stack], base[stack])
+    at_base = rows(last, base, comparison(base), sample.observed[:, base] & compared_at_all)
+    return Stacks(cohorts, own, at_base, tuple(events), tuple(notes))
 
 
 def stack_means(rows: StackRows, weight: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:

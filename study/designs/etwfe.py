@@ -26,23 +26,14 @@ from study.core import (
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.covariates import baseline_matrix
-from study.designs.did_cells import Cells, cells_of, known_cells
+from study.designs.did_cells import Cells, cells_of, effects_in_cells, known_cells
 from study.designs.poisson import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import counted
-from study.estimates import (
-    CohortMeans,
-    Estimate,
-    cohort_means,
-    cohorts_with_base,
-    group_time_effects,
-    refuse_single_units,
-    told,
-)
+from study.estimates import CohortMeans, Estimate, cohort_means, cohorts_with_base, refuse_single_units, told
 from study.panel import Sample
 
 
 @design(
-    name="etwfe",
     title="Extended two-way fixed effects (Wooldridge)",
     reference="wooldridge2023",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -133,15 +124,12 @@ def etwfe(
     minus_all = dict.fromkeys(map(int, np.flatnonzero(empty & (reasons == ""))), why)
     known = known_cells("etwfe", cells, reasons, size, notes, told(cells.cohort, cells.period, minus_all))
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
-    return group_time_effects(
+    return effects_in_cells(
         sample,
-        cells.cohort[known],
-        cells.period[known],
-        att[0][known],
-        att[1].select(known),
-        reference=cells.reference[known],
-        untreated_mean=untreated[0][known],
-        untreated_influence=untreated[1].select(known),
+        cells,
+        known,
+        att,
+        untreated,
         cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
         shares="estimated" if variance == "sampling" else "fixed",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,

@@ -7,19 +7,11 @@ import numpy as np
 from study.core import BoolArray, FloatArray, QuestionError, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.twfe import counted, placed, two_way
-from study.estimates import (
-    CohortMeans,
-    Estimate,
-    cohort_means,
-    event_time_effects,
-    events_on_one,
-    outcome_with_covariates,
-)
+from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one
 from study.panel import Sample
 
 
 @design(
-    name="event_study",
     title="Two-way fixed effects, dynamic",
     reference="sunabraham2021",
     estimand=Estimand.EVENT_TIME_ATT,
@@ -52,7 +44,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         the end and nothing is binned.
     """
     base = -1 - sample.question.anticipation
-    means = cohort_means(sample, outcome_with_covariates(sample))
+    means = cohort_means(sample, sample.outcome_with_covariates)
     times, cells = event_time_cells(sample, means, bin_at)
     used = times != base
     if not used.any():

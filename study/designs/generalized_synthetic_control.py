@@ -18,7 +18,6 @@ MOST_FACTORS = 5
 
 
 @design(
-    name=NAME,
     title="Generalized synthetic control (Xu)",
     reference="xu2017",
     estimand=Estimand.GROUP_TIME_ATT,

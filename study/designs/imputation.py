@@ -23,20 +23,11 @@ from study.core import (
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import Cells, known_cells
 from study.designs.twfe import placed
-from study.estimates import (
-    CohortMeans,
-    Estimate,
-    cohort_means,
-    group_time_effects,
-    outcome_with_covariates,
-    refuse_single_units,
-    treated_cells,
-)
+from study.estimates import CohortMeans, Estimate, cohort_means, group_time_effects, refuse_single_units
 from study.panel import Sample, first_observed
 
 
 @design(
-    name="imputation",
     title="Imputation (Borusyak, Jaravel and Spiess)",
     reference="borusyak2024",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -88,7 +79,7 @@ def imputation(
     Gardner, J. (2022). Two-stage differences in differences.
     """
     refuse_single_units(sample, "imputation")
-    untreated = np.where(sample.treatment == 1, np.nan, outcome_with_covariates(sample))
+    untreated = np.where(sample.treatment == 1, np.nan, sample.outcome_with_covariates)
     blocks = [_effects(sample, untreated, variance == "conservative")]
     if leads != 0:
         blocks.append(_leads(sample, untreated, leads))
@@ -135,13 +126,8 @@ def _untreated_regression(sample: Sample, untreated: FloatArray, extra: FloatArr
     """Regress untreated outcomes on effects by group, (G, T, L), period effects, covariates and unit effects."""
     n_periods = len(sample.periods)
     effects = np.concatenate([extra, period_effects(len(extra), n_periods)], axis=2)
-    fit = regress(
-        untreated,
-        sample.groups[1],
-        Terms(effects, np.empty((len(extra), n_periods, 0))),
-        sample.weights,
-        varying=sample.x_varying,
-    )
+    terms = Terms(effects, np.empty((len(extra), n_periods, 0)))
+    fit = regress(untreated, sample.groups[1], terms, sample.weights, varying=sample.x_varying)
     refuse_unidentified(sample.question.covariates, fit.identified[effects.shape[2] :])
     return fit
 
@@ -167,9 +153,8 @@ def _beyond_prediction(sample: Sample, first: Regression) -> FloatArray:
 
 def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Block:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
-    first = _untreated_regression(
-        sample, untreated, np.empty((len(sample.groups[1]), len(sample.periods), 0))
-    )
+    no_leads = np.empty((len(sample.groups[1]), len(sample.periods), 0))
+    first = _untreated_regression(sample, untreated, no_leads)
     tau = _beyond_prediction(sample, first)
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     lost_note = (
@@ -178,7 +163,7 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     )
     means = cohort_means(sample, tau)
     outcomes = cohort_means(sample, np.where(lost, np.nan, sample.y) if lost.any() else sample.y)
-    group, now = np.nonzero(treated_cells(sample) & np.isin(means.dates, sample.cohorts)[:, None])
+    group, now = np.nonzero(sample.treated_cells & np.isin(means.dates, sample.cohorts)[:, None])
     cells = Cells(means.dates[group], sample.periods[now].astype(float), now, np.full(len(now), -1))
     size = means.sizes(cells.cohort, now)
     loading = _loadings(sample, tau, means)[group, now]

@@ -10,7 +10,7 @@ import numpy as np
 
 from study.core import FloatArray, IntArray, QuestionError
 from study.estimates import Estimate, long_change_effect
-from study.learners import Averaged, Folds, Nuisance, Part
+from study.learners import Averaged, Folds, Nuisance, Nuisances, Part
 from study.panel import Sample, first_observed
 
 
@@ -45,9 +45,12 @@ class LongChange:
     notes: tuple[str, ...]
     window: str
 
-    def part(self, functions: Mapping[str, Nuisance], folds: Folds) -> Part:
-        """Return the rows with the nuisance functions that are learned on them."""
-        return Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds)
+    def nuisances(
+        self, functions: Mapping[str, Nuisance], folds: Folds, seed: int, limits: tuple[float, float]
+    ) -> Nuisances:
+        """Return the nuisance functions that are learned on the rows, of which m is that of treatment."""
+        part = Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds)
+        return Nuisances((part,), seed, "m", layout=self, without="the mean", limits=limits)
 
     def data(self, instrument: FloatArray | None = None) -> Any:
         """Return doubleml's data: no covariates, since all is predicted, and the change less its mean.

@@ -28,7 +28,6 @@ Weighting = Literal["variance", "equal"]
 
 
 @design(
-    name="lp_did",
     title="Local projections (Dube, Girardi, Jordà and Taylor)",
     reference="dube2025",
     estimand=Estimand.EVENT_TIME_ATT,
@@ -93,6 +92,13 @@ def lp_did(
     if reference.all():
         raise QuestionError(f"lp_did: no effect can be estimated: {'; '.join(notes)}.")
     mean, mean_influence, size = _of_treated(sample, means, fits)
+    # Terms are coefficients, or with equal weighting averages of them, of one regression.
+    used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
+    place = np.eye(len(fits))[~reference]
+    if weighting == "equal":
+        shares = [fit.sizes / fit.sizes.sum() for fit in used]
+        place = np.repeat(place, [len(share) for share in shares], axis=0) * np.concatenate(shares)[:, None]
+    regression = partial(_regression, sample, [(fit.event_time, fit.start) for fit in used], weighting)
     return event_time_effects(
         sample,
         times,
@@ -103,7 +109,7 @@ def lp_did(
         reference=reference,
         n_obs=int(sample.observed.sum()),
         published="CR0",
-        form=_form(sample, fits, ~reference, weighting),
+        form=LinearForm(regression, place),
         notes=(*notes, *events_on_one(times[~reference], size[~reference])),
     )
 
@@ -150,11 +156,8 @@ def _projection(sample: Sample, means: CohortMeans, h: int, weighting: Weighting
     if not kept.any():
         return None
     dropped = start[treated.any(axis=0) & ~kept]
-    change, of_treated, of_clean = (
-        np.where(seen, change, 0.0)[:, kept],
-        of_treated[:, kept],
-        of_clean[:, kept],
-    )
+    of_treated, of_clean = of_treated[:, kept], of_clean[:, kept]
+    change = np.where(seen, change, 0.0)[:, kept]
     n_treated, n_clean = of_treated.sum(axis=0), of_clean.sum(axis=0)
     ours = (of_treated * change).sum(axis=0) / n_treated
     theirs = (of_clean * change).sum(axis=0) / n_clean
@@ -178,17 +181,6 @@ def _enters(sample: Sample, first: FloatArray, start: IntArray, h: int) -> tuple
     if sample.question.comparison == "not_yet_treated":
         clean = clean | (first - sample.question.anticipation > np.maximum(start, start + h))
     return treated, np.broadcast_to(clean, treated.shape)
-
-
-def _form(sample: Sample, fits: list[_Projection], varies: BoolArray, weighting: Weighting) -> LinearForm:
-    """Return the terms as coefficients, or with equal weighting as averages of them, of one regression."""
-    used = [fit for fit, v in zip(fits, varies, strict=True) if v]
-    place = np.eye(len(fits))[varies]
-    if weighting == "equal":
-        shares = [fit.sizes / fit.sizes.sum() for fit in used]
-        place = np.repeat(place, [len(share) for share in shares], axis=0) * np.concatenate(shares)[:, None]
-    starts = [(fit.event_time, fit.start) for fit in used]
-    return LinearForm(partial(_regression, sample, starts, weighting), place)
 
 
 def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Weighting) -> Rows:
@@ -215,13 +207,8 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
         inside = np.concatenate([np.isin(sample.periods, start) for _, start in used])
         treated = (treated[:, :, :, None] * by_period).reshape(len(rows), n_periods, -1)[:, :, inside]
     nuisance = (of_event[:, :, :, None] * by_period).reshape(len(rows), n_periods, -1)
-    fit = regress(
-        changes.reshape(-1, n_periods),
-        rows,
-        Terms(treated, nuisance),
-        np.tile(sample.weights, len(used)),
-        unit_effects=False,
-    )
+    outcome, weights = changes.reshape(-1, n_periods), np.tile(sample.weights, len(used))
+    fit = regress(outcome, rows, Terms(treated, nuisance), weights, unit_effects=False)
     assert fit.equations is not None
     return Rows(fit.equations, np.tile(np.arange(n), len(used)))
 
@@ -229,13 +216,10 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
 def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> Influence:
     """Return the influence by unit: where rows are groups, of its group's change and of what it deviates from it."""
     if not means.whole:
-        columns = [
-            sample.n_units
-            / fit.sizes.sum()
-            * sample.weights
-            * np.einsum("ij,ij->i", fit.regressor, fit.error)
-            for fit in fits
-        ]
+        columns = []
+        for fit in fits:
+            scale = sample.n_units / fit.sizes.sum() * sample.weights
+            columns.append(scale * np.einsum("ij,ij->i", fit.regressor, fit.error))
         return Influence.of(np.column_stack(columns))
     of_deviation, of_weight = np.zeros((2, *means.mean.shape, len(fits)))
     for k, fit in enumerate(fits):

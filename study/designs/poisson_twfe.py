@@ -12,22 +12,13 @@ from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.event_study import event_time_cells
 from study.designs.poisson import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import counted, placed, two_way
-from study.estimates import (
-    Estimate,
-    coefficients,
-    cohort_means,
-    event_time_effects,
-    events_on_one,
-    outcome_with_covariates,
-    treated_cells,
-)
+from study.estimates import Estimate, coefficients, cohort_means, event_time_effects, events_on_one
 from study.panel import Sample
 
 Terms = Literal["treatment", "event_time"]
 
 
 @design(
-    name="poisson_twfe",
     title="Poisson with two-way fixed effects",
     reference="wooldridge1999",
     estimand=Estimand.COEFFICIENT,
@@ -69,9 +60,9 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     Econometrics 90(1).
     """
     refuse_not_counts(sample, "poisson_twfe")
-    used, notes = without_empty_units(replace(sample, y=outcome_with_covariates(sample)))
+    used, notes = without_empty_units(replace(sample, y=sample.outcome_with_covariates))
     if terms == "treatment":
-        times, cells = np.array([np.nan]), treated_cells(used)[:, :, None]
+        times, cells = np.array([np.nan]), used.treated_cells[:, :, None]
         names = np.array(["treatment"])
     else:
         times, cells = event_time_cells(used, cohort_means(used))

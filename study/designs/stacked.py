@@ -15,7 +15,6 @@ from study.panel import Sample
 
 
 @design(
-    name="stacked",
     title="Stacked difference-in-differences (Wing, Freedman and Hollingsworth)",
     reference="wing2024",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -102,7 +101,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         cells,
         np.ones(len(linear), dtype=bool),
         (linear, influence),
-        (mean, mean_influence),
+        (mean - linear, mean_influence - influence),
         cohort_weights=side_by_side(weights),
         n_obs=n_obs,
         published="CR0",

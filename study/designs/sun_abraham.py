@@ -10,18 +10,11 @@ from study.core import Terms, linear_form, period_effects, refuse_unidentified, 
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import cells_of, effects_in_cells, known_cells
 from study.designs.twfe import counted, placed
-from study.estimates import (
-    Estimate,
-    cohort_means,
-    cohorts_with_base,
-    outcome_with_covariates,
-    refuse_single_units,
-)
+from study.estimates import Estimate, cohort_means, cohorts_with_base, refuse_single_units
 from study.panel import Sample
 
 
 @design(
-    name="sun_abraham",
     title="Interaction-weighted event study (Sun and Abraham)",
     reference="sunabraham2021",
     estimand=Estimand.GROUP_TIME_ATT,
@@ -64,20 +57,16 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     """
     refuse_single_units(sample, "sun_abraham")
     cohorts, notes = cohorts_with_base(sample)
-    means, cells = cohort_means(sample, outcome_with_covariates(sample)), cells_of(sample, cohorts)
+    means, cells = cohort_means(sample, sample.outcome_with_covariates), cells_of(sample, cohorts)
     size = means.sizes(cells.cohort, cells.now)
     treated = (size > 0) & ~cells.reference
     n_treated = int(treated.sum())
 
     groups = np.isin(means.dates, cohorts) | means.untreated(sample)
     indicators = means.cells(cells.cohort[treated], cells.now[treated])[groups].astype(float)
-    fit = regress(
-        sample.y,
-        [rows for rows, used in zip(means.rows, groups, strict=True) if used],
-        Terms(indicators, period_effects(len(indicators), len(sample.periods))),
-        sample.weights,
-        varying=sample.x_varying,
-    )
+    terms = Terms(indicators, period_effects(*indicators.shape[:2]))
+    rows = [members for members, used in zip(means.rows, groups, strict=True) if used]
+    fit = regress(sample.y, rows, terms, sample.weights, varying=sample.x_varying)
     refuse_unidentified(sample.question.covariates, fit.identified[n_treated:])
     identified = cells.reference.copy()
     identified[treated] = fit.identified[:n_treated]
@@ -87,12 +76,14 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
 
     place = placed(fit, treated)
+    linear, influence = fit.coefficient @ place, fit.influence @ place
+    mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
     return effects_in_cells(
         sample,
         cells,
         known,
-        (fit.coefficient @ place, fit.influence @ place),
-        means.pooled(means.cells(cells.cohort, cells.now)),
+        (linear, influence),
+        (mean - linear, mean_influence - influence),
         cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
         shares="estimated" if variance == "sampling" else "fixed",
         form=linear_form(fit.equations, place[:, known]),

@@ -119,13 +119,20 @@ def estimate_blocks(
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
     influence = untreated = Influence.none(sample.n_units, len(linear))
-    why = _no_jackknife(parts, fitted)
-    if why:
+    single = [f"{block.cohort:g}" for block in parts if len(block.treated) == 1]
+    lost = [f"{b.cohort:g}" for b, one in zip(parts, fitted, strict=True) if np.isnan(one.without).any()]
+    why = f"cohort {', '.join(single)} of one unit" if single else ""
+    if lost and not single:
+        why = f"one comparison unit has all the weight for cohort {lost[0]}"
         test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
         notes = [*notes, f"no standard error: {why}; {test}"]
     else:
         influence = _pseudo_values(sample, parts, [one.without for one in fitted])
-        of_untreated = [_means_without(block) - one.without for block, one in zip(parts, fitted, strict=True)]
+        of_untreated = []
+        for block, one in zip(parts, fitted, strict=True):
+            own = block.treated[:, block.n_before :]
+            same = np.broadcast_to(own.mean(axis=0), block.after.shape)
+            of_untreated.append(np.vstack([same, means_without_each(own)]) - one.without)
         untreated = _pseudo_values(sample, parts, of_untreated)
     n_units = np.repeat([len(block.rows) for block in parts], length)
     factor, estimable = n_units / (n_units - 1), (clusters.min(axis=0) >= 2) & (not why)
@@ -146,23 +153,6 @@ def estimate_blocks(
         notes=tuple(notes),
         against="all_before",
     )
-
-
-def _no_jackknife(parts: Sequence[Block], fitted: Sequence[Fitted]) -> str:
-    """Say why effects cannot be left without each unit in turn; nothing where they can."""
-    single = [f"{block.cohort:g}" for block in parts if len(block.treated) == 1]
-    if single:
-        return f"cohort {', '.join(single)} of one unit"
-    for block, one in zip(parts, fitted, strict=True):
-        if np.isnan(one.without).any():
-            return f"one comparison unit has all the weight for cohort {block.cohort:g}"
-    return ""
-
-
-def _means_without(block: Block) -> FloatArray:
-    """Return the treated units' mean outcomes from treatment on without each unit of the block, (J + N, T1)."""
-    own = block.treated[:, block.n_before :]
-    return np.vstack([np.broadcast_to(own.mean(axis=0), block.after.shape), means_without_each(own)])
 
 
 def means_without_each(values: FloatArray) -> FloatArray:

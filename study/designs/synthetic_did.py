@@ -16,7 +16,6 @@ LEAST_BEFORE = 2
 
 
 @design(
-    name="synthetic_did",
     title="Synthetic difference-in-differences (Arkhangelsky et al.)",
     reference="arkhangelsky2021",
     estimand=Estimand.GROUP_TIME_ATT,

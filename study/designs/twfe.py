@@ -20,19 +20,11 @@ from study.core import (
     regress,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.estimates import (
-    Estimate,
-    coefficients,
-    cohort_means,
-    mean_over,
-    outcome_with_covariates,
-    treated_cells,
-)
+from study.estimates import Estimate, coefficients, cohort_means, mean_over
 from study.panel import Sample
 
 
 @design(
-    name="twfe",
     title="Two-way fixed effects, static",
     reference="goodmanbacon2021",
     estimand=Estimand.COEFFICIENT,
@@ -69,25 +61,25 @@ def twfe(sample: Sample) -> Estimate:
     Econometrics 225(2), equation (1).
     """
     names = ("treatment", *sample.question.covariates)
-    outcome = outcome_with_covariates(sample)
+    outcome = sample.outcome_with_covariates
     if sample.first_treated is None:  # by unit, where groups do not say who is treated
         effects = np.empty((1, len(sample.periods), 0))
         varying = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
         mean, mean_influence = mean_over(replace(sample, y=outcome), sample.treatment == 1)
     else:
-        treated = treated_cells(sample)[:, :, None]
+        treated = sample.treated_cells[:, :, None]
         effects, varying = treated.astype(float), sample.x_varying
         mean, mean_influence = cohort_means(sample, outcome).pooled(treated)
     fit = two_way(sample, effects, varying, names)
     of_treatment = np.arange(len(names)) == 0
+    of_untreated = mean_influence - fit.influence.select(of_treatment)
     return coefficients(
         sample,
         names,
         fit.coefficient,
         fit.influence,
         untreated_mean=np.where(of_treatment, mean - fit.coefficient, np.nan),
-        untreated_influence=(mean_influence - fit.influence.select(of_treatment))
-        @ of_treatment[None].astype(float),
+        untreated_influence=of_untreated @ of_treatment[None].astype(float),
         form=linear_form(fit.equations, np.eye(len(names))),
         **counted(sample, fit),
     )
@@ -116,14 +108,8 @@ def two_way(
     QuestionError
         If a regressor is explained by the fixed effects and the other regressors.
     """
-    fit = regress(
-        sample.y,
-        sample.groups[1],
-        Terms(effects, period_effects(*effects.shape[:2])),
-        sample.weights,
-        varying=varying,
-        family=family,
-    )
+    terms = Terms(effects, period_effects(*effects.shape[:2]))
+    fit = regress(sample.y, sample.groups[1], terms, sample.weights, varying=varying, family=family)
     refuse_unidentified(names, fit.identified)
     return fit
 

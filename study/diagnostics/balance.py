@@ -18,7 +18,6 @@ from study.diagnostics.refits import event_dates
 from study.estimates import cohorts_with_base
 from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 from study.figures.canvas import canvas
-from study.learners.nuisances import outcome_in_words
 from study.panel import Sample, first_observed
 
 WHO = "balance"
@@ -261,9 +260,9 @@ def outcome_variables(sample: Sample, base: int) -> dict[str, FloatArray]:
     start, end = seen.argmax(axis=1), base - seen[:, ::-1].argmax(axis=1)
     apart = np.where(count > 1, end - start, 1)
     growth = np.where(count > 1, (y[every, end] - y[every, start]) / apart, np.nan)
-    outcome = outcome_in_words(sample.question)
-    columns = {f"mean {outcome} before": mean, f"{GROWTH} {outcome} before": growth}
-    return columns if base > 0 else {f"mean {outcome} before": mean}
+    outcome = sample.question.outcome_in_words
+    columns = {f"mean {outcome} before": mean}
+    return columns | {f"{GROWTH} {outcome} before": growth} if base > 0 else columns
 
 
 def _units(sample: Sample, group: Group, values: FloatArray, scores: Overlap | str | None) -> pd.DataFrame:

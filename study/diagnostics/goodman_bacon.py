@@ -14,7 +14,6 @@ from study.core import FloatArray, IntArray, QuestionError
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
 from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, on_axes
-from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
 
 
@@ -109,7 +108,7 @@ def goodman_bacon(sample: Sample) -> Finding:
         verdict=verdict,
         evidence=tuple(evidence),
         frame=frame,
-        chart=partial(_chart, outcome=outcome_in_words(sample.question)),
+        chart=partial(_chart, outcome=sample.question.outcome_in_words),
         details=details,
     )
 
@@ -118,7 +117,7 @@ def _sentences(
     question: Question, n_comparisons: int, coefficient: float, allowed_average: float, by_kind: pd.DataFrame
 ) -> Iterator[str]:
     yield (
-        f"The static two-way fixed effects coefficient of {outcome_in_words(question)} is {coefficient:.4g}, the "
+        f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, the "
         f"weighted sum of {n_comparisons} differences in differences of two groups."
     )
     if not by_kind["forbidden"].any():

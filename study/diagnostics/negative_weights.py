@@ -12,9 +12,7 @@ from study.core import FloatArray, Terms, one_thread, period_effects, regress
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
-from study.estimates import outcome_with_covariates, treated_cells
 from study.figures import GREY, Axes, Figure, draw_heatmap, on_axes
-from study.learners.nuisances import outcome_in_words
 from study.panel import Question, Sample
 
 ZERO = 1e-10
@@ -60,7 +58,7 @@ def negative_weights(sample: Sample) -> Finding:
     refuse_no_coefficients("negative_weights", sample, "twfe")
     coefficient = float(find_design("twfe")(sample).effect_level[0])
     cohorts, groups = sample.groups
-    treatment = np.where(np.isnan(outcome_with_covariates(sample)), np.nan, sample.treatment)
+    treatment = np.where(np.isnan(sample.outcome_with_covariates), np.nan, sample.treatment)
     seen, shape = ~np.isnan(treatment), (len(groups), len(sample.periods))
     terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
     with one_thread():
@@ -68,7 +66,7 @@ def negative_weights(sample: Sample) -> Finding:
     weights = [sample.weights[members] for members in groups]
     product = np.stack([w @ e for w, e in zip(weights, residual, strict=True)])
     size = np.stack([w @ seen[members] for w, members in zip(weights, groups, strict=True)])
-    cells = treated_cells(sample) & (size > 0)
+    cells = sample.treated_cells & (size > 0)
     group, time = np.nonzero(cells)
     weight, share = product[cells] / product[cells].sum(), size[cells] / size[cells].sum()
     weight[np.abs(weight) < ZERO] = 0.0
@@ -103,7 +101,7 @@ def _sentences(
     else:
         yield "No weight is negative, so effects of one sign give a coefficient of that sign."
     yield (
-        f"The static two-way fixed effects coefficient of {outcome_in_words(question)} is {coefficient:.4g}, under "
+        f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, under "
         f"parallel trends a weighted sum of the average effects in {n} treated cells of a cohort and a period."
     )
     if spread is None:

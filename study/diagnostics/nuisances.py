@@ -31,8 +31,7 @@ from study.diagnostics.overlap import Propensities
 from study.diagnostics.refits import Refits, headline
 from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, on_axes
 from study.figures.canvas import canvas
-from study.learners import Learner
-from study.learners.nuisances import Nuisances
+from study.learners import Learner, Nuisances
 from study.panel import Sample, Scale
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, IntArray, Unidentified, comparison_odds
-from study.learners.problem import Rows
+from study.learners import Rows
 
 QUANTILES = {"minimum": 0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "maximum": 1}
 

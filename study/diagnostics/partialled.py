@@ -11,7 +11,7 @@ import numpy as np
 
 from study.core import FloatArray, IntArray, QuestionError, Terms, period_effects, refuse_unknown, regress
 from study.designs import Supports, all_designs, find_design
-from study.estimates import outcome_with_covariates, small_sample_factor
+from study.estimates import small_sample_factor
 from study.panel import Sample
 
 Form = Literal["within", "long_difference"]
@@ -188,7 +188,7 @@ def within(sample: Sample, who: str) -> Partialled:
 
     Unit effects count among the parameters: the degrees of freedom are N - (units + periods - 1) - p - 1.
     """
-    y, groups = outcome_with_covariates(sample), sample.groups[1]
+    y, groups = sample.outcome_with_covariates, sample.groups[1]
     seen, by_unit = ~np.isnan(y), np.argsort(np.concatenate(groups))
     shape = len(groups), y.shape[1]
     terms = Terms(np.empty((*shape, 0)), period_effects(*shape))

@@ -9,11 +9,9 @@ from .cohorts import cohorts_with_base as cohorts_with_base
 from .cohorts import events_on_one as events_on_one
 from .cohorts import left_out as left_out
 from .cohorts import mean_over as mean_over
-from .cohorts import outcome_with_covariates as outcome_with_covariates
 from .cohorts import refuse_single_units as refuse_single_units
 from .cohorts import rests_on_one as rests_on_one
 from .cohorts import told as told
-from .cohorts import treated_cells as treated_cells
 from .cohorts import weights_in_cohorts as weights_in_cohorts
 from .covariance import Convention as Convention
 from .covariance import Wald as Wald

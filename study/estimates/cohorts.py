@@ -152,17 +152,6 @@ def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole:
     return CohortMeans(sample.n_units, dates, rows, mean, weight, count, Values(rows, tuple(values)), whole)
 
 
-def outcome_with_covariates(sample: Sample) -> FloatArray:
-    """Return the outcome where covariates by period are observed too, shape (n, T)."""
-    missing = [np.isnan(block) for block in sample.x_by_period]
-    return np.where(np.any(missing, axis=0), np.nan, sample.y) if np.any(missing) else sample.y
-
-
-def treated_cells(sample: Sample) -> Cells:
-    """Return which groups are treated, less the anticipation, in which periods, shape (G, T)."""
-    return sample.periods >= sample.groups[0][:, None] - sample.question.anticipation
-
-
 def mean_over(sample: Sample, cells: Cells) -> tuple[FloatArray, Influence]:
     """Return the weighted mean outcome over a set of cells of shape (n, T), as one term with its influence."""
     weight = sample.weights[:, None] * (cells & sample.observed)

@@ -225,7 +225,7 @@ def usual_groupings(sample: Sample, strata: str) -> tuple[str, ...]:
 def caveats(sample: Sample, event: str) -> tuple[str, ...]:
     """Return what has to hold for differences to be effects, in sentences."""
     question = sample.question
-    outcome = f"log(1 + {question.outcome})" if question.scale == "log1p" else question.outcome
+    outcome = question.outcome_in_words
     return (
         f"Without the {event} treated units would have changed in {outcome} from the first to the last period as "
         f"others with the same {', '.join(question.covariates)} and in the same groups did (conditional parallel "

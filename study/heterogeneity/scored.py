@@ -14,17 +14,7 @@ from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimand, Estimate, coefficients
 from study.estimates.covariance import covariance
 from study.heterogeneity.grouping import Grouping, grouping
-from study.learners import (
-    Folds,
-    Learner,
-    Learning,
-    Nuisance,
-    check_both,
-    check_number,
-    clipped,
-    cross_fit,
-    draw_folds,
-)
+from study.learners import Folds, Learner, Learning, Nuisance, cross_fit, draw_folds
 from study.panel import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.
@@ -225,10 +215,8 @@ def score(
                 "instead."
             )
     x, names = _covariates(sample, rows, groups)
-    cluster = sample.cluster[rows.unit]
-    check_number("heterogeneity", sample, cluster, folds, "seen at both ends of the window")
-    assigned = learning.draw(cluster, 1 - rows.treated.astype(int))
-    check_both("heterogeneity", sample, rows.treated == 1, cluster, assigned, "treated")
+    assigned = learning.draw("heterogeneity", sample, rows.unit, 1 - rows.treated.astype(int))
+    assigned.check_both("heterogeneity", sample, rows.unit, rows.treated == 1, "treated")
     raw = _fitted(x, rows.change, rows.treated, assigned, learning, seed)
     predicted = _limited(raw)
     at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
@@ -319,4 +307,4 @@ def _fitted(
 
 
 def _limited(raw: Predicted) -> Predicted:
-    return raw._replace(propensity=clipped(raw.propensity, (NEAREST, 1 - NEAREST)))
+    return raw._replace(propensity=np.clip(raw.propensity, NEAREST, 1 - NEAREST))

@@ -2,11 +2,8 @@ from .cross_fitting import Centre as Centre
 from .cross_fitting import Folds as Folds
 from .cross_fitting import Nuisance as Nuisance
 from .cross_fitting import by_period as by_period
-from .cross_fitting import check_both as check_both
-from .cross_fitting import check_number as check_number
 from .cross_fitting import cross_fit as cross_fit
 from .cross_fitting import draw_folds as draw_folds
-from .cross_fitting import kind_of_cluster as kind_of_cluster
 from .named import ENSEMBLE as ENSEMBLE
 from .named import LEARNERS as LEARNERS
 from .named import Estimator as Estimator
@@ -18,10 +15,7 @@ from .nuisances import Learning as Learning
 from .nuisances import Nuisances as Nuisances
 from .nuisances import Part as Part
 from .nuisances import averaged as averaged
-from .nuisances import clipped as clipped
-from .nuisances import clipping_note as clipping_note
 from .nuisances import of_predictions as of_predictions
-from .nuisances import outcome_in_words as outcome_in_words
 from .nuisances import splits as splits
 from .nuisances import spread_of_draws as spread_of_draws
 from .problem import Kind as Kind

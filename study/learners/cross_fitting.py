@@ -56,6 +56,8 @@ class Nuisance(NamedTuple):
     centre : callable
         For means: what is known exactly from target, period and training rows, shape (N,), and taken out
         before the learner sees the target.
+    words : str
+        What it predicts, as words that can follow "predicts": "adoption", "the change of papers".
     """
 
     target: FloatArray
@@ -63,6 +65,7 @@ class Nuisance(NamedTuple):
     kind: Kind = "mean"
     among: Rows | None = None
     centre: Centre = by_period
+    words: str = ""
 
 
 class Folds(NamedTuple):
@@ -93,6 +96,30 @@ class Folds(NamedTuple):
         """Return the folds of some rows."""
         return Folds(self.place[rows], self.number)
 
+    def check_both(self, who: str, sample: Sample, unit: IntArray, marked: Rows, what: str) -> None:
+        """Refuse folds outside one of which a 0/1 variable is nearly constant.
+
+        Parameters
+        ----------
+        who : str
+        sample : Sample
+        unit : ndarray of int, shape (N,)
+            The sample's unit of each row.
+        marked : ndarray of bool, shape (N,)
+        what : str
+            What marked rows are: "treated", for example.
+        """
+        cluster = sample.cluster[unit]
+        for train in self.training():
+            for side, words in ((marked, what), (~marked, f"not {what}")):
+                if len(np.unique(cluster[train & side])) < 2:
+                    raise QuestionError(
+                        f"{who}: outside one of the {self.number} folds fewer than two "
+                        f"{sample.question.clusters_in_words} are {words} ({len(np.unique(cluster[side]))} of "
+                        f"{len(np.unique(cluster))} are in all), too few to learn from; use fewer folds or another "
+                        "design."
+                    )
+
 
 def deal(cluster: IntArray, stratum: IntArray, rng: np.random.Generator) -> IntArray:
     """Return each row's place in a random order of the clusters, stratum after stratum.
@@ -113,45 +140,6 @@ def draw_folds(cluster: IntArray, stratum: IntArray, folds: int, repetitions: in
     """Deal clusters into folds, once for each repetition; arguments as in :func:`deal`, shapes (N,)."""
     rngs = np.random.default_rng(seed).spawn(repetitions)
     return Folds(np.column_stack([deal(cluster, stratum, rng) for rng in rngs]), folds)
-
-
-def kind_of_cluster(sample: Sample) -> str:
-    """Return what folds are assigned by, in the plural."""
-    return "units" if sample.question.cluster is None else f"clusters ({sample.question.cluster})"
-
-
-def check_number(who: str, sample: Sample, cluster: IntArray, folds: int, where: str) -> None:
-    """Refuse more folds than there are pairs of clusters; ``where`` says where these are seen."""
-    n_clusters = len(np.unique(cluster))
-    if n_clusters < 2 * folds:
-        kind = kind_of_cluster(sample)
-        raise QuestionError(
-            f"{who}: {folds} folds of at least two {kind} need {2 * folds}, but {n_clusters} are {where}; use fewer "
-            "folds or another design."
-        )
-
-
-def check_both(who: str, sample: Sample, marked: Rows, cluster: IntArray, folds: Folds, what: str) -> None:
-    """Refuse folds outside one of which a 0/1 variable is nearly constant.
-
-    Parameters
-    ----------
-    who : str
-    sample : Sample
-    marked : ndarray of bool, shape (N,)
-    cluster : ndarray of int, shape (N,)
-    folds : Folds
-    what : str
-        What marked rows are: "treated", for example.
-    """
-    for train in folds.training():
-        for side, words in ((marked, what), (~marked, f"not {what}")):
-            if len(np.unique(cluster[train & side])) < 2:
-                raise QuestionError(
-                    f"{who}: outside one of the {folds.number} folds fewer than two {kind_of_cluster(sample)} are "
-                    f"{words} ({len(np.unique(cluster[side]))} of {len(np.unique(cluster))} are in all), too few to "
-                    "learn from; use fewer folds or another design."
-                )
 
 
 def cross_fit(

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.learners.lasso import lasso, lasso_logit
-from study.learners.linear import linear, logit, of_estimator
-from study.learners.problem import Kind, Problem
-from study.learners.trees import boosted_trees, boosted_trees_probability, forest, forest_probability
+from study.learners.problem import Kind, Problem, spread
 
 LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
+ENSEMBLE = ("lasso", "forest", "lightgbm")
+# Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
+# baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is
+# no subsampling, so that nothing in a fit is random.
+TREES: dict[str, Any] = {
+    "n_estimators": 100,
+    "learning_rate": 0.1,
+    "num_leaves": 8,
+    "min_child_samples": 30,
+    "reg_lambda": 1.0,
+}
+ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
+# Half of the rows for each tree, so that trees differ; all covariates at each split, since there are few.
+FOREST: dict[str, Any] = {
+    "n_estimators": 100,
+    "min_samples_leaf": 10,
+    "max_features": 1.0,
+    "max_samples": 0.5,
+    "n_jobs": 1,
+}
 
 
 class Estimator(Protocol):
@@ -26,24 +47,86 @@ class Estimator(Protocol):
 
 Learner = LearnerName | Estimator
 
-ENSEMBLE = ("lasso", "forest", "lightgbm")
-
-LEARNERS: dict[Kind, dict[str, Callable[[Problem], FloatArray]]] = {
-    "mean": {"lasso": lasso, "forest": forest, "lightgbm": boosted_trees, "linear": linear},
-    "probability": {
-        "lasso": lasso_logit,
-        "forest": forest_probability,
-        "lightgbm": boosted_trees_probability,
-        "linear": logit,
-    },
-}
-
 
 def learned(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
-    """Return the predictions of the rows that are asked for, by a learner of a name or a scikit-learn estimator."""
+    """Return the predictions of the rows that are asked for, by a learner of a name or a scikit-learn estimator.
+
+    An estimator is copied, with a seed wherever it has none, and learns from covariates and period.
+    """
     if isinstance(learner, str):
         return LEARNERS[kind][learner](problem)
-    return of_estimator(problem, learner, kind)
+    from sklearn.base import clone
+
+    model = clone(learner)
+    unseeded = [
+        name
+        for name, value in model.get_params().items()
+        if name.rsplit("__", 1)[-1] == "random_state" and value is None
+    ]
+    model.set_params(**dict.fromkeys(unseeded, problem.seed))
+    return _predicted(problem, problem.features, problem.target[problem.train], model, kind)
+
+
+def linear(problem: Problem) -> FloatArray:
+    """Predict a mean by least squares on the covariates, in each period by itself."""
+    x = np.column_stack([np.ones(len(problem.x)), (problem.x - problem.x.mean(axis=0)) / spread(problem.x)])
+    fitted = np.zeros(len(x))
+    for period in np.unique(problem.period[problem.asked]):
+        here = problem.period == period
+        train = here & problem.train
+        fitted[here] = x[here] @ np.linalg.lstsq(x[train], problem.target[train], rcond=None)[0]
+    return fitted[problem.asked]
+
+
+def logit(problem: Problem) -> FloatArray:
+    """Predict a probability by maximum-likelihood logit on the covariates, the same in all periods."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = (problem.x - problem.x.mean(axis=0)) / spread(problem.x)
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1_000, solver="newton-cholesky")
+    return _predicted(problem, x, problem.target[problem.train], model, "probability")
+
+
+def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
+    """Predict by boosted trees on covariates and period."""
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    model = LGBMRegressor if kind == "mean" else LGBMClassifier
+    return _of_trees(problem, model(**TREES, **ONE_THREAD), kind)
+
+
+def forest(problem: Problem, kind: Kind) -> FloatArray:
+    """Predict by a random forest on covariates and period."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    model = RandomForestRegressor if kind == "mean" else RandomForestClassifier
+    return _of_trees(problem, model(**FOREST, random_state=problem.seed), kind)
+
+
+def _of_trees(problem: Problem, model: Any, kind: Kind) -> FloatArray:
+    target, size = problem.rounded if kind == "mean" else (problem.target[problem.train], 1.0)
+    return _predicted(problem, problem.features, target, model, kind) * size
+
+
+def _predicted(
+    problem: Problem, features: FloatArray, target: FloatArray, model: Any, kind: Kind
+) -> FloatArray:
+    """Return a model's predictions of the rows that are asked for; the target is that of the training rows."""
+    model.fit(features[problem.train], target)
+    asked = features[problem.asked]
+    values = model.predict(asked) if kind == "mean" else model.predict_proba(asked)[:, 1]
+    return np.asarray(values, dtype=np.float64)
+
+
+LEARNERS: dict[Kind, dict[str, Callable[[Problem], FloatArray]]] = {
+    kind: {
+        "lasso": lasso if kind == "mean" else lasso_logit,
+        "forest": partial(forest, kind=kind),
+        "lightgbm": partial(boosted_trees, kind=kind),
+        "linear": linear if kind == "mean" else logit,
+    }
+    for kind in get_args(Kind)
+}
 
 
 def refuse_unfit(who: str, option: str, learner: Learner, kind: Kind) -> None:

@@ -13,10 +13,11 @@ from study.core import FloatArray, Influence, IntArray, QuestionError
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit, draw_folds
 from study.learners.named import Learner, refuse_unfit
 from study.learners.problem import Kind
-from study.panel import Question, Sample
+from study.panel import Sample
 
 # doubleml clips to bounds above zero, and warns of what is beyond these.
 LEAST = 1e-12
+BOTH_ENDS = "seen at both ends of the window"
 
 
 class Part(NamedTuple):
@@ -64,9 +65,6 @@ class Nuisances:
     parts : tuple of Part
     seed : int
         Of learners that draw.
-    said : mapping of str to str
-        What each function predicts, as words that can follow "predicts": "adoption", "the change of papers".
-        Functions of the same words, those of several event times, for example, are judged together.
     treatment : str
         The function that predicts treatment (of an instrumented design the instrument): a propensity, or the mean of
         a change.
@@ -80,16 +78,20 @@ class Nuisances:
 
     parts: tuple[Part, ...]
     seed: int
-    said: Mapping[str, str]
     treatment: str = "treatment"
     layout: Any = None
     without: str = "its period's mean"
     limits: tuple[float, float] = (0.0, 1.0)
 
     @property
+    def said(self) -> dict[str, str]:
+        """The words of each function; functions of the same words, of several event times, say, are judged at once."""
+        return {name: of.words for part in self.parts for name, of in part.functions.items()}
+
+    @property
     def kinds(self) -> dict[str, Kind]:
         """The kind of what each words of ``said`` stand for, that of treatment first."""
-        kinds = {self.said[name]: of.kind for part in self.parts for name, of in part.functions.items()}
+        kinds = {of.words: of.kind for part in self.parts for of in part.functions.values()}
         first = self.said[self.treatment]
         return {first: kinds[first]} | kinds
 
@@ -117,15 +119,27 @@ class Nuisances:
         pieces = []
         for part, predicted in zip(self.parts, predictions, strict=True):
             for name, of in part.functions.items():
-                if self.said[name] == words:
+                if of.words == words:
                     rows = np.ones(len(of.target), dtype=bool) if of.among is None else of.among
                     pieces.append((part.unit[rows], of.target[rows], predicted[name][rows]))
         return Judged(*map(np.concatenate, zip(*pieces, strict=True)))
 
+    def clipped(self, propensity: FloatArray) -> FloatArray:
+        """Return propensity scores, shape (N, R), moved to the nearest of the limits where they are beyond."""
+        return np.clip(propensity, max(self.limits[0], LEAST), min(self.limits[1], 1 - LEAST))
 
-def outcome_in_words(question: Question) -> str:
-    """Return what the outcome of a question is called on its scale."""
-    return f"log(1 + {question.outcome})" if question.scale == "log1p" else question.outcome
+    def clipping_note(self, propensity: FloatArray, predictions: str, rows: str = "units") -> str:
+        """Say how many predictions, shape (N, R), lie beyond the limits; a lower limit of zero stands for none."""
+        (number, draws), (lower, upper) = propensity.shape, self.limits
+        times = f" in each of {draws} draws" if draws > 1 else ""
+        below = f"{(propensity < lower).sum()} below {lower:g} and " if lower > 0 else ""
+        lowest = (
+            "" if lower > 0 else " Low ones are left as they are, since their units weigh next to nothing."
+        )
+        return (
+            f"Of the {propensity.size} {predictions} ({number} {rows}{times}) {below}{(propensity > upper).sum()} "
+            f"above {upper:g} are set to that bound.{lowest}"
+        )
 
 
 @dataclass(frozen=True)
@@ -169,28 +183,31 @@ class Learning:
         if not 0 < self.trim < 0.5:
             raise QuestionError(f"{who}: trim is {self.trim!r}; it must be a number above 0 and below 0.5.")
 
-    def draw(self, cluster: IntArray, stratum: IntArray) -> Folds:
-        """Deal clusters into folds, spreading each stratum over them; shapes (N,)."""
-        return draw_folds(cluster, stratum, self.folds, self.repetitions, self.seed)
+    def draw(
+        self, who: str, sample: Sample, unit: IntArray, stratum: IntArray, where: str = BOTH_ENDS
+    ) -> Folds:
+        """Deal the clusters of rows into folds, spreading each stratum over them; else as below."""
+        self.check_number(who, sample, unit, where)
+        return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
 
+    def check_number(self, who: str, sample: Sample, unit: IntArray, where: str = BOTH_ENDS) -> None:
+        """Refuse more folds than there are pairs of clusters.
 
-def clipped(propensity: FloatArray, limits: tuple[float, float]) -> FloatArray:
-    """Return propensity scores, shape (N, R), moved to the nearest of the limits where they are beyond."""
-    return np.clip(propensity, max(limits[0], LEAST), min(limits[1], 1 - LEAST))
-
-
-def clipping_note(
-    propensity: FloatArray, limits: tuple[float, float], predictions: str, rows: str = "units"
-) -> str:
-    """Say how many predictions, shape (N, R), lie beyond the limits; a lower limit of zero stands for none."""
-    number, draws = propensity.shape
-    (lower, upper), times = limits, f" in each of {draws} draws" if draws > 1 else ""
-    below = f"{(propensity < lower).sum()} below {lower:g} and " if lower > 0 else ""
-    lowest = "" if lower > 0 else " Low ones are left as they are, since their units weigh next to nothing."
-    return (
-        f"Of the {propensity.size} {predictions} ({number} {rows}{times}) {below}{(propensity > upper).sum()} above "
-        f"{upper:g} are set to that bound.{lowest}"
-    )
+        Parameters
+        ----------
+        who : str
+        sample : Sample
+        unit : ndarray of int, shape (N,)
+            The sample's unit of each row.
+        where : str
+            Where the clusters are, in words.
+        """
+        n_clusters, needed = len(np.unique(sample.cluster[unit])), 2 * self.folds
+        if n_clusters < needed:
+            raise QuestionError(
+                f"{who}: {self.folds} folds of at least two {sample.question.clusters_in_words} need {needed}, but "
+                f"{n_clusters} are {where}; use fewer folds or another design."
+            )
 
 
 class Averaged(NamedTuple):
@@ -221,9 +238,9 @@ def spread_of_draws(sample: Sample, of_draw: FloatArray, influence: Influence) -
 def of_predictions(
     model: Any,
     data: Any,
-    learners: Mapping[str, Kind],
     folds: Folds,
     predictions: Mapping[str, FloatArray],
+    probabilities: str = "",
     treatment: str = "d",
     **options: Any,
 ) -> Any:
@@ -236,11 +253,12 @@ def of_predictions(
     model : class
         One of doubleml's.
     data : DoubleMLData
-    learners : mapping of str to str
-        What each of doubleml's learners predicts: "mean" or "probability".
     folds : Folds
     predictions : mapping of str to ndarray, shape (N, R)
-        Cross-fitted, by doubleml's names; propensities are clipped.
+        Cross-fitted, by doubleml's names without "ml_", each of which starts with its learner's letter; propensities
+        are clipped.
+    probabilities : str
+        The letters of those learners that predict probabilities.
     treatment : str
         What doubleml calls the treatment.
     **options
@@ -248,15 +266,17 @@ def of_predictions(
     """
     from doubleml.utils import DMLDummyClassifier, DMLDummyRegressor, PSProcessorConfig
 
-    dummies = {"mean": DMLDummyRegressor, "probability": DMLDummyClassifier}
-    if "probability" in learners.values():
+    if probabilities:
         options["ps_processor_config"] = PSProcessorConfig(clipping_threshold=LEAST)
-    unused = {name: dummies[kind]() for name, kind in learners.items()}
-    fitted = model(data, **unused, draw_sample_splitting=False, **options)
+    for name in predictions:
+        dummy = DMLDummyClassifier if name[0] in probabilities else DMLDummyRegressor
+        options[f"ml_{name[0]}"] = dummy()
+    fitted = model(data, draw_sample_splitting=False, **options)
     fitted.set_sample_splitting(splits(folds))
+    given = {treatment: {f"ml_{name}": values for name, values in predictions.items()}}
     with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
         warnings.filterwarnings("ignore", "The estimated nu2")
-        return fitted.fit(external_predictions={treatment: dict(predictions)})
+        return fitted.fit(external_predictions=given)
 
 
 def averaged(model: Any, unit: IntArray, n_units: int) -> Averaged:

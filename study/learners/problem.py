@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -67,12 +67,6 @@ class Problem(NamedTuple):
         target = self.target[self.train]
         size = float(spread(target))
         return np.round(target / size, SINGLE_PRECISION), size
-
-
-def probability(problem: Problem, features: FloatArray, classifier: Any) -> FloatArray:
-    """Return a scikit-learn classifier's predictions of the rows that are asked for."""
-    classifier.fit(features[problem.train], problem.target[problem.train])
-    return np.asarray(classifier.predict_proba(features[problem.asked]), dtype=np.float64)[:, 1]
 
 
 def period_means(blocks: FloatArray, period: IntArray, train: Rows) -> FloatArray:

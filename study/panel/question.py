@@ -139,6 +139,16 @@ class Question:
         """What effects are measured in."""
         return Scale(self.scale, self.outcome)
 
+    @property
+    def outcome_in_words(self) -> str:
+        """What the outcome is called on its scale."""
+        return f"log(1 + {self.outcome})" if self.scale == "log1p" else self.outcome
+
+    @property
+    def clusters_in_words(self) -> str:
+        """What errors are clustered and folds assigned by, in the plural."""
+        return "units" if self.cluster is None else f"clusters ({self.cluster})"
+
     def sample(self, panel: Panel) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
 
@@ -244,6 +254,17 @@ class Sample:
     def observed(self) -> BoolArray:
         """Which cells have an outcome, shape (n, T)."""
         return ~np.isnan(self.y)
+
+    @property
+    def outcome_with_covariates(self) -> FloatArray:
+        """The outcome where covariates by period are observed too, shape (n, T)."""
+        missing = [np.isnan(block) for block in self.x_by_period]
+        return np.where(np.any(missing, axis=0), np.nan, self.y) if np.any(missing) else self.y
+
+    @property
+    def treated_cells(self) -> NDArray[np.bool_]:
+        """Which groups are treated, less the anticipation, in which periods, shape (G, T)."""
+        return self.periods >= self.groups[0][:, None] - self.question.anticipation
 
     @property
     def cluster_labels(self) -> NDArray[Any]:

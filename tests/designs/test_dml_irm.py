@@ -16,8 +16,8 @@ from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
 from study.designs.long_change import long_change
 from study.learners.cross_fitting import cross_fit, deal
+from study.learners.named import ONE_THREAD, TREES
 from study.learners.problem import SINGLE_PRECISION
-from study.learners.trees import ONE_THREAD, TREES
 
 EXACT = 1e-9
 FOLDS = 5

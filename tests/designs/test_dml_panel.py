@@ -15,8 +15,8 @@ from study.designs import estimate
 from study.designs.dml_panel import changes
 from study.learners.cross_fitting import deal
 from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary
+from study.learners.named import ONE_THREAD, TREES
 from study.learners.problem import SINGLE_PRECISION
-from study.learners.trees import ONE_THREAD, TREES
 from study.panel.panel import Panel
 from study.panel.question import Question
 

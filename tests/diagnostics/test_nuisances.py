@@ -258,8 +258,8 @@ def test_functions_of_the_same_words_are_judged_together() -> None:
     parts = []
     for name, size in (("first", 20), ("second", 30)):
         functions = {
-            name: Nuisance(rng.normal(size=size), "linear"),
-            "treatment": Nuisance(np.ones(size), "linear"),
+            name: Nuisance(rng.normal(size=size), "linear", words="the change"),
+            "treatment": Nuisance(np.ones(size), "linear", words="treatment"),
         }
         if name == "second":
             functions[name] = functions[name]._replace(among=np.arange(size) < 12)
@@ -267,9 +267,7 @@ def test_functions_of_the_same_words_are_judged_together() -> None:
         parts.append(
             Part(np.arange(size), rng.normal(size=(size, 1)), np.zeros(size, dtype=int), functions, folds)
         )
-    asked = Nuisances(
-        tuple(parts), 0, {"first": "the change", "second": "the change", "treatment": "treatment"}
-    )
+    asked = Nuisances(tuple(parts), 0)
     predicted = asked.predicted()
     judged = asked.judged("the change", predicted)
     assert list(asked.kinds) == ["treatment", "the change"]

@@ -16,7 +16,6 @@ from study.estimates.cohorts import (
     mean_over,
     refuse_single_units,
     rests_on_one,
-    treated_cells,
     weights_in_cohorts,
 )
 from study.panel.question import Sample
@@ -97,7 +96,7 @@ def test_single_cells_are_marked_in_the_order_that_is_asked() -> None:
 @pytest.mark.parametrize("anticipation", [0, 1])
 def test_cohorts_are_treated_from_the_event_less_the_anticipation(anticipation: int) -> None:
     sample = sample_of("balanced", anticipation=anticipation)
-    cells = treated_cells(sample)
+    cells = sample.treated_cells
     for g, members in enumerate(sample.groups[1]):
         for i in members:
             assert np.array_equal(cells[g], sample.treatment[i] == 1)
@@ -133,7 +132,7 @@ def test_means_of_another_array_have_its_own_gaps() -> None:
     other = np.where(sample.treatment == 1, np.nan, sample.y)
     means = cohort_means(sample, other)
     assert means.whole
-    assert np.array_equal(means.seen > 0, ~treated_cells(sample))
+    assert np.array_equal(means.seen > 0, ~sample.treated_cells)
 
 
 def test_a_cohort_of_one_unit_is_refused_unless_its_size_is_part_of_the_question() -> None:

@@ -164,7 +164,7 @@ def diagnose(
     _write(folder, texts | verdict.files(), page, "figures, tables, and all that was found")
 
 
-def gains(
+def heterogeneity(
     question: str,
     *,
     plan: options.Plan = options.DEFAULT_PLAN,
@@ -177,7 +177,7 @@ def gains(
     cache: options.Cache = None,
     output: Path | None = None,
 ) -> None:
-    """Say which groups and units gain, and to whom a fixed number of grants should go; draw the figures.
+    """Say for which groups and units the effect is larger, and to whom grants should go; draw the figures.
 
     Parameters
     ----------
@@ -196,10 +196,10 @@ def gains(
     repetitions : int
         Times the folds are drawn.
     output : Path, optional
-        Folder of figures and tables, instead of build/gains.
+        Folder of figures and tables, instead of build/heterogeneity.
     """
-    from study import heterogeneity
     from study.core import fits_of, settings
+    from study.heterogeneity import report as report_on
     from study.heterogeneity.page import usual_groupings
     from study.paper import read_plan, run
 
@@ -207,7 +207,7 @@ def gains(
     task = chosen.with_level().ask(question)
     sample = task.question.sample(run.load(chosen))
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
-        report = heterogeneity.report(
+        report = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),
             prior_name=prior,
@@ -220,7 +220,7 @@ def gains(
             event=task.event.title,
             progress=steps(progress, None, "Learning"),
         )
-    folder = output or Path("build", "gains", *question.split("/"))
+    folder = output or Path("build", "heterogeneity", *question.split("/"))
     _write(folder, report.files(), report.text(), "figures and tables")
 
 
@@ -232,7 +232,7 @@ def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 
 
-of_panels = (designs, diagnostics, estimate, compare, diagnose, gains, table_command.table)
+of_panels = (designs, diagnostics, estimate, compare, diagnose, heterogeneity, table_command.table)
 for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
     app.command()(options.spread(command))
 

@@ -13,7 +13,7 @@ from study.core import as_typed, progress_bar, steps
 DEFAULT_REPORT = Path("build") / "report.html"
 
 # Commands that take the plan.
-OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "gains"))
+OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "heterogeneity"))
 
 
 def run(

@@ -398,9 +398,9 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["table", *ASKED, "--designs", "twfe", "--seed", "-1"], "seed is -1"),
     (["table", "main/papers", "--designs", "twfe", "--seed", "-1"], "seed is -1"),
     (["table", "main/papers", "--designs", "twfe", "--draws", "-1"], "draws is -1"),
-    (["gains", "main/papers", "--repetitions", "-1"], "repetitions is -1"),
-    (["gains", "main/papers", "--grants", "-3"], "budget is -3"),
-    (["gains", "main/papers", "--jobs", "0"], "--jobs is 0"),
+    (["heterogeneity", "main/papers", "--repetitions", "-1"], "repetitions is -1"),
+    (["heterogeneity", "main/papers", "--grants", "-3"], "budget is -3"),
+    (["heterogeneity", "main/papers", "--jobs", "0"], "--jobs is 0"),
     (["validate", "/"], "there is no such file"),
     (["facts", "--threshold", "1e999"], "there is no threshold"),
 ]

@@ -290,7 +290,7 @@ def test_effects_before_the_event_are_tested_together(paper, made):
     shown = np.isin(path.event_time, [-5, -4, -3, -2])
     assert abs(lead["estimate"]) == np.abs(path.effect[shown]).max()
     values = {n.address: n.value for n in made["event_studies"].numbers}
-    at = "event_studies/log1p/callaway_santanna_given_size/largest/event_time"
+    at = "event_studies/log1p/callaway_santanna_conditional_on_size/largest/event_time"
     assert values[at] == f"\N{MINUS SIGN}{-lead['event_time']:.0f}"
 
 
@@ -539,6 +539,6 @@ def test_a_path_apart_is_the_only_one_with_a_second_mark():
 
 
 def test_addresses_of_numbers_are_made_of_labels_with_other_signs():
-    assert address("event_studies", "log1p", "Callaway-Sant'Anna (given size)", "estimate") == (
-        "event_studies/log1p/callaway_santanna_given_size/estimate"
+    assert address("event_studies", "log1p", "Callaway-Sant'Anna (conditional on size)", "estimate") == (
+        "event_studies/log1p/callaway_santanna_conditional_on_size/estimate"
     )

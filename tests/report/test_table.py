@@ -249,7 +249,7 @@ def test_parts_of_addresses_are_small_letters_whatever_the_parts_are():
         "my.csv": "my.csv",
         "a\u2013b": "a_b",
         "50% ": "50",
-        "Callaway-Sant'Anna (given size)": "callaway_santanna_given_size",
+        "Callaway-Sant'Anna (conditional on size)": "callaway_santanna_conditional_on_size",
         "-5": "-5",
     }
     assert {part: latex.address_part(part) for part in made} == made

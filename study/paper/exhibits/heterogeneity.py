@@ -19,7 +19,7 @@ from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
-# Half as many draws of the folds as `study gains` makes, and no causal forest, so that it takes a minute or two.
+# Half as many draws of the folds as `study heterogeneity` makes, and no causal forest: a minute or two.
 REPETITIONS = 5
 COLUMNS_HERE = {
     name: column._replace(digits=2) for name, column in COLUMNS.items() if column.kind in ("effect", "error")
@@ -139,7 +139,7 @@ def _left_out(analyses: Report) -> list[str]:
 
 
 def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]:
-    command = f"study gains {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
+    command = f"study heterogeneity {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
     def numbers(quantity: str, values: Mapping[str, Any], *parts: str) -> Iterator[Traced]:
         at = (EXHIBIT, *parts)

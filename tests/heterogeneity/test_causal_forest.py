@@ -256,7 +256,9 @@ def test_the_command_prints_the_page_and_writes_its_files(tmp_path: Path) -> Non
     plan = tmp_path / "study.toml"
     plan.write_text("\n".join(lines))
     options = ["--plan", str(plan), "--output", str(tmp_path / "out"), "--learner", "linear", "--jobs", "1"]
-    done = CliRunner().invoke(app, ["gains", "sim1", *options, "--repetitions", "1", "--grants", "12"])
+    done = CliRunner().invoke(
+        app, ["heterogeneity", "sim1", *options, "--repetitions", "1", "--grants", "12"]
+    )
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("Question: heterogeneity of the effect of the the 1st event on y (level),")
     assert "panel panel.csv, checksum" in " ".join(done.stdout.split())

@@ -16,8 +16,7 @@ from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.overlap import Overlap, overlap
 from study.diagnostics.refits import event_dates
 from study.estimates import cohorts_with_base
-from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
-from study.figures.canvas import canvas
+from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
 from study.panel import Sample, first_observed
 
 WHO = "balance"

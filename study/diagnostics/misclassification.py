@@ -17,8 +17,19 @@ from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
-from study.figures import BAND, COLOUR, GREY, HEIGHT, SECOND, Axes, Figure, draw_dots, legend_above, on_axes
-from study.figures.canvas import canvas
+from study.figures import (
+    BAND,
+    COLOUR,
+    GREY,
+    HEIGHT,
+    SECOND,
+    Axes,
+    Figure,
+    canvas,
+    draw_dots,
+    legend_above,
+    on_axes,
+)
 from study.panel import Sample, Scale
 
 Row = tuple[str, int, float, int, float, float, float, float]

@@ -14,8 +14,7 @@ from study.core import QuestionError, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
-from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, on_axes
-from study.figures.canvas import canvas
+from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
 from study.figures.dots import shortened
 from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
-from study.figures.canvas import BAND, COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
+from study.figures.drawing import BAND, COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
 
 Surface = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 

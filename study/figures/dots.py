@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from study.estimates import Effect
-from study.figures.canvas import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
+from study.figures.drawing import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
 
 LONGEST = 34
 MANY = 30

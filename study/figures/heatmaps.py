@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from study.core import FloatArray
-from study.figures.canvas import Axes
+from study.figures.drawing import Axes
 
 
 def draw_heatmap(

@@ -10,8 +10,8 @@ import pandas as pd
 
 from study.core import QuestionError
 from study.estimates import Estimate
-from study.figures.canvas import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above
 from study.figures.dots import draw_intervals
+from study.figures.drawing import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above
 
 COLUMNS = 4
 Paths = Mapping[str, pd.DataFrame]

@@ -11,8 +11,7 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
 from study.diagnostics import Finding
-from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, on_axes
-from study.figures.canvas import canvas
+from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, canvas, draw_dots, on_axes
 from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, seed_of, weighted_means
 

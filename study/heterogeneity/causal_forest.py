@@ -11,8 +11,7 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, quantile
 from study.diagnostics import Finding
-from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, on_axes
-from study.figures.canvas import canvas
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above, on_axes
 from study.heterogeneity.grouping import NOBODY, Grouping, prior
 from study.heterogeneity.scored import Predicted, Scores
 from study.panel import Question, Sample, Scale

@@ -12,8 +12,7 @@ import pandas as pd
 from study.core import BoolArray, Influence, IntArray, QuestionError, checked, refuse_unknown
 from study.diagnostics import Finding
 from study.estimates import Estimate, Wald
-from study.figures import BAND, ROW_HEIGHT, Axes, Figure, draw_dots, legend_above, on_axes
-from study.figures.canvas import canvas
+from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
 from study.heterogeneity.grouping import Grouping, Pairs, all_pairs, plain
 from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged
 from study.inference import joint

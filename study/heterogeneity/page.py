@@ -117,7 +117,7 @@ class Report:
 
     def files(self) -> dict[str, bytes]:
         """Return the page, each figure as PDF and PNG and each table as CSV, by file name."""
-        from study.figures.canvas import figure_files
+        from study.figures import figure_files
 
         files = {"page.txt": f"{self.text()}\n".encode()}
         for name, figure in self.figures().items():

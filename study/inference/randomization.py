@@ -127,7 +127,7 @@ class Randomization:
 
     def plot(self) -> Figure:
         """Draw the distribution of the statistic over assignments, with the actual one."""
-        from study.figures import canvas
+        from study.figures import BAND, SECOND, canvas
 
         drawn, size = self.drawn[~np.isnan(self.drawn)], abs(self.statistic)
         values = np.append(drawn, (-size, size))
@@ -139,12 +139,12 @@ class Randomization:
         if np.any((drawn < low) | (drawn > high)):
             label += "\n(the outermost bars hold all beyond them)"
         bins = np.linspace(low, high or 1.0, 41).tolist()
-        with canvas.canvas() as figure:
+        with canvas() as figure:
             axes = figure.subplots()
-            bars: Any = {"color": canvas.BAND, "edgecolor": "white", "linewidth": 0.4}
+            bars: Any = {"color": BAND, "edgecolor": "white", "linewidth": 0.4}
             axes.hist(np.clip(drawn, low, high), bins=bins, **bars)
-            axes.axvline(self.statistic, color=canvas.SECOND, label=f"actual dates: {self.statistic:.3g}")
-            axes.axvline(-self.statistic, color=canvas.SECOND, linestyle=":", label="the same, other sign")
+            axes.axvline(self.statistic, color=SECOND, label=f"actual dates: {self.statistic:.3g}")
+            axes.axvline(-self.statistic, color=SECOND, linestyle=":", label="the same, other sign")
             axes.set(xlabel=label, ylabel="assignments" if self.exact else "draws")
             axes.set_title(f"{self.title}\np = {self.p_value:.3f}", loc="left")
             figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -97,7 +97,7 @@ class Verdict:
 
     def files(self) -> dict[str, bytes]:
         """Return the figure of each finding as PDF and PNG, and its table as CSV, by file name."""
-        from study.figures.canvas import figure_files
+        from study.figures import figure_files
 
         written: dict[str, bytes] = {}
         for diagnostic, finding, _ in self.checks:

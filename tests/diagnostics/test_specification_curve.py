@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.finding import Finding
 from study.diagnostics.specification_curve import Specification, specification_curve
-from study.figures.canvas import drawn
+from study.figures import drawn
 from study.inference.families import first_equal, largest_test, median_test, null_statistics, share_test
 
 QUESTION = Question("y", "event", horizon=2)

@@ -17,7 +17,7 @@ from plans import PLAN, ROOT
 
 import study
 from study.designs import Estimand, find_design
-from study.figures import canvas
+from study.figures import drawing
 from study.figures import paths as figures
 from study.paper import run as running
 from study.paper.exhibits import balance as balancing
@@ -397,9 +397,9 @@ def clipped(figure, monkeypatch) -> list[str]:
     """Return the texts that are drawn and do not lie in the figure as a whole, to a pixel."""
     seen, real = [], Text.draw
     FigureCanvasAgg(figure)
-    with canvas.styled(), monkeypatch.context() as patched:
+    with drawing.styled(), monkeypatch.context() as patched:
         patched.setattr(Text, "draw", lambda text, renderer: (seen.append(text), real(text, renderer))[1])
-        figure.canvas.draw()
+        figure.drawing.draw()
         outer = figure.bbox.padded(1.0)
         shown = [t for t in seen if t.get_visible() and t.get_text().strip()]
         extents = {t: t.get_window_extent() for t in shown}
@@ -437,19 +437,19 @@ def test_no_text_is_cut_or_written_over_another_or_too_small_to_read(drawings, m
     assert clipped(figure, monkeypatch) == []
     assert overlapping(figure) == []
     assert min(t.get_fontsize() for t in figure.findobj(Text) if t.get_text().strip()) >= 7
-    assert figure.get_size_inches()[0] <= canvas.FULL + 0.3
+    assert figure.get_size_inches()[0] <= drawing.FULL + 0.3
 
 
 def test_a_cut_text_is_found(monkeypatch):
-    with canvas.canvas() as figure:
+    with drawing.canvas() as figure:
         figure.text(0.95, 0.5, "this does not fit")
     assert clipped(figure, monkeypatch) == ["this does not fit"]
 
 
 def grey(figure) -> np.ndarray:
     """Return the figure in grey, as it is rendered, from 0 (black) to 1."""
-    figure.canvas.draw()
-    rgb = np.asarray(figure.canvas.buffer_rgba())[:, :, :3] / 255
+    figure.drawing.draw()
+    rgb = np.asarray(figure.drawing.buffer_rgba())[:, :, :3] / 255
     return rgb @ [0.299, 0.587, 0.114]
 
 
@@ -482,28 +482,28 @@ def test_lines_are_told_apart_in_grey(drawings):
 
 
 def test_colours_are_of_unlike_shade_and_series_grow_lighter():
-    fixed = [canvas.luminance(c) for c in (canvas.COLOUR, canvas.SECOND, canvas.THIRD, canvas.BAND)]
+    fixed = [drawing.luminance(c) for c in (drawing.COLOUR, drawing.SECOND, drawing.THIRD, drawing.BAND)]
     assert min(np.diff(fixed)) > 0.1
-    series = [canvas.luminance(s.colour) for s in canvas.SERIES]
+    series = [drawing.luminance(s.colour) for s in drawing.SERIES]
     assert min(np.diff(series)) > 0.08
-    assert len({s.marker for s in canvas.SERIES}) == len(canvas.SERIES)
-    assert canvas.luminance("white") == pytest.approx(1)
-    assert canvas.luminance("black") == 0
+    assert len({s.marker for s in drawing.SERIES}) == len(drawing.SERIES)
+    assert drawing.luminance("white") == pytest.approx(1)
+    assert drawing.luminance("black") == 0
 
 
 def test_numbers_in_the_cells_of_timing_stand_out_from_their_shade():
     for share in (0.01, 0.3, 0.6, 1.0):
-        shade = canvas.luminance(timing._shade(share, light=False))
+        shade = drawing.luminance(timing._shade(share, light=False))
         assert abs(shade - (1.0 if shade < 0.55 else 0.0)) > 0.44
-    shades = [canvas.luminance(timing._shade(s, light=False)) for s in (0.05, 0.2, 0.5, 1.0)]
+    shades = [drawing.luminance(timing._shade(s, light=False)) for s in (0.05, 0.2, 0.5, 1.0)]
     assert shades == sorted(shades, reverse=True)
 
 
 def test_settings_of_the_readers_machine_do_not_change_a_figure():
     def bytes_of_figure():
-        with canvas.canvas() as figure:
+        with drawing.canvas() as figure:
             figure.subplots().plot([1, 2], [3, 4], label="line")
-        return canvas.figure_files("one", figure)
+        return drawing.figure_files("one", figure)
 
     usual = bytes_of_figure()
     assert set(usual) == {"one.pdf", "one.png"}
@@ -531,7 +531,7 @@ def test_a_path_apart_is_the_only_one_with_a_second_mark():
         }
     )
     for apart in (False, True):
-        with canvas.canvas() as figure:
+        with drawing.canvas() as figure:
             axis = figure.subplots()
             figures.draw_path(axis, path, apart=apart)
         marks = [line for line in axis.get_lines() if line.get_marker() == "D"]

@@ -13,7 +13,7 @@ import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
 from plans import PLAN
 
-from study.figures.canvas import FULL, HEIGHT, WIDTH, canvas
+from study.figures import FULL, HEIGHT, WIDTH, canvas
 from study.panel.panel import load_panel
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
 from study.paper.page import anchor, origins, page, picture, provenance_of

@@ -26,7 +26,7 @@ import study
 from study.core.digits import significant
 from study.core.errors import OutputError, QuestionError
 from study.core.outputs import write_all
-from study.figures import canvas
+from study.figures import drawing
 from study.paper import record
 from study.paper import run as running
 from study.paper.answer_numbers import answer_numbers
@@ -272,7 +272,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
     plan, _, results, files = ran
     for kind in ("pdf", "png"):
-        again = canvas.drawn(path_figure(plan, plan.events[0], "log1p", results), kind)
+        again = drawing.drawn(path_figure(plan, plan.events[0], "log1p", results), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 
@@ -280,16 +280,16 @@ def every_kind_of_mark(rounding: float) -> dict[str, bytes]:
     """Return a figure's files, drawn of numbers that are off by a relative error."""
     numbers = np.random.default_rng(0).normal(size=(12, 12)) * (1 + rounding)
     x, y = np.arange(12), numbers[0]
-    with canvas.canvas() as figure:
+    with drawing.canvas() as figure:
         left, right = figure.subplots(1, 2)
         left.errorbar(x, y, yerr=np.abs(numbers[1]), fmt="o", label="a")
         left.bar(x, y, bottom=numbers[2])
-        right.scatter(x, y, c=canvas.SECOND)
+        right.scatter(x, y, c=drawing.SECOND)
         right.hist(numbers[5])
         right.fill_between(x, y, numbers[3])
         right.axhline(numbers[4, 0])
         figure.legend(loc="outside lower center")
-    return canvas.figure_files("marks", figure)
+    return drawing.figure_files("marks", figure)
 
 
 def test_numbers_that_differ_by_rounding_are_drawn_by_the_same_bytes() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.figures.canvas import FULL, SERIES, Axes, Figure, canvas
+from study.figures import FULL, SERIES, Axes, Figure, canvas
 from study.panel import checksum
 from study.paper.exhibits.exhibit import (
     Part,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.core import FloatArray
 from study.data import topics_audit
-from study.figures.canvas import COLOUR, GREY, SECOND, Axes, Figure, canvas
+from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit

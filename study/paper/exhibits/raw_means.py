@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray
-from study.figures.canvas import FULL, SERIES, Axes, Figure, Series, canvas
+from study.figures import FULL, SERIES, Axes, Figure, Series, canvas
 from study.panel import Sample
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column

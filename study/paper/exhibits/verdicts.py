@@ -12,7 +12,7 @@ from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding, Section
 from study.estimates import SIZE
-from study.figures.canvas import FULL, Axes, Figure, canvas
+from study.figures import FULL, Axes, Figure, canvas
 from study.paper.diagnose import Check, Verdict, answered, assumptions, conclusion
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Plan, Row, Task

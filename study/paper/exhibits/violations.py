@@ -11,7 +11,7 @@ import numpy as np
 
 from study.designs import find_design
 from study.diagnostics import Finding
-from study.figures.canvas import FULL, GREY, SERIES, Axes, Figure, Series, canvas
+from study.figures import FULL, GREY, SERIES, Axes, Figure, Series, canvas
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.exhibits.verdicts import Findings, findings_of, main_row, panels, scale_title

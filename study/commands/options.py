@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +86,7 @@ class OfPanel:
 
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.
-        is_file = path.is_file() or bool(path.suffix) or path.name != self.panel
+        is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
         if self.panel in panel_entries() or not is_file:
             return load_panel(self.panel)
         in_rule = [

@@ -124,7 +124,9 @@ def _check_range(where: str, name: str, value: Any) -> None:
     if _is_float(value) and LARGEST_FLOAT < abs(value) < math.inf:
         raise QuestionError(f"{where}: {name} is {shown(value)}; it must be a number of ordinary size.")
     if name in SHARES and not 0 < value < 1:
-        raise QuestionError(f"{where}: {name} is {value:g}; it must lie between 0 and 1, for example 0.95.")
+        raise QuestionError(
+            f"{where}: {name} is {shown(value)}; it must lie between 0 and 1, for example 0.95."
+        )
     least, most = RANGES.get(name, (-LARGEST, LARGEST))
     if isinstance(value, (int, np.integer)) and not least <= value <= most:
         bounds = f"at least {least}" if value < least else f"at most {most}"

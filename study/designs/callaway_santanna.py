@@ -105,12 +105,14 @@ def callaway_santanna(
         cohort_weights = means.cohort_weights(means.cells(cells.cohort[known], cells.now[known]))
     else:
         cohort_weights = weights_in_cohorts(sample, cells.cohort[known])
+    with np.errstate(invalid="ignore"):  # of cells that nobody is seen in, which are left out
+        untreated = effects.mean - effects.estimate, effects.mean_influence - effects.influence
     return effects_in_cells(
         sample,
         cells,
         known,
         (effects.estimate, effects.influence),
-        (effects.mean - effects.estimate, effects.mean_influence - effects.influence),
+        untreated,
         cohort_weights=cohort_weights,
         n_obs=effects.n_obs,
         published="CR0",

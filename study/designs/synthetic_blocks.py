@@ -124,6 +124,7 @@ def estimate_blocks(
     why = f"cohort {', '.join(single)} of one unit" if single else ""
     if lost and not single:
         why = f"one comparison unit has all the weight for cohort {lost[0]}"
+    if why:
         test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
         notes = [*notes, f"no standard error: {why}; {test}"]
     else:

@@ -399,7 +399,7 @@ def clipped(figure, monkeypatch) -> list[str]:
     FigureCanvasAgg(figure)
     with drawing.styled(), monkeypatch.context() as patched:
         patched.setattr(Text, "draw", lambda text, renderer: (seen.append(text), real(text, renderer))[1])
-        figure.drawing.draw()
+        figure.canvas.draw()
         outer = figure.bbox.padded(1.0)
         shown = [t for t in seen if t.get_visible() and t.get_text().strip()]
         extents = {t: t.get_window_extent() for t in shown}
@@ -448,8 +448,8 @@ def test_a_cut_text_is_found(monkeypatch):
 
 def grey(figure) -> np.ndarray:
     """Return the figure in grey, as it is rendered, from 0 (black) to 1."""
-    figure.drawing.draw()
-    rgb = np.asarray(figure.drawing.buffer_rgba())[:, :, :3] / 255
+    figure.canvas.draw()
+    rgb = np.asarray(figure.canvas.buffer_rgba())[:, :, :3] / 255
     return rgb @ [0.299, 0.587, 0.114]
 
 

@@ -97,8 +97,6 @@ def sensitivity(
     chosen.check_options({k: v for k, v in options.items() if design != "dml_panel" or k not in STRENGTH})
     if not 0 < q <= 1:
         raise QuestionError(f"sensitivity: q is {q}; it must be above 0 and at most 1.")
-    if not 0 < level < 1:
-        raise QuestionError(f"sensitivity: level is {level}; it must be between 0 and 1.")
     for multiple in multiples:
         if not all(0 < k < np.inf for k in ovb.pair(multiple)):
             raise QuestionError(f"sensitivity: a multiple is {multiple}; multiples must be above 0.")

@@ -204,7 +204,7 @@ def test_a_damaged_family_is_named_with_its_key(tmp_path: Path, old: str, new: s
     path.write_text(SMALL.replace(old, new), encoding="utf-8")
     with pytest.raises(DataError, match=message) as caught:
         families(path)
-    assert "programmes.toml" in str(caught.value)
+    assert str(caught.value).startswith(("programmes.toml, [one]: ", f"{path}: "))
 
 
 # Events and roles.

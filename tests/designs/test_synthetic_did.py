@@ -276,7 +276,8 @@ def test_one_treated_unit_is_refused_or_has_an_effect_without_an_error_and_an_ex
     made = estimate(panel, asked, "synthetic_did")
     assert np.isnan(made.std_error).all()
     assert np.isnan(made.headline.std_error).all()
-    assert "randomization" in made.notes[0]
+    assert "no standard error: cohort 5 of one unit; study.randomization" in made.notes[0]
+    assert not made.influence.any()
     test = study.randomization(asked.sample(panel), "synthetic_did", statistic="estimate", permutations=99)
     effects = []
     for unit in range(40):

@@ -199,7 +199,10 @@ def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
         raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
     table = table.set_axis(COLUMNS, axis=1).assign(where=path.name)
     dollars = table[AMOUNTS].apply(pd.to_numeric, errors="coerce")
-    problem = "institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars"
+    problem = (
+        "institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars, and the copy's are "
+        "in dollars"
+    )
     _refuse(table, (dollars % 1000 != 0).any(axis=1), problem)
     return table.assign(**(dollars / 1000))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
@@ -74,7 +74,7 @@ class Findings:
 
 
 def findings_of(
-    setting: Setting, names: Iterable[str], labels: Sequence[str] | None = None
+    setting: Setting, names: Collection[str], labels: Sequence[str] | None = None
 ) -> list[Findings]:
     """Return what diagnostics find on each scale under each row of the plan, the main one where none are given."""
     rows, main = [], [main_row(setting.plan).label]

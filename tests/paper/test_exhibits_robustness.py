@@ -466,3 +466,16 @@ def test_an_exhibit_is_the_same_bytes_again_from_a_new_setting(
 def test_a_cohort_is_named_by_its_year_and_a_unit_by_its_name() -> None:
     assert short("cohort 2017 (9 units)") == "2017"
     assert short("ETH Zurich") == "ETH Zurich"
+
+
+def test_an_exhibit_says_why_a_diagnostic_was_not_made_on_each_scale(setting, monkeypatch) -> None:
+    real = shared.found
+
+    def refused(of: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
+        return "the dates cannot be moved." if name == "placebo_dates" else real(of, scale, name, label)
+
+    monkeypatch.setattr(shared, "found", refused)
+    sentences = placebos(setting).sentences
+    for scale in setting.plan.scales:
+        title = shared.scale_title(scale)
+        assert f"{title}: Not made: the dates cannot be moved." in sentences

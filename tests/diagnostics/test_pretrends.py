@@ -350,7 +350,7 @@ def test_the_figure_shows_the_estimates_the_violation_and_the_mean_after_passing
         ({"power": 1.5}, "power is 1.5; it must lie between 0 and 1"),
         ({"power": float("nan")}, "power is nan"),
         ({"power": ()}, "power is empty"),
-        ({"level": 1.0}, "level is 1; it must lie"),
+        ({"level": 1.0}, "level is 1.0; it must lie"),
         ({"slope": 0.1, "violation": [0.0] * 6}, "slope and violation are both given"),
         ({"slope": float("nan")}, "slope is nan; it must be a finite number"),
         (

@@ -210,6 +210,11 @@ class Influence:
         """Yield each array of units with their sum of squares, shape (K,); arrays must have no unit in common."""
         with one_thread():
             for entries in self._shared.values():
+                rows = entries[0][0].values.rows[entries[0][1]]
+                if 2 * self.shape[1] < sum(part.values.arrays[g].shape[1] for part, g in entries):
+                    own = sum(part.of(g, part.values.arrays[g]) for part, g in entries)
+                    yield rows, np.einsum("ik,ik->k", own, own)
+                    continue
                 total = np.zeros(self.shape[1])
                 for a, (part, g) in enumerate(entries):
                     array, c = part.values.arrays[g], part.coefficient
@@ -220,7 +225,7 @@ class Influence:
                     for other, h in entries[a + 1 :]:
                         half = other.of(h, part.values.crossed(g, other.values, h))
                         total += 2 * (np.diag(half) if c is None else np.einsum("pk,pk->k", c[g], half))
-                yield entries[0][0].values.rows[entries[0][1]], total
+                yield rows, total
 
     def within(self, group: IntArray) -> bool:
         """Say whether each array of units is of one group, and no unit is in two arrays; group has shape (n,)."""

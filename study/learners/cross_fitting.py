@@ -242,18 +242,27 @@ def ensemble_weights(target: FloatArray, predictions: FloatArray) -> FloatArray:
 
 def _looked_up_or_learned(problem: Problem, learner: Learner, kind: Kind, folder: Path | None) -> FloatArray:
     """Return what a learner predicts of the rows that are asked for, looked up first where there is a folder."""
-    from threadpoolctl import threadpool_limits
-
     key = None if folder is None else fit_key(problem, learner, kind)
     if folder is not None and key is not None:
         known: FloatArray | None = stored(folder, key, [np.ndarray])
         if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
             return known
-    with threadpool_limits(1):  # two threads that share cores with other work were four times slower
+    with _threads(learner if isinstance(learner, str) else type(learner)).limit(limits=1):
         values = learned(problem, learner, kind)
     if folder is not None and key is not None:
         keep(folder, key, values)
     return values
+
+
+@cache
+def _threads(kind: str | type) -> Any:
+    """Return what limits the threads of a kind of learner: two that share cores with other work are four times slower.
+
+    The libraries are looked for once, which takes longer than a small fit.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def fit_key(problem: Problem, learner: Learner, kind: Kind) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.special import expit
 
 from study.core import FloatArray, IntArray
@@ -128,6 +129,6 @@ def orthogonal(terms: FloatArray, train: Rows) -> FloatArray:
     size = np.zeros(terms.shape[1])
     size[: len(triangle)] = np.abs(np.diag(triangle))
     own = size > COLLINEAR * np.sqrt((terms[train] ** 2).sum(axis=0))
-    reduced = np.asarray(np.linalg.qr(terms[train][:, own], mode="r"))
-    unit: FloatArray = np.linalg.solve(reduced.T, terms[:, own].T).T
+    reduced = triangle if own.all() else np.asarray(np.linalg.qr(terms[train][:, own], mode="r"))
+    unit: FloatArray = solve_triangular(reduced, terms[:, own].T, trans="T", check_finite=False).T
     return unit * np.sqrt(train.sum())

@@ -127,7 +127,7 @@ def test_a_byte_order_mark_belongs_to_no_column(tmp_path: Path) -> None:
         ({"training_compute": "1e40"}, "line 3: training compute 1e40 is not above 0 and at most 1e"),
         ({"parameters": "0"}, "line 3: number of parameters 0 is not above 0"),
         ({"categories": "Alien"}, 'line 3: category "alien" is none of academia'),
-        ({"model": ""}, "line 3: the model has no name"),
+        ({"model": ""}, 'line 3: Model is ""; it must be not empty'),
     ],
 )
 def test_an_impossible_value_is_named_with_its_line(

@@ -207,7 +207,7 @@ def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(tmp_path: Pat
     [
         ("topology/Université X/Site/Cluster.yaml", "Tags: [CC*\n", "broken YAML"),
         ("topology/Université X/Site/Cluster.yaml", "Resources: CC*\n", "holds no named resources"),
-        ("topology/Université X/Site/Cluster.yaml", "- CC*\n", "holds no named values"),
+        ("topology/Université X/Site/Cluster.yaml", "- CC*\n", "holds no named resources"),
     ],
 )
 def test_a_damaged_file_of_the_registry_is_named_and_nothing_is_written(

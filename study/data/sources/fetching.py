@@ -132,16 +132,14 @@ class Fetcher:
         address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
         problem = ""
         for _ in range(2):
-            with self._get(address, {}) as response:
-                try:
-                    content = response.content
-                except requests.RequestException as error:
-                    problem = f"the answer breaks off ({reason(error)})"
-                    continue
-            refuse_page(response, content, None)
-            self.progress(shown(address), len(content), len(content))
             try:
+                with self._get(address, {}) as response:
+                    content = response.content
+                refuse_page(response, content, None)
+                self.progress(shown(address), len(content), len(content))
                 return json.loads(content.decode("utf-8"))
+            except requests.RequestException as error:
+                problem = f"the answer breaks off ({reason(error)})"
             except UnicodeDecodeError as error:
                 problem = f"byte {error.start} of the answer is not UTF-8"
             except json.JSONDecodeError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, refuse_missing, silent, unzipped
+from study.data.sources import Fetcher, Progress, damaged, one_line, refuse_missing, silent, unzipped
 
 ADDRESS = "https://ncses.nsf.gov/821/assets/0/files"
 # The present survey begins in 2010. A later year joins here, so that results do not move by themselves.
@@ -19,17 +19,9 @@ YEARS = range(2010, 2025)
 ARCHIVE = "higher_education_r_and_d_{year}.zip"
 COPY = "herd.db"
 
-# What is read of an agency's file: one row is one cell of the questionnaire.
-CSV_COLUMNS = {
-    "inst_id": "inst_id",
-    "inst_name_long": "name",
-    "inst_city": "city",
-    "inst_state_code": "state",
-    "year": "fiscal_year",
-    "question": "question",
-    "row": "row",
-    "data": "data",
-}
+# What is read of an agency's file, where one row is one cell of the questionnaire, and what we call otherwise.
+CSV_NAMES = {"inst_name_long": "name", "inst_city": "city", "inst_state_code": "state", "year": "fiscal_year"}
+CSV_COLUMNS = ("inst_id", *CSV_NAMES, "question", "row", "data")
 QUESTION = "Source"
 # Rows of the question on sources of funds; some releases write "Institution funds, total".
 ROWS = {
@@ -177,9 +169,9 @@ def _cells(content: bytes, where: str) -> pd.DataFrame:
             io.StringIO(text), usecols=CSV_COLUMNS.__contains__, dtype=str, keep_default_na=False
         )
     except pd.errors.ParserError as error:
-        raise damaged(where, f"{_one_line(error)}; the file is damaged") from None
+        raise damaged(where, f"{one_line(error)}; the file is damaged") from None
     refuse_missing(f"{where}, line 1", CSV_COLUMNS, list(cells))
-    cells = cells.rename(columns=CSV_COLUMNS).apply(lambda column: column.str.strip())
+    cells = cells.rename(columns=CSV_NAMES).apply(lambda column: column.str.strip())
     if cells.empty or cells["question"].iloc[-1] == "":
         fault = "the fields at its end are missing, the file is cut off"
         raise damaged(f"{where}, record {len(cells)}", fault)
@@ -193,7 +185,7 @@ def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             table = pd.read_sql_query(f"SELECT {columns} FROM institutions", connection)
     except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
-        fault = f"{path.name}: no readable table institutions with {columns} ({_one_line(error)})"
+        fault = f"{path.name}: no readable table institutions with {columns} ({one_line(error)})"
         raise DataError(f"{fault}; restore the copy.") from None
     if table.empty:
         raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
@@ -211,7 +203,3 @@ def _refuse(table: pd.DataFrame, rows: pd.Series, problem: str) -> None:
     """Raise the error of the first of the rows, if any; it takes the row's values, and record (from 1), by name."""
     for place, row in table[rows].head(1).iterrows():
         raise damaged(row["where"], problem.format(**row, record=int(str(place)) + 1))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -37,6 +37,11 @@ def damaged(where: str, what: str) -> DataError:
     return DataError(f"{where}: {what}; {AGAIN}.")
 
 
+def one_line(text: object) -> str:
+    """Return a text (an error says one, too) without line breaks and repeated spaces."""
+    return " ".join(str(text).split())
+
+
 def one_of(values: Iterable[str]) -> Rule:
     """Return the rule of a column that has these texts only."""
     known = list(values)

@@ -14,7 +14,7 @@ import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, is_page, refuse_missing, silent
+from study.data.sources import Fetcher, Progress, damaged, is_page, one_line, refuse_missing, silent
 
 ADDRESS = "https://www.top500.org"
 # Public code that downloads the lists reports that quick sequences of requests are blocked.
@@ -104,7 +104,6 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     if path.stat().st_size == 0:
         raise damaged(path.name, "the file is empty")
     systems = _xml_systems(path) if path.suffix == ".xml" else _excel_systems(path, month)
-    teraflops = path.suffix != ".xml" and month >= FIRST_TERAFLOP_LIST
     if len(systems) != ROWS:
         raise damaged(path.name, f"{len(systems)} systems, a list has {ROWS}; the file is incomplete")
     records = []
@@ -117,7 +116,7 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
         before = record["rank"]
         records.append(record)
     table = pd.DataFrame(records).astype({"year_installed": "Int64"})
-    unit = 1.0 if teraflops else 1e-3
+    unit = 1e-3 if path.suffix == ".xml" or month < FIRST_TERAFLOP_LIST else 1.0
     return table.assign(list=month, rmax_tflops=table["rmax"] * unit)[list(COLUMNS)]
 
 
@@ -203,9 +202,8 @@ def _file_name(month: str, kind: str) -> str:
 
 def _newest(today: date) -> str:
     """Return the month of the newest list that is out for sure: that of June from July, of November from December."""
-    if today.month == 12:
-        return f"{today.year}-11"
-    return f"{today.year}-06" if today.month > 6 else f"{today.year - 1}-11"
+    month = f"{today:%Y-%m}"
+    return max(earlier for earlier in _sequence(month) if earlier < month)
 
 
 def _sequence(last: str) -> Iterable[str]:
@@ -231,7 +229,7 @@ def _excel_systems(path: Path, month: str) -> list[_System]:
     refuse_missing(f"{path.name}, row {place + 1}", needed, heading)
     columns = {name: heading.index(name) for name in _FIELDS if name in heading}
     return [
-        (f"{path.name}, row {number}", {name: _words(row[column]) for name, column in columns.items()})
+        (f"{path.name}, row {number}", {name: one_line(row[column]) for name, column in columns.items()})
         for number, row in enumerate(rows[place + 1 :], start=place + 2)
         if any(str(cell).strip() for cell in row)
     ]
@@ -260,16 +258,12 @@ def _xml_systems(path: Path) -> list[_System]:
             text = site.findtext(f"top500:{element.replace('/', '/top500:')}", None, {"top500": NAMESPACE})
             if text is None:
                 raise damaged(where, f"no element {element}")
-            fields[name] = _words(text)
+            fields[name] = one_line(text)
         code = fields["segment"]
         if code not in SEGMENTS:
             raise damaged(where, f'area-of-installation "{code}" is none of 1 to 7')
         systems.append((where, fields | {"segment": SEGMENTS[code]}))
     return systems
-
-
-def _words(cell: Any) -> str:
-    return " ".join(str(cell).split())
 
 
 def _record(where: str, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -289,10 +283,6 @@ def _record(where: str, fields: Mapping[str, str]) -> dict[str, Any]:
     system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
     named = "named in the system" if _NAMED_ACCELERATOR.search(system) else ""
     accelerator = fields.get("accelerator", named)
+    accelerator = "" if accelerator == "None" else accelerator
     numbers = {"rank": rank, "rmax": rmax, "year_installed": installed}
-    return {
-        **fields,
-        **numbers,
-        "system": system,
-        "accelerator": accelerator if accelerator != "None" else "",
-    }
+    return {**fields, **numbers, "system": system, "accelerator": accelerator}

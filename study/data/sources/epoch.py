@@ -53,16 +53,7 @@ _CURRENT = "notable_ai_models_[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].csv"
 _BRACKETS = re.compile(r"\s*\(.*\)")
 
 
-def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    base: str = ADDRESS,
-    december: str = DECEMBER_ADDRESS,
-    december_sha256: str = DECEMBER_SHA256,
-    today: date | None = None,
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
     """Download the current table (named by today's date) and that of December 2023 into ``raw/epoch``.
 
     Parameters
@@ -72,18 +63,18 @@ def fetch(
     fetcher : Fetcher
     progress : callable, optional
         Called with a short text before each file.
-    base, december : str
-        Addresses of Epoch's data, and of the table of December 2023.
-    december_sha256 : str
-        Checksum that the table of December 2023 must have.
-    today : date, optional
-        Vintage that the current table is named by.
+
+    Raises
+    ------
+    DataError
+        If a table cannot be downloaded, or that of December 2023 has another checksum.
     """
-    current = f"notable_ai_models_{(today or date.today()).isoformat()}.csv"
-    progress(f"Epoch {current}")
-    table = fetcher.download(f"{base}/notable_ai_models.csv", raw / "epoch" / current)
-    progress(f"Epoch {DECEMBER_FILE}")
-    return [table, fetcher.download(december, raw / "epoch" / DECEMBER_FILE, sha256=december_sha256)]
+    current = raw / "epoch" / f"notable_ai_models_{date.today()}.csv"
+    december = raw / "epoch" / DECEMBER_FILE
+    progress(f"Epoch {current.name}")
+    fetcher.download(f"{ADDRESS}/notable_ai_models.csv", current)
+    progress(f"Epoch {december.name}")
+    return [current, fetcher.download(DECEMBER_ADDRESS, december, sha256=DECEMBER_SHA256)]
 
 
 def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:

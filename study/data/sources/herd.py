@@ -19,7 +19,7 @@ YEARS = range(2010, 2025)
 ARCHIVE = "higher_education_r_and_d_{year}.zip"
 COPY = "herd.db"
 
-# What is read of an agency's file, where one row is one cell of the questionnaire, and what we call otherwise.
+# What is read of an agency's file (a row is a cell of the questionnaire), and what we call otherwise.
 CSV_NAMES = {"inst_name_long": "name", "inst_city": "city", "inst_state_code": "state", "year": "fiscal_year"}
 CSV_COLUMNS = ("inst_id", *CSV_NAMES, "question", "row", "data")
 QUESTION = "Source"
@@ -44,12 +44,7 @@ ROUNDING = len(SOURCES)
 
 
 def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    years: Iterable[int] = YEARS,
-    base: str = ADDRESS,
+    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, years: Iterable[int] = YEARS
 ) -> list[Path]:
     """Download the public-use zips of the given fiscal years into ``raw/herd``.
 
@@ -62,14 +57,12 @@ def fetch(
         Called with a short text before each file.
     years : iterable of int
         Fiscal years.
-    base : str
-        Address of the agency's files.
     """
     paths = []
     for year in years:
         name = ARCHIVE.format(year=year)
         progress(f"HERD {year}")
-        paths.append(fetcher.download(f"{base}/{name}", raw / "herd" / name))
+        paths.append(fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name))
     return paths
 
 
@@ -191,11 +184,9 @@ def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
         raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
     table = table.set_axis(COLUMNS, axis=1).assign(where=path.name)
     dollars = table[AMOUNTS].apply(pd.to_numeric, errors="coerce")
-    problem = (
-        "institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars, and the copy's are "
-        "in dollars"
-    )
-    _refuse(table, (dollars % 1000 != 0).any(axis=1), problem)
+    problem = "has amounts that are no whole thousands of dollars, and the copy's are in dollars"
+    rows = (dollars % 1000 != 0).any(axis=1)
+    _refuse(table, rows, f"institution {{inst_id}} in {{fiscal_year}} {problem}")
     return table.assign(**(dollars / 1000))
 
 

@@ -26,7 +26,7 @@ _RULES = {"file": FILLED, "facility": FILLED, "n_cc_resources": (re.compile(r"\d
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, base: str = REPOSITORY) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
     """Clone the registry's repository and write its table of tagged groups into ``raw/osg``.
 
     Dates of registration are known only from the history of the repository, so that git does the download
@@ -40,8 +40,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, base: str
         Not used.
     progress : callable, optional
         Called with a short text before each step.
-    base : str
-        Address of the repository.
 
     Raises
     ------
@@ -51,7 +49,7 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, base: str
     with tempfile.TemporaryDirectory(prefix="study-osg-") as folder:
         clone = Path(folder) / "topology"
         progress("OSG registry: clone of the repository")
-        _git(Path(folder), "clone", "--quiet", "--no-tags", base, clone.name)
+        _git(Path(folder), "clone", "--quiet", "--no-tags", REPOSITORY, clone.name)
         progress("OSG registry: resource groups")
         table = pd.DataFrame(_groups(clone), columns=HEADING)
     return write_all(raw / "osg", {FILE: table.to_csv(index=False, lineterminator="\n").encode()})

@@ -56,35 +56,26 @@ COLUMNS = ("venue", "year", "row", *FIELDS)
 _NOT_PUBLISHED = re.compile(r"reject|withdr|^$", re.IGNORECASE)
 
 
-def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    files: Iterable[tuple[str, int]] = (),
-    progress: Progress = silent,
-    base: str = f"{ADDRESS}/{BRANCH}",
-) -> list[Path]:
-    """Download the files of the given (venue, year) pairs into ``raw/paperlists/<venue>/``.
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = BRANCH) -> list[Path]:
+    """Download all of :data:`FILES` into ``raw/paperlists/<venue>/``, but for those that are there.
 
     Parameters
     ----------
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    files : iterable of (str, int), optional
-        All of :data:`FILES` where none are named.
     progress : callable, optional
         Called with a short text before each file.
-    base : str
-        Address of the repository's files; a commit in place of the branch gives an older version.
+    version : str
+        Branch or commit.
     """
     folder = raw / "paperlists"
     paths = []
-    for venue, year in tuple(files) or known_files():
+    for venue, year in known_files():
         name = f"{venue}/{venue}{year}.json"
         progress(f"paperlists {venue} {year}")
         if not _present(folder, venue, year):
-            fetcher.download(f"{base}/{name}", folder / name)
+            fetcher.download(f"{ADDRESS}/{version}/{name}", folder / name)
         paths.append(locate(folder, venue, year))
     return paths
 

@@ -29,17 +29,6 @@ NAMESPACE = "http://www.top500.org/xml/top500/1.0"
 # The codes of area-of-installation, found by comparing XML and Excel files of June 2014 and June 2017.
 _SEGMENTS = ("Academic", "Classified", "Government", "Industry", "Others", "Research", "Vendor")
 SEGMENTS = {str(code): segment for code, segment in enumerate(_SEGMENTS, start=1)}
-COLUMNS = (
-    "list",
-    "rank",
-    "site",
-    "country",
-    "segment",
-    "system",
-    "rmax_tflops",
-    "accelerator",
-    "year_installed",
-)
 
 _FILE = re.compile(r"TOP500_(\d{4})(06|11)(?:\.xlsx?|(?:_all)?\.xml)")
 _NAMED_ACCELERATOR = re.compile(
@@ -60,6 +49,7 @@ _ELEMENTS = {
     "year": "year",
 }
 
+Kind = Literal["excel", "xml"]
 # A system as the file has it: where it is there, and its fields as text.
 _System = tuple[str, dict[str, str]]
 
@@ -106,18 +96,14 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     systems = _xml_systems(path) if path.suffix == ".xml" else _excel_systems(path, month)
     if len(systems) != ROWS:
         raise damaged(path.name, f"{len(systems)} systems, a list has {ROWS}; the file is incomplete")
-    records = []
-    # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
-    before = 1
-    for position, (where, fields) in enumerate(systems, start=1):
-        record = _record(where, fields)
-        if not before <= record["rank"] <= position:
-            raise DataError(f"{where}: rank {record['rank']} follows {before}; restore the order.")
-        before = record["rank"]
-        records.append(record)
-    table = pd.DataFrame(records).astype({"year_installed": "Int64"})
     unit = 1e-3 if path.suffix == ".xml" or month < FIRST_TERAFLOP_LIST else 1.0
-    return table.assign(list=month, rmax_tflops=table["rmax"] * unit)[list(COLUMNS)]
+    table = pd.DataFrame([{"list": month} | _record(*system, unit) for system in systems])
+    # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
+    rank, before = table["rank"], table["rank"].shift(fill_value=1)
+    for place in table.index[~rank.between(before, table.index + 1)]:
+        where = systems[place][0]
+        raise DataError(f"{where}: rank {rank[place]} follows {before[place]}; restore the order.")
+    return table.astype({"year_installed": "Int64"})
 
 
 def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
@@ -130,13 +116,7 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
 
 
 def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    last: str | None = None,
-    kind: Literal["excel", "xml"] = "excel",
-    address: str = ADDRESS,
+    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, last: str | None = None, kind: Kind = "excel"
 ) -> list[Path]:
     """Download the lists that are not in ``raw/top500/`` yet, in whatever format.
 
@@ -156,8 +136,6 @@ def fetch(
         (lists come out in June and November).
     kind : {"excel", "xml"}
         Format; XML lists do not say which accelerator a system has.
-    address : str
-        The publisher's site.
 
     Returns
     -------
@@ -175,7 +153,7 @@ def fetch(
     for month in [month for month in months if month not in there]:
         progress(f"TOP500 list {month}")
         name = _file_name(month, kind)
-        url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"
+        url = f"{ADDRESS}/lists/top500/{month.replace('-', '/')}/download/{name}"
         try:
             there[month] = fetcher.download(url, folder / name, pause=PAUSE)
         except DataError as error:
@@ -195,7 +173,7 @@ def _present(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _file_name(month: str, kind: str) -> str:
+def _file_name(month: str, kind: Kind) -> str:
     ending = "_all.xml" if kind == "xml" else ".xlsx" if month >= FIRST_XLSX_LIST else ".xls"
     return f"TOP500_{month.replace('-', '')}{ending}"
 
@@ -251,11 +229,11 @@ def _xml_systems(path: Path) -> list[_System]:
         raise damaged(path.name, f"not readable as XML ({error})") from None
     if root.tag != f"{{{NAMESPACE}}}list":
         raise DataError(f"{path.name}: the root is {root.tag}, no top500:list; log in and download it again.")
-    systems = []
-    for number, site in enumerate(root.findall(f"{{{NAMESPACE}}}site"), start=1):
+    systems, namespaces = [], {"": NAMESPACE}
+    for number, site in enumerate(root.findall("site", namespaces), start=1):
         where, fields = f"{path.name}, system {number}", {}
         for name, element in _ELEMENTS.items():
-            text = site.findtext(f"top500:{element.replace('/', '/top500:')}", None, {"top500": NAMESPACE})
+            text = site.findtext(element, None, namespaces)
             if text is None:
                 raise damaged(where, f"no element {element}")
             fields[name] = one_line(text)
@@ -266,8 +244,8 @@ def _xml_systems(path: Path) -> list[_System]:
     return systems
 
 
-def _record(where: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of a system, numbers as numbers, with its description and accelerator."""
+def _record(where: str, fields: Mapping[str, str], unit: float) -> dict[str, Any]:
+    """Return the row of a system, whose Rmax is in a unit of so many TFlop/s."""
     for name in ("site", "country"):
         if not fields[name]:
             raise damaged(where, f"{name} is empty")
@@ -284,5 +262,6 @@ def _record(where: str, fields: Mapping[str, str]) -> dict[str, Any]:
     named = "named in the system" if _NAMED_ACCELERATOR.search(system) else ""
     accelerator = fields.get("accelerator", named)
     accelerator = "" if accelerator == "None" else accelerator
-    numbers = {"rank": rank, "rmax": rmax, "year_installed": installed}
-    return {**fields, **numbers, "system": system, "accelerator": accelerator}
+    row: dict[str, Any] = {"rank": rank} | {name: fields[name] for name in ("site", "country", "segment")}
+    row |= {"system": system, "rmax_tflops": rmax * unit}
+    return row | {"accelerator": accelerator, "year_installed": installed}

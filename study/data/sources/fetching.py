@@ -127,7 +127,7 @@ class Fetcher:
         DataError
             If the server refuses, sends a web page, or twice a body that is no whole JSON.
         """
-        address = requests.Request("GET", url, params=params).prepare().url
+        address = str(requests.Request("GET", url, params=params).prepare().url)
         problem = ""
         for _ in range(2):
             try:

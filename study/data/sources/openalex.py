@@ -14,9 +14,9 @@ import pandas as pd
 
 from study.core import DataError, write_all
 from study.data.sources import Fetcher, Progress, json_value, silent
-from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, changed, mismatch, trimmed
+from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
-__all__ = ["TOPICS", "aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
+__all__ = ["aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
 
 API = "https://api.openalex.org"
 BUCKET = "https://openalex.s3.amazonaws.com"

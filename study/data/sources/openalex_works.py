@@ -17,7 +17,7 @@ import duckdb
 import pandas as pd
 
 from study.core import DataError, OutputError, write_all
-from study.data.sources import Progress, damaged, is_page, silent
+from study.data.sources import Progress, damaged, is_page, json_value, silent
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
@@ -389,14 +389,9 @@ def refuse_fault(path: Path) -> None:
             raise DataError(f"{name}: no column {missing}; has OpenAlex renamed it?")
         return
     for number, line in _lines(path):
-        try:
-            fault = mismatch(json.loads(line))
-        except UnicodeDecodeError as error:
-            fault = f"byte {error.start} is not UTF-8"
-        except ValueError as error:
-            fault = f"broken JSON ({error})"
-        if fault:
-            raise damaged(f"{name}, line {number}", fault)
+        where = f"{name}, line {number}"
+        if fault := mismatch(json_value(line, where)):
+            raise damaged(where, fault)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -138,8 +138,9 @@ def read(
         progress(f"NSF awards {path.parent.name}/{path.name}")
         for where, row in _awards(path):
             award = row["award_id"]
-            if places.setdefault(award, where) != where:
+            if award in places:
                 raise DataError(f"{where}: award {award} is also in {places[award]}; keep one file.")
+            places[award] = where
             if keep is None or keep(row):
                 rows.append(row)
     return pd.DataFrame(sorted(rows, key=lambda row: row["award_id"]), columns=COLUMNS)

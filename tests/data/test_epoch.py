@@ -127,7 +127,7 @@ def test_a_byte_order_mark_belongs_to_no_column(tmp_path: Path) -> None:
         ({"training_compute": "1e40"}, "line 3: training compute 1e40 is not above 0 and at most 1e"),
         ({"parameters": "0"}, "line 3: number of parameters 0 is not above 0"),
         ({"categories": "Alien"}, 'line 3: category "alien" is none of academia'),
-        ({"model": ""}, "line 3: the model has no name"),
+        ({"model": ""}, 'line 3: Model is ""; it must be not empty'),
     ],
 )
 def test_an_impossible_value_is_named_with_its_line(
@@ -186,7 +186,7 @@ def test_a_missing_table_says_what_to_download(tmp_path: Path, vintage: epoch.Vi
         epoch.read(tmp_path, vintage)
 
 
-def test_what_is_fetched_can_be_read(tmp_path: Path) -> None:
+def test_what_is_fetched_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = tmp_path / "made"
     tables = {
         "/data/notable_ai_models.csv": current(made, JOINT),
@@ -196,20 +196,25 @@ def test_what_is_fetched_can_be_read(tmp_path: Path) -> None:
     checksum = hashlib.sha256(tables["/old.csv"].read_bytes()).hexdigest()
     steps: list[str] = []
     with Server(answers) as server:
-        paths = epoch.fetch(
-            tmp_path, Fetcher(pause=0), progress=steps.append, base=f"{server.url}/data",
-            december=f"{server.url}/old.csv", december_sha256=checksum, today=date(2026, 1, 2),
-        )  # fmt: skip
-    assert [path.name for path in paths] == ["notable_ai_models_2026-01-02.csv", epoch.DECEMBER_FILE]
+        monkeypatch.setattr(epoch, "ADDRESS", f"{server.url}/data")
+        monkeypatch.setattr(epoch, "DECEMBER_ADDRESS", f"{server.url}/old.csv")
+        monkeypatch.setattr(epoch, "DECEMBER_SHA256", checksum)
+        paths = epoch.fetch(tmp_path, Fetcher(pause=0), progress=steps.append)
+    vintage = paths[0].stem[-10:]
+    assert [path.name for path in paths] == [f"notable_ai_models_{vintage}.csv", epoch.DECEMBER_FILE]
+    assert abs(date.fromisoformat(vintage) - date.today()).days <= 1
     assert len(steps) == 2
-    assert epoch.read(tmp_path / "epoch")["vintage"].tolist() == ["2026-01-02"]
+    assert epoch.read(tmp_path / "epoch")["vintage"].tolist() == [vintage]
     assert epoch.read(tmp_path / "epoch", "december_2023")["model"].tolist() == ["Old"]
 
 
-def test_a_changed_table_of_2023_is_not_kept(tmp_path: Path) -> None:
+def test_a_changed_table_of_2023_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {f"/{name}": [Answer(body=b"x")] for name in ("notable_ai_models.csv", "old")}
-    with Server(answers) as server, pytest.raises(DataError, match="SHA-256"):
-        epoch.fetch(tmp_path, Fetcher(pause=0), base=server.url, december=f"{server.url}/old")
+    with Server(answers) as server:
+        monkeypatch.setattr(epoch, "ADDRESS", server.url)
+        monkeypatch.setattr(epoch, "DECEMBER_ADDRESS", f"{server.url}/old")
+        with pytest.raises(DataError, match="SHA-256"):
+            epoch.fetch(tmp_path, Fetcher(pause=0))
     assert not (tmp_path / "epoch" / epoch.DECEMBER_FILE).exists()
 
 

@@ -237,13 +237,12 @@ def test_a_copy_with_a_renamed_column_is_refused(tmp_path: Path) -> None:
         herd.read(tmp_path)
 
 
-def test_what_is_fetched_can_be_read(tmp_path: Path) -> None:
+def test_what_is_fetched_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = write_zip(tmp_path / "made", 2019, as_csv(cells(2019))).read_bytes()
     steps: list[str] = []
     with Server({f"/files/{herd.ARCHIVE.format(year=2019)}": [Answer(body=body)]}) as server:
-        paths = herd.fetch(
-            tmp_path, Fetcher(pause=0), progress=steps.append, years=[2019], base=f"{server.url}/files"
-        )
+        monkeypatch.setattr(herd, "ADDRESS", f"{server.url}/files")
+        paths = herd.fetch(tmp_path, Fetcher(pause=0), progress=steps.append, years=[2019])
     assert [path.name for path in paths] == ["higher_education_r_and_d_2019.zip"]
     assert steps == ["HERD 2019"]
     assert len(herd.read(tmp_path / "herd")) == 1

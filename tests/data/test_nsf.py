@@ -233,6 +233,12 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 # --- the yearly dumps
 
 
+def fetched(tmp_path: Path, server: Server, **options: Any) -> list[Path]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nsf, "CATALOGUE", f"{server.url}/list-files")
+        return nsf.fetch(tmp_path, Fetcher(pause=0), **options)
+
+
 def dumps(server_files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the answers of a catalogue that lists files of the same server."""
 
@@ -254,7 +260,7 @@ def test_the_dumps_that_are_missing_are_fetched_and_readable(tmp_path: Path) -> 
     one = packed({"1.json": json.dumps(dumped()).encode()})
     names = ("Historical.zip", "2006.zip", "2010.zip", "2022.zip", "2023.zip")
     with Server(dumps(dict.fromkeys(names, one))) as server:
-        paths = nsf.fetch(tmp_path, Fetcher(pause=0), catalogue=f"{server.url}/list-files")
+        paths = fetched(tmp_path, server)
         assert [path.parent.name + "/" + path.name for path in paths] == [
             "xml/2010.zip", "json/2022.zip", "json/2023.zip",
         ]  # fmt: skip
@@ -268,7 +274,7 @@ def test_a_year_that_is_not_listed_is_told(tmp_path: Path) -> None:
         Server(dumps({"2023.zip": b"x"})) as server,
         pytest.raises(DataError, match=r"no file 2030.zip in it"),
     ):
-        nsf.fetch(tmp_path, Fetcher(pause=0), years=[2030], catalogue=f"{server.url}/list-files")
+        fetched(tmp_path, server, years=[2030])
 
 
 def test_a_dump_that_is_no_zip_does_not_stay(tmp_path: Path) -> None:
@@ -277,7 +283,7 @@ def test_a_dump_that_is_no_zip_does_not_stay(tmp_path: Path) -> None:
         Server(dumps({"2023.zip": whole[:-30]})) as server,
         pytest.raises(DataError, match=r"2023.zip is no whole zip file"),
     ):
-        nsf.fetch(tmp_path, Fetcher(pause=0), catalogue=f"{server.url}/list-files")
+        fetched(tmp_path, server)
     assert not list((tmp_path / "nsf" / "json").iterdir())
 
 
@@ -287,13 +293,13 @@ def test_a_catalogue_of_another_form_is_told(tmp_path: Path, answer: Answer) -> 
         Server({"/list-files": [answer]}) as server,
         pytest.raises(DataError, match=r"no list of files .* by hand from nsf.gov"),
     ):
-        nsf.fetch(tmp_path, Fetcher(pause=0), catalogue=f"{server.url}/list-files")
+        fetched(tmp_path, server)
 
 
 def test_the_page_that_took_the_place_of_the_old_addresses_is_told(tmp_path: Path) -> None:
     page = Answer(body=b"<!DOCTYPE html><html>Award search</html>", headers={"Content-Type": "text/html"})
     with Server({"/list-files": [page]}) as server, pytest.raises(DataError, match="web page"):
-        nsf.fetch(tmp_path, Fetcher(pause=0), catalogue=f"{server.url}/list-files")
+        fetched(tmp_path, server)
 
 
 @pytest.mark.skipif(not NSF.is_dir(), reason=f"the originals are not in {NSF}")

@@ -411,7 +411,7 @@ def test_the_table_is_also_written_where_asked(snapshot: list[Path], tmp_path: P
 
 def test_where_nothing_can_be_written_nothing_is_left(snapshot: list[Path], tmp_path: Path) -> None:
     (tmp_path / "counts.parquet").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"cannot write here .*counts.parquet is a folder"):
         aggregate(snapshot, tmp_path / "counts.parquet", temp=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["counts.parquet"]
 
@@ -587,8 +587,16 @@ def paged(
 PAGES = [[work(1), work(2)], [work(3), work(4)], [work(5)]]
 
 
+def of_server(server: Server, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call a function of OpenAlex with a server in place of OpenAlex's own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(openalex, "API", server.url)
+        patched.setattr(openalex, "BUCKET", server.url)
+        return call(*arguments, **options)
+
+
 def fetched(raw: Path, server: Server, **options: Any) -> list[Path]:
-    return openalex.fetch(raw, _client(), base=server.url, key="secret", **options)
+    return of_server(server, openalex.fetch, raw, _client(), **{"key": "secret"} | options)
 
 
 def test_works_are_fetched_page_by_page_to_the_end(tmp_path: Path) -> None:
@@ -664,11 +672,11 @@ def test_a_missing_or_refused_key_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv(openalex.KEY, raising=False)
     with Server({"/works": [Answer(401)]}) as server:
         with pytest.raises(DataError, match=r"needs a key; get one .* set OPENALEX_API_KEY"):
-            openalex.fetch(tmp_path, _client(), base=server.url)
+            fetched(tmp_path, server, key=None)
         assert server.requests == []
         monkeypatch.setenv(openalex.KEY, "secret")
         with pytest.raises(DataError, match="login needed"):
-            openalex.fetch(tmp_path, _client(), base=server.url)
+            fetched(tmp_path, server, key=None)
         assert server.requests[0].query["api_key"] == "secret"
 
 
@@ -704,6 +712,10 @@ def test_an_answer_that_is_not_as_documented_is_refused(
     assert not list((tmp_path / "openalex").rglob("page_*"))
 
 
+def counts(server: Server, **query: Any) -> pd.DataFrame:
+    return of_server(server, openalex.counts, _client(), key="secret", **query)
+
+
 def groups(*counts: tuple[str, int]) -> list[Record]:
     return [{"key": key, "key_display_name": "A name", "count": count} for key, count in counts]
 
@@ -717,9 +729,7 @@ def test_counts_are_paged_by_year_and_once_more_with_companies() -> None:
         return (company if "institutions.type:company" in request.query["filter"] else all_groups)(request)
 
     with Server({"/works": answer}) as server:
-        table = openalex.counts(
-            _client(), filter="primary_topic.id:T10", years=[2020, 2021], key="secret", base=server.url
-        )
+        table = counts(server, filter="primary_topic.id:T10", years=[2020, 2021])
         queries = [request.query for request in server.requests]
     assert table.to_dict("records") == [
         {"ror": ror, "year": year, "papers": papers, "papers_with_industry": joint}
@@ -742,7 +752,7 @@ def test_counts_are_paged_by_year_and_once_more_with_companies() -> None:
 def test_groups_that_are_not_as_documented_are_refused(listed: Any, message: str) -> None:
     answer = as_json({"meta": {"count": 1, "next_cursor": None}, "group_by": listed})
     with Server({"/works": [answer]}) as server, pytest.raises(DataError, match=message):
-        openalex.counts(_client(), filter="a:1", years=[2020], key="secret", base=server.url)
+        counts(server, filter="a:1", years=[2020])
 
 
 def manifest(contents: dict[str, bytes], kind: str = "jsonl") -> Record:
@@ -774,7 +784,7 @@ def bucket(listed: Any, contents: dict[str, bytes] | None = None) -> dict[str, S
 
 
 def snapshot_fetched(raw: Path, server: Server) -> list[Path]:
-    return openalex.fetch_snapshot(raw, _client(), format="jsonl", base=server.url)
+    return of_server(server, openalex.fetch_snapshot, raw, _client(), format="jsonl")
 
 
 def test_a_snapshot_is_fetched_by_its_manifest_and_read(tmp_path: Path) -> None:

@@ -187,9 +187,12 @@ def repository(tmp_path: Path) -> Path:
 
 
 @needs_git
-def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(tmp_path: Path, repository: Path) -> None:
+def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[str] = []
-    paths = osg.fetch(tmp_path, Fetcher(pause=0), progress=steps.append, base=str(repository))
+    monkeypatch.setattr(osg, "REPOSITORY", str(repository))
+    paths = osg.fetch(tmp_path, Fetcher(pause=0), progress=steps.append)
     assert [path.name for path in paths] == [osg.FILE]
     (group,) = osg.read(tmp_path / "osg").to_dict("records")
     assert (group["facility"], group["site"], group["group"]) == ("Université X", "Site", "Cluster")
@@ -207,25 +210,29 @@ def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(tmp_path: Pat
     [
         ("topology/Université X/Site/Cluster.yaml", "Tags: [CC*\n", "broken YAML"),
         ("topology/Université X/Site/Cluster.yaml", "Resources: CC*\n", "holds no named resources"),
-        ("topology/Université X/Site/Cluster.yaml", "- CC*\n", "holds no named values"),
+        ("topology/Université X/Site/Cluster.yaml", "- CC*\n", "holds no named resources"),
     ],
 )
 def test_a_damaged_file_of_the_registry_is_named_and_nothing_is_written(
-    tmp_path: Path, repository: Path, name: str, text: str, message: str
+    tmp_path: Path, repository: Path, name: str, text: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(osg, "REPOSITORY", str(repository))
     (repository / name).write_text(text, encoding="utf-8")
     _commit(repository, "2022-07-08")
     with pytest.raises(DataError, match=message) as caught:
-        osg.fetch(tmp_path, Fetcher(pause=0), base=str(repository))
+        osg.fetch(tmp_path, Fetcher(pause=0))
     assert str(caught.value).startswith(name)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "osg").exists()
 
 
 @needs_git
-def test_a_registry_that_cannot_be_cloned_gives_one_error(tmp_path: Path) -> None:
+def test_a_registry_that_cannot_be_cloned_gives_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(osg, "REPOSITORY", str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="git clone fails"):
-        osg.fetch(tmp_path, Fetcher(pause=0), base=str(tmp_path / "nothing"))
+        osg.fetch(tmp_path, Fetcher(pause=0))
 
 
 def test_without_git_the_error_says_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,7 +201,7 @@ def _address(month: str, name: str) -> str:
 
 
 def test_excel_lists_come_from_the_publishers_addresses_in_the_format_of_their_time(
-    tmp_path: Path, waits: list[float]
+    tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "top500").mkdir()
     months = [f"{year}{half}" for year in range(1993, 2021) for half in ("06", "11")][:-1]
@@ -209,42 +209,45 @@ def test_excel_lists_come_from_the_publishers_addresses_in_the_format_of_their_t
         write(tmp_path / "top500", "there already", f"TOP500_{month}.xls")
     old, new = _address("201911", "TOP500_201911.xls"), _address("202006", "TOP500_202006.xlsx")
     with Server({old: [Answer(body=b"old")], new: [Answer(body=b"new")]}) as server:
-        paths = top500.fetch(tmp_path, Fetcher(pause=0), last="2020-06", address=server.url)
+        monkeypatch.setattr(top500, "ADDRESS", server.url)
+        paths = top500.fetch(tmp_path, Fetcher(pause=0), last="2020-06")
     assert [request.path for request in server.requests] == [old, new]
     assert [path.name for path in paths[-2:]] == ["TOP500_201911.xls", "TOP500_202006.xlsx"]
     assert len(paths) == len(months)
     assert waits == [pytest.approx(top500.PAUSE, abs=5)]
 
 
-def test_fetched_xml_lists_can_be_read(tmp_path: Path, waits: list[float]) -> None:
+def test_fetched_xml_lists_can_be_read(
+    tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     answers = {
         _address(month, f"TOP500_{month}_all.xml"): [Answer(body=listing().encode())]
         for month in ("199306", "199311")
     }
     with Server(answers) as server:
-        top500.fetch(
-            tmp_path, Fetcher(pause=0), progress=said.append, last="1993-11", kind="xml", address=server.url
-        )
+        monkeypatch.setattr(top500, "ADDRESS", server.url)
+        top500.fetch(tmp_path, Fetcher(pause=0), progress=said.append, last="1993-11", kind="xml")
     assert len(top500.read(tmp_path / "top500")) == 1000
     assert said == ["TOP500 list 1993-06", "TOP500 list 1993-11"]
 
 
 def test_where_the_publisher_wants_a_login_the_lists_can_be_put_there_by_hand(
-    tmp_path: Path, waits: list[float]
+    tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "top500"
     login = Answer(302, headers={"Location": "/accounts/login/"})
     page = Answer(body=b"<html><form></form></html>")
     answers = {_address("199306", "TOP500_199306.xls"): [login], "/accounts/login/": [page]}
     with Server(answers) as server:
+        monkeypatch.setattr(top500, "ADDRESS", server.url)
         with pytest.raises(DataError, match="login needed") as caught:
-            top500.fetch(tmp_path, Fetcher(pause=0), last="1993-11", address=server.url)
+            top500.fetch(tmp_path, Fetcher(pause=0), last="1993-11")
         assert f"save it as {folder / 'TOP500_199306.xls'}. 2 of 2 lists are missing" in str(caught.value)
         write(folder, listing(), "TOP500_199306.xlsx")
         write(folder, listing(), "TOP500_199311_all.xml")
         asked = len(server.requests)
-        paths = top500.fetch(tmp_path, Fetcher(pause=0), last="1993-11", address=server.url)
+        paths = top500.fetch(tmp_path, Fetcher(pause=0), last="1993-11")
         assert len(server.requests) == asked
     assert [path.name for path in paths] == ["TOP500_199306.xlsx", "TOP500_199311_all.xml"]
 
@@ -262,10 +265,13 @@ def test_only_lists_that_are_out_for_sure_are_asked_for(today: date, month: str)
     assert top500._newest(today) == month
 
 
-def test_universities_come_from_the_publishers_repository(tmp_path: Path) -> None:
+def test_universities_come_from_the_publishers_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = b'[{"name": "X"}]'
     with Server({f"/abc123/{universities.FILE}": [Answer(body=content)]}) as server:
-        paths = universities.fetch(tmp_path, Fetcher(pause=0), version="abc123", address=server.url)
+        monkeypatch.setattr(universities, "ADDRESS", server.url)
+        paths = universities.fetch(tmp_path, Fetcher(pause=0), version="abc123")
     assert paths == [tmp_path / "universities" / universities.FILE]
     assert paths[0].read_bytes() == content
 

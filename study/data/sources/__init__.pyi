@@ -15,6 +15,7 @@ from .reading import is_page as is_page
 from .reading import iso_day as iso_day
 from .reading import json_value as json_value
 from .reading import number as number
+from .reading import one_line as one_line
 from .reading import one_of as one_of
 from .reading import refuse_missing as refuse_missing
 from .reading import silent as silent

@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, csv_rows, damaged, number, silent
+from study.data.sources import FILLED, Fetcher, Progress, csv_rows, damaged, number, silent
 
 ADDRESS = "https://epoch.ai/data"
 # Epoch does not keep old tables on its site; this one is a commit of its own study of training costs.
@@ -23,7 +23,7 @@ DECEMBER_FILE = "all_ml_systems_2023-12-20.csv"
 Vintage = Literal["december_2023", "current"]
 
 # Our names of what is read, and the heading of each in the current table.
-_CURRENT_LAYOUT = {
+_LAYOUT = {
     "model": "Model",
     "date": "Publication date",
     "domains": "Domain",
@@ -37,10 +37,7 @@ _CURRENT_LAYOUT = {
     "confidence": "Confidence",
 }
 _RENAMED = {"model": "System", "countries": "Country (from Organization)", "accessibility": "Open-source"}
-LAYOUTS: dict[Vintage, dict[str, str]] = {
-    "current": _CURRENT_LAYOUT,
-    "december_2023": {**_CURRENT_LAYOUT, **_RENAMED},
-}
+LAYOUTS: dict[Vintage, dict[str, str]] = {"current": _LAYOUT, "december_2023": _LAYOUT | _RENAMED}
 
 KINDS = ("academia", "industry", "government", "research collective", "non-profit")
 # The December 2023 table says with brackets to which side a collaboration leans; that is not read.
@@ -56,16 +53,7 @@ _CURRENT = "notable_ai_models_[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].csv"
 _BRACKETS = re.compile(r"\s*\(.*\)")
 
 
-def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    base: str = ADDRESS,
-    december: str = DECEMBER_ADDRESS,
-    december_sha256: str = DECEMBER_SHA256,
-    today: date | None = None,
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
     """Download the current table (named by today's date) and that of December 2023 into ``raw/epoch``.
 
     Parameters
@@ -75,18 +63,18 @@ def fetch(
     fetcher : Fetcher
     progress : callable, optional
         Called with a short text before each file.
-    base, december : str
-        Addresses of Epoch's data, and of the table of December 2023.
-    december_sha256 : str
-        Checksum that the table of December 2023 must have.
-    today : date, optional
-        Vintage that the current table is named by.
+
+    Raises
+    ------
+    DataError
+        If a table cannot be downloaded, or that of December 2023 has another checksum.
     """
-    current = f"notable_ai_models_{(today or date.today()).isoformat()}.csv"
-    progress(f"Epoch {current}")
-    table = fetcher.download(f"{base}/notable_ai_models.csv", raw / "epoch" / current)
-    progress(f"Epoch {DECEMBER_FILE}")
-    return [table, fetcher.download(december, raw / "epoch" / DECEMBER_FILE, sha256=december_sha256)]
+    current = raw / "epoch" / f"notable_ai_models_{date.today()}.csv"
+    december = raw / "epoch" / DECEMBER_FILE
+    progress(f"Epoch {current.name}")
+    fetcher.download(f"{ADDRESS}/notable_ai_models.csv", current)
+    progress(f"Epoch {december.name}")
+    return [current, fetcher.download(DECEMBER_ADDRESS, december, sha256=DECEMBER_SHA256)]
 
 
 def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
@@ -121,24 +109,17 @@ def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
     path = newest if vintage == "current" else folder / DECEMBER_FILE
     if path is None:
         fault = f"epoch: no notable_ai_models_YYYY-MM-DD.csv in {folder}"
-        remedy = "download the table of notable models from epoch.ai/data into it, named by the day"
-        raise DataError(f"{fault}; {remedy}.")
+        raise DataError(f"{fault}; download the notable models from epoch.ai/data into it, named by the day.")
     layout = LAYOUTS[vintage]
     key = tuple(layout[name] for name in ("model", "date", "organisations"))
-    records = [
-        _record(
-            {name: row[heading] for name, heading in layout.items()},
-            f"{path.name}, line {line}",
-            path.stem[-10:],
-        )
-        for line, row in csv_rows(path, tuple(layout.values()), unique=key)
-    ]
+    records = []
+    for line, row in csv_rows(path, tuple(layout.values()), unique=key, rules={layout["model"]: FILLED}):
+        fields = {name: row[heading] for name, heading in layout.items()}
+        records.append(_record(fields, f"{path.name}, line {line}", path.stem[-10:]))
     return pd.DataFrame(records).astype({"year": "Int64", "open_weights": "boolean"})
 
 
 def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, object]:
-    if not fields["model"]:
-        raise damaged(where, "the model has no name")
     year, precision = _date(fields["date"], where, int(vintage[:4]) + 1)
     organisations = _parts(fields["organisations"])
     labels = [_BRACKETS.sub("", label).lower() for label in _parts(fields["categories"])]

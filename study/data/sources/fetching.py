@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlencode
 
 import requests
 from urllib3.exceptions import MaxRetryError
@@ -112,8 +111,7 @@ class Fetcher:
             if sha256 is not None and (came := sha256_of(part.content)) != sha256:
                 part.discard()
                 fault = f"{shown(url)}: the file has SHA-256 {came}, but {sha256} is expected"
-                remedy = "fetch again, and if it differs again, the publisher has changed the file"
-                raise DataError(f"{fault}; {remedy}.")
+                raise DataError(f"{fault}; fetch again, and if it stays, the publisher has changed the file.")
             os.replace(part.content, path)
             part.note.unlink(missing_ok=True)
         except OSError as error:
@@ -129,19 +127,17 @@ class Fetcher:
         DataError
             If the server refuses, sends a web page, or twice a body that is no whole JSON.
         """
-        address = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
+        address = str(requests.Request("GET", url, params=params).prepare().url)
         problem = ""
         for _ in range(2):
-            with self._get(address, {}) as response:
-                try:
-                    content = response.content
-                except requests.RequestException as error:
-                    problem = f"the answer breaks off ({reason(error)})"
-                    continue
-            refuse_page(response, content, None)
-            self.progress(shown(address), len(content), len(content))
             try:
+                with self._get(address, {}) as response:
+                    content = response.content
+                refuse_page(response, shown(address), content, None)
+                self.progress(shown(address), len(content), len(content))
                 return json.loads(content.decode("utf-8"))
+            except requests.RequestException as error:
+                problem = f"the answer breaks off ({reason(error)})"
             except UnicodeDecodeError as error:
                 problem = f"byte {error.start} of the answer is not UTF-8"
             except json.JSONDecodeError as error:
@@ -170,7 +166,7 @@ class Fetcher:
             try:
                 for chunk in response.iter_content(CHUNK):
                     if fresh:
-                        refuse_page(response, chunk, part.path)
+                        refuse_page(response, shown(address), chunk, part.path)
                         part.start(address, "" if packed else _version(response))
                         fresh = False
                     part.add(chunk)
@@ -197,7 +193,7 @@ class Fetcher:
             raise DataError(f"{shown(address)}: no answer ({reason(error)}); check the network.") from None
         if response.status_code not in ((200, 206, 416) if "Range" in headers else (200,)):
             with response:
-                refuse_status(response, by_hand)
+                refuse_status(response, shown(address), by_hand)
         return response
 
 
@@ -268,34 +264,27 @@ def reason(error: requests.RequestException) -> str:
     return shown(" ".join(str(innermost).split()).rsplit(": ", 1)[-1])
 
 
-def _asked(response: requests.Response) -> str:
-    """Return the address that was asked for, before any redirection."""
-    return shown((response.history or [response])[0].url)
-
-
 def _by_hand(address: str, path: Path | None) -> str:
     if path is None:
         return "use the publisher's account or key."
     return f"log in with a browser, download it by hand from {address} and save it as {path}."
 
 
-def refuse_page(response: requests.Response, start: bytes, by_hand: Path | None) -> None:
-    """Raise where a web page comes in place of data."""
+def refuse_page(response: requests.Response, address: str, start: bytes, by_hand: Path | None) -> None:
+    """Raise where a web page comes in place of the data of an address."""
     page = start[:65536].decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t").lower()
     if not (page.startswith("<") and ("<html" in page or "<!doctype html" in page)):
         return
-    address = _asked(response)
     if _LOGIN_ADDRESS.search(response.url) or _LOGIN_PAGE.search(page):
         raise DataError(f"{address}: login needed (a login page came); {_by_hand(address, by_hand)}")
     raise DataError(f"{address}: a web page came in place of data; see in a browser what it says.")
 
 
-def refuse_status(response: requests.Response, by_hand: Path | None) -> NoReturn:
+def refuse_status(response: requests.Response, address: str, by_hand: Path | None) -> NoReturn:
     """Raise the error of an answer that is none."""
-    status, address = response.status_code, _asked(response)
-    wait = response.headers.get("Retry-After")
+    status, wait = response.status_code, response.headers.get("Retry-After", "")
     if status == 429 or (status == 403 and response.headers.get("X-RateLimit-Remaining") == "0"):
-        asked = f"; it asks to wait {wait} s" if wait and wait.isdigit() else ""
+        asked = f"; it asks to wait {wait} s" if wait.isdigit() else ""
         raise DataError(f"{address}: too many requests for the server ({status}){asked}; fetch again later.")
     if status in (401, 403):
         raise DataError(f"{address}: login needed ({status}); {_by_hand(address, by_hand)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, refuse_missing, silent, unzipped
+from study.data.sources import Fetcher, Progress, damaged, one_line, refuse_missing, silent, unzipped
 
 ADDRESS = "https://ncses.nsf.gov/821/assets/0/files"
 # The present survey begins in 2010. A later year joins here, so that results do not move by themselves.
@@ -19,17 +19,9 @@ YEARS = range(2010, 2025)
 ARCHIVE = "higher_education_r_and_d_{year}.zip"
 COPY = "herd.db"
 
-# What is read of an agency's file: one row is one cell of the questionnaire.
-CSV_COLUMNS = {
-    "inst_id": "inst_id",
-    "inst_name_long": "name",
-    "inst_city": "city",
-    "inst_state_code": "state",
-    "year": "fiscal_year",
-    "question": "question",
-    "row": "row",
-    "data": "data",
-}
+# What is read of an agency's file (a row is a cell of the questionnaire), and what we call otherwise.
+CSV_NAMES = {"inst_name_long": "name", "inst_city": "city", "inst_state_code": "state", "year": "fiscal_year"}
+CSV_COLUMNS = ("inst_id", *CSV_NAMES, "question", "row", "data")
 QUESTION = "Source"
 # Rows of the question on sources of funds; some releases write "Institution funds, total".
 ROWS = {
@@ -52,12 +44,7 @@ ROUNDING = len(SOURCES)
 
 
 def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    years: Iterable[int] = YEARS,
-    base: str = ADDRESS,
+    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, years: Iterable[int] = YEARS
 ) -> list[Path]:
     """Download the public-use zips of the given fiscal years into ``raw/herd``.
 
@@ -70,14 +57,12 @@ def fetch(
         Called with a short text before each file.
     years : iterable of int
         Fiscal years.
-    base : str
-        Address of the agency's files.
     """
     paths = []
     for year in years:
         name = ARCHIVE.format(year=year)
         progress(f"HERD {year}")
-        paths.append(fetcher.download(f"{base}/{name}", raw / "herd" / name))
+        paths.append(fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name))
     return paths
 
 
@@ -177,9 +162,9 @@ def _cells(content: bytes, where: str) -> pd.DataFrame:
             io.StringIO(text), usecols=CSV_COLUMNS.__contains__, dtype=str, keep_default_na=False
         )
     except pd.errors.ParserError as error:
-        raise damaged(where, f"{_one_line(error)}; the file is damaged") from None
+        raise damaged(where, f"{one_line(error)}; the file is damaged") from None
     refuse_missing(f"{where}, line 1", CSV_COLUMNS, list(cells))
-    cells = cells.rename(columns=CSV_COLUMNS).apply(lambda column: column.str.strip())
+    cells = cells.rename(columns=CSV_NAMES).apply(lambda column: column.str.strip())
     if cells.empty or cells["question"].iloc[-1] == "":
         fault = "the fields at its end are missing, the file is cut off"
         raise damaged(f"{where}, record {len(cells)}", fault)
@@ -193,17 +178,15 @@ def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             table = pd.read_sql_query(f"SELECT {columns} FROM institutions", connection)
     except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:
-        fault = f"{path.name}: no readable table institutions with {columns} ({_one_line(error)})"
+        fault = f"{path.name}: no readable table institutions with {columns} ({one_line(error)})"
         raise DataError(f"{fault}; restore the copy.") from None
     if table.empty:
         raise DataError(f"{path.name}: the table institutions has no rows; restore the copy.")
     table = table.set_axis(COLUMNS, axis=1).assign(where=path.name)
     dollars = table[AMOUNTS].apply(pd.to_numeric, errors="coerce")
-    problem = (
-        "institution {inst_id} in {fiscal_year} has amounts that are no whole thousands of dollars, and the copy's are "
-        "in dollars"
-    )
-    _refuse(table, (dollars % 1000 != 0).any(axis=1), problem)
+    problem = "has amounts that are no whole thousands of dollars, and the copy's are in dollars"
+    rows = (dollars % 1000 != 0).any(axis=1)
+    _refuse(table, rows, f"institution {{inst_id}} in {{fiscal_year}} {problem}")
     return table.assign(**(dollars / 1000))
 
 
@@ -211,7 +194,3 @@ def _refuse(table: pd.DataFrame, rows: pd.Series, problem: str) -> None:
     """Raise the error of the first of the rows, if any; it takes the row's values, and record (from 1), by name."""
     for place, row in table[rows].head(1).iterrows():
         raise damaged(row["where"], problem.format(**row, record=int(str(place)) + 1))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -52,12 +52,7 @@ Row = dict[str, Any]
 
 
 def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    years: Iterable[int] | None = None,
-    catalogue: str = CATALOGUE,
+    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, years: Iterable[int] | None = None
 ) -> list[Path]:
     """Download the yearly dumps of all awards into ``raw/nsf/json``; a year that is there, as JSON or XML, is kept.
 
@@ -74,8 +69,6 @@ def fetch(
     years : iterable of int, optional
         Fiscal years (October to September, by the award letter); by default all from 2007 on that the
         catalogue lists.
-    catalogue : str
-        Address of the catalogue.
 
     Returns
     -------
@@ -87,19 +80,19 @@ def fetch(
     DataError
         If the catalogue or a file cannot be had, or a year is not in the catalogue.
     """
-    listed = _catalogue(fetcher.json(catalogue), catalogue)
+    listed = _catalogue(fetcher.json(CATALOGUE))
     paths = []
     for year in sorted(year for year in listed if year >= FIRST_YEAR) if years is None else years:
         places = [raw / "nsf" / kind / f"{year}.zip" for kind in ("json", "xml")]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             if year not in listed:
-                raise DataError(f"{catalogue}: no file {year}.zip in it; take another year.")
+                raise DataError(f"{CATALOGUE}: no file {year}.zip in it; take another year.")
             progress(f"NSF awards {year}")
             path = fetcher.download(listed[year], places[0])
             if not zipfile.is_zipfile(path):
                 path.unlink()
-                raise damaged(catalogue, f"{year}.zip is no whole zip file")
+                raise damaged(CATALOGUE, f"{year}.zip is no whole zip file")
         paths.append(path)
     return paths
 
@@ -166,12 +159,12 @@ def _awards(path: Path) -> Iterable[tuple[str, Row]]:
             yield where, _checked(parse(archive.read(member), where), where)
 
 
-def _catalogue(answer: Any, address: str) -> dict[int, str]:
+def _catalogue(answer: Any) -> dict[int, str]:
     """Return the addresses of the yearly zips; the catalogue also lists one of historical awards."""
     try:
         files = {entry["fileName"]: entry["downloadUrl"] for entry in answer["files"]}
     except (KeyError, TypeError):
-        fault = f"{address}: no list of files with fileName and downloadUrl; has the publisher changed it?"
+        fault = f"{CATALOGUE}: no list of files with fileName and downloadUrl; has the publisher changed it?"
         remedy = "Download the yearly zips by hand from nsf.gov/awardsearch/download-awards into nsf/json."
         raise DataError(f"{fault} {remedy}") from None
     return {int(name[:4]): url for name, url in files.items() if name[4:] == ".zip" and name[:4].isdigit()}

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,9 @@ import pandas as pd
 
 from study.core import DataError, write_all
 from study.data.sources import Fetcher, Progress, json_value, silent
-from study.data.sources.openalex_works import SHAPE, TOPICS, aggregate, changed, mismatch, trimmed
+from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
-__all__ = ["TOPICS", "aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
+__all__ = ["aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
 
 API = "https://api.openalex.org"
 BUCKET = "https://openalex.s3.amazonaws.com"
@@ -28,8 +28,7 @@ FILTER = (
     "type:article|preprint|review|conference-paper|book-chapter"
 )
 YEARS = range(2013, 2025)
-WORKS_A_PAGE = 100
-GROUPS_A_PAGE = 200
+WORKS_A_PAGE, GROUPS_A_PAGE = "100", "200"
 # OpenAlex adds works while one pages through them; a larger shortfall is a broken list.
 SHORTFALL = 0.001
 
@@ -42,13 +41,7 @@ State = dict[str, Any]
 
 
 def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    filter: str = FILTER,
-    progress: Progress = silent,
-    key: str | None = None,
-    base: str = API,
+    raw: Path, fetcher: Fetcher, *, filter: str = FILTER, progress: Progress = silent, key: str | None = None
 ) -> list[Path]:
     """Fetch the works of a query page by page into ``raw/openalex/api``; a later call goes on where one stopped.
 
@@ -66,8 +59,6 @@ def fetch(
         Called with a short text before each page.
     key : str, optional
         The user's key; the environment variable OPENALEX_API_KEY where not given.
-    base : str
-        Address of the API.
 
     Returns
     -------
@@ -84,16 +75,11 @@ def fetch(
     state = _read_state(folder) or {"filter": filter, "pages": 0, "works": 0, "count": 0, "next_cursor": "*"}
     if state["filter"] != filter:
         raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
-    params = {
-        "filter": filter,
-        "select": ",".join(SHAPE),
-        "per_page": str(WORKS_A_PAGE),
-        "api_key": _key(key),
-    }
+    params = {"filter": filter, "select": ",".join(SHAPE), "per_page": WORKS_A_PAGE, "api_key": _key(key)}
     while state["next_cursor"] is not None:
         progress(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
         where = f"OpenAlex works, page {state['pages'] + 1}"
-        records, meta = _page(fetcher, base, params, state["next_cursor"], "results", where)
+        records, meta = _page(fetcher, params, state["next_cursor"], "results", where)
         for place, record in enumerate(records, start=1):
             if fault := mismatch(record):
                 raise changed(f"{where}, record {place}", fault)
@@ -115,12 +101,7 @@ def fetch(
 
 
 def fetch_snapshot(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    format: Format = "parquet",
-    progress: Progress = silent,
-    base: str = BUCKET,
+    raw: Path, fetcher: Fetcher, *, format: Format = "parquet", progress: Progress = silent
 ) -> list[Path]:
     """Fetch the works of the public snapshot into ``raw/openalex/<format>/works``; what is there already is kept.
 
@@ -135,8 +116,6 @@ def fetch_snapshot(
         Which of the two copies.
     progress : callable, optional
         Called with a short text before each file.
-    base : str
-        Address of the bucket.
 
     Returns
     -------
@@ -149,7 +128,7 @@ def fetch_snapshot(
         If the server refuses, the manifest is not as documented, a file has not the size that the manifest gives, or
         a new snapshot appears meanwhile.
     """
-    address = f"{base}/data/{format}/works"
+    address = f"{BUCKET}/data/{format}/works"
     folder = raw / "openalex" / format / "works"
     manifest = fetcher.json(f"{address}/manifest.json")
     sizes = _sizes(manifest, f"{address}/manifest.json")
@@ -163,8 +142,9 @@ def fetch_snapshot(
             path.unlink()
             raise DataError(f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch it later.")
     if fetcher.json(f"{address}/manifest.json") != manifest:
-        fault = "a new snapshot appeared meanwhile"
-        raise DataError(f"{address}: {fault}; fetch again (what is unchanged stays).")
+        raise DataError(
+            f"{address}: a new snapshot appeared meanwhile; fetch again (what is unchanged stays)."
+        )
     content = json.dumps(manifest, indent=1).encode()
     return [*(folder / name for name in sizes), *write_all(folder, {"manifest.json": content})]
 
@@ -185,22 +165,21 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     DataError
         If none or several are there, there is no manifest, or a file is missing or has another size than listed.
     """
-    places = [
-        place for place in ("parquet/works", "jsonl/works", "works", "api") if (folder / place).is_dir()
-    ]
+    places = [name for name in ("parquet/works", "jsonl/works", "works", "api") if (folder / name).is_dir()]
     if not places:
         raise DataError(f"OpenAlex: no works in {folder}; fetch them first.")
     if len(places) > 1:
-        names = ", ".join(places)
-        raise DataError(f"OpenAlex: works are there several times ({names}) in {folder}; keep one of them.")
+        raise DataError(
+            f"OpenAlex: works are there several times ({', '.join(places)}) in {folder}; keep one."
+        )
     works = folder / places[0]
     if works.name != "api":
         return _of_snapshot(works), sorted((folder / "merged_ids" / "works").glob("*.csv.gz"))
     if (state := _read_state(works)) is None:
         raise DataError(f"OpenAlex: state.json is missing in {works}; remove the folder and fetch again.")
     if state["next_cursor"] is not None:
-        fault = f"{state['works']} of {state['count']} works are fetched"
-        raise DataError(f"OpenAlex: {fault}; go on fetching with the same query.")
+        fetched = f"{state['works']} of {state['count']} works are fetched"
+        raise DataError(f"OpenAlex: {fetched}; go on fetching with the same query.")
     return _page_paths(works, state), []
 
 
@@ -211,7 +190,6 @@ def counts(
     years: Iterable[int] = YEARS,
     key: str | None = None,
     progress: Progress = silent,
-    base: str = API,
 ) -> pd.DataFrame:
     """Return counts of works by institution and year that OpenAlex makes itself: the light way, without any works.
 
@@ -222,7 +200,7 @@ def counts(
         Query in OpenAlex's filter language, of a topic or venue; without a year.
     years : iterable of int
         Years of publication.
-    key, progress, base
+    key, progress
         As in :func:`fetch`.
 
     Returns
@@ -241,27 +219,20 @@ def counts(
     for year in years:
         progress(f"OpenAlex: counts of {year}")
         query = f"{filter},publication_year:{year}"
-        papers = dict(_groups(fetcher, base, query, secret))
-        company = dict(_groups(fetcher, base, f"{query},authorships.institutions.type:company", secret))
+        papers = dict(_groups(fetcher, query, secret))
+        company = dict(_groups(fetcher, f"{query},authorships.institutions.type:company", secret))
         rows += [(ror, year, papers[ror], company.get(ror, 0)) for ror in papers]
     return pd.DataFrame(sorted(rows), columns=["ror", "year", "papers", "papers_with_industry"])
 
 
-def read(
-    folder: Path,
-    progress: Progress = silent,
-    *,
-    topics: Sequence[str] = TOPICS,
-    memory_limit: str = "2GB",
-    temp: Path | None = None,
-) -> pd.DataFrame:
+def read(folder: Path, progress: Progress = silent, **options: Any) -> pd.DataFrame:
     """Read the works of a folder into papers by academic institution, year and topic.
 
     Parameters
     ----------
     folder : Path
         As :func:`works_files` takes it.
-    progress, topics, memory_limit, temp
+    progress, **options
         As in :func:`~study.data.sources.openalex_works.aggregate`, which also says what the table holds.
 
     Raises
@@ -270,29 +241,27 @@ def read(
         If a file is missing or damaged.
     """
     paths, merged = works_files(folder)
-    return aggregate(
-        paths, merged=merged, topics=topics, memory_limit=memory_limit, temp=temp, progress=progress
-    )
+    return aggregate(paths, merged=merged, progress=progress, **options)
 
 
 def _key(given: str | None) -> str:
     key = given or os.environ.get(KEY, "")
     if not key:
-        remedy = f"get one (free) at openalex.org/settings/api and set {KEY} to it"
-        raise DataError(f"OpenAlex: its API needs a key; {remedy}.")
+        raise DataError(
+            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api, set {KEY} to it."
+        )
     return key
 
 
-def _groups(fetcher: Fetcher, base: str, query: str, key: str) -> Iterator[tuple[str, int]]:
+def _groups(fetcher: Fetcher, query: str, key: str) -> Iterator[tuple[str, int]]:
     """Yield the ROR id and the count of works of all groups of a query."""
     group_by = "authorships.institutions.ror"
-    params = {"filter": query, "group_by": group_by, "per_page": str(GROUPS_A_PAGE), "api_key": key}
-    cursor: str | None = "*"
-    page = 0
+    params = {"filter": query, "group_by": group_by, "per_page": GROUPS_A_PAGE, "api_key": key}
+    cursor, page = "*", 0
     while cursor is not None:
         page += 1
         where = f"OpenAlex counts ({query}), page {page}"
-        groups, meta = _page(fetcher, base, params, cursor, "group_by", where)
+        groups, meta = _page(fetcher, params, cursor, "group_by", where)
         for group in groups:
             named = group if isinstance(group, dict) else {}
             match = _ROR.fullmatch(str(named.get("key")))
@@ -304,10 +273,10 @@ def _groups(fetcher: Fetcher, base: str, query: str, key: str) -> Iterator[tuple
 
 
 def _page(
-    fetcher: Fetcher, base: str, params: Mapping[str, str], cursor: str, name: str, where: str
+    fetcher: Fetcher, params: Mapping[str, str], cursor: str, name: str, where: str
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the list of an answer and its ``meta``, in which the next cursor is None after the last page."""
-    answer = fetcher.json(f"{base}/works", {**params, "cursor": cursor})
+    answer = fetcher.json(f"{API}/works", {**params, "cursor": cursor})
     if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
         raise changed(where, "no answer of a list")
     entries, following = answer.get(name), answer["meta"].get("next_cursor")

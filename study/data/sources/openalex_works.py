@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -17,8 +16,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from study.core import DataError, OutputError
-from study.data.sources import Progress, damaged, is_page, silent
+from study.core import DataError, OutputError, write_all
+from study.data.sources import Progress, damaged, is_page, json_value, silent
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
@@ -103,7 +102,12 @@ def aggregate(
             _database(memory_limit, Path(scratch) / "spilled", threads, merged, topics) as connection,
         ):
             _count(connection, _assign(connection, paths, Path(scratch) / "parts", progress), progress)
-            return _summed(connection, out)
+            table = _summed(connection)
+            if out is not None:
+                written = Path(scratch) / out.name
+                connection.from_df(table).write_parquet(str(written))
+                write_all(out.parent, {out.name: written.read_bytes()})
+            return table
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
         fault = f"OpenAlex: memory or disk do not suffice ({_first_line(error)})"
         raise OutputError(f"{fault}; give a larger memory_limit, or a temp folder with more space.") from None
@@ -114,13 +118,13 @@ def _database(
 ) -> duckdb.DuckDBPyConnection:
     """Return a database with the tables ``topics`` and ``merged_ids``."""
     settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spilled)}
-    settings |= {"preserve_insertion_order": False} | ({} if threads is None else {"threads": threads})
+    settings |= {"preserve_insertion_order": False, "partitioned_write_max_open_files": MOST_PARTS}
+    settings |= {} if threads is None else {"threads": threads}
     try:
         connection = duckdb.connect(config=settings)
     except duckdb.Error as error:
         raise OutputError(f"OpenAlex: {_first_line(error)}; write memory_limit as in 2GB.") from None
     connection.execute("SET enable_progress_bar = false")
-    connection.execute(f"SET partitioned_write_max_open_files = {MOST_PARTS}")
     connection.execute("CREATE TABLE topics AS SELECT unnest(?::VARCHAR[]) AS topic", [list(topics)])
     connection.execute("CREATE TABLE merged_ids (work_id BIGINT)")
     columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
@@ -155,14 +159,15 @@ def _assign(
             if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException) and not named:
                 raise
             raise _fault(connection, batch, named, error) from None
-    # A field that no record at all has, and without which there is nothing to count.
-    fields = ("publication_year", "type", "authorships", "primary_topic")
-    numbers = "count(year), count(type), count(authors), count(topic_id)"
-    everything = f"read_parquet({_quoted(folder / '*' / '*.parquet')})"
-    works, *counts = connection.execute(f"SELECT count(*), {numbers} FROM {everything}").df().iloc[0]
-    for field, count in zip(fields, counts, strict=True):
-        if not count:
-            raise DataError(f"OpenAlex: none of {works} works has {field}; has OpenAlex renamed it?")
+    # Fields without which there is nothing to count.
+    query = f"""
+        SELECT count(year) AS publication_year, count(type) AS type, count(authors) AS authorships,
+            count(topic_id) AS primary_topic, count(*) AS works
+        FROM read_parquet({_quoted(folder / "*" / "*.parquet")})
+    """
+    counted = connection.execute(query).df().iloc[0]
+    for field in counted.index[counted == 0]:
+        raise DataError(f"OpenAlex: none of {counted['works']} works has {field}; has OpenAlex renamed it?")
     return sorted(folder.iterdir())
 
 
@@ -170,9 +175,8 @@ def _records(suffix: str, parts: int) -> str:
     """Return the query of the records of files, with the part that each belongs to."""
     columns = {name: _type(part) for name, part in SHAPE.items()}
     json_lines = f"columns = {columns}, format = 'newline_delimited', maximum_object_size = {LONGEST_RECORD}"
-    reader, options = (
-        ("read_json", json_lines) if suffix == ".gz" else ("read_parquet", "union_by_name = true")
-    )
+    parquet = ("read_parquet", "union_by_name = true")
+    reader, options = ("read_json", json_lines) if suffix == ".gz" else parquet
     records = f"""
         SELECT
             CASE WHEN regexp_full_match(id, '{WORK}') THEN CAST(substr(id, 23) AS BIGINT)
@@ -229,31 +233,17 @@ def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], progres
     connection.execute("DROP TABLE records CASCADE")
 
 
-def _summed(connection: duckdb.DuckDBPyConnection, out: Path | None) -> pd.DataFrame:
-    """Return the sums over the parts, and write them where asked to."""
+def _summed(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Return the sums over the parts."""
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in ("papers", *COUNTS))
-    connection.execute(
-        f"""
-        CREATE TABLE summed AS
+    query = f"""
         SELECT ror, max(institution) AS institution, max(country) AS country, year, topic, {sums},
             sum(papers_fractional) AS papers_fractional
-        FROM counts GROUP BY ror, year, topic;
-        DROP TABLE counts
-        """
-    )
-    ordered = f"SELECT {', '.join(COLUMNS)} FROM summed ORDER BY ror, year, topic"
-    table = connection.execute(ordered).df()
+        FROM counts GROUP BY ror, year, topic ORDER BY ror, year, topic
+    """
+    table = connection.execute(query).df()[list(COLUMNS)]
     if table.empty:
         raise DataError("OpenAlex: no paper names an academic institution with a ROR id; are these works?")
-    if out is not None:
-        staged = out.with_name(out.name + ".part")
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            connection.execute(f"COPY ({ordered}) TO {_quoted(staged)} (FORMAT parquet)")
-            os.replace(staged, out)
-        except (OSError, duckdb.Error) as error:
-            staged.unlink(missing_ok=True)
-            raise OutputError(f"{out}: cannot be written ({_first_line(error)}); name another.") from None
     return table
 
 
@@ -399,14 +389,9 @@ def refuse_fault(path: Path) -> None:
             raise DataError(f"{name}: no column {missing}; has OpenAlex renamed it?")
         return
     for number, line in _lines(path):
-        try:
-            fault = mismatch(json.loads(line))
-        except UnicodeDecodeError as error:
-            fault = f"byte {error.start} is not UTF-8"
-        except ValueError as error:
-            fault = f"broken JSON ({error})"
-        if fault:
-            raise damaged(f"{name}, line {number}", fault)
+        where = f"{name}, line {number}"
+        if fault := mismatch(json_value(line, where)):
+            raise damaged(where, fault)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from study.core import DataError, write_all
-from study.data.sources import FILLED, Fetcher, Progress, csv_rows, iso_day, silent
+from study.data.sources import FILLED, Fetcher, Progress, csv_rows, iso_day, one_line, silent
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
 FILE = "osg_topology_ccstar_resource_groups.csv"
@@ -26,7 +26,7 @@ _RULES = {"file": FILLED, "facility": FILLED, "n_cc_resources": (re.compile(r"\d
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, base: str = REPOSITORY) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
     """Clone the registry's repository and write its table of tagged groups into ``raw/osg``.
 
     Dates of registration are known only from the history of the repository, so that git does the download
@@ -40,8 +40,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, base: str
         Not used.
     progress : callable, optional
         Called with a short text before each step.
-    base : str
-        Address of the repository.
 
     Raises
     ------
@@ -51,7 +49,7 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, base: str
     with tempfile.TemporaryDirectory(prefix="study-osg-") as folder:
         clone = Path(folder) / "topology"
         progress("OSG registry: clone of the repository")
-        _git(Path(folder), "clone", "--quiet", "--no-tags", base, clone.name)
+        _git(Path(folder), "clone", "--quiet", "--no-tags", REPOSITORY, clone.name)
         progress("OSG registry: resource groups")
         table = pd.DataFrame(_groups(clone), columns=HEADING)
     return write_all(raw / "osg", {FILE: table.to_csv(index=False, lineterminator="\n").encode()})
@@ -90,12 +88,8 @@ def _groups(clone: Path) -> list[tuple[str, ...]]:
         try:
             registered = yaml.load(text, Loader=_SAFE_LOADER)
         except yaml.YAMLError as error:
-            raise DataError(
-                f"{name}: broken YAML ({' '.join(str(error).split())}); clone it again."
-            ) from None
-        if not isinstance(registered, dict):
-            raise DataError(f"{name}: holds no named values; has its form changed?")
-        resources = registered.get("Resources")
+            raise DataError(f"{name}: broken YAML ({one_line(error)}); clone it again.") from None
+        resources = registered.get("Resources") if isinstance(registered, dict) else None
         if not isinstance(resources, dict) or not all(isinstance(each, dict) for each in resources.values()):
             raise DataError(f"{name}: holds no named resources; has its form changed?")
         tagged = sum(TAG in (resource.get("Tags") or ()) for resource in resources.values())
@@ -103,22 +97,18 @@ def _groups(clone: Path) -> list[tuple[str, ...]]:
             facility, site = path.parts[-3:-1]
             # The day of the first commit that put the tag into the file, under whatever name it had then.
             log = _git(clone, "log", "--follow", "--format=%as", f"-S{TAG}", "--", name)
-            award = _AWARD.search(text)
-            first, number = min(log.split(), default=""), award[1] if award else ""
-            rows.append((name, facility, site, path.stem, str(tagged), first, number))
+            first, award = min(log.split(), default=""), _AWARD.search(text)
+            rows.append((name, facility, site, path.stem, str(tagged), first, award[1] if award else ""))
     return sorted(rows, key=lambda row: (row[5], row[0]))
 
 
 def _git(folder: Path, *arguments: str) -> str:
     if shutil.which("git") is None:
-        fault = "git is not installed, and the dates are in the repository's history"
-        raise DataError(f"OSG registry: {fault}; install it.")
+        raise DataError("OSG registry: git is not installed, and the dates are in its history; install it.")
     command = ["git", "-c", "core.quotePath=false", *arguments]
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
-    )
-    if done.returncode:
-        stated = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise DataError(f"OSG registry: git {arguments[0]} fails ({stated}); check the network, fetch again.")
-    return done.stdout
+    git = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8")
+    if git.returncode:
+        reason = one_line(git.stderr) or f"exit code {git.returncode}"
+        raise DataError(f"OSG registry: git {arguments[0]} fails ({reason}); check the network, fetch again.")
+    return git.stdout

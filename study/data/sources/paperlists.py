@@ -5,10 +5,9 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 
 from study.core import DataError
@@ -55,38 +54,28 @@ COLUMNS = ("venue", "year", "row", *FIELDS)
 
 # Statuses of submissions that did not become papers, and of none at all (demos listed beside the papers).
 _NOT_PUBLISHED = re.compile(r"reject|withdr|^$", re.IGNORECASE)
-_LARGEST_RECORD = 2**28
 
 
-def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    files: Iterable[tuple[str, int]] = (),
-    progress: Progress = silent,
-    base: str = f"{ADDRESS}/{BRANCH}",
-) -> list[Path]:
-    """Download the files of the given (venue, year) pairs into ``raw/paperlists/<venue>/``.
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = BRANCH) -> list[Path]:
+    """Download all of :data:`FILES` into ``raw/paperlists/<venue>/``, but for those that are there.
 
     Parameters
     ----------
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    files : iterable of (str, int), optional
-        All of :data:`FILES` where none are named.
     progress : callable, optional
         Called with a short text before each file.
-    base : str
-        Address of the repository's files; a commit in place of the branch gives an older version.
+    version : str
+        Branch or commit.
     """
     folder = raw / "paperlists"
     paths = []
-    for venue, year in tuple(files) or known_files():
+    for venue, year in known_files():
         name = f"{venue}/{venue}{year}.json"
         progress(f"paperlists {venue} {year}")
         if not _present(folder, venue, year):
-            fetcher.download(f"{base}/{name}", folder / name)
+            fetcher.download(f"{ADDRESS}/{version}/{name}", folder / name)
         paths.append(locate(folder, venue, year))
     return paths
 
@@ -127,14 +116,14 @@ def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = si
     DataError
         If a file is missing, empty, truncated, no JSON, no list of records, or a field is of another type.
     """
-    places = [(str(locate(folder, venue, year)), venue, year) for venue, year in files]
+    places = [(locate(folder, venue, year), venue, year) for venue, year in files]
     progress(f"{len(places)} files of papers")
-    named = pd.DataFrame(places, columns=["path", "venue", "year"])
-    table = named.merge(_scan(list(named["path"])), on="path", how="left")
-    for path in table.loc[table["title"].isna(), "path"]:
-        raise _fault([path], f"{Path(path).name}: no record could be read")
-    table["row"] = table.groupby("path", sort=False).cumcount() + 1
-    return table[list(COLUMNS)]
+    rows = [
+        (venue, year, row, *texts)
+        for path, venue, year in places
+        for row, texts in enumerate(_records(path), start=1)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def published(papers: pd.DataFrame, track: str = "main") -> pd.DataFrame:
@@ -155,49 +144,27 @@ def _present(folder: Path, venue: str, year: int) -> list[Path]:
     return [folder / venue / name for name in names if (folder / venue / name).is_file()]
 
 
-def _scan(paths: Sequence[str]) -> pd.DataFrame:
-    """Read all files at once; a field of a record must be text, or missing."""
-    columns = dict.fromkeys(FIELDS, "JSON")
-    is_text = "coalesce(json_type({0}), 'NULL') IN ('VARCHAR', 'NULL')"
-    text = f"CASE WHEN {is_text} THEN coalesce({{0}} ->> '$', '') ELSE error('no text in ' || filename) END AS {{0}}"
-    query = f"""
-        SELECT filename AS path, {", ".join(map(text.format, FIELDS))}
-        FROM read_json(?, columns = {columns}, format = 'array', filename = true,
-                       maximum_object_size = {_LARGEST_RECORD})
-    """
-    for path in map(Path, paths):
-        if path.stat().st_size == 0:
-            raise damaged(path.name, "the file is empty")
-    with duckdb.connect() as connection:
+def _records(path: Path) -> Iterator[list[str]]:
+    """Yield the fields of each record of a file."""
+    content = path.read_bytes()
+    if not content:
+        raise damaged(path.name, "the file is empty")
+    if content[:2] == b"\x1f\x8b":
         try:
-            return connection.execute(query, [paths]).df()
-        except duckdb.Error as error:
-            message = str(error)
-            named = [path for path in paths if path in message]
-            raise _fault(named or paths, f"paperlists: {message.splitlines()[0]}") from None
-
-
-def _fault(paths: Iterable[str], otherwise: str) -> DataError:
-    """Return the error of the first fault of files, which are read record by record, else that of the fast reading."""
-    for path in map(Path, paths):
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            try:
-                content = gzip.decompress(content)
-            except (EOFError, OSError, zlib.error) as error:
-                size = len(content)
-                return damaged(path.name, f"truncated or damaged gzip within its {size} bytes ({error})")
-        if is_page(content):
-            return damaged(path.name, "this is a web page and no JSON")
-        records = json_value(content, path.name)
-        if not isinstance(records, list) or not records:
-            return DataError(f"{path.name}: holds no list of papers; is this a file of paperlists?")
-        for number, record in enumerate(records, start=1):
-            where = f"{path.name}, record {number}"
-            if not isinstance(record, Mapping):
-                return damaged(where, "is no object with fields")
-            for field in FIELDS:
-                if not isinstance(value := record.get(field), str | None):
-                    kind = type(value).__name__
-                    return damaged(where, f'field "{field}" holds {kind}, text is expected')
-    return DataError(f"{otherwise}; download it again.")
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            fault = f"truncated or damaged gzip within its {len(content)} bytes ({error})"
+            raise damaged(path.name, fault) from None
+    if is_page(content):
+        raise damaged(path.name, "this is a web page and no JSON")
+    records = json_value(content, path.name)
+    if not isinstance(records, list) or not records:
+        raise DataError(f"{path.name}: holds no list of papers; is this a file of paperlists?")
+    for number, record in enumerate(records, start=1):
+        where = f"{path.name}, record {number}"
+        if not isinstance(record, dict):
+            raise damaged(where, "is no object with fields")
+        for field in FIELDS:
+            if not isinstance(value := record.get(field), str | None):
+                raise damaged(where, f'field "{field}" holds {type(value).__name__}, text is expected')
+        yield [record.get(field) or "" for field in FIELDS]

@@ -67,14 +67,13 @@ def sources_toml(raw: Path, papers: Sequence[tuple[str, int]]) -> str:
         "",
     ]
     for name, (title, licence, obtain) in SOURCES.items():
+        files, version = sorted(path for path in (raw / name).rglob("*") if path.is_file()), ""
         if name == "top500":
             lists = top500.lists(raw / name)
             files, version = list(lists.values()), f"lists {min(lists)} to {max(lists)}"
         elif name == "paperlists":
             files = [paperlists.locate(raw / name, venue, year) for venue, year in papers]
             version = _paperlists_versions(raw, papers)
-        else:
-            files, version = sorted(path for path in (raw / name).rglob("*") if path.is_file()), ""
         digest = checksum(files)
         version = version or VERSIONS.get(digest, "not recorded")
         lines += [f"[{name}]", f'title = "{title}"', f'version = "{version}"', f'licence = "{licence}"']

@@ -37,6 +37,11 @@ def damaged(where: str, what: str) -> DataError:
     return DataError(f"{where}: {what}; {AGAIN}.")
 
 
+def one_line(text: object) -> str:
+    """Return a text (an error says one, too) without line breaks and repeated spaces."""
+    return " ".join(str(text).split())
+
+
 def one_of(values: Iterable[str]) -> Rule:
     """Return the rule of a column that has these texts only."""
     known = list(values)
@@ -104,9 +109,10 @@ def csv_rows(
                 if key and seen.setdefault(key, line) != line:
                     raise DataError(f"{where}: {', '.join(key)} is also on line {seen[key]}; keep one.")
                 for column, (pattern, words) in (rules or {}).items():
-                    text = row[column]
-                    if not pattern.fullmatch(text):
-                        raise DataError(f'{where}: {column} is "{text}"; it must be {words}: {remedy}.')
+                    if not pattern.fullmatch(row[column]):
+                        raise DataError(
+                            f'{where}: {column} is "{row[column]}"; it must be {words}: {remedy}.'
+                        )
             line = reader.line_num + 1
     except csv.Error as error:
         where = f"{name}, line {reader.line_num}"
@@ -160,8 +166,8 @@ def json_value(content: bytes, where: str) -> Any:
     except UnicodeDecodeError as error:
         raise damaged(where, f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        place = f"character {error.pos} (line {error.lineno})"
-        raise damaged(where, f"broken JSON at {place}: {error.msg}") from None
+        fault = f"broken JSON at character {error.pos} (line {error.lineno}): {error.msg}"
+        raise damaged(where, fault) from None
 
 
 @contextmanager

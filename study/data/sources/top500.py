@@ -14,7 +14,7 @@ import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, is_page, refuse_missing, silent
+from study.data.sources import Fetcher, Progress, damaged, is_page, one_line, refuse_missing, silent
 
 ADDRESS = "https://www.top500.org"
 # Public code that downloads the lists reports that quick sequences of requests are blocked.
@@ -29,17 +29,6 @@ NAMESPACE = "http://www.top500.org/xml/top500/1.0"
 # The codes of area-of-installation, found by comparing XML and Excel files of June 2014 and June 2017.
 _SEGMENTS = ("Academic", "Classified", "Government", "Industry", "Others", "Research", "Vendor")
 SEGMENTS = {str(code): segment for code, segment in enumerate(_SEGMENTS, start=1)}
-COLUMNS = (
-    "list",
-    "rank",
-    "site",
-    "country",
-    "segment",
-    "system",
-    "rmax_tflops",
-    "accelerator",
-    "year_installed",
-)
 
 _FILE = re.compile(r"TOP500_(\d{4})(06|11)(?:\.xlsx?|(?:_all)?\.xml)")
 _NAMED_ACCELERATOR = re.compile(
@@ -60,6 +49,7 @@ _ELEMENTS = {
     "year": "year",
 }
 
+Kind = Literal["excel", "xml"]
 # A system as the file has it: where it is there, and its fields as text.
 _System = tuple[str, dict[str, str]]
 
@@ -104,21 +94,16 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     if path.stat().st_size == 0:
         raise damaged(path.name, "the file is empty")
     systems = _xml_systems(path) if path.suffix == ".xml" else _excel_systems(path, month)
-    teraflops = path.suffix != ".xml" and month >= FIRST_TERAFLOP_LIST
     if len(systems) != ROWS:
         raise damaged(path.name, f"{len(systems)} systems, a list has {ROWS}; the file is incomplete")
-    records = []
+    unit = 1e-3 if path.suffix == ".xml" or month < FIRST_TERAFLOP_LIST else 1.0
+    table = pd.DataFrame([{"list": month} | _record(*system, unit) for system in systems])
     # Rank repeats where systems tie, so the order and the count are checked rather than the set of ranks.
-    before = 1
-    for position, (where, fields) in enumerate(systems, start=1):
-        record = _record(where, fields)
-        if not before <= record["rank"] <= position:
-            raise DataError(f"{where}: rank {record['rank']} follows {before}; restore the order.")
-        before = record["rank"]
-        records.append(record)
-    table = pd.DataFrame(records).astype({"year_installed": "Int64"})
-    unit = 1.0 if teraflops else 1e-3
-    return table.assign(list=month, rmax_tflops=table["rmax"] * unit)[list(COLUMNS)]
+    rank, before = table["rank"], table["rank"].shift(fill_value=1)
+    for place in table.index[~rank.between(before, table.index + 1)]:
+        where = systems[place][0]
+        raise DataError(f"{where}: rank {rank[place]} follows {before[place]}; restore the order.")
+    return table.astype({"year_installed": "Int64"})
 
 
 def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
@@ -131,13 +116,7 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
 
 
 def fetch(
-    raw: Path,
-    fetcher: Fetcher,
-    *,
-    progress: Progress = silent,
-    last: str | None = None,
-    kind: Literal["excel", "xml"] = "excel",
-    address: str = ADDRESS,
+    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, last: str | None = None, kind: Kind = "excel"
 ) -> list[Path]:
     """Download the lists that are not in ``raw/top500/`` yet, in whatever format.
 
@@ -157,8 +136,6 @@ def fetch(
         (lists come out in June and November).
     kind : {"excel", "xml"}
         Format; XML lists do not say which accelerator a system has.
-    address : str
-        The publisher's site.
 
     Returns
     -------
@@ -176,7 +153,7 @@ def fetch(
     for month in [month for month in months if month not in there]:
         progress(f"TOP500 list {month}")
         name = _file_name(month, kind)
-        url = f"{address}/lists/top500/{month.replace('-', '/')}/download/{name}"
+        url = f"{ADDRESS}/lists/top500/{month.replace('-', '/')}/download/{name}"
         try:
             there[month] = fetcher.download(url, folder / name, pause=PAUSE)
         except DataError as error:
@@ -196,16 +173,15 @@ def _present(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _file_name(month: str, kind: str) -> str:
+def _file_name(month: str, kind: Kind) -> str:
     ending = "_all.xml" if kind == "xml" else ".xlsx" if month >= FIRST_XLSX_LIST else ".xls"
     return f"TOP500_{month.replace('-', '')}{ending}"
 
 
 def _newest(today: date) -> str:
     """Return the month of the newest list that is out for sure: that of June from July, of November from December."""
-    if today.month == 12:
-        return f"{today.year}-11"
-    return f"{today.year}-06" if today.month > 6 else f"{today.year - 1}-11"
+    month = f"{today:%Y-%m}"
+    return max(earlier for earlier in _sequence(month) if earlier < month)
 
 
 def _sequence(last: str) -> Iterable[str]:
@@ -231,7 +207,7 @@ def _excel_systems(path: Path, month: str) -> list[_System]:
     refuse_missing(f"{path.name}, row {place + 1}", needed, heading)
     columns = {name: heading.index(name) for name in _FIELDS if name in heading}
     return [
-        (f"{path.name}, row {number}", {name: _words(row[column]) for name, column in columns.items()})
+        (f"{path.name}, row {number}", {name: one_line(row[column]) for name, column in columns.items()})
         for number, row in enumerate(rows[place + 1 :], start=place + 2)
         if any(str(cell).strip() for cell in row)
     ]
@@ -253,14 +229,14 @@ def _xml_systems(path: Path) -> list[_System]:
         raise damaged(path.name, f"not readable as XML ({error})") from None
     if root.tag != f"{{{NAMESPACE}}}list":
         raise DataError(f"{path.name}: the root is {root.tag}, no top500:list; log in and download it again.")
-    systems = []
-    for number, site in enumerate(root.findall(f"{{{NAMESPACE}}}site"), start=1):
+    systems, namespaces = [], {"": NAMESPACE}
+    for number, site in enumerate(root.findall("site", namespaces), start=1):
         where, fields = f"{path.name}, system {number}", {}
         for name, element in _ELEMENTS.items():
-            text = site.findtext(f"top500:{element.replace('/', '/top500:')}", None, {"top500": NAMESPACE})
+            text = site.findtext(element, None, namespaces)
             if text is None:
                 raise damaged(where, f"no element {element}")
-            fields[name] = _words(text)
+            fields[name] = one_line(text)
         code = fields["segment"]
         if code not in SEGMENTS:
             raise damaged(where, f'area-of-installation "{code}" is none of 1 to 7')
@@ -268,12 +244,8 @@ def _xml_systems(path: Path) -> list[_System]:
     return systems
 
 
-def _words(cell: Any) -> str:
-    return " ".join(str(cell).split())
-
-
-def _record(where: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of a system, numbers as numbers, with its description and accelerator."""
+def _record(where: str, fields: Mapping[str, str], unit: float) -> dict[str, Any]:
+    """Return the row of a system, whose Rmax is in a unit of so many TFlop/s."""
     for name in ("site", "country"):
         if not fields[name]:
             raise damaged(where, f"{name} is empty")
@@ -289,10 +261,7 @@ def _record(where: str, fields: Mapping[str, str]) -> dict[str, Any]:
     system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
     named = "named in the system" if _NAMED_ACCELERATOR.search(system) else ""
     accelerator = fields.get("accelerator", named)
-    numbers = {"rank": rank, "rmax": rmax, "year_installed": installed}
-    return {
-        **fields,
-        **numbers,
-        "system": system,
-        "accelerator": accelerator if accelerator != "None" else "",
-    }
+    accelerator = "" if accelerator == "None" else accelerator
+    row: dict[str, Any] = {"rank": rank} | {name: fields[name] for name in ("site", "country", "segment")}
+    row |= {"system": system, "rmax_tflops": rmax * unit}
+    return row | {"accelerator": accelerator, "year_installed": installed}

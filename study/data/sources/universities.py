@@ -41,9 +41,7 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "country", "iso2", "domains"])
 
 
-def fetch(
-    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = BRANCH, address: str = ADDRESS
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = BRANCH) -> list[Path]:
     """Download the list into ``raw/universities/``, unless it is there.
 
     Parameters
@@ -56,8 +54,6 @@ def fetch(
         Called with a short text before the download.
     version : str
         Branch or commit; the branch's list grows, and with it the universities that can be matched.
-    address : str
-        The publisher's repository.
 
     Returns
     -------
@@ -70,7 +66,7 @@ def fetch(
         If it cannot be downloaded.
     """
     progress("universities")
-    return [fetcher.download(f"{address}/{version}/{FILE}", raw / "universities" / FILE)]
+    return [fetcher.download(f"{ADDRESS}/{version}/{FILE}", raw / "universities" / FILE)]
 
 
 def _row(where: str, record: Any) -> tuple[str, str, str, tuple[str, ...]]:
@@ -78,8 +74,9 @@ def _row(where: str, record: Any) -> tuple[str, str, str, tuple[str, ...]]:
         name, country, iso2 = (record[key].strip() for key in ("name", "country", "alpha_two_code"))
         domains = tuple(domain.strip().lower() for domain in record["domains"])
     except (KeyError, TypeError, AttributeError) as error:
-        missing = "name, country, alpha_two_code or domains is missing or no text"
-        raise damaged(where, f"{missing} ({error})") from None
+        raise damaged(
+            where, f"name, country, alpha_two_code or domains is missing or no text ({error})"
+        ) from None
     if not name or len(iso2) != 2:
         raise damaged(where, f'name "{name}" or country code "{iso2}" is not valid')
     return name, country, iso2, domains

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -63,6 +64,14 @@ def weighted(marks: pd.Series[bool], weights: pd.Series) -> Estimate:
     value = float(weights[marks].sum()) / total
     effective = total**2 / float((weights**2).sum())
     return Estimate(value, *_wilson(value * effective, effective))
+
+
+def bounded(
+    of: Callable[[float, float], float], rising: Share | Estimate, falling: Share | Estimate
+) -> Estimate:
+    """Return what rises with one share and falls with another; its interval takes the worse ends of both together."""
+    (low, high), (fewest, most) = rising.interval, falling.interval
+    return Estimate(of(rising.value, falling.value), of(low, most), of(high, fewest))
 
 
 def agreement(first: pd.Series, second: pd.Series) -> Share:

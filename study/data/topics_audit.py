@@ -35,13 +35,13 @@ class Reading:
     """What the judges' yes says of the words: right among the heavy, missed among the rest, recall of both weighted.
 
     The interval of recall goes from the least favourable to the most favourable ends of the two 95% Wilson intervals,
-    and so is wider than 95%.
+    and so is wider than 95%. The agreement is that of two judges, of the titles that both judged.
     """
 
     precision: audit.Share
     missed: audit.Share
-    recall: float
-    recall_interval: tuple[float, float]
+    recall: audit.Estimate
+    agreement: audit.Share
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -91,9 +91,8 @@ def reading(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict
         total = heavy * right + rest * wrong
         return heavy * right / total if total else float("nan")
 
-    (right_low, right_high), (missed_low, missed_high) = precision.interval, missed.interval
-    interval = recall(right_low, missed_high), recall(right_high, missed_low)
-    return Reading(precision, missed, recall(precision.value, missed.value), interval)
+    both = audit.agreement(sample[question], sample[f"second_{question}"])
+    return Reading(precision, missed, audit.bounded(recall, precision, missed), both)
 
 
 def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[audit.Share, audit.Share, float]:
@@ -107,11 +106,6 @@ def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[audit.Sh
     heavy, rest = _shares(sample, "area", sample["area"] == sample["words_area"])
     weight = counts[HEAVY].sum() / counts["papers"].sum()
     return heavy, rest, float(weight * heavy.value + (1 - weight) * rest.value)
-
-
-def agreement(sample: pd.DataFrame, question: str = "verdict") -> audit.Share:
-    """Return how often two judges gave the same answer, of the titles that both judged."""
-    return audit.agreement(sample[question], sample[f"second_{question}"])
 
 
 def _shares(sample: pd.DataFrame, question: str, marks: pd.Series[bool]) -> tuple[audit.Share, audit.Share]:

@@ -57,11 +57,10 @@ def _grants(folder: Path, prefix: str, rule: str) -> str:
     verdicts = pd.read_csv(folder / f"{prefix}_verdicts.csv", dtype=str, keep_default_na=False)
     design = pd.read_csv(folder / f"{prefix}_design.csv", dtype={"award_id": str})
     audit = grants_audit.audit(verdicts, design)
-    low, high = audit.recall_interval
     return f"""{rule}:
 
 - precision: {audit.precision}
-- recall, each award weighted by its stratum: {audit.recall:.3f} (95% {low:.3f} to {high:.3f})
+- recall, each award weighted by its stratum: {audit.recall}
 - clusters on which reader and rule agree whether accelerators are named: {audit.accelerators}"""
 
 
@@ -71,11 +70,10 @@ def _topics(folder: Path, prefix: str, words: str) -> str:
     lines = [f"{words}:", ""]
     for column, question in QUESTIONS.items():
         reading = topics_audit.reading(sample, counts, column)
-        low, high = reading.recall_interval
+        low, high = reading.recall.interval
         lines.append(
             f"- {question}: precision {reading.precision}; missed among the rest {reading.missed}; recall "
-            f"{reading.recall:.3f} ({low:.3f} to {high:.3f}); read twice, same answer: "
-            f"{topics_audit.agreement(sample, column)}"
+            f"{reading.recall.value:.3f} ({low:.3f} to {high:.3f}); read twice, same answer: {reading.agreement}"
         )
     heavy, rest, weighted = topics_audit.area_agreement(sample, counts)
     lines.append(

@@ -228,16 +228,15 @@ def test_recall_weights_the_strata_by_the_population() -> None:
     reading = topics_audit.reading(_judged(9, 1), title_strata(papers))
     assert (reading.precision.successes, reading.precision.total) == (9, 10)
     assert (reading.missed.successes, reading.missed.total) == (1, 10)
-    assert reading.recall == pytest.approx(20 * 0.9 / (20 * 0.9 + 180 * 0.1))
-    low, high = reading.recall_interval
-    assert 0 < low < reading.recall < high < 1
+    assert reading.recall.value == pytest.approx(20 * 0.9 / (20 * 0.9 + 180 * 0.1))
+    low, high = reading.recall.interval
+    assert 0 < low < reading.recall.value < high < 1
 
 
 def test_recall_is_one_where_nothing_was_missed_and_its_interval_says_how_sure_that_is() -> None:
     reading = topics_audit.reading(_judged(10, 0), title_strata(_papers(20, 180)))
-    assert reading.recall == 1
-    assert reading.recall_interval[0] < 0.5
-    assert reading.recall_interval[1] == 1
+    assert (reading.recall.value, reading.recall.high) == (1, 1)
+    assert reading.recall.low < 0.5
 
 
 def test_areas_that_agree_are_counted_by_stratum_and_weighted() -> None:
@@ -251,7 +250,7 @@ def test_areas_that_agree_are_counted_by_stratum_and_weighted() -> None:
 def test_agreement_counts_only_titles_judged_twice() -> None:
     sample = _judged(9, 1)
     sample.loc[:3, "second_verdict"] = ["yes", "yes", "yes", "no"]
-    share = topics_audit.agreement(sample)
+    share = topics_audit.reading(sample, title_strata(_papers(20, 180))).agreement
     assert (share.successes, share.total) == (3, 4)
 
 

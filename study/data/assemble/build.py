@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,30 +14,12 @@ from study.data.assemble import ccstar, fields, models, panels, papers, programm
 from study.data.assemble import top500 as machines
 from study.data.codebook import codebook
 from study.data.grants import classify, concerned, winners
-from study.data.institutions import (
-    NOBODY,
-    Hit,
-    Matcher,
-    Sites,
-    decisions,
-    load,
-    match_papers,
-    match_sites,
-    read_overrides,
-)
+from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources import Progress, epoch, herd, nsf, osg, paperlists, silent, top500, universities
 from study.data.sources.provenance import SOURCES, sources_toml
 from study.panel.shipped import shipped
 
-EVENTS = (
-    "first_top500",
-    "first_accelerator",
-    "first_top_fifth",
-    "first_cluster_grant",
-    "first_gpu_grant",
-    "first_other_instrument",
-    "first_ccstar",
-)
+EVENTS = ("first_top500", "first_accelerator", "first_top_fifth", *winners.EVENTS, "first_ccstar")
 
 Tables = dict[str, pd.DataFrame]
 # Where a table is that is decided or compiled by hand.
@@ -92,12 +74,13 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     systems = top500.read(raw / "top500", progress)
     progress("sites, awards, programmes")
     gazetteer = matcher.gazetteer
-    sites = match_sites(systems, matcher, decisions(by_hand("site_decisions.csv"), gazetteer))
+    decided = credit.decisions(by_hand("site_decisions.csv"), gazetteer)
+    sites = credit.match_sites(systems, matcher, decided)
     hosted = machines.credited(systems, sites, gazetteer)
     classified = classify(nsf.read(raw / "nsf", keep=concerned))
-    awardees = winners.crosswalk(by_hand("awardees.csv"), matcher)
+    awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = winners.awards_table(classified, matcher, awardees)
-    facilities = read_overrides(by_hand("osg_facilities.csv"), "facility")
+    facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
     access = programmes.checked(by_hand("programmes.csv"))
     families = programmes.families(by_hand("programmes.toml"))
     return {
@@ -108,7 +91,7 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
         "events/programme_roles.csv": programmes.roles(access, families, matcher),
         "events/top500_lists.csv": machines.lists(hosted),
         "events/nsf_awards.csv": awards,
-        "crosswalks/sites.csv": sites_crosswalk(sites),
+        "crosswalks/sites.csv": credit.sites_crosswalk(sites),
     }
 
 
@@ -116,12 +99,11 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     """Return the panels, and what else is known of papers, spending and models, by path below ``data/``."""
     progress("spending, models")
     spending = herd.read(raw / "herd")
-    survey = panels.match_survey(
-        spending, matcher, read_overrides(by_hand("herd_institutions.csv"), "inst_id")
-    )
+    known = read_overrides(by_hand("herd_institutions.csv"), matcher, "inst_id")
+    survey = panels.match_survey(spending, matcher, known)
     by_year = panels.spending_by_university(spending, survey).rename(columns={"fiscal_year": "year"})
     notable, earlier = epoch.read(raw / "epoch"), epoch.read(raw / "epoch", "december_2023")
-    known = read_overrides(by_hand("epoch_organisations.csv"), "organisation")
+    known = read_overrides(by_hand("epoch_organisations.csv"), matcher, "organisation")
     organisations = models.organisations(notable, matcher, known)
     names = ("events/top500.csv", "events/nsf.csv", "events/ccstar.csv", "events/programmes.csv")
     every_event = pd.concat([events[name] for name in names], ignore_index=True)
@@ -135,14 +117,14 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         lists=events["events/top500_lists.csv"],
         months=top500.lists(raw / "top500"),
         spending=by_year,
-        roles=of_programmes.merge(winners.roles(every_event), on=panels.UNIT, how="outer"),
+        roles=of_programmes.merge(winners.roles(every_event), on=UNIT, how="outer"),
     )
     submitted = paperlists.read(raw / "paperlists", paperlists.known_files(), progress)
     published = paperlists.published(submitted)
     progress("topics of papers")
     classified = published[["venue", "year", "row", "repeats"]].join(topics.topics(published["title"]))
     progress("affiliations of papers")
-    signed = match_papers(published, matcher)
+    signed = credit.match_papers(published, matcher)
     progress("panels")
     years = papers.venue_years(classified, signed)
     signatures = papers.signatures(classified, signed)
@@ -166,7 +148,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         "compute_growth.csv": growth,
         "facts/models.csv": models.fact_models((earlier, notable)),
         "venue_years.csv": years,
-        "crosswalks/affiliations.csv": affiliations_crosswalk(signed.pieces),
+        "crosswalks/affiliations.csv": credit.affiliations_crosswalk(signed.pieces),
         "crosswalks/herd.csv": survey,
         "crosswalks/epoch.csv": organisations,
     }
@@ -178,33 +160,3 @@ def _csv(table: pd.DataFrame) -> str:
     return table.astype(dict.fromkeys(whole, "Int64")).to_csv(
         index=False, lineterminator="\n", float_format="%.6g"
     )
-
-
-_OF_HIT = ["institution", "country_of_institution", "kind", "method", "score"]
-
-
-def sites_crosswalk(matched: Sites) -> pd.DataFrame:
-    """Return one row a site of a supercomputer and institution, or one without where none was found."""
-    records = [
-        (*site, *_of_hit(hit))
-        for site, hits in sorted(matched.items())
-        for hit in hits or (Hit(site[0], None, "unmatched"),)
-    ]
-    return pd.DataFrame(records, columns=["site", "country", *_OF_HIT])
-
-
-def affiliations_crosswalk(pieces: Mapping[Hit, int]) -> pd.DataFrame:
-    """Return every piece of an affiliation that was matched, and what stayed unmatched in several papers."""
-    # Below three papers most unmatched pieces name a person's own unit or street.
-    records = [
-        (hit.piece, *_of_hit(hit), count)
-        for hit, count in pieces.items()
-        if hit.entity is not None or (hit.method in ("ambiguous", "unmatched") and count >= 3)
-    ]
-    table = pd.DataFrame(records, columns=["segment", *_OF_HIT, "papers"])
-    return table.sort_values(["segment", "institution", "country_of_institution"], ignore_index=True)
-
-
-def _of_hit(hit: Hit) -> tuple[str, str, str, str, str]:
-    entity = hit.entity or NOBODY
-    return entity.name, entity.country, entity.kind, hit.method, f"{hit.score:.1f}"

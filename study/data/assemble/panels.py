@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import NOBODY, Hit, Matcher, Overrides, overridden
+from study.data.institutions import NOBODY, TERRITORIES, UNIT, Hit, Matcher, Overrides
 from study.data.sources import herd, paperlists
 from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"), (np.inf, "50+ papers"))
 DOSES = ["listed", "systems", "rmax_share"]
 SPENDING = ("total", *herd.SOURCES)
-UNIT = ["university", "country"]
 
 
 def tier(papers: int) -> str:
@@ -138,10 +137,6 @@ def attach(
     )
 
 
-# Territories whose universities the list of universities has under codes of their own.
-TERRITORIES = ("AS", "GU", "PR", "VI")
-
-
 def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
     """Return the crosswalk from HERD institutions to universities.
 
@@ -155,7 +150,7 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         Of ``sources.herd.read``.
     matcher : Matcher
     known : mapping
-        inst_id -> (university, country), before the rule.
+        inst_id -> university or None, before the rule.
 
     Returns
     -------
@@ -175,27 +170,27 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         at_home = (hit for hit in whole if (hit.university or NOBODY).country == country)
         hit = next(at_home, Hit(name, None, "unmatched"))
         if inst_id in known:
-            hit = Hit(name, overridden(matcher, *known[inst_id]), "decision")
+            hit = Hit(name, known[inst_id], "decision")
         entity = hit.entity or NOBODY
         spent = (len(rows), rows["total"].sum())
         records.append((inst_id, name, state, entity.name, entity.country, hit.method, *spent))
     columns = ["inst_id", "name", "state", "university", "country", "method", "years", "total"]
     crosswalk = pd.DataFrame(records, columns=columns)
-    used = _largest(table, crosswalk)["inst_id"]
+    used = spending_by_university(table, crosswalk)["inst_id"]
     branch = (crosswalk["university"] != "") & ~crosswalk["inst_id"].isin(used)
     crosswalk.loc[branch, ["university", "country", "method"]] = ["", "", "branch"]
     return crosswalk
 
 
 def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
-    """Return R&D spending by university and fiscal year.
+    """Return R&D spending by university and fiscal year: that of the institution which spends most.
 
     Parameters
     ----------
     table : DataFrame
         Of ``sources.herd.read``.
     crosswalk : DataFrame
-        Of :func:`match`.
+        Of :func:`match_survey`.
 
     Returns
     -------
@@ -205,17 +200,12 @@ def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.D
         business, nonprofit, other (thousand current dollars).
     """
     keys = [*UNIT, "fiscal_year"]
-    largest = _largest(table, crosswalk).sort_values(keys, ignore_index=True)
-    return largest[[*keys, "inst_id", *SPENDING]]
-
-
-def _largest(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
-    """Return the row of each university and fiscal year: that of the institution which spends most."""
     universities = crosswalk.loc[crosswalk["university"] != "", ["inst_id", *UNIT]]
     claims = table.merge(universities, on="inst_id").sort_values(
         ["total", "inst_id"], ascending=[False, True]
     )
-    return claims.drop_duplicates([*UNIT, "fiscal_year"])
+    largest = claims.drop_duplicates(keys).sort_values(keys, ignore_index=True)
+    return largest[[*keys, "inst_id", *SPENDING]]
 
 
 # Month of the deadline, and how many years before the venue's own year it lies. Where a venue moved its deadline the

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.assemble.panels import PARTIAL, PanelSpec
-from study.data.institutions import Signed
+from study.data.institutions import UNIT, Signed
 
 # Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.
 ORDER_NEEDED = 0.9
@@ -49,7 +49,7 @@ def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
         papers_first_author=table["first"],
         papers_last_author=table["last"],
     ).astype(dict.fromkeys(COUNTS, int))
-    return table[["venue", "year", "university", "country", *COUNTS]]
+    return table[["venue", "year", *UNIT, *COUNTS]]
 
 
 def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
     before = signatures[signatures["year"] <= spec.baseline_end]
     before = before.assign(here=before["venue"].isin(spec.venues).astype(int))
     # Groups come in the order of their names.
-    return before.groupby(["university", "country"], as_index=False).agg(
+    return before.groupby(UNIT, as_index=False).agg(
         baseline_papers=("papers", "sum"),
         baseline_venue_papers=("here", "sum"),
         first_paper_year=("year", "min"),
@@ -113,20 +113,21 @@ def counts(
     author's position are empty where too few affiliations can be told to their authors.
     """
     years_of_groups = pd.MultiIndex.from_product([spec.groups, spec.years], names=["group", "year"])
-    grid = units[["university", "country"]].merge(years_of_groups.to_frame(index=False), how="cross")
+    grid = units[UNIT].merge(years_of_groups.to_frame(index=False), how="cross")
     group_of = {venue: group for group, venues in spec.groups.items() for venue in venues}
-    here = signatures[signatures["venue"].isin(group_of)]
-    keys = ["university", "country", "group", "year"]
-    summed = here.assign(group=here["venue"].map(group_of)).groupby(keys, as_index=False)[list(COUNTS)].sum()
+    keys = [*UNIT, "group", "year"]
+    signed = signatures.assign(group=signatures["venue"].map(group_of))
+    summed = signed.groupby(keys, as_index=False)[list(COUNTS)].sum()
     table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(COUNTS, 0))
     # What is known of each observed group and year: papers, and coverage over its venues together.
-    held = years[years["venue"].isin(group_of)].assign(group=lambda rows: rows["venue"].map(group_of))
+    held = years.assign(
+        group=years["venue"].map(group_of),
+        venue_papers=years["papers"],
+        ordered=years["author_order_coverage"] * years["with_affiliation"],
+    ).dropna(subset="group")
     held = held[[spec.observed(year, group) for year, group in zip(held["year"], held["group"], strict=True)]]
-    held = held.assign(ordered=held["author_order_coverage"] * held["with_affiliation"])
-    sums = ["papers", "with_affiliation", "ordered", "compute_heavy"]
-    held = (
-        held.groupby(["group", "year"], as_index=False)[sums].sum().rename(columns={"papers": "venue_papers"})
-    )
+    sums = ["venue_papers", "with_affiliation", "ordered", "compute_heavy"]
+    held = held.groupby(["group", "year"], as_index=False)[sums].sum()
     held["coverage"] = held["with_affiliation"] / held["venue_papers"]
     held["author_order_coverage"] = held.pop("ordered") / held["with_affiliation"]
     table = table.merge(held, on=["group", "year"], how="left")

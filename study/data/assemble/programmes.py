@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, must_be, read_toml
-from study.data.institutions import Entity, Matcher, by_university, universities
+from study.data.institutions import UNIT, Entity, Matcher, by_university, universities
 from study.data.sources import RESTORE, Rule, csv_rows, one_of
 
 # The heading of the table.
@@ -22,7 +22,6 @@ _HEADING = (
     "checked,check_note,check_url,source_url,source_title,origin"
 )
 COLUMNS = tuple(_HEADING.split(","))
-UNIT = ["university", "country"]
 _DATE: Rule = (re.compile(r"((19[89]|20[0-3])\d(-(0[1-9]|1[0-2]))?)?"), "YYYY-MM, YYYY or nothing")
 RULES = {
     "role": one_of(("winner", "later_winner", "loser")),

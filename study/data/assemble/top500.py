@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import Gazetteer, Sites, by_university, universities
+from study.data.institutions import UNIT, Gazetteer, Sites, by_university, universities
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
@@ -47,24 +47,21 @@ def events(table: pd.DataFrame) -> pd.DataFrame:
         ("first_accelerator", table[table["accelerator"] != ""], top500.FIRST_ACCELERATOR_LIST),
         ("first_top_fifth", table[table["top_fifth"]], top500.FIRST_LIST),
     )
-    frames = [
-        rows.drop_duplicates(["university", "country"]).assign(event=event, start=start)
-        for event, rows, start in kinds
-    ]
-    last = table.drop_duplicates(["university", "country"], keep="last")
+    frames = [rows.drop_duplicates(UNIT).assign(event=event, start=start) for event, rows, start in kinds]
+    last = table.drop_duplicates(UNIT, keep="last")
     last = last[last["list"] < table["list"].max()]
     # The list after each, on which the university has no system any more.
     following = dict(pairwise(sorted(table["list"].unique())))
     frames.append(last.assign(event="left_top500", start="", list=last["list"].map(following)))
     found = pd.concat(frames).rename(columns={"list": "date", "system": "detail"})
     found["left_censored"] = (found["date"] <= found["start"]).astype(int)
-    columns = ["university", "country", "event", "date", "left_censored", "detail", "site"]
-    return found[columns].sort_values(["university", "country", "event"], ignore_index=True)
+    columns = [*UNIT, "event", "date", "left_censored", "detail", "site"]
+    return found[columns].sort_values([*UNIT, "event"], ignore_index=True)
 
 
 def lists(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a university and list it stands on: number of systems, sum of Rmax, its share of the list."""
-    grouped = table.groupby(["university", "country", "list"], as_index=False)
+    grouped = table.groupby([*UNIT, "list"], as_index=False)
     return grouped.agg(
         systems=("rank", "size"),
         accelerated=("accelerator", lambda values: int((values != "").sum())),

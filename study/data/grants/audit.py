@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from study.core import DataError
-from study.data.audit import Share, weighted
+from study.data.audit import Estimate, Share, weighted
 from study.data.grants.bought import CLUSTER
 
 YES, NO = "cluster", "not_cluster"
@@ -29,22 +29,19 @@ class Audit:
     ----------
     precision : Share
         Of the awards that the rule calls clusters, those that the reader calls so.
-    recall : float
-        Of the clusters, those that the rule finds; each award read stands for as many as its weight says.
-    recall_interval : tuple of float
-        From Wilson's 95% interval of the share of clusters among the awards that the rule calls none, at
+    recall : Estimate
+        Of the clusters, those that the rule finds; each award read stands for as many as its weight says. The
+        interval is from Wilson's 95% interval of the share of clusters among the awards that the rule calls none, at
         Kish's effective size of that part of the sample; without the stratum that names no computing at all.
-    missed, mistaken : tuple of str
-        Numbers of the awards that are clusters to the reader alone, and to the rule alone.
+    missed : tuple of str
+        Numbers of the awards that are clusters to the reader alone.
     accelerators : Share
         Clusters of which reader and rule say the same on whether accelerators are named.
     """
 
     precision: Share
-    recall: float
-    recall_interval: tuple[float, float]
+    recall: Estimate
     missed: tuple[str, ...]
-    mistaken: tuple[str, ...]
     accelerators: Share
 
 
@@ -63,25 +60,21 @@ def audit(verdicts: pd.DataFrame, design: pd.DataFrame) -> Audit:
     DataError
         If an award has two verdicts, or an award of the design none, or one that is neither of the two.
     """
-    twice = verdicts.loc[verdicts["award_id"].duplicated(), "award_id"]
-    if len(twice):
-        raise DataError(f"audit: award {twice.iloc[0]} has two verdicts; keep one.")
+    for number in verdicts.loc[verdicts["award_id"].duplicated(), "award_id"]:
+        raise DataError(f"audit: award {number} has two verdicts; keep one.")
     read = design.merge(verdicts, on="award_id", how="left", suffixes=("", "_read"))
-    odd = read.loc[~read["verdict"].isin([YES, NO]), "award_id"]
-    if len(odd):
-        raise DataError(f'audit: award {odd.iloc[0]} has no verdict "{YES}" or "{NO}"; judge it.')
+    for number in read.loc[~read["verdict"].isin([YES, NO]), "award_id"]:
+        raise DataError(f'audit: award {number} has no verdict "{YES}" or "{NO}"; judge it.')
     ours, theirs = read["kind"] == CLUSTER, read["verdict"] == YES
     weight = read["population"] / read["sampled"]
-    found = float(weight[ours & theirs].sum())
+    clusters = float(weight[ours & theirs].sum())
     out = ~ours & (read["stratum"] != "none")
-    lost = weighted(theirs[out], weight[out])
-    total = float(weight[out].sum())
+    lost, total = weighted(theirs[out], weight[out]), float(weight[out].sum())
+    missed = float(weight[~ours & theirs].sum()), lost.high * total, lost.low * total
     named = (read["accelerators"] == 1) == (read["accelerators_read"] == "yes")
     return Audit(
         precision=Share.of(theirs[ours]),
-        recall=found / (found + float(weight[~ours & theirs].sum())),
-        recall_interval=(found / (found + lost.high * total), found / (found + lost.low * total)),
+        recall=Estimate(*(clusters / (clusters + each) for each in missed)),
         missed=tuple(read.loc[~ours & theirs, "award_id"]),
-        mistaken=tuple(read.loc[ours & ~theirs, "award_id"]),
         accelerators=Share.of(named[ours & theirs]),
     )

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from study.core import DataError
-from study.data.audit import Estimate, Share, agreement, weighted
+from study.data.audit import Estimate, Share, agreement, bounded, weighted
 
 CREDITED, NONE = "credited", "none"
 VERDICTS = {CREDITED: ("correct", "wrong", "incomplete"), NONE: ("correctly_none", "missed")}
@@ -63,34 +63,37 @@ def summary(verdicts: pd.DataFrame, population: pd.DataFrame) -> Summary:
     DataError
         If a verdict is none of its stratum's, or a stratum is missing.
     """
-    known = ", ".join(VERDICTS)
     columns = ["id", "stratum", "verdict", "second_verdict"]
     for number, stratum, verdict, second in verdicts[columns].itertuples(index=False, name=None):
-        if stratum not in VERDICTS:
-            raise DataError(f'matching audit, id {number}: stratum "{stratum}" is none of {known}.')
-        if verdict not in VERDICTS[stratum] or second not in (*VERDICTS[stratum], ""):
+        allowed = VERDICTS.get(stratum, ())
+        if verdict not in allowed or second not in (*allowed, ""):
             raise DataError(
-                f'matching audit, id {number}: verdict "{verdict}" or second verdict "{second}" '
-                f"is none of {', '.join(VERDICTS[stratum])}; correct it."
+                f'matching audit, id {number}: verdict "{verdict}" or second verdict "{second}" is none of '
+                f'stratum "{stratum}"; correct it to one of {VERDICTS}.'
             )
     size = population.set_index("stratum")
-    for stratum in VERDICTS:
-        if stratum not in size.index or not (verdicts["stratum"] == stratum).any():
-            raise DataError(f'matching audit: stratum "{stratum}" is missing; draw the sample again.')
-    credited = verdicts[verdicts["stratum"] == CREDITED]
-    none = verdicts[verdicts["stratum"] == NONE]
+    for stratum in set(VERDICTS) - (set(size.index) & set(verdicts["stratum"])):
+        raise DataError(f'matching audit: stratum "{stratum}" is missing; draw the sample again.')
+    credited, none = (verdicts[verdicts["stratum"] == stratum] for stratum in VERDICTS)
     right = credited["verdict"].isin(["correct", "incomplete"])
     complete = credited["verdict"] == "correct"
     missed = none["verdict"] == "missed"
-    papers = weighted(complete, credited["papers"]), weighted(missed, none["papers"])
+
+    def recall(complete: Share | Estimate, missed: Share | Estimate, sizes: pd.Series) -> Estimate:
+        """Return M a / (M + U b) of the shares a and b."""
+        of_credited, of_none = sizes[CREDITED], sizes[NONE]
+        return bounded(lambda a, b: float(of_credited * a / (of_credited + of_none * b)), complete, missed)
+
     twice = verdicts[verdicts["second_verdict"] != ""]
     return Summary(
         precision=Share.of(right),
         complete=Share.of(complete),
         missed=Share.of(missed),
-        recall=_recall(Share.of(complete), Share.of(missed), size["strings"]),
+        recall=recall(Share.of(complete), Share.of(missed), size["strings"]),
         precision_of_papers=weighted(right, credited["papers"]),
-        recall_of_papers=_recall(*papers, size["papers"]),
+        recall_of_papers=recall(
+            weighted(complete, credited["papers"]), weighted(missed, none["papers"]), size["papers"]
+        ),
         agreement=agreement(verdicts["verdict"], verdicts["second_verdict"]),
         kappa=cohens_kappa(list(twice["verdict"]), list(twice["second_verdict"])),
     )
@@ -100,13 +103,3 @@ def cohens_kappa(first: list[str], second: list[str]) -> float:
     """Return Cohen's kappa (p_o - p_e) / (1 - p_e) of two lists of verdicts on the same items."""
     # Without two different verdicts chance alone would agree always.
     return float(cohen_kappa_score(first, second)) if len({*first, *second}) > 1 else math.nan
-
-
-def _recall(complete: Share | Estimate, missed: Share | Estimate, size: pd.Series) -> Estimate:
-    """Return M a / (M + U b) of the shares a and b; its interval takes the worse ends of both together."""
-
-    def of(share: float, lost: float) -> float:
-        return float(size[CREDITED] * share / (size[CREDITED] + size[NONE] * lost))
-
-    (low, high), (fewest, most) = complete.interval, missed.interval
-    return Estimate(of(complete.value, missed.value), of(low, most), of(high, fewest))

@@ -113,6 +113,9 @@ CODES = {
     word_set("ny nj tx mi ga oh nc va wa md fl tn wi mn az ct or ut ok mo ks ky la nm nv ri nh wv ia"), "US"
 )
 
+# Territories of the US whose universities the list of universities has under codes of their own.
+TERRITORIES = ("AS", "GU", "MP", "PR", "VI")
+
 # Domains that the list of universities gives to another name or to the parent of another country.
 _DOMAINS = {
     "cuhk.edu.cn": ("Chinese University of Hong Kong, Shenzhen", "CN"),

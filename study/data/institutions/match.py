@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from rapidfuzz import fuzz
 
@@ -416,24 +418,27 @@ DEFAULTS = by_spelling(
 )
 
 
-# What is overridden -> (name, country) of the university; an empty name where it is none.
-Overrides = Mapping[str, tuple[str, str]]
+# What is overridden by hand -> its university; None where it is none.
+Overrides = Mapping[str, Entity | None]
 
 
-def read_overrides(path: Path, item: str) -> dict[str, tuple[str, str]]:
-    """Read a table with the columns ``item``, university, country, note.
+def read_overrides(path: Path, matcher: Matcher, *items: str) -> dict[Any, Entity | None]:
+    """Read what no general rule matches rightly: a table with the columns ``items``, university, country, note.
+
+    Returns
+    -------
+    dict
+        The text of the item (a tuple of texts of several) -> its university, None where there is none. A name that
+        the gazetteer knows becomes its canonical name; others stand as they are.
 
     Raises
     ------
     DataError
-        If it is missing, has another heading, or decides twice about one item.
+        If the table is missing, has another heading, or decides twice about one item.
     """
-    rows = csv_rows(path, (item, "university", "country", "note"), unique=(item,), remedy=RESTORE)
-    return {row[item]: (row["university"], row["country"]) for _, row in rows}
-
-
-def overridden(matcher: Matcher, name: str, country: str) -> Entity | None:
-    """Return the university of a manual override under its canonical name, None where it is that there is none."""
-    if not name:
-        return None
-    return next(iter(universities(matcher.match(name, country))), Entity(name, UNIVERSITY, country))
+    overrides: dict[Any, Entity | None] = {}
+    for _, row in csv_rows(path, (*items, "university", "country", "note"), unique=items, remedy=RESTORE):
+        name, country = row["university"], row["country"]
+        known = [*universities(matcher.match(name, country)), Entity(name, UNIVERSITY, country)]
+        overrides[itemgetter(*items)(row)] = known[0] if name else None
+    return overrides

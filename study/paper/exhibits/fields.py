@@ -99,7 +99,7 @@ def _recall() -> Iterator[Piece]:
     path = shipped("data", "audits", "topics_sample.csv")
     sample, counts = topics_audit.read(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
-    values = {name: topics_audit.reading(sample, counts, q).recall for name, q in questions.items()}
+    values = {name: topics_audit.reading(sample, counts, q).recall.value for name, q in questions.items()}
     source = Source(EXHIBIT, "", path.name, checksum("data", "audits", path.name), "study audit")
     return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 

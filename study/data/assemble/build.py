@@ -73,10 +73,12 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     """Return what is known of each university's machines, awards and programmes, by path below ``data/``."""
     systems = top500.read(raw / "top500", progress)
     progress("sites, awards, programmes")
-    gazetteer = matcher.gazetteer
-    decided = credit.decisions(by_hand("site_decisions.csv"), gazetteer)
+    country = matcher.gazetteer.country
+    named = zip(systems["country"], systems["list"], strict=True)
+    systems["country"] = [country(name, f"TOP500 {month}") for name, month in named]
+    decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, decided)
-    hosted = machines.credited(systems, sites, gazetteer)
+    hosted = machines.credited(systems, sites)
     classified = classify(nsf.read(raw / "nsf", keep=concerned))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = winners.awards_table(classified, matcher, awardees)
@@ -105,9 +107,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     notable, earlier = epoch.read(raw / "epoch"), epoch.read(raw / "epoch", "december_2023")
     known = read_overrides(by_hand("epoch_organisations.csv"), matcher, "organisation")
     organisations = models.organisations(notable, matcher, known)
-    names = ("events/top500.csv", "events/nsf.csv", "events/ccstar.csv", "events/programmes.csv")
-    every_event = pd.concat([events[name] for name in names], ignore_index=True)
-
+    every_event = pd.concat([table for table in events.values() if "event" in table], ignore_index=True)
     families = programmes.families(by_hand("programmes.toml"))
     of_programmes = programmes.role_attributes(events["events/programme_roles.csv"], families)
     attach = partial(

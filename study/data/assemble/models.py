@@ -133,33 +133,29 @@ def compute_growth(models: pd.DataFrame) -> pd.DataFrame:
         all years up to t), growth (orders of magnitude a year). NaN where nothing is known.
     """
     used = models[models["notable"] & models["year"].notna() & models["training_compute"].notna()]
-    log_compute = np.log10(used["training_compute"].to_numpy(float))
-    years = used["year"].to_numpy(int)
-    dates = np.array([_decimal(text) for text in used["date"]])
-    memberships = [_fields(domains) for domains in used["domains"]]
+    used = used.assign(
+        log_compute=np.log10(used["training_compute"].to_numpy(float)),
+        decimal_date=used["date"].map(_decimal),
+        field=used["domains"].map(_fields),
+    )
+    by_field = used.explode("field")
     records = []
     for field in (*FIELDS, OTHER, ALL):
-        member = np.array([field in fields for fields in memberships], dtype=bool)
+        of_field = by_field[by_field["field"] == field]
         for year in range(2010, int(models["vintage"].max()[:4])):
-            before = member & (years <= year)
-            window = before & (years > year - 5)
-            records.append(
-                {
-                    "field": field,
-                    "year": year,
-                    "models": int((member & (years == year)).sum()),
-                    "window_models": int(window.sum()),
-                    "log10_upper_compute": pd.Series(log_compute[window]).quantile(0.8),
-                    "log10_largest_compute": pd.Series(log_compute[before]).max(),
-                    "growth": _slope(dates[window], log_compute[window], years[window]),
-                }
-            )
-    return pd.DataFrame(records)
+            before = of_field[of_field["year"] <= year]
+            window = before[before["year"] > year - 5]
+            count, compute = int((before["year"] == year).sum()), window["log_compute"]
+            largest = before["log_compute"].max()
+            records.append((field, year, count, len(window), compute.quantile(0.8), largest, _slope(window)))
+    columns = ["field", "year", "models", "window_models"]
+    columns += ["log10_upper_compute", "log10_largest_compute", "growth"]
+    return pd.DataFrame(records, columns=columns)
 
 
-def _fields(domains: tuple[str, ...]) -> set[str]:
-    found = {field for field, names in FIELDS.items() if set(names) & set(domains)}
-    return {*(found or {OTHER}), ALL}
+def _fields(domains: tuple[str, ...]) -> list[str]:
+    fields = [field for field, names in FIELDS.items() if set(names) & set(domains)]
+    return [*(fields or [OTHER]), ALL]
 
 
 def _decimal(date: str) -> float:
@@ -171,11 +167,13 @@ def _decimal(date: str) -> float:
     return parts[0] + (parts[1] - 1 + (day - 1) / 31) / 12
 
 
-def _slope(dates: np.ndarray, values: np.ndarray, years: np.ndarray) -> float:
-    if len(values) < 5 or len(set(years)) < 3:
+def _slope(models: pd.DataFrame) -> float:
+    """Return the slope of log10 compute on the date; NaN of fewer than five models, or of fewer than three years."""
+    if len(models) < 5 or models["year"].nunique() < 3:
         return np.nan
+    dates = models["decimal_date"].to_numpy(float)
     centred = dates - dates.mean()
-    return float(centred @ values / (centred @ centred))
+    return float(centred @ models["log_compute"].to_numpy(float) / (centred @ centred))
 
 
 # The seed paper leaves out models that are notable for their use alone, since companies have the users (its

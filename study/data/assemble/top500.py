@@ -6,20 +6,20 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import UNIT, Gazetteer, Sites, by_university, universities
+from study.data.institutions import UNIT, Sites, by_university, universities
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
 TOP_SHARE = 0.8
 
 
-def credited(systems: pd.DataFrame, sites: Sites, gazetteer: Gazetteer) -> pd.DataFrame:
+def credited(systems: pd.DataFrame, sites: Sites) -> pd.DataFrame:
     """Return one row a system and university credited with it, in the order of lists and ranks.
 
     Returns
     -------
     DataFrame
-        The columns of ``sources.top500.read``, with university and country of the university, rmax_share (of the
+        The columns of ``systems``, with university and country of the university, rmax_share (of the
         sum of the list) and top_fifth (Rmax at the list's 80th percentile or above). Systems of firms are left out.
     """
     by_list = systems.groupby("list")["rmax_tflops"]
@@ -28,11 +28,8 @@ def credited(systems: pd.DataFrame, sites: Sites, gazetteer: Gazetteer) -> pd.Da
         top_fifth=systems["rmax_tflops"] >= by_list.transform("quantile", TOP_SHARE),
     )
     table = table[~table["segment"].isin(SEGMENTS_OF_FIRMS)]
-    holders = [
-        universities(sites[site, gazetteer.country(country, f"TOP500 {month}")])
-        for site, country, month in zip(table["site"], table["country"], table["list"], strict=True)
-    ]
-    return by_university(table, holders)
+    places = zip(table["site"], table["country"], strict=True)
+    return by_university(table, [universities(sites[place]) for place in places])
 
 
 def events(table: pd.DataFrame) -> pd.DataFrame:

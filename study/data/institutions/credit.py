@@ -101,14 +101,10 @@ def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[t
 
 def match_sites(systems: pd.DataFrame, matcher: Matcher, decided: Sites) -> dict[Site, tuple[Hit, ...]]:
     """Match the sites of systems; keys are (site, ISO2 country), values what is credited."""
-    credited: dict[Site, tuple[Hit, ...]] = {}
-    for site, country, month in zip(systems["site"], systems["country"], systems["list"], strict=True):
-        place = site, matcher.gazetteer.country(country, f"TOP500 {month}")
-        if place in decided:
-            credited[place] = decided[place]
-        elif place not in credited:
-            credited[place] = _credited(matcher.match(*place), place[1])
-    return credited
+    sites = dict.fromkeys(zip(systems["site"], systems["country"], strict=True))
+    return {
+        site: decided[site] if site in decided else _credited(matcher.match(*site), site[1]) for site in sites
+    }
 
 
 def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:

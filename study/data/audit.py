@@ -66,12 +66,10 @@ def weighted(marks: pd.Series[bool], weights: pd.Series) -> Estimate:
     return Estimate(value, *_wilson(value * effective, effective))
 
 
-def bounded(
-    of: Callable[[float, float], float], rising: Share | Estimate, falling: Share | Estimate
-) -> Estimate:
+def bounded(of: Callable[[float, float], float], up: Share | Estimate, down: Share | Estimate) -> Estimate:
     """Return what rises with one share and falls with another; its interval takes the worse ends of both together."""
-    (low, high), (fewest, most) = rising.interval, falling.interval
-    return Estimate(of(rising.value, falling.value), of(low, most), of(high, fewest))
+    (low, high), (fewest, most) = up.interval, down.interval
+    return Estimate(of(up.value, down.value), of(low, most), of(high, fewest))
 
 
 def agreement(first: pd.Series, second: pd.Series) -> Share:

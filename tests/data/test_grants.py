@@ -9,8 +9,7 @@ from audit_samples import AWARDS_SEED, SIZES, award_stratum, draw_awards
 from originals import RAW, write_universities
 
 from study.core.errors import DataError
-from study.data.grants import classify, concerned
-from study.data.grants.audit import Audit, audit
+from study.data.audits import GrantsAudit, grants_audit
 from study.data.grants.bought import (
     CLUSTER,
     KINDS,
@@ -20,6 +19,8 @@ from study.data.grants.bought import (
     STORAGE,
     accelerators,
     bought,
+    classify,
+    concerned,
     contest,
     first_issues,
     programme,
@@ -414,7 +415,7 @@ KINDS_JUDGED = {"1": "cluster", "2": "cluster", "3": "other", "4": "other"}
 
 
 def test_recall_counts_a_missed_award_for_all_that_it_stands_for() -> None:
-    result = audit(
+    result = grants_audit(
         *judged(KINDS_JUDGED, {"1": "cluster", "2": "cluster", "3": "cluster", "4": "not_cluster"})
     )
     assert result.recall.value == pytest.approx(2 / (2 + 5))
@@ -426,7 +427,7 @@ def test_recall_counts_a_missed_award_for_all_that_it_stands_for() -> None:
 
 
 def test_precision_is_the_share_of_those_called_clusters() -> None:
-    result = audit(
+    result = grants_audit(
         *judged(KINDS_JUDGED, {"1": "cluster", "2": "not_cluster", "3": "not_cluster", "4": "not_cluster"})
     )
     assert (result.precision.successes, result.precision.total) == (1, 2)
@@ -436,18 +437,18 @@ def test_precision_is_the_share_of_those_called_clusters() -> None:
 @pytest.mark.parametrize("verdict", ["maybe", ""])
 def test_an_award_without_a_verdict_is_told(verdict: str) -> None:
     with pytest.raises(DataError, match=r"audit: award 3 has no verdict"):
-        audit(*judged(KINDS_JUDGED, {"1": "cluster", "2": "cluster", "3": verdict, "4": "cluster"}))
+        grants_audit(*judged(KINDS_JUDGED, {"1": "cluster", "2": "cluster", "3": verdict, "4": "cluster"}))
 
 
 def test_an_award_of_the_design_that_nobody_read_is_told() -> None:
     with pytest.raises(DataError, match=r"audit: award 4 has no verdict"):
-        audit(*judged(KINDS_JUDGED, {"1": "cluster", "2": "cluster", "3": "cluster"}))
+        grants_audit(*judged(KINDS_JUDGED, {"1": "cluster", "2": "cluster", "3": "cluster"}))
 
 
 def test_two_verdicts_on_one_award_are_told() -> None:
     read, design = judged(KINDS_JUDGED, dict.fromkeys(KINDS_JUDGED, "cluster"))
     with pytest.raises(DataError, match=r"audit: award 2 has two verdicts"):
-        audit(pd.concat([read, read[1:2]]), design)
+        grants_audit(pd.concat([read, read[1:2]]), design)
 
 
 def test_a_stratum_is_drawn_whole_if_it_is_small_and_the_same_seed_draws_the_same() -> None:
@@ -480,13 +481,13 @@ def test_strata_go_by_what_is_named(title: str, abstract: str, name: str) -> Non
     assert award_stratum(record) == name
 
 
-def shipped_audit(name: str) -> tuple[pd.DataFrame, Audit]:
+def shipped_audit(name: str) -> tuple[pd.DataFrame, GrantsAudit]:
     """Return the design of a sample that ships, and what its reader's verdicts say of the rule."""
     design = pd.read_csv(shipped("data", "audits", f"{name}_design.csv"), dtype={"award_id": str})
     path = shipped("data", "audits", f"{name}_verdicts.csv")
     verdicts = pd.read_csv(path, dtype=str, keep_default_na=False)
     assert set(verdicts["award_id"]) == set(design["award_id"])
-    return design, audit(verdicts, design)
+    return design, grants_audit(verdicts, design)
 
 
 def test_the_rule_before_its_last_change_missed_four_of_the_first_sample() -> None:

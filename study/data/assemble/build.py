@@ -13,7 +13,7 @@ from study.data import topics
 from study.data.assemble import ccstar, fields, models, panels, papers, programmes
 from study.data.assemble import top500 as machines
 from study.data.codebook import codebook
-from study.data.grants import classify, concerned, winners
+from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources import Progress, epoch, herd, nsf, osg, paperlists, silent, top500, universities
 from study.data.sources.provenance import SOURCES, sources_toml
@@ -79,7 +79,7 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, decided)
     hosted = machines.credited(systems, sites)
-    classified = classify(nsf.read(raw / "nsf", keep=concerned))
+    classified = bought.classify(nsf.read(raw / "nsf", keep=bought.concerned))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = winners.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
@@ -113,7 +113,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     attach = partial(
         panels.attach,
         events=every_event,
-        names=[*EVENTS, *programmes.event_names(families, every_event["event"])],
+        names=[*EVENTS, *programmes.event_names(families, set(every_event["event"]))],
         lists=events["events/top500_lists.csv"],
         months=top500.lists(raw / "top500"),
         spending=by_year,
@@ -126,8 +126,9 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     progress("affiliations of papers")
     signed = credit.match_papers(published, matcher)
     progress("panels")
-    years = papers.venue_years(classified, signed)
-    signatures = papers.signatures(classified, signed)
+    classified = pd.concat([classified.reset_index(drop=True), signed.papers], axis=1)
+    years = papers.venue_years(classified)
+    signatures = papers.signatures(classified, signed.signatures)
     tables = {}
     for spec in panels.PANELS:
         units = papers.baseline(signatures, spec)
@@ -140,7 +141,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
-    teams, growth = fields.teams(classified, signed), models.compute_growth(notable)
+    teams, growth = fields.teams(classified), models.compute_growth(notable)
     return {
         **tables,
         "panels/fields.csv": fields.panel(teams, years, growth, "topic"),
@@ -157,6 +158,5 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
 def _csv(table: pd.DataFrame) -> str:
     """Return a table as CSV; whole numbers without a decimal point, others with six significant digits."""
     whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
-    return table.astype(dict.fromkeys(whole, "Int64")).to_csv(
-        index=False, lineterminator="\n", float_format="%.6g"
-    )
+    table = table.astype(dict.fromkeys(whole, "Int64"))
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")

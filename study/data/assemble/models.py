@@ -49,8 +49,7 @@ def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> p
         if name in known:
             methods = {known[name] or NOBODY: "decision"}
         for entity, method in (methods or {NOBODY: "unmatched"}).items():
-            of_institution = (entity.name, entity.country, entity.kind, method)
-            records.append((name, *of_institution, count, count_academic))
+            records.append((name, entity.name, entity.country, entity.kind, method, count, count_academic))
     columns = ["organisation", "institution", "country", "kind", "method", "models", "academic_models"]
     return pd.DataFrame(records, columns=columns)
 
@@ -215,19 +214,17 @@ def fact_models(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
             f'epoch: model "{model}" has accessibility "{label}", which is none of '
             f"{', '.join(filter(None, WEIGHTS))}; correct it, or add it to WEIGHTS."
         )
-    models = pd.DataFrame(
-        {
-            "vintage": table["vintage"].str[:7],
-            "model": table["model"],
-            "date": table["date"],
-            "sector": table["categories"].map(sector),
-            "notable": table["notable"].astype(int),
-            "seed_criteria": [int(bool(SEED_CRITERIA & set(criteria))) for criteria in table["criteria"]],
-            "log10_training_compute": np.log10(table["training_compute"].to_numpy(float)),
-            "weights": labels.map(WEIGHTS),
-        }
-    )
-    return models.sort_values(["vintage", "date", "model"], kind="stable", ignore_index=True)
+    columns = {
+        "vintage": table["vintage"].str[:7],
+        "model": table["model"],
+        "date": table["date"],
+        "sector": table["categories"].map(sector),
+        "notable": table["notable"].astype(int),
+        "seed_criteria": [int(bool(SEED_CRITERIA & set(criteria))) for criteria in table["criteria"]],
+        "log10_training_compute": np.log10(table["training_compute"].to_numpy(float)),
+        "weights": labels.map(WEIGHTS),
+    }
+    return pd.DataFrame(columns).sort_values(["vintage", "date", "model"], kind="stable", ignore_index=True)
 
 
 def sector(categories: tuple[str, ...]) -> str:

@@ -6,40 +6,33 @@ import numpy as np
 import pandas as pd
 
 from study.data.assemble.panels import PARTIAL, PanelSpec
-from study.data.institutions import UNIT, Signed
+from study.data.institutions import UNIT
 
 # Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.
 ORDER_NEEDED = 0.9
 
-COUNTS = (
-    "papers",
-    "papers_academic_only",
-    "papers_with_industry",
-    "papers_compute_heavy",
-    "papers_other_topics",
-    "papers_first_author",
-    "papers_last_author",
-)
-SHARES = ("share_of_venue", "share_compute_heavy_of_venue")
+# By team, by topic, by the author's position.
+COUNTS = ["papers", "papers_academic_only", "papers_with_industry"]
+COUNTS += ["papers_compute_heavy", "papers_other_topics", "papers_first_author", "papers_last_author"]
 
 
-def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
+def signatures(papers: pd.DataFrame, signed: pd.DataFrame) -> pd.DataFrame:
     """Return one row a paper and university, with what the counts need.
 
     Parameters
     ----------
     papers : DataFrame
-        One row a paper, in the order of ``signed.papers``: venue, year, compute_heavy.
-    signed : Signed
+        One row a paper: venue, year, compute_heavy, company.
+    signed : DataFrame
+        One row a paper and university, as of ``institutions.Signed.signatures``.
 
     Returns
     -------
     DataFrame
         venue, year, university, country, and the columns of :data:`COUNTS` as 0/1.
     """
-    each = signed.signatures
-    of_paper = papers[["venue", "year", "compute_heavy"]].assign(company=signed.papers["company"].to_numpy())
-    table = of_paper.iloc[each["paper"]].reset_index(drop=True).join(each)
+    of_paper = papers[["venue", "year", "compute_heavy", "company"]]
+    table = of_paper.iloc[signed["paper"]].reset_index(drop=True).join(signed)
     table = table.assign(
         papers=1,
         papers_academic_only=~table["company"],
@@ -52,8 +45,8 @@ def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
     return table[["venue", "year", *UNIT, *COUNTS]]
 
 
-def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
-    """Return one row a venue and year.
+def venue_years(papers: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a venue and year, of papers with the columns of ``institutions.Signed.papers``.
 
     Returns
     -------
@@ -64,12 +57,10 @@ def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
         share_company, share_matched (either, or an institute), share_compute_heavy; compute_heavy (papers with an
         affiliation).
     """
-    table = pd.concat([papers.reset_index(drop=True), signed.papers], axis=1)
-    known = table[table["affiliated"]].assign(
-        matched=lambda rows: rows["university"] | rows["company"] | rows["institute"]
-    )
+    matched = papers["university"] | papers["company"] | papers["institute"]
+    known = papers.assign(matched=matched)[papers["affiliated"]]
     keys = ["venue", "year"]
-    everything = table.groupby(keys).agg(papers=("row", "size"), repeats=("repeats", "sum"))
+    everything = papers.groupby(keys).agg(papers=("row", "size"), repeats=("repeats", "sum"))
     shares = known.groupby(keys).agg(
         with_affiliation=("row", "size"),
         author_order_coverage=("ordered", "mean"),
@@ -117,7 +108,7 @@ def counts(
     group_of = {venue: group for group, venues in spec.groups.items() for venue in venues}
     keys = [*UNIT, "group", "year"]
     signed = signatures.assign(group=signatures["venue"].map(group_of))
-    summed = signed.groupby(keys, as_index=False)[list(COUNTS)].sum()
+    summed = signed.groupby(keys, as_index=False)[COUNTS].sum()
     table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(COUNTS, 0))
     # What is known of each observed group and year: papers, and coverage over its venues together.
     held = years.assign(
@@ -134,7 +125,7 @@ def counts(
     table["share_of_venue"] = table["papers"] / table["with_affiliation"]
     table["share_compute_heavy_of_venue"] = table["papers_compute_heavy"] / table["compute_heavy"]
     absent = table["venue_papers"].isna()
-    table.loc[absent, [*COUNTS, *SHARES]] = np.nan
+    table.loc[absent, COUNTS] = np.nan
     unordered = ~(table["author_order_coverage"] >= ORDER_NEEDED)
     table.loc[unordered, ["papers_first_author", "papers_last_author"]] = np.nan
     return table.drop(columns=["with_affiliation", "compute_heavy"])

@@ -45,15 +45,14 @@ def events(table: pd.DataFrame) -> pd.DataFrame:
         ("first_top_fifth", table[table["top_fifth"]], top500.FIRST_LIST),
     )
     frames = [rows.drop_duplicates(UNIT).assign(event=event, start=start) for event, rows, start in kinds]
-    last = table.drop_duplicates(UNIT, keep="last")
-    last = last[last["list"] < table["list"].max()]
     # The list after each, on which the university has no system any more.
     following = dict(pairwise(sorted(table["list"].unique())))
-    frames.append(last.assign(event="left_top500", start="", list=last["list"].map(following)))
-    found = pd.concat(frames).rename(columns={"list": "date", "system": "detail"})
-    found["left_censored"] = (found["date"] <= found["start"]).astype(int)
+    last = table.drop_duplicates(UNIT, keep="last").assign(event="left_top500", start="")
+    frames.append(last.assign(list=last["list"].map(following)).dropna(subset="list"))
+    dated = pd.concat(frames).rename(columns={"list": "date", "system": "detail"})
+    dated["left_censored"] = (dated["date"] <= dated["start"]).astype(int)
     columns = [*UNIT, "event", "date", "left_censored", "detail", "site"]
-    return found[columns].sort_values([*UNIT, "event"], ignore_index=True)
+    return dated[columns].sort_values([*UNIT, "event"], ignore_index=True)
 
 
 def lists(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
-from study.data.institutions import NOBODY, TERRITORIES, UNIT, Entity, Matcher, universities
+from study.data.institutions import NOBODY, TERRITORIES, UNIT, Entity, Matcher, Overrides, universities
 
-EVENTS = FIRST_CLUSTER, FIRST_GPU, FIRST_OTHER = (
-    "first_cluster_grant",
-    "first_gpu_grant",
-    "first_other_instrument",
-)
+EVENTS = ("first_cluster_grant", "first_gpu_grant", "first_other_instrument")
+FIRST_CLUSTER, FIRST_GPU, FIRST_OTHER = EVENTS
 
 _MOVED = pd.Timedelta(days=365)
 _AWARDS = [
@@ -23,11 +20,8 @@ _AWARDS = [
 _COLUMNS = [*UNIT, "event", "date", "left_censored", "detail"]
 _COLUMNS += ["award_id", "programme", "contest", "amount", "letter"]
 
-# Awardee and state as NSF writes them -> the university, None where there is none.
-Crosswalk = Mapping[tuple[str, str], Entity | None]
 
-
-def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) -> Entity | None:
+def university(record: Mapping[str, str], matcher: Matcher, by_hand: Overrides) -> Entity | None:
     """Return the university of an award: by hand, else the one that the awardee names, else where the work is done.
 
     None if the awardee is no university, or several are named.
@@ -43,7 +37,7 @@ def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) 
     return None
 
 
-def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk) -> pd.DataFrame:
+def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Overrides) -> pd.DataFrame:
     """Return the awards that ship: no abstracts, no names of persons.
 
     Returns
@@ -86,7 +80,6 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
         university, country, event, date ("YYYY-MM", the effective date), left_censored (0/1), detail, and of
         that award: award_id, programme, contest, amount, letter; sorted by university and event.
     """
-    first_year = min(map(_year, awards["award_id"]))
     won = _held(awards)
     won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
     clusters = won["kind"] == CLUSTER
@@ -96,10 +89,9 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
         FIRST_OTHER: won["kind"] == OTHER_INSTRUMENT,
     }
     first = pd.concat(won[rows].drop_duplicates(UNIT).assign(event=event) for event, rows in wanted.items())
-    censored = first["award_id"].map(_year) <= first_year
-    first = first.assign(
-        date=first["effective"].str[:7], left_censored=censored.astype(int), detail=first["title"]
-    )
+    # A number begins with the fiscal year of the proposal.
+    censored = (first["award_id"].str[:2] <= awards["award_id"].str[:2].min()).astype(int)
+    first = first.assign(date=first["effective"].str[:7], left_censored=censored, detail=first["title"])
     return first[_COLUMNS].sort_values([*UNIT, "event"], ignore_index=True)
 
 
@@ -129,7 +121,3 @@ def _held(awards: pd.DataFrame) -> pd.DataFrame:
     moved = again[soon].drop_duplicates("reissue_of")
     late = again.index.difference(moved.index)
     return awards[~awards["award_id"].isin(moved["reissue_of"]) & ~awards.index.isin(late)]
-
-
-def _year(award_id: str) -> int:
-    return 2000 + int(award_id[:2])

@@ -1,5 +1,4 @@
 from .credit import UNIT as UNIT
-from .credit import Signed as Signed
 from .credit import Sites as Sites
 from .credit import by_university as by_university
 from .gazetteer import NOBODY as NOBODY

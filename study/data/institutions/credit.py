@@ -92,9 +92,8 @@ def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[t
         domains = [""] * len(parts)
     by_author: list[tuple[Hit, ...]] = []
     for part, domain in zip(parts, domains, strict=True):
-        hits = matcher.match(part) if part else ()
-        unknown = bool(part) and all(hit.entity is None for hit in hits)
-        entity = matcher.domain(domain) if domain and unknown else None
+        hits = matcher.match(part)
+        entity = matcher.domain(domain) if part and all(hit.entity is None for hit in hits) else None
         by_author.append(hits if entity is None else (*hits, Hit(domain, entity, "domain")))
     return by_author
 
@@ -102,9 +101,8 @@ def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[t
 def match_sites(systems: pd.DataFrame, matcher: Matcher, decided: Sites) -> dict[Site, tuple[Hit, ...]]:
     """Match the sites of systems; keys are (site, ISO2 country), values what is credited."""
     sites = dict.fromkeys(zip(systems["site"], systems["country"], strict=True))
-    return {
-        site: decided[site] if site in decided else _credited(matcher.match(*site), site[1]) for site in sites
-    }
+    credited = {site: _credited(matcher.match(*site), site[1]) for site in sites}
+    return credited | {site: decided[site] for site in sites if site in decided}
 
 
 def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:

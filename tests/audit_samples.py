@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from study.data.audits import COLUMNS, CREDITED, HEAVY, KEYS, NONE, REST
 from study.data.grants import words
 from study.data.grants.bought import CC, CLUSTER
 from study.data.institutions import Hit, Matcher
-from study.data.institutions.audit import CREDITED, NONE
 from study.data.institutions.names import clean
-from study.data.topics_audit import COLUMNS, HEAVY, KEYS, REST
 
 # Which university a string names: strings with a credited university, and without.
 MATCHED, UNMATCHED = 400, 200

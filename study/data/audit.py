@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -63,6 +64,12 @@ def weighted(marks: pd.Series[bool], weights: pd.Series) -> Estimate:
     value = float(weights[marks].sum()) / total
     effective = total**2 / float((weights**2).sum())
     return Estimate(value, *_wilson(value * effective, effective))
+
+
+def bounded(of: Callable[[float, float], float], up: Share | Estimate, down: Share | Estimate) -> Estimate:
+    """Return what rises with one share and falls with another; its interval takes the worse ends of both together."""
+    (low, high), (fewest, most) = up.interval, down.interval
+    return Estimate(of(up.value, down.value), of(low, most), of(high, fewest))
 
 
 def agreement(first: pd.Series, second: pd.Series) -> Share:

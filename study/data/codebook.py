@@ -46,9 +46,10 @@ def codebook(
     panels, catalogue = panel_entries(panels_toml), read_catalogue(columns_toml)
     files = dict.fromkeys(entry["file"] for entry in panels.values())
     others = [table for table in catalogue.tables if table not in files]
-    heads = dict(headings or {})
-    for table in (*files, *others):
-        heads[table] = heads.get(table) or heading(panels_toml.parent / table)
+    heads = {
+        table: (headings or {}).get(table) or heading(panels_toml.parent / table)
+        for table in (*files, *others)
+    }
     keys = [_shared(catalogue, file, column) for file in files for column in heads[file]]
     sections = [
         INTRODUCTION,
@@ -89,8 +90,7 @@ def _panel(catalogue: Catalogue, name: str, entry: Mapping[str, Any], columns: S
         by_role.setdefault(roles.role(column) or "not read", []).append(f"`{column}`")
     listed = "\n".join(f"- {role}: {', '.join(names)}" for role, names in by_role.items())
     sections = [f"## {file}", f"Panel `{name}`. {catalogue.rows(file)}", listed]
-    own = {c: catalogue.entry(file, c) for c in columns if _shared(catalogue, file, c) is None}
-    if own:
+    if own := {c: catalogue.entry(file, c) for c in columns if _shared(catalogue, file, c) is None}:
         sections += ["Columns with a meaning of their own in this panel:", _table(own)]
     if populations := entry.get("populations"):
         rules = "\n".join(f"- `{key}`: `{rule}`" for key, rule in populations.items())

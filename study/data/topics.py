@@ -57,8 +57,7 @@ def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
     index = titles.index if isinstance(titles, pd.Series) else pd.RangeIndex(len(titles))
     for number, title in enumerate(titles, start=1):
         if not isinstance(title, str):
-            kind = type(title).__name__
-            raise DataError(f"topics: title {number} is {kind}, text is expected; mend or drop it.")
+            raise DataError(f"topics: title {number} is {type(title).__name__} and no text; mend or drop it.")
     not_heavy, heavy, never_heavy, areas = _rules()
 
     def is_heavy(words: str) -> bool:

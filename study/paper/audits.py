@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data import topics_audit
-from study.data.grants import audit as grants_audit
-from study.data.institutions import audit as matching_audit
+from study.data.audits import area_agreement, grants_audit, matching_audit, read_titles, topics_audit
 from study.panel.shipped import shipped
 
 READERS = (
@@ -42,7 +40,7 @@ def results(folder: Path | None = None) -> str:
 
 def _matching(folder: Path, prefix: str, rule: str) -> str:
     verdicts = pd.read_csv(folder / f"{prefix}_sample.csv", dtype={"id": str}, keep_default_na=False)
-    audit = matching_audit.summary(verdicts, pd.read_csv(folder / f"{prefix}_strata.csv"))
+    audit = matching_audit(verdicts, pd.read_csv(folder / f"{prefix}_strata.csv"))
     return f"""{rule}:
 
 - precision, credited strings in which every credited university is named: {audit.precision}
@@ -56,28 +54,26 @@ def _matching(folder: Path, prefix: str, rule: str) -> str:
 def _grants(folder: Path, prefix: str, rule: str) -> str:
     verdicts = pd.read_csv(folder / f"{prefix}_verdicts.csv", dtype=str, keep_default_na=False)
     design = pd.read_csv(folder / f"{prefix}_design.csv", dtype={"award_id": str})
-    audit = grants_audit.audit(verdicts, design)
-    low, high = audit.recall_interval
+    audit = grants_audit(verdicts, design)
     return f"""{rule}:
 
 - precision: {audit.precision}
-- recall, each award weighted by its stratum: {audit.recall:.3f} (95% {low:.3f} to {high:.3f})
+- recall, each award weighted by its stratum: {audit.recall}
 - clusters on which reader and rule agree whether accelerators are named: {audit.accelerators}"""
 
 
 def _topics(folder: Path, prefix: str, words: str) -> str:
-    sample = topics_audit.read(folder / f"{prefix}_sample.csv")
+    sample = read_titles(folder / f"{prefix}_sample.csv")
     counts = pd.read_csv(folder / f"{prefix}_strata.csv")
     lines = [f"{words}:", ""]
     for column, question in QUESTIONS.items():
-        reading = topics_audit.reading(sample, counts, column)
-        low, high = reading.recall_interval
+        reading = topics_audit(sample, counts, column)
+        low, high = reading.recall.interval
         lines.append(
             f"- {question}: precision {reading.precision}; missed among the rest {reading.missed}; recall "
-            f"{reading.recall:.3f} ({low:.3f} to {high:.3f}); read twice, same answer: "
-            f"{topics_audit.agreement(sample, column)}"
+            f"{reading.recall.value:.3f} ({low:.3f} to {high:.3f}); read twice, same answer: {reading.agreement}"
         )
-    heavy, rest, weighted = topics_audit.area_agreement(sample, counts)
+    heavy, rest, weighted = area_agreement(sample, counts)
     lines.append(
         f"- task area, reader and words agree: {heavy} of the heavy, {rest} of the rest, {weighted:.3f} weighted"
     )

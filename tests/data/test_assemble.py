@@ -78,9 +78,7 @@ def matcher(originals: Path) -> Matcher:
 
 def _systems(*rows: tuple[str, str, str]) -> pd.DataFrame:
     columns = ["list", "site", "accelerator"]
-    return pd.DataFrame(rows, columns=columns).assign(
-        country="United States", system="Cluster", segment="Academic"
-    )
+    return pd.DataFrame(rows, columns=columns).assign(country="US", system="Cluster", segment="Academic")
 
 
 def test_a_national_centre_outranks_the_host_beside_it(matcher: Matcher) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +8,7 @@ from study.core.errors import DataError
 from study.data.assemble import fields, panels, papers, top500
 from study.data.assemble.panels import DEADLINES, PANELS, PanelSpec, edition, first_year
 from study.data.institutions import Entity
-from study.data.institutions.credit import Signed, count_authors
+from study.data.institutions.credit import count_authors
 from study.data.sources.paperlists import FILES
 
 OLD, NEW = Entity("Old University", "university", "US"), Entity("New University", "university", "GB")
@@ -71,7 +69,9 @@ def test_authors_are_counted_in_both_styles_and_once_where_the_list_is_doubled(
     assert count_authors(names) == count
 
 
-def _written(*rows: tuple[str, int, tuple[Entity, ...], bool, bool, bool]) -> tuple[pd.DataFrame, Signed]:
+def _written(
+    *rows: tuple[str, int, tuple[Entity, ...], bool, bool, bool],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return papers of (venue, year, universities, company, heavy, ordered); without either there is no affiliation."""
     table = pd.DataFrame(
         [
@@ -95,7 +95,7 @@ def _written(*rows: tuple[str, int, tuple[Entity, ...], bool, bool, bool]) -> tu
         ],
         columns=["paper", "university", "country", "first", "last"],
     )
-    return table, Signed(known, each, Counter())
+    return table.join(known), each
 
 
 def _every_year(
@@ -115,7 +115,7 @@ def _counts(
     table, signed = _written(*rows)
     each = papers.signatures(table, signed)
     units = papers.baseline(each, spec)
-    counted = papers.counts(each, papers.venue_years(table, signed), units, spec)
+    counted = papers.counts(each, papers.venue_years(table), units, spec)
     return counted.set_index(["university", "year"])
 
 
@@ -300,16 +300,16 @@ def test_before_the_first_list_nobody_is_known_to_be_off_it() -> None:
 
 
 def test_teams_of_a_field_add_up_and_an_edition_without_its_papers_is_zero() -> None:
-    table, signed = _written(
+    table, _ = _written(
         ("nips", 2012, (OLD,), False, True, True),
         ("nips", 2012, (OLD,), True, True, True),
         ("nips", 2012, (), True, True, True),
         ("nips", 2013, (OLD,), False, False, True),
         ("nips", 2013, (), False, False, True),
     )
-    years = papers.venue_years(table, signed)
+    years = papers.venue_years(table)
     growth = pd.DataFrame({"field": ["all"], "year": [2012], "growth": [0.5]})
-    found = fields.panel(fields.teams(table, signed), years, growth, "topic").set_index(["field", "year"])
+    found = fields.panel(fields.teams(table), years, growth, "topic").set_index(["field", "year"])
     row = found.loc[("NeurIPS, compute-heavy", 2012)]
     assert row[["papers", "academic_only", "collaborative", "industry_only", "other_teams"]].tolist() == [
         3,

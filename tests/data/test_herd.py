@@ -295,8 +295,7 @@ def test_an_institution_that_gets_a_new_number_goes_on_and_shows_the_break(match
 def test_the_newest_known_name_decides_and_a_decision_outranks_it(matcher: Matcher) -> None:
     rows = table(("000001", "Stanford University", 2010, 5.0), ("000001", "Nowhere Institute", 2019, 9.0))
     assert match_survey(rows, matcher, {})["university"].tolist() == ["Stanford University"]
-    decision = {"000001": ("", "")}
-    found = match_survey(rows, matcher, decision)
+    found = match_survey(rows, matcher, {"000001": None})
     assert found[["university", "method"]].values.tolist() == [["", "decision"]]
 
 
@@ -313,7 +312,7 @@ def test_nine_tenths_of_the_spending_are_of_universities_that_are_known() -> Non
     rows = herd.read(RAW / "herd")
     world = universities.read(RAW / "universities")
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    exceptions = read_overrides(shipped("data", "herd_institutions.csv"), "inst_id")
+    exceptions = read_overrides(shipped("data", "herd_institutions.csv"), known, "inst_id")
     crosswalk = match_survey(rows, known, exceptions)
     found = spending_by_university(rows, crosswalk)
     assert len(crosswalk) == 1004

@@ -147,7 +147,7 @@ def test_in_a_network_the_site_says_which_university_it_is(matcher: Matcher) -> 
 
 def test_a_decision_about_a_facility_outranks_the_rule(matcher: Matcher) -> None:
     rows = resources(("Lehigh University", "L", "L", 1, "2021-03-29"))
-    assert ccstar.events(rows, matcher, {"Lehigh University": ("", "")}).empty
+    assert ccstar.events(rows, matcher, {"Lehigh University": None}).empty
 
 
 def _commit(repository: Path, day: str, *arguments: str) -> None:
@@ -247,7 +247,7 @@ def test_most_tagged_groups_are_of_a_known_university_and_some_have_no_date() ->
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
     rows = osg.read(RAW / "osg")
     assert (len(rows), int((rows["ccstar_resources"] > 0).sum())) == (101, 83)
-    exceptions = read_overrides(shipped("data", "osg_facilities.csv"), "facility")
+    exceptions = read_overrides(shipped("data", "osg_facilities.csv"), known, "facility")
     found = ccstar.events(rows, known, exceptions)
     assert len(found) >= 66
     assert not found.duplicated(["university", "country"]).any()

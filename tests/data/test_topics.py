@@ -11,7 +11,7 @@ from audit_samples import draw_titles, title_strata
 from originals import RAW
 
 from study.core.errors import DataError
-from study.data import topics_audit
+from study.data import audits
 from study.data.sources import paperlists
 from study.data.topics import AREAS, topics
 from study.panel.shipped import shipped
@@ -154,7 +154,7 @@ def test_no_titles_make_an_empty_table() -> None:
 
 @pytest.mark.parametrize(
     ("titles", "message"),
-    [(["A title", None], "title 2 is NoneType, text is expected"), ([float("nan")], "title 1 is float")],
+    [(["A title", None], "title 2 is NoneType and no text"), ([float("nan")], "title 1 is float")],
 )
 def test_what_is_no_text_is_named_by_its_number(titles: Any, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
@@ -225,25 +225,22 @@ def test_what_was_seen_before_is_not_drawn_again() -> None:
 
 def test_recall_weights_the_strata_by_the_population() -> None:
     papers = _papers(20, 180)
-    reading = topics_audit.reading(_judged(9, 1), title_strata(papers))
+    reading = audits.topics_audit(_judged(9, 1), title_strata(papers))
     assert (reading.precision.successes, reading.precision.total) == (9, 10)
     assert (reading.missed.successes, reading.missed.total) == (1, 10)
-    assert reading.recall == pytest.approx(20 * 0.9 / (20 * 0.9 + 180 * 0.1))
-    low, high = reading.recall_interval
-    assert 0 < low < reading.recall < high < 1
+    assert reading.recall.value == pytest.approx(20 * 0.9 / (20 * 0.9 + 180 * 0.1))
+    low, high = reading.recall.interval
+    assert 0 < low < reading.recall.value < high < 1
 
 
 def test_recall_is_one_where_nothing_was_missed_and_its_interval_says_how_sure_that_is() -> None:
-    reading = topics_audit.reading(_judged(10, 0), title_strata(_papers(20, 180)))
-    assert reading.recall == 1
-    assert reading.recall_interval[0] < 0.5
-    assert reading.recall_interval[1] == 1
+    reading = audits.topics_audit(_judged(10, 0), title_strata(_papers(20, 180)))
+    assert (reading.recall.value, reading.recall.high) == (1, 1)
+    assert reading.recall.low < 0.5
 
 
 def test_areas_that_agree_are_counted_by_stratum_and_weighted() -> None:
-    heavy_share, rest_share, weighted = topics_audit.area_agreement(
-        _judged(9, 1), title_strata(_papers(20, 180))
-    )
+    heavy_share, rest_share, weighted = audits.area_agreement(_judged(9, 1), title_strata(_papers(20, 180)))
     assert (heavy_share.value, rest_share.value) == (1, 0.5)
     assert weighted == pytest.approx(0.1 * 1 + 0.9 * 0.5)
 
@@ -251,7 +248,7 @@ def test_areas_that_agree_are_counted_by_stratum_and_weighted() -> None:
 def test_agreement_counts_only_titles_judged_twice() -> None:
     sample = _judged(9, 1)
     sample.loc[:3, "second_verdict"] = ["yes", "yes", "yes", "no"]
-    share = topics_audit.agreement(sample)
+    share = audits.topics_audit(sample, title_strata(_papers(20, 180))).agreement
     assert (share.successes, share.total) == (3, 4)
 
 
@@ -259,7 +256,7 @@ def test_an_unjudged_title_is_named() -> None:
     sample = _judged(9, 1)
     sample.loc[4, "verdict"] = ""
     with pytest.raises(DataError, match=f"verdict of title {sample.loc[4, 'id']} is empty"):
-        topics_audit.reading(sample, title_strata(_papers(20, 180)))
+        audits.topics_audit(sample, title_strata(_papers(20, 180)))
 
 
 @pytest.mark.parametrize(
@@ -277,31 +274,31 @@ def test_a_wrong_answer_is_named_with_its_line(tmp_path: Path, column: str, valu
     sample.loc[0, column] = value
     sample.to_csv(tmp_path / "sample.csv", index=False)
     with pytest.raises(DataError, match=message):
-        topics_audit.read(tmp_path / "sample.csv")
+        audits.read_titles(tmp_path / "sample.csv")
 
 
 def test_a_sample_without_a_column_or_with_an_id_twice_is_refused(tmp_path: Path) -> None:
     sample, path = _judged(9, 1), tmp_path / "sample.csv"
     sample.drop(columns="deep").to_csv(path, index=False)
     with pytest.raises(DataError, match="no column deep"):
-        topics_audit.read(path)
+        audits.read_titles(path)
     pd.concat([sample, sample.head(1)]).to_csv(path, index=False)
     with pytest.raises(DataError, match=f"line 22: {sample['id'][0]} is also on line 2"):
-        topics_audit.read(path)
+        audits.read_titles(path)
 
 
 @pytest.mark.parametrize(("path", "counts"), [(SAMPLE, STRATA), (FIRST_SAMPLE, FIRST_STRATA)])
 def test_the_shipped_samples_are_of_two_equal_strata_and_hold_no_titles(path: Path, counts: Path) -> None:
-    sample = topics_audit.read(path)
+    sample = audits.read_titles(path)
     assert sample["stratum"].value_counts().to_dict() == {"heavy": 100, "rest": 100}
-    assert list(sample.columns) == list(topics_audit.COLUMNS)
+    assert list(sample.columns) == list(audits.COLUMNS)
     population = pd.MultiIndex.from_frame(pd.read_csv(counts)[["venue", "year"]])
     assert pd.MultiIndex.from_frame(sample[["venue", "year"]]).isin(population).all()
 
 
 def test_no_paper_is_in_both_samples() -> None:
-    both = pd.concat([topics_audit.read(SAMPLE), topics_audit.read(FIRST_SAMPLE)])
-    assert not both.duplicated(topics_audit.KEYS).any()
+    both = pd.concat([audits.read_titles(SAMPLE), audits.read_titles(FIRST_SAMPLE)])
+    assert not both.duplicated(audits.KEYS).any()
 
 
 @pytest.fixture(scope="module")
@@ -319,9 +316,9 @@ def originals() -> pd.DataFrame:
 def test_the_words_still_say_of_the_audited_titles_what_they_said_when_these_were_drawn(
     originals: pd.DataFrame,
 ) -> None:
-    columns = [*topics_audit.KEYS, "stratum", "words_area"]
-    now = draw_titles(originals, seen=topics_audit.read(FIRST_SAMPLE)).set_index("id")[columns]
-    then = topics_audit.read(SAMPLE).set_index("id")[columns]
+    columns = [*audits.KEYS, "stratum", "words_area"]
+    now = draw_titles(originals, seen=audits.read_titles(FIRST_SAMPLE)).set_index("id")[columns]
+    then = audits.read_titles(SAMPLE).set_index("id")[columns]
     pd.testing.assert_frame_equal(now, then, check_dtype=False)
     pd.testing.assert_frame_equal(title_strata(originals), pd.read_csv(STRATA), check_dtype=False)
 

@@ -10,7 +10,7 @@ from originals import RAW
 
 from study.core.errors import DataError
 from study.data.assemble.models import FIELDS, compute_growth, models_by_university, organisations, panel
-from study.data.institutions import Matcher, load, read_overrides
+from study.data.institutions import Entity, Matcher, load, read_overrides
 from study.data.sources import epoch, universities
 from study.panel.shipped import shipped
 
@@ -99,7 +99,10 @@ def test_a_team_with_a_government_is_neither_academic_alone_nor_with_industry(ma
 
 def test_a_decision_about_an_organisation_outranks_the_rule(matcher: Matcher) -> None:
     rows = table(model(organisations=("Some Laboratory", "Stanford University"), kinds=("academia", "")))
-    known = {"Some Laboratory": ("Princeton University", "US"), "Stanford University": ("", "")}
+    known = {
+        "Some Laboratory": Entity("Princeton University", "university", "US"),
+        "Stanford University": None,
+    }
     found = organisations(rows, matcher, known)
     assert found[["organisation", "institution", "method", "academic_models"]].values.tolist() == [
         ["Some Laboratory", "Princeton University", "decision", 1],
@@ -127,7 +130,7 @@ def growing(slope: float, years: range, domain: str = "vision") -> list[dict[str
 
 
 def growth_of(rows: pd.DataFrame, field: str, year: int) -> pd.Series:
-    found = compute_growth(rows, 2010, 2020).set_index(["field", "year"])
+    found = compute_growth(rows).set_index(["field", "year"])
     return found.loc[(field, year)]
 
 
@@ -173,7 +176,7 @@ def test_a_model_of_several_domains_counts_in_each_of_its_fields_and_one_of_none
         model(domains=("mathematics",), training_compute=1e20),
         model(domains=(), training_compute=1e20),
     )
-    found = compute_growth(rows, 2020, 2020).set_index("field")["models"]
+    found = compute_growth(rows).query("year == 2020").set_index("field")["models"]
     assert found[["language", "vision", "other", "speech", "all"]].tolist() == [1, 1, 2, 0, 3]
     assert list(found.index) == [*FIELDS, "other", "all"]
 
@@ -193,21 +196,24 @@ def test_the_table_ends_with_the_last_full_year() -> None:
     assert compute_growth(table(model(training_compute=1e20)))["year"].max() == 2024
 
 
-def test_a_table_of_decisions_is_read_and_a_damaged_one_refused(tmp_path: Path) -> None:
+def test_a_table_of_decisions_is_read_and_a_damaged_one_refused(tmp_path: Path, matcher: Matcher) -> None:
     path = tmp_path / "x.csv"
     path.write_text("organisation,university,country,note\nA,B University,US,\nC,,,none\n", encoding="utf-8")
-    assert read_overrides(path, "organisation") == {"A": ("B University", "US"), "C": ("", "")}
+    assert read_overrides(path, matcher, "organisation") == {
+        "A": Entity("B University", "university", "US"),
+        "C": None,
+    }
     empty = tmp_path / "empty.csv"
     empty.write_text("organisation,university,country,note\n", encoding="utf-8")
-    assert read_overrides(empty, "organisation") == {}
+    assert read_overrides(empty, matcher, "organisation") == {}
     with pytest.raises(DataError, match="line 1: no column inst_id"):
-        read_overrides(path, "inst_id")
+        read_overrides(path, matcher, "inst_id")
     with path.open("a", encoding="utf-8") as stream:
         stream.write("A,D University,US,\n")
     with pytest.raises(DataError, match="line 4: A is also on line"):
-        read_overrides(path, "organisation")
+        read_overrides(path, matcher, "organisation")
     with pytest.raises(DataError, match=r"y.csv is missing"):
-        read_overrides(tmp_path / "y.csv", "organisation")
+        read_overrides(tmp_path / "y.csv", matcher, "organisation")
 
 
 # What Epoch calls academia and is no university, told by eye.
@@ -234,7 +240,7 @@ NO_UNIVERSITIES = {
 def test_nearly_all_universities_of_the_notable_models_are_known_and_no_institute_is_taken_for_one() -> None:
     world = universities.read(RAW / "universities")
     known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    exceptions = read_overrides(shipped("data", "epoch_organisations.csv"), "organisation")
+    exceptions = read_overrides(shipped("data", "epoch_organisations.csv"), known, "organisation")
     crosswalk = organisations(epoch.read(RAW / "epoch"), known, exceptions)
     academic = crosswalk[crosswalk["academic_models"] > 0].drop_duplicates("organisation")
     matched = set(crosswalk.loc[crosswalk["kind"] == "university", "organisation"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,31 +13,13 @@ from study.data import topics
 from study.data.assemble import ccstar, fields, models, panels, papers, programmes
 from study.data.assemble import top500 as machines
 from study.data.codebook import codebook
-from study.data.grants import classify, concerned, winners
-from study.data.institutions import (
-    NOBODY,
-    Hit,
-    Matcher,
-    Sites,
-    decisions,
-    load,
-    match_papers,
-    match_sites,
-    read_overrides,
-)
+from study.data.grants import bought, winners
+from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources import Progress, epoch, herd, nsf, osg, paperlists, silent, top500, universities
 from study.data.sources.provenance import SOURCES, sources_toml
 from study.panel.shipped import shipped
 
-EVENTS = (
-    "first_top500",
-    "first_accelerator",
-    "first_top_fifth",
-    "first_cluster_grant",
-    "first_gpu_grant",
-    "first_other_instrument",
-    "first_ccstar",
-)
+EVENTS = ("first_top500", "first_accelerator", "first_top_fifth", *winners.EVENTS, "first_ccstar")
 
 Tables = dict[str, pd.DataFrame]
 # Where a table is that is decided or compiled by hand.
@@ -91,13 +73,16 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     """Return what is known of each university's machines, awards and programmes, by path below ``data/``."""
     systems = top500.read(raw / "top500", progress)
     progress("sites, awards, programmes")
-    gazetteer = matcher.gazetteer
-    sites = match_sites(systems, matcher, decisions(by_hand("site_decisions.csv"), gazetteer))
-    hosted = machines.credited(systems, sites, gazetteer)
-    classified = classify(nsf.read(raw / "nsf", keep=concerned))
-    awardees = winners.crosswalk(by_hand("awardees.csv"), matcher)
+    country = matcher.gazetteer.country
+    named = zip(systems["country"], systems["list"], strict=True)
+    systems["country"] = [country(name, f"TOP500 {month}") for name, month in named]
+    decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
+    sites = credit.match_sites(systems, matcher, decided)
+    hosted = machines.credited(systems, sites)
+    classified = bought.classify(nsf.read(raw / "nsf", keep=bought.concerned))
+    awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = winners.awards_table(classified, matcher, awardees)
-    facilities = read_overrides(by_hand("osg_facilities.csv"), "facility")
+    facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
     access = programmes.checked(by_hand("programmes.csv"))
     families = programmes.families(by_hand("programmes.toml"))
     return {
@@ -108,7 +93,7 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
         "events/programme_roles.csv": programmes.roles(access, families, matcher),
         "events/top500_lists.csv": machines.lists(hosted),
         "events/nsf_awards.csv": awards,
-        "crosswalks/sites.csv": sites_crosswalk(sites),
+        "crosswalks/sites.csv": credit.sites_crosswalk(sites),
     }
 
 
@@ -116,36 +101,34 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     """Return the panels, and what else is known of papers, spending and models, by path below ``data/``."""
     progress("spending, models")
     spending = herd.read(raw / "herd")
-    survey = panels.match_survey(
-        spending, matcher, read_overrides(by_hand("herd_institutions.csv"), "inst_id")
-    )
+    known = read_overrides(by_hand("herd_institutions.csv"), matcher, "inst_id")
+    survey = panels.match_survey(spending, matcher, known)
     by_year = panels.spending_by_university(spending, survey).rename(columns={"fiscal_year": "year"})
     notable, earlier = epoch.read(raw / "epoch"), epoch.read(raw / "epoch", "december_2023")
-    known = read_overrides(by_hand("epoch_organisations.csv"), "organisation")
+    known = read_overrides(by_hand("epoch_organisations.csv"), matcher, "organisation")
     organisations = models.organisations(notable, matcher, known)
-    names = ("events/top500.csv", "events/nsf.csv", "events/ccstar.csv", "events/programmes.csv")
-    every_event = pd.concat([events[name] for name in names], ignore_index=True)
-
+    every_event = pd.concat([table for table in events.values() if "event" in table], ignore_index=True)
     families = programmes.families(by_hand("programmes.toml"))
     of_programmes = programmes.role_attributes(events["events/programme_roles.csv"], families)
     attach = partial(
         panels.attach,
         events=every_event,
-        names=[*EVENTS, *programmes.event_names(families, every_event["event"])],
+        names=[*EVENTS, *programmes.event_names(families, set(every_event["event"]))],
         lists=events["events/top500_lists.csv"],
         months=top500.lists(raw / "top500"),
         spending=by_year,
-        roles=of_programmes.merge(winners.roles(every_event), on=panels.UNIT, how="outer"),
+        roles=of_programmes.merge(winners.roles(every_event), on=UNIT, how="outer"),
     )
     submitted = paperlists.read(raw / "paperlists", paperlists.known_files(), progress)
     published = paperlists.published(submitted)
     progress("topics of papers")
     classified = published[["venue", "year", "row", "repeats"]].join(topics.topics(published["title"]))
     progress("affiliations of papers")
-    signed = match_papers(published, matcher)
+    signed = credit.match_papers(published, matcher)
     progress("panels")
-    years = papers.venue_years(classified, signed)
-    signatures = papers.signatures(classified, signed)
+    classified = pd.concat([classified.reset_index(drop=True), signed.papers], axis=1)
+    years = papers.venue_years(classified)
+    signatures = papers.signatures(classified, signed.signatures)
     tables = {}
     for spec in panels.PANELS:
         units = papers.baseline(signatures, spec)
@@ -158,7 +141,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
-    teams, growth = fields.teams(classified, signed), models.compute_growth(notable)
+    teams, growth = fields.teams(classified), models.compute_growth(notable)
     return {
         **tables,
         "panels/fields.csv": fields.panel(teams, years, growth, "topic"),
@@ -166,7 +149,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         "compute_growth.csv": growth,
         "facts/models.csv": models.fact_models((earlier, notable)),
         "venue_years.csv": years,
-        "crosswalks/affiliations.csv": affiliations_crosswalk(signed.pieces),
+        "crosswalks/affiliations.csv": credit.affiliations_crosswalk(signed.pieces),
         "crosswalks/herd.csv": survey,
         "crosswalks/epoch.csv": organisations,
     }
@@ -175,36 +158,5 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
 def _csv(table: pd.DataFrame) -> str:
     """Return a table as CSV; whole numbers without a decimal point, others with six significant digits."""
     whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
-    return table.astype(dict.fromkeys(whole, "Int64")).to_csv(
-        index=False, lineterminator="\n", float_format="%.6g"
-    )
-
-
-_OF_HIT = ["institution", "country_of_institution", "kind", "method", "score"]
-
-
-def sites_crosswalk(matched: Sites) -> pd.DataFrame:
-    """Return one row a site of a supercomputer and institution, or one without where none was found."""
-    records = [
-        (*site, *_of_hit(hit))
-        for site, hits in sorted(matched.items())
-        for hit in hits or (Hit(site[0], None, "unmatched"),)
-    ]
-    return pd.DataFrame(records, columns=["site", "country", *_OF_HIT])
-
-
-def affiliations_crosswalk(pieces: Mapping[Hit, int]) -> pd.DataFrame:
-    """Return every piece of an affiliation that was matched, and what stayed unmatched in several papers."""
-    # Below three papers most unmatched pieces name a person's own unit or street.
-    records = [
-        (hit.piece, *_of_hit(hit), count)
-        for hit, count in pieces.items()
-        if hit.entity is not None or (hit.method in ("ambiguous", "unmatched") and count >= 3)
-    ]
-    table = pd.DataFrame(records, columns=["segment", *_OF_HIT, "papers"])
-    return table.sort_values(["segment", "institution", "country_of_institution"], ignore_index=True)
-
-
-def _of_hit(hit: Hit) -> tuple[str, str, str, str, str]:
-    entity = hit.entity or NOBODY
-    return entity.name, entity.country, entity.kind, hit.method, f"{hit.score:.1f}"
+    table = table.astype(dict.fromkeys(whole, "Int64"))
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")

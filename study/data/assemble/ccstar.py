@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from study.data.institutions import Entity, Matcher, Overrides, by_university, overridden, universities
+from study.data.institutions import UNIT, Entity, Matcher, Overrides, by_university, universities
 
 # Facilities of several universities: only the site says which of them it is.
 _SEVERAL = re.compile(r"\b(system|network)\b", re.IGNORECASE)
@@ -26,7 +26,7 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.Da
     matcher : Matcher
         Matches the facility; the site where the facility is a system or network of several universities.
     known : mapping
-        Facility -> (university, country), before the rule.
+        Facility -> university or None, before the rule.
 
     Returns
     -------
@@ -39,18 +39,17 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.Da
     tagged = resources[resources["ccstar_resources"] > 0]
     places = zip(tagged["facility"], tagged["site"], strict=True)
     rows = by_university(tagged, [_universities(*place, matcher, known) for place in places])
-    unit = ["university", "country"]
     rows["undated"] = rows["first_registered"] == ""
-    rows["left_censored"] = rows.groupby(unit)["undated"].transform("any").astype(int)
-    rows = rows.sort_values(["undated", "first_registered"], kind="stable").drop_duplicates(unit)
+    rows["left_censored"] = rows.groupby(UNIT)["undated"].transform("any").astype(int)
+    rows = rows.sort_values(["undated", "first_registered"], kind="stable").drop_duplicates(UNIT)
     day = rows["first_registered"].mask(rows["undated"], tagged["first_registered"].max())
     rows = rows.assign(event="first_ccstar", date=day.str[:7], detail=rows["group"])
-    return rows[[*unit, "event", "date", "left_censored", "detail"]].sort_values(unit, ignore_index=True)
+    return rows[[*UNIT, "event", "date", "left_censored", "detail"]].sort_values(UNIT, ignore_index=True)
 
 
 def _universities(facility: str, site: str, matcher: Matcher, known: Overrides) -> list[Entity]:
     """Return the universities of a group; only those of the United States, whose programme it is."""
     if facility in known:
-        return list(filter(None, [overridden(matcher, *known[facility])]))
+        return list(filter(None, [known[facility]]))
     hits = matcher.match(site if _SEVERAL.search(facility) else facility, "US")
     return [entity for entity in universities(hits) if entity.country == "US"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import NOBODY, UNIVERSITY, Matcher, Overrides, by_spelling, overridden
+from study.data.institutions import NOBODY, UNIT, UNIVERSITY, Matcher, Overrides, by_spelling
 
 # The fields of the panels, and Epoch's domains in each. A model of several domains counts in each of its fields.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -32,7 +32,7 @@ def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> p
         Of ``sources.epoch.read``.
     matcher : Matcher
     known : mapping
-        Organisation -> (university, country), before the rule.
+        Organisation -> university or None, before the rule.
 
     Returns
     -------
@@ -47,10 +47,9 @@ def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> p
     for name, count, count_academic in academic.itertuples(name=None):
         methods = {hit.entity: hit.method for hit in matcher.match(name) if hit.entity is not None}
         if name in known:
-            methods = {overridden(matcher, *known[name]) or NOBODY: "decision"}
+            methods = {known[name] or NOBODY: "decision"}
         for entity, method in (methods or {NOBODY: "unmatched"}).items():
-            of_institution = (entity.name, entity.country, entity.kind, method)
-            records.append((name, *of_institution, count, count_academic))
+            records.append((name, entity.name, entity.country, entity.kind, method, count, count_academic))
     columns = ["organisation", "institution", "country", "kind", "method", "models", "academic_models"]
     return pd.DataFrame(records, columns=columns)
 
@@ -86,8 +85,8 @@ def models_by_university(models: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.Da
     known = known.rename(columns={"organisation": "organisations", "institution": "university"})
     pairs = table.explode("organisations").merge(known, on="organisations")
     # Two laboratories of one university on one model are one university.
-    pairs = pairs.drop_duplicates(["model", "university", "country"])
-    return pairs.groupby(["university", "country", "year"], as_index=False).agg(
+    pairs = pairs.drop_duplicates(["model", *UNIT])
+    return pairs.groupby([*UNIT, "year"], as_index=False).agg(
         models=("model", "size"),
         models_academic_only=("academic_only", "sum"),
         models_with_industry=("with_industry", "sum"),
@@ -107,15 +106,12 @@ def panel(found: pd.DataFrame, units: pd.DataFrame, years: Sequence[int]) -> pd.
         university, country.
     years : sequence of int
     """
-    keys = ["university", "country", "year"]
-    grid = units[keys[:2]].merge(pd.DataFrame({"year": years}), how="cross")
-    return grid.merge(found, on=keys, how="left").fillna(dict.fromkeys(OUTCOMES, 0))
+    grid = units[UNIT].merge(pd.DataFrame({"year": years}), how="cross")
+    return grid.merge(found, on=[*UNIT, "year"], how="left").fillna(dict.fromkeys(OUTCOMES, 0))
 
 
-def compute_growth(
-    models: pd.DataFrame, first_year: int = 2010, last_year: int | None = None
-) -> pd.DataFrame:
-    """Return the growth of training compute by field and year, the dose of the panels of fields.
+def compute_growth(models: pd.DataFrame) -> pd.DataFrame:
+    """Return the growth of training compute by field and year from 2010 on, the dose of the panels of fields.
 
     The definition was fixed before any outcome was looked at, and uses nothing from after the year:
     growth in year t is the slope of the least-squares line of log10 compute on the date of publication (in
@@ -126,47 +122,39 @@ def compute_growth(
     ----------
     models : DataFrame
         Of ``sources.epoch.read``; models that are not notable, or without year or compute, are left out.
-    first_year, last_year : int
-        Years of the table; the last is the last full one before the vintage if it is not given.
 
     Returns
     -------
     DataFrame
-        One row a field (of :data:`FIELDS`, then "other" and "all") and year: field, year, models (with known compute,
-        of that year), window_models (of the years t-4 to t), log10_upper_compute (80th percentile over the
-        window, decimal logarithm of FLOP), log10_largest_compute (of all years up to t), growth (orders of
-        magnitude a year). NaN where nothing is known.
+        One row a field (of :data:`FIELDS`, then "other" and "all") and year, to the last full one before the
+        vintage: field, year, models (with known compute, of that year), window_models (of the years t-4 to t),
+        log10_upper_compute (80th percentile over the window, decimal logarithm of FLOP), log10_largest_compute (of
+        all years up to t), growth (orders of magnitude a year). NaN where nothing is known.
     """
-    if last_year is None:
-        last_year = int(models["vintage"].max()[:4]) - 1
     used = models[models["notable"] & models["year"].notna() & models["training_compute"].notna()]
-    log_compute = np.log10(used["training_compute"].to_numpy(float))
-    years = used["year"].to_numpy(int)
-    dates = np.array([_decimal(text) for text in used["date"]])
-    memberships = [_fields(domains) for domains in used["domains"]]
+    used = used.assign(
+        log_compute=np.log10(used["training_compute"].to_numpy(float)),
+        decimal_date=used["date"].map(_decimal),
+        field=used["domains"].map(_fields),
+    )
+    by_field = used.explode("field")
     records = []
     for field in (*FIELDS, OTHER, ALL):
-        member = np.array([field in fields for fields in memberships], dtype=bool)
-        for year in range(first_year, last_year + 1):
-            before = member & (years <= year)
-            window = before & (years > year - 5)
-            records.append(
-                {
-                    "field": field,
-                    "year": year,
-                    "models": int((member & (years == year)).sum()),
-                    "window_models": int(window.sum()),
-                    "log10_upper_compute": pd.Series(log_compute[window]).quantile(0.8),
-                    "log10_largest_compute": pd.Series(log_compute[before]).max(),
-                    "growth": _slope(dates[window], log_compute[window], years[window]),
-                }
-            )
-    return pd.DataFrame(records)
+        of_field = by_field[by_field["field"] == field]
+        for year in range(2010, int(models["vintage"].max()[:4])):
+            before = of_field[of_field["year"] <= year]
+            window = before[before["year"] > year - 5]
+            count, compute = int((before["year"] == year).sum()), window["log_compute"]
+            largest = before["log_compute"].max()
+            records.append((field, year, count, len(window), compute.quantile(0.8), largest, _slope(window)))
+    columns = ["field", "year", "models", "window_models"]
+    columns += ["log10_upper_compute", "log10_largest_compute", "growth"]
+    return pd.DataFrame(records, columns=columns)
 
 
-def _fields(domains: tuple[str, ...]) -> set[str]:
-    found = {field for field, names in FIELDS.items() if set(names) & set(domains)}
-    return {*(found or {OTHER}), ALL}
+def _fields(domains: tuple[str, ...]) -> list[str]:
+    fields = [field for field, names in FIELDS.items() if set(names) & set(domains)]
+    return [*(fields or [OTHER]), ALL]
 
 
 def _decimal(date: str) -> float:
@@ -178,11 +166,13 @@ def _decimal(date: str) -> float:
     return parts[0] + (parts[1] - 1 + (day - 1) / 31) / 12
 
 
-def _slope(dates: np.ndarray, values: np.ndarray, years: np.ndarray) -> float:
-    if len(values) < 5 or len(set(years)) < 3:
+def _slope(models: pd.DataFrame) -> float:
+    """Return the slope of log10 compute on the date; NaN of fewer than five models, or of fewer than three years."""
+    if len(models) < 5 or models["year"].nunique() < 3:
         return np.nan
+    dates = models["decimal_date"].to_numpy(float)
     centred = dates - dates.mean()
-    return float(centred @ values / (centred @ centred))
+    return float(centred @ models["log_compute"].to_numpy(float) / (centred @ centred))
 
 
 # The seed paper leaves out models that are notable for their use alone, since companies have the users (its
@@ -224,19 +214,17 @@ def fact_models(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
             f'epoch: model "{model}" has accessibility "{label}", which is none of '
             f"{', '.join(filter(None, WEIGHTS))}; correct it, or add it to WEIGHTS."
         )
-    models = pd.DataFrame(
-        {
-            "vintage": table["vintage"].str[:7],
-            "model": table["model"],
-            "date": table["date"],
-            "sector": table["categories"].map(sector),
-            "notable": table["notable"].astype(int),
-            "seed_criteria": [int(bool(SEED_CRITERIA & set(criteria))) for criteria in table["criteria"]],
-            "log10_training_compute": np.log10(table["training_compute"].to_numpy(float)),
-            "weights": labels.map(WEIGHTS),
-        }
-    )
-    return models.sort_values(["vintage", "date", "model"], kind="stable", ignore_index=True)
+    columns = {
+        "vintage": table["vintage"].str[:7],
+        "model": table["model"],
+        "date": table["date"],
+        "sector": table["categories"].map(sector),
+        "notable": table["notable"].astype(int),
+        "seed_criteria": [int(bool(SEED_CRITERIA & set(criteria))) for criteria in table["criteria"]],
+        "log10_training_compute": np.log10(table["training_compute"].to_numpy(float)),
+        "weights": labels.map(WEIGHTS),
+    }
+    return pd.DataFrame(columns).sort_values(["vintage", "date", "model"], kind="stable", ignore_index=True)
 
 
 def sector(categories: tuple[str, ...]) -> str:

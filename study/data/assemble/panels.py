@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import NOBODY, Hit, Matcher, Overrides, overridden
+from study.data.institutions import NOBODY, TERRITORIES, UNIT, Hit, Matcher, Overrides
 from study.data.sources import herd, paperlists
 from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"), (np.inf, "50+ papers"))
 DOSES = ["listed", "systems", "rmax_share"]
 SPENDING = ("total", *herd.SOURCES)
-UNIT = ["university", "country"]
 
 
 def tier(papers: int) -> str:
@@ -24,18 +23,18 @@ def tier(papers: int) -> str:
     return next(label for highest, label in TIERS if papers <= highest)
 
 
-def first_periods(events: pd.DataFrame, spec: PanelSpec, names: Iterable[str]) -> pd.DataFrame:
+def first_periods(events: pd.DataFrame, spec: PanelSpec, names: list[str]) -> pd.DataFrame:
     """Return the first treated period of each event, one row a university and one column an event.
 
     A left-censored date may stand for an older event: a university that has one is treated from the panel's
     first year on, so that every design drops it and none takes the date for an event.
     """
-    dates = events[events["event"].isin(list(names))]
+    dates = events[events["event"].isin(names)]
     years = pd.Series([spec.first_period(date) for date in dates["date"]], index=dates.index, dtype="Int64")
     censored = dates["left_censored"].astype(bool)
     years = years.mask(censored & (years > spec.years[0]), spec.years[0])
     table = dates.assign(period=years).pivot(index=UNIT, columns="event", values="period")
-    return table.reindex(columns=list(names)).reset_index().rename_axis(columns=None)
+    return table.reindex(columns=names).reset_index().rename_axis(columns=None)
 
 
 def lists_by_year(lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec) -> pd.DataFrame:
@@ -54,8 +53,8 @@ def lists_by_year(lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec) -
     DataFrame
         university, country, year, and :data:`DOSES`; universities with a system on that list only.
     """
-    months = sorted(months)
-    known = pd.DataFrame({"list": months, "year": [spec.first_period(month) for month in months]})
+    known = pd.DataFrame({"list": sorted(months)})
+    known["year"] = known["list"].map(spec.first_period)
     newest = pd.merge_asof(pd.DataFrame({"year": spec.years}), known, on="year")
     return newest.merge(lists.assign(listed=1), on="list")[[*UNIT, "year", *DOSES]]
 
@@ -66,7 +65,7 @@ def attach(
     spec: PanelSpec,
     *,
     events: pd.DataFrame,
-    names: Iterable[str],
+    names: list[str],
     lists: pd.DataFrame,
     months: Iterable[str],
     spending: pd.DataFrame,
@@ -83,7 +82,7 @@ def attach(
     spec : PanelSpec
     events : DataFrame
         All event tables, one below the other: university, country, event, date, left_censored.
-    names : iterable of str
+    names : list of str
         The events that become columns, in that order.
     lists, months
         As in :func:`lists_by_year`.
@@ -102,23 +101,19 @@ def attach(
     DataError
         If two universities have one name.
     """
-    names, months = list(names), sorted(months)
     for twice in units.loc[units["university"].duplicated(), "university"]:
-        raise DataError(
-            f"panel {spec.name}: {twice} is the name of universities of two countries; "
-            "give each a name of its own in institutions.csv."
-        )
+        fault = f"{twice} is the name of universities of two countries"
+        raise DataError(f"panel {spec.name}: {fault}; tell them apart in institutions.csv.")
     fixed = units.assign(
         region=units["country"].map(region),
         log_baseline_papers=np.log(units["baseline_papers"]),
         tier=units["baseline_papers"].map(tier),
     ).merge(first_periods(events, spec, names), on=UNIT, how="left")
-    fixed = fixed.merge(roles, on=UNIT, how="left")
     role_names = list(roles.columns.drop(UNIT))
-    fixed[role_names] = fixed[role_names].fillna("none")
+    fixed = fixed.merge(roles, on=UNIT, how="left").fillna(dict.fromkeys(role_names, "none"))
     table = outcomes.merge(fixed, on=UNIT, how="left", validate="many_to_one")
     table = table.merge(lists_by_year(lists, months, spec), on=[*UNIT, "year"], how="left")
-    before_lists = table["year"] < spec.first_period(months[0])
+    before_lists = table["year"] < spec.first_period(min(months))
     table[DOSES] = table[DOSES].astype(float).fillna(0).mask(before_lists)
     renamed = spending.rename(columns={source: f"herd_{source}" for source in SPENDING})
     table = table.merge(renamed, on=[*UNIT, "year"], how="left")
@@ -133,13 +128,8 @@ def attach(
         *role_names, *(f"herd_{source}" for source in SPENDING), *last,
     ]  # fmt: skip
     table = table[[name for name in columns if name in table]]
-    return table.sort_values(
-        [name for name in ("university", "group", "year") if name in table], ignore_index=True
-    )
-
-
-# Territories whose universities the list of universities has under codes of their own.
-TERRITORIES = ("AS", "GU", "PR", "VI")
+    keys = [name for name in ("university", "group", "year") if name in table]
+    return table.sort_values(keys, ignore_index=True)
 
 
 def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
@@ -155,7 +145,7 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         Of ``sources.herd.read``.
     matcher : Matcher
     known : mapping
-        inst_id -> (university, country), before the rule.
+        inst_id -> university or None, before the rule.
 
     Returns
     -------
@@ -175,27 +165,27 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         at_home = (hit for hit in whole if (hit.university or NOBODY).country == country)
         hit = next(at_home, Hit(name, None, "unmatched"))
         if inst_id in known:
-            hit = Hit(name, overridden(matcher, *known[inst_id]), "decision")
+            hit = Hit(name, known[inst_id], "decision")
         entity = hit.entity or NOBODY
         spent = (len(rows), rows["total"].sum())
         records.append((inst_id, name, state, entity.name, entity.country, hit.method, *spent))
     columns = ["inst_id", "name", "state", "university", "country", "method", "years", "total"]
     crosswalk = pd.DataFrame(records, columns=columns)
-    used = _largest(table, crosswalk)["inst_id"]
+    used = spending_by_university(table, crosswalk)["inst_id"]
     branch = (crosswalk["university"] != "") & ~crosswalk["inst_id"].isin(used)
     crosswalk.loc[branch, ["university", "country", "method"]] = ["", "", "branch"]
     return crosswalk
 
 
 def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
-    """Return R&D spending by university and fiscal year.
+    """Return R&D spending by university and fiscal year: that of the institution which spends most.
 
     Parameters
     ----------
     table : DataFrame
         Of ``sources.herd.read``.
     crosswalk : DataFrame
-        Of :func:`match`.
+        Of :func:`match_survey`.
 
     Returns
     -------
@@ -205,17 +195,12 @@ def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.D
         business, nonprofit, other (thousand current dollars).
     """
     keys = [*UNIT, "fiscal_year"]
-    largest = _largest(table, crosswalk).sort_values(keys, ignore_index=True)
-    return largest[[*keys, "inst_id", *SPENDING]]
-
-
-def _largest(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
-    """Return the row of each university and fiscal year: that of the institution which spends most."""
     universities = crosswalk.loc[crosswalk["university"] != "", ["inst_id", *UNIT]]
     claims = table.merge(universities, on="inst_id").sort_values(
         ["total", "inst_id"], ascending=[False, True]
     )
-    return claims.drop_duplicates([*UNIT, "fiscal_year"])
+    largest = claims.drop_duplicates(keys).sort_values(keys, ignore_index=True)
+    return largest[[*keys, "inst_id", *SPENDING]]
 
 
 # Month of the deadline, and how many years before the venue's own year it lies. Where a venue moved its deadline the
@@ -319,9 +304,6 @@ PANELS = (
 )
 MODELS = PanelSpec("models", {"models": ("models",)}, tuple(range(2010, 2026)), 2010)
 
-# ICCV was held in 1999 for the seventh time and every second year since.
-SEVENTH_ICCV = 1999
-
 
 def edition(year: int) -> int:
     """Return the number of ICCV's edition of an odd year.
@@ -329,4 +311,5 @@ def edition(year: int) -> int:
     >>> edition(1999), edition(2013)
     (7, 14)
     """
-    return 7 + (year - SEVENTH_ICCV) // 2
+    # It was held in 1999 for the seventh time and every second year since.
+    return 7 + (year - 1999) // 2

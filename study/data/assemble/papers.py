@@ -6,40 +6,33 @@ import numpy as np
 import pandas as pd
 
 from study.data.assemble.panels import PARTIAL, PanelSpec
-from study.data.institutions import Signed
+from study.data.institutions import UNIT
 
 # Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.
 ORDER_NEEDED = 0.9
 
-COUNTS = (
-    "papers",
-    "papers_academic_only",
-    "papers_with_industry",
-    "papers_compute_heavy",
-    "papers_other_topics",
-    "papers_first_author",
-    "papers_last_author",
-)
-SHARES = ("share_of_venue", "share_compute_heavy_of_venue")
+# By team, by topic, by the author's position.
+COUNTS = ["papers", "papers_academic_only", "papers_with_industry"]
+COUNTS += ["papers_compute_heavy", "papers_other_topics", "papers_first_author", "papers_last_author"]
 
 
-def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
+def signatures(papers: pd.DataFrame, signed: pd.DataFrame) -> pd.DataFrame:
     """Return one row a paper and university, with what the counts need.
 
     Parameters
     ----------
     papers : DataFrame
-        One row a paper, in the order of ``signed.papers``: venue, year, compute_heavy.
-    signed : Signed
+        One row a paper: venue, year, compute_heavy, company.
+    signed : DataFrame
+        One row a paper and university, as of ``institutions.Signed.signatures``.
 
     Returns
     -------
     DataFrame
         venue, year, university, country, and the columns of :data:`COUNTS` as 0/1.
     """
-    each = signed.signatures
-    of_paper = papers[["venue", "year", "compute_heavy"]].assign(company=signed.papers["company"].to_numpy())
-    table = of_paper.iloc[each["paper"]].reset_index(drop=True).join(each)
+    of_paper = papers[["venue", "year", "compute_heavy", "company"]]
+    table = of_paper.iloc[signed["paper"]].reset_index(drop=True).join(signed)
     table = table.assign(
         papers=1,
         papers_academic_only=~table["company"],
@@ -49,11 +42,11 @@ def signatures(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
         papers_first_author=table["first"],
         papers_last_author=table["last"],
     ).astype(dict.fromkeys(COUNTS, int))
-    return table[["venue", "year", "university", "country", *COUNTS]]
+    return table[["venue", "year", *UNIT, *COUNTS]]
 
 
-def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
-    """Return one row a venue and year.
+def venue_years(papers: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a venue and year, of papers with the columns of ``institutions.Signed.papers``.
 
     Returns
     -------
@@ -64,12 +57,10 @@ def venue_years(papers: pd.DataFrame, signed: Signed) -> pd.DataFrame:
         share_company, share_matched (either, or an institute), share_compute_heavy; compute_heavy (papers with an
         affiliation).
     """
-    table = pd.concat([papers.reset_index(drop=True), signed.papers], axis=1)
-    known = table[table["affiliated"]].assign(
-        matched=lambda rows: rows["university"] | rows["company"] | rows["institute"]
-    )
+    matched = papers["university"] | papers["company"] | papers["institute"]
+    known = papers.assign(matched=matched)[papers["affiliated"]]
     keys = ["venue", "year"]
-    everything = table.groupby(keys).agg(papers=("row", "size"), repeats=("repeats", "sum"))
+    everything = papers.groupby(keys).agg(papers=("row", "size"), repeats=("repeats", "sum"))
     shares = known.groupby(keys).agg(
         with_affiliation=("row", "size"),
         author_order_coverage=("ordered", "mean"),
@@ -97,7 +88,7 @@ def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
     before = signatures[signatures["year"] <= spec.baseline_end]
     before = before.assign(here=before["venue"].isin(spec.venues).astype(int))
     # Groups come in the order of their names.
-    return before.groupby(["university", "country"], as_index=False).agg(
+    return before.groupby(UNIT, as_index=False).agg(
         baseline_papers=("papers", "sum"),
         baseline_venue_papers=("here", "sum"),
         first_paper_year=("year", "min"),
@@ -113,27 +104,28 @@ def counts(
     author's position are empty where too few affiliations can be told to their authors.
     """
     years_of_groups = pd.MultiIndex.from_product([spec.groups, spec.years], names=["group", "year"])
-    grid = units[["university", "country"]].merge(years_of_groups.to_frame(index=False), how="cross")
+    grid = units[UNIT].merge(years_of_groups.to_frame(index=False), how="cross")
     group_of = {venue: group for group, venues in spec.groups.items() for venue in venues}
-    here = signatures[signatures["venue"].isin(group_of)]
-    keys = ["university", "country", "group", "year"]
-    summed = here.assign(group=here["venue"].map(group_of)).groupby(keys, as_index=False)[list(COUNTS)].sum()
+    keys = [*UNIT, "group", "year"]
+    signed = signatures.assign(group=signatures["venue"].map(group_of))
+    summed = signed.groupby(keys, as_index=False)[COUNTS].sum()
     table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(COUNTS, 0))
     # What is known of each observed group and year: papers, and coverage over its venues together.
-    held = years[years["venue"].isin(group_of)].assign(group=lambda rows: rows["venue"].map(group_of))
+    held = years.assign(
+        group=years["venue"].map(group_of),
+        venue_papers=years["papers"],
+        ordered=years["author_order_coverage"] * years["with_affiliation"],
+    ).dropna(subset="group")
     held = held[[spec.observed(year, group) for year, group in zip(held["year"], held["group"], strict=True)]]
-    held = held.assign(ordered=held["author_order_coverage"] * held["with_affiliation"])
-    sums = ["papers", "with_affiliation", "ordered", "compute_heavy"]
-    held = (
-        held.groupby(["group", "year"], as_index=False)[sums].sum().rename(columns={"papers": "venue_papers"})
-    )
+    sums = ["venue_papers", "with_affiliation", "ordered", "compute_heavy"]
+    held = held.groupby(["group", "year"], as_index=False)[sums].sum()
     held["coverage"] = held["with_affiliation"] / held["venue_papers"]
     held["author_order_coverage"] = held.pop("ordered") / held["with_affiliation"]
     table = table.merge(held, on=["group", "year"], how="left")
     table["share_of_venue"] = table["papers"] / table["with_affiliation"]
     table["share_compute_heavy_of_venue"] = table["papers_compute_heavy"] / table["compute_heavy"]
     absent = table["venue_papers"].isna()
-    table.loc[absent, [*COUNTS, *SHARES]] = np.nan
+    table.loc[absent, COUNTS] = np.nan
     unordered = ~(table["author_order_coverage"] >= ORDER_NEEDED)
     table.loc[unordered, ["papers_first_author", "papers_last_author"]] = np.nan
     return table.drop(columns=["with_affiliation", "compute_heavy"])

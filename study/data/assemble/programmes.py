@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, must_be, read_toml
-from study.data.institutions import Entity, Matcher, by_university, universities
+from study.data.institutions import UNIT, Entity, Matcher, by_university, universities
 from study.data.sources import RESTORE, Rule, csv_rows, one_of
 
 # The heading of the table.
@@ -22,7 +22,6 @@ _HEADING = (
     "checked,check_note,check_url,source_url,source_title,origin"
 )
 COLUMNS = tuple(_HEADING.split(","))
-UNIT = ["university", "country"]
 _DATE: Rule = (re.compile(r"((19[89]|20[0-3])\d(-(0[1-9]|1[0-2]))?)?"), "YYYY-MM, YYYY or nothing")
 RULES = {
     "role": one_of(("winner", "later_winner", "loser")),
@@ -32,11 +31,8 @@ RULES = {
     "operational": _DATE,
     "announced": _DATE,
 }
-_EVENT_HEADING = (
-    "university,country,event,date,left_censored,detail,family,role,status,date_precision,date_basis,programme,"
-    "source_url"
-)
-EVENT_COLUMNS = _EVENT_HEADING.split(",")
+EVENT_COLUMNS = [*UNIT, "event", "date", "left_censored", "detail", "family", "role", "status"]
+EVENT_COLUMNS += ["date_precision", "date_basis", "programme", "source_url"]
 
 _Texts = Annotated[tuple[str, ...], must_be("a list of texts")]
 
@@ -186,10 +182,9 @@ def roles(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matcher) -
     return by_unit.apply(_role).rename("role").reset_index()[[*UNIT, "family", "role"]]
 
 
-def event_names(groups: Mapping[str, Family], found: Iterable[str]) -> list[str]:
+def event_names(groups: Mapping[str, Family], occurring: Collection[str]) -> list[str]:
     """Return the names of the families' events that occur, family by family: treatments, all rows, lost contests."""
     names = [f"{group.event}{suffix}" for group in groups.values() for suffix in ("", "_any", "_loser")]
-    occurring = set(found)
     return [name for name in names if name in occurring]
 
 
@@ -204,15 +199,10 @@ def _credited(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matche
     families = []
     for group in groups.values():
         names = (*group.programmes, *group.related, *group.later)
-        for name in names:
-            if name not in set(table["programme"]):
-                raise DataError(
-                    f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct it.'
-                )
+        for name in (name for name in names if name not in set(table["programme"])):
+            raise DataError(f'programmes.toml, [{group.name}]: programme "{name}" has no row; correct it.')
         rows = table[table["programme"].isin(names)]
-        own, related = (
-            rows["programme"].isin(programmes) for programmes in (group.programmes, group.related)
-        )
+        own, related = rows["programme"].isin(group.programmes), rows["programme"].isin(group.related)
         of_family = {"family": group.name, "event": group.event, "date_basis": group.date}
         families.append(rows.assign(own=own, related=related, **of_family))
     rows = pd.concat(families).rename_axis("line").reset_index()
@@ -225,9 +215,8 @@ def _universities(line: int, names: str, country: str, matcher: Matcher) -> list
     for text in filter(None, names.split("|")):
         named = universities(matcher.match(text, country))
         if len(named) != 1:
-            raise DataError(
-                f'programmes.csv, line {line}: credited "{text}" is {len(named)} universities; name just one.'
-            )
+            fault = f'credited "{text}" is {len(named)} universities; name just one'
+            raise DataError(f"programmes.csv, line {line}: {fault}.")
         credited += named
     return credited
 

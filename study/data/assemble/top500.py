@@ -6,20 +6,20 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import Gazetteer, Sites, by_university, universities
+from study.data.institutions import UNIT, Sites, by_university, universities
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
 TOP_SHARE = 0.8
 
 
-def credited(systems: pd.DataFrame, sites: Sites, gazetteer: Gazetteer) -> pd.DataFrame:
+def credited(systems: pd.DataFrame, sites: Sites) -> pd.DataFrame:
     """Return one row a system and university credited with it, in the order of lists and ranks.
 
     Returns
     -------
     DataFrame
-        The columns of ``sources.top500.read``, with university and country of the university, rmax_share (of the
+        The columns of ``systems``, with university and country of the university, rmax_share (of the
         sum of the list) and top_fifth (Rmax at the list's 80th percentile or above). Systems of firms are left out.
     """
     by_list = systems.groupby("list")["rmax_tflops"]
@@ -28,11 +28,8 @@ def credited(systems: pd.DataFrame, sites: Sites, gazetteer: Gazetteer) -> pd.Da
         top_fifth=systems["rmax_tflops"] >= by_list.transform("quantile", TOP_SHARE),
     )
     table = table[~table["segment"].isin(SEGMENTS_OF_FIRMS)]
-    holders = [
-        universities(sites[site, gazetteer.country(country, f"TOP500 {month}")])
-        for site, country, month in zip(table["site"], table["country"], table["list"], strict=True)
-    ]
-    return by_university(table, holders)
+    places = zip(table["site"], table["country"], strict=True)
+    return by_university(table, [universities(sites[place]) for place in places])
 
 
 def events(table: pd.DataFrame) -> pd.DataFrame:
@@ -47,24 +44,20 @@ def events(table: pd.DataFrame) -> pd.DataFrame:
         ("first_accelerator", table[table["accelerator"] != ""], top500.FIRST_ACCELERATOR_LIST),
         ("first_top_fifth", table[table["top_fifth"]], top500.FIRST_LIST),
     )
-    frames = [
-        rows.drop_duplicates(["university", "country"]).assign(event=event, start=start)
-        for event, rows, start in kinds
-    ]
-    last = table.drop_duplicates(["university", "country"], keep="last")
-    last = last[last["list"] < table["list"].max()]
+    frames = [rows.drop_duplicates(UNIT).assign(event=event, start=start) for event, rows, start in kinds]
     # The list after each, on which the university has no system any more.
     following = dict(pairwise(sorted(table["list"].unique())))
-    frames.append(last.assign(event="left_top500", start="", list=last["list"].map(following)))
-    found = pd.concat(frames).rename(columns={"list": "date", "system": "detail"})
-    found["left_censored"] = (found["date"] <= found["start"]).astype(int)
-    columns = ["university", "country", "event", "date", "left_censored", "detail", "site"]
-    return found[columns].sort_values(["university", "country", "event"], ignore_index=True)
+    last = table.drop_duplicates(UNIT, keep="last").assign(event="left_top500", start="")
+    frames.append(last.assign(list=last["list"].map(following)).dropna(subset="list"))
+    dated = pd.concat(frames).rename(columns={"list": "date", "system": "detail"})
+    dated["left_censored"] = (dated["date"] <= dated["start"]).astype(int)
+    columns = [*UNIT, "event", "date", "left_censored", "detail", "site"]
+    return dated[columns].sort_values([*UNIT, "event"], ignore_index=True)
 
 
 def lists(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a university and list it stands on: number of systems, sum of Rmax, its share of the list."""
-    grouped = table.groupby(["university", "country", "list"], as_index=False)
+    grouped = table.groupby([*UNIT, "list"], as_index=False)
     return grouped.agg(
         systems=("rank", "size"),
         accelerated=("accelerator", lambda values: int((values != "").sum())),

@@ -109,8 +109,8 @@ def bought(programme: str, title: str, abstract: str) -> tuple[str, str]:
     if verb and verb[0].strip().lower().startswith("deve"):
         # What is developed to serve one instrument, to show pictures or to be studied is no computer.
         shown = ((OTHER_INSTRUMENT, words.INSTRUMENT), (OTHER_INSTRUMENT, words.DISPLAY))
-        purchase = _first(shown, thing + purpose, "title")
-        purchase = purchase or _first([(OTHER_INSTRUMENT, words.TESTBED)], abstract, "abstract")
+        testbed = [(OTHER_INSTRUMENT, words.TESTBED)]
+        purchase = _first(shown, thing + purpose, "title") or _first(testbed, abstract, "abstract")
     purchase = purchase or _by_thing(thing) or _first(_NOT_FOR, purpose, "title")
     verbs = words.ACQUIRED if words.HINT.search(title) else words.STATED
     return purchase or _by_abstract(abstract, verbs) or (OTHER_INSTRUMENT, "no computing named")
@@ -227,8 +227,7 @@ def first_issues(awards: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
     again: dict[str, str] = {}
     for number, title, abstract, expires in sorted(awards):
         project = projects.setdefault((_plain(title), _plain(_PREAMBLE.sub("", abstract))[:_SAME]), [])
-        before = [(end, earlier) for end, earlier in project if int(number) - int(earlier) > _TOGETHER]
-        if before:
+        if before := [earlier for earlier in project if int(number) - int(earlier[1]) > _TOGETHER]:
             again[number] = min(before)[1]
         project.append((expires, number))
     return again

@@ -3,55 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 
 from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
-from study.data.institutions import NOBODY, Entity, Matcher, overridden, universities
-from study.data.sources import RESTORE, csv_rows
+from study.data.institutions import NOBODY, TERRITORIES, UNIT, Entity, Matcher, Overrides, universities
 
-FIRST_CLUSTER = "first_cluster_grant"
-FIRST_GPU = "first_gpu_grant"
-FIRST_OTHER = "first_other_instrument"
+EVENTS = ("first_cluster_grant", "first_gpu_grant", "first_other_instrument")
+FIRST_CLUSTER, FIRST_GPU, FIRST_OTHER = EVENTS
 
-# Territories with codes of their own in the list of universities.
-_TERRITORIES = ("PR", "GU", "VI", "AS", "MP")
 _MOVED = pd.Timedelta(days=365)
 _AWARDS = [
     "award_id", "university", "country", "awardee", "state", "programme", "contest", "kind", "accelerators", "amount",
     "effective", "letter", "title", "collaborative", "reissue_of", "reason",
 ]  # fmt: skip
-_UNIT = ["university", "country"]
-_EVENTS = [*_UNIT, "event", "date", "left_censored", "detail"]
-_EVENTS += ["award_id", "programme", "contest", "amount", "letter"]
-_CROSSWALK = ("awardee", "state", "university", "country", "note")
-
-Crosswalk = Mapping[tuple[str, str], Entity | None]
+_COLUMNS = [*UNIT, "event", "date", "left_censored", "detail"]
+_COLUMNS += ["award_id", "programme", "contest", "amount", "letter"]
 
 
-def crosswalk(path: Path, matcher: Matcher) -> dict[tuple[str, str], Entity | None]:
-    """Read the awardees that no general rule matches rightly.
-
-    Parameters
-    ----------
-    path : Path
-        ``awardees.csv``: awardee and state as NSF writes them, the university (empty = none), its country
-        and the reason. A name that the gazetteer knows becomes its canonical name; others stand as they are.
-    matcher : Matcher
-        Looks the names up.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, its heading differs, or an awardee of a state is there twice.
-    """
-    rows = csv_rows(path, _CROSSWALK, unique=_CROSSWALK[:2], remedy=RESTORE)
-    named = (((row["awardee"], row["state"]), row["university"], row["country"]) for _, row in rows)
-    return {place: overridden(matcher, name, country) for place, name, country in named}
-
-
-def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) -> Entity | None:
+def university(record: Mapping[str, str], matcher: Matcher, by_hand: Overrides) -> Entity | None:
     """Return the university of an award: by hand, else the one that the awardee names, else where the work is done.
 
     None if the awardee is no university, or several are named.
@@ -59,7 +29,7 @@ def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) 
     place = (record["awardee"], record["state"])
     if place in by_hand:
         return by_hand[place]
-    country = record["state"] if record["state"] in _TERRITORIES else "US"
+    country = record["state"] if record["state"] in TERRITORIES else "US"
     for name in (record["awardee"], record["performer"]):
         named = [entity for entity in universities(matcher.match(name, country)) if entity.country == country]
         if named:
@@ -67,7 +37,7 @@ def university(record: Mapping[str, str], matcher: Matcher, by_hand: Crosswalk) 
     return None
 
 
-def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Crosswalk) -> pd.DataFrame:
+def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Overrides) -> pd.DataFrame:
     """Return the awards that ship: no abstracts, no names of persons.
 
     Returns
@@ -110,7 +80,6 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
         university, country, event, date ("YYYY-MM", the effective date), left_censored (0/1), detail, and of
         that award: award_id, programme, contest, amount, letter; sorted by university and event.
     """
-    first_year = min(map(_year, awards["award_id"]))
     won = _held(awards)
     won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
     clusters = won["kind"] == CLUSTER
@@ -119,12 +88,11 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
         FIRST_GPU: clusters & (won["accelerators"] == 1),
         FIRST_OTHER: won["kind"] == OTHER_INSTRUMENT,
     }
-    first = pd.concat(won[rows].drop_duplicates(_UNIT).assign(event=event) for event, rows in wanted.items())
-    censored = first["award_id"].map(_year) <= first_year
-    first = first.assign(
-        date=first["effective"].str[:7], left_censored=censored.astype(int), detail=first["title"]
-    )
-    return first[_EVENTS].sort_values([*_UNIT, "event"], ignore_index=True)
+    first = pd.concat(won[rows].drop_duplicates(UNIT).assign(event=event) for event, rows in wanted.items())
+    # A number begins with the fiscal year of the proposal.
+    censored = (first["award_id"].str[:2] <= awards["award_id"].str[:2].min()).astype(int)
+    first = first.assign(date=first["effective"].str[:7], left_censored=censored, detail=first["title"])
+    return first[_COLUMNS].sort_values([*UNIT, "event"], ignore_index=True)
 
 
 def roles(found: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +110,7 @@ def roles(found: pd.DataFrame) -> pd.DataFrame:
     """
     kinds = {FIRST_CLUSTER: "cluster", FIRST_OTHER: "other_instrument"}
     table = found.assign(nsf_role=found["event"].map(kinds)).dropna(subset="nsf_role")
-    return table[[*_UNIT, "nsf_role"]].sort_values([*_UNIT, "nsf_role"]).drop_duplicates(_UNIT)
+    return table[[*UNIT, "nsf_role"]].sort_values([*UNIT, "nsf_role"]).drop_duplicates(UNIT)
 
 
 def _held(awards: pd.DataFrame) -> pd.DataFrame:
@@ -153,7 +121,3 @@ def _held(awards: pd.DataFrame) -> pd.DataFrame:
     moved = again[soon].drop_duplicates("reissue_of")
     late = again.index.difference(moved.index)
     return awards[~awards["award_id"].isin(moved["reissue_of"]) & ~awards.index.isin(late)]
-
-
-def _year(award_id: str) -> int:
-    return 2000 + int(award_id[:2])

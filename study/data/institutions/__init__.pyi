@@ -1,10 +1,8 @@
-from .credit import Signed as Signed
+from .credit import UNIT as UNIT
 from .credit import Sites as Sites
 from .credit import by_university as by_university
-from .credit import decisions as decisions
-from .credit import match_papers as match_papers
-from .credit import match_sites as match_sites
 from .gazetteer import NOBODY as NOBODY
+from .gazetteer import TERRITORIES as TERRITORIES
 from .gazetteer import UNIVERSITY as UNIVERSITY
 from .gazetteer import Entity as Entity
 from .gazetteer import Gazetteer as Gazetteer
@@ -12,7 +10,6 @@ from .gazetteer import load as load
 from .match import Hit as Hit
 from .match import Matcher as Matcher
 from .match import Overrides as Overrides
-from .match import overridden as overridden
 from .match import read_overrides as read_overrides
 from .match import universities as universities
 from .names import by_spelling as by_spelling

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,17 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.institutions import UNIVERSITY, Entity, Gazetteer, Hit, Matcher, universities
-from study.data.institutions.names import clean, word_set
+from study.data.institutions import NOBODY, UNIVERSITY, Entity, Gazetteer, Hit, Matcher, universities
+from study.data.institutions.names import clean, key, word_set
 from study.data.sources import RESTORE, csv_rows
 
 # Name of a site and ISO2 code of its country.
 Site = tuple[str, str]
 Sites = Mapping[Site, tuple[Hit, ...]]
 
+# The columns that name a university in every table.
+UNIT = ["university", "country"]
+_OF_HIT = ["institution", "country_of_institution", "kind", "method", "score"]
 
 # Venues all of whose files have mail domains. In the others a rule that could use them in some years only would
 # break the outcome where they end (CVPR and ICCV have none from 2020 on).
@@ -89,23 +92,17 @@ def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[t
         domains = [""] * len(parts)
     by_author: list[tuple[Hit, ...]] = []
     for part, domain in zip(parts, domains, strict=True):
-        hits = matcher.match(part) if part else ()
-        unknown = bool(part) and all(hit.entity is None for hit in hits)
-        entity = matcher.domain(domain) if domain and unknown else None
+        hits = matcher.match(part)
+        entity = matcher.domain(domain) if part and all(hit.entity is None for hit in hits) else None
         by_author.append(hits if entity is None else (*hits, Hit(domain, entity, "domain")))
     return by_author
 
 
 def match_sites(systems: pd.DataFrame, matcher: Matcher, decided: Sites) -> dict[Site, tuple[Hit, ...]]:
     """Match the sites of systems; keys are (site, ISO2 country), values what is credited."""
-    credited: dict[Site, tuple[Hit, ...]] = {}
-    for site, country, month in zip(systems["site"], systems["country"], systems["list"], strict=True):
-        place = site, matcher.gazetteer.country(country, f"TOP500 {month}")
-        if place in decided:
-            credited[place] = decided[place]
-        elif place not in credited:
-            credited[place] = _credited(matcher.match(*place), place[1])
-    return credited
+    sites = dict.fromkeys(zip(systems["site"], systems["country"], strict=True))
+    credited = {site: _credited(matcher.match(*site), site[1]) for site in sites}
+    return credited | {site: decided[site] for site in sites if site in decided}
 
 
 def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:
@@ -132,15 +129,39 @@ def by_university(table: pd.DataFrame, credited: Sequence[Sequence[Entity]]) -> 
 def decisions(path: Path, gazetteer: Gazetteer) -> dict[Site, tuple[Hit, ...]]:
     """Read the decisions about single sites that no general rule could take."""
     decided: dict[Site, tuple[Hit, ...]] = {}
-    by_name: dict[str, set[Entity]] = defaultdict(set)
-    for entity in (entity for entities in gazetteer.exact.values() for entity in entities):
-        by_name[entity.name].add(entity)
     for line, row in csv_rows(path, ("site", "country", "university", "note"), remedy=RESTORE):
         site, country, name = row["site"], row["country"], row["university"]
-        entities = by_name.get(name, set())
-        chosen = [entity for entity in entities if entity.country == country or len(entities) == 1]
+        named = [entity for entity in gazetteer.exact.get(key(name), ()) if entity.name == name]
+        chosen = [entity for entity in named if entity.country == country or len(named) == 1]
         if name and not chosen:
             raise DataError(f'{path.name}: university "{name}" is unknown; correct line {line}.')
         hits = (Hit(site, entity, "decision") for entity in chosen)
         decided[site, country] = (*decided.get((site, country), ()), *hits)
     return decided
+
+
+def sites_crosswalk(matched: Sites) -> pd.DataFrame:
+    """Return one row a site of a supercomputer and institution, or one without where none was found."""
+    records = [
+        (*site, *_of_hit(hit))
+        for site, hits in sorted(matched.items())
+        for hit in hits or (Hit(site[0], None, "unmatched"),)
+    ]
+    return pd.DataFrame(records, columns=["site", "country", *_OF_HIT])
+
+
+def affiliations_crosswalk(pieces: Mapping[Hit, int]) -> pd.DataFrame:
+    """Return every piece of an affiliation that was matched, and what stayed unmatched in several papers."""
+    # Below three papers most unmatched pieces name a person's own unit or street.
+    records = [
+        (hit.piece, *_of_hit(hit), count)
+        for hit, count in pieces.items()
+        if hit.entity is not None or (hit.method in ("ambiguous", "unmatched") and count >= 3)
+    ]
+    table = pd.DataFrame(records, columns=["segment", *_OF_HIT, "papers"])
+    return table.sort_values(["segment", "institution", "country_of_institution"], ignore_index=True)
+
+
+def _of_hit(hit: Hit) -> tuple[str, str, str, str, str]:
+    entity = hit.entity or NOBODY
+    return entity.name, entity.country, entity.kind, hit.method, f"{hit.score:.1f}"

@@ -104,14 +104,14 @@ _COUNTRIES = by_spelling(
 )
 
 # Codes that close an affiliation: of countries, and of states of the US; those that stand for one of each are left out.
-CODES = {
-    code: code.upper()
-    for code in word_set(
-        "jp cn kr fr gb se cz ch es nl be au sg tw hk pt pl dk fi gr tr ir br mx ru nz ie sa no hu ro at lu us"
-    )
-} | dict.fromkeys(
-    word_set("ny nj tx mi ga oh nc va wa md fl tn wi mn az ct or ut ok mo ks ky la nm nv ri nh wv ia"), "US"
+_CODES = (
+    "jp cn kr fr gb se cz ch es nl be au sg tw hk pt pl dk fi gr tr ir br mx ru nz ie sa no hu ro at lu us"
 )
+_STATES = "ny nj tx mi ga oh nc va wa md fl tn wi mn az ct or ut ok mo ks ky la nm nv ri nh wv ia"
+CODES = {code: code.upper() for code in _CODES.split()} | dict.fromkeys(_STATES.split(), "US")
+
+# Territories of the US whose universities the list of universities has under codes of their own.
+TERRITORIES = ("AS", "GU", "MP", "PR", "VI")
 
 # Domains that the list of universities gives to another name or to the parent of another country.
 _DOMAINS = {
@@ -131,6 +131,7 @@ class Entity:
     country: str
 
 
+_Names = dict[str, list[Entity]]
 # What stands in a table where there is no institution.
 NOBODY = Entity("", "", "")
 
@@ -181,7 +182,7 @@ def load(institutions: Path, organisations: Path, universities: pd.DataFrame) ->
     DataError
         If a curated table is malformed or gives one name to two institutions of a country.
     """
-    exact: dict[str, list[Entity]] = defaultdict(list)
+    exact: _Names = defaultdict(list)
     marked: dict[str, set[str]] = {"=": set(), "~": set()}
 
     def add(path: Path, columns: Sequence[str], rules: Mapping[str, Rule]) -> None:
@@ -226,9 +227,7 @@ def _words(exact: Mapping[str, Iterable[Entity]]) -> frozenset[str]:
     return frozenset(word for word, entities in holders.items() if word in known or len(entities) > 1)
 
 
-def _add_universities(
-    exact: dict[str, list[Entity]], universities: pd.DataFrame, places: set[str]
-) -> dict[str, Entity]:
+def _add_universities(exact: _Names, universities: pd.DataFrame, places: set[str]) -> dict[str, Entity]:
     """Add the list behind the curated names, and return the domains; same name or domain, same university."""
     domains: dict[str, Entity] = {}
     nobodys = places | SYSTEMS
@@ -254,15 +253,14 @@ def _add_universities(
     _add_forms(exact, _TRANSLATED)
     _add_forms(exact, _TURNED)
     for domain, (name, iso2) in _DOMAINS.items():
-        entity = _holder(exact, [key(name)], iso2)
-        if entity is not None:
+        if entity := _holder(exact, [key(name)], iso2):
             domains[domain] = entity
     return domains
 
 
-def _add_forms(exact: dict[str, list[Entity]], forms: Sequence[tuple[re.Pattern[str], str]]) -> None:
+def _add_forms(exact: _Names, forms: Sequence[tuple[re.Pattern[str], str]]) -> None:
     """Add other forms of the names of universities, where they are nobody's own and no generic words."""
-    added: dict[str, list[Entity]] = defaultdict(list)
+    added: _Names = defaultdict(list)
     for name, entities in exact.items():
         matches = ((pattern.fullmatch(name), form) for pattern, form in forms)
         other = next((match.expand(form) for match, form in matches if match), name)
@@ -271,6 +269,6 @@ def _add_forms(exact: dict[str, list[Entity]], forms: Sequence[tuple[re.Pattern[
     exact.update(added)
 
 
-def _holder(exact: dict[str, list[Entity]], forms: list[str], iso2: str) -> Entity | None:
+def _holder(exact: _Names, forms: list[str], iso2: str) -> Entity | None:
     entities = (entity for form in forms for entity in exact.get(form, ()))
     return next((each for each in entities if each.kind == UNIVERSITY and each.country == iso2), None)

@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from rapidfuzz import fuzz
 
@@ -17,6 +19,9 @@ from study.data.sources import RESTORE, csv_rows
 
 FUZZY_NAME = 88.0
 LONGEST_JOIN = 4
+
+# First word and end of a name in a piece, and whose it is.
+_Span = tuple[int, int, Entity]
 
 
 @dataclass(frozen=True)
@@ -140,19 +145,15 @@ class Matcher:
         for length in range(min(LONGEST_JOIN, len(parts) - place), 0, -1):
             form = " ".join(parts[place : place + length])
             system = _system(form) if length == 1 else ""
-            if system:
-                campus = self._campus(system, [*parts[place + 1 :], *parts[:place]], countries)
-                if campus is not None:
-                    return 1, [*self._within(form.removesuffix(system).strip(), countries), campus]
+            if system and (campus := self._campus(system, [*parts[place + 1 :], *parts[:place]], countries)):
+                return 1, [*self._within(form.removesuffix(system).strip(), countries), campus]
             if form in self._exact:
                 return length, [self._whole(form, form, countries)]
-            if length > 1 and parts[place + length - 1] not in self.gazetteer.countries:
-                entity = self._respelt(form, countries)
-                if entity is not None:
-                    return length, [Hit(form, entity, "letters")]
+            joined = length > 1 and parts[place + length - 1] not in self.gazetteer.countries
+            if joined and (entity := self._respelt(form, countries)):
+                return length, [Hit(form, entity, "letters")]
         following = parts[place + 1] if place + 1 < len(parts) else ""
-        across = self._across(parts[place], following, countries)
-        if across is not None:
+        if across := self._across(parts[place], following, countries):
             return 2, [across]
         return 1, self._what_is(parts[place], following in ALONE, countries)
 
@@ -183,11 +184,9 @@ class Matcher:
         # The number of a footnote that a space parts from the name.
         if len(words) > 2 and words[0].isdigit() and " ".join(words[1:]) in self._exact:
             return [self._whole(form, " ".join(words[1:]), countries)]
-        entity = self._respelt(form, countries)
-        if entity is not None:
+        if entity := self._respelt(form, countries):
             return [Hit(form, entity, "letters")]
-        within = self._within(form, countries)
-        if within:
+        if within := self._within(form, countries):
             return within
         if words[-1] in LEGAL_FORMS or incorporated:
             return [Hit(form, Entity(form, "company", ""), "legal_form")]
@@ -200,8 +199,7 @@ class Matcher:
 
     def _choose(self, candidates: Sequence[Entity], form: str, countries: Sequence[str]) -> Entity | None:
         """Return the institution of a name: of a country that the text names, else the only or the curated one."""
-        at_home = [entity for entity in candidates if _near(entity.country, countries)]
-        if at_home:
+        if at_home := [entity for entity in candidates if _near(entity.country, countries)]:
             return at_home[0]
         curated = [entity for entity in candidates if entity in self.gazetteer.curated]
         # A listed name abroad is another university; a curated one stands wherever its people sit.
@@ -228,7 +226,7 @@ class Matcher:
     def _within(self, form: str, countries: Sequence[str]) -> list[Hit]:
         """Return the institutions named inside one piece, where what surrounds them is no part of another name."""
         words = form.split()
-        spans: list[tuple[int, int, Entity]] = []
+        spans: list[_Span] = []
         start = 0
         while start < len(words):
             first = "university" if words[start] in UNIVERSITY_WORDS else words[start]
@@ -259,9 +257,8 @@ class Matcher:
             return None
         return Hit(name, self._respelt(name, countries), "letters").university
 
-    def _stands(
-        self, words: list[str], start: int, end: int, entity: Entity, spans: list[tuple[int, int, Entity]]
-    ) -> bool:
+    def _stands(self, words: list[str], start: int, end: int, entity: Entity, spans: list[_Span]) -> bool:
+        """Tell whether a name is no part of a longer one, by what stands beside it and the names before it."""
         single = end - start == 1
         before = words[start - 1] if start else "of"
         at_edge = end == len(words) or (bool(spans) and spans[-1][1] == start)
@@ -288,11 +285,10 @@ class Matcher:
         if left[-1] in ADJECTIVES and words[start] in UNIVERSITY_WORDS:
             return False
         # "Samsung AI Center Montreal McGill University"
-        if len(left) == 1 and spans and spans[-1][2].kind != UNIVERSITY:
-            return True
-        if left[-1] in self.gazetteer.countries or " ".join(left[-2:]) in self.gazetteer.countries:
-            return True
-        return bool(set(left) & UNITS) or not set(left) & self.gazetteer.words
+        after_other = len(left) == 1 and bool(spans) and spans[-1][2].kind != UNIVERSITY
+        after_country = not self.gazetteer.countries.keys().isdisjoint((left[-1], " ".join(left[-2:])))
+        own = bool(set(left) & UNITS) or not set(left) & self.gazetteer.words
+        return after_other or after_country or own
 
     def _another(self, words: list[str], end: int) -> bool:
         """Tell whether a name ends where another begins, though the next word could continue it.
@@ -416,24 +412,27 @@ DEFAULTS = by_spelling(
 )
 
 
-# What is overridden -> (name, country) of the university; an empty name where it is none.
-Overrides = Mapping[str, tuple[str, str]]
+# What is overridden by hand, a text or several -> its university; None where it is none.
+Overrides = Mapping[Any, Entity | None]
 
 
-def read_overrides(path: Path, item: str) -> dict[str, tuple[str, str]]:
-    """Read a table with the columns ``item``, university, country, note.
+def read_overrides(path: Path, matcher: Matcher, *items: str) -> dict[Any, Entity | None]:
+    """Read what no general rule matches rightly: a table with the columns ``items``, university, country, note.
+
+    Returns
+    -------
+    dict
+        The text of the item (a tuple of texts of several) -> its university, None where there is none. A name that
+        the gazetteer knows becomes its canonical name; others stand as they are.
 
     Raises
     ------
     DataError
-        If it is missing, has another heading, or decides twice about one item.
+        If the table is missing, has another heading, or decides twice about one item.
     """
-    rows = csv_rows(path, (item, "university", "country", "note"), unique=(item,), remedy=RESTORE)
-    return {row[item]: (row["university"], row["country"]) for _, row in rows}
-
-
-def overridden(matcher: Matcher, name: str, country: str) -> Entity | None:
-    """Return the university of a manual override under its canonical name, None where it is that there is none."""
-    if not name:
-        return None
-    return next(iter(universities(matcher.match(name, country))), Entity(name, UNIVERSITY, country))
+    overrides: dict[Any, Entity | None] = {}
+    for _, row in csv_rows(path, (*items, "university", "country", "note"), unique=items, remedy=RESTORE):
+        name, country = row["university"], row["country"]
+        known = [*universities(matcher.match(name, country)), Entity(name, UNIVERSITY, country)]
+        overrides[itemgetter(*items)(row)] = known[0] if name else None
+    return overrides

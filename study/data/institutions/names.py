@@ -112,10 +112,8 @@ UNIVERSITY_WORDS = frozenset({"university", *(word for word in _ENGLISH if _ENGL
 
 def clean(text: str) -> str:
     """Return ``text`` without what scraping left in it: character references, broken spaces, misread UTF-8."""
-    if "&" in text:
-        text = html.unescape(html.unescape(text))
     # A space that cannot break, in the wrong encoding.
-    text = text.replace("\uc2a0", " ")
+    text = html.unescape(html.unescape(text)).replace("\uc2a0", " ")
     text = _MISREAD.sub(lambda code: code[0].encode("latin-1").decode("utf-8"), text)
     text = _HEX.sub(lambda code: bytes.fromhex(code[0]).decode("utf-8"), text)
     text = _ESCAPE.sub(lambda code: chr(int(code[1] or code[2], 16)), text)

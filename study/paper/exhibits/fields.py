@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
-from study.data import topics_audit
+from study.data.audits import read_titles, topics_audit
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
@@ -97,9 +97,9 @@ def fields(setting: Setting) -> Iterator[Piece]:
 def _recall() -> Iterator[Piece]:
     """Yield how many compute-heavy papers the words of titles find, by the readings that ship."""
     path = shipped("data", "audits", "topics_sample.csv")
-    sample, counts = topics_audit.read(path), pd.read_csv(path.with_name("topics_strata.csv"))
+    sample, counts = read_titles(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
-    values = {name: topics_audit.reading(sample, counts, q).recall for name, q in questions.items()}
+    values = {name: topics_audit(sample, counts, q).recall.value for name, q in questions.items()}
     source = Source(EXHIBIT, "", path.name, checksum("data", "audits", path.name), "study audit")
     return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 

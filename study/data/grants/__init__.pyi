@@ -1,2 +1,0 @@
-from .bought import classify as classify
-from .bought import concerned as concerned

@@ -29,9 +29,6 @@ WEIGHTS = ("unrestricted", "restricted", "hosted", "unreleased", "")
 DAYS_OF_MONTH = 365.25 / 12
 FEWEST = 10
 
-_TOP = re.compile(r"top(\d{1,2})")
-_FLOP = re.compile(r"1e(\d{1,2})")
-
 
 class Years(NamedTuple):
     """A window of calendar years, both ends in it."""
@@ -116,10 +113,11 @@ def definition(text: str) -> Definition:
     """
     if text in NAMED:
         return NAMED[text]
-    if (match := _TOP.fullmatch(text)) and int(match[1]):
-        return Definition(text, f"Top {int(match[1])}% of each year", top=int(match[1]))
-    if match := _FLOP.fullmatch(text):
-        return Definition(text, f"At least 1e{int(match[1])} FLOP", least=float(match[1]))
+    kind, number = match.groups() if (match := re.fullmatch(r"(top|1e)(\d{1,2})", text)) else ("", 0)
+    if kind == "top" and int(number):
+        return Definition(text, f"Top {int(number)}% of each year", top=int(number))
+    if kind == "1e":
+        return Definition(text, f"At least 1e{int(number)} FLOP", least=float(number))
     raise QuestionError(f'{WHO}: there is no threshold "{text}". Known: {", ".join(FORMS)}.')
 
 

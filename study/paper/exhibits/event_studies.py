@@ -210,9 +210,7 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
     size, every = 1 - setting.plan.level, leads[leads["leads_rank"] > 0].rename_axis(["scale", "label"])
     for scale in setting.plan.scales:
         tested = every.query("scale == @scale").droplevel("scale")
-        rejecting, inside = (
-            tested.index[tested[name] < size] for name in ("leads_p_largest", "window_p_largest")
-        )
+        rejecting, inside = (tested.index[tested[p] < size] for p in ("leads_p_largest", "window_p_largest"))
         named, named_inside = (
             f" ({', '.join(labels)})" if len(labels) else "" for labels in (rejecting, inside)
         )

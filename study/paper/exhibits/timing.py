@@ -247,16 +247,15 @@ def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> 
         f"{least.counts['n_treated']} ({least.event.short}) and {most.counts['n_treated']} {units} "
         f"({most.event.short})."
     )
-    counts = {row.event.short: row.counts for row in events if row.by_period}
-    untreated = {event: count["never_treated"] + count["later"] for event, count in counts.items()}
+    dated = [row for row in events if row.by_period]
+    early = [row.event.short for row in events if not row.by_period]
+    untreated = {row.event.short: row.counts["never_treated"] + row.counts["later"] for row in dated}
     named = {
         "First treated in a single year, so that an effect cannot be told from other news of that year that reached "
         f"the same {units}": [row.event.short for row in events if len(row.by_period) == 1],
         f"Fewer than {FEW} {units} are untreated throughout the window, so that the last to be treated are the "
         "comparison": [f"{event} ({count})" for event, count in untreated.items() if count < FEW],
-        "Too early for this panel, since nobody is first treated inside it": [
-            row.event.short for row in events if not row.by_period
-        ],
+        "Too early for this panel, since nobody is first treated inside it": early,
         "Not dated in this panel and left out": [event.short for event in absent],
     }
     yield from (f"{about}: {'; '.join(names)}." for about, names in named.items() if names)

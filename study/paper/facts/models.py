@@ -113,11 +113,12 @@ def definition(text: str) -> Definition:
     """
     if text in NAMED:
         return NAMED[text]
-    kind, number = match.groups() if (match := re.fullmatch(r"(top|1e)(\d{1,2})", text)) else ("", 0)
-    if kind == "top" and int(number):
-        return Definition(text, f"Top {int(number)}% of each year", top=int(number))
-    if kind == "1e":
-        return Definition(text, f"At least 1e{int(number)} FLOP", least=float(number))
+    match = re.fullmatch(r"(top|1e)(\d{1,2})", text)
+    number = int(match[2]) if match else 0
+    if match and match[1] == "1e":
+        return Definition(text, f"At least 1e{number} FLOP", least=float(number))
+    if number:
+        return Definition(text, f"Top {number}% of each year", top=number)
     raise QuestionError(f'{WHO}: there is no threshold "{text}". Known: {", ".join(FORMS)}.')
 
 

@@ -211,9 +211,7 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
     for scale in setting.plan.scales:
         tested = every.query("scale == @scale").droplevel("scale")
         rejecting, inside = (tested.index[tested[p] < size] for p in ("leads_p_largest", "window_p_largest"))
-        named, named_inside = (
-            f" ({', '.join(labels)})" if len(labels) else "" for labels in (rejecting, inside)
-        )
+        named, named_inside = (f" ({', '.join(own)})" if len(own) else "" for own in (rejecting, inside))
         by_wald, tests = (tested["leads_p_wald"] < size).sum(), (tested["window_rank"] > 0).sum()
         yield (
             f"On the scale {scale} the joint test of all effects before the event by the largest t rejects at "

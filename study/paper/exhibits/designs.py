@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -57,9 +58,9 @@ def designs(setting: Setting) -> Iterator[Piece]:
                 p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
                 values = {"agree_p": p_value, "agree_designs": len(agreement.labels)}
                 at, task = (event.label, outcome, scale), plan.task(event, outcome, scale, plan.headline)
-                source = {"exhibit": "designs", "command": f"study table {'/'.join(at)}"}
-                source["quantity"] = f"that the averages of {'; '.join(agreement.labels)} agree"
-                yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **source)
+                quantity = f"that the averages of {'; '.join(agreement.labels)} agree"
+                how = {"exhibit": "designs", "quantity": quantity, "command": f"study table {'/'.join(at)}"}
+                yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
         yield _sentence(setting, event, agreements[setting.scale][setting.outcome])
 
 
@@ -67,15 +68,14 @@ def _answers(setting: Setting, event: Event, scale: str, agreements: Mapping[str
     """Return a panel: rows designs, columns outcomes, and below the tests and what the headline could have found."""
     rows = {row.label: setting.answers(event, scale, row.label) for row in setting.plan.rows}
     headline = setting.answers(event, scale)
-    agreeing = [agreements[outcome].sup_t for outcome in setting.plan.outcomes]
-    p_values = {
-        "Randomization p-value": [r.randomization.p_value if r.randomization else None for r in headline],
-        "Averages agree, p-value": [test.p_value if test else None for test in agreeing],
+    tests: dict[str, list[Any]] = {
+        "Randomization p-value": [result.randomization for result in headline],
+        "Averages agree, p-value": [agreements[outcome].sup_t for outcome in setting.plan.outcomes],
     }
     below = [
-        Line(label, ["" if p is None else p_cell(p) for p in row])
-        for label, row in p_values.items()
-        if any(p is not None for p in row)
+        Line(label, [p_cell(test.p_value) if test else "" for test in row])
+        for label, row in tests.items()
+        if any(row)
     ]
     return Answers(
         scale=scale,

@@ -14,7 +14,7 @@ from study.estimates import NONE, Effect, pre_test
 from study.figures import Figure
 from study.figures import paths as figures
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, estimate_command, exhibit
 from study.paper.plan import Plan, Row
 from study.paper.results import Result, answer
 from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered, refused_notes
@@ -57,7 +57,6 @@ LARGEST = ("estimate", "event_time", "band_low", "band_high")
 RANKS = ("leads_rank", "window_rank")
 # By scale and the label of a row.
 Answers = Mapping[tuple[str, str], Result]
-Leads = Mapping[tuple[str, str], Mapping[str, float]]
 
 
 @exhibit("Event studies of several designs", Part.EFFECTS)
@@ -71,10 +70,8 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     refused = sorted({note for key, result in answers.items() if key not in drawn for note in result.notes})
     if not drawn:
         return
-    leads = {key: leads_of(setting, result) for key, result in drawn.items()}
-    bases = {
-        label: BASES.get(result.task.row.name, "as the design says") for (_, label), result in drawn.items()
-    }
+    leads = pd.DataFrame.from_dict({key: leads_of(setting, r) for key, r in drawn.items()}, orient="index")
+    bases = {label: BASES.get(r.task.row.name, "as the design says") for (_, label), r in drawn.items()}
     labels = {base: [label for label, own in bases.items() if own == base] for base in bases.values()}
     against = "; ".join(f"{base} ({', '.join(own)})" for base, own in labels.items())
     yield _table(setting, answers, leads, refused)
@@ -154,14 +151,14 @@ def figure(setting: Setting, answers: Answers) -> Figure:
     return figures.event_study_grids(grids, window=plan.window, apart=apart)
 
 
-def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str]) -> Table:
-    plan, apart = setting.plan, _apart(answers)
-    dash: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
+def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: list[str]) -> Table:
+    plan, apart, shown = setting.plan, _apart(answers), leads.drop(columns=[*RANKS])
     lines: dict[str, list[Line]] = {title: [] for title in plan.scales.values()}
     for scale, label in answers:
-        row = leads.get((scale, label), {})
-        cells = [OF_LEADS[name].cell(value) for name, value in row.items() if name not in RANKS]
-        lines[plan.scales[scale]].append(Line(label, cells or dash))
+        cells: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
+        if (scale, label) in shown.index:
+            cells = [OF_LEADS[name].cell(value) for name, value in shown.loc[scale, label].items()]
+        lines[plan.scales[scale]].append(Line(label, cells))
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {setting.event.title}, by design",
@@ -184,38 +181,38 @@ def _table(setting: Setting, answers: Answers, leads: Leads, refused: list[str])
     )
 
 
-def _numbers(setting: Setting, answers: Answers, leads: Leads) -> Iterator[Piece]:
-    for (scale, label), result in answers.items():
-        at, task, row = (EXHIBIT, scale, label), result.task, leads[scale, label]
-        yield from setting.numbers(at, {name: row[name] for name in TESTS}, OF_LEADS, task)
-        path, largest = setting.shown(task, path=True), "largest effect before the event in the window"
-        alone, band = ({name: row[name] for name in names} for names in (LARGEST[:2], LARGEST[2:]))
-        yield from setting.numbers((*at, "largest"), alone, OF_LEADS, task, quantity=largest, command=path)
-        yield from setting.numbers((*at, "largest"), band, OF_LEADS, task, quantity=largest)
+def _numbers(setting: Setting, answers: Answers, leads: pd.DataFrame) -> Iterator[Piece]:
+    for at, result in answers.items():
+        task, row, about = result.task, leads.loc[at], "largest effect before the event in the window"
+        yield from setting.numbers((EXHIBIT, *at), row[[*TESTS]], OF_LEADS, task)
+        path, where = estimate_command(task, setting.panel, path=True), (EXHIBIT, *at, "largest")
+        yield from setting.numbers(where, row[[*LARGEST[:2]]], OF_LEADS, task, quantity=about, command=path)
+        yield from setting.numbers(where, row[[*LARGEST[2:]]], OF_LEADS, task, quantity=about)
     # How many of the joint tests of all effects before the event reject.
-    size, tested = 1 - setting.plan.level, {key: row for key, row in leads.items() if row["leads_rank"]}
-    by_wald = sum(row["leads_p_wald"] < size for row in tested.values())
-    by_largest = sum(row["leads_p_largest"] < size for row in tested.values())
+    size, tested = 1 - setting.plan.level, leads[leads["leads_rank"] > 0]
+    counts = {
+        "tested": len(tested),
+        "rejecting_wald": (tested["leads_p_wald"] < size).sum(),
+        "rejecting_largest": (tested["leads_p_largest"] < size).sum(),
+    }
     yield from setting.numbers(
         (EXHIBIT, "summary"),
-        {"tested": len(tested), "rejecting_wald": by_wald, "rejecting_largest": by_largest},
+        counts,
         OF_LEADS,
         quantity=f"tests at {size:.0%}",
         question=f"event={setting.event.name}, outcome={setting.outcome}, scales {' and '.join(setting.plan.scales)}",
-        design="; ".join(dict.fromkeys(label for _, label in tested)),
+        design="; ".join(tested.index.unique(1)),
         seed=str(setting.plan.seed),
     )
 
 
-def _sentences(setting: Setting, leads: Leads) -> Iterator[str]:
-    size = 1 - setting.plan.level
+def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
+    size, every = 1 - setting.plan.level, leads[leads["leads_rank"] > 0].rename_axis(["scale", "label"])
     for scale in setting.plan.scales:
-        tested = {label: row for (own, label), row in leads.items() if own == scale and row["leads_rank"]}
-        rejecting = [label for label, row in tested.items() if row["leads_p_largest"] < size]
-        inside = [label for label, row in tested.items() if row["window_p_largest"] < size]
-        named, named_inside = (f" ({', '.join(labels)})" if labels else "" for labels in (rejecting, inside))
-        by_wald = sum(row["leads_p_wald"] < size for row in tested.values())
-        tests = sum(row["window_rank"] > 0 for row in tested.values())
+        tested = every.query("scale == @scale").droplevel("scale")
+        rejecting, inside = (tested.index[tested[p] < size] for p in ("leads_p_largest", "window_p_largest"))
+        named, named_inside = (f" ({', '.join(own)})" if len(own) else "" for own in (rejecting, inside))
+        by_wald, tests = (tested["leads_p_wald"] < size).sum(), (tested["window_rank"] > 0).sum()
         yield (
             f"On the scale {scale} the joint test of all effects before the event by the largest t rejects at "
             f"{size:.0%} in {len(rejecting)} of {len(tested)} designs{named}, by Wald's test in {by_wald}, "

@@ -239,10 +239,6 @@ class Setting:
         horizon = self.plan.task(event, self.outcome, self.scale, self.plan.headline).question.horizon
         return "all event times from 0" if horizon is None else f"event times 0 to {horizon}"
 
-    def shown(self, task: Task, *, path: bool = False) -> str:
-        """Return the command that shows a task's answer alone, or its effects by event time."""
-        return estimate_command(task, self.panel, path=path)
-
     def numbers(
         self,
         at: Sequence[str | float],

@@ -10,17 +10,7 @@ import pandas as pd
 
 from study.figures import FULL, SERIES, Axes, Figure, canvas
 from study.panel import checksum
-from study.paper.exhibits.exhibit import (
-    Part,
-    Piece,
-    Setting,
-    Source,
-    Traced,
-    address,
-    addressed,
-    draw,
-    exhibit,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.facts import fields, recomputed, tables
 from study.paper.facts import models as epoch
 from study.paper.facts.models import EARLY, LATE, SECTORS, Years, definition, of_vintage, vintages
@@ -55,7 +45,7 @@ def facts(setting: Setting) -> Iterator[Piece]:
     yield from (fact.sentence for fact in every_fact)
 
 
-def numbers(data: Data) -> Iterator[Traced]:
+def numbers(data: Data) -> Iterator[Piece]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
     for fact in recomputed.recomputed(data):
         yield from _of_fact(fact, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
@@ -81,7 +71,7 @@ def numbers(data: Data) -> Iterator[Traced]:
             yield from _of_values(values_of(each.open), source, "weights", years, sector)
 
 
-def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Traced]:
+def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Piece]:
     file = fields.FILE if fact.unit == "difference" else epoch.FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
     yield from _of_values(fact.values, _source(file, words, vintage, threshold), *parts)
@@ -90,7 +80,7 @@ def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[
         yield from _of_values({"published": fact.published}, source, *parts, unit=fact.unit)
 
 
-def _of_values(values: Mapping[str, float], source: Source, *parts: Any, unit: str = "") -> Iterator[Traced]:
+def _of_values(values: Mapping[str, float], source: Source, *parts: Any, unit: str = "") -> Iterator[Piece]:
     columns = recomputed.columns_of(unit or next(iter(values)))
     return addressed(address(EXHIBIT, *parts), values, source, columns=columns)
 

@@ -18,22 +18,11 @@ from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.paper.plan import Event
 from study.paper.results import Result, headline_effect
-from study.report import (
-    REFUSED,
-    Block,
-    Column,
-    Line,
-    Number,
-    Table,
-    effects_between,
-    lettered,
-    p_cell,
-    p_text,
-)
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, effects_between, lettered, p_text
 
 EXHIBIT = "families"
 FEW = 5
-COLUMNS = {
+OF_FAMILIES = {
     "family": Column("family with the smallest randomization p-value", "text"),
     "answered": Column("families that the headline design answers for, first outcome", "count"),
     "excluding_zero": Column("families whose interval excludes zero, first outcome and scale", "count"),
@@ -100,8 +89,8 @@ def _lines(setting: Setting, event: Event, scale: str, differences: Differences)
     plan, answers = setting.plan, setting.answers(event, scale)
     first = answers[0]
     p_value = first.randomization.p_value if first.randomization else math.nan
-    counts = [Number(n, 0) for n in (first.n_treated, first.n_units)]
-    tests = [p_cell(p_value), Number(first.power.effect)]
+    counts = [COLUMNS["n_units"].cell(n) for n in (first.n_treated, first.n_units)]
+    tests = [COLUMNS["p_value"].cell(p_value), COLUMNS["mde"].cell(first.power.effect)]
     lines = effects_between(event.short, [result.headline for result in answers], counts, tests)
     less = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
     if any(less):
@@ -214,7 +203,7 @@ def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterat
             values = {name: smallest[name] for name in ("family", "p_value", "p_holm")}
             about = f"smallest randomization p-value of {smallest['tested']} families"
             where = (EXHIBIT, scale, "smallest")
-            yield from setting.numbers(where, values, COLUMNS, smallest["task"], quantity=about)
+            yield from setting.numbers(where, values, OF_FAMILIES, smallest["task"], quantity=about)
     first = _first(setting)
     others = [effect for event in plan.families for effect in moved[event.label][::2] if effect.exists]
     counts = {
@@ -223,7 +212,7 @@ def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterat
         "moved": len(others),
         "moved_excluding_zero": sum(effect.excludes_zero for effect in others),
     }
-    yield from setting.numbers((EXHIBIT, "summary"), counts, COLUMNS, first[0][1].task)
+    yield from setting.numbers((EXHIBIT, "summary"), counts, OF_FAMILIES, first[0][1].task)
 
 
 def _first(setting: Setting, scale: str | None = None) -> list[tuple[Event, Result]]:

@@ -16,7 +16,7 @@ from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.fields.answers import Answer, Answers, answers, of_outcome, outcomes_of
-from study.paper.fields.finding import SMALL, WIDE, fields_finding
+from study.paper.fields.finding import SMALL, WIDE, assignments_figure, fields_sentences
 from study.paper.fields.plan import FieldsPlan
 from study.paper.fields.tables import COLUMNS_HERE, results_table, units_table
 from study.report import Column
@@ -48,15 +48,15 @@ def fields(setting: Setting) -> Iterator[Piece]:
         return
     panels = {name: load_panel(name) for name in dict.fromkeys(line.panel for line in plan.lines)}
     results = answers(panels, plan)
-    finding, by_line = fields_finding(plan, results), of_outcome(plan, results)
-    title, estimate = plan.outcomes[plan.outcome], by_line[plan.main].estimate
+    by_line, title = of_outcome(plan, results), plan.outcomes[plan.outcome]
+    estimate = by_line[plan.main].estimate
     summary = {
         "lines": len(plan.lines),
         "tests": len(results),
         "rejecting": sum(result.rejects(plan) for result in by_line.values()),
         "rejecting_all": sum(result.rejects(plan) for result in results.values()),
     }
-    yield results_table(plan, finding.frame)
+    yield results_table(plan, results)
     yield units_table(plan, results, panels)
     yield draw(
         "fields_shares",
@@ -73,7 +73,7 @@ def fields(setting: Setting) -> Iterator[Piece]:
         "fields_randomization",
         "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
         "assignments on the right.",
-        finding.plot(),
+        assignments_figure(plan, results),
         f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated fields, and "
         f"a diamond at the actual estimate, which is extreme at 5% in {summary['rejecting']} of them.",
     )
@@ -91,7 +91,7 @@ def fields(setting: Setting) -> Iterator[Piece]:
     source = source_of(by_line[plan.main], "")
     yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
     yield from _recall()
-    yield from finding.sentences
+    yield from fields_sentences(plan, results)
 
 
 def _recall() -> Iterator[Piece]:

@@ -132,9 +132,7 @@ def _table(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> Ta
         for name, words in methods_of(setting).items():
             if name == RANDOMIZATION or any(name in frame.index for frame in frames.values()):
                 own = any(frame is not None and frame.index[0] == name for frame in of_scales)
-                yield Line(
-                    words + " (own)" * own, [cell for frame in of_scales for cell in cells(frame, name)]
-                )
+                yield Line(words + " (own)" * own, [cell for f in of_scales for cell in cells(f, name)])
 
     return Table(
         name=EXHIBIT,

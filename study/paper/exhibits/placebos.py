@@ -115,11 +115,9 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
     labels = [name.removeprefix(EARLIER) for name in names]
 
     def draw_rows(axis: Axes, findings: Findings) -> None:
-        frame = (
-            pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names).assign(label=labels)
-        )
+        frame = pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names)
         percent, marked = findings.task.question.effect_scale.percent, [name != names[0] for name in names]
-        draw_dots(axis, frame, marked=marked, percent=percent)
+        draw_dots(axis, frame.assign(label=labels), marked=marked, percent=percent)
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
 
     return draw(

@@ -18,16 +18,10 @@ COLUMNS = {
     "lowest": Column("lowest of all years", "number", 0),
     "highest": Column("highest of all years", "number", 0),
 }
-# Covariates of the panel, by the name of their numbers: what they are, their heading, factor and digits.
+# Covariates of the panel: what they are, their heading, factor and digits.
 COVERED = {
-    "papers": ("venue_papers", "papers of the venue", "Papers of the venue", 1, 0),
-    "coverage": (
-        "coverage",
-        "share of papers whose record has an affiliation, percent",
-        "Coverage, %",
-        100,
-        1,
-    ),
+    "venue_papers": ("papers of the venue", "Papers of the venue", 1, 0),
+    "coverage": ("share of papers whose record has an affiliation, percent", "Coverage, %", 100, 1),
 }
 
 
@@ -36,15 +30,15 @@ def sample(setting: Setting) -> Iterator[Piece]:
     """Yield the table of the flow of units, and of who is first treated and what is covered, by year."""
     panel = setting.panel
     covered: dict[str, list[Cell]] = {}
-    for name, (column, quantity, heading, factor, digits) in COVERED.items():
-        if column in panel.covariates:
-            by_year = factor * pd.DataFrame(panel.covariates[column], columns=panel.periods).max()
+    for name, (quantity, heading, factor, digits) in COVERED.items():
+        if name in panel.covariates:
+            by_year = factor * pd.DataFrame(panel.covariates[name], columns=panel.periods).max()
             covered[heading] = [Number(value, digits) for value in by_year]
             seen = by_year.dropna()
             years = (seen.index[0], seen.index[-1], seen.idxmin(), seen[::-1].idxmax())
             for which, year in zip(COLUMNS, years, strict=True):
-                about = f"{quantity}, {year}"
-                yield from setting.numbers((EXHIBIT, name), {which: seen[year]}, COLUMNS, quantity=about)
+                at, about = (EXHIBIT, name.removeprefix("venue_")), f"{quantity}, {year}"
+                yield from setting.numbers(at, {which: seen[year]}, COLUMNS, quantity=about)
     yield _table(setting, covered)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from study.estimates import Effect
 from study.panel import Panel, Scale
-from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit
 from study.paper.plan import Row, Task
 from study.paper.results import headline_effect
 from study.report import Column, Line, Number, Table, effects_between, lettered, refused_notes
@@ -27,12 +27,11 @@ Effects = Mapping[str, Mapping[str, Effect]]
 
 
 class Asked(NamedTuple):
-    """A task with the panel that it is asked of, what it is about, and the command that shows its answer."""
+    """A task with the panel that it is asked of, and what it is about."""
 
     task: Task
     panel: Panel
     quantity: str = ""
-    command: str = RUN
 
 
 @exhibit("Proportional effects beside log(1 + y)", Part.EFFECTS)
@@ -43,8 +42,9 @@ def scales(setting: Setting) -> Iterator[Piece]:
     for outcome, of_outcome in effects.items():
         rows = questions(setting, outcome)
         zeros[outcome] = _zeros(rows["any"].task, setting.panel)
-        for name, (task, panel, quantity, command) in rows.items():
+        for name, (task, panel, quantity) in rows.items():
             effect = of_outcome[name] = headline_effect(task, panel)
+            command = estimate_command(task, panel) if panel is setting.panel else RUN
             values = {"estimate": effect.estimate, "std_error": effect.std_error}
             at = (EXHIBIT, outcome, name)
             yield from setting.numbers(at, values, task=task, quantity=quantity, command=command)
@@ -67,17 +67,17 @@ def questions(setting: Setting, outcome: str) -> dict[str, Asked]:
         f"log_{name}": Asked(log, in_units(panel, outcome, unit), f"y in units of {unit:g}")
         for name, unit in UNITS.items()
     }
-    return {
-        **logs,
-        "log_one": logs["log_one"]._replace(command=setting.shown(log)),
-        "proportional": Asked(proportional, panel, command=setting.shown(proportional)),
-        "poisson": Asked(poisson, panel, "Poisson", setting.shown(poisson)),
+    return logs | {
+        "proportional": Asked(proportional, panel),
+        "poisson": Asked(poisson, panel, "Poisson"),
         "any": Asked(has_any, replace(panel, outcomes={**panel.outcomes, outcome: any_y}), "share with any"),
     }
 
 
 def in_units(panel: Panel, outcome: str, unit: float) -> Panel:
-    """Return the panel with an outcome counted in units of so many."""
+    """Return the panel with an outcome counted in units of so many; the panel itself where these are one."""
+    if unit == 1:
+        return panel
     return replace(panel, outcomes={**panel.outcomes, outcome: panel.outcomes[outcome] / unit})
 
 
@@ -98,21 +98,18 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
 
     zeros_line = Line("Zeros among the treated before, share", [Number(share, 2) for share in zeros.values()])
     counted = [line for name in UNITS for line in lines(f"log_{name}", f"Counted in {name}s")]
-    in_proportion = lines("proportional", f"{plan.headline.label}, in any unit") + lines(
-        "poisson", POISSON.label
-    )
+    proportional = lines("proportional", f"{plan.headline.label}, in any unit")
+    blocks = {
+        "Effect on log(1 + y), y counted in different units": counted,
+        "Effect as a share of the counterfactual mean": [*proportional, *lines("poisson", POISSON.label)],
+        "Why the unit matters": [*lines("any", "Effect on having any"), zeros_line],
+    }
     refused = sorted(effect.note for of_outcome in effects.values() for effect in of_outcome.values())
     return Table(
         name=EXHIBIT,
         caption=f"Proportional effects beside log(1 + y), by unit of y: {setting.event.title}",
         headings=list(plan.outcomes.values()),
-        blocks=lettered(
-            {
-                "Effect on log(1 + y), y counted in different units": counted,
-                "Effect as a share of the counterfactual mean": in_proportion,
-                "Why the unit matters": [*lines("any", "Effect on having any"), zeros_line],
-            }
-        ),
+        blocks=lettered(blocks),
         notes=[
             f"Event: {setting.event.title}. Outcome: {plan.text.outcomes_with_units}. Average over "
             f"{setting.averaged(setting.event)}. Standard errors in parentheses, clustered by "
@@ -133,11 +130,10 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
 def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
     percent = Scale("proportional")
     for outcome, of_outcome in effects.items():
-        poisson = (
-            f" and a Poisson regression gives {percent.number(of_outcome['poisson'].estimate)} percent."
-            if of_outcome["poisson"].exists
-            else "; Poisson refuses."
-        )
+        poisson = "; Poisson refuses."
+        if of_outcome["poisson"].exists:
+            estimate = percent.number(of_outcome["poisson"].estimate)
+            poisson = f" and a Poisson regression gives {estimate} percent."
         coarse, fine = of_outcome["log_hundred"].estimate, of_outcome["log_tenth"].estimate
         yield (
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "

@@ -65,10 +65,8 @@ def specifications(setting: Setting) -> Iterator[Piece]:
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     largest, p_largest = curve["largest"], p_text(curve["largest"].p_value)
-    by_scale = curve["by_scale"].iterrows()
-    lines = [
-        Line(scale_title(s), [OF_SCALE[name].cell(row[name]) for name in OF_SCALE]) for s, row in by_scale
-    ]
+    rows = curve["by_scale"].iterrows()
+    lines = [Line(scale_title(s), [OF_SCALE[name].cell(row[name]) for name in OF_SCALE]) for s, row in rows]
     varied = [
         f"{choice.heading.lower()} ({len(curve['choices'][name])})"
         for name, choice in CHOICES.items()

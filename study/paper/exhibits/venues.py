@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 from study.estimates import Effect
-from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit, panel_title
+from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit, panel_title
 from study.paper.results import headline_effect
 from study.report import Line, Number, Table, effect_values, effects_between, lettered, refused_notes
 
@@ -38,7 +38,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
         for task, effect in zip(tasks, effects, strict=True):
             at, about = (EXHIBIT, label, task.outcome, scale, "headline"), f"papers at {label}"
             for column, value in effect_values(effect).items() if effect.exists else ():
-                command = RUN if column == "mde" else venue.shown(task)
+                command = RUN if column == "mde" else estimate_command(task, panel)
                 yield from venue.numbers(at, {column: value}, task=task, quantity=about, command=command)
     yield Table(
         name=EXHIBIT,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from study.data.audit import Share
-from study.panel.shipped import shipped
 from study.paper.facts.models import LEVEL, Years
 
 FILE = ("data", "panels", "fields.csv")
@@ -81,11 +80,6 @@ class Topics:
     def both(self) -> Share:
         """The share in all papers."""
         return Share(self.heavy.successes + self.other.successes, self.heavy.total + self.other.total)
-
-
-def load_fields() -> pd.DataFrame:
-    """Read the panel of venues and topics that ships, a row a venue, topic and year."""
-    return pd.read_csv(shipped(*FILE))
 
 
 def topics(fields: pd.DataFrame, venue: str, years: Years, team: str = "academic_only") -> Topics:

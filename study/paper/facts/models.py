@@ -29,9 +29,6 @@ WEIGHTS = ("unrestricted", "restricted", "hosted", "unreleased", "")
 DAYS_OF_MONTH = 365.25 / 12
 FEWEST = 10
 
-_TOP = re.compile(r"top(\d{1,2})")
-_FLOP = re.compile(r"1e(\d{1,2})")
-
 
 class Years(NamedTuple):
     """A window of calendar years, both ends in it."""
@@ -116,10 +113,12 @@ def definition(text: str) -> Definition:
     """
     if text in NAMED:
         return NAMED[text]
-    if (match := _TOP.fullmatch(text)) and int(match[1]):
-        return Definition(text, f"Top {int(match[1])}% of each year", top=int(match[1]))
-    if match := _FLOP.fullmatch(text):
-        return Definition(text, f"At least 1e{int(match[1])} FLOP", least=float(match[1]))
+    match = re.fullmatch(r"(top|1e)(\d{1,2})", text)
+    number = int(match[2]) if match else 0
+    if match and match[1] == "1e":
+        return Definition(text, f"At least 1e{number} FLOP", least=float(number))
+    if number:
+        return Definition(text, f"Top {number}% of each year", top=number)
     raise QuestionError(f'{WHO}: there is no threshold "{text}". Known: {", ".join(FORMS)}.')
 
 

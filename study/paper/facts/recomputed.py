@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from study.data.audit import Share
+from study.panel.shipped import shipped
 from study.paper.facts import models as epoch
-from study.paper.facts.fields import Difference, by_period, load_fields
+from study.paper.facts.fields import FILE, Difference, by_period
 from study.paper.facts.models import EARLY, GROWTH, LATE, RELEASED, SECTORS, YEAR, Definition, Years
 from study.report import Column, Number
 
@@ -203,7 +204,7 @@ class Data:
 
 def load() -> Data:
     """Read both tables that ship."""
-    return Data(epoch.load_models(), load_fields())
+    return Data(epoch.load_models(), pd.read_csv(shipped(*FILE)))
 
 
 def month(vintage: str) -> str:

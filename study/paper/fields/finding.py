@@ -1,17 +1,13 @@
-"""What the comparison of fields finds: the verdict, what it rests on, a row a line and outcome, and a figure."""
+"""What the comparison of fields finds: the verdict, what it rests on, and the figure of all assignments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from study.core import FloatArray
-from study.diagnostics import Finding
-from study.figures import GREY, SECOND, Axes, Figure, legend_above, on_axes
+from study.figures import GREY, SECOND, Figure, legend_above, on_axes
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.exact import Interval
 from study.paper.fields.plan import FieldsPlan
@@ -21,37 +17,19 @@ from study.report import p_text
 WIDE, SMALL = 6.3, 8
 
 
-def fields_finding(plan: FieldsPlan, results: Answers) -> Finding:
-    """Return what all lines find together.
+def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
+    """Yield what all lines find together: the verdict, and then what it rests on.
 
     Parameters
     ----------
     plan : FieldsPlan
     results : mapping
         The answers by label and outcome, as :func:`study.paper.fields.answers.answers` returns them.
-
-    Returns
-    -------
-    Finding
-        The frame has a row a line and outcome: line, title, outcome, unit, estimate, size (its absolute value),
-        p_value, conf_low, conf_high, mde, assignments, smallest_p, n_venues, n_treated, n_comparison, papers,
-        papers_before, first_year, last_year. The figure is of the first outcome.
     """
     by_line = of_outcome(plan, results)
     main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
-    estimates = {label: result.estimates for label, result in by_line.items()}
-    rows = [
-        {"line": label, "title": r.line.title, "outcome": outcome, "unit": r.unit, **r.values, **r.counts}
-        for (label, outcome), r in results.items()
-    ]
-    return Finding(
-        name="fields",
-        title="Fields whose compute grows",
-        verdict=_verdict(plan, main, others),
-        evidence=tuple(_evidence(plan, results, main, others)),
-        frame=pd.DataFrame(rows),
-        chart=partial(_chart, estimates=estimates, plan=plan),
-    )
+    yield _verdict(plan, main, others)
+    yield from _evidence(plan, results, main, others)
 
 
 def interval_text(interval: Interval) -> str:
@@ -145,26 +123,23 @@ def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence
             )
 
 
-def _chart(
-    frame: pd.DataFrame, ax: Axes | None, estimates: Mapping[str, FloatArray], plan: FieldsPlan
-) -> Figure:
+def assignments_figure(plan: FieldsPlan, results: Answers) -> Figure:
     """Draw the first outcome's estimates under every assignment, a row a line, the actual one marked."""
-    rows = frame[frame["outcome"] == plan.outcome]
-    places, ticks = np.arange(len(rows)), [estimates[line] for line in rows["line"]]
+    rows = list(of_outcome(plan, results).values())
+    places, ticks = range(len(rows)), [row.estimates for row in rows]
     every = "All assignments of the treated fields"
     diamond: Any = {"color": SECOND, "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 6}
-    with on_axes(ax, WIDE, 0.9 + 0.3 * len(rows)) as (figure, axis):
+    with on_axes(None, WIDE, 0.9 + 0.3 * len(rows)) as (figure, axis):
         at = np.repeat(places, [len(of_line) for of_line in ticks])
         axis.plot(np.concatenate(ticks), at, "|", color=GREY, markersize=9, alpha=0.35, label=every)
-        axis.plot(rows["estimate"], places, "D", label="The actual one", **diamond)
-        for place, row in zip(places, rows.itertuples(), strict=True):
-            p = f"p = {row.p_value:.3f} ({row.assignments})"
+        axis.plot([row.estimate for row in rows], places, "D", label="The actual one", **diamond)
+        for place, row in zip(places, rows, strict=True):
+            p = f"p = {row.p_value:.3f} ({len(row.estimates)})"
             axis.annotate(p, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
         axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
-        axis.set_yticks(range(len(rows)), list(rows["title"]), fontsize=SMALL)
+        axis.set_yticks(places, [row.line.title for row in rows], fontsize=SMALL)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         points = "percentage points\n(dose: points for each order of magnitude a year)"
         axis.set_xlabel(f"{plan.outcomes[plan.outcome]}: estimate, {points}")
-        if ax is None:
-            legend_above(figure, axis, size=SMALL)
+        legend_above(figure, axis, size=SMALL)
     return figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from study.core import BoolArray
 from study.panel import Panel
@@ -34,12 +33,13 @@ COLUMNS_HERE = {
 SHOWN = ("estimate", "p_value", "conf_low", "conf_high", "mde", "assignments", "n_treated", "n_comparison")
 
 
-def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
-    """Return the table of all lines and outcomes; see :func:`study.paper.fields.finding.fields_finding`."""
+def results_table(plan: FieldsPlan, results: Answers) -> Table:
+    """Return the table of all lines and outcomes."""
     lines: dict[str, list[Line]] = {title: [] for title in plan.outcomes.values()}
-    for row in frame.to_dict("records"):
-        cells = [_cell(name, row[name]) for name in SHOWN]
-        lines[plan.outcomes[row["outcome"]]].append(Line(row["title"], cells))
+    for (_, outcome), result in results.items():
+        values = result.values | result.counts
+        cells = [_cell(name, values[name]) for name in SHOWN]
+        lines[plan.outcomes[outcome]].append(Line(result.line.title, cells))
     main = next(line for line in plan.lines if line.label == plan.main)
     years = sorted({year for line in plan.lines for year in line.years})
     absent = ", ".join(str(year) for year in range(years[0], years[-1]) if year not in years) if years else ""
@@ -62,7 +62,7 @@ def results_table(plan: FieldsPlan, frame: pd.DataFrame) -> Table:
             "assumption, that each assignment was as likely. Set: all constant effects that the test does not reject; "
             f"{NO_END} where it has no end. MDE: the smallest effect found at 5% in 80% of the assignments, of either "
             "sign.",
-            f"The verdict is the first line of Panel A. There are {len(frame)} tests here, and "
+            f"The verdict is the first line of Panel A. There are {len(results)} tests here, and "
             "p-values are not adjusted for them.",
         ],
     )  # fmt: skip

@@ -86,9 +86,6 @@ def pretrends(
     powers = tuple(np.atleast_1d(np.asarray(power, dtype=float)).tolist())
     if not powers:
         raise QuestionError(f"{WHO}: power is empty; give at least one number between 0 and 1.")
-    for name, share in (("level", level), *(("power", share) for share in powers)):
-        if not 0 < share < 1:
-            raise QuestionError(f"{WHO}: {name} is {share:g}; it must lie between 0 and 1.")
     if slope is not None and violation is not None:
         raise QuestionError(f"{WHO}: slope and violation are both given; give one of them.")
     path = event_path(fit, WHO, before=before, after=after)
@@ -109,12 +106,11 @@ def pretrends(
         frame["after_passing"] = after_passing
     rejected = np.abs(path.effect / std_error)[:n_pre] > critical
     scale = fit.sample.question.effect_scale
-    factor, unit = float(scale.factor), "" if scale.name == "level" else scale.column
-    space = " " if unit and not unit.startswith("%") else ""
+    factor, unit = scale.factor, "" if scale.name == "level" else scale.column
 
     def amount(value: float) -> str:
         """Write an effect with its unit."""
-        return f"{factor * value:.3g}{space}{unit}"
+        return f"{factor * value:.3g}{'' if scale.percent else ' '}{unit}".strip()
 
     which = f"the coefficient at event time {times[0]:g}"
     if n_pre > 1:
@@ -183,27 +179,26 @@ def _evidence(
 
 
 def _chart(
-    frame: pd.DataFrame, ax: Axes | None, reference: int, factor: float, level: float, label: str, ylabel: str
+    frame: pd.DataFrame, ax: Axes | None, reference: int, factor: int, level: float, label: str, ylabel: str
 ) -> Figure:
     """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
     from matplotlib.ticker import MaxNLocator
 
-    times = frame["event_time"].to_numpy()
-    n_pre = int(np.sum(times < reference))
-    shown = factor * frame.drop(columns="event_time")
+    shown = factor * frame.set_index("event_time")
     with on_axes(ax, height=3.3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
         estimate, error = shown["estimate"], quantile((1 + level) / 2) * shown["std_error"]
         ends, words = [estimate - error, estimate + error], f"estimate, {level:.0%} interval"
-        draw_intervals(axis, estimate, times, ends, upright=True, linewidth=1.1, label=words)
-        paths = [("violation", label, "--", SECOND, 1.2)]
-        if "after_passing" in shown:
-            paths.append(("after_passing", "expected after passing, no effect", "-^", THIRD, 0.9))
-        for column, words, look, colour, width in paths:
-            values = np.insert(shown[column].to_numpy(), n_pre, 0.0)
-            at = np.insert(times, n_pre, reference)
-            axis.plot(at, values, look, color=colour, linewidth=width, markersize=4, label=words)
+        draw_intervals(axis, estimate, shown.index, ends, upright=True, linewidth=1.1, label=words)
+        shown.loc[reference] = 0.0
+        for column, words, look, colour, width in (
+            ("violation", label, "--", SECOND, 1.2),
+            ("after_passing", "expected after passing, no effect", "-^", THIRD, 0.9),
+        ):
+            if column in shown:
+                path = shown[column].sort_index()
+                axis.plot(path.index, path, look, color=colour, linewidth=width, markersize=4, label=words)
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="Periods since first treated", ylabel=ylabel)
@@ -240,10 +235,8 @@ def _violation(given: Mapping[float, float] | Sequence[float] | FloatArray, path
 
 def _times(ratio: float) -> str:
     """Return a ratio in words."""
-    if ratio < 1e-6:
-        return "less than a millionth times"
-    if ratio > 1e6:
-        return "more than a million times"
+    if not 1e-6 <= ratio <= 1e6:
+        return f"{'less than a millionth' if ratio < 1 else 'more than a million'} times"
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
 
 
@@ -291,7 +284,7 @@ def detectable_slopes(path: EventPath, powers: Sequence[float], critical: float)
     Raises
     ------
     QuestionError
-        If a power is not above the test's size.
+        If a power is not above the test's size and below one.
     """
     from scipy.optimize import brentq
 
@@ -304,10 +297,10 @@ def detectable_slopes(path: EventPath, powers: Sequence[float], critical: float)
 
     size, slopes = power_at(0.0), {}
     for power in powers:
-        if power <= size:
+        if not size < power < 1:
             raise QuestionError(
                 f"{WHO}: power {power:g} is not above {size:.3f}, the probability that the {path.n_pre} t tests "
-                "reject under parallel trends; ask for more."
+                "reject under parallel trends, and below 1."
             )
         most = critical + quantile(power) + 1.0  # one coefficient alone has the power by then
         slopes[power] = unit * float(brentq(lambda x, p=power: power_at(x) - p, 0.0, most, xtol=1e-10))

@@ -49,9 +49,7 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     Finding
         The frame has a row a seed: seed, estimate, std_error, p_value, conf_low, conf_high, n_units, n_treated.
         Details: ``rows``, the effects; ``average`` over seeds, whose influence is the average of theirs; ``spread``,
-        the standard deviation over seeds in mean standard errors; ``excluding`` and ``positive``, the numbers of seeds
-        under which the interval excludes zero and under which the estimate is above zero; ``agree``, whether the
-        intervals of all seeds exclude zero on one side, or none does.
+        the standard deviation over seeds in mean standard errors.
 
     Raises
     ------
@@ -102,7 +100,6 @@ def finding_of(
     excluding, positive = sum(row.excludes_zero for row in refits.rows), int((estimates > 0).sum())
     agree = excluding == 0 or (excluding == count and positive in (0, count))
     spread = float(estimates.std() / frame["std_error"].mean())
-    counts = {"excluding": excluding, "positive": positive, "agree": agree}
     sentences = [
         f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error "
         f"(from {scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
@@ -118,14 +115,13 @@ def finding_of(
             f"Each seed averages {repetitions} {'draw' if repetitions == 1 else 'draws'} of the folds; about "
             f"{needed:,} would bring the standard deviation to {SMALL:g} of the standard error."
         )
-    numbers = labels.str.removeprefix("seed ").astype(int)
     return Finding.of(
         [*sentences, *refits.refusals],
-        frame.rename(columns={"label": "seed"}).assign(seed=numbers),
+        frame.rename(columns={"label": "seed"}).assign(seed=labels.str.removeprefix("seed ").astype(int)),
         dots(scale, level, labels, behind=mean),
         against=refits.rows[0].excludes_zero and not agree,
         objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
-        details={"rows": refits.rows, "average": mean, "spread": spread} | counts,
+        details={"rows": refits.rows, "average": mean, "spread": spread},
     )
 
 

@@ -85,7 +85,7 @@ def uncertainty(
         conf_high, n_units, n_treated; the randomization test has a p-value only. Details: ``rows``, the effects;
         ``randomization``, the test or None; ``refused``, pairs of a method that the design does not offer and why;
         ``n_clusters``, ``treated_clusters`` and ``effective_clusters``
-        (:func:`study.estimates.jackknife.effective_number`); ``warning``, where few clusters carry the variance.
+        (:func:`study.estimates.jackknife.effective_number`).
 
     Raises
     ------
@@ -124,14 +124,13 @@ def uncertainty(
         len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"
     )
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
-    warning, of_treated = few_clusters_warning(fit), treated_clusters(fit)
-    effective = float(effective_clusters(fit)[0])
+    of_treated, effective = treated_clusters(fit), float(effective_clusters(fit)[0])
     return Finding.of(
         [
             f"{conclusion}; {own.label} gives {own.interval(scale)}, and the widest, {widest.label}, "
             f"{widest.interval(scale)}.",
             *sentences,
-            warning
+            few_clusters_warning(fit)
             or f"Of {fit.n_clusters} clusters {of_treated} have treated units; the variance rests on about "
             f"{effective:.0f}.",
             *(f"Not offered: {label}, because {reason}" for label, reason in refused),
@@ -147,7 +146,6 @@ def uncertainty(
             "n_clusters": fit.n_clusters,
             "treated_clusters": of_treated,
             "effective_clusters": effective,
-            "warning": warning,
         },
     )
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError, Terms, period_effects, refuse_unknown, regress
-from study.designs import Supports, all_designs, find_design
+from study.core import FloatArray, IntArray, QuestionError, Terms, period_effects, regress
+from study.designs import Supports, all_designs
 from study.estimates import small_sample_factor
 from study.panel import Sample
 
@@ -146,12 +146,10 @@ def partialled(
         unknown, the scale is "proportional", or treatment or a covariate is collinear with what the regression
         contains.
     """
-    chosen = find_design(design).name
-    form = form or ("within" if chosen == "twfe" else "long_difference")
-    refuse_unknown("form", str(form), ("within", "long_difference"), who)
-    if chosen not in applicable():
+    form = form or ("within" if design == "twfe" else "long_difference")
+    if design not in applicable():
         raise QuestionError(
-            f"{who}: {chosen} is no linear regression with covariates, nor is one near it; ask for one of "
+            f"{who}: {design} is no linear regression with covariates, nor is one near it; ask for one of "
             f"{', '.join([*applicable(), *others])}."
         )
     if family != "gaussian":
@@ -159,9 +157,9 @@ def partialled(
             f"{who}: {design} with family={family!r} is not linear; leave family out, or ask for "
             f'{", ".join(applicable())} with scale="log1p" or "level".'
         )
-    if form == "within" and chosen != "twfe":
+    if form == "within" and design != "twfe":
         raise QuestionError(
-            f'{who}: form="within" is the regression of twfe; {chosen} takes "long_difference".'
+            f'{who}: form="within" is the regression of twfe; {design} takes "long_difference".'
         )
     if sample.question.scale == "proportional":
         raise QuestionError(
@@ -241,13 +239,13 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     change = changes[np.arange(sample.n_units), cohort]
     counted = sample.weights * (is_treated & ~np.isnan(change))
     shares = np.bincount(cohort, weights=counted, minlength=len(usable))
-    change[~is_treated] = (
-        changes[~is_treated][:, shares > 0] @ shares[shares > 0] / max(shares.sum(), np.finfo(float).tiny)
-    )
+    some, total = shares > 0, max(shares.sum(), np.finfo(float).tiny)
+    change[~is_treated] = changes[~is_treated][:, some] @ shares[some] / total
 
     used = is_treated | is_comparison
     complete = used & ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
-    n_treated, n_others = int(is_treated[complete].sum()), int((~is_treated)[complete].sum())
+    n_treated = int(is_treated[complete].sum())
+    n_others = int(complete.sum()) - n_treated
     if not n_treated or not n_others:
         which = "comparison" if n_treated else "treated"
         raise QuestionError(f"{who}: no {which} unit is seen before and after with all covariates.")
@@ -256,13 +254,10 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     if question.horizon is not None:
         span, before = f"event times 0 to {question.horizon}", f"up to {question.horizon + 1} before it"
     given = "".join(f", {name}" for name in question.covariates)
-    n_lost, notes = int(used.sum() - complete.sum()), []
-    if skipped:
-        notes.append(f"Cohorts without a period before their event are left out: {skipped}.")
-    if n_lost:
-        notes.append(
-            f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
-        )
+    notes = [f"Cohorts without a period before their event are left out: {skipped}."] if skipped else []
+    if n_lost := int(used.sum() - complete.sum()):
+        lack = "as they are not seen before and after or lack a covariate"
+        notes.append(f"{n_lost} units are left out, {lack}.")
     return _regression(
         sample,
         who,

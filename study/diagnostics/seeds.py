@@ -12,7 +12,7 @@ from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Refits, dots, headline, with_error
 from study.estimates import Effect, Estimate, effects_frame
-from study.estimates.covariance import covariance
+from study.inference import joint
 from study.panel import Sample, Scale
 
 WHO = "seeds"
@@ -83,12 +83,9 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
 
 def average(fits: list[Estimate], level: float) -> Effect:
     """Return the mean of estimates of one term, whose influence is the mean of theirs."""
-    first = fits[0]
-    effect = float(np.mean([fit.effect[0] for fit in fits]))
-    influence = np.mean([fit.errors.dense() for fit in fits], axis=0)
-    error = float(np.sqrt(covariance(influence, first.sample.cluster)[0, 0]))
-    like = Effect.of(f"average over {len(fits)} seeds", first, level)
-    return with_error(like, effect, error, like.degrees, level)
+    mean = joint(*fits).combined(["average"], np.full((len(fits), 1), 1 / len(fits)))
+    like = Effect.of(f"average over {len(fits)} seeds", fits[0], level)
+    return with_error(like, float(mean.effect[0]), float(mean.std_error[0]), like.degrees, level)
 
 
 def finding_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,13 +32,13 @@ Exposure = dict[str, FloatArray]
 
 
 def source_dates(sample: Sample) -> FloatArray:
-    """Return the first treated period of all units of the panel, infinite where not in the sample's periods.
+    """Return the first treated period of all units of the panel, NaN where not in the sample's periods.
 
     A unit outside the sample, for example one treated before the first period, has neighbours too.
     """
     panel, q = sample.panel, sample.question
     dates = pool_cohorts(panel.first_treated[q.event] + q.lag, panel.periods, q.cohort_width)
-    return np.where(dates - q.anticipation <= sample.periods[-1], dates, np.inf)
+    return np.where(dates - q.anticipation <= sample.periods[-1], dates, np.nan)
 
 
 def by_label(sample: Sample, name: str) -> Exposure:
@@ -59,10 +58,9 @@ def by_label(sample: Sample, name: str) -> Exposure:
             "question's population."
         )
     names, of_unit = np.unique(sample.panel.attributes[name].astype(str), return_inverse=True)
-    first = np.full(len(names), np.inf)
-    np.minimum.at(first, of_unit, source_dates(sample))
-    dates = first[np.searchsorted(names, own)]
-    return {f"in the same {name}": np.where(np.isfinite(dates), dates, np.nan)}
+    first = np.full(len(names), np.nan)
+    np.fmin.at(first, of_unit, source_dates(sample))
+    return {f"in the same {name}": first[np.searchsorted(names, own)]}
 
 
 def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]) -> Exposure:
@@ -81,7 +79,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
     QuestionError
         If a unit of the sample has no coordinates, or one is out of range.
     """
-    n, units = sample.n_units, sample.panel.units
+    units = sample.panel.units
     sources = here_among = np.searchsorted(units, sample.unit_ids)
     if isinstance(coordinates, Mapping):
         absent = [str(unit) for unit in sample.unit_ids if str(unit) not in coordinates]
@@ -95,7 +93,8 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
     there = np.asarray(coordinates, dtype=float)
     if there.shape != (len(sources), 2):
         raise QuestionError(
-            f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each of the {n} units."
+            f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each of the {sample.n_units} "
+            "units."
         )
     here = there[np.searchsorted(sources, here_among)]
     outside = ~((np.abs(there[:, 0]) <= 90) & (np.abs(there[:, 1]) <= 180))
@@ -106,14 +105,13 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
             "of latitude in [-90, 90] and of longitude in [-180, 180]."
         )
     dates, limits = source_dates(sample)[sources], np.array(rings)[:, None]
-    since = np.full((len(rings), n), np.inf)
+    since = np.full((len(rings), sample.n_units), np.nan)
     for k in np.flatnonzero(np.isfinite(dates)):
         within = great_circle_km(here, there[k]) <= limits
-        since = np.minimum(since, np.where(within, dates[k], np.inf))
-    within_one = np.isfinite(since)
-    nearest = within_one & (np.cumsum(within_one, axis=0) == 1)
+        since = np.fmin(since, np.where(within, dates[k], np.nan))
+    since[1:][np.isfinite(since[:-1])] = np.nan  # within a nearer ring, and so within all that are farther
     names = (f"at {start:g}-{end:g} km" for start, end in pairwise((0.0, *rings)))
-    return dict(zip(names, np.where(nearest, since, np.nan), strict=True))
+    return dict(zip(names, since, strict=True))
 
 
 def great_circle_km(here: FloatArray, there: FloatArray) -> FloatArray:
@@ -330,12 +328,11 @@ def _differences(fits: Mapping[str, Estimate], cluster: str | None, level: float
             for label, fit in fits.items()
         }
     unexposed, *rings = fits.values()
-    n_treated = int(unexposed.sample.ever_treated.sum())
     for label, fit in zip(list(fits)[1:], rings, strict=True):
         difference = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
         error = float(difference.std_error[0])
-        if fit.varies[0] and unexposed.varies[0] and math.isfinite(error):
-            ring = label.removeprefix("units ").removesuffix(" only")
-            units = Effect(f"unexposed less {ring}", n_units=len(difference.influence), n_treated=n_treated)
+        if fit.varies[0] and unexposed.varies[0] and np.isfinite(error):
+            name = f"unexposed less {label.removeprefix('units ').removesuffix(' only')}"
+            like = Effect(name, n_units=len(difference.influence), n_treated=unexposed.sample.n_treated)
             degrees = float(difference.degrees_of_freedom[0])
-            yield with_error(units, float(difference.effect[0]), error, degrees, level)
+            yield with_error(like, float(difference.effect[0]), error, degrees, level)

@@ -158,9 +158,7 @@ def partialled(
             f'{", ".join(applicable())} with scale="log1p" or "level".'
         )
     if form == "within" and design != "twfe":
-        raise QuestionError(
-            f'{who}: form="within" is the regression of twfe; {design} takes "long_difference".'
-        )
+        raise QuestionError(f'{who}: form="within" is the regression of twfe; leave it out for {design}.')
     if sample.question.scale == "proportional":
         raise QuestionError(
             f'{who}: scale="proportional" divides a linear coefficient by the untreated mean, which changes none '
@@ -231,9 +229,7 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     needed = {"a unit with a period before its event": is_treated, "a unit without treatment": is_comparison}
     for name, units in needed.items():
         if not units.any():
-            raise QuestionError(
-                f'{who}: form="long_difference" needs {name} in the window, and there is none.'
-            )
+            raise QuestionError(f'{who}: form="long_difference" needs {name} in the window.')
     changes = np.column_stack([_change(sample, g) for g in usable])
     cohort = np.where(is_treated, np.searchsorted(usable, first), 0)
     change = changes[np.arange(sample.n_units), cohort]
@@ -277,13 +273,10 @@ def _change(sample: Sample, cohort: float) -> FloatArray:
     """Return all units' change of the mean outcome around the event of a cohort, NaN if not seen, shape (n,)."""
     horizon = len(sample.periods) if sample.question.horizon is None else sample.question.horizon
     since, start = sample.periods - cohort, -sample.question.anticipation
-    after = sample.y[:, (since >= 0) & (since <= horizon)]
-    before = sample.y[:, (since < start) & (since >= start - horizon - 1)]
-    with np.errstate(invalid="ignore"):
-        of_after, of_before = (
-            np.nansum(block, axis=1) / np.sum(~np.isnan(block), axis=1) for block in (after, before)
-        )
-    return of_after - of_before
+    y = np.ma.masked_invalid(sample.y)
+    after = y[:, (since >= 0) & (since <= horizon)].mean(axis=1)
+    before = y[:, (since < start) & (since >= start - horizon - 1)].mean(axis=1)
+    return np.asarray((after - before).filled(np.nan))
 
 
 def _regression(
@@ -317,9 +310,7 @@ def _regression(
         raise QuestionError(f"{who}: treatment is explained by the fixed effects and the covariates.")
     dof = len(y) - regression.parameters
     if dof < 2:
-        raise QuestionError(
-            f"{who}: {dof} degrees of freedom are left in the regression; at least 2 are needed."
-        )
+        raise QuestionError(f"{who}: {dof} degrees of freedom are left; at least 2 are needed.")
     if not np.linalg.norm(residual(y, np.column_stack([x, d]))) > 1e-12 * np.linalg.norm(columns[0]):
         raise QuestionError(f"{who}: the regression fits the outcome exactly, so nothing is left to explain.")
     return regression

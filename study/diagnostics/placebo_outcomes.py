@@ -116,9 +116,7 @@ def _placebos(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str,
     for label, (where, outcome) in placebos.items():
         refuse_unknown("outcome", outcome, where.outcomes, f"{WHO} about {where.name}")
         if where is panel and outcome == question.outcome:
-            raise QuestionError(
-                f"{WHO}: {label} is the question's own outcome; name one that the treatment should not move."
-            )
+            raise QuestionError(f"{WHO}: {label} is the question's own outcome; name another.")
     return placebos
 
 

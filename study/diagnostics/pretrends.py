@@ -213,15 +213,11 @@ def _violation(given: Mapping[float, float] | Sequence[float] | FloatArray, path
     if isinstance(given, Mapping):
         values = {float(e): v for e, v in given.items()}
         if values.pop(float(path.reference), 0.0) != 0:
-            raise QuestionError(
-                f"{WHO}: violation is zero at the reference {path.reference} by normalisation."
-            )
+            raise QuestionError(f"{WHO}: violation is zero at the reference {path.reference} by definition.")
         odd = sorted(set(values) ^ set(path.event_time.tolist()))
         if odd:
             which = "has no value for" if odd[0] in path.event_time else "has a value for the unknown"
-            raise QuestionError(
-                f"{WHO}: violation {which} event time {odd[0]:g}; give one for each of {used}."
-            )
+            raise QuestionError(f"{WHO}: violation {which} event time {odd[0]:g}; give it for {used}.")
         given = [values[e] for e in path.event_time.tolist()]
     array: FloatArray = np.asarray(given, dtype=float)
     if array.shape != path.event_time.shape:

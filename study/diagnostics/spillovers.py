@@ -93,8 +93,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
     there = np.asarray(coordinates, dtype=float)
     if there.shape != (len(sources), 2):
         raise QuestionError(
-            f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each of the {sample.n_units} "
-            "units."
+            f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each unit."
         )
     here = there[np.searchsorted(sources, here_among)]
     outside = ~((np.abs(there[:, 0]) <= 90) & (np.abs(there[:, 1]) <= 180))
@@ -201,9 +200,7 @@ def spillovers(
     if attribute and rings is not None:
         raise QuestionError(f'{WHO}: rings are for coordinates; by="{by}" has none.')
     if not attribute and (not limits or min(limits) <= 0 or any(np.diff(limits) <= 0)):
-        raise QuestionError(
-            f"{WHO}: rings is {rings!r}; with coordinates give ascending limits in km, such as (50, 200)."
-        )
+        raise QuestionError(f"{WHO}: rings is {rings!r}; give ascending limits in km, such as (50, 200).")
     exposure = by_label(sample, by) if isinstance(by, str) else by_distance(sample, by, limits)
     untreated = ~sample.ever_treated
     since = np.fmin.reduce(list(exposure.values()))

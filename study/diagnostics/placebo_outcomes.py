@@ -123,14 +123,12 @@ def _placebos(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str,
 def _sentences(scale: Scale, level: float, frame: pd.DataFrame, moved: Sequence[str]) -> Iterator[str]:
     full, *placebos = frame.itertuples()
     percent = f"{100 * level:g}%"
-    yield (
+    yield from (
         f"At a familywise error of {100 * (1 - level):.2g}%, {len(moved)} of {len(placebos)} placebo outcomes "
         f"({', '.join(row.outcome for row in placebos)}) move with the treatment"
-        f"{': ' + ', '.join(moved) if moved else ''}."
-    )
-    yield (
+        f"{': ' + ', '.join(moved) if moved else ''}.",
         f"The effect on {full.outcome} is {scale.text(full.estimate)} {scale.unit}, {percent} interval "
-        f"{scale.interval(full.conf_low, full.conf_high)}."
+        f"{scale.interval(full.conf_low, full.conf_high)}.",
     )
     for row in placebos:
         yield (

@@ -128,12 +128,13 @@ def pretrends(
         "slope": slope,
         "pretest": pretest(path, hypothesised, critical),
     }
-    return Finding(
-        verdict=f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in "
-        f"this estimate {answer}",
-        evidence=tuple(_evidence(path, frame, amount, details)),
-        frame=frame,
-        chart=partial(
+    verdict = (
+        f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in"
+    )
+    return Finding.of(
+        [f"{verdict} this estimate {answer}", *_evidence(path, frame, amount, details)],
+        frame,
+        partial(
             _chart,
             reference=path.reference,
             factor=factor,
@@ -160,21 +161,17 @@ def _evidence(
             f"samples; by event time {times[-1]:g} it would amount to {amount(by_last)}{share} ({amount(last)})."
         )
     trend = "the hypothesised violation" if slope is None else f"a linear trend of {amount(slope)} a period"
-    yield (
-        f"Under {trend} the test would reject with probability {test.power:.2f}, and the joint Wald test of the same "
-        f"coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}."
-    )
-    yield (
-        f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
-        f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely."
-    )
     mean, passing = frame[path.n_pre :].mean(), ""
     rare = " Fewer than one sample in a million would pass the test, so no mean after passing is computed."
     if "after_passing" in frame:
         passing, rare = f", and of {amount(mean['after_passing'])} in samples that pass the test", ""
-    yield (
+    yield from (
+        f"Under {trend} the test would reject with probability {test.power:.2f}, and the joint Wald test of the same "
+        f"coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}.",
+        f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
+        f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely.",
         f"The violation alone would give the coefficients at event times {times[path.n_pre]:g} to {times[-1]:g} a mean "
-        f"of {amount(mean['violation'])}{passing}; the mean estimate is {amount(mean['estimate'])}.{rare}"
+        f"of {amount(mean['violation'])}{passing}; the mean estimate is {amount(mean['estimate'])}.{rare}",
     )
 
 

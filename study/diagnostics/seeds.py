@@ -77,15 +77,11 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     refits = Refits.of(under_each, level, keep=True)
     if len(refits.rows) < 2:
         raise QuestionError(f"{WHO}: {'; '.join(reason for _, reason in refits.refused)}")
-    mean = average(list(refits.fits.values()), level)
-    return finding_of(refits, mean, sample.question.effect_scale, level, used.get("repetitions"))
-
-
-def average(fits: list[Estimate], level: float) -> Effect:
-    """Return the mean of estimates of one term, whose influence is the mean of theirs."""
-    mean = joint(*fits).combined(["average"], np.full((len(fits), 1), 1 / len(fits)))
+    fits = list(refits.fits.values())
+    average = joint(*fits).combined(["average"], np.full((len(fits), 1), 1 / len(fits)))
     like = Effect.of(f"average over {len(fits)} seeds", fits[0], level)
-    return with_error(like, float(mean.effect[0]), float(mean.std_error[0]), like.degrees, level)
+    mean = with_error(like, float(average.effect[0]), float(average.std_error[0]), like.degrees, level)
+    return finding_of(refits, mean, sample.question.effect_scale, level, used.get("repetitions"))
 
 
 def finding_of(

@@ -388,11 +388,10 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
 
 
 def _draw_choices(axis: Axes, rows: pd.DataFrame, lines: Sequence[tuple[str, str]]) -> None:
-    place = np.arange(1, len(rows) + 1)
     marker, size = ("o", 4.0) if len(rows) <= MANY else ("|", float(np.clip(200 / len(rows), 3.0, 5.5)))
     for height, (name, label) in enumerate(lines):
         if name:
-            chosen = place[(rows[name] == label).to_numpy()]
+            chosen = 1 + np.flatnonzero(rows[name] == label)
             axis.axhline(height, color="0.92", linewidth=0.6, zorder=0)
             axis.plot(chosen, np.full(len(chosen), height), marker, markersize=size, color=GREY)
     axis.set_ylim(len(lines) - 0.4, -0.6)

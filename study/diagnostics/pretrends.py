@@ -129,10 +129,11 @@ def pretrends(
         "pretest": pretest(path, hypothesised, critical),
     }
     verdict = (
-        f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in"
+        f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in this "
+        f"estimate {answer}"
     )
     return Finding.of(
-        [f"{verdict} this estimate {answer}", *_evidence(path, frame, amount, details)],
+        [verdict, *_evidence(path, frame, amount, details)],
         frame,
         partial(
             _chart,

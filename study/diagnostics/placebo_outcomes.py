@@ -77,9 +77,7 @@ def placebo_outcomes(
     placebos = _placebos(panel, question, outcomes)
     fit = headline(question.sample(panel), design, options)
     full = Effect.of(question.outcome, fit, level)
-    samples = {
-        k: partial(question.replace(outcome=name).sample, where) for k, (where, name) in placebos.items()
-    }
+    samples = {k: partial(question.replace(outcome=y).sample, where) for k, (where, y) in placebos.items()}
     refits = refit(samples, design, options, level, progress, keep=True)
     refits.refuse_none(WHO)
     frame = effects_frame((full, *refits.rows)).rename(columns={"label": "outcome"})

@@ -220,13 +220,13 @@ def spillovers(
         for label, units in groups.items()
     }
     comparisons = refit(compared, design, options, level, progress, keep=True)
-    cluster = None if sample.question.cluster else attribute
+    by_attribute = None if sample.question.cluster else attribute
     around = {
-        f"neighbours {name}": partial(neighbour_sample, sample, exposure[name], unexposed, cluster)
+        f"neighbours {name}": partial(neighbour_sample, sample, exposure[name], unexposed, by_attribute)
         for name in inhabited
     }
     neighbours = refit(around, design, options, level, progress)
-    differences = tuple(_differences(comparisons.fits, cluster, level))
+    differences = tuple(_differences(comparisons.fits, by_attribute, level))
     tests, scale = (*differences, *neighbours.rows), sample.question.effect_scale
     frame = effects_frame([full, *comparisons.rows, *tests])
     kinds = ("effect by comparison", "difference", "effect on neighbours")
@@ -242,12 +242,11 @@ def spillovers(
         "exposed_from_start": int(np.sum(untreated & early)),
     }
     different = ", ".join(row.label for row in tests if row.excludes_zero)
-    by_cluster = sample.question.cluster or attribute or "unit"
-    sentences = _sentences(scale, level, details, by_cluster, different)
+    cluster = sample.question.cluster or attribute or "unit"
     marked = list(frame["kind"] == kinds[2])
     names = ("effect on the treated", "effect on untreated neighbours")
     return Finding.of(
-        [*sentences, *comparisons.refusals, *neighbours.refusals],
+        [*_sentences(scale, level, details, cluster, different), *comparisons.refusals, *neighbours.refusals],
         frame,
         dots(scale, level, frame["label"], marked=marked, names=names),
         against=bool(different) if tests else None,

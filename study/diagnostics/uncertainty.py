@@ -114,8 +114,8 @@ def uncertainty(
     if randomization is not None:
         p_value, sentences = randomization.p_value, [randomization.sentences[0]]
         objection = f"the randomization test, which does not reject no effect (p = {p_value:.2g})"
-        units = {"n_units": own.n_units, "n_treated": own.n_treated}
-        shown.append(Effect(RANDOMIZATION, own.estimate, p_value=p_value, **units))
+        test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
+        shown.append(replace(test, n_units=own.n_units, n_treated=own.n_treated))
     excluding = [row.label for row in rows if row.excludes_zero]
     conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
         len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"

@@ -140,38 +140,30 @@ class Propensities(NamedTuple):
 
     def summary(self, treated: bool) -> dict[str, Any]:
         """Return what is shown of one group, by name: its size, and averages over draws of quantiles and overlap."""
-        members, group, weighed = self.treated == treated, self.of(treated), self.limits is not None
+        members, group, others = self.treated == treated, self.of(treated), self.of(not treated)
         quantiles = np.quantile(group, [*QUANTILES.values()], axis=0).mean(axis=1).tolist()
+        clipped = effective = np.nan
+        if self.limits is not None:
+            low, high = self.limits
+            clipped = ((group < low) | (group > high)).sum(axis=0).mean()
+            effective = np.nan if treated else self._effective(*self.limits)
         return {
             "learner": self.learner,
             "treated": treated,
             "rows": int(members.sum()),
             "units": len(np.unique(self.unit[members])),
             **dict(zip(QUANTILES, quantiles, strict=True)),
-            "above_comparison": self.above if treated else np.nan,
-            "clipped": self.clipped(treated) if weighed else np.nan,
-            "effective_units": self.effective if weighed and not treated else np.nan,
+            "above_comparison": float(np.mean(group > others.max(axis=0))) if treated else np.nan,
+            "clipped": clipped,
+            "effective_units": effective,
         }
 
-    @property
-    def above(self) -> float:
-        """Share of treated rows whose prediction no comparison row reaches, averaged over draws."""
-        return float(np.mean(self.of(True) > self.of(False).max(axis=0)))
-
-    def clipped(self, treated: bool) -> float:
-        """Return how many rows of a group are clipped, averaged over draws."""
-        group, (low, high) = self.of(treated), self.limits or (0.0, 1.0)
-        return float(((group < low) | (group > high)).sum(axis=0).mean())
-
-    @property
-    def effective(self) -> float:
-        """Effective number of comparison units, averaged over draws.
+    def _effective(self, low: float, high: float) -> float:
+        """Return the effective number of comparison units, averaged over draws.
 
         Units weigh the odds p / (1 - p) of their rows after clipping, as they do for an effect on the treated.
         """
-        inside = np.minimum(
-            np.clip(self.of(False), *(self.limits or (0.0, 1.0))), 1 - np.finfo(np.float64).eps
-        )
+        inside = np.clip(self.of(False), low, min(high, 1 - np.finfo(np.float64).eps))
         odds = inside / (1 - inside)
         weight = np.zeros((int(self.unit.max()) + 1, odds.shape[1]))
         np.add.at(weight, self.unit[~self.treated], odds)

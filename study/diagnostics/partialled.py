@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError, Terms, period_effects, refuse_unknown, regress
-from study.designs import Supports, all_designs, find_design
+from study.core import FloatArray, IntArray, QuestionError, Terms, period_effects, regress
+from study.designs import Supports, all_designs
 from study.estimates import small_sample_factor
 from study.panel import Sample
 
@@ -146,12 +146,10 @@ def partialled(
         unknown, the scale is "proportional", or treatment or a covariate is collinear with what the regression
         contains.
     """
-    chosen = find_design(design).name
-    form = form or ("within" if chosen == "twfe" else "long_difference")
-    refuse_unknown("form", str(form), ("within", "long_difference"), who)
-    if chosen not in applicable():
+    form = form or ("within" if design == "twfe" else "long_difference")
+    if design not in applicable():
         raise QuestionError(
-            f"{who}: {chosen} is no linear regression with covariates, nor is one near it; ask for one of "
+            f"{who}: {design} is no linear regression with covariates, nor is one near it; ask for one of "
             f"{', '.join([*applicable(), *others])}."
         )
     if family != "gaussian":
@@ -159,10 +157,8 @@ def partialled(
             f"{who}: {design} with family={family!r} is not linear; leave family out, or ask for "
             f'{", ".join(applicable())} with scale="log1p" or "level".'
         )
-    if form == "within" and chosen != "twfe":
-        raise QuestionError(
-            f'{who}: form="within" is the regression of twfe; {chosen} takes "long_difference".'
-        )
+    if form == "within" and design != "twfe":
+        raise QuestionError(f'{who}: form="within" is the regression of twfe; leave it out for {design}.')
     if sample.question.scale == "proportional":
         raise QuestionError(
             f'{who}: scale="proportional" divides a linear coefficient by the untreated mean, which changes none '
@@ -233,21 +229,19 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     needed = {"a unit with a period before its event": is_treated, "a unit without treatment": is_comparison}
     for name, units in needed.items():
         if not units.any():
-            raise QuestionError(
-                f'{who}: form="long_difference" needs {name} in the window, and there is none.'
-            )
+            raise QuestionError(f'{who}: form="long_difference" needs {name} in the window.')
     changes = np.column_stack([_change(sample, g) for g in usable])
     cohort = np.where(is_treated, np.searchsorted(usable, first), 0)
     change = changes[np.arange(sample.n_units), cohort]
     counted = sample.weights * (is_treated & ~np.isnan(change))
     shares = np.bincount(cohort, weights=counted, minlength=len(usable))
-    change[~is_treated] = (
-        changes[~is_treated][:, shares > 0] @ shares[shares > 0] / max(shares.sum(), np.finfo(float).tiny)
-    )
+    some, total = shares > 0, max(shares.sum(), np.finfo(float).tiny)
+    change[~is_treated] = changes[~is_treated][:, some] @ shares[some] / total
 
     used = is_treated | is_comparison
     complete = used & ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
-    n_treated, n_others = int(is_treated[complete].sum()), int((~is_treated)[complete].sum())
+    n_treated = int(is_treated[complete].sum())
+    n_others = int(complete.sum()) - n_treated
     if not n_treated or not n_others:
         which = "comparison" if n_treated else "treated"
         raise QuestionError(f"{who}: no {which} unit is seen before and after with all covariates.")
@@ -256,13 +250,10 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     if question.horizon is not None:
         span, before = f"event times 0 to {question.horizon}", f"up to {question.horizon + 1} before it"
     given = "".join(f", {name}" for name in question.covariates)
-    n_lost, notes = int(used.sum() - complete.sum()), []
-    if skipped:
-        notes.append(f"Cohorts without a period before their event are left out: {skipped}.")
-    if n_lost:
-        notes.append(
-            f"{n_lost} units are left out, as they are not seen before and after or lack a covariate."
-        )
+    notes = [f"Cohorts without a period before their event are left out: {skipped}."] if skipped else []
+    if n_lost := int(used.sum() - complete.sum()):
+        lack = "as they are not seen before and after or lack a covariate"
+        notes.append(f"{n_lost} units are left out, {lack}.")
     return _regression(
         sample,
         who,
@@ -282,13 +273,10 @@ def _change(sample: Sample, cohort: float) -> FloatArray:
     """Return all units' change of the mean outcome around the event of a cohort, NaN if not seen, shape (n,)."""
     horizon = len(sample.periods) if sample.question.horizon is None else sample.question.horizon
     since, start = sample.periods - cohort, -sample.question.anticipation
-    after = sample.y[:, (since >= 0) & (since <= horizon)]
-    before = sample.y[:, (since < start) & (since >= start - horizon - 1)]
-    with np.errstate(invalid="ignore"):
-        of_after, of_before = (
-            np.nansum(block, axis=1) / np.sum(~np.isnan(block), axis=1) for block in (after, before)
-        )
-    return of_after - of_before
+    y = np.ma.masked_invalid(sample.y)
+    after = y[:, (since >= 0) & (since <= horizon)].mean(axis=1)
+    before = y[:, (since < start) & (since >= start - horizon - 1)].mean(axis=1)
+    return np.asarray((after - before).filled(np.nan))
 
 
 def _regression(
@@ -322,9 +310,7 @@ def _regression(
         raise QuestionError(f"{who}: treatment is explained by the fixed effects and the covariates.")
     dof = len(y) - regression.parameters
     if dof < 2:
-        raise QuestionError(
-            f"{who}: {dof} degrees of freedom are left in the regression; at least 2 are needed."
-        )
+        raise QuestionError(f"{who}: {dof} degrees of freedom are left; at least 2 are needed.")
     if not np.linalg.norm(residual(y, np.column_stack([x, d]))) > 1e-12 * np.linalg.norm(columns[0]):
         raise QuestionError(f"{who}: the regression fits the outcome exactly, so nothing is left to explain.")
     return regression

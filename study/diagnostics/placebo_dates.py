@@ -11,7 +11,7 @@ import numpy as np
 from study.core import FloatArray, QuestionError
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, treated
+from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit
 from study.estimates import Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample
@@ -85,11 +85,12 @@ def placebo_dates(
     p_joint = float(exceeded(largest_t, statistics.max()))
     against = p_joint < 1 - level
     largest = max(refits.rows, key=lambda row: abs(row.estimate))
-    lost = {label: names for label, shift in shift_of.items() if (names := _lost(sample, first, shift))}
-    labelled = effects_frame((full, *refits.rows))
-    frame = labelled.drop(columns="label").assign(lost=[lost.get(each, "") for each in labelled["label"]])
-    frame.insert(0, "shift", [shift_of.get(each, 0) for each in labelled["label"]])
-    left_out = "; ".join(f"{label}, {names}" for label, names in lost.items())
+    lost = {label: _lost(sample, first, shift) for label, shift in shift_of.items()}
+    frame = effects_frame((full, *refits.rows)).rename(columns={"label": "shift"})
+    labels = frame["shift"]
+    frame["shift"] = labels.map({full.label: 0} | shift_of)
+    frame["lost"] = labels.map({full.label: ""} | lost)
+    left_out = "; ".join(f"{label}, {names}" for label, names in lost.items() if names)
     sentences = [
         f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
         f"all of them are zero has p-value {p_joint:.2g}, so the treated and the comparison units "
@@ -97,19 +98,19 @@ def placebo_dates(
         "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
         f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
         f"{full.interval(scale)}.",
-    ]
-    for row in refits.rows:
-        sentences.append(
+        *(
             f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
             f"{row.interval(scale)}, {row.n_treated} treated units)."
-        )
-    if lost:
+            for row in refits.rows
+        ),
+    ]
+    if left_out:
         sentences.append(f"Left out, without a period before the moved date: {left_out}.")
-    legend, marked = ("true dates", "placebo dates"), list(frame["shift"] > 0)
+    names = ("true dates", "placebo dates")
     return Finding.of(
         [*sentences, *refits.refusals],
         frame,
-        dots(scale, level, labelled["label"], marked=marked, names=legend),
+        dots(scale, level, labels, marked=list(frame["shift"] > 0), names=names),
         against=against,
         objection=f"the joint test of the placebo dates (p = {p_joint:.2g})",
         details={"full_sample": full, "rows": refits.rows, "p_joint": p_joint},
@@ -119,13 +120,13 @@ def placebo_dates(
 def placebo_sample(sample: Sample, shift: int) -> Sample:
     """Return the sample with events moved earlier and without outcomes that treatment could have moved."""
     first, d = event_dates(sample, WHO), sample.question.anticipation
-    moved = np.where(treated(sample), first - d - shift, first)
+    moved = np.where(sample.ever_treated, first - d - shift, first)
     y = np.where(sample.treatment == 1, np.nan, sample.y)
     return redated(sample, moved, y=y, question=sample.question.replace(anticipation=0))
 
 
 def _shifts(sample: Sample, first: FloatArray, shifts: Sequence[int] | None) -> list[int]:
-    since = first[treated(sample)] - sample.question.anticipation
+    since = first[sample.ever_treated] - sample.question.anticipation
     most = int(since.max() - sample.periods[0] - 1) if len(since) else 0
     if most < 1:
         raise QuestionError(
@@ -145,7 +146,5 @@ def _shifts(sample: Sample, first: FloatArray, shifts: Sequence[int] | None) -> 
 def _lost(sample: Sample, first: FloatArray, shift: int) -> str:
     """Name the cohorts, with their units, that have no period before their moved date."""
     cohorts = sample.cohorts[sample.cohorts - sample.question.anticipation - shift <= sample.periods[0]]
-    if not len(cohorts):
-        return ""
-    names, units = ", ".join(f"{g:g}" for g in cohorts), int(np.isin(first, cohorts).sum())
-    return f"cohort{'s' if len(cohorts) > 1 else ''} {names} ({units} units)"
+    names, units = ", ".join(f"{g:g}" for g in cohorts), np.isin(first, cohorts).sum()
+    return f"cohort{'s' if len(cohorts) > 1 else ''} {names} ({units} units)" if units else ""

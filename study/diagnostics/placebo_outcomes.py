@@ -77,9 +77,7 @@ def placebo_outcomes(
     placebos = _placebos(panel, question, outcomes)
     fit = headline(question.sample(panel), design, options)
     full = Effect.of(question.outcome, fit, level)
-    samples = {
-        k: partial(question.replace(outcome=name).sample, where) for k, (where, name) in placebos.items()
-    }
+    samples = {k: partial(question.replace(outcome=y).sample, where) for k, (where, y) in placebos.items()}
     refits = refit(samples, design, options, level, progress, keep=True)
     refits.refuse_none(WHO)
     frame = effects_frame((full, *refits.rows)).rename(columns={"label": "outcome"})
@@ -116,23 +114,19 @@ def _placebos(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str,
     for label, (where, outcome) in placebos.items():
         refuse_unknown("outcome", outcome, where.outcomes, f"{WHO} about {where.name}")
         if where is panel and outcome == question.outcome:
-            raise QuestionError(
-                f"{WHO}: {label} is the question's own outcome; name one that the treatment should not move."
-            )
+            raise QuestionError(f"{WHO}: {label} is the question's own outcome; name another.")
     return placebos
 
 
 def _sentences(scale: Scale, level: float, frame: pd.DataFrame, moved: Sequence[str]) -> Iterator[str]:
     full, *placebos = frame.itertuples()
     percent = f"{100 * level:g}%"
-    yield (
+    yield from (
         f"At a familywise error of {100 * (1 - level):.2g}%, {len(moved)} of {len(placebos)} placebo outcomes "
         f"({', '.join(row.outcome for row in placebos)}) move with the treatment"
-        f"{': ' + ', '.join(moved) if moved else ''}."
-    )
-    yield (
+        f"{': ' + ', '.join(moved) if moved else ''}.",
         f"The effect on {full.outcome} is {scale.text(full.estimate)} {scale.unit}, {percent} interval "
-        f"{scale.interval(full.conf_low, full.conf_high)}."
+        f"{scale.interval(full.conf_low, full.conf_high)}.",
     )
     for row in placebos:
         yield (

@@ -86,9 +86,6 @@ def pretrends(
     powers = tuple(np.atleast_1d(np.asarray(power, dtype=float)).tolist())
     if not powers:
         raise QuestionError(f"{WHO}: power is empty; give at least one number between 0 and 1.")
-    for name, share in (("level", level), *(("power", share) for share in powers)):
-        if not 0 < share < 1:
-            raise QuestionError(f"{WHO}: {name} is {share:g}; it must lie between 0 and 1.")
     if slope is not None and violation is not None:
         raise QuestionError(f"{WHO}: slope and violation are both given; give one of them.")
     path = event_path(fit, WHO, before=before, after=after)
@@ -109,12 +106,11 @@ def pretrends(
         frame["after_passing"] = after_passing
     rejected = np.abs(path.effect / std_error)[:n_pre] > critical
     scale = fit.sample.question.effect_scale
-    factor, unit = float(scale.factor), "" if scale.name == "level" else scale.column
-    space = " " if unit and not unit.startswith("%") else ""
+    factor, unit = scale.factor, "" if scale.name == "level" else scale.column
 
     def amount(value: float) -> str:
         """Write an effect with its unit."""
-        return f"{factor * value:.3g}{space}{unit}"
+        return f"{factor * value:.3g}{'' if scale.percent else ' '}{unit}".strip()
 
     which = f"the coefficient at event time {times[0]:g}"
     if n_pre > 1:
@@ -132,12 +128,14 @@ def pretrends(
         "slope": slope,
         "pretest": pretest(path, hypothesised, critical),
     }
-    return Finding(
-        verdict=f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in "
-        f"this estimate {answer}",
-        evidence=tuple(_evidence(path, frame, amount, details)),
-        frame=frame,
-        chart=partial(
+    verdict = (
+        f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in this "
+        f"estimate {answer}"
+    )
+    return Finding.of(
+        [verdict, *_evidence(path, frame, amount, details)],
+        frame,
+        partial(
             _chart,
             reference=path.reference,
             factor=factor,
@@ -164,46 +162,41 @@ def _evidence(
             f"samples; by event time {times[-1]:g} it would amount to {amount(by_last)}{share} ({amount(last)})."
         )
     trend = "the hypothesised violation" if slope is None else f"a linear trend of {amount(slope)} a period"
-    yield (
-        f"Under {trend} the test would reject with probability {test.power:.2f}, and the joint Wald test of the same "
-        f"coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}."
-    )
-    yield (
-        f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
-        f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely."
-    )
     mean, passing = frame[path.n_pre :].mean(), ""
     rare = " Fewer than one sample in a million would pass the test, so no mean after passing is computed."
     if "after_passing" in frame:
         passing, rare = f", and of {amount(mean['after_passing'])} in samples that pass the test", ""
-    yield (
+    yield from (
+        f"Under {trend} the test would reject with probability {test.power:.2f}, and the joint Wald test of the same "
+        f"coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}.",
+        f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
+        f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely.",
         f"The violation alone would give the coefficients at event times {times[path.n_pre]:g} to {times[-1]:g} a mean "
-        f"of {amount(mean['violation'])}{passing}; the mean estimate is {amount(mean['estimate'])}.{rare}"
+        f"of {amount(mean['violation'])}{passing}; the mean estimate is {amount(mean['estimate'])}.{rare}",
     )
 
 
 def _chart(
-    frame: pd.DataFrame, ax: Axes | None, reference: int, factor: float, level: float, label: str, ylabel: str
+    frame: pd.DataFrame, ax: Axes | None, reference: int, factor: int, level: float, label: str, ylabel: str
 ) -> Figure:
     """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
     from matplotlib.ticker import MaxNLocator
 
-    times = frame["event_time"].to_numpy()
-    n_pre = int(np.sum(times < reference))
-    shown = factor * frame.drop(columns="event_time")
+    shown = factor * frame.set_index("event_time")
     with on_axes(ax, height=3.3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
         estimate, error = shown["estimate"], quantile((1 + level) / 2) * shown["std_error"]
         ends, words = [estimate - error, estimate + error], f"estimate, {level:.0%} interval"
-        draw_intervals(axis, estimate, times, ends, upright=True, linewidth=1.1, label=words)
-        paths = [("violation", label, "--", SECOND, 1.2)]
-        if "after_passing" in shown:
-            paths.append(("after_passing", "expected after passing, no effect", "-^", THIRD, 0.9))
-        for column, words, look, colour, width in paths:
-            values = np.insert(shown[column].to_numpy(), n_pre, 0.0)
-            at = np.insert(times, n_pre, reference)
-            axis.plot(at, values, look, color=colour, linewidth=width, markersize=4, label=words)
+        draw_intervals(axis, estimate, shown.index, ends, upright=True, linewidth=1.1, label=words)
+        shown.loc[reference] = 0.0
+        for column, words, look, colour, width in (
+            ("violation", label, "--", SECOND, 1.2),
+            ("after_passing", "expected after passing, no effect", "-^", THIRD, 0.9),
+        ):
+            if column in shown:
+                path = shown[column].sort_index()
+                axis.plot(path.index, path, look, color=colour, linewidth=width, markersize=4, label=words)
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="Periods since first treated", ylabel=ylabel)
@@ -218,15 +211,11 @@ def _violation(given: Mapping[float, float] | Sequence[float] | FloatArray, path
     if isinstance(given, Mapping):
         values = {float(e): v for e, v in given.items()}
         if values.pop(float(path.reference), 0.0) != 0:
-            raise QuestionError(
-                f"{WHO}: violation is zero at the reference {path.reference} by normalisation."
-            )
+            raise QuestionError(f"{WHO}: violation is zero at the reference {path.reference} by definition.")
         odd = sorted(set(values) ^ set(path.event_time.tolist()))
         if odd:
             which = "has no value for" if odd[0] in path.event_time else "has a value for the unknown"
-            raise QuestionError(
-                f"{WHO}: violation {which} event time {odd[0]:g}; give one for each of {used}."
-            )
+            raise QuestionError(f"{WHO}: violation {which} event time {odd[0]:g}; give it for {used}.")
         given = [values[e] for e in path.event_time.tolist()]
     array: FloatArray = np.asarray(given, dtype=float)
     if array.shape != path.event_time.shape:
@@ -240,10 +229,8 @@ def _violation(given: Mapping[float, float] | Sequence[float] | FloatArray, path
 
 def _times(ratio: float) -> str:
     """Return a ratio in words."""
-    if ratio < 1e-6:
-        return "less than a millionth times"
-    if ratio > 1e6:
-        return "more than a million times"
+    if not 1e-6 <= ratio <= 1e6:
+        return f"{'less than a millionth' if ratio < 1 else 'more than a million'} times"
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
 
 
@@ -291,7 +278,7 @@ def detectable_slopes(path: EventPath, powers: Sequence[float], critical: float)
     Raises
     ------
     QuestionError
-        If a power is not above the test's size.
+        If a power is not above the test's size and below one.
     """
     from scipy.optimize import brentq
 
@@ -304,10 +291,10 @@ def detectable_slopes(path: EventPath, powers: Sequence[float], critical: float)
 
     size, slopes = power_at(0.0), {}
     for power in powers:
-        if power <= size:
+        if not size < power < 1:
             raise QuestionError(
                 f"{WHO}: power {power:g} is not above {size:.3f}, the probability that the {path.n_pre} t tests "
-                "reject under parallel trends; ask for more."
+                "reject under parallel trends, and below 1."
             )
         most = critical + quantile(power) + 1.0  # one coefficient alone has the power by then
         slopes[power] = unit * float(brentq(lambda x, p=power: power_at(x) - p, 0.0, most, xtol=1e-10))

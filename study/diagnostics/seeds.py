@@ -12,7 +12,7 @@ from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Refits, dots, headline, with_error
 from study.estimates import Effect, Estimate, effects_frame
-from study.estimates.covariance import covariance
+from study.inference import joint
 from study.panel import Sample, Scale
 
 WHO = "seeds"
@@ -49,9 +49,7 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     Finding
         The frame has a row a seed: seed, estimate, std_error, p_value, conf_low, conf_high, n_units, n_treated.
         Details: ``rows``, the effects; ``average`` over seeds, whose influence is the average of theirs; ``spread``,
-        the standard deviation over seeds in mean standard errors; ``excluding`` and ``positive``, the numbers of seeds
-        under which the interval excludes zero and under which the estimate is above zero; ``agree``, whether the
-        intervals of all seeds exclude zero on one side, or none does.
+        the standard deviation over seeds in mean standard errors.
 
     Raises
     ------
@@ -79,18 +77,11 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     refits = Refits.of(under_each, level, keep=True)
     if len(refits.rows) < 2:
         raise QuestionError(f"{WHO}: {'; '.join(reason for _, reason in refits.refused)}")
-    mean = average(list(refits.fits.values()), level)
+    fits = list(refits.fits.values())
+    average = joint(*fits).combined(["average"], np.full((len(fits), 1), 1 / len(fits)))
+    like = Effect.of(f"average over {len(fits)} seeds", fits[0], level)
+    mean = with_error(like, float(average.effect[0]), float(average.std_error[0]), like.degrees, level)
     return finding_of(refits, mean, sample.question.effect_scale, level, used.get("repetitions"))
-
-
-def average(fits: list[Estimate], level: float) -> Effect:
-    """Return the mean of estimates of one term, whose influence is the mean of theirs."""
-    first = fits[0]
-    effect = float(np.mean([fit.effect[0] for fit in fits]))
-    influence = np.mean([fit.errors.dense() for fit in fits], axis=0)
-    error = float(np.sqrt(covariance(influence, first.sample.cluster)[0, 0]))
-    like = Effect.of(f"average over {len(fits)} seeds", first, level)
-    return with_error(like, effect, error, like.degrees, level)
 
 
 def finding_of(
@@ -102,7 +93,6 @@ def finding_of(
     excluding, positive = sum(row.excludes_zero for row in refits.rows), int((estimates > 0).sum())
     agree = excluding == 0 or (excluding == count and positive in (0, count))
     spread = float(estimates.std() / frame["std_error"].mean())
-    counts = {"excluding": excluding, "positive": positive, "agree": agree}
     sentences = [
         f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error "
         f"(from {scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
@@ -118,14 +108,13 @@ def finding_of(
             f"Each seed averages {repetitions} {'draw' if repetitions == 1 else 'draws'} of the folds; about "
             f"{needed:,} would bring the standard deviation to {SMALL:g} of the standard error."
         )
-    numbers = labels.str.removeprefix("seed ").astype(int)
     return Finding.of(
         [*sentences, *refits.refusals],
-        frame.rename(columns={"label": "seed"}).assign(seed=numbers),
+        frame.rename(columns={"label": "seed"}).assign(seed=labels.str.removeprefix("seed ").astype(int)),
         dots(scale, level, labels, behind=mean),
         against=refits.rows[0].excludes_zero and not agree,
         objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
-        details={"rows": refits.rows, "average": mean, "spread": spread} | counts,
+        details={"rows": refits.rows, "average": mean, "spread": spread},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -130,13 +131,13 @@ def sensitivity(
     values = robustness(c, q, level)
     plugged, interval = ovb.percent(values["robustness_value_plugged"]), f"{100 * level:g} % interval"
     goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
-    return Finding(
-        verdict=f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder "
-        f"that explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
-        f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
-        f"{'zero' if q == 1 else f'{1 - q:g} times itself'}; one that explains all of the remaining variation of the "
-        f"outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
-        evidence=(
+    return Finding.of(
+        [
+            f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder that "
+            f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
+            f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
+            f"{goal.replace('the estimate', 'itself')}; one that explains all of the remaining variation of the "
+            f"outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
             f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "
             f"({unit}), with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
             f"{c.clustered_error:.2g} clustered in {c.clusters} clusters.",
@@ -149,9 +150,9 @@ def sensitivity(
             *impossible,
             *regression.notes,
             *own_notes[1:],
-        ),
-        frame=table.drop(columns=["benchmark", "multiple", "estimate_clustered"]),
-        chart=partial(
+        ],
+        table.drop(columns=["benchmark", "multiple", "estimate_clustered"]),
+        partial(
             contour_figure,
             x="r2_treatment",
             y="r2_outcome",
@@ -206,11 +207,9 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
             f"{ovb.percent(observed.r2_outcome)} of that of the outcome."
         )
         bounds = table[(table["kind"] == "bound") & (table["benchmark"] == name)]
-        if len(bounds):
-            left = [
-                f"{row.estimate:.3g} ({row.conf_low_clustered:.3g} to {row.conf_high_clustered:.3g})"
-                for row in bounds.itertuples()
-            ]
+        columns = bounds[["estimate", "conf_low_clustered", "conf_high_clustered"]]
+        left = [f"{value:.3g} ({low:.3g} to {high:.3g})" for value, low, high in columns.to_numpy()]
+        if left:
             yield (
                 f"In the worst case, confounders {listed(bounds['multiple'])} times as strong as {name} would leave "
                 f"{listed(left)}, with clustered {100 * level:g} % intervals in brackets."
@@ -230,7 +229,7 @@ def _surface(
 def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, list[str]]:
     """Return a design's headline, without covariates that its unit effects absorb, and sentences on it."""
     varies = np.any(sample.x_varying != sample.x_baseline[:, None], axis=(0, 1))
-    fixed = tuple(name for name, moves in zip(sample.question.covariates, varies, strict=True) if not moves)
+    fixed = tuple(compress(sample.question.covariates, ~varies))
     absorbed = []
     try:
         fit = design(sample, **options).headline

@@ -151,16 +151,13 @@ def specification_curve(
             f"{WHO}: none of {len(refused)} specifications has an estimate; the first says: "
             f"{next(iter(refused.values()))}"
         )
-    place_of = {scale: k for k, scale in enumerate(on_scales)}
-    fits = dict(sorted(fits.items(), key=lambda item: (place_of[item[0].scale], item[1].effect[0])))
+    places = list(on_scales)
+    fits = dict(sorted(fits.items(), key=lambda item: (places.index(item[0].scale), item[1].effect[0])))
     joint = joined_headlines({" | ".join(specification): fit for specification, fit in fits.items()}, WHO)
     frame, by_scale, largest, share = _tested(fits, refused, joint, draws=draws, seed=seed, weights=weights)
     of_choices = (on_scales, [variant.label for variant in variants], rules, groups, sets)
     choices = {name: tuple(labels) for name, labels in zip(CHOICES, of_choices, strict=True)}
-    counts = [
-        f"{len(labels)} {choice.several if len(labels) > 1 else choice.one}"
-        for labels, choice in zip(of_choices, CHOICES.values(), strict=True)
-    ]
+    counts = [f"{len(labels)} {CHOICES[name][len(labels) > 1]}" for name, labels in choices.items()]
     verdict_by_scale = {scale: _scale_sentence(scale, row, question) for scale, row in by_scale.iterrows()}
     tests = {"by_scale": by_scale, "largest": largest, "share": share, "joint": joint}
     return Finding.of(
@@ -258,20 +255,18 @@ def _tested(
     for name, shown in table.groupby("scale", sort=False):
         on_scale = scale[distinct] == name
         which, drawn_here = distinct[on_scale], null[:, on_scale]
-        alone = families.share_test(statistic[which], pointwise[which], drawn_here)
+        alone = families.share_test(statistic[which], pointwise[which], drawn_here)._asdict()
         median = families.median_test(effect[which], error[which], drawn_here)
         rows[name] = {
             "count": len(shown),
-            "distinct": alone.distinct,
             "smallest": shown["estimate"].min(),
             "median": median.value,
             "largest": shown["estimate"].max(),
             "positive": float(np.mean(shown["estimate"] > 0)),
             "excluding_zero": float(np.mean((shown["conf_low"] > 0) | (shown["conf_high"] < 0))),
             "p_median": median.p_value,
-            "p_share": alone.p_value,
-            "significant": alone.significant,
-            "expected": alone.expected,
+            "p_share": alone.pop("p_value"),
+            **alone,
         }
     others = (specification._asdict() | {"refusal": reason} for specification, reason in refused.items())
     frame = pd.DataFrame([*table.to_dict("records"), *others], columns=table.columns)
@@ -307,10 +302,10 @@ def _qualifications(
     if len(by_kind) > 1:
         listed = "; ".join(f"{of} ({', '.join(designs)})" for of, designs in by_kind.items())
         yield f"The estimates are of different kinds, and none is left out: {listed}."
-    sampling = "sampling"
-    unlike = {s.design: s for s, fit in fits.items() if fit.options.get("variance", sampling) != sampling}
+    variances = {s.design: fit.options.get("variance", "sampling") for s, fit in fits.items()}
+    unlike = ", ".join(design for design, variance in variances.items() if variance != "sampling")
     if unlike:
-        yield f"The standard errors of {', '.join(unlike)} are not those of sampling, as its option variance says."
+        yield f"The standard errors of {unlike} are not those of sampling, as its option variance says."
     treated, effective = shown["treated_clusters"], shown["effective_clusters"]
     few = int(((effective < FEW) | (treated < FEW)).sum())
     if few:
@@ -332,11 +327,12 @@ def _chart(
 
     On given axes there are the estimates on the first scale alone.
     """
-    shown, scales = frame[frame["refusal"] == ""], list(medians.index)
-    rows = {scale: shown[shown["scale"] == scale] for scale in scales}
+    shown = frame[frame["refusal"] == ""]
+    rows = dict(iter(shown.groupby("scale", sort=False)))
     if ax is not None:
+        first = medians.index[0]
         with on_axes(ax) as (figure, axis):
-            _draw_estimates(axis, rows[scales[0]], scales[0], outcome, medians[scales[0]])
+            _draw_estimates(axis, rows[first], first, outcome, medians[first])
         return figure
     varied = [name for name, choice in CHOICES.items() if choice.heading and len(choices[name]) > 1]
     lines: list[tuple[str, str]] = []  # field and label of those below; headings are without a field
@@ -344,21 +340,22 @@ def _chart(
         lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
     with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
         ratios = [2.4, 0.14 * len(lines)]
-        axes = figure.subplots(2, len(scales), squeeze=False, sharex="col", height_ratios=ratios)
+        axes = figure.subplots(2, len(rows), squeeze=False, sharex="col", height_ratios=ratios)
         cut = False
-        for scale, above, below in zip(scales, *axes, strict=True):
-            cut |= _draw_estimates(above, rows[scale], scale, outcome, medians[scale])
+        for (scale, median), above, below in zip(medians.items(), *axes, strict=True):
+            cut |= _draw_estimates(above, rows[scale], scale, outcome, median)
             _draw_choices(below, rows[scale], lines)
-            below.tick_params(labelleft=scale == scales[0])
+            below.tick_params(labelleft=below is axes[1, 0])
         labels = [shortened(label.replace("_", " "), LONGEST) for _, label in lines]
         axes[1, 0].set_yticks(range(len(lines)), labels, fontsize=SMALL)
         for tick, (name, _) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
             tick.set_fontweight("normal" if name else "bold")
         legend_above(figure, axes[0, 0], 4)
-        n_refused = len(frame) - len(shown)
-        refused = f"; {n_refused} refused are not shown" if n_refused else ""
-        too_long = "; intervals that leave the axis are cut" if cut else ""
-        words = f"Specifications, by size of the estimate{refused}{too_long}"
+        words = "Specifications, by size of the estimate"
+        if len(frame) > len(shown):
+            words += f"; {len(frame) - len(shown)} refused are not shown"
+        if cut:
+            words += "; intervals that leave the axis are cut"
         figure.supxlabel(words, fontsize=8, color=GREY)
     return figure
 
@@ -391,11 +388,10 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
 
 
 def _draw_choices(axis: Axes, rows: pd.DataFrame, lines: Sequence[tuple[str, str]]) -> None:
-    place = np.arange(1, len(rows) + 1)
     marker, size = ("o", 4.0) if len(rows) <= MANY else ("|", float(np.clip(200 / len(rows), 3.0, 5.5)))
     for height, (name, label) in enumerate(lines):
         if name:
-            chosen = place[(rows[name] == label).to_numpy()]
+            chosen = 1 + np.flatnonzero(rows[name] == label)
             axis.axhline(height, color="0.92", linewidth=0.6, zorder=0)
             axis.plot(chosen, np.full(len(chosen), height), marker, markersize=size, color=GREY)
     axis.set_ylim(len(lines) - 0.4, -0.6)

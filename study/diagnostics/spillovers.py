@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,16 +12,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import (
-    Progress,
-    dots,
-    event_dates,
-    headline,
-    redated,
-    refit,
-    treated,
-    with_error,
-)
+from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, with_error
 from study.estimates import Effect, Estimate, effects_frame
 from study.inference import joined_headlines
 from study.panel import Sample, Scale, pool_cohorts
@@ -42,13 +32,13 @@ Exposure = dict[str, FloatArray]
 
 
 def source_dates(sample: Sample) -> FloatArray:
-    """Return the first treated period of all units of the panel, infinite where not in the sample's periods.
+    """Return the first treated period of all units of the panel, NaN where not in the sample's periods.
 
     A unit outside the sample, for example one treated before the first period, has neighbours too.
     """
     panel, q = sample.panel, sample.question
     dates = pool_cohorts(panel.first_treated[q.event] + q.lag, panel.periods, q.cohort_width)
-    return np.where(dates - q.anticipation <= sample.periods[-1], dates, np.inf)
+    return np.where(dates - q.anticipation <= sample.periods[-1], dates, np.nan)
 
 
 def by_label(sample: Sample, name: str) -> Exposure:
@@ -68,10 +58,9 @@ def by_label(sample: Sample, name: str) -> Exposure:
             "question's population."
         )
     names, of_unit = np.unique(sample.panel.attributes[name].astype(str), return_inverse=True)
-    first = np.full(len(names), np.inf)
-    np.minimum.at(first, of_unit, source_dates(sample))
-    dates = first[np.searchsorted(names, own)]
-    return {f"in the same {name}": np.where(np.isfinite(dates), dates, np.nan)}
+    first = np.full(len(names), np.nan)
+    np.fmin.at(first, of_unit, source_dates(sample))
+    return {f"in the same {name}": first[np.searchsorted(names, own)]}
 
 
 def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]) -> Exposure:
@@ -90,7 +79,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
     QuestionError
         If a unit of the sample has no coordinates, or one is out of range.
     """
-    n, units = sample.n_units, sample.panel.units
+    units = sample.panel.units
     sources = here_among = np.searchsorted(units, sample.unit_ids)
     if isinstance(coordinates, Mapping):
         absent = [str(unit) for unit in sample.unit_ids if str(unit) not in coordinates]
@@ -104,7 +93,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
     there = np.asarray(coordinates, dtype=float)
     if there.shape != (len(sources), 2):
         raise QuestionError(
-            f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each of the {n} units."
+            f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each unit."
         )
     here = there[np.searchsorted(sources, here_among)]
     outside = ~((np.abs(there[:, 0]) <= 90) & (np.abs(there[:, 1]) <= 180))
@@ -115,14 +104,13 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
             "of latitude in [-90, 90] and of longitude in [-180, 180]."
         )
     dates, limits = source_dates(sample)[sources], np.array(rings)[:, None]
-    since = np.full((len(rings), n), np.inf)
+    since = np.full((len(rings), sample.n_units), np.nan)
     for k in np.flatnonzero(np.isfinite(dates)):
         within = great_circle_km(here, there[k]) <= limits
-        since = np.minimum(since, np.where(within, dates[k], np.inf))
-    within_one = np.isfinite(since)
-    nearest = within_one & (np.cumsum(within_one, axis=0) == 1)
+        since = np.fmin(since, np.where(within, dates[k], np.nan))
+    since[1:][np.isfinite(since[:-1])] = np.nan  # within a nearer ring, and so within all that are farther
     names = (f"at {start:g}-{end:g} km" for start, end in pairwise((0.0, *rings)))
-    return dict(zip(names, np.where(nearest, since, np.nan), strict=True))
+    return dict(zip(names, since, strict=True))
 
 
 def great_circle_km(here: FloatArray, there: FloatArray) -> FloatArray:
@@ -212,11 +200,9 @@ def spillovers(
     if attribute and rings is not None:
         raise QuestionError(f'{WHO}: rings are for coordinates; by="{by}" has none.')
     if not attribute and (not limits or min(limits) <= 0 or any(np.diff(limits) <= 0)):
-        raise QuestionError(
-            f"{WHO}: rings is {rings!r}; with coordinates give ascending limits in km, such as (50, 200)."
-        )
+        raise QuestionError(f"{WHO}: rings is {rings!r}; give ascending limits in km, such as (50, 200).")
     exposure = by_label(sample, by) if isinstance(by, str) else by_distance(sample, by, limits)
-    untreated = ~treated(sample)
+    untreated = ~sample.ever_treated
     since = np.fmin.reduce(list(exposure.values()))
     members = {name: untreated & np.isfinite(dates) for name, dates in exposure.items()}
     unexposed = untreated & np.isnan(since)
@@ -234,13 +220,13 @@ def spillovers(
         for label, units in groups.items()
     }
     comparisons = refit(compared, design, options, level, progress, keep=True)
-    cluster = None if sample.question.cluster else attribute
+    by_attribute = None if sample.question.cluster else attribute
     around = {
-        f"neighbours {name}": partial(neighbour_sample, sample, exposure[name], unexposed, cluster)
+        f"neighbours {name}": partial(neighbour_sample, sample, exposure[name], unexposed, by_attribute)
         for name in inhabited
     }
     neighbours = refit(around, design, options, level, progress)
-    differences = tuple(_differences(comparisons.fits, cluster, level))
+    differences = tuple(_differences(comparisons.fits, by_attribute, level))
     tests, scale = (*differences, *neighbours.rows), sample.question.effect_scale
     frame = effects_frame([full, *comparisons.rows, *tests])
     kinds = ("effect by comparison", "difference", "effect on neighbours")
@@ -256,12 +242,11 @@ def spillovers(
         "exposed_from_start": int(np.sum(untreated & early)),
     }
     different = ", ".join(row.label for row in tests if row.excludes_zero)
-    by_cluster = sample.question.cluster or attribute or "unit"
-    sentences = _sentences(scale, level, details, by_cluster, different)
+    cluster = sample.question.cluster or attribute or "unit"
     marked = list(frame["kind"] == kinds[2])
     names = ("effect on the treated", "effect on untreated neighbours")
     return Finding.of(
-        [*sentences, *comparisons.refusals, *neighbours.refusals],
+        [*_sentences(scale, level, details, cluster, different), *comparisons.refusals, *neighbours.refusals],
         frame,
         dots(scale, level, frame["label"], marked=marked, names=names),
         against=bool(different) if tests else None,
@@ -316,7 +301,7 @@ def _sentences(
 def neighbour_sample(sample: Sample, dates: FloatArray, unexposed: BoolArray, cluster: str | None) -> Sample:
     """Return the untreated units that are unexposed or in a ring, the latter treated from the first event near them."""
     kept = _clustered(replace(sample, first_treated=dates), cluster).only(
-        unexposed | (~treated(sample) & np.isfinite(dates)), "treated, or in another ring"
+        unexposed | (~sample.ever_treated & np.isfinite(dates)), "treated, or in another ring"
     )
     return redated(kept, event_dates(kept, WHO))
 
@@ -339,12 +324,11 @@ def _differences(fits: Mapping[str, Estimate], cluster: str | None, level: float
             for label, fit in fits.items()
         }
     unexposed, *rings = fits.values()
-    n_treated = int(treated(unexposed.sample).sum())
     for label, fit in zip(list(fits)[1:], rings, strict=True):
         difference = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
         error = float(difference.std_error[0])
-        if fit.varies[0] and unexposed.varies[0] and math.isfinite(error):
-            ring = label.removeprefix("units ").removesuffix(" only")
-            units = Effect(f"unexposed less {ring}", n_units=len(difference.influence), n_treated=n_treated)
+        if fit.varies[0] and unexposed.varies[0] and np.isfinite(error):
+            name = f"unexposed less {label.removeprefix('units ').removesuffix(' only')}"
+            like = Effect(name, n_units=len(difference.influence), n_treated=unexposed.sample.n_treated)
             degrees = float(difference.degrees_of_freedom[0])
-            yield with_error(units, float(difference.effect[0]), error, degrees, level)
+            yield with_error(like, float(difference.effect[0]), error, degrees, level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +15,6 @@ from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, headline, with_error
 from study.estimates import (
     SIZE,
-    Convention,
     Effect,
     Estimate,
     effective_clusters,
@@ -26,13 +24,12 @@ from study.estimates import (
     largest_draws,
     treated_clusters,
 )
-from study.estimates.covariance import covariance
+from study.estimates.covariance import NAMED
 from study.figures import Axes, Figure
 from study.inference import Randomization, cr3, wild_bootstrap
 from study.inference.randomization import randomization as permuted
 from study.panel import Sample, Scale
 
-CONVENTIONS: tuple[Convention, ...] = ("CR0", "CR1", "CR1_fixest", "CR1_areg")
 RANDOMIZATION = "randomization of event dates"
 
 
@@ -85,7 +82,7 @@ def uncertainty(
         conf_high, n_units, n_treated; the randomization test has a p-value only. Details: ``rows``, the effects;
         ``randomization``, the test or None; ``refused``, pairs of a method that the design does not offer and why;
         ``n_clusters``, ``treated_clusters`` and ``effective_clusters``
-        (:func:`study.estimates.jackknife.effective_number`); ``warning``, where few clusters carry the variance.
+        (:func:`study.estimates.jackknife.effective_number`).
 
     Raises
     ------
@@ -95,7 +92,7 @@ def uncertainty(
     chosen, scale = find_design(design), sample.question.effect_scale
     options = chosen.seeded(options, seed)
     fit = headline(sample, design, options)
-    allowed = CONVENTIONS if fit.df_k else CONVENTIONS[:2]
+    allowed = NAMED if fit.df_k else NAMED[:2]
     rows = [Effect.of(name, fit.under(name), level) for name in dict.fromkeys((fit.convention, *allowed))]
     rows.append(_bootstrapped(fit, draws, level, seed))
     refused: list[tuple[str, str]] = []
@@ -113,30 +110,29 @@ def uncertainty(
     elif randomization is None and permutations:
         drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
         randomization = permuted(sample, design, progress=progress, **drawn, **options)
-    own, tests, p_value, objection, sentences = rows[0], [], None, "", []
+    own, shown, p_value, objection, sentences = rows[0], list(rows), None, "", []
     if randomization is not None:
         p_value, sentences = randomization.p_value, [randomization.sentences[0]]
         objection = f"the randomization test, which does not reject no effect (p = {p_value:.2g})"
         test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
-        tests = [replace(test, n_units=own.n_units, n_treated=own.n_treated)]
+        shown.append(replace(test, n_units=own.n_units, n_treated=own.n_treated))
     excluding = [row.label for row in rows if row.excludes_zero]
     conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
         len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"
     )
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
-    warning, of_treated = few_clusters_warning(fit), treated_clusters(fit)
-    effective = float(effective_clusters(fit)[0])
+    of_treated, effective = treated_clusters(fit), float(effective_clusters(fit)[0])
     return Finding.of(
         [
             f"{conclusion}; {own.label} gives {own.interval(scale)}, and the widest, {widest.label}, "
             f"{widest.interval(scale)}.",
             *sentences,
-            warning
+            few_clusters_warning(fit)
             or f"Of {fit.n_clusters} clusters {of_treated} have treated units; the variance rests on about "
             f"{effective:.0f}.",
             *(f"Not offered: {label}, because {reason}" for label, reason in refused),
         ],
-        effects_frame([*rows, *tests]).rename(columns={"label": "inference"}),
+        effects_frame(shown).rename(columns={"label": "inference"}),
         partial(_chart, scale=scale, level=level, p_value=p_value),
         against=None if p_value is None else own.excludes_zero and p_value >= SIZE,
         objection=objection,
@@ -147,25 +143,17 @@ def uncertainty(
             "n_clusters": fit.n_clusters,
             "treated_clusters": of_treated,
             "effective_clusters": effective,
-            "warning": warning,
         },
     )
 
 
 def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Effect:
     """Return the percentile-t interval, for which each draw has a standard error of its own."""
-    own, cluster = Effect.of("multiplier bootstrap-t", fit, level), fit.sample.cluster
-    error = float(np.sqrt(covariance(fit.influence_map, cluster, "CR1")[0, 0]))
-    drawn = largest_draws(fit.influence_map.cluster_sums(cluster), draws, seed, "webb", "drawn")
-    half = float(np.quantile(drawn, level)) * error
-    return replace(
-        own,
-        std_error=error,
-        p_value=float(exceeded(drawn, abs(own.estimate / error))),
-        conf_low=own.estimate - half,
-        conf_high=own.estimate + half,
-        degrees=math.inf,
-    )
+    own, sums = Effect.of("multiplier bootstrap-t", fit.under("CR1"), level), fit.influence_map
+    drawn = largest_draws(sums.cluster_sums(fit.sample.cluster), draws, seed, "webb", "drawn")
+    p_value = float(exceeded(drawn, abs(own.estimate / own.std_error)))
+    half = float(np.quantile(drawn, level)) * own.std_error
+    return replace(own, p_value=p_value, conf_low=own.estimate - half, conf_high=own.estimate + half)
 
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float, p_value: float | None) -> Figure:

@@ -173,7 +173,7 @@ def test_hulls_are_those_of_a_fine_grid(kind: str, method: str) -> None:
         m = np.array([0.6])
         made = moments(asked.betahat, asked.sigma, asked.weights, asked.restriction, m)
         hybrid = method == "C-LF"
-        first = FirstStage.capped(made, least_favourable(made, 0.005)) if hybrid else FirstStage.none(made)
+        first = FirstStage.capped(made, least_favourable(made, 0.005)) if hybrid else FirstStage.capped(made)
         low, high = (end[0] for end in METHODS[method](asked, m))
         grid = np.linspace(low - 0.5, high + 0.5, 20_001)
         kept = accepted(made, first, 0.045 / 0.995 if hybrid else 0.05, np.tile(grid, (len(made.value), 1)))
@@ -190,7 +190,7 @@ def test_effects_within_the_bounds_at_the_estimates_are_kept(kind: str) -> None:
         asked = Problem(betahat, sigma, weights, RESTRICTIONS[kind](4, 3))
         made = moments(betahat, sigma, weights, asked.restriction, np.array([0.3, 1.0, 3.0]))
         theta = np.tile(asked.centre + asked.largest_bias * np.linspace(-4, 4, 301), (len(made.value), 1))
-        kept = accepted(made, FirstStage.none(made), 0.05, theta)
+        kept = accepted(made, FirstStage.capped(made), 0.05, theta)
         within = made.at(theta).max(axis=2) <= 0
         assert within.any()
         assert kept[within].all()
@@ -346,7 +346,7 @@ def share_accepted(asked: Problem, mean: FloatArray, m: float, method: str, draw
     rng, n_accepted = np.random.default_rng(5), 0
     for betahat in rng.multivariate_normal(mean, asked.sigma, draws):
         made = moments(betahat, asked.sigma, asked.weights, asked.restriction, np.array([m]))
-        first, size = FirstStage.none(made), 0.05
+        first, size = FirstStage.capped(made), 0.05
         if method == "C-LF":
             first, size = FirstStage.capped(made, least_favourable(made, 0.005)), 0.045 / 0.995
         n_accepted += bool(accepted(made, first, size, np.zeros((len(made.value), 1))).any())

@@ -10,6 +10,7 @@ import simulated
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics import uncertainty
+from study.estimates import few_clusters_warning
 from study.estimates.multipliers import largest_draws
 from study.inference.leave_out import cr3
 from study.inference.randomization import randomization
@@ -77,10 +78,9 @@ def test_what_a_design_does_not_offer_is_named_and_the_rest_is_there() -> None:
 def test_few_treated_units_are_warned_of_and_enough_are_not() -> None:
     few = QUESTION.sample(simulated.few_treated(np.random.default_rng(0), treated=4, cohorts=(4,)))
     told = uncertainty(few, "callaway_santanna", permutations=0, draws=99)
-    assert told["warning"] is not None
-    assert told["warning"] in told.sentences
+    assert few_clusters_warning(estimate(few.panel, QUESTION).headline) in told.sentences
     many = uncertainty(sample(300), "callaway_santanna", permutations=0, draws=99)
-    assert many["warning"] is None
+    assert any(sentence.startswith(f"Of {many['n_clusters']} clusters") for sentence in many.sentences)
 
 
 def test_the_table_has_every_row_and_the_figure_one_line_each() -> None:

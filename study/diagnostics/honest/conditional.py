@@ -147,14 +147,10 @@ class FirstStage(NamedTuple):
     shared: FloatArray
 
     @classmethod
-    def none(cls, moments: Moments) -> FirstStage:
-        """Return the one that rejects nothing."""
-        return cls.capped(moments, np.full(len(moments.value), np.inf))
-
-    @classmethod
-    def capped(cls, moments: Moments, cap: FloatArray) -> FirstStage:
-        """Return the one that rejects large values of the statistic."""
-        return cls(cap, np.zeros(len(cap)), np.full(len(cap), np.inf), np.zeros_like(moments.value))
+    def capped(cls, moments: Moments, cap: FloatArray | float = np.inf) -> FirstStage:
+        """Return the one that rejects values of the statistic above the cap, none without one."""
+        zero = np.zeros(len(moments.value))
+        return cls(zero + cap, zero, zero + np.inf, np.zeros_like(moments.value))
 
 
 def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray) -> BoolArray:
@@ -275,7 +271,7 @@ def slope_bounds(betahat: FloatArray, sigma: FloatArray, level: float) -> tuple[
     vertices = Moments((forms @ betahat)[None], -scale[None], forms[None], sigma[None])
 
     def keeps(m: FloatArray) -> BoolArray:
-        return accepted(vertices, FirstStage.none(vertices), 1 - level, m[None])[0]
+        return accepted(vertices, FirstStage.capped(vertices), 1 - level, m[None])[0]
 
     tried = np.linspace(0, sizes.max(), 400)
     first = int(keeps(tried).argmax())

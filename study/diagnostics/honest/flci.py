@@ -103,16 +103,11 @@ class Frontier:
 
 
 def folded_normal_quantile(level: float, mean: float) -> float:
-    """Return c with P(|N(mean, 1)| <= c) = level, for a mean of at least zero."""
-    lowest, highest = mean + quantile(level), mean + quantile((1 + level) / 2)
-    c = highest
-    for _ in range(100):
-        density = np.exp(-((c - mean) ** 2) / 2) + np.exp(-((c + mean) ** 2) / 2)
-        step = (ndtr(c - mean) - ndtr(-c - mean) - level) * np.sqrt(2 * np.pi) / density
-        c = min(max(c - step, lowest), highest)
-        if abs(step) <= 4e-16 * c:
-            break
-    return float(c)
+    """Return c with P(|N(mean, 1)| <= c) = level, for a mean of at least zero and a level of at least a half."""
+    from scipy.optimize import brentq
+
+    most = mean + quantile((1 + level) / 2) + 1
+    return float(brentq(lambda c: ndtr(c - mean) - ndtr(-c - mean) - level, mean, most, xtol=1e-15))
 
 
 def lasso_path(h: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -85,7 +85,7 @@ class Problem:
 def conditional(problem: Problem, m: FloatArray) -> Ends:
     """Return the hull of the conditional test's confidence set for each M, shapes (m,)."""
     vertices = problem.moments(m)
-    return _united(vertices, FirstStage.none(vertices), 1 - problem.level, len(m))
+    return _united(vertices, FirstStage.capped(vertices), 1 - problem.level, len(m))
 
 
 def least_favourable_hybrid(problem: Problem, m: FloatArray) -> Ends:

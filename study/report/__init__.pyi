@@ -16,6 +16,7 @@ from .comparison import comparison_text as comparison_text
 from .compile import compile_paper as compile_paper
 from .design_table import Answers as Answers
 from .design_table import Words as Words
+from .design_table import assumed as assumed
 from .design_table import comparison_tables as comparison_tables
 from .design_table import design_tables as design_tables
 from .design_table import effects_between as effects_between

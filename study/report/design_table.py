@@ -378,7 +378,7 @@ def _assumptions(comparisons: Sequence[Comparison]) -> str:
     return "; ".join([", ".join(shared), *own] if shared else own)
 
 
-def assumed(fit: Estimate) -> list[str]:
+def assumed(fit: Estimate) -> list[Assumes]:
     """Return what an estimate's design assumes, with or without covariates as its question has them."""
     plain, given = Assumes.PARALLEL_TRENDS, Assumes.CONDITIONAL_PARALLEL_TRENDS
     has = bool(fit.sample.question.covariates)

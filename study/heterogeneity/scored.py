@@ -230,13 +230,11 @@ def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: st
 
     The influence takes the weights as given.
     """
-    of_draw, influence = [], []
-    for weight in weights.values():
-        total = weight.sum(axis=0)
-        mean = (weight * scores.effects).sum(axis=0) / total
-        of_draw.append(mean)
-        influence.append((scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=1))
-    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design=design)
+    weight = np.stack([*weights.values()])
+    total = weight.sum(axis=1, keepdims=True)
+    mean = (weight * scores.effects).sum(axis=1, keepdims=True) / total
+    influence = (scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=2).T
+    return averaged(scores, tuple(weights), mean[:, 0], influence, design=design)
 
 
 def averaged(

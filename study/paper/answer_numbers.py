@@ -85,9 +85,8 @@ def _of_plan(plan: Plan, panel: Panel) -> Iterator[Traced]:
     }
     source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
     columns = {name: Column(words, "text") for name, (words, _) in values.items()}
-    yield from addressed(
-        "plan", {name: value for name, (_, value) in values.items()}, source, columns=columns
-    )
+    of_plan = {name: value for name, (_, value) in values.items()}
+    yield from addressed("plan", of_plan, source, columns=columns)
 
 
 def _rows(plan: Plan, results: Results) -> Iterator[Values]:

@@ -238,10 +238,9 @@ def conclusion(verdict: Verdict) -> list[str]:
         f"{row.interval(scale)}; the minimum detectable effect (80% power) is {smallest_effect(average)} in "
         f"{verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})."
     ]
-    if not verdict.fit.estimand.has_path:
-        sentences.append(
-            f"It is {verdict.fit.estimand.with_article} and no average of effects by event time."
-        )
+    estimand = verdict.fit.estimand
+    if not estimand.has_path:
+        sentences.append(f"It is {estimand.with_article} and no average of effects by event time.")
     if not row.excludes_zero:
         sentences.append(
             "Its sign is not established: the interval has zero in it, even if all assumptions hold."

@@ -19,7 +19,6 @@ from .design_table import Words as Words
 from .design_table import assumed as assumed
 from .design_table import comparison_tables as comparison_tables
 from .design_table import design_tables as design_tables
-from .design_table import effects_between as effects_between
 from .design_table import effects_table as effects_table
 from .design_table import power_table as power_table
 from .estimate import estimate_table as estimate_table

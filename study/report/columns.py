@@ -134,9 +134,15 @@ def effect_values(effect: Effect) -> dict[str, float]:
     return {name: getattr(effect, name) for name in columns}
 
 
-def effect_lines(label: str, effects: Sequence[Effect | None]) -> list[Line]:
-    """Return the line of effects, a dash where there is none, above that of their standard errors."""
+def effect_lines(
+    label: str, effects: Sequence[Effect | None], before: Sequence[Cell] = (), after: Sequence[Cell] = ()
+) -> list[Line]:
+    """Return the line of effects, a dash where there is none, above that of their standard errors, if there are any.
+
+    Other cells of the first line stand before and after the effects.
+    """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     estimates = [Number(effect.estimate) if effect else REFUSED for effect in known]
     errors = [error(effect.std_error) if effect else "" for effect in known]
-    return [Line(label, estimates), *([Line("", errors)] if any(known) else [])]
+    below = Line("", [*[""] * len(before), *errors, *[""] * len(after)])
+    return [Line(label, [*before, *estimates, *after]), *([below] if any(known) else [])]

@@ -133,7 +133,7 @@ def policy(
     Finding
         The frame has a row a rule: its value (the outcome that a grant adds, on average of those who get one) with
         pointwise interval, and its difference from a random allocation with the half width, p-value and minimum
-        detectable difference of all pairs together. Details: ``budget``; ``fit``, with a term for
+        detectable difference of all pairs together. Details: ``budget`` and ``candidates``; ``fit``, with a term for
         each rule; ``chances`` of a grant by row and rule, shape (N, 4), on average of the draws; ``pairs`` of rules;
         ``differ_from_random``, the rules that differ significantly from a random allocation; ``tree``, the leaves of
         one tree that is grown on all units, for a reader.
@@ -209,6 +209,7 @@ def policy(
         title="The allocation of grants",
         details={
             "budget": budget,
+            "candidates": n,
             "fit": fit,
             "chances": np.column_stack([chance.mean(axis=1) for chance in given.values()]),
             "pairs": pairs,

@@ -8,6 +8,7 @@ from .columns import REFUSED as REFUSED
 from .columns import Column as Column
 from .columns import effect_lines as effect_lines
 from .columns import effect_values as effect_values
+from .columns import effects_between as effects_between
 from .columns import lettered as lettered
 from .columns import p_cell as p_cell
 from .columns import p_text as p_text

@@ -25,7 +25,7 @@ from study.report import (
     Line,
     Number,
     Table,
-    effect_lines,
+    effects_between,
     lettered,
     p_cell,
     p_text,
@@ -102,11 +102,11 @@ def _lines(setting: Setting, event: Event, scale: str, differences: Differences)
     p_value = first.randomization.p_value if first.randomization else math.nan
     counts = [Number(n, 0) for n in (first.n_treated, first.n_units)]
     tests = [p_cell(p_value), Number(first.power.effect)]
-    lines = effect_lines(event.short, [result.headline for result in answers], counts, tests)
+    lines = effects_between(event.short, [result.headline for result in answers], counts, tests)
     less = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
     if any(less):
         contrast = next(e.short for e in plan.families if e.label == event.contrast)
-        lines += effect_lines(f"less {contrast.split(' (')[0].lower()}", less, ["", ""], ["", ""])
+        lines += effects_between(f"less {contrast.split(' (')[0].lower()}", less, ["", ""], ["", ""])
     return lines
 
 
@@ -186,7 +186,7 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     """Return the first outcome's estimates with every event a period earlier, as dated, and a period later."""
     plan = setting.plan
     events = (setting.event, *plan.families)
-    lines = [line for event in events for line in effect_lines(event.short, moved[event.label])]
+    lines = [line for event in events for line in effects_between(event.short, moved[event.label])]
     return Table(
         name=f"{EXHIBIT}-dates",
         caption=f"Events a year earlier and later: {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}",

@@ -14,7 +14,7 @@ from study.panel import Panel, Scale
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
 from study.paper.plan import Row, Task
 from study.paper.results import headline_effect
-from study.report import Column, Line, Number, Table, effect_lines, lettered, refused_notes
+from study.report import Column, Line, Number, Table, effects_between, lettered, refused_notes
 
 EXHIBIT = "scales"
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in
@@ -94,7 +94,7 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
     plan = setting.plan
 
     def lines(name: str, label: str) -> list[Line]:
-        return effect_lines(label, [of_outcome[name] for of_outcome in effects.values()])
+        return effects_between(label, [of_outcome[name] for of_outcome in effects.values()])
 
     zeros_line = Line("Zeros among the treated before, share", [Number(share, 2) for share in zeros.values()])
     counted = [line for name in UNITS for line in lines(f"log_{name}", f"Counted in {name}s")]

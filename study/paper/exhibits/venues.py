@@ -9,7 +9,7 @@ from itertools import product
 from study.estimates import Effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit, panel_title
 from study.paper.results import headline_effect
-from study.report import Line, Number, Table, effect_lines, effect_values, lettered, refused_notes
+from study.report import Line, Number, Table, effect_values, effects_between, lettered, refused_notes
 
 EXHIBIT = "venues"
 
@@ -65,4 +65,4 @@ def _lines(label: str, effects: Sequence[Effect]) -> list[Line]:
     """Return the lines of a venue: the size of its sample, the effects, and what the first could have found."""
     answered = next((effect for effect in effects if effect.exists), None)
     counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
-    return effect_lines(label, effects, counts, [Number(effects[0].mde) if effects[0].exists else ""])
+    return effects_between(label, effects, counts, [Number(effects[0].mde) if effects[0].exists else ""])

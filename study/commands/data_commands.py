@@ -115,9 +115,8 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
         results = published.fetch(sources or list(SOURCES), folder, fetcher, steps(progress, None))
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
-    typer.echo(
-        f"Originals are in {as_typed(folder)}; make the panels with: study assemble --raw {as_typed(folder)}"
-    )
+    typed = as_typed(folder)
+    typer.echo(f"Originals are in {typed}; make the panels with: study assemble --raw {typed}")
     if any(result.error for result in results):
         raise typer.Exit(2)
 

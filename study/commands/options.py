@@ -89,9 +89,8 @@ class OfPanel:
         is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
         if self.panel in panel_entries() or not is_file:
             return load_panel(self.panel)
-        in_rule = [
-            term for term in terms_in(question.population) if term.name not in {*outcomes, question.event}
-        ]
+        has_role = {*outcomes, question.event}
+        in_rule = [term for term in terms_in(question.population) if term.name not in has_role]
         labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
         numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
         return Panel.from_long(

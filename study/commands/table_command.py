@@ -25,7 +25,6 @@ SCALES = {
     "log1p": "Effect on log(1 + outcome)",
     "proportional": "Effect as a share of the counterfactual mean",
 }
-DRAWS, SEED = 9999, 0
 EITHER = ("question", "plan", "designs", "draws", "seed", "format", "output", "jobs", "cache")
 
 
@@ -79,6 +78,7 @@ def table(
     format = OF_ENDING.get(ending, "latex") if format is None else format
     refuse_unknown("format", format, FORMATS, WHO)
     names = _names(designs)
+    of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
         for name in context.params:
             came = context.get_parameter_source(name)
@@ -89,7 +89,7 @@ def table(
                 )
         path = plan or options.DEFAULT_PLAN
         with _learning(names, jobs), settings(cache=fits_of(path, cache)):
-            tables = of_plan(path, question, names, draws, seed)
+            tables = of_plan(path, question, names, **of_draws)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
@@ -99,9 +99,8 @@ def table(
         scales = dict.fromkeys(scale or ["level"])
         questions = [asked.read(WHO, outcome[0], event, each, source) for each in scales]
         panel = source.read(outcome, questions[0])
-        drawn = DRAWS if draws is None else draws
         with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
-            tables = of_panel(panel, questions, outcome, names, drawn, SEED if seed is None else seed)
+            tables = of_panel(panel, questions, outcome, names, **of_draws)
     text = b"\n".join(table.formatted(format) for table in tables)
     if output is None:
         typer.echo(text.decode(), nl=False)
@@ -127,9 +126,7 @@ def _names(designs: str | None) -> list[str] | None:
     names = [name.strip() for name in designs.split(",") if name.strip()]
     if not names:
         raise QuestionError(f"{WHO}: --designs is empty; give names with commas between them.")
-    for name in names:
-        find_design(name)
-    return list(dict.fromkeys(names))
+    return [find_design(name).name for name in dict.fromkeys(names)]
 
 
 def of_panel(
@@ -137,8 +134,8 @@ def of_panel(
     questions: Sequence[Question],
     outcomes: Sequence[str],
     designs: Sequence[str] | None = None,
-    draws: int = DRAWS,
-    seed: int = SEED,
+    draws: int = 9999,
+    seed: int = 0,
 ) -> list[Table]:
     """Return the tables of designs by outcomes for a panel: the estimates, and what each design could have found.
 

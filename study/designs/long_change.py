@@ -68,7 +68,7 @@ class LongChange:
         """Return the effect on the change as an estimate of one term; ``notes`` are the design's own."""
         return long_change_effect(
             sample,
-            f"{name} on {self.window}",
+            (f"{name} on {self.window}",),
             average.coefficient,
             average.influence,
             n_obs=len(self.unit),

@@ -179,11 +179,12 @@ def coefficients(
 
 
 def long_change_effect(
-    sample: Sample, term: str, effect_level: FloatArray, influence: FloatArray, *, n_obs: int, **fields: Any
+    sample: Sample, terms: tuple[str, ...], effect_level: FloatArray, influence: FloatArray, **fields: Any
 ) -> Estimate:
-    """Return an estimate whose one term is an effect on the change over the window; arguments as above."""
-    coefficient = coefficients(sample, (term,), effect_level, influence, n_obs=n_obs, **fields)
-    return replace(coefficient, estimand=Estimand.LONG_CHANGE)
+    """Return an estimate whose terms are effects on the change over the window; arguments as above."""
+    return replace(
+        coefficients(sample, terms, effect_level, influence, **fields), estimand=Estimand.LONG_CHANGE
+    )
 
 
 def group_time_effects(

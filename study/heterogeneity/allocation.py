@@ -162,14 +162,15 @@ def policy(
         )
     name = prior_name or question.covariates[-1]
     size = prior(scores.sample, name)[rows.unit]
-    if np.isnan(size).any():
-        raise QuestionError(
-            f"policy: {name} is missing for {int(np.isnan(size).sum()):,} units; name another covariate."
-        )
+    missing = int(np.isnan(size).sum())
+    if missing:
+        raise QuestionError(f"policy: {name} is missing for {missing:,} units; name another covariate.")
     by_tree = tree_chances(scores, budget, seed)
     priorities = {RANDOM: np.zeros(n), LARGEST: size, SMALLEST: -size}
-    one_draw = {rule: chances(priority, budget)[:, None] for rule, priority in priorities.items()}
-    given = {rule: np.broadcast_to(chance, by_tree.shape) for rule, chance in one_draw.items()}
+    given = {
+        rule: np.broadcast_to(chances(priority, budget)[:, None], by_tree.shape)
+        for rule, priority in priorities.items()
+    }
     given[TREE] = by_tree
     fit = weighted_means(scores, given, "policy")
     pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
@@ -181,14 +182,14 @@ def policy(
         ("p_adjusted_less_random", pairs.p_adjusted),
         ("detectable_difference", pairs.detectable),
     ):
-        table[column] = [
-            np.nan,
-            *numbers[: len(given) - 1],
-        ]  # the first pairs are random less each other rule
+        # The first pairs are random less each other rule.
+        table[column] = [np.nan, *numbers[: len(given) - 1]]
     differs = table["p_adjusted_less_random"] <= 1 - level + 1e-12
     outcome, scale = question.outcome, question.effect_scale
-    values = zip(given, table["value"], table["conf_low"], table["conf_high"], strict=True)
-    added = "; ".join(f"{rule} {scale.text(value)} {scale.interval(*ends)}" for rule, value, *ends in values)
+    added = "; ".join(
+        f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
+        for row in table.itertuples()
+    )
     columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
     x, names = scores.x[:, columns], [scores.names[k] for k in columns]
     tree = tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
@@ -220,10 +221,10 @@ def policy(
 
 def _verdict(table: pd.DataFrame, differs: pd.Series, p_value: float, budget: str, outcome: str) -> str:
     if differs.any():
-        numbers = table.loc[differs, ["rule", "less_random", "p_adjusted_less_random"]].itertuples(
-            index=False
+        rules = "; ".join(
+            f"{row.rule} {row.less_random:+.3g} (p = {row.p_adjusted_less_random:.2g})"
+            for row in table[differs].itertuples()
         )
-        rules = "; ".join(f"{rule} {less:+.3g} (p = {p:.2g})" for rule, less, p in numbers)
         return (
             f"Significantly different from {budget} grants given at random, in {outcome} a grant, by the test of all "
             f"pairs of rules: {rules}."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, Influence, IntArray, QuestionError, checked, refuse_unknown
+from study.core import BoolArray, Influence, IntArray, QuestionError, checked
 from study.diagnostics import Finding
 from study.estimates import Estimate, Wald
 from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
@@ -64,7 +64,6 @@ def effects_by_group(
     Chernozhukov, V. et al. (2018). Double/debiased machine learning for treatment and structural parameters.
     Econometrics Journal 21(1).
     """
-    refuse_unknown("average", of, get_args(Of), "effects_by_group")
     question = scores.sample.question
     if question.scale == "proportional" and of == "all":
         raise QuestionError(

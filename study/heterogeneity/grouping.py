@@ -36,6 +36,10 @@ class Grouping(NamedTuple):
     labels: tuple[str, ...]
     member: IntArray
 
+    def of_rows(self, unit: IntArray) -> Grouping:
+        """Return the grouping of rows of which each is one of the units, shape (N,)."""
+        return self._replace(member=self.member[unit])
+
     def sizes(self, marked: FloatArray | None = None) -> IntArray:
         """Return how many units each group has, or how many of those that are marked by 1, shape (G,)."""
         inside = self.member != NOBODY

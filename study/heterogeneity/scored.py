@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
-from study.estimates import Estimand, Estimate, coefficients
-from study.estimates.covariance import covariance
+from study.estimates import Estimate, long_change_effect
 from study.heterogeneity.grouping import Grouping, grouping
-from study.learners import Folds, Learner, Learning, Nuisance, cross_fit, draw_folds
+from study.learners import Folds, Learner, Learning, Nuisance, cross_fit, draw_folds, spread_of_draws
 from study.panel import Sample
 
 # Propensities nearer to 0 or 1 are set to this: no score has a weight above a hundred.
@@ -25,7 +24,7 @@ LEAST_IN_GROUP = 5
 
 
 class Predicted(NamedTuple):
-    """E[change | X, D = 0], E[change | X, D = 1] and P(D = 1 | X), each of one shape; the last one limited."""
+    """E[change | X, D = 0], E[change | X, D = 1] and P(D = 1 | X), each of one shape."""
 
     untreated: FloatArray
     treated: FloatArray
@@ -44,6 +43,10 @@ class Predicted(NamedTuple):
     def odds(self) -> FloatArray:
         """Odds of treatment."""
         return self.propensity / (1 - self.propensity)
+
+    def limited(self) -> Predicted:
+        """Return the predictions with propensities no nearer to 0 or 1 than the limit."""
+        return self._replace(propensity=np.clip(self.propensity, NEAREST, 1 - NEAREST))
 
     def mean(self) -> Predicted:
         """Return the mean of the draws, shape (N,)."""
@@ -115,7 +118,7 @@ class Scores:
             treated = self.rows.treated[rows]
             folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
             raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learning, seed)
-            predicted[r, k] = _limited(raw).mean()
+            predicted[r, k] = raw.limited().mean()
         return predicted
 
     def held_out(self) -> Iterator[tuple[int, int, BoolArray]]:
@@ -132,8 +135,7 @@ class Scores:
 
     def groups(self, by: str) -> Grouping:
         """Return a grouping of the rows; see :func:`study.heterogeneity.grouping.grouping`."""
-        groups = grouping(self.sample, by)
-        return groups._replace(member=groups.member[self.rows.unit])
+        return grouping(self.sample, by).of_rows(self.rows.unit)
 
     @property
     def overlap(self) -> str:
@@ -218,7 +220,7 @@ def score(
     assigned = learning.draw("heterogeneity", sample, rows.unit, 1 - rows.treated.astype(int))
     assigned.check_both("heterogeneity", sample, rows.unit, rows.treated == 1, "treated")
     raw = _fitted(x, rows.change, rows.treated, assigned, learning, seed)
-    predicted = _limited(raw)
+    predicted = raw.limited()
     at_limit = int(np.any(predicted.propensity != raw.propensity, axis=1).sum())
     return Scores(sample, rows, x, names, assigned, predicted, at_limit, learning)
 
@@ -228,13 +230,11 @@ def weighted_means(scores: Scores, weights: Mapping[str, FloatArray], design: st
 
     The influence takes the weights as given.
     """
-    of_draw, influence = [], []
-    for weight in weights.values():
-        total = weight.sum(axis=0)
-        mean = (weight * scores.effects).sum(axis=0) / total
-        of_draw.append(mean)
-        influence.append((scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=1))
-    return averaged(scores, tuple(weights), np.array(of_draw), np.column_stack(influence), design=design)
+    weight = np.stack([*weights.values()])
+    total = weight.sum(axis=1, keepdims=True)
+    mean = (weight * scores.effects).sum(axis=1, keepdims=True) / total
+    influence = (scores.sample.n_units / total * weight * (scores.effects - mean)).mean(axis=2).T
+    return averaged(scores, tuple(weights), mean[:, 0], influence, design=design)
 
 
 def averaged(
@@ -253,24 +253,16 @@ def averaged(
     **fields
         The design, and other fields of the estimate.
     """
-    notes, units, draws = scores.rows.notes, scores.to_units(influence), of_draw.shape[1]
+    sample, notes, draws = scores.sample, scores.rows.notes, of_draw.shape[1]
+    units = scores.to_units(influence)
     if draws > 1:
-        error = np.sqrt(np.diag(covariance(units, scores.sample.cluster)))
-        share = of_draw.std(axis=1, ddof=1)[error > 0] / error[error > 0]
-        most = float(share.max(initial=0.0))
+        most = spread_of_draws(sample, of_draw, Influence.of(units)).max()
         notes += (
             f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
             f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
         )
-    return on_long_change(scores.sample, terms, of_draw.mean(axis=1), units, notes=notes, **fields)
-
-
-def on_long_change(
-    sample: Sample, terms: tuple[str, ...], effects: FloatArray, influence: FloatArray, **fields: Any
-) -> Estimate:
-    """Return an estimate of effects on the long change, shape (K,), with influence by unit, shape (n, K)."""
-    fit = coefficients(sample, terms, effects, influence, n_obs=2 * sample.n_units, published="CR1", **fields)
-    return replace(fit, estimand=Estimand.LONG_CHANGE)
+    fields |= {"notes": notes, "n_obs": 2 * sample.n_units, "published": "CR1"}
+    return long_change_effect(sample, terms, of_draw.mean(axis=1), units, **fields)
 
 
 def seed_of(seed: int, draw: int, fold: int) -> int:
@@ -284,8 +276,7 @@ def _covariates(
     """Return the question's covariates and the 0/1 columns of groups, shape (N, p), with their names."""
     columns, names = [*rows.x.T], [*sample.question.covariates]
     for by in groups:
-        of_units = grouping(sample, by)
-        of_rows = of_units._replace(member=of_units.member[rows.unit])
+        of_rows = grouping(sample, by).of_rows(rows.unit)
         enough = of_rows.sizes(rows.treated) >= LEAST_IN_GROUP
         if enough.all():  # then the largest group is the one that others are compared with
             enough[of_rows.sizes().argmax()] = False
@@ -304,7 +295,3 @@ def _fitted(
         "propensity": Nuisance(treated, learning.propensity, "probability"),
     }
     return Predicted(**cross_fit(x, np.zeros(len(x), dtype=np.int64), nuisances, folds, seed))
-
-
-def _limited(raw: Predicted) -> Predicted:
-    return raw._replace(propensity=np.clip(raw.propensity, NEAREST, 1 - NEAREST))

@@ -36,7 +36,7 @@ Values = tuple[str, Mapping[str, Any], str, Task]
 def answer_numbers(
     plan: Plan, panel: Panel, results: Results, cited: Collection[str] | None = None
 ) -> Iterator[Traced]:
-    """Yield the numbers that the answers of a plan give, those that a text cites or all.
+    """Yield what a plan says, and the numbers that its answers give, those that a text cites or all.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def answer_numbers(
     Traced
         Proportional effects are in percent with one decimal, others have three decimals.
     """
-    yield from _of_plan(plan, panel, cited)
+    yield from _of_plan(plan, panel)
     for at, values, quantity, task in _rows(plan, results):
         for column, value in values.items():
             if cited is None or f"{at}/{column}" in cited:
@@ -63,8 +63,8 @@ def answer_numbers(
                 yield from addressed(at, {column: value}, source, task.scale, OF_ANSWERS)
 
 
-def _of_plan(plan: Plan, panel: Panel, cited: Collection[str] | None) -> Iterator[Traced]:
-    values = {
+def _of_plan(plan: Plan, panel: Panel) -> Iterator[Traced]:
+    values: dict[str, tuple[str, Any]] = {
         "headline": ("the headline design", plan.headline.label),
         "figure_row": ("the design of the event-study figures", plan.figure_row.label),
         "window_first": ("years before the event that figures show", abs(plan.window[0])),
@@ -84,9 +84,9 @@ def _of_plan(plan: Plan, panel: Panel, cited: Collection[str] | None) -> Iterato
         "checksum": ("checksum of the panel", panel.checksum),
     }
     source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
-    for name, (words, value) in values.items():
-        if cited is None or f"plan/{name}" in cited:
-            yield from addressed("plan", {name: value}, source, columns={name: Column(words, "text")})
+    columns = {name: Column(words, "text") for name, (words, _) in values.items()}
+    of_plan = {name: value for name, (_, value) in values.items()}
+    yield from addressed("plan", of_plan, source, columns=columns)
 
 
 def _rows(plan: Plan, results: Results) -> Iterator[Values]:

@@ -13,7 +13,7 @@ from study.estimates import Effect, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Task
-from study.report import POWER_OF
+from study.report import POWER_OF, assumed
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
@@ -217,13 +217,9 @@ def details(verdict: Verdict) -> str:
 def assumptions(verdict: Verdict) -> list[str]:
     """Return what the design assumes, in sentences, with what the question makes of it."""
     question = verdict.task.question
-    trends = [Assumes.CONDITIONAL_PARALLEL_TRENDS, Assumes.PARALLEL_TRENDS]
-    other, own = trends[::-1] if question.covariates else trends
-    assumed = dict.fromkeys(own if a is other else a for a in verdict.design.assumes)
-    if not question.covariates:
-        assumed.pop(Assumes.OVERLAP, None)
-    sentences = [ASSUMED[a].format(units=verdict.plan.text.units) for a in assumed]
-    if Assumes.EXCLUSION in assumed:
+    named = assumed(verdict.fit)
+    sentences = [ASSUMED[a].format(units=verdict.plan.text.units) for a in named]
+    if Assumes.EXCLUSION in named:
         return sentences
     scale = "log(1 + outcome)" if question.scale == "log1p" else "the outcome itself"
     given = f", given {', '.join(question.covariates)}" if question.covariates else ""
@@ -242,10 +238,9 @@ def conclusion(verdict: Verdict) -> list[str]:
         f"{row.interval(scale)}; the minimum detectable effect (80% power) is {smallest_effect(average)} in "
         f"{verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})."
     ]
-    if not verdict.fit.estimand.has_path:
-        sentences.append(
-            f"It is {verdict.fit.estimand.with_article} and no average of effects by event time."
-        )
+    estimand = verdict.fit.estimand
+    if not estimand.has_path:
+        sentences.append(f"It is {estimand.with_article} and no average of effects by event time.")
     if not row.excludes_zero:
         sentences.append(
             "Its sign is not established: the interval has zero in it, even if all assumptions hold."

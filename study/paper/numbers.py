@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 
 from study.core import DataError, unknown
 from study.paper.exhibits.exhibit import Source, Traced
@@ -34,22 +33,15 @@ LABELS = {
 }
 
 
-class Place(NamedTuple):
-    """Where a text cites a result."""
-
-    file: str
-    line: int
-
-
-def cited_in(texts: Iterable[Path]) -> dict[str, Place]:
-    """Return the addresses that texts cite, each with the first place that does.
+def cited_in(texts: Iterable[Path]) -> dict[str, str]:
+    """Return the addresses that texts cite, each with the file and line that do so first.
 
     Raises
     ------
     DataError
         If a text is missing, or is neither LaTeX nor Markdown.
     """
-    places: dict[str, Place] = {}
+    places: dict[str, str] = {}
     for path in texts:
         if path.suffix not in CITED:
             raise DataError(
@@ -59,7 +51,7 @@ def cited_in(texts: Iterable[Path]) -> dict[str, Place]:
             raise DataError(f"{path}: there is no such text; take it out of texts in study.toml.")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             for at in re.findall(CITED[path.suffix], line):
-                places.setdefault(at, Place(path.name, number))
+                places.setdefault(at, f"{path.name}, line {number}")
     return places
 
 
@@ -83,11 +75,10 @@ def select(numbers: Iterable[Traced], cited: Collection[str]) -> dict[str, Trace
     return {at: chosen[at] for at in sorted(chosen)}
 
 
-def missing(cited: Mapping[str, Place], known: Sequence[str]) -> list[str]:
+def missing(cited: Mapping[str, str], known: Sequence[str]) -> list[str]:
     """Say which cited addresses no result has, where they are cited, and which ones are near."""
     return [
-        f"{place.file}, line {place.line}: there is no result {at}; near are "
-        f"{', '.join(_nearest(at, known, NEAREST)) or 'none'}."
+        f"{place}: there is no result {at}; near are {', '.join(_nearest(at, known, NEAREST)) or 'none'}."
         for at, place in cited.items()
         if at not in known
     ]

@@ -24,14 +24,11 @@ PIXELS_PER_DOT = 0.58
 NARROWEST = 480
 
 
-def provenance_of(
-    title: str, summary: Iterable[str], plan: Plan, text: str, panels: Iterable[Panel]
-) -> dict[str, Any]:
+def provenance_of(summary: Iterable[str], plan: Plan, text: str, panels: Iterable[Panel]) -> dict[str, Any]:
     """Return what a page is made from: nothing of the machine or the day, so that the same study gives the same page.
 
     Parameters
     ----------
-    title : str
     summary : iterable of str
         Sentences of the paragraph below the title.
     plan : Plan
@@ -47,7 +44,7 @@ def provenance_of(
         version), versions (Python and the packages that numbers can depend on, each with its version).
     """
     return {
-        "title": title,
+        "title": plan.title or f"Effects on {plan.text.outcome}",
         "summary": tuple(summary),
         "plan": text,
         "headline": f"{plan.headline.label} ({plan.headline.name})",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from study.core import Progress, checksum, code_of, key_of, one_thread, root_of, settings, versions
 from study.core import cache as disk
@@ -21,8 +21,6 @@ from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
 from study.report import Block, Line, Number, Table
-
-Made = TypeVar("Made")
 
 # What is kept on disk, and the types that may be in it.
 ANSWER = (Result, Task, Event, Row, Question, Effect, Power, PreTest, Randomization, FlowStep)
@@ -74,15 +72,18 @@ def run(
     dict
         Results by event label, scale, outcome and row label, in the order of the tables.
     """
-    tasks = {task.key: task for task in plan.tasks()}
+    tasks, state = list(plan.tasks()), panel_state(panel)
     # The longest tasks first, so that no process waits for one at the end.
-    first = sorted(tasks.values(), key=lambda task: -task.permutations)
-    names = {task.key: f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}" for task in first}
-    makers = {task.key: partial(answer, task, panel) for task in first}
-    results = _in_parallel(
-        makers, names, lambda key: (tasks[key], panel_state(panel)), ANSWER, jobs, progress, cache
-    )
-    return {key: results[key] for key in tasks}
+    steps = {
+        task.key: Step(
+            f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}",
+            partial(answer, task, panel),
+            (task, state),
+        )
+        for task in sorted(tasks, key=lambda task: -task.permutations)
+    }
+    results = _in_parallel(steps, ANSWER, jobs, progress, cache)
+    return {task.key: results[task.key] for task in tasks}
 
 
 def exhibit(
@@ -111,62 +112,67 @@ def exhibit(
         Its exhibits are in the plan's order.
     """
     setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
-    panels = [panel_state(each) for each in (panel, *setting.placebos.values(), *setting.venues.values())]
-
-    first = plan.exhibits[::-1]  # diagnostics, which take longest, stand last
-    names = {name: f"Exhibit: {name.replace('_', ' ')}" for name in first}
-    makers = {name: partial(find_exhibit(name).make, setting) for name in first}
-    exhibits = _in_parallel(
-        makers, names, lambda name: (name, plan, panels, _shipped_data()), EXHIBITED, jobs, progress, cache
-    )
+    depends_on = plan, [panel_state(each) for each in setting.panels], _shipped_data()
+    steps = {
+        name: Step(
+            f"Exhibit: {name.replace('_', ' ')}",
+            partial(find_exhibit(name).make, setting),
+            (name, *depends_on),
+        )
+        for name in plan.exhibits[::-1]  # diagnostics, which take longest, stand last
+    }
+    exhibits = _in_parallel(steps, EXHIBITED, jobs, progress, cache)
     return Paper(setting, {name: exhibits[name] for name in plan.exhibits})
 
 
+class Step(NamedTuple):
+    """What is made in one go: its words for progress, the function that makes it, and all that it depends on."""
+
+    words: str
+    make: Callable[[], Any]
+    depends_on: tuple[object, ...]
+
+
 def _in_parallel(
-    makers: Mapping[Any, Callable[[], Made]],
-    names: Mapping[Any, str],
-    asked: Callable[[Any], tuple[object, ...]],
+    steps: Mapping[Any, Step],
     kinds: Sequence[type[Any]],
     jobs: int,
     progress: Progress | None,
     cache: Path | None,
-) -> dict[Any, Made]:
-    """Make what is not kept on disk, in processes, and keep it; tell the name of each as it is done.
-
-    The key of an answer is what it is asked, which is looked up only where there is a cache.
-    """
+) -> dict[Any, Any]:
+    """Make what is not kept on disk, in processes, and keep it; tell the words of each step as it is done."""
     from joblib import Parallel, delayed
 
     progress = progress or (lambda _: None)
-    answers: dict[Any, Made] = {}
+    answers: dict[Any, Any] = {}
     keys: dict[Any, str] = {}
     fits = None
     if cache is not None:
         fits = cache / disk.FITS
         disk.prepare(cache)
         disk.prepare(fits)
-        keys = {name: key for name in makers if (key := answer_key(*asked(name))) is not None}
-        for name, key in keys.items():
+        keys = {at: key for at, step in steps.items() if (key := answer_key(*step.depends_on)) is not None}
+        for at, key in keys.items():
             known = disk.stored(cache, key, kinds)
             if known is not None:
-                answers[name] = known
-                progress(names[name])
-    work = (delayed(_named)(name, make, fits) for name, make in makers.items() if name not in answers)
+                answers[at] = known
+                progress(steps[at].words)
+    work = (delayed(_made)(at, step.make, fits) for at, step in steps.items() if at not in answers)
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for name, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
-            answers[name] = value
-            if cache is not None and name in keys:
-                disk.keep(cache, keys[name], value)
-            progress(names[name])
+        for at, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            answers[at] = value
+            if cache is not None and at in keys:
+                disk.keep(cache, keys[at], value)
+            progress(steps[at].words)
     return answers
 
 
-def _named(name: Any, make: Callable[[], Made], fits: Path | None) -> tuple[Any, Made]:
+def _made(at: Any, make: Callable[[], Any], fits: Path | None) -> tuple[Any, Any]:
     # More threads would add in another order than one; what learners found serves other outcomes and scales.
     with one_thread(), settings(cache=fits):
-        return name, make()
+        return at, make()
 
 
 def answer_key(*asked: object) -> str | None:
@@ -195,7 +201,7 @@ def _shipped_data() -> str:
     return checksum(shipped("data"))
 
 
-def cited(plan: Plan, folder: Path) -> dict[str, numbers.Place]:
+def cited(plan: Plan, folder: Path) -> dict[str, str]:
     """Return the addresses that the plan's texts cite, or ``main.tex`` where there is one and the plan names none."""
     texts = [folder / text for text in plan.texts] or [*folder.glob("main.tex")]
     return numbers.cited_in(texts)
@@ -248,10 +254,7 @@ class Paper(NamedTuple):
         """Return the report page, with the plan as it is written in its file."""
         from study.paper.page import page, provenance_of
 
-        setting, plan = self.setting, self.setting.plan
         shown = [self.exhibited[name] for name in SUMMARY if name in self.exhibited]
         summary = [sentence for each in shown for sentence in each.sentences[:1]]
-        panels = (setting.panel, *setting.placebos.values(), *setting.venues.values())
-        title = plan.title or f"Effects on {plan.text.outcome}"
-        provenance = provenance_of(title, summary, plan, text, panels)
+        provenance = provenance_of(summary, self.setting.plan, text, self.setting.panels)
         return page([(find_exhibit(name), each) for name, each in self.exhibited.items()], provenance)

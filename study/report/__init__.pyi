@@ -8,6 +8,7 @@ from .columns import REFUSED as REFUSED
 from .columns import Column as Column
 from .columns import effect_lines as effect_lines
 from .columns import effect_values as effect_values
+from .columns import effects_between as effects_between
 from .columns import lettered as lettered
 from .columns import p_cell as p_cell
 from .columns import p_text as p_text
@@ -16,9 +17,9 @@ from .comparison import comparison_text as comparison_text
 from .compile import compile_paper as compile_paper
 from .design_table import Answers as Answers
 from .design_table import Words as Words
+from .design_table import assumed as assumed
 from .design_table import comparison_tables as comparison_tables
 from .design_table import design_tables as design_tables
-from .design_table import effects_between as effects_between
 from .design_table import effects_table as effects_table
 from .design_table import power_table as power_table
 from .estimate import estimate_table as estimate_table

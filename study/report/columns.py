@@ -134,9 +134,21 @@ def effect_values(effect: Effect) -> dict[str, float]:
     return {name: getattr(effect, name) for name in columns}
 
 
-def effect_lines(label: str, effects: Sequence[Effect | None]) -> list[Line]:
-    """Return the line of effects, a dash where there is none, above that of their standard errors."""
+def effects_between(
+    label: str, effects: Sequence[Effect | None], before: Sequence[Cell] = (), after: Sequence[Cell] = ()
+) -> list[Line]:
+    """Return the line of effects, a dash where there is none, above that of their standard errors.
+
+    Other cells of the first line stand before and after the effects.
+    """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     estimates = [Number(effect.estimate) if effect else REFUSED for effect in known]
     errors = [error(effect.std_error) if effect else "" for effect in known]
-    return [Line(label, estimates), *([Line("", errors)] if any(known) else [])]
+    below = Line("", [*[""] * len(before), *errors, *[""] * len(after)])
+    return [Line(label, [*before, *estimates, *after]), below]
+
+
+def effect_lines(label: str, effects: Sequence[Effect | None]) -> list[Line]:
+    """Return the lines of effects and of their standard errors, without the latter where all are refused."""
+    estimates, errors = effects_between(label, effects)
+    return [estimates, errors] if any(errors.cells) else [estimates]

@@ -11,17 +11,7 @@ from typing import NamedTuple
 from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, Power, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
-from study.report.columns import (
-    CONVENTIONS,
-    LETTERS,
-    POWER_OF,
-    Column,
-    Kind,
-    effect_lines,
-    lettered,
-    p_cell,
-    refused_notes,
-)
+from study.report.columns import CONVENTIONS, LETTERS, POWER_OF, effect_lines, lettered, p_cell, refused_notes
 from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, span_of, title_of
 from study.report.table import Block, Cell, Format, Line, Number, Table, error
 
@@ -95,16 +85,6 @@ def effects_table(
         panels.append((words.scales[of.scale], [*estimates, *of.tests]))
     blocks = lettered([*panels, *more])
     return Table(_in_letters(words.name), words.caption, list(words.outcomes.values()), blocks, notes)
-
-
-def effects_between(
-    label: str, effects: Sequence[Effect | None], before: Sequence[Cell] = (), after: Sequence[Cell] = ()
-) -> list[Line]:
-    """Return the lines of effects and of their standard errors, with cells before and after those of the first."""
-    estimates, *below = effect_lines(label, effects)
-    errors: Sequence[Cell] = below[0].cells if below else [""] * len(effects)
-    blank = [""] * len(before), [""] * len(after)
-    return [Line(label, [*before, *estimates.cells, *after]), Line("", [*blank[0], *errors, *blank[1]])]
 
 
 def power_table(words: Words, answers: Sequence[Answers], digits: int = 3) -> Table:
@@ -219,10 +199,10 @@ def _averages(words: Words, comparison: Comparison, family: Comparison) -> Table
             Line("Differences tested", [Number(agreement.tested, 0) for agreement in agreements]),
             _test_line("Largest absolute t", comparison, "sup_t_statistic"),
             _test_line(f"{LEVEL:.0%} critical value", comparison, "sup_t_critical_value"),
-            _test_line("p-value (sup-t)", comparison, "sup_t_p_value", "p"),
+            _test_line("p-value (sup-t)", comparison, "sup_t_p_value", p_cell),
             _test_line("Wald chi-squared", comparison, "wald_statistic"),
-            _test_line("Rank", comparison, "wald_rank", "count"),
-            _test_line("p-value (Wald)", comparison, "wald_p_value", "p"),
+            _test_line("Rank", comparison, "wald_rank", lambda rank: Number(rank, 0)),
+            _test_line("p-value (Wald)", comparison, "wald_p_value", p_cell),
         ]
         more.append(("Tests that the designs agree", lines))
     if comparison.adjusted:
@@ -274,8 +254,8 @@ def _tests(comparison: Comparison) -> list[Line]:
     agreements = [comparison.agreement[outcome] for outcome in comparison.outcomes]
     if any(agreement.sup_t for agreement in agreements):
         lines += [
-            _test_line("Designs agree, p-value", comparison, "sup_t_p_value", "p"),
-            _test_line("Designs agree, Wald p", comparison, "wald_p_value", "p"),
+            _test_line("Designs agree, p-value", comparison, "sup_t_p_value", p_cell),
+            _test_line("Designs agree, Wald p", comparison, "wald_p_value", p_cell),
             Line("Designs compared", [Number(len(a.labels), 0) if a.labels else "" for a in agreements]),
         ]
     first = next((label for label in comparison.labels if any(_row(comparison, label))), None)
@@ -285,10 +265,12 @@ def _tests(comparison: Comparison) -> list[Line]:
     return lines
 
 
-def _test_line(label: str, comparison: Comparison, column: str, kind: Kind = "number") -> Line:
+def _test_line(
+    label: str, comparison: Comparison, column: str, cell: Callable[[float], Cell] = Number
+) -> Line:
     """Return the line of a column of the tests that designs agree, empty where there is no test."""
-    values, written = comparison.tests()[column], Column("", kind)
-    return Line(label, ["" if math.isnan(value) else written.cell(value) for value in values.astype(float)])
+    values = comparison.tests()[column].astype(float)
+    return Line(label, ["" if math.isnan(value) else cell(value) for value in values])
 
 
 def _number(comparison: Comparison, label: str) -> str:
@@ -378,7 +360,7 @@ def _assumptions(comparisons: Sequence[Comparison]) -> str:
     return "; ".join([", ".join(shared), *own] if shared else own)
 
 
-def assumed(fit: Estimate) -> list[str]:
+def assumed(fit: Estimate) -> list[Assumes]:
     """Return what an estimate's design assumes, with or without covariates as its question has them."""
     plain, given = Assumes.PARALLEL_TRENDS, Assumes.CONDITIONAL_PARALLEL_TRENDS
     has = bool(fit.sample.question.covariates)

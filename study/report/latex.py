@@ -66,9 +66,8 @@ def pipe(text: object) -> str:
 def one_line(text: object) -> str:
     """Return text with each run of white space as one space, and without characters that are not printed."""
     spaced = _SPACE.sub(" ", str(text))
-    return unicodedata.normalize(
-        "NFC", "".join(c for c in spaced if unicodedata.category(c) not in _UNPRINTED)
-    )
+    printed = (c for c in spaced if unicodedata.category(c) not in _UNPRINTED)
+    return unicodedata.normalize("NFC", "".join(printed))
 
 
 def needs_other_fonts(latex: str) -> bool:

@@ -329,7 +329,7 @@ def test_the_cache_is_used_for_a_table_of_an_own_panel(tmp_path, monkeypatch):
 
     seen = []
     monkeypatch.setattr(
-        table_command, "of_panel", lambda *_given: seen.append(current_settings().cache) or []
+        table_command, "of_panel", lambda *_, **__: seen.append(current_settings().cache) or []
     )
     given = ["table", "--panel", str(PANEL), *OWN, "--cache", str(tmp_path)]
     for designs in ("twfe", "dml_panel"):

@@ -486,8 +486,12 @@ def test_commands_keep_what_they_find_where_the_plan_is(tmp_path, monkeypatch):
     small_plan(tmp_path / "mine")
     monkeypatch.chdir(tmp_path / "elsewhere")
     seen = []
-    monkeypatch.setattr(table_command, "of_plan", lambda *_: seen.append(current_settings().cache) or [])
-    monkeypatch.setattr(table_command, "of_panel", lambda *_: seen.append(current_settings().cache) or [])
+    monkeypatch.setattr(
+        table_command, "of_plan", lambda *_, **__: seen.append(current_settings().cache) or []
+    )
+    monkeypatch.setattr(
+        table_command, "of_panel", lambda *_, **__: seen.append(current_settings().cache) or []
+    )
     own = ["--panel", str(PANEL), "--outcome", "y", "--event", "first_treated"]
     for given_ in (["sim1", "--plan", "../mine/study.toml"], own, [*own, "--cache", "here"]):
         done = CliRunner().invoke(app, ["table", *given_, "--designs", "twfe"])

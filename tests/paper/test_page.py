@@ -433,7 +433,7 @@ def test_provenance_is_that_of_the_plan_and_names_no_machine(tmp_path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(PLAN)
     plan, panel = read_plan(path), load_panel("cvpr")
-    made = provenance_of("Title", ["One."], plan, PLAN, [panel, panel])
+    made = provenance_of(["One."], plan, PLAN, [panel, panel])
     assert made["headline"] == "CS (callaway_santanna)"
     assert made["panels"] == (("cvpr", panel.checksum),)
     assert made["seed"] == 3

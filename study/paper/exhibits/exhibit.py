@@ -200,6 +200,11 @@ class Setting:
     venues: Mapping[str, Panel] = field(default_factory=dict)
 
     @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All panels, the plan's own first."""
+        return self.panel, *self.placebos.values(), *self.venues.values()
+
+    @property
     def event(self) -> Event:
         """The plan's first event, which most exhibits are about."""
         return self.plan.events[0]

@@ -93,14 +93,8 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
     )
     coefficients = parts.groupby("coefficient_time").sum().reset_index()
     coefficients.insert(1, "estimate", fit.effect_level[~fit.reference])
-    verdict, *evidence = _sentences(sample.question, coefficients)
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame,
-        chart=partial(_chart, anticipation=anticipation),
-        details={"coefficients": coefficients},
-    )
+    sentences, chart = _sentences(sample.question, coefficients), partial(_chart, anticipation=anticipation)
+    return Finding.of(sentences, frame, chart, details={"coefficients": coefficients})
 
 
 def _sentences(question: Question, coefficients: pd.DataFrame) -> Iterator[str]:

@@ -103,12 +103,10 @@ def goodman_bacon(sample: Sample) -> Finding:
         "allowed_average": float(np.average(allowed["estimate"], weights=allowed["weight"])),
         "by_kind": by_kind,
     }
-    verdict, *evidence = _sentences(sample.question, len(frame), **details)
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame,
-        chart=partial(_chart, outcome=sample.question.outcome_in_words),
+    return Finding.of(
+        _sentences(sample.question, len(frame), **details),
+        frame,
+        partial(_chart, outcome=sample.question.outcome_in_words),
         details=details,
     )
 

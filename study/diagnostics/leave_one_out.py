@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, refuse_unknown
+from study.core import FloatArray, IntArray, QuestionError
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, refit, treated
 from study.estimates import Effect, Estimate, effects_frame
@@ -107,7 +107,6 @@ def leave_one_unit_out(
     ----------
     Belsley, D. A., Kuh, E., and Welsch, R. E. (1980). Regression Diagnostics. Wiley, Section 2.1.
     """
-    refuse_unknown("choice of units", units, get_args(Units), "leave_one_unit_out")
     fit = headline(sample, design, options)
     chosen = np.flatnonzero(treated(sample)) if units == "treated" else np.arange(sample.n_units)
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}

@@ -78,14 +78,8 @@ def negative_weights(sample: Sample) -> Finding:
         "sigma_opposite": sigma_opposite(coefficient, weight, share),
     }
     alike = not sample.question.covariates and bool(seen.all())
-    verdict, *evidence = _sentences(sample.question, weight, alike, details)
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=pd.DataFrame(times | {"share": share, "weight": weight}),
-        chart=_chart,
-        details=details,
-    )
+    frame = pd.DataFrame(times | {"share": share, "weight": weight})
+    return Finding.of(_sentences(sample.question, weight, alike, details), frame, _chart, details=details)
 
 
 def _sentences(

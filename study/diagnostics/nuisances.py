@@ -187,12 +187,10 @@ def nuisances(
     for name in ("estimate", "std_error"):
         frame[name] = frame["learner"].map({row.label: getattr(row, name) for row in refits.rows})
     overlap = [predictions.summary(treated) for predictions in propensities for treated in (True, False)]
-    verdict, *evidence = _sentences(frame, first, refits, sample.question.effect_scale, propensities[0])
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame.dropna(axis="columns", how="all"),
-        chart=partial(_chart, without=first.without, predictions=propensities[0]),
+    return Finding.of(
+        _sentences(frame, first, refits, sample.question.effect_scale, propensities[0]),
+        frame.dropna(axis="columns", how="all"),
+        partial(_chart, without=first.without, predictions=propensities[0]),
         details={
             "rows": refits.rows,
             "estimate_range": float(np.ptp([row.estimate for row in refits.rows])) / refits.rows[0].std_error,

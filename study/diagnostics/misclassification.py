@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,19 +18,7 @@ from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
-from study.figures import (
-    BAND,
-    COLOUR,
-    GREY,
-    HEIGHT,
-    SECOND,
-    Axes,
-    Figure,
-    canvas,
-    draw_dots,
-    legend_above,
-    on_axes,
-)
+from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_dots, legend_above, on_axes
 from study.panel import Sample, Scale
 
 Row = tuple[str, int, float, int, float, float, float, float]
@@ -80,7 +69,7 @@ class Trimming:
     fit: Estimate
     suspects: IntArray
     progress: Progress = None
-    _known: dict[tuple[int, bool], End | QuestionError] = field(default_factory=dict)
+    _known: dict[tuple[int, bool], End] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sample: Sample, fit: Estimate, progress: Progress = None) -> Trimming:
@@ -110,18 +99,13 @@ class Trimming:
         QuestionError
             If the design refuses the sample without them.
         """
-        end = self._known.get((trimmed, lower))
-        if end is None:
+        if (trimmed, lower) not in self._known:
             try:
-                end = self._refit(trimmed, lower)
-            except QuestionError as refusal:
-                end = refusal
-            self._known[trimmed, lower] = end
-            if self.progress is not None:
-                self.progress()
-        if isinstance(end, QuestionError):
-            raise end
-        return end
+                self._known[trimmed, lower] = self._refit(trimmed, lower)
+            finally:
+                if self.progress is not None:
+                    self.progress()
+        return self._known[trimmed, lower]
 
     def _refit(self, trimmed: int, lower: bool) -> End:
         n, ordered = self.sample.n_units, self.ordered(lower)
@@ -184,11 +168,7 @@ def first_true(holds: Callable[[int], bool], points: Sequence[int]) -> int | Non
     low = 0
     for point in points:
         if holds(point):
-            high = point
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if holds(middle) else (middle, high)
-            return high
+            return low + 1 + bisect_left(range(low + 1, point), True, key=holds)
         low = point
     return None
 
@@ -426,8 +406,8 @@ def _chart(
         with on_axes(ax) as (figure, axis):
             _draw_bounds(axis, frame, scale, level)
         return figure
-    with canvas(height=HEIGHT + 0.75 + 0.2 * len(dates)) as figure:
-        above, below = figure.subplots(2, 1, height_ratios=(HEIGHT - 0.6, 0.35 + 0.2 * len(dates)))
+    with canvas(height=3.65 + 0.2 * len(dates)) as figure:
+        above, below = figure.subplots(2, 1, height_ratios=(2.3, 0.35 + 0.2 * len(dates)))
         _draw_bounds(above, frame, scale, level)
         draw_dots(below, effects_frame(dates), percent=scale.percent)
         below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")

@@ -134,9 +134,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
     )
     border = -anticipation - 0.5
     with on_axes(ax, height=3.6) as (figure, axis):
-        ends, label = (times[0], times[-1], rows[0], rows[-1]), "Sum over cohorts of |weight|"
-        grid = sums.reindex(index=rows, columns=times).to_numpy()
-        draw_heatmap(axis, grid, ends, label=label, ticks=8)
+        grid = sums.reindex(index=rows, columns=times)
+        draw_heatmap(axis, grid, label="Sum over cohorts of |weight|", ticks=8)
         axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
         axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
         axis.set(xlabel="Event time of the effect", ylabel="Event time of the coefficient")

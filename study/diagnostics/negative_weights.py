@@ -127,8 +127,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
     grid = frame.pivot(index="cohort", columns="period", values="weight").reindex(columns=periods)
     n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
     with on_axes(ax, height=max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
-        ends = (periods[0], periods[-1], 0, n_cohorts - 1)
-        draw_heatmap(axis, 100 * grid.to_numpy(), ends, label="Weight, percent", ticks=6, signed=True)
+        percent = 100 * grid.reset_index(drop=True)
+        draw_heatmap(axis, percent, label="Weight, percent", ticks=6, signed=True)
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])

@@ -147,10 +147,10 @@ def oster(
         f"Other solutions of the equation are {others}; the one given keeps the direction of selection on covariates "
         "(her Assumption 3) and among such is nearest to the coefficient with covariates."
     )
-    return Finding(
-        verdict=f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
-        f"{_on_breakdown(m, beta, breakdown)}.",
-        evidence=(
+    return Finding.of(
+        [
+            f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
+            f"{_on_breakdown(m, beta, breakdown)}.",
             f"In the regression of {regression.described}, covariates move the coefficient of treatment from "
             f"{m.beta_short:.3g} to {m.beta:.3g} ({unit}) and R2 from {percent(m.r2_short)} to {percent(m.r2)}; this "
             f"is the {'within R2, after unit and period effects' if within else 'R2 of the cross-section'}.",
@@ -161,9 +161,9 @@ def oster(
             *([on_others] if others else []),
             "These are point estimates; their sampling error is not in them.",
             *regression.notes,
-        ),
-        frame=pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"]),
-        chart=partial(
+        ],
+        pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"]),
+        partial(
             _chart,
             m=m,
             xlabel="R² with the unobservables" + (" (within)" if within else ""),

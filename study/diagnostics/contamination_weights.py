@@ -59,8 +59,7 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
     """
     if sample.question.covariates:
         raise QuestionError(
-            "contamination_weights: it has no weights for a regression with covariates; ask the question without "
-            "covariates."
+            "contamination_weights: there are no weights with covariates; ask the question without covariates."
         )
     refuse_no_coefficients("contamination_weights", sample, "event_study")
     fit = find_design("event_study")(sample, bin_at=bin_at)

@@ -135,8 +135,7 @@ def honest_did(
     chosen = offered[0] if method == "auto" else method
     if chosen not in offered:
         raise QuestionError(
-            f'{WHO}: method "{method}" is not offered for restriction "{restriction}", whose methods are '
-            f"{', '.join(offered)}."
+            f'{WHO}: method "{method}" is not offered for restriction "{restriction}"; take {" or ".join(offered)}.'
         )
     if not 0.5 <= level < 1:
         raise QuestionError(f"{WHO}: level is {level}; it must be at least 0.5 and less than 1.")
@@ -147,8 +146,7 @@ def honest_did(
     problem = Problem(path.effect, path.covariance, weights, limits, level)
     if restriction != "smoothness" and not problem.largest_bias > 0:
         raise QuestionError(
-            f"{WHO}: effects before treatment do not change at all, so there is no magnitude to compare with; use "
-            'restriction="smoothness".'
+            f'{WHO}: effects before treatment do not change at all; use restriction="smoothness".'
         )
     bounds = None
     if restriction == "smoothness" and n_pre > 1:

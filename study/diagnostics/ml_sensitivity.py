@@ -141,8 +141,7 @@ def ml_sensitivity(
         raise QuestionError(f"sensitivity: rho is {rho}; it must be between -1 and 1 and not 0.")
     if sample.question.scale == "proportional":
         raise QuestionError(
-            'sensitivity: scale="proportional" divides the linear coefficient of dml_panel by the untreated mean; ask '
-            'the question with scale="level" for the coefficient that is divided.'
+            'sensitivity: scale="proportional" divides the coefficient of dml_panel by a mean; ask with scale="level".'
         )
     find_design("dml_panel").refuse(sample)
     options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)

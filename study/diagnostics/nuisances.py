@@ -397,11 +397,8 @@ def _draw_groups(axis: Axes, predictions: Propensities) -> None:
     Propensities lie on a logit axis; few rows of each group are beyond its ends, and the end bins hold these.
     """
     limits, unit = predictions.limits, ", %" if predictions.binary else ""
-    groups = {treated: predictions.of(treated).ravel() for treated in (True, False)}
-    if limits is not None:
-        groups = {treated: _logit(values) for treated, values in groups.items()}
-    elif predictions.binary:
-        groups = {treated: 100 * values for treated, values in groups.items()}
+    scaled = _logit if limits is not None else partial(np.multiply, 100 if predictions.binary else 1)
+    groups = {treated: scaled(predictions.of(treated).ravel()) for treated in (True, False)}
     # Shares of rows at each end, which the first and last bins hold; of the treated there are few.
     beyond = ((True, 0.02), (False, 0.001))
     ends = [np.quantile(groups[treated], (share, 1 - share)) for treated, share in beyond]

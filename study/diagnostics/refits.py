@@ -97,9 +97,7 @@ def headline(sample: Sample, design: str, options: Options) -> Estimate:
     """
     fit = find_design(design)(sample, **options).headline
     if not np.isfinite(fit.effect[0]):
-        raise QuestionError(
-            f"{design}: the headline is not defined on this sample, for its untreated mean is not positive."
-        )
+        raise QuestionError(f"{design}: the headline is not defined, for its untreated mean is not positive.")
     if not fit.varies[0]:
         raise QuestionError(f"{design}: the headline has no sampling variance on this sample.")
     return fit
@@ -143,8 +141,7 @@ def event_dates(sample: Sample, who: str) -> FloatArray:
     """Return the first treated periods, shape (n,), or refuse an event that is not absorbing."""
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {sample.question.event} is not absorbing, so a unit has no one date from which on it is treated "
-            "and there are no cohorts; ask about an event that is absorbing."
+            f"{who}: {sample.question.event} is not absorbing, so units have no one date; ask about an absorbing event."
         )
     return sample.first_treated
 
@@ -154,9 +151,7 @@ def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
     event_dates(sample, who)
     refusal = find_design(design).refusal(sample)
     if refusal is not None:
-        raise QuestionError(
-            f"{who}: there is no coefficient of {design} to take apart; change what it cannot answer. {refusal}"
-        )
+        raise QuestionError(f"{who}: there is no coefficient of {design} to take apart. {refusal}")
 
 
 def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:

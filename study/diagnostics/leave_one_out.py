@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, dots, event_dates, headline, refit, treated
+from study.diagnostics.refits import Progress, dots, event_dates, headline, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
 
@@ -108,7 +108,7 @@ def leave_one_unit_out(
     Belsley, D. A., Kuh, E., and Welsch, R. E. (1980). Regression Diagnostics. Wiley, Section 2.1.
     """
     fit = headline(sample, design, options)
-    chosen = np.flatnonzero(treated(sample)) if units == "treated" else np.arange(sample.n_units)
+    chosen = np.flatnonzero(sample.ever_treated) if units == "treated" else np.arange(sample.n_units)
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}
     refitted = list(outs)
     if units == "all":

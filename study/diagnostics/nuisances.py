@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,17 +14,7 @@ import pandas as pd
 from scipy.special import logit
 from scipy.stats import rankdata
 
-from study.core import (
-    FloatArray,
-    IntArray,
-    QuestionError,
-    capital,
-    current_settings,
-    listed,
-    one_thread,
-    settings,
-    telling,
-)
+from study.core import FloatArray, IntArray, QuestionError, capital, listed, one_thread, settings, telling
 from study.designs import Design, all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.overlap import Propensities
@@ -267,8 +257,7 @@ def _score(
 @contextmanager
 def learned_once() -> Iterator[None]:
     """Keep what is learned inside, so that the design and an ensemble need not learn it again."""
-    cache = current_settings().cache
-    with tempfile.TemporaryDirectory(prefix="study-") as folder, settings(cache=cache or Path(folder)):
+    with TemporaryDirectory() as folder, settings() as now, settings(cache=now.cache or Path(folder)):
         yield
 
 

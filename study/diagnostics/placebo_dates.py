@@ -11,7 +11,7 @@ import numpy as np
 from study.core import FloatArray, QuestionError
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, treated
+from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit
 from study.estimates import Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample
@@ -119,13 +119,13 @@ def placebo_dates(
 def placebo_sample(sample: Sample, shift: int) -> Sample:
     """Return the sample with events moved earlier and without outcomes that treatment could have moved."""
     first, d = event_dates(sample, WHO), sample.question.anticipation
-    moved = np.where(treated(sample), first - d - shift, first)
+    moved = np.where(sample.ever_treated, first - d - shift, first)
     y = np.where(sample.treatment == 1, np.nan, sample.y)
     return redated(sample, moved, y=y, question=sample.question.replace(anticipation=0))
 
 
 def _shifts(sample: Sample, first: FloatArray, shifts: Sequence[int] | None) -> list[int]:
-    since = first[treated(sample)] - sample.question.anticipation
+    since = first[sample.ever_treated] - sample.question.anticipation
     most = int(since.max() - sample.periods[0] - 1) if len(since) else 0
     if most < 1:
         raise QuestionError(

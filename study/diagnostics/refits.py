@@ -132,11 +132,6 @@ def _dots(frame: pd.DataFrame, ax: Axes | None, labels: pd.Series, **drawing: An
     return dot_figure(frame.loc[labels.index].assign(label=labels), ax, **drawing)
 
 
-def treated(sample: Sample) -> BoolArray:
-    """Return which units are treated inside the sample's periods, shape (n,)."""
-    return np.any(np.nan_to_num(sample.treatment) > 0, axis=1)
-
-
 def event_dates(sample: Sample, who: str) -> FloatArray:
     """Return the first treated periods, shape (n,), or refuse an event that is not absorbing."""
     if sample.first_treated is None:

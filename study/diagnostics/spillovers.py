@@ -13,16 +13,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, QuestionError, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import (
-    Progress,
-    dots,
-    event_dates,
-    headline,
-    redated,
-    refit,
-    treated,
-    with_error,
-)
+from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, with_error
 from study.estimates import Effect, Estimate, effects_frame
 from study.inference import joined_headlines
 from study.panel import Sample, Scale, pool_cohorts
@@ -216,7 +207,7 @@ def spillovers(
             f"{WHO}: rings is {rings!r}; with coordinates give ascending limits in km, such as (50, 200)."
         )
     exposure = by_label(sample, by) if isinstance(by, str) else by_distance(sample, by, limits)
-    untreated = ~treated(sample)
+    untreated = ~sample.ever_treated
     since = np.fmin.reduce(list(exposure.values()))
     members = {name: untreated & np.isfinite(dates) for name, dates in exposure.items()}
     unexposed = untreated & np.isnan(since)
@@ -316,7 +307,7 @@ def _sentences(
 def neighbour_sample(sample: Sample, dates: FloatArray, unexposed: BoolArray, cluster: str | None) -> Sample:
     """Return the untreated units that are unexposed or in a ring, the latter treated from the first event near them."""
     kept = _clustered(replace(sample, first_treated=dates), cluster).only(
-        unexposed | (~treated(sample) & np.isfinite(dates)), "treated, or in another ring"
+        unexposed | (~sample.ever_treated & np.isfinite(dates)), "treated, or in another ring"
     )
     return redated(kept, event_dates(kept, WHO))
 
@@ -339,7 +330,7 @@ def _differences(fits: Mapping[str, Estimate], cluster: str | None, level: float
             for label, fit in fits.items()
         }
     unexposed, *rings = fits.values()
-    n_treated = int(treated(unexposed.sample).sum())
+    n_treated = unexposed.sample.n_treated
     for label, fit in zip(list(fits)[1:], rings, strict=True):
         difference = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
         error = float(difference.std_error[0])

@@ -118,17 +118,11 @@ def leave_one_unit_out(
 
 
 def _finding(
-    kind: str,
-    sample: Sample,
-    fit: Estimate,
-    outs: Outs,
-    refitted: list[str],
-    level: float,
-    progress: Progress,
+    kind: str, sample: Sample, fit: Estimate, outs: Outs, chosen: list[str], level: float, progress: Progress
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
     scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
-    keep = {name: ~np.isin(everyone, outs[name]) for name in refitted}
+    keep = {name: ~np.isin(everyone, outs[name]) for name in chosen}
     samples = {name: partial(sample.only, units, f"leaving out {name}") for name, units in keep.items()}
     refits = refit(samples, fit.design, fit.options, level, progress)
     refits.refuse_none(f"leave_one_{kind}_out")
@@ -164,12 +158,9 @@ def _sentences(
         f"without one {kind} it lies between {scale.text(low['estimate'])} (without {low['label']}) and "
         f"{scale.text(high['estimate'])} (without {high['label']})."
     )
-    n, refitted = len(frame), "The estimate was refitted without each of"
-    if tried == n:
-        yield f"{refitted} {n} {kind}s."
-    else:
-        others = "the others have the first-order change only"
-        yield f"{refitted} the {len(rows)} most influential of {n} {kind}s; {others}."
+    n, others = len(frame), "; the others have the first-order change only"
+    which = f"{n} {kind}s" if tried == n else f"the {len(rows)} most influential of {n} {kind}s{others}"
+    yield f"The estimate was refitted without each of {which}."
     named = frame.dropna(subset="change").head(NAMED)
     most = (f"{row.label} ({row.dfbeta:+.2f})" for row in named.itertuples())
     yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."

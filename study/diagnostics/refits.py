@@ -18,8 +18,6 @@ from study.panel import Sample, Scale
 
 Progress = Callable[[], None] | None
 Headlines = Mapping[str, Callable[[], Estimate]]
-Samples = Mapping[str, Callable[[], Sample]]
-Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,9 @@ class Refits:
 
 
 def refit(
-    samples: Samples,
+    samples: Mapping[str, Callable[[], Sample]],
     design: str,
-    options: Options,
+    options: Mapping[str, Any],
     level: float,
     progress: Progress = None,
     *,
@@ -87,7 +85,7 @@ def refit(
     return Refits.of(headlines, level, progress, keep=keep)
 
 
-def headline(sample: Sample, design: str, options: Options) -> Estimate:
+def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:
     """Return a design's headline, one term.
 
     Raises

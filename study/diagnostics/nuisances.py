@@ -204,7 +204,8 @@ def of_learners(
     if design.nuisances is None:
         others = [d.name for d in all_designs().values() if d.nuisances is not None]
         raise QuestionError(
-            f"{WHO}: {design.name} has no nuisance functions that it says it learns; take {' or '.join(others)}."
+            f"{WHO}: {design.name} has no nuisance functions that it says it learns; {', '.join(others)} "
+            f"{'does' if len(others) == 1 else 'do'}."
         )
     if isinstance(learners, str):
         raise QuestionError(f'{WHO}: learners is one text, "{learners}"; give a sequence of learners.')

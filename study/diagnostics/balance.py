@@ -239,8 +239,7 @@ def compared_variables(
         labels = np.unique(values)
         if len(labels) > MOST_LABELS:
             raise QuestionError(
-                f"{WHO}: attribute {name} has {len(labels)} labels, too many to compare; give one with at most "
-                f"{MOST_LABELS}."
+                f"{WHO}: attribute {name} has {len(labels)} labels; give one with at most {MOST_LABELS}."
             )
         fixed |= {f"{name} {label}": (values == label).astype(float) for label in labels}
     for group in groups:

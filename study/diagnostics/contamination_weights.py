@@ -59,8 +59,7 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
     """
     if sample.question.covariates:
         raise QuestionError(
-            "contamination_weights: it has no weights for a regression with covariates; ask the question without "
-            "covariates."
+            "contamination_weights: there are no weights with covariates; ask the question without covariates."
         )
     refuse_no_coefficients("contamination_weights", sample, "event_study")
     fit = find_design("event_study")(sample, bin_at=bin_at)
@@ -93,14 +92,8 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
     )
     coefficients = parts.groupby("coefficient_time").sum().reset_index()
     coefficients.insert(1, "estimate", fit.effect_level[~fit.reference])
-    verdict, *evidence = _sentences(sample.question, coefficients)
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame,
-        chart=partial(_chart, anticipation=anticipation),
-        details={"coefficients": coefficients},
-    )
+    sentences, chart = _sentences(sample.question, coefficients), partial(_chart, anticipation=anticipation)
+    return Finding.of(sentences, frame, chart, details={"coefficients": coefficients})
 
 
 def _sentences(question: Question, coefficients: pd.DataFrame) -> Iterator[str]:
@@ -140,9 +133,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) -> Figure:
     )
     border = -anticipation - 0.5
     with on_axes(ax, height=3.6) as (figure, axis):
-        ends, label = (times[0], times[-1], rows[0], rows[-1]), "Sum over cohorts of |weight|"
-        grid = sums.reindex(index=rows, columns=times).to_numpy()
-        draw_heatmap(axis, grid, ends, label=label, ticks=8)
+        grid = sums.reindex(index=rows, columns=times)
+        draw_heatmap(axis, grid, label="Sum over cohorts of |weight|", ticks=8)
         axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
         axis.axhline(border, color="black", linewidth=0.8, linestyle=":")
         axis.set(xlabel="Event time of the effect", ylabel="Event time of the coefficient")

@@ -67,13 +67,11 @@ def event_path(
     """
     if not fit.estimand.has_path:
         raise QuestionError(
-            f"{who}: {fit.design} has one {fit.estimand} and no effects by event time; use a design that has, such "
-            "as event_study or callaway_santanna."
+            f"{who}: {fit.design} has one {fit.estimand} and no effects by event time; use event_study, which has."
         )
     if fit.sample.question.base != "universal":
         raise QuestionError(
-            f'{who}: effects before treatment have base="varying", each against the period before it; ask the '
-            'question with base="universal", which compares all periods with one.'
+            f'{who}: effects before treatment have base="varying"; ask the question with base="universal".'
         )
     if fit.against == "all_before":
         raise QuestionError(
@@ -120,8 +118,7 @@ def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, I
     mean = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
     if average.untreated_errors is None or not mean > 0:
         raise QuestionError(
-            f"{who}: the treated units' counterfactual mean is not positive, so effects have no share of it; ask "
-            'the question with scale="level".'
+            f'{who}: the counterfactual mean is not positive, so effects have no share of it; ask with scale="level".'
         )
     effect = path.effect_level / mean
     of_mean = average.untreated_errors @ (effect / mean)[None, :]

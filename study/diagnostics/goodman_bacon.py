@@ -69,7 +69,19 @@ def goodman_bacon(sample: Sample) -> Finding:
     Goodman-Bacon, A. (2021). Difference-in-differences with variation in treatment timing. Journal of
     Econometrics 225(2), Theorem 1 with equations (7)-(10).
     """
-    _refuse(sample, "goodman_bacon")
+    if sample.question.covariates:
+        raise QuestionError(
+            "goodman_bacon: with covariates the comparisons do not add up to the coefficient; ask the question without "
+            "covariates, or use negative_weights, which takes account of them."
+        )
+    refuse_no_coefficients("goodman_bacon", sample, "twfe")
+    gaps = ~sample.observed
+    if gaps.any():
+        raise QuestionError(
+            f"goodman_bacon: {sample.question.outcome} is not observed in {gaps.sum()} unit-periods of "
+            f"{gaps.any(axis=1).sum()} units, and the decomposition is of a balanced panel; ask the question with "
+            'missing="balanced", which leaves these units out, or use negative_weights.'
+        )
     anticipation, (first, last) = sample.question.anticipation, sample.periods[[0, -1]]
     n_periods, first_treated = len(sample.periods), np.asarray(sample.first_treated, dtype=float)
     # Groups by first treated period: ascending, then those treated after the window as one, then the never-treated.
@@ -103,12 +115,10 @@ def goodman_bacon(sample: Sample) -> Finding:
         "allowed_average": float(np.average(allowed["estimate"], weights=allowed["weight"])),
         "by_kind": by_kind,
     }
-    verdict, *evidence = _sentences(sample.question, len(frame), **details)
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame,
-        chart=partial(_chart, outcome=sample.question.outcome_in_words),
+    return Finding.of(
+        _sentences(sample.question, len(frame), **details),
+        frame,
+        partial(_chart, outcome=sample.question.outcome_in_words),
         details=details,
     )
 
@@ -201,20 +211,3 @@ def comparisons(mean: FloatArray, share: FloatArray, start: IntArray) -> pd.Data
     )
     table["weight"] /= table["weight"].sum()
     return table[table["weight"] > 0]
-
-
-def _refuse(sample: Sample, who: str) -> None:
-    """Refuse a sample to which the theorem does not apply."""
-    if sample.question.covariates:
-        raise QuestionError(
-            f"{who}: with covariates the comparisons do not add up to the coefficient; ask the question without "
-            "covariates, or use negative_weights, which takes account of them."
-        )
-    refuse_no_coefficients(who, sample, "twfe")
-    gaps = ~sample.observed
-    if gaps.any():
-        raise QuestionError(
-            f"{who}: {sample.question.outcome} is not observed in {gaps.sum()} unit-periods of "
-            f"{gaps.any(axis=1).sum()} units, and the decomposition is of a balanced panel; ask the question with "
-            'missing="balanced", which leaves these units out, or use negative_weights.'
-        )

@@ -131,14 +131,11 @@ def honest_did(
     Rambachan and Roth (2023), "A More Credible Approach to Parallel Trends", Review of Economic Studies 90(5);
     Andrews, Roth and Pakes (2023), "Inference for Linear Conditional Moment Inequalities", same volume, 90(6).
     """
-    refuse_unknown("restriction", restriction, RESTRICTIONS, WHO)
-    refuse_unknown("method", method, ("auto", *METHODS), WHO)
     offered = OFFERED[restriction]
     chosen = offered[0] if method == "auto" else method
     if chosen not in offered:
         raise QuestionError(
-            f'{WHO}: method "{method}" is not offered for restriction "{restriction}", whose methods are '
-            f"{', '.join(offered)}."
+            f'{WHO}: method "{method}" is not offered for restriction "{restriction}"; take {" or ".join(offered)}.'
         )
     if not 0.5 <= level < 1:
         raise QuestionError(f"{WHO}: level is {level}; it must be at least 0.5 and less than 1.")
@@ -149,8 +146,7 @@ def honest_did(
     problem = Problem(path.effect, path.covariance, weights, limits, level)
     if restriction != "smoothness" and not problem.largest_bias > 0:
         raise QuestionError(
-            f"{WHO}: effects before treatment do not change at all, so there is no magnitude to compare with; use "
-            'restriction="smoothness".'
+            f'{WHO}: effects before treatment do not change at all; use restriction="smoothness".'
         )
     bounds = None
     if restriction == "smoothness" and n_pre > 1:
@@ -164,15 +160,9 @@ def honest_did(
         strengths = np.array([0.5, 1.0, 1.5, 2.0])
     estimate, half = problem.estimate, quantile((1 + level) / 2) * problem.std_error
     low, high = METHODS[chosen](problem, strengths)
-    frame = pd.DataFrame(
-        {
-            "restriction": ["parallel_trends", *[restriction] * len(strengths)],
-            "method": ["original", *[chosen] * len(strengths)],
-            "M": np.append(np.nan, strengths),
-            "conf_low": np.append(estimate - half, low),
-            "conf_high": np.append(estimate + half, high),
-        }
-    )
+    rows = [("parallel_trends", "original", np.nan, estimate - half, estimate + half)]
+    rows += [(restriction, chosen, *row) for row in zip(strengths, low, high, strict=True)]
+    frame = pd.DataFrame(rows, columns=["restriction", "method", "M", "conf_low", "conf_high"])
     frame["excludes_zero"] = (frame["conf_low"] > 0) | (frame["conf_high"] < 0)
     value, scale = breakdown(problem, chosen), fit.sample.question.effect_scale
     share = "share " if scale.percent else ""
@@ -187,7 +177,6 @@ def honest_did(
         "n_post": path.n_post,
         "bounds_before": bounds,
     }
-    verdict, *evidence = _sentences(fit.design, problem, frame, f"{label} on {outcome}", details)
     against, objection = None, ""
     if restriction == "relative_magnitudes" and value is not None:
         against = value < 1
@@ -195,19 +184,13 @@ def honest_did(
             f"a sign that is lost if trends differ after treatment by {value:.2g} times as much as the largest change "
             "seen before"
         )
-    return Finding(
+    ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
+    return Finding.of(
+        _sentences(fit.design, problem, frame, f"{label} on {outcome}", details),
+        frame,
+        partial(_chart, estimate=estimate, breakdown=value, ylabel=ylabel, title=capital(label)),
         name=f"honest_{restriction}",
         title=TITLES[restriction],
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame,
-        chart=partial(
-            _chart,
-            estimate=estimate,
-            breakdown=value,
-            ylabel=f"Effect on {outcome}, {100 * level:g}% interval",
-            title=capital(label),
-        ),
         against=against,
         objection=objection,
         details=details,

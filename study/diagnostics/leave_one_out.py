@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, refuse_unknown
+from study.core import FloatArray, IntArray, QuestionError
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, refit
 from study.estimates import Effect, Estimate, effects_frame
@@ -107,7 +107,6 @@ def leave_one_unit_out(
     ----------
     Belsley, D. A., Kuh, E., and Welsch, R. E. (1980). Regression Diagnostics. Wiley, Section 2.1.
     """
-    refuse_unknown("choice of units", units, get_args(Units), "leave_one_unit_out")
     fit = headline(sample, design, options)
     chosen = np.flatnonzero(sample.ever_treated) if units == "treated" else np.arange(sample.n_units)
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}
@@ -119,17 +118,11 @@ def leave_one_unit_out(
 
 
 def _finding(
-    kind: str,
-    sample: Sample,
-    fit: Estimate,
-    outs: Outs,
-    refitted: list[str],
-    level: float,
-    progress: Progress,
+    kind: str, sample: Sample, fit: Estimate, outs: Outs, chosen: list[str], level: float, progress: Progress
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
     scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
-    keep = {name: ~np.isin(everyone, outs[name]) for name in refitted}
+    keep = {name: ~np.isin(everyone, outs[name]) for name in chosen}
     samples = {name: partial(sample.only, units, f"leaving out {name}") for name, units in keep.items()}
     refits = refit(samples, fit.design, fit.options, level, progress)
     refits.refuse_none(f"leave_one_{kind}_out")
@@ -165,12 +158,9 @@ def _sentences(
         f"without one {kind} it lies between {scale.text(low['estimate'])} (without {low['label']}) and "
         f"{scale.text(high['estimate'])} (without {high['label']})."
     )
-    n, refitted = len(frame), "The estimate was refitted without each of"
-    if tried == n:
-        yield f"{refitted} {n} {kind}s."
-    else:
-        others = "the others have the first-order change only"
-        yield f"{refitted} the {len(rows)} most influential of {n} {kind}s; {others}."
+    n, others = len(frame), "; the others have the first-order change only"
+    which = f"{n} {kind}s" if tried == n else f"the {len(rows)} most influential of {n} {kind}s{others}"
+    yield f"The estimate was refitted without each of {which}."
     named = frame.dropna(subset="change").head(NAMED)
     most = (f"{row.label} ({row.dfbeta:+.2f})" for row in named.itertuples())
     yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."

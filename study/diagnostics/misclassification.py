@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,19 +18,7 @@ from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.estimates.covariance import covariance
-from study.figures import (
-    BAND,
-    COLOUR,
-    GREY,
-    HEIGHT,
-    SECOND,
-    Axes,
-    Figure,
-    canvas,
-    draw_dots,
-    legend_above,
-    on_axes,
-)
+from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_dots, legend_above, on_axes
 from study.panel import Sample, Scale
 
 Row = tuple[str, int, float, int, float, float, float, float]
@@ -63,7 +52,7 @@ class Breakdown(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trimming:
-    """Headlines without the never-treated units that raise, or lower, the headline most.
+    """Headlines without the never-treated units that raise, or lower, the headline most: one end of the bounds.
 
     Attributes
     ----------
@@ -71,7 +60,8 @@ class Trimming:
     fit : Estimate
         The headline with all of them.
     suspects : ndarray of int
-        Numbers of the never-treated units, those whose absence raises the headline most first.
+        Numbers of the never-treated units in the order in which they are trimmed, those whose absence lowers (or
+        raises) the headline most first.
     progress : callable, optional
         Called after each refit.
     """
@@ -80,60 +70,53 @@ class Trimming:
     fit: Estimate
     suspects: IntArray
     progress: Progress = None
-    _known: dict[tuple[int, bool], End | QuestionError] = field(default_factory=dict)
+    _known: dict[int, End] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sample: Sample, fit: Estimate, progress: Progress = None) -> Trimming:
-        """Order the never-treated units by their influence on the headline, per unit of weight."""
+    def of(cls, sample: Sample, fit: Estimate, lower: bool, progress: Progress = None) -> Trimming:
+        """Order the never-treated units by their influence on the headline, per unit of weight, for one end."""
         never = np.flatnonzero(np.isnan(event_dates(sample, WHO)))
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
-        return cls(sample, fit, never[np.argsort(influence, kind="stable")], progress)
+        raising = never[np.argsort(influence, kind="stable")]
+        return cls(sample, fit, raising[::-1] if lower else raising, progress)
 
-    def ordered(self, lower: bool) -> IntArray:
-        """Return the suspects in the order in which they are trimmed for the lower or upper end."""
-        return self.suspects[::-1] if lower else self.suspects
-
-    def shares(self, lower: bool) -> FloatArray:
-        """Return the shares of all suspects' weight that 1, 2, ... trimmed units have."""
-        weight = self.sample.weights[self.ordered(lower)]
+    @property
+    def shares(self) -> FloatArray:
+        """The shares of all suspects' weight that 1, 2, ... trimmed units have."""
+        weight = self.sample.weights[self.suspects]
         return np.cumsum(weight) / weight.sum()
 
-    def trimmed(self, share: float, lower: bool) -> int:
+    def trimmed(self, share: float) -> int:
         """Return how many units are trimmed so that their weight is at least a share of all suspects'."""
-        return 0 if share == 0 else int(np.argmax(self.shares(lower) >= share * (1 - 1e-12))) + 1
+        return 0 if share == 0 else int(np.argmax(self.shares >= share * (1 - 1e-12))) + 1
 
-    def end(self, trimmed: int, lower: bool) -> End:
-        """Return the lower or upper end with a number of trimmed units.
+    def end(self, trimmed: int) -> End:
+        """Return the end with a number of trimmed units.
 
         Raises
         ------
         QuestionError
             If the design refuses the sample without them.
         """
-        end = self._known.get((trimmed, lower))
-        if end is None:
+        if trimmed not in self._known:
             try:
-                end = self._refit(trimmed, lower)
-            except QuestionError as refusal:
-                end = refusal
-            self._known[trimmed, lower] = end
-            if self.progress is not None:
-                self.progress()
-        if isinstance(end, QuestionError):
-            raise end
-        return end
+                self._known[trimmed] = self._refit(trimmed)
+            finally:
+                if self.progress is not None:
+                    self.progress()
+        return self._known[trimmed]
 
-    def _refit(self, trimmed: int, lower: bool) -> End:
-        n, ordered = self.sample.n_units, self.ordered(lower)
+    def _refit(self, trimmed: int) -> End:
+        n = self.sample.n_units
         keep = np.ones(n, dtype=bool)
-        keep[ordered[:trimmed]] = False
+        keep[self.suspects[:trimmed]] = False
         sample = self.sample.only(keep, "trimmed") if trimmed else self.sample
         fit = headline(sample, self.fit.design, self.fit.options)
         influence = np.zeros(n)
         influence[keep] = fit.errors.dense()[:, 0] * (n / sample.n_units)
         if trimmed:
-            share = float(self.shares(lower)[trimmed - 1])
-            influence += threshold_influence(influence, self.sample.weights, ordered, trimmed, share)
+            share = float(self.shares[trimmed - 1])
+            influence += threshold_influence(influence, self.sample.weights, self.suspects, trimmed, share)
         variance = covariance(influence[:, None], self.sample.cluster)
         return End(float(fit.effect[0]), math.sqrt(variance[0, 0]), float(fit.degrees_of_freedom[0]))
 
@@ -184,28 +167,26 @@ def first_true(holds: Callable[[int], bool], points: Sequence[int]) -> int | Non
     low = 0
     for point in points:
         if holds(point):
-            high = point
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if holds(middle) else (middle, high)
-            return high
+            return low + 1 + bisect_left(range(low + 1, point), True, key=holds)
         low = point
     return None
 
 
-def worst_cases(trimming: Trimming, grid: Sequence[float], level: float) -> tuple[list[Row], list[Refusal]]:
+def worst_cases(
+    down: Trimming, up: Trimming, grid: Sequence[float], level: float
+) -> tuple[list[Row], list[Refusal]]:
     """Return the rows of the frame at the shares of a grid, and which shares have none and why.
 
     A larger share, which allows every smaller one, never narrows.
     """
     rows, refused = [], []
-    low = high = trimming.end(0, True)
+    low = high = down.end(0)
     for share in grid:
-        down, up = trimming.trimmed(share, True), trimming.trimmed(share, False)
+        lowering, raising = down.trimmed(share), up.trimmed(share)
         try:
-            low, high = min(low, trimming.end(down, True)), max(high, trimming.end(up, False))
+            low, high = min(low, down.end(lowering)), max(high, up.end(raising))
             ends = (low.estimate, high.estimate, *confidence(low, high, level))
-            rows.append(("worst case", 0, share, max(down, up), *ends))
+            rows.append(("worst case", 0, share, max(lowering, raising), *ends))
         except QuestionError as refusal:
             refused.append((f"the worst case with {100 * share:g}% hidden", str(refusal)))
     return rows, refused
@@ -218,7 +199,7 @@ def confidence(low: End, high: End, level: float) -> tuple[float, float]:
     return low.estimate - c * low.std_error, high.estimate + c * high.std_error
 
 
-def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], bool]) -> Breakdown:
+def breakdown(trimming: Trimming, keeps: Callable[[int], bool]) -> Breakdown:
     """Find the least number of hidden treatments at which a conclusion is lost."""
     refusals: dict[int, str] = {}
 
@@ -230,10 +211,10 @@ def breakdown(trimming: Trimming, lower: bool, keeps: Callable[[int], bool]) -> 
             return True
 
     most = len(trimming.suspects) - 1
-    least = first_true(lost, sorted({min(trimming.trimmed(share, lower), most) for share in SCANNED} - {0}))
+    least = first_true(lost, sorted({min(trimming.trimmed(share), most) for share in SCANNED} - {0}))
     if least is None:
         return Breakdown(None, 0)
-    return Breakdown(float(trimming.shares(lower)[least - 1]), least, refusals.get(least, ""))
+    return Breakdown(float(trimming.shares[least - 1]), least, refusals.get(least, ""))
 
 
 @diagnostic(
@@ -318,7 +299,8 @@ def misclassification(
             f"{WHO}: every unit is treated by {sample.question.event} at some time, so no unit can hide its treatment."
         )
     fit, scale = headline(sample, design, options), sample.question.effect_scale
-    full, trimming = Effect.of("as recorded", fit, level), Trimming.of(sample, fit, progress)
+    full = Effect.of("as recorded", fit, level)
+    down, up = (Trimming.of(sample, fit, lower, progress) for lower in (True, False))
     same, refused = [], []
     for share in grid:
         ends = unattenuated(np.array(_ends(full)), share, scale.percent)
@@ -327,27 +309,26 @@ def misclassification(
         else:
             reason = "no effect that the comparison group shares is seen as one so large."
             refused.append((f"the same effect with {100 * share:g}% hidden", reason))
-    worst, not_bounded = worst_cases(trimming, grid, level)
+    worst, not_bounded = worst_cases(down, up, grid, level)
     shifts = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in range(1, periods_late + 1)}
     moved = {label: partial(redated, sample, first - k) for label, k in shifts.items()}
     dates = refit(moved, design, options, level, progress)
     refits = Refits(dates.rows, (*refused, *not_bounded, *dates.refused))
     earlier = [("earlier dates", shifts[row.label], 0.0, 0, *_ends(row)) for row in dates.rows]
-    lower = full.estimate > 0
-    sign = 1 if lower else -1
+    towards_zero, sign = (down, 1) if full.estimate > 0 else (up, -1)
 
     def keeps_sign(trimmed: int) -> bool:
-        return sign * trimming.end(trimmed, lower).estimate > 0
+        return sign * towards_zero.end(trimmed).estimate > 0
 
     def excludes_zero(trimmed: int) -> bool:
-        ends = confidence(trimming.end(trimmed, True), trimming.end(trimmed, False), level)
+        ends = confidence(down.end(trimmed), up.end(trimmed), level)
         return min(sign * end for end in ends) > 0
 
     details = {
         "full_sample": full,
-        "n_never_treated": len(trimming.suspects),
-        "breakdown_sign": breakdown(trimming, lower, keeps_sign),
-        "breakdown_significance": breakdown(trimming, lower, excludes_zero) if full.excludes_zero else None,
+        "n_never_treated": len(down.suspects),
+        "breakdown_sign": breakdown(towards_zero, keeps_sign),
+        "breakdown_significance": breakdown(towards_zero, excludes_zero) if full.excludes_zero else None,
         "rows": refits.rows,
         "refused": refits.refused,
     }
@@ -426,8 +407,8 @@ def _chart(
         with on_axes(ax) as (figure, axis):
             _draw_bounds(axis, frame, scale, level)
         return figure
-    with canvas(height=HEIGHT + 0.75 + 0.2 * len(dates)) as figure:
-        above, below = figure.subplots(2, 1, height_ratios=(HEIGHT - 0.6, 0.35 + 0.2 * len(dates)))
+    with canvas(height=3.65 + 0.2 * len(dates)) as figure:
+        above, below = figure.subplots(2, 1, height_ratios=(2.3, 0.35 + 0.2 * len(dates)))
         _draw_bounds(above, frame, scale, level)
         draw_dots(below, effects_frame(dates), percent=scale.percent)
         below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")

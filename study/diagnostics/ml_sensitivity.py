@@ -141,14 +141,13 @@ def ml_sensitivity(
         raise QuestionError(f"sensitivity: rho is {rho}; it must be between -1 and 1 and not 0.")
     if sample.question.scale == "proportional":
         raise QuestionError(
-            'sensitivity: scale="proportional" divides the linear coefficient of dml_panel by the untreated mean; ask '
-            'the question with scale="level" for the coefficient that is divided.'
+            'sensitivity: scale="proportional" divides the coefficient of dml_panel by a mean; ask with scale="level".'
         )
     find_design("dml_panel").refuse(sample)
     options = dict(approach=approach, learner=learner, folds=folds, repetitions=repetitions, seed=seed)
     model, elements = fitted(sample, options)
     rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
-    rows.append(("given", "given strength", cf_d, cf_y, "", ""))
+    rows += [("given", "given strength", cf_d, cf_y, "", "")]
     gained, impossible = [], []
     for group in benchmarks:
         gain = gain_statistics(model, fitted(ovb.without(sample, group), options)[0])
@@ -168,28 +167,27 @@ def ml_sensitivity(
     value = ovb.robustness_value(abs(q * elements.estimate) / (abs(rho) * elements.bias))
     limit = limit_reached(elements, rho, level, goal)
     unit, in_words = ovb.units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
-    return Finding(
-        verdict=f"A confounder that explains {ovb.percent(value)} of the remaining variation of the changes of "
-        f"treatment and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the "
-        f"estimate to {in_words}.",
-        evidence=(
+    return Finding.of(
+        [
+            f"A confounder that explains {ovb.percent(value)} of the remaining variation of the changes of treatment "
+            f"and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to "
+            f"{in_words}.",
             f"The coefficient of dml_panel is {elements.estimate:.3g} ({unit}), with a standard error of "
             f"{frame['lower_error'][0]:.2g} (CR0, as doubleml's bounds have) clustered as the design clusters.",
             ovb.limit_includes(f"one-sided {100 * level:g} % limit", in_words, limit),
             *_sentences(frame, gained),
             *impossible,
-        ),
-        frame=frame,
-        chart=partial(
+        ],
+        frame,
+        partial(
             contour_figure,
             x="cf_d",
             y="cf_y",
-            benchmarks=[row[4:] for row in rows if row[0] == "bound"],
-            surface=partial(_surface, elements=elements, rho=rho, level=level),
+            benchmarks=table.loc[table["kind"] == "bound", ["benchmark", "multiple"]],
+            surfaces=partial(_surfaces, elements=elements, rho=rho, level=level),
             robustness_value=value,
             estimate=elements.estimate,
             goal=goal,
-            names=("bound", f"one-sided {100 * level:g} % limit"),
             labels=(
                 "Partial R² of the confounder with treatment (cf_d)",
                 "Partial R² with the outcome (cf_y)",
@@ -225,12 +223,13 @@ def _sentences(frame: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> Iterator
             )
 
 
-def _surface(
+def _surfaces(
     cf_d: FloatArray, cf_y: FloatArray, elements: Elements, rho: float, level: float
-) -> tuple[FloatArray, FloatArray]:
+) -> dict[str, FloatArray]:
     """Return the bound that is nearer to zero, and its one-sided limit, over strengths of a confounder."""
     both = bounds(elements, cf_y, cf_d, rho, level)
-    return (both.lower, both.conf_low) if elements.estimate >= 0 else (both.upper, both.conf_high)
+    ends = (both.lower, both.conf_low) if elements.estimate >= 0 else (both.upper, both.conf_high)
+    return {"bound": ends[0], f"one-sided {100 * level:g} % limit": ends[1]}
 
 
 def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elements]:

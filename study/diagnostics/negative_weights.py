@@ -78,14 +78,8 @@ def negative_weights(sample: Sample) -> Finding:
         "sigma_opposite": sigma_opposite(coefficient, weight, share),
     }
     alike = not sample.question.covariates and bool(seen.all())
-    verdict, *evidence = _sentences(sample.question, weight, alike, details)
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=pd.DataFrame(times | {"share": share, "weight": weight}),
-        chart=_chart,
-        details=details,
-    )
+    frame = pd.DataFrame(times | {"share": share, "weight": weight})
+    return Finding.of(_sentences(sample.question, weight, alike, details), frame, _chart, details=details)
 
 
 def _sentences(
@@ -133,8 +127,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
     grid = frame.pivot(index="cohort", columns="period", values="weight").reindex(columns=periods)
     n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
     with on_axes(ax, height=max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
-        ends = (periods[0], periods[-1], 0, n_cohorts - 1)
-        draw_heatmap(axis, 100 * grid.to_numpy(), ends, label="Weight, percent", ticks=6, signed=True)
+        percent = 100 * grid.reset_index(drop=True)
+        draw_heatmap(axis, percent, label="Weight, percent", ticks=6, signed=True)
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])

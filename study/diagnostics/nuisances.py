@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,17 +14,7 @@ import pandas as pd
 from scipy.special import logit
 from scipy.stats import rankdata
 
-from study.core import (
-    FloatArray,
-    IntArray,
-    QuestionError,
-    capital,
-    current_settings,
-    listed,
-    one_thread,
-    settings,
-    telling,
-)
+from study.core import FloatArray, IntArray, QuestionError, capital, listed, one_thread, settings, telling
 from study.designs import Design, all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.overlap import Propensities
@@ -187,12 +177,10 @@ def nuisances(
     for name in ("estimate", "std_error"):
         frame[name] = frame["learner"].map({row.label: getattr(row, name) for row in refits.rows})
     overlap = [predictions.summary(treated) for predictions in propensities for treated in (True, False)]
-    verdict, *evidence = _sentences(frame, first, refits, sample.question.effect_scale, propensities[0])
-    return Finding(
-        verdict=verdict,
-        evidence=tuple(evidence),
-        frame=frame.dropna(axis="columns", how="all"),
-        chart=partial(_chart, without=first.without, predictions=propensities[0]),
+    return Finding.of(
+        _sentences(frame, first, refits, sample.question.effect_scale, propensities[0]),
+        frame.dropna(axis="columns", how="all"),
+        partial(_chart, without=first.without, predictions=propensities[0]),
         details={
             "rows": refits.rows,
             "estimate_range": float(np.ptp([row.estimate for row in refits.rows])) / refits.rows[0].std_error,
@@ -269,8 +257,7 @@ def _score(
 @contextmanager
 def learned_once() -> Iterator[None]:
     """Keep what is learned inside, so that the design and an ensemble need not learn it again."""
-    cache = current_settings().cache
-    with tempfile.TemporaryDirectory(prefix="study-") as folder, settings(cache=cache or Path(folder)):
+    with TemporaryDirectory() as folder, settings() as now, settings(cache=now.cache or Path(folder)):
         yield
 
 
@@ -399,11 +386,8 @@ def _draw_groups(axis: Axes, predictions: Propensities) -> None:
     Propensities lie on a logit axis; few rows of each group are beyond its ends, and the end bins hold these.
     """
     limits, unit = predictions.limits, ", %" if predictions.binary else ""
-    groups = {treated: predictions.of(treated).ravel() for treated in (True, False)}
-    if limits is not None:
-        groups = {treated: _logit(values) for treated, values in groups.items()}
-    elif predictions.binary:
-        groups = {treated: 100 * values for treated, values in groups.items()}
+    scaled = _logit if limits is not None else partial(np.multiply, 100 if predictions.binary else 1)
+    groups = {treated: scaled(predictions.of(treated).ravel()) for treated in (True, False)}
     # Shares of rows at each end, which the first and last bins hold; of the treated there are few.
     beyond = ((True, 0.02), (False, 0.001))
     ends = [np.quantile(groups[treated], (share, 1 - share)) for treated, share in beyond]

@@ -204,7 +204,7 @@ def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]]
     known = sample.question.covariates
     if not known:
         raise QuestionError(
-            "sensitivity: the question has no covariates to serve as benchmarks; name some in Question.covariates."
+            "sensitivity: there are no covariates to serve as benchmarks; name some in Question.covariates."
         )
     if isinstance(benchmarks, str):
         raise QuestionError(f'sensitivity: benchmarks is one text, "{benchmarks}"; give a tuple of names.')
@@ -217,8 +217,7 @@ def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]]
     for name in names:
         if name not in known and name in sample.panel.covariates:
             raise QuestionError(
-                f"sensitivity: {name} is a covariate of the panel but not of the question; add it to "
-                "Question.covariates, since a benchmark has to be in the regression."
+                f"sensitivity: benchmark {name} is no covariate of the question; add it to Question.covariates."
             )
     refuse_unknown("benchmark", names, known, "sensitivity")
     return groups

@@ -48,13 +48,6 @@ class Moments(NamedTuple):
         return np.asarray((self.beta - beta) * (self.var_d - self.tau) + self.moved * self.var_d)
 
 
-class Adjusted(NamedTuple):
-    """The bias-adjusted coefficient, and the other real solutions, ascending."""
-
-    beta: float
-    others: tuple[float, ...]
-
-
 @diagnostic(
     title="Selection on unobservables (Oster)",
     question="How much stronger than on covariates would selection on unobservables have to be?",
@@ -118,8 +111,7 @@ def oster(
     m = moments(regression)
     if abs(m.moved) <= 1e-9 * max(abs(m.beta), abs(m.beta_short)):
         raise QuestionError(
-            f"{WHO}: {', '.join(regression.names)} do not move the coefficient, so selection on them says nothing "
-            "about selection on unobservables."
+            f"{WHO}: {', '.join(regression.names)} do not move the coefficient, so selection on them says nothing."
         )
     # The default is of her section 4.2: the value that 90 % of randomized results survive.
     limit = min(1.0, 1.3 * m.r2) if r_max is None else float(r_max)
@@ -127,43 +119,44 @@ def oster(
         raise QuestionError(
             f"{WHO}: r_max is {limit:g}; it must be above the R2 with covariates, {m.r2:.3g}, and at most 1."
         )
-    solution = bias_adjusted(m, limit, delta)
-    if solution is None:
+    solutions = bias_adjusted(m, limit, delta)
+    if not solutions:
         raise QuestionError(
-            f"{WHO}: with delta = {delta:g} and r_max = {limit:.3g} no coefficient leaves selection on covariates the "
-            "direction that they show (Assumption 3); take a smaller delta or r_max."
+            f"{WHO}: no coefficient with delta = {delta:g} and r_max = {limit:.3g} leaves selection on covariates its "
+            "direction (Assumption 3); take a smaller delta or r_max."
         )
+    adjusted, *others = solutions
     breakdown, unit, within = breakdown_delta(m, limit, beta), units_of(sample), regression.form == "within"
-    low, high = sorted((m.beta, solution.beta))
+    low, high = sorted((m.beta, adjusted))
     rows = [
         ("without covariates", m.beta_short, m.r2_short, math.nan),
         ("with covariates", m.beta, m.r2, 0.0),
-        ("bias-adjusted", solution.beta, limit, float(delta)),
-        *(("other solution", other, limit, float(delta)) for other in solution.others),
+        ("bias-adjusted", adjusted, limit, float(delta)),
+        *(("other solution", other, limit, float(delta)) for other in others),
         ("breakdown", float(beta), limit, breakdown),
     ]
-    others = " and ".join(f"{b:.3g}" for b in solution.others)
+    solved = " and ".join(f"{b:.3g}" for b in others)
     on_others = (
-        f"Other solutions of the equation are {others}; the one given keeps the direction of selection on covariates "
+        f"Other solutions of the equation are {solved}; the one given keeps the direction of selection on covariates "
         "(her Assumption 3) and among such is nearest to the coefficient with covariates."
     )
-    return Finding(
-        verdict=f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
-        f"{_on_breakdown(m, beta, breakdown)}.",
-        evidence=(
+    return Finding.of(
+        [
+            f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
+            f"{_on_breakdown(m, beta, breakdown)}.",
             f"In the regression of {regression.described}, covariates move the coefficient of treatment from "
             f"{m.beta_short:.3g} to {m.beta:.3g} ({unit}) and R2 from {percent(m.r2_short)} to {percent(m.r2)}; this "
             f"is the {'within R2, after unit and period effects' if within else 'R2 of the cross-section'}.",
             f"If selection on unobservables is {'the same as' if delta == 1 else f'{delta:g} times that'} on "
             f"covariates, and all of them together explain {percent(limit)} of the outcome, the coefficient is "
-            f"{solution.beta:.3g}; the set from {low:.3g} to {high:.3g} "
+            f"{adjusted:.3g}; the set from {low:.3g} to {high:.3g} "
             f"{'includes' if low <= 0 <= high else 'does not include'} zero.",
             *([on_others] if others else []),
             "These are point estimates; their sampling error is not in them.",
             *regression.notes,
-        ),
-        frame=pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"]),
-        chart=partial(
+        ],
+        pd.DataFrame(rows, columns=["term", "estimate", "r2", "delta"]),
+        partial(
             _chart,
             m=m,
             xlabel="R² with the unobservables" + (" (within)" if within else ""),
@@ -191,8 +184,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, m: Moments, xlabel: str, ylabel
     deltas = sorted({0.5 * delta, delta, 2 * delta})
     with on_axes(ax, height=3.2) as (figure, axis):
         for each, colour, style in zip(deltas, (THIRD, COLOUR, SECOND), (":", "-", "--"), strict=False):
-            solutions = [bias_adjusted(m, r, each) for r in grid]
-            path = [math.nan if a is None else a.beta for a in solutions]
+            path = [next(iter(bias_adjusted(m, r, each)), math.nan) for r in grid]
             axis.plot([m.r2, *grid], [m.beta, *path], color=colour, linestyle=style, label=f"δ = {each:g}")
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(r_max, color=GREY, linewidth=0.8, linestyle=":", label=f"R²max = {r_max:.3g}")
@@ -235,17 +227,17 @@ def breakdown_delta(m: Moments, r_max: float, beta: float = 0.0) -> float:
     return observed / unobserved if unobserved != 0 else math.copysign(math.inf, observed)
 
 
-def bias_adjusted(m: Moments, r_max: float, delta: float = 1.0) -> Adjusted | None:
-    """Return the coefficient under a delta, Proposition 2 and its extension to delta other than 1.
+def bias_adjusted(m: Moments, r_max: float, delta: float = 1.0) -> tuple[float, ...]:
+    """Return the coefficient under a delta, Proposition 2 and its extension to delta other than 1, and other solutions.
 
     Of several real solutions those count under which selection on covariates keeps its estimated direction
     (Assumption 3), and of these the one nearest to the coefficient with covariates; psacalc selects the same for
-    delta above 0, where that direction and the sign of the bias go together. None where no solution counts.
-    With one covariate there is always a root at which selection on it is nil, where delta is no number; it is no
-    solution.
+    delta above 0, where that direction and the sign of the bias go together. It is the first that is returned, and
+    the others follow, ascending; none are where no solution counts. With one covariate there is always a root at
+    which selection on it is nil, where delta is no number; it is no solution.
     """
     if delta == 0:
-        return Adjusted(m.beta, ())
+        return (m.beta,)
     observed, unobserved = selection_terms(m, r_max)
     polynomial = observed - delta * unobserved
     if delta == 1:
@@ -256,7 +248,7 @@ def bias_adjusted(m: Moments, r_max: float, delta: float = 1.0) -> Adjusted | No
     bias, direction = bias[np.abs(direction) > REAL], direction[np.abs(direction) > REAL]
     keeps = direction > 0
     if not keeps.any():
-        return None
+        return ()
     chosen = np.argmin(np.where(keeps, np.abs(bias), np.inf))
     others = np.sort(m.beta - np.delete(bias, chosen))
-    return Adjusted(float(m.beta - bias[chosen]), tuple(float(b) for b in others))
+    return (float(m.beta - bias[chosen]), *others.tolist())

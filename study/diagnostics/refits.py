@@ -18,8 +18,6 @@ from study.panel import Sample, Scale
 
 Progress = Callable[[], None] | None
 Headlines = Mapping[str, Callable[[], Estimate]]
-Samples = Mapping[str, Callable[[], Sample]]
-Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,9 @@ class Refits:
 
 
 def refit(
-    samples: Samples,
+    samples: Mapping[str, Callable[[], Sample]],
     design: str,
-    options: Options,
+    options: Mapping[str, Any],
     level: float,
     progress: Progress = None,
     *,
@@ -87,7 +85,7 @@ def refit(
     return Refits.of(headlines, level, progress, keep=keep)
 
 
-def headline(sample: Sample, design: str, options: Options) -> Estimate:
+def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:
     """Return a design's headline, one term.
 
     Raises
@@ -97,9 +95,7 @@ def headline(sample: Sample, design: str, options: Options) -> Estimate:
     """
     fit = find_design(design)(sample, **options).headline
     if not np.isfinite(fit.effect[0]):
-        raise QuestionError(
-            f"{design}: the headline is not defined on this sample, for its untreated mean is not positive."
-        )
+        raise QuestionError(f"{design}: the headline is not defined, for its untreated mean is not positive.")
     if not fit.varies[0]:
         raise QuestionError(f"{design}: the headline has no sampling variance on this sample.")
     return fit
@@ -138,8 +134,7 @@ def event_dates(sample: Sample, who: str) -> FloatArray:
     """Return the first treated periods, shape (n,), or refuse an event that is not absorbing."""
     if sample.first_treated is None:
         raise QuestionError(
-            f"{who}: {sample.question.event} is not absorbing, so a unit has no one date from which on it is treated "
-            "and there are no cohorts; ask about an event that is absorbing."
+            f"{who}: {sample.question.event} is not absorbing, so units have no one date; ask about an absorbing event."
         )
     return sample.first_treated
 
@@ -149,9 +144,7 @@ def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
     event_dates(sample, who)
     refusal = find_design(design).refusal(sample)
     if refusal is not None:
-        raise QuestionError(
-            f"{who}: there is no coefficient of {design} to take apart; change what it cannot answer. {refusal}"
-        )
+        raise QuestionError(f"{who}: there is no coefficient of {design} to take apart. {refusal}")
 
 
 def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:

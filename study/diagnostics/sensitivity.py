@@ -156,12 +156,11 @@ def sensitivity(
             contour_figure,
             x="r2_treatment",
             y="r2_outcome",
-            benchmarks=[row[4:] for row in rows if row[0] == "bound"],
-            surface=partial(_surface, c=c, level=level),
+            benchmarks=table.loc[table["kind"] == "bound", ["benchmark", "multiple"]],
+            surfaces=partial(_surfaces, c=c, level=level),
             robustness_value=values["robustness_value"],
             estimate=c.estimate,
             goal=(1 - q) * c.estimate,
-            names=("estimate", f"clustered {100 * level:g} % limit"),
             labels=(
                 "Partial R² of the confounder with treatment",
                 "Partial R² with the outcome",
@@ -216,14 +215,15 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
             )
 
 
-def _surface(
+def _surfaces(
     r2_treatment: FloatArray, r2_outcome: FloatArray, c: Coefficient, level: float
-) -> tuple[FloatArray, FloatArray]:
+) -> dict[str, FloatArray]:
     """Return the estimate under confounders, and the limit of its clustered interval that is nearer to zero."""
     adjusted = ovb.adjusted(
         c.estimate, c.std_error, c.dof, r2_treatment, r2_outcome, level, c.ratio, c.clusters - 1
     )
-    return adjusted.estimate, adjusted.conf_low if c.estimate > 0 else adjusted.conf_high
+    limit = adjusted.conf_low if c.estimate > 0 else adjusted.conf_high
+    return {"estimate": adjusted.estimate, f"clustered {100 * level:g} % limit": limit}
 
 
 def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, list[str]]:

@@ -22,7 +22,6 @@ def dot_figure(
     ax: Axes | None = None,
     *,
     xlabel: str,
-    labels: str = "label",
     level: float = 0.95,
     **drawing: Any,
 ) -> Figure:
@@ -36,8 +35,6 @@ def dot_figure(
         Drawn on instead of a figure of its own.
     xlabel : str
         What the effect is, with its unit.
-    labels : str
-        The column of the labels, where it has another name.
     level : float
         Coverage of the intervals, named below the axis.
     **drawing
@@ -45,7 +42,7 @@ def dot_figure(
     """
     step = 0.21 if len(frame) <= MANY else 0.15
     with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), 2)) as (figure, axis):
-        draw_dots(axis, frame.assign(label=frame[labels]), **drawing)
+        draw_dots(axis, frame, **drawing)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
         if ax is None:
             legend_above(figure, axis)

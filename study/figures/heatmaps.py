@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+import pandas as pd
 
-from study.core import FloatArray
 from study.figures.drawing import Axes
 
 
-def draw_heatmap(
-    axis: Axes, grid: FloatArray, ends: Sequence[float], label: str, ticks: int, signed: bool = False
-) -> None:
+def draw_heatmap(axis: Axes, grid: pd.DataFrame, label: str, ticks: int, signed: bool = False) -> None:
     """Draw a grid, its first row on top, with the scale of its shades beside it.
 
     Parameters
     ----------
     axis : Axes
-    grid : ndarray
-        NaN cells are grey.
-    ends : sequence of float
-        First and last column, first and last row.
+    grid : DataFrame
+        Columns and rows one apart; NaN cells are grey.
     label : str
         What the values are.
     ticks : int
@@ -32,7 +26,7 @@ def draw_heatmap(
     from matplotlib.ticker import MaxNLocator
 
     most = float(np.nanmax(np.abs(grid)))
-    first, last, top, bottom = ends
+    (first, last), (top, bottom) = grid.columns[[0, -1]], grid.index[[0, -1]]
     extent = (first - 0.5, last + 0.5, bottom + 0.5, top - 0.5)
     # Grey that cannot be taken for a shade of zero, which is white of signed values.
     least, shades, background = (-most, "PuOr_r", "0.93") if signed else (0, "Blues", "0.8")

@@ -137,8 +137,7 @@ def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Fig
     """
     if estimate.estimand.has_path and not np.isfinite(estimate.event_time).any():
         raise QuestionError(
-            f"plot: {', '.join(estimate.terms[:3])} has no event time, so there is no path to draw; plot the estimate "
-            'that was averaged, or its aggregate("event").'
+            f"plot: {', '.join(estimate.terms[:3])} has no event time to draw; plot the estimate that was averaged."
         )
     by_event_time = np.isfinite(estimate.event_time).all() and np.isnan(estimate.cohort).all()
     fit = estimate if by_event_time else estimate.aggregate("event")

@@ -36,8 +36,8 @@ def of_kind(found: Finding, kind: str) -> pd.DataFrame:
     return found.frame[found.frame["kind"] == kind]
 
 
-def trimming(sample: Sample, design: str = DESIGN) -> Trimming:
-    return Trimming.of(sample, headline(sample, design, {}))
+def trimming(sample: Sample, lower: bool) -> Trimming:
+    return Trimming.of(sample, headline(sample, DESIGN, {}), lower)
 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
@@ -143,7 +143,7 @@ def test_the_worst_case_covers_the_truth_where_the_recorded_estimate_does_not() 
     rng, covered, naive, draws = np.random.default_rng(4), 0, 0, 200
     for _ in range(draws):
         sample = QUESTION.sample(contaminated(rng, 0.1))
-        rows, _ = worst_cases(trimming(sample), [0.0, 0.1], 0.95)
+        rows, _ = worst_cases(trimming(sample, True), trimming(sample, False), [0.0, 0.1], 0.95)
         recorded, worst = pd.DataFrame(rows, columns=COLUMNS).itertuples()
         naive += recorded.conf_low <= 1.0 <= recorded.conf_high
         covered += worst.conf_low <= 1.0 <= worst.conf_high
@@ -159,9 +159,9 @@ def test_standard_errors_of_the_ends_carry_the_trimming_quantile() -> None:
         made = replace(
             simulated.panel(n=300), outcomes={"y": y}, first_treated={"event": first}, covariates={}
         )
-        one = trimming(QUESTION.sample(made))
-        low, high = one.end(24, lower=True), one.end(24, lower=False)
-        refit = headline(one.sample.only(~np.isin(np.arange(300), one.suspects[:24]), "trimmed"), DESIGN, {})
+        down, up = (trimming(QUESTION.sample(made), lower) for lower in (True, False))
+        low, high = down.end(24), up.end(24)
+        refit = headline(up.sample.only(~np.isin(np.arange(300), up.suspects[:24]), "trimmed"), DESIGN, {})
         found.append((low[0], high[0], low[1], high[1], refit.std_error[0]))
     low, high, low_error, high_error, naive = np.array(found).T
     assert low_error.mean() == pytest.approx(low.std(ddof=1), rel=0.1)
@@ -185,10 +185,10 @@ def test_the_breakdown_is_the_least_number_of_units_that_loses_the_sign() -> Non
     )
     sample = QUESTION.sample(made)
     found = misclassification(sample, DESIGN, periods_late=0)
-    one = trimming(sample)
-    lows = [one.end(m, lower=True)[0] for m in range(1, len(one.suspects) - 1)]
+    one = trimming(sample, lower=True)
+    lows = [one.end(m)[0] for m in range(1, len(one.suspects) - 1)]
     with pytest.raises(QuestionError):
-        one.end(len(one.suspects) - 1, lower=True)  # one never-treated unit left
+        one.end(len(one.suspects) - 1)  # one never-treated unit left
     sign, significance = found["breakdown_sign"], found["breakdown_significance"]
     assert sign.units == 1 + int(np.flatnonzero(np.array(lows) <= 0)[0])
     assert sign.share == pytest.approx(sign.units / len(one.suspects))
@@ -224,12 +224,12 @@ def test_the_search_finds_the_first_number_that_holds(least: int) -> None:
 
 def test_a_share_is_one_of_weight() -> None:
     sample = QUESTION.replace(weights="size").sample(simulated.panel(n=60, seed=8))
-    one = trimming(sample)
+    one = trimming(sample, lower=False)
     weight = sample.weights[one.suspects]
     for share in (0.05, 0.3, 0.6):
-        m = one.trimmed(share, lower=False)
+        m = one.trimmed(share)
         assert weight[:m].sum() >= share * weight.sum() > weight[: m - 1].sum()
-        assert one.shares(lower=False)[m - 1] == pytest.approx(weight[:m].sum() / weight.sum())
+        assert one.shares[m - 1] == pytest.approx(weight[:m].sum() / weight.sum())
 
 
 def test_earlier_dates_are_the_question_with_a_shorter_lag() -> None:

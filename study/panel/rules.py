@@ -176,11 +176,7 @@ def number(column: str) -> Rule:
 
 def one_value(column: str) -> Rule:
     """Return the rule that a cell is one label, and no list or mapping."""
-
-    def says(rows: Rows, row: int) -> str:
-        return f"{_holds(rows, column, row)}; it must be one label."
-
-    return Rule(column, "must be one label a cell", lambda rows: rows.compound(column), says)
+    return Rule(column, "must be one label", lambda rows: rows.compound(column))
 
 
 def whole_period(column: str) -> Rule:

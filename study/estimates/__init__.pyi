@@ -1,7 +1,6 @@
 from .aggregation import coefficients as coefficients
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
-from .aggregation import long_change_effect as long_change_effect
 from .cohorts import Cells as Cells
 from .cohorts import CohortMeans as CohortMeans
 from .cohorts import cohort_means as cohort_means

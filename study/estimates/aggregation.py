@@ -161,29 +161,21 @@ def coefficients(
     influence: Influence | FloatArray,
     *,
     n_obs: int,
+    estimand: Estimand = Estimand.COEFFICIENT,
     **fields: Any,
 ) -> Estimate:
     """Return an estimate whose terms are coefficients, of no one cohort, period or event time.
 
     Parameters
     ----------
-    sample, terms, n_obs, **fields
+    sample, terms, n_obs, estimand, **fields
         As in :class:`Estimate`; ``notes`` are its remarks.
     effect_level : ndarray, shape (K,)
     influence : Influence or ndarray, shape (n, K)
     """
     linear = influence if isinstance(influence, Influence) else Influence.of(influence)
-    reference = np.zeros(len(terms), dtype=bool)
-    fields |= {"n_obs": n_obs, "reference": reference}
-    return _estimate(Estimand.COEFFICIENT, sample, terms, effect_level, linear, **fields)
-
-
-def long_change_effect(
-    sample: Sample, term: str, effect_level: FloatArray, influence: FloatArray, *, n_obs: int, **fields: Any
-) -> Estimate:
-    """Return an estimate whose one term is an effect on the change over the window; arguments as above."""
-    coefficient = coefficients(sample, (term,), effect_level, influence, n_obs=n_obs, **fields)
-    return replace(coefficient, estimand=Estimand.LONG_CHANGE)
+    fields |= {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)}
+    return _estimate(estimand, sample, terms, effect_level, linear, **fields)
 
 
 def group_time_effects(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,6 @@ from study.core import FloatArray, QuestionError, checked, one_thread, quantile,
 TIE = 1e-9
 
 
-@overload
-def least_as_large(observed: float, scale: float | None = None) -> float: ...
-@overload
-def least_as_large(observed: FloatArray, scale: FloatArray | float | None = None) -> FloatArray: ...
 def least_as_large(observed: Any, scale: Any = None) -> Any:
     """Return the smallest drawn size that counts as at least as large as the observed one.
 

@@ -11,8 +11,7 @@ from study.core import QuestionError, telling
 from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Refits, dots, headline, with_error
-from study.estimates import Effect, Estimate, effects_frame
-from study.estimates.covariance import covariance
+from study.estimates import Effect, Estimate, covariance, effects_frame
 from study.panel import Sample, Scale
 
 WHO = "seeds"

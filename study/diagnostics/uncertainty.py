@@ -19,6 +19,7 @@ from study.estimates import (
     Convention,
     Effect,
     Estimate,
+    covariance,
     effective_clusters,
     effects_frame,
     exceeded,
@@ -26,7 +27,6 @@ from study.estimates import (
     largest_draws,
     treated_clusters,
 )
-from study.estimates.covariance import covariance
 from study.figures import Axes, Figure
 from study.inference import Randomization, cr3, wild_bootstrap
 from study.inference.randomization import randomization as permuted

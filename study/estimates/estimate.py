@@ -26,7 +26,6 @@ from study.core import (
     t_quantile,
     two_sided_p,
 )
-from study.estimates.covariance import Convention, Wald, small_sample_factor, wald
 from study.estimates.jackknife import (
     Sides,
     covariance_degrees,
@@ -36,6 +35,7 @@ from study.estimates.jackknife import (
     sums_by_cluster,
 )
 from study.estimates.multipliers import Errors, Weights, sup_t
+from study.estimates.sandwich import Convention, Wald, small_sample_factor, wald
 from study.panel import Sample
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import pandas as pd
 from study.core import FloatArray, IntArray, quantile, refuse_unknown, same_tail, t_quantile, unknown
 from study.estimates import POWER, Estimate, exceeded
 from study.inference import terms_of
-from study.panel import Sample, first_observed
-from study.panel.population import population
+from study.panel import Sample, first_observed, population
 
 THIRDS = (1 / 3, 2 / 3)
 NOBODY = -1
@@ -55,7 +54,7 @@ def grouping(sample: Sample, by: str) -> Grouping:
     ----------
     sample : Sample
     by : str
-        An attribute of the panel (a group for each of its labels); a rule of :func:`study.panel.population.population`,
+        An attribute of the panel (a group for each of its labels); a rule of :func:`study.panel.population`,
         such as "country=US" (those in it, and the others); or a covariate (thirds by its first observed
         value; equal values stay together).
 

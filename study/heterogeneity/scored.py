@@ -11,8 +11,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
-from study.estimates import Estimand, Estimate, coefficients
-from study.estimates.covariance import covariance
+from study.estimates import Estimand, Estimate, coefficients, covariance
 from study.heterogeneity.grouping import Grouping, grouping
 from study.learners import Folds, Learner, Learning, Nuisance, cross_fit, draw_folds
 from study.panel import Sample

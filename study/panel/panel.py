@@ -54,7 +54,7 @@ class Panel:
     provenance : dict
         Where the data come from (sources, versions, checksums), as recorded with the panel.
     populations : dict of str to str
-        Rules of populations by name (see ``study.panel.population``); they are no data and not in the checksum.
+        Rules of populations by name (see :func:`study.panel.population`); they are no data and not in the checksum.
     """
 
     name: str

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, check, is_listed, refuse_unknown
 from study.panel.panel import Panel, interval_text
-from study.panel.population import EVERYONE, population
+from study.panel.populations import EVERYONE, population
 from study.panel.scale import Scale, ScaleName
 
 Comparison = Literal["never_treated", "not_yet_treated"]
@@ -37,7 +37,7 @@ class Question:
     population : str
         "all", the name of one of the panel's populations, or terms about attributes and fixed covariates
         joined by " and ", for example "country=US|CA and baseline_papers>=10"; the language is that of
-        :func:`study.panel.population.population`.
+        :func:`study.panel.population`.
     comparison : {"not_yet_treated", "never_treated"}
         Who stands for the treated units' counterfactual path; the first includes the never-treated.
     base : {"universal", "varying"}

@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from study import Estimate, Question, QuestionError, estimate, joint
 from study.core.influence import Influence
 from study.estimates import multipliers
-from study.estimates.covariance import covariance, wald
 from study.estimates.multipliers import largest_draws, sup_t
+from study.estimates.sandwich import covariance, wald
 from study.inference.randomization import randomization_test
 
 RNG = np.random.default_rng(0)

@@ -1,7 +1,6 @@
 from .aggregation import coefficients as coefficients
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
-from .cohorts import Cells as Cells
 from .cohorts import CohortMeans as CohortMeans
 from .cohorts import cohort_means as cohort_means
 from .cohorts import cohorts_with_base as cohorts_with_base
@@ -46,7 +45,6 @@ from .sandwich import Convention as Convention
 from .sandwich import Wald as Wald
 from .sandwich import covariance as covariance
 from .sandwich import small_sample_factor as small_sample_factor
-from .sandwich import wald as wald
 from .weak_instrument import anderson_rubin as anderson_rubin
 from .weak_instrument import first_stage as first_stage
 from .weak_instrument import in_words as in_words

@@ -139,9 +139,7 @@ def shown(value: Any) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(
-        value, str | bytes | bool | int | float | complex | list | tuple | dict | set
-    ):
+    if value is None or isinstance(value, str | bytes | int | float | complex | list | tuple | dict | set):
         return " ".join(reprlib.repr(value).split())
     name = type(value).__name__
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"

@@ -196,7 +196,7 @@ class NormalEquations:
         As in :class:`study.core.fixed_effects.Terms`.
     unit_effects : bool
     coefficient : ndarray, shape (K + q,)
-    df_k, n_fixed_effects, n_obs : int
+    df_k, n_obs : int
         As in :class:`study.core.fixed_effects.Regression`.
     """
 
@@ -208,7 +208,6 @@ class NormalEquations:
     unit_effects: bool
     coefficient: FloatArray
     df_k: int
-    n_fixed_effects: int
     n_obs: int
 
     @cached_property

@@ -54,31 +54,28 @@ class Report:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The verdict, and what has to hold for it to be about effects."""
-        groups, rules = self.groups, self.findings.get("policy")
-        compared = [finding for finding in groups if finding["pairs"] is not None]
+        compared = [finding for finding in self.groups if finding["pairs"] is not None]
         differ, others = ([each["by"] for each in compared if each["differ"] == it] for it in (True, False))
-        nonzero = [
-            f"{group} (by {finding['by']})"
-            for finding in groups
-            for group in finding.frame["group"][excludes_zero(finding.frame)]
-        ]
         parts = []
         if differ:
             parts.append(f"effects differ between groups by {' and by '.join(differ)}")
         if others:
-            no_difference = "no difference is statistically different from zero"
-            parts.append(f"between groups by {', '.join(others)} {no_difference}")
-        if groups:
+            groupings = ", ".join(others)
+            parts.append(f"between groups by {groupings} no difference is statistically different from zero")
+        if self.groups:
+            frames = [(finding["by"], finding.frame) for finding in self.groups]
+            nonzero = [f"{g} (by {by})" for by, frame in frames for g in frame["group"][excludes_zero(frame)]]
             named = ", ".join(nonzero) or "no group"
             parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
-        if rules is not None:
+        if "policy" in self.findings:
+            rules = self.findings["policy"]
             named = " and ".join(rules["differ_from_random"])
             verb = f"{named} differ" if named else "no rule differs"
             parts.append(f"for {rules['budget']:,} grants {verb} significantly from giving them at random")
         if "calibration" in self.findings:
             there = "are there" if self.findings["calibration"]["rejects"] else "cannot be found"
-            others_are = "in units that were not used to predict them"
-            parts.append(f"predicted differences between units {there} {others_are}")
+            differences = f"predicted differences between units {there}"
+            parts.append(f"{differences} in units that were not used to predict them")
         verdict = capital("; ".join(parts) or "nothing can be said of heterogeneity")
         return (f"{verdict}.", *caveats(self.sample, self.event))
 

@@ -175,25 +175,16 @@ def regress(
     seen = np.zeros(n, dtype=bool)
     for members, group in zip(rows, groups, strict=True):
         seen[members] = marks(group).any(axis=1)
-    df_k, n_fixed = system.rank + int(unit_effects), int(seen.sum()) if unit_effects else 0
+    sizes = (system.rank + int(unit_effects), int(seen.sum()) if unit_effects else 0, n_obs)
     equations = None
     if family == "gaussian":
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
-        equations = NormalEquations(n, rows, left, *terms, unit_effects, coefficient, df_k, n_obs)
+        equations = NormalEquations(n, rows, left, *terms, unit_effects, coefficient, sizes[0], n_obs)
     values = tuple(scores(group, error) for group, error in zip(groups, residual, strict=True))
     maps = n * (model.maps(system) @ system.inverse)
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)
     return Regression(
-        coefficient,
-        influence,
-        system.identified,
-        system.null,
-        residual,
-        df_k,
-        n_fixed,
-        n_obs,
-        seen,
-        equations,
+        coefficient, influence, system.identified, system.null, residual, *sizes, seen, equations
     )
 
 

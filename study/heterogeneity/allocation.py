@@ -168,10 +168,8 @@ def policy(
         )
     by_tree = tree_chances(scores, budget, seed)
     priorities = {RANDOM: np.zeros(n), LARGEST: size, SMALLEST: -size}
-    given = {
-        rule: np.broadcast_to(chances(priority, budget)[:, None], by_tree.shape)
-        for rule, priority in priorities.items()
-    }
+    one_draw = {rule: chances(priority, budget)[:, None] for rule, priority in priorities.items()}
+    given = {rule: np.broadcast_to(chance, by_tree.shape) for rule, chance in one_draw.items()}
     given[TREE] = by_tree
     fit = weighted_means(scores, given, "policy")
     pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
@@ -189,10 +187,8 @@ def policy(
         ]  # the first pairs are random less each other rule
     differs = table["p_adjusted_less_random"] <= 1 - level + 1e-12
     outcome, scale = question.outcome, question.effect_scale
-    added = "; ".join(
-        f"{row.rule} {scale.text(row.value)} {scale.interval(row.conf_low, row.conf_high)}"
-        for row in table.itertuples()
-    )
+    values = zip(given, table["value"], table["conf_low"], table["conf_high"], strict=True)
+    added = "; ".join(f"{rule} {scale.text(value)} {scale.interval(*ends)}" for rule, value, *ends in values)
     columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
     x, names = scores.x[:, columns], [scores.names[k] for k in columns]
     tree = tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))

@@ -54,28 +54,31 @@ class Report:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The verdict, and what has to hold for it to be about effects."""
-        compared = [finding for finding in self.groups if finding["pairs"] is not None]
+        groups, rules = self.groups, self.findings.get("policy")
+        compared = [finding for finding in groups if finding["pairs"] is not None]
         differ, others = ([each["by"] for each in compared if each["differ"] == it] for it in (True, False))
+        nonzero = [
+            f"{group} (by {finding['by']})"
+            for finding in groups
+            for group in finding.frame["group"][excludes_zero(finding.frame)]
+        ]
         parts = []
         if differ:
             parts.append(f"effects differ between groups by {' and by '.join(differ)}")
         if others:
-            groupings = ", ".join(others)
-            parts.append(f"between groups by {groupings} no difference is statistically different from zero")
-        if self.groups:
-            frames = [(finding["by"], finding.frame) for finding in self.groups]
-            nonzero = [f"{g} (by {by})" for by, frame in frames for g in frame["group"][excludes_zero(frame)]]
+            no_difference = "no difference is statistically different from zero"
+            parts.append(f"between groups by {', '.join(others)} {no_difference}")
+        if groups:
             named = ", ".join(nonzero) or "no group"
             parts.append(f"within its grouping the simultaneous band excludes a zero effect for {named}")
-        if "policy" in self.findings:
-            rules = self.findings["policy"]
+        if rules is not None:
             named = " and ".join(rules["differ_from_random"])
             verb = f"{named} differ" if named else "no rule differs"
             parts.append(f"for {rules['budget']:,} grants {verb} significantly from giving them at random")
         if "calibration" in self.findings:
             there = "are there" if self.findings["calibration"]["rejects"] else "cannot be found"
-            differences = f"predicted differences between units {there}"
-            parts.append(f"{differences} in units that were not used to predict them")
+            others_are = "in units that were not used to predict them"
+            parts.append(f"predicted differences between units {there} {others_are}")
         verdict = capital("; ".join(parts) or "nothing can be said of heterogeneity")
         return (f"{verdict}.", *caveats(self.sample, self.event))
 

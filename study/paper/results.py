@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from study.core import QuestionError
-from study.designs import find_design
+from study.designs import Design, find_design
 from study.estimates import (
     NONE,
     UNKNOWN,
@@ -24,7 +24,7 @@ from study.estimates import (
 )
 from study.inference import Comparison, Randomization, agreement_of, answered
 from study.inference.randomization import randomization
-from study.panel import FlowStep, Panel, Sample
+from study.panel import FlowStep, Panel
 from study.paper.plan import Event, Plan, Row, Task
 
 
@@ -105,10 +105,12 @@ def answer(task: Task, panel: Panel) -> Result:
         notes=(),
     )
     try:
-        fit = _fitted(task, sample)
+        fit = design(sample, **task.options)
     except QuestionError as refusal:
         return replace(refused, notes=(str(refusal),))
     headline = fit.headline
+    if not headline.varies[0]:
+        return replace(refused, notes=(_undetermined(design, fit),))
     path, pre_test = _path(fit, task)
     undefined = [f"{term.event_time:g}" for term in path if np.isnan(term.estimate)]
     why = f"No proportional effect at event times {', '.join(undefined)}: the counterfactual mean is not positive"
@@ -137,10 +139,14 @@ def answer(task: Task, panel: Panel) -> Result:
 
 def headline_effect(task: Task, panel: Panel, label: str = "") -> Effect:
     """Answer a task with its average alone, without its path and tests; the note says why there is none."""
+    design = find_design(task.row.name)
     try:
-        return Effect.of(label, _fitted(task, task.question.sample(panel)).headline, task.level)
+        fit = design(task.question.sample(panel), **task.options)
     except QuestionError as refusal:
         return Effect(label, note=str(refusal))
+    if not fit.headline.varies[0]:
+        return Effect(label, note=_undetermined(design, fit))
+    return Effect.of(label, fit.headline, task.level)
 
 
 def comparison(
@@ -164,21 +170,13 @@ def comparison(
     return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, plan.band_draws)
 
 
-def _fitted(task: Task, sample: Sample) -> Estimate:
-    """Return the estimate of a task's design, or refuse one whose average is no answer."""
-    design = find_design(task.row.name)
-    fit = design(sample, **task.options)
-    if fit.headline.varies[0]:
-        return fit
+def _undetermined(design: Design, fit: Estimate) -> str:
+    """Say why an average is no answer."""
     mean = fit.headline.untreated_mean
     if mean is not None and not mean[0] > 0:
-        raise QuestionError(
-            f"{design.title}: there is no average; the counterfactual mean that it implies is not positive, so that "
-            "there is no share of it."
-        )
-    raise QuestionError(
-        few_clusters_warning(fit) or f"{design.title}: the average has no sampling variance."
-    )
+        why = "the counterfactual mean that it implies is not positive, so that there is no share of it."
+        return f"{design.title}: there is no average; {why}"
+    return few_clusters_warning(fit) or f"{design.title}: the average has no sampling variance."
 
 
 def _path(fit: Estimate, task: Task) -> tuple[tuple[Effect, ...], PreTest]:

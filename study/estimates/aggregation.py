@@ -175,7 +175,7 @@ def coefficients(
     """
     linear = influence if isinstance(influence, Influence) else Influence.of(influence)
     fields |= {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)}
-    return _estimate(estimand, sample, terms, effect_level, linear, **fields)
+    return Estimate(sample, estimand, terms, effect_level, linear, **_completed(fields, len(terms)))
 
 
 def group_time_effects(
@@ -193,7 +193,9 @@ def group_time_effects(
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
     fields["treated"] = treated.astype(float)
-    return _estimate(Estimand.GROUP_TIME_ATT, sample, terms, effect_level, influence, **fields)
+    return Estimate(
+        sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_completed(fields, len(terms))
+    )
 
 
 def event_time_effects(
@@ -217,19 +219,12 @@ def event_time_effects(
     untreated = {"untreated_mean": mean - effect_level, "untreated_influence": mean_influence - influence}
     terms = tuple(f"event {e:g}" for e in times)
     fields |= {"event_time": times} | untreated
-    return _estimate(Estimand.EVENT_TIME_ATT, sample, terms, effect_level, influence, **fields)
+    return Estimate(
+        sample, Estimand.EVENT_TIME_ATT, terms, effect_level, influence, **_completed(fields, len(terms))
+    )
 
 
-def _estimate(
-    estimand: Estimand,
-    sample: Sample,
-    terms: tuple[str, ...],
-    effect_level: FloatArray,
-    influence: Influence,
-    *,
-    notes: tuple[str, ...] = (),
-    **fields: Any,
-) -> Estimate:
-    """Return an estimate; its terms are of no one cohort, period and event time where none are given."""
-    fields = dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | fields
-    return Estimate(sample, estimand, terms, effect_level, influence, remarks=notes, **fields)
+def _completed(fields: dict[str, Any], n_terms: int) -> dict[str, Any]:
+    """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given."""
+    remarks = fields.pop("notes", ())
+    return dict.fromkeys(_LABELS, np.full(n_terms, np.nan)) | fields | {"remarks": remarks}

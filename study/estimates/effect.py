@@ -90,10 +90,10 @@ def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = N
         label=list(fit.terms if labels is None else labels),
         event_time=fit.event_time,
         degrees=fit.degrees_of_freedom,
+        n_units=fit.sample.n_units,
+        n_treated=fit.sample.n_treated,
     )
-    n_treated = int(fit.sample.ever_treated.sum())
-    rows = table.to_dict("records")
-    return tuple(Effect(**row, n_units=fit.sample.n_units, n_treated=n_treated) for row in rows)
+    return tuple(Effect(**row) for row in table.to_dict("records"))
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

@@ -573,9 +573,8 @@ class Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
-        for name in _ARRAYS:
-            if (values := getattr(self, name)) is not None:
-                chosen[name] = values[..., which]
+        arrays = {name: values for name in _ARRAYS if (values := getattr(self, name)) is not None}
+        chosen |= {name: values[..., which] for name, values in arrays.items()}
         of_draw = None if self.of_draw is None else self.of_draw[which]
         return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 

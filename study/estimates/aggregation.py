@@ -175,7 +175,7 @@ def coefficients(
     """
     linear = influence if isinstance(influence, Influence) else Influence.of(influence)
     fields |= {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)}
-    return Estimate(sample, estimand, terms, effect_level, linear, **_completed(fields, len(terms)))
+    return Estimate(sample, estimand, terms, effect_level, linear, **_filled(fields, terms))
 
 
 def group_time_effects(
@@ -193,9 +193,7 @@ def group_time_effects(
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
     fields["treated"] = treated.astype(float)
-    return Estimate(
-        sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_completed(fields, len(terms))
-    )
+    return Estimate(sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))
 
 
 def event_time_effects(
@@ -219,12 +217,10 @@ def event_time_effects(
     untreated = {"untreated_mean": mean - effect_level, "untreated_influence": mean_influence - influence}
     terms = tuple(f"event {e:g}" for e in times)
     fields |= {"event_time": times} | untreated
-    return Estimate(
-        sample, Estimand.EVENT_TIME_ATT, terms, effect_level, influence, **_completed(fields, len(terms))
-    )
+    return Estimate(sample, Estimand.EVENT_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))
 
 
-def _completed(fields: dict[str, Any], n_terms: int) -> dict[str, Any]:
+def _filled(fields: dict[str, Any], terms: tuple[str, ...]) -> dict[str, Any]:
     """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given."""
     remarks = fields.pop("notes", ())
-    return dict.fromkeys(_LABELS, np.full(n_terms, np.nan)) | fields | {"remarks": remarks}
+    return dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | fields | {"remarks": remarks}

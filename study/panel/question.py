@@ -10,16 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    QuestionError,
-    check,
-    checked,
-    is_listed,
-    refuse_unknown,
-)
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, check, is_listed, refuse_unknown
 from study.panel.panel import Panel, interval_text
 from study.panel.populations import EVERYONE, population
 from study.panel.scale import Scale, ScaleName
@@ -153,7 +144,6 @@ class Question:
         """What errors are clustered and folds assigned by, in the plural."""
         return "units" if self.cluster is None else f"clusters ({self.cluster})"
 
-    @checked
     def sample(self, panel: Panel) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
 
@@ -163,6 +153,7 @@ class Question:
             If a name is not in the panel, a number of periods is larger than the window, nobody is treated
             inside the window, or no comparison unit is left.
         """
+        check("Question.sample", {"panel": Panel}, {"panel": panel})
         return _draw_sample(self, panel)
 
 

@@ -51,6 +51,7 @@ from .interactive_effects import prediction_error as prediction_error
 from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm
+from .normal_equations import Rows as Rows
 from .normal_equations import Target as Target
 from .normal_equations import group_data as group_data
 from .normal_equations import jackknife as jackknife

@@ -119,18 +119,17 @@ def refuse_unknown(kind: str, names: str | Iterable[str], known: Collection[str]
 
 
 def _check_range(where: str, name: str, value: Any) -> None:
+    given = f"{where}: {name} is {shown(value)}"
     if name == "jobs" and value == 0:
-        raise QuestionError(f"{where}: jobs is 0; give a number of processes, or -1 for all cores.")
+        raise QuestionError(f"{given}; give a number of processes, or -1 for all cores.")
     if _is_float(value) and LARGEST_FLOAT < abs(value) < math.inf:
-        raise QuestionError(f"{where}: {name} is {shown(value)}; it must be a number of ordinary size.")
+        raise QuestionError(f"{given}; it must be a number of ordinary size.")
     if name in SHARES and not 0 < value < 1:
-        raise QuestionError(
-            f"{where}: {name} is {shown(value)}; it must lie between 0 and 1, for example 0.95."
-        )
+        raise QuestionError(f"{given}; it must lie between 0 and 1, for example 0.95.")
     least, most = RANGES.get(name, (-LARGEST, LARGEST))
     if isinstance(value, (int, np.integer)) and not least <= value <= most:
         bounds = f"at least {least}" if value < least else f"at most {most}"
-        raise QuestionError(f"{where}: {name} is {shown(value)}; it must be a whole number, {bounds}.")
+        raise QuestionError(f"{given}; it must be a whole number, {bounds}.")
 
 
 def shown(value: Any) -> str:
@@ -139,9 +138,7 @@ def shown(value: Any) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(
-        value, str | bytes | bool | int | float | complex | list | tuple | dict | set
-    ):
+    if value is None or isinstance(value, str | bytes | int | float | complex | list | tuple | dict | set):
         return " ".join(reprlib.repr(value).split())
     name = type(value).__name__
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"

@@ -170,6 +170,7 @@ def regress(
     n_obs = int(sum(marks(group).sum() for group in groups))
     model = _Model(groups, terms, unit_effects, family)
     coefficient, sums, system = model.solved()
+    coefficient = coefficient[: len(system.inverse)]
     residual = [part.residual for part in sums]
     seen = np.zeros(n, dtype=bool)
     for members, group in zip(rows, groups, strict=True):
@@ -178,7 +179,7 @@ def regress(
     equations = None
     if family == "gaussian":
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
-        equations = NormalEquations(n, rows, left, *terms, unit_effects, coefficient, *sizes)
+        equations = NormalEquations(n, rows, left, *terms, unit_effects, coefficient, sizes[0], n_obs)
     values = tuple(scores(group, error) for group, error in zip(groups, residual, strict=True))
     maps = n * (model.maps(system) @ system.inverse)
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)
@@ -188,7 +189,7 @@ def regress(
 
 
 class _System(NamedTuple):
-    """Normal equations with the nuisance eliminated; effects are K + q, nuisance N.
+    """Normal equations with the nuisance eliminated; effects are K + q, nuisance N, and coefficients both in turn.
 
     ``inverse`` is the generalised inverse of the effects' information, ``nuisance_inverse`` of the nuisance's;
     ``explained`` (N, K + q) is what the nuisance explains of the effects' regressors.
@@ -203,10 +204,10 @@ class _System(NamedTuple):
     null: FloatArray
     rank: int
 
-    def step(self) -> tuple[FloatArray, FloatArray]:
-        """Return the Newton step of effects and nuisance."""
+    def step(self) -> FloatArray:
+        """Return the Newton step of the coefficients."""
         effects = self.inverse @ (self.score - self.explained.T @ self.nuisance_score)
-        return effects, self.nuisance_inverse @ self.nuisance_score - self.explained @ effects
+        return np.append(effects, self.nuisance_inverse @ self.nuisance_score - self.explained @ effects)
 
 
 class _Model(NamedTuple):
@@ -218,47 +219,49 @@ class _Model(NamedTuple):
     family: Family
 
     def solved(self) -> tuple[FloatArray, list[GroupSums], _System]:
-        """Return the coefficients of effects, with what groups contribute and the normal equations at them."""
-        k, q = self.terms.effects.shape[2], self.groups[0].varying.shape[2]
+        """Return the coefficients, with what groups contribute and the normal equations at them."""
         start = self.start()
-        coefficient, nuisance = np.concatenate([start[:k], np.zeros(q)]), start[k:]
-        sums = self.sums(coefficient, nuisance)
+        sums = self.sums(start)
         system = self.system(sums)
         if self.family == "poisson":
-            return self.maximum(coefficient, nuisance, sums, system)
-        coefficient, nuisance = system.step()
-        indices = self.indices(coefficient, nuisance)
-        for group, part, index in zip(self.groups, sums, indices, strict=True):
+            return self.maximum(start, sums, system)
+        coefficient = system.step()
+        for group, part, index in zip(self.groups, sums, self.indices(coefficient), strict=True):
             less_fitted(group, part.residual, index, self.unit_effects)
         return coefficient, sums, system
 
+    @property
+    def n_effects(self) -> tuple[int, int]:
+        """K and q."""
+        return self.terms.effects.shape[2], self.groups[0].varying.shape[2]
+
     def start(self) -> FloatArray:
-        """Return coefficients of effects and nuisance to start from, shape (K + N,).
+        """Return coefficients to start from, shape (K + q + N,).
 
         Where no unit effects give it, they are those of the logarithm of the mean, else zero.
         """
-        k, nuisance = self.terms.effects.shape[2], self.terms.nuisance
+        k, q, nuisance = *self.n_effects, self.terms.nuisance
         if self.family == "gaussian" or self.unit_effects:
-            return np.zeros(k + nuisance.shape[2])
+            return np.zeros(k + q + nuisance.shape[2])
         total = sum(float(group.weights @ group.y.sum(axis=1)) for group in self.groups)
         cells = sum(float(group.weights @ marks(group).sum(axis=1)) for group in self.groups)
         constant = np.zeros(nuisance.shape[:2])
         constant[:, : self.groups[0].y.shape[1]] = np.log(total / cells)
         columns = np.concatenate(self.terms, axis=2).reshape(constant.size, -1)
-        return np.asarray(np.linalg.lstsq(columns, constant.ravel(), rcond=None)[0])
+        start = np.linalg.lstsq(columns, constant.ravel(), rcond=None)[0]
+        return np.concatenate([start[:k], np.zeros(q), start[k:]])
 
-    def indices(self, coefficient: FloatArray, nuisance: FloatArray) -> list[FloatArray]:
+    def indices(self, coefficient: FloatArray) -> list[FloatArray]:
         """Return the linear index of each group, shape (1 or m, T)."""
-        k = self.terms.effects.shape[2]
-        by_group = self.terms.effects @ coefficient[:k] + self.terms.nuisance @ nuisance
-        pairs = zip(self.groups, by_group, strict=True)
-        return [linear_index(group, values, coefficient[k:]) for group, values in pairs]
+        effects, slope, nuisance = np.split(coefficient, np.cumsum(self.n_effects))
+        by_group = self.terms.effects @ effects + self.terms.nuisance @ nuisance
+        return [linear_index(*pair, slope) for pair in zip(self.groups, by_group, strict=True)]
 
-    def sums(self, coefficient: FloatArray, nuisance: FloatArray) -> list[GroupSums]:
+    def sums(self, coefficient: FloatArray) -> list[GroupSums]:
         """Return what each group contributes at given coefficients."""
         if self.family == "gaussian":
             return [least_squares(group, self.unit_effects) for group in self.groups]
-        pairs = zip(self.groups, self.indices(coefficient, nuisance), strict=True)
+        pairs = zip(self.groups, self.indices(coefficient), strict=True)
         return [poisson_sums(group, index, self.unit_effects) for group, index in pairs]
 
     def system(self, sums: list[GroupSums]) -> _System:
@@ -283,27 +286,21 @@ class _Model(NamedTuple):
         return _System(inverse, nuisance_inverse, explained, own, nuisance, identified, null, rank)
 
     def maximum(
-        self, coefficient: FloatArray, nuisance: FloatArray, sums: list[GroupSums], system: _System
+        self, coefficient: FloatArray, sums: list[GroupSums], system: _System
     ) -> tuple[FloatArray, list[GroupSums], _System]:
         """Maximise the Poisson likelihood by Newton's method with halved steps."""
         best, rank = sum(part.likelihood for part in sums), system.rank
         for _ in range(STEPS):
-            effects, others = system.step()
-            share = 1.0
+            step, share = system.step(), 1.0
             while True:
-                tried, tried_nuisance = coefficient + share * effects, nuisance + share * others
-                sums = self.sums(tried, tried_nuisance)
+                moved = coefficient + share * step
+                sums = self.sums(moved)
                 likelihood = sum(part.likelihood for part in sums)
                 if likelihood >= best - 1e-12 * abs(best) or share < CONVERGED:
                     break
                 share /= 2
-            coefficient, nuisance, best = tried, tried_nuisance, likelihood
-            system = self.system(sums)
-            moved, size = (
-                max(np.abs(part).max(initial=0.0) for part in pair)
-                for pair in ((effects, others), (coefficient, nuisance))
-            )
-            if moved <= CONVERGED * max(1.0, size):
+            coefficient, best, system = moved, likelihood, self.system(sums)
+            if np.abs(step).max(initial=0.0) <= CONVERGED * np.abs(coefficient).max(initial=1.0):
                 if system.rank == rank:
                     return coefficient, sums, system
                 break  # means that fall to zero take their regressors with them
@@ -314,7 +311,8 @@ class _Model(NamedTuple):
 
     def maps(self, system: _System) -> FloatArray:
         """Return the regressors less what the nuisance explains, from a unit's scores, shape (G, p + q, K + q)."""
-        (n_groups, p, k), q = self.terms.effects.shape, self.groups[0].varying.shape[2]
+        n_groups, p, _ = self.terms.effects.shape
+        k, q = self.n_effects
         maps = np.zeros((n_groups, p + q, k + q))
         maps[:, :p, :k] = self.terms.effects
         maps[:, :p] -= self.terms.nuisance @ system.explained

@@ -107,10 +107,7 @@ class Influence:
         with one_thread():
             for part in self.parts:
                 for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
-                    if rows is None:
-                        out += part.of(g, array)
-                    else:
-                        out[rows] += part.of(g, array)
+                    out[slice(None) if rows is None else rows] += part.of(g, array)
         return out
 
     def __matmul__(self, weights: FloatArray) -> Influence:

@@ -70,7 +70,7 @@ def interactive_effects(
     slope = np.zeros(0) if not q else _slope(flat, squares, within_y) if start is None else start
     for _ in range(_MOST):
         left = within_y - within_x @ slope
-        factors = principal_factors(left, n_factors)
+        factors = np.linalg.eigh(left.T @ left)[1][:, ::-1][:, :n_factors]
         if not q:
             break
         moved = _slope(flat, squares, within_y - left @ factors @ factors.T)
@@ -87,12 +87,6 @@ def interactive_effects(
 
 def _slope(flat: FloatArray, squares: FloatArray, y: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.solve(squares, flat.T @ y.reshape(-1)), dtype=np.float64)
-
-
-def principal_factors(left: FloatArray, n_factors: int) -> FloatArray:
-    """Return the first eigenvectors of the products between periods, shape (T, r)."""
-    vectors = np.asarray(np.linalg.eigh(left.T @ left)[1], dtype=np.float64)
-    return vectors[:, ::-1][:, :n_factors]
 
 
 def without_both(values: FloatArray) -> FloatArray:

@@ -196,7 +196,7 @@ class NormalEquations:
         As in :class:`study.core.fixed_effects.Terms`.
     unit_effects : bool
     coefficient : ndarray, shape (K + q,)
-    df_k, n_fixed_effects, n_obs : int
+    df_k, n_obs : int
         As in :class:`study.core.fixed_effects.Regression`.
     """
 
@@ -208,7 +208,6 @@ class NormalEquations:
     unit_effects: bool
     coefficient: FloatArray
     df_k: int
-    n_fixed_effects: int
     n_obs: int
 
     @cached_property
@@ -220,6 +219,10 @@ class NormalEquations:
     def n_columns(self) -> int:
         """P."""
         return self.columns.shape[2] + self.groups[0].varying.shape[2]
+
+    def by_unit(self) -> Rows:
+        """Return the equations and the unit of each row, where rows are units."""
+        return self, np.arange(self.n_rows)
 
     def spread(self, combination: FloatArray) -> FloatArray:
         """Return a combination of the coefficients, shape (K + q,), as one of all columns, shape (P,)."""
@@ -319,11 +322,8 @@ def _signature(g: int, group: Group) -> bytes:
     return b"".join(part.tobytes() for part in parts)
 
 
-class Rows(NamedTuple):
-    """Normal equations with the unit of the sample that each of their rows is, shape (n_rows,)."""
-
-    equations: NormalEquations
-    unit: IntArray
+# Normal equations with the unit of the sample that each of their rows is, shape (n_rows,).
+Rows = tuple[NormalEquations, IntArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,13 +332,13 @@ class LinearForm:
 
     Attributes
     ----------
-    regression : NormalEquations or callable
-        Rows are the units of the sample; where they are not, what makes the equations when they are asked for.
+    regression : callable
+        Makes the equations when they are asked for.
     combination : ndarray, shape (K + q, M)
         Averages of terms take the shares that weight them as given.
     """
 
-    regression: NormalEquations | Callable[[], Rows]
+    regression: Callable[[], Rows]
     combination: FloatArray
 
     def __matmul__(self, weights: FloatArray) -> LinearForm:
@@ -349,17 +349,10 @@ class LinearForm:
         """Return some of the terms."""
         return LinearForm(self.regression, self.combination[:, which])
 
-    @property
-    def made(self) -> Rows:
-        """The normal equations, and the unit that each row is."""
-        if isinstance(self.regression, NormalEquations):
-            return Rows(self.regression, np.arange(self.regression.n_rows))
-        return self.regression()
-
 
 def linear_form(equations: NormalEquations | None, combination: FloatArray) -> LinearForm | None:
     """Return the linear form of terms, or None where they are not of a linear regression."""
-    return None if equations is None else LinearForm(equations, combination)
+    return None if equations is None else LinearForm(equations.by_unit, combination)
 
 
 class Target(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from study.core import FloatArray, IntArray, QuestionError
-from study.estimates import Estimate, long_change_effect
+from study.estimates import Estimand, Estimate, coefficients
 from study.learners import Averaged, Folds, Nuisance, Nuisances, Part
 from study.panel import Sample, first_observed
 
@@ -66,12 +66,13 @@ class LongChange:
         self, sample: Sample, name: str, average: Averaged, notes: tuple[str, ...], **fields: Any
     ) -> Estimate:
         """Return the effect on the change as an estimate of one term; ``notes`` are the design's own."""
-        return long_change_effect(
+        return coefficients(
             sample,
             (f"{name} on {self.window}",),
             average.coefficient,
             average.influence,
             n_obs=len(self.unit),
+            estimand=Estimand.LONG_CHANGE,
             of_draw=average.of_draw[None],
             clusters=len(np.unique(sample.cluster[self.unit])),
             notes=(*self.notes, *notes, *average.notes(sample)),

@@ -14,11 +14,11 @@ from study.core import (
     IntArray,
     LinearForm,
     QuestionError,
+    Rows,
     Terms,
     regress,
     side_by_side,
 )
-from study.core.normal_equations import Rows
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import event_times
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one, mean_over
@@ -210,7 +210,7 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
     outcome, weights = changes.reshape(-1, n_periods), np.tile(sample.weights, len(used))
     fit = regress(outcome, rows, Terms(treated, nuisance), weights, unit_effects=False)
     assert fit.equations is not None
-    return Rows(fit.equations, np.tile(np.arange(n), len(used)))
+    return fit.equations, np.tile(np.arange(n), len(used))
 
 
 def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> Influence:

@@ -6,8 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, LinearForm, QuestionError, Terms, regress, side_by_side
-from study.core.normal_equations import Rows
+from study.core import BoolArray, FloatArray, LinearForm, QuestionError, Rows, Terms, regress, side_by_side
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells
 from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units, rests_on_one
@@ -144,4 +143,4 @@ def _regression(sample: Sample, cells: Cells) -> Rows:
     terms = Terms(treated[:, :, ~cells.reference], of_stack)
     fit = regress(np.concatenate(outcomes), rows, terms, sample.weights[unit])
     assert fit.equations is not None
-    return Rows(fit.equations, unit)
+    return fit.equations, unit

@@ -16,8 +16,7 @@ from scipy import special
 from study.core import FloatArray, IntArray, QuestionError, quantile
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
-from study.estimates import Effect, Estimate, effects_frame
-from study.estimates.covariance import covariance
+from study.estimates import Effect, Estimate, covariance, effects_frame
 from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_dots, legend_above, on_axes
 from study.panel import Sample, Scale
 

@@ -17,8 +17,7 @@ from study.estimates import FEW, Estimate, Joint, Weights, distribution, effecti
 from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
 from study.figures.dots import shortened
 from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
-from study.panel import Comparison, Panel, Question, Scale, ScaleName
-from study.panel.population import population
+from study.panel import Comparison, Panel, Question, Scale, ScaleName, population
 
 WHO = "specification_curve"
 SMALL = 7.5

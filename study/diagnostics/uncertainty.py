@@ -24,7 +24,7 @@ from study.estimates import (
     largest_draws,
     treated_clusters,
 )
-from study.estimates.covariance import NAMED
+from study.estimates.sandwich import NAMED
 from study.figures import Axes, Figure
 from study.inference import Randomization, cr3, wild_bootstrap
 from study.inference.randomization import randomization as permuted

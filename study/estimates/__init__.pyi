@@ -1,8 +1,6 @@
 from .aggregation import coefficients as coefficients
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
-from .aggregation import long_change_effect as long_change_effect
-from .cohorts import Cells as Cells
 from .cohorts import CohortMeans as CohortMeans
 from .cohorts import cohort_means as cohort_means
 from .cohorts import cohorts_with_base as cohorts_with_base
@@ -13,10 +11,6 @@ from .cohorts import refuse_single_units as refuse_single_units
 from .cohorts import rests_on_one as rests_on_one
 from .cohorts import told as told
 from .cohorts import weights_in_cohorts as weights_in_cohorts
-from .covariance import Convention as Convention
-from .covariance import Wald as Wald
-from .covariance import small_sample_factor as small_sample_factor
-from .covariance import wald as wald
 from .effect import Effect as Effect
 from .effect import effects as effects
 from .effect import effects_frame as effects_frame
@@ -47,6 +41,10 @@ from .power import Power as Power
 from .power import PreTest as PreTest
 from .power import pre_test as pre_test
 from .power import smallest_effect as smallest_effect
+from .sandwich import Convention as Convention
+from .sandwich import Wald as Wald
+from .sandwich import covariance as covariance
+from .sandwich import small_sample_factor as small_sample_factor
 from .weak_instrument import anderson_rubin as anderson_rubin
 from .weak_instrument import first_stage as first_stage
 from .weak_instrument import in_words as in_words

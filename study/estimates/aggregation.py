@@ -161,30 +161,21 @@ def coefficients(
     influence: Influence | FloatArray,
     *,
     n_obs: int,
+    estimand: Estimand = Estimand.COEFFICIENT,
     **fields: Any,
 ) -> Estimate:
     """Return an estimate whose terms are coefficients, of no one cohort, period or event time.
 
     Parameters
     ----------
-    sample, terms, n_obs, **fields
+    sample, terms, n_obs, estimand, **fields
         As in :class:`Estimate`; ``notes`` are its remarks.
     effect_level : ndarray, shape (K,)
     influence : Influence or ndarray, shape (n, K)
     """
     linear = influence if isinstance(influence, Influence) else Influence.of(influence)
-    reference = np.zeros(len(terms), dtype=bool)
-    fields |= {"n_obs": n_obs, "reference": reference}
-    return _estimate(Estimand.COEFFICIENT, sample, terms, effect_level, linear, **fields)
-
-
-def long_change_effect(
-    sample: Sample, terms: tuple[str, ...], effect_level: FloatArray, influence: FloatArray, **fields: Any
-) -> Estimate:
-    """Return an estimate whose terms are effects on the change over the window; arguments as above."""
-    return replace(
-        coefficients(sample, terms, effect_level, influence, **fields), estimand=Estimand.LONG_CHANGE
-    )
+    fields |= {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)}
+    return Estimate(sample, estimand, terms, effect_level, linear, **_filled(fields, terms))
 
 
 def group_time_effects(
@@ -202,7 +193,7 @@ def group_time_effects(
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
     fields["treated"] = treated.astype(float)
-    return _estimate(Estimand.GROUP_TIME_ATT, sample, terms, effect_level, influence, **fields)
+    return Estimate(sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))
 
 
 def event_time_effects(
@@ -226,19 +217,10 @@ def event_time_effects(
     untreated = {"untreated_mean": mean - effect_level, "untreated_influence": mean_influence - influence}
     terms = tuple(f"event {e:g}" for e in times)
     fields |= {"event_time": times} | untreated
-    return _estimate(Estimand.EVENT_TIME_ATT, sample, terms, effect_level, influence, **fields)
+    return Estimate(sample, Estimand.EVENT_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))
 
 
-def _estimate(
-    estimand: Estimand,
-    sample: Sample,
-    terms: tuple[str, ...],
-    effect_level: FloatArray,
-    influence: Influence,
-    *,
-    notes: tuple[str, ...] = (),
-    **fields: Any,
-) -> Estimate:
-    """Return an estimate; its terms are of no one cohort, period and event time where none are given."""
-    fields = dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | fields
-    return Estimate(sample, estimand, terms, effect_level, influence, remarks=notes, **fields)
+def _filled(fields: dict[str, Any], terms: tuple[str, ...]) -> dict[str, Any]:
+    """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given."""
+    remarks = fields.pop("notes", ())
+    return dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | fields | {"remarks": remarks}

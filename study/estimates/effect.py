@@ -85,15 +85,14 @@ class Effect:
 
 def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = None) -> tuple[Effect, ...]:
     """Return every term of an estimate, under its own label where none are given."""
-    table = fit.tidy(level).drop(columns=["term", "statistic"])
-    table = table.assign(
+    table = fit.tidy(level).assign(
         label=list(fit.terms if labels is None else labels),
         event_time=fit.event_time,
         degrees=fit.degrees_of_freedom,
+        n_units=fit.sample.n_units,
+        n_treated=fit.sample.n_treated,
     )
-    n_treated = int(fit.sample.ever_treated.sum())
-    rows = table.to_dict("records")
-    return tuple(Effect(**row, n_units=fit.sample.n_units, n_treated=n_treated) for row in rows)
+    return tuple(Effect(**row) for row in table.drop(columns=["term", "statistic"]).to_dict("records"))
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

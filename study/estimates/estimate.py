@@ -26,7 +26,6 @@ from study.core import (
     t_quantile,
     two_sided_p,
 )
-from study.estimates.covariance import Convention, Wald, small_sample_factor, wald
 from study.estimates.jackknife import (
     Sides,
     covariance_degrees,
@@ -35,7 +34,8 @@ from study.estimates.jackknife import (
     leverage,
     sums_by_cluster,
 )
-from study.estimates.multipliers import Errors, Weights, sup_t
+from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
+from study.estimates.sandwich import Convention, Wald, small_sample_factor, wald
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -450,7 +450,7 @@ class Estimate:
     ) -> pd.DataFrame:
         """Return the simultaneous band of all terms that vary.
 
-        The critical value is drawn for normal errors, see :func:`study.inference.sup_t`; each term has the t quantile
+        The critical value is drawn for normal errors, see :func:`study.estimates.sup_t`; each term has the t quantile
         with the same tail, by its degrees of freedom. ``errors="drawn"`` instead studentizes every draw.
 
         Returns
@@ -464,7 +464,7 @@ class Estimate:
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
         sums = self.errors.select(used).cluster_sums(self.sample.cluster)
-        critical = sup_t(sums, level=level, draws=draws, seed=seed, weights=weights, errors=errors)
+        critical = sup_t(largest_draws(sums, draws, seed, weights, errors), level)
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
         half = np.where(used, widened * self.std_error, np.nan)
         columns = {"term": self.terms, "event_time": self.event_time, "estimate": self.effect}
@@ -573,9 +573,8 @@ class Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
-        for name in _ARRAYS:
-            if (values := getattr(self, name)) is not None:
-                chosen[name] = values[..., which]
+        arrays = {name: values for name in _ARRAYS if (values := getattr(self, name)) is not None}
+        chosen |= {name: values[..., which] for name, values in arrays.items()}
         of_draw = None if self.of_draw is None else self.of_draw[which]
         return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 

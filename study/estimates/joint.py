@@ -10,10 +10,10 @@ from itertools import compress
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, normal_score
-from study.estimates.covariance import Wald, wald
 from study.estimates.estimate import Estimate
 from study.estimates.jackknife import covariance_degrees
 from study.estimates.multipliers import largest_draws
+from study.estimates.sandwich import Wald, wald
 
 
 @dataclass(frozen=True, eq=False)

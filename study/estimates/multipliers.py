@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, one_thread, quantile, refuse_unknown
+from study.core import FloatArray, QuestionError, one_thread, quantile, refuse_unknown
 
 # Far above what rounding leaves of equal statistics in double precision, far below what draws differ by.
 TIE = 1e-9
 
 
-@overload
-def least_as_large(observed: float, scale: float | None = None) -> float: ...
-@overload
-def least_as_large(observed: FloatArray, scale: FloatArray | float | None = None) -> FloatArray: ...
 def least_as_large(observed: Any, scale: Any = None) -> Any:
     """Return the smallest drawn size that counts as at least as large as the observed one.
 
@@ -68,17 +64,8 @@ def distribution(weights: Weights) -> tuple[FloatArray, FloatArray]:
     return values.copy(), np.diff(cumulative, prepend=0.0)
 
 
-@checked
-def sup_t(
-    sums: FloatArray,
-    *,
-    level: float,
-    draws: int,
-    seed: int,
-    weights: Weights = "gaussian",
-    errors: Errors = "sample",
-) -> float:
-    """Return the critical value of a simultaneous band by the multiplier bootstrap.
+def sup_t(largest: FloatArray, level: float) -> float:
+    """Return the critical value of a simultaneous band: the quantile of the largest |t| of draws.
 
     With many clusters all weights and errors agree. With few, weights other than "gaussian" make the largest draws
     too small, since their sums are bounded, and the sample's standard errors have few degrees of freedom, which
@@ -87,22 +74,17 @@ def sup_t(
 
     Parameters
     ----------
-    sums : ndarray, shape (G, K)
-        Influence added up by cluster, of terms that all have sampling variance.
+    largest : ndarray, shape (draws,)
+        Of :func:`largest_draws`.
     level : float
         Simultaneous coverage, for example 0.95.
-    draws, seed : int
-    weights : {"gaussian", "rademacher", "mammen", "webb"}
-    errors : {"sample", "drawn"}
-        What studentises a draw, see :func:`statistic_draws`.
 
     Returns
     -------
     float
-        The ``level`` quantile of max_k |t_k| over the draws, at least the pointwise normal quantile
-        (Callaway and Sant'Anna 2021, Algorithm 1).
+        The ``level`` quantile over the draws, at least the pointwise normal quantile (Callaway and Sant'Anna 2021,
+        Algorithm 1).
     """
-    largest = largest_draws(sums, draws, seed, weights, errors)
     return max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from study.core import FloatArray, IntArray, quantile
-from study.estimates.covariance import covariance
+from study.estimates.sandwich import covariance
 
 Interval = tuple[float, float]
 

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, quantile, refuse_unknown, same_tail, t_quantile, unknown
-from study.estimates import POWER, Estimate, exceeded
+from study.core import FloatArray, IntArray, refuse_unknown, same_tail, t_quantile, unknown
+from study.estimates import POWER, Estimate, exceeded, sup_t
 from study.inference import terms_of
-from study.panel import Sample, first_observed
-from study.panel.population import population
+from study.panel import Sample, first_observed, population
 
 THIRDS = (1 / 3, 2 / 3)
 NOBODY = -1
@@ -59,7 +58,7 @@ def grouping(sample: Sample, by: str) -> Grouping:
     ----------
     sample : Sample
     by : str
-        An attribute of the panel (a group for each of its labels); a rule of :func:`study.panel.population.population`,
+        An attribute of the panel (a group for each of its labels); a rule of :func:`study.panel.population`,
         such as "country=US" (those in it, and the others); or a covariate (thirds by its first observed
         value; equal values stay together).
 
@@ -200,8 +199,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
         statistics, largest = tested.largest_t(draws, seed)
         error[varies], degrees[varies] = tested.std_error, tested.degrees_of_freedom
         p_adjusted[varies] = exceeded(largest, statistics)
-        normal = max(float(np.quantile(largest, level)), quantile((1 + level) / 2))
-        critical[varies] = same_tail(normal, tested.degrees_of_freedom)
+        critical[varies] = same_tail(sup_t(largest, level), tested.degrees_of_freedom)
     p_value = float(np.nanmin(p_adjusted)) if varies.any() else np.nan
     effect = np.where(varies, differences.effect, 0.0)
     return Pairs(names, effect, error, degrees, p_adjusted, critical, p_value, level)

@@ -11,7 +11,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, checked
 from study.designs.long_change import LongChange, long_change
-from study.estimates import Estimate, long_change_effect
+from study.estimates import Estimand, Estimate, coefficients
 from study.heterogeneity.grouping import Grouping, grouping
 from study.learners import Folds, Learner, Learning, Nuisance, cross_fit, draw_folds, spread_of_draws
 from study.panel import Sample
@@ -262,7 +262,7 @@ def averaged(
             f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
         )
     fields |= {"notes": notes, "n_obs": 2 * sample.n_units, "published": "CR1"}
-    return long_change_effect(sample, terms, of_draw.mean(axis=1), units, **fields)
+    return coefficients(sample, terms, of_draw.mean(axis=1), units, estimand=Estimand.LONG_CHANGE, **fields)
 
 
 def seed_of(seed: int, draw: int, fold: int) -> int:

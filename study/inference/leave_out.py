@@ -343,7 +343,7 @@ def regression_term(
     if fit.form is None:
         raise QuestionError(no_regression)
     with one_thread():
-        equations, unit = fit.form.made
+        equations, unit = fit.form.regression()
         seen = np.flatnonzero(equations.seen() > 0)
         cluster = np.zeros(len(unit), dtype=np.int64)
         used, cluster[seen] = np.unique(sample.cluster[unit[seen]], return_inverse=True)

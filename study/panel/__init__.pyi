@@ -5,7 +5,8 @@ from .catalogue import region as region
 from .files import verdict as verdict
 from .panel import Panel as Panel
 from .panel import load_panel as load_panel
-from .population import terms_in as terms_in
+from .populations import population as population
+from .populations import terms_in as terms_in
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep

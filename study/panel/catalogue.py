@@ -101,14 +101,13 @@ TYPES = {
     ),
     "day": Type("YYYY-MM-DD, or as much of it as is known", label=lambda text: bool(_DAY.fullmatch(text))),
     "address": Type("a web address", label=lambda text: bool(_ADDRESS.fullmatch(text))),
-    "number": Type("a number"),
+    "number": Type("a number", number=np.isfinite),
     "year": Type("a whole number", number=_whole),
     "count": Type("a whole number, 0 or more", number=lambda values: _whole(values) & (values >= 0)),
     "amount": Type("a number, 0 or more", number=lambda values: values >= 0),
     "share": Type("a number from 0 to 1", number=lambda values: (values >= 0) & (values <= 1)),
     "flag": Type("0 or 1", number=lambda values: (values == 0) | (values == 1)),
 }
-_NUMERIC = ("number", *(name for name, kind in TYPES.items() if kind.number is not None))
 
 
 def _known_type(name: str) -> str:
@@ -155,17 +154,18 @@ class Entry:
     @property
     def rule_texts(self) -> list[str]:
         """What the values keep, in words."""
-        texts = [TYPES[self.type].text] if self.type not in ("label", "text") else []
-        texts += [f"one of {', '.join(self.values)}"] if self.values else []
-        texts += [f"the sum of {' and '.join(parts)}" for parts in self.sums]
-        texts += [f"no more than {self.at_most}"] if self.at_most else []
-        return texts + ([f"the same in all rows of a {self.same_by}"] if self.same_by else [])
+        rules = self._own_rules("", {"unit": "", "period": ""})
+        return [rule.text.removeprefix("must be ") for rule in rules]
 
     def rules(self, column: str, identity: Mapping[str, str]) -> list[Rule]:
         """Return the rules of a column in a table; ``identity`` names its "unit" and "period" columns, if any."""
-        kind, rules = TYPES[self.type], [] if self.empty else [not_empty(column)]
-        rules += [number(column)] if self.type in _NUMERIC else []
-        rules += [kind.rule(column)] if kind.label or kind.number else []
+        rules = [] if self.empty else [not_empty(column)]
+        rules += [number(column)] if TYPES[self.type].number else []
+        return rules + self._own_rules(column, identity)
+
+    def _own_rules(self, column: str, identity: Mapping[str, str]) -> list[Rule]:
+        kind = TYPES[self.type]
+        rules = [kind.rule(column)] if kind.label or kind.number else []
         if self.values:
             rules.append(Type(f"one of {', '.join(self.values)}", self.values.__contains__).rule(column))
         rules += [_is_sum(column, parts) for parts in self.sums]
@@ -274,7 +274,5 @@ def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:
 
 
 def _at_most(column: str, whole: str) -> Rule:
-    def broken(rows: Rows) -> BoolArray:
-        return rows.numbers(column)[0] > rows.numbers(whole)[0]
-
-    return Rule(column, f"must be no more than {whole}", broken, needs=(whole,))
+    text = f"must be no more than {whole}"
+    return Rule(column, text, lambda rows: rows.numbers(column)[0] > rows.numbers(whole)[0], needs=(whole,))

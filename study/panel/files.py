@@ -238,15 +238,13 @@ def _broken(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> Iterat
             yield pd.DataFrame(cells, columns=COLUMNS)
 
 
-def describe(found: pd.DataFrame, counted: str = "line") -> str:
+def describe(found: pd.DataFrame) -> str:
     """Return violations as plain sentences, one a rule, each with the rows that break it.
 
     Parameters
     ----------
     found : DataFrame
         Of :func:`violations`.
-    counted : str
-        What a row is called: "line" of a file, or "row".
     """
     blocks = []
     for (column, rule), broken in found.groupby(["column", "rule"], sort=False):
@@ -254,11 +252,11 @@ def describe(found: pd.DataFrame, counted: str = "line") -> str:
         if placed.empty:
             blocks.append(f"{column} {rule}.")
             continue
-        breaks = f"{_counted(len(placed), counted)} {'breaks' if len(placed) == 1 else 'break'}"
+        breaks = f"{_counted(len(placed), 'line')} {'breaks' if len(placed) == 1 else 'break'}"
         blocks.append(f"{column} {rule}; {breaks} this rule:")
         for line, unit, time, value in placed[["line", "unit", "time", "value"]].itertuples(index=False):
             names = ", ".join(str(part) for part in (unit, time) if not pd.isna(part) and str(part))
-            blocks.append(f'  {counted} {line}{f" ({names})" if names else ""}: "{value}"')
+            blocks.append(f'  line {line}{f" ({names})" if names else ""}: "{value}"')
     return "\n".join(blocks) or "No rule is broken."
 
 

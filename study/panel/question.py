@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, check, is_listed, refuse_unknown
 from study.panel.panel import Panel, interval_text
-from study.panel.population import EVERYONE, population
+from study.panel.populations import EVERYONE, population
 from study.panel.scale import Scale, ScaleName
 
 Comparison = Literal["never_treated", "not_yet_treated"]
@@ -38,7 +37,7 @@ class Question:
     population : str
         "all", the name of one of the panel's populations, or terms about attributes and fixed covariates
         joined by " and ", for example "country=US|CA and baseline_papers>=10"; the language is that of
-        :func:`study.panel.population.population`.
+        :func:`study.panel.population`.
     comparison : {"not_yet_treated", "never_treated"}
         Who stands for the treated units' counterfactual path; the first includes the never-treated.
     base : {"universal", "varying"}
@@ -96,10 +95,6 @@ class Question:
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
         hints = get_type_hints(type(self))
-        if isinstance(self.covariates, str):
-            raise QuestionError(
-                f'Question: covariates is one text, "{self.covariates}"; give a tuple of names.'
-            )
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
         check("Question", hints, {name: getattr(self, name) for name in hints})
@@ -107,7 +102,7 @@ class Question:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise QuestionError(f"Question: {name} is {value}; it must be at least {least}.")
-        # Texts and whole numbers of numpy print otherwise, and what is printed is in the sample's id.
+        # Texts and whole numbers of numpy print otherwise, and what is printed stands beside a number.
         for name in hints:
             value = getattr(self, name)
             if isinstance(value, str | int | np.integer):
@@ -224,7 +219,7 @@ class Sample:
     @property
     def n_treated(self) -> int:
         """Number of units that are treated in a period of the sample."""
-        return int((self.treatment == 1).any(axis=1).sum())
+        return int(self.ever_treated.sum())
 
     @property
     def panel_checksum(self) -> str:
@@ -327,15 +322,6 @@ class Sample:
         path = None if self.path is None else self.path[order]
         first_treated = None if self.first_treated is None else self.first_treated[order]
         return replace(self, path=path, first_treated=first_treated)
-
-    @property
-    def sample_id(self) -> str:
-        """Sixteen hexadecimal digits that two samples share only if they are the same."""
-        digest = hashlib.sha256(f"{self.panel_checksum}|{self.question}".encode())
-        first = self.treatment if self.first_treated is None else self.first_treated
-        digest.update(np.nan_to_num(first, nan=-1e9).astype("<f8").tobytes())
-        digest.update("\0".join(map(str, self.unit_ids)).encode())
-        return digest.hexdigest()[:16]
 
 
 AMBIGUOUS = "adoption date ambiguous"

@@ -11,8 +11,7 @@ from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
 from study.designs import find_design
-from study.panel import Panel, Question, panel_entries
-from study.panel.population import population
+from study.panel import Panel, Question, panel_entries, population
 from study.paper import plan_keys as keys
 from study.paper.fields.plan import FieldsPlan
 from study.report import address_part

@@ -357,12 +357,6 @@ def test_the_instrument_of_a_sample_is_its_first_observed_value():
     assert ask(instrument=None).sample(source).instrument is None
 
 
-def test_samples_with_and_without_an_instrument_have_other_ids():
-    source = panel()
-    ids = {ask(instrument=name).sample(source).sample_id for name in (None, "lottery", "letters")}
-    assert len(ids) == 3
-
-
 @pytest.mark.parametrize("design", [name for name in all_designs() if name != "dml_iv"])
 def test_every_other_design_refuses_a_question_with_an_instrument(design):
     with pytest.raises(QuestionError, match=f"{design}: it cannot answer .* an instrument; dml_iv can"):

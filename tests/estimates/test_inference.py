@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from study import Estimate, Question, QuestionError, estimate, joint
 from study.core.influence import Influence
 from study.estimates import multipliers
-from study.estimates.covariance import covariance, wald
 from study.estimates.multipliers import largest_draws, sup_t
+from study.estimates.sandwich import covariance, wald
 from study.inference.randomization import randomization_test
 
 RNG = np.random.default_rng(0)
@@ -26,6 +26,10 @@ CLUSTER = np.unique(RNG.integers(0, 9, size=40), return_inverse=True)[1]
 
 def sums(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     return Influence.of(influence).cluster_sums(cluster)
+
+
+def critical_value(of_cluster: np.ndarray, level: float, **how: object) -> float:
+    return sup_t(largest_draws(of_cluster, **how), level)
 
 
 def loop_covariance(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:
@@ -90,14 +94,16 @@ def test_wald_refuses_nothing_to_test_and_terms_without_variance() -> None:
 
 def test_sup_t_of_independent_terms_is_the_sidak_value() -> None:
     influence = np.random.default_rng(1).normal(size=(1000, 10))
-    found = sup_t(sums(influence, np.arange(1000)), level=0.95, draws=20000, seed=1)
+    found = critical_value(sums(influence, np.arange(1000)), level=0.95, draws=20000, seed=1)
     assert found == pytest.approx(stats.norm.ppf((1 + 0.95**0.1) / 2), rel=0.01)
 
 
 def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
+    whole = critical_value(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
     monkeypatch.setattr(multipliers, "NUMBERS_AT_ONCE", 50)
-    assert sup_t(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(whole, rel=1e-12)
+    assert critical_value(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(
+        whole, rel=1e-12
+    )
 
 
 def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
@@ -111,7 +117,9 @@ def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
 
 def test_sup_t_of_one_term_is_the_normal_quantile_and_repeats_with_its_seed() -> None:
     influence = np.random.default_rng(1).normal(size=(4000, 1))
-    first, second = (sup_t(sums(influence, np.arange(4000)), level=0.9, draws=9999, seed=7) for _ in range(2))
+    first, second = (
+        critical_value(sums(influence, np.arange(4000)), level=0.9, draws=9999, seed=7) for _ in range(2)
+    )
     assert first == second
     assert first == pytest.approx(stats.norm.ppf(0.95), rel=0.02)
 
@@ -138,7 +146,7 @@ def test_bands_equal_those_that_did_simulates_to_three_percent(panel: str, packa
         ),
     ):
         influence, cluster = bootstrapped_influence(terms, name), fit.sample.cluster
-        ours = sup_t(sums(influence, cluster), level=0.95, draws=9999, seed=0, weights="rademacher")
+        ours = critical_value(sums(influence, cluster), level=0.95, draws=9999, seed=0, weights="rademacher")
         errors = np.sqrt(np.diag(covariance(influence, cluster)))
         effects, simulated_errors = np.array(known).T
         np.testing.assert_allclose(terms.effect, effects, rtol=1e-6, atol=1e-9)

@@ -7,13 +7,14 @@ from itertools import product
 import goldens
 import numpy as np
 import pytest
+import simulated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence, interquartile_errors
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from study import QuestionError
+from study import Question, QuestionError, estimate
 from study.core.influence import Influence
 from study.estimates import multipliers
 from study.estimates.multipliers import (
@@ -148,7 +149,7 @@ def test_with_many_clusters_all_weights_and_errors_give_one_band() -> None:
     sums = np.random.default_rng(1).normal(size=(1500, 6))
     expected = stats.norm.ppf((1 + 0.95 ** (1 / 6)) / 2)
     for weights, errors in product(WEIGHTS, ERRORS):
-        found = sup_t(sums, level=0.95, draws=9999, seed=1, weights=weights, errors=errors)
+        found = sup_t(largest_draws(sums, 9999, 1, weights, errors), 0.95)
         assert found == pytest.approx(expected, rel=0.02)
 
 
@@ -159,7 +160,7 @@ def test_with_few_clusters_a_band_covers_only_if_each_draw_has_its_own_error() -
         y = rng.normal(size=(groups, 1)) + rng.normal(size=(groups, 3))
         sums, error = y - y.mean(axis=0), y.std(axis=0, ddof=1) / np.sqrt(groups)
         for weights, errors in covered:
-            critical = sup_t(sums, level=0.95, draws=399, seed=seed, weights=weights, errors=errors)
+            critical = sup_t(largest_draws(sums, 399, seed, weights, errors), 0.95)
             covered[weights, errors] += bool(np.all(np.abs(y.mean(axis=0)) <= critical * error))
     share = {kind: count / samples for kind, count in covered.items()}
     assert all(share[weights, "sample"] < 0.88 for weights in WEIGHTS)
@@ -196,9 +197,9 @@ def test_quartile_errors_are_the_standard_errors_where_clusters_are_many(weights
 )
 def test_a_mistake_is_one_clear_line(arguments: dict[str, object], said: str) -> None:
     with pytest.raises(QuestionError, match=said):
-        sup_t(SUMS, **({"level": 0.95, "draws": 99, "seed": 0} | arguments))
+        estimate(simulated.panel(n=40), Question("y", "event"), "twfe").band(**arguments)
 
 
 def test_one_cluster_has_no_drawn_error() -> None:
     with pytest.raises(QuestionError, match="there is one cluster"):
-        sup_t(SUMS[:1], level=0.95, draws=99, seed=0, weights="rademacher", errors="drawn")
+        largest_draws(SUMS[:1], 99, 0, "rademacher", "drawn")

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from study import Question, QuestionError, heterogeneity, settings
-from study.estimates import long_change_effect
+from study.estimates import Estimand, coefficients
 from study.heterogeneity.grouping import all_pairs, grouping
 from study.heterogeneity.scored import NEAREST
 from study.learners.nuisances import splits
@@ -216,7 +216,9 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
     psi = rng.normal(size=(100, 2))
     influence = np.column_stack([psi, psi[:, 0]])
     sizes = {"n_obs": 2 * drawn.n_units, "published": "CR1"}
-    fit = long_change_effect(drawn, ("a", "b", "c"), np.array([1.0, 0.0, 1.0]), influence, **sizes)
+    fit = coefficients(
+        drawn, ("a", "b", "c"), np.array([1.0, 0.0, 1.0]), influence, estimand=Estimand.LONG_CHANGE, **sizes
+    )
     pairs = all_pairs(fit.under("CR1"), level=0.95, draws=DRAWS, seed=0)
     assert pairs.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
     error = np.sqrt(100 / 99 * np.sum((psi[:, 0] - psi[:, 1]) ** 2)) / 100

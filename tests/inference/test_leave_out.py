@@ -113,7 +113,7 @@ def test_every_term_and_average_of_a_regression_is_a_combination_of_its_coeffici
             answers.append(fit.aggregate("event").select(fit.aggregate("event").event_time >= 0))
         for answer in answers:
             assert answer.form is not None
-            combined = answer.form.made.equations.coefficient @ answer.form.combination
+            combined = answer.form.regression()[0].coefficient @ answer.form.combination
             assert np.allclose(combined, answer.effect_level, rtol=1e-9, atol=1e-9)
 
 

@@ -10,7 +10,7 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError, load_panel
-from study.panel.population import population
+from study.panel.populations import population
 from study.panel.shipped import panel_entries
 
 PANELS = panel_entries()

@@ -95,16 +95,6 @@ def test_missing_outcomes_and_a_population_leave_units_out() -> None:
     assert set(one.attributes["state"]) == {"s03"}
 
 
-def test_sample_ids_differ_if_and_only_if_samples_do() -> None:
-    panel, question = simulated.panel(n=40), Question("y", "event")
-    assert question.sample(panel).sample_id == question.sample(panel).sample_id
-    other = {
-        question.replace(lag=1).sample(panel).sample_id,
-        question.sample(simulated.panel(n=41)).sample_id,
-    }
-    assert question.sample(panel).sample_id not in other
-
-
 IMPOSSIBLE: dict[str, tuple[Panel, dict[str, Any], str]] = {
     "nobody treated in the window": (
         dated(-3, 12, NEVER),
@@ -162,7 +152,7 @@ def test_a_question_that_a_panel_cannot_answer_is_refused_in_one_line(case: str)
         ({"horizon": True}, "Question: horizon is True; it must be a whole number."),
         ({"min_cohort_size": 0}, "Question: min_cohort_size is 0; it must be at least 1."),
         ({"population": None}, "Question: population is None; it must be a text."),
-        ({"covariates": "x1"}, 'Question: covariates is one text, "x1"; give a tuple of names.'),
+        ({"covariates": "x1"}, "Question: covariates is 'x1'; it must be a tuple of texts."),
     ],
 )
 def test_a_field_with_an_impossible_value_is_refused_by_name(options: dict[str, Any], said: str) -> None:

@@ -125,10 +125,10 @@ def read_lines(first: int) -> Any:
 
 def test_violations_read_as_sentences_grouped_by_rule() -> None:
     listed = violations(with_cells((1, "papers", "many"), (2, "papers", "x")), Roles.of(**ROLES))
-    assert describe(listed, "row") == (
-        "papers must be a number or empty; 2 rows break this rule:\n"
-        '  row 2 (ETH, 2015): "many"\n'
-        '  row 3 (ETH, 2016): "x"'
+    assert describe(listed) == (
+        "papers must be a number or empty; 2 lines break this rule:\n"
+        '  line 2 (ETH, 2015): "many"\n'
+        '  line 3 (ETH, 2016): "x"'
     )
     one = violations(with_cells((0, "unit", "")), Roles.of(**ROLES))
     assert describe(one) == 'unit must not be empty; 1 line breaks this rule:\n  line 1 (2014): ""'

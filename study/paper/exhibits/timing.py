@@ -13,8 +13,7 @@ import numpy as np
 
 from study.core import capital
 from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
-from study.panel import Panel
-from study.panel.population import population
+from study.panel import Panel, population
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Event, Plan
 from study.report import REFUSED, Block, Column, Line, Number, Table

@@ -13,7 +13,7 @@ from goldens import distance
 from numpy.typing import NDArray
 
 from study import Estimate, Question, estimate
-from study.estimates.covariance import Convention
+from study.estimates.sandwich import Convention
 
 Numbers = dict[Any, tuple[float, float]]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from references.comparison import Comparison, Numbers, errors_under, fit, matched, numbers
 from study import Estimate, Question
-from study.estimates.covariance import Convention
+from study.estimates.sandwich import Convention
 
 CONVENTIONS: dict[str, Convention] = {
     "default": "CR1_fixest",

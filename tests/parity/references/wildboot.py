@@ -14,7 +14,7 @@ from goldens import distance
 from references.comparison import Comparison, Row, errors_under
 from study import Estimate, Panel, Question
 from study.designs import find_design
-from study.estimates.covariance import Convention, small_sample_factor
+from study.estimates.sandwich import Convention, small_sample_factor
 from study.inference.leave_out import LeaveOut, cr3
 from study.inference.wild import WildBootstrap, wild_bootstrap
 from study.panel.question import Sample

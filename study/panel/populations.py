@@ -112,11 +112,12 @@ def _pieces(rule: str, named: Collection[str]) -> list[str]:
 
 
 def _holds(term: Term, panel: Panel) -> BoolArray:
-    if term.name in panel.attributes:
-        return _labelled(term, panel)
-    if term.name in panel.covariates:
-        return _compared(term, panel)
-    whose = f"{_where(panel)}: {term.name} is"
+    whose, attribute = f"{_where(panel)}: {term.name} is", term.name in panel.attributes
+    if attribute or term.name in panel.covariates:
+        if attribute == (term.sign in _COMPARED):
+            kind, signs = ("an attribute", "= or !=") if attribute else ("a covariate", ">=, <=, > or <")
+            raise QuestionError(f'{whose} {kind}, so "{term}" has no meaning; use {signs}.')
+        return _labelled(term, panel) if attribute else _compared(term, panel)
     if term.name in panel.outcomes:
         raise QuestionError(
             f"{whose} an outcome, and a population is fixed before treatment; "
@@ -132,10 +133,6 @@ def _holds(term: Term, panel: Panel) -> BoolArray:
 
 def _labelled(term: Term, panel: Panel) -> BoolArray:
     labels = panel.attributes[term.name].astype(str)
-    if term.sign in _COMPARED:
-        raise QuestionError(
-            f'{_where(panel)}: {term.name} is an attribute, so "{term}" has no meaning; use = or !=.'
-        )
     known = np.unique(labels)
     named = [term.value] if term.value in known else [label.strip() for label in term.value.split("|")]
     absent, others = [label for label in named if label not in known], {*known} - {*named}
@@ -147,10 +144,6 @@ def _labelled(term: Term, panel: Panel) -> BoolArray:
 
 
 def _compared(term: Term, panel: Panel) -> BoolArray:
-    if term.sign not in _COMPARED:
-        raise QuestionError(
-            f'{_where(panel)}: {term.name} is a covariate, so "{term}" has no meaning; use >=, <=, > or <.'
-        )
     try:
         bound = float(term.value)
     except ValueError:

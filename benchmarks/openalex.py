@@ -160,7 +160,7 @@ def count_groups(folder: Path, works: int, groups: int, memory: str, threads: in
     """Count the first groups in this process, and return what it took."""
     paths = [file[0] for group in range(groups) for file in plan(folder, works, group)]
     started = time.perf_counter()
-    table = aggregate(paths, folder / "counts.parquet", memory_limit=memory, threads=threads, temp=folder)
+    table = aggregate(paths, memory_limit=memory, threads=threads, temp=folder)
     return {
         "works": groups * (works // GROUPS),
         "gigabytes": sum(path.stat().st_size for path in paths) / 1e9,

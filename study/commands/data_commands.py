@@ -121,4 +121,38 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
         raise typer.Exit(2)
 
 
-COMMANDS = (assemble, audit, facts, validate, fetch)
+def outcomes(
+    *,
+    raw: Path | None = None,
+    output: Path = Path("openalex.csv"),
+    topic: list[str] | None = None,
+    memory: str = "2GB",
+) -> None:
+    """Count papers by university, year and topic in the OpenAlex works that were fetched, as a long CSV file.
+
+    Its columns are outcomes by ror and year, for a panel of one's own; data/README.md says what counts as what.
+
+    Parameters
+    ----------
+    raw : Path, optional
+        Folder of originals, with the works that study fetch openalex has put there; that of the user's cache if not
+        given.
+    output : Path
+        File to write.
+    topic : list of str, optional
+        Topic (T10320), subfield (subfields/1702), field (fields/17) or venue (S4306400194) that gets rows of its own;
+        may be repeated. Computer vision and machine learning if not given.
+    memory : str
+        What may be held in memory before it spills to disk.
+    """
+    from study.core import cache_folder, write_all
+    from study.data.sources import openalex
+
+    options = {"topics": topic} if topic else {}
+    with progress_bar() as progress:
+        folder = (raw or cache_folder() / "raw") / "openalex"
+        counts = openalex.read(folder, steps(progress, None), memory_limit=memory, **options)
+    list_written(write_all(output.parent, {output.name: counts.to_csv(index=False).encode()}))
+
+
+COMMANDS = (assemble, audit, facts, validate, fetch, outcomes)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from servers import Answer, Request, Server, as_json
+from typer.testing import CliRunner
 
+from study import Panel
+from study.commands.cli import app
 from study.core.errors import DataError, OutputError
 from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
@@ -398,22 +404,42 @@ def test_parquet_reads_as_json_lines_do(snapshot: list[Path], tmp_path: Path) ->
     same(aggregate(snapshot), aggregate([paths[0], *snapshot[1:]]))
 
 
-def test_the_table_is_also_written_where_asked(snapshot: list[Path], tmp_path: Path) -> None:
-    folder = tmp_path / "somebody's folder"
-    folder.mkdir()
-    table = aggregate(snapshot, folder / "new" / "counts.parquet", temp=folder)
-    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*")] == [
-        "new",
-        "new/counts.parquet",
-    ]
-    same(table, duckdb.execute("SELECT * FROM read_parquet(?)", [f"{folder}/new/counts.parquet"]).df())
+def listed(works: Path) -> None:
+    """Write the manifest of a snapshot's files."""
+    files = {str(path.relative_to(works)): path.read_bytes() for path in works.rglob("*.gz")}
+    (works / "manifest.json").write_text(json.dumps(manifest(files)))
 
 
-def test_where_nothing_can_be_written_nothing_is_left(snapshot: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "counts.parquet").mkdir()
-    with pytest.raises(OutputError, match=r"cannot write here .*counts.parquet is a folder"):
-        aggregate(snapshot, tmp_path / "counts.parquet", temp=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["counts.parquet"]
+def test_the_command_writes_what_was_fetched_as_a_panel_of_ones_own(
+    snapshot: list[Path], tmp_path: Path
+) -> None:
+    works = tmp_path / "raw" / "openalex" / "works"
+    for path in snapshot:
+        (works / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, works / path.parent.name)
+    listed(works)
+    written = tmp_path / "somebody's folder" / "counts.csv"
+    given = ["outcomes", "--raw", str(tmp_path / "raw"), "--output", str(written), "--topic", "T10"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    table = aggregate(snapshot, topics=["T10"])
+    same(table, pd.read_csv(written, dtype={"ror": str, "country": str}))
+    everywhere = table[table["topic"] == "all"]
+    adopters = everywhere["ror"].isin(everywhere["ror"].unique()[:2])
+    events = everywhere.assign(cluster=np.where(adopters, everywhere["year"].max(), np.nan))
+    panel = Panel.from_long(events, unit="ror", time="year", first_treated="cluster", outcomes=["papers"])
+    assert panel.n_units == everywhere["ror"].nunique()
+
+
+def test_where_nothing_can_be_written_nothing_is_left(tmp_path: Path) -> None:
+    partition(tmp_path / "raw" / "openalex" / "works", OLD, work(1))
+    listed(tmp_path / "raw" / "openalex" / "works")
+    (tmp_path / "counts.csv").mkdir()
+    given = ["outcomes", "--raw", str(tmp_path / "raw"), "--output", str(tmp_path / "counts.csv")]
+    done = CliRunner().invoke(app, given)
+    assert isinstance(done.exception, OutputError)
+    assert re.search(r"cannot write here .*counts.csv is a folder", str(done.exception))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "raw"]
 
 
 @pytest.mark.parametrize(
@@ -476,10 +502,9 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, content: bytes, m
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        aggregate([good, path], tmp_path / "counts.parquet", temp=tmp_path)
+        aggregate([good, path], temp=tmp_path)
     assert str(caught.value).startswith(f"updated_date={NEW}/part_0000.gz")
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "counts.parquet").exists()
 
 
 @pytest.mark.parametrize("field", ["publication_year", "type", "authorships", "primary_topic"])
@@ -710,49 +735,6 @@ def test_an_answer_that_is_not_as_documented_is_refused(
         fetched(tmp_path, server)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "openalex").rglob("page_*"))
-
-
-def counts(server: Server, **query: Any) -> pd.DataFrame:
-    return of_server(server, openalex.counts, _client(), key="secret", **query)
-
-
-def groups(*counts: tuple[str, int]) -> list[Record]:
-    return [{"key": key, "key_display_name": "A name", "count": count} for key, count in counts]
-
-
-def test_counts_are_paged_by_year_and_once_more_with_companies() -> None:
-    one, two = "https://ror.org/042nb2s44", "https://ror.org/05a28rw58"
-    all_groups = paged([groups((one, 10), ("unknown", 3)), groups((two, 5))], name="group_by")
-    company = paged([groups((one, 4))], name="group_by")
-
-    def answer(request: Request) -> Answer:
-        return (company if "institutions.type:company" in request.query["filter"] else all_groups)(request)
-
-    with Server({"/works": answer}) as server:
-        table = counts(server, filter="primary_topic.id:T10", years=[2020, 2021])
-        queries = [request.query for request in server.requests]
-    assert table.to_dict("records") == [
-        {"ror": ror, "year": year, "papers": papers, "papers_with_industry": joint}
-        for ror, papers, joint in (("042nb2s44", 10, 4), ("05a28rw58", 5, 0))
-        for year in (2020, 2021)
-    ]
-    assert queries[0]["filter"] == "primary_topic.id:T10,publication_year:2020"
-    assert {query["group_by"] for query in queries} == {"authorships.institutions.ror"}
-
-
-@pytest.mark.parametrize(
-    ("listed", "message"),
-    [
-        ([{"key": "https://openalex.org/I5", "count": 3}], "is no count of an institution"),
-        ([{"key": "https://ror.org/042nb2s44", "count": "3"}], "is no count of an institution"),
-        (["x"], "is no count of an institution"),
-        (None, "no group_by in the answer"),
-    ],
-)
-def test_groups_that_are_not_as_documented_are_refused(listed: Any, message: str) -> None:
-    answer = as_json({"meta": {"count": 1, "next_cursor": None}, "group_by": listed})
-    with Server({"/works": [answer]}) as server, pytest.raises(DataError, match=message):
-        counts(server, filter="a:1", years=[2020])
 
 
 def manifest(contents: dict[str, bytes], kind: str = "jsonl") -> Record:

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from study.core import DataError, write_all
 from study.data.sources import Fetcher, Progress, json_value, silent
 from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
-__all__ = ["aggregate", "counts", "fetch", "fetch_snapshot", "read", "works_files"]
+__all__ = ["aggregate", "fetch", "fetch_snapshot", "read", "works_files"]
 
 API = "https://api.openalex.org"
 BUCKET = "https://openalex.s3.amazonaws.com"
@@ -28,11 +28,10 @@ FILTER = (
     "type:article|preprint|review|conference-paper|book-chapter"
 )
 YEARS = range(2013, 2025)
-WORKS_A_PAGE, GROUPS_A_PAGE = "100", "200"
+WORKS_A_PAGE = "100"
 # OpenAlex adds works while one pages through them; a larger shortfall is a broken list.
 SHORTFALL = 0.001
 
-_ROR = re.compile(r"https://ror\.org/(0[0-9a-z]{8})")
 _FILE = re.compile(r"s3://[^/]+/(?:[\w-]+/)*works/(updated_date=\d{4}-\d\d-\d\d/[\w-]+\.(?:gz|parquet))")
 
 Format = Literal["jsonl", "parquet"]
@@ -183,48 +182,6 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     return _page_paths(works, state), []
 
 
-def counts(
-    fetcher: Fetcher,
-    *,
-    filter: str,
-    years: Iterable[int] = YEARS,
-    key: str | None = None,
-    progress: Progress = silent,
-) -> pd.DataFrame:
-    """Return counts of works by institution and year that OpenAlex makes itself: the light way, without any works.
-
-    Parameters
-    ----------
-    fetcher : Fetcher
-    filter : str
-        Query in OpenAlex's filter language, of a topic or venue; without a year.
-    years : iterable of int
-        Years of publication.
-    key, progress
-        As in :func:`fetch`.
-
-    Returns
-    -------
-    DataFrame
-        One row an institution of any kind and year with works, in that order: ror (nine characters), year, papers
-        (a work counts once for each institution), papers_with_industry (those with an author at a company).
-
-    Raises
-    ------
-    DataError
-        If there is no key, the server refuses, or an answer is not as documented.
-    """
-    secret = _key(key)
-    rows = []
-    for year in years:
-        progress(f"OpenAlex: counts of {year}")
-        query = f"{filter},publication_year:{year}"
-        papers = dict(_groups(fetcher, query, secret))
-        company = dict(_groups(fetcher, f"{query},authorships.institutions.type:company", secret))
-        rows += [(ror, year, papers[ror], company.get(ror, 0)) for ror in papers]
-    return pd.DataFrame(sorted(rows), columns=["ror", "year", "papers", "papers_with_industry"])
-
-
 def read(folder: Path, progress: Progress = silent, **options: Any) -> pd.DataFrame:
     """Read the works of a folder into papers by academic institution, year and topic.
 
@@ -251,25 +208,6 @@ def _key(given: str | None) -> str:
             f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api, set {KEY} to it."
         )
     return key
-
-
-def _groups(fetcher: Fetcher, query: str, key: str) -> Iterator[tuple[str, int]]:
-    """Yield the ROR id and the count of works of all groups of a query."""
-    group_by = "authorships.institutions.ror"
-    params = {"filter": query, "group_by": group_by, "per_page": GROUPS_A_PAGE, "api_key": key}
-    cursor, page = "*", 0
-    while cursor is not None:
-        page += 1
-        where = f"OpenAlex counts ({query}), page {page}"
-        groups, meta = _page(fetcher, params, cursor, "group_by", where)
-        for group in groups:
-            named = group if isinstance(group, dict) else {}
-            match = _ROR.fullmatch(str(named.get("key")))
-            if match is not None and isinstance(named.get("count"), int):
-                yield match[1], named["count"]
-            elif named.get("key") != "unknown":
-                raise changed(where, f"{json.dumps(group)[:80]} is no count of an institution")
-        cursor = meta["next_cursor"]
 
 
 def _page(

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from study.core import DataError, OutputError, write_all
+from study.core import DataError, OutputError
 from study.data.sources import Progress, damaged, is_page, json_value, silent
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
@@ -39,7 +39,6 @@ _TOPIC = re.compile(r"[TS]\d+|(?:subfields|fields)/\d+")
 
 def aggregate(
     paths: Sequence[Path],
-    out: Path | None = None,
     *,
     merged: Sequence[Path] = (),
     topics: Sequence[str] = TOPICS,
@@ -55,8 +54,6 @@ def aggregate(
     paths : sequence of Path
         Works: JSON lines compressed by gzip (``*.gz``) or Parquet (``*.parquet``). Where a work is in several
         partitions ``updated_date=YYYY-MM-DD``, the newest counts.
-    out : Path, optional
-        Parquet file to write the table to; it appears whole or not at all.
     merged : sequence of Path
         Files ``merged_ids/works/*.csv.gz`` of snapshots before 2026: works that were merged into others do not count.
     topics : sequence of str
@@ -86,7 +83,7 @@ def aggregate(
     DataError
         If a file is missing, empty, cut off, no JSON lines or Parquet, or a record is not as documented.
     OutputError
-        If memory or disk do not suffice, or the table cannot be written.
+        If memory or disk do not suffice.
     """
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
@@ -102,12 +99,7 @@ def aggregate(
             _database(memory_limit, Path(scratch) / "spilled", threads, merged, topics) as connection,
         ):
             _count(connection, _assign(connection, paths, Path(scratch) / "parts", progress), progress)
-            table = _summed(connection)
-            if out is not None:
-                written = Path(scratch) / out.name
-                connection.from_df(table).write_parquet(str(written))
-                write_all(out.parent, {out.name: written.read_bytes()})
-            return table
+            return _summed(connection)
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
         fault = f"OpenAlex: memory or disk do not suffice ({_first_line(error)})"
         raise OutputError(f"{fault}; give a larger memory_limit, or a temp folder with more space.") from None

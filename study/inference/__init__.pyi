@@ -1,7 +1,6 @@
 from .agreement import EQUAL as EQUAL
 from .agreement import LEVEL as LEVEL
 from .agreement import Agreement as Agreement
-from .agreement import Kind as Kind
 from .agreement import agreement_of as agreement_of
 from .agreement import joined_headlines as joined_headlines
 from .agreement import joint as joint
@@ -11,16 +10,8 @@ from .comparison import Comparison as Comparison
 from .comparison import answered as answered
 from .comparison import compare as compare
 from .comparison import variants_of as variants_of
-from .families import Largest as Largest
-from .families import Median as Median
-from .families import Share as Share
 from .families import adjusted_p_values as adjusted_p_values
-from .families import first_equal as first_equal
 from .families import holm as holm
-from .families import largest_test as largest_test
-from .families import median_test as median_test
-from .families import null_statistics as null_statistics
-from .families import share_test as share_test
 from .leave_out import cr3 as cr3
 from .leave_out import leave_one_cluster_out as leave_one_cluster_out
 from .randomization import Randomization as Randomization

@@ -1,4 +1,3 @@
-from .cross_fitting import Centre as Centre
 from .cross_fitting import Folds as Folds
 from .cross_fitting import Nuisance as Nuisance
 from .cross_fitting import by_period as by_period
@@ -16,8 +15,6 @@ from .nuisances import Nuisances as Nuisances
 from .nuisances import Part as Part
 from .nuisances import averaged as averaged
 from .nuisances import of_predictions as of_predictions
-from .nuisances import splits as splits
 from .nuisances import spread_of_draws as spread_of_draws
-from .problem import Kind as Kind
 from .problem import Problem as Problem
 from .problem import Rows as Rows

@@ -1,17 +1,12 @@
-from .diagnose import Check as Check
-from .diagnose import Verdict as Verdict
 from .diagnose import details as details
 from .diagnose import verdict_text as verdict_text
 from .exhibits import find_exhibit as find_exhibit
 from .exhibits.exhibit import Drawn as Drawn
 from .exhibits.exhibit import Exhibit as Exhibit
 from .exhibits.exhibit import Exhibited as Exhibited
-from .exhibits.exhibit import Setting as Setting
-from .exhibits.exhibit import Source as Source
 from .exhibits.exhibit import Traced as Traced
 from .plan import Event as Event
 from .plan import Plan as Plan
-from .plan import Row as Row
 from .plan import Task as Task
 from .plan import check_exists as check_exists
 from .plan import read_plan as read_plan
@@ -20,4 +15,3 @@ from .results import Result as Result
 from .results import Results as Results
 from .results import answer as answer
 from .results import comparison as comparison
-from .results import headline_effect as headline_effect

@@ -1,12 +1,9 @@
-from .columns import ABSENT as ABSENT
-from .columns import BELOW as BELOW
 from .columns import COLUMNS as COLUMNS
 from .columns import CONVENTIONS as CONVENTIONS
 from .columns import LETTERS as LETTERS
 from .columns import POWER_OF as POWER_OF
 from .columns import REFUSED as REFUSED
 from .columns import Column as Column
-from .columns import effect_lines as effect_lines
 from .columns import effect_values as effect_values
 from .columns import effects_between as effects_between
 from .columns import lettered as lettered

@@ -2,7 +2,6 @@ from .fetching import Fetcher as Fetcher
 from .fetching import record_checksums as record_checksums
 from .fetching import sha256_of as sha256_of
 from .published import SOURCES as SOURCES
-from .published import Fetched as Fetched
 from .published import fetch as fetch
 from .published import source as source
 from .reading import FILLED as FILLED
